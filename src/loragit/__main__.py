@@ -1,0 +1,97 @@
+"""The door: a clean environment, the quick ways past the command line's library, and exit statuses.
+
+``--version``, ``log`` and the hooks are asked for often and must not wait for an import that they do not need.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+
+def main() -> int:
+    """Run ``loragit`` with ``sys.argv``; the return value is the exit status."""
+    words = sys.argv[1:]
+    if words == ["--version"]:
+        from loragit import __version__
+
+        sys.stdout.write(f"loragit {__version__}\n")
+        return 0
+    _leave_callers_repository()
+    from loragit import console
+
+    console.use_color("NO_COLOR" not in os.environ)
+    status = guarded(_quick(words) or _command_line)
+    console.finish()
+    return status
+
+
+def _leave_callers_repository() -> None:
+    """Inside a hook git names its repository in the environment; ours is found from folders alone."""
+    from loragit import git
+
+    for variable in git.LOCAL_VARIABLES:
+        os.environ.pop(variable, None)
+
+
+def _quick(words: list[str]) -> Callable[[], int] | None:
+    """What answers ``words`` without the command line's library, for the forms that are asked for most."""
+    if "_LORAGIT_COMPLETE" in os.environ:
+        return None
+    match words:
+        case ["log"]:
+            return lambda: _log(None)
+        case ["log", "-n", number] if number.isascii() and number.isdigit() and int(number):
+            return lambda: _log(int(number))
+        case ["hook", "run", name, *rest]:
+            return lambda: _hook(name, rest)
+        case _:
+            return None
+
+
+def _log(limit: int | None) -> int:
+    from pathlib import Path
+
+    from loragit.commands.log import log
+
+    log(Path.cwd(), limit=limit)
+    return 0
+
+
+def _hook(name: str, rest: list[str]) -> int:
+    from pathlib import Path
+
+    from loragit.commands.hook import run_hook
+
+    return run_hook(name, rest, os.environ, Path.cwd())
+
+
+def _command_line() -> int:
+    from loragit.cli import app
+
+    return app()
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """Run ``command``; what it refuses is told as fact and next step. ``DEBUG=1`` shows the traceback too."""
+    from loragit import console
+    from loragit.errors import LoragitError
+
+    try:
+        return command()
+    except LoragitError as failure:
+        if os.environ.get("DEBUG", "0") not in ("", "0"):
+            import traceback
+
+            traceback.print_exc()
+        console.error(failure)
+        return failure.exit_status
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,196 @@
+"""The command line: options in, one verb called, exit status out."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loragit import __version__, console, history, preflight, settings
+from loragit.names import CONVENTION, RunName
+from loragit.settings import Flags, Settings
+
+_app = typer.Typer(
+    name="loragit",
+    help="Every LoRA training run as a git commit in the dataset's own repository.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_hook = typer.Typer(help="The pre-commit hook that refuses dirty trainer repositories.", no_args_is_help=True)
+_app.add_typer(_hook, name="hook")
+
+Json = Annotated[bool, typer.Option("--json", help="For a machine to read.")]
+Dataset = Annotated[str | None, typer.Option(help="The dataset: a path, or a folder's name under paths.datasets.")]
+
+
+def app() -> int:
+    """Read ``sys.argv`` and run the command. Returns the exit status; 2 where the words make no command."""
+    try:
+        _app(prog_name="loragit")
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0
+    return 0
+
+
+def _run_names() -> list[str]:
+    return list(history.names(Path.cwd()))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.out(f"loragit {__version__}")
+        raise typer.Exit
+
+
+@_app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    """Every LoRA training run as a git commit in the dataset's own repository."""
+
+
+@_app.command()
+def train(
+    name: Annotated[str, typer.Argument(help=f"The run's name: {CONVENTION}.", show_default=False)],
+    extra: Annotated[list[str] | None, typer.Argument(metavar="-- [ARGUMENTS]...", help="For the trainer.")] = None,
+    dataset: Dataset = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps; default, the name's.")] = None,
+    output: Annotated[str | None, typer.Option(help="The run's output folder itself.")] = None,
+    trainer_script: Annotated[
+        str | None, typer.Option(help="Run this script with the arguments after -- and no others.")
+    ] = None,
+    bump: Annotated[bool, typer.Option("--bump", help="Take the name's next free version.")] = False,
+    allow_dirty: Annotated[
+        bool, typer.Option("--allow-dirty", help="Record the changes of dirty repositories instead of refusing.")
+    ] = False,
+    on_empty: Annotated[
+        str | None, typer.Option(help="For a run that makes nothing: revert, delete-tag or keep.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show everything; write nothing.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Tell more (also DEBUG=1).")] = False,
+) -> None:
+    """Train, on record. Arguments after -- go to the trainer."""
+    from loragit.commands import train as command
+
+    flags = Flags(
+        dataset=dataset,
+        steps=steps,
+        output=output,
+        allow_dirty=allow_dirty,
+        trainer_script=trainer_script,
+        on_empty=on_empty,
+        debug=debug,
+    )
+    request = preflight.Request(name, flags, dict(os.environ), Path.cwd(), tuple(extra or ()), bump)
+    if dry_run:
+        command.dry_run(request)
+    else:
+        raise typer.Exit(command.train(request))
+
+
+@_app.command()
+def log(
+    limit: Annotated[int | None, typer.Option("-n", "--limit", min=1, help="The newest so many.")] = None,
+    dataset: Dataset = None,
+    as_json: Json = False,
+) -> None:
+    """A line a run, newest first."""
+    from loragit.commands import log as command
+
+    command.log(_settings(dataset).dataset_dir if dataset else Path.cwd(), limit=limit, as_json=as_json)
+
+
+@_app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="The run's name.", autocompletion=_run_names)],
+    dataset: Dataset = None,
+    as_json: Json = False,
+) -> None:
+    """One run in full: what it was made of, and what came out."""
+    from loragit.commands import show as command
+
+    command.show(_settings(dataset).dataset_dir if dataset else Path.cwd(), name, as_json=as_json)
+
+
+@_app.command()
+def status(dataset: Dataset = None, as_json: Json = False) -> None:
+    """Runs in progress, and how the trainer's repositories stand."""
+    from loragit.commands import status as command
+
+    command.status(_settings(dataset), as_json=as_json)
+
+
+@_app.command("settings")
+def settings_(
+    name: Annotated[str | None, typer.Argument(help="Also apply what holds for a run of this name.")] = None,
+    dataset: Dataset = None,
+    as_json: Json = False,
+) -> None:
+    """Every effective setting and where it came from."""
+    from loragit.commands import settings as command
+
+    command.show(_settings(dataset, name), as_json=as_json)
+
+
+@_app.command()
+def demo(
+    folder: Annotated[str | None, typer.Argument(help="Keep everything here; default, a new scratch folder.")] = None,
+) -> None:
+    """Three small trainings with a real little trainer, on record in a scratch repository."""
+    from loragit.commands import demo as command
+
+    raise typer.Exit(command.demo(Path(folder).absolute() if folder else None, os.environ))
+
+
+@_hook.command("install")
+def hook_install() -> None:
+    """Put the hook into this repository, beside one that is there."""
+    from loragit.commands import hook
+
+    _lines(hook.lines(hook.install(Path.cwd(), _own_command())))
+
+
+@_hook.command("uninstall")
+def hook_uninstall() -> None:
+    """Take the hook out, and put back the one that was there before."""
+    from loragit.commands import hook
+
+    _lines(hook.lines(hook.uninstall(Path.cwd())))
+
+
+@_hook.command("status")
+def hook_status() -> None:
+    """Where the hook is, and whether it can find loragit."""
+    from loragit.commands import hook
+
+    _lines(hook.lines(hook.status(Path.cwd())))
+
+
+@_hook.command("run")
+def hook_run(name: str, arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """What the installed hook calls."""
+    from loragit.commands import hook
+
+    raise typer.Exit(hook.run_hook(name, arguments or [], os.environ, Path.cwd()))
+
+
+def _own_command() -> str:
+    """Words for a shell that start this very loragit, for a hook that does not find it on PATH."""
+    return shlex.join([sys.executable, "-m", "loragit"])
+
+
+def _lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        console.out(line)
+
+
+def _settings(dataset: str | None, name: str | None = None) -> Settings:
+    run = RunName.parse(name) if name else None
+    return settings.load(name=run, flags=Flags(dataset=dataset), environ=os.environ, cwd=Path.cwd())

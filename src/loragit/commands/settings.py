@@ -1,0 +1,63 @@
+"""``loragit settings [NAME]``: every effective value, and where it came from."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from dataclasses import replace
+
+from loragit import console, secrets
+from loragit.settings import Origin, Settings
+from loragit.settings_schema import ARGS, ArgValue, literal
+from loragit.text import shown
+
+Scalar = str | int | float
+
+
+def show(chosen: Settings, *, as_json: bool = False) -> None:
+    """Print every effective value: lines of TOML with the source as a comment, or a JSON object by key."""
+    origins = effective(chosen)
+    if as_json:
+        document = {origin.key: {"value": typed(origin), "source": origin.source} for origin in origins}
+        console.write(json.dumps(document, indent=2) + "\n")
+    else:
+        console.columns((f"{origin.key} = {origin.value}", f"# {origin.source}") for origin in origins)
+
+
+def effective(settings: Settings) -> tuple[Origin, ...]:
+    """Every value in the order in which it is shown, its source on one line and without control characters.
+
+    ``{key} = {value}  # {source}`` is a line of TOML for each, and all lines together are a TOML document.
+    Secrets are masked: arguments by their name, the words of an argument or of the launcher by their shape.
+    """
+    return tuple(replace(origin, value=_masked(origin), source=shown(origin.source)) for origin in settings.origins)
+
+
+def typed(origin: Origin) -> object:
+    """The value as JSON has it: a text, a number, true, false or a list of those. Not a number and infinity,
+    which JSON lacks, are the texts that TOML has for them."""
+    value = _value(origin)
+    return [_finite(item) for item in value] if isinstance(value, tuple) else _finite(value)
+
+
+def _value(origin: Origin) -> ArgValue:
+    value: ArgValue | list[str | int | float] = tomllib.loads(f"value = {origin.value}")["value"]
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _masked(origin: Origin) -> str:
+    if not origin.key.startswith((ARGS, "trainer.launcher")):
+        return origin.value
+    if secrets.is_secret_name(origin.key.removeprefix(ARGS).strip('"')):
+        return literal(secrets.MASK)
+    value = _value(origin)
+    return literal(tuple(map(_redacted, value)) if isinstance(value, tuple) else _redacted(value))
+
+
+def _redacted(value: Scalar) -> Scalar:
+    return secrets.redact(value.encode()).decode("utf-8", "replace") if isinstance(value, str) else value
+
+
+def _finite(value: Scalar) -> Scalar:
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

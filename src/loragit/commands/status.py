@@ -1,0 +1,72 @@
+"""``loragit status``: runs in progress, and how the trainer's repositories stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from loragit import console, git, history, journal, text
+from loragit.errors import LoragitError
+from loragit.record import RepoState
+from loragit.settings import Settings
+
+
+def status(chosen: Settings, *, as_json: bool = False) -> None:
+    """Print it for the dataset at hand. Raises :class:`LoragitError` where that is in no repository."""
+    repository = git.discover(chosen.dataset_dir)
+    notes = [(note, history.alive(note)) for note in journal.read(repository.private)]
+    places = [(chosen.trainer.kind, chosen.trainer.repo)]
+    if chosen.trainer.lycoris_repo:
+        places.append(("LyCORIS", chosen.trainer.lycoris_repo))
+    states = [(label, _look(label, folder)) for label, folder in places]
+    if as_json:
+        import json
+
+        document = {
+            "runs": [
+                {"run": n.run, "started": n.started, "pid": n.pid, "alive": a, "output": n.output} for n, a in notes
+            ],
+            "repositories": [_table(label, state) for label, state in states],
+        }
+        console.write(json.dumps(document, indent=2) + "\n")
+        return
+    _print_runs((f"{n.run}: since {n.started}, process {n.pid}, writes {n.output}", a) for n, a in notes)
+    for label, state in states:
+        console.out(_line(label, state))
+
+
+def _look(label: str, folder: Path) -> RepoState | LoragitError:
+    try:
+        return git.repo_state(folder, label)
+    except LoragitError as error:
+        return error
+
+
+def _print_runs(lines: Iterable[tuple[str, bool]]) -> None:
+    told = list(lines)
+    if not told:
+        console.out("no run in progress")
+    for line, alive in told:
+        console.out(f"{'running' if alive else 'interrupted'}  {line}")
+
+
+def _line(label: str, state: RepoState | LoragitError) -> str:
+    if isinstance(state, LoragitError):
+        return f"{label}: {state.message}"
+    if not state.dirty:
+        return f"{text.repository_line(state)}, clean, at {state.path}"
+    return f"{text.repository_line(state)} at {state.path}: {', '.join(state.dirty[:5])}"
+
+
+def _table(label: str, state: RepoState | LoragitError) -> dict[str, object]:
+    if isinstance(state, LoragitError):
+        return {"label": label, "error": state.message}
+    return {
+        "label": label,
+        "path": str(state.path),
+        "commit": state.commit,
+        "branch": state.branch,
+        "url": state.url,
+        "dirty": list(state.dirty),
+        "on_remote": state.on_remote,
+    }

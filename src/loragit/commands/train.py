@@ -1,0 +1,233 @@
+"""``loragit train``: open a run on record, train, seal it with what came out or revert it."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from loragit import console, journal, outcome, output, preflight, process, secrets, signals, text
+from loragit.errors import LoragitError
+from loragit.journal import Open
+from loragit.outcome import Logs
+from loragit.output import OutputFolder
+from loragit.preflight import Ready, Request
+from loragit.record import Outcome
+from loragit.store import Opened, Store
+from loragit.trainers.sd_scripts_files import NAMING
+
+LOG = "sdscripts.log"
+"""The trainer's output, in the output folder; the name that the zsh helpers gave it."""
+LOG_TAIL = 20
+"""Lines of the log that a revert's message quotes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A run between its opening and its end."""
+
+    ready: Ready
+    store: Store
+    opened: Opened
+    folder: OutputFolder
+    logs: Logs | None
+    """Where TensorBoard events may appear, and which of them were there before."""
+
+    @property
+    def name(self) -> str:
+        return self.ready.run.name
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """How the trainer ended, or why it never began."""
+
+    exit_status: int
+    started: datetime
+    finished: datetime
+    interrupted_by: int | None = None
+    log_tail: tuple[str, ...] = ()
+    not_started: str | None = None
+
+
+def train(request: Request) -> int:
+    """Train, on record. Returns the trainer's exit status, or 1 where that is 0 and nothing was made.
+
+    Raises :class:`LoragitError` where the run was not opened; then nothing was written.
+    """
+    ready = preflight.prepare(request)
+    for line in ready.warnings:
+        console.warn(line)
+    with signals.held() as noted:
+        running = _open(ready)
+        ended = _run(running, noted)
+        return _finish(running, ended)
+
+
+def dry_run(request: Request) -> None:
+    """Show the run as it would be recorded and started; write nothing. Raises :class:`LoragitError`."""
+    ready = preflight.prepare(request)
+    for line in ready.warnings:
+        console.warn(line)
+    for line in text.message(ready.run).splitlines():
+        console.out(line)
+    console.out()
+    for entry in sorted((*ready.run.entries, text.run_toml(ready.run)), key=lambda e: e.path):
+        if not entry.path.startswith("captions/"):
+            console.out(f"{len(entry.data):>9} bytes  {entry.path}")
+    console.out(f"{text.count(ready.run.captions, 'file')} in captions/")
+    console.out()
+    script = ready.run.entry(ready.run.script)
+    for line in script.data.decode("utf-8", "replace").splitlines() if script else ():
+        console.out(line)
+    console.say(f"dry run: {ready.run.name} could start; nothing was written")
+
+
+def _open(ready: Ready) -> _Running:
+    """Write the trainer's copies, then the record. On failure both are taken back."""
+    store = Store(ready.repository, ready.author, ready.committer)
+    folder = output.make(ready.output, ready.output_files, LOG)
+    private = ready.repository.private
+    try:
+        journal.write(private, _note(ready))
+        opened = store.open(ready.run)
+    except BaseException:
+        journal.remove(private, ready.run.name)
+        folder.remove()
+        raise
+    console.say(f"opened {ready.run.name} as {opened.commit[:8]} on runs")
+    return _Running(ready, store, opened, folder, _logs(ready))
+
+
+def _logs(ready: Ready) -> Logs | None:
+    plan = ready.start.plan
+    if plan.logging_dir is None:
+        return None
+    before = outcome.log_folders(plan.logging_dir, plan.log_prefix, NAMING)
+    return Logs(plan.logging_dir, plan.log_prefix, before)
+
+
+def _note(ready: Ready) -> Open:
+    import os
+
+    pid = os.getpid()
+    return Open(
+        run=ready.run.name,
+        started=text.timestamp(datetime.now(UTC)),
+        pid=pid,
+        pid_started=process.start_time(pid) or "",
+        boot=process.boot_id() or "",
+        host=journal.host(),
+        output=str(ready.output),
+    )
+
+
+def _run(running: _Running, noted: list[int]) -> _Ended:
+    """Let the trainer run to its end, whatever that is."""
+    ready = running.ready
+    now = datetime.now(UTC)
+    if noted:
+        return _Ended(128 + noted[0], now, now, noted[0], not_started="it was interrupted before the trainer began")
+    command = process.Command(ready.start.words(running.opened.commit), ready.start.workdir, ready.environ)
+    if ready.settings.debug:
+        console.say("started " + " ".join(secrets.redact_argv(command.argv)))
+    try:
+        ended = process.train(
+            command,
+            log=ready.output / LOG,
+            redact=secrets.Redactor(ready.secret_values),
+            grace=ready.settings.trainer.stop_timeout,
+            tail=LOG_TAIL,
+        )
+    except LoragitError as error:
+        return _Ended(127, now, datetime.now(UTC), not_started=error.message)
+    for line in ended.trouble:
+        console.warn(line)
+    return _Ended(ended.exit_status, ended.started, ended.finished, ended.interrupted_by, ended.log_tail)
+
+
+def _finish(running: _Running, ended: _Ended) -> int:
+    """Seal or revert. A failure of ours is told, leaves the run open on record, and hides no exit status."""
+    try:
+        found = _collect(running, ended)
+        if found.made_something or running.ready.settings.record.on_empty == "keep":
+            running.store.seal(running.opened, found)
+            console.say(f"sealed {running.name}: {text.outcome_subject(found)}")
+        else:
+            _undo(running, ended, found)
+        journal.remove(running.ready.repository.private, running.name)
+    except LoragitError as error:
+        console.error(error)
+        console.warn(f"{running.name} stays open on record; what the trainer wrote is in {running.ready.output}")
+        return ended.exit_status or 1
+    with contextlib.suppress(LoragitError):
+        process.spawn_quietly(["git", "maintenance", "run", "--auto", "--quiet"], cwd=running.ready.repository.top)
+    return ended.exit_status if ended.exit_status or found.made_something else 1
+
+
+def _collect(running: _Running, ended: _Ended) -> Outcome:
+    import dataclasses
+    import signal
+
+    ready = running.ready
+    home = ready.environ.get("HOME", "")
+    found = outcome.collect(
+        ready.output,
+        ready.start.plan.output_name,
+        NAMING,
+        exit_status=ended.exit_status,
+        started=ended.started,
+        finished=ended.finished,
+        shown_output=text.home_as_tilde(str(ready.output), home),
+        logs=running.logs,
+    )
+    if ended.interrupted_by is None:
+        return found
+    return dataclasses.replace(found, interrupted_by=signal.Signals(ended.interrupted_by).name)
+
+
+def _undo(running: _Running, ended: _Ended, found: Outcome) -> None:
+    """Free the name of a run that made nothing, and say why."""
+    reason = _reason(ended, found)
+    log = _keep_log(running)
+    if running.ready.settings.record.on_empty == "delete-tag":
+        running.store.delete_tag(running.opened)
+        console.say(f"deleted the tag {running.name}: {reason}")
+    else:
+        commit = running.store.revert(running.opened, ended.exit_status, reason, ended.log_tail)
+        console.say(f"reverted {running.name} as {commit[:8]}: {reason}")
+    foreign = running.folder.remove()
+    if foreign:
+        console.warn(
+            f"{running.ready.output} stays: it holds {', '.join(foreign[:3])}"
+            + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
+            + f"; move it away before {running.name} is used again"
+        )
+    if log is not None:
+        console.say(f"the log is {log}")
+
+
+def _reason(ended: _Ended, found: Outcome) -> str:
+    if ended.not_started is not None:
+        return f"The trainer was not started: {ended.not_started}."
+    how = f"The trainer ended with exit status {ended.exit_status}"
+    if found.truncated:
+        return f"{how} and left nothing whole: {', '.join(found.truncated)} was cut short."
+    return f"{how} and made nothing."
+
+
+def _keep_log(running: _Running) -> Path | None:
+    """A copy of the log that outlives the output folder: ``.git/loragit/logs/<name>-<commit>.log``."""
+    import shutil
+
+    source = running.ready.output / LOG
+    target = running.ready.repository.private / "logs" / f"{running.name}-{running.opened.commit[:8]}.log"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target, follow_symlinks=False)
+    except OSError as error:
+        if source.exists():
+            console.warn(f"the log {source} could not be kept: {error.strerror}")
+        return None
+    return target

@@ -1,0 +1,88 @@
+"""Every line a person sees. Data goes to stdout, narration to stderr; control characters are shown, not obeyed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from loragit import text
+
+if TYPE_CHECKING:
+    from loragit.errors import LoragitError
+
+_styles = {"error": "\x1b[1;31m", "warning": "\x1b[33m", "hint": "\x1b[36m"}
+_colored = False
+
+
+def use_color(wanted: bool) -> None:
+    """Whether narration may be coloured; a stream that is no terminal never is."""
+    global _colored
+    _colored = wanted and sys.stderr is not None and sys.stderr.isatty()
+
+
+def out(line: str = "") -> None:
+    """A line of data. Raises ``BrokenPipeError`` where nobody reads any more."""
+    sys.stdout.write(text.shown(line) + "\n")
+
+
+def write(block: str) -> None:
+    """Lines of data that hold nothing but what loragit made itself (JSON, a script for a shell)."""
+    sys.stdout.write(block)
+
+
+def say(line: str) -> None:
+    """A line of narration. A terminal that is gone is no reason to stop anything."""
+    _tell(f"loragit: {line}")
+
+
+def warn(line: str) -> None:
+    _labelled("warning", line)
+
+
+def error(failure: LoragitError) -> None:
+    """The fact and the next step."""
+    _labelled("error", failure.message)
+    for one in failure.findings:
+        finding(one.problem, one.hint)
+    if failure.hint:
+        _labelled("hint", failure.hint)
+
+
+def finding(problem: str, hint: str | None) -> None:
+    """One of several reasons, below its heading."""
+    _tell(f"  - {text.shown(problem)}")
+    if hint:
+        _tell(f"    {text.shown(hint)}")
+
+
+def columns(rows: Iterable[tuple[str, ...]]) -> None:
+    """Rows of data in aligned columns, two spaces between them; the last column is not padded."""
+    table = [tuple(text.shown(cell) for cell in row) for row in rows]
+    if not table:
+        return
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]) - 1)]
+    lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]).rstrip() for row in table]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def finish() -> None:
+    """Push out what is buffered; afterwards a reader that went away is not complained about again."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still buffered would raise once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _labelled(label: str, line: str) -> None:
+    start, end = (_styles[label], "\x1b[0m") if _colored else ("", "")
+    _tell(f"{start}{label}:{end} {text.shown(line)}")
+
+
+def _tell(line: str) -> None:
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()

@@ -1,0 +1,210 @@
+"""TensorBoard event files, read without TensorBoard: the scalars that a trainer logged.
+
+An event file is a row of TFRecords: length (8 bytes, little-endian), its masked CRC-32C (4), the data, the data's
+masked CRC-32C (4). The data is an ``Event`` of TensorFlow's ``event.proto``, of which only these fields are read::
+
+    Event          wall_time = 1 (double), step = 2 (int64), summary = 5
+    Summary        value = 1 (repeated)
+    Summary.Value  tag = 1, simple_value = 2 (float), tensor = 8
+    TensorProto    float_val = 5 (repeated float)
+
+The checksum of each length is checked (8 bytes, and lengths repeat, so it is nearly free): it is what keeps a damaged
+file from being read out of step. That of the data is not: in Python it would cost more than all the rest.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from struct import unpack
+from typing import BinaryIO
+
+LOSSES = ("loss/average", "loss/current")
+"""Tags of a final loss, the better one first: sd-scripts' moving average, then the last step's own."""
+
+# A record of scalars has some 40 bytes. Longer ones than this hold pictures, and are stepped over.
+_LONGEST_RECORD = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """One logged value."""
+
+    wall_time: float
+    """Seconds since 1970, UTC."""
+    step: int
+    """What the trainer logged it against: the training step, or for ``loss/epoch_average`` the epoch."""
+    tag: str
+    value: float
+    """As logged, widened from 32 bits; may be infinite or not a number."""
+
+
+class _Corrupt(Exception):
+    """The bytes are not the protocol buffer they should be. Never leaves this module."""
+
+
+def scalars(path: Path, tags: Container[str] | None = None) -> Iterator[Scalar]:
+    """Yield the scalars of the event file ``path`` in the order of the file; of ``tags`` only, where given.
+
+    A file that ends within a record, as that of a killed trainer does, ends quietly there; so does one with a
+    damaged length or event. Raises ``OSError`` where the file cannot be read.
+    """
+    with path.open("rb") as file:
+        for record in _records(file):
+            try:
+                found = _event(record, tags)
+            except _Corrupt:
+                return
+            yield from found
+
+
+def final_loss(paths: Iterable[Path]) -> float | None:
+    """The last ``loss/average`` of all event files together, else the last ``loss/current``, else ``None``.
+
+    Last is by time, then step, then place in the file. A loss that is infinite or not a number is returned as it is:
+    that a training went off the rails is worth knowing. A file that cannot be read is passed over.
+    """
+    last: dict[str, Scalar] = {}
+    for path in paths:
+        try:
+            for scalar in scalars(path, LOSSES):
+                if scalar.tag not in last or _when(scalar) >= _when(last[scalar.tag]):
+                    last[scalar.tag] = scalar
+        except OSError:
+            continue
+    return next((last[tag].value for tag in LOSSES if tag in last), None)
+
+
+def _when(scalar: Scalar) -> tuple[float, int]:
+    # A time that is not a number would compare as neither before nor after, and win or lose by chance.
+    known = scalar.wall_time == scalar.wall_time
+    return (scalar.wall_time if known else float("-inf"), scalar.step)
+
+
+def _records(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the data of every record that is there to its end and short enough to hold scalars."""
+    size = os.fstat(file.fileno()).st_size
+    end = 0
+    while len(head := file.read(12)) == 12:
+        length = int.from_bytes(head[:8], "little")
+        end += 12 + length + 4
+        if end > size or _masked_crc(head[:8]) != int.from_bytes(head[8:], "little"):
+            return
+        if length > _LONGEST_RECORD:
+            file.seek(end)
+            continue
+        data = file.read(length + 4)
+        if len(data) < length + 4:
+            return
+        yield data[:length]
+
+
+def _event(data: bytes, tags: Container[str] | None) -> list[Scalar]:
+    """Raises :class:`_Corrupt`."""
+    wall_time, step = 0.0, 0
+    summaries: list[bytes] = []
+    for field, value in _fields(data):
+        if field == 1:
+            wall_time = _float("<d", value)
+        elif field == 2 and isinstance(value, int):
+            step = value - (1 << 64) if value >> 63 else value
+        elif field == 5 and isinstance(value, bytes):
+            summaries.append(value)
+    return [
+        Scalar(wall_time, step, tag, number)
+        for summary in summaries
+        for field, value in _fields(summary)
+        if field == 1 and isinstance(value, bytes)
+        for tag, number in _value(value)
+        if tags is None or tag in tags
+    ]
+
+
+def _value(data: bytes) -> Iterator[tuple[str, float]]:
+    """Yield the tag and the number of a ``Summary.Value``, or nothing where it is no scalar."""
+    tag = ""
+    number: float | None = None
+    for field, value in _fields(data):
+        if field == 1 and isinstance(value, bytes):
+            tag = value.decode("utf-8", "replace")
+        elif field == 2:
+            number = _float("<f", value)
+        elif field == 8 and isinstance(value, bytes):
+            number = _tensor(value)
+    if number is not None:
+        yield tag, number
+
+
+def _tensor(data: bytes) -> float | None:
+    """The number in a ``TensorProto`` of one float; packed or not, it is the same four bytes."""
+    floats = [value for field, value in _fields(data) if field == 5]
+    if len(floats) == 1 and isinstance(floats[0], bytes) and len(floats[0]) == 4:
+        return _float("<f", floats[0])
+    return None
+
+
+def _float(layout: str, value: int | bytes) -> float:
+    if isinstance(value, int) or len(value) != (8 if layout == "<d" else 4):
+        raise _Corrupt
+    number: float = unpack(layout, value)[0]
+    return number
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Yield number and value of every field of a message: an unsigned integer, or bytes for all other types."""
+    at = 0
+    while at < len(data):
+        key, at = _varint(data, at)
+        kind = key & 7
+        if kind == 0:
+            value, at = _varint(data, at)
+            yield key >> 3, value
+            continue
+        if kind == 2:
+            length, at = _varint(data, at)
+        elif kind in (1, 5):
+            length = 8 if kind == 1 else 4
+        else:  # groups, which no message here has ever had
+            raise _Corrupt
+        if at + length > len(data):
+            raise _Corrupt
+        yield key >> 3, data[at : at + length]
+        at += length
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """The integer at ``at``, of 64 bits at most, and where it ends."""
+    value = 0
+    for shift in range(0, 64, 7):
+        if at >= len(data):
+            raise _Corrupt
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value & (1 << 64) - 1, at
+    raise _Corrupt
+
+
+@lru_cache(maxsize=256)
+def _masked_crc(data: bytes) -> int:
+    """CRC-32C, rotated and shifted as TFRecord wants it (a checksum of data that holds checksums is weak)."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = _crc_table()[(crc ^ byte) & 255] ^ (crc >> 8)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+@cache
+def _crc_table() -> tuple[int, ...]:
+    """For the Castagnoli polynomial, bits reversed."""
+    table = []
+    for byte in range(256):
+        for _ in range(8):
+            byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
+        table.append(byte)
+    return tuple(table)

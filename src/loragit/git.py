@@ -1,0 +1,408 @@
+"""The user's git as a child: where a repository is, what is dirty, which refs move.
+
+git judges these because the libraries were measured to be wrong or to lose data there (docs/design.md,
+"Who does what"). Every child is started from an argument list, with git's own optional locks off, so that
+looking at a repository never writes to it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from loragit.errors import LoragitError
+from loragit.record import Identity, RepoState
+
+LOCAL_VARIABLES = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_NAMESPACE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_QUARANTINE_PATH",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+)
+"""What git sets for the children of a hook (``git rev-parse --local-env-vars``): they name *that* repository."""
+
+_ZERO = "0" * 40
+
+
+class GitMissing(LoragitError):
+    """There is no git on PATH."""
+
+
+class GitFailed(LoragitError):
+    """git answered with an error."""
+
+
+class NotARepository(LoragitError):
+    """The folder is in no git repository, or in one that has no commit where one is needed."""
+
+
+class IdentityMissing(LoragitError):
+    """git does not know who the user is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    out: bytes
+    err: bytes
+
+
+class Question:
+    """A git command under way. Several may run at the same time; each is answered once."""
+
+    def __init__(self, args: tuple[str, ...], cwd: Path, data: bytes | None, variables: tuple[str, ...]) -> None:
+        self.args = args
+        self._data = data
+        try:
+            self._child = subprocess.Popen(
+                [*(("env", *variables) if variables else ()), "git", "--no-optional-locks", *args],
+                cwd=cwd,
+                stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        except FileNotFoundError as error:
+            if not cwd.is_dir():
+                raise NotARepository(f"there is no folder {cwd}") from error
+            raise GitMissing("git was not found on PATH", hint="install git 2.30 or newer") from error
+
+    def reply(self) -> Reply:
+        """Wait for the end, whatever the exit status."""
+        out, err = self._child.communicate(self._data)
+        return Reply(self._child.returncode, out, err)
+
+    def text(self) -> str:
+        """Standard output without its last newline. Raises :class:`GitFailed`."""
+        reply = self.reply()
+        if reply.status != 0:
+            raise GitFailed(f"git {' '.join(self.args)} failed: {_last_words(reply)}")
+        return reply.out.decode("utf-8", "surrogateescape").removesuffix("\n")
+
+
+def start(*args: str, cwd: Path, data: bytes | None = None, variables: tuple[str, ...] = ()) -> Question:
+    """Start ``git ARGS`` in ``cwd`` and return at once; ``variables`` (``NAME=value``) are added to its environment.
+
+    Raises :class:`GitMissing`.
+    """
+    return Question(args, cwd, data, variables)
+
+
+def run(*args: str, cwd: Path, data: bytes | None = None, variables: tuple[str, ...] = ()) -> str:
+    """Standard output of ``git ARGS``, without its last newline. Raises :class:`GitFailed`."""
+    return start(*args, cwd=cwd, data=data, variables=variables).text()
+
+
+def call(*args: str, cwd: Path) -> Reply:
+    """Whatever ``git ARGS`` answers; never raises for its exit status."""
+    return start(*args, cwd=cwd).reply()
+
+
+def _last_words(reply: Reply) -> str:
+    lines = reply.err.decode("utf-8", "replace").strip().splitlines()
+    told = [line for line in lines if line.startswith(("fatal:", "error:"))] or lines
+    return told[-1] if told else f"exit status {reply.status}"
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository with a work tree, and the folder in it that was asked about."""
+
+    top: Path
+    """Top of the work tree."""
+    git_dir: Path
+    """Of this work tree; in a linked worktree or a submodule not ``top/.git``."""
+    common_dir: Path
+    """What all work trees share: objects, refs, loragit's own files."""
+    prefix: str
+    """The folder asked about, relative to ``top`` with ``/`` between parts; empty at the top."""
+    folder: Path
+    """The folder asked about, absolute."""
+
+    @property
+    def private(self) -> Path:
+        """loragit's own files in this repository: lock, journal, logs. No part of the history."""
+        return self.common_dir / "loragit"
+
+
+def discover(folder: Path) -> Repository:
+    """The repository that ``folder`` lies in. Raises :class:`NotARepository`."""
+    question = start(
+        "rev-parse", "--show-toplevel", "--absolute-git-dir", "--git-common-dir", "--show-prefix", cwd=folder
+    )
+    reply = question.reply()
+    if reply.status != 0:
+        words = _last_words(reply)
+        if "dubious ownership" in reply.err.decode("utf-8", "replace"):
+            raise NotARepository(
+                f"git does not trust {folder}: another user owns it",
+                hint=f"if you do: git config --global --add safe.directory {folder}",
+            )
+        raise NotARepository(f"{folder} is in no git repository ({words})", hint=f"make it one: git init {folder}")
+    top, git_dir, common, prefix = reply.out.decode("utf-8", "surrogateescape").split("\n")[:4]
+    return Repository(
+        top=Path(top),
+        git_dir=Path(git_dir),
+        common_dir=Path(os.path.normpath(folder / common)),
+        prefix=prefix.rstrip("/"),
+        folder=folder,
+    )
+
+
+class StateQuestion:
+    """The questions whose answers make a :class:`RepoState`, all under way at once."""
+
+    def __init__(self, folder: Path, label: str) -> None:
+        self.folder = folder
+        self.label = label
+        self._top = start("rev-parse", "--show-toplevel", cwd=folder)
+        self._status = start("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", cwd=folder)
+        self._lost = start("rev-list", "-1", "HEAD", "--not", "--remotes", cwd=folder)
+        self._urls = start("config", "-z", "--get-regexp", r"^remote\..*\.url$", cwd=folder)
+
+    def answer(self) -> RepoState:
+        """Raises :class:`NotARepository`, also where there is no commit yet."""
+        top, status, lost, urls = (q.reply() for q in (self._top, self._status, self._lost, self._urls))
+        if top.status != 0 or status.status != 0:
+            failed = top if top.status != 0 else status
+            raise NotARepository(f"{self.folder} is in no git repository ({_last_words(failed)})")
+        folder = Path(top.out.decode("utf-8", "surrogateescape").removesuffix("\n"))
+        report = _parse_status(status.out)
+        if report.commit is None:
+            raise NotARepository(f"the repository {folder} has no commit yet", hint="commit its files first")
+        return RepoState(
+            label=self.label,
+            path=folder,
+            commit=report.commit,
+            branch=report.branch,
+            url=_remote_url(_parse_urls(urls.out), report.upstream),
+            dirty=report.changed + tuple(p for p in report.untracked if _importable(folder / p)),
+            on_remote=not lost.out.strip(),
+        )
+
+
+def repo_state(folder: Path, label: str) -> RepoState:
+    """How the repository that holds ``folder`` stands. Raises :class:`NotARepository`."""
+    return StateQuestion(folder, label).answer()
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """What ``git status --porcelain=v2 --branch -z`` says."""
+
+    commit: str | None
+    """``None`` before the first commit."""
+    branch: str | None
+    upstream: str | None
+    changed: tuple[str, ...]
+    """Tracked paths that differ from HEAD, staged or not."""
+    untracked: tuple[str, ...]
+    """A folder ends with ``/``."""
+
+
+def _parse_status(out: bytes) -> StatusReport:
+    commit = branch = upstream = None
+    changed: list[str] = []
+    untracked: list[str] = []
+    fields = iter(out.decode("utf-8", "surrogateescape").split("\0"))
+    for field in fields:
+        kind, _, rest = field.partition(" ")
+        match kind:
+            case "#":
+                key, _, value = rest.partition(" ")
+                if key == "branch.oid" and value != "(initial)":
+                    commit = value
+                elif key == "branch.head" and value != "(detached)":
+                    branch = value
+                elif key == "branch.upstream":
+                    upstream = value
+            case "1":
+                changed.append(rest.split(" ", 7)[7])
+            case "2":
+                changed.append(rest.split(" ", 8)[8])
+                next(fields)  # where it was renamed from
+            case "u":
+                changed.append(rest.split(" ", 9)[9])
+            case "?":
+                untracked.append(rest)
+    return StatusReport(commit, branch, upstream, tuple(changed), tuple(untracked))
+
+
+def start_dirty(repository: Repository) -> Question:
+    """Ask what differs from HEAD below the repository's folder; :func:`count_dirty` reads the reply."""
+    return start(
+        "status",
+        "--porcelain=v2",
+        "--branch",
+        "-z",
+        "--untracked-files=normal",
+        "--",
+        ".",
+        cwd=repository.folder,
+    )
+
+
+def read_dirty(question: Question) -> StatusReport:
+    """The reply to :func:`start_dirty`. Raises :class:`GitFailed`."""
+    reply = question.reply()
+    if reply.status != 0:
+        raise GitFailed(f"git status failed: {_last_words(reply)}")
+    return _parse_status(reply.out)
+
+
+def _importable(path: Path) -> bool:
+    """Whether Python could import an untracked path: a ``.py`` file, or a folder that directly holds one.
+
+    Configs, logs and models that people keep in the trainer's folder change nothing in what runs.
+    """
+    if path.suffix == ".py":
+        return True
+    if not path.is_dir() or (path / "pyvenv.cfg").exists():
+        return False
+    with os.scandir(path) as entries:
+        return any(entry.name.endswith(".py") for entry in entries)
+
+
+def _parse_urls(out: bytes) -> dict[str, str]:
+    urls: dict[str, str] = {}
+    for item in out.decode("utf-8", "surrogateescape").split("\0"):
+        key, newline, url = item.partition("\n")
+        if newline:
+            urls.setdefault(key.removeprefix("remote.").removesuffix(".url"), url)
+    return urls
+
+
+def _remote_url(urls: Mapping[str, str], upstream: str | None) -> str | None:
+    """The upstream's remote, else ``origin``, else the first; without credentials."""
+    if not urls:
+        return None
+    of_branch = next((r for r in urls if upstream is not None and upstream.startswith(r + "/")), None)
+    url = urls[of_branch or ("origin" if "origin" in urls else next(iter(urls)))]
+    return re.sub(r"^(https?://)[^/@]*@", r"\1", url)
+
+
+def patch(state: RepoState) -> bytes:
+    """What makes ``state.commit`` the work tree as it stands: ``git apply`` takes it. Includes untracked ``dirty``.
+
+    Neither the repository's index nor its objects are written: both are replaced by temporary ones.
+    """
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="loragit-") as scratch:
+        objects = run("rev-parse", "--git-path", "objects", cwd=state.path)
+        own = (
+            f"GIT_INDEX_FILE={scratch}/index",
+            f"GIT_OBJECT_DIRECTORY={scratch}",
+            f"GIT_ALTERNATE_OBJECT_DIRECTORIES={state.path / objects}",
+        )
+        run("read-tree", "HEAD", cwd=state.path, variables=own)
+        run("add", "--update", cwd=state.path, variables=own)
+        paths = "\0".join(p for p in state.dirty if (state.path / p).exists()).encode("utf-8", "surrogateescape")
+        if paths:
+            add = ("add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul")
+            run(*add, cwd=state.path, data=paths, variables=own)
+        diff = start(
+            "diff", "--cached", "--binary", "--no-ext-diff", "--no-color", "HEAD", cwd=state.path, variables=own
+        )
+        reply = diff.reply()
+        if reply.status != 0:
+            raise GitFailed(f"git diff failed in {state.path}: {_last_words(reply)}")
+        return reply.out
+
+
+def tracking(file: Path) -> Path | None:
+    """Top of the repository that *tracks* ``file`` (resolved), or ``None``."""
+    reply = call("ls-files", "--error-unmatch", "--", file.name, cwd=file.parent)
+    if reply.status != 0:
+        return None
+    return Path(run("rev-parse", "--show-toplevel", cwd=file.parent))
+
+
+class IdentityQuestion:
+    """Author and committer, both asked at once."""
+
+    def __init__(self, cwd: Path) -> None:
+        self._author = start("var", "GIT_AUTHOR_IDENT", cwd=cwd)
+        self._committer = start("var", "GIT_COMMITTER_IDENT", cwd=cwd)
+
+    def answer(self) -> tuple[Identity, Identity]:
+        """Author, committer. Raises :class:`IdentityMissing`."""
+        author, committer = self._author.reply(), self._committer.reply()
+        for reply in (author, committer):
+            if reply.status != 0:
+                raise IdentityMissing(
+                    "git does not know who you are",
+                    hint='git config --global user.name "Your Name" && git config --global user.email you@example.org',
+                )
+        return _identity(author), _identity(committer)
+
+
+def _identity(reply: Reply) -> Identity:
+    text = reply.out.decode("utf-8", "replace").strip()
+    match = re.fullmatch(r"(.*) <(.*)> (\d+) ([+-])(\d\d)(\d\d)", text)
+    if match is None:
+        raise GitFailed(f"git var answered {text!r}")
+    minutes = int(match[5]) * 60 + int(match[6])
+    return Identity(match[1], match[2], int(match[3]), -minutes if match[4] == "-" else minutes)
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A ref as it was read."""
+
+    name: str
+    object: str
+    """What it holds: of an annotated tag the tag object, 40 hex digits."""
+    commit: str
+    """``object``, peeled."""
+    worktree: str
+    """Work tree that has it checked out; empty for none."""
+
+
+def refs(*patterns: str, cwd: Path) -> dict[str, Ref]:
+    """Refs that match ``patterns`` (as ``git for-each-ref`` takes them), by full name."""
+    line = "%(refname)%00%(objectname)%00%(*objectname)%00%(worktreepath)"
+    found: dict[str, Ref] = {}
+    for row in run("for-each-ref", f"--format={line}", *patterns, cwd=cwd).splitlines():
+        name, target, peeled, worktree = row.split("\0")
+        found[name] = Ref(name, target, peeled or target, worktree)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class RefUpdate:
+    """One step of a transaction, by compare-and-swap."""
+
+    name: str
+    new: str | None
+    """``None`` deletes."""
+    old: str | None
+    """What it must hold now; ``None``: it must not exist."""
+
+
+def update_refs(updates: Iterable[RefUpdate], *, reason: str, cwd: Path) -> None:
+    """All of ``updates`` or none. Raises :class:`GitFailed` where a ref is not what it must be, or is locked."""
+    lines = []
+    for update in updates:
+        old = _ZERO if update.old is None else update.old
+        if update.new is None:
+            lines.append(f"delete {update.name}\0{old}\0")
+        else:
+            lines.append(f"update {update.name}\0{update.new}\0{old}\0")
+    args = ("update-ref", "-m", reason, "--create-reflog", "--stdin", "-z")
+    run(*args, cwd=cwd, data="".join(lines).encode())

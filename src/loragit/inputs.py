@@ -1,0 +1,125 @@
+"""The files a run is made of, read once: config, prompts, further inputs, the dataset, the weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from loragit import snapshot
+from loragit.errors import Findings
+from loragit.fingerprint import Cache, fingerprint_file
+from loragit.record import Entry, Weights
+from loragit.settings import Settings
+from loragit.snapshot import CannotReadInput, Config, Dataset, Folder
+from loragit.trainers.sd_scripts import Plan
+
+_WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What was read."""
+
+    config: Entry
+    prompts: Entry | None
+    further: tuple[tuple[Path, Entry], ...]
+    """(file, its place in the record)."""
+    dataset: Dataset
+    weights: tuple[Weights, ...]
+
+
+def read(plan: Plan, chosen: Settings, workdir: Path, cache: Cache, findings: Findings) -> Inputs | None:
+    """Everything, or ``None`` where ``findings`` tell what is missing, unreadable or does not parse."""
+    ask, root = findings.ask, chosen.dataset_dir
+    config = ask(lambda: _config(plan.config, workdir))
+    prompts = _asked_prompts(plan.prompts, findings)
+    further = _further(
+        (*(p for _, p in plan.inputs), *(config.files if config else ()), *chosen.record.inputs), findings
+    )
+    weights = _weights(plan, workdir, cache, findings)
+    if config is None:
+        return None
+    listed: list[tuple[Folder, tuple[str, ...]]] = []
+    for folder in config.folders:
+        names = ask(lambda folder=folder: snapshot.check_folder(folder, root))  # type: ignore[misc]
+        if names is not None:
+            listed.append((folder, names))
+    dataset = ask(lambda: snapshot.read_dataset(listed, root, cache))
+    if dataset is None:
+        return None
+    suffix = ".json" if config.path.suffix.lower() == ".json" else ".toml"
+    return Inputs(Entry("config" + suffix, config.data), prompts, further, dataset, weights)
+
+
+def _config(path: Path, workdir: Path) -> Config:
+    if not path.exists():
+        raise CannotReadInput(
+            f"there is no dataset config {path}", hint="write one there, or name another: -- --dataset_config PATH"
+        )
+    return snapshot.read_config(path, workdir)
+
+
+def _asked_prompts(path: Path | None, findings: Findings) -> Entry | None:
+    return None if path is None else findings.ask(lambda: _prompts(path))
+
+
+def _prompts(path: Path) -> Entry:
+    if not path.exists():
+        raise CannotReadInput(
+            f"there are no sample prompts {path}",
+            hint='write them there, or set paths.prompts = "" to train without samples',
+        )
+    data = snapshot.read_bytes(path, "sample prompts")
+    suffix = path.suffix.lower()
+    if suffix == ".toml":
+        snapshot.read_table(path, data, "sample prompts")
+    elif suffix == ".json":
+        try:
+            json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise CannotReadInput(f"the sample prompts {path} do not parse: {error}") from error
+    else:
+        suffix = ".txt"
+    return Entry("sample-prompts" + suffix, data)
+
+
+def _further(paths: Iterable[Path], findings: Findings) -> tuple[tuple[Path, Entry], ...]:
+    """Each file once, at ``inputs/<file name>``."""
+    files: dict[Path, Entry] = {}
+    for path in paths:
+        data = findings.ask(lambda path=path: snapshot.read_bytes(path, "input"))  # type: ignore[misc]
+        if data is not None and path not in files:
+            files[path] = Entry(_free_place(path.name, {entry.path for entry in files.values()}), data)
+    return tuple(files.items())
+
+
+def _free_place(name: str, taken: set[str]) -> str:
+    plain = "".join(c if c.isalnum() or c in "._-+=@" else "_" for c in name).lstrip(".") or "input"
+    place, number = f"inputs/{plain}", 1
+    while place in taken:
+        number += 1
+        place = f"inputs/{number}-{plain}"
+    return place
+
+
+def _weights(plan: Plan, workdir: Path, cache: Cache, findings: Findings) -> tuple[Weights, ...]:
+    found = []
+    for role, value in plan.weights:
+        path = workdir / value
+        if path.is_file():
+            prints = findings.ask(lambda path=path: fingerprint_file(path, cache))  # type: ignore[misc]
+            found.append(Weights(role, path.name, prints.sha256 if prints else None))
+        elif path.is_dir():
+            found.append(Weights(role, path.name, None))
+        elif _means_file(value):
+            findings.add(f"{role}: there is no file {path}", "mend the path in the settings or the arguments")
+        else:
+            found.append(Weights(role, value, None))
+    return tuple(found)
+
+
+def _means_file(value: str) -> bool:
+    """Whether a value can only be a path: a hub's id is ``owner/name``, without a suffix of weights."""
+    return value.startswith(("/", "./", "../", "~")) or value.endswith(_WEIGHT_SUFFIXES)

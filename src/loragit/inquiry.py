@@ -1,0 +1,103 @@
+"""What other processes must be asked before a run: git, and the trainer's Python. All at the same time."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from loragit import git, process, repo
+from loragit.environment import EnvironmentQuestion
+from loragit.errors import Findings
+from loragit.git import IdentityQuestion, Repository, StateQuestion
+from loragit.record import Environment, Identity, LyCORIS, RepoState
+from loragit.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What they said; ``None`` where a finding tells why not."""
+
+    repository: Repository | None
+    identities: tuple[Identity, Identity] | None
+    """Author and committer."""
+    trainer: RepoState | None
+    lycoris: LyCORIS | None
+    environment: Environment | None
+    dataset_commit: str | None
+    dataset_dirty: int
+    """Files below the dataset's folder, tracked or not, that differ from ``dataset_commit``."""
+
+    @property
+    def code(self) -> tuple[RepoState, ...]:
+        """The repositories of code, each once."""
+        states = [self.trainer] if self.trainer else []
+        of_lycoris = self.lycoris.repo if self.lycoris else None
+        if of_lycoris and of_lycoris.path not in {state.path for state in states}:
+            states.append(of_lycoris)
+        return tuple(states)
+
+
+class Inquiry:
+    """The questions, under way from the start."""
+
+    def __init__(
+        self,
+        chosen: Settings,
+        findings: Findings,
+        *,
+        script: Path,
+        workdir: Path,
+        python: Path | None,
+        environ: Mapping[str, str],
+        cache: Path,
+    ) -> None:
+        ask = self._ask = findings.ask
+        folder = script.parent
+        self._trainer = ask(lambda: StateQuestion(folder, chosen.trainer.kind)) if folder.is_dir() else None
+        self._lycoris = chosen.trainer.lycoris_repo
+        self._environment: EnvironmentQuestion | None = None
+        if python is not None and workdir.is_dir():
+            self._environment = ask(
+                lambda: EnvironmentQuestion(python, cwd=workdir, script_folder=folder, env=environ, cache=cache)
+            )
+        self._repository = ask(lambda: git.discover(chosen.dataset_dir))
+        self._dirty = git.start_dirty(self._repository) if self._repository else None
+        self._identities = IdentityQuestion(chosen.dataset_dir)
+        # pygit2 takes longest to import of all, and until it is needed this process mostly waits.
+        threading.Thread(target=repo.load).start()
+
+    def answers(self) -> Answers:
+        """Wait for all of them. What went wrong is among the findings."""
+        ask, dirty = self._ask, self._dirty
+        report = ask(lambda: git.read_dirty(dirty)) if dirty else None
+        found = ask(self._environment.answer) if self._environment else None
+        return Answers(
+            repository=self._repository,
+            identities=ask(self._identities.answer),
+            trainer=ask(self._trainer.answer) if self._trainer else None,
+            lycoris=self._named_lycoris() if self._lycoris else (found[1] if found else None),
+            environment=found[0] if found else None,
+            dataset_commit=report.commit if report else None,
+            dataset_dirty=len(report.changed) + len(report.untracked) if report else 0,
+        )
+
+    def _named_lycoris(self) -> LyCORIS | None:
+        """LyCORIS where the settings say that it is, whatever Python finds."""
+        folder = self._lycoris
+        assert folder is not None
+        state = self._ask(lambda: git.repo_state(folder, "LyCORIS"))
+        return LyCORIS(state, state.commit, state.url, None, editable=True) if state else None
+
+
+def child_environment(environ: Mapping[str, str], python: Path | None) -> dict[str, str]:
+    """The trainer's environment: no ``GIT_*``, output unbuffered, the Python's own programs first on PATH."""
+    child = process.clean_environment(environ)
+    child["PYTHONUNBUFFERED"] = "1"
+    if python is not None:
+        child["PATH"] = f"{python.parent}{os.pathsep}{child.get('PATH', os.defpath)}"
+        if (python.parent.parent / "pyvenv.cfg").is_file():
+            child["VIRTUAL_ENV"] = str(python.parent.parent)
+    return child

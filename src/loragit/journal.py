@@ -1,0 +1,77 @@
+"""Runs in progress: one small file a run under ``.git/loragit/open/``, written before the run is opened.
+
+It tells a later command whose run it was and whether that process still lives, also on another machine that
+shares the repository.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from loragit.errors import LoragitError
+
+
+class JournalFailed(LoragitError):
+    """The note about a run in progress cannot be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A run that some process has opened, or was about to."""
+
+    run: str
+    started: str
+    """UTC, as in ``2026-11-23T17:20:30Z``."""
+    pid: int
+    """Of the loragit that trains."""
+    pid_started: str
+    """When that process began, as the system counts; empty where it cannot be told."""
+    boot: str
+    """Which boot of the machine; empty where it cannot be told."""
+    host: str
+    output: str
+    """The output folder, absolute."""
+
+
+def write(folder: Path, note: Open) -> None:
+    """Raises :class:`JournalFailed`."""
+    import tomli_w
+
+    path = _place(folder, note.run)
+    fresh = path.with_suffix(f".{note.pid}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(tomli_w.dumps(asdict(note)))
+        fresh.replace(path)
+    except OSError as error:
+        raise JournalFailed(
+            f"{path} cannot be written: {error.strerror}", hint="check the repository's disk"
+        ) from error
+
+
+def remove(folder: Path, run: str) -> None:
+    """Forget ``run``; nothing where it is not there."""
+    with suppress(OSError):
+        _place(folder, run).unlink()
+
+
+def read(folder: Path) -> Iterator[Open]:
+    """Every note, in the order of names; damaged ones are passed over."""
+    with suppress(OSError):
+        for path in sorted((folder / "open").glob("*.toml")):
+            with suppress(OSError, ValueError, TypeError):
+                yield Open(**tomllib.loads(path.read_text()))
+
+
+def _place(folder: Path, run: str) -> Path:
+    return folder / "open" / f"{run}.toml"
+
+
+def host() -> str:
+    """Name of this machine."""
+    return os.uname().nodename

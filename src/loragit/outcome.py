@@ -1,0 +1,265 @@
+"""What a training left: models, states and samples, found by the trainer's naming rules, checked and hashed.
+
+Files decide, not the exit status: a trainer exits 0 without a product and non-zero after a good checkpoint. Nothing
+here writes, and no file that vanishes, is damaged or may not be read stops the rest from being found.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from loragit.events import final_loss
+from loragit.record import Artifact, Outcome
+from loragit.tensors import Header, NotSafetensors, hash_file, open_regular, read_header
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How a trainer names what it writes.
+
+    The patterns match all of a file name that follows the output name (see :func:`matched`): only from a known output
+    name can it be told whether ``foo-000010`` is a name or the tenth epoch of ``foo``.
+    """
+
+    model: re.Pattern[str]
+    """Groups ``epoch`` and ``step``, both absent for the final model, and ``ext``."""
+    state: re.Pattern[str]
+    """Folders of training state; groups ``epoch`` and ``step``, both absent for the final state."""
+    sample: re.Pattern[str]
+    """Groups ``epoch`` or ``step``, ``prompt``, ``time`` and, where the prompt fixed one, ``seed``."""
+    sample_dir: str
+    """Folder of the samples, relative to the output folder."""
+    log: re.Pattern[str]
+    """What follows the chosen prefix in the name of a TensorBoard folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logs:
+    """Where the trainer logs for TensorBoard, and what lay there before it ran."""
+
+    folder: Path
+    prefix: str
+    before: frozenset[str]
+    """What :func:`log_folders` returned before the training."""
+
+
+def matched(pattern: re.Pattern[str], file_name: str, output_name: str) -> re.Match[str] | None:
+    """Match ``file_name`` as one that the training called ``output_name`` wrote; ``None`` where it is not."""
+    return pattern.fullmatch(file_name, len(output_name)) if file_name.startswith(output_name) else None
+
+
+def log_folders(logging_dir: Path, prefix: str, naming: Naming) -> frozenset[str]:
+    """Names of the log folders with that prefix in ``logging_dir``; empty where there is no such folder."""
+    return frozenset(
+        entry.name
+        for entry in _entries(logging_dir)
+        if matched(naming.log, entry.name, prefix) and stat.S_ISDIR(_mode(entry))
+    )
+
+
+def collect(
+    output: Path,
+    output_name: str,
+    naming: Naming,
+    *,
+    exit_status: int,
+    started: datetime,
+    finished: datetime,
+    shown_output: str,
+    logs: Logs | None,
+) -> Outcome:
+    """Find, check and hash what the training called ``output_name`` left in ``output``.
+
+    ``shown_output`` is how the record writes the output folder. Models are looked for in ``output`` itself only, since
+    state folders hold a ``model.safetensors`` of their own. A symbolic link counts as what it points at. ``truncated``
+    lists every model that could not be shown to be whole: cut short, damaged, or not readable. An output folder that is
+    missing or cannot be listed gives an outcome without products.
+    """
+    found = _models(output, output_name, naming)
+    return Outcome(
+        exit_status=exit_status,
+        started=started,
+        finished=finished,
+        output=shown_output,
+        models=tuple(model.artifact for model in found if model.artifact is not None),
+        truncated=tuple(model.name for model in found if model.artifact is None),
+        states=_states(output, output_name, naming),
+        samples=_samples(output / naming.sample_dir, output_name, naming),
+        final_loss=None if logs is None else final_loss(_event_files(logs, naming)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in a training something was saved, as far as is known. Sorts in order of saving, the final one last."""
+
+    step: int | None
+    epoch: int | None
+    """Counted from 1: the epoch that was running (a step file) or that was complete (an epoch file, the final one)."""
+    final: bool
+
+    @classmethod
+    def of_name(cls, match: re.Match[str]) -> _Place:
+        step, epoch = _number(match["step"]), _number(match["epoch"])
+        return cls(step, epoch, final=step is None and epoch is None)
+
+    def refined(self, header: Header) -> _Place:
+        """With what the header tells; it knows the step of an epoch file, and a name says only one of the two."""
+        step = _number(header.metadata.get("ss_steps"))
+        epoch = _number(header.metadata.get("ss_epoch"))
+        # sd-scripts writes the index of the running epoch into step files, the number of complete ones into others.
+        if epoch is not None and self.step is not None:
+            epoch += 1
+        return _Place(self.step if step is None else step, self.epoch if epoch is None else epoch, final=self.final)
+
+    @property
+    def order(self) -> tuple[bool, int, int]:
+        return (self.final, self.step or 0, self.epoch or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A file named like a model. Sorts in order of saving."""
+
+    name: str
+    place: _Place
+    artifact: Artifact | None = None
+    """``None`` where it was not shown to be whole."""
+
+    @property
+    def order(self) -> tuple[tuple[bool, int, int], str]:
+        return (self.place.order, self.name)
+
+
+def _models(output: Path, output_name: str, naming: Naming) -> list[_Found]:
+    """Everything named like a model, judged; several files at the same time."""
+    candidates = [
+        _Found(entry.name, _Place.of_name(match))
+        for entry in _entries(output)
+        if (match := matched(naming.model, entry.name, output_name))
+    ]
+    if len(candidates) < 2:
+        judged = [_judge(output, candidate) for candidate in candidates]
+    else:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(min(len(candidates), os.cpu_count() or 1)) as pool:
+            judged = list(pool.map(lambda candidate: _judge(output, candidate), candidates))
+    return sorted((found for found in judged if found is not None), key=lambda found: found.order)
+
+
+def _judge(output: Path, candidate: _Found) -> _Found | None:
+    """The candidate, with its artifact if it is whole; ``None`` if it is no file, or has vanished since."""
+    path = output / candidate.name
+    place = candidate.place
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return None
+        if path.suffix == ".safetensors":
+            header = read_header(path)
+            whole, place = header.whole, place.refined(header)
+        else:
+            whole = _whole_pickle(path)
+        if not whole:
+            return _Found(candidate.name, place)
+        hashes = hash_file(path)
+    except FileNotFoundError:
+        return None
+    except (NotSafetensors, OSError):
+        return candidate
+    return _Found(
+        candidate.name,
+        place,
+        Artifact(
+            path=candidate.name,
+            size=hashes.size,
+            sha256=hashes.sha256,
+            payload_sha256=hashes.payload_sha256,
+            step=place.step,
+            epoch=place.epoch,
+        ),
+    )
+
+
+def _whole_pickle(path: Path) -> bool:
+    """Whether a ``.ckpt`` or ``.pt`` is whole, as far as can be told without running what it holds.
+
+    Since version 1.6 torch writes a zip archive, whose directory comes last: a save that was cut short lacks it. The
+    older format has no length and no end mark after its tensors; of it, every file that is not empty passes.
+    """
+    with open_regular(path) as file:
+        beginning = file.read(2)
+        if beginning != b"PK":
+            return bool(beginning)
+        from zipfile import is_zipfile
+
+        return is_zipfile(file)
+
+
+def _states(output: Path, output_name: str, naming: Naming) -> tuple[str, ...]:
+    """Names of state folders in order of saving. An empty one is a save that was cut short, and does not count."""
+    found = [
+        _Found(entry.name, _Place.of_name(match))
+        for entry in _entries(output)
+        if (match := matched(naming.state, entry.name, output_name)) and _holds_something(entry)
+    ]
+    return tuple(state.name for state in sorted(found, key=lambda state: state.order))
+
+
+def _samples(folder: Path, output_name: str, naming: Naming) -> int:
+    """How many sample images there are."""
+    return sum(
+        stat.S_ISREG(_mode(entry)) for entry in _entries(folder) if matched(naming.sample, entry.name, output_name)
+    )
+
+
+def _event_files(logs: Logs, naming: Naming) -> list[Path]:
+    """The event files of the log folders that are new, in order of folder and name; links are not followed."""
+    found = []
+    for name in sorted(log_folders(logs.folder, logs.prefix, naming) - logs.before):
+        for root, folders, files in os.walk(logs.folder / name):
+            folders.sort()
+            found += [Path(root, file) for file in sorted(files) if file.startswith("events.out.tfevents.")]
+    # A pipe of that name would be waited on for ever.
+    return [path for path in found if stat.S_ISREG(_mode(path))]
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Entries of ``folder``; none where it is missing or cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except OSError:
+        return
+
+
+def _mode(entry: os.DirEntry[str] | Path) -> int:
+    """File type and permissions of what ``entry`` leads to; 0 where that cannot be told."""
+    try:
+        return entry.stat().st_mode
+    except OSError:
+        return 0
+
+
+def _holds_something(entry: os.DirEntry[str]) -> bool:
+    """Whether this is a folder that is not empty; one that may not be listed gets the benefit of the doubt."""
+    if not stat.S_ISDIR(_mode(entry)):
+        return False
+    try:
+        with os.scandir(entry.path) as entries:
+            return next(entries, None) is not None
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+def _number(text: str | None) -> int | None:
+    """A header is free-form text, so what is no plain number of a plausible size is no number."""
+    return int(text) if text is not None and re.fullmatch(r"[0-9]{1,18}", text) else None

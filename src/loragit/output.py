@@ -1,0 +1,142 @@
+"""The output folder of a run: made for this run alone, and removed only where it holds nothing but our own files."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from loragit.errors import LoragitError
+from loragit.record import Entry
+
+
+class OutputExists(LoragitError):
+    """The output folder is there already."""
+
+
+class CannotWriteOutput(LoragitError):
+    """The output folder or a file in it cannot be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFolder:
+    """A folder that this very run made."""
+
+    path: Path
+    inode: tuple[int, int]
+    """Device and inode, so that another folder of the same name is not taken for it."""
+    files: dict[str, bytes]
+    """What loragit put there, by path relative to the folder."""
+    log: str
+    """Name of the log, whose bytes grow while the trainer runs."""
+
+    def foreign(self) -> tuple[str, ...]:
+        """Paths in the folder that are not ours, or no longer as we wrote them; empty where it may be removed."""
+        try:
+            if self._identity() != self.inode:
+                return (".",)
+            return tuple(self._foreign_below(self.path, ""))
+        except OSError as error:
+            return (f". ({error.strerror})",)
+
+    def remove(self) -> tuple[str, ...]:
+        """Remove the folder if it holds nothing but ours; else return what is foreign, and touch nothing.
+
+        Never goes through a symbolic link: folders are opened by descriptor and must be those we made.
+        """
+        foreign = self.foreign()
+        if foreign:
+            return foreign
+        with suppress(OSError):
+            handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                self._empty(handle, "")
+            finally:
+                os.close(handle)
+            self.path.rmdir()
+        return ()
+
+    def _identity(self) -> tuple[int, int]:
+        status = self.path.lstat()
+        return (status.st_dev, status.st_ino)
+
+    def _foreign_below(self, folder: Path, prefix: str) -> Iterable[str]:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                path = prefix + entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    yield from self._foreign_below(Path(entry.path), path + "/")
+                elif not self._is_ours(entry, path):
+                    yield path
+
+    def _is_ours(self, entry: os.DirEntry[str], path: str) -> bool:
+        if not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+            return False
+        if path == self.log:
+            return True
+        data = self.files.get(path)
+        return data is not None and Path(entry.path).read_bytes() == data
+
+    def _empty(self, handle: int, prefix: str) -> None:
+        for name in os.listdir(handle):
+            path = prefix + name
+            if path in self.files or path == self.log:
+                os.unlink(name, dir_fd=handle)
+                continue
+            below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=handle)
+            try:
+                self._empty(below, path + "/")
+            finally:
+                os.close(below)
+            # Fails, and everything stays, where something came into the folder meanwhile.
+            os.rmdir(name, dir_fd=handle)
+
+
+def make(path: Path, entries: Iterable[Entry], log: str) -> OutputFolder:
+    """Make the folder and write ``entries`` into it; on any failure leave nothing behind.
+
+    Raises :class:`OutputExists`, :class:`CannotWriteOutput`.
+    """
+    files = {entry.path: entry for entry in entries}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
+    except FileExistsError as error:
+        raise OutputExists(
+            f"the output folder {path} exists already", hint="take another version (--bump takes the next)"
+        ) from error
+    except OSError as error:
+        raise CannotWriteOutput(
+            f"the output folder {path} cannot be made: {error.strerror}", hint="choose another with --output"
+        ) from error
+    status = path.lstat()
+    folder = OutputFolder(path, (status.st_dev, status.st_ino), {p: e.data for p, e in files.items()}, log)
+    try:
+        for entry in files.values():
+            _write(path / entry.path, entry)
+    except OSError as error:
+        _discard(path, files)
+        raise CannotWriteOutput(
+            f"{path} cannot be written: {error.strerror}", hint="make room, or choose another folder with --output"
+        ) from error
+    return folder
+
+
+def _write(path: Path, entry: Entry) -> None:
+    path.parent.mkdir(exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o777 if entry.executable else 0o666)
+    with os.fdopen(handle, "wb") as file:
+        file.write(entry.data)
+
+
+def _discard(path: Path, files: Iterable[str]) -> None:
+    """Take back a half-written folder: only paths that we were about to write ourselves."""
+    for name in files:
+        with suppress(OSError):
+            (path / name).unlink()
+    for made in (*{(path / name).parent for name in files if "/" in name}, path):
+        with suppress(OSError):
+            made.rmdir()

@@ -1,0 +1,150 @@
+# pathlib takes longer to import than all of this takes to run; foreign finders may raise anything:
+# ruff: noqa: PTH100, PTH113, PTH116, PTH118, PTH123, PTH208, BLE001, S112
+"""What the trainer's own Python is asked. Never imported by loragit: :mod:`loragit.environment` passes the source on.
+
+Arguments: the folder that is first on ``sys.path`` (the trainer script's own), and the key of the packages that
+loragit remembers (empty for none). Standard output then holds, between two :data:`MARKER`, these fields, each
+followed by a NUL byte::
+
+    version  executable  platform  origin  folder  key  settled  distributions
+
+``origin`` is the file that ``import lycoris`` would execute, ``folder`` the package's folder; empty where there is
+none. ``key`` changes with whatever the list of packages is read from; ``settled`` is ``yes`` where none of that is
+younger than :data:`SETTLE`. ``distributions`` is a JSON list of ``[name, version, site folder, text of
+direct_url.json or null, found through an egg-link]`` in the order of ``sys.path``; empty where the key is the known
+one.
+
+Standard library only, Python 3.8 or newer. Imports no package, lycoris least of all.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+MARKER = b"\0--loragit-probe--\0"
+
+SETTLE = 2 * 10**9
+"""Nanoseconds. In less, the coarsest file times in use (FAT, some network file systems) tell no two changes apart."""
+
+METADATA = (".dist-info", ".egg-info", ".egg-link")
+"""How the names end that say which packages a folder holds. An egg has a plain ``EGG-INFO`` inside."""
+
+REWRITTEN = ("METADATA", "PKG-INFO", "direct_url.json")
+"""Files inside of those that installers rewrite in place, which leaves no trace in the folder's own times."""
+
+
+def sources(path: list[str]) -> list[str]:
+    """All that the list of packages is read from, in the order of ``path`` (``sys.path``).
+
+    A folder without packages counts for nothing, nor do a site folder's own times: a trainer that writes into its
+    own folder changes no package.
+    """
+    found = []
+    for folder in path:
+        try:
+            names = sorted(os.listdir(folder or "."))
+        except OSError:
+            names = []
+            if os.path.isfile(folder):  # a zip
+                found.append(folder)
+        for name in names:
+            low = name.lower()
+            if low.endswith(METADATA) or low == "egg-info":
+                found.append(os.path.join(folder, name))
+    return found
+
+
+def key_of(found: list[str], now: int) -> tuple[str, bool]:
+    """A digest of names, times and inodes of :func:`sources`; whether they are settled. ``now``: ns since 1970."""
+    try:
+        from _blake2 import blake2b  # hashlib would load OpenSSL, 4 ms
+    except ImportError:
+        from hashlib import blake2b
+    rows: list[object] = [sys.version]
+    settled = True
+    for path in found:
+        for each in (path, *(path + "/" + name for name in REWRITTEN)):
+            try:
+                status = os.stat(each)
+            except OSError:
+                continue
+            rows.append((each, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size))
+            # A time in the future (an unpacked archive, a wrong clock) is no recent one.
+            settled = settled and abs(now - status.st_mtime_ns) > SETTLE
+    return blake2b(ascii(rows).encode(), digest_size=20).hexdigest(), settled
+
+
+def find(name: str) -> tuple[str, str]:
+    """File that ``import name`` would execute, and the package's folder; each empty where there is none.
+
+    What ``importlib.util.find_spec`` does, without importing it, and past a finder that raises.
+    """
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    for finder in sys.meta_path:
+        if spec is not None:
+            break
+        try:
+            spec = finder.find_spec(name, None)
+        except Exception:
+            continue
+    if spec is None:
+        return "", ""
+    origin = spec.origin if spec.has_location else None
+    folder = next(iter(spec.submodule_search_locations or ()), None)
+    return os.path.abspath(origin) if origin else "", os.path.abspath(folder) if folder else ""
+
+
+def distributions(found: list[str]) -> list[list[object]]:
+    """A row a package, as the module's docstring says. What cannot be read is left out."""
+    from contextlib import suppress
+    from importlib import metadata
+
+    linked = set()
+    for path in found:
+        if path.endswith(".egg-link"):
+            with suppress(OSError, ValueError), open(path, encoding="utf-8") as link:
+                linked.add(os.path.realpath(link.readline().strip()))
+    rows: list[list[object]] = []
+    with suppress(Exception):
+        for package in metadata.distributions():
+            with suppress(Exception):
+                name, version = package.metadata["Name"], package.version
+                folder = os.path.realpath(str(package.locate_file("")))
+                if name and version:
+                    rows.append([name, version, folder, package.read_text("direct_url.json"), folder in linked])
+    return rows
+
+
+def platform() -> str:
+    """As in ``Linux 6.1.0-18-amd64 x86_64, glibc 2.36``. The ``platform`` module may start a child for its answer."""
+    system = os.uname()
+    try:
+        libc = os.confstr("CS_GNU_LIBC_VERSION")
+    except (OSError, ValueError):  # musl, macOS
+        libc = None
+    words = f"{system.sysname} {system.release} {system.machine}"
+    return f"{words}, {libc}" if libc else words
+
+
+def main(folder: str, known: str) -> None:
+    """Answer on standard output."""
+    # ``python -c`` put the current folder there; ``python script.py`` puts the script's. With -P neither does.
+    if not getattr(sys.flags, "safe_path", False):
+        sys.path[0] = folder
+    found = sources(sys.path)
+    key, settled = key_of(found, time.time_ns())
+    rows = ""
+    if key != known:
+        from json import dumps
+
+        rows = dumps(distributions(found))
+    version = sys.version.split()[0]
+    fields = (version, sys.executable, platform(), *find("lycoris"), key, "yes" if settled else "no", rows)
+    with open(1, "wb", closefd=False) as out:  # sys.stdout may be anything by now
+        out.write(MARKER + b"".join(os.fsencode(field) + b"\0" for field in fields) + MARKER)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,208 @@
+"""The values that travel: what a run is, what it was made of, what came out. Opens no file, asks nobody.
+
+The text forms of these values (message, ``run.toml``, ``repos.git``) are in :mod:`loragit.text`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+FORMAT = 1
+"""Version of the record's format (``Loragit-Format``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who writes, and when, as git would put it into a commit."""
+
+    name: str
+    email: str
+    time: int
+    """Seconds since 1970, UTC."""
+    offset: int
+    """Minutes east of UTC."""
+
+    def at(self, time: int) -> Identity:
+        """The same person at another moment."""
+        return replace(self, time=time)
+
+
+@dataclass(frozen=True, slots=True)
+class RepoState:
+    """A repository of code (the trainer, LyCORIS) as it stood when it was asked."""
+
+    label: str
+    """What people call it: ``sd-scripts``, ``LyCORIS``."""
+    path: Path
+    """Its top-level folder, absolute."""
+    commit: str
+    """HEAD, as 40 (or 64) hex digits."""
+    branch: str | None
+    """Name of the branch; ``None`` where HEAD is detached."""
+    url: str | None
+    """Of the branch's remote, else ``origin``, else the first; without credentials. ``None`` without a remote."""
+    dirty: tuple[str, ...] = ()
+    """Paths, relative to ``path``, that differ from HEAD or that a trainer could import though untracked."""
+    on_remote: bool = True
+    """Whether any remote-tracking branch contains ``commit``."""
+
+
+@dataclass(frozen=True, slots=True)
+class LyCORIS:
+    """LyCORIS as the trainer's own Python finds it. All ``None`` where it is not installed."""
+
+    repo: RepoState | None = None
+    """The repository that tracks the package, where there is one."""
+    commit: str | None = None
+    """From the repository, or from the distribution's ``direct_url.json``."""
+    url: str | None = None
+    version: str | None = None
+    editable: bool = False
+
+    @property
+    def installed(self) -> bool:
+        return self.repo is not None or self.commit is not None or self.version is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The trainer's Python and the machine."""
+
+    python: str
+    """Version, as in ``3.11.7``."""
+    executable: str
+    packages: tuple[str, ...]
+    """``name==version`` or ``name @ commit``, sorted."""
+    platform: str
+    gpus: tuple[str, ...]
+    """Names of the graphics cards; empty where none was found."""
+    driver: str | None
+    """Version of the NVIDIA driver."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A file of weights that a run starts from."""
+
+    role: str
+    """The trailer that names it: ``Base-Model``, ``VAE``, ``Network-Weights``, …"""
+    name: str
+    """File name, or the hub's id."""
+    sha256: str | None
+    """Of the whole file, 64 hex digits; ``None`` for a folder or a hub's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of a record's tree."""
+
+    path: str
+    """Relative to the record's root, ``/`` between parts: ``config.toml``, ``captions/img/00.txt``."""
+    data: bytes
+    executable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFile:
+    """A file that the dataset config brings into a run."""
+
+    path: str
+    """Relative to the dataset's folder with ``/`` between parts; may begin with ``../``."""
+    sha256: str
+    """64 hex digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """All that is known of a run when it is opened, but for the bytes of its tree."""
+
+    name: str
+    model: str | None
+    dataset: str
+    """Name of the dataset: its folder's."""
+    prefix: str
+    """The dataset's folder relative to its repository, ``/`` between parts; empty at the top."""
+    version: int | None
+    steps: int
+    trainer: RepoState
+    trainer_kind: str
+    trainer_script: str
+    """Relative to the trainer's repository where it lies in it."""
+    lycoris: LyCORIS
+    dataset_commit: str | None
+    """HEAD of the dataset's repository; ``None`` before its first commit."""
+    dataset_dirty: int
+    """Files below the dataset's folder that differ from ``dataset_commit``."""
+    images: int
+    captions: int
+    argv: tuple[str, ...]
+    """The command as it is recorded: secrets ``***``, the home folder ``~``."""
+    workdir: str
+    weights: tuple[Weights, ...]
+    config: str
+    """Path of the dataset config in the record."""
+    prompts: str | None
+    """Path of the sample prompts in the record."""
+    script: str
+    """Path of the script in the record."""
+    entries: tuple[Entry, ...]
+    """Every file of the record but ``run.toml``."""
+
+    def entry(self, path: str) -> Entry | None:
+        """The file at ``path`` in the record."""
+        return next((entry for entry in self.entries if entry.path == path), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One whole model that the trainer wrote."""
+
+    path: str
+    """Relative to the output folder."""
+    size: int
+    """Bytes."""
+    sha256: str
+    """Of the whole file, 64 hex digits."""
+    payload_sha256: str | None
+    """Of everything after the safetensors header; ``None`` for other formats."""
+    step: int | None
+    """Training step at which it was saved, as far as its header or its name tells."""
+    epoch: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run left when the trainer had ended."""
+
+    exit_status: int
+    """As a shell reports it: 128 + n where signal n ended the trainer."""
+    started: datetime
+    """UTC."""
+    finished: datetime
+    """UTC."""
+    output: str
+    """The output folder; the home folder written ``~``."""
+    models: tuple[Artifact, ...] = ()
+    """Whole models, in order of step, the final one last."""
+    truncated: tuple[str, ...] = ()
+    """Models that were cut short, relative to the output folder."""
+    states: tuple[str, ...] = ()
+    """Folders of training state, relative to the output folder."""
+    samples: int = 0
+    """Sample images."""
+    interrupted_by: str | None = None
+    """Name of the signal that loragit was sent while the trainer ran, as in ``SIGINT``."""
+    final_loss: float | None = None
+    """Last ``loss/average`` of the TensorBoard events, else last ``loss/current``."""
+
+    @property
+    def made_something(self) -> bool:
+        """Whether there is anything to keep: a whole model, a state folder or a sample."""
+        return bool(self.models or self.states or self.samples)
+
+    @property
+    def seconds(self) -> int:
+        """Duration, in whole seconds."""
+        return round((self.finished - self.started).total_seconds())

@@ -1,0 +1,158 @@
+"""Objects of the dataset's repository: blobs, trees, commits and tags, built and read in process.
+
+The only importer of pygit2. Nothing here moves a ref or looks at the user's index, HEAD or work tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loragit.errors import LoragitError
+from loragit.record import Entry, Identity
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pygit2
+
+
+class CannotOpen(LoragitError):
+    """libgit2 does not read this repository."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit as it was read."""
+
+    id: str
+    tree: str
+    message: str
+    parents: tuple[str, ...]
+
+
+def load() -> None:
+    """Import pygit2 now, on the calling thread: it takes longer than all else, and can overlap with waiting."""
+    import pygit2  # noqa: F401
+
+
+class Objects:
+    """The object store of one repository."""
+
+    def __init__(self, git_dir: Path) -> None:
+        """Open the repository at ``git_dir`` (of any work tree). Raises :class:`CannotOpen`."""
+        import pygit2
+
+        self._git2 = pygit2
+        try:
+            self._repo = pygit2.Repository(str(git_dir))
+        except pygit2.GitError as error:
+            raise CannotOpen(
+                f"{git_dir} cannot be opened: {error}",
+                hint="loragit needs a repository with SHA-1 objects and file refs (git init makes one)",
+            ) from error
+
+    def blob(self, data: bytes) -> str:
+        """Write ``data`` exactly as it is: no end-of-line conversion, no filter."""
+        return str(self._repo.create_blob(data))
+
+    def tree(self, entries: Iterable[Entry]) -> str:
+        """Write a tree of all ``entries``. Its id depends on nothing but them."""
+        root: _Folder = _Folder({}, {})
+        for entry in entries:
+            folder = root
+            *parents, name = entry.path.split("/")
+            for parent in parents:
+                folder = folder.folders.setdefault(parent, _Folder({}, {}))
+            folder.files[name] = entry
+        return str(self._write(root))
+
+    def _write(self, folder: _Folder) -> pygit2.Oid:
+        mode = self._git2.enums.FileMode
+        builder = self._repo.TreeBuilder()
+        for name, entry in folder.files.items():
+            kind = mode.BLOB_EXECUTABLE if entry.executable else mode.BLOB
+            builder.insert(name, self._repo.create_blob(entry.data), kind)
+        for name, child in folder.folders.items():
+            builder.insert(name, self._write(child), mode.TREE)
+        return builder.write()
+
+    def graft(self, base: str | None, path: str, subtree: str | None) -> str:
+        """The tree ``base`` (``None``: empty) with ``subtree`` in place of whatever is at ``path``.
+
+        ``path`` has ``/`` between parts; empty replaces all of ``base``. ``subtree`` ``None`` removes.
+        """
+        if not path:
+            return subtree or str(self._repo.TreeBuilder().write())
+        name, _, rest = path.partition("/")
+        old = self._tree(base)
+        builder = self._repo.TreeBuilder(old) if old is not None else self._repo.TreeBuilder()
+        below: str | None = subtree
+        if rest:
+            entry = old[name] if old is not None and name in old else None
+            inner = str(entry.id) if entry is not None and entry.type_str == "tree" else None
+            below = self.graft(inner, rest, subtree)
+        if below is not None and len(self._tree(below) or ()):
+            builder.insert(name, self._git2.Oid(hex=below), self._git2.enums.FileMode.TREE)
+        elif builder.get(name) is not None:
+            builder.remove(name)
+        return str(builder.write())
+
+    def _tree(self, tree: str | None) -> pygit2.Tree | None:
+        return None if tree is None else self._repo[tree].peel(self._git2.Tree)
+
+    def subtree(self, commit: str, path: str) -> str | None:
+        """Id of the tree at ``path`` in ``commit`` (the whole tree where ``path`` is empty), if there is one."""
+        tree = self._repo[commit].peel(self._git2.Tree)
+        if not path:
+            return str(tree.id)
+        try:
+            entry = tree[path]
+        except KeyError:
+            return None
+        return str(entry.id) if entry.type_str == "tree" else None
+
+    def commit(self, tree: str, parents: Iterable[str], message: str, author: Identity, committer: Identity) -> str:
+        """Write a commit that no ref names yet."""
+        made = self._repo.create_commit(
+            None, self._signature(author), self._signature(committer), message, tree, list(parents)
+        )
+        return str(made)
+
+    def tag(self, name: str, commit: str, message: str, tagger: Identity) -> str:
+        """Write an annotated tag's object that no ref names yet. ``name`` is without ``refs/tags/``."""
+        sign = "-" if tagger.offset < 0 else "+"
+        hours, minutes = divmod(abs(tagger.offset), 60)
+        raw = (
+            f"object {commit}\ntype commit\ntag {name}\n"
+            f"tagger {tagger.name} <{tagger.email}> {tagger.time} {sign}{hours:02}{minutes:02}\n\n{message}"
+        )
+        return str(self._repo.write(self._git2.enums.ObjectType.TAG, raw.encode()))
+
+    def history(self, tip: str) -> Iterator[Commit]:
+        """Commits from ``tip`` back, newest first, read as they are asked for."""
+        order = self._git2.enums.SortMode.TOPOLOGICAL
+        for commit in self._repo.walk(self._git2.Oid(hex=tip), order):
+            yield Commit(str(commit.id), str(commit.tree_id), commit.message, tuple(str(p) for p in commit.parent_ids))
+
+    def read_commit(self, commit: str) -> Commit:
+        """Raises ``KeyError`` where there is none."""
+        found = self._repo[commit].peel(self._git2.Commit)
+        return Commit(str(found.id), str(found.tree_id), found.message, tuple(str(p) for p in found.parent_ids))
+
+    def tag_commit(self, ref: str) -> str | None:
+        """Commit that the tag ``ref`` (full name) leads to, or ``None`` where there is no such tag."""
+        try:
+            return str(self._repo.lookup_reference(ref).peel(self._git2.Commit).id)
+        except (KeyError, self._git2.InvalidSpecError):
+            return None
+
+    def _signature(self, who: Identity) -> pygit2.Signature:
+        return self._git2.Signature(who.name, who.email, who.time, who.offset)
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    files: dict[str, Entry]
+    folders: dict[str, _Folder]

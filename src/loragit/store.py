@@ -1,0 +1,252 @@
+"""The runs branch of a dataset's repository: open a run, seal it, revert it, read what is there.
+
+pygit2 writes the objects, git moves the refs, always by compare-and-swap (docs/design.md, "Who does what").
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from loragit import git, lock, text, trailers
+from loragit.errors import LoragitError
+from loragit.git import RefUpdate, Repository
+from loragit.names import RUNS, RunName
+from loragit.record import Identity, Outcome, Run
+from loragit.repo import Objects
+
+_ATTEMPTS = 40
+"""How often a lost race is tried again. Each loss means that somebody else's update went through."""
+
+
+class RunExists(LoragitError):
+    """The name is taken."""
+
+
+class RunsUnusable(LoragitError):
+    """``runs`` cannot be appended to."""
+
+
+class SealFailed(LoragitError):
+    """The outcome could not be written; the run stays open on record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A run on record whose outcome is still to come."""
+
+    run: Run
+    commit: str
+    """The run's commit on ``runs``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the repository holds where a run of this name would go."""
+
+    tip: str | None
+    """Commit of ``runs``; ``None`` before the first run."""
+    taken: str | None
+    """Why the name cannot be used, or ``None``."""
+    blocked: str | None
+    """Why ``runs`` cannot be appended to, or ``None``."""
+    unblock: str
+    """What to do about that."""
+
+
+def look(repository: Repository, name: RunName) -> Place:
+    """Whether a run ``name`` could be opened now. Writes nothing."""
+    branch = f"refs/heads/{name}"
+    found = git.refs(RUNS, name.tag, branch, name.keep, cwd=repository.top)
+    runs = found.get(RUNS)
+    blocked = None
+    unblock = "check out another branch there: runs is loragit's to write"
+    if runs is not None and runs.worktree:
+        blocked = f"the branch runs is checked out in {runs.worktree}"
+    elif runs is not None and not _is_ours(repository, runs.commit):
+        blocked = "there is a branch runs that loragit did not make"
+        unblock = "rename it: git branch -m runs my-runs"
+    taken = None
+    if name.tag in found:
+        taken = f"run {name} already exists" if runs else f"there is a tag {name} already"
+    elif branch in found:
+        taken = f"there is a branch called {name}: git would not know which one is meant"
+    else:
+        below = next((ref for ref in found if ref.startswith((name.tag + "/", branch + "/"))), None)
+        taken = f"git cannot have {name} beside {below}" if below else None
+    return Place(runs.commit if runs else None, taken, blocked, unblock)
+
+
+def _is_ours(repository: Repository, tip: str) -> bool:
+    """Whether a tip of ``runs`` was written by loragit: a run, a revert, or a merge of two such branches."""
+    parents, _, message = git.run("log", "-1", "--format=%P%n%B", tip, cwd=repository.top).partition("\n")
+    return " " in parents or "\nLoragit-Format: " in message
+
+
+def names_taken(repository: Repository) -> frozenset[str]:
+    """Short names of every tag."""
+    return frozenset(ref.removeprefix("refs/tags/") for ref in git.refs("refs/tags", cwd=repository.top))
+
+
+class Store:
+    """The record in one repository. Objects are written through pygit2, opened on first use."""
+
+    def __init__(self, repository: Repository, author: Identity, committer: Identity) -> None:
+        self.repository = repository
+        self._author = author
+        self._committer = committer
+        self._opened: Objects | None = None
+
+    @property
+    def _objects(self) -> Objects:
+        if self._opened is None:
+            self._opened = Objects(self.repository.git_dir)
+        return self._opened
+
+    def open(self, run: Run) -> Opened:
+        """One commit on ``runs``, one tag on it, one ref that keeps the dataset's commit: all three or none.
+
+        Raises :class:`RunExists`, :class:`RunsUnusable`, :class:`loragit.git.GitFailed`.
+        """
+        name = RunName.parse(run.name)
+        record = self._objects.tree((*run.entries, text.run_toml(run)))
+        message = text.message(run)
+
+        def updates(tip: str | None) -> tuple[str, list[RefUpdate]]:
+            tree = self._objects.graft(self._tree(tip), run.prefix, record)
+            commit = self._objects.commit(tree, [tip] if tip else [], message, *self._now())
+            steps = [RefUpdate(RUNS, commit, tip), RefUpdate(name.tag, commit, None)]
+            if run.dataset_commit:
+                steps.append(RefUpdate(name.keep, run.dataset_commit, self._ref(name.keep)))
+            return commit, steps
+
+        def check() -> str | None:
+            place = look(self.repository, name)
+            if place.taken:
+                raise RunExists(place.taken, hint=f"see it with: loragit show {name}; take the next with --bump")
+            if place.blocked:
+                raise RunsUnusable(place.blocked, hint=place.unblock)
+            return place.tip
+
+        return Opened(run, self._append(check, updates, f"loragit: open {name}"))
+
+    def seal(self, opened: Opened, outcome: Outcome) -> None:
+        """Replace the run's tag by an annotated one that carries ``outcome``. Raises :class:`SealFailed`."""
+        name = RunName.parse(opened.run.name)
+        _, tagger = self._now()
+        tag = self._objects.tag(name.text, opened.commit, text.outcome_message(name.text, outcome), tagger)
+        with lock.hold(self._lock):
+            _patiently(
+                lambda: git.update_refs(
+                    [RefUpdate(name.tag, tag, opened.commit)],
+                    reason=f"loragit: seal {name}",
+                    cwd=self.repository.top,
+                ),
+                lambda: self._ref(name.tag) == opened.commit,
+            )
+
+    def revert(self, opened: Opened, exit_status: int, reason: str, log_tail: tuple[str, ...]) -> str:
+        """Take back a run that made nothing: a commit says why, the tag is deleted, the name is free.
+
+        The commit's tree is that of the newest standing run of the same dataset. Returns the commit.
+        """
+        run, name = opened.run, RunName.parse(opened.run.name)
+        message = text.revert_message(run, opened.commit, exit_status, reason, log_tail)
+
+        def updates(tip: str | None) -> tuple[str, list[RefUpdate]]:
+            standing = self._standing_tree(tip or opened.commit, run.prefix, opened.commit)
+            tree = self._objects.graft(self._tree(tip), run.prefix, standing)
+            commit = self._objects.commit(tree, [tip] if tip else [], message, *self._now())
+            return commit, [RefUpdate(RUNS, commit, tip), *self._frees(name, opened.commit)]
+
+        return self._append(self._tip, updates, f"loragit: revert {name}")
+
+    def delete_tag(self, opened: Opened) -> None:
+        """Free the name and leave the commit on ``runs`` as it is (``on_empty = "delete-tag"``)."""
+        name = RunName.parse(opened.run.name)
+        with lock.hold(self._lock):
+            _patiently(
+                lambda: git.update_refs(
+                    self._frees(name, opened.commit),
+                    reason=f"loragit: delete tag {name}",
+                    cwd=self.repository.top,
+                ),
+                lambda: self._ref(name.tag) == opened.commit,
+            )
+
+    def _frees(self, name: RunName, commit: str) -> list[RefUpdate]:
+        keep = self._ref(name.keep)
+        steps = [RefUpdate(name.tag, None, commit)]
+        return steps + ([RefUpdate(name.keep, None, keep)] if keep else [])
+
+    def _append(
+        self,
+        read: Callable[[], str | None],
+        updates: Callable[[str | None], tuple[str, list[RefUpdate]]],
+        reason: str,
+    ) -> str:
+        """Move ``runs`` from what ``read`` saw to a commit made on it; on a lost race again, on the new tip."""
+        with lock.hold(self._lock):
+            for attempt in range(_ATTEMPTS):
+                tip = read()
+                commit, steps = updates(tip)
+                try:
+                    git.update_refs(steps, reason=reason, cwd=self.repository.top)
+                except git.GitFailed:
+                    if attempt + 1 == _ATTEMPTS or (self._tip() == tip and attempt > _ATTEMPTS // 2):
+                        raise
+                    time.sleep(min(0.01 * 2**attempt, 0.5))
+                else:
+                    return commit
+        raise AssertionError("the last attempt raises")
+
+    def _standing_tree(self, tip: str, prefix: str, but: str) -> str | None:
+        """Tree, at ``prefix``, of the newest run of that dataset whose tag stands, other than ``but``."""
+        for commit in self._objects.history(tip):
+            if commit.id == but:
+                continue
+            found = trailers.parse(commit.message)
+            name = found.get("Run", ("",))[0]
+            if not name or "Reverts" in found or found.get("Dataset-Path", ("",))[0] != text.shown(prefix):
+                continue
+            if self._objects.tag_commit(f"refs/tags/{name}") == commit.id:
+                return self._objects.subtree(commit.id, prefix)
+        return None
+
+    @property
+    def _lock(self) -> Path:
+        return self.repository.private / "lock"
+
+    def _tree(self, tip: str | None) -> str | None:
+        return self._objects.read_commit(tip).tree if tip else None
+
+    def _tip(self) -> str | None:
+        return self._ref(RUNS)
+
+    def _ref(self, name: str) -> str | None:
+        found = git.refs(name, cwd=self.repository.top).get(name)
+        return found.object if found else None
+
+    def _now(self) -> tuple[Identity, Identity]:
+        """Author and committer at this moment; a training took hours since they were asked for."""
+        now = int(time.time())
+        return self._author.at(now), self._committer.at(now)
+
+
+def _patiently(update: Callable[[], None], still_wanted: Callable[[], bool]) -> None:
+    """Run ``update`` until it goes through, while a lock of somebody else's is in the way (about 10 s)."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return update()
+        except git.GitFailed as error:
+            if not still_wanted():
+                raise SealFailed(
+                    f"the run's tag was moved while it ran: {error.message}",
+                    hint="see what moved it with: git reflog show --all",
+                ) from error
+            if attempt + 1 == _ATTEMPTS:
+                raise
+            time.sleep(min(0.01 * 2**attempt, 0.5))
+    return None

@@ -1,0 +1,278 @@
+"""Text forms of a run: the commit's message, ``run.toml``, ``repos.git``, the outcome, the revert.
+
+docs/record-format.md describes each. All are pure functions of their values: no clock, no locale, no dict order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC, datetime
+
+from loragit import trailers
+from loragit.record import FORMAT, Artifact, Entry, LyCORIS, Outcome, RepoState, Run
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_MODEL = re.compile(
+    r"(?P<path>.+) (?P<size>\d+) bytes sha256:(?P<sha256>[0-9a-f]{64})"
+    r"(?: payload:(?P<payload>[0-9a-f]{64}))?(?: step:(?P<step>\d+))?(?: epoch:(?P<epoch>\d+))?"
+)
+
+
+def shown(text: str) -> str:
+    """``text`` with control characters made visible, so that it stays one line and no terminal obeys it."""
+    printable = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", printable)
+
+
+def home_as_tilde(text: str, home: str) -> str:
+    """``text`` with the home folder written ``~``, wherever a path under it begins."""
+    if home in ("", "/"):
+        return text
+    # Not in the middle of a path: /mnt/home/ada is not under /home/ada.
+    return re.sub(r"(?<![\w./~-])" + re.escape(home.rstrip("/")) + r"(?=/|$)", "~", text)
+
+
+def subject(run: Run) -> str:
+    """What the run is, in a line: ``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
+    what = f"{run.model} on {run.dataset}" if run.model else run.dataset
+    version = "" if run.version is None else f", version {run.version}"
+    return f"{run.name}: {shown(what)}{version}, {run.steps} steps"
+
+
+def message(run: Run) -> str:
+    """The commit's message: subject, a body for people, trailers for programs."""
+    place = f"dataset at {run.dataset_commit[:8]}" if run.dataset_commit else "dataset not committed yet"
+    body = [
+        repository_line(run.trainer) + (f" of {run.trainer.url}" if run.trainer.url else ""),
+        _lycoris_line(run.lycoris),
+        f"{count(run.images, 'image')}, {count(run.captions, 'caption')}; {place}",
+    ]
+    pairs = [("Run", run.name), ("Dataset", run.dataset)]
+    if run.prefix:
+        pairs.append(("Dataset-Path", run.prefix))
+    pairs += _trainer_trailers(run.trainer) + _lycoris_trailers(run.lycoris) + _dataset_trailers(run)
+    pairs += _input_trailers(run)
+    pairs += [(w.role, f"{w.name} sha256:{w.sha256}" if w.sha256 else w.name) for w in run.weights]
+    pairs.append(("Loragit-Format", str(FORMAT)))
+    head = subject(run) + "\n\n" + "\n".join(shown(line) for line in body)
+    return trailers.append(head, [(key, shown(value)) for key, value in pairs])
+
+
+def repository_line(state: RepoState) -> str:
+    """``sd-scripts 48d368fa (sd3)``."""
+    return f"{state.label} {state.commit[:8]} ({_standing(state)})"
+
+
+def _standing(state: RepoState) -> str:
+    notes = [state.branch or "detached"]
+    if state.dirty:
+        notes.append(f"{count(len(state.dirty), 'file')} changed")
+    return ", ".join(notes)
+
+
+def _lycoris_line(lycoris: LyCORIS) -> str:
+    if not lycoris.installed:
+        return "LyCORIS not installed"
+    if lycoris.commit is None:
+        return f"LyCORIS {lycoris.version} (release)"
+    notes = [_standing(lycoris.repo)] if lycoris.repo else []
+    notes += ["editable"] if lycoris.editable else []
+    return f"LyCORIS {lycoris.commit[:8]}" + (f" ({', '.join(notes)})" if notes else "")
+
+
+def _trainer_trailers(state: RepoState) -> list[tuple[str, str]]:
+    pairs = [("Trainer-Commit", state.commit)]
+    if state.branch:
+        pairs.append(("Trainer-Branch", state.branch))
+    if state.url:
+        pairs.append(("Trainer-URL", state.url))
+    if state.dirty:
+        pairs.append(("Trainer-Dirty", count(len(state.dirty), "file")))
+    return pairs
+
+
+def _lycoris_trailers(lycoris: LyCORIS) -> list[tuple[str, str]]:
+    if not lycoris.installed:
+        return [("LyCORIS", "not installed")]
+    if lycoris.commit is None:
+        return [("LyCORIS-Version", lycoris.version or "unknown")]
+    pairs = [("LyCORIS-Commit", lycoris.commit)]
+    url = lycoris.repo.url if lycoris.repo else lycoris.url
+    if url:
+        pairs.append(("LyCORIS-URL", url))
+    if lycoris.repo and lycoris.repo.dirty:
+        pairs.append(("LyCORIS-Dirty", count(len(lycoris.repo.dirty), "file")))
+    return pairs
+
+
+def _dataset_trailers(run: Run) -> list[tuple[str, str]]:
+    pairs = [("Dataset-Commit", run.dataset_commit)] if run.dataset_commit else []
+    if run.dataset_dirty:
+        pairs.append(("Dataset-Dirty", count(run.dataset_dirty, "file")))
+    return pairs
+
+
+def _input_trailers(run: Run) -> list[tuple[str, str]]:
+    pairs = []
+    for key, path in (("Config-SHA1", run.config), ("Prompts-SHA1", run.prompts), ("Script-SHA1", run.script)):
+        entry = run.entry(path) if path else None
+        if entry is not None:
+            pairs.append((key, sha1(entry.data)))
+    return pairs
+
+
+def sha1(data: bytes) -> str:
+    """As ``sha1sum`` prints it: 40 hex digits of the bytes alone."""
+    return hashlib.sha1(data, usedforsecurity=False).hexdigest()
+
+
+def count(number: int, noun: str) -> str:
+    """``1 image``, ``2 images``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def run_toml(run: Run) -> Entry:
+    """``run.toml``: the whole record, one value a line, the command one argument a line."""
+    import tomli_w
+
+    return Entry("run.toml", tomli_w.dumps(_run_table(run)).encode())
+
+
+def _run_table(run: Run) -> dict[str, object]:
+    return {
+        "format": FORMAT,
+        "run": _without_none({"name": run.name, "model": run.model, "version": run.version, "steps": run.steps}),
+        "dataset": _without_none(
+            {
+                "name": shown(run.dataset),
+                "path": shown(run.prefix) or ".",
+                "commit": run.dataset_commit,
+                "dirty": run.dataset_dirty,
+                "images": run.images,
+                "captions": run.captions,
+            }
+        ),
+        "trainer": {"kind": run.trainer_kind, "script": shown(run.trainer_script), **_repository_table(run.trainer)},
+        "lycoris": _lycoris_table(run.lycoris),
+        "files": {
+            entry.path: {"sha1": sha1(entry.data), "size": len(entry.data)}
+            for entry in sorted(run.entries, key=lambda entry: entry.path.encode("utf-8", "surrogateescape"))
+            if not entry.path.startswith("captions/")
+        },
+        "weights": [_without_none({"role": w.role, "name": shown(w.name), "sha256": w.sha256}) for w in run.weights],
+        "command": {"workdir": shown(run.workdir), "argv": [shown(word) for word in run.argv]},
+    }
+
+
+def _repository_table(state: RepoState) -> dict[str, object]:
+    table = {"commit": state.commit, "branch": state.branch, "url": state.url, "on_remote": state.on_remote}
+    return _without_none({**table, "dirty": [shown(path) for path in state.dirty]})
+
+
+def _lycoris_table(lycoris: LyCORIS) -> dict[str, object]:
+    table: dict[str, object] = {"installed": lycoris.installed}
+    if lycoris.installed:
+        table["editable"] = lycoris.editable
+    repository = _repository_table(lycoris.repo) if lycoris.repo else {"commit": lycoris.commit, "url": lycoris.url}
+    return _without_none({**table, "version": lycoris.version, **repository})
+
+
+def _without_none(table: dict[str, object]) -> dict[str, object]:
+    return {key: value for key, value in table.items() if value is not None}
+
+
+def repos_git(run: Run) -> bytes:
+    """``repos.git`` of the output folder, as the zsh helpers wrote it.
+
+    A line a repository, ``path: (branch) commit``, then the SHA-1 of script, config and prompts.
+    """
+    states = [run.trainer] + ([run.lycoris.repo] if run.lycoris.repo else [])
+    lines = [f"{state.path}: ({state.branch or 'detached'}) {state.commit}" for state in states]
+    for path in (run.script, run.config, run.prompts):
+        entry = run.entry(path) if path else None
+        if entry is not None:
+            lines.append(f"{sha1(entry.data)}  {entry.path}")
+    return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
+
+
+def duration(seconds: int) -> str:
+    """``45 s``, ``42 min``, ``3 h 5 min``."""
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes = seconds // 60
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def outcome_subject(outcome: Outcome) -> str:
+    """``3 models, 12 samples, 42 min``; with the exit status where it is not 0."""
+    parts = [count(len(outcome.models), "model")] if outcome.models or not outcome.made_something else []
+    parts += [count(len(outcome.states), "state")] if outcome.states else []
+    parts += [f"{len(outcome.truncated)} cut short"] if outcome.truncated else []
+    parts += [count(outcome.samples, "sample"), duration(outcome.seconds)]
+    if outcome.exit_status:
+        parts.append(f"exit status {outcome.exit_status}")
+    return ", ".join(parts)
+
+
+def outcome_message(name: str, outcome: Outcome) -> str:
+    """The sealed tag's message."""
+    pairs = [
+        ("Run", name),
+        ("Exit-Status", str(outcome.exit_status)),
+        ("Started", timestamp(outcome.started)),
+        ("Finished", timestamp(outcome.finished)),
+        ("Duration", str(outcome.seconds)),
+    ]
+    if outcome.interrupted_by:
+        pairs.append(("Interrupted-By", outcome.interrupted_by))
+    pairs += [("Model", model_line(model)) for model in outcome.models]
+    pairs += [("Truncated", path) for path in outcome.truncated]
+    pairs += [("State", path) for path in outcome.states]
+    pairs.append(("Samples", str(outcome.samples)))
+    if outcome.final_loss is not None:
+        pairs.append(("Final-Loss", f"{outcome.final_loss:.6g}"))
+    pairs.append(("Output", outcome.output))
+    head = f"{name}: {outcome_subject(outcome)}"
+    return trailers.append(head, [(key, shown(value)) for key, value in pairs])
+
+
+def model_line(model: Artifact) -> str:
+    """``NAME SIZE bytes sha256:… payload:… step:… epoch:…``, the last three where known."""
+    line = f"{model.path} {model.size} bytes sha256:{model.sha256}"
+    line += f" payload:{model.payload_sha256}" if model.payload_sha256 else ""
+    line += f" step:{model.step}" if model.step is not None else ""
+    return line + (f" epoch:{model.epoch}" if model.epoch is not None else "")
+
+
+def parse_model_line(line: str) -> Artifact | None:
+    """The inverse of :func:`model_line`; ``None`` for anything else."""
+    match = _MODEL.fullmatch(line)
+    if match is None:
+        return None
+    step, epoch = match["step"], match["epoch"]
+    return Artifact(
+        path=match["path"],
+        size=int(match["size"]),
+        sha256=match["sha256"],
+        payload_sha256=match["payload"],
+        step=None if step is None else int(step),
+        epoch=None if epoch is None else int(epoch),
+    )
+
+
+def timestamp(moment: datetime) -> str:
+    """UTC to the second: ``2026-11-23T17:20:30Z``."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def revert_message(run: Run, commit: str, exit_status: int, reason: str, log_tail: tuple[str, ...]) -> str:
+    """The message of the commit that takes back a run that made nothing. ``log_tail`` is redacted already."""
+    parts = [f'Revert "{subject(run)}"', f"This reverts commit {commit}.", shown(reason)]
+    if log_tail:
+        parts.append("The last lines of its log:\n\n" + "\n".join(f"    {shown(line)}" for line in log_tail))
+    pairs = [("Run", run.name), ("Dataset", run.dataset)]
+    if run.prefix:
+        pairs.append(("Dataset-Path", run.prefix))
+    pairs += [("Exit-Status", str(exit_status)), ("Reverts", commit), ("Loragit-Format", str(FORMAT))]
+    return trailers.append("\n\n".join(parts), [(key, shown(value)) for key, value in pairs])

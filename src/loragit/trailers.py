@@ -1,0 +1,20 @@
+"""Trailers of a message, as ``git interpret-trailers`` reads them."""
+
+from __future__ import annotations
+
+
+def parse(message: str) -> dict[str, tuple[str, ...]]:
+    """Values of each trailer of ``message``, in their order; empty where its last paragraph holds none."""
+    import dulwich.trailers
+
+    _, found = dulwich.trailers.parse_trailers(message.encode())
+    values: dict[str, tuple[str, ...]] = {}
+    for trailer in found:
+        values[trailer.key] = (*values.get(trailer.key, ()), trailer.value)
+    return values
+
+
+def append(message: str, trailers: list[tuple[str, str]]) -> str:
+    """``message`` with a last paragraph of ``trailers``. Values are put on one line."""
+    lines = [f"{key}: {' '.join(value.split())}" for key, value in trailers]
+    return message.rstrip("\n") + "\n\n" + "\n".join(lines) + "\n"

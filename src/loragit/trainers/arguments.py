@@ -1,0 +1,113 @@
+"""A trainer's arguments: read from settings and from the command line, merged, written out again.
+
+The trainers' parsers are Python's argparse with long options only: an option's values run up to the next
+word that begins with ``--``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from loragit.errors import UsageError
+
+Value = str | int | float | bool | tuple[str | int | float, ...]
+"""What a setting under ``[trainer.args]`` may be."""
+
+
+class BadArgument(UsageError):
+    """An argument that loragit must understand cannot be understood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """Options in the order they were first given, each with its values; flags have none."""
+
+    options: Mapping[str, tuple[str, ...]]
+    """By name, without ``--``."""
+    leading: tuple[str, ...] = ()
+    """Words before the first option."""
+
+    def one(self, name: str) -> str | None:
+        """The value of ``name``, its last where it has several; ``None`` where it is absent or a flag."""
+        values = self.options.get(name, ())
+        return values[-1] if values else None
+
+    def without(self, *names: str) -> Arguments:
+        return Arguments({k: v for k, v in self.options.items() if k not in names}, self.leading)
+
+    def updated(self, other: Arguments) -> Arguments:
+        """These, with each option that ``other`` gives replaced by it: nothing is given twice."""
+        return Arguments({**self.options, **other.options}, self.leading + other.leading)
+
+    def words(self) -> tuple[str, ...]:
+        """As the trainer is to be given them."""
+        words = list(self.leading)
+        for name, values in self.options.items():
+            words += option(name, *values)
+        return tuple(words)
+
+
+def option(name: str, *values: str) -> tuple[str, ...]:
+    """``--name value …``, or ``--name=value`` where the value itself begins with a dash."""
+    if len(values) == 1 and values[0].startswith("-"):
+        return (f"--{name}={values[0]}",)
+    return (f"--{name}", *values)
+
+
+def from_settings(table: Iterable[tuple[str, Value]], home: str) -> Arguments:
+    """Strings and numbers as one value, ``true`` as a flag, ``false`` as nothing, lists as several values.
+
+    ``~/`` at the start of a string is the home folder: no shell will expand it.
+    """
+    options: dict[str, tuple[str, ...]] = {}
+    for name, value in table:
+        if isinstance(value, bool):
+            if value:
+                options[name] = ()
+        elif isinstance(value, tuple):
+            options[name] = tuple(_expanded(item, home) for item in value)
+        else:
+            options[name] = (_expanded(value, home),)
+    return Arguments(options)
+
+
+def _expanded(value: str | float, home: str) -> str:
+    text = repr(value) if isinstance(value, float) else str(value)
+    return home + text[1:] if home and text.startswith("~/") else text
+
+
+def from_words(words: Iterable[str]) -> Arguments:
+    """Read a command line. An option given twice counts as its last, as argparse has it."""
+    options: dict[str, tuple[str, ...]] = {}
+    leading: list[str] = []
+    current: str | None = None
+    for word in words:
+        if word.startswith("--") and len(word) > 2:
+            current, equals, value = word[2:].partition("=")
+            options.pop(current, None)
+            options[current] = (value,) if equals else ()
+        elif current is None:
+            leading.append(word)
+        else:
+            options[current] = (*options[current], word)
+    return Arguments(options, tuple(leading))
+
+
+def refuse_short_forms(arguments: Arguments, names: Iterable[str]) -> None:
+    """argparse takes any unique beginning of an option; loragit must not miss one that it manages.
+
+    Raises :class:`BadArgument` for a beginning of one of ``names``.
+    """
+    for given in arguments.options:
+        full = next((name for name in names if name != given and len(given) > 4 and name.startswith(given)), None)
+        if full is not None and given not in names:
+            raise BadArgument(f"--{given} is short for --{full}", hint=f"write --{full} out")
+
+
+def refuse_leading(arguments: Arguments) -> None:
+    """sd-scripts takes options alone. Raises :class:`BadArgument` for words before the first."""
+    if arguments.leading:
+        raise BadArgument(
+            f"{arguments.leading[0]!r} is no option of the trainer", hint="its options come after --, as in -- --seed 7"
+        )

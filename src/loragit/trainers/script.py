@@ -1,0 +1,48 @@
+"""The script of a run: POSIX sh that starts the trainer as loragit started it, from wherever it lies."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterable
+
+HERE = "\0here"
+"""In a word: the folder that holds the script, with the recorded config and prompts beside it."""
+OUTPUT = "\0output"
+"""In a word: the output folder; ``$OUTPUT_DIR`` where it is set, else the script's own folder."""
+
+
+def train_script(
+    name: str, workdir: str, words: Iterable[str], home: str, secret: Callable[[str], str | None]
+) -> bytes:
+    """The text of ``train.sh``.
+
+    ``words`` are the program and its arguments, with :data:`HERE` and :data:`OUTPUT` for the folders.
+    ``secret`` names the environment variable that stands for a word's value, for words that must not be
+    recorded. Paths under ``home`` are written with ``$HOME``.
+    """
+    lines = [_word(word, home, secret(word)) for word in words]
+    return (
+        "#!/bin/sh\n"
+        f"# {name}, as loragit started it. Runs as it stands: reads the config and prompts beside it,\n"
+        "# and writes to $OUTPUT_DIR, or else beside itself.\n"
+        'here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 1\n'
+        f"cd -- {_word(workdir, home, None)} || exit 1\n"
+        "exec " + " \\\n  ".join(lines) + "\n"
+    ).encode("utf-8", "surrogateescape")
+
+
+def _word(word: str, home: str, variable: str | None) -> str:
+    if variable is not None:
+        start, equals, _ = word.partition("=")
+        return (shlex.quote(start + equals) if equals else "") + f'"${{{variable}:?}}"'
+    pieces = re.split(f"({HERE}|{OUTPUT})", word)
+    shown = {HERE: '"$here"', OUTPUT: '"${OUTPUT_DIR:-$here}"'}
+    return "".join(shown.get(piece) or _plain(piece, home) for piece in pieces if piece) or "''"
+
+
+def _plain(text: str, home: str) -> str:
+    if home in ("", "/"):
+        return shlex.quote(text)
+    parts = re.split(rf"(?<![\w./~-]){re.escape(home.rstrip('/'))}(?=/|$)", text)
+    return '"$HOME"'.join(shlex.quote(part) if part else "" for part in parts) or "''"

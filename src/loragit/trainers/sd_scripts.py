@@ -1,0 +1,179 @@
+"""kohya-ss/sd-scripts: what its arguments mean to a record, and the command that starts it.
+
+Argument names are those of sd-scripts' ``library/train_util.py`` and ``train_network.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from loragit.trainers.arguments import Arguments, BadArgument, option, refuse_short_forms
+
+MANAGED = ("dataset_config", "sample_prompts", "output_dir", "output_name", "max_train_steps", "training_comment")
+"""Options that loragit writes itself; what the user gives for them is understood, not passed on."""
+
+WEIGHTS = {
+    "pretrained_model_name_or_path": "Base-Model",
+    "vae": "VAE",
+    "ae": "VAE",
+    "network_weights": "Network-Weights",
+    "base_weights": "Base-Weights",
+    "clip_l": "CLIP-L",
+    "clip_g": "CLIP-G",
+    "t5xxl": "T5XXL",
+    "controlnet_model_name_or_path": "ControlNet",
+    "resume": "Resume",
+}
+"""Options that name weights a run starts from, and the trailer of each."""
+
+INPUTS = ("config_file", "log_tracker_config", "in_json", "metadata_file")
+"""Options that name files whose bytes belong to the record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the user asked of the trainer, with the paths resolved that loragit answers for."""
+
+    arguments: Arguments
+    """What is passed on as it is."""
+    output_name: str
+    config: Path
+    prompts: Path | None
+    output: Path | None
+    """From ``--output_dir``, where it was given."""
+    steps: int | None
+    """From ``--max_train_steps``, where it was given."""
+    epochs: bool
+    """Whether ``--max_train_epochs`` decides the length, as it does in sd-scripts where both are given."""
+    comment: str | None
+    network_module: str | None
+    logging_dir: Path | None
+    log_prefix: str
+    weights: tuple[tuple[str, str], ...]
+    """(trailer, value as given), in order."""
+    inputs: tuple[tuple[str, Path], ...]
+    """(option, file); ``network_args`` for a LyCORIS preset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """Where a run's inputs lie unless an argument says otherwise."""
+
+    name: str
+    config: Path
+    prompts: Path | None
+    workdir: Path
+    """What relative paths in arguments are relative to."""
+
+
+def config_file(given: Arguments, workdir: Path) -> Path | None:
+    """The file that ``--config_file`` names; sd-scripts adds ``.toml`` where it is missing."""
+    written = given.one("config_file")
+    if written is None:
+        return None
+    path = workdir / written
+    return path if path.suffix == ".toml" else path.with_name(path.name + ".toml")
+
+
+def flatten(table: Mapping[str, object]) -> Arguments:
+    """A ``--config_file``'s values as arguments; its sections only group them."""
+    options: dict[str, tuple[str, ...]] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            options.update(flatten(value).options)
+        elif isinstance(value, bool):
+            if value:
+                options[key] = ()
+        elif isinstance(value, list):
+            options[key] = tuple(str(item) for item in value)
+        else:
+            options[key] = (str(value),)
+    return Arguments(options)
+
+
+def plan(given: Arguments, filed: Arguments, defaults: Defaults) -> Plan:
+    """Read the user's arguments; ``filed`` are those of a ``--config_file``, which ``given`` overrides.
+
+    Raises :class:`loragit.trainers.arguments.BadArgument`.
+    """
+    refuse_short_forms(given, MANAGED)
+    known = filed.updated(given)
+    workdir = defaults.workdir
+    prompts = known.one("sample_prompts")
+    output = given.one("output_dir")
+    logging_dir = known.one("logging_dir")
+    return Plan(
+        arguments=given.without(*MANAGED),
+        output_name=known.one("output_name") or defaults.name,
+        config=_path(workdir, known.one("dataset_config")) or defaults.config,
+        prompts=_path(workdir, prompts) or defaults.prompts,
+        output=_path(workdir, output),
+        steps=_steps(given.one("max_train_steps")),
+        epochs="max_train_epochs" in known.options,
+        comment=known.one("training_comment"),
+        network_module=known.one("network_module"),
+        logging_dir=_path(workdir, logging_dir),
+        log_prefix=known.one("log_prefix") or "",
+        weights=tuple((WEIGHTS[name], value) for name in WEIGHTS for value in known.options.get(name, ()) if value),
+        inputs=tuple(_inputs(known, workdir)),
+    )
+
+
+def _path(workdir: Path, written: str | None) -> Path | None:
+    return workdir / written if written else None
+
+
+def _steps(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise BadArgument(f"--max_train_steps {text!r} is no number of steps", hint="for example --max_train_steps 512")
+    return int(text)
+
+
+def _inputs(known: Arguments, workdir: Path) -> Iterable[tuple[str, Path]]:
+    for name in INPUTS:
+        path = config_file(known, workdir) if name == "config_file" else _path(workdir, known.one(name))
+        if path is not None:
+            yield name, path
+    for pair in known.options.get("network_args", ()):
+        key, _, value = pair.partition("=")
+        # LyCORIS takes the name of a built-in preset here, or a TOML file (lycoris/kohya.py).
+        if key == "preset" and value.endswith(".toml"):
+            yield "network_args", workdir / value
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """The recorded copies that the trainer is pointed at."""
+
+    config: str
+    prompts: str | None
+    output: str
+    inputs: Mapping[Path, str]
+    """Copy of each input, by the file it was made of."""
+
+
+def words(plan: Plan, workdir: Path, copies: Copies, steps: int, comment: str) -> tuple[str, ...]:
+    """Arguments for the trainer's script: the user's, then loragit's."""
+    passed = dict(plan.arguments.options)
+    for name, path in plan.inputs:
+        copy = copies.inputs[path]
+        if name != "network_args" and name in passed:
+            passed[name] = (copy,)
+        elif name in passed:
+            passed[name] = tuple(
+                f"preset={copy}" if word.startswith("preset=") and workdir / word[7:] == path else word
+                for word in passed[name]
+            )
+    ours = [*option("dataset_config", copies.config), *option("output_dir", copies.output)]
+    ours += option("output_name", plan.output_name)
+    if copies.prompts is not None:
+        ours += option("sample_prompts", copies.prompts)
+    if not plan.epochs:
+        ours += option("max_train_steps", str(steps))
+    told = comment if plan.comment is None else f"{plan.comment} ({comment})"
+    ours += option("training_comment", told)
+    return Arguments(passed, plan.arguments.leading).words() + tuple(ours)

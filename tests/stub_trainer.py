@@ -1,0 +1,125 @@
+"""A trainer for tests: sd-scripts' arguments, files and exit statuses (as ../docs tells), with nothing learnt.
+
+``STUB`` in the environment says how it goes; several words may be joined with ``+``:
+``ok`` (default), ``nothing`` (exit 0, "No data found"), ``fail`` (exit 1 before the first save), ``late-fail``
+(exit 1 after a checkpoint), ``truncated`` (a cut model, exit 1), ``kill`` (SIGKILL to itself), ``samples`` (samples
+only), ``wait`` (a checkpoint, then wait for a signal; ``STUB_READY`` names a FIFO or file to announce it in),
+``wait-empty`` (the same without a checkpoint), ``foreign`` (leaves notes.txt in the output folder, then fails),
+``environment`` (writes its environment as JSON beside the model), ``edit`` (changes the recorded prompts).
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import trainer_files
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    for name in (
+        "dataset_config output_dir output_name sample_prompts training_comment logging_dir log_prefix config_file "
+        "pretrained_model_name_or_path vae network_module network_dim learning_rate wandb_api_key network_weights seed"
+    ).split():
+        parser.add_argument(f"--{name}")
+    parser.add_argument("--max_train_steps", type=int, default=1600)
+    parser.add_argument("--network_args", nargs="*")
+    parser.add_argument("--gradient_checkpointing", action="store_true")
+    return parser.parse_args()
+
+
+def save(args: argparse.Namespace, name: str, step: int, epoch: int, cut: int = 0) -> None:
+    output = Path(args.output_dir)
+    output.mkdir(parents=True, exist_ok=True)
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    metadata = {
+        "ss_output_name": str(args.output_name),
+        "ss_training_comment": str(args.training_comment),
+        "ss_sd_scripts_commit_hash": commit,
+        "ss_steps": str(step),
+        "ss_epoch": str(epoch),
+    }
+    print(f"\nsaving checkpoint: {output / name}", flush=True)
+    trainer_files.write_safetensors(output / name, {"lora.weight": b"\x01\x02\x03\x04" * 64}, metadata)
+    if cut:
+        data = (output / name).read_bytes()
+        (output / name).write_bytes(data[:-cut])
+
+
+def sample(args: argparse.Namespace) -> None:
+    folder = Path(args.output_dir) / "sample"
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, line in enumerate(Path(args.sample_prompts).read_text().splitlines()):
+        seed = "_1" if "--d 1" in line else ""
+        name = f"{args.output_name}_{args.max_train_steps:06d}_{index:02d}_20261123164834{seed}.png"
+        (folder / name).write_bytes(trainer_files.png(2, 2, (0, 0, 0)))
+
+
+def events(args: argparse.Namespace) -> None:
+    if args.logging_dir is None:
+        return
+    folder = Path(args.logging_dir) / f"{args.log_prefix or ''}{time.strftime('%Y%m%d%H%M%S')}" / "network_train"
+    folder.mkdir(parents=True)
+    values = [(1, "loss/average", 0.5, time.time()), (args.max_train_steps, "loss/average", 0.125, time.time())]
+    trainer_files.write_events(folder / f"events.out.tfevents.{int(time.time())}.host.{os.getpid()}.0", values)
+
+
+def wait() -> None:
+    ready = os.environ.get("STUB_READY")
+    if ready:
+        Path(ready).write_text(str(os.getpid()))
+    signal.pause()
+
+
+def main() -> int:
+    args = arguments()
+    how = set(os.environ.get("STUB", "ok").split("+"))
+    for step in (1, args.max_train_steps):
+        sys.stderr.write(f"\rsteps: {step}/{args.max_train_steps}")
+    sys.stderr.write("\n")
+    print(f"prepare images. {Path(args.dataset_config).name}", flush=True)
+    if args.wandb_api_key:
+        print(f"wandb key {args.wandb_api_key}", flush=True)
+    if "nothing" in how:
+        print("No data found. Please verify arguments", flush=True)
+        return 0
+    if "foreign" in how:
+        (Path(args.output_dir) / "notes.txt").write_text("mine")
+    if how & {"fail", "foreign"}:
+        raise RuntimeError("the stub was told to fail")
+    if "kill" in how:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "wait-empty" in how:
+        wait()
+    if "truncated" in how:
+        save(args, f"{args.output_name}.safetensors", args.max_train_steps, 1, cut=100)
+        return 1
+    if "samples" in how:
+        sample(args)
+        return 0
+    if "environment" in how:
+        Path(args.output_dir, "environ.json").write_text(json.dumps(dict(os.environ)))
+        Path(args.output_dir, "cwd.txt").write_text(os.getcwd())
+    if "edit" in how:
+        Path(args.sample_prompts).write_text("edited")
+    save(args, f"{args.output_name}-step00000002.safetensors", 2, 0)
+    if "late-fail" in how:
+        raise RuntimeError("CUDA out of memory")
+    if "wait" in how:
+        wait()
+    if args.sample_prompts:
+        sample(args)
+    events(args)
+    save(args, f"{args.output_name}.safetensors", args.max_train_steps, 1)
+    return 0
+
+
+sys.exit(main())

@@ -1,0 +1,307 @@
+"""The runs branch, with git as the witness."""
+
+from __future__ import annotations
+
+import multiprocessing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from loragit import git as ours
+from loragit import store
+from loragit.git import IdentityQuestion
+from loragit.names import RunName
+from loragit.record import Entry, LyCORIS, Outcome, RepoState, Run
+from loragit.store import Opened, RunExists, RunsUnusable, SealFailed, Store
+from tests.scene import commit_all, git, parsed_trailers
+
+MOMENT = datetime(2026, 11, 23, 17, 20, 30, tzinfo=UTC)
+
+
+def a_run(name: str = "noob-gren-v1s4", prefix: str = "", caption: bytes = b"zqx") -> Run:
+    return Run(
+        name=name,
+        model="noob",
+        dataset="gren",
+        prefix=prefix,
+        version=1,
+        steps=4,
+        trainer=RepoState("sd-scripts", Path("/x"), "a" * 40, "sd3", "https://example.org/sd-scripts"),
+        trainer_kind="sd-scripts",
+        trainer_script="train.py",
+        lycoris=LyCORIS(),
+        dataset_commit=None,
+        dataset_dirty=0,
+        images=1,
+        captions=1,
+        argv=("python", "train.py"),
+        workdir="~/sd-scripts",
+        weights=(),
+        config="config.toml",
+        prompts=None,
+        script="train.sh",
+        entries=(
+            Entry("config.toml", b"a = 1\r\n"),
+            Entry("train.sh", b"#!/bin/sh\n", executable=True),
+            Entry("captions/img/00.txt", caption),
+        ),
+    )
+
+
+def an_outcome(**changes: object) -> Outcome:
+    return replace(Outcome(0, MOMENT, MOMENT, "~/out", samples=1), **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    folder = tmp_path / "gren"
+    folder.mkdir()
+    git(folder, "init", "-q")
+    (folder / "a.txt").write_text("a\n")
+    commit_all(folder, "first")
+    return folder
+
+
+def open_store(folder: Path) -> Store:
+    return Store(ours.discover(folder), *IdentityQuestion(folder).answer())
+
+
+def check(folder: Path) -> None:
+    git(folder, "fsck", "--strict", "--full")
+    assert git(folder, "status", "--porcelain") == ""
+    assert git(folder, "symbolic-ref", "HEAD") == "refs/heads/main"
+
+
+def test_an_open_run_is_one_commit_and_one_tag_on_an_orphan_branch(dataset: Path) -> None:
+    opened = open_store(dataset).open(a_run())
+    assert git(dataset, "rev-list", "runs") == opened.commit
+    assert git(dataset, "rev-parse", "noob-gren-v1s4") == opened.commit
+    assert git(dataset, "log", "-1", "--format=%s|%an|%ae", "runs") == (
+        "noob-gren-v1s4: noob on gren, version 1, 4 steps|Ada Trainer|ada@example.org"
+    )
+    check(dataset)
+
+
+def test_the_bytes_of_the_record_are_exact_and_modes_are_kept(dataset: Path) -> None:
+    git(dataset, "config", "core.autocrlf", "true")
+    open_store(dataset).open(a_run())
+    rows = git(dataset, "ls-tree", "-r", "runs").splitlines()
+    assert {row.split("\t")[1]: row[:6] for row in rows} == {
+        "captions/img/00.txt": "100644",
+        "config.toml": "100644",
+        "run.toml": "100644",
+        "train.sh": "100755",
+    }
+    assert git(dataset, "cat-file", "-s", "runs:config.toml") == str(len(b"a = 1\r\n"))
+
+
+def test_the_same_inputs_give_the_same_tree(dataset: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "-q")
+    for folder in (dataset, other):
+        open_store(folder).open(a_run())
+    assert git(dataset, "rev-parse", "runs^{tree}") == git(other, "rev-parse", "runs^{tree}")
+
+
+def test_a_sealed_tag_is_annotated_and_carries_the_outcome(dataset: Path) -> None:
+    kept = open_store(dataset)
+    opened = kept.open(a_run())
+    kept.seal(opened, an_outcome(exit_status=130, interrupted_by="SIGINT", final_loss=0.25))
+    assert git(dataset, "cat-file", "-t", "noob-gren-v1s4") == "tag"
+    assert git(dataset, "rev-parse", "noob-gren-v1s4^{commit}") == opened.commit
+    message = git(dataset, "for-each-ref", "--format=%(contents)", "refs/tags/noob-gren-v1s4")
+    assert parsed_trailers(dataset, message) == {
+        "Run": "noob-gren-v1s4",
+        "Exit-Status": "130",
+        "Started": "2026-11-23T17:20:30Z",
+        "Finished": "2026-11-23T17:20:30Z",
+        "Duration": "0",
+        "Interrupted-By": "SIGINT",
+        "Samples": "1",
+        "Final-Loss": "0.25",
+        "Output": "~/out",
+    }
+    check(dataset)
+
+
+def test_a_revert_says_why_and_frees_the_name(dataset: Path) -> None:
+    kept = open_store(dataset)
+    opened = kept.open(a_run())
+    kept.revert(opened, 1, "The trainer ended with exit status 1 and made nothing.", ("Traceback", "Error: \x1b[31m"))
+    message = git(dataset, "log", "-1", "--format=%B", "runs")
+    assert message.startswith(
+        'Revert "noob-gren-v1s4: noob on gren, version 1, 4 steps"\n\n'
+        f"This reverts commit {opened.commit}.\n\n"
+        "The trainer ended with exit status 1 and made nothing.\n"
+    )
+    assert "    Error: \\x1b[31m" in message
+    assert parsed_trailers(dataset, message)["Reverts"] == opened.commit
+    assert git(dataset, "tag", "--list") == ""
+    assert git(dataset, "rev-parse", "runs^{tree}") == git(dataset, "hash-object", "-t", "tree", "/dev/null")
+    check(dataset)
+    assert kept.open(a_run()).commit == git(dataset, "rev-parse", "noob-gren-v1s4")
+
+
+def test_a_revert_brings_back_the_tree_of_the_newest_standing_run(dataset: Path) -> None:
+    kept = open_store(dataset)
+    standing = kept.open(a_run("noob-gren-v1s4", caption=b"one"))
+    kept.seal(standing, an_outcome())
+    deleted = kept.open(a_run("noob-gren-v2s4", caption=b"two"))
+    kept.delete_tag(deleted)
+    failed = kept.open(a_run("noob-gren-v3s4", caption=b"three"))
+    kept.revert(failed, 1, "why", ())
+    assert git(dataset, "rev-parse", "runs^{tree}") == git(dataset, "rev-parse", f"{standing.commit}^{{tree}}")
+    assert git(dataset, "rev-list", "--count", "runs") == "4"
+
+
+def test_deleting_only_the_tag_leaves_the_commit(dataset: Path) -> None:
+    kept = open_store(dataset)
+    opened = kept.open(replace(a_run(), dataset_commit=git(dataset, "rev-parse", "HEAD")))
+    kept.delete_tag(opened)
+    assert git(dataset, "for-each-ref", "--format=%(refname)") == "refs/heads/main\nrefs/heads/runs"
+    assert git(dataset, "rev-parse", "runs") == opened.commit
+
+
+def test_the_datasets_commit_is_kept_from_gc_as_long_as_the_run_stands(dataset: Path) -> None:
+    kept = open_store(dataset)
+    (dataset / "b.txt").write_text("b")
+    lost = commit_all(dataset, "to be rebased away")
+    opened = kept.open(replace(a_run(), dataset_commit=lost))
+    kept.seal(opened, an_outcome())
+    git(dataset, "reset", "-q", "--hard", "HEAD~1")
+    git(dataset, "reflog", "expire", "--expire=now", "--all")
+    git(dataset, "gc", "-q", "--prune=now")
+    assert git(dataset, "cat-file", "-t", lost) == "commit"
+    assert git(dataset, "rev-parse", "refs/loragit/keep/noob-gren-v1s4") == lost
+
+
+def test_datasets_of_one_repository_keep_their_places(dataset: Path) -> None:
+    kept = open_store(dataset)
+    kept.open(a_run("noob-gren-v1s4", prefix="sets/gren"))
+    other = kept.open(a_run("noob-rose-v1s4", prefix="rose"))
+    names = git(dataset, "ls-tree", "-r", "--name-only", "runs").splitlines()
+    assert names == [
+        f"{folder}/{name}"
+        for folder in ("rose", "sets/gren")
+        for name in ("captions/img/00.txt", "config.toml", "run.toml", "train.sh")
+    ]
+    kept.revert(other, 1, "why", ())
+    assert git(dataset, "ls-tree", "--name-only", "runs") == "sets"
+    assert git(dataset, "log", "--format=%s", "runs", "--", "sets/gren/") == (
+        "noob-gren-v1s4: noob on gren, version 1, 4 steps"
+    )
+    git(dataset, "fsck", "--strict")
+
+
+def test_a_taken_name_is_refused_with_the_next_step(dataset: Path) -> None:
+    kept = open_store(dataset)
+    kept.open(a_run())
+    with pytest.raises(RunExists, match="run noob-gren-v1s4 already exists") as caught:
+        kept.open(a_run())
+    assert caught.value.hint == "see it with: loragit show noob-gren-v1s4; take the next with --bump"
+    assert git(dataset, "rev-list", "--count", "runs") == "1"
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (("tag", "noob-gren-v1s4"), "there is a tag noob-gren-v1s4 already"),
+        (("branch", "noob-gren-v1s4"), "there is a branch called noob-gren-v1s4"),
+        (("tag", "noob-gren-v1s4/x"), "git cannot have noob-gren-v1s4 beside refs/tags/noob-gren-v1s4/x"),
+    ],
+)
+def test_names_that_git_would_confuse_are_taken(dataset: Path, command: tuple[str, ...], told: str) -> None:
+    git(dataset, *command)
+    place = store.look(ours.discover(dataset), RunName.parse("noob-gren-v1s4"))
+    assert place.taken is not None
+    assert told in place.taken
+
+
+def test_a_branch_runs_that_is_checked_out_is_not_written(dataset: Path, tmp_path: Path) -> None:
+    kept = open_store(dataset)
+    kept.open(a_run())
+    git(dataset, "worktree", "add", "-q", str(tmp_path / "tree"), "runs")
+    with pytest.raises(RunsUnusable, match="checked out in") as caught:
+        kept.open(a_run("noob-gren-v2s4"))
+    assert "check out another branch" in str(caught.value.hint)
+
+
+def test_a_branch_runs_of_somebody_elses_is_not_written(dataset: Path) -> None:
+    git(dataset, "branch", "runs")
+    before = git(dataset, "rev-parse", "runs")
+    with pytest.raises(RunsUnusable, match="loragit did not make") as caught:
+        open_store(dataset).open(a_run())
+    assert caught.value.hint == "rename it: git branch -m runs my-runs"
+    assert git(dataset, "rev-parse", "runs") == before
+
+
+def test_a_tag_that_was_moved_meanwhile_is_not_overwritten(dataset: Path) -> None:
+    kept = open_store(dataset)
+    opened = kept.open(a_run())
+    git(dataset, "tag", "-f", "noob-gren-v1s4", "main")
+    with pytest.raises(SealFailed, match="was moved while it ran"):
+        kept.seal(opened, an_outcome())
+    assert git(dataset, "rev-parse", "noob-gren-v1s4") == git(dataset, "rev-parse", "main")
+
+
+def test_packed_refs_are_read_and_moved(dataset: Path) -> None:
+    kept = open_store(dataset)
+    opened = kept.open(a_run())
+    git(dataset, "pack-refs", "--all")
+    kept.seal(opened, an_outcome())
+    git(dataset, "pack-refs", "--all")
+    second = kept.open(a_run("noob-gren-v2s4"))
+    kept.revert(second, 1, "why", ())
+    assert git(dataset, "tag", "--list") == "noob-gren-v1s4"
+    check(dataset)
+
+
+def _many(folder: Path, worker: int) -> None:
+    kept = open_store(folder)
+    for number in range(5):
+        opened: Opened = kept.open(a_run(f"noob-gren{worker}-v{number}s4"))
+        if number % 2:
+            kept.revert(opened, 1, "why", ())
+        else:
+            kept.seal(opened, an_outcome())
+
+
+def test_runs_opened_at_the_same_time_all_end_up_on_the_branch(dataset: Path) -> None:
+    # The branch is unborn: the first commit is the one that races are lost on.
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_many, args=(dataset, worker)) for worker in range(4)]
+    for process in workers:
+        process.start()
+    for process in workers:
+        process.join()
+    assert [process.exitcode for process in workers] == [0] * 4
+    subjects = git(dataset, "log", "--first-parent", "--format=%s", "runs").splitlines()
+    opened = sorted(line.split(":")[0] for line in subjects if not line.startswith("Revert"))
+    assert opened == sorted(f"noob-gren{w}-v{n}s4" for w in range(4) for n in range(5))
+    assert len(subjects) == 4 * 7
+    assert sorted(git(dataset, "tag", "--list").splitlines()) == sorted(
+        f"noob-gren{w}-v{n}s4" for w in range(4) for n in (0, 2, 4)
+    )
+    check(dataset)
+
+
+def test_a_race_that_plain_git_wins_is_tried_again_on_the_new_tip(dataset: Path) -> None:
+    kept = open_store(dataset)
+    kept.open(a_run())
+    tree = git(dataset, "rev-parse", "runs^{tree}")
+    hook = dataset / ".git" / "hooks" / "reference-transaction"
+    hook.parent.mkdir(exist_ok=True)
+    # The first transaction finds that runs was moved between its reading and its update.
+    hook.write_text(
+        "#!/bin/sh\n"
+        '[ "$1" = prepared ] && [ ! -e .git/raced ] && [ -z "$RACING" ] || exit 0\n'
+        "touch .git/raced\nexit 1\n"
+    )
+    hook.chmod(0o755)
+    opened = kept.open(a_run("noob-gren-v2s4"))
+    assert (dataset / ".git" / "raced").exists()
+    assert git(dataset, "rev-parse", "runs") == opened.commit
+    assert git(dataset, "rev-parse", "runs~1^{tree}") == tree
