@@ -26,6 +26,7 @@ class Workshop:
 
     @classmethod
     def made(cls, root: Path) -> Workshop:
+        """All files of the demo; each of the twelve images is shown once an epoch, two a step: six steps."""
         shop = cls(root)
         for folder, entries in (
             (shop.dataset, dataset.dataset_files("python3")),
@@ -36,7 +37,14 @@ class Workshop:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(entry.data)
         (root / "noob.safetensors").write_bytes(dataset.base_model())
+        shop.repeat(1)
         return shop
+
+    def repeat(self, times: int) -> None:
+        """Show every image ``times`` times an epoch."""
+        assert "num_repeats = 5\n" in dataset.CONFIG
+        config = dataset.CONFIG.replace("num_repeats = 5\n", f"num_repeats = {times}\n")
+        (self.dataset / "config.toml").write_text(config)
 
     @property
     def dataset(self) -> Path:

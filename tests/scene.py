@@ -17,7 +17,13 @@ LORAGIT = (sys.executable, "-m", "loragit")
 def git(folder: Path, *args: str, check: bool = True, text_input: str | None = None) -> str:
     """What ``git ARGS`` prints, without its last newline."""
     done = subprocess.run(
-        ["git", *args], cwd=folder, capture_output=True, text=True, check=False, input=text_input, errors="surrogateescape"
+        ["git", *args],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        input=text_input,
+        errors="surrogateescape",
     )
     if check and done.returncode != 0:
         raise AssertionError(f"git {' '.join(args)}: {done.stderr}")

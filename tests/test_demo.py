@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -241,6 +242,22 @@ def test_the_demo_makes_two_models_and_a_revert_and_its_next_steps_work(
     assert git(made, "tag", "--list").splitlines() == [first, second, failed]
 
 
+@pytest.mark.parametrize(
+    ("found", "shown"),
+    [(("bin/loragit", "py/loragit"), "loragit"), (("py/loragit",), "{py}/loragit"), ((), "{py}/python -m loragit")],
+)
+def test_the_commands_to_copy_start_this_loragit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: tuple[str, ...], shown: str
+) -> None:
+    for folder in ("bin", "py"):
+        (tmp_path / folder).mkdir()
+    for name in found:
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "py" / "python"))
+    assert command.start_words({"PATH": str(tmp_path / "bin")}) == shown.format(py=tmp_path / "py")
+
+
 def test_without_a_folder_the_demo_keeps_a_new_one_and_says_where(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "loragit", "demo"]
     environ = {
@@ -262,8 +279,9 @@ def test_a_demo_that_goes_wrong_says_what_did(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "RUNS", (Run("noob-gren-v9s2", "No such network.", ("--network_module", "nothing")),))
-    folder = tmp_path / "demo"
-    assert command.demo(folder) == 1
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert command.demo(None) == 1
+    (folder,) = tmp_path.iterdir()
     told = capfd.readouterr().err.splitlines()
     at = told.index("error: the demo did not go as it should have")
     assert told[at + 1 :] == [

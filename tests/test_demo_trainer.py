@@ -41,7 +41,6 @@ def test_a_run_writes_the_files_that_sd_scripts_would(workshop: Workshop) -> Non
 
 
 def test_epochs_name_models_and_samples_and_the_last_epoch_is_the_final_model(workshop: Workshop) -> None:
-    # Twelve images, two a batch: six steps an epoch.
     workshop.train(max_train_steps=None, max_train_epochs=3, save_every_n_epochs=1, sample_every_n_epochs=2)
     models = [f"{NAME}-000001.safetensors", f"{NAME}-000002.safetensors", f"{NAME}.safetensors"]
     assert workshop.files()[:3] == models
@@ -104,6 +103,15 @@ def test_the_header_says_what_a_real_one_says(workshop: Workshop) -> None:
     _, step, _ = header_of(workshop.output / f"{NAME}-step00000002.safetensors")
     assert (step["ss_steps"], step["ss_epoch"]) == ("2", "0")
     assert step["ss_session_id"] == metadata["ss_session_id"]
+
+
+def test_repeated_images_make_longer_epochs(workshop: Workshop) -> None:
+    workshop.repeat(3)
+    workshop.train(max_train_steps=20)
+    _, metadata, _ = header_of(workshop.output / f"{NAME}.safetensors")
+    keys = ("ss_num_train_images", "ss_num_batches_per_epoch", "ss_num_epochs", "ss_epoch", "ss_steps")
+    assert [metadata[key] for key in keys] == ["36", "18", "2", "2", "20"]
+    assert json.loads(metadata["ss_dataset_dirs"]) == {"img": {"n_repeats": 3, "img_count": 12}}
 
 
 def test_no_metadata_drops_all_but_modelspec(workshop: Workshop) -> None:

@@ -473,6 +473,11 @@ def stage_then_edit(folder: Path) -> None:
     write(folder / "library/new.py", "edited after staging\n")
 
 
+def stage_ignored(folder: Path) -> None:
+    write(folder / "kept.log", "staged\n")
+    run_git(folder, "add", "--force", "kept.log")
+
+
 def delete(folder: Path) -> None:
     (folder / "logo.png").unlink()
     run_git(folder, "rm", "--quiet", "library/train_util.py")
@@ -512,6 +517,7 @@ CHANGES: list[Callable[[Path], None]] = [
     edit_binary,
     stage,
     stage_then_edit,
+    stage_ignored,
     delete,
     rename,
     make_executable,
@@ -658,6 +664,13 @@ class TestTracking:
         assert git.tracking(write(sd_scripts / "*.py", "")) is None
         assert git.tracking(write(sd_scripts / "train_[n]etwork.py", "")) is None
         assert git.tracking(write(sd_scripts / ":(top)train_network.py", "")) is None
+
+    def test_a_repository_that_git_does_not_trust_is_no_answer(
+        self, sd_scripts: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+        with pytest.raises(git.NotARepository, match="another user owns it"):
+            git.tracking(sd_scripts / "train_network.py")
 
     def test_a_folder_that_is_gone_tracks_nothing(self, tmp_path: Path) -> None:
         assert git.tracking(tmp_path / "gone/lycoris/__init__.py") is None

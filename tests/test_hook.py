@@ -629,6 +629,14 @@ def test_a_dirty_trainer_that_the_settings_allow_is_a_note(dataset: Path, traine
     )
 
 
+def test_a_dirty_trainer_that_only_one_of_two_datasets_allows_is_refused(dataset: Path, trainer: Path) -> None:
+    (trainer / "train.py").write_text("changed\n")
+    for name in ("a", "z"):
+        (dataset / name).mkdir()
+        (dataset / name / "loragit.toml").write_text(f'[trainer]\nrepo = "{trainer}"\n[record]\nallow_dirty = true\n')
+    assert len(looked_at(dataset).refusals) == 1
+
+
 def test_a_dataset_inside_its_trainers_repository_can_be_committed(trainer: Path) -> None:
     (trainer / "loragit.toml").write_text('[trainer]\nrepo = "."\n')
     (trainer / "train.py").write_text("changed\n")

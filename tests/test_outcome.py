@@ -256,7 +256,7 @@ def test_a_link_that_leads_nowhere_readable_raises_nothing(tmp_path: Path) -> No
     (tmp_path / "run.safetensors").symlink_to("run.safetensors")
     (tmp_path / "run-state").symlink_to("run-state")
     result = found(tmp_path)
-    assert (result.models, result.truncated, result.states) == ((), ("run.safetensors",), ())
+    assert (result.models, result.unreadable, result.states) == ((), ("run.safetensors",), ())
 
 
 def test_a_model_that_may_not_be_read_is_never_called_whole(private: Path) -> None:
@@ -264,7 +264,7 @@ def test_a_model_that_may_not_be_read_is_never_called_whole(private: Path) -> No
     save(private / "run.safetensors").chmod(0)
     result = found(private)
     assert [model.path for model in result.models] == ["run-000001.safetensors"]
-    assert result.truncated == ("run.safetensors",)
+    assert (result.truncated, result.unreadable) == ((), ("run.safetensors",))
 
 
 def test_folders_that_may_not_be_listed_raise_nothing(private: Path) -> None:

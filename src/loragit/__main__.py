@@ -40,6 +40,8 @@ def _quick(words: list[str]) -> Callable[[], int] | None:
     if "_LORAGIT_COMPLETE" in os.environ:
         return None
     match words:
+        case ["train", name, *rest] if name[:1] not in ("", "-") and rest[:1] in ([], ["--"]):
+            return lambda: _train(name, rest[1:])
         case ["log"]:
             return lambda: _log(None)
         case ["log", "-n", number] if number.isascii() and number.isdigit() and int(number):
@@ -48,6 +50,16 @@ def _quick(words: list[str]) -> Callable[[], int] | None:
             return lambda: _hook(name, rest)
         case _:
             return None
+
+
+def _train(name: str, extra: list[str]) -> int:
+    from pathlib import Path
+
+    from loragit import preflight
+    from loragit.commands.train import train
+    from loragit.settings import Flags
+
+    return train(preflight.Request(name, Flags(), dict(os.environ), Path.cwd(), tuple(extra)))
 
 
 def _log(limit: int | None) -> int:

@@ -35,7 +35,7 @@ def write(block: str) -> None:
 
 def say(line: str) -> None:
     """A line of narration. A terminal that is gone is no reason to stop anything."""
-    _tell(f"loragit: {line}")
+    _tell(f"loragit: {text.shown(line)}")
 
 
 def warn(line: str) -> None:

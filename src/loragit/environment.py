@@ -147,7 +147,7 @@ class EnvironmentQuestion:
         try:
             answer = self._probe.answer(TIMEOUT)
         except process.TimedOut as error:
-            message = f"the trainer's Python {self._python} did not answer within {TIMEOUT:.0f} s"
+            message = f"the trainer's Python {self._python} did not answer within {TIMEOUT:g} s"
             raise ProbeFailed(message, hint=_HINT) from error
         report = _parse(answer.out)
         if report is None:

@@ -35,8 +35,19 @@ LOCAL_VARIABLES = (
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
-"""What git sets for the children of a hook (``git rev-parse --local-env-vars``): they name *that* repository."""
+"""What git sets for the children of a hook to name *that* repository (of ``git rev-parse --local-env-vars``).
 
+Configuration from the environment stays: people put ``safe.directory`` there.
+"""
+
+_OWN_TERMS = (
+    "--no-optional-locks",
+    # A cloned dataset may name a folder, or carry a bare repository, whose configuration would run a program.
+    "-c",
+    "safe.bareRepository=explicit",
+    "-c",
+    "core.fsmonitor=false",
+)
 _ZERO = "0" * 40
 
 
@@ -71,15 +82,19 @@ class Question:
         self._data = data
         try:
             self._child = subprocess.Popen(
-                [*(("env", *variables) if variables else ()), "git", "--no-optional-locks", *args],
+                [*(("env", *variables) if variables else ()), "git", *_OWN_TERMS, *args],
                 cwd=cwd,
+                # Its words are read here, not shown as they are.
+                env={**os.environ, "LC_ALL": "C"},
                 stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
             )
-        except FileNotFoundError as error:
+        except OSError as error:
             if not cwd.is_dir():
                 raise NotARepository(f"there is no folder {cwd}") from error
+            if isinstance(error, PermissionError):
+                raise NotARepository(f"{cwd} may not be entered") from error
             raise GitMissing("git was not found on PATH", hint="install git 2.30 or newer") from error
 
     def reply(self) -> Reply:
@@ -142,26 +157,34 @@ class Repository:
 
 def discover(folder: Path) -> Repository:
     """The repository that ``folder`` lies in. Raises :class:`NotARepository`."""
-    question = start(
-        "rev-parse", "--show-toplevel", "--absolute-git-dir", "--git-common-dir", "--show-prefix", cwd=folder
-    )
-    reply = question.reply()
+    wanted = ("--show-toplevel", "--absolute-git-dir", "--git-common-dir", "--show-prefix")
+    reply = call("rev-parse", *wanted, cwd=folder)
     if reply.status != 0:
-        words = _last_words(reply)
-        if "dubious ownership" in reply.err.decode("utf-8", "replace"):
-            raise NotARepository(
-                f"git does not trust {folder}: another user owns it",
-                hint=f"if you do: git config --global --add safe.directory {folder}",
-            )
-        raise NotARepository(f"{folder} is in no git repository ({words})", hint=f"make it one: git init {folder}")
-    top, git_dir, common, prefix = reply.out.decode("utf-8", "surrogateescape").split("\n")[:4]
+        raise _not_found(folder, reply)
+    answers = reply.out.decode("utf-8", "surrogateescape").split("\n")
+    if len(answers) != len(wanted) + 1:  # a folder's name may hold any character, newlines too
+        answers = [*(run("rev-parse", each, cwd=folder) for each in wanted), ""]
+    top, git_dir, common, prefix, _ = answers
     return Repository(
         top=Path(top),
         git_dir=Path(git_dir),
-        common_dir=Path(os.path.normpath(folder / common)),
+        # Relative to where git really is: ``folder`` may be a symbolic link.
+        common_dir=Path(os.path.normpath(folder.resolve() / common)),
         prefix=prefix.rstrip("/"),
         folder=folder,
     )
+
+
+def _not_found(folder: Path, reply: Reply) -> NotARepository:
+    words = _last_words(reply)
+    if "dubious ownership" in reply.err.decode("utf-8", "replace"):
+        return NotARepository(
+            f"git does not trust {folder}: another user owns it",
+            hint=f"if you do: git config --global --add safe.directory {folder}",
+        )
+    if "work tree" in words or "bare repository" in words:
+        return NotARepository(f"{folder} is a repository without a work tree", hint="name a clone with one")
+    return NotARepository(f"{folder} is in no git repository ({words})", hint=f"make it one: git init {folder}")
 
 
 class StateQuestion:
@@ -244,7 +267,7 @@ def _parse_status(out: bytes) -> StatusReport:
 
 
 def start_dirty(repository: Repository) -> Question:
-    """Ask what differs from HEAD below the repository's folder; :func:`count_dirty` reads the reply."""
+    """Ask what differs from HEAD below the repository's folder; :func:`read_dirty` reads the reply."""
     return start(
         "status",
         "--porcelain=v2",
@@ -272,10 +295,12 @@ def _importable(path: Path) -> bool:
     """
     if path.suffix == ".py":
         return True
-    if not path.is_dir() or (path / "pyvenv.cfg").exists():
+    if not path.is_dir() or (path / "pyvenv.cfg").exists() or (path / ".git").exists():
         return False
-    with os.scandir(path) as entries:
-        return any(entry.name.endswith(".py") for entry in entries)
+    try:
+        return any(name.endswith(".py") for name in os.listdir(path))
+    except OSError:  # what cannot be read cannot be imported
+        return False
 
 
 def _parse_urls(out: bytes) -> dict[str, str]:
@@ -293,7 +318,8 @@ def _remote_url(urls: Mapping[str, str], upstream: str | None) -> str | None:
         return None
     of_branch = next((r for r in urls if upstream is not None and upstream.startswith(r + "/")), None)
     url = urls[of_branch or ("origin" if "origin" in urls else next(iter(urls)))]
-    return re.sub(r"^(https?://)[^/@]*@", r"\1", url)
+    url = re.sub(r"^(https?://)[^/]*@", r"\1", url)
+    return re.sub(r"^([\w+.-]+://[^/:@]*):[^/]*@", r"\1@", url)
 
 
 def patch(state: RepoState) -> bytes:
@@ -308,26 +334,45 @@ def patch(state: RepoState) -> bytes:
         own = (
             f"GIT_INDEX_FILE={scratch}/index",
             f"GIT_OBJECT_DIRECTORY={scratch}",
-            f"GIT_ALTERNATE_OBJECT_DIRECTORIES={state.path / objects}",
+            f"GIT_ALTERNATE_OBJECT_DIRECTORIES={_c_quoted(state.path / objects)}",
+            "GIT_LITERAL_PATHSPECS=1",
         )
         run("read-tree", "HEAD", cwd=state.path, variables=own)
         run("add", "--update", cwd=state.path, variables=own)
-        paths = "\0".join(p for p in state.dirty if (state.path / p).exists()).encode("utf-8", "surrogateescape")
-        if paths:
-            add = ("add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul")
-            run(*add, cwd=state.path, data=paths, variables=own)
-        diff = start(
-            "diff", "--cached", "--binary", "--no-ext-diff", "--no-color", "HEAD", cwd=state.path, variables=own
-        )
+        there = [path for path in state.dirty if (state.path / path).exists()]
+        # A file may have been staged though it is ignored; what an untracked folder ignores is no part of it.
+        folders = [path for path in there if path.endswith("/")]
+        files = [path for path in there if not path.endswith("/")]
+        for paths, force in ((files, ("--force",)), (folders, ())):
+            if paths:
+                data = "\0".join(paths).encode("utf-8", "surrogateescape")
+                add = ("add", *force, "--pathspec-from-file=-", "--pathspec-file-nul")
+                run(*add, cwd=state.path, data=data, variables=own)
+        # diff-index, unlike diff, obeys no diff.* setting of the user's.
+        args = ("diff-index", "--cached", "--patch", "--binary", "--full-index", "--no-renames", "--no-ext-diff")
+        diff = start(*args, "--no-textconv", "--no-color", "HEAD", cwd=state.path, variables=own)
         reply = diff.reply()
         if reply.status != 0:
             raise GitFailed(f"git diff failed in {state.path}: {_last_words(reply)}")
         return reply.out
 
 
+def _c_quoted(path: Path) -> str:
+    """As an item of a list that git splits at ``:``."""
+    text = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{text}"'
+
+
 def tracking(file: Path) -> Path | None:
-    """Top of the repository that *tracks* ``file`` (resolved), or ``None``."""
-    reply = call("ls-files", "--error-unmatch", "--", file.name, cwd=file.parent)
+    """Top of the repository that *tracks* ``file`` (resolved), or ``None``.
+
+    Raises :class:`NotARepository` where git does not trust the repository.
+    """
+    if not file.parent.is_dir():
+        return None
+    reply = call("--literal-pathspecs", "ls-files", "--error-unmatch", "--", file.name, cwd=file.parent)
+    if b"dubious ownership" in reply.err:
+        raise _not_found(file.parent, reply)
     if reply.status != 0:
         return None
     return Path(run("rev-parse", "--show-toplevel", cwd=file.parent))
@@ -378,7 +423,9 @@ def refs(*patterns: str, cwd: Path) -> dict[str, Ref]:
     """Refs that match ``patterns`` (as ``git for-each-ref`` takes them), by full name."""
     line = "%(refname)%00%(objectname)%00%(*objectname)%00%(worktreepath)"
     found: dict[str, Ref] = {}
-    for row in run("for-each-ref", f"--format={line}", *patterns, cwd=cwd).splitlines():
+    for row in run("for-each-ref", f"--format={line}", *patterns, cwd=cwd).split("\n"):
+        if not row:
+            continue
         name, target, peeled, worktree = row.split("\0")
         found[name] = Ref(name, target, peeled or target, worktree)
     return found

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def collect(
 
     ``shown_output`` is how the record writes the output folder. Models are looked for in ``output`` itself only, since
     state folders hold a ``model.safetensors`` of their own. A symbolic link counts as what it points at. ``truncated``
-    lists every model that could not be shown to be whole: cut short, damaged, or not readable. An output folder that is
+    lists every model that is cut short or damaged, ``unreadable`` those that could not be looked into. An output folder that is
     missing or cannot be listed gives an outcome without products.
     """
     found = _models(output, output_name, naming)
@@ -88,7 +88,8 @@ def collect(
         finished=finished,
         output=shown_output,
         models=tuple(model.artifact for model in found if model.artifact is not None),
-        truncated=tuple(model.name for model in found if model.artifact is None),
+        truncated=tuple(model.name for model in found if model.artifact is None and not model.unreadable),
+        unreadable=tuple(model.name for model in found if model.unreadable),
         states=_states(output, output_name, naming),
         samples=_samples(output / naming.sample_dir, output_name, naming),
         final_loss=None if logs is None else final_loss(_event_files(logs, naming)),
@@ -131,6 +132,7 @@ class _Found:
     place: _Place
     artifact: Artifact | None = None
     """``None`` where it was not shown to be whole."""
+    unreadable: bool = False
 
     @property
     def order(self) -> tuple[tuple[bool, int, int], str]:
@@ -171,8 +173,10 @@ def _judge(output: Path, candidate: _Found) -> _Found | None:
         hashes = hash_file(path)
     except FileNotFoundError:
         return None
-    except (NotSafetensors, OSError):
+    except NotSafetensors:
         return candidate
+    except OSError:
+        return replace(candidate, unreadable=True)
     return _Found(
         candidate.name,
         place,

@@ -18,7 +18,7 @@ from loragit.git import Repository
 from loragit.inputs import Inputs
 from loragit.inquiry import Answers, Inquiry
 from loragit.names import RunName
-from loragit.record import Entry, Identity, RepoState, Run
+from loragit.record import Entry, Identity, LyCORIS, RepoState, Run
 from loragit.settings import Flags, Settings
 from loragit.trainers import arguments, sd_scripts
 from loragit.trainers.start import Start
@@ -160,7 +160,7 @@ class _Preflight:
 
     def _script(self) -> Path:
         trainer = self.settings.trainer
-        script = trainer.repo / trainer.script
+        script = _plain(trainer.repo / trainer.script)
         if not script.is_file():
             self.findings.add(
                 f"there is no trainer script {script}",
@@ -196,8 +196,9 @@ class _Preflight:
         """The run's output folder: it must not exist yet, and there must be room for it."""
         output = self.settings.output_dir
         if plan is not None and plan.output is not None and self.request.flags.output is None:
-            output = Path(os.path.normpath(plan.output))
+            output = plan.output
         assert output is not None
+        output = _plain(output)
         if os.path.lexists(output):
             self.findings.add(
                 f"the output folder {output} exists already",
@@ -286,10 +287,10 @@ class _Preflight:
             prefix=answers.repository.prefix,
             version=self.model.version,
             steps=start.steps,
-            trainer=answers.trainer,
+            trainer=self._portable(answers.trainer),
             trainer_kind=self.settings.trainer.kind,
             trainer_script=_relative(script, answers.trainer.path, self.home),
-            lycoris=answers.lycoris,
+            lycoris=self._portable_lycoris(answers.lycoris),
             dataset_commit=answers.dataset_commit,
             dataset_dirty=answers.dataset_dirty,
             images=read.dataset.images,
@@ -308,6 +309,14 @@ class _Preflight:
         entries.append(Entry("dataset.sha256", digest_lines(read.dataset.files)))
         entries += [Entry(f"patches/{s.label}.patch", git.patch(s)) for s in answers.code if s.dirty]
         return replace(run, entries=(*entries, *read.dataset.captions))
+
+    def _portable(self, state: RepoState) -> RepoState:
+        """A remote may be a folder of the user's."""
+        return state if state.url is None else replace(state, url=text.home_as_tilde(state.url, self.home))
+
+    def _portable_lycoris(self, lycoris: LyCORIS) -> LyCORIS:
+        url = None if lycoris.url is None else text.home_as_tilde(lycoris.url, self.home)
+        return replace(lycoris, url=url, repo=self._portable(lycoris.repo) if lycoris.repo else None)
 
     def _secrets(self, run: Run) -> None:
         """A finding for each file of the record that holds what looks like a secret."""
@@ -337,6 +346,11 @@ def _program(chosen: Settings, python: Path, script: Path, environ: Mapping[str,
             hint="install it in the trainer's environment, or mend trainer.launcher",
         )
     return (found, *launcher[1:], str(script))
+
+
+def _plain(path: Path) -> Path:
+    """Without ``..``: through the links that it really goes through, and only where it must be."""
+    return path.parent.resolve() / path.name if ".." in path.parts else path
 
 
 def _relative(path: Path, top: Path, home: str) -> str:

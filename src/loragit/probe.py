@@ -31,8 +31,9 @@ SETTLE = 2 * 10**9
 METADATA = (".dist-info", ".egg-info", ".egg-link")
 """How the names end that say which packages a folder holds. An egg has a plain ``EGG-INFO`` inside."""
 
-REWRITTEN = ("METADATA", "PKG-INFO", "direct_url.json")
-"""Files inside of those that installers rewrite in place, which leaves no trace in the folder's own times."""
+REWRITTEN = ("/METADATA", "/direct_url.json")
+REWRITTEN_OF_OLD = ("/PKG-INFO",)
+"""Files inside of ``.dist-info``, and of the rest, that may be written in place: no trace in the folder's times."""
 
 
 def sources(path: list[str]) -> list[str]:
@@ -62,18 +63,20 @@ def key_of(found: list[str], now: int) -> tuple[str, bool]:
         from _blake2 import blake2b  # hashlib would load OpenSSL, 4 ms
     except ImportError:
         from hashlib import blake2b
-    rows: list[object] = [sys.version]
+    rows = [sys.version]
     settled = True
     for path in found:
-        for each in (path, *(path + "/" + name for name in REWRITTEN)):
+        inside = REWRITTEN if path.endswith(".dist-info") else REWRITTEN_OF_OLD
+        for each in (path, *(path + name for name in inside)):
             try:
                 status = os.stat(each)
             except OSError:
                 continue
-            rows.append((each, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size))
+            mtime = status.st_mtime_ns
+            rows.append(f"{each}\0{mtime} {status.st_ctime_ns} {status.st_ino} {status.st_size}")
             # A time in the future (an unpacked archive, a wrong clock) is no recent one.
-            settled = settled and abs(now - status.st_mtime_ns) > SETTLE
-    return blake2b(ascii(rows).encode(), digest_size=20).hexdigest(), settled
+            settled = settled and abs(now - mtime) > SETTLE
+    return blake2b(os.fsencode("\0".join(rows)), digest_size=20).hexdigest(), settled
 
 
 def find(name: str) -> tuple[str, str]:

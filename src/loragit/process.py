@@ -17,6 +17,10 @@ from loragit.terminal import Output, own_streams
 from loragit.training import ENDED, PROC, Signals, Watch, has_proc, proc_stat, signal_group
 
 
+_TOOLS = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}
+"""Environment in which the system's own tools are found and speak the same everywhere."""
+
+
 class CannotStart(LoragitError):
     """The program could not be started; nothing ran."""
 
@@ -291,7 +295,7 @@ def _status(returncode: int) -> int:
 def _said(argv: Sequence[str]) -> str | None:
     """What a small tool of the system prints; ``None`` where it has nothing to say."""
     try:
-        answer = ask(argv, env={**os.environ, "LC_ALL": "C"}).answer()
+        answer = ask(argv, env=_TOOLS).answer()
     except ProgramMissing:
         return None
     return answer.out.decode().strip() or None

@@ -188,6 +188,8 @@ class Outcome:
     """Whole models, in order of step, the final one last."""
     truncated: tuple[str, ...] = ()
     """Models that were cut short, relative to the output folder."""
+    unreadable: tuple[str, ...] = ()
+    """Models that are there but could not be read, so that nobody knows whether they are whole."""
     states: tuple[str, ...] = ()
     """Folders of training state, relative to the output folder."""
     samples: int = 0
@@ -199,8 +201,8 @@ class Outcome:
 
     @property
     def made_something(self) -> bool:
-        """Whether there is anything to keep: a whole model, a state folder or a sample."""
-        return bool(self.models or self.states or self.samples)
+        """Whether there is anything to keep: a whole model, a state folder or a sample; or may be."""
+        return bool(self.models or self.states or self.samples or self.unreadable)
 
     @property
     def seconds(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 MASK = "***"
@@ -17,6 +18,8 @@ MASK = "***"
 
 SECRET_ARGUMENTS = frozenset({"wandb_api_key", "huggingface_token"})
 """The arguments that sd-scripts itself calls sensitive (``library/train_util.py``)."""
+
+_UTF8 = ("utf-8", "surrogatepass")
 
 MIN_LENGTH = 6
 """Characters of the shortest value that is looked for wherever it may stand: shorter ones are parts of words."""
@@ -40,120 +43,118 @@ class _Span(NamedTuple):
     kind: str
 
 
-# ---- Shapes ----------------------------------------------------------------------------------------------------
-# To keep the search linear, no alternative may begin again within what a failed one has already passed over: each
-# has a look-behind for its own letters, or letters that its beginning does not consist of, or a bound.
-
-_SHAPES = {
-    "Hugging Face token": rb"(?<![A-Za-z0-9_])(?:hf_|api_org_)[A-Za-z0-9]{30,}",
-    "W&B API key": (
-        rb"(?<![A-Za-z0-9_])wandb_v1_[A-Za-z0-9_]{20,}"
-        rb"|(?:(?<=wandb login )|(?<=--relogin ))(?:local-)?[0-9a-f]{40}\b"
-    ),
-    "GitHub token": rb"(?<![A-Za-z0-9_])(?:gh[opsur]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,})",
-    "GitLab token": rb"(?<![A-Za-z0-9_-])glpat-[A-Za-z0-9_-]{20,}",
-    "API key": (
-        rb"(?<![A-Za-z0-9_-])sk-(?:(?:proj|svcacct|admin|ant|or)-[A-Za-z0-9_-]{20,}|[A-Za-z0-9]{20,})"
-        rb"|(?<![A-Za-z0-9_])r8_[A-Za-z0-9]{37}"
-        rb"|(?<![A-Za-z0-9_-])AIza[A-Za-z0-9_-]{35}"
-    ),
-    "AWS access key": rb"(?<![A-Za-z0-9])A[KS]IA[A-Z0-9]{16}(?![A-Za-z0-9])",
-    "Slack token": rb"(?<![A-Za-z0-9_-])xox[abeoprs]-[A-Za-z0-9-]{10,}",
-    "web token": rb"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",
-    "webhook": (
-        rb"(?<=/api/webhooks/)[0-9]{5,24}/[A-Za-z0-9_-]{30,}"
-        rb"|(?<=hooks\.slack\.com/services/)[A-Za-z0-9/]{20,}"
-        rb"|(?<=api\.telegram\.org/bot)[0-9]{5,16}:[A-Za-z0-9_-]{30,}"
-    ),
-    "password in a URL": rb"(?<=://)[^\s/:@'\"<>{}$*]{0,256}:(?![$<{*%])[^\s/@'\"]{1,512}(?=@)",
-    "private key": (
-        rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-        rb"(?:(?!-----)[^\"'])*(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?"
-    ),
-}
-_KINDS = tuple(_SHAPES)
-_SHAPE = re.compile(b"|".join(b"(%s)" % shape for shape in _SHAPES.values()))
-
-# Without one of these there is no shape; with captions by the thousand, this look is nearly all there is to do.
-_SHAPE_HINTS = (b"hf_", b"sk-", b"://", b"_pat_", b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"glpat-", b"r8_")
-_SHAPE_HINTS += (b"PRIVATE KEY", b"AKIA", b"ASIA", b"AIza", b"eyJ", b"xox", b"api_org_", b"wandb", b"--relogin")
-
-# ---- Names -----------------------------------------------------------------------------------------------------
-
-_SECRET_ENDS = ("token", "secret", "password", "passwd", "passphrase", "apikey")
-_SECRET_ENDS += tuple(
-    f"{kind}_key" for kind in ("api", "access", "secret", "private", "auth", "account", "signing", "encryption")
+# A kind, how it begins, and the whole of it; where there is a group, that is the secret. Beginnings are found by
+# bytes.find, which on ten thousand captions is nearly all there is to do. No pattern may pass over beginnings of its
+# own and then fail, or a text of nothing else would take time in the square of its length: hence the look-behinds
+# and the bounds.
+_URL_PASSWORD = rb"://([^\s/:@'\"<>{}\[$*]{0,256}:(?![$<{*%]|[Pp]ass(?:wor|w)?d?@)[^\s/@'\"]{1,512})@"
+_PRIVATE_KEY = (
+    rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?s:(?!-----|\\?[\"']).)*"
+    rb"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?"
 )
+_SHAPES = (
+    ("Hugging Face token", b"hf_", rb"(?<![A-Za-z0-9_])hf_[A-Za-z0-9]{30,}"),
+    ("Hugging Face token", b"api_org_", rb"(?<![A-Za-z0-9_])api_org_[A-Za-z0-9]{30,}"),
+    ("W&B API key", b"wandb_v1_", rb"(?<!\w)wandb_v1_\w{20,}"),
+    ("W&B API key", b"wandb login ", rb"wandb login (?:--relogin )?((?:local-)?[0-9a-f]{40})\b"),
+    ("GitHub token", b"github_pat_", rb"(?<!\w)github_pat_\w{22,}"),
+    ("GitHub token", b"gh", rb"(?<!\w)gh[opsur]_[A-Za-z0-9]{36,}"),
+    ("GitLab token", b"glpat-", rb"(?<![\w-])glpat-[\w-]{20,}"),
+    ("API key", b"sk-", rb"(?<![\w-])sk-(?:[A-Za-z0-9]{20}|(?:proj|svcacct|admin|ant|or)-[\w-]{20})[\w-]*"),
+    ("API key", b"r8_", rb"(?<!\w)r8_[A-Za-z0-9]{37}"),
+    ("API key", b"AIza", rb"(?<![\w-])AIza[\w-]{35}"),
+    ("AWS access key", b"AKIA", rb"\bAKIA[A-Z0-9]{16}\b"),
+    ("AWS access key", b"ASIA", rb"\bASIA[A-Z0-9]{16}\b"),
+    ("Slack token", b"xox", rb"(?<![\w-])xox[abeoprs]-[A-Za-z0-9-]{10,}"),
+    ("web token", b"eyJ", rb"(?<![\w-])eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}"),
+    ("webhook", b"/api/webhooks/", rb"/api/webhooks/([0-9]{5,24}/[\w-]{30,})"),
+    ("webhook", b"hooks.slack.com/", rb"hooks\.slack\.com/services/([A-Za-z0-9/]{20,})"),
+    ("webhook", b"api.telegram.org/bot", rb"api\.telegram\.org/bot([0-9]{5,16}:[\w-]{30,})"),
+    ("password in a URL", b"://", _URL_PASSWORD),
+    ("private key", b"-----BEGIN ", _PRIVATE_KEY),
+)
+
+_ASKS_FOR_ONE = (
+    r"(?:secret|password|passwd|passphrase"
+    r"|(?:api|access|secret|private|auth|account|signing|encryption)_?key)$"
+)
+_PART_OF_TEXT = (
+    r"per|pad|[ebs]os|unk|mask|sep|cls|class|special|init|initial|initializer|placeholder|instance|trigger|image|img"
+    r"|video|audio|text|prompt|caption|concept|subject|start|end|stop|max|min|num|keep|first|last|target|vision|new"
+    r"|rare|one|single|next|prev|each|by|of|tag|separator|style|character|negative|positive|input|output"
+)
+"""``<such>_token`` is no secret: ``num_vectors_per_token``, ``placeholder_token``, ``eos_token``."""
+
 _SERVICES = frozenset({"wandb", "civitai", "huggingface", "hf", "openai"})
-_ABBREVIATIONS = ("wandb_a", "huggingface_t")
-"""argparse takes a beginning that only one argument has: the shortest, among sd-scripts' arguments."""
+"""``<such>_key`` is as good as ``<such>_api_key``."""
 
-_VOCABULARY = frozenset(
-    "per pad eos bos unk mask sep cls class special init initial initializer placeholder instance trigger image img "
-    "video audio text prompt caption concept subject start end stop max min num keep first last target vision new "
-    "rare one single next prev each by of tag separator style character negative positive".split()
+_ABBREVIATIONS = ("--wandb_a", "--huggingface_t")
+"""argparse takes a beginning that no other argument has; these are the shortest, among sd-scripts' arguments."""
+
+_KINDS = (
+    ("civitai", "Civitai token"),
+    ("wandb", "W&B API key"),
+    ("hugging", "Hugging Face token"),
+    ("hf_", "Hugging Face token"),
+    ("pass", "password"),
+    ("secret", "secret"),
+    ("token", "token"),
+    ("bearer", "token"),
 )
-"""``<word>_token`` that is a part of a text: ``num_vectors_per_token``, ``placeholder_token``, ``eos_token``."""
+_NAME_ENDS = (b"token", b"key", b"secret", b"password", b"passwd", b"passphrase", b"wandb", b"bearer")
+_NAME_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.("
 
-_NAME_LETTERS = b"abcdefghijklmnopqrstuvwxyz0123456789_-.("
-_NAME_LENGTH = 64
-
-# Searched in lower-case text, from the name's last word on: a repeat before it would be tried at every letter. What
-# stands before is looked at afterwards.
-_ASSIGNED = re.compile(
-    rb"(?P<word>(?:token|key|secret|password|passwd|passphrase|wandb)(?:_?[0-9]{1,2})?)"
-    rb"(?:"
-    rb"\\?[\"']?\]?[ \t]{0,64}(?::[ \t]{0,8}(?:str|str \| none|optional\[str\])[ \t]{0,8})?"
+# From the end of a name to the beginning of its value.
+_TO_VALUE = (
+    rb"(?:_?[0-9]{1,2})?(?:"
+    rb"\\?[\"']?\]?[ \t]{0,64}(?::[ \t]{0,8}(?:str|str \| None|Optional\[str\])[ \t]{0,8})?"
     rb"(?P<sign>:=|=>|=|:)[ \t]{0,64}"
     rb"|\\?[\"'][ \t]{0,8},\s{0,64}(?=\\?[\"'])"
-    rb"|(?P<gap>[ \t]{1,64})(?=[^\s=:-])"
-    rb")"
-    rb"|(?P<bearer>bearer) {1,8}"
+    rb"|(?P<gap>[ \t]{1,64})(?=[^\s=:-]))"
 )
-_ASSIGNED_HINTS = (b"token", b"key", b"secret", b"passw", b"passphrase", b"bearer", b"wandb")
-
-# ---- Values ----------------------------------------------------------------------------------------------------
-
-_QUOTED = re.compile(
-    rb'[bfruBFRU]{0,2}(?:"""(?P<a>[^\n]{0,4096}?)"""|\'\'\'(?P<b>[^\n]{0,4096}?)\'\'\''
-    rb'|\\"(?P<c>[^\n]{0,4096}?)\\"|"(?P<d>(?:[^"\\\n]|\\.){0,4096})"|\'(?P<e>(?:[^\'\\\n]|\\.){0,4096})\')'
+_QUOTED = (
+    rb'[bfruBFRU]{0,2}(?:"""([^\n]{0,4096}?)"""|\'\'\'([^\n]{0,4096}?)\'\'\'|\\"([^\n]{0,4096}?)\\"'
+    rb'|"((?:[^"\\\n]|\\.){0,4096})"|\'((?:[^\'\\\n]|\\.){0,4096})\')'
 )
-_BARE = re.compile(rb"[^\s\"'`,;)\]}]{1,512}")
+_BARE = rb"[^\s\"'`,;)\]}]{1,256}[\x80-\xbf]{0,3}"  # no letter of several bytes is cut in two
 
-_NO_SECRET = re.compile(
-    rb"[$<{%~@]|\.{0,2}/|[a-z]:[\\/]|.*(?:\s|://|\$\{)|--"  # a variable, a blank, a path, an address, prose
+_NO_SECRET = (
+    rb"(?is)[$<{%~@#]|\.{0,2}/|[a-z]:[\\/]|.*(?:\s|://|\$\{)|--"  # a variable, a blank, a path, an address, prose
     rb"|(?:none|null|true|false|string|default|changeme|redacted|password|placeholder|[x*._-]+)$"
-    rb"|(?:your|insert|enter|paste|put|replace|change|example)(?:$|[-_])|.*[-_]here$",
-    re.IGNORECASE | re.DOTALL,
+    rb"|(?:your|insert|enter|paste|put|replace|change|example)(?:$|[-_])|.*[-_]here$"
 )
-_NUMBER = re.compile(rb"[-+]?[0-9._-]+(?:e[-+]?[0-9]+)?", re.IGNORECASE)
-_WORDS = re.compile(rb"[A-Za-z]{0,9}|[A-Za-z]{1,12}[0-9]{1,3}|[A-Za-z]*(?:[-_.][A-Za-z]*)+[0-9]{0,3}")
-_WANDB_KEY = re.compile(rb"(?:local-)?[0-9a-f]{40}")
-
-_NOTHING, _DIGITS, _WORD, _LETTERS, _MIXED, _RANDOM = range(6)
+_WORDS = (
+    rb"(?:[A-Za-z]{0,9}|[A-Za-z]{1,12}[0-9]{1,3}|[A-Z0-9]+(?:_[A-Z0-9]+)+|[A-Za-z]*(?:[-_.][A-Za-z]*)+[0-9]{0,3}"
+    rb"|[A-Za-z][a-z]+(?:[A-Z][a-z]+)+)$"
+)
+_NO_WORD = rb"(?!/)(?=(?:[^0-9]*[0-9]){3})(?=(?:[^A-Z]*[A-Z]){2})(?=(?:[^a-z]*[a-z]){2})[A-Za-z0-9+/=]{20,}$"
+_NOTHING, _DIGITS, _WORD, _LETTERS, _MIXED = range(5)
 """How much a value looks like one that a machine made up."""
+
+_TOML_VALUE = (
+    rb"(?s)(?<![\w.\"'-])([\w.\"'-]+)([ \t]*=[ \t]*)"
+    rb"(\"\"\".*?\"\"\"|'''.*?'''|\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|[^\s#,}\]\"']+)"
+)
 
 
 def is_secret_name(name: str) -> bool:
     """Whether a value for ``name`` (an argument, a variable, a key; in any case) would be a secret."""
-    lower = name.lower()
-    last = re.sub(r"_?[0-9]{1,2}$", "", re.split(r"[.(]", lower)[-1].strip("-").replace("-", "_"))
+    lower = name.lower().rstrip("0123456789_")
+    last = re.split(r"[.(]", lower)[-1].replace("-", "_")
     if last.endswith("token"):
-        return last.removesuffix("token").rstrip("_").rpartition("_")[2] not in _VOCABULARY
-    if last.endswith(_SECRET_ENDS):
-        return True
-    return last.endswith("key") and not _SERVICES.isdisjoint(re.split(r"[-_.(]", lower))
+        return re.fullmatch(_PART_OF_TEXT, last.removesuffix("token").rstrip("_").rpartition("_")[2]) is None
+    parts = re.split(r"[-_.(]", lower)
+    return bool(re.search(_ASKS_FOR_ONE, last)) or (parts[-1] == "key" and not _SERVICES.isdisjoint(parts))
 
 
 def find(data: bytes) -> tuple[Found, ...]:
     """The secrets in a text, in order; one of a kind a line."""
-    found = {}
-    line, counted = 1, 0
+    line, counted, found = 1, 0, []
     for span in _spans(data):
         line += data.count(b"\n", counted, span.start)
         counted = span.start
-        found[Found(line, span.kind)] = None
-    return tuple(found)
+        found.append(Found(line, span.kind))
+    return tuple(dict.fromkeys(found))
 
 
 def redact(data: bytes) -> bytes:
@@ -184,8 +185,8 @@ def secret_values(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[str,
     values = list(_argument_values(argv).values())
     values += [value for name, value in environ.items() if is_secret_name(name)]
     for argument in argv:
-        data = _encoded(argument)
-        values += [_decoded(data[span.start : span.end]) for span in _spans(data)]
+        data = argument.encode(*_UTF8)
+        values += [data[span.start : span.end].decode(*_UTF8) for span in _spans(data)]
     return tuple(dict.fromkeys(value for value in values if len(value) >= MIN_LENGTH))
 
 
@@ -197,18 +198,15 @@ class Redactor:
         forms = {form for value in values for form in _forms(value) if len(form) >= MIN_LENGTH}
         # A value may be a part of another: the longer one has to go first.
         self._forms = sorted(forms, key=lambda form: (-len(form), form))
-        self._whole: re.Pattern[str] | None = None
-        self._broken: re.Pattern[str] | None = None
+        self._known = re.compile("|".join(map(re.escape, self._forms)))
 
     def __call__(self, text: str) -> str:
         """``text`` without its secrets; also where a terminal broke a known one into lines."""
-        if self._forms and "\n" in text:
-            self._broken = self._broken or re.compile("|".join(map(_with_breaks, self._forms)))
-            text = self._broken.sub(MASK, text)
-        elif self._forms:
-            self._whole = self._whole or re.compile("|".join(map(re.escape, self._forms)))
-            text = self._whole.sub(MASK, text)
-        return _decoded(redact(_encoded(text)))
+        if self._forms:
+            text = self._known.sub(MASK, text)
+            if self._known.search("".join(line.strip(" \t\r│|") for line in text.split("\n"))):
+                text = _broken(self._forms).sub(MASK, text)
+        return _hidden(text)
 
 
 def redact_toml(data: bytes) -> bytes:
@@ -216,145 +214,121 @@ def redact_toml(data: bytes) -> bytes:
 
     Layout and comments stay, but for a file whose secrets stand where lines cannot tell.
     """
-    if not _hinted(data, _SHAPE_HINTS) and not _hinted(data.lower(), _ASSIGNED_HINTS):
+    if not any(end in data.lower() for end in _NAME_ENDS) and not _spans(data):
         return data
-    import tomllib
+    lines = redact(_compiled(_TOML_VALUE).sub(_mask_toml_value, data))
+    known = _tree(lines)
+    tree = _tree(data) if known is None else known
+    if tree is None:
+        return lines
+    masked = {_hidden(key): _masked(value, is_secret_name(key)) for key, value in tree.items()}
+    if masked == known:
+        return lines
+    from tomli_w import dumps
 
-    candidate = redact(_TOML_VALUE.sub(_mask_toml_value, data))
-    for text in (candidate, data):
-        try:
-            tree = tomllib.loads(text.decode())
-        except ValueError:  # no TOML, or no UTF-8
-            continue
-        masked = {key: _masked(value, is_secret_name(key)) for key, value in tree.items()}
-        if text is candidate and masked == tree:
-            return candidate
-        import tomli_w
-
-        return redact(tomli_w.dumps(masked).encode())
-    return candidate
+    written = dumps(masked).encode()
+    again = redact(written)
+    return written if _tree(again) is None else again
 
 
-# ---- Inside ----------------------------------------------------------------------------------------------------
-
-_TOML_VALUE = re.compile(
-    rb"(?<![\w.\"'-])(?P<key>[\w.\"'-]+)(?P<sign>[ \t]*=[ \t]*)"
-    rb"(?P<value>\"\"\".*?\"\"\"|'''.*?'''|\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|[^\s#,}\]\"']+)",
-    re.DOTALL,
-)
+@cache
+def _compiled(pattern: bytes) -> re.Pattern[bytes]:
+    """Patterns are compiled when a text first calls for them: all of them take as long as Python's own start."""
+    return re.compile(pattern)
 
 
 def _spans(data: bytes) -> list[_Span]:
     """Where the secrets are, in order; those that overlap are one."""
-    spans: list[_Span] = []
-    if _hinted(data, _SHAPE_HINTS):
-        spans += _shapes(data)
-    low = data.lower()
-    if _hinted(low, _ASSIGNED_HINTS):
-        spans += _assigned(data, low)
     merged: list[_Span] = []
-    for span in sorted(spans, key=lambda span: span.start):  # stable: of two that begin together, the shape
-        if merged and span.start < merged[-1].end:
+    for span in sorted([*_shapes(data), *_assigned(data)], key=lambda span: span.start):
+        if merged and span.start < merged[-1].end:  # of two that begin together, the shape came first
             merged[-1] = merged[-1]._replace(end=max(span.end, merged[-1].end))
         else:
             merged.append(span)
     return merged
 
 
-def _hinted(data: bytes, hints: tuple[bytes, ...]) -> bool:
-    for hint in hints:  # noqa: SIM110 - any() with a generator takes three times as long
-        if hint in data:
-            return True
-    return False
-
-
 def _shapes(data: bytes) -> Iterator[_Span]:
-    for match in _SHAPE.finditer(data):
-        assert match.lastindex is not None
-        yield _Span(match.start(), match.end(), _KINDS[match.lastindex - 1])
+    for kind, beginning, pattern in _SHAPES:
+        at = data.find(beginning)
+        while at >= 0:
+            match = _compiled(pattern).match(data, at)
+            if match is not None:
+                yield _Span(*match.span(match.lastindex or 0), kind)
+            at = data.find(beginning, at + len(beginning) if match is None else match.end())
 
 
-def _assigned(data: bytes, low: bytes) -> Iterator[_Span]:
-    """Literal values that are given to a secret's name. ``low`` is ``data`` in lower case."""
-    position = 0
-    while match := _ASSIGNED.search(low, position):
-        position = match.end()
-        quoted = _QUOTED.match(data, position)
-        value = quoted or _BARE.match(data, position)
-        if value is None:
-            continue
-        start, end = value.span(value.lastgroup or 0)
-        before = low[max(0, match.start() - _NAME_LENGTH) : match.start()]
-        length = len(before) - len(before.rstrip(_NAME_LETTERS))
-        name = data[match.start() - length : match.end("word")].decode()
-        if before.endswith((b"?", b"&")):
-            end = start + len(data[start:end].partition(b"&")[0])  # the next parameter of an address
-        if _given(match, name, data[start:end], quoted is not None):
-            yield _Span(start, end, _kind(name, before))
-            position = end
+def _assigned(data: bytes) -> Iterator[_Span]:
+    """Literal values that are given to a secret's name."""
+    low = data.lower()
+    for word in _NAME_ENDS:
+        at = low.find(word)
+        while at >= 0:
+            span = _assignment(data, at, at + len(word))
+            if span is not None:
+                yield span
+            at = low.find(word, at + len(word) if span is None else span.end)
 
 
-def _given(match: re.Match[bytes], name: str, value: bytes, quoted: bool) -> bool:
-    """Whether ``value`` is a secret, from what it was assigned to and how.
+def _assignment(data: bytes, start: int, end: int) -> _Span | None:
+    """The secret that is given to the name whose last word is at ``start``, up to ``end``."""
+    to_value = _compiled(_TO_VALUE).match(data, end)
+    before = data[max(0, start - 64) : start]
+    if to_value is None or (to_value["gap"] and b"--" not in before and data[start:end].lower() != b"bearer"):
+        return None
+    quoted = _compiled(_QUOTED).match(data, to_value.end())
+    value = quoted or _compiled(_BARE).match(data, to_value.end())
+    if value is None:
+        return None
+    first, last = value.span(value.lastindex or 0)
+    name = data[start - len(before) + len(before.rstrip(_NAME_LETTERS)) : end].decode()
+    if b"wandb.login(" in before:
+        name = "wandb_" + name
+    if before.endswith((b"?", b"&")):
+        last = first + len(data[first:last].partition(b"&")[0])  # the next parameter of an address
+    how = (to_value["sign"] or b" ").decode()
+    if not _given(name, how, data[first:last], quoted is not None):
+        return None
+    return _Span(first, last, _kind(name, before))
+
+
+def _given(name: str, how: str, value: bytes, quoted: bool) -> bool:
+    """Whether ``value`` is a secret, from the name it is given to and how: by a sign, or " " (beside it, in a list).
 
     Code is full of names beside names (``token=args.hf_token``) and prose of words beside words: the less the place
     says that this is a value, the more the value must look like what a machine made up.
     """
-    if not quoted and (b"(" in value or b"[" in value):
-        return False
-    look, sign = _look(value), match["sign"]
-    if match["bearer"]:
-        return look >= _MIXED and len(value) >= 16
-    if name.lower().endswith("wandb"):
-        return sign is not None and _WANDB_KEY.fullmatch(value) is not None
+    lower = name.lower()
+    if lower.endswith("wandb"):
+        return re.fullmatch(rb"(?:local-)?[0-9a-f]{40}", value) is not None
+    if lower.endswith("bearer"):
+        return how == " " and len(value) >= 16 and _look(value) >= _MIXED
     if not is_secret_name(name):
-        return look == _RANDOM and (sign == b"=" or (sign is not None and quoted))
-    if sign is None and not name.startswith("--"):
-        return quoted and not match["gap"] and look >= _MIXED
-    if quoted or name.isupper():
-        return look >= (_DIGITS if "PASS" in name.upper() else _LETTERS)
-    return look >= _MIXED and len(value) >= (12 if sign == b":" and name.isalpha() else 8)
+        return (how == "=" or (how == ":" and quoted)) and _compiled(_NO_WORD).match(value) is not None
+    if re.search(rb"[()\[\]{}<>|\\]", value) and not (quoted and "pass" in lower):
+        return False  # code
+    look = _look(value)
+    if how == " " and not name.startswith("--"):
+        return quoted and name.isupper() and look >= _MIXED
+    if quoted or (name.isupper() and how == "="):
+        return look >= (_DIGITS if "pass" in lower else _LETTERS)
+    return look >= _MIXED and len(value) >= 8 and (b"." not in value or name.startswith("--"))
 
 
 def _look(value: bytes) -> int:
-    if len(value) < MIN_LENGTH or _NO_SECRET.match(value):
+    if len(value) < MIN_LENGTH or _compiled(_NO_SECRET).match(value):
         return _NOTHING
-    if _NUMBER.fullmatch(value):
+    if re.fullmatch(rb"[-+]?[0-9._-]+(?:[eE][-+]?[0-9]+)?", value):
         return _DIGITS
-    if _WORDS.fullmatch(value):
+    if _compiled(_WORDS).match(value):
         return _WORD
-    digits, upper, lower, rest = _census(value)
-    if not digits:
-        return _LETTERS
-    if len(value) >= 20 and digits >= 3 and upper >= 2 and lower >= 2 and not rest:
-        return _RANDOM
-    return _MIXED
-
-
-def _census(value: bytes) -> tuple[int, int, int, int]:
-    """Digits, upper-case letters, lower-case letters, and what base64 does not have."""
-    without_digits = value.translate(None, b"0123456789")
-    without_upper = without_digits.translate(None, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-    rest = without_upper.translate(None, b"abcdefghijklmnopqrstuvwxyz")
-    return (
-        len(value) - len(without_digits),
-        len(without_digits) - len(without_upper),
-        len(without_upper) - len(rest),
-        len(rest.translate(None, b"+/=")),
-    )
+    return _MIXED if re.search(rb"[0-9]", value) else _LETTERS
 
 
 def _kind(name: str, before: bytes) -> str:
-    lower = name.lower()
-    if "wandb" in lower:
-        return "W&B API key"
-    if "civitai" in lower or b"civitai" in before:
+    if b"civitai" in before:
         return "Civitai token"
-    if "hugging" in lower or "hf_" in lower:
-        return "Hugging Face token"
-    if "pass" in lower:
-        return "password"
-    return next((kind for kind in ("secret", "token") if kind in lower), "API key")
+    return next((kind for sign, kind in _KINDS if sign in name.lower()), "API key")
 
 
 def _argument_values(argv: Sequence[str]) -> dict[int, str]:
@@ -363,20 +337,18 @@ def _argument_values(argv: Sequence[str]) -> dict[int, str]:
     follows = False
     for number, argument in enumerate(argv):
         name, sign, value = argument.partition("=")
-        secret = name.startswith("--") and (
-            is_secret_name(name) or name.removeprefix("--").replace("-", "_").startswith(_ABBREVIATIONS)
-        )
-        if follows and not argument.startswith("--"):
-            name, value, secret = "", argument, False
-            values[number] = argument
-        elif secret and value:
+        short = name.startswith(_ABBREVIATIONS) and any(f"--{full}".startswith(name) for full in SECRET_ARGUMENTS)
+        asks = short or (name.startswith("--") and is_secret_name(name))
+        if asks and sign:
             values[number] = value
-        follows = secret and not sign
+        elif follows and not argument.startswith("--"):
+            values[number] = argument
+        follows = asks and not sign
     return {number: value for number, value in values.items() if value}
 
 
 def _forms(value: str) -> Iterator[str]:
-    """A secret as it may be written: as it is, quoted by Python, JSON, a shell or an address, a line of it."""
+    """A secret as it may be written: as it is, quoted by Python, JSON, a shell or an address; a line of it."""
     yield value
     if re.fullmatch(r"[\w.~-]+", value, re.ASCII):
         return
@@ -384,41 +356,45 @@ def _forms(value: str) -> Iterator[str]:
     from urllib.parse import quote
 
     yield from (repr(value)[1:-1], dumps(value)[1:-1], dumps(value, ensure_ascii=False)[1:-1])
-    yield from (value.replace("'", "'\"'\"'"), value.replace("'", "\\'"), value.replace('"', '\\"'))
+    yield from (value.replace("'", other) for other in ("'\"'\"'", "'\\''", "\\'"))
     yield quote(value, safe="", errors="replace")
-    if "\n" in value:
-        yield from (line for line in value.splitlines() if len(line) >= 16)
+    yield from (line for line in value.splitlines() if len(line) >= 16)
 
 
-def _with_breaks(form: str) -> str:
-    """A pattern for ``form`` that a terminal, or a box around the text, may have broken into lines anywhere."""
-    if len(form) > 512:
-        return re.escape(form)
-    return r"(?:[ \t│|]*\r?\n[ \t│|]*)?".join(map(re.escape, form))
+def _broken(forms: Sequence[str]) -> re.Pattern[str]:
+    """Matches any of ``forms`` with line breaks, and a box's borders beside them, anywhere in it. Slow to compile."""
+    between = r"(?:[ \t│|]*\r?\n[ \t│|]*)?"
+    return re.compile("|".join(between.join(map(re.escape, form)) for form in forms))
 
 
 def _mask_toml_value(match: re.Match[bytes]) -> bytes:
-    key = match["key"].decode(errors="replace").replace('"', "").replace("'", "")
-    if not is_secret_name(key) or match["value"].strip(b"\"'") in (b"", b"true", b"false"):
+    key, sign, value = match.groups()
+    name = key.decode(errors="replace").replace('"', "").replace("'", "")
+    if not is_secret_name(name) or value.strip(b"\"'") in (b"", b"true", b"false"):
         return match[0]
-    return match["key"] + match["sign"] + b'"%s"' % MASK.encode()
+    return bytes(key + sign + b'"%s"' % MASK.encode())
+
+
+def _tree(data: bytes) -> dict[str, object] | None:
+    from tomllib import loads
+
+    try:
+        return loads(data.decode())
+    except ValueError:  # no TOML, or no UTF-8
+        return None
 
 
 def _masked(value: object, secret: bool) -> object:
     if isinstance(value, dict):
-        return {key: _masked(item, secret or is_secret_name(key)) for key, item in value.items()}
+        return {_hidden(key): _masked(item, secret or is_secret_name(key)) for key, item in value.items()}
     if isinstance(value, list):
         if not secret and all(isinstance(item, str) for item in value):
             return list(redact_argv(value))
         return [_masked(item, secret) for item in value]
     if secret and not isinstance(value, bool) and value != "":
         return MASK
-    return _decoded(redact(_encoded(value))) if isinstance(value, str) else value
+    return _hidden(value) if isinstance(value, str) else value
 
 
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _decoded(data: bytes) -> str:
-    return data.decode("utf-8", "surrogatepass")
+def _hidden(text: str) -> str:
+    return redact(text.encode(*_UTF8)).decode(*_UTF8)

@@ -145,13 +145,12 @@ def check_folder(folder: Folder, dataset: Path) -> tuple[str, ...]:
     """Names of the files in ``folder``, sorted. Raises :class:`NothingToTrainOn` where there is no image."""
     try:
         names = tuple(fingerprint.list_files(folder.path))
-    except OSError as error:
+    except fingerprint.CannotRead as error:
         beside = dataset / folder.written
         hint = "mend image_dir in the dataset config"
         if beside.is_dir():
             hint = f'write {beside} in the dataset config, or set trainer.workdir = "dataset" in loragit.toml'
-        reason = f"{folder.path}: {error.strerror}"
-        raise NothingToTrainOn(f"the image folder {folder.written!r} cannot be read ({reason})", hint=hint) from error
+        raise NothingToTrainOn(f"the image folder {folder.written!r}: {error.message}", hint=hint) from error
     if not any(_is_picture(name) for name in names):
         raise NothingToTrainOn(
             f"the image folder {folder.written!r} ({folder.path}) holds no images",

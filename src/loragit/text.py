@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime
 
 from loragit import trailers
-from loragit.record import FORMAT, Artifact, Entry, LyCORIS, Outcome, RepoState, Run
+from loragit.record import FORMAT, Artifact, Entry, LyCORIS, Outcome, RepoState, Run, Weights
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _MODEL = re.compile(
@@ -30,7 +30,7 @@ def home_as_tilde(text: str, home: str) -> str:
     if home in ("", "/"):
         return text
     # Not in the middle of a path: /mnt/home/ada is not under /home/ada.
-    return re.sub(r"(?<![\w./~-])" + re.escape(home.rstrip("/")) + r"(?=/|$)", "~", text)
+    return re.sub(r"(?:(?<=file://)|(?<![\w./~-]))" + re.escape(home.rstrip("/")) + r"(?=/|$)", "~", text)
 
 
 def subject(run: Run) -> str:
@@ -75,7 +75,7 @@ def _lycoris_line(lycoris: LyCORIS) -> str:
     if not lycoris.installed:
         return "LyCORIS not installed"
     if lycoris.commit is None:
-        return f"LyCORIS {lycoris.version} (release)"
+        return f"LyCORIS {lycoris.version} ({'editable, of no commit' if lycoris.editable else 'release'})"
     notes = [_standing(lycoris.repo)] if lycoris.repo else []
     notes += ["editable"] if lycoris.editable else []
     return f"LyCORIS {lycoris.commit[:8]}" + (f" ({', '.join(notes)})" if notes else "")
@@ -160,9 +160,13 @@ def _run_table(run: Run) -> dict[str, object]:
             for entry in sorted(run.entries, key=lambda entry: entry.path.encode("utf-8", "surrogateescape"))
             if not entry.path.startswith("captions/")
         },
-        "weights": [_without_none({"role": w.role, "name": shown(w.name), "sha256": w.sha256}) for w in run.weights],
+        **({"weights": [_weights_table(w) for w in run.weights]} if run.weights else {}),
         "command": {"workdir": shown(run.workdir), "argv": [shown(word) for word in run.argv]},
     }
+
+
+def _weights_table(weights: Weights) -> dict[str, object]:
+    return _without_none({"role": weights.role, "name": shown(weights.name), "sha256": weights.sha256})
 
 
 def _repository_table(state: RepoState) -> dict[str, object]:
@@ -209,6 +213,7 @@ def outcome_subject(outcome: Outcome) -> str:
     parts = [count(len(outcome.models), "model")] if outcome.models or not outcome.made_something else []
     parts += [count(len(outcome.states), "state")] if outcome.states else []
     parts += [f"{len(outcome.truncated)} cut short"] if outcome.truncated else []
+    parts += [f"{len(outcome.unreadable)} unreadable"] if outcome.unreadable else []
     parts += [count(outcome.samples, "sample"), duration(outcome.seconds)]
     if outcome.exit_status:
         parts.append(f"exit status {outcome.exit_status}")
@@ -228,6 +233,7 @@ def outcome_message(name: str, outcome: Outcome) -> str:
         pairs.append(("Interrupted-By", outcome.interrupted_by))
     pairs += [("Model", model_line(model)) for model in outcome.models]
     pairs += [("Truncated", path) for path in outcome.truncated]
+    pairs += [("Unreadable", path) for path in outcome.unreadable]
     pairs += [("State", path) for path in outcome.states]
     pairs.append(("Samples", str(outcome.samples)))
     if outcome.final_loss is not None:

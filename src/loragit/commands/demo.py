@@ -160,7 +160,7 @@ def demo(folder: Path | None, environ: Mapping[str, str] = os.environ) -> int:
         for problem in problems:
             console.finding(problem, None)
         return 1
-    _tell(*_next_steps(made))
+    _tell(*_next_steps(made, environ))
     return 0
 
 
@@ -188,10 +188,18 @@ def judge(demo: Demo, run: Run, status: int) -> list[str]:
     return problems
 
 
-def _next_steps(demo: Demo) -> list[str]:
+def start_words(environ: Mapping[str, str]) -> str:
+    """What starts this loragit in the user's shell."""
     import shutil
 
-    loragit = "loragit" if shutil.which("loragit") else shlex.join([sys.executable, "-m", "loragit"])
+    if shutil.which("loragit", path=environ.get("PATH")):
+        return "loragit"
+    beside = Path(sys.executable).with_name("loragit")
+    return shlex.quote(str(beside)) if beside.is_file() else shlex.join([sys.executable, "-m", "loragit"])
+
+
+def _next_steps(demo: Demo, environ: Mapping[str, str]) -> list[str]:
+    loragit = start_words(environ)
     first, second, failed = (run.name for run in RUNS)
     steps = (
         (f"cd {shlex.quote(str(demo.dataset))}", "the dataset's repository"),
@@ -202,7 +210,7 @@ def _next_steps(demo: Demo) -> list[str]:
         (f"{loragit} show {second}", "one run, for people"),
         (f"{loragit} train {failed}", "the name of the failed run is free again"),
     )
-    lines = [f"  {command}\n      {what}" for command, what in steps]
+    lines = [line for command, what in steps for line in (f"  {command}", f"      {what}")]
     samples = demo.output / second / "sample"
     return [
         "Try next:",

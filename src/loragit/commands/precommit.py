@@ -123,12 +123,12 @@ def _ask(named: Sequence[_Named], own: Path) -> Verdict:
         except git.NotARepository as error:
             notes.append(f"{one.label} was not looked at: {error}")
             continue
-        if not state.dirty or state.path in refusals or state.path.samefile(own):
+        if not state.dirty or state.path.samefile(own):
             continue
         if one.allowed:
             notes.append(f"{one.label} has {_changes(state.dirty)} in {state.path}, which the settings allow")
         else:
-            refusals[state.path] = _dirty(one.label, state.path, state.dirty)
+            refusals.setdefault(state.path, _dirty(one.label, state.path, state.dirty))
     return Verdict(tuple(refusals.values()), tuple(notes))
 
 

@@ -51,7 +51,7 @@ batch_size = 2
 
   [[datasets.subsets]]
   image_dir = "img"
-  num_repeats = 1
+  num_repeats = 5
 """
 
 PROMPTS = """\

@@ -174,7 +174,6 @@ class Training:
         if args.logging_dir:
             stamp = time.strftime("%Y%m%d%H%M%S")
             self.events = Events(Path(args.logging_dir) / f"{args.log_prefix or ''}{stamp}" / "network_train")
-        self.bar = Bar(args.max_train_steps)
 
     def epoch(self) -> list[list[Any]]:
         """The batches of one epoch, in a new order."""
@@ -202,33 +201,34 @@ class Training:
             if self.events is not None:
                 self.events.scalar(name.replace("_", "/", 1), value, step)
 
-    def step(self, batch: list[Any], step: int, epoch: int) -> None:
-        """Step ``step``, counted from 1, of epoch ``epoch``, counted from 0."""
+    def learn(self, batch: list[Any], step: int) -> float:
+        """Step ``step``, counted from 1. Returns the mean loss of the last epoch's worth of steps."""
         rate = learning_rate(self.args, step - 1)
         loss = self.network.learn(batch, rate)
         self.losses.append(loss)
         average = sum(self.losses) / len(self.losses)
-        self.bar.step(f", avr_loss={average:.3g}")
-        train_util.sample_images(self.args, self.network, None, step)
-        if self.args.save_every_n_steps and step % self.args.save_every_n_steps == 0:
-            self.save(f"-step{step:08d}", "at", step, epoch)
         self.scalars(step, loss_current=loss, loss_average=average, lr_unet=rate)
+        return average
 
     def run(self) -> None:
         steps, every = self.args.max_train_steps, self.args.save_every_n_epochs
         epochs, step = math.ceil(steps / self.batches), 0
+        bar = Bar(steps)
         for epoch in range(epochs):
             train_util.log(f"\nepoch {epoch + 1}/{epochs}\n")
             for batch in self.epoch()[: steps - step]:
                 step += 1
-                self.step(batch, step, epoch)
+                bar.step(f", avr_loss={self.learn(batch, step):.3g}")
+                train_util.sample_images(self.args, self.network, None, step)
+                if self.args.save_every_n_steps and step % self.args.save_every_n_steps == 0:
+                    self.save(f"-step{step:08d}", "at", step, epoch)
             self.scalars(epoch + 1, loss_epoch_average=sum(self.losses) / len(self.losses))
             if every and (epoch + 1) % every == 0 and epoch + 1 < epochs:
                 self.save(f"-{epoch + 1:06d}", "epoch", step, epoch + 1)
             train_util.sample_images(self.args, self.network, epoch + 1, step)
         self.save("", "last", step, epochs)
         train_util.log("INFO     model saved.")
-        self.bar.close()
+        bar.close()
         if self.events is not None:
             self.events.file.close()
 

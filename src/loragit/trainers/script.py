@@ -21,7 +21,14 @@ def train_script(
     ``secret`` names the environment variable that stands for a word's value, for words that must not be
     recorded. Paths under ``home`` are written with ``$HOME``.
     """
-    lines = [_word(word, home, secret(word)) for word in words]
+    lines: list[str] = []
+    for word in words:
+        shown = _word(word, home, secret(word))
+        # An option and its values stand on one line; what starts the trainer stands on the first.
+        if lines and not word.startswith("--"):
+            lines[-1] += f" {shown}"
+        else:
+            lines.append(shown)
     return (
         "#!/bin/sh\n"
         f"# {name}, as loragit started it. Runs as it stands: reads the config and prompts beside it,\n"

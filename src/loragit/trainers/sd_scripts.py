@@ -115,7 +115,8 @@ def plan(given: Arguments, filed: Arguments, defaults: Defaults) -> Plan:
         comment=known.one("training_comment"),
         network_module=known.one("network_module"),
         logging_dir=_path(workdir, logging_dir),
-        log_prefix=known.one("log_prefix") or "",
+        # Two runs that log to one folder at the same time are told apart by it.
+        log_prefix=known.one("log_prefix") or f"{defaults.name}_",
         weights=tuple((WEIGHTS[name], value) for name in WEIGHTS for value in known.options.get(name, ()) if value),
         inputs=tuple(_inputs(known, workdir)),
     )
@@ -172,6 +173,8 @@ def words(plan: Plan, workdir: Path, copies: Copies, steps: int, comment: str) -
     ours += option("output_name", plan.output_name)
     if copies.prompts is not None:
         ours += option("sample_prompts", copies.prompts)
+    if plan.logging_dir is not None and "log_prefix" not in plan.arguments.options:
+        ours += option("log_prefix", plan.log_prefix)
     if not plan.epochs:
         ours += option("max_train_steps", str(steps))
     told = comment if plan.comment is None else f"{plan.comment} ({comment})"
