@@ -361,13 +361,15 @@ def test_unreadable_files_are_all_named_in_order(folder: Path, cache: Cache) -> 
     write(folder, "good.png", b"x")
     (folder / "folder.png").mkdir()
     os.mkfifo(folder / "pipe.png")
+    (folder / "device.png").symlink_to(os.devnull)
     (folder / "dangling.png").symlink_to("nowhere")
-    names = ["pipe.png", "good.png", "gone.png", "folder.png", "dangling.png", "nul\0.png"]
+    names = ["pipe.png", "good.png", "gone.png", "folder.png", "dangling.png", "nul\0.png", "device.png"]
     with pytest.raises(CannotRead) as caught:
         fingerprint(folder, names, cache)
     assert caught.value.message == (
-        f"cannot read 5 files of {folder}: pipe.png (not a file), gone.png (No such file or directory), "
-        "folder.png (not a file), dangling.png (No such file or directory), 'nul\\x00.png' (embedded null byte)"
+        f"cannot read 6 files of {folder}: pipe.png (not a file), gone.png (No such file or directory), "
+        "folder.png (not a file), dangling.png (No such file or directory), "
+        "'nul\\x00.png' (embedded null byte), device.png (not a file)"
     )
     assert caught.value.hint is not None
 

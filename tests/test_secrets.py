@@ -254,9 +254,20 @@ def test_any_bytes_around_a_token_change_nothing(noise: bytes, secret: str) -> N
 
 
 def test_a_long_value_is_not_cut_within_a_letter() -> None:
-    value = "9a" + "é" * 600
-    hidden = Redactor([])("api_key=" + value)
-    assert hidden.startswith("api_key=***")
+    for start in ("9abcdef", "9abcdefg"):
+        assert Redactor([])(f"api_key={start}{'é' * 600}").startswith("api_key=***é")
+
+
+def test_signs_that_overlap_are_one_secret() -> None:
+    token = "hf_" + "aB3" * 12
+    assert redact(f'HF_TOKEN="{token}-and-more"'.encode()) == b'HF_TOKEN="***"'
+    assert find(f'HF_TOKEN="{token}-and-more"'.encode()) == (Found(1, "Hugging Face token"),)
+    assert redact(b"https://ada:token=a1b2c3d4,rest@example.org") == b"https://***@example.org"
+
+
+def test_a_placeholder_is_a_word_and_not_the_beginning_of_one() -> None:
+    assert find(b'api_key = "insert-key-2024x"') == ()
+    assert find(b'api_key = "insert9k2m4x7"') == (Found(1, "API key"),)
 
 
 def test_secrets_are_told_by_line_and_once_a_kind() -> None:
@@ -374,7 +385,7 @@ def test_the_values_of_secret_arguments_are_masked_however_they_look() -> None:
     ("argv", "hidden"),
     [
         (["--wandb_api_k", "x"], ["--wandb_api_k", MASK]),
-        (["--huggingface_tok=x"], [f"--huggingface_tok={MASK}"]),
+        (["--huggingface_tok=x", "y"], [f"--huggingface_tok={MASK}", "y"]),
         (["--wandb_r", "name"], ["--wandb_r", "name"]),
         (["--wandb_api_keys", "name"], ["--wandb_api_keys", "name"]),
         (["--wandb_api_key"], ["--wandb_api_key"]),
@@ -524,6 +535,8 @@ def test_toml_without_secrets_is_the_same_bytes() -> None:
         (b"note = \"password = '\\u0061bcdefg1'\"\n", {"note": "password = '***'"}),
         (b"a = \"the token = x\"\nhf_token = 'ab'\n", {"a": "the token = x", "hf_token": MASK}),
         (b"hf_" + b"aB3" * 12 + b" = 1\n", {MASK: 1}),
+        (b"token = ['a']\nflux_key = 'aB3dE6gH9jK2mN5pQ8sT'\n", {"token": [MASK], "flux_key": MASK}),
+        (b'token = [\'a\']\n\'flux key\' = """\naB3dE6gH9jK2mN5pQ8sT"""\n', {"token": [MASK], "flux key": MASK}),
         (b"sections = [[1, 2], [{ api_key = 'x' }]]\n", {"sections": [[1, 2], [{"api_key": MASK}]]}),
     ],
 )
