@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -51,7 +50,7 @@ def a_run(name: str = "noob-gren-v1s4", prefix: str = "", caption: bytes = b"zqx
 
 
 def an_outcome(**changes: object) -> Outcome:
-    return replace(Outcome(0, MOMENT, MOMENT, "~/out", samples=1), **changes)  # type: ignore[arg-type]
+    return Outcome(0, MOMENT, MOMENT, "~/out", samples=1)._replace(**changes)
 
 
 @pytest.fixture
@@ -159,7 +158,7 @@ def test_a_revert_brings_back_the_tree_of_the_newest_standing_run(dataset: Path)
 
 def test_deleting_only_the_tag_leaves_the_commit(dataset: Path) -> None:
     kept = open_store(dataset)
-    opened = kept.open(replace(a_run(), dataset_commit=git(dataset, "rev-parse", "HEAD")))
+    opened = kept.open(a_run()._replace(dataset_commit=git(dataset, "rev-parse", "HEAD")))
     kept.delete_tag(opened)
     assert git(dataset, "for-each-ref", "--format=%(refname)") == "refs/heads/main\nrefs/heads/runs"
     assert git(dataset, "rev-parse", "runs") == opened.commit
@@ -169,7 +168,7 @@ def test_the_datasets_commit_is_kept_from_gc_as_long_as_the_run_stands(dataset: 
     kept = open_store(dataset)
     (dataset / "b.txt").write_text("b")
     lost = commit_all(dataset, "to be rebased away")
-    opened = kept.open(replace(a_run(), dataset_commit=lost))
+    opened = kept.open(a_run()._replace(dataset_commit=lost))
     kept.seal(opened, an_outcome())
     git(dataset, "reset", "-q", "--hard", "HEAD~1")
     git(dataset, "reflog", "expire", "--expire=now", "--all")

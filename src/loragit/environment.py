@@ -10,8 +10,8 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from loragit import git, process
 from loragit.errors import LoragitError
@@ -31,8 +31,7 @@ class ProbeFailed(LoragitError):
     """The trainer's Python is missing, crashed, hung, or is no Python that answers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Distribution:
+class Distribution(NamedTuple):
     """A package as its installer left it."""
 
     name: str
@@ -61,8 +60,7 @@ class Distribution:
         return source is not None and root.is_relative_to(source.resolve())
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """What the probe said; the fields are described there."""
 
     version: str
@@ -76,8 +74,7 @@ class Report:
     """``None``: as remembered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(NamedTuple):
     """Where a machine says what it is."""
 
     proc: Path = Path("/proc")
@@ -299,7 +296,7 @@ class _Memory:
 
     def store(self, key: str, packages: tuple[Distribution, ...]) -> None:
         """Remember ``packages``, read when their key was ``key``."""
-        rows = [astuple(package) for package in packages]
+        rows = [list(package) for package in packages]
         text = json.dumps({"python": self._python, "probe": self._probe, "key": key, "packages": rows})
         draft = self._file.with_suffix(f".{os.getpid()}")
         try:

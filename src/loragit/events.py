@@ -16,11 +16,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from struct import unpack
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 LOSSES = ("loss/average", "loss/current")
 """Tags of a final loss, the better one first: sd-scripts' moving average, then the last step's own."""
@@ -29,8 +28,7 @@ LOSSES = ("loss/average", "loss/current")
 _LONGEST_RECORD = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(NamedTuple):
     """One logged value."""
 
     wall_time: float

@@ -11,8 +11,8 @@ import os
 import re
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from loragit.errors import LoragitError
 from loragit.record import Identity, RepoState
@@ -67,8 +67,7 @@ class IdentityMissing(LoragitError):
     """git does not know who the user is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     status: int
     out: bytes
     err: bytes
@@ -134,8 +133,7 @@ def _last_words(reply: Reply) -> str:
     return told[-1] if told else f"exit status {reply.status}"
 
 
-@dataclass(frozen=True, slots=True)
-class Repository:
+class Repository(NamedTuple):
     """A repository with a work tree, and the folder in it that was asked about."""
 
     top: Path
@@ -224,8 +222,7 @@ def repo_state(folder: Path, label: str) -> RepoState:
     return StateQuestion(folder, label).answer()
 
 
-@dataclass(frozen=True, slots=True)
-class StatusReport:
+class StatusReport(NamedTuple):
     """What ``git status --porcelain=v2 --branch -z`` says."""
 
     commit: str | None
@@ -298,7 +295,7 @@ def _importable(path: Path) -> bool:
     if not path.is_dir() or (path / "pyvenv.cfg").exists() or (path / ".git").exists():
         return False
     try:
-        return any(name.endswith(".py") for name in os.listdir(path))
+        return any(entry.suffix == ".py" for entry in path.iterdir())
     except OSError:  # what cannot be read cannot be imported
         return False
 
@@ -406,8 +403,7 @@ def _identity(reply: Reply) -> Identity:
     return Identity(match[1], match[2], int(match[3]), -minutes if match[4] == "-" else minutes)
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+class Ref(NamedTuple):
     """A ref as it was read."""
 
     name: str
@@ -419,20 +415,29 @@ class Ref:
     """Work tree that has it checked out; empty for none."""
 
 
+class RefsQuestion:
+    """Refs that match ``patterns`` (as ``git for-each-ref`` takes them), under way from the start."""
+
+    def __init__(self, *patterns: str, cwd: Path) -> None:
+        line = "%(refname)%00%(objectname)%00%(*objectname)%00%(worktreepath)"
+        self._question = start("for-each-ref", f"--format={line}", *patterns, cwd=cwd)
+
+    def answer(self) -> dict[str, Ref]:
+        """By full name."""
+        found: dict[str, Ref] = {}
+        for row in self._question.text().split("\n"):
+            if row:
+                name, target, peeled, worktree = row.split("\0")
+                found[name] = Ref(name, target, peeled or target, worktree)
+        return found
+
+
 def refs(*patterns: str, cwd: Path) -> dict[str, Ref]:
-    """Refs that match ``patterns`` (as ``git for-each-ref`` takes them), by full name."""
-    line = "%(refname)%00%(objectname)%00%(*objectname)%00%(worktreepath)"
-    found: dict[str, Ref] = {}
-    for row in run("for-each-ref", f"--format={line}", *patterns, cwd=cwd).split("\n"):
-        if not row:
-            continue
-        name, target, peeled, worktree = row.split("\0")
-        found[name] = Ref(name, target, peeled or target, worktree)
-    return found
+    """Refs that match ``patterns``, by full name."""
+    return RefsQuestion(*patterns, cwd=cwd).answer()
 
 
-@dataclass(frozen=True, slots=True)
-class RefUpdate:
+class RefUpdate(NamedTuple):
     """One step of a transaction, by compare-and-swap."""
 
     name: str

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from loragit import git, journal, process
 from loragit.errors import LoragitError
@@ -36,8 +36,7 @@ class NoSuchRun(LoragitError):
     """The record holds no run of that name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(NamedTuple):
     """One run, as a line of the log."""
 
     name: str
@@ -57,8 +56,7 @@ class Listed:
     """Of a reverted run; a sealed one's is in its tag."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Tag:
+class _Tag(NamedTuple):
     commit: str
     sealed: bool
     subject: str
@@ -123,8 +121,7 @@ def alive(note: Open) -> bool:
     return process.exists(note.pid) and process.start_time(note.pid) == (note.pid_started or None)
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(NamedTuple):
     """One run in full."""
 
     listed: Listed

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from loragit import git, process, repo
 from loragit.environment import EnvironmentQuestion
 from loragit.errors import Findings
 from loragit.git import IdentityQuestion, Repository, StateQuestion
+from loragit.names import RunName
 from loragit.record import Environment, Identity, LyCORIS, RepoState
 from loragit.settings import Settings
+from loragit.store import Place, PlaceQuestion
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(NamedTuple):
     """What they said; ``None`` where a finding tells why not."""
 
     repository: Repository | None
@@ -27,6 +28,8 @@ class Answers:
     lycoris: LyCORIS | None
     environment: Environment | None
     dataset_commit: str | None
+    place: Place | None
+    """Where the run would go."""
     dataset_dirty: int
     """Files below the dataset's folder, tracked or not, that differ from ``dataset_commit``."""
 
@@ -47,6 +50,7 @@ class Inquiry:
         self,
         chosen: Settings,
         findings: Findings,
+        name: RunName,
         *,
         script: Path,
         workdir: Path,
@@ -65,6 +69,7 @@ class Inquiry:
             )
         self._repository = ask(lambda: git.discover(chosen.dataset_dir))
         self._dirty = git.start_dirty(self._repository) if self._repository else None
+        self._place = PlaceQuestion(self._repository, name) if self._repository else None
         self._identities = IdentityQuestion(chosen.dataset_dir)
         # pygit2 takes longest to import of all, and until it is needed this process mostly waits.
         threading.Thread(target=repo.load).start()
@@ -80,6 +85,7 @@ class Inquiry:
             trainer=ask(self._trainer.answer) if self._trainer else None,
             lycoris=self._named_lycoris() if self._lycoris else (found[1] if found else None),
             environment=found[0] if found else None,
+            place=ask(self._place.answer) if self._place else None,
             dataset_commit=report.commit if report else None,
             dataset_dirty=len(report.changed) + len(report.untracked) if report else 0,
         )

@@ -10,8 +10,8 @@ import os
 import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from loragit.errors import LoragitError
 
@@ -20,8 +20,7 @@ class JournalFailed(LoragitError):
     """The note about a run in progress cannot be written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(NamedTuple):
     """A run that some process has opened, or was about to."""
 
     run: str
@@ -46,7 +45,7 @@ def write(folder: Path, note: Open) -> None:
     fresh = path.with_suffix(f".{note.pid}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(tomli_w.dumps(asdict(note)))
+        fresh.write_text(tomli_w.dumps(note._asdict()))
         fresh.replace(path)
     except OSError as error:
         raise JournalFailed(

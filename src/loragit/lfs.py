@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 VERSION_LINE = b"version https://git-lfs.github.com/spec/v1"
 """How every pointer begins (git-lfs, docs/spec.md)."""
@@ -13,8 +13,7 @@ MAX_BYTES = 1024
 _HEX = frozenset("0123456789abcdef")
 
 
-@dataclass(frozen=True, slots=True)
-class Pointer:
+class Pointer(NamedTuple):
     """What a pointer says about the file it stands for."""
 
     oid: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from loragit.errors import UsageError
 
@@ -27,8 +27,7 @@ class InvalidName(UsageError):
     """The text cannot be a run's name: not a valid tag, not a plain folder name, or ambiguous to git."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunName:
+class RunName(NamedTuple):
     """A name that is a valid tag and a plain folder name, with what the convention reads from it.
 
     A part that the text does not carry is ``None``; whether that matters is decided where settings are known.

@@ -10,17 +10,16 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from loragit.events import final_loss
 from loragit.record import Artifact, Outcome
 from loragit.tensors import Header, NotSafetensors, hash_file, open_regular, read_header
 
 
-@dataclass(frozen=True, slots=True)
-class Naming:
+class Naming(NamedTuple):
     """How a trainer names what it writes.
 
     The patterns match all of a file name that follows the output name (see :func:`matched`): only from a known output
@@ -39,8 +38,7 @@ class Naming:
     """What follows the chosen prefix in the name of a TensorBoard folder."""
 
 
-@dataclass(frozen=True, slots=True)
-class Logs:
+class Logs(NamedTuple):
     """Where the trainer logs for TensorBoard, and what lay there before it ran."""
 
     folder: Path
@@ -78,8 +76,8 @@ def collect(
 
     ``shown_output`` is how the record writes the output folder. Models are looked for in ``output`` itself only, since
     state folders hold a ``model.safetensors`` of their own. A symbolic link counts as what it points at. ``truncated``
-    lists every model that is cut short or damaged, ``unreadable`` those that could not be looked into. An output folder that is
-    missing or cannot be listed gives an outcome without products.
+    lists every model that is cut short or damaged, ``unreadable`` those that could not be looked into. An output
+    folder that is missing or cannot be listed gives an outcome without products.
     """
     found = _models(output, output_name, naming)
     return Outcome(
@@ -96,8 +94,7 @@ def collect(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """Where in a training something was saved, as far as is known. Sorts in order of saving, the final one last."""
 
     step: int | None
@@ -124,8 +121,7 @@ class _Place:
         return (self.final, self.step or 0, self.epoch or 0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(NamedTuple):
     """A file named like a model. Sorts in order of saving."""
 
     name: str
@@ -176,7 +172,7 @@ def _judge(output: Path, candidate: _Found) -> _Found | None:
     except NotSafetensors:
         return candidate
     except OSError:
-        return replace(candidate, unreadable=True)
+        return candidate._replace(unreadable=True)
     return _Found(
         candidate.name,
         place,

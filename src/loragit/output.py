@@ -6,8 +6,8 @@ import os
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from loragit.errors import LoragitError
 from loragit.record import Entry
@@ -21,8 +21,7 @@ class CannotWriteOutput(LoragitError):
     """The output folder or a file in it cannot be written."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutputFolder:
+class OutputFolder(NamedTuple):
     """A folder that this very run made."""
 
     path: Path

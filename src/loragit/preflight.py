@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from loragit import environment, git, inputs, inquiry, process, secrets, settings, snapshot, store, text
 from loragit.errors import Finding, Findings, LoragitError
@@ -31,8 +32,7 @@ SCRIPT = "train.sh"
 _SHOWN_DIRTY = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What the command line asks of ``train``."""
 
     name: str
@@ -126,6 +126,7 @@ class _Preflight:
         asked = Inquiry(
             chosen,
             findings,
+            self.model,
             script=script,
             workdir=workdir,
             python=python,
@@ -237,11 +238,8 @@ class _Preflight:
         if plan is not None and "no_metadata" in plan.arguments.options:
             self.warnings.append("--no_metadata: the models will not name their run")
         if answers.repository is not None:
-            self._judge_place(answers.repository)
-
-    def _judge_place(self, repository: Repository) -> None:
-        self._room(repository.common_dir, MIN_FREE_RECORD, "record")
-        place = self.findings.ask(lambda: store.look(repository, self.model))
+            self._room(answers.repository.common_dir, MIN_FREE_RECORD, "record")
+        place = answers.place
         if place is not None and place.taken:
             self.findings.add(place.taken, f"see it with: loragit show {self.name}; --bump takes the next version")
         if place is not None and place.blocked:
@@ -308,15 +306,15 @@ class _Preflight:
         entries.append(Entry("environment.txt", environment.environment_text(answers.environment)))
         entries.append(Entry("dataset.sha256", digest_lines(read.dataset.files)))
         entries += [Entry(f"patches/{s.label}.patch", git.patch(s)) for s in answers.code if s.dirty]
-        return replace(run, entries=(*entries, *read.dataset.captions))
+        return run._replace(entries=(*entries, *read.dataset.captions))
 
     def _portable(self, state: RepoState) -> RepoState:
         """A remote may be a folder of the user's."""
-        return state if state.url is None else replace(state, url=text.home_as_tilde(state.url, self.home))
+        return state if state.url is None else state._replace(url=text.home_as_tilde(state.url, self.home))
 
     def _portable_lycoris(self, lycoris: LyCORIS) -> LyCORIS:
         url = None if lycoris.url is None else text.home_as_tilde(lycoris.url, self.home)
-        return replace(lycoris, url=url, repo=self._portable(lycoris.repo) if lycoris.repo else None)
+        return lycoris._replace(url=url, repo=self._portable(lycoris.repo) if lycoris.repo else None)
 
     def _secrets(self, run: Run) -> None:
         """A finding for each file of the record that holds what looks like a secret."""

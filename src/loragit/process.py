@@ -16,7 +16,6 @@ from loragit.errors import LoragitError
 from loragit.terminal import Output, own_streams
 from loragit.training import ENDED, PROC, Signals, Watch, has_proc, proc_stat, signal_group
 
-
 _TOOLS = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}
 """Environment in which the system's own tools are found and speak the same everywhere."""
 

@@ -5,16 +5,15 @@ The text forms of these values (message, ``run.toml``, ``repos.git``) are in :mo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 FORMAT = 1
 """Version of the record's format (``Loragit-Format``)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Who writes, and when, as git would put it into a commit."""
 
     name: str
@@ -26,11 +25,10 @@ class Identity:
 
     def at(self, time: int) -> Identity:
         """The same person at another moment."""
-        return replace(self, time=time)
+        return self._replace(time=time)
 
 
-@dataclass(frozen=True, slots=True)
-class RepoState:
+class RepoState(NamedTuple):
     """A repository of code (the trainer, LyCORIS) as it stood when it was asked."""
 
     label: str
@@ -49,8 +47,7 @@ class RepoState:
     """Whether any remote-tracking branch contains ``commit``."""
 
 
-@dataclass(frozen=True, slots=True)
-class LyCORIS:
+class LyCORIS(NamedTuple):
     """LyCORIS as the trainer's own Python finds it. All ``None`` where it is not installed."""
 
     repo: RepoState | None = None
@@ -66,8 +63,7 @@ class LyCORIS:
         return self.repo is not None or self.commit is not None or self.version is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
+class Environment(NamedTuple):
     """The trainer's Python and the machine."""
 
     python: str
@@ -82,8 +78,7 @@ class Environment:
     """Version of the NVIDIA driver."""
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
+class Weights(NamedTuple):
     """A file of weights that a run starts from."""
 
     role: str
@@ -94,8 +89,7 @@ class Weights:
     """Of the whole file, 64 hex digits; ``None`` for a folder or a hub's id."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One file of a record's tree."""
 
     path: str
@@ -104,8 +98,7 @@ class Entry:
     executable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DatasetFile:
+class DatasetFile(NamedTuple):
     """A file that the dataset config brings into a run."""
 
     path: str
@@ -114,8 +107,7 @@ class DatasetFile:
     """64 hex digits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """All that is known of a run when it is opened, but for the bytes of its tree."""
 
     name: str
@@ -155,8 +147,7 @@ class Run:
         return next((entry for entry in self.entries if entry.path == path), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Artifact:
+class Artifact(NamedTuple):
     """One whole model that the trainer wrote."""
 
     path: str
@@ -172,8 +163,7 @@ class Artifact:
     epoch: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a run left when the trainer had ended."""
 
     exit_status: int

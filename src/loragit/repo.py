@@ -5,9 +5,9 @@ The only importer of pygit2. Nothing here moves a ref or looks at the user's ind
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from loragit.errors import LoragitError
 from loragit.record import Entry, Identity
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
     import pygit2
 
+    _Items = dict[bytes, tuple[int, pygit2.Oid]]
+
 
 class CannotOpen(LoragitError):
     """libgit2 does not read this repository."""
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(NamedTuple):
     """A commit as it was read."""
 
     id: str
@@ -57,47 +58,64 @@ class Objects:
         """Write ``data`` exactly as it is: no end-of-line conversion, no filter."""
         return str(self._repo.create_blob(data))
 
-    def tree(self, entries: Iterable[Entry]) -> str:
-        """Write a tree of all ``entries``. Its id depends on nothing but them."""
-        root: _Folder = _Folder({}, {})
+    def tree(self, entries: Iterable[Entry], like: str | None = None) -> str:
+        """Write a tree of all ``entries``. Its id depends on nothing but them.
+
+        ``like`` is the id of a tree that is reachable: what it holds already is not written again, which spares
+        ten thousand captions that did not change since the run before.
+        """
+        root = _Folder({}, {})
         for entry in entries:
             folder = root
             *parents, name = entry.path.split("/")
             for parent in parents:
                 folder = folder.folders.setdefault(parent, _Folder({}, {}))
             folder.files[name] = entry
-        return str(self._write(root))
+        return str(self._write(root, self._tree(like)))
 
-    def _write(self, folder: _Folder) -> pygit2.Oid:
-        mode = self._git2.enums.FileMode
-        builder = self._repo.TreeBuilder()
+    def _write(self, folder: _Folder, like: pygit2.Tree | None) -> pygit2.Oid:
+        known = _items(like)
+        items: _Items = {}
         for name, entry in folder.files.items():
-            kind = mode.BLOB_EXECUTABLE if entry.executable else mode.BLOB
-            builder.insert(name, self._repo.create_blob(entry.data), kind)
+            raw = _checked(name)
+            old = known.get(raw)
+            if old is None or old[1] != self._git2.hash(entry.data):
+                old = (0, self._repo.create_blob(entry.data))
+            items[raw] = (_EXECUTABLE if entry.executable else _FILE, old[1])
         for name, child in folder.folders.items():
-            builder.insert(name, self._write(child), mode.TREE)
-        return builder.write()
+            raw = _checked(name)
+            old = known.get(raw)
+            below = self._tree(str(old[1])) if old is not None and old[0] == _TREE else None
+            items[raw] = (_TREE, self._write(child, below))
+        return self._write_items(items, like)
+
+    def _write_items(self, items: _Items, like: pygit2.Tree | None) -> pygit2.Oid:
+        """Write a tree in git's own order. pygit2's TreeBuilder takes no names that are not UTF-8."""
+        if like is not None and items == _items(like):
+            return like.id
+        rows = sorted((raw + b"/" if mode == _TREE else raw, raw, mode, oid) for raw, (mode, oid) in items.items())
+        data = b"".join(b"%o %s\0%s" % (mode, raw, oid.raw) for _, raw, mode, oid in rows)
+        return self._repo.write(self._git2.enums.ObjectType.TREE, data)
 
     def graft(self, base: str | None, path: str, subtree: str | None) -> str:
         """The tree ``base`` (``None``: empty) with ``subtree`` in place of whatever is at ``path``.
 
-        ``path`` has ``/`` between parts; empty replaces all of ``base``. ``subtree`` ``None`` removes.
+        ``path`` has ``/`` between parts; empty replaces all of ``base``. ``subtree`` ``None`` removes. A folder
+        that is left empty goes too, as git has it.
         """
         if not path:
-            return subtree or str(self._repo.TreeBuilder().write())
+            return subtree or str(self._write_items({}, None))
         name, _, rest = path.partition("/")
-        old = self._tree(base)
-        builder = self._repo.TreeBuilder(old) if old is not None else self._repo.TreeBuilder()
+        raw = _checked(name)
+        items = _items(self._tree(base))
         below: str | None = subtree
         if rest:
-            entry = old[name] if old is not None and name in old else None
-            inner = str(entry.id) if entry is not None and entry.type_str == "tree" else None
-            below = self.graft(inner, rest, subtree)
-        if below is not None and len(self._tree(below) or ()):
-            builder.insert(name, self._git2.Oid(hex=below), self._git2.enums.FileMode.TREE)
-        elif builder.get(name) is not None:
-            builder.remove(name)
-        return str(builder.write())
+            old = items.get(raw)
+            below = self.graft(str(old[1]) if old is not None and old[0] == _TREE else None, rest, subtree)
+        items.pop(raw, None)
+        if below is not None and _items(self._tree(below)):
+            items[raw] = (_TREE, self._git2.Oid(hex=below))
+        return str(self._write_items(items, None))
 
     def _tree(self, tree: str | None) -> pygit2.Tree | None:
         return None if tree is None else self._repo[tree].peel(self._git2.Tree)
@@ -152,7 +170,26 @@ class Objects:
         return self._git2.Signature(who.name, who.email, who.time, who.offset)
 
 
-@dataclass(frozen=True, slots=True)
-class _Folder:
+_FILE, _EXECUTABLE, _TREE = 0o100644, 0o100755, 0o040000
+"""Modes of a tree's items."""
+
+
+class CannotRecord(LoragitError):
+    """A path that git takes for its own."""
+
+
+def _checked(name: str) -> bytes:
+    """``name`` as git stores it. Raises :class:`CannotRecord` where git would refuse the tree."""
+    raw = os.fsencode(name)
+    if raw.lower() in (b"", b".", b"..", b".git", b"git~1"):
+        raise CannotRecord(f"git takes no folder called {name!r} into a tree", hint="rename the folder of images")
+    return raw
+
+
+def _items(tree: pygit2.Tree | None) -> _Items:
+    return {} if tree is None else {item.raw_name or b"": (int(item.filemode), item.id) for item in tree}
+
+
+class _Folder(NamedTuple):
     files: dict[str, Entry]
     folders: dict[str, _Folder]

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from loragit import places, pythons
 from loragit import settings_layers as layers
@@ -50,8 +51,7 @@ _MOST_STEPS = 999_999_999
 """As many digits as a run's name may hold."""
 
 
-@dataclass(frozen=True, slots=True)
-class Flags:
+class Flags(NamedTuple):
     """What the command line says about settings; ``None`` or ``False`` where it says nothing."""
 
     dataset: str | None = None
@@ -66,8 +66,7 @@ class Flags:
     debug: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where one effective value came from."""
 
     key: str
@@ -103,8 +102,7 @@ class Trainer:
     no argument at all, a tuple several values of one argument. May hold secrets."""
 
 
-@dataclass(frozen=True, slots=True)
-class Paths:
+class Paths(NamedTuple):
     """Folders and files, all absolute; none of them need exist."""
 
     datasets: Path
@@ -115,8 +113,7 @@ class Paths:
     prompts: Path | None
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
+class Recording(NamedTuple):
     """What is recorded, and what happens to a run that made nothing."""
 
     on_empty: str
@@ -126,8 +123,7 @@ class Recording:
     """Further files to record, absolute."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """Everything that is settled before a run begins."""
 
     trainer: Trainer
@@ -152,8 +148,7 @@ class Settings:
         return tuple(origin for origin in self.origins if origin.source == own)
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(NamedTuple):
     """What :func:`load` was asked."""
 
     name: RunName | None

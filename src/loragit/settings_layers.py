@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from loragit import places
 from loragit.settings_schema import (
@@ -39,8 +39,7 @@ _COMMANDS = frozenset({"trainer.python", "trainer.launcher"})
 """Texts that are a path where they hold a ``/``, else a name to be looked up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """A value as one layer gives it."""
 
     value: Value
@@ -125,7 +124,7 @@ def resolved(key: str, given: Given, dataset_dir: Path, environ: Mapping[str, st
             value = _placed(key, value, base, environ)
     except places.NoSuchPath as error:
         raise WrongSetting(f"{key} ({given.source}): {error.message}", hint=error.hint) from error
-    return replace(given, value=value)
+    return given._replace(value=value)
 
 
 def _placed(key: str, text: str, base: Path, environ: Mapping[str, str]) -> str:

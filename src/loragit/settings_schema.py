@@ -10,8 +10,8 @@ import re
 import stat
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from loragit.errors import UsageError
 
@@ -55,8 +55,7 @@ class UnreadableSettings(UsageError):
     """A settings file that cannot be read, or is not TOML."""
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """One key of ``loragit.toml``."""
 
     expected: str
@@ -68,8 +67,7 @@ class Key:
     """The text of an environment variable as a TOML value; ``None`` where the key has no variable."""
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """The checked content of one settings file; empty where there is no file."""
 
     path: Path

@@ -9,8 +9,8 @@ import json
 import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from loragit import fingerprint, lfs
 from loragit.errors import LoragitError
@@ -36,8 +36,7 @@ class NothingToTrainOn(LoragitError):
     """A folder that the dataset config names is missing or holds no images."""
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(NamedTuple):
     """A folder that the dataset config names."""
 
     written: str
@@ -48,8 +47,7 @@ class Folder:
     """With its dot; ``None`` where the config leaves it to the trainer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """A dataset config: its bytes, and what it names."""
 
     path: Path
@@ -59,8 +57,7 @@ class Config:
     """Further inputs it names, absolute: ``metadata_file`` and the like."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dataset:
+class Dataset(NamedTuple):
     """The files of every folder that a dataset config names, as they stand."""
 
     files: tuple[DatasetFile, ...]

@@ -6,13 +6,13 @@ pygit2 writes the objects, git moves the refs, always by compare-and-swap (docs/
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from loragit import git, lock, text, trailers
 from loragit.errors import LoragitError
-from loragit.git import RefUpdate, Repository
+from loragit.git import Ref, RefUpdate, Repository
 from loragit.names import RUNS, RunName
 from loragit.record import Identity, Outcome, Run
 from loragit.repo import Objects
@@ -33,8 +33,7 @@ class SealFailed(LoragitError):
     """The outcome could not be written; the run stays open on record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """A run on record whose outcome is still to come."""
 
     run: Run
@@ -42,8 +41,7 @@ class Opened:
     """The run's commit on ``runs``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """What the repository holds where a run of this name would go."""
 
     tip: str | None
@@ -54,18 +52,43 @@ class Place:
     """Why ``runs`` cannot be appended to, or ``None``."""
     unblock: str
     """What to do about that."""
+    keep: str | None
+    """What the name's keep ref holds, left over from somebody's interrupted run; ``None`` where there is none."""
+
+
+class PlaceQuestion:
+    """Whether a run could be opened now, under way from the start. Writes nothing."""
+
+    def __init__(self, repository: Repository, name: RunName) -> None:
+        self._name = name
+        self._refs = git.RefsQuestion(*_concerned(name), cwd=repository.top)
+        self._message = git.start("log", "-1", "--format=%P%n%B", RUNS, "--", cwd=repository.top)
+
+    def answer(self) -> Place:
+        found = self._refs.answer()
+        parents, _, message = self._message.reply().out.decode("utf-8", "replace").partition("\n")
+        # A tip of ours is a run, a revert, or a merge of two such branches.
+        return _place(self._name, found, ours=" " in parents or "\nLoragit-Format: " in message)
 
 
 def look(repository: Repository, name: RunName) -> Place:
     """Whether a run ``name`` could be opened now. Writes nothing."""
+    return PlaceQuestion(repository, name).answer()
+
+
+def _concerned(name: RunName) -> tuple[str, ...]:
+    """Refs that decide whether ``name`` is free."""
+    return (RUNS, name.tag, f"refs/heads/{name}", name.keep)
+
+
+def _place(name: RunName, found: Mapping[str, Ref], *, ours: bool) -> Place:
     branch = f"refs/heads/{name}"
-    found = git.refs(RUNS, name.tag, branch, name.keep, cwd=repository.top)
     runs = found.get(RUNS)
     blocked = None
     unblock = "check out another branch there: runs is loragit's to write"
     if runs is not None and runs.worktree:
         blocked = f"the branch runs is checked out in {runs.worktree}"
-    elif runs is not None and not _is_ours(repository, runs.commit):
+    elif runs is not None and not ours:
         blocked = "there is a branch runs that loragit did not make"
         unblock = "rename it: git branch -m runs my-runs"
     taken = None
@@ -76,13 +99,8 @@ def look(repository: Repository, name: RunName) -> Place:
     else:
         below = next((ref for ref in found if ref.startswith((name.tag + "/", branch + "/"))), None)
         taken = f"git cannot have {name} beside {below}" if below else None
-    return Place(runs.commit if runs else None, taken, blocked, unblock)
-
-
-def _is_ours(repository: Repository, tip: str) -> bool:
-    """Whether a tip of ``runs`` was written by loragit: a run, a revert, or a merge of two such branches."""
-    parents, _, message = git.run("log", "-1", "--format=%P%n%B", tip, cwd=repository.top).partition("\n")
-    return " " in parents or "\nLoragit-Format: " in message
+    keep = found[name.keep].object if name.keep in found else None
+    return Place(runs.commit if runs else None, taken, blocked, unblock, keep)
 
 
 def names_taken(repository: Repository) -> frozenset[str]:
@@ -111,26 +129,30 @@ class Store:
         Raises :class:`RunExists`, :class:`RunsUnusable`, :class:`loragit.git.GitFailed`.
         """
         name = RunName.parse(run.name)
-        record = self._objects.tree((*run.entries, text.run_toml(run)))
         message = text.message(run)
+        entries = (*run.entries, text.run_toml(run))
 
-        def updates(tip: str | None) -> tuple[str, list[RefUpdate]]:
-            tree = self._objects.graft(self._tree(tip), run.prefix, record)
+        def attempt() -> tuple[str, list[RefUpdate]]:
+            place = self._free_place(name)
+            tip = place.tip
+            like = self._objects.subtree(tip, run.prefix) if tip else None
+            tree = self._objects.graft(self._tree(tip), run.prefix, self._objects.tree(entries, like))
             commit = self._objects.commit(tree, [tip] if tip else [], message, *self._now())
             steps = [RefUpdate(RUNS, commit, tip), RefUpdate(name.tag, commit, None)]
             if run.dataset_commit:
-                steps.append(RefUpdate(name.keep, run.dataset_commit, self._ref(name.keep)))
+                steps.append(RefUpdate(name.keep, run.dataset_commit, place.keep))
             return commit, steps
 
-        def check() -> str | None:
-            place = look(self.repository, name)
-            if place.taken:
-                raise RunExists(place.taken, hint=f"see it with: loragit show {name}; take the next with --bump")
-            if place.blocked:
-                raise RunsUnusable(place.blocked, hint=place.unblock)
-            return place.tip
+        return Opened(run, self._append(attempt, f"loragit: open {name}"))
 
-        return Opened(run, self._append(check, updates, f"loragit: open {name}"))
+    def _free_place(self, name: RunName) -> Place:
+        """Raises :class:`RunExists`, :class:`RunsUnusable`."""
+        place = look(self.repository, name)
+        if place.taken:
+            raise RunExists(place.taken, hint=f"see it with: loragit show {name}; take the next with --bump")
+        if place.blocked:
+            raise RunsUnusable(place.blocked, hint=place.unblock)
+        return place
 
     def seal(self, opened: Opened, outcome: Outcome) -> None:
         """Replace the run's tag by an annotated one that carries ``outcome``. Raises :class:`SealFailed`."""
@@ -155,13 +177,14 @@ class Store:
         run, name = opened.run, RunName.parse(opened.run.name)
         message = text.revert_message(run, opened.commit, exit_status, reason, log_tail)
 
-        def updates(tip: str | None) -> tuple[str, list[RefUpdate]]:
+        def attempt() -> tuple[str, list[RefUpdate]]:
+            tip = self._ref(RUNS)
             standing = self._standing_tree(tip or opened.commit, run.prefix, opened.commit)
             tree = self._objects.graft(self._tree(tip), run.prefix, standing)
             commit = self._objects.commit(tree, [tip] if tip else [], message, *self._now())
             return commit, [RefUpdate(RUNS, commit, tip), *self._frees(name, opened.commit)]
 
-        return self._append(self._tip, updates, f"loragit: revert {name}")
+        return self._append(attempt, f"loragit: revert {name}")
 
     def delete_tag(self, opened: Opened) -> None:
         """Free the name and leave the commit on ``runs`` as it is (``on_empty = "delete-tag"``)."""
@@ -181,23 +204,17 @@ class Store:
         steps = [RefUpdate(name.tag, None, commit)]
         return steps + ([RefUpdate(name.keep, None, keep)] if keep else [])
 
-    def _append(
-        self,
-        read: Callable[[], str | None],
-        updates: Callable[[str | None], tuple[str, list[RefUpdate]]],
-        reason: str,
-    ) -> str:
-        """Move ``runs`` from what ``read`` saw to a commit made on it; on a lost race again, on the new tip."""
+    def _append(self, attempt: Callable[[], tuple[str, list[RefUpdate]]], reason: str) -> str:
+        """Move ``runs`` to a commit that ``attempt`` made on its tip; after a lost race again, on the new tip."""
         with lock.hold(self._lock):
-            for attempt in range(_ATTEMPTS):
-                tip = read()
-                commit, steps = updates(tip)
+            for number in range(1, _ATTEMPTS + 1):
+                commit, steps = attempt()
                 try:
                     git.update_refs(steps, reason=reason, cwd=self.repository.top)
                 except git.GitFailed:
-                    if attempt + 1 == _ATTEMPTS or (self._tip() == tip and attempt > _ATTEMPTS // 2):
+                    if number == _ATTEMPTS:
                         raise
-                    time.sleep(min(0.01 * 2**attempt, 0.5))
+                    _wait(number)
                 else:
                     return commit
         raise AssertionError("the last attempt raises")
@@ -222,9 +239,6 @@ class Store:
     def _tree(self, tip: str | None) -> str | None:
         return self._objects.read_commit(tip).tree if tip else None
 
-    def _tip(self) -> str | None:
-        return self._ref(RUNS)
-
     def _ref(self, name: str) -> str | None:
         found = git.refs(name, cwd=self.repository.top).get(name)
         return found.object if found else None
@@ -237,7 +251,7 @@ class Store:
 
 def _patiently(update: Callable[[], None], still_wanted: Callable[[], bool]) -> None:
     """Run ``update`` until it goes through, while a lock of somebody else's is in the way (about 10 s)."""
-    for attempt in range(_ATTEMPTS):
+    for number in range(1, _ATTEMPTS + 1):
         try:
             return update()
         except git.GitFailed as error:
@@ -246,7 +260,12 @@ def _patiently(update: Callable[[], None], still_wanted: Callable[[], bool]) -> 
                     f"the run's tag was moved while it ran: {error.message}",
                     hint="see what moved it with: git reflog show --all",
                 ) from error
-            if attempt + 1 == _ATTEMPTS:
+            if number == _ATTEMPTS:
                 raise
-            time.sleep(min(0.01 * 2**attempt, 0.5))
+            _wait(number)
     return None
+
+
+def _wait(number: int) -> None:
+    """Longer after each lost race, at most 0.5 s: about 15 s in all."""
+    time.sleep(min(0.005 * 2**number, 0.5))

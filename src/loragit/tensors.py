@@ -12,12 +12,11 @@ import json
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from threading import Thread
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from loragit.errors import LoragitError
 
@@ -43,8 +42,7 @@ class NotSafetensors(LoragitError):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """What a safetensors file says of itself."""
 
     metadata: Mapping[str, str]
@@ -57,8 +55,7 @@ class Header:
     """Whether the file is exactly as long as its header says."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hashes:
+class Hashes(NamedTuple):
     """The names of a file by content, all from one reading."""
 
     sha256: str

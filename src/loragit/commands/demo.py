@@ -6,8 +6,8 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from loragit import console, git, process
 from loragit.demo import dataset
@@ -29,8 +29,7 @@ class DemoFailed(LoragitError):
     """A run of the demo ended otherwise than it is meant to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Demo:
+class Demo(NamedTuple):
     """Where everything of a demo is; absolute paths."""
 
     folder: Path
@@ -42,8 +41,7 @@ class Demo:
     """Holds the runs' output folders; made by the first run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """One training of the demo."""
 
     name: str

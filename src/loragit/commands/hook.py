@@ -6,9 +6,9 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
 from loragit import console, git
 from loragit.commands import precommit
@@ -80,8 +80,7 @@ class State(Enum):
     FOREIGN = "foreign"
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(NamedTuple):
     """The hook of a repository, as git would find it."""
 
     path: Path
@@ -106,8 +105,7 @@ class Status:
         return self.state not in (State.ABSENT, State.FOREIGN) and self.executable
 
 
-@dataclass(frozen=True, slots=True)
-class Installed:
+class Installed(NamedTuple):
     """What :func:`install` did."""
 
     status: Status
@@ -118,8 +116,7 @@ class Installed:
     """Where a hook of another kind lies now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Uninstalled:
+class Uninstalled(NamedTuple):
     """What :func:`uninstall` did."""
 
     path: Path

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from loragit import git, settings_schema
 from loragit.errors import Finding, LoragitError
@@ -24,8 +24,7 @@ class TrainerDirty(LoragitError):
     """A repository of code that settings name has uncommitted changes: its commit does not say what would run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What the hook has to say about a commit."""
 
     refusals: tuple[LoragitError, ...] = ()
@@ -34,8 +33,7 @@ class Verdict:
     """What could not be looked at, and what the settings allow."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
+class _Named(NamedTuple):
     """A repository that settings name."""
 
     folder: Path
@@ -102,7 +100,7 @@ def _collect(settings: Settings, named: dict[Path, _Named]) -> None:
     for folder, label in repos:
         resolved = Path(os.path.realpath(folder))
         known = named.get(resolved, _Named(resolved, label, allowed=True))
-        named[resolved] = replace(known, allowed=known.allowed and settings.record.allow_dirty)
+        named[resolved] = known._replace(allowed=known.allowed and settings.record.allow_dirty)
 
 
 def _ask(named: Sequence[_Named], own: Path) -> Verdict:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import tomllib
-from dataclasses import replace
 
 from loragit import console, secrets
 from loragit.settings import Origin, Settings
@@ -31,7 +30,7 @@ def effective(settings: Settings) -> tuple[Origin, ...]:
     ``{key} = {value}  # {source}`` is a line of TOML for each, and all lines together are a TOML document.
     Secrets are masked: arguments by their name, the words of an argument or of the launcher by their shape.
     """
-    return tuple(replace(origin, value=_masked(origin), source=shown(origin.source)) for origin in settings.origins)
+    return tuple(origin._replace(value=_masked(origin), source=shown(origin.source)) for origin in settings.origins)
 
 
 def typed(origin: Origin) -> object:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from loragit import console, journal, outcome, output, preflight, process, secrets, signals, text
 from loragit.errors import LoragitError
@@ -23,8 +23,7 @@ LOG_TAIL = 20
 """Lines of the log that a revert's message quotes."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Running:
+class _Running(NamedTuple):
     """A run between its opening and its end."""
 
     ready: Ready
@@ -39,8 +38,7 @@ class _Running:
         return self.ready.run.name
 
 
-@dataclass(frozen=True, slots=True)
-class _Ended:
+class _Ended(NamedTuple):
     """How the trainer ended, or why it never began."""
 
     exit_status: int
@@ -167,7 +165,6 @@ def _finish(running: _Running, ended: _Ended) -> int:
 
 
 def _collect(running: _Running, ended: _Ended) -> Outcome:
-    import dataclasses
     import signal
 
     ready = running.ready
@@ -184,7 +181,7 @@ def _collect(running: _Running, ended: _Ended) -> Outcome:
     )
     if ended.interrupted_by is None:
         return found
-    return dataclasses.replace(found, interrupted_by=signal.Signals(ended.interrupted_by).name)
+    return found._replace(interrupted_by=signal.Signals(ended.interrupted_by).name)
 
 
 def _undo(running: _Running, ended: _Ended, found: Outcome) -> None:

@@ -7,7 +7,7 @@ word that begins with ``--``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from loragit.errors import UsageError
 
@@ -19,8 +19,7 @@ class BadArgument(UsageError):
     """An argument that loragit must understand cannot be understood."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arguments:
+class Arguments(NamedTuple):
     """Options in the order they were first given, each with its values; flags have none."""
 
     options: Mapping[str, tuple[str, ...]]

@@ -6,8 +6,8 @@ Argument names are those of sd-scripts' ``library/train_util.py`` and ``train_ne
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from loragit.trainers.arguments import Arguments, BadArgument, option, refuse_short_forms
 
@@ -32,8 +32,7 @@ INPUTS = ("config_file", "log_tracker_config", "in_json", "metadata_file")
 """Options that name files whose bytes belong to the record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What the user asked of the trainer, with the paths resolved that loragit answers for."""
 
     arguments: Arguments
@@ -57,8 +56,7 @@ class Plan:
     """(option, file); ``network_args`` for a LyCORIS preset."""
 
 
-@dataclass(frozen=True, slots=True)
-class Defaults:
+class Defaults(NamedTuple):
     """Where a run's inputs lie unless an argument says otherwise."""
 
     name: str
@@ -146,8 +144,7 @@ def _inputs(known: Arguments, workdir: Path) -> Iterable[tuple[str, Path]]:
             yield "network_args", workdir / value
 
 
-@dataclass(frozen=True, slots=True)
-class Copies:
+class Copies(NamedTuple):
     """The recorded copies that the trainer is pointed at."""
 
     config: str

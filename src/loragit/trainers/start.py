@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from loragit import secrets, text
 from loragit.trainers import sd_scripts
 from loragit.trainers.script import HERE, OUTPUT, train_script
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(NamedTuple):
     """The same words every time, but for where the copies lie and how the comment ends."""
 
     name: str
