@@ -58,9 +58,13 @@ class Scene:
 
     def loragit(self, *args: str, cwd: Path | None = None, **environ: str) -> Result:
         """Run ``loragit ARGS`` as a child, in the dataset's folder."""
+        return self.run((*LORAGIT, *args), cwd or self.dataset, environ)
+
+    def run(self, argv: tuple[str, ...], cwd: Path, environ: dict[str, str]) -> Result:
+        """Run any program as a user of this home would."""
         done = subprocess.run(
-            [*LORAGIT, *args],
-            cwd=cwd or self.dataset,
+            argv,
+            cwd=cwd,
             env={**os.environ, **self.environ, **environ},
             capture_output=True,
             text=True,
@@ -70,7 +74,7 @@ class Scene:
         return Result(done.returncode, done.stdout, done.stderr)
 
     def train(self, name: str = "noob-gren-v1s4", *args: str, **environ: str) -> Result:
-        return self.loragit("train", name, *args, **environ)
+        return self.run((*LORAGIT, "train", name, *args), self.dataset, environ)
 
     def git(self, *args: str, check: bool = True) -> str:
         return git(self.dataset, *args, check=check)

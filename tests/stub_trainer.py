@@ -18,15 +18,16 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-import trainer_files
+import trainer_files  # type: ignore[import-not-found]  # copied beside it
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    for name in (
+    names = (
         "dataset_config output_dir output_name sample_prompts training_comment logging_dir log_prefix config_file "
         "pretrained_model_name_or_path vae network_module network_dim learning_rate wandb_api_key network_weights seed"
-    ).split():
+    )
+    for name in names.split():
         parser.add_argument(f"--{name}")
     parser.add_argument("--max_train_steps", type=int, default=1600)
     parser.add_argument("--network_args", nargs="*")

@@ -49,8 +49,7 @@ def a_run(name: str = "noob-gren-v1s4", prefix: str = "", caption: bytes = b"zqx
     )
 
 
-def an_outcome(**changes: object) -> Outcome:
-    return Outcome(0, MOMENT, MOMENT, "~/out", samples=1)._replace(**changes)
+AN_OUTCOME = Outcome(0, MOMENT, MOMENT, "~/out", samples=1)
 
 
 @pytest.fixture
@@ -108,7 +107,7 @@ def test_the_same_inputs_give_the_same_tree(dataset: Path, tmp_path: Path) -> No
 def test_a_sealed_tag_is_annotated_and_carries_the_outcome(dataset: Path) -> None:
     kept = open_store(dataset)
     opened = kept.open(a_run())
-    kept.seal(opened, an_outcome(exit_status=130, interrupted_by="SIGINT", final_loss=0.25))
+    kept.seal(opened, AN_OUTCOME._replace(exit_status=130, interrupted_by="SIGINT", final_loss=0.25))
     assert git(dataset, "cat-file", "-t", "noob-gren-v1s4") == "tag"
     assert git(dataset, "rev-parse", "noob-gren-v1s4^{commit}") == opened.commit
     message = git(dataset, "for-each-ref", "--format=%(contents)", "refs/tags/noob-gren-v1s4")
@@ -147,7 +146,7 @@ def test_a_revert_says_why_and_frees_the_name(dataset: Path) -> None:
 def test_a_revert_brings_back_the_tree_of_the_newest_standing_run(dataset: Path) -> None:
     kept = open_store(dataset)
     standing = kept.open(a_run("noob-gren-v1s4", caption=b"one"))
-    kept.seal(standing, an_outcome())
+    kept.seal(standing, AN_OUTCOME)
     deleted = kept.open(a_run("noob-gren-v2s4", caption=b"two"))
     kept.delete_tag(deleted)
     failed = kept.open(a_run("noob-gren-v3s4", caption=b"three"))
@@ -169,7 +168,7 @@ def test_the_datasets_commit_is_kept_from_gc_as_long_as_the_run_stands(dataset: 
     (dataset / "b.txt").write_text("b")
     lost = commit_all(dataset, "to be rebased away")
     opened = kept.open(a_run()._replace(dataset_commit=lost))
-    kept.seal(opened, an_outcome())
+    kept.seal(opened, AN_OUTCOME)
     git(dataset, "reset", "-q", "--hard", "HEAD~1")
     git(dataset, "reflog", "expire", "--expire=now", "--all")
     git(dataset, "gc", "-q", "--prune=now")
@@ -242,7 +241,7 @@ def test_a_tag_that_was_moved_meanwhile_is_not_overwritten(dataset: Path) -> Non
     opened = kept.open(a_run())
     git(dataset, "tag", "-f", "noob-gren-v1s4", "main")
     with pytest.raises(SealFailed, match="was moved while it ran"):
-        kept.seal(opened, an_outcome())
+        kept.seal(opened, AN_OUTCOME)
     assert git(dataset, "rev-parse", "noob-gren-v1s4") == git(dataset, "rev-parse", "main")
 
 
@@ -250,7 +249,7 @@ def test_packed_refs_are_read_and_moved(dataset: Path) -> None:
     kept = open_store(dataset)
     opened = kept.open(a_run())
     git(dataset, "pack-refs", "--all")
-    kept.seal(opened, an_outcome())
+    kept.seal(opened, AN_OUTCOME)
     git(dataset, "pack-refs", "--all")
     second = kept.open(a_run("noob-gren-v2s4"))
     kept.revert(second, 1, "why", ())
@@ -265,7 +264,7 @@ def _many(folder: Path, worker: int) -> None:
         if number % 2:
             kept.revert(opened, 1, "why", ())
         else:
-            kept.seal(opened, an_outcome())
+            kept.seal(opened, AN_OUTCOME)
 
 
 def test_runs_opened_at_the_same_time_all_end_up_on_the_branch(dataset: Path) -> None:

@@ -1,8 +1,9 @@
-"""``loragit train`` from the outside: a child process, a stub trainer that behaves as sd-scripts does, git as witness."""
+"""``loragit train`` from the outside: a child process, a stub trainer that does as sd-scripts does, git as witness."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import select
@@ -111,7 +112,7 @@ def test_the_trainer_is_pointed_at_the_recorded_copies(scene: Scene) -> None:
         recorded = subprocess.run(["git", "show", f"{NAME}:{name}"], cwd=scene.dataset, capture_output=True, check=True)
         assert recorded.stdout == (folder / name).read_bytes() == (scene.dataset / name).read_bytes()
     argv = tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["command"]["argv"]
-    pairs = dict(zip(argv, argv[1:], strict=False))
+    pairs = dict(itertools.pairwise(argv))
     assert pairs["--dataset_config"] == f"~/output_dir/{NAME}/config.toml"
     assert pairs["--sample_prompts"] == f"~/output_dir/{NAME}/sample-prompts.txt"
     assert pairs["--output_dir"] == f"~/output_dir/{NAME}"
@@ -748,3 +749,33 @@ def test_debug_tells_the_command_without_its_secrets(scene: Scene) -> None:
     done = scene.train(NAME, "--", "--wandb_api_key", "secret-value-1", DEBUG="1")
     assert "loragit: started " in done.err
     assert "--wandb_api_key ***" in done.err
+
+
+# ---- captions that did not change are not read again ----
+
+
+def test_captions_of_an_unchanged_dataset_are_the_same_tree(scene: Scene) -> None:
+    for name in ("noob-gren-v1s4", "noob-gren-v2s4"):
+        assert scene.train(name).status == 0
+    trees = {scene.git("rev-parse", f"noob-gren-v{n}s4:captions") for n in (1, 2)}
+    assert len(trees) == 1
+    sound(scene)
+
+
+def test_an_edited_caption_is_recorded_though_its_size_and_time_stayed(scene: Scene) -> None:
+    assert scene.train("noob-gren-v1s4").status == 0
+    caption = scene.dataset / "img" / "00.txt"
+    before = caption.stat()
+    caption.write_text(caption.read_text().swapcase())
+    os.utime(caption, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert scene.train("noob-gren-v2s4").status == 0
+    assert scene.git("show", "noob-gren-v2s4:captions/img/00.txt") == caption.read_text()
+
+
+def test_another_caption_extension_brings_other_captions(scene: Scene) -> None:
+    (scene.dataset / "img" / "00.tags").write_text("tags")
+    assert scene.train("noob-gren-v1s4").status == 0
+    config = scene.dataset / "config.toml"
+    config.write_text(config.read_text().replace('".txt"', '".tags"'))
+    assert scene.train("noob-gren-v2s4").status == 0
+    assert scene.git("ls-tree", "-r", "--name-only", "noob-gren-v2s4", "captions/") == "captions/img/00.tags"

@@ -437,6 +437,17 @@ def refs(*patterns: str, cwd: Path) -> dict[str, Ref]:
     return RefsQuestion(*patterns, cwd=cwd).answer()
 
 
+def start_tree(revision: str, repository: Repository) -> Question:
+    """Ask what ``revision`` holds at the place of the repository's folder; :func:`read_tree` reads the reply."""
+    return start("ls-tree", "-z", f"{revision}:{repository.prefix}", cwd=repository.top)
+
+
+def read_tree(question: Question) -> dict[str, str]:
+    """Object ids by name; empty where there is no such revision or folder."""
+    rows = question.reply().out.decode("utf-8", "surrogateescape").split("\0")
+    return {name: about.split(" ")[2] for about, _, name in (row.partition("\t") for row in rows) if name}
+
+
 class RefUpdate(NamedTuple):
     """One step of a transaction, by compare-and-swap."""
 

@@ -12,7 +12,7 @@ from loragit.errors import Findings
 from loragit.fingerprint import Cache, fingerprint_file
 from loragit.record import Entry, Weights
 from loragit.settings import Settings
-from loragit.snapshot import CannotReadInput, Config, Dataset, Folder
+from loragit.snapshot import CannotReadInput, Config, Dataset, Folder, Recorded
 from loragit.trainers.sd_scripts import Plan
 
 _WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
@@ -29,7 +29,9 @@ class Inputs(NamedTuple):
     weights: tuple[Weights, ...]
 
 
-def read(plan: Plan, chosen: Settings, workdir: Path, cache: Cache, findings: Findings) -> Inputs | None:
+def read(
+    plan: Plan, chosen: Settings, workdir: Path, recorded: Recorded, cache: Cache, findings: Findings
+) -> Inputs | None:
     """Everything, or ``None`` where ``findings`` tell what is missing, unreadable or does not parse."""
     ask, root = findings.ask, chosen.dataset_dir
     config = ask(lambda: _config(plan.config, workdir))
@@ -45,7 +47,7 @@ def read(plan: Plan, chosen: Settings, workdir: Path, cache: Cache, findings: Fi
         names = ask(lambda folder=folder: snapshot.check_folder(folder, root))  # type: ignore[misc]
         if names is not None:
             listed.append((folder, names))
-    dataset = ask(lambda: snapshot.read_dataset(listed, root, cache))
+    dataset = ask(lambda: snapshot.read_dataset(listed, config, recorded, root, cache))
     if dataset is None:
         return None
     suffix = ".json" if config.path.suffix.lower() == ".json" else ".toml"

@@ -12,9 +12,10 @@ from loragit import git, process, repo
 from loragit.environment import EnvironmentQuestion
 from loragit.errors import Findings
 from loragit.git import IdentityQuestion, Repository, StateQuestion
-from loragit.names import RunName
+from loragit.names import RUNS, RunName
 from loragit.record import Environment, Identity, LyCORIS, RepoState
 from loragit.settings import Settings
+from loragit.snapshot import Recorded
 from loragit.store import Place, PlaceQuestion
 
 
@@ -70,9 +71,17 @@ class Inquiry:
         self._repository = ask(lambda: git.discover(chosen.dataset_dir))
         self._dirty = git.start_dirty(self._repository) if self._repository else None
         self._place = PlaceQuestion(self._repository, name) if self._repository else None
+        self._tree = git.start_tree(RUNS, self._repository) if self._repository else None
         self._identities = IdentityQuestion(chosen.dataset_dir)
         # pygit2 takes longest to import of all, and until it is needed this process mostly waits.
         threading.Thread(target=repo.load).start()
+
+    def recorded(self) -> Recorded:
+        """What ``runs`` holds of this dataset already."""
+        if self._tree is None:
+            return Recorded(None, None, None)
+        ids = git.read_tree(self._tree)
+        return Recorded(ids.get("config.toml", ids.get("config.json")), ids.get("dataset.sha256"), ids.get("captions"))
 
     def answers(self) -> Answers:
         """Wait for all of them. What went wrong is among the findings."""

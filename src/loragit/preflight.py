@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from loragit import environment, git, inputs, inquiry, process, secrets, settings, snapshot, store, text
 from loragit.errors import Finding, Findings, LoragitError
-from loragit.fingerprint import Cache, digest_lines
+from loragit.fingerprint import Cache
 from loragit.git import Repository
 from loragit.inputs import Inputs
 from loragit.inquiry import Answers, Inquiry
@@ -136,7 +136,8 @@ class _Preflight:
         plan = findings.ask(lambda: self._plan(workdir))
         output = self._output(plan)
         program = findings.ask(lambda: _program(chosen, python, script, environ)) if python else None
-        read = inputs.read(plan, chosen, workdir, Cache(caches() / "hashes"), findings) if plan else None
+        hashes = Cache(caches() / "hashes")
+        read = inputs.read(plan, chosen, workdir, asked.recorded(), hashes, findings) if plan else None
         answers = asked.answers()
         self._judge(answers, plan)
         if plan is None or read is None or program is None or findings.all():
@@ -292,7 +293,7 @@ class _Preflight:
             dataset_commit=answers.dataset_commit,
             dataset_dirty=answers.dataset_dirty,
             images=read.dataset.images,
-            captions=len(read.dataset.captions),
+            captions=read.dataset.captions,
             argv=start.recorded(),
             workdir=text.home_as_tilde(str(start.workdir), self.home),
             weights=read.weights,
@@ -304,9 +305,10 @@ class _Preflight:
         entries = [read.config, *([read.prompts] if read.prompts else []), *(entry for _, entry in read.further)]
         entries.append(Entry(SCRIPT, start.script(), executable=True))
         entries.append(Entry("environment.txt", environment.environment_text(answers.environment)))
-        entries.append(Entry("dataset.sha256", digest_lines(read.dataset.files)))
+        entries.append(Entry("dataset.sha256", read.dataset.digest))
         entries += [Entry(f"patches/{s.label}.patch", git.patch(s)) for s in answers.code if s.dirty]
-        return run._replace(entries=(*entries, *read.dataset.captions))
+        kept = (("captions", read.dataset.kept),) if read.dataset.kept else ()
+        return run._replace(entries=(*entries, *read.dataset.entries), kept=kept)
 
     def _portable(self, state: RepoState) -> RepoState:
         """A remote may be a folder of the user's."""

@@ -140,7 +140,9 @@ class Run(NamedTuple):
     script: str
     """Path of the script in the record."""
     entries: tuple[Entry, ...]
-    """Every file of the record but ``run.toml``."""
+    """Every file of the record but ``run.toml`` and what ``kept`` stands for."""
+    kept: tuple[tuple[str, str], ...] = ()
+    """(path, id of a tree): folders that are on ``runs`` already, with the very bytes that this run has."""
 
     def entry(self, path: str) -> Entry | None:
         """The file at ``path`` in the record."""

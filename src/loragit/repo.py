@@ -6,7 +6,7 @@ The only importer of pygit2. Nothing here moves a ref or looks at the user's ind
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from loragit.errors import LoragitError
@@ -58,8 +58,8 @@ class Objects:
         """Write ``data`` exactly as it is: no end-of-line conversion, no filter."""
         return str(self._repo.create_blob(data))
 
-    def tree(self, entries: Iterable[Entry], like: str | None = None) -> str:
-        """Write a tree of all ``entries``. Its id depends on nothing but them.
+    def tree(self, entries: Iterable[Entry], kept: Iterable[tuple[str, str]] = (), like: str | None = None) -> str:
+        """Write a tree of all ``entries``, with the trees ``kept`` (name, id). Its id depends on nothing but them.
 
         ``like`` is the id of a tree that is reachable: what it holds already is not written again, which spares
         ten thousand captions that did not change since the run before.
@@ -71,11 +71,11 @@ class Objects:
             for parent in parents:
                 folder = folder.folders.setdefault(parent, _Folder({}, {}))
             folder.files[name] = entry
-        return str(self._write(root, self._tree(like)))
+        return str(self._write(root, self._tree(like), dict(kept)))
 
-    def _write(self, folder: _Folder, like: pygit2.Tree | None) -> pygit2.Oid:
+    def _write(self, folder: _Folder, like: pygit2.Tree | None, kept: Mapping[str, str]) -> pygit2.Oid:
         known = _items(like)
-        items: _Items = {}
+        items: _Items = {_checked(name): (_TREE, self._git2.Oid(hex=tree)) for name, tree in kept.items()}
         for name, entry in folder.files.items():
             raw = _checked(name)
             old = known.get(raw)
@@ -86,7 +86,7 @@ class Objects:
             raw = _checked(name)
             old = known.get(raw)
             below = self._tree(str(old[1])) if old is not None and old[0] == _TREE else None
-            items[raw] = (_TREE, self._write(child, below))
+            items[raw] = (_TREE, self._write(child, below, {}))
         return self._write_items(items, like)
 
     def _write_items(self, items: _Items, like: pygit2.Tree | None) -> pygit2.Oid:

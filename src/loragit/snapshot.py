@@ -5,11 +5,12 @@ Folders and extensions are those that sd-scripts reads (``library/train_util.py`
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import NamedTuple
 
 from loragit import fingerprint, lfs
@@ -19,6 +20,7 @@ from loragit.record import DatasetFile, Entry
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif", ".jxl", ".gif"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".webm", ".mkv", ".avi"})
+_PICTURES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 DEFAULT_CAPTION_SUFFIX = ".caption"
 """Where a dataset config names no ``caption_extension``; sd-scripts then reads ``.txt`` too."""
 MAX_POINTER = 1024
@@ -60,9 +62,31 @@ class Config(NamedTuple):
 class Dataset(NamedTuple):
     """The files of every folder that a dataset config names, as they stand."""
 
-    files: tuple[DatasetFile, ...]
-    captions: tuple[Entry, ...]
+    digest: bytes
+    """``dataset.sha256``: a line a file."""
     images: int
+    captions: int
+    entries: tuple[Entry, ...]
+    """The captions; empty where ``kept`` stands for them."""
+    kept: str | None
+    """Tree of the same captions that is on ``runs`` already."""
+
+
+class Recorded(NamedTuple):
+    """What the newest commit on ``runs`` holds for this dataset, as git's object ids."""
+
+    config: str | None
+    digest: str | None
+    captions: str | None
+
+    def same(self, config: bytes, digest: bytes) -> bool:
+        """Whether it was made of the same config and the same files, and so of the same captions."""
+        return self.captions is not None and (self.config, self.digest) == (_blob(config), _blob(digest))
+
+
+def _blob(data: bytes) -> str:
+    """The id of a blob of ``data`` (gitformat-loose: SHA-1 of a header and the bytes)."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def read_bytes(path: Path, what: str) -> bytes:
@@ -157,8 +181,8 @@ def check_folder(folder: Folder, dataset: Path) -> tuple[str, ...]:
 
 
 def _is_picture(name: str) -> bool:
-    suffix = PurePath(name).suffix.lower()
-    return suffix in IMAGE_SUFFIXES or suffix in VIDEO_SUFFIXES
+    # No Path: this is asked of every file, ten thousand times and more.
+    return os.path.splitext(name)[1].lower() in _PICTURES  # noqa: PTH122
 
 
 def is_cache(name: str) -> bool:
@@ -166,35 +190,45 @@ def is_cache(name: str) -> bool:
     return name.endswith(".npz")
 
 
-def read_dataset(listed: Iterable[tuple[Folder, tuple[str, ...]]], root: Path, cache: Cache) -> Dataset:
-    """Fingerprint every file of ``listed`` (folder, names) and read its captions.
+def read_dataset(
+    listed: Iterable[tuple[Folder, tuple[str, ...]]], config: Config, recorded: Recorded, root: Path, cache: Cache
+) -> Dataset:
+    """Fingerprint every file of ``listed`` (folder, names) and read its captions, if ``recorded`` has not the same.
 
     Caches of the trainer's own are left out: they are made from what is here, and their presence would make
     the second run with the same inputs differ from the first. ``root`` is the dataset's folder.
     Raises :class:`loragit.fingerprint.CannotRead`, :class:`NothingToTrainOn` for images that are LFS pointers.
     """
     files: list[DatasetFile] = []
-    captions: list[Entry] = []
+    written: list[tuple[Path, list[str], str]] = []
     images = 0
     places = _CaptionPlaces(root)
     for folder, names in listed:
         used = [name for name in names if not is_cache(name)]
+        pictures = {name for name in used if _is_picture(name)}
         prefix = os.path.relpath(folder.path, root)
         prints = fingerprint.fingerprint(folder.path, used, cache)
-        _refuse_pointers(folder, [p.name for p in prints if p.size < MAX_POINTER and _is_picture(p.name)])
+        _refuse_pointers(folder, [p.name for p in prints if p.size < MAX_POINTER and p.name in pictures])
         files += [DatasetFile(p.name if prefix == "." else f"{prefix}/{p.name}", p.sha256) for p in prints]
-        images += sum(_is_picture(name) for name in used)
-        written = [name for name in used if _is_caption(name, folder.caption_suffix)]
-        place = places.of(folder.path)
-        for name, data in zip(written, fingerprint.read_many(folder.path, written), strict=True):
-            captions.append(Entry(f"{place}/{name}", data))
-    return Dataset(tuple(files), tuple(captions), images)
+        images += len(pictures)
+        captions = [n for n in used if n not in pictures and _is_caption(n, folder.caption_suffix)]
+        written.append((folder.path, captions, places.of(folder.path)))
+    digest = fingerprint.digest_lines(files)
+    kept = recorded.captions if recorded.same(config.data, digest) else None
+    entries = () if kept else tuple(_read_captions(written))
+    return Dataset(digest, images, sum(len(names) for _, names, _ in written), entries, kept)
+
+
+def _read_captions(written: Iterable[tuple[Path, list[str], str]]) -> Iterator[Entry]:
+    for folder, names, place in written:
+        for name, data in zip(names, fingerprint.read_many(folder, names), strict=True):
+            yield Entry(f"{place}/{name}", data)
 
 
 def _is_caption(name: str, suffix: str | None) -> bool:
     if suffix is None:
         return name.endswith((DEFAULT_CAPTION_SUFFIX, ".txt"))
-    return name.endswith(suffix) and not _is_picture(name)
+    return name.endswith(suffix)
 
 
 def _refuse_pointers(folder: Folder, small: list[str]) -> None:

@@ -136,7 +136,7 @@ class Store:
             place = self._free_place(name)
             tip = place.tip
             like = self._objects.subtree(tip, run.prefix) if tip else None
-            tree = self._objects.graft(self._tree(tip), run.prefix, self._objects.tree(entries, like))
+            tree = self._objects.graft(self._tree(tip), run.prefix, self._objects.tree(entries, run.kept, like))
             commit = self._objects.commit(tree, [tip] if tip else [], message, *self._now())
             steps = [RefUpdate(RUNS, commit, tip), RefUpdate(name.tag, commit, None)]
             if run.dataset_commit:

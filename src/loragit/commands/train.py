@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from loragit import console, journal, outcome, output, preflight, process, secrets, signals, text
+from loragit import console, journal, output, preflight, process, secrets, signals, text
 from loragit.errors import LoragitError
 from loragit.journal import Open
-from loragit.outcome import Logs
 from loragit.output import OutputFolder
 from loragit.preflight import Ready, Request
 from loragit.record import Outcome
 from loragit.store import Opened, Store
-from loragit.trainers.sd_scripts_files import NAMING
+
+if TYPE_CHECKING:
+    from loragit.outcome import Logs
 
 LOG = "sdscripts.log"
 """The trainer's output, in the output folder; the name that the zsh helpers gave it."""
@@ -99,11 +100,14 @@ def _open(ready: Ready) -> _Running:
 
 
 def _logs(ready: Ready) -> Logs | None:
+    from loragit import outcome
+    from loragit.trainers.sd_scripts_files import NAMING
+
     plan = ready.start.plan
     if plan.logging_dir is None:
         return None
     before = outcome.log_folders(plan.logging_dir, plan.log_prefix, NAMING)
-    return Logs(plan.logging_dir, plan.log_prefix, before)
+    return outcome.Logs(plan.logging_dir, plan.log_prefix, before)
 
 
 def _note(ready: Ready) -> Open:
@@ -137,12 +141,23 @@ def _run(running: _Running, noted: list[int]) -> _Ended:
             redact=secrets.Redactor(ready.secret_values),
             grace=ready.settings.trainer.stop_timeout,
             tail=LOG_TAIL,
+            started=_get_ready_for_the_end,
         )
     except LoragitError as error:
         return _Ended(127, now, datetime.now(UTC), not_started=error.message)
     for line in ended.trouble:
         console.warn(line)
     return _Ended(ended.exit_status, ended.started, ended.finished, ended.interrupted_by, ended.log_tail)
+
+
+def _get_ready_for_the_end(pid: int) -> None:  # noqa: ARG001 - process.train's protocol
+    """While the trainer runs there is time to import what is needed afterwards, and to look for garbage again."""
+    import gc
+
+    import loragit.outcome
+    import loragit.trainers.sd_scripts_files  # noqa: F401
+
+    gc.enable()
 
 
 def _finish(running: _Running, ended: _Ended) -> int:
@@ -166,6 +181,9 @@ def _finish(running: _Running, ended: _Ended) -> int:
 
 def _collect(running: _Running, ended: _Ended) -> Outcome:
     import signal
+
+    from loragit import outcome
+    from loragit.trainers.sd_scripts_files import NAMING
 
     ready = running.ready
     home = ready.environ.get("HOME", "")
