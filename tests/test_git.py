@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from loragit import git
+from loragit import checkout, git
 from loragit.errors import LoragitError
 from loragit.record import Identity, RepoState
 
@@ -48,7 +48,7 @@ def sd_scripts(tmp_path: Path) -> Path:
 
 
 def state(folder: Path) -> RepoState:
-    return git.repo_state(folder, "sd-scripts")
+    return checkout.repo_state(folder, "sd-scripts")
 
 
 def everything(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -369,8 +369,8 @@ class TestDirty:
         write(sd_scripts / "train_network.py", "edited\n")
         write(sd_scripts / "gren/0.txt", "1boy")
         write(sd_scripts / "gren/1.txt", "new")
-        report = git.read_dirty(git.start_dirty(git.discover(sd_scripts / "gren")))
-        assert report == git.StatusReport(
+        report = checkout.read_dirty(checkout.start_dirty(git.discover(sd_scripts / "gren")))
+        assert report == checkout.StatusReport(
             commit=run_git(sd_scripts, "rev-parse", "HEAD"),
             branch="main",
             upstream=None,
@@ -381,14 +381,14 @@ class TestDirty:
     def test_before_the_first_commit_all_is_untracked(self, tmp_path: Path) -> None:
         run_git(tmp_path, "init", "--quiet")
         write(tmp_path / "0.txt", "1girl")
-        report = git.read_dirty(git.start_dirty(git.discover(tmp_path)))
-        assert report == git.StatusReport(None, "main", None, (), ("0.txt",))
+        report = checkout.read_dirty(checkout.start_dirty(git.discover(tmp_path)))
+        assert report == checkout.StatusReport(None, "main", None, (), ("0.txt",))
 
     def test_a_status_that_fails_is_an_error(self, sd_scripts: Path) -> None:
         repository = git.discover(sd_scripts)
         write(sd_scripts / ".git/index", "not an index")
         with pytest.raises(git.GitFailed, match="git status failed: "):
-            git.read_dirty(git.start_dirty(repository))
+            checkout.read_dirty(checkout.start_dirty(repository))
 
 
 def clone(source: Path, to: Path) -> Path:
@@ -548,7 +548,7 @@ class TestPatch:
         copy = clone(sd_scripts, tmp_path / "clone")
         change(sd_scripts)
         before = everything(sd_scripts)
-        found = git.patch(state(sd_scripts))
+        found = checkout.patch(state(sd_scripts))
         assert everything(sd_scripts) == before
         run_git(copy, "apply", "--binary", "-", data=found)
         assert work_tree(copy) == work_tree(sd_scripts)
@@ -562,7 +562,7 @@ class TestPatch:
         commit(sd_scripts)
         copy = clone(sd_scripts, tmp_path / "clone")
         git.call("merge", "theirs", cwd=sd_scripts)
-        found = git.patch(state(sd_scripts))
+        found = checkout.patch(state(sd_scripts))
         run_git(copy, "apply", "-", data=found)
         assert "<<<<<<< HEAD" in (copy / "train_network.py").read_text()
 
@@ -573,17 +573,17 @@ class TestPatch:
         write(sd_scripts / "networks/lora.py", "")
         write(sd_scripts / "networks/__pycache__/lora.cpython-311.pyc", b"\0compiled")
         write(sd_scripts / "networks/train.log", "ignored\n")
-        found = git.patch(state(sd_scripts)).decode()
+        found = checkout.patch(state(sd_scripts)).decode()
         assert re.findall(r"^diff --git a/(\S+)", found, re.M) == ["networks/lora.py", "train_network.py"]
 
     def test_a_clean_repository_has_an_empty_one(self, sd_scripts: Path) -> None:
-        assert git.patch(state(sd_scripts)) == b""
+        assert checkout.patch(state(sd_scripts)) == b""
 
     def test_the_users_settings_for_diffs_change_nothing(self, sd_scripts: Path) -> None:
         edit_text(sd_scripts)
         edit_binary(sd_scripts)
         write(sd_scripts / ".git/info/attributes", "*.py diff=upper\n")
-        plain = git.patch(state(sd_scripts))
+        plain = checkout.patch(state(sd_scripts))
         for key, value in (
             ("diff.noprefix", "true"),
             ("diff.mnemonicPrefix", "true"),
@@ -598,7 +598,7 @@ class TestPatch:
             ("diff.algorithm", "patience"),
         ):
             run_git(sd_scripts, "config", key, value)
-        assert git.patch(state(sd_scripts)) == plain
+        assert checkout.patch(state(sd_scripts)) == plain
 
     def test_it_is_the_same_in_a_linked_worktree(self, sd_scripts: Path, tmp_path: Path) -> None:
         tree = tmp_path / "tree"
@@ -607,14 +607,14 @@ class TestPatch:
             edit_text(folder)
             add_untracked(folder)
         before = everything(sd_scripts)
-        assert git.patch(state(tree)) == git.patch(state(sd_scripts)) != b""
+        assert checkout.patch(state(tree)) == checkout.patch(state(sd_scripts)) != b""
         assert everything(sd_scripts) == before
 
     def test_it_works_in_a_clone_that_borrows_objects(self, sd_scripts: Path, tmp_path: Path) -> None:
         run_git(tmp_path, "clone", "--quiet", "--shared", str(sd_scripts), "shared")
         edit_binary(sd_scripts)
         edit_binary(tmp_path / "shared")
-        assert git.patch(state(tmp_path / "shared")) == git.patch(state(sd_scripts)) != b""
+        assert checkout.patch(state(tmp_path / "shared")) == checkout.patch(state(sd_scripts)) != b""
 
     def test_an_odd_folder_name_is_no_obstacle(self, tmp_path: Path) -> None:
         folder = tmp_path / 'a:b "c"'
@@ -623,7 +623,7 @@ class TestPatch:
         write(folder / "a.py", "a\n")
         commit(folder)
         write(folder / "a.py", "b\n")
-        assert b"-a\n+b\n" in git.patch(state(folder))
+        assert b"-a\n+b\n" in checkout.patch(state(folder))
 
     def test_a_diff_that_fails_is_an_error(self, sd_scripts: Path) -> None:
         edit_text(sd_scripts)
@@ -631,49 +631,49 @@ class TestPatch:
         oid = run_git(sd_scripts, "rev-parse", "HEAD:train_network.py")
         (sd_scripts / ".git/objects" / oid[:2] / oid[2:]).unlink()
         with pytest.raises(git.GitFailed, match="failed"):
-            git.patch(found)
+            checkout.patch(found)
 
 
 class TestTracking:
     def test_a_tracked_file_leads_to_its_repository(self, sd_scripts: Path) -> None:
-        assert git.tracking(sd_scripts / "library/train_util.py") == sd_scripts
+        assert checkout.tracking(sd_scripts / "library/train_util.py") == sd_scripts
 
     def test_an_untracked_or_ignored_file_leads_nowhere(self, sd_scripts: Path) -> None:
-        assert git.tracking(write(sd_scripts / "library/other.py", "")) is None
-        assert git.tracking(write(sd_scripts / "venv/lib/lycoris/__init__.py", "")) is None
+        assert checkout.tracking(write(sd_scripts / "library/other.py", "")) is None
+        assert checkout.tracking(write(sd_scripts / "venv/lib/lycoris/__init__.py", "")) is None
 
     def test_outside_of_a_repository_nothing_is_tracked(self, tmp_path: Path) -> None:
-        assert git.tracking(write(tmp_path / "lycoris/__init__.py", "")) is None
+        assert checkout.tracking(write(tmp_path / "lycoris/__init__.py", "")) is None
 
     def test_an_edited_a_staged_and_a_deleted_file_are_tracked(self, sd_scripts: Path) -> None:
-        assert git.tracking(write(sd_scripts / "library/train_util.py", "edited")) == sd_scripts
+        assert checkout.tracking(write(sd_scripts / "library/train_util.py", "edited")) == sd_scripts
         write(sd_scripts / "library/staged.py", "")
         run_git(sd_scripts, "add", "library/staged.py")
-        assert git.tracking(sd_scripts / "library/staged.py") == sd_scripts
+        assert checkout.tracking(sd_scripts / "library/staged.py") == sd_scripts
         (sd_scripts / "library/train_util.py").unlink()
-        assert git.tracking(sd_scripts / "library/train_util.py") == sd_scripts
+        assert checkout.tracking(sd_scripts / "library/train_util.py") == sd_scripts
 
     def test_a_file_in_a_submodule_belongs_to_the_submodule(self, sd_scripts: Path, tmp_path: Path) -> None:
         outer = tmp_path / "outer"
         outer.mkdir()
         run_git(outer, "init", "--quiet")
         run_git(outer, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(sd_scripts), "sub")
-        assert git.tracking(outer / "sub/library/train_util.py") == outer / "sub"
+        assert checkout.tracking(outer / "sub/library/train_util.py") == outer / "sub"
 
     def test_a_pattern_is_a_name(self, sd_scripts: Path) -> None:
-        assert git.tracking(write(sd_scripts / "*.py", "")) is None
-        assert git.tracking(write(sd_scripts / "train_[n]etwork.py", "")) is None
-        assert git.tracking(write(sd_scripts / ":(top)train_network.py", "")) is None
+        assert checkout.tracking(write(sd_scripts / "*.py", "")) is None
+        assert checkout.tracking(write(sd_scripts / "train_[n]etwork.py", "")) is None
+        assert checkout.tracking(write(sd_scripts / ":(top)train_network.py", "")) is None
 
     def test_a_repository_that_git_does_not_trust_is_no_answer(
         self, sd_scripts: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
         with pytest.raises(git.NotARepository, match="another user owns it"):
-            git.tracking(sd_scripts / "train_network.py")
+            checkout.tracking(sd_scripts / "train_network.py")
 
     def test_a_folder_that_is_gone_tracks_nothing(self, tmp_path: Path) -> None:
-        assert git.tracking(tmp_path / "gone/lycoris/__init__.py") is None
+        assert checkout.tracking(tmp_path / "gone/lycoris/__init__.py") is None
 
 
 class TestIdentity:

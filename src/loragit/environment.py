@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import git, process
+from loragit import checkout, git, process
 from loragit.errors import LoragitError
 from loragit.probe import MARKER
 from loragit.record import Environment, LyCORIS, RepoState
@@ -264,11 +264,11 @@ def _repository(file: Path) -> RepoState | None:
     """The repository that tracks ``file``; ``None`` for none, or one without a commit."""
     if not any((folder / ".git").exists() for folder in file.parents):
         return None  # spares a child
-    top = git.tracking(file)
+    top = checkout.tracking(file)
     if top is None:
         return None
     try:
-        return git.repo_state(top, "LyCORIS")
+        return checkout.repo_state(top, "LyCORIS")
     except git.NotARepository:
         return None
 

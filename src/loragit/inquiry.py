@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import git, process, repo
+from loragit import checkout, git, process, repo
+from loragit.checkout import StateQuestion
 from loragit.environment import EnvironmentQuestion
 from loragit.errors import Findings
-from loragit.git import IdentityQuestion, Repository, StateQuestion
+from loragit.git import IdentityQuestion, Repository
 from loragit.names import RUNS, RunName
 from loragit.record import Environment, Identity, LyCORIS, RepoState
 from loragit.settings import Settings
@@ -69,7 +70,7 @@ class Inquiry:
                 lambda: EnvironmentQuestion(python, cwd=workdir, script_folder=folder, env=environ, cache=cache)
             )
         self._repository = ask(lambda: git.discover(chosen.dataset_dir))
-        self._dirty = git.start_dirty(self._repository) if self._repository else None
+        self._dirty = checkout.start_dirty(self._repository) if self._repository else None
         self._place = PlaceQuestion(self._repository, name) if self._repository else None
         self._tree = git.start_tree(RUNS, self._repository) if self._repository else None
         self._identities = IdentityQuestion(chosen.dataset_dir)
@@ -86,7 +87,7 @@ class Inquiry:
     def answers(self) -> Answers:
         """Wait for all of them. What went wrong is among the findings."""
         ask, dirty = self._ask, self._dirty
-        report = ask(lambda: git.read_dirty(dirty)) if dirty else None
+        report = ask(lambda: checkout.read_dirty(dirty)) if dirty else None
         found = ask(self._environment.answer) if self._environment else None
         return Answers(
             repository=self._repository,
@@ -103,7 +104,7 @@ class Inquiry:
         """LyCORIS where the settings say that it is, whatever Python finds."""
         folder = self._lycoris
         assert folder is not None
-        state = self._ask(lambda: git.repo_state(folder, "LyCORIS"))
+        state = self._ask(lambda: checkout.repo_state(folder, "LyCORIS"))
         return LyCORIS(state, state.commit, state.url, None, editable=True) if state else None
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import environment, git, inputs, inquiry, process, secrets, settings, snapshot, store, text
+from loragit import checkout, environment, git, inputs, inquiry, process, secrets, settings, snapshot, store, text
 from loragit.errors import Finding, Findings, LoragitError
 from loragit.fingerprint import Cache
 from loragit.git import Repository
@@ -306,7 +306,7 @@ class _Preflight:
         entries.append(Entry(SCRIPT, start.script(), executable=True))
         entries.append(Entry("environment.txt", environment.environment_text(answers.environment)))
         entries.append(Entry("dataset.sha256", read.dataset.digest))
-        entries += [Entry(f"patches/{s.label}.patch", git.patch(s)) for s in answers.code if s.dirty]
+        entries += [Entry(f"patches/{s.label}.patch", checkout.patch(s)) for s in answers.code if s.dirty]
         kept = (("captions", read.dataset.kept),) if read.dataset.kept else ()
         return run._replace(entries=(*entries, *read.dataset.entries), kept=kept)
 

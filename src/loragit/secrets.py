@@ -36,10 +36,8 @@ class Found:
 
 
 class _Span(NamedTuple):
-    """A secret's place in the bytes searched, end exclusive."""
-
     start: int
-    end: int
+    end: int  # exclusive
     kind: str
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import git, settings_schema
+from loragit import checkout, git, settings_schema
 from loragit.errors import Finding, LoragitError
 from loragit.names import RUNS, RunName
 from loragit.settings import Flags, Settings, load
@@ -106,12 +106,12 @@ def _collect(settings: Settings, named: dict[Path, _Named]) -> None:
 def _ask(named: Sequence[_Named], own: Path) -> Verdict:
     """Ask all repositories at once; ``own`` is the one that is committed to, which is dirty as a matter of course."""
     notes: list[str] = []
-    questions: list[tuple[_Named, git.StateQuestion]] = []
+    questions: list[tuple[_Named, checkout.StateQuestion]] = []
     for one in named:
         try:
             if _bare(one.folder):
                 raise git.NotARepository(f"{one.folder} is no work tree")
-            questions.append((one, git.StateQuestion(one.folder, one.label)))
+            questions.append((one, checkout.StateQuestion(one.folder, one.label)))
         except (git.NotARepository, OSError) as error:
             notes.append(f"{one.label} was not looked at: {error}")
     refusals: dict[Path, LoragitError] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from loragit import console, git, history, journal, text
+from loragit import checkout, console, git, history, journal, text
 from loragit.errors import LoragitError
 from loragit.record import RepoState
 from loragit.settings import Settings
@@ -37,7 +37,7 @@ def status(chosen: Settings, *, as_json: bool = False) -> None:
 
 def _look(label: str, folder: Path) -> RepoState | LoragitError:
     try:
-        return git.repo_state(folder, label)
+        return checkout.repo_state(folder, label)
     except LoragitError as error:
         return error
 
