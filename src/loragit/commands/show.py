@@ -43,4 +43,6 @@ def _print(shown: Shown) -> None:
             console.out(f"  {path}")
     if captions:
         console.out(f"  captions/ ({len(captions)})")
-    console.say(f"a file of it: git show {shown.listed.commit[:8]}:./run.toml (in the dataset's folder)")
+    standing = shown.listed.state not in (history.REVERTED, history.UNTAGGED)
+    revision = shown.listed.name if standing else shown.listed.commit[:8]
+    console.say(f"a file of it, from the dataset's folder: git show {revision}:./run.toml")
