@@ -421,7 +421,7 @@ def test_all_problems_are_told_at_once(scene: Scene) -> None:
         "does not parse: Expected ']]' at the end of an array declaration (at line 1, column 11)",
         "there are no sample prompts",
         "is dirty: trainer_files.py",
-        "record the changes with --allow-dirty",
+        "or record it: --allow-dirty",
     )
     assert 'set paths.prompts = ""' in err
 

@@ -252,7 +252,7 @@ class _Preflight:
             files = ", ".join(state.dirty[:_SHOWN_DIRTY]) + (f" and {more} more" if more > 0 else "")
             self.findings.add(
                 f"{state.label} at {state.path} is dirty: {files}",
-                f"commit or stash there (git -C {state.path} stash), or record the changes with --allow-dirty",
+                f"commit or stash there (git -C {state.path} stash --include-untracked), or record it: --allow-dirty",
             )
         if not state.on_remote and state.url:
             self.warnings.append(

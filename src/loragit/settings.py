@@ -17,6 +17,7 @@ from loragit import settings_layers as layers
 from loragit.names import CONVENTION, InvalidName, RunName
 from loragit.places import DatasetAmbiguous, DatasetNotFound
 from loragit.pythons import PythonMissing
+from loragit.secrets import is_secret_name
 from loragit.settings_layers import Given, Layer
 from loragit.settings_schema import (
     ARGS,
@@ -25,7 +26,6 @@ from loragit.settings_schema import (
     WrongSetting,
     checked,
     dotted,
-    is_secret,
     literal,
     read_file,
     truth,
@@ -342,5 +342,5 @@ def _origin(key: str, given: Given) -> Origin:
     if not key.startswith(ARGS):
         return Origin(key, literal(given.value), given.source)
     name = key.removeprefix(ARGS)
-    value = literal("***" if is_secret(name) else given.value)
+    value = literal("***" if is_secret_name(name) else given.value)
     return Origin(dotted("trainer.args", name), value, given.source)

@@ -35,7 +35,6 @@ Value = ArgValue
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SCHEME = re.compile(r"[A-Za-z][\w.+-]*:")
-_SECRET = re.compile(r"(?:^|[_-])(?:key|token|secret|password)$", re.IGNORECASE)
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 _ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)} | {
@@ -320,11 +319,6 @@ def literal(value: Value) -> str:
     if isinstance(value, str):
         return f'"{value.encode("utf-8", "replace").decode().translate(_ESCAPES)}"'
     return repr(value)
-
-
-def is_secret(name: str) -> bool:
-    """Whether the argument ``name`` holds what must not be shown, as far as its name tells."""
-    return _SECRET.search(name) is not None
 
 
 def _described(value: object) -> str:

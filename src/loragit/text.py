@@ -170,7 +170,7 @@ def _weights_table(weights: Weights) -> dict[str, object]:
 
 
 def _repository_table(state: RepoState) -> dict[str, object]:
-    table = {"commit": state.commit, "branch": state.branch, "url": state.url, "on_remote": state.on_remote}
+    table = {"commit": state.commit, "branch": state.branch, "url": state.url}
     return _without_none({**table, "dirty": [shown(path) for path in state.dirty]})
 
 

@@ -210,7 +210,10 @@ def _undo(running: _Running, ended: _Ended, found: Outcome) -> None:
         running.store.delete_tag(running.opened)
         console.say(f"deleted the tag {running.name}: {reason}")
     else:
-        commit = running.store.revert(running.opened, ended.exit_status, reason, ended.log_tail)
+        home = running.ready.start.home
+        tail = tuple(text.home_as_tilde(line, home) for line in ended.log_tail)
+        told = text.home_as_tilde(reason, home)
+        commit = running.store.revert(running.opened, ended.exit_status, told, tail)
         console.say(f"reverted {running.name} as {commit[:8]}: {reason}")
     foreign = running.folder.remove()
     if foreign:
