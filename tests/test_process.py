@@ -86,7 +86,8 @@ redact = str
 exec(setup)
 ended = train(Command(tuple(argv), Path(folder), dict(os.environ)), log=Path(folder, "log"), redact=redact,
               grace=float(grace))
-Path(folder, "ended").write_text(json.dumps([ended.exit_status, ended.interrupted_by, ended.trouble]))
+Path(folder, "ended.new").write_text(json.dumps([ended.exit_status, ended.interrupted_by, ended.trouble]))
+Path(folder, "ended.new").rename(Path(folder, "ended"))
 """
 
     def __init__(self, folder: Path) -> None:
@@ -225,7 +226,8 @@ def test_what_takes_too_long_is_killed_with_all_that_it_started(fifo: Path) -> N
             question.answer(0.1)
         assert held.read() == ""  # nobody holds it any more
     assert raised.value.hint
-    assert not any(map(exists, pids))
+    while any(map(exists, pids)):  # what it held is closed a moment before a process is gone
+        os.sched_yield()
 
 
 def test_who_is_interrupted_while_waiting_leaves_nobody_behind(tmp_path: Path) -> None:
@@ -782,15 +784,15 @@ def test_a_reader_that_rests_keeps_no_signal_from_the_trainer(drive: Driver, fif
 
 
 def test_a_reader_that_never_wakes_up_can_be_left(drive: Driver) -> None:
-    child = drive("yes", setup="signal.signal(signal.SIGTERM, lambda *_: os._exit(7))")
+    child = drive("yes", setup="signal.signal(signal.SIGTERM, lambda *_: None)")
     assert child.stdout is not None
     full = 0
     while full < 60_000:  # of 65,536
         full = struct.unpack("i", fcntl.ioctl(child.stdout, termios.FIONREAD, b"1234"))[0]
     child.send_signal(signal.SIGTERM)
-    while not (drive.folder / "ended").exists() and child.poll() is None:
-        os.sched_yield()
+    while not (drive.folder / "ended").exists():
         child.send_signal(signal.SIGTERM)
+        os.sched_yield()
     assert json.loads((drive.folder / "ended").read_text()) == [143, signal.SIGTERM, []]
 
 
@@ -828,8 +830,8 @@ def test_time_spent_stopped_is_no_grace_time(drive: Driver) -> None:
     """Both are stopped in the middle of it for longer than it lasts; then the trainer leaves by itself."""
     code = """
 signal.signal(signal.SIGINT, lambda *_: os.kill(us, signal.SIGTSTP))
-os.kill(us, signal.SIGINT)
 then = time.monotonic()
+os.kill(us, signal.SIGINT)
 while time.monotonic() - then < 0.5:
     then = time.monotonic()
     time.sleep(0.01)

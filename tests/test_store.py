@@ -13,6 +13,7 @@ from loragit import store
 from loragit.git import IdentityQuestion
 from loragit.names import RunName
 from loragit.record import Entry, LyCORIS, Outcome, RepoState, Run
+from loragit.repo import CannotWriteObjects
 from loragit.store import Opened, RunExists, RunsUnusable, SealFailed, Store
 from tests.scene import commit_all, git, parsed_trailers
 
@@ -240,7 +241,7 @@ def test_a_tag_that_was_moved_meanwhile_is_not_overwritten(dataset: Path) -> Non
     kept = open_store(dataset)
     opened = kept.open(a_run())
     git(dataset, "tag", "-f", "noob-gren-v1s4", "main")
-    with pytest.raises(SealFailed, match="was moved while it ran"):
+    with pytest.raises(SealFailed, match="was moved or deleted while it ran"):
         kept.seal(opened, AN_OUTCOME)
     assert git(dataset, "rev-parse", "noob-gren-v1s4") == git(dataset, "rev-parse", "main")
 
@@ -303,3 +304,31 @@ def test_a_race_that_plain_git_wins_is_tried_again_on_the_new_tip(dataset: Path)
     assert (dataset / ".git" / "raced").exists()
     assert git(dataset, "rev-parse", "runs") == opened.commit
     assert git(dataset, "rev-parse", "runs~1^{tree}") == tree
+
+
+def test_a_repository_that_cannot_be_written_is_said_at_once(dataset: Path) -> None:
+    kept = open_store(dataset)
+    opened = kept.open(a_run())
+    objects = dataset / ".git" / "objects"
+    objects.rename(dataset / ".git" / "elsewhere")
+    objects.write_text("no folder")
+    try:
+        with pytest.raises(CannotWriteObjects, match="the record cannot be written") as caught:
+            kept.seal(opened, AN_OUTCOME)
+    finally:
+        objects.unlink()
+        (dataset / ".git" / "elsewhere").rename(objects)
+    assert "see that there is room" in str(caught.value.hint)
+    kept.seal(opened, AN_OUTCOME)
+    check(dataset)
+
+
+@pytest.mark.parametrize("undo", ["revert", "delete-tag"])
+def test_a_run_whose_tag_the_user_deleted_is_not_undone_again(dataset: Path, undo: str) -> None:
+    kept = open_store(dataset)
+    opened = kept.open(a_run())
+    git(dataset, "tag", "-d", "noob-gren-v1s4")
+    with pytest.raises(SealFailed, match="moved or deleted"):
+        kept.revert(opened, 1, "why", ()) if undo == "revert" else kept.delete_tag(opened)
+    assert git(dataset, "rev-parse", "runs") == opened.commit
+    check(dataset)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from loragit.errors import LoragitError
@@ -54,10 +55,6 @@ class Objects:
                 hint="loragit needs a repository with SHA-1 objects and file refs (git init makes one)",
             ) from error
 
-    def blob(self, data: bytes) -> str:
-        """Write ``data`` exactly as it is: no end-of-line conversion, no filter."""
-        return str(self._repo.create_blob(data))
-
     def tree(self, entries: Iterable[Entry], kept: Iterable[tuple[str, str]] = (), like: str | None = None) -> str:
         """Write a tree of all ``entries``, with the trees ``kept`` (name, id). Its id depends on nothing but them.
 
@@ -71,7 +68,19 @@ class Objects:
             for parent in parents:
                 folder = folder.folders.setdefault(parent, _Folder({}, {}))
             folder.files[name] = entry
-        return str(self._write(root, self._tree(like), dict(kept)))
+        with self._writing():
+            return str(self._write(root, self._tree(like), dict(kept)))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What libgit2 says when it cannot write, as an error that has a next step."""
+        try:
+            yield
+        except (self._git2.GitError, OSError) as error:
+            raise CannotWriteObjects(
+                f"the record cannot be written: {error}",
+                hint=f"see that there is room, and that you may write {self._repo.path}",
+            ) from error
 
     def _write(self, folder: _Folder, like: pygit2.Tree | None, kept: Mapping[str, str]) -> pygit2.Oid:
         known = _items(like)
@@ -103,6 +112,10 @@ class Objects:
         ``path`` has ``/`` between parts; empty replaces all of ``base``. ``subtree`` ``None`` removes. A folder
         that is left empty goes too, as git has it.
         """
+        with self._writing():
+            return self._graft(base, path, subtree)
+
+    def _graft(self, base: str | None, path: str, subtree: str | None) -> str:
         if not path:
             return subtree or str(self._write_items({}, None))
         name, _, rest = path.partition("/")
@@ -111,7 +124,7 @@ class Objects:
         below: str | None = subtree
         if rest:
             old = items.get(raw)
-            below = self.graft(str(old[1]) if old is not None and old[0] == _TREE else None, rest, subtree)
+            below = self._graft(str(old[1]) if old is not None and old[0] == _TREE else None, rest, subtree)
         items.pop(raw, None)
         if below is not None and _items(self._tree(below)):
             items[raw] = (_TREE, self._git2.Oid(hex=below))
@@ -133,10 +146,9 @@ class Objects:
 
     def commit(self, tree: str, parents: Iterable[str], message: str, author: Identity, committer: Identity) -> str:
         """Write a commit that no ref names yet."""
-        made = self._repo.create_commit(
-            None, self._signature(author), self._signature(committer), message, tree, list(parents)
-        )
-        return str(made)
+        who = self._signature(author), self._signature(committer)
+        with self._writing():
+            return str(self._repo.create_commit(None, *who, message, tree, list(parents)))
 
     def tag(self, name: str, commit: str, message: str, tagger: Identity) -> str:
         """Write an annotated tag's object that no ref names yet. ``name`` is without ``refs/tags/``."""
@@ -146,7 +158,8 @@ class Objects:
             f"object {commit}\ntype commit\ntag {name}\n"
             f"tagger {tagger.name} <{tagger.email}> {tagger.time} {sign}{hours:02}{minutes:02}\n\n{message}"
         )
-        return str(self._repo.write(self._git2.enums.ObjectType.TAG, raw.encode()))
+        with self._writing():
+            return str(self._repo.write(self._git2.enums.ObjectType.TAG, raw.encode()))
 
     def history(self, tip: str) -> Iterator[Commit]:
         """Commits from ``tip`` back, newest first, read as they are asked for."""
@@ -172,6 +185,10 @@ class Objects:
 
 _FILE, _EXECUTABLE, _TREE = 0o100644, 0o100755, 0o040000
 """Modes of a tree's items."""
+
+
+class CannotWriteObjects(LoragitError):
+    """The repository's object store cannot be written."""
 
 
 class CannotRecord(LoragitError):

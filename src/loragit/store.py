@@ -20,6 +20,9 @@ from loragit.repo import Objects
 _ATTEMPTS = 40
 """How often a lost race is tried again. Each loss means that somebody else's update went through."""
 
+_LASTING = ("Permission denied", "Read-only file system", "No space left on device", "Disk quota exceeded")
+"""What git's message holds where trying again is no use (strerror(3) in the C locale)."""
+
 
 class RunExists(LoragitError):
     """The name is taken."""
@@ -143,7 +146,7 @@ class Store:
                 steps.append(RefUpdate(name.keep, run.dataset_commit, place.keep))
             return commit, steps
 
-        return Opened(run, self._append(attempt, f"loragit: open {name}"))
+        return Opened(run, self._move(attempt, f"loragit: open {name}", lambda: None))
 
     def _free_place(self, name: RunName) -> Place:
         """Raises :class:`RunExists`, :class:`RunsUnusable`."""
@@ -159,22 +162,16 @@ class Store:
         name = RunName.parse(opened.run.name)
         _, tagger = self._now()
         tag = self._objects.tag(name.text, opened.commit, text.outcome_message(name.text, outcome), tagger)
-        with lock.hold(self._lock):
-            _patiently(
-                lambda: git.update_refs(
-                    [RefUpdate(name.tag, tag, opened.commit)],
-                    reason=f"loragit: seal {name}",
-                    cwd=self.repository.top,
-                ),
-                lambda: self._ref(name.tag) == opened.commit,
-            )
+        steps = [RefUpdate(name.tag, tag, opened.commit)]
+        self._move(lambda: (tag, steps), f"loragit: seal {name}", lambda: self._still_open(opened))
 
     def revert(self, opened: Opened, exit_status: int, reason: str, log_tail: tuple[str, ...]) -> str:
         """Take back a run that made nothing: a commit says why, the tag is deleted, the name is free.
 
-        The commit's tree is that of the newest standing run of the same dataset. Returns the commit.
+        The commit's tree is that of the newest standing run of the same dataset. Returns the commit. Raises
+        :class:`SealFailed`.
         """
-        run, name = opened.run, RunName.parse(opened.run.name)
+        run = opened.run
         message = text.revert_message(run, opened.commit, exit_status, reason, log_tail)
 
         def attempt() -> tuple[str, list[RefUpdate]]:
@@ -182,41 +179,56 @@ class Store:
             standing = self._standing_tree(tip or opened.commit, run.prefix, opened.commit)
             tree = self._objects.graft(self._tree(tip), run.prefix, standing)
             commit = self._objects.commit(tree, [tip] if tip else [], message, *self._now())
-            return commit, [RefUpdate(RUNS, commit, tip), *self._frees(name, opened.commit)]
+            return commit, [RefUpdate(RUNS, commit, tip), *self._frees(opened)]
 
-        return self._append(attempt, f"loragit: revert {name}")
+        return self._move(attempt, f"loragit: revert {run.name}", lambda: self._still_open(opened))
 
     def delete_tag(self, opened: Opened) -> None:
-        """Free the name and leave the commit on ``runs`` as it is (``on_empty = "delete-tag"``)."""
-        name = RunName.parse(opened.run.name)
-        with lock.hold(self._lock):
-            _patiently(
-                lambda: git.update_refs(
-                    self._frees(name, opened.commit),
-                    reason=f"loragit: delete tag {name}",
-                    cwd=self.repository.top,
-                ),
-                lambda: self._ref(name.tag) == opened.commit,
-            )
+        """Free the name and leave the commit on ``runs`` as it is (``on_empty = "delete-tag"``).
 
-    def _frees(self, name: RunName, commit: str) -> list[RefUpdate]:
+        Raises :class:`SealFailed`.
+        """
+        self._move(
+            lambda: ("", self._frees(opened)),
+            f"loragit: delete tag {opened.run.name}",
+            lambda: self._still_open(opened),
+        )
+
+    def _frees(self, opened: Opened) -> list[RefUpdate]:
+        name = RunName.parse(opened.run.name)
         keep = self._ref(name.keep)
-        steps = [RefUpdate(name.tag, None, commit)]
+        steps = [RefUpdate(name.tag, None, opened.commit)]
         return steps + ([RefUpdate(name.keep, None, keep)] if keep else [])
 
-    def _append(self, attempt: Callable[[], tuple[str, list[RefUpdate]]], reason: str) -> str:
-        """Move ``runs`` to a commit that ``attempt`` made on its tip; after a lost race again, on the new tip."""
+    def _still_open(self, opened: Opened) -> None:
+        """Raises :class:`SealFailed` where somebody else moved or deleted the run's tag meanwhile."""
+        tag = RunName.parse(opened.run.name).tag
+        if self._ref(tag) != opened.commit:
+            raise SealFailed(
+                f"the run's tag was moved or deleted while it ran; its commit is {opened.commit[:8]}",
+                hint=f"see what moved it: git reflog show {tag}",
+            )
+
+    def _move(
+        self, attempt: Callable[[], tuple[str, list[RefUpdate]]], reason: str, still_wanted: Callable[[], None]
+    ) -> str:
+        """Move refs as ``attempt`` says; after a lost race, or while another holds a lock, again from what is then.
+
+        Returns what ``attempt`` named beside its last steps. ``still_wanted`` raises where trying again is no use.
+        """
         with lock.hold(self._lock):
             for number in range(1, _ATTEMPTS + 1):
-                commit, steps = attempt()
+                result, steps = attempt()
                 try:
                     git.update_refs(steps, reason=reason, cwd=self.repository.top)
-                except git.GitFailed:
-                    if number == _ATTEMPTS:
+                except git.GitFailed as error:
+                    still_wanted()
+                    if number == _ATTEMPTS or any(lasting in error.message for lasting in _LASTING):
                         raise
-                    _wait(number)
+                    # Longer after each loss, at most 0.5 s: about 15 s in all.
+                    time.sleep(min(0.005 * 2**number, 0.5))
                 else:
-                    return commit
+                    return result
         raise AssertionError("the last attempt raises")
 
     def _standing_tree(self, tip: str, prefix: str, but: str) -> str | None:
@@ -247,25 +259,3 @@ class Store:
         """Author and committer at this moment; a training took hours since they were asked for."""
         now = int(time.time())
         return self._author.at(now), self._committer.at(now)
-
-
-def _patiently(update: Callable[[], None], still_wanted: Callable[[], bool]) -> None:
-    """Run ``update`` until it goes through, while a lock of somebody else's is in the way (about 10 s)."""
-    for number in range(1, _ATTEMPTS + 1):
-        try:
-            return update()
-        except git.GitFailed as error:
-            if not still_wanted():
-                raise SealFailed(
-                    f"the run's tag was moved while it ran: {error.message}",
-                    hint="see what moved it with: git reflog show --all",
-                ) from error
-            if number == _ATTEMPTS:
-                raise
-            _wait(number)
-    return None
-
-
-def _wait(number: int) -> None:
-    """Longer after each lost race, at most 0.5 s: about 15 s in all."""
-    time.sleep(min(0.005 * 2**number, 0.5))
