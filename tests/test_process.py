@@ -38,8 +38,8 @@ from loragit.process import (
 )
 from loragit.terminal import LEFT_OUT, CannotLog
 
-LONG = 600.0
-"""Seconds that no test waits: where it would, the test hangs and fails."""
+LONG = 40.0
+"""Seconds of grace that no test uses up, unless it fails."""
 
 READ_ALL = 60.0
 """Seconds after which a test gives up waiting for something that should come at once."""

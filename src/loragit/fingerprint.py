@@ -118,9 +118,14 @@ def list_files(folder: Path) -> list[str]:
     """
     try:
         with os.scandir(folder) as entries:
-            return sorted((entry.name for entry in entries if _is_file(entry)), key=os.fsencode)
+            return _sorted([e.name for e in entries if e.is_file(follow_symlinks=False) or _is_file(e)])
     except OSError as error:
         raise CannotRead(str(folder), [("", _why(error))]) from error
+
+
+def _sorted(names: list[str]) -> list[str]:
+    """By their bytes. Text sorts as its UTF-8 does, unless it stands for bytes that are none (surrogates)."""
+    return sorted(names) if "".join(names).isascii() else sorted(names, key=os.fsencode)
 
 
 def read_many(folder: Path, names: Iterable[str]) -> list[bytes]:
@@ -186,9 +191,11 @@ def digest_lines(files: Iterable[DatasetFile]) -> bytes:
     A name with a backslash, a line feed or a carriage return is escaped, and its line then begins with a
     backslash (coreutils, "md5sum invocation"). ``sha256sum -c`` reads them back.
     """
-    return b"".join(
-        _digest_line(path, digest) for path, digest in sorted((os.fsencode(file.path), file.sha256) for file in files)
-    )
+    rows = [(os.fsencode(path), digest) for path, digest in files]
+    rows.sort()
+    if any(character in b"".join([path for path, _ in rows]) for character in b"\\\n\r"):
+        return b"".join([_digest_line(path, digest) for path, digest in rows])
+    return b"".join([b"%s  %s\n" % (digest.encode(), path) for path, digest in rows])
 
 
 def parse_digest_lines(data: bytes) -> tuple[DatasetFile, ...]:

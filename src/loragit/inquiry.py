@@ -74,8 +74,6 @@ class Inquiry:
         self._place = PlaceQuestion(self._repository, name) if self._repository else None
         self._tree = git.start_tree(RUNS, self._repository) if self._repository else None
         self._identities = IdentityQuestion(chosen.dataset_dir)
-        # pygit2 takes longest to import of all, and until it is needed this process mostly waits.
-        threading.Thread(target=repo.load).start()
 
     def recorded(self) -> Recorded:
         """What ``runs`` holds of this dataset already."""
@@ -86,6 +84,9 @@ class Inquiry:
 
     def answers(self) -> Answers:
         """Wait for all of them. What went wrong is among the findings."""
+        # pygit2 takes longest to import of all, and from here on this process mostly waits. Not earlier: an import
+        # and ten thousand system calls take the interpreter's lock from each other, and both lose.
+        threading.Thread(target=repo.load).start()
         ask, dirty = self._ask, self._dirty
         report = ask(lambda: checkout.read_dirty(dirty)) if dirty else None
         found = ask(self._environment.answer) if self._environment else None

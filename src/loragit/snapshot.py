@@ -20,7 +20,7 @@ from loragit.record import DatasetFile, Entry
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif", ".jxl", ".gif"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".webm", ".mkv", ".avi"})
-_PICTURES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+_PICTURES = tuple(IMAGE_SUFFIXES | VIDEO_SUFFIXES)
 DEFAULT_CAPTION_SUFFIX = ".caption"
 """Where a dataset config names no ``caption_extension``; sd-scripts then reads ``.txt`` too."""
 MAX_POINTER = 1024
@@ -181,8 +181,7 @@ def check_folder(folder: Folder, dataset: Path) -> tuple[str, ...]:
 
 
 def _is_picture(name: str) -> bool:
-    # No Path: this is asked of every file, ten thousand times and more.
-    return os.path.splitext(name)[1].lower() in _PICTURES  # noqa: PTH122
+    return name.lower().endswith(_PICTURES)
 
 
 def is_cache(name: str) -> bool:
