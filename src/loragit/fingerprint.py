@@ -11,8 +11,8 @@ import stat
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from loragit.errors import LoragitError
 from loragit.record import DatasetFile
@@ -39,8 +39,7 @@ _NAMED = 10
 _HEADER = b"loragit-hashes 1 "
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
+class Fingerprint(NamedTuple):
     """A file's content, named by its hash."""
 
     name: str

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from loragit import git, journal, process
+from loragit import git
 from loragit.errors import LoragitError
 from loragit.git import Repository
-from loragit.journal import Open
 from loragit.names import RUNS
+
+if TYPE_CHECKING:
+    from loragit.journal import Open
 
 RUNNING = "running"
 INTERRUPTED = "interrupted"
@@ -63,7 +65,7 @@ def runs(repository: Repository, limit: int | None = None) -> tuple[Listed, ...]
     reply = log.reply()
     if reply.status != 0:
         return ()
-    live = {note.run: alive(note) for note in journal.read(repository.private)}
+    live = _live(repository)
     reverts: dict[str, tuple[str, int | None]] = {}
     listed: list[Listed] = []
     for row in reply.out.decode("utf-8", "replace").split("\0"):
@@ -116,8 +118,19 @@ def _standing(
     return (RUNNING if live.get(name) else INTERRUPTED), ""
 
 
+def _live(repository: Repository) -> dict[str, bool]:
+    """Whether the process that opened a run lives, for each that is noted as open."""
+    if not (repository.private / "open").exists():
+        return {}
+    from loragit import journal
+
+    return {note.run: alive(note) for note in journal.read(repository.private)}
+
+
 def alive(note: Open) -> bool:
     """Whether the process that opened the run still lives. On another machine that cannot be told: taken as yes."""
+    from loragit import journal, process
+
     if note.host != journal.host():
         return True
     if note.boot and note.boot != process.boot_id():

@@ -7,7 +7,6 @@ shares the repository.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -61,6 +60,8 @@ def remove(folder: Path, run: str) -> None:
 
 def read(folder: Path) -> Iterator[Open]:
     """Every note, in the order of names; damaged ones are passed over."""
+    import tomllib
+
     with suppress(OSError):
         for path in sorted((folder / "open").glob("*.toml")):
             with suppress(OSError, ValueError, TypeError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,8 +51,7 @@ class PreflightFailed(LoragitError):
         super().__init__(f"{name} was not started, nothing was written: {problems} found", findings=findings)
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(NamedTuple):
     """A run that may start."""
 
     run: Run
@@ -65,8 +63,12 @@ class Ready:
     environ: Mapping[str, str]
     """The trainer's environment."""
     warnings: tuple[str, ...]
-    secret_values: tuple[str, ...] = field(repr=False)
+    secret_values: tuple[str, ...]
     """What must not reach the log or the record."""
+
+    def __repr__(self) -> str:
+        """The name alone, for a traceback must not show a secret."""
+        return f"Ready({self.run.name!r})"
 
     @property
     def output(self) -> Path:

@@ -8,9 +8,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from loragit.errors import LoragitError
 from loragit.terminal import Output, own_streams
@@ -32,8 +32,7 @@ class TimedOut(LoragitError):
     """A question was not answered in time; whoever was asked is gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A program to run: arguments (the first is the program), working folder, whole environment."""
 
     argv: tuple[str, ...]
@@ -41,8 +40,7 @@ class Command:
     env: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a child said."""
 
     status: int
@@ -51,8 +49,7 @@ class Answer:
     err: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """How a training ended."""
 
     exit_status: int

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,8 +77,7 @@ class Origin(NamedTuple):
     """``default``, ``name``, ``current folder``, a variable, a flag, or the absolute path of a file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trainer:
+class Trainer(NamedTuple):
     """The trainer and how it is started."""
 
     kind: str
@@ -97,9 +95,13 @@ class Trainer:
     lycoris_repo: Path | None
     stop_timeout: float
     """Seconds from SIGINT to SIGTERM, and from there to SIGKILL."""
-    args: tuple[tuple[str, ArgValue], ...] = field(repr=False)
+    args: tuple[tuple[str, ArgValue], ...]
     """Arguments without their ``--``, in the order in which they were first given. ``True`` is a flag, ``False``
     no argument at all, a tuple several values of one argument. May hold secrets."""
+
+    def __repr__(self) -> str:
+        """Without ``args``, for a traceback must not show a secret."""
+        return f"Trainer({self.kind!r}, {str(self.repo)!r}, {self.script!r}, args of {len(self.args)})"
 
 
 class Paths(NamedTuple):

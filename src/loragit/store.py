@@ -233,12 +233,13 @@ class Store:
 
     def _standing_tree(self, tip: str, prefix: str, but: str) -> str | None:
         """Tree, at ``prefix``, of the newest run of that dataset whose tag stands, other than ``but``."""
+        place = " ".join(text.shown(prefix).split())  # as trailers.append writes it
         for commit in self._objects.history(tip):
             if commit.id == but:
                 continue
             found = trailers.parse(commit.message)
             name = found.get("Run", ("",))[0]
-            if not name or "Reverts" in found or found.get("Dataset-Path", ("",))[0] != text.shown(prefix):
+            if not name or "Reverts" in found or found.get("Dataset-Path", ("",))[0] != place:
                 continue
             if self._objects.tag_commit(f"refs/tags/{name}") == commit.id:
                 return self._objects.subtree(commit.id, prefix)

@@ -5,7 +5,6 @@ docs/record-format.md describes each. All are pure functions of their values: no
 
 from __future__ import annotations
 
-import hashlib
 import re
 from datetime import UTC, datetime
 
@@ -21,6 +20,8 @@ _MODEL = re.compile(
 
 def shown(text: str) -> str:
     """``text`` with control characters made visible, so that it stays one line and no terminal obeys it."""
+    if text.isprintable():
+        return text
     printable = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", printable)
 
@@ -124,6 +125,8 @@ def _input_trailers(run: Run) -> list[tuple[str, str]]:
 
 def sha1(data: bytes) -> str:
     """As ``sha1sum`` prints it: 40 hex digits of the bytes alone."""
+    import hashlib
+
     return hashlib.sha1(data, usedforsecurity=False).hexdigest()
 
 
