@@ -21,6 +21,7 @@ _RUN = Run(
     prefix="",
     version=1,
     steps=4,
+    epochs=None,
     trainer=CODE,
     trainer_kind="sd-scripts",
     trainer_script="sdxl_train_network.py",

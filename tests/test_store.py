@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,6 +31,7 @@ def a_run(name: str = "noob-gren-v1s4", prefix: str = "", caption: bytes = b"zqx
         prefix=prefix,
         version=1,
         steps=4,
+        epochs=None,
         trainer=RepoState("sd-scripts", Path("/x"), "a" * 40, "sd3", "https://example.org/sd-scripts"),
         trainer_kind="sd-scripts",
         trainer_script="train.py",
@@ -258,7 +262,7 @@ def test_packed_refs_are_read_and_moved(dataset: Path) -> None:
     check(dataset)
 
 
-def _many(folder: Path, worker: int) -> None:
+def many(folder: Path, worker: int) -> None:
     kept = open_store(folder)
     for number in range(5):
         opened: Opened = kept.open(a_run(f"noob-gren{worker}-v{number}s4"))
@@ -270,13 +274,10 @@ def _many(folder: Path, worker: int) -> None:
 
 def test_runs_opened_at_the_same_time_all_end_up_on_the_branch(dataset: Path) -> None:
     # The branch is unborn: the first commit is the one that races are lost on.
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_many, args=(dataset, worker)) for worker in range(4)]
-    for process in workers:
-        process.start()
-    for process in workers:
-        process.join()
-    assert [process.exitcode for process in workers] == [0] * 4
+    code = "import sys, pathlib; from tests.test_store import many; many(pathlib.Path(sys.argv[1]), int(sys.argv[2]))"
+    root = Path(__file__).parent.parent
+    workers = [subprocess.Popen([sys.executable, "-c", code, str(dataset), str(n)], cwd=root) for n in range(4)]
+    assert [worker.wait() for worker in workers] == [0] * 4
     subjects = git(dataset, "log", "--first-parent", "--format=%s", "runs").splitlines()
     opened = sorted(line.split(":")[0] for line in subjects if not line.startswith("Revert"))
     assert opened == sorted(f"noob-gren{w}-v{n}s4" for w in range(4) for n in range(5))
@@ -287,23 +288,33 @@ def test_runs_opened_at_the_same_time_all_end_up_on_the_branch(dataset: Path) ->
     check(dataset)
 
 
-def test_a_race_that_plain_git_wins_is_tried_again_on_the_new_tip(dataset: Path) -> None:
+def with_git_that(monkeypatch: pytest.MonkeyPatch, folder: Path, does: str, after: str = "", **environ: str) -> None:
+    """Put a git first on PATH that, around an update of refs by loragit, runs two lines of sh; ``real`` is git."""
+    wrapper = folder / "bin" / "git"
+    wrapper.parent.mkdir(exist_ok=True)
+    wrapper.write_text(
+        f'#!/bin/sh\nreal() {{ {shutil.which("git")} "$@"; }}\n'
+        f'case " $* " in *" update-ref -m "*) {does}\nreal "$@"; status=$?\n{after}\nexit $status;; esac\nreal "$@"\n'
+    )
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{wrapper.parent}{os.pathsep}{os.environ['PATH']}")
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_race_that_plain_git_wins_is_tried_again_on_the_new_tip(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = open_store(dataset)
     kept.open(a_run())
     tree = git(dataset, "rev-parse", "runs^{tree}")
-    hook = dataset / ".git" / "hooks" / "reference-transaction"
-    hook.parent.mkdir(exist_ok=True)
-    # The first transaction finds that runs was moved between its reading and its update.
-    hook.write_text(
-        "#!/bin/sh\n"
-        '[ "$1" = prepared ] && [ ! -e .git/raced ] && [ -z "$RACING" ] || exit 0\n'
-        "touch .git/raced\nexit 1\n"
-    )
-    hook.chmod(0o755)
+    # Between the reading of runs and its update somebody else moves it.
+    once = 'if [ ! -e "$RACED" ]; then : >"$RACED"; real update-ref refs/heads/runs "$THEIRS"; fi'
+    theirs = git(dataset, "commit-tree", "-p", "runs", "-m", "theirs\n\nLoragit-Format: 1", tree)
+    with_git_that(monkeypatch, tmp_path, once, RACED=str(tmp_path / "raced"), THEIRS=theirs)
     opened = kept.open(a_run("noob-gren-v2s4"))
-    assert (dataset / ".git" / "raced").exists()
-    assert git(dataset, "rev-parse", "runs") == opened.commit
-    assert git(dataset, "rev-parse", "runs~1^{tree}") == tree
+    assert (tmp_path / "raced").exists()
+    assert git(dataset, "rev-list", "--first-parent", "-2", "runs").split() == [opened.commit, theirs]
 
 
 def test_a_repository_that_cannot_be_written_is_said_at_once(dataset: Path) -> None:
@@ -323,12 +334,63 @@ def test_a_repository_that_cannot_be_written_is_said_at_once(dataset: Path) -> N
     check(dataset)
 
 
-@pytest.mark.parametrize("undo", ["revert", "delete-tag"])
-def test_a_run_whose_tag_the_user_deleted_is_not_undone_again(dataset: Path, undo: str) -> None:
+def test_git_that_is_ended_after_its_work_has_done_it(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As Ctrl-C does, which a terminal sends to every process.
+    with_git_that(monkeypatch, tmp_path, ":", after="kill -TERM $$")
+    kept = open_store(dataset)
+    sealed = kept.open(a_run())
+    kept.seal(sealed, AN_OUTCOME)
+    reverted = kept.open(a_run("noob-gren-v2s4"))
+    kept.revert(reverted, 1, "why", ())
+    assert git(dataset, "rev-list", "--count", "runs") == "3"
+    assert git(dataset, "tag", "--list") == "noob-gren-v1s4"
+    check(dataset)
+
+
+def test_what_a_hook_refuses_is_not_tried_again(dataset: Path) -> None:
+    hook = dataset / ".git" / "hooks" / "reference-transaction"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text('#!/bin/sh\necho x >>.git/asked\n[ "$1" != prepared ]\n')
+    hook.chmod(0o755)
+    with pytest.raises(ours.GitFailed, match="aborted by hook"):
+        open_store(dataset).open(a_run())
+    assert (dataset / ".git" / "asked").read_text().count("x") <= 2
+
+
+def test_a_branch_below_runs_is_told_before_anything_is_written(dataset: Path) -> None:
+    git(dataset, "branch", "runs/mine")
+    with pytest.raises(RunsUnusable, match="beside refs/heads/runs/mine") as caught:
+        open_store(dataset).open(a_run())
+    assert caught.value.hint == "rename it: git branch -m runs/mine OTHER-NAME"
+
+
+def test_a_clone_goes_on_from_the_history_of_its_origin(dataset: Path, tmp_path: Path) -> None:
+    kept = open_store(dataset)
+    first = kept.open(a_run())
+    kept.seal(first, AN_OUTCOME)
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(dataset), str(clone))
+    second = open_store(clone).open(a_run("noob-gren-v2s4"))
+    assert git(clone, "rev-list", "runs").split() == [second.commit, first.commit]
+
+
+def test_the_record_of_a_dataset_below_another_is_carried_forward(dataset: Path) -> None:
+    kept = open_store(dataset)
+    for name, prefix in (("noob-a-v1s4", "a"), ("noob-b-v1s4", "a/b"), ("noob-c-v1s4", ""), ("noob-a-v2s4", "a")):
+        kept.open(a_run(name, prefix=prefix))
+    held = git(dataset, "ls-tree", "-r", "--name-only", "runs").splitlines()
+    assert [name for name in held if name.endswith("run.toml")] == ["a/b/run.toml", "a/run.toml", "run.toml"]
+    kept.revert(kept.open(a_run("noob-a-v3s4", prefix="a")), 1, "why", ())
+    assert git(dataset, "ls-tree", "-r", "--name-only", "runs").splitlines() == held
+
+
+def test_a_run_whose_tag_the_user_deleted_is_not_undone_again(dataset: Path) -> None:
     kept = open_store(dataset)
     opened = kept.open(a_run())
     git(dataset, "tag", "-d", "noob-gren-v1s4")
     with pytest.raises(SealFailed, match="moved or deleted"):
-        kept.revert(opened, 1, "why", ()) if undo == "revert" else kept.delete_tag(opened)
+        kept.revert(opened, 1, "why", ())
     assert git(dataset, "rev-parse", "runs") == opened.commit
     check(dataset)

@@ -153,10 +153,11 @@ def test_the_fingerprints_of_the_dataset_are_checked_by_sha256sum(scene: Scene) 
 def test_uncommitted_edits_are_recorded_as_they_stand(scene: Scene) -> None:
     (scene.dataset / "img" / "00.txt").write_text("edited, not committed")
     (scene.dataset / "img" / "new.txt").write_text("new")
+    shutil.copy(scene.dataset / "img" / "00.png", scene.dataset / "img" / "new.png")
     assert scene.train().status == 0
     assert scene.git("show", f"{NAME}:captions/img/00.txt") == "edited, not committed"
     assert scene.git("show", f"{NAME}:captions/img/new.txt") == "new"
-    assert scene.trailers(NAME)["Dataset-Dirty"] == "2 files"
+    assert scene.trailers(NAME)["Dataset-Dirty"] == "3 files"
 
 
 def test_the_trainers_own_caches_are_no_part_of_the_dataset(scene: Scene) -> None:

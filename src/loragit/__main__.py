@@ -9,6 +9,10 @@ import gc
 import os
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from loragit.errors import LoragitError
 
 
 def main() -> int:
@@ -19,13 +23,22 @@ def main() -> int:
     if words == ["--version"]:
         from loragit import __version__
 
-        sys.stdout.write(f"loragit {__version__}\n")
+        try:
+            os.write(1, f"loragit {__version__}\n".encode())
+        except OSError:
+            return 1
         return 0
     _leave_callers_repository()
     from loragit import console
 
-    console.use_color("NO_COLOR" not in os.environ)
+    console.begin(color="NO_COLOR" not in os.environ)
     status = guarded(_quick(words) or _command_line)
+    return guarded(lambda: _finish(status))
+
+
+def _finish(status: int) -> int:
+    from loragit import console
+
     console.finish()
     return status
 
@@ -47,7 +60,7 @@ def _quick(words: list[str]) -> Callable[[], int] | None:
             return lambda: _train(name, rest[1:])
         case ["log"]:
             return lambda: _log(None)
-        case ["log", "-n", number] if number.isascii() and number.isdigit() and int(number):
+        case ["log", "-n", number] if number.isascii() and number.isdigit() and len(number) < 10 and int(number):
             return lambda: _log(int(number))
         case ["hook", "run", name, *rest]:
             return lambda: _hook(name, rest)
@@ -90,22 +103,32 @@ def _command_line() -> int:
 
 def guarded(command: Callable[[], int]) -> int:
     """Run ``command``; what it refuses is told as fact and next step. ``DEBUG=1`` shows the traceback too."""
-    from loragit import console
     from loragit.errors import LoragitError
 
     try:
         return command()
-    except LoragitError as failure:
+    except (LoragitError, OSError) as failure:
         if os.environ.get("DEBUG", "0") not in ("", "0"):
             import traceback
 
             traceback.print_exc()
-        console.error(failure)
-        return failure.exit_status
-    except BrokenPipeError:
-        return 0
+        return _told(failure)
     except KeyboardInterrupt:
         return 130
+
+
+def _told(failure: LoragitError | OSError) -> int:
+    """Fact and next step of what ended the command; the exit status."""
+    from loragit import console
+    from loragit.errors import LoragitError
+
+    if isinstance(failure, LoragitError):
+        console.error(failure)
+        return failure.exit_status
+    # Nobody thought of this one; it is still no reason for a traceback.
+    where = f"{failure.filename}: " if failure.filename else ""
+    console.error(LoragitError(f"{where}{failure.strerror}", hint="DEBUG=1 shows where this happened"))
+    return 1
 
 
 if __name__ == "__main__":

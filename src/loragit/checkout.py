@@ -30,7 +30,7 @@ class StateQuestion:
         top, status, lost, urls = (q.reply() for q in (self._top, self._status, self._lost, self._urls))
         if top.status != 0 or status.status != 0:
             failed = top if top.status != 0 else status
-            raise git.NotARepository(f"{self.folder} is in no git repository ({git.last_words(failed)})")
+            raise git.not_found(self.folder, failed)
         folder = Path(top.out.decode("utf-8", "surrogateescape").removesuffix("\n"))
         report = _parse_status(status.out)
         if report.commit is None:

@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TextIO
 
 from loragit import text
-
-if TYPE_CHECKING:
-    from loragit.errors import LoragitError
+from loragit.errors import LoragitError
 
 _styles = {"error": "\x1b[1;31m", "warning": "\x1b[33m", "hint": "\x1b[36m"}
 _colored = False
 
 
-def use_color(wanted: bool) -> None:
-    """Whether narration may be coloured; a stream that is no terminal never is."""
+class CannotWrite(LoragitError):
+    """Standard output takes no more: its disk is full."""
+
+
+def begin(*, color: bool) -> None:
+    """``color``: whether narration may be coloured; a stream that is no terminal never is.
+
+    A letter that the locale's encoding lacks is from now on shown as its code, on stdout as on stderr.
+    """
     global _colored
-    _colored = wanted and sys.stderr is not None and sys.stderr.isatty()
+    _colored = color and sys.stderr is not None and sys.stderr.isatty()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def out(line: str = "") -> None:
-    """A line of data. Raises ``BrokenPipeError`` where nobody reads any more."""
-    sys.stdout.write(text.shown(line) + "\n")
+    """A line of data."""
+    write(text.shown(line) + "\n")
 
 
 def write(block: str) -> None:
-    """Lines of data that hold nothing but what loragit made itself (JSON, a script for a shell)."""
-    sys.stdout.write(block)
+    """Lines of data that hold nothing but what loragit made itself (JSON, a script for a shell).
+
+    Once nobody reads any more (``| head``), they go nowhere, and nothing is said about it; nor where stdout was
+    closed from the start. Raises :class:`CannotWrite`.
+    """
+    _push(lambda stdout: stdout.write(block))
 
 
 def say(line: str) -> None:
@@ -65,16 +77,26 @@ def columns(rows: Iterable[tuple[str, ...]]) -> None:
         return
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]) - 1)]
     lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]).rstrip() for row in table]
-    sys.stdout.write("\n".join(lines) + "\n")
+    write("\n".join(lines) + "\n")
 
 
 def finish() -> None:
-    """Push out what is buffered; afterwards a reader that went away is not complained about again."""
+    """Push out what is buffered. Raises :class:`CannotWrite`."""
+    _push(lambda stdout: stdout.flush())
+
+
+def _push(action: Callable[[TextIO], object]) -> None:
+    if sys.stdout is None:
+        return
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # What is still buffered would raise once more when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        action(sys.stdout)
+    except OSError as error:
+        # What is still buffered, and all that follows, goes nowhere: it would raise again and again.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        if not isinstance(error, BrokenPipeError):
+            raise CannotWrite(f"the output cannot be written: {error.strerror}") from error
 
 
 def _labelled(label: str, line: str) -> None:

@@ -198,7 +198,8 @@ class IdentityQuestion:
         """Author, committer. Raises :class:`IdentityMissing`."""
         author, committer = self._author.reply(), self._committer.reply()
         for reply in (author, committer):
-            if reply.status != 0:
+            # libgit2 takes no empty name and no empty address.
+            if reply.status != 0 or re.match(rb" <|.*<>", reply.out):
                 raise IdentityMissing(
                     "git does not know who you are",
                     hint='git config --global user.name "Your Name" && git config --global user.email you@example.org',

@@ -124,7 +124,10 @@ def _live(repository: Repository) -> dict[str, bool]:
         return {}
     from loragit import journal
 
-    return {note.run: alive(note) for note in journal.read(repository.private)}
+    live: dict[str, bool] = {}
+    for note in journal.read(repository.private):
+        live[note.run] = live.get(note.run, False) or alive(note)
+    return live
 
 
 def alive(note: Open) -> bool:

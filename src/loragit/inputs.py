@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +28,7 @@ class Inputs(NamedTuple):
     """(file, its place in the record)."""
     dataset: Dataset
     weights: tuple[Weights, ...]
+    warnings: tuple[str, ...]
 
 
 def read(
@@ -34,7 +36,7 @@ def read(
 ) -> Inputs | None:
     """Everything, or ``None`` where ``findings`` tell what is missing, unreadable or does not parse."""
     ask, root = findings.ask, chosen.dataset_dir
-    config = ask(lambda: _config(plan.config, workdir))
+    config = ask(lambda: _config(plan, workdir))
     prompts = _asked_prompts(plan.prompts, findings)
     further = _further(
         (*(p for _, p in plan.inputs), *(config.files if config else ()), *chosen.record.inputs), findings
@@ -50,16 +52,18 @@ def read(
     dataset = ask(lambda: snapshot.read_dataset(listed, config, recorded, root, cache))
     if dataset is None:
         return None
+    warnings = tuple(filter(None, (snapshot.uncaptioned(folder, names) for folder, names in listed)))
     suffix = ".json" if config.path.suffix.lower() == ".json" else ".toml"
-    return Inputs(Entry("config" + suffix, config.data), prompts, further, dataset, weights)
+    return Inputs(Entry("config" + suffix, config.data), prompts, further, dataset, weights, warnings)
 
 
-def _config(path: Path, workdir: Path) -> Config:
-    if not path.exists():
+def _config(plan: Plan, workdir: Path) -> Config:
+    path = plan.config
+    if not os.path.exists(path):
         raise CannotReadInput(
             f"there is no dataset config {path}", hint="write one there, or name another: -- --dataset_config PATH"
         )
-    return snapshot.read_config(path, workdir)
+    return snapshot.read_config(path, workdir, plan.caption_suffix or snapshot.DEFAULT_CAPTION_SUFFIX)
 
 
 def _asked_prompts(path: Path | None, findings: Findings) -> Entry | None:
@@ -67,7 +71,7 @@ def _asked_prompts(path: Path | None, findings: Findings) -> Entry | None:
 
 
 def _prompts(path: Path) -> Entry:
-    if not path.exists():
+    if not os.path.exists(path):
         raise CannotReadInput(
             f"there are no sample prompts {path}",
             hint='write them there, or set paths.prompts = "" to train without samples',
@@ -109,10 +113,10 @@ def _weights(plan: Plan, workdir: Path, cache: Cache, findings: Findings) -> tup
     found = []
     for role, value in plan.weights:
         path = workdir / value
-        if path.is_file():
+        if os.path.isfile(path):
             prints = findings.ask(lambda path=path: fingerprint_file(path, cache))  # type: ignore[misc]
             found.append(Weights(role, path.name, prints.sha256 if prints else None))
-        elif path.is_dir():
+        elif os.path.isdir(path):
             found.append(Weights(role, path.name, None))
         elif _means_file(value):
             findings.add(f"{role}: there is no file {path}", "mend the path in the settings or the arguments")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,10 +30,14 @@ class Answers(NamedTuple):
     lycoris: LyCORIS | None
     environment: Environment | None
     dataset_commit: str | None
+    script_tracked: bool | None
+    """Whether the trainer's repository tracks the script; ``None`` where there is no repository or no script."""
+    dataset_branch: str | None
     place: Place | None
     """Where the run would go."""
     dataset_dirty: int
     """Files below the dataset's folder, tracked or not, that differ from ``dataset_commit``."""
+    warnings: tuple[str, ...]
 
     @property
     def code(self) -> tuple[RepoState, ...]:
@@ -63,6 +67,9 @@ class Inquiry:
         ask = self._ask = findings.ask
         folder = script.parent
         self._trainer = ask(lambda: StateQuestion(folder, chosen.trainer.kind)) if folder.is_dir() else None
+        # Not by the file's full path, which may go through a link.
+        tracked = ("--literal-pathspecs", "ls-files", "--error-unmatch", "--", script.name)
+        self._tracked = git.start(*tracked, cwd=folder) if os.path.isfile(script) else None
         self._lycoris = chosen.trainer.lycoris_repo
         self._environment: EnvironmentQuestion | None = None
         if python is not None and workdir.is_dir():
@@ -90,23 +97,30 @@ class Inquiry:
         ask, dirty = self._ask, self._dirty
         report = ask(lambda: checkout.read_dirty(dirty)) if dirty else None
         found = ask(self._environment.answer) if self._environment else None
+        trainer = ask(self._trainer.answer) if self._trainer else None
+        tracked = self._tracked.reply().status == 0 if self._tracked else None
+        lycoris = found[1] if found else None
         return Answers(
             repository=self._repository,
             identities=ask(self._identities.answer),
-            trainer=ask(self._trainer.answer) if self._trainer else None,
-            lycoris=self._named_lycoris() if self._lycoris else (found[1] if found else None),
+            trainer=trainer,
+            lycoris=lycoris,
             environment=found[0] if found else None,
             place=ask(self._place.answer) if self._place else None,
+            script_tracked=tracked if trainer else None,
+            dataset_branch=report.branch if report else None,
             dataset_commit=report.commit if report else None,
             dataset_dirty=len(report.changed) + len(report.untracked) if report else 0,
+            warnings=tuple(self._misnamed(lycoris)),
         )
 
-    def _named_lycoris(self) -> LyCORIS | None:
-        """LyCORIS where the settings say that it is, whatever Python finds."""
-        folder = self._lycoris
-        assert folder is not None
-        state = self._ask(lambda: checkout.repo_state(folder, "LyCORIS"))
-        return LyCORIS(state, state.commit, state.url, None, editable=True) if state else None
+    def _misnamed(self, lycoris: LyCORIS | None) -> Iterator[str]:
+        """What is recorded is what the trainer's Python imports, whatever the settings say of LyCORIS."""
+        if self._lycoris is None or lycoris is None:
+            return
+        if lycoris.repo is None or lycoris.repo.path != self._lycoris.resolve():
+            found = f"from {lycoris.repo.path}" if lycoris.repo else "as a package" if lycoris.installed else "nowhere"
+            yield f"{self._lycoris} is named as LyCORIS, but the trainer's Python finds it {found}: that is recorded"
 
 
 def child_environment(environ: Mapping[str, str], python: Path | None) -> dict[str, str]:

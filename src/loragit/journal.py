@@ -40,11 +40,11 @@ def write(folder: Path, note: Open) -> None:
     """Raises :class:`JournalFailed`."""
     import tomli_w
 
-    path = _place(folder, note.run)
-    fresh = path.with_suffix(f".{note.pid}.new")
+    path = _place(folder, note)
+    fresh = path.with_suffix(".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(tomli_w.dumps(note._asdict()))
+        fresh.write_text(tomli_w.dumps(note._asdict()), encoding="utf-8")
         fresh.replace(path)
     except OSError as error:
         raise JournalFailed(
@@ -52,10 +52,10 @@ def write(folder: Path, note: Open) -> None:
         ) from error
 
 
-def remove(folder: Path, run: str) -> None:
-    """Forget ``run``; nothing where it is not there."""
+def remove(folder: Path, note: Open) -> None:
+    """Forget ``note``; nothing where it is not there."""
     with suppress(OSError):
-        _place(folder, run).unlink()
+        _place(folder, note).unlink()
 
 
 def read(folder: Path) -> Iterator[Open]:
@@ -65,11 +65,14 @@ def read(folder: Path) -> Iterator[Open]:
     with suppress(OSError):
         for path in sorted((folder / "open").glob("*.toml")):
             with suppress(OSError, ValueError, TypeError):
-                yield Open(**tomllib.loads(path.read_text()))
+                note = Open(**tomllib.loads(path.read_text(encoding="utf-8")))
+                if isinstance(note.pid, int) and all(isinstance(value, str) for value in note if value is not note.pid):
+                    yield note
 
 
-def _place(folder: Path, run: str) -> Path:
-    return folder / "open" / f"{run}.toml"
+def _place(folder: Path, note: Open) -> Path:
+    # Of two that race for a name, the loser must not take the winner's note with it.
+    return folder / "open" / f"{note.run}.{note.pid}.toml"
 
 
 def host() -> str:

@@ -18,7 +18,7 @@ MAX_BYTES = 150
 (sd-scripts' samples: ``_e000000_00_20261123164834_4294967295.png``)."""
 
 _PUNCTUATION = frozenset("._-+=@")
-_RESERVED = frozenset({"HEAD", "FETCH_HEAD", "ORIG_HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD"})
+_RESERVED = frozenset({"stash", "HEAD", "FETCH_HEAD", "ORIG_HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD"})
 _VERSIONED = re.compile(r"(?P<head>.+)-v(?P<version>[0-9]{1,9})s(?P<steps>[0-9]{1,9})")
 _TRAILING_STEPS = re.compile(r"(?P<head>.+)-[^-]*?(?P<steps>[0-9]{1,9})")
 
@@ -86,6 +86,8 @@ class RunName(NamedTuple):
             if match is not None and match["head"] == self.stem:
                 highest = max(highest, int(match["version"]))
         version = max(self.version, highest + 1)
+        if version == self.version:
+            return self
         return RunName.parse(f"{self.stem}-v{version}s{self.steps}")
 
     @property

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import checkout, environment, git, inputs, inquiry, process, secrets, settings, snapshot, store, text
+from loragit import checkout, environment, git, inputs, inquiry, process, repo, secrets, settings, snapshot, store, text
 from loragit.errors import Finding, Findings, LoragitError
 from loragit.fingerprint import Cache
 from loragit.git import Repository
 from loragit.inputs import Inputs
 from loragit.inquiry import Answers, Inquiry
-from loragit.names import RunName
+from loragit.names import RUNS, RunName
 from loragit.record import Entry, Identity, LyCORIS, RepoState, Run
 from loragit.settings import Flags, Settings
 from loragit.trainers import arguments, sd_scripts
@@ -95,8 +95,11 @@ def prepare(request: Request) -> Ready:
 def _bumped(name: RunName, chosen: Settings) -> RunName:
     """The next version that neither a tag nor an output folder has."""
     repository = git.discover(chosen.dataset_dir)
-    folders = chosen.paths.output.iterdir() if chosen.paths.output.is_dir() else ()
-    return name.bumped(store.names_taken(repository) | {folder.name for folder in folders})
+    try:
+        folders = {folder.name for folder in chosen.paths.output.iterdir()}
+    except OSError:  # not there yet, or not ours to list
+        folders = set()
+    return name.bumped(store.names_taken(repository) | folders)
 
 
 def caches() -> Path:
@@ -122,7 +125,7 @@ class _Preflight:
         """The run, ready to start. Raises :class:`PreflightFailed`."""
         chosen, findings = self.settings, self.findings
         script = self._script()
-        workdir = chosen.dataset_dir if chosen.trainer.workdir == "dataset" else script.parent
+        workdir = self._workdir(script)
         python = findings.ask(lambda: settings.find_python(chosen.trainer, self.request.environ))
         environ = inquiry.child_environment(self.request.environ, python)
         asked = Inquiry(
@@ -144,6 +147,7 @@ class _Preflight:
         self._judge(answers, plan)
         if plan is None or read is None or program is None or findings.all():
             raise PreflightFailed(self.name, findings.all())
+        self.warnings += (*read.warnings, *answers.warnings)
         start = self._start(plan, read, program, workdir, output)
         run = self._run(start, read, answers)
         self._secrets(run)
@@ -165,12 +169,19 @@ class _Preflight:
     def _script(self) -> Path:
         trainer = self.settings.trainer
         script = _plain(trainer.repo / trainer.script)
-        if not script.is_file():
+        if not os.path.isfile(script):
             self.findings.add(
                 f"there is no trainer script {script}",
                 "set trainer.repo and trainer.script in loragit.toml (or SD_REPO and SD_SCRIPT)",
             )
         return script
+
+    def _workdir(self, script: Path) -> Path:
+        """Where the trainer runs: the dataset's folder, or the trainer's repository."""
+        if self.settings.trainer.workdir == "dataset":
+            return self.settings.dataset_dir
+        trainer = _plain(self.settings.trainer.repo)
+        return trainer if script.is_relative_to(trainer) else script.parent
 
     def _plan(self, workdir: Path) -> sd_scripts.Plan:
         """What the arguments of settings, ``--config_file`` and command line say together."""
@@ -191,6 +202,7 @@ class _Preflight:
         for key, hint in (
             ("output_dir", "set paths.output: the run's folder is made in it"),
             ("output_name", "leave it out: the run's name is used"),
+            ("max_train_steps", "leave it out: the run's name or --steps tells"),
         ):
             if key in given.options:
                 raise arguments.BadArgument(f"trainer.args.{key} would be the same for every run", hint=hint)
@@ -214,10 +226,11 @@ class _Preflight:
     def _room(self, path: Path, least: int, what: str) -> None:
         """A finding where the file system that ``path`` will be on cannot be written or is full."""
         existing = path
-        while not existing.exists() and existing != existing.parent:
+        while not os.path.exists(existing) and existing != existing.parent:
             existing = existing.parent
-        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-            self.findings.add(f"{existing} cannot be written, so {path} cannot be made", "choose another with --output")
+        if not os.path.isdir(existing) or not os.access(existing, os.W_OK | os.X_OK):
+            hint = "choose another with --output" if what == "models" else "see whom it belongs to"
+            self.findings.add(f"{existing} cannot be written, and the {what} must be", hint)
             return
         status = os.statvfs(existing)
         free = status.f_bavail * status.f_frsize
@@ -240,8 +253,17 @@ class _Preflight:
             )
         if plan is not None and "no_metadata" in plan.arguments.options:
             self.warnings.append("--no_metadata: the models will not name their run")
-        if answers.repository is not None:
-            self._room(answers.repository.common_dir, MIN_FREE_RECORD, "record")
+        if answers.script_tracked is False:
+            self.findings.add(
+                f"the trainer's repository does not hold {self.settings.trainer.script}: no commit would tell what ran",
+                "commit it there (git add --force where it is ignored)",
+            )
+        repository = answers.repository
+        if repository is not None:
+            self._room(repository.common_dir, MIN_FREE_RECORD, "record")
+            self.findings.ask(lambda: repo.Objects(repository.git_dir))
+        if answers.dataset_branch == RUNS.removeprefix("refs/heads/"):
+            self.findings.add("the dataset's repository is on the branch runs", "check out another: git switch -c main")
         place = answers.place
         if place is not None and place.taken:
             self.findings.add(place.taken, f"see it with: loragit show {self.name}; --bump takes the next version")
@@ -288,6 +310,7 @@ class _Preflight:
             prefix=answers.repository.prefix,
             version=self.model.version,
             steps=start.steps,
+            epochs=start.plan.epochs,
             trainer=self._portable(answers.trainer),
             trainer_kind=self.settings.trainer.kind,
             trainer_script=_relative(script, answers.trainer.path, self.home),

@@ -1,5 +1,5 @@
 # pathlib takes longer to import than all of this takes to run; foreign finders may raise anything:
-# ruff: noqa: PTH100, PTH113, PTH116, PTH118, PTH123, PTH208, BLE001, S112
+# ruff: noqa: PTH100, PTH116, PTH118, PTH123, PTH208, BLE001, S112
 """What the trainer's own Python is asked. Never imported by loragit: :mod:`loragit.environment` passes the source on.
 
 Arguments: the folder that is first on ``sys.path`` (the trainer script's own), and the key of the packages that

@@ -185,7 +185,7 @@ def start_time(pid: int) -> str | None:
 def boot_id() -> str | None:
     """Another text after every start of the machine; ``None`` where the system tells none."""
     try:
-        return PROC.joinpath("sys", "kernel", "random", "boot_id").read_text().strip()
+        return PROC.joinpath("sys", "kernel", "random", "boot_id").read_text("ascii").strip()
     except OSError:
         return _said(["sysctl", "-n", "kern.bootsessionuuid"])
 

@@ -118,6 +118,8 @@ class Run(NamedTuple):
     """The dataset's folder relative to its repository, ``/`` between parts; empty at the top."""
     version: int | None
     steps: int
+    epochs: str | None
+    """Where ``--max_train_epochs`` decides the length instead of ``steps``."""
     trainer: RepoState
     trainer_kind: str
     trainer_script: str

@@ -110,25 +110,39 @@ class Objects:
         """The tree ``base`` (``None``: empty) with ``subtree`` in place of whatever is at ``path``.
 
         ``path`` has ``/`` between parts; empty replaces all of ``base``. ``subtree`` ``None`` removes. A folder
-        that is left empty goes too, as git has it.
+        that is left empty goes too, as git has it. Records of datasets below ``path`` are carried forward.
         """
         with self._writing():
             return self._graft(base, path, subtree)
 
     def _graft(self, base: str | None, path: str, subtree: str | None) -> str:
         if not path:
-            return subtree or str(self._write_items({}, None))
+            items = _items(self._tree(subtree))
+            nested = self._nested(self._tree(base), items)
+            return str(self._write_items({**nested, **items}, None)) if nested or subtree is None else subtree
         name, _, rest = path.partition("/")
         raw = _checked(name)
         items = _items(self._tree(base))
-        below: str | None = subtree
-        if rest:
-            old = items.get(raw)
-            below = self._graft(str(old[1]) if old is not None and old[0] == _TREE else None, rest, subtree)
+        old = items.get(raw)
+        below = self._graft(str(old[1]) if old is not None and old[0] == _TREE else None, rest, subtree)
         items.pop(raw, None)
-        if below is not None and _items(self._tree(below)):
+        if _items(self._tree(below)):
             items[raw] = (_TREE, self._git2.Oid(hex=below))
         return str(self._write_items(items, None))
+
+    def _nested(self, old: pygit2.Tree | None, new: _Items) -> _Items:
+        """Folders of ``old`` that hold the record of another dataset."""
+        return {
+            raw: item
+            for raw, item in _items(old).items()
+            if raw not in new and raw not in _OWN and item[0] == _TREE and self._holds_record(str(item[1]))
+        }
+
+    def _holds_record(self, tree: str) -> bool:
+        items = _items(self._tree(tree))
+        return b"run.toml" in items or any(
+            mode == _TREE and self._holds_record(str(oid)) for raw, (mode, oid) in items.items() if raw not in _OWN
+        )
 
     def _tree(self, tree: str | None) -> pygit2.Tree | None:
         return None if tree is None else self._repo[tree].peel(self._git2.Tree)
@@ -185,6 +199,8 @@ class Objects:
 
 _FILE, _EXECUTABLE, _TREE = 0o100644, 0o100755, 0o040000
 """Modes of a tree's items."""
+_OWN = (b"captions", b"inputs", b"patches")
+"""Folders of a record itself."""
 
 
 class CannotWriteObjects(LoragitError):

@@ -144,6 +144,9 @@ def _files(value: object) -> tuple[str, ...] | None:
     return None if texts is None or "" in texts else texts
 
 
+_ARGUMENT_NAME = re.compile(r"[A-Za-z0-9][\w-]*", re.ASCII)
+
+
 def _argument(value: object) -> ArgValue | None:
     if isinstance(value, list):
         items = [item for item in value if not isinstance(item, bool | list) and _argument(item) is not None]
@@ -257,7 +260,9 @@ def checked(key: str, value: object, source: str, written: object | None = None)
 
 
 def _checked_argument(name: str, value: object, shown: str, path: Path) -> ArgValue:
-    checked = None if "\0" in name else _argument(value)
+    if not _ARGUMENT_NAME.fullmatch(name):
+        raise WrongSetting(f"{shown} in {path} is no name of an argument: write it without --, as in network_dim = 16")
+    checked = _argument(value)
     if checked is None:
         # The value is not shown: it may be a key to somebody's account.
         expected = "a text, a number, true, false, or a list of texts and numbers"

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """What a person or a system sends to end a program."""
 
 
 @contextmanager
-def held() -> Iterator[list[int]]:
-    """Within, a signal that would end this process is only noted, in the order of arrival.
+def held() -> Iterator[None]:
+    """Within, signals that would end this process wait; at the end those that came are forgotten.
 
-    Outside the main thread, where Python delivers no signals, nothing is held.
+    They are blocked, not caught: git's processes inherit that, so that Ctrl-C, which a terminal sends to all of
+    them, does not stop git between two refs. A training lets them through while it runs (:mod:`loragit.training`).
+    Concerns the calling thread.
     """
-    noted: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield noted
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal.signal's protocol
-        noted.append(number)
-
-    before = {number: signal.signal(number, note) for number in ENDING}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
-        yield noted
+        yield
     finally:
-        for number, handler in before.items():
+        for number in waiting():
+            # A pending signal is discarded when it becomes ignored (sigaction(2)).
+            handler = signal.signal(number, signal.SIG_IGN)
             signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def waiting() -> tuple[int, ...]:
+    """Signals that came and are held; those that are ignored (nohup) do not count."""
+    return tuple(n for n in ENDING if n in signal.sigpending() and signal.getsignal(n) is not signal.SIG_IGN)

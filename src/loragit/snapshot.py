@@ -18,16 +18,16 @@ from loragit.errors import LoragitError
 from loragit.fingerprint import Cache
 from loragit.record import DatasetFile, Entry
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif", ".jxl", ".gif"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".webm", ".mkv", ".avi"})
-_PICTURES = tuple(IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+_IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif", ".jxl")
+IMAGE_SUFFIXES = (*_IMAGES, *(suffix.upper() for suffix in _IMAGES))
+"""As sd-scripts' ``IMAGE_EXTENSIONS``: all lower or all upper case."""
 DEFAULT_CAPTION_SUFFIX = ".caption"
-"""Where a dataset config names no ``caption_extension``; sd-scripts then reads ``.txt`` too."""
+"""Where neither the dataset config nor an argument names a ``caption_extension``."""
 MAX_POINTER = 1024
 """Bytes. git-lfs pointers are smaller (specification v1)."""
 
-_FOLDER_KEYS = ("image_dir", "conditioning_data_dir", "video_directory", "image_directory", "control_directory")
-_FILE_KEYS = ("metadata_file", "in_json", "image_jsonl_file")
+_FOLDER_KEYS = ("image_dir", "conditioning_data_dir")
+_FILE_KEYS = ("metadata_file", "in_json")
 
 
 class CannotReadInput(LoragitError):
@@ -45,8 +45,8 @@ class Folder(NamedTuple):
     """As the config has it."""
     path: Path
     """Absolute."""
-    caption_suffix: str | None
-    """With its dot; ``None`` where the config leaves it to the trainer."""
+    caption_suffixes: tuple[str, ...]
+    """With their dots; several where several subsets read the same folder."""
 
 
 class Config(NamedTuple):
@@ -94,7 +94,10 @@ def read_bytes(path: Path, what: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise CannotReadInput(f"the {what} {path} cannot be read: {error.strerror}") from error
+        hint = "see that it is there and that you may read it"
+        raise CannotReadInput(f"the {what} {path} cannot be read: {error.strerror}", hint=hint) from error
+    except ValueError as error:  # a path that no file can have
+        raise CannotReadInput(f"the {what} {str(path)!r} cannot be read: {error}") from error
 
 
 def read_table(path: Path, data: bytes, what: str) -> Mapping[str, object]:
@@ -111,21 +114,23 @@ def read_table(path: Path, data: bytes, what: str) -> Mapping[str, object]:
     return table
 
 
-def read_config(path: Path, workdir: Path) -> Config:
+def read_config(path: Path, workdir: Path, caption_suffix: str = DEFAULT_CAPTION_SUFFIX) -> Config:
     """Read a dataset config; relative paths in it are taken from ``workdir``, as the trainer does.
 
-    Raises :class:`CannotReadInput`.
+    ``caption_suffix`` holds where the config names none. Raises :class:`CannotReadInput`.
     """
     data = read_bytes(path, "dataset config")
     table = read_table(path, data, "dataset config")
     folders: dict[Path, Folder] = {}
     files: dict[Path, None] = {}
-    for subset, suffix in _subsets(table):
+    for subset, suffix in _subsets(table, caption_suffix):
         for key in _FOLDER_KEYS:
             value = subset.get(key)
             if isinstance(value, str) and value:
-                folder = Folder(value, _absolute(workdir, value), suffix)
-                folders.setdefault(folder.path, folder)
+                place = _absolute(workdir, value)
+                folder = folders.get(place) or Folder(value, place, ())
+                suffixes = dict.fromkeys((*folder.caption_suffixes, suffix))
+                folders[place] = folder._replace(caption_suffixes=tuple(suffixes))
         for key in _FILE_KEYS:
             value = subset.get(key)
             if isinstance(value, str) and value:
@@ -138,12 +143,11 @@ def read_config(path: Path, workdir: Path) -> Config:
     return Config(path, data, tuple(folders.values()), tuple(files))
 
 
-def _subsets(table: Mapping[str, object]) -> Iterator[tuple[Mapping[str, object], str | None]]:
+def _subsets(table: Mapping[str, object], default: str) -> Iterator[tuple[Mapping[str, object], str]]:
     """Every subset with the caption suffix that holds for it: its own, its dataset's, the general one."""
-    general = _suffix(table.get("general"), None)
+    general = _suffix(table.get("general"), default)
     for dataset in _tables(table.get("datasets")):
         of_dataset = _suffix(dataset, general)
-        yield dataset, of_dataset  # musubi-tuner names folders here
         for subset in _tables(dataset.get("subsets")):
             yield subset, _suffix(subset, of_dataset)
 
@@ -153,13 +157,15 @@ def _tables(value: object) -> Iterator[Mapping[str, object]]:
         yield from (item for item in value if isinstance(item, dict))
 
 
-def _suffix(table: object, default: str | None) -> str | None:
+def _suffix(table: object, default: str) -> str:
     value = table.get("caption_extension") if isinstance(table, dict) else None
     return value if isinstance(value, str) and value else default
 
 
 def _absolute(workdir: Path, written: str) -> Path:
-    return Path(os.path.normpath(workdir / written))
+    path = workdir / written
+    # Behind a link ".." goes up from where the link leads, not from where it lies.
+    return path.resolve() if ".." in path.parts else Path(os.path.normpath(path))
 
 
 def check_folder(folder: Folder, dataset: Path) -> tuple[str, ...]:
@@ -169,7 +175,7 @@ def check_folder(folder: Folder, dataset: Path) -> tuple[str, ...]:
     except fingerprint.CannotRead as error:
         beside = dataset / folder.written
         hint = "mend image_dir in the dataset config"
-        if beside.is_dir():
+        if os.path.isdir(beside):
             hint = f'write {beside} in the dataset config, or set trainer.workdir = "dataset" in loragit.toml'
         raise NothingToTrainOn(f"the image folder {folder.written!r}: {error.message}", hint=hint) from error
     if not any(_is_picture(name) for name in names):
@@ -181,7 +187,7 @@ def check_folder(folder: Folder, dataset: Path) -> tuple[str, ...]:
 
 
 def _is_picture(name: str) -> bool:
-    return name.lower().endswith(_PICTURES)
+    return name.endswith(IMAGE_SUFFIXES)
 
 
 def is_cache(name: str) -> bool:
@@ -205,12 +211,14 @@ def read_dataset(
     for folder, names in listed:
         used = [name for name in names if not is_cache(name)]
         pictures = {name for name in used if _is_picture(name)}
-        prefix = os.path.relpath(folder.path, root)
+        prefix = _from(root, folder.path)
         prints = fingerprint.fingerprint(folder.path, used, cache)
         _refuse_pointers(folder, [p.name for p in prints if p.size < MAX_POINTER and p.name in pictures])
         files += [DatasetFile(p.name if prefix == "." else f"{prefix}/{p.name}", p.sha256) for p in prints]
         images += len(pictures)
-        captions = [n for n in used if n not in pictures and _is_caption(n, folder.caption_suffix)]
+        stems = {name.rpartition(".")[0] for name in pictures}
+        ends = folder.caption_suffixes
+        captions = [n for n in used if any(n.endswith(end) and n.removesuffix(end) in stems for end in ends)]
         written.append((folder.path, captions, places.of(folder.path)))
     digest = fingerprint.digest_lines(files)
     kept = recorded.captions if recorded.same(config.data, digest) else None
@@ -224,10 +232,26 @@ def _read_captions(written: Iterable[tuple[Path, list[str], str]]) -> Iterator[E
             yield Entry(f"{place}/{name}", data)
 
 
-def _is_caption(name: str, suffix: str | None) -> bool:
-    if suffix is None:
-        return name.endswith((DEFAULT_CAPTION_SUFFIX, ".txt"))
-    return name.endswith(suffix)
+def uncaptioned(folder: Folder, names: Iterable[str]) -> str | None:
+    """What to warn of where the trainer will find no caption in ``folder`` though there are text files."""
+    known = set(names)
+    stems = {name.rpartition(".")[0] for name in known if _is_picture(name)}
+    if any(stem + end in known for stem in stems for end in folder.caption_suffixes):
+        return None
+    texts = sum(stem + ".txt" in known for stem in stems)
+    if not texts:
+        return None
+    return (
+        f"{folder.path} has {texts} .txt files, but the trainer will look for {' and '.join(folder.caption_suffixes)} "
+        'and train without captions: set caption_extension = ".txt" in the dataset config'
+    )
+
+
+def _from(root: Path, folder: Path) -> str:
+    """The way from the dataset's folder to another, as a program in ``root`` would go it."""
+    if folder.is_relative_to(root):
+        return folder.relative_to(root).as_posix()
+    return os.path.relpath(folder.resolve(), root.resolve())
 
 
 def _refuse_pointers(folder: Folder, small: list[str]) -> None:
@@ -252,9 +276,11 @@ class _CaptionPlaces:
         self._taken: set[str] = set()
 
     def of(self, folder: Path) -> str:
-        if folder.is_relative_to(self._root):
-            inside = folder.relative_to(self._root).as_posix()
-            return "captions" if inside == "." else f"captions/{inside}"
+        inside = _from(self._root, folder)
+        if inside.split("/")[0] != "..":
+            place = "captions" if inside == "." else f"captions/{inside}"
+            self._taken.add(place)
+            return place
         place, number = f"captions/outside/{folder.name}", 1
         while place in self._taken:
             number += 1

@@ -20,7 +20,14 @@ from loragit.repo import Objects
 _ATTEMPTS = 40
 """How often a lost race is tried again. Each loss means that somebody else's update went through."""
 
-_LASTING = ("Permission denied", "Read-only file system", "No space left on device", "Disk quota exceeded")
+_LASTING = (
+    "Permission denied",
+    "Read-only file system",
+    "No space left on device",
+    "Disk quota exceeded",
+    "aborted by hook",
+    "cannot create",
+)
 """What git's message holds where trying again is no use (strerror(3) in the C locale)."""
 
 
@@ -47,8 +54,10 @@ class Opened(NamedTuple):
 class Place(NamedTuple):
     """What the repository holds where a run of this name would go."""
 
-    tip: str | None
+    runs: str | None
     """Commit of ``runs``; ``None`` before the first run."""
+    origin: str | None
+    """Commit of ``origin``'s ``runs`` in a clone that has no ``runs`` of its own yet: the history to go on from."""
     taken: str | None
     """Why the name cannot be used, or ``None``."""
     blocked: str | None
@@ -71,7 +80,7 @@ class PlaceQuestion:
         found = self._refs.answer()
         parents, _, message = self._message.reply().out.decode("utf-8", "replace").partition("\n")
         # A tip of ours is a run, a revert, or a merge of two such branches.
-        return _place(self._name, found, ours=" " in parents or "\nLoragit-Format: " in message)
+        return _place(self._name, found, ours=" " in parents or _FORMAT in message)
 
 
 def look(repository: Repository, name: RunName) -> Place:
@@ -79,18 +88,25 @@ def look(repository: Repository, name: RunName) -> Place:
     return PlaceQuestion(repository, name).answer()
 
 
+_FORMAT = "\nLoragit-Format: "
+_ORIGIN = "refs/remotes/origin/runs"
+
+
 def _concerned(name: RunName) -> tuple[str, ...]:
-    """Refs that decide whether ``name`` is free."""
-    return (RUNS, name.tag, f"refs/heads/{name}", name.keep)
+    """Refs that decide whether ``name`` is free, and what it is built on."""
+    return (RUNS, _ORIGIN, name.tag, f"refs/heads/{name}", name.keep)
 
 
 def _place(name: RunName, found: Mapping[str, Ref], *, ours: bool) -> Place:
     branch = f"refs/heads/{name}"
     runs = found.get(RUNS)
     blocked = None
-    unblock = "check out another branch there: runs is loragit's to write"
+    unblock = "check out another branch there (or git worktree prune, if it is gone): runs is loragit's to write"
     if runs is not None and runs.worktree:
         blocked = f"the branch runs is checked out in {runs.worktree}"
+    elif below := next((ref for ref in found if ref.startswith(RUNS + "/")), None):
+        blocked = f"git cannot have a branch runs beside {below}"
+        unblock = f"rename it: git branch -m {below.removeprefix('refs/heads/')} OTHER-NAME"
     elif runs is not None and not ours:
         blocked = "there is a branch runs that loragit did not make"
         unblock = "rename it: git branch -m runs my-runs"
@@ -103,7 +119,8 @@ def _place(name: RunName, found: Mapping[str, Ref], *, ours: bool) -> Place:
         below = next((ref for ref in found if ref.startswith((name.tag + "/", branch + "/"))), None)
         taken = f"git cannot have {name} beside {below}" if below else None
     keep = found[name.keep].object if name.keep in found else None
-    return Place(runs.commit if runs else None, taken, blocked, unblock, keep)
+    origin = found[_ORIGIN].commit if runs is None and _ORIGIN in found else None
+    return Place(runs.commit if runs else None, origin, taken, blocked, unblock, keep)
 
 
 def names_taken(repository: Repository) -> frozenset[str]:
@@ -137,16 +154,20 @@ class Store:
 
         def attempt() -> tuple[str, list[RefUpdate]]:
             place = self._free_place(name)
-            tip = place.tip
+            tip = place.runs or self._ours(place.origin)
             like = self._objects.subtree(tip, run.prefix) if tip else None
             tree = self._objects.graft(self._tree(tip), run.prefix, self._objects.tree(entries, run.kept, like))
             commit = self._objects.commit(tree, [tip] if tip else [], message, *self._now())
-            steps = [RefUpdate(RUNS, commit, tip), RefUpdate(name.tag, commit, None)]
+            steps = [RefUpdate(RUNS, commit, place.runs), RefUpdate(name.tag, commit, None)]
             if run.dataset_commit:
                 steps.append(RefUpdate(name.keep, run.dataset_commit, place.keep))
             return commit, steps
 
         return Opened(run, self._move(attempt, f"loragit: open {name}", lambda: None))
+
+    def _ours(self, commit: str | None) -> str | None:
+        """``commit`` if loragit wrote it."""
+        return commit if commit and _FORMAT in self._objects.read_commit(commit).message else None
 
     def _free_place(self, name: RunName) -> Place:
         """Raises :class:`RunExists`, :class:`RunsUnusable`."""
@@ -222,6 +243,9 @@ class Store:
                 try:
                     git.update_refs(steps, reason=reason, cwd=self.repository.top)
                 except git.GitFailed as error:
+                    # git may have been ended after it had done its work.
+                    if all(self._ref(step.name) == step.new for step in steps):
+                        return result
                     still_wanted()
                     if number == _ATTEMPTS or any(lasting in error.message for lasting in _LASTING):
                         raise

@@ -38,7 +38,8 @@ def subject(run: Run) -> str:
     """What the run is, in a line: ``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
     what = f"{run.model} on {run.dataset}" if run.model else run.dataset
     version = "" if run.version is None else f", version {run.version}"
-    return f"{run.name}: {shown(what)}{version}, {run.steps} steps"
+    length = f"{shown(run.epochs)} epochs" if run.epochs else f"{run.steps} steps"
+    return f"{run.name}: {shown(what)}{version}, {length}"
 
 
 def message(run: Run) -> str:
@@ -145,10 +146,18 @@ def run_toml(run: Run) -> Entry:
 def _run_table(run: Run) -> dict[str, object]:
     return {
         "format": FORMAT,
-        "run": _without_none({"name": run.name, "model": run.model, "version": run.version, "steps": run.steps}),
-        "dataset": _without_none(
+        "run": _told(
             {
-                "name": shown(run.dataset),
+                "name": run.name,
+                "model": run.model,
+                "version": run.version,
+                "steps": run.steps,
+                "epochs": run.epochs,
+            }
+        ),
+        "dataset": _told(
+            {
+                "name": run.dataset,
                 "path": shown(run.prefix) or ".",
                 "commit": run.dataset_commit,
                 "dirty": run.dataset_dirty,
@@ -169,12 +178,12 @@ def _run_table(run: Run) -> dict[str, object]:
 
 
 def _weights_table(weights: Weights) -> dict[str, object]:
-    return _without_none({"role": weights.role, "name": shown(weights.name), "sha256": weights.sha256})
+    return _told({"role": weights.role, "name": weights.name, "sha256": weights.sha256})
 
 
 def _repository_table(state: RepoState) -> dict[str, object]:
     table = {"commit": state.commit, "branch": state.branch, "url": state.url}
-    return _without_none({**table, "dirty": [shown(path) for path in state.dirty]})
+    return _told({**table, "dirty": [shown(path) for path in state.dirty]})
 
 
 def _lycoris_table(lycoris: LyCORIS) -> dict[str, object]:
@@ -182,11 +191,12 @@ def _lycoris_table(lycoris: LyCORIS) -> dict[str, object]:
     if lycoris.installed:
         table["editable"] = lycoris.editable
     repository = _repository_table(lycoris.repo) if lycoris.repo else {"commit": lycoris.commit, "url": lycoris.url}
-    return _without_none({**table, "version": lycoris.version, **repository})
+    return _told({**table, "version": lycoris.version, **repository})
 
 
-def _without_none(table: dict[str, object]) -> dict[str, object]:
-    return {key: value for key, value in table.items() if value is not None}
+def _told(table: dict[str, object]) -> dict[str, object]:
+    """What is known of ``table``; TOML takes no bytes that are not UTF-8, which branches and paths may hold."""
+    return {k: shown(v) if isinstance(v, str) else v for k, v in table.items() if v is not None}
 
 
 def repos_git(run: Run) -> bytes:
@@ -195,12 +205,12 @@ def repos_git(run: Run) -> bytes:
     A line a repository, ``path: (branch) commit``, then the SHA-1 of script, config and prompts.
     """
     states = [run.trainer] + ([run.lycoris.repo] if run.lycoris.repo else [])
-    lines = [f"{state.path}: ({state.branch or 'detached'}) {state.commit}" for state in states]
+    lines = [shown(f"{state.path}: ({state.branch or 'detached'}) {state.commit}") for state in states]
     for path in (run.script, run.config, run.prompts):
         entry = run.entry(path) if path else None
         if entry is not None:
             lines.append(f"{sha1(entry.data)}  {entry.path}")
-    return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
+    return ("\n".join(lines) + "\n").encode()
 
 
 def duration(seconds: int) -> str:

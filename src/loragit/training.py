@@ -57,9 +57,12 @@ class Signals:
             # Where SIGCHLD is ignored, the system keeps no exit status.
             if before is not signal.SIG_IGN or number == signal.SIGCHLD:
                 signal.signal(number, _heard)
+        # Whoever opened the run holds them back; what came meanwhile is heard now.
+        self._mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
         return self
 
     def __exit__(self, *_: object) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         for number, before in self._before.items():
             signal.signal(number, signal.SIG_DFL if before is None else before)
         signal.set_wakeup_fd(self._wakeup)
@@ -222,7 +225,7 @@ def has_proc() -> bool:
 def proc_stat(pid: int) -> list[str] | None:
     """Fields of proc_pid_stat(5) from the third, the state, on; ``None`` where there is none."""
     try:
-        text = PROC.joinpath(str(pid), "stat").read_text(errors="replace")
+        text = PROC.joinpath(str(pid), "stat").read_text("utf-8", "replace")
     except OSError:
         return None
     return text[text.rindex(")") + 1 :].split()

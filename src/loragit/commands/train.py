@@ -22,6 +22,8 @@ LOG = "sdscripts.log"
 """The trainer's output, in the output folder; the name that the zsh helpers gave it."""
 LOG_TAIL = 20
 """Lines of the log that a revert's message quotes."""
+TAIL_WIDTH = 500
+"""Characters of each such line, at most."""
 
 
 class _Running(NamedTuple):
@@ -31,6 +33,7 @@ class _Running(NamedTuple):
     store: Store
     opened: Opened
     folder: OutputFolder
+    note: Open
     logs: Logs | None
     """Where TensorBoard events may appear, and which of them were there before."""
 
@@ -58,10 +61,12 @@ def train(request: Request) -> int:
     ready = preflight.prepare(request)
     for line in ready.warnings:
         console.warn(line)
-    with signals.held() as noted:
+    with signals.held():
         running = _open(ready)
-        ended = _run(running, noted)
-        return _finish(running, ended)
+        status = _finish(running, _run(running))
+    with contextlib.suppress(LoragitError):
+        process.spawn_quietly(["git", "maintenance", "run", "--auto", "--quiet"], cwd=ready.repository.top)
+    return status
 
 
 def dry_run(request: Request) -> None:
@@ -88,15 +93,16 @@ def _open(ready: Ready) -> _Running:
     store = Store(ready.repository, ready.author, ready.committer)
     folder = output.make(ready.output, ready.output_files, LOG)
     private = ready.repository.private
+    note = _note(ready)
     try:
-        journal.write(private, _note(ready))
+        journal.write(private, note)
         opened = store.open(ready.run)
     except BaseException:
-        journal.remove(private, ready.run.name)
+        journal.remove(private, note)
         folder.remove()
         raise
     console.say(f"opened {ready.run.name} as {opened.commit[:8]} on runs")
-    return _Running(ready, store, opened, folder, _logs(ready))
+    return _Running(ready, store, opened, folder, note, _logs(ready))
 
 
 def _logs(ready: Ready) -> Logs | None:
@@ -121,16 +127,16 @@ def _note(ready: Ready) -> Open:
         pid_started=process.start_time(pid) or "",
         boot=process.boot_id() or "",
         host=journal.host(),
-        output=str(ready.output),
+        output=text.shown(str(ready.output)),
     )
 
 
-def _run(running: _Running, noted: list[int]) -> _Ended:
+def _run(running: _Running) -> _Ended:
     """Let the trainer run to its end, whatever that is."""
     ready = running.ready
     now = datetime.now(UTC)
-    if noted:
-        return _Ended(128 + noted[0], now, now, noted[0], not_started="it was interrupted before the trainer began")
+    if waiting := signals.waiting():
+        return _Ended(128 + waiting[0], now, now, waiting[0], not_started="it was interrupted before the trainer began")
     command = process.Command(ready.start.words(running.opened.commit), ready.start.workdir, ready.environ)
     if ready.settings.debug:
         console.say("started " + " ".join(secrets.redact_argv(command.argv)))
@@ -169,13 +175,11 @@ def _finish(running: _Running, ended: _Ended) -> int:
             console.say(f"sealed {running.name}: {text.outcome_subject(found)}")
         else:
             _undo(running, ended, found)
-        journal.remove(running.ready.repository.private, running.name)
-    except LoragitError as error:
-        console.error(error)
+        journal.remove(running.ready.repository.private, running.note)
+    except (LoragitError, OSError) as error:
+        console.error(error if isinstance(error, LoragitError) else LoragitError(f"{error.filename}: {error.strerror}"))
         console.warn(f"{running.name} stays open on record; what the trainer wrote is in {running.ready.output}")
         return ended.exit_status or 1
-    with contextlib.suppress(LoragitError):
-        process.spawn_quietly(["git", "maintenance", "run", "--auto", "--quiet"], cwd=running.ready.repository.top)
     return ended.exit_status if ended.exit_status or found.made_something else 1
 
 
@@ -205,17 +209,18 @@ def _collect(running: _Running, ended: _Ended) -> Outcome:
 def _undo(running: _Running, ended: _Ended, found: Outcome) -> None:
     """Free the name of a run that made nothing, and say why."""
     reason = _reason(ended, found)
-    log = _keep_log(running)
+    log, kept = _keep_log(running)
     if running.ready.settings.record.on_empty == "delete-tag":
         running.store.delete_tag(running.opened)
         console.say(f"deleted the tag {running.name}: {reason}")
     else:
         home = running.ready.start.home
-        tail = tuple(text.home_as_tilde(line, home) for line in ended.log_tail)
+        tail = tuple(text.home_as_tilde(line[:TAIL_WIDTH], home) for line in ended.log_tail)
         told = text.home_as_tilde(reason, home)
         commit = running.store.revert(running.opened, ended.exit_status, told, tail)
         console.say(f"reverted {running.name} as {commit[:8]}: {reason}")
-    foreign = running.folder.remove()
+    # The only copy of a log is not thrown away.
+    foreign = running.folder.remove() if kept else (LOG,)
     if foreign:
         console.warn(
             f"{running.ready.output} stays: it holds {', '.join(foreign[:3])}"
@@ -235,8 +240,11 @@ def _reason(ended: _Ended, found: Outcome) -> str:
     return f"{how} and made nothing."
 
 
-def _keep_log(running: _Running) -> Path | None:
-    """A copy of the log that outlives the output folder: ``.git/loragit/logs/<name>-<commit>.log``."""
+def _keep_log(running: _Running) -> tuple[Path | None, bool]:
+    """A copy of the log that outlives the output folder: ``.git/loragit/logs/<name>-<commit>.log``.
+
+    The copy, if there is one, and whether the log may go.
+    """
     import shutil
 
     source = running.ready.output / LOG
@@ -245,7 +253,8 @@ def _keep_log(running: _Running) -> Path | None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target, follow_symlinks=False)
     except OSError as error:
-        if source.exists():
-            console.warn(f"the log {source} could not be kept: {error.strerror}")
-        return None
-    return target
+        if not source.exists():
+            return None, True
+        console.warn(f"the log {source} could not be copied to {target.parent}: {error.strerror}")
+        return None, False
+    return target, True

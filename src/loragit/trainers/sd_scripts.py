@@ -44,8 +44,10 @@ class Plan(NamedTuple):
     """From ``--output_dir``, where it was given."""
     steps: int | None
     """From ``--max_train_steps``, where it was given."""
-    epochs: bool
-    """Whether ``--max_train_epochs`` decides the length, as it does in sd-scripts where both are given."""
+    epochs: str | None
+    """``--max_train_epochs``, which decides the length in sd-scripts where it is given."""
+    caption_suffix: str | None
+    """``--caption_extension``, for subsets that name none."""
     comment: str | None
     network_module: str | None
     logging_dir: Path | None
@@ -96,20 +98,24 @@ def plan(given: Arguments, filed: Arguments, defaults: Defaults) -> Plan:
 
     Raises :class:`loragit.trainers.arguments.BadArgument`.
     """
-    refuse_short_forms(given, MANAGED)
+    refuse_short_forms(given, (*MANAGED, *INPUTS, *WEIGHTS))
     known = filed.updated(given)
     workdir = defaults.workdir
     prompts = known.one("sample_prompts")
     output = given.one("output_dir")
+    output_name = known.one("output_name") or defaults.name
+    if "/" in output_name:
+        raise BadArgument(f"--output_name {output_name!r} holds a '/'", hint="--output names the run's folder")
     logging_dir = known.one("logging_dir")
     return Plan(
         arguments=given.without(*MANAGED),
-        output_name=known.one("output_name") or defaults.name,
+        output_name=output_name,
         config=_path(workdir, known.one("dataset_config")) or defaults.config,
         prompts=_path(workdir, prompts) or defaults.prompts,
         output=_path(workdir, output),
         steps=_steps(given.one("max_train_steps")),
-        epochs="max_train_epochs" in known.options,
+        epochs=known.one("max_train_epochs"),
+        caption_suffix=known.one("caption_extension"),
         comment=known.one("training_comment"),
         network_module=known.one("network_module"),
         logging_dir=_path(workdir, logging_dir),
@@ -127,7 +133,7 @@ def _path(workdir: Path, written: str | None) -> Path | None:
 def _steps(text: str | None) -> int | None:
     if text is None:
         return None
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) == 0:
         raise BadArgument(f"--max_train_steps {text!r} is no number of steps", hint="for example --max_train_steps 512")
     return int(text)
 
@@ -172,7 +178,7 @@ def words(plan: Plan, workdir: Path, copies: Copies, steps: int, comment: str) -
         ours += option("sample_prompts", copies.prompts)
     if plan.logging_dir is not None and "log_prefix" not in plan.arguments.options:
         ours += option("log_prefix", plan.log_prefix)
-    if not plan.epochs:
+    if plan.epochs is None:
         ours += option("max_train_steps", str(steps))
     told = comment if plan.comment is None else f"{plan.comment} ({comment})"
     ours += option("training_comment", told)

@@ -66,4 +66,5 @@ def _variable(words: tuple[str, ...]) -> str:
         option = word[2:].partition("=")[0]
     else:
         option = next((w[2:] for w in reversed(words) if w.startswith("--")), "secret")
-    return "".join(c if c.isalnum() else "_" for c in option).upper()
+    name = "".join(c if c.isascii() and c.isalnum() else "_" for c in option).upper()
+    return f"_{name}" if name[:1].isdigit() else name

@@ -1,0 +1,109 @@
+"""Every line a person sees: data on stdout, narration on stderr, control characters shown, colour only on terminals."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loragit import console
+from loragit.errors import Finding, LoragitError
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def plain() -> None:
+    console.begin(color=False)
+
+
+def test_data_goes_to_stdout_and_narration_to_stderr(capsys: Capture) -> None:
+    console.out("data")
+    console.out()
+    console.write("block\n")
+    console.say("opened x")
+    console.warn("look")
+    told = capsys.readouterr()
+    assert told.out == "data\n\nblock\n"
+    assert told.err == "loragit: opened x\nwarning: look\n"
+
+
+def test_an_error_is_told_as_fact_findings_and_next_step(capsys: Capture) -> None:
+    findings = (Finding("one", "do this"), Finding("two", None))
+    console.error(LoragitError("not started", hint="try again", findings=findings))
+    console.error(LoragitError("bare"))
+    assert capsys.readouterr().err == (
+        "error: not started\n  - one\n    do this\n  - two\nhint: try again\nerror: bare\n"
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=12))
+def test_no_line_holds_more_than_a_line(line: str) -> None:
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
+        console.out(line)
+        console.columns([(line, line), ("a", "b")])
+        console.say(line)
+        console.warn(line)
+        console.error(LoragitError(line, hint=line or None, findings=(Finding(line, line or None),)))
+    for stream, lines in ((out, 3), (err, 4 + 2 * bool(line))):
+        told = stream.getvalue()
+        assert len(told.splitlines()) == told.count("\n") == lines
+        assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in told.replace("\n", ""))
+
+
+def test_columns_are_aligned_and_the_last_one_is_not_padded(capsys: Capture) -> None:
+    console.columns([("a", "bbb", "c"), ("aaa", "b", ""), ("\x1b", "", "c")])
+    console.columns(iter(()))
+    assert capsys.readouterr().out == "a     bbb  c\naaa   b\n\\x1b       c\n"
+
+
+def test_who_does_not_listen_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    for stream in (Gone(), None):
+        monkeypatch.setattr(sys, "stderr", stream)
+        console.say("anybody?")
+        console.error(LoragitError("nobody", hint="go on"))
+    monkeypatch.setattr(sys, "stdout", None)
+    console.begin(color=True)
+    console.out("data")
+    console.finish()
+
+
+COLOR = "from loragit import console; console.begin(color={}); console.warn('a'); console.say('b')"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [(True, b"\x1b[33mwarning:\x1b[0m a\r\nloragit: b\r\n"), (False, b"warning: a\r\nloragit: b\r\n")],
+)
+def test_a_terminal_is_given_colour_where_it_is_wanted(wanted: bool, told: bytes) -> None:
+    screen, terminal = pty.openpty()
+    subprocess.run([sys.executable, "-c", COLOR.format(wanted)], stderr=terminal, check=True)
+    assert os.read(screen, 4096) == told
+    os.close(screen)
+    os.close(terminal)
+
+
+def test_a_file_is_given_no_colour() -> None:
+    done = subprocess.run([sys.executable, "-c", COLOR.format(True)], stderr=subprocess.PIPE, check=True)
+    assert done.stderr == b"warning: a\nloragit: b\n"
+
+
+def test_a_letter_that_the_locale_lacks_is_shown_as_its_code() -> None:
+    code = "from loragit import console; console.begin(color=False); console.out('é画'); console.finish()"
+    environ = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, stdout=subprocess.PIPE, check=True)
+    assert done.stdout == b"\xe9\\u753b\n"
