@@ -780,3 +780,138 @@ def test_another_caption_extension_brings_other_captions(scene: Scene) -> None:
     config.write_text(config.read_text().replace('".txt"', '".tags"'))
     assert scene.train("noob-gren-v2s4").status == 0
     assert scene.git("ls-tree", "-r", "--name-only", "noob-gren-v2s4", "captions/") == "captions/img/00.tags"
+
+
+# ---- found by trying to break it ----
+
+
+def test_nohup_protects_a_training(scene: Scene, tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    os.mkfifo(ready)
+    fifo = os.open(ready, os.O_RDWR)
+    child = subprocess.Popen(
+        ["nohup", *LORAGIT, "train", NAME],
+        cwd=scene.dataset,
+        env={**os.environ, "STUB": "wait", "STUB_READY": str(ready)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    assert select.select([fifo], [], [], 30)[0], "the trainer never began"
+    trainer = int(os.read(fifo, 64))
+    os.close(fifo)
+    child.send_signal(signal.SIGHUP)
+    child.send_signal(signal.SIGCONT)  # comes after the other: once it is heard, the other was
+    assert process.exists(trainer)
+    os.kill(trainer, signal.SIGUSR1)  # ends the wait
+    assert child.wait() == 0
+    assert "Interrupted-By" not in scene.outcome(NAME)
+
+
+def test_the_only_copy_of_a_log_is_not_thrown_away(scene: Scene) -> None:
+    private = scene.dataset / ".git" / "loragit"
+    private.mkdir()
+    (private / "logs").write_text("in the way")
+    done = scene.train(STUB="fail")
+    assert done.status == 1
+    assert "could not be copied" in done.err
+    assert "told to fail" in (scene.output / NAME / "sdscripts.log").read_text()
+    assert scene.tags() == []
+
+
+def test_a_lock_of_somebody_elses_is_told_and_hides_no_exit_status(scene: Scene) -> None:
+    private = scene.dataset / ".git" / "loragit"
+    (private / "lock").mkdir(parents=True)
+    done = scene.train()
+    assert done.status == 1
+    assert "lock cannot be opened: Is a directory" in done.err
+    assert "Traceback" not in done.err
+    assert list(private.glob("open/*")) == []
+    assert not (scene.output / NAME).exists()
+
+
+def test_a_repository_on_an_unborn_branch_runs_is_not_written(scene: Scene) -> None:
+    scene.git("symbolic-ref", "HEAD", "refs/heads/runs")
+    refused(scene, "the dataset's repository is on the branch runs", "git switch -c main")
+
+
+def test_steps_of_the_command_line_stand_above_all(scene: Scene) -> None:
+    assert scene.train(NAME, "--steps", "9").status == 0
+    argv = tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["command"]["argv"]
+    assert argv[argv.index("--max_train_steps") + 1] == "9"
+    assert scene.git("log", "-1", "--format=%s", "runs").endswith(", 9 steps")
+
+
+@pytest.mark.parametrize("key", ["output_dir", "output_name", "max_train_steps"])
+def test_settings_that_would_be_the_same_for_every_run_are_refused(scene: Scene, key: str) -> None:
+    scene.settings(f'[trainer.args]\n{key} = "7"\n')
+    refused(scene, f"trainer.args.{key} would be the same for every run")
+
+
+def test_epochs_decide_where_they_are_given(scene: Scene) -> None:
+    assert scene.train(NAME, "--dry-run", "--", "--max_train_epochs", "3").out.startswith(
+        f"{NAME}: noob on gren, version 1, 3 epochs\n"
+    )
+    assert "max_train_steps" not in scene.train(NAME, "--dry-run", "--", "--max_train_epochs", "3").out
+
+
+def test_a_script_that_its_repository_ignores_is_refused(scene: Scene) -> None:
+    (scene.trainer / "mine").mkdir()
+    script = scene.trainer / "mine" / "train.py"
+    shutil.copy(scene.trainer / "sdxl_train_network.py", script)
+    (scene.trainer / ".gitignore").write_text("__pycache__\nmine\n")
+    commit_all(scene.trainer, "ignore mine")
+    refused(scene, "no commit would tell what ran", "git add --force", args=("--trainer-script", str(script)))
+
+
+def test_lycoris_is_recorded_as_the_trainers_python_finds_it(scene: Scene) -> None:
+    done = scene.train(NAME, LYCORIS_REPO=str(scene.trainer))
+    assert done.status == 0, done.err
+    assert "is named as LyCORIS, but the trainer's Python finds it nowhere: that is recorded" in done.err
+    assert scene.trailers(NAME)["LyCORIS"] == "not installed"
+
+
+def test_an_output_name_that_leads_elsewhere_is_refused(scene: Scene) -> None:
+    refused(scene, "--output_name '../x' holds a '/'", args=("--", "--output_name", "../x"))
+
+
+def test_captions_that_the_trainer_will_not_read_are_warned_of(scene: Scene) -> None:
+    config = scene.dataset / "config.toml"
+    config.write_text(config.read_text().replace('caption_extension = ".txt"\n', ""))
+    done = scene.train()
+    assert done.status == 0, done.err
+    assert "has 4 .txt files, but the trainer will look for .caption and train without captions" in done.err
+    assert "4 images, 0 captions" in scene.git("log", "-1", "--format=%B", "runs")
+    assert scene.train("noob-gren-v2s4", "--", "--caption_extension", ".txt").err.count("without captions") == 0
+
+
+def test_a_folder_that_two_subsets_read_differently_is_recorded_for_both(scene: Scene) -> None:
+    (scene.dataset / "img" / "00.tags").write_text("tags")
+    (scene.dataset / "img" / "notes.txt").write_text("of no image")
+    config = scene.dataset / "config.toml"
+    subset = f'\n  [[datasets.subsets]]\n  image_dir = "{scene.dataset}/img"\n  caption_extension = ".tags"\n'
+    config.write_text(config.read_text() + subset)
+    assert scene.train().status == 0
+    captions = scene.git("ls-tree", "-r", "--name-only", NAME, "captions/").splitlines()
+    assert captions == ["captions/img/00.tags", *(f"captions/img/{n:02d}.txt" for n in range(4))]
+
+
+def test_the_way_up_from_a_link_is_the_trainers(scene: Scene) -> None:
+    real = scene.home / "elsewhere" / "deep" / "gren"
+    real.parent.mkdir(parents=True)
+    scene.dataset.rename(real)
+    scene.dataset.symlink_to(real)
+    (real / "img").rename(real.parent / "img")
+    config = real / "config.toml"
+    config.write_text(config.read_text().replace(str(scene.dataset / "img"), "../img"))
+    commit_all(real, "images beside the dataset")
+    done = scene.train(LORAGIT_TRAINER_WORKDIR="dataset")
+    assert done.status == 0, done.err
+    listed = scene.git("show", f"{NAME}:dataset.sha256")
+    checked = subprocess.run(["sha256sum", "--check", "--quiet", "-"], cwd=scene.dataset, input=listed, text=True)
+    assert checked.returncode == 0
+    assert "  ../img/00.png" in listed
+
+
+def test_weights_in_an_abbreviated_option_are_not_missed(scene: Scene) -> None:
+    refused(scene, "--pretrained is short for --pretrained_model_name_or_path", args=("--", "--pretrained", "x"))
