@@ -205,6 +205,39 @@ def test_the_repository_of_a_hook_that_calls_is_not_taken_for_the_datasets(scene
     assert scene.loragit("log", GIT_DIR=str(scene.trainer / ".git"), GIT_WORK_TREE="/").out.startswith(NAME)
 
 
+def test_no_text_is_written_or_read_in_the_locales_own_encoding(scene: Scene) -> None:
+    """Such a place would fail, or write other bytes, on a machine whose locale is not UTF-8."""
+    measured = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    strict = (sys.executable, "-X", "warn_default_encoding", "-W", "error::EncodingWarning", "-m", "loragit")
+    for words in (("train", NAME), ("log", "--json"), ("show", NAME), ("status",), ("settings",), ("hook", "install")):
+        done = subprocess.run([*strict, *words], cwd=scene.dataset, env=measured, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_letters_that_the_locale_lacks_are_no_error(scene: Scene) -> None:
+    sealed(open_store(scene.dataset), NAME, dataset="画")
+    for words in (("show", NAME), ("show", NAME, "--json")):
+        done = scene.loragit(*words, PYTHONIOENCODING="latin-1")
+        assert done.status == 0, done.err
+        assert "\\u753b" in done.out
+
+
+def test_a_folder_that_is_gone_is_no_reason_for_a_traceback(nowhere: Scene) -> None:
+    script = 'mkdir gone && cd gone && rmdir ../gone && exec "$@"'
+    for words in (("log",), ("log", "--limit", "1")):
+        command = ["sh", "-c", script, "sh", *LORAGIT, *words]
+        done = subprocess.run(command, cwd=nowhere.home, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("error: No such file or directory\nhint: DEBUG=1 ")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_version_that_cannot_be_told_is_a_failure() -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*LORAGIT, "--version"], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 # ---- completion ----
 
 

@@ -19,7 +19,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from loragit import environment, probe
+from loragit import environment, probe, text
 from loragit.environment import EnvironmentQuestion, Host, ProbeFailed, environment_text
 from loragit.record import Environment, LyCORIS
 
@@ -732,7 +732,7 @@ class TestLyCORIS:
     ],
 )
 def test_a_url_is_recorded_without_credentials(url: str, shown: str) -> None:
-    assert environment._without_credentials(url) == shown
+    assert text.without_credentials(url) == shown
 
 
 def cards_by_smi(folder: Path, script: str) -> Host:

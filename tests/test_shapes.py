@@ -431,6 +431,16 @@ def test_a_dataset_may_lie_in_a_folder_of_any_name(home: Path, folder: bytes) ->
     assert scene.loragit("show", SEALED).status == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems take no such names")
+def test_a_branch_that_is_no_utf_8_is_told_as_its_bytes(home: Path) -> None:
+    scene = make_scene(home)
+    subprocess.run([b"git", b"checkout", b"-q", b"-b", b"\xffbranch"], cwd=scene.trainer, check=True)
+    done = scene.train(SEALED)
+    assert done.status == 0, done.err
+    assert scene.trailers(SEALED)["Trainer-Branch"] == "\\xffbranch"
+    assert tomllib.loads(scene.git("show", f"{SEALED}:run.toml"))["trainer"]["branch"] == "\\xffbranch"
+
+
 def test_two_thousand_captions_are_written_once(home: Path) -> None:
     scene = make_scene(home)
     folder = scene.dataset / "img"
@@ -449,3 +459,104 @@ def test_two_thousand_captions_are_written_once(home: Path) -> None:
     (folder / "0007.txt").write_text("edited")
     assert scene.train("noob-gren-v5s4").status == 0
     assert scene.git("diff", "--name-only", CHANGED, "noob-gren-v5s4", "--", "captions") == "captions/img/0007.txt"
+
+
+# ---- ends that take more than an exit status ----
+
+
+def own_trainer(scene: Scene, code: str) -> tuple[str, ...]:
+    """A trainer of the test's own, in a repository; the words that make ``loragit train`` run it."""
+    folder = scene.home / "own"
+    folder.mkdir()
+    (folder / "own.py").write_text(
+        "import os, shutil, sys\noutput = sys.argv[sys.argv.index('--output_dir') + 1]\n" + code
+    )
+    git(folder, "init", "-q")
+    commit_all(folder, "own")
+    return ("--trainer-script", str(folder / "own.py"))
+
+
+def freed(scene: Scene, told: str) -> None:
+    """The run was reverted for the reason ``told``, and the name may be used again."""
+    assert scene.tags() == []
+    assert told in scene.git("log", "-1", "--format=%B", "runs")
+    assert not (scene.output / SEALED).exists()
+    assert list((scene.dataset / ".git" / "loragit" / "open").iterdir()) == []
+    scene.git("fsck", "--strict", "--full")
+    assert scene.train(SEALED).status == 0
+
+
+def test_an_interruption_while_a_run_is_opened_takes_it_back(home: Path, tmp_path: Path) -> None:
+    scene = make_scene(home)
+    real = subprocess.run(["sh", "-c", "command -v git"], capture_output=True, text=True, check=True).stdout.strip()
+    between = tmp_path / "bin" / "git"
+    between.parent.mkdir()
+    between.write_text(
+        f"#!/bin/sh\ncase \"$*\" in *update-ref*) mkdir '{tmp_path}/once' && kill -INT $PPID;; esac 2>/dev/null\n"
+        f'exec {real} "$@"\n'
+    )
+    between.chmod(0o755)
+    done = scene.train(SEALED, PATH=f"{between.parent}:{os.environ['PATH']}")
+    assert (tmp_path / "once").exists()
+    assert done.status == 130, done.err
+    assert "Traceback" not in done.err
+    freed(scene, "The trainer was not started: it was interrupted before the trainer began.")
+
+
+def test_a_launcher_that_cannot_be_started_makes_nothing(home: Path) -> None:
+    scene = make_scene(home)
+    launcher = home / "accelerate"
+    launcher.write_text("#!/nowhere/python\n")
+    launcher.chmod(0o755)
+    done = scene.train(SEALED, LORAGIT_TRAINER_LAUNCHER=str(launcher))
+    assert done.status == 127, done.err
+    assert scene.trailers("runs")["Exit-Status"] == "127"
+    freed(scene, "The trainer was not started: ")
+
+
+def test_a_tag_that_is_moved_during_a_training_stays_moved_and_hides_no_exit_status(home: Path, tmp_path: Path) -> None:
+    scene = make_scene(home)
+    words = own_trainer(
+        scene,
+        "open(output + '/noob-gren-v1s4.safetensors', 'wb').write(b'\\2\\0\\0\\0\\0\\0\\0\\0{}')\n"
+        f"os.chdir({str(scene.dataset)!r})\nos.system('git tag -f noob-gren-v1s4 main')\nsys.exit(7)\n",
+    )
+    done = scene.train(SEALED, *words)
+    assert done.status == 7, done.err
+    assert "the run's tag was moved while it ran" in done.err
+    assert f"{SEALED} stays open on record; what the trainer wrote is in {scene.output / SEALED}" in done.err
+    assert scene.git("rev-parse", SEALED) == scene.git("rev-parse", "main")
+    assert (scene.output / SEALED / f"{SEALED}.safetensors").exists()
+    scene.git("fsck", "--strict", "--full")
+
+
+def test_nothing_is_deleted_through_a_link_that_a_trainer_left(home: Path) -> None:
+    scene = make_scene(home)
+    precious = home / "precious"
+    precious.mkdir()
+    for name in ("config.toml", "sdscripts.log", "train.sh"):
+        (precious / name).write_text("mine")
+    words = own_trainer(scene, f"shutil.rmtree(output)\nos.symlink({str(precious)!r}, output)\nsys.exit(1)\n")
+    assert scene.train(SEALED, *words).status == 1
+    assert {path.name: path.read_text() for path in precious.iterdir()} == dict.fromkeys(
+        ("config.toml", "sdscripts.log", "train.sh"), "mine"
+    )
+    assert scene.tags() == []
+
+
+def test_what_a_trainer_left_without_a_product_is_named_and_kept(home: Path) -> None:
+    scene = make_scene(home)
+    words = own_trainer(scene, "[open(f'{output}/{name}', 'w').close() for name in 'abcde']\nsys.exit(1)\n")
+    done = scene.train(SEALED, *words)
+    assert done.status == 1
+    assert f"{scene.output / SEALED} stays: it holds a, b, c and 2 more; move it away" in done.err
+    assert {"a", "b", "c", "d", "e"} <= {path.name for path in (scene.output / SEALED).iterdir()}
+
+
+def test_a_dry_run_warns_of_what_a_run_warns_of(home: Path) -> None:
+    scene = make_scene(home)
+    git(scene.trainer, "remote", "add", "origin", "https://example.org/sd-scripts")
+    dry, run = scene.train(SEALED, "--dry-run"), scene.train(SEALED)
+    warnings = [line for line in run.err.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 1
+    assert [line for line in dry.err.splitlines() if line.startswith("warning: ")] == warnings

@@ -338,7 +338,7 @@ def test_an_option_and_its_values_stand_on_one_line() -> None:
 
 def test_a_secret_is_read_from_the_environment_and_asked_for_where_it_is_missing(tmp_path: Path) -> None:
     given = (*ECHO, "--key", "s3cret", "--token=s3cret")
-    script = train_script("n", "/", given, "", lambda word: "MY_KEY" if "s3cret" in word else None)
+    script = train_script("n", "/", given, "", lambda at: "MY_KEY" if at in (5, 6) else None)
     assert b"s3cret" not in script
     assert run_script(script, tmp_path, MY_KEY="a b")[1:] == ["--key", "a b", "--token=a b"]
     done = subprocess.run(["sh", tmp_path / "train.sh"], capture_output=True, text=True, check=False)

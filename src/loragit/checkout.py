@@ -5,12 +5,11 @@ git judges this, because the libraries call clean repositories dirty (docs/desig
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import git
+from loragit import git, text
 from loragit.record import RepoState
 
 
@@ -144,8 +143,7 @@ def _remote_url(urls: Mapping[str, str], upstream: str | None) -> str | None:
         return None
     of_branch = next((r for r in urls if upstream is not None and upstream.startswith(r + "/")), None)
     url = urls[of_branch or ("origin" if "origin" in urls else next(iter(urls)))]
-    url = re.sub(r"^(https?://)[^/]*@", r"\1", url)
-    return re.sub(r"^([\w+.-]+://[^/:@]*):[^/]*@", r"\1@", url)
+    return text.without_credentials(url)
 
 
 def patch(state: RepoState) -> bytes:

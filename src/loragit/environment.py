@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import checkout, git, process
+from loragit import checkout, git, process, text
 from loragit.errors import LoragitError
 from loragit.probe import MARKER
 from loragit.record import Environment, LyCORIS, RepoState
@@ -178,12 +178,12 @@ def _parse(out: bytes) -> Report | None:
     return None
 
 
-def _distributions(text: str) -> tuple[Distribution, ...]:
+def _distributions(listed: str) -> tuple[Distribution, ...]:
     """Raises :class:`ValueError`."""
-    match json.loads(text):
+    match json.loads(listed):
         case [*rows]:
             return tuple(_distribution(row) for row in rows)
-    raise ValueError(f"{text!r} is no list of packages")
+    raise ValueError(f"{listed!r} is no list of packages")
 
 
 def _distribution(row: object) -> Distribution:
@@ -196,25 +196,20 @@ def _distribution(row: object) -> Distribution:
     raise ValueError(f"{row!r} is no package")
 
 
-def _direct_url(text: str | None) -> tuple[str | None, str | None, bool]:
+def _direct_url(written: str | None) -> tuple[str | None, str | None, bool]:
     """URL, commit, editable, of a ``direct_url.json`` (PEP 610); nothing where it is damaged or there is none."""
     try:
-        found = json.loads(text or "null")
+        found = json.loads(written or "null")
     except ValueError:
         return None, None, False
     match found:
         case {"url": str(url), "vcs_info": {"commit_id": str(commit)}}:
-            return _without_credentials(url), commit, False
+            return text.without_credentials(url), commit, False
         case {"url": str(url), "dir_info": {"editable": True}}:
             return url, None, True
         case {"url": str(url)}:
-            return _without_credentials(url), None, False
+            return text.without_credentials(url), None, False
     return None, None, False
-
-
-def _without_credentials(url: str) -> str:
-    url = re.sub(r"^(https?://)[^/]*@", r"\1", url)
-    return re.sub(r"^([\w+.-]+://[^/:@]*):[^/]*@", r"\1@", url)
 
 
 def _local(url: str | None) -> Path | None:
@@ -297,11 +292,11 @@ class _Memory:
     def store(self, key: str, packages: tuple[Distribution, ...]) -> None:
         """Remember ``packages``, read when their key was ``key``."""
         rows = [list(package) for package in packages]
-        text = json.dumps({"python": self._python, "probe": self._probe, "key": key, "packages": rows})
+        remembered = json.dumps({"python": self._python, "probe": self._probe, "key": key, "packages": rows})
         draft = self._file.with_suffix(f".{os.getpid()}")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_text(text, encoding="ascii")
+            draft.write_text(remembered, encoding="ascii")
             draft.replace(self._file)
         except OSError:
             with suppress(OSError):

@@ -98,8 +98,8 @@ def _trailers(message: str) -> dict[str, str]:
 def _tags(repository: Repository) -> dict[str, _Tag]:
     rows = git.run("for-each-ref", "--format=" + "%1f".join(_TAG_FIELDS), "refs/tags", cwd=repository.top)
     found = {}
-    for row in rows.splitlines():
-        name, peeled, target, subject = (*row.split("\x1f"), "", "", "")[:4]
+    for row in rows.split("\n") if rows else ():
+        name, peeled, target, subject = row.split("\x1f", 3)
         found[name.removeprefix("refs/tags/")] = _Tag(peeled or target, bool(peeled), subject)
     return found
 
@@ -167,16 +167,17 @@ def show(repository: Repository, name: str) -> Shown:
         )
     top = repository.top
     tag = f"refs/tags/{name}"
+    message = git.run("log", "-1", "--format=%B", listed.commit, cwd=top).rstrip("\n")
     return Shown(
         listed=listed,
-        message=git.run("log", "-1", "--format=%B", listed.commit, cwd=top).rstrip("\n"),
+        message=message,
         tag_message=_without_signature(git.run("for-each-ref", "--format=%(contents)", tag, cwd=top))
         if listed.state == SEALED
         else "",
         revert_message=git.run("log", "-1", "--format=%B", listed.reverted_by, cwd=top).rstrip("\n")
         if listed.reverted_by
         else "",
-        files=_files(repository, listed.commit),
+        files=_files(repository, listed.commit, _trailers(message).get("Dataset-Path", "")),
     )
 
 
@@ -186,9 +187,13 @@ def _without_signature(message: str) -> str:
     return message.rstrip("\n")
 
 
-def _files(repository: Repository, commit: str) -> tuple[str, ...]:
-    """Every path of the run's tree below the dataset's folder."""
-    tree = f"{commit}:{repository.prefix}"
+def _files(repository: Repository, commit: str, place: str) -> tuple[str, ...]:
+    """Every path of the run's tree below its dataset's folder, which is told as a trailer tells it."""
+    from loragit import text
+
+    if place == text.dataset_path(repository.prefix):
+        place = repository.prefix
+    tree = f"{commit}:{place}"
     reply = git.call("ls-tree", "-r", "-z", "--name-only", tree, cwd=repository.top)
     names = reply.out.decode("utf-8", "surrogateescape").split("\0") if reply.status == 0 else []
     return tuple(name for name in names if name)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import checkout, git, process, repo
+from loragit import checkout, git, process, repo, signals
 from loragit.checkout import StateQuestion
 from loragit.environment import EnvironmentQuestion
 from loragit.errors import Findings
@@ -91,22 +91,28 @@ class Inquiry:
 
     def answers(self) -> Answers:
         """Wait for all of them. What went wrong is among the findings."""
-        # pygit2 takes longest to import of all, and from here on this process mostly waits. Not earlier: an import
-        # and ten thousand system calls take the interpreter's lock from each other, and both lose.
-        threading.Thread(target=repo.load).start()
         ask, dirty = self._ask, self._dirty
-        report = ask(lambda: checkout.read_dirty(dirty)) if dirty else None
+        # pygit2 takes longest to import of all, and from here on this process mostly waits. Not earlier: an import
+        # and ten thousand system calls take the interpreter's lock from each other, and both lose. Signals wait for
+        # its end: an interruption while two threads import leaves a lock that nobody opens again.
+        with signals.postponed():
+            loading = threading.Thread(target=repo.load)
+            loading.start()
+            report = ask(lambda: checkout.read_dirty(dirty)) if dirty else None
+            trainer = ask(self._trainer.answer) if self._trainer else None
+            place = ask(self._place.answer) if self._place else None
+            identities = ask(self._identities.answer)
+            tracked = self._tracked.reply().status == 0 if self._tracked else None
+            loading.join()
         found = ask(self._environment.answer) if self._environment else None
-        trainer = ask(self._trainer.answer) if self._trainer else None
-        tracked = self._tracked.reply().status == 0 if self._tracked else None
         lycoris = found[1] if found else None
         return Answers(
             repository=self._repository,
-            identities=ask(self._identities.answer),
+            identities=identities,
             trainer=trainer,
             lycoris=lycoris,
             environment=found[0] if found else None,
-            place=ask(self._place.answer) if self._place else None,
+            place=place,
             script_tracked=tracked if trainer else None,
             dataset_branch=report.branch if report else None,
             dataset_commit=report.commit if report else None,

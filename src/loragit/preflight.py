@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ MIN_FREE_RECORD = 16 * 1024 * 1024
 """Bytes that must be free where the record will be written."""
 SCRIPT = "train.sh"
 _SHOWN_DIRTY = 5
+_SHOWN_SECRETS = 3
 
 
 class Request(NamedTuple):
@@ -120,6 +122,7 @@ class _Preflight:
         self.home = request.environ.get("HOME", "")
         self.findings = Findings()
         self.warnings: list[str] = []
+        self.hide = secrets.Redactor(())
 
     def ready(self) -> Ready:
         """The run, ready to start. Raises :class:`PreflightFailed`."""
@@ -148,9 +151,11 @@ class _Preflight:
         if plan is None or read is None or program is None or findings.all():
             raise PreflightFailed(self.name, findings.all())
         self.warnings += (*read.warnings, *answers.warnings)
-        start = self._start(plan, read, program, workdir, output)
+        known = secrets.secret_values(plan.arguments.words(), environ)
+        self.hide = secrets.Redactor(known)
+        start = self._start(plan, read, program, workdir, output)._replace(held=secrets.variables(environ))
         run = self._run(start, read, answers)
-        self._secrets(run)
+        self._secrets(run, known)
         if findings.all():
             raise PreflightFailed(self.name, findings.all())
         assert answers.repository and answers.identities
@@ -163,7 +168,7 @@ class _Preflight:
             committer=answers.identities[1],
             environ=environ,
             warnings=tuple(self.warnings),
-            secret_values=secrets.secret_values(plan.arguments.words(), environ),
+            secret_values=known,
         )
 
     def _script(self) -> Path:
@@ -321,7 +326,7 @@ class _Preflight:
             captions=read.dataset.captions,
             argv=start.recorded(),
             workdir=text.home_as_tilde(str(start.workdir), self.home),
-            weights=read.weights,
+            weights=tuple(weights._replace(name=self.hide(weights.name)) for weights in read.weights),
             config=start.config,
             prompts=start.prompts,
             script=SCRIPT,
@@ -337,22 +342,29 @@ class _Preflight:
 
     def _portable(self, state: RepoState) -> RepoState:
         """A remote may be a folder of the user's."""
-        return state if state.url is None else state._replace(url=text.home_as_tilde(state.url, self.home))
+        return state if state.url is None else state._replace(url=text.home_as_tilde(self.hide(state.url), self.home))
 
     def _portable_lycoris(self, lycoris: LyCORIS) -> LyCORIS:
-        url = None if lycoris.url is None else text.home_as_tilde(lycoris.url, self.home)
+        url = None if lycoris.url is None else text.home_as_tilde(self.hide(lycoris.url), self.home)
         return lycoris._replace(url=url, repo=self._portable(lycoris.repo) if lycoris.repo else None)
 
-    def _secrets(self, run: Run) -> None:
-        """A finding for each file of the record that holds what looks like a secret."""
+    def _secrets(self, run: Run, known: tuple[str, ...]) -> None:
+        """A finding for each text of the record that holds what looks like a secret, or one of ``known``."""
         captions = [e for e in run.entries if e.path.startswith("captions/")]
         suspects = [e for e in run.entries if not e.path.startswith("captions/") and e.path != "dataset.sha256"]
-        if secrets.find(b"\n".join(e.data for e in captions)):
+        together = b"\n".join(e.data for e in captions)
+        if secrets.find(together) or secrets.find_known(together, known):
             suspects += captions
+        suspects += [text.run_toml(run), Entry("the message", text.message(run).encode())]
         for entry in suspects:
-            for found in secrets.find(entry.data)[:3]:
+            found = [*secrets.find(entry.data), *secrets.find_known(entry.data, known)]
+            if entry.path.startswith(("config.", "sample-prompts.", "inputs/")):
+                found += islice(secrets.find_values(entry.data), _SHOWN_SECRETS)
+            by_line = {each.line: each for each in reversed(found)}
+            for each in sorted(by_line.values(), key=lambda each: each.line or 0)[:_SHOWN_SECRETS]:
+                line = f", line {each.line}," if each.line else ""
                 self.findings.add(
-                    f"{entry.path}, line {found.line}, holds what looks like a secret ({found.kind})",
+                    f"{entry.path}{line} holds what looks like a secret ({each.kind})",
                     "take it out: give it in the environment or as an argument, which are not recorded",
                 )
 

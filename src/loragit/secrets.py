@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import NamedTuple
 
@@ -27,8 +28,8 @@ MIN_LENGTH = 6
 class Found(NamedTuple):
     """Where a secret is and what it is, without the secret."""
 
-    line: int
-    """From 1."""
+    line: int | None
+    """From 1; ``None`` where it cannot be told."""
     kind: str
     """In words: ``Hugging Face token``, ``password``."""
 
@@ -127,11 +128,6 @@ _NO_WORD = rb"(?!/)(?=(?:[^0-9]*[0-9]){3})(?=(?:[^A-Z]*[A-Z]){2})(?=(?:[^a-z]*[a
 _NOTHING, _DIGITS, _WORD, _LETTERS, _MIXED = range(5)
 """How much a value looks like one that a machine made up."""
 
-_TOML_VALUE = (
-    rb"(?s)(?<![\w.\"'-])([\w.\"'-]+)([ \t]*=[ \t]*)"
-    rb"(\"\"\".*?\"\"\"|'''.*?'''|\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|[^\s#,}\]\"']+)"
-)
-
 
 def is_secret_name(name: str) -> bool:
     """Whether a value for ``name`` (an argument, a variable, a key; in any case) would be a secret."""
@@ -153,6 +149,25 @@ def find(data: bytes) -> tuple[Found, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def find_known(data: bytes, values: Iterable[str]) -> tuple[Found, ...]:
+    """Where each of ``values`` stands first, however quoted; but for those that are plain words or numbers."""
+    found = []
+    for value in values:
+        if len(value) >= 16 or (len(value) >= MIN_LENGTH and not value.isalpha() and not value.isdigit()):
+            forms = (form.encode(*_UTF8) for form in _forms(value) if len(form) >= MIN_LENGTH)
+            at = min((at for at in map(data.find, forms) if at >= 0), default=None)
+            if at is not None:
+                found.append(Found(data.count(b"\n", 0, at) + 1, "a value that the trainer is given as one"))
+    return tuple(dict.fromkeys(found))
+
+
+def find_values(data: bytes) -> Iterator[Found]:
+    """The literal values of secret names in a JSON or TOML text, however they look; nothing in any other text."""
+    if any(end in data.lower() for end in _NAME_ENDS):
+        for key, value in _given_by(_tree(data)):
+            yield Found(_line(data, key, value), _kind(key, b""))
+
+
 def redact(data: bytes) -> bytes:
     """``data`` with :data:`MASK` in place of all that :func:`find` finds."""
     parts, end = [], 0
@@ -162,14 +177,14 @@ def redact(data: bytes) -> bytes:
     return b"".join(parts) + data[end:]
 
 
-def redact_argv(argv: Sequence[str]) -> tuple[str, ...]:
+def redact_argv(argv: Sequence[str], known: Iterable[str] = ()) -> tuple[str, ...]:
     """``argv`` with :data:`MASK` for the values of secret arguments and for secrets inside the others.
 
     Both ``--wandb_api_key X`` and ``--wandb_api_key=X`` are understood, abbreviated or not. A value that was masked
-    once is masked wherever else it stands.
+    once is masked wherever else it stands, and so are those of ``known``.
     """
-    values = _argument_values(argv)
-    hide = Redactor(values.values())
+    values = argument_values(argv)
+    hide = Redactor([*values.values(), *known])
     return tuple(
         argument.removesuffix(values[number]) + MASK if number in values else hide(argument)
         for number, argument in enumerate(argv)
@@ -178,12 +193,34 @@ def redact_argv(argv: Sequence[str]) -> tuple[str, ...]:
 
 def secret_values(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
     """The secrets that a trainer is given: in its arguments, and in variables such as ``HF_TOKEN``."""
-    values = list(_argument_values(argv).values())
+    values = list(argument_values(argv).values())
     values += [value for name, value in environ.items() if is_secret_name(name)]
     for argument in argv:
         data = argument.encode(*_UTF8)
         values += [data[span.start : span.end].decode(*_UTF8) for span in _spans(data)]
     return tuple(dict.fromkeys(value for value in values if len(value) >= MIN_LENGTH))
+
+
+def argument_values(argv: Sequence[str]) -> dict[int, str]:
+    """The value of each secret argument, by the place of the argument that holds or ends with it."""
+    values = {}
+    follows = False
+    for number, argument in enumerate(argv):
+        name, sign, value = argument.partition("=")
+        short = name.startswith(_ABBREVIATIONS) and any(f"--{full}".startswith(name) for full in SECRET_ARGUMENTS)
+        asks = short or (name.startswith("--") and is_secret_name(name))
+        if asks and sign:
+            values[number] = value
+        elif follows and not argument.startswith("--"):
+            values[number] = argument
+        follows = asks and not sign
+    return {number: value for number, value in values.items() if value}
+
+
+def variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variable that holds a secret, by the secret; the first by name where several hold it."""
+    held = {value: name for name, value in sorted(environ.items(), reverse=True) if is_secret_name(name)}
+    return {value: name for value, name in held.items() if len(value) >= MIN_LENGTH}
 
 
 class Redactor:
@@ -203,28 +240,6 @@ class Redactor:
             if self._known.search("".join(line.strip(" \t\r│|") for line in text.split("\n"))):
                 text = _broken(self._forms).sub(MASK, text)
         return _hidden(text)
-
-
-def redact_toml(data: bytes) -> bytes:
-    """A TOML file with :data:`MASK` for secrets and for every value of a secret key. What parsed still parses.
-
-    Layout and comments stay, but for a file whose secrets stand where lines cannot tell.
-    """
-    if not any(end in data.lower() for end in _NAME_ENDS) and not _spans(data):
-        return data
-    lines = redact(_compiled(_TOML_VALUE).sub(_mask_toml_value, data))
-    known = _tree(lines)
-    tree = _tree(data) if known is None else known
-    if tree is None:
-        return lines
-    masked = {_hidden(key): _masked(value, is_secret_name(key)) for key, value in tree.items()}
-    if masked == known:
-        return lines
-    from tomli_w import dumps
-
-    written = dumps(masked).encode()
-    again = redact(written)
-    return written if _tree(again) is None else again
 
 
 @cache
@@ -327,22 +342,6 @@ def _kind(name: str, before: bytes) -> str:
     return next((kind for sign, kind in _KINDS if sign in name.lower()), "API key")
 
 
-def _argument_values(argv: Sequence[str]) -> dict[int, str]:
-    """The value of each secret argument, by the place of the argument that holds or ends with it."""
-    values = {}
-    follows = False
-    for number, argument in enumerate(argv):
-        name, sign, value = argument.partition("=")
-        short = name.startswith(_ABBREVIATIONS) and any(f"--{full}".startswith(name) for full in SECRET_ARGUMENTS)
-        asks = short or (name.startswith("--") and is_secret_name(name))
-        if asks and sign:
-            values[number] = value
-        elif follows and not argument.startswith("--"):
-            values[number] = argument
-        follows = asks and not sign
-    return {number: value for number, value in values.items() if value}
-
-
 def _forms(value: str) -> Iterator[str]:
     """A secret as it may be written: as it is, quoted by Python, JSON, a shell or an address; a line of it."""
     yield value
@@ -363,33 +362,37 @@ def _broken(forms: Sequence[str]) -> re.Pattern[str]:
     return re.compile("|".join(between.join(map(re.escape, form)) for form in forms))
 
 
-def _mask_toml_value(match: re.Match[bytes]) -> bytes:
-    key, sign, value = match.groups()
-    name = key.decode(errors="replace").replace('"', "").replace("'", "")
-    if not is_secret_name(name) or value.strip(b"\"'") in (b"", b"true", b"false"):
-        return match[0]
-    return bytes(key + sign + b'"%s"' % MASK.encode())
+def _tree(data: bytes) -> object:
+    """What a JSON or TOML text holds; ``None`` for any other."""
+    import json
+    import tomllib
+
+    for parse in (json.loads, tomllib.loads):
+        with suppress(ValueError, RecursionError):
+            return parse(data.decode("utf-8-sig"))
+    return None
 
 
-def _tree(data: bytes) -> dict[str, object] | None:
-    from tomllib import loads
+def _given_by(tree: object) -> Iterator[tuple[str, str]]:
+    """(key, value) of every string that a secret's name is given, at any depth."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        waiting += reversed(node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())
+        for key, value in node.items() if isinstance(node, dict) else ():
+            # The keys of a dataset's metadata are paths of its images.
+            if is_secret_name(key) and "/" not in key:
+                texts = [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
+                yield from ((key, one) for one in texts if not re.fullmatch(r"(?:\*\*\*|\$\w+|\$\{\w+\})?", one))
 
-    try:
-        return loads(data.decode())
-    except ValueError:  # no TOML, or no UTF-8
-        return None
 
-
-def _masked(value: object, secret: bool) -> object:
-    if isinstance(value, dict):
-        return {_hidden(key): _masked(item, secret or is_secret_name(key)) for key, item in value.items()}
-    if isinstance(value, list):
-        if not secret and all(isinstance(item, str) for item in value):
-            return list(redact_argv(value))
-        return [_masked(item, secret) for item in value]
-    if secret and not isinstance(value, bool) and value != "":
-        return MASK
-    return _hidden(value) if isinstance(value, str) else value
+def _line(data: bytes, key: str, value: str) -> int | None:
+    """Of the line that gives ``value`` to ``key``, as far as the text tells."""
+    name = re.compile(rb"(?<![\w-])" + re.escape(key.encode(*_UTF8)) + rb"[\"']?[ \t]*[:=]")
+    forms = [form.encode(*_UTF8) for form in _forms(value)]
+    named = [(number, line) for number, line in enumerate(data.split(b"\n"), 1) if name.search(line)]
+    exact = [number for number, line in named if any(form in line for form in forms)]
+    return next(iter([*exact, *(number for number, _ in named)]), None)
 
 
 def _hidden(text: str) -> str:

@@ -11,6 +11,16 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 @contextmanager
+def postponed() -> Iterator[None]:
+    """Within, signals that would end this process wait, also for threads that start there; then they come."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def held() -> Iterator[None]:
     """Within, signals that would end this process wait; at the end those that came are forgotten.
 

@@ -257,7 +257,7 @@ class Store:
 
     def _standing_tree(self, tip: str, prefix: str, but: str) -> str | None:
         """Tree, at ``prefix``, of the newest run of that dataset whose tag stands, other than ``but``."""
-        place = " ".join(text.shown(prefix).split())  # as trailers.append writes it
+        place = text.dataset_path(prefix)
         for commit in self._objects.history(tip):
             if commit.id == but:
                 continue

@@ -12,6 +12,8 @@ from loragit import trailers
 from loragit.record import FORMAT, Artifact, Entry, LyCORIS, Outcome, RepoState, Run, Weights
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_UNESCAPED = re.compile(r"[\x80-\x9f\u2028\u2029]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _MODEL = re.compile(
     r"(?P<path>.+) (?P<size>\d+) bytes sha256:(?P<sha256>[0-9a-f]{64})"
     r"(?: payload:(?P<payload>[0-9a-f]{64}))?(?: step:(?P<step>\d+))?(?: epoch:(?P<epoch>\d+))?"
@@ -28,10 +30,21 @@ def shown(text: str) -> str:
 
 def home_as_tilde(text: str, home: str) -> str:
     """``text`` with the home folder written ``~``, wherever a path under it begins."""
+    return home_folder(home).sub("~", text)
+
+
+def home_folder(home: str) -> re.Pattern[str]:
+    """Matches ``home`` wherever it, or a path under it, begins; nothing where ``home`` is no folder of one's own."""
     if home in ("", "/"):
-        return text
+        return re.compile("(?!)")
     # Not in the middle of a path: /mnt/home/ada is not under /home/ada.
-    return re.sub(r"(?:(?<=file://)|(?<![\w./~-]))" + re.escape(home.rstrip("/")) + r"(?=/|$)", "~", text)
+    return re.compile(r"(?:(?<=file://)|(?<![\w./~-]))" + re.escape(home.rstrip("/")) + r"(?=/|$)")
+
+
+def without_credentials(url: str) -> str:
+    """``url`` without a password, and over HTTP without a user, which there is a token as often as not."""
+    url = re.sub(r"^(https?://)[^/]*@", r"\1", url)
+    return re.sub(r"^([\w+.-]+://[^/:@]*):[^/]*@", r"\1@", url)
 
 
 def subject(run: Run) -> str:
@@ -59,6 +72,11 @@ def message(run: Run) -> str:
     pairs.append(("Loragit-Format", str(FORMAT)))
     head = subject(run) + "\n\n" + "\n".join(shown(line) for line in body)
     return trailers.append(head, [(key, shown(value)) for key, value in pairs])
+
+
+def dataset_path(prefix: str) -> str:
+    """The value of ``Dataset-Path`` for a dataset's folder: as every trailer, on one line and in single spaces."""
+    return " ".join(shown(prefix).split())
 
 
 def repository_line(state: RepoState) -> str:
@@ -140,7 +158,9 @@ def run_toml(run: Run) -> Entry:
     """``run.toml``: the whole record, one value a line, the command one argument a line."""
     import tomli_w
 
-    return Entry("run.toml", tomli_w.dumps(_run_table(run)).encode())
+    written = tomli_w.dumps(_run_table(run))
+    # TOML may hold these as they are, but a terminal or an editor could obey them.
+    return Entry("run.toml", _UNESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", written).encode())
 
 
 def _run_table(run: Run) -> dict[str, object]:
@@ -158,14 +178,14 @@ def _run_table(run: Run) -> dict[str, object]:
         "dataset": _told(
             {
                 "name": run.dataset,
-                "path": shown(run.prefix) or ".",
+                "path": run.prefix or ".",
                 "commit": run.dataset_commit,
                 "dirty": run.dataset_dirty,
                 "images": run.images,
                 "captions": run.captions,
             }
         ),
-        "trainer": {"kind": run.trainer_kind, "script": shown(run.trainer_script), **_repository_table(run.trainer)},
+        "trainer": {"kind": run.trainer_kind, "script": _held(run.trainer_script), **_repository_table(run.trainer)},
         "lycoris": _lycoris_table(run.lycoris),
         "files": {
             entry.path: {"sha1": sha1(entry.data), "size": len(entry.data)}
@@ -173,7 +193,7 @@ def _run_table(run: Run) -> dict[str, object]:
             if not entry.path.startswith("captions/")
         },
         **({"weights": [_weights_table(w) for w in run.weights]} if run.weights else {}),
-        "command": {"workdir": shown(run.workdir), "argv": [shown(word) for word in run.argv]},
+        "command": {"workdir": _held(run.workdir), "argv": [_held(word) for word in run.argv]},
     }
 
 
@@ -183,7 +203,7 @@ def _weights_table(weights: Weights) -> dict[str, object]:
 
 def _repository_table(state: RepoState) -> dict[str, object]:
     table = {"commit": state.commit, "branch": state.branch, "url": state.url}
-    return _told({**table, "dirty": [shown(path) for path in state.dirty]})
+    return _told({**table, "dirty": [_held(path) for path in state.dirty]})
 
 
 def _lycoris_table(lycoris: LyCORIS) -> dict[str, object]:
@@ -195,8 +215,13 @@ def _lycoris_table(lycoris: LyCORIS) -> dict[str, object]:
 
 
 def _told(table: dict[str, object]) -> dict[str, object]:
-    """What is known of ``table``; TOML takes no bytes that are not UTF-8, which branches and paths may hold."""
-    return {k: shown(v) if isinstance(v, str) else v for k, v in table.items() if v is not None}
+    """What is known of ``table``."""
+    return {k: _held(v) if isinstance(v, str) else v for k, v in table.items() if v is not None}
+
+
+def _held(text: str) -> str:
+    """``text`` as TOML can hold it: a byte that is not UTF-8, which branches and paths may have, as ``\\xff``."""
+    return _SURROGATE.sub(lambda match: ascii(match[0])[1:-1].replace("\\udc", "\\x"), text)
 
 
 def repos_git(run: Run) -> bytes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from loragit import console, git, history, trailers
+from loragit import console, git, history, text, trailers
 from loragit.commands.log import heading, table
 from loragit.history import Shown
+from loragit.record import Artifact
 
 
 def show(folder: Path, name: str, *, as_json: bool = False) -> None:
@@ -25,8 +27,16 @@ def _document(shown: Shown) -> dict[str, object]:
         **table(shown.listed),
         "record": trailers.parse(shown.message),
         "outcome_record": trailers.parse(shown.tag_message) if shown.tag_message else {},
+        "models": [model._asdict() for model in _models(shown)],
         "files": list(shown.files),
     }
+
+
+def _models(shown: Shown) -> Iterator[Artifact]:
+    for line in trailers.parse(shown.tag_message).get("Model", ()) if shown.tag_message else ():
+        model = text.parse_model_line(line)
+        if model is not None:
+            yield model
 
 
 def _print(shown: Shown) -> None:

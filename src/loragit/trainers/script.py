@@ -6,6 +6,8 @@ import re
 import shlex
 from collections.abc import Callable, Iterable
 
+from loragit.text import home_folder
+
 HERE = "\0here"
 """In a word: the folder that holds the script, with the recorded config and prompts beside it."""
 OUTPUT = "\0output"
@@ -13,17 +15,17 @@ OUTPUT = "\0output"
 
 
 def train_script(
-    name: str, workdir: str, words: Iterable[str], home: str, secret: Callable[[str], str | None]
+    name: str, workdir: str, words: Iterable[str], home: str, secret: Callable[[int], str | None]
 ) -> bytes:
     """The text of ``train.sh``.
 
     ``words`` are the program and its arguments, with :data:`HERE` and :data:`OUTPUT` for the folders.
-    ``secret`` names the environment variable that stands for a word's value, for words that must not be
-    recorded. Paths under ``home`` are written with ``$HOME``.
+    ``secret`` names the environment variable that holds the value of the word at a place, for words that must not be
+    recorded: what follows ``--option=``, or else all of the word. Paths under ``home`` are written with ``$HOME``.
     """
     lines: list[str] = []
-    for word in words:
-        shown = _word(word, home, secret(word))
+    for place, word in enumerate(words):
+        shown = _word(word, home, secret(place))
         # An option and its values stand on one line; what starts the trainer stands on the first.
         if lines and not word.startswith("--"):
             lines[-1] += f" {shown}"
@@ -41,15 +43,13 @@ def train_script(
 
 def _word(word: str, home: str, variable: str | None) -> str:
     if variable is not None:
-        start, equals, _ = word.partition("=")
-        return (shlex.quote(start + equals) if equals else "") + f'"${{{variable}:?}}"'
+        option, equals, _ = word.partition("=") if word.startswith("--") else ("", "", "")
+        return (shlex.quote(option + equals) if equals else "") + f'"${{{variable}:?}}"'
     pieces = re.split(f"({HERE}|{OUTPUT})", word)
     shown = {HERE: '"$here"', OUTPUT: '"${OUTPUT_DIR:-$here}"'}
     return "".join(shown.get(piece) or _plain(piece, home) for piece in pieces if piece) or "''"
 
 
 def _plain(text: str, home: str) -> str:
-    if home in ("", "/"):
-        return shlex.quote(text)
-    parts = re.split(rf"(?<![\w./~-]){re.escape(home.rstrip('/'))}(?=/|$)", text)
+    parts = home_folder(home).split(text)
     return '"$HOME"'.join(shlex.quote(part) if part else "" for part in parts) or "''"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from loragit import secrets, text
@@ -29,6 +31,8 @@ class Start(NamedTuple):
     inputs: Mapping[Path, str]
     """Path in the record of each further input, by the file it was read from."""
     home: str
+    held: Mapping[str, str] = MappingProxyType({})
+    """The variable that holds it, by each secret of the trainer's environment."""
 
     def _words(self, folder: str, output: str, comment: str) -> tuple[str, ...]:
         copies = sd_scripts.Copies(
@@ -46,25 +50,55 @@ class Start(NamedTuple):
     def recorded(self) -> tuple[str, ...]:
         """The command for the record: secrets ``***``, the home folder ``~``, no commit (it would hold its own id)."""
         words = self._words(str(self.output), str(self.output), f"loragit: {self.name}")
-        return tuple(text.home_as_tilde(word, self.home) for word in secrets.redact_argv(words))
+        return tuple(text.home_as_tilde(word, self.home) for word in secrets.redact_argv(words, self.held))
 
     def script(self) -> bytes:
         """``train.sh``: secrets are read from the environment."""
         words = self._words(HERE, OUTPUT, f"loragit: {self.name}")
-        hidden = {
-            word: _variable(words[: index + 1])
-            for index, (word, kept) in enumerate(zip(words, secrets.redact_argv(words), strict=True))
-            if word != kept
-        }
-        return train_script(self.name, str(self.workdir), words, self.home, hidden.get)
+        return train_script(self.name, str(self.workdir), words, self.home, self._variables(words).get)
+
+    def _variables(self, words: tuple[str, ...]) -> dict[int, str]:
+        """The environment variable for each word that must not be recorded, by the word's place.
+
+        Equal values may share a variable, others never do.
+        """
+        hidden = secrets.redact_argv(words, self.held)
+        given = secrets.argument_values(words)
+        others = [at for at, word in enumerate(words) if word != hidden[at] and at not in given]
+        variables: dict[int, str] = {}
+        holders = {value: _as_variable(name) for value, name in self.held.items()}
+        values: dict[str, str] = {}
+        for at, value in given.items():
+            variables[at] = _free(_as_variable(_option(hidden, at).upper()), value, values)
+        holders |= {given[at]: variables[at] for at in reversed(variables)}
+        for at in others:
+            value = _value(words[at])
+            # With a prefix, for a shell has variables of its own: --path must not ask for PATH.
+            name = holders.get(value) or _as_variable(f"SECRET_{_option(hidden, at)}".upper()).rstrip("_")
+            variables[at] = _free(name, value, values)
+        return variables
 
 
-def _variable(words: tuple[str, ...]) -> str:
-    """The environment variable that stands for a secret argument: its name in capitals."""
-    word = words[-1]
-    if word.startswith("--"):
-        option = word[2:].partition("=")[0]
-    else:
-        option = next((w[2:] for w in reversed(words) if w.startswith("--")), "secret")
-    name = "".join(c if c.isascii() and c.isalnum() else "_" for c in option).upper()
-    return f"_{name}" if name[:1].isdigit() else name
+def _value(word: str) -> str:
+    """What stands for an argument's value: all of a word, or what ``--option=`` is followed by."""
+    return word.partition("=")[2] if word.startswith("--") and "=" in word else word
+
+
+def _option(hidden: tuple[str, ...], at: int) -> str:
+    """The option that the word at ``at`` belongs to, without its dashes; empty before the first."""
+    options = (word for word in reversed(hidden[: at + 1]) if word.startswith("--"))
+    return next(options, "").partition("=")[0].removeprefix("--")
+
+
+def _as_variable(name: str) -> str:
+    """``name``, or what is nearest to it that a shell takes for a variable's name."""
+    return re.sub(r"[^A-Za-z0-9_]|^(?=[0-9])", "_", name)
+
+
+def _free(name: str, value: str, values: dict[str, str]) -> str:
+    """``name``, with a number where another value has it already."""
+    free, number = name, 1
+    while values.setdefault(free, value) != value:
+        number += 1
+        free = f"{name}_{number}"
+    return free
