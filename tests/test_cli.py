@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from loragit import __version__
+from loragit.__main__ import guarded
 from tests.records import open_store, sealed
 from tests.scene import LORAGIT, Result, Scene, make_scene
 
@@ -229,6 +230,15 @@ def test_a_folder_that_is_gone_is_no_reason_for_a_traceback(nowhere: Scene) -> N
         done = subprocess.run(command, cwd=nowhere.home, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr.startswith("error: No such file or directory\nhint: DEBUG=1 ")
+
+
+def test_a_failure_of_the_system_that_nobody_thought_of_is_told_with_its_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert guarded(lambda: len((tmp_path / "nothing").read_bytes())) == 1
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path}/nothing: No such file or directory\nhint: DEBUG=1 shows where this happened\n"
+    )
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

@@ -54,7 +54,8 @@ def given_by(script: bytes, folder: Path, **environ: str) -> list[str]:
 
 def real(start: Start) -> list[str]:
     """The words that the trainer is given, without the commit."""
-    return [word.removesuffix(" ") for word in start.words("")[len(ECHO) :]]
+    *words, comment = start.words("")[len(ECHO) :]
+    return [*words, comment.removesuffix(" ")]
 
 
 # ---- train.sh and the recorded command ----

@@ -383,7 +383,7 @@ def test_files_of_any_name_are_recorded_as_they_are(home: Path) -> None:
     config.write_text(config.read_text().replace(json.dumps(str(scene.dataset / "img")), json.dumps(str(folder))))
     place = os.fsencode(folder)
     for name in HOSTILE:
-        shutil.copy(folder / "00.png", place + b"/" + name + b".png")
+        shutil.copy(place + b"/00.png", place + b"/" + name + b".png")
         Path(os.fsdecode(place + b"/" + name + b".txt")).write_bytes(b"caption of " + name)
     commit_all(scene.dataset, "names")
     before = users_things(scene.dataset)
@@ -523,7 +523,7 @@ def test_a_tag_that_is_moved_during_a_training_stays_moved_and_hides_no_exit_sta
     )
     done = scene.train(SEALED, *words)
     assert done.status == 7, done.err
-    assert "the run's tag was moved while it ran" in done.err
+    assert "the run's tag was moved" in done.err
     assert f"{SEALED} stays open on record; what the trainer wrote is in {scene.output / SEALED}" in done.err
     assert scene.git("rev-parse", SEALED) == scene.git("rev-parse", "main")
     assert (scene.output / SEALED / f"{SEALED}.safetensors").exists()

@@ -160,7 +160,6 @@ def test_a_reverts_trailers_are_told_from_the_log_that_it_quotes(tail: list[str]
         assert [line[4:] for line in lines[8 : 8 + len(tail)]] == [text.shown(line) for line in tail]
 
 
-@pytest.mark.xfail(reason="dulwich takes an indented --- for the end of the message; git does not", strict=True)
 def test_a_ruler_in_a_quoted_log_does_not_end_the_message() -> None:
     message = text.revert_message(a_run(), COMMIT, 1, "It made nothing.", ("-----------",))
     assert by_us(message) == sorted(by_git(message))

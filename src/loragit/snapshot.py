@@ -163,6 +163,11 @@ def _suffix(table: object, default: str) -> str:
 
 
 def _absolute(workdir: Path, written: str) -> Path:
+    try:
+        if b"\0" in os.fsencode(written):
+            raise ValueError("a NUL in it")
+    except ValueError as error:
+        raise CannotReadInput(f"{written!r} in the dataset config is no path: {error}", hint="mend it there") from error
     path = workdir / written
     # Behind a link ".." goes up from where the link leads, not from where it lies.
     return path.resolve() if ".." in path.parts else Path(os.path.normpath(path))

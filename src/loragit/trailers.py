@@ -7,7 +7,9 @@ def parse(message: str) -> dict[str, tuple[str, ...]]:
     """Values of each trailer of ``message``, in their order; empty where its last paragraph holds none."""
     import dulwich.trailers
 
-    _, found = dulwich.trailers.parse_trailers(message.encode())
+    # dulwich takes an indented "---", as in a quoted log, for the end of the message; git does not.
+    last = message.rstrip("\n").rpartition("\n\n")[2]
+    _, found = dulwich.trailers.parse_trailers(b"subject\n\n" + last.encode())
     values: dict[str, tuple[str, ...]] = {}
     for trailer in found:
         values[trailer.key] = (*values.get(trailer.key, ()), trailer.value)

@@ -220,7 +220,7 @@ def _undo(running: _Running, ended: _Ended, found: Outcome) -> None:
         commit = running.store.revert(running.opened, ended.exit_status, told, tail)
         console.say(f"reverted {running.name} as {commit[:8]}: {reason}")
     # The only copy of a log is not thrown away.
-    foreign = running.folder.remove() if kept else (LOG,)
+    foreign = sorted(running.folder.remove()) if kept else [LOG]
     if foreign:
         console.warn(
             f"{running.ready.output} stays: it holds {', '.join(foreign[:3])}"
