@@ -25,7 +25,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     names = (
         "dataset_config output_dir output_name sample_prompts training_comment logging_dir log_prefix config_file "
-        "pretrained_model_name_or_path vae network_module network_dim learning_rate wandb_api_key network_weights seed"
+        "pretrained_model_name_or_path vae network_module network_dim learning_rate wandb_api_key network_weights seed "
+        "caption_extension"
     )
     for name in names.split():
         parser.add_argument(f"--{name}")
@@ -74,14 +75,15 @@ def events(args: argparse.Namespace) -> None:
 
 
 def wait() -> None:
+    reader, writer = os.pipe()
+    signal.signal(signal.SIGUSR1, lambda *_: os.write(writer, b"on"))
     ready = os.environ.get("STUB_READY")
     if ready:
         Path(ready).write_text(str(os.getpid()))
-    signal.pause()  # SIGUSR1 ends this and nothing else
+    os.read(reader, 2)
 
 
 def main() -> int:
-    signal.signal(signal.SIGUSR1, lambda *_: None)
     args = arguments()
     how = set(os.environ.get("STUB", "ok").split("+"))
     for step in (1, args.max_train_steps):

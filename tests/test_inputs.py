@@ -23,7 +23,7 @@ from loragit.trainers import sd_scripts
 from loragit.trainers.arguments import Arguments, from_words
 from loragit.trainers.sd_scripts import Defaults
 
-NOTHING = Recorded(None, None, None)
+NOTHING = Recorded(None, None, frozenset())
 
 
 @pytest.fixture

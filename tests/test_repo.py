@@ -243,7 +243,6 @@ def test_objects_that_cannot_be_written_are_an_error_with_a_next_step(
         assert str(folder) in str(failed.value.hint)
 
 
-@pytest.mark.xfail(reason="libgit2's git_commit_create ends well though it wrote nothing", strict=True)
 def test_a_commit_that_cannot_be_written_is_an_error_too(objects: Objects, full: str) -> None:
     with pytest.raises(CannotWriteObjects, match="the record cannot be written"):
         objects.commit(full, [], "m", ADA, ADA)

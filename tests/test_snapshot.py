@@ -29,7 +29,7 @@ from loragit.snapshot import (
     uncaptioned,
 )
 
-NOTHING = Recorded(None, None, None)
+NOTHING = Recorded(None, None, frozenset())
 few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -165,7 +165,7 @@ def test_whatever_a_config_holds_is_read_or_refused(tmp_path: Path, table: objec
     try:
         found = read_config(tmp_path / "config.json", tmp_path)
         listed = [(folder, check_folder(folder, tmp_path)) for folder in found.folders]
-        read_dataset(listed, found, NOTHING, tmp_path, Cache(tmp_path / "cache"))
+        read_dataset(listed, NOTHING, tmp_path, Cache(tmp_path / "cache"))
         for path in found.files:
             snapshot.read_bytes(path, "input")
     except LoragitError as error:
@@ -214,10 +214,10 @@ def test_a_folder_that_is_missing_is_told_with_what_may_be_meant(tmp_path: Path)
 # ---- datasets ----
 
 
-def dataset(root: Path, *folders: Folder, recorded: Recorded = NOTHING, data: bytes = b"") -> Dataset:
+def dataset(root: Path, *folders: Folder, recorded: Recorded = NOTHING) -> Dataset:
     listed = [(folder, check_folder(folder, root)) for folder in folders]
     cache = Cache(root.parent / "cache")
-    return read_dataset(listed, Config(root / "config.toml", data, folders, ()), recorded, root, cache)
+    return read_dataset(listed, recorded, root, cache)
 
 
 def checked(root: Path, digest: bytes) -> list[str]:
@@ -276,14 +276,14 @@ def blob(data: bytes) -> str:
 def test_captions_that_are_on_record_are_not_read_again(tmp_path: Path) -> None:
     root = tmp_path / "gren"
     folder = Folder("img", image_folder(root / "img", "0.png", "0.txt"), (".txt",))
-    first = dataset(root, folder, data=b"config")
-    recorded = Recorded(blob(b"config"), blob(first.digest), "c" * 40)
-    again = dataset(root, folder, recorded=recorded, data=b"config")
+    first = dataset(root, folder)
+    recorded = Recorded(blob(first.digest), "c" * 40, frozenset({"captions/img/0.txt"}))
+    again = dataset(root, folder, recorded=recorded)
     assert (again.kept, again.entries, again.captions, again.digest) == ("c" * 40, (), 1, first.digest)
-    assert dataset(root, folder, recorded=recorded, data=b"other").kept is None
-    assert dataset(root, folder, recorded=recorded._replace(captions=None), data=b"config").kept is None
+    assert dataset(root, folder._replace(caption_suffixes=(".tags",)), recorded=recorded).kept is None
+    assert dataset(root, folder, recorded=recorded._replace(captions=None)).kept is None
     (root / "img" / "0.txt").write_text("edited")
-    changed = dataset(root, folder, recorded=recorded, data=b"config")
+    changed = dataset(root, folder, recorded=recorded)
     assert changed.kept is None
     assert [e.data for e in changed.entries] == [b"edited"]
 

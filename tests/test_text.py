@@ -30,7 +30,7 @@ many = settings(max_examples=200, deadline=None)
 
 
 def as_written(value: str) -> str:
-    return " ".join(text.shown(value).split())
+    return text.shown(value).strip()
 
 
 def by_git(message: str) -> list[tuple[str, str]]:
@@ -191,7 +191,7 @@ def test_git_reads_every_line_of_an_outcome(models: list[Artifact], others: list
     )
     found = by_git(text.outcome_message(NAME, outcome))
     read = [text.parse_model_line(value) for key, value in found if key == "Model"]
-    assert read == [model._replace(path=as_written(model.path)) for model in models]
+    assert read == [model._replace(path=text.shown(model.path).lstrip()) for model in models]
     for key in ("Truncated", "State", "Unreadable"):
         assert [value for at, value in found if at == key] == [as_written(other) for other in others]
     assert ("Output", as_written(output)) in found

@@ -883,6 +883,9 @@ def test_captions_that_the_trainer_will_not_read_are_warned_of(scene: Scene) -> 
     assert "has 4 .txt files, but the trainer will look for .caption and train without captions" in done.err
     assert "4 images, 0 captions" in scene.git("log", "-1", "--format=%B", "runs")
     assert scene.train("noob-gren-v2s4", "--", "--caption_extension", ".txt").err.count("without captions") == 0
+    assert "4 images, 4 captions" in scene.git("log", "-1", "--format=%B", "runs")
+    assert scene.train("noob-gren-v3s4").status == 0
+    assert scene.git("ls-tree", "noob-gren-v3s4", "captions") == ""
 
 
 def test_a_folder_that_two_subsets_read_differently_is_recorded_for_both(scene: Scene) -> None:

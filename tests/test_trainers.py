@@ -27,7 +27,7 @@ from loragit.trainers.script import HERE, OUTPUT, train_script
 from loragit.trainers.sd_scripts import Copies, Defaults, Plan, config_file, flatten, plan, words
 from loragit.trainers.start import Start
 
-WORK = Path("/work/sd-scripts")
+WORK = Path("/srv/sd-scripts")
 DEFAULTS = Defaults("noob-gren-v1s4", Path("/data/config.toml"), Path("/data/prompts.txt"), WORK)
 NONE = Arguments({})
 
@@ -368,13 +368,13 @@ def a_start(*given: str) -> Start:
 def test_the_real_command_names_the_commit_and_the_recorded_one_does_not() -> None:
     start = a_start("--in_json", "m.json")
     assert start.words("abc") == (
-        *("/home/ada/venv/bin/python", "/work/sd-scripts/train.py", "--in_json", "/home/ada/out/inputs/m.json"),
+        *("/home/ada/venv/bin/python", "/srv/sd-scripts/train.py", "--in_json", "/home/ada/out/inputs/m.json"),
         *("--dataset_config", "/home/ada/out/config.toml", "--output_dir", "/home/ada/out"),
         *("--output_name", "noob-gren-v1s4", "--max_train_steps", "4"),
         *("--training_comment", "loragit: noob-gren-v1s4 abc"),
     )
     assert start.recorded() == (
-        *("~/venv/bin/python", "/work/sd-scripts/train.py", "--in_json", "~/out/inputs/m.json"),
+        *("~/venv/bin/python", "/srv/sd-scripts/train.py", "--in_json", "~/out/inputs/m.json"),
         *("--dataset_config", "~/out/config.toml", "--output_dir", "~/out"),
         *("--output_name", "noob-gren-v1s4", "--max_train_steps", "4"),
         *("--training_comment", "loragit: noob-gren-v1s4"),

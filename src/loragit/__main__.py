@@ -9,10 +9,6 @@ import gc
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from loragit.errors import LoragitError
 
 
 def main() -> int:
@@ -117,7 +113,7 @@ def guarded(command: Callable[[], int]) -> int:
         return 130
 
 
-def _told(failure: LoragitError | OSError) -> int:
+def _told(failure: Exception) -> int:
     """Fact and next step of what ended the command; the exit status."""
     from loragit import console
     from loragit.errors import LoragitError
@@ -125,6 +121,7 @@ def _told(failure: LoragitError | OSError) -> int:
     if isinstance(failure, LoragitError):
         console.error(failure)
         return failure.exit_status
+    assert isinstance(failure, OSError)
     # Nobody thought of this one; it is still no reason for a traceback.
     where = f"{failure.filename}: " if failure.filename else ""
     console.error(LoragitError(f"{where}{failure.strerror}", hint="DEBUG=1 shows where this happened"))

@@ -94,6 +94,8 @@ class Question:
                 raise NotARepository(f"there is no folder {cwd}") from error
             if isinstance(error, PermissionError):
                 raise NotARepository(f"{cwd} may not be entered") from error
+            if not isinstance(error, FileNotFoundError):
+                raise GitFailed(f"git cannot be started: {error.strerror}") from error
             raise GitMissing("git was not found on PATH", hint="install git 2.30 or newer") from error
 
     def reply(self) -> Reply:
@@ -252,13 +254,21 @@ def refs(*patterns: str, cwd: Path) -> dict[str, Ref]:
 
 def start_tree(revision: str, repository: Repository) -> Question:
     """Ask what ``revision`` holds at the place of the repository's folder; :func:`read_tree` reads the reply."""
-    return start("ls-tree", "-z", f"{revision}:{repository.prefix}", cwd=repository.top)
+    return start("ls-tree", "-r", "-t", "-z", f"{revision}:{repository.prefix}", cwd=repository.top)
 
 
-def read_tree(question: Question) -> dict[str, str]:
-    """Object ids by name; empty where there is no such revision or folder."""
+class TreeItem(NamedTuple):
+    """A file or folder of a tree, at any depth."""
+
+    folder: bool
+    id: str
+
+
+def read_tree(question: Question) -> dict[str, TreeItem]:
+    """Items by path; empty where there is no such revision or folder."""
     rows = question.reply().out.decode("utf-8", "surrogateescape").split("\0")
-    return {name: about.split(" ")[2] for about, _, name in (row.partition("\t") for row in rows) if name}
+    split = ((about.split(" "), path) for about, _, path in (row.partition("\t") for row in rows) if path)
+    return {path: TreeItem(about[1] == "tree", about[2]) for about, path in split}
 
 
 class RefUpdate(NamedTuple):

@@ -49,7 +49,7 @@ def read(
         names = ask(lambda folder=folder: snapshot.check_folder(folder, root))  # type: ignore[misc]
         if names is not None:
             listed.append((folder, names))
-    dataset = ask(lambda: snapshot.read_dataset(listed, config, recorded, root, cache))
+    dataset = ask(lambda: snapshot.read_dataset(listed, recorded, root, cache))
     if dataset is None:
         return None
     warnings = tuple(filter(None, (snapshot.uncaptioned(folder, names) for folder, names in listed)))

@@ -84,10 +84,13 @@ class Inquiry:
 
     def recorded(self) -> Recorded:
         """What ``runs`` holds of this dataset already."""
-        if self._tree is None:
-            return Recorded(None, None, None)
-        ids = git.read_tree(self._tree)
-        return Recorded(ids.get("config.toml", ids.get("config.json")), ids.get("dataset.sha256"), ids.get("captions"))
+        items = git.read_tree(self._tree) if self._tree else {}
+        digest, captions = items.get("dataset.sha256"), items.get("captions")
+        return Recorded(
+            digest.id if digest else None,
+            captions.id if captions else None,
+            frozenset(path for path, item in items.items() if path.startswith("captions/") and not item.folder),
+        )
 
     def answers(self) -> Answers:
         """Wait for all of them. What went wrong is among the findings."""

@@ -162,7 +162,11 @@ class Objects:
         """Write a commit that no ref names yet."""
         who = self._signature(author), self._signature(committer)
         with self._writing():
-            return str(self._repo.create_commit(None, *who, message, tree, list(parents)))
+            made = self._repo.create_commit(None, *who, message, tree, list(parents))
+            # libgit2 1.9 ends well here though it could not write (git_commit_create goes to its end without an error).
+            if made not in self._repo:
+                raise OSError("the commit was not written")
+            return str(made)
 
     def tag(self, name: str, commit: str, message: str, tagger: Identity) -> str:
         """Write an annotated tag's object that no ref names yet. ``name`` is without ``refs/tags/``."""

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,13 +75,16 @@ class Dataset(NamedTuple):
 class Recorded(NamedTuple):
     """What the newest commit on ``runs`` holds for this dataset, as git's object ids."""
 
-    config: str | None
     digest: str | None
+    """Of ``dataset.sha256``."""
     captions: str | None
+    """Of the folder of captions."""
+    names: frozenset[str]
+    """Paths of all captions in the record."""
 
-    def same(self, config: bytes, digest: bytes) -> bool:
-        """Whether it was made of the same config and the same files, and so of the same captions."""
-        return self.captions is not None and (self.config, self.digest) == (_blob(config), _blob(digest))
+    def same(self, digest: bytes, names: Iterable[str]) -> bool:
+        """Whether it was made of the same files, and has captions of the same ones: then they are the same bytes."""
+        return self.captions is not None and self.digest == _blob(digest) and self.names == frozenset(names)
 
 
 def _blob(data: bytes) -> str:
@@ -201,7 +204,7 @@ def is_cache(name: str) -> bool:
 
 
 def read_dataset(
-    listed: Iterable[tuple[Folder, tuple[str, ...]]], config: Config, recorded: Recorded, root: Path, cache: Cache
+    listed: Sequence[tuple[Folder, tuple[str, ...]]], recorded: Recorded, root: Path, cache: Cache
 ) -> Dataset:
     """Fingerprint every file of ``listed`` (folder, names) and read its captions, if ``recorded`` has not the same.
 
@@ -212,7 +215,7 @@ def read_dataset(
     files: list[DatasetFile] = []
     written: list[tuple[Path, list[str], str]] = []
     images = 0
-    places = _CaptionPlaces(root)
+    places = _CaptionPlaces(root, [folder.path for folder, _ in listed])
     for folder, names in listed:
         used = [name for name in names if not is_cache(name)]
         pictures = {name for name in used if _is_picture(name)}
@@ -226,9 +229,14 @@ def read_dataset(
         captions = [n for n in used if any(n.endswith(end) and n.removesuffix(end) in stems for end in ends)]
         written.append((folder.path, captions, places.of(folder.path)))
     digest = fingerprint.digest_lines(files)
-    kept = recorded.captions if recorded.same(config.data, digest) else None
+    kept = recorded.captions if recorded.same(digest, _caption_paths(written)) else None
     entries = () if kept else tuple(_read_captions(written))
     return Dataset(digest, images, sum(len(names) for _, names, _ in written), entries, kept)
+
+
+def _caption_paths(written: Iterable[tuple[Path, list[str], str]]) -> Iterator[str]:
+    for _, names, place in written:
+        yield from (f"{place}/{name}" for name in names)
 
 
 def _read_captions(written: Iterable[tuple[Path, list[str], str]]) -> Iterator[Entry]:
@@ -276,19 +284,23 @@ def _refuse_pointers(folder: Folder, small: list[str]) -> None:
 class _CaptionPlaces:
     """Where captions go in the record: ``captions/<folder>``, and below ``outside`` for folders elsewhere."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, folders: Iterable[Path]) -> None:
         self._root = root
-        self._taken: set[str] = set()
+        self._taken = {place for place in map(self._inside, folders) if place}
 
     def of(self, folder: Path) -> str:
-        inside = _from(self._root, folder)
-        if inside.split("/")[0] != "..":
-            place = "captions" if inside == "." else f"captions/{inside}"
-            self._taken.add(place)
-            return place
+        inside = self._inside(folder)
+        if inside is not None:
+            return inside
         place, number = f"captions/outside/{folder.name}", 1
         while place in self._taken:
             number += 1
             place = f"captions/outside/{folder.name}-{number}"
         self._taken.add(place)
         return place
+
+    def _inside(self, folder: Path) -> str | None:
+        way = _from(self._root, folder)
+        if way.split("/")[0] == "..":
+            return None
+        return "captions" if way == "." else f"captions/{way}"

@@ -75,8 +75,8 @@ def message(run: Run) -> str:
 
 
 def dataset_path(prefix: str) -> str:
-    """The value of ``Dataset-Path`` for a dataset's folder: as every trailer, on one line and in single spaces."""
-    return " ".join(shown(prefix).split())
+    """The value of ``Dataset-Path`` for a dataset's folder: as every trailer's, a line without blanks around it."""
+    return shown(prefix).strip()
 
 
 def repository_line(state: RepoState) -> str:

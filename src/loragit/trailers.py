@@ -18,5 +18,5 @@ def parse(message: str) -> dict[str, tuple[str, ...]]:
 
 def append(message: str, trailers: list[tuple[str, str]]) -> str:
     """``message`` with a last paragraph of ``trailers``. Values are put on one line."""
-    lines = [f"{key}: {' '.join(value.split())}" for key, value in trailers]
+    lines = [f"{key}: {' '.join(value.splitlines()).strip()}" for key, value in trailers]
     return message.rstrip("\n") + "\n\n" + "\n".join(lines) + "\n"

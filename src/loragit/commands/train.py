@@ -139,7 +139,7 @@ def _run(running: _Running) -> _Ended:
         return _Ended(128 + waiting[0], now, now, waiting[0], not_started="it was interrupted before the trainer began")
     command = process.Command(ready.start.words(running.opened.commit), ready.start.workdir, ready.environ)
     if ready.settings.debug:
-        console.say("started " + " ".join(secrets.redact_argv(command.argv)))
+        console.say("started " + " ".join(secrets.redact_argv(command.argv, ready.secret_values)))
     try:
         ended = process.train(
             command,
