@@ -6,55 +6,31 @@ import os
 import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from loragit import git as ours
 from loragit import store
-from loragit.git import IdentityQuestion
 from loragit.names import RunName
-from loragit.record import Entry, LyCORIS, Outcome, RepoState, Run
+from loragit.record import Entry, Outcome, Run
 from loragit.repo import CannotWriteObjects
-from loragit.store import Opened, RunExists, RunsUnusable, SealFailed, Store
+from loragit.store import Opened, RunExists, RunsUnusable, SealFailed
+from tests import records
+from tests.records import open_store
 from tests.scene import commit_all, git, parsed_trailers
 
-MOMENT = datetime(2026, 11, 23, 17, 20, 30, tzinfo=UTC)
 
-
-def a_run(name: str = "noob-gren-v1s4", prefix: str = "", caption: bytes = b"zqx") -> Run:
-    return Run(
-        name=name,
-        model="noob",
-        dataset="gren",
-        prefix=prefix,
-        version=1,
-        steps=4,
-        epochs=None,
-        trainer=RepoState("sd-scripts", Path("/x"), "a" * 40, "sd3", "https://example.org/sd-scripts"),
-        trainer_kind="sd-scripts",
-        trainer_script="train.py",
-        lycoris=LyCORIS(),
-        dataset_commit=None,
-        dataset_dirty=0,
-        images=1,
-        captions=1,
-        argv=("python", "train.py"),
-        workdir="~/sd-scripts",
-        weights=(),
-        config="config.toml",
-        prompts=None,
-        script="train.sh",
-        entries=(
-            Entry("config.toml", b"a = 1\r\n"),
-            Entry("train.sh", b"#!/bin/sh\n", executable=True),
-            Entry("captions/img/00.txt", caption),
-        ),
+def a_run(name: str = records.NAME, prefix: str = "", caption: bytes = b"zqx") -> Run:
+    entries = (
+        Entry("config.toml", b"a = 1\r\n"),
+        Entry("train.sh", b"#!/bin/sh\n", executable=True),
+        Entry("captions/img/00.txt", caption),
     )
+    return records.a_run(name=name, prefix=prefix, entries=entries)
 
 
-AN_OUTCOME = Outcome(0, MOMENT, MOMENT, "~/out", samples=1)
+AN_OUTCOME = Outcome(0, records.MOMENT, records.MOMENT, "~/out", samples=1)
 
 
 @pytest.fixture
@@ -65,10 +41,6 @@ def dataset(tmp_path: Path) -> Path:
     (folder / "a.txt").write_text("a\n")
     commit_all(folder, "first")
     return folder
-
-
-def open_store(folder: Path) -> Store:
-    return Store(ours.discover(folder), *IdentityQuestion(folder).answer())
 
 
 def check(folder: Path) -> None:
