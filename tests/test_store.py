@@ -14,7 +14,7 @@ from loragit import git as ours
 from loragit import store
 from loragit.names import RunName
 from loragit.record import Entry, Outcome, Run
-from loragit.repo import CannotWriteObjects
+from loragit.repo import CannotReadObjects, CannotWriteObjects, Objects
 from loragit.store import Opened, RunExists, RunsUnusable, SealFailed
 from tests import records
 from tests.records import open_store
@@ -366,3 +366,17 @@ def test_a_run_whose_tag_the_user_deleted_is_not_undone_again(dataset: Path) -> 
         kept.revert(opened, 1, "why", ())
     assert git(dataset, "rev-parse", "runs") == opened.commit
     check(dataset)
+
+
+def test_an_object_that_is_missing_is_told_and_nothing_moves(dataset: Path) -> None:
+    kept = open_store(dataset)
+    kept.seal(kept.open(a_run()), AN_OUTCOME)
+    failed = kept.open(a_run("noob-gren-v2s4", caption=b"two"))
+    tree = git(dataset, "rev-parse", "runs^{tree}")
+    (dataset / ".git" / "objects" / tree[:2] / tree[2:]).unlink()
+    with pytest.raises(CannotWriteObjects, match="the record cannot be written: .*object"):
+        open_store(dataset).open(a_run("noob-gren-v3s4", prefix="other"))
+    with pytest.raises(CannotReadObjects, match="lacks the object") as caught:
+        Objects(dataset / ".git").subtree("0" * 40, "")
+    assert str(caught.value.hint).startswith("git fsck")
+    assert git(dataset, "rev-parse", "runs") == failed.commit

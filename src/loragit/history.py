@@ -156,11 +156,12 @@ class Shown(NamedTuple):
 
 def show(repository: Repository, name: str) -> Shown:
     """The newest run called ``name``, standing or reverted. Raises :class:`NoSuchRun`."""
-    listed = next((run for run in runs(repository) if run.name == name), None)
+    known = runs(repository)
+    listed = next((run for run in known if run.name == name), None)
     if listed is None:
         import difflib
 
-        close = difflib.get_close_matches(name, {run.name for run in runs(repository)}, n=1)
+        close = difflib.get_close_matches(name, {run.name for run in known}, n=1)
         raise NoSuchRun(
             f"there is no run {name} on record in {repository.top}",
             hint=f"did you mean {close[0]}?" if close else "see all with: loragit log",

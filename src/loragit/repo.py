@@ -54,6 +54,10 @@ class Objects:
                 f"{git_dir} cannot be opened: {error}",
                 hint="loragit needs a repository with SHA-1 objects and file refs (git init makes one)",
             ) from error
+        except KeyError as error:
+            raise CannotReadObjects(
+                f"the repository lacks the object {error.args[0]}", hint="git fsck tells more; fetch it from a clone"
+            ) from error
 
     def tree(self, entries: Iterable[Entry], kept: Iterable[tuple[str, str]] = (), like: str | None = None) -> str:
         """Write a tree of all ``entries``, with the trees ``kept`` (name, id). Its id depends on nothing but them.
@@ -68,18 +72,22 @@ class Objects:
             for parent in parents:
                 folder = folder.folders.setdefault(parent, _Folder({}, {}))
             folder.files[name] = entry
-        with self._writing():
+        with self._told():
             return str(self._write(root, self._tree(like), dict(kept)))
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """What libgit2 says when it cannot write, as an error that has a next step."""
+    def _told(self) -> Iterator[None]:
+        """What libgit2 says when it cannot write, or lacks what it needs for that, as an error with a next step."""
         try:
             yield
         except (self._git2.GitError, OSError) as error:
             raise CannotWriteObjects(
                 f"the record cannot be written: {error}",
                 hint=f"see that there is room, and that you may write {self._repo.path}",
+            ) from error
+        except KeyError as error:
+            raise CannotReadObjects(
+                f"the repository lacks the object {error.args[0]}", hint="git fsck tells more; fetch it from a clone"
             ) from error
 
     def _write(self, folder: _Folder, like: pygit2.Tree | None, kept: Mapping[str, str]) -> pygit2.Oid:
@@ -112,7 +120,7 @@ class Objects:
         ``path`` has ``/`` between parts; empty replaces all of ``base``. ``subtree`` ``None`` removes. A folder
         that is left empty goes too, as git has it. Records of datasets below ``path`` are carried forward.
         """
-        with self._writing():
+        with self._told():
             return self._graft(base, path, subtree)
 
     def _graft(self, base: str | None, path: str, subtree: str | None) -> str:
@@ -149,7 +157,8 @@ class Objects:
 
     def subtree(self, commit: str, path: str) -> str | None:
         """Id of the tree at ``path`` in ``commit`` (the whole tree where ``path`` is empty), if there is one."""
-        tree = self._repo[commit].peel(self._git2.Tree)
+        with self._told():
+            tree = self._repo[commit].peel(self._git2.Tree)
         if not path:
             return str(tree.id)
         try:
@@ -161,7 +170,7 @@ class Objects:
     def commit(self, tree: str, parents: Iterable[str], message: str, author: Identity, committer: Identity) -> str:
         """Write a commit that no ref names yet."""
         who = self._signature(author), self._signature(committer)
-        with self._writing():
+        with self._told():
             made = self._repo.create_commit(None, *who, message, tree, list(parents))
             # libgit2 1.9 ends well here though it could not write (git_commit_create goes to its end without an error).
             if made not in self._repo:
@@ -176,18 +185,21 @@ class Objects:
             f"object {commit}\ntype commit\ntag {name}\n"
             f"tagger {tagger.name} <{tagger.email}> {tagger.time} {sign}{hours:02}{minutes:02}\n\n{message}"
         )
-        with self._writing():
+        with self._told():
             return str(self._repo.write(self._git2.enums.ObjectType.TAG, raw.encode()))
 
     def history(self, tip: str) -> Iterator[Commit]:
         """Commits from ``tip`` back, newest first, read as they are asked for."""
         order = self._git2.enums.SortMode.TOPOLOGICAL
-        for commit in self._repo.walk(self._git2.Oid(hex=tip), order):
-            yield Commit(str(commit.id), str(commit.tree_id), commit.message, tuple(str(p) for p in commit.parent_ids))
+        with self._told():
+            for commit in self._repo.walk(self._git2.Oid(hex=tip), order):
+                parents = tuple(str(parent) for parent in commit.parent_ids)
+                yield Commit(str(commit.id), str(commit.tree_id), commit.message, parents)
 
     def read_commit(self, commit: str) -> Commit:
-        """Raises ``KeyError`` where there is none."""
-        found = self._repo[commit].peel(self._git2.Commit)
+        """Raises :class:`CannotReadObjects` where there is none."""
+        with self._told():
+            found = self._repo[commit].peel(self._git2.Commit)
         return Commit(str(found.id), str(found.tree_id), found.message, tuple(str(p) for p in found.parent_ids))
 
     def tag_commit(self, ref: str) -> str | None:
@@ -209,6 +221,10 @@ _OWN = (b"captions", b"inputs", b"patches")
 
 class CannotWriteObjects(LoragitError):
     """The repository's object store cannot be written."""
+
+
+class CannotReadObjects(LoragitError, KeyError):
+    """The repository lacks an object that the record stands on."""
 
 
 class CannotRecord(LoragitError):

@@ -91,6 +91,7 @@ def dry_run(request: Request) -> None:
 def _open(ready: Ready) -> _Running:
     """Write the trainer's copies, then the record. On failure both are taken back."""
     store = Store(ready.repository, ready.author, ready.committer)
+    logs = _logs(ready)
     folder = output.make(ready.output, ready.output_files, LOG)
     private = ready.repository.private
     note = _note(ready)
@@ -102,7 +103,7 @@ def _open(ready: Ready) -> _Running:
         folder.remove()
         raise
     console.say(f"opened {ready.run.name} as {opened.commit[:8]} on runs")
-    return _Running(ready, store, opened, folder, note, _logs(ready))
+    return _Running(ready, store, opened, folder, note, logs)
 
 
 def _logs(ready: Ready) -> Logs | None:
@@ -149,8 +150,8 @@ def _run(running: _Running) -> _Ended:
             tail=LOG_TAIL,
             started=_get_ready_for_the_end,
         )
-    except LoragitError as error:
-        return _Ended(127, now, datetime.now(UTC), not_started=error.message)
+    except (LoragitError, OSError) as error:
+        return _Ended(127, now, datetime.now(UTC), not_started=_told(error).message)
     for line in ended.trouble:
         console.warn(line)
     return _Ended(ended.exit_status, ended.started, ended.finished, ended.interrupted_by, ended.log_tail)
@@ -177,10 +178,17 @@ def _finish(running: _Running, ended: _Ended) -> int:
             _undo(running, ended, found)
         journal.remove(running.ready.repository.private, running.note)
     except (LoragitError, OSError) as error:
-        console.error(error if isinstance(error, LoragitError) else LoragitError(f"{error.filename}: {error.strerror}"))
+        console.error(_told(error))
         console.warn(f"{running.name} stays open on record; what the trainer wrote is in {running.ready.output}")
         return ended.exit_status or 1
     return ended.exit_status if ended.exit_status or found.made_something else 1
+
+
+def _told(error: LoragitError | OSError) -> LoragitError:
+    """What the system refused, in the form in which loragit tells it."""
+    if isinstance(error, LoragitError):
+        return error
+    return LoragitError(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror))
 
 
 def _collect(running: _Running, ended: _Ended) -> Outcome:
@@ -190,7 +198,6 @@ def _collect(running: _Running, ended: _Ended) -> Outcome:
     from loragit.trainers.sd_scripts_files import NAMING
 
     ready = running.ready
-    home = ready.environ.get("HOME", "")
     found = outcome.collect(
         ready.output,
         ready.start.plan.output_name,
@@ -198,7 +205,7 @@ def _collect(running: _Running, ended: _Ended) -> Outcome:
         exit_status=ended.exit_status,
         started=ended.started,
         finished=ended.finished,
-        shown_output=text.home_as_tilde(str(ready.output), home),
+        shown_output=text.home_as_tilde(str(ready.output), ready.start.home),
         logs=running.logs,
     )
     if ended.interrupted_by is None:
