@@ -88,8 +88,9 @@ class Scene:
         return parsed_trailers(self.dataset, message)
 
     def outcome(self, name: str) -> dict[str, str]:
-        """The trailers of a sealed tag's message."""
-        return parsed_trailers(self.dataset, self.git("for-each-ref", "--format=%(contents)", f"refs/tags/{name}"))
+        """The trailers of a sealed tag's message, which a signature may follow."""
+        message = self.git("for-each-ref", "--format=%(contents:subject)%0a%0a%(contents:body)", f"refs/tags/{name}")
+        return parsed_trailers(self.dataset, message)
 
     def settings(self, text: str) -> None:
         """Put ``text`` into the dataset's loragit.toml."""

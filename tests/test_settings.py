@@ -356,6 +356,7 @@ def test_every_scalar_key_has_a_variable_and_lists_have_none(ground: Ground) -> 
         LORAGIT_PATHS_PROMPTS="/p",
         LORAGIT_RECORD_ON_EMPTY="keep",
         LORAGIT_RECORD_ALLOW_DIRTY="yes",
+        LORAGIT_RECORD_SIGN="on",
     )
     assert (settings.trainer.stop_timeout, settings.trainer.workdir) == (2.5, "dataset")
     assert settings.record.allow_dirty is True

@@ -120,13 +120,17 @@ def ask(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     input: bytes = b"",  # noqa: A002  subprocess's own word for it
+    detached: bool = False,
 ) -> Question:
     """Start a child that answers on its stdout, in a process group of its own; many can be at work at the same time.
 
-    It reads ``input`` or nothing, never the terminal. Raises :class:`ProgramMissing` and :class:`CannotStart`.
+    It reads ``input`` or nothing, never the terminal; ``detached`` it has no terminal at all, not even one to open.
+    Raises :class:`ProgramMissing` and :class:`CannotStart`.
     """
     stdin = subprocess.PIPE if input else subprocess.DEVNULL
-    child = _start(argv, cwd, env, (stdin, subprocess.PIPE, subprocess.PIPE), process_group=0)
+    streams = (stdin, subprocess.PIPE, subprocess.PIPE)
+    # A new session has a group of its own too, and a process that leads one cannot be given another.
+    child = _start(argv, cwd, env, streams, start_new_session=detached, process_group=None if detached else 0)
     if child.stdin is not None:
         # What the pipe holds goes at once, so that the child need not wait until its answer is wanted.
         os.set_blocking(child.stdin.fileno(), False)

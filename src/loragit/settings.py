@@ -123,6 +123,8 @@ class Recording(NamedTuple):
     allow_dirty: bool
     inputs: tuple[Path, ...]
     """Further files to record, absolute."""
+    sign: bool | None = None
+    """Whether sealed tags are signed; ``None`` for as git's ``tag.gpgSign`` says."""
 
 
 class Settings(NamedTuple):
@@ -162,7 +164,10 @@ class _Asked(NamedTuple):
         """A path that a flag or a variable gives."""
         if not text:
             raise WrongSetting(f"{source} is empty", hint="give it a value, or leave it away")
-        return places.expanded(text, self.cwd, self.environ)
+        try:
+            return places.expanded(text, self.cwd, self.environ)
+        except places.NoSuchPath as error:
+            raise WrongSetting(f"{source}: {error.message}", hint=error.hint) from error
 
 
 def load(*, name: RunName | None, flags: Flags, environ: Mapping[str, str], cwd: Path) -> Settings:
@@ -297,6 +302,7 @@ def _settings(given: Mapping[str, Given]) -> Settings:
             on_empty=_text(given, "record.on_empty"),
             allow_dirty=given["record.allow_dirty"].value is True,
             inputs=tuple(map(Path, _texts(given, "record.inputs"))),
+            sign=sign if isinstance(sign := given["record.sign"].value, bool) else None,
         ),
         debug=given["debug"].value is True,
         origins=tuple(_origin(key, given[key]) for key in sorted(given, key=_shown_after)),

@@ -112,6 +112,14 @@ def _seconds_text(text: str) -> object:
         return text
 
 
+def _signing(value: object) -> Value | None:
+    return value if isinstance(value, bool) or value == "git" else None
+
+
+def _signing_text(text: str) -> object:
+    return text if text == "git" else truth(text)
+
+
 def _environment(value: object) -> str | None:
     text = _line(value)
     if text is None or text in ("conda:", "venv:"):
@@ -175,6 +183,7 @@ SCHEMA: Mapping[str, Key] = {
     "paths.prompts": Key('the path of a file, or "" for none', _line, "sample-prompts.txt"),
     "record.on_empty": Key(f"one of {', '.join(ON_EMPTY)}", _choice(ON_EMPTY), ON_EMPTY[0]),
     "record.allow_dirty": Key("true or false", _flag, False, truth),
+    "record.sign": Key('true, false or "git"', _signing, "git", _signing_text),
     "record.inputs": Key("a list of paths", _files, (), None),
 }
 """Every key, in the order in which it is shown. ``""`` as a value of a key that takes it means: none."""

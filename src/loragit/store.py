@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import git, lock, text, trailers
+from loragit import git, lock, signing, text, trailers
 from loragit.errors import LoragitError
 from loragit.git import Ref, RefUpdate, Repository
 from loragit.names import RUNS, RunName
 from loragit.record import Identity, Outcome, Run
 from loragit.repo import Objects
+from loragit.signing import CannotSign
 
 _ATTEMPTS = 40
 """How often a lost race is tried again. Each loss means that somebody else's update went through."""
@@ -178,13 +179,25 @@ class Store:
             raise RunsUnusable(place.blocked, hint=place.unblock)
         return place
 
-    def seal(self, opened: Opened, outcome: Outcome) -> None:
-        """Replace the run's tag by an annotated one that carries ``outcome``. Raises :class:`SealFailed`."""
+    def seal(self, opened: Opened, outcome: Outcome, *, sign: bool = False) -> CannotSign | None:
+        """Replace the run's tag by an annotated one that carries ``outcome``, signed with the user's key if ``sign``.
+
+        An outcome is worth more than a signature: where the tag cannot be signed it is written without one, and why is
+        returned. Raises :class:`SealFailed`.
+        """
         name = RunName.parse(opened.run.name)
         _, tagger = self._now()
-        tag = self._objects.tag(name.text, opened.commit, text.outcome_message(name.text, outcome), tagger)
+        message = text.outcome_message(name.text, outcome)
+        tag, unsigned = "", None
+        if sign:
+            try:
+                tag = signing.signed_tag(self.repository, name.text, opened.commit, message, tagger)
+            except CannotSign as error:
+                unsigned = error
+        tag = tag or self._objects.tag(name.text, opened.commit, message, tagger)
         steps = [RefUpdate(name.tag, tag, opened.commit)]
         self._move(lambda: (tag, steps), f"loragit: seal {name}", lambda: self._still_open(opened))
+        return unsigned
 
     def revert(self, opened: Opened, exit_status: int, reason: str, log_tail: tuple[str, ...]) -> str:
         """Take back a run that made nothing: a commit says why, the tag is deleted, the name is free.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from loragit import console, journal, output, preflight, process, secrets, signals, text
+from loragit import console, journal, output, preflight, process, secrets, signals, signing, text
 from loragit.errors import LoragitError
 from loragit.journal import Open
 from loragit.output import OutputFolder
@@ -172,8 +172,11 @@ def _finish(running: _Running, ended: _Ended) -> int:
     try:
         found = _collect(running, ended)
         if found.made_something or running.ready.settings.record.on_empty == "keep":
-            running.store.seal(running.opened, found)
+            sign = signing.wanted(running.ready.settings.record.sign, running.ready.repository)
+            unsigned = running.store.seal(running.opened, found, sign=sign)
             console.say(f"sealed {running.name}: {text.outcome_subject(found)}")
+            if unsigned:
+                console.warn(f"{running.name} has no signature: {unsigned.message}")
         else:
             _undo(running, ended, found)
         journal.remove(running.ready.repository.private, running.note)
