@@ -81,6 +81,12 @@ def test_words_that_make_no_command_are_a_usage_error(nowhere: Scene, words: tup
     assert "Traceback" not in done.err
 
 
+def test_a_trainers_argument_without_its_dashes_gets_the_next_step(nowhere: Scene) -> None:
+    hint = "hint: the trainer's own arguments follow --, as in: loragit train NAME -- --network_dim 8\n"
+    assert nowhere.loragit("train", NAME, "--network_dim", "8").err.endswith(hint)
+    assert "hint" not in nowhere.loragit("log", "--network_dim", "8").err
+
+
 def test_a_wrong_value_of_an_option_is_refused_by_the_settings(scene: Scene) -> None:
     done = scene.train(NAME, "--on-empty", "burn")
     assert (done.status, done.out) == (2, "")

@@ -26,6 +26,9 @@ _app = typer.Typer(
 _hook = typer.Typer(help="The pre-commit hook that refuses dirty trainer repositories.", no_args_is_help=True)
 _app.add_typer(_hook, name="hook")
 
+_USAGE = 2
+"""Exit status of words that make no command."""
+
 Json = Annotated[bool, typer.Option("--json", help="For a machine to read.")]
 Dataset = Annotated[str | None, typer.Option(help="The dataset: a path, or a folder's name under paths.datasets.")]
 
@@ -35,6 +38,8 @@ def app() -> int:
     try:
         _app(prog_name="loragit")
     except SystemExit as ended:
+        if ended.code == _USAGE and sys.argv[1:2] == ["train"] and "--" not in sys.argv:
+            console.hint("the trainer's own arguments follow --, as in: loragit train NAME -- --network_dim 8")
         return ended.code if isinstance(ended.code, int) else 0
     return 0
 

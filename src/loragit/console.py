@@ -54,13 +54,18 @@ def warn(line: str) -> None:
     _labelled("warning", line)
 
 
+def hint(line: str) -> None:
+    """A next step."""
+    _labelled("hint", line)
+
+
 def error(failure: LoragitError) -> None:
     """The fact and the next step."""
     _labelled("error", failure.message)
     for one in failure.findings:
         finding(one.problem, one.hint)
     if failure.hint:
-        _labelled("hint", failure.hint)
+        hint(failure.hint)
 
 
 def finding(problem: str, hint: str | None) -> None:
