@@ -50,6 +50,7 @@ def signed_tag(repository: Repository, name: str, commit: str, message: str, tag
             "GIT_COMMITTER_EMAIL": tagger.email,
             "GIT_COMMITTER_DATE": f"@{tagger.time} {sign}{hours:02}{minutes:02}",
             "LC_ALL": "C",
+            "TMPDIR": scratch,  # git leaves its draft behind where the signing program fails
         }
         argv = ["git", "tag", "--sign", "--no-column", "--cleanup=verbatim", "--file=-", name, commit]
         question = process.ask(
