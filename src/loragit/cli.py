@@ -125,6 +125,21 @@ def show(
 
 
 @_app.command()
+def whence(
+    files: Annotated[list[str], typer.Argument(help="Models or sample images, or folders of them.")],
+    dataset: Dataset = None,
+    as_json: Json = False,
+) -> None:
+    """Which run made a model or a sample image, whatever it is called now."""
+    from loragit.commands import whence as command
+
+    chosen = _settings(dataset)
+    raise typer.Exit(
+        command.whence([Path(f) for f in files], chosen.paths.datasets, chosen.dataset_dir, as_json=as_json)
+    )
+
+
+@_app.command()
 def status(dataset: Dataset = None, as_json: Json = False) -> None:
     """Runs in progress, and how the trainer's repositories stand."""
     from loragit.commands import status as command

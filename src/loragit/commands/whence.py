@@ -1,0 +1,267 @@
+"""``loragit whence FILE…``: which run made a model or a sample image, whatever it is called now."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit import console, products, tensors
+from loragit.errors import UsageError
+from loragit.products import Records, Sealed
+from loragit.record import Artifact
+
+MODELS = (".safetensors", ".ckpt", ".pt")
+IMAGES = (".png", ".jpg", ".jpeg", ".webp")
+"""What folders are searched for."""
+
+STAMP, WEIGHTS, FILE, SAMPLE, SESSION = "stamp", "weights", "file", "sample", "session"
+STRENGTH = {
+    FILE: "the file is byte for byte the one on record",
+    WEIGHTS: "the weights are those on record (payload sha256)",
+    SAMPLE: "the image is byte for byte the one on record",
+    STAMP: "its training comment names the run and its commit",
+    SESSION: "its training session is the one on record",
+}
+"""Kinds of evidence, the strongest first. A hash cannot be mistaken; a header is text that anybody can edit."""
+
+_SHOWN = (
+    ("output name", "ss_output_name"),
+    ("base model", "ss_sd_model_name"),
+    ("base model's hash", "ss_new_sd_model_hash"),
+    ("network", "ss_network_module"),
+    ("rank", "ss_network_dim"),
+    ("alpha", "ss_network_alpha"),
+    ("steps", "ss_steps"),
+    ("epoch", "ss_epoch"),
+    ("learning rate", "ss_learning_rate"),
+    ("seed", "ss_seed"),
+    ("trainer's commit", "ss_sd_scripts_commit_hash"),
+    ("started", "ss_training_started_at"),
+    ("finished", "ss_training_finished_at"),
+    ("comment", "ss_training_comment"),
+    ("title", "modelspec.title"),
+    ("date", "modelspec.date"),
+)
+"""What a header tells of an unknown model."""
+_WIDTH = 200
+"""Characters of a header's value that are shown."""
+
+
+class NothingToLookAt(UsageError):
+    """No such file, or a folder without any model or image."""
+
+
+class Match(NamedTuple):
+    """A run that a file leads to."""
+
+    run: str
+    commit: str
+    repository: Path
+    evidence: tuple[str, ...]
+    """Of :data:`STRENGTH`, the strongest first."""
+    product: str | None
+    """What the run's record calls the file; ``None`` where only the header names the run."""
+    output: str
+    """The run's output folder, as it is recorded."""
+
+
+class Origin(NamedTuple):
+    """What is known of one file."""
+
+    path: Path
+    sha256: str
+    payload_sha256: str | None
+    matches: tuple[Match, ...]
+    """The best first."""
+    warnings: tuple[str, ...]
+    header: Mapping[str, str]
+    """``__metadata__`` of a model; empty for other files."""
+
+
+def whence(paths: Sequence[Path], datasets: Path, here: Path, *, as_json: bool = False) -> int:
+    """Tell of each file which run made it. Returns 0, or 1 where the origin of one is not on record.
+
+    ``datasets`` is the folder of all datasets, ``here`` the current one. Raises :class:`NothingToLookAt`.
+    """
+    files = tuple(_files(paths))
+    records = Records(products.datasets(datasets, here))
+    found = [_origin(path, records) for path in files]
+    if as_json:
+        import json
+
+        console.write(json.dumps([_table(origin) for origin in found], indent=2) + "\n")
+    else:
+        for number, origin in enumerate(found):
+            if number:
+                console.out()
+            _print(origin)
+    return 0 if all(isinstance(origin, Origin) and origin.matches for origin in found) else 1
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            below = sorted(_below(path))
+            if not below:
+                raise NothingToLookAt(f"{path} holds no model and no image", hint="name a .safetensors file")
+            yield from below
+        elif path.exists():
+            yield path
+        else:
+            raise NothingToLookAt(f"there is no file {path}", hint="name a .safetensors file, or a folder of them")
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Models and images in ``folder``, at any depth; links to folders and hidden folders are passed over."""
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(root, name) for name in names if name.lower().endswith(MODELS + IMAGES))
+
+
+class Unreadable(NamedTuple):
+    """A file that could not be looked into."""
+
+    path: Path
+    problem: str
+
+
+def _origin(path: Path, records: Records) -> Origin | Unreadable:
+    try:
+        header, broken = _header(path)
+        hashes = tensors.hash_file(path)
+    except OSError as error:
+        return Unreadable(path, f"{path.name} cannot be read: {error.strerror or error}")
+    matches: dict[str, Match] = {}
+    warnings = [broken] if broken else []
+    payload = hashes.payload_sha256
+    for sealed, kind in _listed(hashes.sha256, payload, records):
+        product = _product(sealed, hashes.sha256, payload)
+        _add(
+            matches, sealed.commit, Match(sealed.run, sealed.commit, sealed.repository, (kind,), product, sealed.output)
+        )
+    by_content = set(matches)
+    for run, commit in products.stamps(header.get("ss_training_comment", "")):
+        _stamped(run, commit, records, matches, warnings)
+    if not matches:
+        _by_session(header, records, matches)
+    warnings += _doubts(matches, by_content, {run for run, _ in products.stamps(header.get("ss_training_comment", ""))})
+    ordered = sorted(matches.values(), key=lambda match: min(map(list(STRENGTH).index, match.evidence)))
+    return Origin(path, hashes.sha256, payload, tuple(ordered), tuple(warnings), header)
+
+
+def _header(path: Path) -> tuple[Mapping[str, str], str | None]:
+    """What a model's header says, and what is wrong with it. Raises ``OSError``."""
+    if path.suffix.lower() != ".safetensors":
+        return {}, None
+    try:
+        header = tensors.read_header(path)
+    except tensors.NotSafetensors as error:
+        return {}, error.message
+    whole = None if header.whole else f"{path.name} is cut short: it is not as long as its header says"
+    return header.metadata, whole
+
+
+def _listed(sha256: str, payload: str | None, records: Records) -> Iterator[tuple[Sealed, str]]:
+    """Runs whose outcome lists the file, and by what."""
+    for sealed in records.holding(f"sha256:{sha256}"):
+        yield sealed, FILE if any(model.sha256 == sha256 for model in sealed.models) else SAMPLE
+    if payload is not None:
+        yield from ((sealed, WEIGHTS) for sealed in records.holding(f"payload:{payload}"))
+
+
+def _product(sealed: Sealed, sha256: str, payload: str | None) -> str | None:
+    def fits(model: Artifact) -> bool:
+        return model.sha256 == sha256 or (payload is not None and model.payload_sha256 == payload)
+
+    # Of models with the same weights (the last step's and the final one) the very file is meant, if it is there.
+    models = sorted(sealed.models, key=lambda model: model.sha256 != sha256)
+    samples = (value.removesuffix(f" sha256:{sha256}") for value in sealed.values("Sample") if sha256 in value)
+    return next((model.path for model in models if fits(model)), None) or next(samples, None)
+
+
+def _add(matches: dict[str, Match], commit: str, match: Match) -> None:
+    known = matches.get(commit)
+    if known is None:
+        matches[commit] = match
+    else:
+        evidence = sorted({*known.evidence, *match.evidence}, key=list(STRENGTH).index)
+        matches[commit] = known._replace(evidence=tuple(evidence), product=known.product or match.product)
+
+
+def _stamped(run: str, commit: str, records: Records, matches: dict[str, Match], warnings: list[str]) -> None:
+    """Look for the run that a training comment names."""
+    sealed = next((each for each in records.holding(f"\0{commit}\0") if each.run == run), None)
+    if sealed is not None:
+        _add(matches, commit, Match(run, commit, sealed.repository, (STAMP,), None, sealed.output))
+        return
+    repository = records.repository_of(run, commit)
+    if repository is not None:
+        _add(matches, commit, Match(run, commit, repository, (STAMP,), None, ""))
+    else:
+        warnings.append(f"its training comment names the run {run} ({commit[:8]}), which no dataset here has on record")
+
+
+def _by_session(header: Mapping[str, str], records: Records, matches: dict[str, Match]) -> None:
+    session, started = header.get("ss_session_id", ""), header.get("ss_training_started_at", "")
+    if re.fullmatch(r"[0-9]{1,20}", session) and re.fullmatch(r"[0-9.]{1,30}", started):
+        for sealed in records.holding(f"\nSession: {session} {started}\n"):
+            match = Match(sealed.run, sealed.commit, sealed.repository, (SESSION,), None, sealed.output)
+            _add(matches, sealed.commit, match)
+
+
+def _doubts(matches: Mapping[str, Match], by_content: set[str], stamped: set[str]) -> Iterator[str]:
+    """Where the evidence disagrees, or shows that the file was changed after it was made."""
+    certain = [matches[commit] for commit in by_content]
+    if certain and stamped and not any(match.run in stamped for match in certain):
+        names = ", ".join(sorted(stamped))
+        yield f"its training comment names {names}, but the weights are {certain[0].run}'s: the header was edited"
+    elif certain and all(FILE not in match.evidence and SAMPLE not in match.evidence for match in certain):
+        yield "its header is not the one on record: it was edited, or rewritten by a site or a tool"
+    if not certain and matches:
+        yield (
+            "its weights are none that the run left: they were changed afterwards (resized, merged, converted), "
+            "or the file was not whole when the run was sealed"
+        )
+    if len({match.run for match in certain}) > 1:
+        yield "several runs left the same weights: the same command and seed give the same bytes"
+
+
+def _print(origin: Origin | Unreadable) -> None:
+    console.out(str(origin.path))
+    if isinstance(origin, Unreadable):
+        console.warn(origin.problem)
+        return
+    for match in origin.matches:
+        console.out(f"  {match.run} ({match.commit[:8]}) in {match.repository}")
+        if match.product:
+            where = f"{match.output}/{match.product}" if match.output else match.product
+            console.out(f"    as {where}")
+        for kind in match.evidence:
+            console.out(f"    {STRENGTH[kind]}")
+    if not origin.matches:
+        console.out("  no run on record made it")
+        for label, key in _SHOWN:
+            value = origin.header.get(key)
+            if value and value != "None":
+                console.out(f"    {label}: {value if len(value) <= _WIDTH else value[:_WIDTH] + '…'}")
+    for warning in origin.warnings:
+        console.warn(f"{origin.path.name}: {warning}")
+
+
+def _table(origin: Origin | Unreadable) -> dict[str, object]:
+    if isinstance(origin, Unreadable):
+        return {"path": str(origin.path), "error": origin.problem}
+    return {
+        "path": str(origin.path),
+        "sha256": origin.sha256,
+        "payload_sha256": origin.payload_sha256,
+        "matches": [
+            {**match._asdict(), "repository": str(match.repository), "evidence": list(match.evidence)}
+            for match in origin.matches
+        ],
+        "warnings": list(origin.warnings),
+        "header": dict(origin.header),
+    }
