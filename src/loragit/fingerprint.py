@@ -17,7 +17,7 @@ from typing import NamedTuple
 from loragit.errors import LoragitError
 from loragit.record import DatasetFile
 
-_MARGIN_NS = 2_000_000_000
+MARGIN_NS = 2_000_000_000
 """A time stamp is trusted once it is this old: two writes within one tick of the file system's clock (2 s on FAT,
 the coarsest in use) leave the same stamp, and the second could otherwise go unseen (git's "racily clean")."""
 
@@ -81,7 +81,7 @@ class Cache:
         self._folder = folder
 
     def load(self, folder: str) -> dict[str, tuple[str, str]]:
-        """File name to identity (see :func:`_identity`) and sha256, for what is known of ``folder``."""
+        """File name to identity (see :func:`identity`) and sha256, for what is known of ``folder``."""
         try:
             data = self._path(folder).read_bytes()
         except OSError:
@@ -233,7 +233,7 @@ class _Hashing:
         self._directory = directory
         self._names = names
         # Before the first look at any file: whatever is written later has a stamp that is not older.
-        self._trusted_ns = time.time_ns() - _MARGIN_NS
+        self._trusted_ns = time.time_ns() - MARGIN_NS
         self._queue: deque[tuple[int, os.stat_result]] = deque()
         self._stopped = False
 
@@ -247,7 +247,7 @@ class _Hashing:
                 self.failures.append((name, _why(error)))
                 continue
             key, digest = known.get(name, ("", ""))
-            if key == _identity(state):
+            if key == identity(state):
                 self.found[number] = Fingerprint(name, state.st_size, digest)
             elif stat.S_ISREG(state.st_mode):
                 waiting.append((number, state))
@@ -292,9 +292,9 @@ class _Hashing:
 
     def _hash(self, number: int, before: os.stat_result, buffer: bytearray) -> None:
         name = self._names[number]
-        key = _identity(before)
+        key = identity(before)
         digest, size, after = self._read(name, before.st_size, buffer)
-        if _identity(after) != key:
+        if identity(after) != key:
             digest, size, _ = self._read(name, after.st_size, buffer)
         elif max(before.st_mtime_ns, before.st_ctime_ns) < self._trusted_ns:
             self.fresh[name] = (key, digest)
@@ -320,7 +320,7 @@ class _Hashing:
             os.close(handle)
 
 
-def _identity(state: os.stat_result) -> str:
+def identity(state: os.stat_result) -> str:
     """What changes whenever a file's content does, as far as its file system tells."""
     return f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} {state.st_ino} {state.st_dev}"
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from loragit.events import final_loss
 from loragit.record import Artifact, Outcome
-from loragit.tensors import Header, NotSafetensors, hash_file, open_regular, read_header
+from loragit.tensors import Hashes, Header, NotSafetensors, hash_file, open_regular, read_header
 
 
 class Naming(NamedTuple):
@@ -79,18 +79,41 @@ def collect(
     lists every model that is cut short or damaged, ``unreadable`` those that could not be looked into. An output
     folder that is missing or cannot be listed gives an outcome without products.
     """
-    found = _models(output, output_name, naming)
+    named = {e.name: output_name for e in _entries(output) if matched(naming.model, e.name, output_name)}
     return Outcome(
         exit_status=exit_status,
         started=started,
         finished=finished,
         output=shown_output,
+        **judged(output, named, naming)._asdict(),
+        states=states(output, output_name, naming),
+        samples=samples(output, output_name, naming),
+        final_loss=None if logs is None else logged_loss(logs, naming),
+    )
+
+
+class Reading(NamedTuple):
+    """How a model's file is looked into."""
+
+    header: Callable[[Path], Header]
+    hashes: Callable[[Path], Hashes]
+
+
+class Judged(NamedTuple):
+    """Files named like models, each kind in order of saving, the final one last; named as in :class:`Outcome`."""
+
+    models: tuple[Artifact, ...]
+    truncated: tuple[str, ...]
+    unreadable: tuple[str, ...]
+
+
+def judged(folder: Path, named: Mapping[str, str], naming: Naming, reading: Reading | None = None) -> Judged:
+    """Check and hash the files of ``folder`` that ``named`` holds, with the output name of each."""
+    found = _models(folder, named, naming, reading or Reading(read_header, hash_file))
+    return Judged(
         models=tuple(model.artifact for model in found if model.artifact is not None),
         truncated=tuple(model.name for model in found if model.artifact is None and not model.unreadable),
         unreadable=tuple(model.name for model in found if model.unreadable),
-        states=_states(output, output_name, naming),
-        samples=_samples(output / naming.sample_dir, output_name, naming),
-        final_loss=None if logs is None else final_loss(_event_files(logs, naming)),
     )
 
 
@@ -103,7 +126,10 @@ class _Place(NamedTuple):
     final: bool
 
     @classmethod
-    def of_name(cls, match: re.Match[str]) -> _Place:
+    def of_name(cls, match: re.Match[str] | None) -> _Place:
+        """``match`` is ``None`` for a file that was renamed, and is taken for the final model."""
+        if match is None:
+            return cls(None, None, final=True)
         step, epoch = _number(match["step"]), _number(match["epoch"])
         return cls(step, epoch, final=step is None and epoch is None)
 
@@ -135,24 +161,22 @@ class _Found(NamedTuple):
         return (self.place.order, self.name)
 
 
-def _models(output: Path, output_name: str, naming: Naming) -> list[_Found]:
-    """Everything named like a model, judged; several files at the same time."""
+def _models(folder: Path, named: Mapping[str, str], naming: Naming, reading: Reading) -> list[_Found]:
+    """Every file of ``named``, judged; several at the same time."""
     candidates = [
-        _Found(entry.name, _Place.of_name(match))
-        for entry in _entries(output)
-        if (match := matched(naming.model, entry.name, output_name))
+        _Found(name, _Place.of_name(matched(naming.model, name, output_name))) for name, output_name in named.items()
     ]
     if len(candidates) < 2:
-        judged = [_judge(output, candidate) for candidate in candidates]
+        found = [_judge(folder, candidate, reading) for candidate in candidates]
     else:
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(min(len(candidates), os.cpu_count() or 1)) as pool:
-            judged = list(pool.map(lambda candidate: _judge(output, candidate), candidates))
-    return sorted((found for found in judged if found is not None), key=lambda found: found.order)
+            found = list(pool.map(lambda candidate: _judge(folder, candidate, reading), candidates))
+    return sorted((each for each in found if each is not None), key=lambda each: each.order)
 
 
-def _judge(output: Path, candidate: _Found) -> _Found | None:
+def _judge(output: Path, candidate: _Found, reading: Reading) -> _Found | None:
     """The candidate, with its artifact if it is whole; ``None`` if it is no file, or has vanished since."""
     path = output / candidate.name
     place = candidate.place
@@ -160,13 +184,13 @@ def _judge(output: Path, candidate: _Found) -> _Found | None:
         if not stat.S_ISREG(path.stat().st_mode):
             return None
         if path.suffix == ".safetensors":
-            header = read_header(path)
+            header = reading.header(path)
             whole, place = header.whole, place.refined(header)
         else:
             whole = _whole_pickle(path)
         if not whole:
             return _Found(candidate.name, place)
-        hashes = hash_file(path)
+        hashes = reading.hashes(path)
     except FileNotFoundError:
         return None
     except NotSafetensors:
@@ -202,7 +226,7 @@ def _whole_pickle(path: Path) -> bool:
         return is_zipfile(file)
 
 
-def _states(output: Path, output_name: str, naming: Naming) -> tuple[str, ...]:
+def states(output: Path, output_name: str, naming: Naming) -> tuple[str, ...]:
     """Names of state folders in order of saving. An empty one is a save that was cut short, and does not count."""
     found = [
         _Found(entry.name, _Place.of_name(match))
@@ -212,11 +236,15 @@ def _states(output: Path, output_name: str, naming: Naming) -> tuple[str, ...]:
     return tuple(state.name for state in sorted(found, key=lambda state: state.order))
 
 
-def _samples(folder: Path, output_name: str, naming: Naming) -> int:
+def samples(output: Path, output_name: str, naming: Naming) -> int:
     """How many sample images there are."""
-    return sum(
-        stat.S_ISREG(_mode(entry)) for entry in _entries(folder) if matched(naming.sample, entry.name, output_name)
-    )
+    entries = _entries(output / naming.sample_dir)
+    return sum(stat.S_ISREG(_mode(entry)) for entry in entries if matched(naming.sample, entry.name, output_name))
+
+
+def logged_loss(logs: Logs, naming: Naming) -> float | None:
+    """What :func:`~loragit.events.final_loss` says of the log folders that are new."""
+    return final_loss(_event_files(logs, naming))
 
 
 def _event_files(logs: Logs, naming: Naming) -> list[Path]:

@@ -170,8 +170,8 @@ class Artifact(NamedTuple):
 class Outcome(NamedTuple):
     """What a run left when the trainer had ended."""
 
-    exit_status: int
-    """As a shell reports it: 128 + n where signal n ended the trainer."""
+    exit_status: int | None
+    """As a shell reports it: 128 + n where signal n ended the trainer. ``None`` of an imported run: nobody knows."""
     started: datetime
     """UTC."""
     finished: datetime

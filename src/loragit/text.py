@@ -6,6 +6,7 @@ docs/record-format.md describes each. All are pure functions of their values: no
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from loragit import trailers
@@ -49,10 +50,15 @@ def without_credentials(url: str) -> str:
 
 def subject(run: Run) -> str:
     """What the run is, in a line: ``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
-    what = f"{run.model} on {run.dataset}" if run.model else run.dataset
-    version = "" if run.version is None else f", version {run.version}"
     length = f"{shown(run.epochs)} epochs" if run.epochs else f"{run.steps} steps"
-    return f"{run.name}: {shown(what)}{version}, {length}"
+    return headline(run.name, run.model, run.dataset, run.version, length)
+
+
+def headline(name: str, model: str | None, dataset: str, version: int | None, length: str | None) -> str:
+    """A subject of what is known: ``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
+    parts = [shown(f"{model} on {dataset}" if model else dataset)]
+    parts += [] if version is None else [f"version {version}"]
+    return f"{name}: {', '.join(parts + ([length] if length else []))}"
 
 
 def message(run: Run) -> str:
@@ -156,17 +162,21 @@ def count(number: int, noun: str) -> str:
 
 def run_toml(run: Run) -> Entry:
     """``run.toml``: the whole record, one value a line, the command one argument a line."""
+    return Entry("run.toml", toml(_run_table(run)))
+
+
+def toml(table: Mapping[str, object]) -> bytes:
+    """``table`` as TOML in UTF-8, in its own order."""
     import tomli_w
 
-    written = tomli_w.dumps(_run_table(run))
     # TOML may hold these as they are, but a terminal or an editor could obey them.
-    return Entry("run.toml", _UNESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", written).encode())
+    return _UNESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", tomli_w.dumps(table)).encode()
 
 
 def _run_table(run: Run) -> dict[str, object]:
     return {
         "format": FORMAT,
-        "run": _told(
+        "run": told(
             {
                 "name": run.name,
                 "model": run.model,
@@ -175,7 +185,7 @@ def _run_table(run: Run) -> dict[str, object]:
                 "epochs": run.epochs,
             }
         ),
-        "dataset": _told(
+        "dataset": told(
             {
                 "name": run.dataset,
                 "path": run.prefix or ".",
@@ -185,25 +195,31 @@ def _run_table(run: Run) -> dict[str, object]:
                 "captions": run.captions,
             }
         ),
-        "trainer": {"kind": run.trainer_kind, "script": _held(run.trainer_script), **_repository_table(run.trainer)},
+        "trainer": {"kind": run.trainer_kind, "script": held(run.trainer_script), **_repository_table(run.trainer)},
         "lycoris": _lycoris_table(run.lycoris),
-        "files": {
-            entry.path: {"sha1": sha1(entry.data), "size": len(entry.data)}
-            for entry in sorted(run.entries, key=lambda entry: entry.path.encode("utf-8", "surrogateescape"))
-            if not entry.path.startswith("captions/")
-        },
-        **({"weights": [_weights_table(w) for w in run.weights]} if run.weights else {}),
-        "command": {"workdir": _held(run.workdir), "argv": [_held(word) for word in run.argv]},
+        "files": files_table(run.entries),
+        **({"weights": [weights_table(w) for w in run.weights]} if run.weights else {}),
+        "command": {"workdir": held(run.workdir), "argv": [held(word) for word in run.argv]},
     }
 
 
-def _weights_table(weights: Weights) -> dict[str, object]:
-    return _told({"role": weights.role, "name": weights.name, "sha256": weights.sha256})
+def files_table(entries: Iterable[Entry]) -> dict[str, object]:
+    """Hash and size of each of ``entries`` but the captions, by its path."""
+    return {
+        held(entry.path): {"sha1": sha1(entry.data), "size": len(entry.data)}
+        for entry in sorted(entries, key=lambda entry: entry.path.encode("utf-8", "surrogateescape"))
+        if not entry.path.startswith("captions/")
+    }
+
+
+def weights_table(weights: Weights) -> dict[str, object]:
+    """What is known of a file of weights."""
+    return told({"role": weights.role, "name": weights.name, "sha256": weights.sha256})
 
 
 def _repository_table(state: RepoState) -> dict[str, object]:
     table = {"commit": state.commit, "branch": state.branch, "url": state.url}
-    return _told({**table, "dirty": [_held(path) for path in state.dirty]})
+    return told({**table, "dirty": [held(path) for path in state.dirty]})
 
 
 def _lycoris_table(lycoris: LyCORIS) -> dict[str, object]:
@@ -211,15 +227,15 @@ def _lycoris_table(lycoris: LyCORIS) -> dict[str, object]:
     if lycoris.installed:
         table["editable"] = lycoris.editable
     repository = _repository_table(lycoris.repo) if lycoris.repo else {"commit": lycoris.commit, "url": lycoris.url}
-    return _told({**table, "version": lycoris.version, **repository})
+    return told({**table, "version": lycoris.version, **repository})
 
 
-def _told(table: dict[str, object]) -> dict[str, object]:
+def told(table: Mapping[str, object]) -> dict[str, object]:
     """What is known of ``table``."""
-    return {k: _held(v) if isinstance(v, str) else v for k, v in table.items() if v is not None}
+    return {k: held(v) if isinstance(v, str) else v for k, v in table.items() if v is not None}
 
 
-def _held(text: str) -> str:
+def held(text: str) -> str:
     """``text`` as TOML can hold it: a byte that is not UTF-8, which branches and paths may have, as ``\\xff``."""
     return _SURROGATE.sub(lambda match: ascii(match[0])[1:-1].replace("\\udc", "\\x"), text)
 
@@ -247,22 +263,25 @@ def duration(seconds: int) -> str:
 
 
 def outcome_subject(outcome: Outcome) -> str:
-    """``3 models, 12 samples, 42 min``; with the exit status where it is not 0."""
+    """``3 models, 12 samples, 42 min``; with the exit status where it is not 0, or that the run was imported."""
     parts = [count(len(outcome.models), "model")] if outcome.models or not outcome.made_something else []
     parts += [count(len(outcome.states), "state")] if outcome.states else []
     parts += [f"{len(outcome.truncated)} cut short"] if outcome.truncated else []
     parts += [f"{len(outcome.unreadable)} unreadable"] if outcome.unreadable else []
     parts += [count(outcome.samples, "sample"), duration(outcome.seconds)]
-    if outcome.exit_status:
+    if outcome.exit_status is None:
+        parts.append("imported")
+    elif outcome.exit_status:
         parts.append(f"exit status {outcome.exit_status}")
     return ", ".join(parts)
 
 
 def outcome_message(name: str, outcome: Outcome) -> str:
     """The sealed tag's message."""
-    pairs = [
-        ("Run", name),
-        ("Exit-Status", str(outcome.exit_status)),
+    pairs = [("Run", name)]
+    if outcome.exit_status is not None:
+        pairs.append(("Exit-Status", str(outcome.exit_status)))
+    pairs += [
         ("Started", timestamp(outcome.started)),
         ("Finished", timestamp(outcome.finished)),
         ("Duration", str(outcome.seconds)),
