@@ -84,8 +84,14 @@ def test_the_outcome_of_a_real_lycoris_run_is_read_right() -> None:
         output=f"~/{name}",
         models=result.models,
         samples=4,
+        pictures=result.pictures,
+        session="2966493315 1795454429.9989014",
         final_loss=struct.unpack("<f", bytes.fromhex("2daf903f"))[0],
     )
+    assert [(picture.path, picture.sha256) for picture in result.pictures] == [
+        (f"sample/{file.name}", hashlib.sha256(file.read_bytes()).hexdigest())
+        for file in sorted((folder / "sample").iterdir())
+    ]
     for model in result.models:
         data = (folder / model.path).read_bytes()
         assert (model.size, model.sha256) == (455620, hashlib.sha256(data).hexdigest())

@@ -9,14 +9,18 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from hashlib import file_digest
 from pathlib import Path
 from typing import NamedTuple
 
 from loragit.events import final_loss
-from loragit.record import Artifact, Outcome
+from loragit.record import Artifact, DatasetFile, Outcome
 from loragit.tensors import Hashes, Header, NotSafetensors, hash_file, open_regular, read_header
+
+SESSION = re.compile(r"[0-9]{1,20} [0-9]{1,20}(?:\.[0-9]{1,20})?")
+"""A random number and seconds since 1970, as sd-scripts' ``ss_session_id`` and ``ss_training_started_at``."""
 
 
 class Naming(NamedTuple):
@@ -87,7 +91,8 @@ def collect(
         output=shown_output,
         **judged(output, named, naming)._asdict(),
         states=states(output, output_name, naming),
-        samples=samples(output, output_name, naming),
+        samples=len(pictures := sample_names(output, output_name, naming)),
+        pictures=hashed(output / naming.sample_dir, naming.sample_dir, pictures),
         final_loss=None if logs is None else logged_loss(logs, naming),
     )
 
@@ -105,6 +110,7 @@ class Judged(NamedTuple):
     models: tuple[Artifact, ...]
     truncated: tuple[str, ...]
     unreadable: tuple[str, ...]
+    session: str | None
 
 
 def judged(folder: Path, named: Mapping[str, str], naming: Naming, reading: Reading | None = None) -> Judged:
@@ -114,6 +120,7 @@ def judged(folder: Path, named: Mapping[str, str], naming: Naming, reading: Read
         models=tuple(model.artifact for model in found if model.artifact is not None),
         truncated=tuple(model.name for model in found if model.artifact is None and not model.unreadable),
         unreadable=tuple(model.name for model in found if model.unreadable),
+        session=next((model.session for model in reversed(found) if model.session), None),
     )
 
 
@@ -155,6 +162,8 @@ class _Found(NamedTuple):
     artifact: Artifact | None = None
     """``None`` where it was not shown to be whole."""
     unreadable: bool = False
+    session: str | None = None
+    """As in :class:`Outcome`."""
 
     @property
     def order(self) -> tuple[tuple[bool, int, int], str]:
@@ -180,12 +189,14 @@ def _judge(output: Path, candidate: _Found, reading: Reading) -> _Found | None:
     """The candidate, with its artifact if it is whole; ``None`` if it is no file, or has vanished since."""
     path = output / candidate.name
     place = candidate.place
+    session = None
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return None
         if path.suffix == ".safetensors":
             header = reading.header(path)
             whole, place = header.whole, place.refined(header)
+            session = _session(header)
         else:
             whole = _whole_pickle(path)
         if not whole:
@@ -208,7 +219,14 @@ def _judge(output: Path, candidate: _Found, reading: Reading) -> _Found | None:
             step=place.step,
             epoch=place.epoch,
         ),
+        session=session,
     )
+
+
+def _session(header: Header) -> str | None:
+    """What tells a training from every other one, where the header has it in the form that sd-scripts writes."""
+    told = f"{header.metadata.get('ss_session_id')} {header.metadata.get('ss_training_started_at')}"
+    return told if SESSION.fullmatch(told) else None
 
 
 def _whole_pickle(path: Path) -> bool:
@@ -236,10 +254,26 @@ def states(output: Path, output_name: str, naming: Naming) -> tuple[str, ...]:
     return tuple(state.name for state in sorted(found, key=lambda state: state.order))
 
 
-def samples(output: Path, output_name: str, naming: Naming) -> int:
-    """How many sample images there are."""
+def sample_names(output: Path, output_name: str, naming: Naming) -> tuple[str, ...]:
+    """Names of the sample images, sorted."""
     entries = _entries(output / naming.sample_dir)
-    return sum(stat.S_ISREG(_mode(entry)) for entry in entries if matched(naming.sample, entry.name, output_name))
+    found = (e.name for e in entries if matched(naming.sample, e.name, output_name) and stat.S_ISREG(_mode(e)))
+    return tuple(sorted(found))
+
+
+def hashed(folder: Path, place: str, names: Iterable[str]) -> tuple[DatasetFile, ...]:
+    """sha256 of each file of ``folder``, which the record calls ``place``; those that cannot be read are left out."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def file(name: str) -> DatasetFile | None:
+        try:
+            with open_regular(folder / name) as opened:
+                return DatasetFile(f"{place}/{name}", file_digest(opened, "sha256").hexdigest())
+        except OSError:
+            return None
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return tuple(found for found in pool.map(file, names) if found is not None)
 
 
 def logged_loss(logs: Logs, naming: Naming) -> float | None:

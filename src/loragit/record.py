@@ -99,10 +99,10 @@ class Entry(NamedTuple):
 
 
 class DatasetFile(NamedTuple):
-    """A file that the dataset config brings into a run."""
+    """A file that the dataset config brings into a run, or a sample image that came out of it."""
 
     path: str
-    """Relative to the dataset's folder with ``/`` between parts; may begin with ``../``."""
+    """Relative to the dataset's folder (may begin with ``../``) or to the output folder, ``/`` between parts."""
     sha256: str
     """64 hex digits."""
 
@@ -188,6 +188,10 @@ class Outcome(NamedTuple):
     """Folders of training state, relative to the output folder."""
     samples: int = 0
     """Sample images."""
+    pictures: tuple[DatasetFile, ...] = ()
+    """The sample images that could be read, relative to the output folder."""
+    session: str | None = None
+    """What the models say of the training that they come from: ``<ss_session_id> <ss_training_started_at>``."""
     interrupted_by: str | None = None
     """Name of the signal that loragit was sent while the trainer ran, as in ``SIGINT``."""
     final_loss: float | None = None

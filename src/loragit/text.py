@@ -296,6 +296,9 @@ def outcome_message(name: str, outcome: Outcome) -> str:
     if outcome.final_loss is not None:
         pairs.append(("Final-Loss", f"{outcome.final_loss:.6g}"))
     pairs.append(("Output", outcome.output))
+    if outcome.session:
+        pairs.append(("Session", outcome.session))
+    pairs += [("Sample", f"{picture.path} sha256:{picture.sha256}") for picture in outcome.pictures]
     head = f"{name}: {outcome_subject(outcome)}"
     return trailers.append(head, [(key, shown(value)) for key, value in pairs])
 

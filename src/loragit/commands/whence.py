@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import console, products, tensors
+from loragit import console, outcome, products, tensors
 from loragit.errors import UsageError
 from loragit.products import Records, Sealed
 from loragit.record import Artifact
@@ -205,9 +204,9 @@ def _stamped(run: str, commit: str, records: Records, matches: dict[str, Match],
 
 
 def _by_session(header: Mapping[str, str], records: Records, matches: dict[str, Match]) -> None:
-    session, started = header.get("ss_session_id", ""), header.get("ss_training_started_at", "")
-    if re.fullmatch(r"[0-9]{1,20}", session) and re.fullmatch(r"[0-9.]{1,30}", started):
-        for sealed in records.holding(f"\nSession: {session} {started}\n"):
+    told = f"{header.get('ss_session_id')} {header.get('ss_training_started_at')}"
+    if outcome.SESSION.fullmatch(told):
+        for sealed in records.holding(f"\nSession: {told}\n"):
             match = Match(sealed.run, sealed.commit, sealed.repository, (SESSION,), None, sealed.output)
             _add(matches, sealed.commit, match)
 
