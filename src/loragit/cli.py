@@ -140,6 +140,23 @@ def whence(
 
 
 @_app.command()
+def note(
+    name: Annotated[str, typer.Argument(help="The run's name.", autocompletion=_run_names)],
+    message: Annotated[list[str] | None, typer.Option("-m", "--message", help="What to note. Repeatable.")] = None,
+    star: Annotated[bool | None, typer.Option("--star/--no-star", help="Mark the run, or take the mark away.")] = None,
+    rating: Annotated[int | None, typer.Option(min=1, max=5, help="How good it is, from 1 to 5.")] = None,
+    best: Annotated[str | None, typer.Option(help="The model that was picked.")] = None,
+    dataset: Dataset = None,
+) -> None:
+    """Note an observation on a run; in an editor where nothing is given."""
+    from loragit.commands import note as command
+    from loragit.notes import Mark
+
+    folder = _settings(dataset).dataset_dir if dataset else Path.cwd()
+    command.note(folder, name, message or [], Mark(star, rating, best))
+
+
+@_app.command()
 def status(dataset: Dataset = None, as_json: Json = False) -> None:
     """Runs in progress, and how the trainer's repositories stand."""
     from loragit.commands import status as command

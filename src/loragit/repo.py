@@ -167,6 +167,39 @@ class Objects:
             return None
         return str(entry.id) if entry.type_str == "tree" else None
 
+    def note(self, notes: str | None, commit: str) -> bytes:
+        """The note on ``commit`` in the tree ``notes`` of a notes ref (``None``: there is none); empty without one."""
+        with self._told():
+            for path in _fan_outs(commit):
+                try:
+                    entry = self._repo[notes].peel(self._git2.Tree)[path] if notes else None
+                except KeyError:
+                    continue
+                if entry is not None and entry.type_str == "blob":
+                    return bytes(self._repo[entry.id].peel(self._git2.Blob).data)
+        return b""
+
+    def with_note(self, notes: str | None, commit: str, data: bytes) -> str:
+        """The tree ``notes`` with ``data`` as the note on ``commit``, where git would look for it.
+
+        An existing note is replaced in its place; a new one follows the fan-out (folders of two hex digits) that the
+        tree has already, so that git finds both and a merge of two notes branches meets them in one place.
+        """
+        with self._told():
+            return str(self._with_note(self._tree(notes), commit, data))
+
+    def _with_note(self, tree: pygit2.Tree | None, name: str, data: bytes) -> pygit2.Oid:
+        items = _items(tree)
+        raw, folder = name.encode(), name[:2].encode()
+        fanned = raw not in items and any(mode == _TREE and len(each) == 2 for each, (mode, _) in items.items())
+        if fanned:
+            mode, old = items.get(folder, (_TREE, None))
+            below = self._repo[old].peel(self._git2.Tree) if old is not None and mode == _TREE else None
+            items[folder] = (_TREE, self._with_note(below, name[2:], data))
+        else:
+            items[raw] = (_FILE, self._repo.create_blob(data))
+        return self._write_items(items, None)
+
     def commit(self, tree: str, parents: Iterable[str], message: str, author: Identity, committer: Identity) -> str:
         """Write a commit that no ref names yet."""
         who = self._signature(author), self._signature(committer)
@@ -237,6 +270,13 @@ def _checked(name: str) -> bytes:
     if raw.lower() in (b"", b".", b"..", b".git", b"git~1"):
         raise CannotRecord(f"git takes no folder called {name!r} into a tree", hint="rename the folder of images")
     return raw
+
+
+def _fan_outs(commit: str) -> Iterator[str]:
+    """Paths at which git looks for the note on ``commit``: folders of two digits each, as deep as they are there."""
+    for depth in range(4):
+        folders = [commit[2 * level : 2 * level + 2] for level in range(depth)]
+        yield "/".join((*folders, commit[2 * depth :]))
 
 
 def _items(tree: pygit2.Tree | None) -> _Items:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import git, lock, signing, text, trailers
+from loragit import git, lock, notes, signing, text, trailers
 from loragit.errors import LoragitError
 from loragit.git import Ref, RefUpdate, Repository
 from loragit.names import RUNS, RunName
@@ -227,6 +227,24 @@ class Store:
             f"loragit: delete tag {opened.run.name}",
             lambda: self._still_open(opened),
         )
+
+    def note(self, commit: str, lines: tuple[str, ...]) -> None:
+        """Append ``lines`` to the note on ``commit``; what is there is kept. Raises :class:`loragit.git.GitFailed`.
+
+        Not by ``git notes``, which loses notes that others write at the same time: it moves the ref without looking.
+        """
+
+        def attempt() -> tuple[str, list[RefUpdate]]:
+            tip = self._ref(notes.REF)
+            tree = self._tree(tip)
+            data = notes.appended(self._objects.note(tree, commit), lines)
+            message = "Notes added by loragit\n"
+            made = self._objects.commit(
+                self._objects.with_note(tree, commit, data), [tip] if tip else [], message, *self._now()
+            )
+            return made, [RefUpdate(notes.REF, made, tip)]
+
+        self._move(attempt, f"loragit: note on {commit[:8]}", lambda: None)
 
     def _frees(self, opened: Opened) -> list[RefUpdate]:
         name = RunName.parse(opened.run.name)

@@ -1,0 +1,81 @@
+"""``loragit note NAME``: an observation on a run, a star, a rating, the checkpoint that was picked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from loragit import console, git, history, notes, process, text, trailers
+from loragit.errors import LoragitError, UsageError
+from loragit.git import IdentityQuestion, Repository
+from loragit.history import Shown
+from loragit.notes import Mark
+from loragit.store import Store
+
+_DRAFT = "NOTE_EDITMSG"
+"""In ``.git/loragit/``, for the editor; stays there where the note could not be written."""
+_HELP = "# What is to be remembered of this run? A line is an observation; lines that begin with # are left out."
+
+
+class NothingNoted(LoragitError):
+    """There was nothing to write down."""
+
+
+class NoSuchProduct(UsageError):
+    """The run left no file of that name."""
+
+
+def note(folder: Path, name: str, messages: Sequence[str], mark: Mark) -> None:
+    """Append to the note on the newest run called ``name``, standing or reverted; without anything to append, edit.
+
+    Raises :class:`LoragitError`; then nothing was noted.
+    """
+    repository = git.discover(folder)
+    run = history.show(repository, name)
+    if mark.best is not None:
+        mark = mark._replace(best=_product(run, mark.best))
+    if mark.rating is not None and mark.rating not in notes.RATINGS:
+        raise UsageError(f"a rating is a number from 1 to 5; it is {mark.rating}")
+    lines = [line for message in messages for line in message.splitlines()] + list(mark.lines())
+    draft = repository.private / _DRAFT
+    if not lines:
+        lines = _edited(repository, run, draft)
+    stamped = notes.stamped(lines, datetime.now(UTC))
+    if not stamped:
+        raise NothingNoted("nothing was noted: there is no text", hint="write some, or give it with -m TEXT")
+    author, committer = IdentityQuestion(repository.top).answer()
+    Store(repository, author, committer).note(run.listed.commit, stamped)
+    draft.unlink(missing_ok=True)
+    console.say(f"noted {text.count(len(stamped), 'line')} on {name}")
+
+
+def _product(run: Shown, wanted: str) -> str:
+    """The run's product that ``wanted`` names, by its name or as a path. Raises :class:`NoSuchProduct`."""
+    found = trailers.parse(run.tag_message).get("Model", ()) if run.tag_message else ()
+    models = [model.path for line in found if (model := text.parse_model_line(line)) is not None]
+    name = Path(wanted).name
+    fitting = [path for path in models if name in (path, Path(path).stem)]
+    if fitting:
+        return fitting[0]
+    raise NoSuchProduct(
+        f"{run.listed.name} left no model {name}",
+        hint=f"it left: {', '.join(models)}" if models else "it left no model at all",
+    )
+
+
+def _edited(repository: Repository, run: Shown, draft: Path) -> list[str]:
+    """What the user writes in their editor, as git has it. Raises :class:`NothingNoted`."""
+    if not sys.stdin.isatty():
+        raise NothingNoted("nothing was noted: there is no terminal for an editor", hint="give the text with -m TEXT")
+    editor = git.run("var", "GIT_EDITOR", cwd=repository.top)
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    about = "\n".join(f"# {line}" for line in (text.shown(run.listed.name), run.listed.subject, run.listed.outcome))
+    draft.write_text(f"\n{_HELP}\n#\n{about}\n", encoding="utf-8")
+    # The editor may be several words with quotes, for a shell.
+    status = process.run(["/bin/sh", "-c", f'{editor} "$@"', "editor", str(draft)], cwd=repository.top)
+    if status != 0:
+        raise NothingNoted(f"nothing was noted: the editor ended with exit status {status}", hint=f"it was: {editor}")
+    written = draft.read_text(encoding="utf-8", errors="replace")
+    return [line for line in written.splitlines() if not line.startswith("#")]

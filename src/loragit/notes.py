@@ -1,0 +1,93 @@
+"""Observations on runs, as lines of a git note: plain ``git log runs`` shows them, and ``git notes merge`` joins them.
+
+A line is an observation, its moment first, so that the lines of two machines can be put together and sorted
+(``notes.mergeStrategy = cat_sort_uniq``) and still read in their order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from loragit.text import shown
+
+REF = "refs/notes/commits"
+"""git's own default, which ``git log`` shows."""
+RATINGS = range(1, 6)
+
+_LINE = re.compile(
+    r"(?:(?P<moment>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z) )?(?:(?P<key>Starred|Rating|Best): )?(?P<text>.*)"
+)
+
+
+class Observation(NamedTuple):
+    """One line of a note."""
+
+    moment: str | None
+    """UTC, as in ``2026-11-24T19:30:00.000Z``; ``None`` in a line that somebody wrote with git itself."""
+    text: str
+
+
+class Note(NamedTuple):
+    """What is noted on a run; of a star, ratings and picks the last one counts."""
+
+    observations: tuple[Observation, ...] = ()
+    starred: bool = False
+    rating: int | None = None
+    """From 1 to 5."""
+    best: str | None = None
+    """The product that was picked, as the run's outcome calls it."""
+
+
+class Mark(NamedTuple):
+    """What is to be noted beside texts; ``None`` for nothing."""
+
+    starred: bool | None = None
+    rating: int | None = None
+    best: str | None = None
+
+    def lines(self) -> tuple[str, ...]:
+        """As they stand in a note, without their moment."""
+        told = (
+            ("Starred", None if self.starred is None else "yes" if self.starred else "no"),
+            ("Rating", None if self.rating is None else str(self.rating)),
+            ("Best", self.best),
+        )
+        return tuple(f"{key}: {value}" for key, value in told if value is not None)
+
+
+def stamped(lines: Iterable[str], moment: datetime) -> tuple[str, ...]:
+    """``lines`` with their moments: a millisecond apart, so that a merge that sorts keeps their order."""
+    moments = (moment.astimezone(UTC) + timedelta(milliseconds=number) for number in range(10**6))
+    return tuple(
+        f"{at.strftime('%Y-%m-%dT%H:%M:%S')}.{at.microsecond // 1000:03}Z {shown(line).strip()}"
+        for at, line in zip(moments, (line for line in lines if line.strip()), strict=False)
+    )
+
+
+def appended(note: bytes, lines: Iterable[str]) -> bytes:
+    """``note`` with ``lines`` at its end; what is there is kept, byte for byte."""
+    between = b"" if not note or note.endswith(b"\n") else b"\n"
+    return note + between + "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+
+
+def read(note: bytes) -> Note:
+    """What a note says; lines that were written with git itself are observations without a moment."""
+    found = Note()
+    for line in note.decode("utf-8", "replace").splitlines():
+        match = _LINE.fullmatch(line)
+        if match is None or not match["text"].strip():
+            continue
+        if match["key"] == "Starred":
+            found = found._replace(starred=match["text"] == "yes")
+        elif match["key"] == "Rating" and match["text"] in map(str, RATINGS):
+            found = found._replace(rating=int(match["text"]))
+        elif match["key"] == "Best":
+            found = found._replace(best=match["text"])
+        else:
+            key = f"{match['key']}: " if match["key"] else ""
+            observation = Observation(match["moment"], key + match["text"])
+            found = found._replace(observations=(*found.observations, observation))
+    return found
