@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import checkout, environment, git, inputs, inquiry, process, repo, secrets, settings, snapshot, store, text
+from loragit import checkout, environment, git, inputs, inquiry, launch, repo, secrets, settings, store, text
 from loragit.errors import Finding, Findings, LoragitError
 from loragit.fingerprint import Cache
 from loragit.git import Repository
@@ -21,7 +21,7 @@ from loragit.inquiry import Answers, Inquiry
 from loragit.names import RUNS, RunName
 from loragit.record import Entry, Identity, LyCORIS, RepoState, Run
 from loragit.settings import Flags, Settings
-from loragit.trainers import arguments, sd_scripts
+from loragit.trainers import sd_scripts
 from loragit.trainers.start import Start
 
 MIN_FREE = 256 * 1024 * 1024
@@ -127,8 +127,8 @@ class _Preflight:
     def ready(self) -> Ready:
         """The run, ready to start. Raises :class:`PreflightFailed`."""
         chosen, findings = self.settings, self.findings
-        script = self._script()
-        workdir = self._workdir(script)
+        script = launch.find_script(chosen, findings)
+        workdir = launch.find_workdir(chosen, script)
         python = findings.ask(lambda: settings.find_python(chosen.trainer, self.request.environ))
         environ = inquiry.child_environment(self.request.environ, python)
         asked = Inquiry(
@@ -143,7 +143,7 @@ class _Preflight:
         )
         plan = findings.ask(lambda: self._plan(workdir))
         output = self._output(plan)
-        program = findings.ask(lambda: _program(chosen, python, script, environ)) if python else None
+        program = findings.ask(lambda: launch.program(chosen, python, script, environ)) if python else None
         hashes = Cache(caches() / "hashes")
         read = inputs.read(plan, chosen, workdir, asked.recorded(), hashes, findings) if plan else None
         answers = asked.answers()
@@ -171,47 +171,10 @@ class _Preflight:
             secret_values=known,
         )
 
-    def _script(self) -> Path:
-        trainer = self.settings.trainer
-        script = _plain(trainer.repo / trainer.script)
-        if not os.path.isfile(script):
-            self.findings.add(
-                f"there is no trainer script {script}",
-                "set trainer.repo and trainer.script in loragit.toml (or SD_REPO and SD_SCRIPT)",
-            )
-        return script
-
-    def _workdir(self, script: Path) -> Path:
-        """Where the trainer runs: the dataset's folder, or the trainer's repository."""
-        if self.settings.trainer.workdir == "dataset":
-            return self.settings.dataset_dir
-        trainer = _plain(self.settings.trainer.repo)
-        return trainer if script.is_relative_to(trainer) else script.parent
-
     def _plan(self, workdir: Path) -> sd_scripts.Plan:
-        """What the arguments of settings, ``--config_file`` and command line say together."""
-        given = arguments.from_words(self.request.extra)
-        if self.request.flags.trainer_script is None:
-            arguments.refuse_leading(given)
-            given = self._settings_arguments().updated(given)
-        filed = arguments.Arguments({})
-        path = sd_scripts.config_file(given, workdir)
-        if path is not None:
-            data = snapshot.read_bytes(path, "config file")
-            filed = sd_scripts.flatten(snapshot.read_table(path, data, "config file"))
-        paths = self.settings.paths
-        return sd_scripts.plan(given, filed, sd_scripts.Defaults(self.name, paths.config, paths.prompts, workdir))
-
-    def _settings_arguments(self) -> arguments.Arguments:
-        given = arguments.from_settings(self.settings.trainer.args, self.home)
-        for key, hint in (
-            ("output_dir", "set paths.output: the run's folder is made in it"),
-            ("output_name", "leave it out: the run's name is used"),
-            ("max_train_steps", "leave it out: the run's name or --steps tells"),
-        ):
-            if key in given.options:
-                raise arguments.BadArgument(f"trainer.args.{key} would be the same for every run", hint=hint)
-        return given
+        request = self.request
+        own_script = request.flags.trainer_script is not None
+        return launch.plan(self.name, self.settings, request.extra, workdir, self.home, own_script=own_script)
 
     def _output(self, plan: sd_scripts.Plan | None) -> Path:
         """The run's output folder: it must not exist yet, and there must be room for it."""
@@ -219,7 +182,7 @@ class _Preflight:
         if plan is not None and plan.output is not None and self.request.flags.output is None:
             output = plan.output
         assert output is not None
-        output = _plain(output)
+        output = launch.plain(output)
         if os.path.lexists(output):
             self.findings.add(
                 f"the output folder {output} exists already",
@@ -318,7 +281,7 @@ class _Preflight:
             epochs=start.plan.epochs,
             trainer=self._portable(answers.trainer),
             trainer_kind=self.settings.trainer.kind,
-            trainer_script=_relative(script, answers.trainer.path, self.home),
+            trainer_script=launch.relative(script, answers.trainer.path, self.home),
             lycoris=self._portable_lycoris(answers.lycoris),
             dataset_commit=answers.dataset_commit,
             dataset_dirty=answers.dataset_dirty,
@@ -367,31 +330,3 @@ class _Preflight:
                     f"{entry.path}{line} holds what looks like a secret ({each.kind})",
                     "take it out: give it in the environment or as an argument, which are not recorded",
                 )
-
-
-def _program(chosen: Settings, python: Path, script: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """What starts the trainer's script: the launcher, found on the trainer's PATH, or the Python itself."""
-    import shutil
-
-    launcher = chosen.trainer.launcher
-    if not launcher:
-        return (str(python), str(script))
-    found = shutil.which(launcher[0], path=environ.get("PATH"))
-    if found is None:
-        raise process.ProgramMissing(
-            f"the launcher {launcher[0]} is not in {python.parent} and not on PATH",
-            hint="install it in the trainer's environment, or mend trainer.launcher",
-        )
-    return (found, *launcher[1:], str(script))
-
-
-def _plain(path: Path) -> Path:
-    """Without ``..``: through the links that it really goes through, and only where it must be."""
-    return path.parent.resolve() / path.name if ".." in path.parts else path
-
-
-def _relative(path: Path, top: Path, home: str) -> str:
-    resolved = path.resolve()
-    if resolved.is_relative_to(top):
-        return resolved.relative_to(top).as_posix()
-    return text.home_as_tilde(str(path), home)
