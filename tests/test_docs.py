@@ -308,7 +308,7 @@ def test_every_variable_is_in_the_readme() -> None:
     assert told >= helpers | {"TRAINING_DIR", "OUTPUT_DIR", "STEPS", "DEBUG"}
     assert {variable for variable in told if variable.startswith("LORAGIT_T")} <= settings_schema.VARIABLES.keys()
     without = {key for key, spec in settings_schema.SCHEMA.items() if spec.variable is None}
-    assert without == {"record.inputs"}
+    assert without == {"record.inputs", "record.repos"}
 
 
 def written_trailers() -> set[str]:

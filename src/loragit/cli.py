@@ -66,6 +66,9 @@ def train(
     trainer_script: Annotated[
         str | None, typer.Option(help="Run this script with the arguments after -- and no others.")
     ] = None,
+    repo: Annotated[
+        list[str] | None, typer.Option(help="A further repository to record; it must be committed. Repeatable.")
+    ] = None,
     bump: Annotated[bool, typer.Option("--bump", help="Take the name's next free version.")] = False,
     allow_dirty: Annotated[
         bool, typer.Option("--allow-dirty", help="Record the changes of dirty repositories instead of refusing.")
@@ -87,6 +90,7 @@ def train(
         trainer_script=trainer_script,
         on_empty=on_empty,
         debug=debug,
+        repos=tuple(repo or ()),
     )
     request = preflight.Request(name, flags, dict(os.environ), Path.cwd(), tuple(extra or ()), bump)
     if dry_run:

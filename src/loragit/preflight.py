@@ -294,6 +294,7 @@ class _Preflight:
             prompts=start.prompts,
             script=SCRIPT,
             entries=(),
+            repositories=tuple(self._portable(state) for state in answers.repositories),
         )
         entries = [read.config, *([read.prompts] if read.prompts else []), *(entry for _, entry in read.further)]
         entries.append(Entry(SCRIPT, start.script(), executable=True))

@@ -176,6 +176,7 @@ SCHEMA: Mapping[str, Key] = {
     "record.on_empty": Key(f"one of {', '.join(ON_EMPTY)}", _choice(ON_EMPTY), ON_EMPTY[0]),
     "record.allow_dirty": Key("true or false", _flag, False, truth),
     "record.inputs": Key("a list of paths", _files, (), None),
+    "record.repos": Key("a list of paths", _files, (), None),
 }
 """Every key, in the order in which it is shown. ``""`` as a value of a key that takes it means: none."""
 
