@@ -66,6 +66,13 @@ def train(
     trainer_script: Annotated[
         str | None, typer.Option(help="Run this script with the arguments after -- and no others.")
     ] = None,
+    script: Annotated[
+        str | None,
+        typer.Option(help="Run this script of yours in place of the trainer's, with the arguments after --."),
+    ] = None,
+    from_script: Annotated[
+        str | None, typer.Option(help="Record this script in place of train.sh: the one that starts this run.")
+    ] = None,
     repo: Annotated[
         list[str] | None, typer.Option(help="A further repository to record; it must be committed. Repeatable.")
     ] = None,
@@ -92,7 +99,9 @@ def train(
         debug=debug,
         repos=tuple(repo or ()),
     )
-    request = preflight.Request(name, flags, dict(os.environ), Path.cwd(), tuple(extra or ()), bump)
+    request = preflight.Request(
+        name, flags, dict(os.environ), Path.cwd(), tuple(extra or ()), bump, script, from_script
+    )
     if dry_run:
         command.dry_run(request)
     else:

@@ -47,8 +47,13 @@ class Logs(NamedTuple):
     """What :func:`log_folders` returned before the training."""
 
 
-def matched(pattern: re.Pattern[str], file_name: str, output_name: str) -> re.Match[str] | None:
-    """Match ``file_name`` as one that the training called ``output_name`` wrote; ``None`` where it is not."""
+def matched(pattern: re.Pattern[str], file_name: str, output_name: str | None) -> re.Match[str] | None:
+    """Match ``file_name`` as one that the training called ``output_name`` wrote; ``None`` where it is not.
+
+    Where no output name is known, any will do: the shortest, so that ``foo-000010`` is the tenth epoch of ``foo``.
+    """
+    if output_name is None:
+        return re.compile(f".+?{pattern.pattern}", pattern.flags).fullmatch(file_name)
     return pattern.fullmatch(file_name, len(output_name)) if file_name.startswith(output_name) else None
 
 
@@ -63,7 +68,7 @@ def log_folders(logging_dir: Path, prefix: str, naming: Naming) -> frozenset[str
 
 def collect(
     output: Path,
-    output_name: str,
+    output_name: str | None,
     naming: Naming,
     *,
     exit_status: int,
@@ -72,7 +77,7 @@ def collect(
     shown_output: str,
     logs: Logs | None,
 ) -> Outcome:
-    """Find, check and hash what the training called ``output_name`` left in ``output``.
+    """Find, check and hash what the training called ``output_name`` (any, where that is ``None``) left in ``output``.
 
     ``shown_output`` is how the record writes the output folder. Models are looked for in ``output`` itself only, since
     state folders hold a ``model.safetensors`` of their own. A symbolic link counts as what it points at. ``truncated``
@@ -135,7 +140,7 @@ class _Found(NamedTuple):
         return (self.place.order, self.name)
 
 
-def _models(output: Path, output_name: str, naming: Naming) -> list[_Found]:
+def _models(output: Path, output_name: str | None, naming: Naming) -> list[_Found]:
     """Everything named like a model, judged; several files at the same time."""
     candidates = [
         _Found(entry.name, _Place.of_name(match))
@@ -202,7 +207,7 @@ def _whole_pickle(path: Path) -> bool:
         return is_zipfile(file)
 
 
-def _states(output: Path, output_name: str, naming: Naming) -> tuple[str, ...]:
+def _states(output: Path, output_name: str | None, naming: Naming) -> tuple[str, ...]:
     """Names of state folders in order of saving. An empty one is a save that was cut short, and does not count."""
     found = [
         _Found(entry.name, _Place.of_name(match))
@@ -212,11 +217,16 @@ def _states(output: Path, output_name: str, naming: Naming) -> tuple[str, ...]:
     return tuple(state.name for state in sorted(found, key=lambda state: state.order))
 
 
-def _samples(folder: Path, output_name: str, naming: Naming) -> int:
+def _samples(folder: Path, output_name: str | None, naming: Naming) -> int:
     """How many sample images there are."""
-    return sum(
-        stat.S_ISREG(_mode(entry)) for entry in _entries(folder) if matched(naming.sample, entry.name, output_name)
-    )
+    return sum(stat.S_ISREG(_mode(entry)) for entry in _entries(folder) if _is_sample(entry.name, output_name, naming))
+
+
+def _is_sample(file_name: str, output_name: str | None, naming: Naming) -> bool:
+    if matched(naming.sample, file_name, output_name):
+        return True
+    # A training without an output name writes nothing before the epoch or the step.
+    return output_name is None and naming.sample.fullmatch(f"_{file_name}") is not None
 
 
 def _event_files(logs: Logs, naming: Naming) -> list[Path]:

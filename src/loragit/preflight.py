@@ -12,8 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import checkout, environment, git, inputs, inquiry, launch, repo, secrets, settings, store, text
-from loragit.errors import Finding, Findings, LoragitError
+from loragit import checkout, environment, git, inputs, inquiry, launch, places, repo, secrets, settings, store, text
+from loragit.errors import Finding, Findings, LoragitError, UsageError
 from loragit.fingerprint import Cache
 from loragit.git import Repository
 from loragit.inputs import Inputs
@@ -43,6 +43,18 @@ class Request(NamedTuple):
     extra: tuple[str, ...] = ()
     """Arguments after ``--``, for the trainer."""
     bump: bool = False
+    script: str | None = None
+    """The user's own script, which runs in place of the trainer's; relative to ``cwd``."""
+    from_script: str | None = None
+    """The user's own script that stands behind this run, to be recorded in place of ``train.sh``."""
+
+
+class OptionsConflict(UsageError):
+    """Options that say different things of what is to run."""
+
+
+class InsideRun(LoragitError):
+    """loragit was started by a run of its own."""
 
 
 class PreflightFailed(LoragitError):
@@ -86,12 +98,25 @@ class Ready(NamedTuple):
 
 def prepare(request: Request) -> Ready:
     """Look at everything. Raises :class:`PreflightFailed`, or what is wrong with the name or the settings."""
+    _refuse_conflicts(request)
     name = RunName.parse(request.name)
     chosen = settings.load(name=name, flags=request.flags, environ=request.environ, cwd=request.cwd)
     if request.bump:
         name = _bumped(name, chosen)
         chosen = settings.load(name=name, flags=request.flags, environ=request.environ, cwd=request.cwd)
     return _Preflight(request, name, chosen).ready()
+
+
+def _refuse_conflicts(request: Request) -> None:
+    """Raises :class:`OptionsConflict`, :class:`InsideRun`."""
+    other = "--trainer-script" if request.flags.trainer_script is not None else "--from-script"
+    if request.script is not None and (request.from_script is not None or other == "--trainer-script"):
+        raise OptionsConflict(f"--script and {other} cannot both be given", hint="--script says all of what runs")
+    if running := request.environ.get("LORAGIT_RUN"):
+        raise InsideRun(
+            f"this is started by the run {text.shown(running)}, and would record it twice",
+            hint="let the script start the trainer itself, or start the script without loragit train --script",
+        )
 
 
 def _bumped(name: RunName, chosen: Settings) -> RunName:
@@ -127,8 +152,12 @@ class _Preflight:
     def ready(self) -> Ready:
         """The run, ready to start. Raises :class:`PreflightFailed`."""
         chosen, findings = self.settings, self.findings
-        script = launch.find_script(chosen, findings)
-        workdir = launch.find_workdir(chosen, script)
+        own = findings.ask(self._own_script)
+        if self.request.script is None:
+            script = launch.find_script(chosen, findings)
+            workdir = launch.find_workdir(chosen, script)
+        else:
+            script, workdir = launch.find_repo(chosen, findings), self.request.cwd
         python = findings.ask(lambda: settings.find_python(chosen.trainer, self.request.environ))
         environ = inquiry.child_environment(self.request.environ, python)
         asked = Inquiry(
@@ -143,7 +172,7 @@ class _Preflight:
         )
         plan = findings.ask(lambda: self._plan(workdir))
         output = self._output(plan)
-        program = findings.ask(lambda: launch.program(chosen, python, script, environ)) if python else None
+        program = findings.ask(lambda: self._program(python, script, environ)) if python else None
         hashes = Cache(caches() / "hashes")
         read = inputs.read(plan, chosen, workdir, asked.recorded(), hashes, findings) if plan else None
         answers = asked.answers()
@@ -151,10 +180,13 @@ class _Preflight:
         if plan is None or read is None or program is None or findings.all():
             raise PreflightFailed(self.name, findings.all())
         self.warnings += (*read.warnings, *answers.warnings)
-        known = secrets.secret_values(plan.arguments.words(), environ)
+        known = secrets.secret_values((*plan.arguments.words(), *self.request.extra), environ)
         self.hide = secrets.Redactor(known)
         start = self._start(plan, read, program, workdir, output)._replace(held=secrets.variables(environ))
-        run = self._run(start, read, answers)
+        if self.request.script is not None:
+            lycoris = answers.lycoris.repo.path if answers.lycoris and answers.lycoris.repo else None
+            environ |= launch.own_variables(self.name, chosen, output, lycoris)
+        run = self._run(start, read, answers, own)
         self._secrets(run, known)
         if findings.all():
             raise PreflightFailed(self.name, findings.all())
@@ -171,10 +203,31 @@ class _Preflight:
             secret_values=known,
         )
 
+    def _own_script(self) -> Entry | None:
+        """The user's own script as it will be recorded. Raises :class:`~loragit.launch.UnusableScript`."""
+        request = self.request
+        written = request.script if request.script is not None else request.from_script
+        if written is None:
+            return None
+        path = self._written(written)
+        entry = launch.read_script(path)
+        if request.script is not None:
+            launch.check_program(path, entry.data, request.environ)
+        return entry
+
+    def _written(self, path: str) -> Path:
+        return launch.plain(places.expanded(path, self.request.cwd, self.request.environ))
+
+    def _program(self, python: Path, script: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
+        if self.request.script is not None:
+            return (str(self._written(self.request.script)),)
+        return launch.program(self.settings, python, script, environ)
+
     def _plan(self, workdir: Path) -> sd_scripts.Plan:
         request = self.request
-        own_script = request.flags.trainer_script is not None
-        return launch.plan(self.name, self.settings, request.extra, workdir, self.home, own_script=own_script)
+        own_script = request.flags.trainer_script is not None or request.script is not None
+        extra = request.extra if request.script is None else ()
+        return launch.plan(self.name, self.settings, extra, workdir, self.home, own_script=own_script)
 
     def _output(self, plan: sd_scripts.Plan | None) -> Path:
         """The run's output folder: it must not exist yet, and there must be room for it."""
@@ -221,7 +274,7 @@ class _Preflight:
             )
         if plan is not None and "no_metadata" in plan.arguments.options:
             self.warnings.append("--no_metadata: the models will not name their run")
-        if answers.script_tracked is False:
+        if answers.script_tracked is False and self.request.script is None:
             self.findings.add(
                 f"the trainer's repository does not hold {self.settings.trainer.script}: no commit would tell what ran",
                 "commit it there (git add --force where it is ignored)",
@@ -265,12 +318,16 @@ class _Preflight:
             prompts=read.prompts.path if read.prompts else None,
             inputs={path: entry.path for path, entry in read.further},
             home=self.home,
+            own=None if self.request.script is None else self.request.extra,
         )
 
-    def _run(self, start: Start, read: Inputs, answers: Answers) -> Run:
+    def _run(self, start: Start, read: Inputs, answers: Answers, own: Entry | None) -> Run:
         """The run as it will be recorded."""
         assert answers.trainer and answers.environment and answers.lycoris and answers.repository
         script = self.settings.trainer.repo / self.settings.trainer.script
+        if self.request.script is not None:
+            script = Path(start.program[0])
+        recorded = own or Entry(SCRIPT, start.script(), executable=True)
         run = Run(
             name=self.name,
             model=self.model.model,
@@ -292,12 +349,12 @@ class _Preflight:
             weights=tuple(weights._replace(name=self.hide(weights.name)) for weights in read.weights),
             config=start.config,
             prompts=start.prompts,
-            script=SCRIPT,
+            script=recorded.path,
             entries=(),
             repositories=tuple(self._portable(state) for state in answers.repositories),
         )
         entries = [read.config, *([read.prompts] if read.prompts else []), *(entry for _, entry in read.further)]
-        entries.append(Entry(SCRIPT, start.script(), executable=True))
+        entries.append(recorded)
         entries.append(Entry("environment.txt", environment.environment_text(answers.environment)))
         entries.append(Entry("dataset.sha256", read.dataset.digest))
         entries += [Entry(f"patches/{s.label}.patch", checkout.patch(s)) for s in answers.code if s.dirty]
