@@ -162,6 +162,24 @@ def demo(
     raise typer.Exit(command.demo(Path(folder).absolute() if folder else None, os.environ))
 
 
+@_app.command()
+def zsh() -> None:
+    """Functions for training scripts, to be read with: source <(loragit zsh)"""
+    _functions("zsh")
+
+
+@_app.command()
+def bash() -> None:
+    """Functions for training scripts, to be read with: source <(loragit bash)"""
+    _functions("bash")
+
+
+def _functions(shell: str) -> None:
+    from loragit.commands import shell as command
+
+    console.write(command.source(shell))
+
+
 @_hook.command("install")
 def hook_install() -> None:
     """Put the hook into this repository, beside one that is there."""

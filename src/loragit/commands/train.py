@@ -24,6 +24,8 @@ LOG = "sdscripts.log"
 """The trainer's output, in the output folder; the name that the zsh helpers gave it."""
 LOG_TAIL = 20
 """Lines of the log that a revert's message quotes."""
+ONCE = 1.0
+"""Seconds within which a signal counts once where the shell functions wait for us, and pass on what they are told."""
 TAIL_WIDTH = 500
 """Characters of each such line, at most."""
 
@@ -144,6 +146,7 @@ def _run(running: _Running) -> _Ended:
     environ = {**ready.environ, **ready.start.variables(commit)}
     command = process.Command(ready.start.words(commit), ready.start.workdir, environ)
     if ready.settings.debug:
+        console.say(f"working directory: {command.cwd}")
         console.say("started " + " ".join(secrets.redact_argv(command.argv, ready.secret_values)))
     try:
         ended = process.train(
@@ -153,6 +156,7 @@ def _run(running: _Running) -> _Ended:
             grace=ready.settings.trainer.stop_timeout,
             tail=LOG_TAIL,
             started=_get_ready_for_the_end,
+            once=ONCE if "LORAGIT_SHELL" in ready.environ else 0.0,
         )
     except (LoragitError, OSError) as error:
         return _Ended(127, now, datetime.now(UTC), not_started=_told(error).message)
