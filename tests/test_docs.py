@@ -223,7 +223,13 @@ def test_every_command_that_the_pages_show_does_what_they_show(reader: Reader) -
     assert len(todo) > 40
     follow(reader, todo)
     remote = git(reader.home / "gren.git", "tag", "--list").splitlines()
-    assert remote == ["noob-gren-v1s512", "noob-gren-v2s512", "noob-gren-v3s512", "noob-gren-v4s512"]
+    assert remote == [
+        "noob-gren-v1s512",
+        "noob-gren-v2s512",
+        "noob-gren-v3s512",
+        "noob-gren-v4s512",
+        "noob-gren-v5s512",
+    ]
     assert walk(DESIGN, ROOT / "CHANGELOG.md") == []
 
 
@@ -308,7 +314,7 @@ def test_every_variable_is_in_the_readme() -> None:
     assert told >= helpers | {"TRAINING_DIR", "OUTPUT_DIR", "STEPS", "DEBUG"}
     assert {variable for variable in told if variable.startswith("LORAGIT_T")} <= settings_schema.VARIABLES.keys()
     without = {key for key, spec in settings_schema.SCHEMA.items() if spec.variable is None}
-    assert without == {"record.inputs"}
+    assert without == {"record.inputs", "record.repos"}
 
 
 def written_trailers() -> set[str]:

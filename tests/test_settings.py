@@ -339,7 +339,7 @@ def test_a_debug_that_is_meant_for_another_program_is_ignored(ground: Ground) ->
 
 
 def test_every_scalar_key_has_a_variable_and_lists_have_none(ground: Ground) -> None:
-    assert len(VARIABLES) == len(SCHEMA) - 1
+    assert len(VARIABLES) == len(SCHEMA) - 2
     assert "LORAGIT_RECORD_INPUTS" not in VARIABLES
     settings = ground.load(
         LORAGIT_TRAINER_KIND="sd-scripts",
@@ -362,7 +362,7 @@ def test_every_scalar_key_has_a_variable_and_lists_have_none(ground: Ground) -> 
     assert settings.record.allow_dirty is True
     assert (settings.paths.prompts, settings.trainer.python) == (Path("/p"), "py")
     set_by_variables = {each.key for each in settings.origins if each.source.startswith("LORAGIT_")}
-    assert set_by_variables == set(SCHEMA) - {"record.inputs", "trainer.env"} | {"output_dir"}
+    assert set_by_variables == set(SCHEMA) - {"record.inputs", "record.repos", "trainer.env"} | {"output_dir"}
 
 
 def test_an_unknown_loragit_variable_names_the_nearest(ground: Ground) -> None:

@@ -60,6 +60,10 @@ def _quick(words: list[str]) -> Callable[[], int] | None:
             return lambda: _log(int(number))
         case ["hook", "run", name, *rest]:
             return lambda: _hook(name, rest)
+        case ["zsh" | "bash" as shell]:
+            return lambda: _functions(shell)
+        case ["shell", *rest]:
+            return lambda: _shell(rest)
         case _:
             return None
 
@@ -89,6 +93,24 @@ def _hook(name: str, rest: list[str]) -> int:
     from loragit.commands.hook import run_hook
 
     return run_hook(name, rest, os.environ, Path.cwd())
+
+
+def _functions(shell: str) -> int:
+    from loragit import console
+    from loragit.commands.shell import source
+
+    console.write(source(shell))
+    return 0
+
+
+def _shell(rest: list[str]) -> int:
+    """What the functions of ``loragit zsh`` ask; nobody types it."""
+    from pathlib import Path
+
+    from loragit.commands.shell import answer
+
+    answer(rest, os.environ, Path.cwd())
+    return 0
 
 
 def _command_line() -> int:

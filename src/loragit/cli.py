@@ -71,6 +71,16 @@ def train(
     trainer_script: Annotated[
         str | None, typer.Option(help="Run this script with the arguments after -- and no others.")
     ] = None,
+    script: Annotated[
+        str | None,
+        typer.Option(help="Run this script of yours in place of the trainer's, with the arguments after --."),
+    ] = None,
+    from_script: Annotated[
+        str | None, typer.Option(help="Record this script in place of train.sh: the one that starts this run.")
+    ] = None,
+    repo: Annotated[
+        list[str] | None, typer.Option(help="A further repository to record; it must be committed. Repeatable.")
+    ] = None,
     bump: Annotated[bool, typer.Option("--bump", help="Take the name's next free version.")] = False,
     allow_dirty: Annotated[
         bool, typer.Option("--allow-dirty", help="Record the changes of dirty repositories instead of refusing.")
@@ -92,8 +102,11 @@ def train(
         trainer_script=trainer_script,
         on_empty=on_empty,
         debug=debug,
+        repos=tuple(repo or ()),
     )
-    request = preflight.Request(name, flags, dict(os.environ), Path.cwd(), tuple(extra or ()), bump)
+    request = preflight.Request(
+        name, flags, dict(os.environ), Path.cwd(), tuple(extra or ()), bump, script, from_script
+    )
     if dry_run:
         command.dry_run(request)
     else:
@@ -184,6 +197,24 @@ def demo(
     from loragit.commands import demo as command
 
     raise typer.Exit(command.demo(Path(folder).absolute() if folder else None, os.environ))
+
+
+@_app.command()
+def zsh() -> None:
+    """Functions for training scripts, to be read with: source <(loragit zsh)"""
+    _functions("zsh")
+
+
+@_app.command()
+def bash() -> None:
+    """Functions for training scripts, to be read with: source <(loragit bash)"""
+    _functions("bash")
+
+
+def _functions(shell: str) -> None:
+    from loragit.commands import shell as command
+
+    console.write(command.source(shell))
 
 
 @_hook.command("install")

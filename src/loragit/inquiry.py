@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +29,8 @@ class Answers(NamedTuple):
     trainer: RepoState | None
     lycoris: LyCORIS | None
     environment: Environment | None
+    repositories: tuple[RepoState, ...]
+    """Further repositories to record: each once, none that is on record in any case, no two of one label."""
     dataset_commit: str | None
     script_tracked: bool | None
     """Whether the trainer's repository tracks the script; ``None`` where there is no repository or no script."""
@@ -46,7 +48,7 @@ class Answers(NamedTuple):
         of_lycoris = self.lycoris.repo if self.lycoris else None
         if of_lycoris and of_lycoris.path not in {state.path for state in states}:
             states.append(of_lycoris)
-        return tuple(states)
+        return (*states, *self.repositories)
 
 
 class Inquiry:
@@ -66,11 +68,14 @@ class Inquiry:
     ) -> None:
         ask = self._ask = findings.ask
         folder = script.parent
+        self._trainer_kind = chosen.trainer.kind
         self._trainer = ask(lambda: StateQuestion(folder, chosen.trainer.kind)) if folder.is_dir() else None
         # Not by the file's full path, which may go through a link.
         tracked = ("--literal-pathspecs", "ls-files", "--error-unmatch", "--", script.name)
         self._tracked = git.start(*tracked, cwd=folder) if os.path.isfile(script) else None
         self._lycoris = chosen.trainer.lycoris_repo
+        asked = [ask(lambda each=each: StateQuestion(each, each.name)) for each in chosen.record.repos]  # type: ignore[misc]
+        self._further = [question for question in asked if question is not None]
         self._environment: EnvironmentQuestion | None = None
         if python is not None and workdir.is_dir():
             self._environment = ask(
@@ -105,16 +110,20 @@ class Inquiry:
             trainer = ask(self._trainer.answer) if self._trainer else None
             place = ask(self._place.answer) if self._place else None
             identities = ask(self._identities.answer)
+            further = [ask(question.answer) for question in self._further]
             tracked = self._tracked.reply().status == 0 if self._tracked else None
             loading.join()
         found = ask(self._environment.answer) if self._environment else None
         lycoris = found[1] if found else None
+        known = [trainer, lycoris.repo if lycoris else None]
+        recorded = [state.path for state in known if state] + ([self._repository.top] if self._repository else [])
         return Answers(
             repository=self._repository,
             identities=identities,
             trainer=trainer,
             lycoris=lycoris,
             environment=found[0] if found else None,
+            repositories=tuple(_distinct(filter(None, further), recorded, self._trainer_kind)),
             place=place,
             script_tracked=tracked if trainer else None,
             dataset_branch=report.branch if report else None,
@@ -130,6 +139,25 @@ class Inquiry:
         if lycoris.repo is None or lycoris.repo.path != self._lycoris.resolve():
             found = f"from {lycoris.repo.path}" if lycoris.repo else "as a package" if lycoris.installed else "nowhere"
             yield f"{self._lycoris} is named as LyCORIS, but the trainer's Python finds it {found}: that is recorded"
+
+
+def _distinct(states: Iterable[RepoState], recorded: Iterable[Path], kind: str) -> Iterator[RepoState]:
+    """``states`` without those that are ``recorded``, each labelled by its folder's name, with a number if it must be.
+
+    File names are made of labels, and not every file system tells capitals from small letters.
+    """
+    seen, labels = set(recorded), {kind.casefold(), "lycoris"}
+    for state in states:
+        if state.path in seen:
+            continue
+        seen.add(state.path)
+        name = label = state.path.name or "repository"
+        number = 1
+        while label.casefold() in labels:
+            number += 1
+            label = f"{name}-{number}"
+        labels.add(label.casefold())
+        yield state._replace(label=label)
 
 
 def child_environment(environ: Mapping[str, str], python: Path | None) -> dict[str, str]:

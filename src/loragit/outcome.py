@@ -51,8 +51,13 @@ class Logs(NamedTuple):
     """What :func:`log_folders` returned before the training."""
 
 
-def matched(pattern: re.Pattern[str], file_name: str, output_name: str) -> re.Match[str] | None:
-    """Match ``file_name`` as one that the training called ``output_name`` wrote; ``None`` where it is not."""
+def matched(pattern: re.Pattern[str], file_name: str, output_name: str | None) -> re.Match[str] | None:
+    """Match ``file_name`` as one that the training called ``output_name`` wrote; ``None`` where it is not.
+
+    Where no output name is known, any will do: the shortest, so that ``foo-000010`` is the tenth epoch of ``foo``.
+    """
+    if output_name is None:
+        return re.compile(f".+?{pattern.pattern}", pattern.flags).fullmatch(file_name)
     return pattern.fullmatch(file_name, len(output_name)) if file_name.startswith(output_name) else None
 
 
@@ -67,7 +72,7 @@ def log_folders(logging_dir: Path, prefix: str, naming: Naming) -> frozenset[str
 
 def collect(
     output: Path,
-    output_name: str,
+    output_name: str | None,
     naming: Naming,
     *,
     exit_status: int,
@@ -76,7 +81,7 @@ def collect(
     shown_output: str,
     logs: Logs | None,
 ) -> Outcome:
-    """Find, check and hash what the training called ``output_name`` left in ``output``.
+    """Find, check and hash what the training called ``output_name`` (any, where that is ``None``) left in ``output``.
 
     ``shown_output`` is how the record writes the output folder. Models are looked for in ``output`` itself only, since
     state folders hold a ``model.safetensors`` of their own. A symbolic link counts as what it points at. ``truncated``
@@ -113,7 +118,7 @@ class Judged(NamedTuple):
     session: str | None
 
 
-def judged(folder: Path, named: Mapping[str, str], naming: Naming, reading: Reading | None = None) -> Judged:
+def judged(folder: Path, named: Mapping[str, str | None], naming: Naming, reading: Reading | None = None) -> Judged:
     """Check and hash the files of ``folder`` that ``named`` holds, with the output name of each."""
     found = _models(folder, named, naming, reading or Reading(read_header, hash_file))
     return Judged(
@@ -170,7 +175,7 @@ class _Found(NamedTuple):
         return (self.place.order, self.name)
 
 
-def _models(folder: Path, named: Mapping[str, str], naming: Naming, reading: Reading) -> list[_Found]:
+def _models(folder: Path, named: Mapping[str, str | None], naming: Naming, reading: Reading) -> list[_Found]:
     """Every file of ``named``, judged; several at the same time."""
     candidates = [
         _Found(name, _Place.of_name(matched(naming.model, name, output_name))) for name, output_name in named.items()
@@ -244,7 +249,7 @@ def _whole_pickle(path: Path) -> bool:
         return is_zipfile(file)
 
 
-def states(output: Path, output_name: str, naming: Naming) -> tuple[str, ...]:
+def states(output: Path, output_name: str | None, naming: Naming) -> tuple[str, ...]:
     """Names of state folders in order of saving. An empty one is a save that was cut short, and does not count."""
     found = [
         _Found(entry.name, _Place.of_name(match))
@@ -254,11 +259,17 @@ def states(output: Path, output_name: str, naming: Naming) -> tuple[str, ...]:
     return tuple(state.name for state in sorted(found, key=lambda state: state.order))
 
 
-def sample_names(output: Path, output_name: str, naming: Naming) -> tuple[str, ...]:
+def sample_names(output: Path, output_name: str | None, naming: Naming) -> tuple[str, ...]:
     """Names of the sample images, sorted."""
     entries = _entries(output / naming.sample_dir)
-    found = (e.name for e in entries if matched(naming.sample, e.name, output_name) and stat.S_ISREG(_mode(e)))
-    return tuple(sorted(found))
+    return tuple(sorted(e.name for e in entries if _is_sample(e.name, output_name, naming) and stat.S_ISREG(_mode(e))))
+
+
+def _is_sample(file_name: str, output_name: str | None, naming: Naming) -> bool:
+    if matched(naming.sample, file_name, output_name):
+        return True
+    # A training without an output name writes nothing before the epoch or the step.
+    return output_name is None and naming.sample.fullmatch(f"_{file_name}") is not None
 
 
 def hashed(folder: Path, place: str, names: Iterable[str]) -> tuple[DatasetFile, ...]:

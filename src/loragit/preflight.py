@@ -12,8 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import checkout, environment, git, inputs, inquiry, process, repo, secrets, settings, snapshot, store, text
-from loragit.errors import Finding, Findings, LoragitError
+from loragit import checkout, environment, git, inputs, inquiry, launch, places, repo, secrets, settings, store, text
+from loragit.errors import Finding, Findings, LoragitError, UsageError
 from loragit.fingerprint import Cache
 from loragit.git import Repository
 from loragit.inputs import Inputs
@@ -21,7 +21,7 @@ from loragit.inquiry import Answers, Inquiry
 from loragit.names import RUNS, RunName
 from loragit.record import Entry, Identity, LyCORIS, RepoState, Run
 from loragit.settings import Flags, Settings
-from loragit.trainers import arguments, sd_scripts
+from loragit.trainers import sd_scripts
 from loragit.trainers.start import Start
 
 MIN_FREE = 256 * 1024 * 1024
@@ -43,6 +43,18 @@ class Request(NamedTuple):
     extra: tuple[str, ...] = ()
     """Arguments after ``--``, for the trainer."""
     bump: bool = False
+    script: str | None = None
+    """The user's own script, which runs in place of the trainer's; relative to ``cwd``."""
+    from_script: str | None = None
+    """The user's own script that stands behind this run, to be recorded in place of ``train.sh``."""
+
+
+class OptionsConflict(UsageError):
+    """Options that say different things of what is to run."""
+
+
+class InsideRun(LoragitError):
+    """loragit was started by a run of its own."""
 
 
 class PreflightFailed(LoragitError):
@@ -86,12 +98,25 @@ class Ready(NamedTuple):
 
 def prepare(request: Request) -> Ready:
     """Look at everything. Raises :class:`PreflightFailed`, or what is wrong with the name or the settings."""
+    _refuse_conflicts(request)
     name = RunName.parse(request.name)
     chosen = settings.load(name=name, flags=request.flags, environ=request.environ, cwd=request.cwd)
     if request.bump:
         name = _bumped(name, chosen)
         chosen = settings.load(name=name, flags=request.flags, environ=request.environ, cwd=request.cwd)
     return _Preflight(request, name, chosen).ready()
+
+
+def _refuse_conflicts(request: Request) -> None:
+    """Raises :class:`OptionsConflict`, :class:`InsideRun`."""
+    other = "--trainer-script" if request.flags.trainer_script is not None else "--from-script"
+    if request.script is not None and (request.from_script is not None or other == "--trainer-script"):
+        raise OptionsConflict(f"--script and {other} cannot both be given", hint="--script says all of what runs")
+    if running := request.environ.get("LORAGIT_RUN"):
+        raise InsideRun(
+            f"this is started by the run {text.shown(running)}, and would record it twice",
+            hint="let the script start the trainer itself, or start the script without loragit train --script",
+        )
 
 
 def _bumped(name: RunName, chosen: Settings) -> RunName:
@@ -127,8 +152,12 @@ class _Preflight:
     def ready(self) -> Ready:
         """The run, ready to start. Raises :class:`PreflightFailed`."""
         chosen, findings = self.settings, self.findings
-        script = self._script()
-        workdir = self._workdir(script)
+        own = findings.ask(self._own_script)
+        if self.request.script is None:
+            script = launch.find_script(chosen, findings)
+            workdir = launch.find_workdir(chosen, script)
+        else:
+            script, workdir = launch.find_repo(chosen, findings), self.request.cwd
         python = findings.ask(lambda: settings.find_python(chosen.trainer, self.request.environ))
         environ = inquiry.child_environment(self.request.environ, python)
         asked = Inquiry(
@@ -143,7 +172,7 @@ class _Preflight:
         )
         plan = findings.ask(lambda: self._plan(workdir))
         output = self._output(plan)
-        program = findings.ask(lambda: _program(chosen, python, script, environ)) if python else None
+        program = findings.ask(lambda: self._program(python, script, environ)) if python else None
         hashes = Cache(caches() / "hashes")
         read = inputs.read(plan, chosen, workdir, asked.recorded(), hashes, findings) if plan else None
         answers = asked.answers()
@@ -151,10 +180,13 @@ class _Preflight:
         if plan is None or read is None or program is None or findings.all():
             raise PreflightFailed(self.name, findings.all())
         self.warnings += (*read.warnings, *answers.warnings)
-        known = secrets.secret_values(plan.arguments.words(), environ)
+        known = secrets.secret_values((*plan.arguments.words(), *self.request.extra), environ)
         self.hide = secrets.Redactor(known)
         start = self._start(plan, read, program, workdir, output)._replace(held=secrets.variables(environ))
-        run = self._run(start, read, answers)
+        if self.request.script is not None:
+            lycoris = answers.lycoris.repo.path if answers.lycoris and answers.lycoris.repo else None
+            environ |= launch.own_variables(self.name, chosen, output, lycoris)
+        run = self._run(start, read, answers, own)
         self._secrets(run, known)
         if findings.all():
             raise PreflightFailed(self.name, findings.all())
@@ -171,47 +203,31 @@ class _Preflight:
             secret_values=known,
         )
 
-    def _script(self) -> Path:
-        trainer = self.settings.trainer
-        script = _plain(trainer.repo / trainer.script)
-        if not os.path.isfile(script):
-            self.findings.add(
-                f"there is no trainer script {script}",
-                "set trainer.repo and trainer.script in loragit.toml (or SD_REPO and SD_SCRIPT)",
-            )
-        return script
+    def _own_script(self) -> Entry | None:
+        """The user's own script as it will be recorded. Raises :class:`~loragit.launch.UnusableScript`."""
+        request = self.request
+        written = request.script if request.script is not None else request.from_script
+        if written is None:
+            return None
+        path = self._written(written)
+        entry = launch.read_script(path)
+        if request.script is not None:
+            launch.check_program(path, entry.data, request.environ)
+        return entry
 
-    def _workdir(self, script: Path) -> Path:
-        """Where the trainer runs: the dataset's folder, or the trainer's repository."""
-        if self.settings.trainer.workdir == "dataset":
-            return self.settings.dataset_dir
-        trainer = _plain(self.settings.trainer.repo)
-        return trainer if script.is_relative_to(trainer) else script.parent
+    def _written(self, path: str) -> Path:
+        return launch.plain(places.expanded(path, self.request.cwd, self.request.environ))
+
+    def _program(self, python: Path, script: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
+        if self.request.script is not None:
+            return (str(self._written(self.request.script)),)
+        return launch.program(self.settings, python, script, environ)
 
     def _plan(self, workdir: Path) -> sd_scripts.Plan:
-        """What the arguments of settings, ``--config_file`` and command line say together."""
-        given = arguments.from_words(self.request.extra)
-        if self.request.flags.trainer_script is None:
-            arguments.refuse_leading(given)
-            given = self._settings_arguments().updated(given)
-        filed = arguments.Arguments({})
-        path = sd_scripts.config_file(given, workdir)
-        if path is not None:
-            data = snapshot.read_bytes(path, "config file")
-            filed = sd_scripts.flatten(snapshot.read_table(path, data, "config file"))
-        paths = self.settings.paths
-        return sd_scripts.plan(given, filed, sd_scripts.Defaults(self.name, paths.config, paths.prompts, workdir))
-
-    def _settings_arguments(self) -> arguments.Arguments:
-        given = arguments.from_settings(self.settings.trainer.args, self.home)
-        for key, hint in (
-            ("output_dir", "set paths.output: the run's folder is made in it"),
-            ("output_name", "leave it out: the run's name is used"),
-            ("max_train_steps", "leave it out: the run's name or --steps tells"),
-        ):
-            if key in given.options:
-                raise arguments.BadArgument(f"trainer.args.{key} would be the same for every run", hint=hint)
-        return given
+        request = self.request
+        own_script = request.flags.trainer_script is not None or request.script is not None
+        extra = request.extra if request.script is None else ()
+        return launch.plan(self.name, self.settings, extra, workdir, self.home, own_script=own_script)
 
     def _output(self, plan: sd_scripts.Plan | None) -> Path:
         """The run's output folder: it must not exist yet, and there must be room for it."""
@@ -219,7 +235,7 @@ class _Preflight:
         if plan is not None and plan.output is not None and self.request.flags.output is None:
             output = plan.output
         assert output is not None
-        output = _plain(output)
+        output = launch.plain(output)
         if os.path.lexists(output):
             self.findings.add(
                 f"the output folder {output} exists already",
@@ -258,7 +274,7 @@ class _Preflight:
             )
         if plan is not None and "no_metadata" in plan.arguments.options:
             self.warnings.append("--no_metadata: the models will not name their run")
-        if answers.script_tracked is False:
+        if answers.script_tracked is False and self.request.script is None:
             self.findings.add(
                 f"the trainer's repository does not hold {self.settings.trainer.script}: no commit would tell what ran",
                 "commit it there (git add --force where it is ignored)",
@@ -302,12 +318,16 @@ class _Preflight:
             prompts=read.prompts.path if read.prompts else None,
             inputs={path: entry.path for path, entry in read.further},
             home=self.home,
+            own=None if self.request.script is None else self.request.extra,
         )
 
-    def _run(self, start: Start, read: Inputs, answers: Answers) -> Run:
+    def _run(self, start: Start, read: Inputs, answers: Answers, own: Entry | None) -> Run:
         """The run as it will be recorded."""
         assert answers.trainer and answers.environment and answers.lycoris and answers.repository
         script = self.settings.trainer.repo / self.settings.trainer.script
+        if self.request.script is not None:
+            script = Path(start.program[0])
+        recorded = own or Entry(SCRIPT, start.script(), executable=True)
         run = Run(
             name=self.name,
             model=self.model.model,
@@ -318,7 +338,7 @@ class _Preflight:
             epochs=start.plan.epochs,
             trainer=self._portable(answers.trainer),
             trainer_kind=self.settings.trainer.kind,
-            trainer_script=_relative(script, answers.trainer.path, self.home),
+            trainer_script=launch.relative(script, answers.trainer.path, self.home),
             lycoris=self._portable_lycoris(answers.lycoris),
             dataset_commit=answers.dataset_commit,
             dataset_dirty=answers.dataset_dirty,
@@ -329,11 +349,12 @@ class _Preflight:
             weights=tuple(weights._replace(name=self.hide(weights.name)) for weights in read.weights),
             config=start.config,
             prompts=start.prompts,
-            script=SCRIPT,
+            script=recorded.path,
             entries=(),
+            repositories=tuple(self._portable(state) for state in answers.repositories),
         )
         entries = [read.config, *([read.prompts] if read.prompts else []), *(entry for _, entry in read.further)]
-        entries.append(Entry(SCRIPT, start.script(), executable=True))
+        entries.append(recorded)
         entries.append(Entry("environment.txt", environment.environment_text(answers.environment)))
         entries.append(Entry("dataset.sha256", read.dataset.digest))
         entries += [Entry(f"patches/{s.label}.patch", checkout.patch(s)) for s in answers.code if s.dirty]
@@ -367,31 +388,3 @@ class _Preflight:
                     f"{entry.path}{line} holds what looks like a secret ({each.kind})",
                     "take it out: give it in the environment or as an argument, which are not recorded",
                 )
-
-
-def _program(chosen: Settings, python: Path, script: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """What starts the trainer's script: the launcher, found on the trainer's PATH, or the Python itself."""
-    import shutil
-
-    launcher = chosen.trainer.launcher
-    if not launcher:
-        return (str(python), str(script))
-    found = shutil.which(launcher[0], path=environ.get("PATH"))
-    if found is None:
-        raise process.ProgramMissing(
-            f"the launcher {launcher[0]} is not in {python.parent} and not on PATH",
-            hint="install it in the trainer's environment, or mend trainer.launcher",
-        )
-    return (found, *launcher[1:], str(script))
-
-
-def _plain(path: Path) -> Path:
-    """Without ``..``: through the links that it really goes through, and only where it must be."""
-    return path.parent.resolve() / path.name if ".." in path.parts else path
-
-
-def _relative(path: Path, top: Path, home: str) -> str:
-    resolved = path.resolve()
-    if resolved.is_relative_to(top):
-        return resolved.relative_to(top).as_posix()
-    return text.home_as_tilde(str(path), home)

@@ -202,6 +202,7 @@ def train(
     grace: float,
     tail: int = 20,
     started: Callable[[int], None] | None = None,
+    once: float = 0.0,
 ) -> Ended:
     """Run a training to its end, and leave no process of it behind.
 
@@ -209,7 +210,8 @@ def train(
     ``log``, which must not exist; the last ``tail`` lines are returned. It is in a session of its own, so that the
     terminal tells us alone: SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed on to all of it, followed by SIGTERM after
     ``grace`` seconds and SIGKILL after as many again, and sooner at a second signal. Ctrl-Z stops it with us.
-    ``started`` is called with the trainer's process id.
+    ``started`` is called with the trainer's process id. Within ``once`` seconds the same signal counts once: a shell
+    that waits for us may pass on what a terminal has told both.
 
     Raises :class:`ProgramMissing`, :class:`CannotStart` and :class:`~loragit.terminal.CannotLog`, all of them before
     anything has run. To be called from the main thread, with nothing left in the buffers of our own streams.
@@ -224,7 +226,7 @@ def train(
         except LoragitError:
             output.discard()
             raise
-        watch = Watch(child, output, signals, grace)
+        watch = Watch(child, output, signals, grace, once)
         try:
             output.started()
             watch.tell(started)

@@ -29,10 +29,10 @@ class Identity(NamedTuple):
 
 
 class RepoState(NamedTuple):
-    """A repository of code (the trainer, LyCORIS) as it stood when it was asked."""
+    """A repository of code (the trainer, LyCORIS, a further one) as it stood when it was asked."""
 
     label: str
-    """What people call it: ``sd-scripts``, ``LyCORIS``."""
+    """What people call it: ``sd-scripts``, ``LyCORIS``, or its folder's name."""
     path: Path
     """Its top-level folder, absolute."""
     commit: str
@@ -143,6 +143,8 @@ class Run(NamedTuple):
     """Path of the script in the record."""
     entries: tuple[Entry, ...]
     """Every file of the record but ``run.toml`` and what ``kept`` stands for."""
+    repositories: tuple[RepoState, ...] = ()
+    """Further repositories that the user wants on record."""
     kept: tuple[tuple[str, str], ...] = ()
     """(path, id of a tree): folders that are on ``runs`` already, with the very bytes that this run has."""
 

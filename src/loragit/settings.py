@@ -63,6 +63,8 @@ class Flags(NamedTuple):
     """Relative to the current folder."""
     on_empty: str | None = None
     debug: bool = False
+    repos: tuple[str, ...] = ()
+    """Further repositories to record, beside those of ``record.repos``; relative to the current folder."""
 
 
 class Origin(NamedTuple):
@@ -123,6 +125,8 @@ class Recording(NamedTuple):
     allow_dirty: bool
     inputs: tuple[Path, ...]
     """Further files to record, absolute."""
+    repos: tuple[Path, ...]
+    """Further repositories to record, absolute."""
     sign: bool | None = None
     """Whether sealed tags are signed; ``None`` for as git's ``tag.gpgSign`` says."""
 
@@ -189,6 +193,7 @@ def load(*, name: RunName | None, flags: Flags, environ: Mapping[str, str], cwd:
     given = {
         key: layers.resolved(key, one, folder, environ) for key, one in layers.merged([*below, *own, *above]).items()
     }
+    given["record.repos"] = _with_flagged_repos(given["record.repos"], asked)
     given["dataset_dir"] = dataset
     if name is not None and steps is not None:
         given["output_dir"] = _output(name, asked, given["paths.output"])
@@ -231,6 +236,15 @@ def _flag_layer(asked: _Asked) -> Layer:
     if flags.allow_dirty:
         layer["record.allow_dirty"] = Given(True, "--allow-dirty")
     return layer
+
+
+def _with_flagged_repos(given: Given, asked: _Asked) -> Given:
+    """``--repo`` adds to what the settings name: to record more takes nothing away."""
+    flagged = [str(asked.path("--repo", each)) for each in asked.flags.repos]
+    if not flagged:
+        return given
+    listed = given.value if isinstance(given.value, tuple) else ()
+    return Given((*listed, *flagged), "--repo" if not listed else f"{given.source} and --repo")
 
 
 def _debug(asked: _Asked) -> Given:
@@ -303,6 +317,7 @@ def _settings(given: Mapping[str, Given]) -> Settings:
             allow_dirty=given["record.allow_dirty"].value is True,
             inputs=tuple(map(Path, _texts(given, "record.inputs"))),
             sign=sign if isinstance(sign := given["record.sign"].value, bool) else None,
+            repos=tuple(map(Path, _texts(given, "record.repos"))),
         ),
         debug=given["debug"].value is True,
         origins=tuple(_origin(key, given[key]) for key in sorted(given, key=_shown_after)),

@@ -34,6 +34,7 @@ _PATHS = _IN_DATASET | {
     "paths.datasets",
     "paths.output",
     "record.inputs",
+    "record.repos",
 }
 _COMMANDS = frozenset({"trainer.python", "trainer.launcher"})
 """Texts that are a path where they hold a ``/``, else a name to be looked up."""
@@ -118,7 +119,7 @@ def resolved(key: str, given: Given, dataset_dir: Path, environ: Mapping[str, st
         if isinstance(value, tuple) and key == "trainer.launcher":
             words = [str(word) for word in value]
             value = (*(_placed(key, word, base, environ) for word in words[:1]), *words[1:])
-        elif isinstance(value, tuple) and key == "record.inputs":
+        elif isinstance(value, tuple) and key in ("record.inputs", "record.repos"):
             value = tuple(_placed(key, str(text), base, environ) for text in value)
         elif isinstance(value, str) and key in SCHEMA:
             value = _placed(key, value, base, environ)

@@ -25,6 +25,9 @@ ARGS = "trainer.args."
 """What the keys of ``[trainer.args]`` begin with in a flat mapping; the rest is the argument as written."""
 
 PREFIX = "LORAGIT_"
+MARKS = frozenset({"LORAGIT_RUN", "LORAGIT_RUN_OUTPUT", "LORAGIT_SHELL"})
+"""Variables that loragit and its shell functions tell each other things with; they set nothing."""
+
 MAX_BYTES = 256 * 1024
 """Largest ``loragit.toml``. A cloned dataset may hold anything; a parser's time grows faster than the file."""
 
@@ -185,6 +188,7 @@ SCHEMA: Mapping[str, Key] = {
     "record.allow_dirty": Key("true or false", _flag, False, truth),
     "record.sign": Key('true, false or "git"', _signing, "git", _signing_text),
     "record.inputs": Key("a list of paths", _files, (), None),
+    "record.repos": Key("a list of paths", _files, (), None),
 }
 """Every key, in the order in which it is shown. ``""`` as a value of a key that takes it means: none."""
 
@@ -285,7 +289,7 @@ def read_variables(environ: Mapping[str, str]) -> dict[str, tuple[Value, str]]:
     An empty variable counts as not set, except where an empty text is a value of its key (``""`` for none).
     """
     found: dict[str, tuple[Value, str]] = {}
-    for variable in sorted(name for name in environ if name.startswith(PREFIX)):
+    for variable in sorted(name for name in environ if name.startswith(PREFIX) and name not in MARKS):
         key = VARIABLES.get(variable)
         if key is None:
             known = nearest(variable, VARIABLES)

@@ -67,12 +67,15 @@ def message(run: Run) -> str:
     body = [
         repository_line(run.trainer) + (f" of {run.trainer.url}" if run.trainer.url else ""),
         _lycoris_line(run.lycoris),
+        *(repository_line(state) + (f" of {state.url}" if state.url else "") for state in run.repositories),
         f"{count(run.images, 'image')}, {count(run.captions, 'caption')}; {place}",
     ]
     pairs = [("Run", run.name), ("Dataset", run.dataset)]
     if run.prefix:
         pairs.append(("Dataset-Path", run.prefix))
-    pairs += _trainer_trailers(run.trainer) + _lycoris_trailers(run.lycoris) + _dataset_trailers(run)
+    pairs += _trainer_trailers(run.trainer) + _lycoris_trailers(run.lycoris)
+    pairs += [("Repository", f"{s.label} {s.commit} ({_standing(s)})") for s in run.repositories]
+    pairs += _dataset_trailers(run)
     pairs += _input_trailers(run)
     pairs += [(w.role, f"{w.name} sha256:{w.sha256}" if w.sha256 else w.name) for w in run.weights]
     pairs.append(("Loragit-Format", str(FORMAT)))
@@ -197,6 +200,11 @@ def _run_table(run: Run) -> dict[str, object]:
         ),
         "trainer": {"kind": run.trainer_kind, "script": held(run.trainer_script), **_repository_table(run.trainer)},
         "lycoris": _lycoris_table(run.lycoris),
+        **(
+            {"repositories": {held(s.label): _repository_table(s) for s in run.repositories}}
+            if run.repositories
+            else {}
+        ),
         "files": files_table(run.entries),
         **({"weights": [weights_table(w) for w in run.weights]} if run.weights else {}),
         "command": {"workdir": held(run.workdir), "argv": [held(word) for word in run.argv]},
@@ -245,7 +253,7 @@ def repos_git(run: Run) -> bytes:
 
     A line a repository, ``path: (branch) commit``, then the SHA-1 of script, config and prompts.
     """
-    states = [run.trainer] + ([run.lycoris.repo] if run.lycoris.repo else [])
+    states = [run.trainer] + ([run.lycoris.repo] if run.lycoris.repo else []) + list(run.repositories)
     lines = [shown(f"{state.path}: ({state.branch or 'detached'}) {state.commit}") for state in states]
     for path in (run.script, run.config, run.prompts):
         entry = run.entry(path) if path else None

@@ -87,8 +87,10 @@ class Signals:
 class Watch:
     """One training under way: its output, its signals, and that in the end all of it is gone."""
 
-    def __init__(self, child: Child, output: Output, signals: Signals, grace: float) -> None:
+    def __init__(self, child: Child, output: Output, signals: Signals, grace: float, once: float) -> None:
         self._child = child
+        self._once = once
+        self._heard: dict[int, float] = {}
         self._output = output
         self._signals = signals
         self._grace = grace
@@ -151,6 +153,8 @@ class Watch:
                 self._gone = True
 
     def _heed(self, number: int) -> None:
+        if number in PASSED_ON and self._repeats(number):
+            return
         if number in PASSED_ON:
             self._end(number)
         elif number == signal.SIGWINCH:
@@ -160,6 +164,14 @@ class Watch:
             self._suspend()
         elif number == signal.SIGCONT:
             self._send(number)
+
+    def _repeats(self, number: int) -> bool:
+        """Whether this is the signal of a moment ago: somebody who was told it too has passed it on."""
+        now = time.monotonic()
+        if now - self._heard.get(number, -self._once) < self._once:
+            return True
+        self._heard[number] = now
+        return False
 
     def _end(self, number: int) -> None:
         first, self.interrupted_by = self.interrupted_by is None, self.interrupted_by or number

@@ -97,6 +97,7 @@ def _collect(settings: Settings, named: dict[Path, _Named]) -> None:
     repos = [(trainer.repo, trainer.kind)] if trainer.repo.exists() or not default else []
     if trainer.lycoris_repo is not None:
         repos.append((trainer.lycoris_repo, "LyCORIS"))
+    repos += [(each, each.name) for each in settings.record.repos]
     for folder, label in repos:
         resolved = Path(os.path.realpath(folder))
         known = named.get(resolved, _Named(resolved, label, allowed=True))

@@ -1,4 +1,4 @@
-"""``loragit status``: runs in progress, and how the trainer's repositories stand."""
+"""``loragit status``: runs in progress, and how the repositories of code stand."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def status(chosen: Settings, *, as_json: bool = False) -> None:
     places = [(chosen.trainer.kind, chosen.trainer.repo)]
     if chosen.trainer.lycoris_repo:
         places.append(("LyCORIS", chosen.trainer.lycoris_repo))
+    places += [(folder.name, folder) for folder in chosen.record.repos]
     states = [(label, _look(label, folder)) for label, folder in places]
     if as_json:
         import json

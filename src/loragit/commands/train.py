@@ -16,12 +16,16 @@ from loragit.record import Outcome
 from loragit.store import Opened, Store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from loragit.outcome import Logs
 
 LOG = "sdscripts.log"
 """The trainer's output, in the output folder; the name that the zsh helpers gave it."""
 LOG_TAIL = 20
 """Lines of the log that a revert's message quotes."""
+ONCE = 1.0
+"""Seconds within which a signal counts once where the shell functions wait for us, and pass on what they are told."""
 TAIL_WIDTH = 500
 """Characters of each such line, at most."""
 
@@ -138,8 +142,11 @@ def _run(running: _Running) -> _Ended:
     now = datetime.now(UTC)
     if waiting := signals.waiting():
         return _Ended(128 + waiting[0], now, now, waiting[0], not_started="it was interrupted before the trainer began")
-    command = process.Command(ready.start.words(running.opened.commit), ready.start.workdir, ready.environ)
+    commit = running.opened.commit
+    environ = {**ready.environ, **ready.start.variables(commit)}
+    command = process.Command(ready.start.words(commit), ready.start.workdir, environ)
     if ready.settings.debug:
+        console.say(f"working directory: {command.cwd}")
         console.say("started " + " ".join(secrets.redact_argv(command.argv, ready.secret_values)))
     try:
         ended = process.train(
@@ -149,12 +156,26 @@ def _run(running: _Running) -> _Ended:
             grace=ready.settings.trainer.stop_timeout,
             tail=LOG_TAIL,
             started=_get_ready_for_the_end,
+            once=ONCE if "LORAGIT_SHELL" in ready.environ else 0.0,
         )
     except (LoragitError, OSError) as error:
         return _Ended(127, now, datetime.now(UTC), not_started=_told(error).message)
-    for line in ended.trouble:
+    for line in (*ended.trouble, *_edited(ready)):
         console.warn(line)
     return _Ended(ended.exit_status, ended.started, ended.finished, ended.interrupted_by, ended.log_tail)
+
+
+def _edited(ready: Ready) -> Iterator[str]:
+    """What to say where the user's own script is no longer what was recorded: shells read a script as they go."""
+    recorded = ready.run.entry(ready.run.script)
+    if ready.start.own is None or recorded is None:
+        return
+    path = Path(ready.start.program[0])
+    try:
+        if path.read_bytes() != recorded.data:
+            yield f"{path} was edited while it ran: on record is what it was at the start"
+    except OSError as error:
+        yield f"{path} cannot be read any more ({error.strerror}): on record is what it was at the start"
 
 
 def _get_ready_for_the_end(pid: int) -> None:  # noqa: ARG001 - process.train's protocol
@@ -203,7 +224,7 @@ def _collect(running: _Running, ended: _Ended) -> Outcome:
     ready = running.ready
     found = outcome.collect(
         ready.output,
-        ready.start.plan.output_name,
+        ready.start.output_name,
         NAMING,
         exit_status=ended.exit_status,
         started=ended.started,

@@ -33,8 +33,31 @@ class Start(NamedTuple):
     home: str
     held: Mapping[str, str] = MappingProxyType({})
     """The variable that holds it, by each secret of the trainer's environment."""
+    own: tuple[str, ...] | None = None
+    """Arguments of the user's own script, which is ``program`` then; ``None`` where the trainer's script runs."""
+
+    @property
+    def output_name(self) -> str | None:
+        """What the models will be called; ``None`` where only the user's own script knows."""
+        return self.plan.output_name if self.own is None else None
+
+    def variables(self, commit: str) -> dict[str, str]:
+        """What is added to the environment of the run whose commit is ``commit``."""
+        # Whoever starts loragit again in there, and the shell functions, must know that a run is under way.
+        marks = {"LORAGIT_RUN": self.name, "LORAGIT_RUN_OUTPUT": str(self.output)}
+        if self.own is None:
+            return marks
+        prompts = str(self.output / self.prompts) if self.prompts else ""
+        return {
+            **marks,
+            "DATASET_CONFIG": str(self.output / self.config),
+            "SAMPLE_PROMPTS": prompts,
+            "TRAINING_COMMENT": f"loragit: {self.name} {commit}",
+        }
 
     def _words(self, folder: str, output: str, comment: str) -> tuple[str, ...]:
+        if self.own is not None:
+            return self.program + self.own
         copies = sd_scripts.Copies(
             config=f"{folder}/{self.config}",
             prompts=f"{folder}/{self.prompts}" if self.prompts else None,
