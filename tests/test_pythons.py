@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from loragit import pythons
 from loragit.errors import LoragitError
 from loragit.names import RunName
 from loragit.settings import Flags, PythonMissing, find_python, load
@@ -93,7 +94,74 @@ def test_a_missing_virtual_environment_is_told_with_the_command_that_makes_it(fo
     with pytest.raises(PythonMissing) as caught:
         found(folder, home, 'env = "venv:~/v"')
     assert caught.value.message == f"there is no environment with a Python in {home}/v"
-    assert caught.value.hint == f"{home}/v/bin/python would have to be; make it with: python3 -m venv {home}/v"
+    assert caught.value.hint == f"name another with trainer.env, or make it: python3 -m venv {home}/v"
+
+
+def refused(folder: Path, home: Path, line: str, variables: dict[str, str] | None = None) -> tuple[str, str]:
+    with pytest.raises(PythonMissing) as caught:
+        found(folder, home, line, variables or {})
+    return caught.value.message, caught.value.hint or ""
+
+
+def test_a_missing_virtual_environment_is_told_with_those_that_exist(folder: Path, home: Path) -> None:
+    for place in (home / "source/repos/sd-scripts/venv", folder / ".venv"):
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
+    (folder / "img").mkdir()
+    message, _ = refused(folder, home, 'env = "venv:./enw"')
+    there = ", ".join(sorted((f"{folder}/.venv", f"{home}/source/repos/sd-scripts/venv")))
+    assert message == f"there is no environment with a Python in {folder}/enw; there are: {there}"
+
+
+def test_a_virtual_environment_whose_python_was_upgraded_away_is_told(folder: Path, home: Path) -> None:
+    (folder / "v/bin").mkdir(parents=True)
+    (folder / "v/bin/python").symlink_to("/usr/bin/python3.5")
+    message, hint = refused(folder, home, 'env = "venv:v"')
+    assert message == f"the environment {folder}/v is broken: its Python was /usr/bin/python3.5, which is gone"
+    assert hint == f"make it again, with the same packages: python3 -m venv --clear {folder}/v"
+
+
+def test_a_python_that_may_not_be_executed_is_told_with_what_allows_it(folder: Path, home: Path) -> None:
+    file = python(folder / "v")
+    file.chmod(0o644)
+    assert refused(folder, home, 'env = "venv:v"') == (f"{file} may not be executed", f"allow it: chmod +x {file}")
+
+
+def test_a_conda_environment_without_a_python_is_told(folder: Path, home: Path) -> None:
+    python(home / "miniconda3/envs/other")
+    (home / "miniconda3/envs/sd/conda-meta").mkdir(parents=True)
+    message, hint = refused(folder, home, 'env = "conda:sd"')
+    assert message == f"the conda environment {home}/miniconda3/envs/sd has no Python; there are: other"
+    assert hint.startswith("install one: conda install -n sd python; or name its folder")
+
+
+@pytest.mark.parametrize("variable", ["CONDA_ENVS_PATH", "CONDA_ENVS_DIRS"])
+def test_conda_environments_are_found_where_condas_variables_say(
+    folder: Path, home: Path, tmp_path: Path, variable: str
+) -> None:
+    file = python(tmp_path / "two/sd")
+    value = f"{tmp_path}/one:{tmp_path}/two"
+    assert found(folder, home, 'env = "conda:sd"', {variable: value}) == file
+
+
+@pytest.mark.parametrize("block", ["envs_dirs:\n  - ~/one\n  - '{0}/two'\n", "x: 1\nenvs_dirs:\n- {0}/two\nlast: y"])
+def test_conda_environments_are_found_where_its_condarc_says(
+    folder: Path, home: Path, tmp_path: Path, block: str
+) -> None:
+    (home / ".condarc").write_text(block.format(tmp_path))
+    file = python(tmp_path / "two/sd")
+    assert found(folder, home, 'env = "conda:sd"') == file
+
+
+def test_all_conda_environments_are_listed_by_name(home: Path, tmp_path: Path) -> None:
+    for place in (home / "miniconda3", home / "miniconda3/envs/sd", tmp_path / "envs/sd", home / "micromamba/envs/a"):
+        python(place)
+    (home / "miniconda3/envs/empty").mkdir()
+    listed = pythons.environments({"CONDA_ENVS_DIRS": str(tmp_path / "envs")}, home)
+    assert [(each.name, each.prefix) for each in listed] == [
+        ("a", home / "micromamba/envs/a"),
+        ("base", home / "miniconda3"),
+        *sorted([("sd", home / "miniconda3/envs/sd"), ("sd", tmp_path / "envs/sd")]),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import checkout, git, process, repo, signals
+from loragit.activation import Activated, activated
 from loragit.checkout import StateQuestion
 from loragit.environment import EnvironmentQuestion
 from loragit.errors import Findings
@@ -160,12 +161,10 @@ def _distinct(states: Iterable[RepoState], recorded: Iterable[Path], kind: str) 
         yield state._replace(label=label)
 
 
-def child_environment(environ: Mapping[str, str], python: Path | None) -> dict[str, str]:
-    """The trainer's environment: no ``GIT_*``, output unbuffered, the Python's own programs first on PATH."""
-    child = process.clean_environment(environ)
-    child["PYTHONUNBUFFERED"] = "1"
-    if python is not None:
-        child["PATH"] = f"{python.parent}{os.pathsep}{child.get('PATH', os.defpath)}"
-        if (python.parent.parent / "pyvenv.cfg").is_file():
-            child["VIRTUAL_ENV"] = str(python.parent.parent)
-    return child
+def child_environment(environ: Mapping[str, str], python: Path | None) -> Activated:
+    """The trainer's environment: no ``GIT_*``, output unbuffered, the environment that ``python`` lies in activated."""
+    child = {**process.clean_environment(environ), "PYTHONUNBUFFERED": "1"}
+    if python is None:
+        return Activated(child, ())
+    found = activated(child, python)
+    return found._replace(environ=process.clean_environment(found.environ))

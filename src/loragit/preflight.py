@@ -159,7 +159,8 @@ class _Preflight:
         else:
             script, workdir = launch.find_repo(chosen, findings), self.request.cwd
         python = findings.ask(lambda: settings.find_python(chosen.trainer, self.request.environ))
-        environ = inquiry.child_environment(self.request.environ, python)
+        environ, trouble = inquiry.child_environment(self.request.environ, python)
+        self.warnings += trouble
         asked = Inquiry(
             chosen,
             findings,

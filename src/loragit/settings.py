@@ -215,7 +215,7 @@ def find_python(trainer: Trainer, environ: Mapping[str, str]) -> Path:
     if scheme == "conda" and "/" not in place:
         return pythons.of_conda(place, environ, places.home(environ))
     if scheme in ("conda", "venv"):
-        return pythons.of_folder(Path(place))
+        return pythons.of_folder(Path(place), (Path(place).parent, trainer.repo))
     return pythons.at(Path(trainer.env))
 
 
