@@ -320,6 +320,7 @@ def test_a_dataset_that_is_missing_ends_a_script(scene: Scene, shell: str) -> No
     done = run_code(scene, shell, f"TRAINING_DIR=/nowhere\nsetup_training_vars {NAME}\necho went on\n")
     assert (done.status, done.out) == (1, "")
     assert "TRAINING_DIR: there is no folder /nowhere" in done.err
+    assert "set TRAINING_DIR in the script: the dataset's folder" in done.err
     done = run_code(scene, shell, "setup_training_vars noob-nobody-v1s4\n")
     assert "no dataset for noob-nobody-v1s4" in done.err
     (scene.home / "datasets" / "noob-gren").mkdir()

@@ -87,7 +87,11 @@ def variables(name: str, environ: Mapping[str, str], cwd: Path) -> dict[str, str
     inside = _inside(run, environ)
     base = inside or environ.get("OUTPUT_DIR")
     output = str(places.expanded(base, cwd, environ) / run.text) if base else None
-    chosen = settings.load(name=run, flags=Flags(dataset=dataset, output=output), environ=given, cwd=cwd)
+    try:
+        chosen = settings.load(name=run, flags=Flags(dataset=dataset, output=output), environ=given, cwd=cwd)
+    except (settings.DatasetNotFound, settings.DatasetAmbiguous) as error:
+        # A script has no --dataset.
+        raise type(error)(error.message, hint="set TRAINING_DIR in the script: the dataset's folder") from error
     assert chosen.output_dir is not None
     if not inside and os.path.lexists(chosen.output_dir):
         raise OutputTaken(
