@@ -16,7 +16,7 @@ from tests.records import open_store, sealed
 from tests.scene import LORAGIT, Result, Scene, make_scene
 
 NAME = "noob-gren-v1s4"
-COMMANDS = ("train", "log", "show", "whence", "note", "status", "settings", "demo", "hook")
+COMMANDS = ("train", "log", "show", "whence", "note", "status", "settings", "demo", "zsh", "bash", "hook")
 
 
 @pytest.fixture
@@ -105,6 +105,8 @@ def test_the_quick_ways_say_what_the_library_says(scene: Scene) -> None:
         (("log",), ("log", "--limit", "1000")),
         (("log", "-n", "2"), ("log", "--limit", "2")),
         (("log", "-n", "2"), ("log", "-n2")),
+        (("zsh",), ("zsh", "--")),
+        (("bash",), ("bash", "--")),
         (("train", NAME), ("train", NAME, "--steps", "4")),
         (("train", "a b"), ("train", "a b", "--steps", "4")),
         (("train", NAME, "--", "seed"), ("train", "--steps", "4", NAME, "--", "seed")),

@@ -21,12 +21,14 @@ import pytest
 from loragit import settings_layers, settings_schema, text
 from loragit.trainers import sd_scripts
 from tests.scene import git, make_trainer, write_dataset
+from tests.shell_scene import need
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 FORMAT = ROOT / "docs" / "record-format.md"
 DESIGN = ROOT / "docs" / "design.md"
-PAGES = (README, ROOT / "CHANGELOG.md", FORMAT, DESIGN)
+MIGRATING = ROOT / "docs" / "migrating.md"
+PAGES = (README, ROOT / "CHANGELOG.md", FORMAT, DESIGN, MIGRATING)
 
 STANDS_FOR = {"make demo DIR=~/loragit-demo": "loragit demo ~/loragit-demo"}
 """What is run in place of a command that would install something first. The demo shows commands of its own, so that
@@ -87,6 +89,9 @@ def steps(block: Block) -> Iterator[Step]:
         yield from (Step(where, line, None) for line in block.body if line)
     elif block.kind == "toml" and (place := re.fullmatch(r"# (\S+/loragit\.toml)", block.body[0])):
         yield Step(where, f"cat > {place[1]} <<'END'\n" + "\n".join(block.body) + "\nEND", None)
+    elif block.kind == "zsh" and (place := re.fullmatch(r"# (~/\S+)", block.body[1])):
+        script = "\n".join(block.body)
+        yield Step(where, f"cat > {place[1]} <<'END'\n{script}\nEND\nchmod +x {place[1]}", None)
     elif block.kind == "console":
         command, shown = "", list[str]()
         for line in block.body:
@@ -219,7 +224,8 @@ def follow(reader: Reader, todo: list[Step]) -> None:
 
 @pytest.mark.skipif(not all(map(shutil.which, ("bash", "sha256sum"))), reason="the pages use bash and sha256sum")
 def test_every_command_that_the_pages_show_does_what_they_show(reader: Reader) -> None:
-    todo = walk(README, FORMAT)
+    need("zsh")
+    todo = walk(README, FORMAT, MIGRATING)
     assert len(todo) > 40
     follow(reader, todo)
     remote = git(reader.home / "gren.git", "tag", "--list").splitlines()
@@ -240,7 +246,7 @@ def test_every_command_that_is_not_run_is_still_shown() -> None:
 
 def test_every_block_is_of_a_kind_that_is_checked() -> None:
     kinds = {(block.page, block.kind) for page in PAGES for block in blocks(page)}
-    assert {kind for _, kind in kinds} == {"sh", "console", "toml", ""}
+    assert {kind for _, kind in kinds} == {"sh", "console", "toml", "zsh", ""}
 
 
 def test_every_settings_example_is_understood(home: Path) -> None:

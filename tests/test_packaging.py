@@ -34,6 +34,7 @@ def test_the_wheel_holds_the_hook_the_types_and_the_licence(wheel: Path) -> None
         hook = archive.getinfo("loragit/hooks/pre-commit")
         assert archive.read(hook) == (ROOT / "hooks" / "pre-commit").read_bytes()
     assert {"loragit/py.typed", "loragit/probe.py", "loragit/demo/trainer.py"} <= names
+    assert {f"loragit/shell/{name}" for name in ("helpers.sh", "begin.zsh", "begin.bash")} <= names
     assert f"loragit-{__version__}.dist-info/licenses/LICENSE" in names
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
 

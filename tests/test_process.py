@@ -714,6 +714,22 @@ rest()
     assert capfd.readouterr().out == "2 15 "
 
 
+def test_a_signal_that_somebody_passes_on_counts_once(start: Start, capfd: pytest.CaptureFixture[str]) -> None:
+    code = """
+def again(number, _):
+    os.write(1, b"%d " % number)
+    os.kill(us, signal.SIGINT)
+    os.kill(us, signal.SIGHUP)
+signal.signal(signal.SIGINT, again)
+os.kill(us, signal.SIGINT)
+rest()
+"""
+    # The second SIGINT is the first one again, SIGHUP is another request: it is answered by the next harder signal.
+    ended = start(*python(code), grace=LONG, once=LONG)
+    assert (ended.signal, ended.interrupted_by) == (signal.SIGTERM, signal.SIGINT)
+    assert capfd.readouterr().out == "2 "
+
+
 def test_a_signal_that_comes_before_the_trainer_reaches_it(tmp_path: Path) -> None:
     class Environ(dict[str, str]):
         """Sends the signal when ``subprocess`` looks at it, before there is a child."""

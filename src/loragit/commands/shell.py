@@ -77,6 +77,7 @@ def _assignments(found: Mapping[str, str]) -> str:
 def variables(name: str, environ: Mapping[str, str], cwd: Path) -> dict[str, str]:
     """What ``setup_training_vars NAME`` sets: all that ``environ`` does not hold yet, and NAME.
 
+    Relative folders in ``environ`` come out in full, since the trainer will run in another folder.
     ``OUTPUT_DIR`` is the folder that holds the run's own, here and in ``environ``. Raises :class:`LoragitError`.
     """
     run = RunName.parse(name)
@@ -86,7 +87,11 @@ def variables(name: str, environ: Mapping[str, str], cwd: Path) -> dict[str, str
     inside = _inside(run, environ)
     base = inside or environ.get("OUTPUT_DIR")
     output = str(places.expanded(base, cwd, environ) / run.text) if base else None
-    chosen = settings.load(name=run, flags=Flags(dataset=dataset, output=output), environ=given, cwd=cwd)
+    try:
+        chosen = settings.load(name=run, flags=Flags(dataset=dataset, output=output), environ=given, cwd=cwd)
+    except (settings.DatasetNotFound, settings.DatasetAmbiguous) as error:
+        # A script has no --dataset.
+        raise type(error)(error.message, hint="set TRAINING_DIR in the script: the dataset's folder") from error
     assert chosen.output_dir is not None
     if not inside and os.path.lexists(chosen.output_dir):
         raise OutputTaken(
@@ -99,8 +104,12 @@ def variables(name: str, environ: Mapping[str, str], cwd: Path) -> dict[str, str
         "STEPS": str(chosen.steps),
         "OUTPUT_DIR": str(chosen.output_dir.parent),
     }
-    kept = {key for key in found if environ.get(key)} - {"NAME"} - ({"OUTPUT_DIR"} if inside else set())
-    return {key: value for key, value in found.items() if key not in kept}
+    kept = {"DATASET_NAME", "STEPS"} | {
+        key for key in ("TRAINING_DIR", "OUTPUT_DIR") if environ.get(key, "")[:1] == "/"
+    }
+    if inside:
+        kept.discard("OUTPUT_DIR")
+    return {key: value for key, value in found.items() if key not in kept or not environ.get(key)}
 
 
 def _inside(run: RunName, environ: Mapping[str, str]) -> str | None:

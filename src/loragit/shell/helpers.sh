@@ -145,7 +145,7 @@ _loragit_train() {
 
 # The Python of the environment that is active, if any is; of two, the one that comes first on PATH.
 _loragit_environments_python() {
-    local _loragit_venv=${VIRTUAL_ENV-} _loragit_conda=${CONDA_PREFIX-}
+    local _loragit_venv=${VIRTUAL_ENV-} _loragit_conda=${CONDA_PREFIX-} _loragit_behind=
     if [ -n "${LORAGIT_TRAINER_PYTHON-}${LORAGIT_TRAINER_ENV-}" ]; then
         return
     fi
@@ -157,7 +157,13 @@ _loragit_environments_python() {
         _loragit_conda=
     fi
     if [ -n "$_loragit_venv" ] && [ -n "$_loragit_conda" ]; then
-        case :$PATH: in *":$_loragit_conda/bin:"*":$_loragit_venv/bin:"*) _loragit_venv= ;; esac
+        case :$PATH: in
+            *":$_loragit_conda/bin:"*)
+                _loragit_behind=:$PATH:
+                _loragit_behind=:${_loragit_behind#*":$_loragit_conda/bin:"}
+                case $_loragit_behind in *":$_loragit_venv/bin:"*) _loragit_venv= ;; esac
+                ;;
+        esac
     fi
     _loragit_venv=${_loragit_venv:-$_loragit_conda}
     printf '%s' "${_loragit_venv:+$_loragit_venv/bin/python}"
@@ -170,14 +176,25 @@ _loragit_watch() {
         emulate -L zsh
         unsetopt bg_nice
     fi
-    local _loragit_each _loragit_saved _loragit_heeded
-    # What is ignored (nohup) must stay so, and a shell cannot say what it was started with. A child inherits it.
-    _loragit_heeded=$(/bin/sh -c 'for s in INT TERM HUP; do trap "echo $s" "$s"; kill -s "$s" "$$"; done')
+    local _loragit_each _loragit_saved _loragit_bits=0 _loragit_heeded=
+    # What is ignored (nohup) must stay so. No shell says what it was started with, but a child inherits it, and tells
+    # by its status: in a subshell, zsh would already heed again what it had ignored.
+    /bin/sh -c 'n=0
+        trap "n=\$((n + 1))" INT; kill -s INT $$
+        trap "n=\$((n + 2))" TERM; kill -s TERM $$
+        trap "n=\$((n + 4))" HUP; kill -s HUP $$
+        exit $n' || _loragit_bits=$?
+    if [ $((_loragit_bits & 1)) -ne 0 ]; then _loragit_heeded="$_loragit_heeded INT"; fi
+    if [ $((_loragit_bits & 2)) -ne 0 ]; then _loragit_heeded="$_loragit_heeded TERM"; fi
+    if [ $((_loragit_bits & 4)) -ne 0 ]; then _loragit_heeded="$_loragit_heeded HUP"; fi
     _loragit_traps
     for _loragit_each in INT TERM HUP; do
         case $_loragit_heeded in *$_loragit_each*) trap "_loragit_pass_on $_loragit_each" "$_loragit_each" ;; esac
     done
     (
+        for _loragit_each in INT TERM HUP; do
+            case $_loragit_heeded in *$_loragit_each*) ;; *) trap '' "$_loragit_each" ;; esac
+        done
         # Shells let their background commands ignore these.
         case $_loragit_heeded in *INT*) trap - INT QUIT ;; esac
         _loragit_train "$@"
@@ -274,34 +291,50 @@ _loragit_found() {
 }
 
 # The file of the script that this shell runs, symbolic links resolved, as _loragit_self; empty where there is none.
-# Where the script has left the folder that it was called in, that is the one before, or still the caller's.
+# Where the script has left the folder that it was called in, that is the one before, or its open file tells.
 _loragit_find_self() {
     if [ "$_loragit_shell" = zsh ]; then emulate -L zsh; fi
-    local _loragit_each _loragit_file _loragit_open _loragit_known=
+    local _loragit_each
     _loragit_self=
     case $1 in
         '') return 0 ;;
         /*) _loragit_self=$1 ;;
         *)
-            for _loragit_each in "$PWD" "${OLDPWD-}" "/proc/$PPID/cwd"; do
-                _loragit_file=$_loragit_each/$1
-                if [ -z "$_loragit_known" ] && [ -n "$_loragit_each" ] && [ -f "$_loragit_file" ]; then
-                    _loragit_self=${_loragit_self:-$_loragit_file}
-                    # Linux tells which files a shell has open: its script is one of them.
-                    if [ -d "/proc/$$/fd" ]; then
-                        for _loragit_open in "/proc/$$/fd"/*; do
-                            if [ "$_loragit_open" -ef "$_loragit_file" ]; then
-                                _loragit_self=$_loragit_file _loragit_known=yes
-                            fi
-                        done
-                    fi
+            for _loragit_each in "$PWD" "${OLDPWD:-$PWD}"; do
+                if [ -z "$_loragit_self" ] && [ -f "$_loragit_each/$1" ] && _loragit_reads "$_loragit_each/$1"; then
+                    _loragit_self=$_loragit_each/$1
                 fi
             done
+            if [ -z "$_loragit_self" ]; then _loragit_self=$(_loragit_reads_one_called "${1##*/}"); fi
             ;;
     esac
     if [ -f "$_loragit_self" ]; then
         _loragit_self=$(readlink -f -- "$_loragit_self" 2>/dev/null || printf '%s' "$_loragit_self")
     fi
+}
+
+# Whether this shell has a file open, as it has its script. Only Linux tells; elsewhere the answer is yes.
+_loragit_reads() (
+    [ -d "/proc/$$/fd" ] || exit 0
+    set +f
+    for _loragit_open in "/proc/$$/fd"/*; do
+        if [ "$_loragit_open" -ef "$1" ]; then exit 0; fi
+    done
+    exit 1
+)
+
+# The open file of this name, if there is one.
+_loragit_reads_one_called() {
+    local _loragit_open _loragit_path
+    [ -d "/proc/$$/fd" ] || return 0
+    set +f # in a subshell
+    for _loragit_open in "/proc/$$/fd"/*; do
+        _loragit_path=$(readlink -- "$_loragit_open" 2>/dev/null || :)
+        if [ "${_loragit_path##*/}" = "$1" ] && [ -f "$_loragit_path" ]; then
+            printf '%s' "$_loragit_path"
+            return 0
+        fi
+    done
 }
 
 _loragit_repos=()
