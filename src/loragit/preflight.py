@@ -8,11 +8,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import checkout, environment, git, inputs, inquiry, process, repo, secrets, settings, snapshot, store, text
+from loragit import (
+    checkout,
+    disclosure,
+    environment,
+    git,
+    inputs,
+    inquiry,
+    process,
+    repo,
+    secrets,
+    settings,
+    snapshot,
+    store,
+    text,
+)
 from loragit.errors import Finding, Findings, LoragitError
 from loragit.fingerprint import Cache
 from loragit.git import Repository
@@ -30,7 +43,6 @@ MIN_FREE_RECORD = 16 * 1024 * 1024
 """Bytes that must be free where the record will be written."""
 SCRIPT = "train.sh"
 _SHOWN_DIRTY = 5
-_SHOWN_SECRETS = 3
 
 
 class Request(NamedTuple):
@@ -155,7 +167,7 @@ class _Preflight:
         self.hide = secrets.Redactor(known)
         start = self._start(plan, read, program, workdir, output)._replace(held=secrets.variables(environ))
         run = self._run(start, read, answers)
-        self._secrets(run, known)
+        disclosure.look(run, known, findings)
         if findings.all():
             raise PreflightFailed(self.name, findings.all())
         assert answers.repository and answers.identities
@@ -347,26 +359,6 @@ class _Preflight:
     def _portable_lycoris(self, lycoris: LyCORIS) -> LyCORIS:
         url = None if lycoris.url is None else text.home_as_tilde(self.hide(lycoris.url), self.home)
         return lycoris._replace(url=url, repo=self._portable(lycoris.repo) if lycoris.repo else None)
-
-    def _secrets(self, run: Run, known: tuple[str, ...]) -> None:
-        """A finding for each text of the record that holds what looks like a secret, or one of ``known``."""
-        captions = [e for e in run.entries if e.path.startswith("captions/")]
-        suspects = [e for e in run.entries if not e.path.startswith("captions/") and e.path != "dataset.sha256"]
-        together = b"\n".join(e.data for e in captions)
-        if secrets.find(together) or secrets.find_known(together, known):
-            suspects += captions
-        suspects += [text.run_toml(run), Entry("the message", text.message(run).encode())]
-        for entry in suspects:
-            found = [*secrets.find(entry.data), *secrets.find_known(entry.data, known)]
-            if entry.path.startswith(("config.", "sample-prompts.", "inputs/")):
-                found += islice(secrets.find_values(entry.data), _SHOWN_SECRETS)
-            by_line = {each.line: each for each in reversed(found)}
-            for each in sorted(by_line.values(), key=lambda each: each.line or 0)[:_SHOWN_SECRETS]:
-                line = f", line {each.line}," if each.line else ""
-                self.findings.add(
-                    f"{entry.path}{line} holds what looks like a secret ({each.kind})",
-                    "take it out: give it in the environment or as an argument, which are not recorded",
-                )
 
 
 def _program(chosen: Settings, python: Path, script: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
