@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from loragit import secrets
-from loragit.secrets import Found, find_known, find_values, redact_argv, variables
+from loragit.secret_tables import find_values
+from loragit.secrets import Found, find_known, redact_argv, variables
 from loragit.trainers import sd_scripts
 from loragit.trainers.arguments import Arguments, from_words
 from loragit.trainers.start import Start
@@ -303,12 +304,12 @@ def test_tokens_in_the_address_of_a_remote_are_not_in_the_record(scene: Scene) -
 @pytest.mark.parametrize("line", ['wandb_api_key = "correct-horse"', "huggingface_token = 'x'"])
 def test_a_secret_that_looks_like_a_word_is_refused_in_a_config_file(scene: Scene, line: str) -> None:
     (scene.home / "args.toml").write_text(f"[general]\nseed = 1\n{line}\n")
-    refused(scene, "inputs/args.toml, line 3, holds", "horse", "--", "--config_file", str(scene.home / "args.toml"))
+    refused(scene, "/args.toml, line 3, holds", "horse", "--", "--config_file", str(scene.home / "args.toml"))
 
 
 def test_a_secret_that_looks_like_a_word_is_refused_in_json(scene: Scene) -> None:
     (scene.home / "meta.json").write_text('{"a": 1,\n"wandb\\u005fapi_key": "correct-horse"}')
-    told = "inputs/meta.json holds what looks like a secret (W&B API key)"
+    told = "/meta.json holds what looks like a secret (W&B API key)"
     refused(scene, told, "horse", "--", "--in_json", str(scene.home / "meta.json"))
 
 
@@ -328,7 +329,7 @@ def test_a_known_secret_in_a_file_or_a_caption_is_refused(scene: Scene) -> None:
     commit_all(scene.dataset, "words")
     assert scene.train(NAME, "--dry-run").status == 0
     done = refused(scene, "sample-prompts.txt, line", "horse", MY_TOKEN="correct-horse")
-    assert "captions/img/02.txt, line 1, holds what looks like a secret" in done.err
+    assert "/gren/img/02.txt, line 1, holds what looks like a secret" in done.err
 
 
 def test_what_only_the_message_and_the_table_would_tell_is_refused_too(scene: Scene) -> None:

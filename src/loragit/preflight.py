@@ -79,6 +79,8 @@ class Ready(NamedTuple):
     warnings: tuple[str, ...]
     secret_values: tuple[str, ...]
     """What must not reach the log or the record."""
+    given: Run
+    """As ``run``, but with the bytes that the trainer gets, where the record has ``***`` for a secret."""
 
     def __repr__(self) -> str:
         """The name alone, for a traceback must not show a secret."""
@@ -91,9 +93,9 @@ class Ready(NamedTuple):
     @property
     def output_files(self) -> tuple[Entry, ...]:
         """What loragit itself puts into the output folder."""
-        kept = {self.run.config, self.run.prompts, self.run.script}
-        files = [e for e in self.run.entries if e.path in kept or e.path.startswith("inputs/")]
-        return (*files, Entry("repos.git", text.repos_git(self.run)))
+        kept = {self.given.config, self.given.prompts, self.given.script}
+        files = [e for e in self.given.entries if e.path in kept or e.path.startswith("inputs/")]
+        return (*files, Entry("repos.git", text.repos_git(self.given)))
 
 
 def prepare(request: Request) -> Ready:
@@ -157,22 +159,25 @@ class _Preflight:
         output = self._output(plan)
         program = findings.ask(lambda: _program(chosen, python, script, environ)) if python else None
         hashes = Cache(caches() / "hashes")
-        read = inputs.read(plan, chosen, workdir, asked.recorded(), hashes, findings) if plan else None
+        known = secrets.secret_values(plan.arguments.words(), environ) if plan else ()
+        read = inputs.read(plan, chosen, workdir, asked.recorded(known), hashes, findings) if plan else None
         answers = asked.answers()
         self._judge(answers, plan)
         if plan is None or read is None or program is None or findings.all():
             raise PreflightFailed(self.name, findings.all())
         self.warnings += (*read.warnings, *answers.warnings)
-        known = secrets.secret_values(plan.arguments.words(), environ)
         self.hide = secrets.Redactor(known)
         start = self._start(plan, read, program, workdir, output)._replace(held=secrets.variables(environ))
-        run = self._run(start, read, answers)
-        disclosure.look(run, known, findings)
+        given = self._run(start, read, answers)
+        patched = tuple((_patch(state), state.path) for state in answers.code)
+        sources = disclosure.Sources(read.sources, read.dataset.folders, patched)
+        disclosed = disclosure.look(given, known, sources, allow=chosen.record.allow_secrets, findings=findings)
+        self.warnings += disclosed.warnings
         if findings.all():
             raise PreflightFailed(self.name, findings.all())
         assert answers.repository and answers.identities
         return Ready(
-            run=run,
+            run=disclosed.run,
             start=start,
             settings=chosen,
             repository=answers.repository,
@@ -180,7 +185,8 @@ class _Preflight:
             committer=answers.identities[1],
             environ=environ,
             warnings=tuple(self.warnings),
-            secret_values=known,
+            secret_values=tuple(dict.fromkeys((*known, *disclosed.values))),
+            given=given,
         )
 
     def _script(self) -> Path:
@@ -348,7 +354,7 @@ class _Preflight:
         entries.append(Entry(SCRIPT, start.script(), executable=True))
         entries.append(Entry("environment.txt", environment.environment_text(answers.environment)))
         entries.append(Entry("dataset.sha256", read.dataset.digest))
-        entries += [Entry(f"patches/{s.label}.patch", checkout.patch(s)) for s in answers.code if s.dirty]
+        entries += [Entry(_patch(s), checkout.patch(s)) for s in answers.code if s.dirty]
         kept = (("captions", read.dataset.kept),) if read.dataset.kept else ()
         return run._replace(entries=(*entries, *read.dataset.entries), kept=kept)
 
@@ -359,6 +365,10 @@ class _Preflight:
     def _portable_lycoris(self, lycoris: LyCORIS) -> LyCORIS:
         url = None if lycoris.url is None else text.home_as_tilde(self.hide(lycoris.url), self.home)
         return lycoris._replace(url=url, repo=self._portable(lycoris.repo) if lycoris.repo else None)
+
+
+def _patch(state: RepoState) -> str:
+    return f"patches/{state.label}.patch"
 
 
 def _program(chosen: Settings, python: Path, script: Path, environ: Mapping[str, str]) -> tuple[str, ...]:

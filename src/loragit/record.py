@@ -143,6 +143,8 @@ class Run(NamedTuple):
     """Path of the script in the record."""
     entries: tuple[Entry, ...]
     """Every file of the record but ``run.toml`` and what ``kept`` stands for."""
+    redacted: tuple[str, ...] = ()
+    """Paths of the entries that have ``***`` where the trainer's copy has a secret, sorted."""
     kept: tuple[tuple[str, str], ...] = ()
     """(path, id of a tree): folders that are on ``runs`` already, with the very bytes that this run has."""
 

@@ -175,6 +175,7 @@ SCHEMA: Mapping[str, Key] = {
     "paths.prompts": Key('the path of a file, or "" for none', _line, "sample-prompts.txt"),
     "record.on_empty": Key(f"one of {', '.join(ON_EMPTY)}", _choice(ON_EMPTY), ON_EMPTY[0]),
     "record.allow_dirty": Key("true or false", _flag, False, truth),
+    "record.allow_secrets": Key("true or false", _flag, False, truth),
     "record.inputs": Key("a list of paths", _files, (), None),
 }
 """Every key, in the order in which it is shown. ``""`` as a value of a key that takes it means: none."""

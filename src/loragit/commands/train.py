@@ -141,11 +141,13 @@ def _run(running: _Running) -> _Ended:
     command = process.Command(ready.start.words(running.opened.commit), ready.start.workdir, ready.environ)
     if ready.settings.debug:
         console.say("started " + " ".join(secrets.redact_argv(command.argv, ready.secret_values)))
+    hide = secrets.Redactor(ready.secret_values)
     try:
         ended = process.train(
             command,
             log=ready.output / LOG,
-            redact=secrets.Redactor(ready.secret_values),
+            redact=hide,
+            goes_on=hide.may_go_on,
             grace=ready.settings.trainer.stop_timeout,
             tail=LOG_TAIL,
             started=_get_ready_for_the_end,
