@@ -337,3 +337,61 @@ def test_what_only_the_message_and_the_table_would_tell_is_refused_too(scene: Sc
     git(scene.trainer, "switch", "-q", "-c", token)
     done = refused(scene, "run.toml, line", token)
     assert "the message, line" in done.err
+
+
+# ---- the log, and what is quoted of it ----
+
+LOG_KEY = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c"
+LOG_TOKEN = "hf_" + "aB3dE6gH9j" * 4
+LOG_CONFIG = "Correct/horse=battery+staple'9"
+
+
+def everything(scene: Scene) -> str:
+    """All that a failed run leaves where others may see it, without line breaks and what stands around them."""
+    logs = [path.read_text() for path in (scene.dataset / ".git" / "loragit" / "logs").iterdir()]
+    shown = scene.loragit("show", NAME)
+    told = [record_of_all(scene), shown.out, shown.err, scene.loragit("show", NAME, "--json").out, *logs]
+    return re.sub(r"\s*train_util.py:17|[\s│]+", "", "\n".join(told))
+
+
+def record_of_all(scene: Scene) -> str:
+    return scene.git("log", "-p", "--format=%B", "--all")
+
+
+def fail(scene: Scene, how: str, *args: str) -> Result:
+    (scene.home / "args.toml").write_text(f'huggingface_token = "{LOG_CONFIG}"\n')
+    words = ("--allow-secrets", "--", *args, "--learning_rate", LOG_CONFIG, "--config_file", f"{scene.home}/args.toml")
+    done = scene.train(NAME, *words, STUB=how, HF_TOKEN=LOG_TOKEN, DEBUG="1")
+    assert done.status == 1, done.err
+    assert "reverted" in done.err
+    return done
+
+
+@pytest.mark.parametrize("how", ["accelerate", "rich", "accelerate+rich"])
+@pytest.mark.parametrize("args", [("--wandb_api_key", LOG_KEY), (f"--wandb_api_key={LOG_KEY}",)], ids=["two", "one"])
+def test_a_trainer_that_fails_as_accelerate_does_gives_nothing_away(
+    scene: Scene, how: str, args: tuple[str, ...]
+) -> None:
+    done = fail(scene, how, *args)
+    assert LOG_KEY in re.sub(r"\s*train_util.py:17|\s+", "", done.out + done.err), "the trainer was not given it"
+    told = everything(scene)
+    assert "--wandb_api_key***" in re.sub("[',]", "", told) or "--wandb_api_key=***" in told
+    for secret in (LOG_KEY, LOG_TOKEN, LOG_CONFIG, *(repr(LOG_CONFIG)[1:-1],)):
+        for start in range(len(secret) - 9):
+            assert secret[start : start + 10] not in told, secret
+    own = [line for line in done.err.splitlines() if line.startswith(("loragit:", "warning:"))]
+    assert any("started " in line and "***" in line for line in own)
+    assert not any(secret in line for line in own for secret in (LOG_KEY, LOG_TOKEN, LOG_CONFIG))
+    if how == "accelerate":
+        assert "CalledProcessError: Command" in scene.git("log", "-1", "--format=%B", "runs")
+
+
+def test_the_log_of_a_run_that_made_something_is_redacted_across_its_lines(scene: Scene) -> None:
+    done = scene.train(NAME, "--", "--wandb_api_key", LOG_KEY, STUB="rich+late-fail", HF_TOKEN=LOG_TOKEN)
+    assert done.status == 1
+    (log,) = (scene.dataset / ".git" / "loragit" / "logs").iterdir()
+    lines = log.read_text().splitlines()
+    assert not any(
+        part in line for line in lines for part in (LOG_KEY[:6], LOG_KEY[-6:], LOG_TOKEN[:6], LOG_TOKEN[-6:])
+    )
+    assert any(line.startswith("│ ***") for line in lines)

@@ -147,6 +147,11 @@ def _remote_url(urls: Mapping[str, str], upstream: str | None) -> str | None:
     return text.without_credentials(url)
 
 
+def patch_path(state: RepoState) -> str:
+    """Where the patch of a repository lies in a record."""
+    return f"patches/{state.label}.patch"
+
+
 def patch(state: RepoState) -> bytes:
     """What makes ``state.commit`` the work tree as it stands: ``git apply`` takes it. Includes untracked ``dirty``.
 

@@ -47,17 +47,22 @@ class Disclosed(NamedTuple):
 
     run: Run
     """As it may be committed: ``***`` where a secret stood."""
-    values: tuple[str, ...]
-    """The secrets that were found, which must not reach the log either."""
     warnings: tuple[str, ...]
 
 
 def secrets_in(data: bytes, known: Iterable[str] = ()) -> tuple[Found, ...]:
     """The secrets in a file, one a line, in order: by their looks, by the key they are given to, or of ``known``."""
     plain = _utf8(data)
-    found = [*secrets.find(plain), *secrets.find_known(plain, known), *secret_tables.find_values(plain)]
+    found = [*secrets.find(plain), *secret_tables.find_values(plain), *secrets.find_known(plain, known)]
     by_line = {each.line: each for each in reversed(found)}
     return tuple(sorted(by_line.values(), key=lambda each: each.line or 0))
+
+
+def values(entries: Iterable[Entry]) -> tuple[str, ...]:
+    """The secrets in files. Where these are recorded all the same, they must stand in no argument and no log either."""
+    texts = [_utf8(entry.data) for entry in entries]
+    found = (value for data in texts for value in (*secret_tables.values(data), *secrets.found_values(data)))
+    return tuple(dict.fromkeys(value for value in found if len(value) >= secrets.MIN_LENGTH))
 
 
 def masked(data: bytes, known: Iterable[str] = ()) -> bytes:
@@ -85,19 +90,18 @@ def look(run: Run, known: tuple[str, ...], sources: Sources, *, allow: bool, fin
     found = {entry: leaks for entry in _suspects(run.entries, known) if (leaks := secrets_in(entry.data, known))}
     of_names = {entry: leaks for entry in _names(run) if (leaks := _looks(entry.data, known))}
     told = [*_told(found, sources), *_told(of_names, sources)]
-    values = (v for e in found for v in (*secret_tables.values(_utf8(e.data)), *secrets.found_values(_utf8(e.data))))
     for path in _leaking_paths(run, known):
         findings.add(f"the file name {path} holds what looks like a secret", "give the file another name")
     if not allow:
         for problem, hint in told:
             findings.add(problem, hint)
-        return Disclosed(run, (), ())
+        return Disclosed(run, ())
     run = _masked(run, {entry.path: masked(entry.data, known) for entry in found}, known, names=bool(of_names))
     left = {entry: secrets_in(entry.data, known) for entry in run.entries if entry.path in run.redacted}
     left |= {entry: _looks(entry.data, known) for entry in _names(run)}
     for problem, _ in _told(left, sources):
         findings.add(f"{problem}, and masking it does not help", "take it out")
-    return Disclosed(run, tuple(dict.fromkeys(values)), tuple(f"{problem}: recorded as ***" for problem, _ in told))
+    return Disclosed(run, tuple(f"{problem}: recorded as ***" for problem, _ in told))
 
 
 def _suspects(entries: Iterable[Entry], known: Iterable[str]) -> tuple[Entry, ...]:

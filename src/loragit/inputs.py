@@ -32,6 +32,11 @@ class Inputs(NamedTuple):
     sources: Mapping[str, Path]
     """The file that it was read from, by path in the record; for captions see ``dataset``."""
 
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The files of the record that were read, but for the dataset's."""
+        return (self.config, *([self.prompts] if self.prompts else []), *(entry for _, entry in self.further))
+
 
 def read(
     plan: Plan, chosen: Settings, workdir: Path, recorded: Recorded, cache: Cache, findings: Findings

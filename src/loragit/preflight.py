@@ -166,10 +166,13 @@ class _Preflight:
         if plan is None or read is None or program is None or findings.all():
             raise PreflightFailed(self.name, findings.all())
         self.warnings += (*read.warnings, *answers.warnings)
+        if chosen.record.allow_secrets:
+            known = tuple(dict.fromkeys((*known, *disclosure.values(read.entries))))
         self.hide = secrets.Redactor(known)
-        start = self._start(plan, read, program, workdir, output)._replace(held=secrets.variables(environ))
+        start = self._start(plan, read, program, workdir, output)
+        start = start._replace(held=secrets.variables(environ), hidden=known)
         given = self._run(start, read, answers)
-        patched = tuple((_patch(state), state.path) for state in answers.code)
+        patched = tuple((checkout.patch_path(state), state.path) for state in answers.code)
         sources = disclosure.Sources(read.sources, read.dataset.folders, patched)
         disclosed = disclosure.look(given, known, sources, allow=chosen.record.allow_secrets, findings=findings)
         self.warnings += disclosed.warnings
@@ -185,7 +188,7 @@ class _Preflight:
             committer=answers.identities[1],
             environ=environ,
             warnings=tuple(self.warnings),
-            secret_values=tuple(dict.fromkeys((*known, *disclosed.values))),
+            secret_values=known,
             given=given,
         )
 
@@ -350,11 +353,10 @@ class _Preflight:
             script=SCRIPT,
             entries=(),
         )
-        entries = [read.config, *([read.prompts] if read.prompts else []), *(entry for _, entry in read.further)]
-        entries.append(Entry(SCRIPT, start.script(), executable=True))
+        entries = [*read.entries, Entry(SCRIPT, start.script(), executable=True)]
         entries.append(Entry("environment.txt", environment.environment_text(answers.environment)))
         entries.append(Entry("dataset.sha256", read.dataset.digest))
-        entries += [Entry(_patch(s), checkout.patch(s)) for s in answers.code if s.dirty]
+        entries += [Entry(checkout.patch_path(s), checkout.patch(s)) for s in answers.code if s.dirty]
         kept = (("captions", read.dataset.kept),) if read.dataset.kept else ()
         return run._replace(entries=(*entries, *read.dataset.entries), kept=kept)
 
@@ -365,10 +367,6 @@ class _Preflight:
     def _portable_lycoris(self, lycoris: LyCORIS) -> LyCORIS:
         url = None if lycoris.url is None else text.home_as_tilde(self.hide(lycoris.url), self.home)
         return lycoris._replace(url=url, repo=self._portable(lycoris.repo) if lycoris.repo else None)
-
-
-def _patch(state: RepoState) -> str:
-    return f"patches/{state.label}.patch"
 
 
 def _program(chosen: Settings, python: Path, script: Path, environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ def find_known(data: bytes, values: Iterable[str]) -> tuple[Found, ...]:
     for value in telling(values):
         at = min((at for at in map(data.find, _encoded(value)) if at >= 0), default=None)
         if at is not None:
-            found.append(Found(data.count(b"\n", 0, at) + 1, "a value that the trainer is given as one"))
+            found.append(Found(data.count(b"\n", 0, at) + 1, "the value of a variable or an argument that holds one"))
     return tuple(dict.fromkeys(found))
 
 
