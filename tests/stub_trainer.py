@@ -3,7 +3,9 @@
 ``STUB`` in the environment says how it goes; several words may be joined with ``+``:
 ``ok`` (default), ``nothing`` (exit 0, "No data found"), ``fail`` (exit 1 before the first save), ``late-fail``
 (exit 1 after a checkpoint), ``truncated`` (a cut model, exit 1), ``kill`` (SIGKILL to itself), ``samples`` (samples
-only), ``wait`` (a checkpoint, then wait for a signal; ``STUB_READY`` names a FIFO or file to announce it in),
+only), ``accelerate`` (fails as under accelerate, which prints the whole command), ``rich`` (prints its secrets in
+columns, as rich does at 60, then fails), ``wait`` (a checkpoint, then wait for a signal; ``STUB_READY`` names a FIFO or
+file to announce it in),
 ``wait-empty`` (the same without a checkpoint), ``foreign`` (leaves notes.txt in the output folder, then fails),
 ``environment`` (writes its environment as JSON beside the model), ``edit`` (changes the recorded prompts).
 """
@@ -92,6 +94,15 @@ def main() -> int:
     print(f"prepare images. {Path(args.dataset_config).name}", flush=True)
     if args.wandb_api_key:
         print(f"wandb key {args.wandb_api_key}", flush=True)
+    if "rich" in how:
+        told = f"{' '.join(sys.argv)} {os.environ.get('HF_TOKEN', '')}"
+        for at in range(0, len(told), 30):
+            print(f"{'INFO     ' if not at else ' ' * 9}{told[at : at + 30]:30} {'' if at else 'train_util.py:17'}")
+        print("│ " + os.environ.get("HF_TOKEN", "")[:9] + "   │\n│ " + os.environ.get("HF_TOKEN", "")[9:] + " │")
+        return 1
+    if "accelerate" in how:
+        print(f"HF_TOKEN is {os.environ.get('HF_TOKEN')}", file=sys.stderr)
+        raise subprocess.CalledProcessError(1, [sys.executable, *sys.argv])
     if "nothing" in how:
         print("No data found. Please verify arguments", flush=True)
         return 0

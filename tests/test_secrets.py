@@ -13,6 +13,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from loragit.secret_tables import find_values
 from loragit.secrets import (
     MASK,
     SECRET_ARGUMENTS,
@@ -20,7 +21,6 @@ from loragit.secrets import (
     Redactor,
     find,
     find_known,
-    find_values,
     is_secret_name,
     redact,
     redact_argv,

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from loragit import secrets
-from loragit.secrets import Found, find_known, find_values, redact_argv, variables
+from loragit.secret_tables import find_values
+from loragit.secrets import Found, find_known, redact_argv, variables
 from loragit.trainers import sd_scripts
 from loragit.trainers.arguments import Arguments, from_words
 from loragit.trainers.start import Start
@@ -303,12 +304,12 @@ def test_tokens_in_the_address_of_a_remote_are_not_in_the_record(scene: Scene) -
 @pytest.mark.parametrize("line", ['wandb_api_key = "correct-horse"', "huggingface_token = 'x'"])
 def test_a_secret_that_looks_like_a_word_is_refused_in_a_config_file(scene: Scene, line: str) -> None:
     (scene.home / "args.toml").write_text(f"[general]\nseed = 1\n{line}\n")
-    refused(scene, "inputs/args.toml, line 3, holds", "horse", "--", "--config_file", str(scene.home / "args.toml"))
+    refused(scene, "/args.toml, line 3, holds", "horse", "--", "--config_file", str(scene.home / "args.toml"))
 
 
 def test_a_secret_that_looks_like_a_word_is_refused_in_json(scene: Scene) -> None:
     (scene.home / "meta.json").write_text('{"a": 1,\n"wandb\\u005fapi_key": "correct-horse"}')
-    told = "inputs/meta.json holds what looks like a secret (W&B API key)"
+    told = "/meta.json holds what looks like a secret (W&B API key)"
     refused(scene, told, "horse", "--", "--in_json", str(scene.home / "meta.json"))
 
 
@@ -328,7 +329,7 @@ def test_a_known_secret_in_a_file_or_a_caption_is_refused(scene: Scene) -> None:
     commit_all(scene.dataset, "words")
     assert scene.train(NAME, "--dry-run").status == 0
     done = refused(scene, "sample-prompts.txt, line", "horse", MY_TOKEN="correct-horse")
-    assert "captions/img/02.txt, line 1, holds what looks like a secret" in done.err
+    assert "/gren/img/02.txt, line 1, holds what looks like a secret" in done.err
 
 
 def test_what_only_the_message_and_the_table_would_tell_is_refused_too(scene: Scene) -> None:
@@ -336,3 +337,61 @@ def test_what_only_the_message_and_the_table_would_tell_is_refused_too(scene: Sc
     git(scene.trainer, "switch", "-q", "-c", token)
     done = refused(scene, "run.toml, line", token)
     assert "the message, line" in done.err
+
+
+# ---- the log, and what is quoted of it ----
+
+LOG_KEY = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c"
+LOG_TOKEN = "hf_" + "aB3dE6gH9j" * 4
+LOG_CONFIG = "Correct/horse=battery+staple'9"
+
+
+def everything(scene: Scene) -> str:
+    """All that a failed run leaves where others may see it, without line breaks and what stands around them."""
+    logs = [path.read_text() for path in (scene.dataset / ".git" / "loragit" / "logs").iterdir()]
+    shown = scene.loragit("show", NAME)
+    told = [record_of_all(scene), shown.out, shown.err, scene.loragit("show", NAME, "--json").out, *logs]
+    return re.sub(r"\s*train_util.py:17|[\s│]+", "", "\n".join(told))
+
+
+def record_of_all(scene: Scene) -> str:
+    return scene.git("log", "-p", "--format=%B", "--all")
+
+
+def fail(scene: Scene, how: str, *args: str) -> Result:
+    (scene.home / "args.toml").write_text(f'huggingface_token = "{LOG_CONFIG}"\n')
+    words = ("--allow-secrets", "--", *args, "--learning_rate", LOG_CONFIG, "--config_file", f"{scene.home}/args.toml")
+    done = scene.train(NAME, *words, STUB=how, HF_TOKEN=LOG_TOKEN, DEBUG="1")
+    assert done.status == 1, done.err
+    assert "reverted" in done.err
+    return done
+
+
+@pytest.mark.parametrize("how", ["accelerate", "rich", "accelerate+rich"])
+@pytest.mark.parametrize("args", [("--wandb_api_key", LOG_KEY), (f"--wandb_api_key={LOG_KEY}",)], ids=["two", "one"])
+def test_a_trainer_that_fails_as_accelerate_does_gives_nothing_away(
+    scene: Scene, how: str, args: tuple[str, ...]
+) -> None:
+    done = fail(scene, how, *args)
+    assert LOG_KEY in re.sub(r"\s*train_util.py:17|\s+", "", done.out + done.err), "the trainer was not given it"
+    told = everything(scene)
+    assert "--wandb_api_key***" in re.sub("[',]", "", told) or "--wandb_api_key=***" in told
+    for secret in (LOG_KEY, LOG_TOKEN, LOG_CONFIG, *(repr(LOG_CONFIG)[1:-1],)):
+        for start in range(len(secret) - 9):
+            assert secret[start : start + 10] not in told, secret
+    own = [line for line in done.err.splitlines() if line.startswith(("loragit:", "warning:"))]
+    assert any("started " in line and "***" in line for line in own)
+    assert not any(secret in line for line in own for secret in (LOG_KEY, LOG_TOKEN, LOG_CONFIG))
+    if how == "accelerate":
+        assert "CalledProcessError: Command" in scene.git("log", "-1", "--format=%B", "runs")
+
+
+def test_the_log_of_a_run_that_made_something_is_redacted_across_its_lines(scene: Scene) -> None:
+    done = scene.train(NAME, "--", "--wandb_api_key", LOG_KEY, STUB="rich+late-fail", HF_TOKEN=LOG_TOKEN)
+    assert done.status == 1
+    (log,) = (scene.dataset / ".git" / "loragit" / "logs").iterdir()
+    lines = log.read_text().splitlines()
+    assert not any(
+        part in line for line in lines for part in (LOG_KEY[:6], LOG_KEY[-6:], LOG_TOKEN[:6], LOG_TOKEN[-6:])
+    )
+    assert any(line.startswith("│ ***") for line in lines)

@@ -357,9 +357,10 @@ def test_every_scalar_key_has_a_variable_and_lists_have_none(ground: Ground) -> 
         LORAGIT_RECORD_ON_EMPTY="keep",
         LORAGIT_RECORD_ALLOW_DIRTY="yes",
         LORAGIT_RECORD_SIGN="on",
+        LORAGIT_RECORD_ALLOW_SECRETS="on",
     )
     assert (settings.trainer.stop_timeout, settings.trainer.workdir) == (2.5, "dataset")
-    assert settings.record.allow_dirty is True
+    assert (settings.record.allow_dirty, settings.record.allow_secrets) == (True, True)
     assert (settings.paths.prompts, settings.trainer.python) == (Path("/p"), "py")
     set_by_variables = {each.key for each in settings.origins if each.source.startswith("LORAGIT_")}
     assert set_by_variables == set(SCHEMA) - {"record.inputs", "record.repos", "trainer.env"} | {"output_dir"}
@@ -413,11 +414,12 @@ def test_a_wrong_variable_is_told_with_what_was_expected(
 def test_flags_say_dataset_steps_output_script_and_dirty(ground: Ground) -> None:
     other = ground.home / "datasets/other"
     other.mkdir()
-    flags = Flags(dataset="other", steps=9, output="~/o", allow_dirty=True, trainer_script="/t.py", debug=True)
+    flags = Flags("other", 9, "~/o", allow_dirty=True, allow_secrets=True, trainer_script="/t.py", debug=True)
     settings = ground.load(flags=flags, TRAINING_DIR="/nowhere", STEPS="no number", OUTPUT_DIR="/o")
     assert (settings.dataset_dir, settings.steps, settings.output_dir) == (other, 9, ground.home / "o")
-    assert (settings.record.allow_dirty, settings.debug, settings.trainer.script) == (True, True, "/t.py")
-    told = {"--dataset", "--steps", "--output", "--allow-dirty", "--trainer-script", "--debug"}
+    assert (settings.record.allow_dirty, settings.record.allow_secrets, settings.debug) == (True, True, True)
+    assert settings.trainer.script == "/t.py"
+    told = {"--dataset", "--steps", "--output", "--allow-dirty", "--allow-secrets", "--trainer-script", "--debug"}
     assert {each.source for each in settings.origins} == {"default"} | told
 
 
@@ -802,6 +804,7 @@ RECORD = st.fixed_dictionaries(
     optional={
         "on_empty": st.sampled_from(["revert", "delete-tag", "keep"]),
         "allow_dirty": st.booleans(),
+        "allow_secrets": st.booleans(),
         "inputs": st.lists(RELATIVE, max_size=3),
     },
 )

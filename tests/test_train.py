@@ -640,7 +640,7 @@ def test_a_secret_in_what_would_be_committed_is_refused(scene: Scene) -> None:
     config = scene.home / "args.toml"
     config.write_text('[general]\nhuggingface_token = "hf_abcdefghijklmnopqrstuvwxyzABCDEFGH"\n')
     err = refused(
-        scene, "inputs/args.toml, line 2, holds what looks like a secret", args=("--", "--config_file", str(config))
+        scene, "/args.toml, line 2, holds what looks like a secret", args=("--", "--config_file", str(config))
     )
     assert "hf_abc" not in err
 

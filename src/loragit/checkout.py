@@ -5,6 +5,7 @@ git judges this, because the libraries call clean repositories dirty (docs/desig
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -146,6 +147,11 @@ def _remote_url(urls: Mapping[str, str], upstream: str | None) -> str | None:
     return text.without_credentials(url)
 
 
+def patch_path(state: RepoState) -> str:
+    """Where the patch of a repository lies in a record."""
+    return f"patches/{state.label}.patch"
+
+
 def patch(state: RepoState) -> bytes:
     """What makes ``state.commit`` the work tree as it stands: ``git apply`` takes it. Includes untracked ``dirty``.
 
@@ -179,6 +185,32 @@ def patch(state: RepoState) -> bytes:
         if reply.status != 0:
             raise git.GitFailed(f"git diff failed in {state.path}: {git.last_words(reply)}")
         return reply.out
+
+
+def patched_line(data: bytes, line: int) -> tuple[str | None, int | None]:
+    """The file, relative to the repository's top, that line ``line`` (from 1) of a patch is about, and the line of it.
+
+    No file above the first one's name; no line where the patch takes it out, or where it is of no text.
+    """
+    path: str | None = None
+    there, old, new = 0, 0, 0
+    shown: int | None = None
+    for row in data.split(b"\n")[:line]:
+        shown = None
+        if old > 0 or new > 0:  # within a hunk
+            sign = row[:1]
+            old, new, there = old - (sign in b" -"), new - (sign in b" +"), there + (sign in b" +")
+            shown = there if sign in b" +" else None
+        elif hunk := _HUNK.match(row):
+            old, new, there = int(hunk[1] or 1), int(hunk[3] or 1), int(hunk[2]) - 1
+        elif row.startswith((b"--- ", b"+++ ")) and row[4:] != b"/dev/null":
+            path = row[4:].strip(b'"\t')[2:].decode("utf-8", "surrogateescape")
+        elif row.startswith(b"diff --git "):
+            path = None
+    return path, shown
+
+
+_HUNK = re.compile(rb"@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 
 
 def _c_quoted(path: Path) -> str:

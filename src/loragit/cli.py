@@ -85,6 +85,9 @@ def train(
     allow_dirty: Annotated[
         bool, typer.Option("--allow-dirty", help="Record the changes of dirty repositories instead of refusing.")
     ] = False,
+    allow_secrets: Annotated[
+        bool, typer.Option("--allow-secrets", help="Record *** for secrets in files instead of refusing.")
+    ] = False,
     on_empty: Annotated[
         str | None, typer.Option(help="For a run that makes nothing: revert, delete-tag or keep.")
     ] = None,
@@ -99,6 +102,7 @@ def train(
         steps=steps,
         output=output,
         allow_dirty=allow_dirty,
+        allow_secrets=allow_secrets,
         trainer_script=trainer_script,
         on_empty=on_empty,
         debug=debug,

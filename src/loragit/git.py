@@ -257,6 +257,11 @@ def start_tree(revision: str, repository: Repository) -> Question:
     return start("ls-tree", "-r", "-t", "-z", f"{revision}:{repository.prefix}", cwd=repository.top)
 
 
+def start_file(revision: str, path: str, repository: Repository) -> Question:
+    """Ask for the bytes that ``revision`` has at ``path``, relative to the repository's folder."""
+    return start("cat-file", "blob", f"{revision}:{f'{repository.prefix}/{path}'.lstrip('/')}", cwd=repository.top)
+
+
 class TreeItem(NamedTuple):
     """A file or folder of a tree, at any depth."""
 

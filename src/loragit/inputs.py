@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +29,13 @@ class Inputs(NamedTuple):
     dataset: Dataset
     weights: tuple[Weights, ...]
     warnings: tuple[str, ...]
+    sources: Mapping[str, Path]
+    """The file that it was read from, by path in the record; for captions see ``dataset``."""
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The files of the record that were read, but for the dataset's."""
+        return (self.config, *([self.prompts] if self.prompts else []), *(entry for _, entry in self.further))
 
 
 def read(
@@ -54,7 +61,10 @@ def read(
         return None
     warnings = tuple(filter(None, (snapshot.uncaptioned(folder, names) for folder, names in listed)))
     suffix = ".json" if config.path.suffix.lower() == ".json" else ".toml"
-    return Inputs(Entry("config" + suffix, config.data), prompts, further, dataset, weights, warnings)
+    sources = {f"config{suffix}": plan.config} | {entry.path: path for path, entry in further}
+    if prompts and plan.prompts:
+        sources[prompts.path] = plan.prompts
+    return Inputs(Entry(f"config{suffix}", config.data), prompts, further, dataset, weights, warnings, sources)
 
 
 def _config(plan: Plan, workdir: Path) -> Config:

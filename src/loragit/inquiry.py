@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import checkout, git, process, repo, signals
+from loragit import checkout, git, process, repo, secrets, signals
 from loragit.activation import Activated, activated
 from loragit.checkout import StateQuestion
 from loragit.environment import EnvironmentQuestion
@@ -86,12 +86,19 @@ class Inquiry:
         self._dirty = checkout.start_dirty(self._repository) if self._repository else None
         self._place = PlaceQuestion(self._repository, name) if self._repository else None
         self._tree = git.start_tree(RUNS, self._repository) if self._repository else None
+        self._table = git.start_file(RUNS, "run.toml", self._repository) if self._repository else None
         self._identities = IdentityQuestion(chosen.dataset_dir)
 
-    def recorded(self) -> Recorded:
-        """What ``runs`` holds of this dataset already."""
+    def recorded(self, secrets_known: Iterable[str]) -> Recorded:
+        """What ``runs`` holds of this dataset already.
+
+        No captions that have to be read again: some are redacted there, or nobody looked for ``secrets_known`` in them.
+        """
         items = git.read_tree(self._tree) if self._tree else {}
         digest, captions = items.get("dataset.sha256"), items.get("captions")
+        redacted = self._table is not None and b'"captions/' in self._table.reply().out
+        if redacted or secrets.telling(secrets_known):
+            captions = None
         return Recorded(
             digest.id if digest else None,
             captions.id if captions else None,

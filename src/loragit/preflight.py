@@ -8,11 +8,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import checkout, environment, git, inputs, inquiry, launch, places, repo, secrets, settings, store, text
+from loragit import (
+    checkout,
+    disclosure,
+    environment,
+    git,
+    inputs,
+    inquiry,
+    launch,
+    places,
+    repo,
+    secrets,
+    settings,
+    store,
+    text,
+)
 from loragit.errors import Finding, Findings, LoragitError, UsageError
 from loragit.fingerprint import Cache
 from loragit.git import Repository
@@ -30,7 +43,6 @@ MIN_FREE_RECORD = 16 * 1024 * 1024
 """Bytes that must be free where the record will be written."""
 SCRIPT = "train.sh"
 _SHOWN_DIRTY = 5
-_SHOWN_SECRETS = 3
 
 
 class Request(NamedTuple):
@@ -79,6 +91,8 @@ class Ready(NamedTuple):
     warnings: tuple[str, ...]
     secret_values: tuple[str, ...]
     """What must not reach the log or the record."""
+    given: Run
+    """As ``run``, but with the bytes that the trainer gets, where the record has ``***`` for a secret."""
 
     def __repr__(self) -> str:
         """The name alone, for a traceback must not show a secret."""
@@ -91,9 +105,9 @@ class Ready(NamedTuple):
     @property
     def output_files(self) -> tuple[Entry, ...]:
         """What loragit itself puts into the output folder."""
-        kept = {self.run.config, self.run.prompts, self.run.script}
-        files = [e for e in self.run.entries if e.path in kept or e.path.startswith("inputs/")]
-        return (*files, Entry("repos.git", text.repos_git(self.run)))
+        kept = {self.given.config, self.given.prompts, self.given.script}
+        files = [e for e in self.given.entries if e.path in kept or e.path.startswith("inputs/")]
+        return (*files, Entry("repos.git", text.repos_git(self.given)))
 
 
 def prepare(request: Request) -> Ready:
@@ -175,25 +189,32 @@ class _Preflight:
         output = self._output(plan)
         program = findings.ask(lambda: self._program(python, script, environ)) if python else None
         hashes = Cache(caches() / "hashes")
-        read = inputs.read(plan, chosen, workdir, asked.recorded(), hashes, findings) if plan else None
+        words = (*plan.arguments.words(), *self.request.extra) if plan else ()
+        known = secrets.secret_values(words, environ)
+        read = inputs.read(plan, chosen, workdir, asked.recorded(known), hashes, findings) if plan else None
         answers = asked.answers()
         self._judge(answers, plan)
         if plan is None or read is None or program is None or findings.all():
             raise PreflightFailed(self.name, findings.all())
         self.warnings += (*read.warnings, *answers.warnings)
-        known = secrets.secret_values((*plan.arguments.words(), *self.request.extra), environ)
+        if chosen.record.allow_secrets:
+            files = (*read.entries, *([own] if own else []))
+            known = tuple(dict.fromkeys((*known, *disclosure.values(files))))
         self.hide = secrets.Redactor(known)
-        start = self._start(plan, read, program, workdir, output)._replace(held=secrets.variables(environ))
+        start = self._start(plan, read, program, workdir, output)
+        start = start._replace(held=secrets.variables(environ), hidden=known)
         if self.request.script is not None:
             lycoris = answers.lycoris.repo.path if answers.lycoris and answers.lycoris.repo else None
             environ |= launch.own_variables(self.name, chosen, output, lycoris)
-        run = self._run(start, read, answers, own)
-        self._secrets(run, known)
+        given = self._run(start, read, answers, own)
+        sources = self._sources(read, answers, own)
+        disclosed = disclosure.look(given, known, sources, allow=chosen.record.allow_secrets, findings=findings)
+        self.warnings += disclosed.warnings
         if findings.all():
             raise PreflightFailed(self.name, findings.all())
         assert answers.repository and answers.identities
         return Ready(
-            run=run,
+            run=disclosed.run,
             start=start,
             settings=chosen,
             repository=answers.repository,
@@ -202,6 +223,7 @@ class _Preflight:
             environ=environ,
             warnings=tuple(self.warnings),
             secret_values=known,
+            given=given,
         )
 
     def _own_script(self) -> Entry | None:
@@ -354,13 +376,19 @@ class _Preflight:
             entries=(),
             repositories=tuple(self._portable(state) for state in answers.repositories),
         )
-        entries = [read.config, *([read.prompts] if read.prompts else []), *(entry for _, entry in read.further)]
-        entries.append(recorded)
+        entries = [*read.entries, recorded]
         entries.append(Entry("environment.txt", environment.environment_text(answers.environment)))
         entries.append(Entry("dataset.sha256", read.dataset.digest))
-        entries += [Entry(f"patches/{s.label}.patch", checkout.patch(s)) for s in answers.code if s.dirty]
+        entries += [Entry(checkout.patch_path(s), checkout.patch(s)) for s in answers.code if s.dirty]
         kept = (("captions", read.dataset.kept),) if read.dataset.kept else ()
         return run._replace(entries=(*entries, *read.dataset.entries), kept=kept)
+
+    def _sources(self, read: Inputs, answers: Answers, own: Entry | None) -> disclosure.Sources:
+        """The user's own files that the record is made of."""
+        written = self.request.script if self.request.script is not None else self.request.from_script
+        scripts = {own.path: self._written(written)} if own and written is not None else {}
+        patched = tuple((checkout.patch_path(state), state.path) for state in answers.code)
+        return disclosure.Sources({**read.sources, **scripts}, read.dataset.folders, patched)
 
     def _portable(self, state: RepoState) -> RepoState:
         """A remote may be a folder of the user's."""
@@ -369,23 +397,3 @@ class _Preflight:
     def _portable_lycoris(self, lycoris: LyCORIS) -> LyCORIS:
         url = None if lycoris.url is None else text.home_as_tilde(self.hide(lycoris.url), self.home)
         return lycoris._replace(url=url, repo=self._portable(lycoris.repo) if lycoris.repo else None)
-
-    def _secrets(self, run: Run, known: tuple[str, ...]) -> None:
-        """A finding for each text of the record that holds what looks like a secret, or one of ``known``."""
-        captions = [e for e in run.entries if e.path.startswith("captions/")]
-        suspects = [e for e in run.entries if not e.path.startswith("captions/") and e.path != "dataset.sha256"]
-        together = b"\n".join(e.data for e in captions)
-        if secrets.find(together) or secrets.find_known(together, known):
-            suspects += captions
-        suspects += [text.run_toml(run), Entry("the message", text.message(run).encode())]
-        for entry in suspects:
-            found = [*secrets.find(entry.data), *secrets.find_known(entry.data, known)]
-            if entry.path.startswith(("config.", "sample-prompts.", "inputs/")):
-                found += islice(secrets.find_values(entry.data), _SHOWN_SECRETS)
-            by_line = {each.line: each for each in reversed(found)}
-            for each in sorted(by_line.values(), key=lambda each: each.line or 0)[:_SHOWN_SECRETS]:
-                line = f", line {each.line}," if each.line else ""
-                self.findings.add(
-                    f"{entry.path}{line} holds what looks like a secret ({each.kind})",
-                    "take it out: give it in the environment or as an argument, which are not recorded",
-                )

@@ -199,6 +199,7 @@ def train(
     *,
     log: Path,
     redact: Callable[[str], str],
+    goes_on: Callable[[str], bool] = lambda _: False,
     grace: float,
     tail: int = 20,
     started: Callable[[int], None] | None = None,
@@ -207,7 +208,8 @@ def train(
     """Run a training to its end, and leave no process of it behind.
 
     Its output goes to our stdout and stderr as it comes and, redraws folded and every line through ``redact``, into
-    ``log``, which must not exist; the last ``tail`` lines are returned. It is in a session of its own, so that the
+    ``log``, which must not exist; the last ``tail`` lines are returned. Lines for which ``goes_on`` holds are redacted
+    together with the next. It is in a session of its own, so that the
     terminal tells us alone: SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed on to all of it, followed by SIGTERM after
     ``grace`` seconds and SIGKILL after as many again, and sooner at a second signal. Ctrl-Z stops it with us.
     ``started`` is called with the trainer's process id. Within ``once`` seconds the same signal counts once: a shell
@@ -218,7 +220,7 @@ def train(
     """
     sinks = own_streams()
     with Signals() as signals:
-        output = Output(log, redact, tail, sinks)
+        output = Output(log, redact, tail, sinks, goes_on)
         try:
             begun, since = datetime.now(UTC), time.monotonic()
             ends = (subprocess.DEVNULL, output.stdout, output.stderr)

@@ -145,6 +145,8 @@ class Run(NamedTuple):
     """Every file of the record but ``run.toml`` and what ``kept`` stands for."""
     repositories: tuple[RepoState, ...] = ()
     """Further repositories that the user wants on record."""
+    redacted: tuple[str, ...] = ()
+    """Paths of the entries that have ``***`` where the trainer's copy has a secret, sorted."""
     kept: tuple[tuple[str, str], ...] = ()
     """(path, id of a tree): folders that are on ``runs`` already, with the very bytes that this run has."""
 

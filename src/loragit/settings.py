@@ -59,6 +59,7 @@ class Flags(NamedTuple):
     output: str | None = None
     """The run's output folder itself."""
     allow_dirty: bool = False
+    allow_secrets: bool = False
     trainer_script: str | None = None
     """Relative to the current folder."""
     on_empty: str | None = None
@@ -123,6 +124,8 @@ class Recording(NamedTuple):
     on_empty: str
     """``revert``, ``delete-tag`` or ``keep``."""
     allow_dirty: bool
+    allow_secrets: bool
+    """Record ``***`` for secrets in files instead of refusing."""
     inputs: tuple[Path, ...]
     """Further files to record, absolute."""
     repos: tuple[Path, ...]
@@ -235,6 +238,8 @@ def _flag_layer(asked: _Asked) -> Layer:
         layer["record.on_empty"] = Given(checked("record.on_empty", flags.on_empty, "--on-empty"), "--on-empty")
     if flags.allow_dirty:
         layer["record.allow_dirty"] = Given(True, "--allow-dirty")
+    if flags.allow_secrets:
+        layer["record.allow_secrets"] = Given(True, "--allow-secrets")
     return layer
 
 
@@ -315,6 +320,7 @@ def _settings(given: Mapping[str, Given]) -> Settings:
         record=Recording(
             on_empty=_text(given, "record.on_empty"),
             allow_dirty=given["record.allow_dirty"].value is True,
+            allow_secrets=given["record.allow_secrets"].value is True,
             inputs=tuple(map(Path, _texts(given, "record.inputs"))),
             sign=sign if isinstance(sign := given["record.sign"].value, bool) else None,
             repos=tuple(map(Path, _texts(given, "record.repos"))),

@@ -187,6 +187,7 @@ SCHEMA: Mapping[str, Key] = {
     "record.on_empty": Key(f"one of {', '.join(ON_EMPTY)}", _choice(ON_EMPTY), ON_EMPTY[0]),
     "record.allow_dirty": Key("true or false", _flag, False, truth),
     "record.sign": Key('true, false or "git"', _signing, "git", _signing_text),
+    "record.allow_secrets": Key("true or false", _flag, False, truth),
     "record.inputs": Key("a list of paths", _files, (), None),
     "record.repos": Key("a list of paths", _files, (), None),
 }

@@ -70,6 +70,8 @@ class Dataset(NamedTuple):
     """The captions; empty where ``kept`` stands for them."""
     kept: str | None
     """Tree of the same captions that is on ``runs`` already."""
+    folders: tuple[tuple[str, Path], ...] = ()
+    """(folder of captions in the record, the folder that they are in)."""
 
 
 class Recorded(NamedTuple):
@@ -226,12 +228,13 @@ def read_dataset(
         images += len(pictures)
         stems = {name.rpartition(".")[0] for name in pictures}
         ends = folder.caption_suffixes
-        captions = [n for n in used if any(n.endswith(end) and n.removesuffix(end) in stems for end in ends)]
-        written.append((folder.path, captions, places.of(folder.path)))
+        texts = [n for n in used if any(n.endswith(end) and n.removesuffix(end) in stems for end in ends)]
+        written.append((folder.path, texts, places.of(folder.path)))
     digest = fingerprint.digest_lines(files)
     kept = recorded.captions if recorded.same(digest, _caption_paths(written)) else None
     entries = () if kept else tuple(_read_captions(written))
-    return Dataset(digest, images, sum(len(names) for _, names, _ in written), entries, kept)
+    captions = sum(len(names) for _, names, _ in written)
+    return Dataset(digest, images, captions, entries, kept, tuple((place, folder) for folder, _, place in written))
 
 
 def _caption_paths(written: Iterable[tuple[Path, list[str], str]]) -> Iterator[str]:

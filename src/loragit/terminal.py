@@ -21,6 +21,9 @@ LEFT_OUT = "[a line was left out: it could not be redacted]"
 _READ = 65_536
 """Bytes taken at once."""
 
+_TOGETHER = 16
+"""Most lines that are redacted as one: a key of 64 characters in a column of four."""
+
 _OUTSIDERS = 64
 """Reads that a stream is given after everything of the training has gone: somebody else may write to it for ever."""
 
@@ -45,10 +48,19 @@ class Output:
     """
 
     def __init__(
-        self, log: Path, redact: Callable[[str], str], tail: int, sinks: tuple[int | None, int | None]
+        self,
+        log: Path,
+        redact: Callable[[str], str],
+        tail: int,
+        sinks: tuple[int | None, int | None],
+        goes_on: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """Create ``log``, which must not exist. ``sinks`` are :func:`own_streams`. Raises :class:`CannotLog`."""
+        """Create ``log``, which must not exist. ``sinks`` are :func:`own_streams`. Raises :class:`CannotLog`.
+
+        Lines for which ``goes_on`` holds are redacted together with the next.
+        """
         self._trouble: dict[str, None] = {}
+        self._goes_on = goes_on
         self.transcript = Transcript(log, redact, tail, self.note)
         for sink, name in zip(sinks, ("stdout", "stderr"), strict=True):
             if sink is None:
@@ -120,7 +132,7 @@ class Output:
         """Finish the log and close everything of ours."""
         for channel in self._channels:
             channel.close()
-            self.transcript.add(channel.folder.close())
+            self.transcript.add([*self._whole(channel, channel.folder.close()), *channel.rest()])
         _close(self._slaves)
         _close(self._writers)
         self.transcript.close()
@@ -151,11 +163,27 @@ class Output:
         """Read once. False where there was nothing (more) to read."""
         data = channel.read()
         if data:
-            self.transcript.add(channel.folder.feed(data))
+            self.transcript.add(self._whole(channel, channel.folder.feed(data)))
             if channel.sink is not None:
                 channel.pending = data
                 channel.deliver(self.note)
         return bool(data)
+
+    def _whole(self, channel: _Channel, lines: list[str]) -> list[str]:
+        """``lines``, those in one text that a program broke within a secret; the last may have to wait for the next."""
+        texts: list[str] = []
+        for line in lines:
+            channel.begun.append(line)
+            if len(channel.begun) == _TOGETHER or not self._begins(channel.begun):
+                texts += channel.rest()
+        return texts
+
+    def _begins(self, lines: list[str]) -> bool:
+        try:
+            return self._goes_on("\n".join(lines))
+        except Exception as error:  # noqa: BLE001  whatever it is, the training goes on
+            self.note(f"a line was redacted without the next: {type(error).__name__}: {error}")
+            return False
 
 
 class _Channel:
@@ -168,6 +196,7 @@ class _Channel:
         self.pending = b""
         self.reads_left = _OUTSIDERS
         self.folder = Folder()
+        self.begun: list[str] = []
         self._piece = 0 if sink is None else _piece(sink)
 
     def read(self) -> bytes:
@@ -182,6 +211,12 @@ class _Channel:
         if not data:
             self.close()
         return data
+
+    def rest(self) -> list[str]:
+        """The lines that wait for the next, as one text; none any more."""
+        texts = ["\n".join(self.begun)] if self.begun else []
+        self.begun = []
+        return texts
 
     def deliver(self, note: Callable[[str], None]) -> None:
         """Write as much as the sink takes without making us wait, for a signal could not be passed on then."""
@@ -228,11 +263,14 @@ class Transcript:
     def tail(self) -> tuple[str, ...]:
         return tuple(self._tail)
 
-    def add(self, lines: list[str]) -> None:
-        """Append ``lines``. They are with the system when this returns: only a crash of that can lose them."""
-        if not lines:
+    def add(self, texts: list[str]) -> None:
+        """Append ``texts``, of a line or some each.
+
+        They are with the system when this returns: only a crash of that can lose them.
+        """
+        if not texts:
             return
-        lines = [self._redacted(line) for line in lines]
+        lines = [line for text in texts for line in self._redacted(text).split("\n")]
         self._tail.extend(lines)
         text = "\n" * self._torn + "".join(f"{line}\n" for line in lines)
         data = memoryview(text.encode("utf-8", "replace"))

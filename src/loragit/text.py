@@ -78,6 +78,7 @@ def message(run: Run) -> str:
     pairs += _dataset_trailers(run)
     pairs += _input_trailers(run)
     pairs += [(w.role, f"{w.name} sha256:{w.sha256}" if w.sha256 else w.name) for w in run.weights]
+    pairs += [("Redacted", path) for path in run.redacted]
     pairs.append(("Loragit-Format", str(FORMAT)))
     head = subject(run) + "\n\n" + "\n".join(shown(line) for line in body)
     return trailers.append(head, [(key, shown(value)) for key, value in pairs])
@@ -186,6 +187,7 @@ def _run_table(run: Run) -> dict[str, object]:
                 "version": run.version,
                 "steps": run.steps,
                 "epochs": run.epochs,
+                "redacted": [held(path) for path in run.redacted] or None,
             }
         ),
         "dataset": told(

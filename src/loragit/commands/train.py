@@ -148,11 +148,13 @@ def _run(running: _Running) -> _Ended:
     if ready.settings.debug:
         console.say(f"working directory: {command.cwd}")
         console.say("started " + " ".join(secrets.redact_argv(command.argv, ready.secret_values)))
+    hide = secrets.Redactor(ready.secret_values)
     try:
         ended = process.train(
             command,
             log=ready.output / LOG,
-            redact=secrets.Redactor(ready.secret_values),
+            redact=hide,
+            goes_on=hide.may_go_on,
             grace=ready.settings.trainer.stop_timeout,
             tail=LOG_TAIL,
             started=_get_ready_for_the_end,

@@ -35,6 +35,8 @@ class Start(NamedTuple):
     """The variable that holds it, by each secret of the trainer's environment."""
     own: tuple[str, ...] | None = None
     """Arguments of the user's own script, which is ``program`` then; ``None`` where the trainer's script runs."""
+    hidden: tuple[str, ...] = ()
+    """Further secrets, which no argument may give away: those of a file that the trainer reads."""
 
     @property
     def output_name(self) -> str | None:
@@ -73,19 +75,22 @@ class Start(NamedTuple):
     def recorded(self) -> tuple[str, ...]:
         """The command for the record: secrets ``***``, the home folder ``~``, no commit (it would hold its own id)."""
         words = self._words(str(self.output), str(self.output), f"loragit: {self.name}")
-        return tuple(text.home_as_tilde(word, self.home) for word in secrets.redact_argv(words, self.held))
+        return tuple(text.home_as_tilde(word, self.home) for word in self._redacted(words))
 
     def script(self) -> bytes:
         """``train.sh``: secrets are read from the environment."""
         words = self._words(HERE, OUTPUT, f"loragit: {self.name}")
         return train_script(self.name, str(self.workdir), words, self.home, self._variables(words).get)
 
+    def _redacted(self, words: tuple[str, ...]) -> tuple[str, ...]:
+        return secrets.redact_argv(words, (*self.held, *self.hidden))
+
     def _variables(self, words: tuple[str, ...]) -> dict[int, str]:
         """The environment variable for each word that must not be recorded, by the word's place.
 
         Equal values may share a variable, others never do.
         """
-        hidden = secrets.redact_argv(words, self.held)
+        hidden = self._redacted(words)
         given = secrets.argument_values(words)
         others = [at for at, word in enumerate(words) if word != hidden[at] and at not in given]
         variables: dict[int, str] = {}

@@ -1,0 +1,222 @@
+"""What gives a secret away: the shape of a value, or the name that it is given to.
+
+Patterns and judgements alone; :mod:`loragit.secrets` looks for them in texts, :mod:`loragit.secret_tables` in tables.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple
+
+MASK = "***"
+"""What stands where a secret stood."""
+
+UTF8 = ("utf-8", "surrogatepass")
+
+NO_SECRET = b"loragit: no secret"
+"""A line that ends in a comment of these words holds no secret, whatever it looks like."""
+_MARKED = rb"(?:#|//|;|--|%|/\*|<!--)[ \t]*loragit: no secret[ \t]*(?:\*/|-->)?\s*$"
+
+MIN_LENGTH = 6
+"""Characters of the shortest value that is looked for wherever it may stand: shorter ones are parts of words."""
+
+
+class Found(NamedTuple):
+    """Where a secret is and what it is, without the secret."""
+
+    line: int | None
+    """From 1; ``None`` where it cannot be told."""
+    kind: str
+    """In words: ``Hugging Face token``, ``password``."""
+
+
+# A kind, how it begins, and the whole of it; where there is a group, that is the secret. Beginnings are found by
+# bytes.find, which on ten thousand captions is nearly all there is to do. No pattern may pass over beginnings of its
+# own and then fail, or a text of nothing else would take time in the square of its length: hence the look-behinds
+# and the bounds.
+_URL_PASSWORD = rb"://([^\s/:@'\"<>{}\[$*]{0,256}:(?![$<{*%]|[Pp]ass(?:wor|w)?d?@)[^\s/@'\"]{1,512})@"
+_PRIVATE_KEY = (
+    rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?s:(?!-----|\\?[\"']).)*"
+    rb"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?"
+)
+# A line of a netrc file: what `wandb login` writes to ~/.netrc.
+_NETRC = (
+    rb"machine\s{1,8}[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}(?::[0-9]{1,5})?"
+    rb"(?:\s{1,64}(?:login|account)\s{1,8}\S{1,256}){0,2}\s{1,64}password\s{1,8}(?!\*{3}|[$<])(\S{4,512})"
+)
+SHAPES = (
+    ("Hugging Face token", b"hf_", rb"(?<![A-Za-z0-9_])hf_[A-Za-z0-9]{30,}"),
+    ("Hugging Face token", b"api_org_", rb"(?<![A-Za-z0-9_])api_org_[A-Za-z0-9]{30,}"),
+    ("W&B API key", b"wandb_v1_", rb"(?<!\w)wandb_v1_\w{20,}"),
+    ("W&B API key", b"wandb login ", rb"wandb login (?:--relogin )?((?:local-)?[0-9a-f]{40})\b"),
+    ("GitHub token", b"github_pat_", rb"(?<!\w)github_pat_\w{22,}"),
+    ("GitHub token", b"gh", rb"(?<!\w)gh[opsur]_[A-Za-z0-9]{36,}"),
+    ("GitLab token", b"glpat-", rb"(?<![\w-])glpat-[\w-]{20,}"),
+    ("API key", b"sk-", rb"(?<![\w-])sk-(?:[A-Za-z0-9]{20}|(?:proj|svcacct|admin|ant|or)-[\w-]{20})[\w-]*"),
+    ("API key", b"r8_", rb"(?<!\w)r8_[A-Za-z0-9]{37}"),
+    ("API key", b"AIza", rb"(?<![\w-])AIza[\w-]{35}"),
+    ("API key", b"rpa_", rb"(?<!\w)rpa_[A-Za-z0-9]{36,}"),
+    ("API key", b"gsk_", rb"(?<!\w)gsk_[A-Za-z0-9]{40,}"),
+    ("API key", b"nvapi-", rb"(?<![\w-])nvapi-[\w-]{40,}"),
+    ("AWS access key", b"AKIA", rb"\bAKIA[A-Z0-9]{16}\b"),
+    ("AWS access key", b"ASIA", rb"\bASIA[A-Z0-9]{16}\b"),
+    ("Slack token", b"xox", rb"(?<![\w-])xox[abeoprs]-[A-Za-z0-9-]{10,}"),
+    ("web token", b"eyJ", rb"(?<![\w-])eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}"),
+    ("webhook", b"/api/webhooks/", rb"/api/webhooks/([0-9]{5,24}/[\w-]{30,})"),
+    ("webhook", b"hooks.slack.com/", rb"hooks\.slack\.com/services/([A-Za-z0-9/]{20,})"),
+    ("webhook", b"api.telegram.org/bot", rb"api\.telegram\.org/bot([0-9]{5,16}:[\w-]{30,})"),
+    ("password in a URL", b"://", _URL_PASSWORD),
+    ("token in a URL", b"://", rb"://(?=[A-Za-z_-]{0,256}[0-9])([\w-]{20,256})@"),
+    ("password", b"uthorization: Basic ", rb"uthorization: Basic ([A-Za-z0-9+/]{8,1024}={0,2})"),
+    ("password", b"machine", _NETRC),
+    # As base64, `hf_` begins so.
+    ("Hugging Face token", b"aGZf", rb"(?<![A-Za-z0-9+/=])aGZf[A-Za-z0-9+/]{40,64}={0,2}(?![A-Za-z0-9+/])"),
+    ("private key", b"-----BEGIN ", _PRIVATE_KEY),
+)
+
+_ASKS_FOR_ONE = (
+    r"(?:secret|password|passwd|passphrase"
+    r"|(?:api|access|secret|private|auth|account|signing|encryption)_?key)$"
+)
+_PART_OF_TEXT = (
+    r"per|pad|[ebs]os|unk|mask|sep|cls|class|special|init|initial|initializer|placeholder|instance|trigger|image|img"
+    r"|video|audio|text|prompt|caption|concept|subject|start|end|stop|max|min|num|keep|first|last|target|vision|new"
+    r"|rare|unique|identifier|activation|modifier|person|query|empty|null|sot|eot|one|single|next|prev|each|by|of|tag|separator|style|character|negative|positive|input|output"
+)
+"""``<such>_token`` is no secret: ``num_vectors_per_token``, ``placeholder_token``, ``eos_token``."""
+
+_HOLDER = r"(?:(?:api|auth|access|secret)_?)?(?:tokens|secrets|passwords|credentials|keys)"
+_SERVICES = frozenset({"wandb", "civitai", "huggingface", "hf", "openai", "github", "gitlab", "replicate", "runpod"})
+"""``<such>_key`` is as good as ``<such>_api_key``."""
+
+_KINDS = (
+    ("civitai", "Civitai token"),
+    ("wandb", "W&B API key"),
+    ("hugging", "Hugging Face token"),
+    ("hf_", "Hugging Face token"),
+    ("pass", "password"),
+    ("secret", "secret"),
+    ("token", "token"),
+    ("bearer", "token"),
+)
+NAME_ENDS = (b"token", b"key", b"secret", b"password", b"passwd", b"passphrase", b"wandb", b"bearer")
+NAME_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.("
+
+# From the end of a name to the beginning of its value.
+TO_VALUE = (
+    rb"(?:_?[0-9]{1,2})?(?:"
+    rb"\\?[\"']?\]?[ \t]{0,64}(?::[ \t]{0,8}(?:str|str \| None|Optional\[str\])[ \t]{0,8})?"
+    rb"(?P<sign>:=|=>|=|:)[ \t]{0,64}"
+    rb"|\\?[\"'][ \t]{0,8},\s{0,64}(?=\\?[\"'])"
+    rb"|(?P<gap>[ \t]{1,64})(?=[^\s=:-]))"
+)
+QUOTED = (
+    rb'[bfruBFRU]{0,2}(?:"""([^\n]{0,4096}?)"""|\'\'\'([^\n]{0,4096}?)\'\'\'|\\"([^\n]{0,4096}?)\\"'
+    rb'|"((?:[^"\\\n]|\\.){0,4096})"|\'((?:[^\'\\\n]|\\.){0,4096})\')'
+)
+BARE = rb"[^\s\"'`,;)\]}]{1,256}[\x80-\xbf]{0,3}"  # no letter of several bytes is cut in two
+
+_NO_SECRET = (
+    rb"(?is)[$<{%~@#]|\.{0,2}/|[a-z]:[\\/]|.*(?:\s|://|\$\{)|--"  # a variable, a blank, a path, an address, prose
+    rb"|(?:none|null|true|false|string|default|changeme|redacted|password|placeholder|[x*._-]+)$"
+    rb"|(?:your|insert|enter|paste|put|replace|change|example)(?:$|[-_])|.*[-_]here$"
+)
+_WORDS = (
+    rb"(?:[A-Za-z]{0,9}|[A-Za-z]{1,12}[0-9]{1,3}|[A-Z0-9]+(?:_[A-Z0-9]+)+|[A-Za-z]*(?:[-_.][A-Za-z]*)+[0-9]{0,3}"
+    rb"|[A-Za-z][a-z]+(?:[A-Z][a-z]+)+)$"
+)
+_OTHER_KEYS = r"(?:GPG|PGP|PUBLIC|PUB|CACHE|PRIMARY|FOREIGN|SORT|HOST|IMAGE|STATE|METRIC)_KEY"
+"""``<SUCH>_KEY=`` in capitals is given a fingerprint or a name."""
+_NO_WORD = rb"(?!/)(?=(?:[^0-9]*[0-9]){3})(?=(?:[^A-Z]*[A-Z]){2})(?=(?:[^a-z]*[a-z]){2})[A-Za-z0-9+/=]{20,}$"
+NOTHING, DIGITS, WORD, LETTERS, MIXED = range(5)
+"""How much a value looks like one that a machine made up."""
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a value for ``name`` (an argument, a variable, a key; in any case) would be a secret."""
+    lower = name.lower().rstrip("0123456789_")
+    last = re.split(r"[.(]", lower)[-1].replace("-", "_")
+    if last.endswith("token"):
+        return re.fullmatch(_PART_OF_TEXT, last.removesuffix("token").rstrip("_").rpartition("_")[2]) is None
+    parts = re.split(r"[-_.(]", lower)
+    return bool(re.search(_ASKS_FOR_ONE, last)) or (parts[-1] == "key" and not _SERVICES.isdisjoint(parts))
+
+
+def is_holder(name: str) -> bool:
+    """Whether a table called ``name`` is there to hold secrets under names of its own choice: ``[tokens]``."""
+    return re.fullmatch(_HOLDER, name.lower().replace("-", "_")) is not None
+
+
+def is_service(name: str) -> bool:
+    """Whether ``name`` is that of a service that gives out keys: ``hf``."""
+    return name.lower() in _SERVICES
+
+
+def is_marked(line: bytes) -> bool:
+    """Whether ``line`` ends in the comment that says :data:`NO_SECRET`."""
+    return compiled(_MARKED).search(line[-128:]) is not None
+
+
+@cache
+def compiled(pattern: bytes) -> re.Pattern[bytes]:
+    """Patterns are compiled when a text first calls for them: all of them take as long as Python's own start."""
+    return re.compile(pattern)
+
+
+def given(name: str, how: str, value: bytes, quoted: bool) -> bool:
+    """Whether ``value`` is a secret, from the name it is given to and how: by a sign, or " " (beside it, in a list).
+
+    Code is full of names beside names (``token=args.hf_token``) and prose of words beside words: the less the place
+    says that this is a value, the more the value must look like what a machine made up.
+    """
+    lower = name.lower()
+    if lower.endswith("wandb"):
+        return re.fullmatch(rb"(?:local-)?[0-9a-f]{40}", value) is not None
+    if lower.endswith("bearer"):
+        return how == " " and len(value) >= 16 and look(value) >= MIXED
+    if not is_secret_name(name):
+        if name.isupper() and name.endswith("_KEY") and how == "=" and not re.search(f"{_OTHER_KEYS}$", name):
+            return len(value) >= 16 and look(value) >= MIXED
+        return (how == "=" or (how == ":" and quoted)) and compiled(_NO_WORD).match(value) is not None
+    if re.search(rb"[()\[\]{}<>|\\]", value) and not (quoted and "pass" in lower):
+        return False  # code
+    looks = look(value)
+    if how == " " and not name.startswith("--"):  # in a list, or `setx NAME value`
+        return name.isupper() and looks >= MIXED and (quoted or ("_" in name and len(value) >= 20))
+    if quoted or (name.isupper() and how == "="):
+        return looks >= (DIGITS if "pass" in lower else LETTERS)
+    return looks >= MIXED and len(value) >= 8 and (b"." not in value or name.startswith("--"))
+
+
+def look(value: bytes) -> int:
+    """From :data:`NOTHING` to :data:`MIXED`."""
+    if len(value) < MIN_LENGTH or compiled(_NO_SECRET).match(value):
+        return NOTHING
+    if re.fullmatch(rb"[-+]?[0-9._-]+(?:[eE][-+]?[0-9]+)?", value):
+        return DIGITS
+    if compiled(_WORDS).match(value):
+        return WORD
+    return MIXED if re.search(rb"[0-9]", value) else LETTERS
+
+
+def kind(name: str, address: bytes) -> str:
+    """What a secret is, in words, from its name and from the address that it is given in."""
+    if b"civitai" in address.lower():
+        return "Civitai token"
+    return next((kind for sign, kind in _KINDS if sign in name.lower()), "API key")
+
+
+def forms(value: str) -> Iterator[str]:
+    """A secret as it may be written: as it is, quoted by Python, JSON, a shell or an address; a line of it."""
+    yield value
+    if re.fullmatch(r"[\w.~-]+", value, re.ASCII):
+        return
+    from json import dumps
+    from urllib.parse import quote
+
+    yield from (repr(value)[1:-1], dumps(value)[1:-1], dumps(value, ensure_ascii=False)[1:-1])
+    yield from (value.replace("'", other) for other in ("'\"'\"'", "'\\''", "\\'"))
+    yield quote(value, safe="", errors="replace")
+    yield from (line for line in value.splitlines() if len(line) >= 16)
