@@ -16,7 +16,7 @@ BASE = "3d" * 32
 STARTED = datetime(2024, 3, 9, 18, 30, tzinfo=UTC)
 
 
-def header(name: str, session: int = 7, started: datetime = STARTED, **changes: str | None) -> dict[str, str]:
+def header(name: str, session: int = 7, started: datetime = STARTED, /, **changes: str | None) -> dict[str, str]:
     """What sd-scripts writes of a training of 100 steps in 10 minutes; ``None`` takes a key away."""
     seconds = started.timestamp()
     told: dict[str, str | None] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -197,7 +198,7 @@ class _Judge:
         environ = self._request.environ
         if flag is None and not environ.get("TRAINING_DIR"):
             named = legacy.dataset_folders(left.papers.repos, left.papers.script, self._home)
-            flag = next((str(place) for place in named if place != left.folder and _is_folder(place)), None)
+            flag = next((str(place) for place in named if place != left.folder and os.path.isdir(place)), None)
         try:
             # Some old names tell no steps, and nothing here depends on them.
             asked = Flags(dataset=flag, steps=1)
@@ -326,10 +327,3 @@ def _missing_codes(left: Remains, codes: legacy.Codes) -> list[str]:
     module = next((each.network for each in left.trainings if each.network), "")
     lost = [] if codes.trainer else ["trainer commit"]
     return lost + (["LyCORIS commit"] if module.startswith("lycoris") and codes.lycoris is None else [])
-
-
-def _is_folder(place: Path) -> bool:
-    try:
-        return place.is_dir()
-    except (OSError, ValueError):
-        return False

@@ -5,6 +5,7 @@ Nothing here opens a file. Text is read line by line, and what makes no sense is
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -131,16 +132,9 @@ def _kind(repository: Repository) -> str | None:
     folder = Path(repository.path)
     if not folder.is_absolute():
         return None
-    if _is_file(folder / "train_network.py"):
+    if os.path.isfile(folder / "train_network.py"):
         return "trainer"
-    return "lycoris" if _is_file(folder / "lycoris" / "kohya.py") else None
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
+    return "lycoris" if os.path.isfile(folder / "lycoris" / "kohya.py") else None
 
 
 def dataset_folders(told: ReposGit, script: bytes, home: str) -> Iterator[Path]:

@@ -192,6 +192,8 @@ class _Reader:
             known = [*starts, *ends]
             return Span(min(known), max(known), guessed) if known else None
         ends = ends or self._times([*products, NAMING.sample_dir, "sdscripts.log"]) or self._times(["."])
+        if not ends:
+            return None
         finished = max([*ends, *starts])
         starts = starts or self._times(["repos.git"]) or self._times(["config.toml", "config.json", "sdscripts.log"])
         started = min([*starts, finished])

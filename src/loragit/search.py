@@ -36,24 +36,18 @@ def search(paths: Iterable[Path], findings: Findings) -> tuple[Place, ...]:
     """
     looking = _Search()
     for path in paths:
-        before = len(looking.places)
-        known = len(looking.seen)
         if path.is_dir():
-            looking.walk(path, _DEPTH)
+            if not looking.walk(path, _DEPTH):
+                findings.add(
+                    f"{path} is not a folder of a training: nowhere in it is a repos.git, an sdscripts.log or a model",
+                    "name the folder that the models were written to",
+                )
         elif path.is_file() and path.suffix == ".safetensors":
             looking.add_file(path)
         elif path.exists():
             findings.add(f"{path} is neither a folder nor a .safetensors file", "name an output folder, or a model")
-            continue
         else:
             findings.add(f"there is no {path}", "name a run's output folder, a folder of such folders, or a model")
-            continue
-        if len(looking.places) == before and len(looking.seen) > known:
-            findings.add(
-                f"{path} is not a folder of a training: neither it nor the folders in it hold repos.git, "
-                "sdscripts.log or a model",
-                "name the folder that the models were written to",
-            )
     if looking.cut:
         findings.add(f"only {MAX_FOLDERS} folders were looked into", "name fewer at once")
     return tuple(looking.places.values())
@@ -72,37 +66,38 @@ def size(places: Iterable[Place]) -> int:
 class _Search:
     def __init__(self) -> None:
         self.places: dict[Path, Place] = {}
-        self.seen: set[tuple[int, int]] = set()
-        """Device and inode of each folder: links may lead to one twice."""
+        self.seen: dict[tuple[int, int], int] = {}
+        """How deep was looked into each folder, by device and inode: links may lead to one twice."""
         self.cut = False
 
-    def walk(self, folder: Path, depth: int) -> None:
+    def walk(self, folder: Path, depth: int) -> bool:
+        """Whether there is anything; of what was looked into before, that is taken for granted."""
         try:
             status = folder.stat()
             files, folders = _listed(folder)
         except OSError:
-            return
-        if (status.st_dev, status.st_ino) in self.seen:
-            return
+            return False
+        inode = (status.st_dev, status.st_ino)
+        if self.seen.get(inode, -1) >= depth:
+            return True
         if len(self.seen) >= MAX_FOLDERS:
             self.cut = True
-            return
-        self.seen.add((status.st_dev, status.st_ino))
+            return True
+        self.seen[inode] = depth
         if _is_record(files):
             self.places[folder] = Place(folder, None)
-            return
+            return True
         models = tuple(name for name in files if name.endswith(".safetensors"))
         if models:
             self._add(folder, models)
-        for name in folders if depth else ():
-            self.walk(folder / name, depth - 1)
+        below = [self.walk(folder / name, depth - 1) for name in (folders if depth else ())]
+        return bool(models) or any(below)
 
     def add_file(self, path: Path) -> None:
         """A single model; where its record lies beside it, that counts."""
-        try:
+        files: list[str] = []
+        with suppress(OSError):  # a folder may be entered that may not be listed
             files, _ = _listed(path.parent)
-        except OSError:
-            files = []
         if _is_record(files):
             self.places[path.parent] = Place(path.parent, None)
         else:
