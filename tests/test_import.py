@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tomllib
 from collections.abc import Callable, Iterable
@@ -21,6 +22,7 @@ from loragit.search import Place
 from loragit.store import RunExists, Store
 from tests.legacy_folder import BASE, COMMIT, LYCORIS, STARTED, header, leave, sha1, write_model
 from tests.scene import LORAGIT, Result, Scene, commit_all, git, make_scene, parsed_trailers
+from tests.test_docs import FORMAT, documented, dotted
 
 NAME = "noob-gren-v1s400"
 TOKEN = "hf_" + "a1B2" * 9
@@ -434,6 +436,18 @@ def test_a_training_is_recognised_after(change: Callable[[Scene], Path], scene: 
     assert refs(scene) == before
 
 
+def test_what_a_clone_has_from_its_origin_is_on_record_there_and_gone_on_from(scene: Scene) -> None:
+    old_run(scene)
+    bring(scene, str(scene.output))
+    original = scene.dataset.rename(scene.home / "original")
+    git(scene.home, "clone", "-q", "--no-tags", str(original), str(scene.dataset))
+    old_run(scene, "noob-gren-v2s400", session=8)
+    told = states(scene, str(scene.output))
+    assert told[NAME] == ("on record", "on record; its tag is gone, and it is left as it is")
+    assert scene.tags() == ["noob-gren-v2s400"]
+    assert scene.git("rev-parse", "runs~1") == git(original, "rev-parse", "runs")
+
+
 @pytest.mark.parametrize("change", [lambda scene: scene.output / NAME, moved, renamed, rewritten])
 def test_a_run_whose_tag_was_deleted_is_not_brought_back(change: Callable[[Scene], Path], scene: Scene) -> None:
     old_run(scene)
@@ -711,6 +725,18 @@ def test_real_models_of_sd_scripts_are_imported(scene: Scene) -> None:
     started = datetime.fromtimestamp(int(scene.git("log", "-1", "--format=%at", "base-tiny-v1s4")), UTC)
     assert started == datetime(2026, 11, 23, 17, 20, 29, tzinfo=UTC)
     assert scene.outcome("base-tiny-v1s4")["Samples"] == "4"
+
+
+def test_every_key_and_file_of_an_imported_record_is_in_the_record_format(scene: Scene) -> None:
+    folder = old_run(scene)
+    with (folder / "repos.git").open("a") as file:
+        file.write(f"/x/tools: (main) {'5f' * 20}\n")
+    bring(scene, str(folder))
+    record = tomllib.loads(scene.git("show", f"{NAME}:run.toml"))
+    keys = {re.sub(r"^files\..*", "files.<path>.sha1", key) for key in dotted(record)}
+    assert {"imported.from", "repositories", "weights", "lycoris.branch"} <= keys
+    assert keys <= documented(FORMAT)
+    assert {"metadata.toml", "run.toml"} <= documented(FORMAT)
 
 
 # ---- what the system refuses ----

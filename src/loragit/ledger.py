@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 from loragit import git, text
 from loragit.git import Repository
-from loragit.names import RUNS
 
+_EVERYWHERE = ("--glob=refs/heads/run[s]", "--glob=refs/remotes/*/run[s]")
+"""``runs``, and those that were fetched: what is on record elsewhere is not put there a second time. Patterns, for they
+may match nothing, and a name may not."""
 _TAG_FIELDS = "%(refname)%00%(*objectname)%00%(objectname)%00%(contents)%00"
 
 
@@ -66,7 +68,7 @@ class Ledger:
     """The runs of one repository."""
 
     def __init__(self, repository: Repository) -> None:
-        log = git.start("log", "-z", "--format=%H%n%B", RUNS, "--", cwd=repository.top)
+        log = git.start("log", "-z", "--format=%H%n%B", *_EVERYWHERE, "--", cwd=repository.top)
         tags = git.start("for-each-ref", f"--format={_TAG_FIELDS}", "refs/tags", cwd=repository.top)
         self._runs = dict(_runs(log.reply().out.decode("utf-8", "replace")))
         """By commit, the newest first."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from loragit import console, intake, text
+from loragit import console, intake, process, text
 from loragit.errors import Finding, LoragitError
 from loragit.intake import Item, Plan, Request
 from loragit.store import BroughtIn, Store
@@ -55,6 +56,8 @@ def _write(plan: Plan) -> list[BroughtIn]:
         assert target is not None
         store = Store(target.repository, target.author, target.committer)
         done += store.bring_in([item.run for item in items if item.run is not None], moment)
+        with suppress(LoragitError):
+            process.spawn_quietly(["git", "maintenance", "run", "--auto", "--quiet"], cwd=target.repository.top)
     return done
 
 
