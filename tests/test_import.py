@@ -706,6 +706,14 @@ def test_a_hook_that_refuses_is_told_and_stops_nobody_else(scene: Scene) -> None
     assert scene.tags() == ["noob-gren-v2s400"]
 
 
+@pytest.mark.parametrize("place", ["logs", f"output_dir/{NAME}/logs"])
+def test_events_are_found_near_the_output_folder(scene: Scene, place: str) -> None:
+    old_run(scene)
+    shutil.move(scene.output / "logs", scene.home / place)
+    bring(scene, str(scene.output))
+    assert scene.outcome(NAME)["Final-Loss"] == "0.125"
+
+
 def test_events_of_another_time_are_not_its_own(scene: Scene) -> None:
     old_run(scene, loss=None)
     write = leave(scene.output / "x", NAME, scene.dataset, started=STARTED + timedelta(days=40))

@@ -129,7 +129,7 @@ def status(dataset: Dataset = None, as_json: Json = False) -> None:
 
 @_app.command("import")
 def import_(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Output folders, what holds them, or models.")],
+    paths: Annotated[list[str], typer.Argument(help="Output folders, what holds them, or models.")],
     dataset: Dataset = None,
     name: Annotated[str | None, typer.Option(help="The run's name, where the folder has no fitting one.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Look and tell; write nothing.")] = False,

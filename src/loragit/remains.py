@@ -208,10 +208,11 @@ class _Reader:
         return times
 
     def _final_loss(self, span: Span | None) -> float | None:
-        """From the log folders called like the training, beside its output folder or in it, and of its time."""
+        """From the log folders called like the training and of its time, in a ``logs`` near its output folder."""
         if span is None:
             return None
-        for parent in (self._folder.parent / "logs", self._folder / "logs"):
+        near = (self._folder.parent, self._folder, self._folder.parent.parent)
+        for parent in (folder / "logs" for folder in near):
             for name in dict.fromkeys((self._folder.name, self._name)):
                 for prefix in (f"{name}-", f"{name}_"):
                     there = outcome.log_folders(parent, prefix, NAMING)
