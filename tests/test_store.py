@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from loragit import git as ours
-from loragit import store
 from loragit.names import RunName
+from loragit.place import look
 from loragit.record import Entry, Outcome, Run
 from loragit.repo import CannotReadObjects, CannotWriteObjects, Objects
 from loragit.store import Opened, RunExists, RunsUnusable, SealFailed
@@ -190,7 +190,7 @@ def test_a_taken_name_is_refused_with_the_next_step(dataset: Path) -> None:
 )
 def test_names_that_git_would_confuse_are_taken(dataset: Path, command: tuple[str, ...], told: str) -> None:
     git(dataset, *command)
-    place = store.look(ours.discover(dataset), RunName.parse("noob-gren-v1s4"))
+    place = look(ours.discover(dataset), RunName.parse("noob-gren-v1s4"))
     assert place.taken is not None
     assert told in place.taken
 

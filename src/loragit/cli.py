@@ -181,6 +181,22 @@ def status(dataset: Dataset = None, as_json: Json = False) -> None:
     command.status(_settings(dataset), as_json=as_json)
 
 
+@_app.command("import")
+def import_(
+    paths: Annotated[list[str], typer.Argument(help="Output folders, what holds them, or models.")],
+    dataset: Dataset = None,
+    name: Annotated[str | None, typer.Option(help="The run's name, where the folder has no fitting one.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Look and tell; write nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Put trainings of the past on record."""
+    from loragit import intake
+    from loragit.commands import importing as command
+
+    request = intake.Request(tuple(paths), dataset, name, dict(os.environ), Path.cwd(), preflight.caches() / "hashes")
+    command.import_(request, dry_run=dry_run, as_json=as_json)
+
+
 @_app.command("settings")
 def settings_(
     name: Annotated[str | None, typer.Argument(help="Also apply what holds for a run of this name.")] = None,

@@ -15,10 +15,10 @@ from loragit.environment import EnvironmentQuestion
 from loragit.errors import Findings
 from loragit.git import IdentityQuestion, Repository
 from loragit.names import RUNS, RunName
+from loragit.place import Place, PlaceQuestion
 from loragit.record import Environment, Identity, LyCORIS, RepoState
 from loragit.settings import Settings
 from loragit.snapshot import Recorded
-from loragit.store import Place, PlaceQuestion
 
 
 class Answers(NamedTuple):

@@ -19,11 +19,11 @@ from loragit import (
     inputs,
     inquiry,
     launch,
+    place,
     places,
     repo,
     secrets,
     settings,
-    store,
     text,
 )
 from loragit.errors import Finding, Findings, LoragitError, UsageError
@@ -140,7 +140,7 @@ def _bumped(name: RunName, chosen: Settings) -> RunName:
         folders = {folder.name for folder in chosen.paths.output.iterdir()}
     except OSError:  # not there yet, or not ours to list
         folders = set()
-    return name.bumped(store.names_taken(repository) | folders)
+    return name.bumped(place.names_taken(repository) | folders)
 
 
 def caches() -> Path:

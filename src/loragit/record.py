@@ -210,3 +210,46 @@ class Outcome(NamedTuple):
     def seconds(self) -> int:
         """Duration, in whole seconds."""
         return round((self.finished - self.started).total_seconds())
+
+
+class Code(NamedTuple):
+    """A repository of code, as what is left of an old training tells it."""
+
+    label: str
+    """The folder's name."""
+    commit: str
+    """40 (or 64) hex digits."""
+    branch: str | None
+
+
+class Imported(NamedTuple):
+    """A run that loragit did not start, put together from what it left. What nobody knows is not made up."""
+
+    name: str
+    model: str | None
+    dataset: str
+    prefix: str
+    """As in :class:`Run`."""
+    version: int | None
+    steps: int | None
+    """From the name, else what the header of a model says that the training was given."""
+    trainer: Code | None
+    lycoris: Code | None
+    others: tuple[Code, ...]
+    """Further repositories."""
+    weights: tuple[Weights, ...]
+    network: str | None
+    """``lycoris.kohya dim=4 alpha=2.0``."""
+    sessions: tuple[str, ...]
+    """``ss_session_id`` of its models: a random number that sd-scripts gives a training."""
+    sha1s: tuple[tuple[str, str], ...]
+    """(trailer, SHA-1) of config, prompts and script, as they are in the record or as the old record tells."""
+    entries: tuple[Entry, ...]
+    """Every file of the record but ``run.toml``."""
+    source: str
+    """Where it lay; the home folder written ``~``."""
+    missing: tuple[str, ...]
+    """What a full record would hold and this one does not."""
+    redacted: tuple[str, ...]
+    """Files of the record in which secrets were masked."""
+    outcome: Outcome

@@ -6,15 +6,17 @@ pygit2 writes the objects, git moves the refs, always by compare-and-swap (docs/
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import git, lock, notes, signing, text, trailers
+from loragit import git, imported, lock, notes, signals, signing, text, trailers
 from loragit.errors import LoragitError
-from loragit.git import Ref, RefUpdate, Repository
+from loragit.git import RefUpdate, Repository
 from loragit.names import RUNS, RunName
-from loragit.record import Identity, Outcome, Run
+from loragit.place import FORMAT, Place, Places, look
+from loragit.record import Entry, Identity, Imported, Outcome, Run
 from loragit.repo import Objects
 from loragit.signing import CannotSign
 
@@ -52,81 +54,13 @@ class Opened(NamedTuple):
     """The run's commit on ``runs``."""
 
 
-class Place(NamedTuple):
-    """What the repository holds where a run of this name would go."""
+class BroughtIn(NamedTuple):
+    """An imported run, and how that went."""
 
-    runs: str | None
-    """Commit of ``runs``; ``None`` before the first run."""
-    origin: str | None
-    """Commit of ``origin``'s ``runs`` in a clone that has no ``runs`` of its own yet: the history to go on from."""
-    taken: str | None
-    """Why the name cannot be used, or ``None``."""
-    blocked: str | None
-    """Why ``runs`` cannot be appended to, or ``None``."""
-    unblock: str
-    """What to do about that."""
-    keep: str | None
-    """What the name's keep ref holds, left over from somebody's interrupted run; ``None`` where there is none."""
-
-
-class PlaceQuestion:
-    """Whether a run could be opened now, under way from the start. Writes nothing."""
-
-    def __init__(self, repository: Repository, name: RunName) -> None:
-        self._name = name
-        self._refs = git.RefsQuestion(*_concerned(name), cwd=repository.top)
-        self._message = git.start("log", "-1", "--format=%P%n%B", RUNS, "--", cwd=repository.top)
-
-    def answer(self) -> Place:
-        found = self._refs.answer()
-        parents, _, message = self._message.reply().out.decode("utf-8", "replace").partition("\n")
-        # A tip of ours is a run, a revert, or a merge of two such branches.
-        return _place(self._name, found, ours=" " in parents or _FORMAT in message)
-
-
-def look(repository: Repository, name: RunName) -> Place:
-    """Whether a run ``name`` could be opened now. Writes nothing."""
-    return PlaceQuestion(repository, name).answer()
-
-
-_FORMAT = "\nLoragit-Format: "
-_ORIGIN = "refs/remotes/origin/runs"
-
-
-def _concerned(name: RunName) -> tuple[str, ...]:
-    """Refs that decide whether ``name`` is free, and what it is built on."""
-    return (RUNS, _ORIGIN, name.tag, f"refs/heads/{name}", name.keep)
-
-
-def _place(name: RunName, found: Mapping[str, Ref], *, ours: bool) -> Place:
-    branch = f"refs/heads/{name}"
-    runs = found.get(RUNS)
-    blocked = None
-    unblock = "check out another branch there (or git worktree prune, if it is gone): runs is loragit's to write"
-    if runs is not None and runs.worktree:
-        blocked = f"the branch runs is checked out in {runs.worktree}"
-    elif below := next((ref for ref in found if ref.startswith(RUNS + "/")), None):
-        blocked = f"git cannot have a branch runs beside {below}"
-        unblock = f"rename it: git branch -m {below.removeprefix('refs/heads/')} OTHER-NAME"
-    elif runs is not None and not ours:
-        blocked = "there is a branch runs that loragit did not make"
-        unblock = "rename it: git branch -m runs my-runs"
-    taken = None
-    if name.tag in found:
-        taken = f"run {name} already exists" if runs else f"there is a tag {name} already"
-    elif branch in found:
-        taken = f"there is a branch called {name}: git would not know which one is meant"
-    else:
-        below = next((ref for ref in found if ref.startswith((name.tag + "/", branch + "/"))), None)
-        taken = f"git cannot have {name} beside {below}" if below else None
-    keep = found[name.keep].object if name.keep in found else None
-    origin = found[_ORIGIN].commit if runs is None and _ORIGIN in found else None
-    return Place(runs.commit if runs else None, origin, taken, blocked, unblock, keep)
-
-
-def names_taken(repository: Repository) -> frozenset[str]:
-    """Short names of every tag."""
-    return frozenset(ref.removeprefix("refs/tags/") for ref in git.refs("refs/tags", cwd=repository.top))
+    run: Imported
+    commit: str | None
+    failure: LoragitError | None
+    """Why it is not on record."""
 
 
 class Store:
@@ -155,10 +89,7 @@ class Store:
 
         def attempt() -> tuple[str, list[RefUpdate]]:
             place = self._free_place(name)
-            tip = place.runs or self._ours(place.origin)
-            like = self._objects.subtree(tip, run.prefix) if tip else None
-            tree = self._objects.graft(self._tree(tip), run.prefix, self._objects.tree(entries, run.kept, like))
-            commit = self._objects.commit(tree, [tip] if tip else [], message, *self._now())
+            commit = self._appended(place, run.prefix, entries, run.kept, message, self._now())
             steps = [RefUpdate(RUNS, commit, place.runs), RefUpdate(name.tag, commit, None)]
             if run.dataset_commit:
                 steps.append(RefUpdate(name.keep, run.dataset_commit, place.keep))
@@ -166,18 +97,76 @@ class Store:
 
         return Opened(run, self._move(attempt, f"loragit: open {name}", lambda: None))
 
+    def _appended(
+        self,
+        place: Place,
+        prefix: str,
+        entries: tuple[Entry, ...],
+        kept: tuple[tuple[str, str], ...],
+        message: str,
+        who: tuple[Identity, Identity],
+    ) -> str:
+        """A commit of a run on top of what ``place`` holds; no ref names it yet."""
+        tip = place.runs or self._ours(place.origin)
+        like = self._objects.subtree(tip, prefix) if tip else None
+        tree = self._objects.graft(self._tree(tip), prefix, self._objects.tree(entries, kept, like))
+        return self._objects.commit(tree, [tip] if tip else [], message, *who)
+
     def _ours(self, commit: str | None) -> str | None:
         """``commit`` if loragit wrote it."""
-        return commit if commit and _FORMAT in self._objects.read_commit(commit).message else None
+        return commit if commit and FORMAT in self._objects.read_commit(commit).message else None
 
     def _free_place(self, name: RunName) -> Place:
         """Raises :class:`RunExists`, :class:`RunsUnusable`."""
-        place = look(self.repository, name)
+        return self._free(name, look(self.repository, name))
+
+    def _free(self, name: RunName, place: Place) -> Place:
+        """``place``, where the run may go. Raises as :meth:`_free_place`."""
         if place.taken:
             raise RunExists(place.taken, hint=f"see it with: loragit show {name}; take the next with --bump")
         if place.blocked:
             raise RunsUnusable(place.blocked, hint=place.unblock)
         return place
+
+    def bring_in(self, runs: Iterable[Imported], moment: datetime) -> tuple[BroughtIn, ...]:
+        """Put ``runs`` on record in their order, each as a commit on ``runs`` and its sealed tag: both or none.
+
+        They are dated as they happened; ``moment`` is told as that of the import. One that fails stops no other.
+        """
+        done = []
+        with lock.hold(self._lock):
+            places = Places(self.repository)
+            for run in runs:
+                # A signal may end this between two of them.
+                with signals.postponed():
+                    try:
+                        done.append(BroughtIn(run, self._bring_in(run, moment, places), None))
+                    except LoragitError as error:
+                        done.append(BroughtIn(run, None, error))
+        return tuple(done)
+
+    def _bring_in(self, run: Imported, moment: datetime, places: Places) -> str:
+        """The commit of one of them. ``places`` may be out of date: the refs themselves decide."""
+        name = RunName.parse(run.name)
+        message = imported.message(run, moment)
+        entries = (*run.entries, imported.run_toml(run))
+        steps: list[RefUpdate] = []
+
+        def attempt() -> tuple[str, list[RefUpdate]]:
+            if steps:
+                places.read()
+            place = self._free(name, places.of(name))
+            started, finished = run.outcome.started, run.outcome.finished
+            who = _then(self._author, started), _then(self._committer, started)
+            commit = self._appended(place, run.prefix, entries, (), message, who)
+            tag_message = text.outcome_message(name.text, run.outcome)
+            tag = self._objects.tag(name.text, commit, tag_message, _then(self._committer, finished))
+            steps[:] = [RefUpdate(RUNS, commit, place.runs), RefUpdate(name.tag, tag, None)]
+            return commit, steps
+
+        commit = self._moved(attempt, f"loragit: import {name}", lambda: None)
+        places.moved(steps)
+        return commit
 
     def seal(self, opened: Opened, outcome: Outcome, *, sign: bool = False) -> CannotSign | None:
         """Replace the run's tag by an annotated one that carries ``outcome``, signed with the user's key if ``sign``.
@@ -269,21 +258,27 @@ class Store:
         Returns what ``attempt`` named beside its last steps. ``still_wanted`` raises where trying again is no use.
         """
         with lock.hold(self._lock):
-            for number in range(1, _ATTEMPTS + 1):
-                result, steps = attempt()
-                try:
-                    git.update_refs(steps, reason=reason, cwd=self.repository.top)
-                except git.GitFailed as error:
-                    # git may have been ended after it had done its work.
-                    if all(self._ref(step.name) == step.new for step in steps):
-                        return result
-                    still_wanted()
-                    if number == _ATTEMPTS or any(lasting in error.message for lasting in _LASTING):
-                        raise
-                    # Longer after each loss, at most 0.5 s: about 15 s in all.
-                    time.sleep(min(0.005 * 2**number, 0.5))
-                else:
+            return self._moved(attempt, reason, still_wanted)
+
+    def _moved(
+        self, attempt: Callable[[], tuple[str, list[RefUpdate]]], reason: str, still_wanted: Callable[[], None]
+    ) -> str:
+        """As :meth:`_move`, for whoever holds the lock already."""
+        for number in range(1, _ATTEMPTS + 1):
+            result, steps = attempt()
+            try:
+                git.update_refs(steps, reason=reason, cwd=self.repository.top)
+            except git.GitFailed as error:
+                # git may have been ended after it had done its work.
+                if all(self._ref(step.name) == step.new for step in steps):
                     return result
+                still_wanted()
+                if number == _ATTEMPTS or any(lasting in error.message for lasting in _LASTING):
+                    raise
+                # Longer after each loss, at most 0.5 s: about 15 s in all.
+                time.sleep(min(0.005 * 2**number, 0.5))
+            else:
+                return result
         raise AssertionError("the last attempt raises")
 
     def _standing_tree(self, tip: str, prefix: str, but: str) -> str | None:
@@ -315,3 +310,9 @@ class Store:
         """Author and committer at this moment; a training took hours since they were asked for."""
         now = int(time.time())
         return self._author.at(now), self._committer.at(now)
+
+
+def _then(who: Identity, moment: datetime) -> Identity:
+    """``who`` at a moment of the past, in the zone that this machine has at that time of the year, as git has it."""
+    seconds = int(moment.timestamp())
+    return who._replace(time=seconds, offset=time.localtime(seconds).tm_gmtoff // 60)

@@ -1,0 +1,132 @@
+"""Where trainings left something: output folders with a record of the helpers or of loragit, and models without one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit.errors import Findings
+
+RECORDS = frozenset({"repos.git", "sdscripts.log"})
+"""Each of these alone tells a run's output folder."""
+MAX_FOLDERS = 10_000
+"""Folders that are looked into; whoever names ``/`` by mistake gets an answer all the same."""
+
+_DEPTH = 2
+_CONFIGS = frozenset({"config.toml", "config.json"})
+_MODELS = (".safetensors", ".ckpt", ".pt")
+_SCRIPTS = (".sh", ".zsh")
+
+
+class Place(NamedTuple):
+    """Files of one training, or models of which nobody knows yet how many trainings made them."""
+
+    folder: Path
+    models: tuple[str, ...] | None
+    """Models without a record; ``None`` where the folder is a run's own."""
+
+
+def search(paths: Iterable[Path], findings: Findings) -> tuple[Place, ...]:
+    """Every place under ``paths``, each once; folders are looked into two levels deep.
+
+    A finding tells of each of ``paths`` that has nothing to do with a training.
+    """
+    looking = _Search()
+    for path in paths:
+        if path.is_dir():
+            if not looking.walk(path, _DEPTH):
+                findings.add(
+                    f"{path} is not a folder of a training: nowhere in it is a repos.git, an sdscripts.log or a model",
+                    "name the folder that the models were written to",
+                )
+        elif path.is_file() and path.suffix == ".safetensors":
+            looking.add_file(path)
+        elif path.exists():
+            findings.add(f"{path} is neither a folder nor a .safetensors file", "name an output folder, or a model")
+        else:
+            findings.add(f"there is no {path}", "name a run's output folder, a folder of such folders, or a model")
+    if looking.cut:
+        findings.add(f"only {MAX_FOLDERS} folders were looked into", "name fewer at once")
+    return tuple(looking.places.values())
+
+
+def size(places: Iterable[Place]) -> int:
+    """Bytes of the models at ``places``, as far as they can be looked at: about what there is to read."""
+    total = 0
+    for place in places:
+        with suppress(OSError):
+            names = _listed(place.folder)[0] if place.models is None else place.models
+            total += sum((place.folder / name).stat().st_size for name in names if name.endswith(_MODELS))
+    return total
+
+
+class _Search:
+    def __init__(self) -> None:
+        self.places: dict[Path, Place] = {}
+        self.seen: dict[tuple[int, int], int] = {}
+        """How deep was looked into each folder, by device and inode: links may lead to one twice."""
+        self.cut = False
+
+    def walk(self, folder: Path, depth: int) -> bool:
+        """Whether there is anything; of what was looked into before, that is taken for granted."""
+        try:
+            status = folder.stat()
+            files, folders = _listed(folder)
+        except OSError:
+            return False
+        inode = (status.st_dev, status.st_ino)
+        if self.seen.get(inode, -1) >= depth:
+            return True
+        if len(self.seen) >= MAX_FOLDERS:
+            self.cut = True
+            return True
+        self.seen[inode] = depth
+        if _is_record(files):
+            self.places[folder] = Place(folder, None)
+            return True
+        models = tuple(name for name in files if name.endswith(".safetensors"))
+        if models:
+            self._add(folder, models)
+        below = [self.walk(folder / name, depth - 1) for name in (folders if depth else ())]
+        return bool(models) or any(below)
+
+    def add_file(self, path: Path) -> None:
+        """A single model; where its record lies beside it, that counts."""
+        files: list[str] = []
+        with suppress(OSError):  # a folder may be entered that may not be listed
+            files, _ = _listed(path.parent)
+        if _is_record(files):
+            self.places[path.parent] = Place(path.parent, None)
+        else:
+            self._add(path.parent, (path.name,))
+
+    def _add(self, folder: Path, models: tuple[str, ...]) -> None:
+        known = self.places.get(folder)
+        before = known.models or () if known else ()
+        self.places[folder] = Place(folder, tuple(dict.fromkeys((*before, *models))))
+
+
+def _listed(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of files and of folders that may hold a training, sorted. Raises ``OSError``."""
+    files, folders = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                is_folder = entry.is_dir()
+            except OSError:
+                continue
+            if not is_folder:
+                files.append(entry.name)
+            elif not entry.name.startswith(".") and entry.name != "sample" and not entry.name.endswith("-state"):
+                folders.append(entry.name)
+    return sorted(files), sorted(folders)
+
+
+def _is_record(files: Iterable[str]) -> bool:
+    """Whether these are the files of one run's output folder."""
+    names = frozenset(files)
+    beside = any(name.endswith((*_MODELS, *_SCRIPTS)) for name in names)
+    return bool(names & RECORDS) or (beside and bool(names & _CONFIGS))
