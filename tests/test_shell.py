@@ -269,7 +269,7 @@ def test_a_script_whose_file_is_gone_is_told_and_trains(scene: Scene, shell: str
     script = write(scene, shell, HEAD + 'rm "$0"\n' + SOURCE + BODY)
     done = run(scene, str(script))
     assert done.status == 0, done.err
-    assert f"error: the script {script} was not found: train.sh is recorded in its place" in done.err
+    assert f"warning: the script {script} was not found, and train.sh is recorded in its place" in done.err
     recorded_script(scene, "train.sh")
 
 

@@ -122,8 +122,8 @@ _loragit_train() {
     if [ -f "$_loragit_self" ]; then
         _loragit_options+=(--from-script "$_loragit_self")
     elif [ -n "$_loragit_given" ]; then
-        _loragit_error "the script $_loragit_given was not found: train.sh is recorded in its place" \
-            "call it by its whole path, or source loragit before cd"
+        printf 'warning: the script %s was not found, and train.sh is recorded in its place; %s\n' \
+            "$_loragit_given" 'call it by its whole path, or read the functions before cd' >&2
     fi
     for _loragit_each in ${_loragit_repos[@]+"${_loragit_repos[@]}"}; do
         # LyCORIS is recorded as the trainer's Python finds it.
