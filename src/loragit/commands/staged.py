@@ -170,7 +170,7 @@ def _staged(changes: Iterable[_Change], repository: git.Repository, notes: list[
         about = row.split(" ")
         sizes[about[0]] = int(about[2]) if len(about) == 3 else 0
     for path, blob in asked.items():
-        if sizes.get(blob, 0) > MAX_BYTES:
+        if sizes.get(blob, 0) > MAX_BYTES and not _lies_as_binary(f"{repository.top}/{path}"):
             notes.append(_too_large(path))
     small = {blob for blob in asked.values() if sizes.get(blob, 0) <= MAX_BYTES}
     contents = _blobs(small, repository)
@@ -189,6 +189,15 @@ def _same(path: str, change: _Change) -> bytes | None:
         return None
     make = hashlib.sha1 if len(change.new) == 40 else hashlib.sha256
     return data if make(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == change.new else None
+
+
+def _lies_as_binary(path: str) -> bool:
+    """Whether the work tree's file is no text, so that nobody need hear that the staged one was not searched."""
+    try:
+        data = _read(path)
+    except OSError:
+        return False
+    return data is not None and _is_binary(data)
 
 
 def _rows(names: Iterable[str]) -> bytes:
