@@ -24,11 +24,11 @@ def main() -> int:
         except OSError:
             return 1
         return 0
-    _leave_callers_repository()
+    index = _leave_callers_repository()
     from loragit import console
 
     console.begin(color="NO_COLOR" not in os.environ)
-    status = guarded(_quick(words) or _command_line)
+    status = guarded(_quick(words, index) or _command_line)
     return guarded(lambda: _finish(status))
 
 
@@ -39,15 +39,20 @@ def _finish(status: int) -> int:
     return status
 
 
-def _leave_callers_repository() -> None:
-    """Inside a hook git names its repository in the environment; ours is found from folders alone."""
+def _leave_callers_repository() -> str | None:
+    """Inside a hook git names its repository in the environment; ours is found from folders alone.
+
+    The index that git named, for the hook that has to read it: ``git commit PATH`` has one of its own.
+    """
     from loragit import git
 
+    index = os.environ.get("GIT_INDEX_FILE")
     for variable in git.LOCAL_VARIABLES:
         os.environ.pop(variable, None)
+    return os.path.abspath(index) if index else None  # noqa: PTH100 - a path that git wrote, links kept
 
 
-def _quick(words: list[str]) -> Callable[[], int] | None:
+def _quick(words: list[str], index: str | None) -> Callable[[], int] | None:
     """What answers ``words`` without the command line's library, for the forms that are asked for most."""
     if "_LORAGIT_COMPLETE" in os.environ:
         return None
@@ -59,7 +64,7 @@ def _quick(words: list[str]) -> Callable[[], int] | None:
         case ["log", "-n", number] if number.isascii() and number.isdigit() and len(number) < 10 and int(number):
             return lambda: _log(int(number))
         case ["hook", "run", name, *rest]:
-            return lambda: _hook(name, rest)
+            return lambda: _hook(name, rest, index)
         case ["zsh" | "bash" as shell]:
             return lambda: _functions(shell)
         case ["shell", *rest]:
@@ -87,12 +92,12 @@ def _log(limit: int | None) -> int:
     return 0
 
 
-def _hook(name: str, rest: list[str]) -> int:
+def _hook(name: str, rest: list[str], index: str | None) -> int:
     from pathlib import Path
 
     from loragit.commands.hook import run_hook
 
-    return run_hook(name, rest, os.environ, Path.cwd())
+    return run_hook(name, rest, os.environ, Path.cwd(), index)
 
 
 def _functions(shell: str) -> int:

@@ -23,7 +23,7 @@ _app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_hook = typer.Typer(help="The pre-commit hook that refuses dirty trainer repositories.", no_args_is_help=True)
+_hook = typer.Typer(help="The pre-commit hook: no dirty trainer repository, no secrets.", no_args_is_help=True)
 _app.add_typer(_hook, name="hook")
 
 _USAGE = 2
@@ -238,11 +238,15 @@ def _functions(shell: str) -> None:
 
 
 @_hook.command("install")
-def hook_install() -> None:
+def hook_install(
+    secrets: Annotated[
+        bool | None, typer.Option("--secrets/--no-secrets", help="Also refuse secrets in what is staged.")
+    ] = None,
+) -> None:
     """Put the hook into this repository, beside one that is there."""
     from loragit.commands import hook
 
-    _lines(hook.lines(hook.install(Path.cwd(), _own_command())))
+    _lines(hook.lines(hook.install(Path.cwd(), _own_command(), secrets=secrets)))
 
 
 @_hook.command("uninstall")
@@ -263,7 +267,7 @@ def hook_status() -> None:
 
 @_hook.command("run")
 def hook_run(name: str, arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-    """What the installed hook calls."""
+    """What the installed hook calls; secrets [FILE]... looks for secrets in files, or in what is staged."""
     from loragit.commands import hook
 
     raise typer.Exit(hook.run_hook(name, arguments or [], os.environ, Path.cwd()))

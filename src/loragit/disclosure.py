@@ -52,7 +52,7 @@ class Disclosed(NamedTuple):
 
 def secrets_in(data: bytes, known: Iterable[str] = ()) -> tuple[Found, ...]:
     """The secrets in a file, one a line, in order: by their looks, by the key they are given to, or of ``known``."""
-    plain = _utf8(data)
+    plain = as_utf8(data)
     found = [*secrets.find(plain), *secret_tables.find_values(plain), *secrets.find_known(plain, known)]
     by_line = {each.line: each for each in reversed(found)}
     return tuple(sorted(by_line.values(), key=lambda each: each.line or 0))
@@ -60,21 +60,21 @@ def secrets_in(data: bytes, known: Iterable[str] = ()) -> tuple[Found, ...]:
 
 def values(entries: Iterable[Entry]) -> tuple[str, ...]:
     """The secrets in files. Where these are recorded all the same, they must stand in no argument and no log either."""
-    texts = [_utf8(entry.data) for entry in entries]
+    texts = [as_utf8(entry.data) for entry in entries]
     found = (value for data in texts for value in (*secret_tables.values(data), *secrets.found_values(data)))
     return tuple(dict.fromkeys(value for value in found if len(value) >= secrets.MIN_LENGTH))
 
 
 def masked(data: bytes, known: Iterable[str] = ()) -> bytes:
     """``data`` with ``***`` for what :func:`secrets_in` finds; all else stays byte for byte."""
-    plain = _utf8(data)
+    plain = as_utf8(data)
     hidden = secrets.mask(secret_tables.mask_values(plain), known)
     if plain is data:
         return hidden
     return data[:2] + hidden.decode().encode("utf-16-le" if data.startswith(codecs.BOM_UTF16_LE) else "utf-16-be")
 
 
-def _utf8(data: bytes) -> bytes:
+def as_utf8(data: bytes) -> bytes:
     """A text that says it is UTF-16 as UTF-8; ``data`` itself where it is anything else."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         with suppress(UnicodeError):
@@ -108,7 +108,7 @@ def _suspects(entries: Iterable[Entry], known: Iterable[str]) -> tuple[Entry, ..
     """What has to be looked at one by one: of ten thousand captions most often none."""
     captions = [e for e in entries if e.path.startswith("captions/")]
     others = tuple(e for e in entries if not e.path.startswith("captions/"))
-    return (*others, *captions) if _looks(b"\n".join(_utf8(e.data) for e in captions), known) else others
+    return (*others, *captions) if _looks(b"\n".join(as_utf8(e.data) for e in captions), known) else others
 
 
 def _looks(data: bytes, known: Iterable[str]) -> tuple[Found, ...]:

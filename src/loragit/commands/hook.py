@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import console, git
-from loragit.commands import precommit
+from loragit.commands import precommit, staged
 from loragit.errors import LoragitError, UsageError
 
 NAME = "pre-commit"
 """The one hook that loragit ships."""
+
+SECRETS = "secrets"
+"""The half of it that can be run alone: ``loragit hook run secrets [FILE]...``."""
 
 REFUSED = 3
 """Exit status of a hook that refuses. The installed script takes any other failure for a loragit that is broken."""
@@ -44,18 +47,17 @@ class HookMissing(LoragitError):
     """This installation of loragit is without its hook."""
 
 
-def run_hook(name: str, args: Sequence[str], environ: Mapping[str, str], cwd: Path) -> int:
+def run_hook(name: str, args: Sequence[str], environ: Mapping[str, str], cwd: Path, index: str | None = None) -> int:
     """Be the hook ``name``, called by git with ``args`` in ``cwd``; :data:`REFUSED` or 0. Tells why on stderr.
+
+    :data:`SECRETS` searches the files ``args``, or without any what is staged. ``index`` is the file of git's index,
+    where git named one to the hook.
 
     The process's own environment must be without :data:`loragit.git.LOCAL_VARIABLES`: git sets them for hooks, and
     with them every repository that is asked would answer for the one that is committed to.
     """
     try:
-        if name != NAME:
-            raise UsageError(f"loragit has no {name} hook", hint=f"the hook it has: {NAME}")
-        if args:
-            raise UsageError(f"the {NAME} hook takes no arguments")
-        verdict = precommit.check(cwd, environ)
+        verdict = _verdict(name, args, environ, cwd, index)
     except LoragitError as error:
         verdict = precommit.Verdict((error,))
     for note in verdict.notes:
@@ -65,6 +67,24 @@ def run_hook(name: str, args: Sequence[str], environ: Mapping[str, str], cwd: Pa
     if verdict.refusals:
         console.say("to commit here all the same, this once: git commit --no-verify")
     return REFUSED if verdict.refusals else 0
+
+
+def _verdict(
+    name: str, args: Sequence[str], environ: Mapping[str, str], cwd: Path, index: str | None
+) -> precommit.Verdict:
+    if name == SECRETS:
+        files = args[1:] if args[:1] == ["--"] else args
+        return staged.check_files(files, cwd, environ) if files else staged.check(cwd, environ, index)
+    if name != NAME:
+        raise UsageError(f"loragit has no {name} hook", hint=f"the hooks it has: {NAME}, {SECRETS}")
+    if args:
+        raise UsageError(f"the {NAME} hook takes no arguments")
+    setting = git.start("config", "--bool", "--get", staged.SETTING, cwd=cwd)
+    verdict = precommit.check(cwd, environ)
+    if not staged.wanted(setting):
+        return verdict
+    found = staged.check(cwd, environ, index)
+    return precommit.Verdict((*verdict.refusals, *found.refusals), (*verdict.notes, *found.notes))
 
 
 class State(Enum):
@@ -98,6 +118,8 @@ class Status(NamedTuple):
     """Whether loragit is found on PATH or where ``command`` says."""
     top: Path
     """Of the work tree that was asked about."""
+    secrets: bool
+    """Whether it searches what is staged for secrets."""
 
     @property
     def installed(self) -> bool:
@@ -148,9 +170,11 @@ def status(cwd: Path) -> Status:
         git.start("rev-parse", "--git-path", "hooks", cwd=top),
         git.start("config", "--show-scope", "--get", "core.hooksPath", cwd=top),
         git.start("config", "--get", "loragit.command", cwd=top),
+        git.start("config", "--bool", "--get", staged.SETTING, cwd=top),
     )
     folder = top / asked[0].text()
     scope = asked[1].reply().out.decode().partition("\t")[0]
+    secrets = staged.wanted(asked[3])
     command = asked[2].reply().out.decode("utf-8", "surrogateescape").removesuffix("\n") or None
     if folder.exists() and not folder.is_dir():
         raise HooksUnusable(
@@ -169,6 +193,7 @@ def status(cwd: Path) -> Status:
         command=command,
         startable=any(shutil.which(word) for word in ("loragit", *shlex.split(command or "")[:1])),
         top=top,
+        secrets=secrets,
     )
 
 
@@ -191,8 +216,10 @@ def _state(path: Path) -> State:
     return State.OTHER_VERSION if untouched else State.EDITED
 
 
-def install(cwd: Path, command: str) -> Installed:
+def install(cwd: Path, command: str, *, secrets: bool | None = None) -> Installed:
     """Put the hook into the repository around ``cwd``; a hook of another kind is kept, and runs first.
+
+    ``secrets`` turns the search for secrets in what is staged on or off, for this repository; ``None`` leaves that.
 
     ``command`` starts loragit where it is not on PATH: words for a shell, quoted as a shell needs them. Raises
     :class:`HookEdited`, :class:`HookInTheWay`, :class:`HooksUnusable`, :class:`~loragit.git.NotARepository`.
@@ -210,6 +237,8 @@ def install(cwd: Path, command: str) -> Installed:
         kept = now.path.with_name(_CHAINED)
     changed = now.state is not State.CURRENT or not now.executable
     git.run("config", "--local", "loragit.command", command, cwd=now.top)
+    if secrets is not None:
+        git.run("config", "--local", staged.SETTING, str(secrets).lower(), cwd=now.top)
     if changed:
         with _writing(now.path.parent):
             _place(now.path, hook_source().read_bytes(), kept)
@@ -224,7 +253,8 @@ def uninstall(cwd: Path) -> Uninstalled:
     now = status(cwd)
     if now.state is State.EDITED:
         raise _edited(now.path)
-    git.call("config", "--local", "--unset", "loragit.command", cwd=now.top)
+    for key in ("loragit.command", staged.SETTING):
+        git.call("config", "--local", "--unset", key, cwd=now.top)
     if now.state is State.FOREIGN or (now.state is State.ABSENT and now.chained is None):
         return Uninstalled(now.path, removed=False, restored=False, shared=now.shared)
     with _writing(now.path.parent):
@@ -301,6 +331,8 @@ def _installed_lines(done: Installed) -> Iterator[str]:
         yield f"updated {done.status.path}"
     else:
         yield f"installed {done.status.path}"
+    if done.status.secrets:
+        yield _SEARCHES
     yield from _about(done.status)
 
 
@@ -313,12 +345,17 @@ _TOLD = {
 }
 
 
+_SEARCHES = "it also refuses secrets in what is staged"
+
+
 def _status_lines(now: Status) -> Iterator[str]:
     yield _TOLD[now.state].format(now.path)
     if now.state is not State.ABSENT and not now.executable:
         yield f"git ignores it, for it is not executable; make it so with: chmod +x {shlex.quote(str(now.path))}"
     if now.state not in (State.ABSENT, State.FOREIGN) and not now.startable:
         yield "it will not find loragit, neither on PATH nor where it was; mend that with: loragit hook install"
+    if now.state not in (State.ABSENT, State.FOREIGN):
+        yield _SEARCHES if now.secrets else "it does not look for secrets; let it: loragit hook install --secrets"
     yield from _about(now)
 
 
