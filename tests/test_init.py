@@ -297,7 +297,28 @@ def test_who_wants_nothing_gets_nothing(scene: Scene) -> None:
     for words in ("Write", "Write", "Write", "git repository?"):
         at.answer(words, "n\n")
     assert at.end() == 0
+    assert "nothing was written" in at.shown
+    assert "all is there" not in at.shown
+    assert "runs are recorded in a git repository, and there is none yet: git init" in at.shown
     assert listing(scene.dataset) == before
+
+
+def test_a_file_that_settings_call_otherwise_is_not_made_under_the_usual_name(scene: Scene) -> None:
+    (scene.dataset / "loragit.toml").write_text('[paths]\nprompts = "mine.txt"\nconfig = "mine.toml"\n')
+    assert scene.loragit("init", "--yes").status == 0
+    assert not {"config.toml", "sample-prompts.txt"} & set(os.listdir(scene.dataset))
+
+
+def test_a_model_may_be_left_for_later(scene: Scene) -> None:
+    shutil.rmtree(scene.home / "models")
+    at = Terminal(scene)
+    at.answer("Which base model (its path, or later)?", "\n")
+    for words in ("Write", "Write", "Write"):
+        at.answer(words, "\n")
+    at.answer("git repository?", "n\n")
+    assert at.end() == 0
+    assert "fill in pretrained_model_name_or_path in loragit.toml" in at.shown
+    assert "trainer.args.pretrained_model_name_or_path" not in values(scene)
 
 
 def test_without_prompts_the_settings_say_so(scene: Scene) -> None:
@@ -321,11 +342,13 @@ def test_of_several_base_models_the_user_says_which(scene: Scene) -> None:
     for answer, written in (
         ("2", "~/models/ponyXL.safetensors"),
         ("~/models/noobaiXL.safetensors", "~/models/noobaiXL.safetensors"),
-        ("stabilityai/sdxl-base", "stabilityai/sdxl-base"),
+        ("stabilityai/sd-xl-base-1.0", "stabilityai/sd-xl-base-1.0"),
     ):
         at = Terminal(scene)
         at.answer("Which base model", "~/nowhere.safetensors\n")
         at.wait_for("there is no file")
+        at.answer("Which base model", "~nobody-of-that-name/x\n")
+        at.wait_for("there is no home folder")
         at.answer("Which base model", f"{answer}\n")
         for words in ("Write", "Write", "Write"):
             at.answer(words, "\n")

@@ -66,12 +66,15 @@ def missing(seen: Surroundings) -> frozenset[str]:
     named = _named(seen)
     absent = {
         settings_schema.FILE: not os.path.lexists(seen.settings_file),
-        starter.CONFIG: seen.config is None and bool(named) and not os.path.lexists(seen.folder / starter.CONFIG),
-        starter.PROMPTS: seen.prompts is None
-        and seen.chosen.paths.prompts is not None
-        and not os.path.lexists(seen.folder / starter.PROMPTS),
+        starter.CONFIG: seen.config is None and bool(named) and _free(seen.chosen.paths.config, starter.CONFIG, seen),
+        starter.PROMPTS: seen.prompts is None and _free(seen.chosen.paths.prompts, starter.PROMPTS, seen),
     }
     return frozenset(name for name, is_absent in absent.items() if is_absent)
+
+
+def _free(said: Path | None, name: str, seen: Surroundings) -> bool:
+    """Whether settings mean the file ``name`` of the dataset, and nothing is there."""
+    return said == seen.folder / name and not os.path.lexists(said)
 
 
 def _base(seen: Surroundings) -> Path | None:

@@ -1,6 +1,6 @@
 """The first files of a dataset: the texts of ``loragit.toml``, dataset config, prompts and ``.gitignore``.
 
-Pure functions of what was found. Every value is written as TOML has it, so that a file reads back as what was found,
+Writes nothing. Every value is written as TOML has it, so that a file reads back as what was found,
 whatever a folder is called; what TOML cannot hold (names that are no Unicode) is left out.
 """
 
@@ -111,8 +111,10 @@ def differences(seen: Surroundings, environ: Mapping[str, str]) -> Iterator[tupl
     holds = {each.key: each.value for each in seen.chosen.origins}
     for key, value in found(seen).items():
         meant = layers.resolved(key, layers.Given(value, ""), seen.folder, environ).value
+        if isinstance(meant, str) and meant.startswith("~/"):
+            meant = str(places.expanded(meant, seen.folder, environ))
         now = holds.get(key)
-        if now != literal(meant) and (now is None or _argument(now.strip('"'), seen) != value):
+        if now not in (literal(value), literal(meant)):
             yield key, now or "not set", literal(value)
 
 

@@ -26,6 +26,8 @@ BASE_MODEL = "pretrained_model_name_or_path"
 _HOLDS = ("train_network.py", "library/train_util.py")
 """What a checkout of sd-scripts holds, whatever it is called."""
 _CODE = ("src", "git", "projects", "repos", "ai")
+MODEL_SUFFIXES = (".safetensors", ".ckpt")
+
 _ENVIRONMENTS = ("venv", ".venv", "env")
 _MODELS = (
     "models",
@@ -329,7 +331,7 @@ def _there(model: str) -> bool:
 
 def _is_model(entry: os.DirEntry[str]) -> bool:
     name = entry.name.lower()
-    return name.endswith((".safetensors", ".ckpt")) and not any(word in name for word in ("lora", "lycoris", "vae"))
+    return name.endswith(MODEL_SUFFIXES) and not any(word in name for word in ("lora", "lycoris", "vae"))
 
 
 def _weights(siblings: Iterable[Sibling], model: str | None) -> Iterator[tuple[str, str]]:

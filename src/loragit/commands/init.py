@@ -7,6 +7,7 @@ Everything is looked at and asked before the first write. No file that exists is
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,9 @@ from loragit.commands import hook
 from loragit.errors import LoragitError, UsageError
 from loragit.setup import Plan, State, Wanted
 from loragit.surroundings import Surroundings
+
+_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+"""The name of a model on a hub: its owner, and what the owner calls it."""
 
 
 class NoDataset(UsageError):
@@ -50,9 +54,9 @@ def init(request: Request) -> int:
     state = _state(seen)
     _tell_found(seen)
     asks = not request.yes and not request.dry_run and console.can_ask()
-    wanted = Wanted(hook=not state.begun and not state.shared)
+    wanted = usual = Wanted(hook=not state.begun and not state.shared)
     if asks:
-        seen, wanted = _asked(seen, state, wanted, request.environ)
+        seen, wanted = _asked(seen, state, wanted, request)
     plan = setup.plan(seen, state, wanted)
     for warning in plan.warnings:
         console.warn(warning)
@@ -60,7 +64,8 @@ def init(request: Request) -> int:
         _tell_differences(seen, request.environ)
     failed = False
     if plan.empty:
-        console.say("all is there, nothing was written")
+        nothing_missing = setup.plan(seen, state, usual).empty
+        console.say("all is there, nothing was written" if nothing_missing else "nothing was written")
     elif request.dry_run:
         _show(plan)
     elif not request.yes and not asks:
@@ -120,10 +125,10 @@ def _tell_found(seen: Surroundings) -> None:
 # ---- questions ----
 
 
-def _asked(seen: Surroundings, state: State, wanted: Wanted, environ: Mapping[str, str]) -> tuple[Surroundings, Wanted]:
+def _asked(seen: Surroundings, state: State, wanted: Wanted, request: Request) -> tuple[Surroundings, Wanted]:
     """The user's answers. Only what is still to be decided is asked."""
     if _lacks_model(seen) and not os.path.lexists(seen.settings_file):
-        seen = seen._replace(base_model=_asked_model(seen, environ))
+        seen = seen._replace(base_model=_asked_model(seen, request))
     files = frozenset(
         name for name in sorted(setup.missing(seen)) if console.confirm(f"Write {seen.folder / name}?", default=True)
     )
@@ -153,7 +158,7 @@ def _lacks_model(seen: Surroundings) -> bool:
     return seen.base_model is None and _lacks(seen, starter.BASE_MODEL_KEY)
 
 
-def _asked_model(seen: Surroundings, environ: Mapping[str, str]) -> str | None:
+def _asked_model(seen: Surroundings, request: Request) -> str | None:
     """A path that exists, one of those that were found, or the name of a model on a hub."""
     for number, each in enumerate(seen.other_models, 1):
         console.say(f"{number}: {text.home_as_tilde(each, str(seen.home))}")
@@ -164,10 +169,14 @@ def _asked_model(seen: Surroundings, environ: Mapping[str, str]) -> str | None:
             return None
         if answer.isascii() and answer.isdigit() and 0 < int(answer) <= len(seen.other_models):
             return seen.other_models[int(answer) - 1]
-        path = places.expanded(answer, seen.folder, environ)
-        if path.exists():
-            return str(path)
-        if answer.count("/") == 1 and not answer.startswith(("/", "~", ".")) and "." not in answer[-12:]:
+        try:
+            path = places.expanded(answer, request.cwd, request.environ)
+        except LoragitError as failure:
+            console.error(failure)
+            continue
+        if os.path.exists(path):
+            return str(path.resolve() if ".." in path.parts else path)
+        if _HUB.fullmatch(answer) and not answer.endswith(surroundings.MODEL_SUFFIXES):
             return answer
         console.warn(f"there is no file {path}")
 
@@ -259,6 +268,8 @@ def _tell_next(seen: Surroundings, plan: Plan, request: Request) -> None:
         )
     if _lacks_model(seen):
         console.warn(f"no base model was found: fill in {surroundings.BASE_MODEL} in {settings_schema.FILE}")
+    if seen.repository is None and not plan.repository:
+        console.warn("runs are recorded in a git repository, and there is none yet: git init")
     stays = seen.repository is not None and plan.new and not plan.commit
     if stays and not request.dry_run:
         names = shlex.join([*(entry.path for entry in (*plan.new, *plan.added))])
