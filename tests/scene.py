@@ -108,6 +108,10 @@ def make_trainer(folder: Path) -> Path:
     git(folder, "init", "-q", "-b", "sd3")
     shutil.copy(HERE / "stub_trainer.py", folder / "sdxl_train_network.py")
     shutil.copy(HERE / "trainer_files.py", folder / "trainer_files.py")
+    # What makes a folder sd-scripts to those who look for it.
+    (folder / "library").mkdir()
+    for name in ("train_network.py", "library/train_util.py"):
+        (folder / name).write_text('"""No part of the stub."""\n')
     (folder / ".gitignore").write_text("__pycache__\n")
     commit_all(folder, "a trainer")
     return folder

@@ -28,7 +28,7 @@ def arguments() -> argparse.Namespace:
     names = (
         "dataset_config output_dir output_name sample_prompts training_comment logging_dir log_prefix config_file "
         "pretrained_model_name_or_path vae network_module network_dim learning_rate wandb_api_key network_weights seed "
-        "caption_extension"
+        "caption_extension network_alpha mixed_precision save_every_n_steps sample_every_n_steps"
     )
     for name in names.split():
         parser.add_argument(f"--{name}")

@@ -16,7 +16,21 @@ from tests.records import open_store, sealed
 from tests.scene import LORAGIT, Result, Scene, make_scene
 
 NAME = "noob-gren-v1s4"
-COMMANDS = ("train", "log", "show", "whence", "note", "status", "import", "settings", "demo", "zsh", "bash", "hook")
+COMMANDS = (
+    "train",
+    "log",
+    "show",
+    "whence",
+    "note",
+    "status",
+    "import",
+    "settings",
+    "init",
+    "demo",
+    "zsh",
+    "bash",
+    "hook",
+)
 
 
 @pytest.fixture

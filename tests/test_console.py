@@ -107,3 +107,38 @@ def test_a_letter_that_the_locale_lacks_is_shown_as_its_code() -> None:
     environ = {**os.environ, "PYTHONIOENCODING": "latin-1"}
     done = subprocess.run([sys.executable, "-c", code], env=environ, stdout=subprocess.PIPE, check=True)
     assert done.stdout == b"\xe9\\u753b\n"
+
+
+ASK = """
+from loragit import console
+console.begin(color=False)
+print(console.can_ask())
+print(repr(console.ask("which\\x1b?", "one")), console.confirm("sure?", default=False))
+print(console.choose("what?", {"a": "first", "b": "second"}, default="b"))
+try:
+    console.ask("more?", "")
+except console.NoAnswer as end:
+    console.error(end)
+"""
+
+
+def test_questions_show_their_default_and_take_it_for_an_empty_line() -> None:
+    screen, terminal = pty.openpty()
+    child = subprocess.Popen([sys.executable, "-c", ASK], stdin=terminal, stderr=terminal, stdout=subprocess.PIPE)
+    os.close(terminal)
+    os.write(screen, b"two\nperhaps\nyes\nc\n\n\x04")
+    out, _ = child.communicate(timeout=60)
+    told = os.read(screen, 4096).decode()
+    os.close(screen)
+    assert out.decode().splitlines() == ["True", "'two' True", "b"]
+    assert "which\\x1b? [one] " in told
+    assert told.count("sure? [y/N] ") == 2
+    assert "  a: first\r\n  b: second\r\n" in told
+    assert told.count("what? (a/b) [b] ") == 2
+    assert "error: the input ended before everything was answered; nothing was written\r\n" in told
+
+
+def test_nobody_can_be_asked_without_a_terminal() -> None:
+    done = subprocess.run([sys.executable, "-c", ASK], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert done.stdout == b"False\n"
+    assert b"NoAnswer" in done.stderr

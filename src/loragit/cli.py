@@ -210,6 +210,19 @@ def settings_(
 
 
 @_app.command()
+def init(
+    folder: Annotated[str, typer.Argument(help="The dataset's folder.")] = ".",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing, take the defaults.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show everything; write nothing.")] = False,
+) -> None:
+    """Set a dataset up: settings, config, prompts and repository, from what is found around it."""
+    from loragit.commands import init as command
+
+    request = command.Request(folder, Path.cwd(), dict(os.environ), _own_command(), yes, dry_run)
+    raise typer.Exit(command.init(request))
+
+
+@_app.command()
 def demo(
     folder: Annotated[str | None, typer.Argument(help="Keep everything here; default, a new scratch folder.")] = None,
 ) -> None:

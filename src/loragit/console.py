@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TextIO
 
@@ -18,6 +18,10 @@ _colored = False
 
 class CannotWrite(LoragitError):
     """Standard output takes no more: its disk is full."""
+
+
+class NoAnswer(LoragitError):
+    """The input ended before a question was answered."""
 
 
 def begin(*, color: bool) -> None:
@@ -73,6 +77,40 @@ def finding(problem: str, hint: str | None) -> None:
     _tell(f"  - {text.shown(problem)}")
     if hint:
         _tell(f"    {text.shown(hint)}")
+
+
+def can_ask() -> bool:
+    """Whether somebody sits at a terminal and can answer."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+
+
+def ask(question: str, default: str) -> str:
+    """The line that the user types, or ``default`` for an empty one. Raises :class:`NoAnswer`."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"{text.shown(question)} [{text.shown(default)}] ")
+        sys.stderr.flush()
+    line = sys.stdin.buffer.readline()
+    if not line:
+        raise NoAnswer("the input ended before everything was answered; nothing was written")
+    return line.decode("utf-8", "surrogateescape").strip() or default
+
+
+def confirm(question: str, *, default: bool) -> bool:
+    """Yes or no; what is neither is asked again. Raises :class:`NoAnswer`."""
+    while True:
+        answer = ask(question, "Y/n" if default else "y/N").lower()
+        if answer in ("y/n", "y", "yes", "n", "no"):
+            return default if answer == "y/n" else answer.startswith("y")
+
+
+def choose(question: str, options: Mapping[str, str], *, default: str) -> str:
+    """One of the keys of ``options``, whose values tell what each means. Raises :class:`NoAnswer`."""
+    for key, about in options.items():
+        _tell(f"  {text.shown(key)}: {text.shown(about)}")
+    while True:
+        answer = ask(f"{question} ({'/'.join(options)})", default)
+        if answer in options:
+            return answer
 
 
 def columns(rows: Iterable[tuple[str, ...]]) -> None:
