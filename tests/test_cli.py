@@ -16,7 +16,7 @@ from tests.records import open_store, sealed
 from tests.scene import LORAGIT, Result, Scene, make_scene
 
 NAME = "noob-gren-v1s4"
-COMMANDS = ("train", "log", "show", "status", "settings", "demo", "hook")
+COMMANDS = ("train", "log", "show", "status", "doctor", "settings", "demo", "hook")
 
 
 @pytest.fixture
