@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -150,10 +151,10 @@ class _Examination:
         with ThreadPoolExecutor(1) as pool:
             trainer = pool.submit(question.answer)
             of_run = self._preflight(chosen, name, flags)
-            found = [*self._of_settings(), *trainer.result(), *of_run]
+            found = [*self._of_settings(), *trainer.result(), *self._of_repository(free), *of_run]
         given = self._arguments(chosen)
         found += self._of_dataset(chosen, given) if given else ()
-        return (*found, *self._of_repository(free))
+        return tuple(found)
 
     def _of_settings(self) -> tuple[Check, ...]:
         found = Checks(INSTALLATION)
@@ -307,6 +308,7 @@ def _hook(folder: Path) -> tuple[Check, ...]:
     if now.installed and now.startable and now.state is hook.State.CURRENT:
         found.ok("hook", f"the pre-commit hook is {first}")
     else:
-        aside = "keep yours under another name first" if now.state is hook.State.EDITED else "loragit hook install"
-        found.warn("hook", "; ".join((f"the pre-commit hook is {first}", *rest)), aside)
+        here, aside = (shlex.quote(str(path)) for path in (now.path, now.path.with_name(f"{hook.NAME}.edited")))
+        kept = f"mv {here} {aside} && " if now.state is hook.State.EDITED else ""
+        found.warn("hook", "; ".join((f"the pre-commit hook is {first}", *rest)), f"{kept}loragit hook install")
     return found.all()
