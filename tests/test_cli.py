@@ -24,6 +24,7 @@ COMMANDS = (
     "note",
     "status",
     "import",
+    "doctor",
     "settings",
     "init",
     "demo",

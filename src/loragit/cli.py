@@ -197,6 +197,19 @@ def import_(
     command.import_(request, dry_run=dry_run, as_json=as_json)
 
 
+@_app.command()
+def doctor(
+    name: Annotated[str | None, typer.Argument(help="Check what this run needs; default, what any run needs.")] = None,
+    dataset: Dataset = None,
+    as_json: Json = False,
+) -> None:
+    """Look at all that a run needs, and tell what is wrong and how to mend it."""
+    from loragit.commands import doctor as command
+
+    asked = command.Asked(name, dataset, dict(os.environ), Path.cwd())
+    raise typer.Exit(command.doctor(asked, as_json=as_json))
+
+
 @_app.command("settings")
 def settings_(
     name: Annotated[str | None, typer.Argument(help="Also apply what holds for a run of this name.")] = None,

@@ -43,6 +43,7 @@ __all__ = [
     "Trainer",
     "find_python",
     "load",
+    "user_file",
 ]
 
 _STEPS = re.compile(r"[0-9]{1,9}")
@@ -185,7 +186,7 @@ def load(*, name: RunName | None, flags: Flags, environ: Mapping[str, str], cwd:
     """
     asked = _Asked(name, flags, environ, cwd)
     model = None if name is None else name.model
-    below = [layers.defaults(), *layers.of_file(read_file(_user_file()), model, of_user=True)]
+    below = [layers.defaults(), *layers.of_file(read_file(user_file()), model, of_user=True)]
     above = [*layers.of_environment(environ, cwd), _flag_layer(asked)]
     steps = None if name is None else _steps(name, asked)
     # Without the dataset's own layer: it cannot say where it is to be found.
@@ -222,7 +223,8 @@ def find_python(trainer: Trainer, environ: Mapping[str, str]) -> Path:
     return pythons.at(Path(trainer.env))
 
 
-def _user_file() -> Path:
+def user_file() -> Path:
+    """The user's own settings file, whether it exists or not."""
     from platformdirs import user_config_dir
 
     return Path(user_config_dir("loragit"), FILE)

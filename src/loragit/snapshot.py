@@ -47,6 +47,8 @@ class Folder(NamedTuple):
     """Absolute."""
     caption_suffixes: tuple[str, ...]
     """With their dots; several where several subsets read the same folder."""
+    captioned: bool = True
+    """Whether captions belong in it: regularisation and conditioning images need none, nor do ``class_tokens``."""
 
 
 class Config(NamedTuple):
@@ -133,9 +135,12 @@ def read_config(path: Path, workdir: Path, caption_suffix: str = DEFAULT_CAPTION
             value = subset.get(key)
             if isinstance(value, str) and value:
                 place = _absolute(workdir, value)
-                folder = folders.get(place) or Folder(value, place, ())
+                folder = folders.get(place) or Folder(value, place, (), captioned=False)
                 suffixes = dict.fromkeys((*folder.caption_suffixes, suffix))
-                folders[place] = folder._replace(caption_suffixes=tuple(suffixes))
+                captioned = key == _FOLDER_KEYS[0] and not subset.get("is_reg") and not subset.get("class_tokens")
+                folders[place] = folder._replace(
+                    caption_suffixes=tuple(suffixes), captioned=folder.captioned or captioned
+                )
         for key in _FILE_KEYS:
             value = subset.get(key)
             if isinstance(value, str) and value:
@@ -188,7 +193,7 @@ def check_folder(folder: Folder, dataset: Path) -> tuple[str, ...]:
         if os.path.isdir(beside):
             hint = f'write {beside} in the dataset config, or set trainer.workdir = "dataset" in loragit.toml'
         raise NothingToTrainOn(f"the image folder {folder.written!r}: {error.message}", hint=hint) from error
-    if not any(_is_picture(name) for name in names):
+    if not any(is_picture(name) for name in names):
         raise NothingToTrainOn(
             f"the image folder {folder.written!r} ({folder.path}) holds no images",
             hint="the trainer would say 'No data found' and stop",
@@ -196,7 +201,8 @@ def check_folder(folder: Folder, dataset: Path) -> tuple[str, ...]:
     return names
 
 
-def _is_picture(name: str) -> bool:
+def is_picture(name: str) -> bool:
+    """Whether sd-scripts takes a file called ``name`` for an image."""
     return name.endswith(IMAGE_SUFFIXES)
 
 
@@ -220,10 +226,10 @@ def read_dataset(
     places = _CaptionPlaces(root, [folder.path for folder, _ in listed])
     for folder, names in listed:
         used = [name for name in names if not is_cache(name)]
-        pictures = {name for name in used if _is_picture(name)}
+        pictures = {name for name in used if is_picture(name)}
         prefix = _from(root, folder.path)
         prints = fingerprint.fingerprint(folder.path, used, cache)
-        _refuse_pointers(folder, [p.name for p in prints if p.size < MAX_POINTER and p.name in pictures])
+        refuse_pointers(folder, [p.name for p in prints if p.size < MAX_POINTER and p.name in pictures])
         files += [DatasetFile(p.name if prefix == "." else f"{prefix}/{p.name}", p.sha256) for p in prints]
         images += len(pictures)
         stems = {name.rpartition(".")[0] for name in pictures}
@@ -251,7 +257,7 @@ def _read_captions(written: Iterable[tuple[Path, list[str], str]]) -> Iterator[E
 def uncaptioned(folder: Folder, names: Iterable[str]) -> str | None:
     """What to warn of where the trainer will find no caption in ``folder`` though there are text files."""
     known = set(names)
-    stems = {name.rpartition(".")[0] for name in known if _is_picture(name)}
+    stems = {name.rpartition(".")[0] for name in known if is_picture(name)}
     if any(stem + end in known for stem in stems for end in folder.caption_suffixes):
         return None
     texts = sum(stem + ".txt" in known for stem in stems)
@@ -270,8 +276,11 @@ def _from(root: Path, folder: Path) -> str:
     return os.path.relpath(folder.resolve(), root.resolve())
 
 
-def _refuse_pointers(folder: Folder, small: list[str]) -> None:
-    """An image that git-lfs has not fetched is a text file of three lines; the trainer would fail on it."""
+def refuse_pointers(folder: Folder, small: list[str]) -> None:
+    """An image that git-lfs has not fetched is a text file of three lines; the trainer would fail on it.
+
+    ``small`` names images of fewer than :data:`MAX_POINTER` bytes. Raises :class:`NothingToTrainOn`.
+    """
     pointers = [
         name
         for name, data in zip(small, fingerprint.read_many(folder.path, small), strict=True)

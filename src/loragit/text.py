@@ -66,7 +66,7 @@ def message(run: Run) -> str:
     place = f"dataset at {run.dataset_commit[:8]}" if run.dataset_commit else "dataset not committed yet"
     body = [
         repository_line(run.trainer) + (f" of {run.trainer.url}" if run.trainer.url else ""),
-        _lycoris_line(run.lycoris),
+        lycoris_line(run.lycoris),
         *(repository_line(state) + (f" of {state.url}" if state.url else "") for state in run.repositories),
         f"{count(run.images, 'image')}, {count(run.captions, 'caption')}; {place}",
     ]
@@ -101,7 +101,8 @@ def _standing(state: RepoState) -> str:
     return ", ".join(notes)
 
 
-def _lycoris_line(lycoris: LyCORIS) -> str:
+def lycoris_line(lycoris: LyCORIS) -> str:
+    """``LyCORIS f49d30d3 (dev, editable)``."""
     if not lycoris.installed:
         return "LyCORIS not installed"
     if lycoris.commit is None:
@@ -162,6 +163,11 @@ def sha1(data: bytes) -> str:
 def count(number: int, noun: str) -> str:
     """``1 image``, ``2 images``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def size(number: int) -> str:
+    """Bytes for people, as disks are sold: ``1.4 GB``, ``218 MB``, ``0 MB``."""
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
 
 
 def run_toml(run: Run) -> Entry:
