@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import checkout, git, process, repo, signals
+from loragit import checkout, git, repo, signals
+from loragit.activation import Activation
 from loragit.checkout import StateQuestion
 from loragit.environment import EnvironmentQuestion
 from loragit.errors import Findings
@@ -61,26 +62,38 @@ class Inquiry:
         script: Path,
         workdir: Path,
         python: Path | None,
-        environ: Mapping[str, str],
+        activation: Activation,
         cache: Path,
     ) -> None:
         ask = self._ask = findings.ask
         folder = script.parent
+
+        def of_environment() -> EnvironmentQuestion | None:
+            if python is None or not workdir.is_dir():
+                return None
+            env = activation.environ()
+            return ask(lambda: EnvironmentQuestion(python, cwd=workdir, script_folder=folder, env=env, cache=cache))
+
         self._trainer = ask(lambda: StateQuestion(folder, chosen.trainer.kind)) if folder.is_dir() else None
         # Not by the file's full path, which may go through a link.
         tracked = ("--literal-pathspecs", "ls-files", "--error-unmatch", "--", script.name)
         self._tracked = git.start(*tracked, cwd=folder) if os.path.isfile(script) else None
         self._lycoris = chosen.trainer.lycoris_repo
-        self._environment: EnvironmentQuestion | None = None
-        if python is not None and workdir.is_dir():
-            self._environment = ask(
-                lambda: EnvironmentQuestion(python, cwd=workdir, script_folder=folder, env=environ, cache=cache)
-            )
+        self._activation = activation
+        # This takes longest of all to be answered, but a shell that sources scripts need not be waited for yet.
+        self._environment = None if activation.waits else of_environment()
         self._repository = ask(lambda: git.discover(chosen.dataset_dir))
         self._dirty = checkout.start_dirty(self._repository) if self._repository else None
         self._place = PlaceQuestion(self._repository, name) if self._repository else None
         self._tree = git.start_tree(RUNS, self._repository) if self._repository else None
         self._identities = IdentityQuestion(chosen.dataset_dir)
+        if activation.waits:
+            self._environment = of_environment()
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The trainer's environment."""
+        return self._activation.environ()
 
     def recorded(self) -> Recorded:
         """What ``runs`` holds of this dataset already."""
@@ -120,7 +133,7 @@ class Inquiry:
             dataset_branch=report.branch if report else None,
             dataset_commit=report.commit if report else None,
             dataset_dirty=len(report.changed) + len(report.untracked) if report else 0,
-            warnings=tuple(self._misnamed(lycoris)),
+            warnings=(*self._activation.warnings, *self._misnamed(lycoris)),
         )
 
     def _misnamed(self, lycoris: LyCORIS | None) -> Iterator[str]:
@@ -130,14 +143,3 @@ class Inquiry:
         if lycoris.repo is None or lycoris.repo.path != self._lycoris.resolve():
             found = f"from {lycoris.repo.path}" if lycoris.repo else "as a package" if lycoris.installed else "nowhere"
             yield f"{self._lycoris} is named as LyCORIS, but the trainer's Python finds it {found}: that is recorded"
-
-
-def child_environment(environ: Mapping[str, str], python: Path | None) -> dict[str, str]:
-    """The trainer's environment: no ``GIT_*``, output unbuffered, the Python's own programs first on PATH."""
-    child = process.clean_environment(environ)
-    child["PYTHONUNBUFFERED"] = "1"
-    if python is not None:
-        child["PATH"] = f"{python.parent}{os.pathsep}{child.get('PATH', os.defpath)}"
-        if (python.parent.parent / "pyvenv.cfg").is_file():
-            child["VIRTUAL_ENV"] = str(python.parent.parent)
-    return child

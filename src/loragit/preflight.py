@@ -12,7 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import checkout, environment, git, inputs, inquiry, process, repo, secrets, settings, snapshot, store, text
+from loragit import checkout, environment, git, inputs, process, repo, secrets, settings, snapshot, store, text
+from loragit.activation import activate
 from loragit.errors import Finding, Findings, LoragitError
 from loragit.fingerprint import Cache
 from loragit.git import Repository
@@ -130,7 +131,7 @@ class _Preflight:
         script = self._script()
         workdir = self._workdir(script)
         python = findings.ask(lambda: settings.find_python(chosen.trainer, self.request.environ))
-        environ = inquiry.child_environment(self.request.environ, python)
+        activation = activate(chosen.trainer, python, self.request.environ)
         asked = Inquiry(
             chosen,
             findings,
@@ -138,9 +139,10 @@ class _Preflight:
             script=script,
             workdir=workdir,
             python=python,
-            environ=environ,
+            activation=activation,
             cache=caches() / "environments",
         )
+        environ = asked.environ
         plan = findings.ask(lambda: self._plan(workdir))
         output = self._output(plan)
         program = findings.ask(lambda: _program(chosen, python, script, environ)) if python else None

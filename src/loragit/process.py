@@ -29,7 +29,9 @@ class ProgramMissing(CannotStart):
 
 
 class TimedOut(LoragitError):
-    """A question was not answered in time; whoever was asked is gone."""
+    """A question was not answered in time; whoever was asked is gone. ``out`` is what it had said by then."""
+
+    out = b""
 
 
 class Command(NamedTuple):
@@ -90,15 +92,17 @@ class Question:
         if self._answer is None:
             try:
                 out, err = self._child.communicate(self._left or None, timeout)
-            except subprocess.TimeoutExpired:
+            except subprocess.TimeoutExpired as error:
                 self.cancel()
-                raise TimedOut(
+                late = TimedOut(
                     f"{self._name} did not answer within {timeout:g} s", hint="run it by hand to see what it waits for"
-                ) from None
+                )
+                late.out = error.output or b""
+                raise late from None
             except BaseException:
                 self.cancel()
                 raise
-            self._answer = Answer(_status(self._child.returncode), out, err)
+            self._answer = Answer(_status(self._child.returncode), out, err or b"")
         return self._answer
 
     def cancel(self) -> None:
@@ -120,13 +124,15 @@ def ask(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     input: bytes = b"",  # noqa: A002  subprocess's own word for it
+    stderr: int = subprocess.PIPE,
 ) -> Question:
     """Start a child that answers on its stdout, in a process group of its own; many can be at work at the same time.
 
-    It reads ``input`` or nothing, never the terminal. Raises :class:`ProgramMissing` and :class:`CannotStart`.
+    It reads ``input`` or nothing, never the terminal. Where ``stderr`` is given, a descriptor, that is its standard
+    error and no part of the answer. Raises :class:`ProgramMissing` and :class:`CannotStart`.
     """
     stdin = subprocess.PIPE if input else subprocess.DEVNULL
-    child = _start(argv, cwd, env, (stdin, subprocess.PIPE, subprocess.PIPE), process_group=0)
+    child = _start(argv, cwd, env, (stdin, subprocess.PIPE, stderr), process_group=0)
     if child.stdin is not None:
         # What the pipe holds goes at once, so that the child need not wait until its answer is wanted.
         os.set_blocking(child.stdin.fileno(), False)
