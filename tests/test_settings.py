@@ -731,15 +731,15 @@ def test_what_is_shown_is_a_toml_document_that_says_the_same_again(ground: Groun
 def test_the_command_prints_toml_or_json(ground: Ground, capsys: pytest.CaptureFixture[str]) -> None:
     ground.write('[trainer.args]\nseed = 1\nodd = "\\u2028\\u0085\\u001b"\n')
     settings = ground.load()
-    show(settings)
+    show(settings, {})
     printed = capsys.readouterr().out
     assert tomllib.loads(printed)["trainer"]["args"] == {"seed": 1, "odd": "\u2028\x85\x1b"}
     (line,) = [line for line in printed.splitlines() if line.startswith("trainer.args.seed ")]
     assert line.split() == ["trainer.args.seed", "=", "1", "#", str(ground.dataset / "loragit.toml")]
-    show(settings, as_json=True)
+    show(settings, {}, as_json=True)
     document = json.loads(capsys.readouterr().out)
     assert document["steps"] == {"value": 512, "source": "name"}
-    assert set(document) == {each.key for each in settings.origins}
+    assert set(document) == {each.key for each in settings.origins} | {"python"}
 
 
 @pytest.mark.parametrize("key", ["wandb_api_key", "huggingface_token", "my_secret", "db-password", "TOKEN"])

@@ -1,192 +1,374 @@
-"""The environment that an activated shell would have, for a trainer that is started without one.
+"""The trainer's environment: the one of a shell in which its conda or virtual environment was activated.
 
-conda's rules are those of ``conda activate NAME`` in a shell where another environment may be active already: the old
-one's ``deactivate.d`` scripts, variables and PATH go, the variables of the new one come (``conda env config vars`` and
-its packages' own), then its ``activate.d`` scripts run in the order of their names. mamba and micromamba lay
-environments out alike. Of a virtual environment it is what ``bin/activate`` does, with all that was added to it.
-
-Scripts are run once, by a shell that then tells its environment and is gone: nothing stays between us and the trainer.
+What activation sets is worked out here, by the rules of conda's own ``conda activate``. Scripts that want to have a
+word in it (``activate.d``, ``bin/activate``) are sourced by a shell that says which environment it ends up with and
+is gone: no shell stays between loragit and the trainer, and where there is no script there is no shell.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
-import shutil
-import sys
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import process
-from loragit.errors import LoragitError
+from loragit import process, pythons, text
+from loragit.pythons import CONDA, Prefix
+from loragit.settings import Trainer
 
-TIMEOUT = 30.0
-"""Seconds that all scripts of an environment have together."""
+TIMEOUT = 10.0
+"""Seconds that the scripts of an environment have together."""
 
 _UNSET = "***unset***"
-"""What ``conda env config vars unset`` leaves in place of a value."""
-_TELL = r"import os; os.write(1, b''.join(b'%s=%s\0' % pair for pair in os.environb.items()))"
-_OF_THE_SHELL = ("_", "SHLVL", "PWD", "OLDPWD", "BASH_ENV", "ENV", "PS1")
-"""What the shell that ran the scripts sets for itself."""
+"""What conda writes for a variable of a package that its user does not want."""
+_OF_SHELLS = frozenset({"_", "SHLVL", "PWD", "OLDPWD", "PS1", "BASH_ENV", "ENV", "SHELLOPTS", "BASHOPTS"})
+"""Variables that say something about a shell and nothing about an environment: the caller's are kept. With some of
+them, a shell would run files of the user's before it sources anything."""
+_WORDS = 200
+"""Characters of a script's last line that are quoted."""
+_TAIL = 64 * 1024
+"""Bytes of what scripts printed that are looked at."""
 
 
-class Activated(NamedTuple):
-    """An environment for the trainer."""
+class _Plan(NamedTuple):
+    """What there is to do, in this order."""
 
-    environ: dict[str, str]
-    trouble: tuple[str, ...]
-    """What went wrong in the environment's own scripts; the trainer may do without."""
+    changes: Mapping[str, str | None]
+    """Variables to set, or to unset where that is ``None``."""
+    folder: Path | None
+    """Of programs that must be on PATH."""
+    before: tuple[Path, ...] = ()
+    """Scripts to source in the environment as it was."""
+    after: tuple[Path, ...] = ()
+    """Scripts to source in the new one."""
+
+    @property
+    def scripts(self) -> tuple[Path, ...]:
+        return self.before + self.after
+
+    def without(self, script: int) -> _Plan:
+        """Without one of :attr:`scripts`."""
+        at = script - len(self.before)
+        if at < 0:
+            return self._replace(before=self.before[:script] + self.before[script + 1 :])
+        return self._replace(after=self.after[:at] + self.after[at + 1 :])
 
 
-def activated(environ: Mapping[str, str], python: Path) -> Activated:
-    """``environ`` as it is after the environment that ``python`` lies in was activated; its programs first on PATH.
+def activate(trainer: Trainer, python: Path | None, environ: Mapping[str, str]) -> Activation:
+    """Begin to activate the environment that ``python`` is in, for a trainer of these settings.
 
-    A Python in no environment only comes first on PATH.
+    Where the settings name none, the caller's is left as it is.
     """
-    prefix = python.parent.parent
-    if (prefix / "conda-meta").is_dir():
-        return _conda(dict(environ), prefix)
-    if (prefix / "pyvenv.cfg").is_file():
-        return _venv(dict(environ), prefix)
-    return Activated({**environ, "PATH": _first(python.parent, environ.get("PATH"))}, ())
+    named = trainer.env is not None or (trainer.python is not None and "/" in trainer.python)
+    clean = process.clean_environment(environ)
+    if python is None or not named:
+        return Activation(_Plan({}, None), clean, None, ())
+    prefix = pythons.prefix(python)
+    if prefix is None:
+        return Activation(_Plan({}, python.parent), clean, None, ())
+    if prefix.kind == CONDA:
+        plan, damaged = _conda(prefix.folder, clean)
+        return Activation(plan, clean, prefix, damaged)
+    return Activation(_virtual(prefix.folder, clean), clean, prefix, ())
 
 
-def _first(folder: Path, path: str | None) -> str:
-    return f"{folder}{os.pathsep}{path or os.defpath}"
+class Activation:
+    """An environment that is being activated. What scripts do wrong is among the ``warnings``, and ends nothing."""
+
+    def __init__(self, plan: _Plan, environ: Mapping[str, str], prefix: Prefix | None, warnings: Iterable[str]) -> None:
+        self._plan = plan
+        self._environ = environ
+        self._prefix = prefix
+        self._result: dict[str, str] | None = None
+        self.warnings = list(warnings)
+        """Complete when :meth:`environ` has returned."""
+        self._shell = _Shell(plan, environ) if plan.scripts else None
+
+    @property
+    def waits(self) -> bool:
+        """Whether a shell is at work."""
+        return self._result is None and self._shell is not None
+
+    def environ(self) -> dict[str, str]:
+        """The trainer's whole environment: no ``GIT_*``, output unbuffered."""
+        if self._result is None:
+            result = process.clean_environment(self._sourced())
+            self._settle(result)
+            result["PYTHONUNBUFFERED"] = "1"
+            self._result = result
+        return self._result
+
+    def _sourced(self) -> dict[str, str]:
+        """With what the scripts make of it. One that does not come back is left out, and the others are asked again."""
+        while self._shell is not None:
+            said = self._shell.answer()
+            self.warnings += said.warnings
+            if said.environ is not None:
+                return said.environ
+            self._plan = self._plan.without(said.culprit) if said.culprit is not None else _static(self._plan)
+            self._shell = _Shell(self._plan, self._environ) if self._plan.scripts else None
+        return _changed(self._environ, self._plan.changes)
+
+    def _settle(self, result: dict[str, str]) -> None:
+        """Make sure that the Python's own programs are found, whatever the scripts did."""
+        folder = self._plan.folder
+        if folder is None:
+            return
+        if self._prefix is not None and self._prefix.kind != CONDA:
+            self._settle_virtual(result, self._prefix.folder)
+        path = _entries(result)
+        if str(folder) not in path:
+            result["PATH"] = os.pathsep.join((str(folder), *path))
+
+    def _settle_virtual(self, result: dict[str, str], folder: Path) -> None:
+        """A virtual environment's script holds the path where it was made, and it may have been moved since."""
+        said = result.get("VIRTUAL_ENV", "")
+        if said != str(folder) and not _same(said, folder):
+            self.warnings.append(
+                f"{folder}/bin/activate activates {text.shown(said) or 'nothing'}: {folder} was moved or copied from "
+                "there, and its launchers may start another Python"
+            )
+            result["PATH"] = os.pathsep.join(_less(_entries(result), f"{said}/bin"))
+            result["VIRTUAL_ENV"] = str(folder)
 
 
-def _venv(environ: dict[str, str], prefix: Path) -> Activated:
-    plain = {**environ, "VIRTUAL_ENV": str(prefix), "PATH": _first(prefix / "bin", environ.get("PATH"))}
-    plain.pop("PYTHONHOME", None)
-    script = prefix / "bin/activate"
-    if not script.is_file():
-        return Activated(plain, ())
-    # An environment that was active before gave PATH an entry, which its own function would have taken away.
-    found = _sourced(environ, _before([script]))
-    if isinstance(found, _Failed):
-        return Activated(plain, (found.told(script),))
-    # A folder that was moved has an activate script that names the old place.
-    result = {**found.environ, "VIRTUAL_ENV": str(prefix)}
-    if result.get("PATH", "").split(os.pathsep)[0] != str(prefix / "bin"):
-        result["PATH"] = _first(prefix / "bin", result.get("PATH"))
-    return Activated(result, found.trouble)
+def _conda(prefix: Path, environ: Mapping[str, str]) -> tuple[_Plan, tuple[str, ...]]:
+    """As ``conda activate`` does it in the caller's shell; and which of conda's files are damaged.
+
+    One thing differs. conda puts the new environment where the old one was on PATH. Here it always comes first:
+    what a user has before the old one, as ``~/.local/bin``, must not hide the environment's own launcher.
+    """
+    level, active = _level(environ), environ.get("CONDA_PREFIX")
+    old = Path(active) if active and level else None
+    root = pythons.conda_root(prefix, environ)
+    called = "base" if root == prefix else prefix.name if prefix.parent.name == "envs" else str(prefix)
+    path, changes = _without_virtual(environ)
+    if old is not None:
+        path = _less(path, str(old / "bin"))
+    elif root is not None and (root / "condabin").is_dir() and not any(each.endswith("condabin") for each in path):
+        path = [str(root / "condabin"), *path]
+    changes["PATH"] = os.pathsep.join((str(prefix / "bin"), *path))
+    changes["CONDA_PROMPT_MODIFIER"] = f"({called}) "
+    if root is not None and "CONDA_EXE" not in environ and (root / "bin/conda").is_file():
+        changes |= {"CONDA_EXE": str(root / "bin/conda"), "CONDA_PYTHON_EXE": str(root / "bin/python")}
+    damaged: tuple[str, ...] = ()
+    if old != prefix:
+        changes |= {"CONDA_PREFIX": str(prefix), "CONDA_SHLVL": str(level + 1), "CONDA_DEFAULT_ENV": called}
+        variables, damaged = _variables(prefix)
+        hidden = {name: environ[name] for name in variables if name in environ}
+        changes |= variables | {f"__CONDA_SHLVL_{level}_{name}": value for name, value in hidden.items()}
+        if level:
+            changes[f"CONDA_PREFIX_{level}"] = active
+    before = sorted(_scripts(old, "deactivate.d"), reverse=True) if old is not None else []
+    return _Plan(changes, prefix / "bin", tuple(before), tuple(sorted(_scripts(prefix, "activate.d")))), damaged
 
 
-def _conda(environ: dict[str, str], prefix: Path) -> Activated:
-    old = environ.get("CONDA_PREFIX", "")
-    level = int(environ["CONDA_SHLVL"]) if environ.get("CONDA_SHLVL", "").isdecimal() else 0
-    if old and level and os.path.realpath(old) == os.path.realpath(prefix):
-        # It is what the caller has activated already.
-        return Activated({**environ, "PATH": _first(prefix / "bin", environ.get("PATH"))}, ())
-    leaving = Path(old) if old and level else None
-    variables = _conda_variables(prefix)
-    new: dict[str, str | None] = {}
-    if leaving is not None:
-        new |= dict.fromkeys(_conda_variables(leaving))
-        new[f"CONDA_PREFIX_{level}"] = old
-    new |= variables
-    # For ``conda deactivate``, should the trainer be a script that calls it.
-    saved = {f"__CONDA_SHLVL_{level}_{name}": environ[name] for name in variables if level and name in environ}
-    name = _conda_name(prefix)
-    new |= saved | {
-        "PATH": _conda_path(environ.get("PATH") or os.defpath, prefix, leaving),
-        "CONDA_PREFIX": str(prefix),
-        "CONDA_SHLVL": str(level + 1),
-        "CONDA_DEFAULT_ENV": name,
-        "CONDA_PROMPT_MODIFIER": f"({name}) ",
-    }
-    plain = {key: value for key, value in {**environ, **new}.items() if value is not None}
-    after = _scripts(prefix, "activate.d")
-    before = _scripts(leaving, "deactivate.d") if leaving else []
-    if not (before or after):
-        return Activated(plain, ())
-    lines = [*_before(before), *(_assignment(key, value) for key, value in new.items()), *_before(after)]
-    found = _sourced(environ, lines)
-    if isinstance(found, _Failed):
-        return Activated(plain, (found.told((after or before)[0].parent),))
-    return Activated(found.environ, found.trouble)
+def _virtual(folder: Path, environ: Mapping[str, str]) -> _Plan:
+    """As ``source bin/activate`` does it, in a shell where no other virtual environment is active."""
+    path, changes = _without_virtual(environ)
+    script = folder / "bin/activate"
+    changes |= {"PATH": os.pathsep.join(path), "VIRTUAL_ENV": str(folder), "PYTHONHOME": None}
+    return _Plan(changes, folder / "bin", after=(script,) if script.is_file() else ())
 
 
-def _conda_variables(prefix: Path) -> dict[str, str]:
-    """What the environment's packages and its user (``conda env config vars set``) want set; the user's count more."""
-    found: dict[str, str] = {}
-    for file in sorted((prefix / "etc/conda/env_vars.d").glob("*.json")):
-        found |= _texts(_json(file))
-    state = _json(prefix / "conda-meta/state")
-    own = _texts(state.get("env_vars") if isinstance(state, dict) else None)
-    return {name: value for name, value in (found | own).items() if value != _UNSET}
+def _static(plan: _Plan) -> _Plan:
+    return plan._replace(before=(), after=())
 
 
-def _json(file: Path) -> object:
-    with suppress(OSError, ValueError, RecursionError):
-        return json.loads(file.read_bytes())
-    return None
+def _without_virtual(environ: Mapping[str, str]) -> tuple[list[str], dict[str, str | None]]:
+    """PATH without the virtual environment that is active, and the changes that leave it."""
+    active, path = environ.get("VIRTUAL_ENV"), _entries(environ)
+    if not active:
+        return path, {}
+    return _less(path, f"{active}/bin"), {"VIRTUAL_ENV": None, "VIRTUAL_ENV_PROMPT": None}
 
 
-def _texts(table: object) -> dict[str, str]:
-    items = table.items() if isinstance(table, dict) else ()
-    pairs = ((name, value) for name, value in items if isinstance(value, str) and "\0" not in value)
-    return {name: value for name, value in pairs if name.isascii() and name.isidentifier()}
-
-
-def _conda_name(prefix: Path) -> str:
-    """As conda calls it: the folder's name, ``base`` for an installation's own, the path for one elsewhere."""
-    if (prefix / "condabin").is_dir() or (prefix / "envs").is_dir():
-        return "base"
-    return prefix.name if prefix.parent.name == "envs" else str(prefix)
-
-
-def _conda_path(path: str, prefix: Path, leaving: Path | None) -> str:
-    """PATH with the environment's programs first, without those of the one that is left."""
-    gone = {str(leaving / "bin")} if leaving else set()
-    return os.pathsep.join([str(prefix / "bin"), *(entry for entry in path.split(os.pathsep) if entry not in gone)])
-
-
-def _scripts(prefix: Path, folder: str) -> list[Path]:
-    return sorted(file for file in (prefix / "etc/conda" / folder).glob("*.sh") if file.is_file())
-
-
-def _before(scripts: Iterable[Path]) -> list[str]:
-    """Shell code that runs ``scripts`` in the shell itself, and names the one that fails."""
-    words = [shlex.quote(str(script)) for script in scripts]
-    return [f". {word} || printf '%s\\n' {word} >&4" for word in words]
-
-
-def _assignment(name: str, value: str | None) -> str:
-    return f"unset {name}" if value is None else f"export {name}={shlex.quote(value)}"
-
-
-class _Failed(NamedTuple):
-    """The shell that ran the scripts told no environment."""
-
-    why: str
-
-    def told(self, what: Path) -> str:
-        return f"the environment was not activated by its own scripts, {what}: {self.why}"
-
-
-def _sourced(environ: Mapping[str, str], lines: Iterable[str]) -> Activated | _Failed:
-    """The environment after ``lines`` of shell code; what the scripts print is nobody's business."""
-    shell = shutil.which("bash", path=environ.get("PATH")) or "/bin/sh"
-    # Descriptor 3 gets the environment, 4 the names of scripts that failed; their own output goes nowhere.
-    # env(1) of older systems knows no -0.
-    tell = f"env -0 >&3 || {shlex.quote(sys.executable)} -I -S -c {shlex.quote(_TELL)} >&3"
-    code = "\n".join(("exec 3>&1 4>&2 >/dev/null 2>&1", *lines, tell))
-    options = ["--noprofile", "--norc"] if shell.endswith("bash") else []
-    started = {name: value for name, value in environ.items() if name not in ("BASH_ENV", "ENV")}
+def _level(environ: Mapping[str, str]) -> int:
+    """How many conda environments are active, one over the other."""
     try:
-        answer = process.ask([shell, *options, "-c", code], env=started, detached=True).answer(TIMEOUT)
-    except process.TimedOut:
-        return _Failed(f"they took longer than {TIMEOUT:g} s")
-    except LoragitError as error:
-        return _Failed(error.message)
-    pairs = (row.partition("=") for row in os.fsdecode(answer.out).split("\0"))
-    found = {name: value for name, sign, value in pairs if sign and name not in _OF_THE_SHELL}
-    if not answer.out.endswith(b"\0") or "PATH" not in found:
-        return _Failed(f"a script ended the shell with exit status {answer.status}")
-    failed = os.fsdecode(answer.err).splitlines()
-    trouble = tuple(f"{script}, which the trainer's environment runs when it is activated, failed" for script in failed)
-    return Activated({**{name: environ[name] for name in _OF_THE_SHELL if name in environ}, **found}, trouble)
+        return max(0, int(environ.get("CONDA_SHLVL", "")))
+    except ValueError:
+        return 0
+
+
+def _variables(prefix: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """What its packages and ``conda env config vars set`` want to be set; and which of conda's files are damaged.
+
+    Names are in capitals, as conda exports them unless it is told otherwise. PATH is not theirs to set.
+    """
+    found: dict[str, object] = {}
+    damaged = []
+    for file in (*sorted(_listed(prefix / "etc/conda/env_vars.d")), prefix / "conda-meta/state"):
+        try:
+            content = _json(file)
+        except (OSError, ValueError) as error:
+            damaged.append(f"{file} cannot be read, and its variables are not set: {text.shown(str(error))}")
+            continue
+        variables = content.get("env_vars", {}) if file.name == "state" else content
+        if isinstance(variables, dict):
+            found |= variables
+    wanted = {
+        name.upper(): value
+        for name, value in found.items()
+        if name.isascii() and name.isidentifier() and isinstance(value, str) and "\0" not in value and value != _UNSET
+    }
+    wanted.pop("PATH", None)
+    return wanted, tuple(damaged)
+
+
+def _json(file: Path) -> dict[str, object]:
+    """A JSON object; empty where there is no file. Raises :class:`OSError` and :class:`ValueError`."""
+    if not file.is_file():
+        return {}
+    import json
+
+    content = json.loads(file.read_bytes())
+    if not isinstance(content, dict):
+        raise ValueError("it holds no JSON object")
+    return content
+
+
+def _scripts(prefix: Path, folder: str) -> Iterator[Path]:
+    return (each for each in _listed(prefix / "etc/conda" / folder) if each.name.endswith(".sh"))
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _entries(environ: Mapping[str, str]) -> list[str]:
+    return environ.get("PATH", os.defpath).split(os.pathsep)
+
+
+def _less(path: list[str], entry: str) -> list[str]:
+    """Without the first ``entry``; a second one was put there by somebody else."""
+    at = next((at for at, each in enumerate(path) if each.rstrip("/") == entry), None)
+    return path if at is None else path[:at] + path[at + 1 :]
+
+
+def _same(one: str, other: Path) -> bool:
+    try:
+        return Path(one).samefile(other)
+    except (OSError, ValueError):
+        return False
+
+
+def _changed(environ: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    kept = {name: value for name, value in environ.items() if name not in changes}
+    return kept | {name: value for name, value in changes.items() if value is not None}
+
+
+class _Said(NamedTuple):
+    """What a shell made of the scripts."""
+
+    environ: dict[str, str] | None
+    """``None`` where it did not get to its end."""
+    culprit: int | None
+    """The script, by its number, that it did not come back from."""
+    warnings: tuple[str, ...]
+
+
+class _Shell:
+    """A shell that sources the scripts of a plan, at work from the start: bash where there is one, else sh."""
+
+    def __init__(self, plan: _Plan, environ: Mapping[str, str]) -> None:
+        self._scripts = plan.scripts
+        self._kept = {name: value for name, value in environ.items() if name in _OF_SHELLS or not _exportable(name)}
+        self._printed = _scratch()
+        self._question: process.Question | None = None
+        shell = pythons.program("bash", environ) or Path("/bin/bash")
+        argv = [str(shell), "--noprofile", "--norc", "-c"] if shell.is_file() else ["/bin/sh", "-c"]
+        given = {name: value for name, value in environ.items() if name not in _OF_SHELLS}
+        try:
+            self._question = process.ask([*argv, _program(plan)], cwd=Path("/"), env=given, stderr=self._printed)
+        except process.CannotStart as error:
+            self._trouble = error.message
+
+    def __del__(self) -> None:
+        os.close(self._printed)
+
+    def answer(self) -> _Said:
+        """Wait for it."""
+        if self._question is None:
+            return _Said(None, None, (self._unread(self._trouble),))
+        late = False
+        try:
+            answer = self._question.answer(TIMEOUT)
+            out, status = answer.out, answer.status
+        except process.TimedOut as error:
+            out, status, late = error.out, 1, True
+        count = len(self._scripts)
+        # A script's status each, then the environment; after the last end there is nothing.
+        fields = out.split(b"\0")[:-1]
+        told, words = fields[:count], self._words(min(len(fields), count))
+        warnings = [self._failed(at, int(each), words) for at, each in enumerate(told) if int(each)]
+        if len(told) < count:
+            why = f"it did not end within {TIMEOUT:g} s" if late else "it ended the shell that sourced it"
+            script, last = self._scripts[len(told)], _quoted(words[len(told)])
+            return _Said(None, len(told), (f"{script} is left out of the environment: {why}{last}",))
+        if status:
+            return _Said(None, None, (self._unread(f"exit status {status}{_quoted(words[count])}"),))
+        return _Said(self._kept | _parsed(fields[count:], self._kept), None, tuple(warnings))
+
+    def _failed(self, at: int, status: int, words: Sequence[str]) -> str:
+        return f"{self._scripts[at]} failed with status {status}, and what it exported counts{_quoted(words[at])}"
+
+    def _unread(self, why: str) -> str:
+        scripts = text.count(len(self._scripts), "script")
+        return f"{scripts} of the environment could not be sourced: {why}"
+
+    def _words(self, told: int) -> list[str]:
+        """The last line that each script printed, and what was printed after those that came back."""
+        size = os.fstat(self._printed).st_size
+        tail = os.pread(self._printed, _TAIL, max(0, size - _TAIL)).decode("utf-8", "replace")
+        pieces = tail.split("\0")[-told - 1 :]
+        lines = [piece.strip().rpartition("\n")[2][:_WORDS] for piece in pieces]
+        return [""] * (told + 1 - len(lines)) + lines
+
+
+def _quoted(words: str) -> str:
+    return f": {text.shown(words)}" if words else ""
+
+
+def _exportable(name: str) -> bool:
+    """Whether a shell takes ``name`` for a variable's; others it may pass on or drop."""
+    return name.isascii() and name.isidentifier()
+
+
+def _program(plan: _Plan) -> str:
+    """What the shell has to do: source scripts, set what is to be set, and tell on its stdout how it went.
+
+    What scripts print goes where errors go. They get no hand on the pipe, so that what they leave running in the
+    background is not waited for.
+    """
+    from shlex import quote
+
+    def source(script: Path) -> str:
+        return f". {quote(str(script))} 3>&-\nprintf '%s\\0' \"$?\" >&3\nprintf '\\0' >&2"
+
+    def change(name: str, value: str | None) -> str:
+        return f"unset {name}" if value is None else f"export {name}={quote(value)}"
+
+    lines = ["exec 3>&1 >&2", *map(source, plan.before)]
+    lines += [change(name, value) for name, value in plan.changes.items()]
+    return "\n".join([*lines, *map(source, plan.after), "exec /usr/bin/env -0 >&3 3>&-"])
+
+
+def _parsed(fields: Iterable[bytes], kept: Mapping[str, str]) -> dict[str, str]:
+    """Variables as ``env -0`` tells them, less those of a shell and those that are ``kept``."""
+    pairs = (os.fsdecode(field).partition("=") for field in fields)
+    return {name: value for name, _, value in pairs if name not in _OF_SHELLS and name not in kept}
+
+
+def _scratch() -> int:
+    """A file without a name."""
+    try:
+        return os.memfd_create("activation")
+    except (AttributeError, OSError):  # not Linux, or not allowed
+        import tempfile  # late, for it takes long to import
+
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

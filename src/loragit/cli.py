@@ -219,7 +219,7 @@ def settings_(
     """Every effective setting and where it came from."""
     from loragit.commands import settings as command
 
-    command.show(_settings(dataset, name), as_json=as_json)
+    command.show(_settings(dataset, name), os.environ, as_json=as_json)
 
 
 @_app.command()

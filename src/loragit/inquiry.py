@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import checkout, git, process, repo, secrets, signals
-from loragit.activation import Activated, activated
+from loragit import checkout, git, repo, secrets, signals
+from loragit.activation import Activation
 from loragit.checkout import StateQuestion
 from loragit.environment import EnvironmentQuestion
 from loragit.errors import Findings
@@ -64,12 +64,19 @@ class Inquiry:
         script: Path,
         workdir: Path,
         python: Path | None,
-        environ: Mapping[str, str],
+        activation: Activation,
         cache: Path,
     ) -> None:
         ask = self._ask = findings.ask
         folder = script.parent
         self._trainer_kind = chosen.trainer.kind
+
+        def of_environment() -> EnvironmentQuestion | None:
+            if python is None or not workdir.is_dir():
+                return None
+            env = activation.environ()
+            return ask(lambda: EnvironmentQuestion(python, cwd=workdir, script_folder=folder, env=env, cache=cache))
+
         self._trainer = ask(lambda: StateQuestion(folder, chosen.trainer.kind)) if folder.is_dir() else None
         # Not by the file's full path, which may go through a link.
         tracked = ("--literal-pathspecs", "ls-files", "--error-unmatch", "--", script.name)
@@ -77,17 +84,22 @@ class Inquiry:
         self._lycoris = chosen.trainer.lycoris_repo
         asked = [ask(lambda each=each: StateQuestion(each, each.name)) for each in chosen.record.repos]  # type: ignore[misc]
         self._further = [question for question in asked if question is not None]
-        self._environment: EnvironmentQuestion | None = None
-        if python is not None and workdir.is_dir():
-            self._environment = ask(
-                lambda: EnvironmentQuestion(python, cwd=workdir, script_folder=folder, env=environ, cache=cache)
-            )
+        self._activation = activation
+        # This takes longest of all to be answered, but a shell that sources scripts need not be waited for yet.
+        self._environment = None if activation.waits else of_environment()
         self._repository = ask(lambda: git.discover(chosen.dataset_dir))
         self._dirty = checkout.start_dirty(self._repository) if self._repository else None
         self._place = PlaceQuestion(self._repository, name) if self._repository else None
         self._tree = git.start_tree(RUNS, self._repository) if self._repository else None
         self._table = git.start_file(RUNS, "run.toml", self._repository) if self._repository else None
         self._identities = IdentityQuestion(chosen.dataset_dir)
+        if activation.waits:
+            self._environment = of_environment()
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The trainer's environment."""
+        return self._activation.environ()
 
     def recorded(self, secrets_known: Iterable[str]) -> Recorded:
         """What ``runs`` holds of this dataset already.
@@ -137,7 +149,7 @@ class Inquiry:
             dataset_branch=report.branch if report else None,
             dataset_commit=report.commit if report else None,
             dataset_dirty=len(report.changed) + len(report.untracked) if report else 0,
-            warnings=tuple(self._misnamed(lycoris)),
+            warnings=(*self._activation.warnings, *self._misnamed(lycoris)),
         )
 
     def _misnamed(self, lycoris: LyCORIS | None) -> Iterator[str]:
@@ -166,12 +178,3 @@ def _distinct(states: Iterable[RepoState], recorded: Iterable[Path], kind: str) 
             label = f"{name}-{number}"
         labels.add(label.casefold())
         yield state._replace(label=label)
-
-
-def child_environment(environ: Mapping[str, str], python: Path | None) -> Activated:
-    """The trainer's environment: no ``GIT_*``, output unbuffered, the environment that ``python`` lies in activated."""
-    child = {**process.clean_environment(environ), "PYTHONUNBUFFERED": "1"}
-    if python is None:
-        return Activated(child, ())
-    found = activated(child, python)
-    return found._replace(environ=process.clean_environment(found.environ))

@@ -17,7 +17,6 @@ from loragit import (
     environment,
     git,
     inputs,
-    inquiry,
     launch,
     place,
     places,
@@ -26,6 +25,7 @@ from loragit import (
     settings,
     text,
 )
+from loragit.activation import activate
 from loragit.errors import Finding, Findings, LoragitError, UsageError
 from loragit.fingerprint import Cache
 from loragit.git import Repository
@@ -173,8 +173,7 @@ class _Preflight:
         else:
             script, workdir = launch.find_repo(chosen, findings), self.request.cwd
         python = findings.ask(lambda: settings.find_python(chosen.trainer, self.request.environ))
-        environ, trouble = inquiry.child_environment(self.request.environ, python)
-        self.warnings += trouble
+        activation = activate(chosen.trainer, python, self.request.environ)
         asked = Inquiry(
             chosen,
             findings,
@@ -182,9 +181,10 @@ class _Preflight:
             script=script,
             workdir=workdir,
             python=python,
-            environ=environ,
+            activation=activation,
             cache=caches() / "environments",
         )
+        environ = dict(asked.environ)
         plan = findings.ask(lambda: self._plan(workdir))
         output = self._output(plan)
         program = findings.ask(lambda: self._program(python, script, environ)) if python else None

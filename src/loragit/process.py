@@ -29,7 +29,9 @@ class ProgramMissing(CannotStart):
 
 
 class TimedOut(LoragitError):
-    """A question was not answered in time; whoever was asked is gone."""
+    """A question was not answered in time; whoever was asked is gone. ``out`` is what it had said by then."""
+
+    out = b""
 
 
 class Command(NamedTuple):
@@ -90,15 +92,17 @@ class Question:
         if self._answer is None:
             try:
                 out, err = self._child.communicate(self._left or None, timeout)
-            except subprocess.TimeoutExpired:
+            except subprocess.TimeoutExpired as error:
                 self.cancel()
-                raise TimedOut(
+                late = TimedOut(
                     f"{self._name} did not answer within {timeout:g} s", hint="run it by hand to see what it waits for"
-                ) from None
+                )
+                late.out = error.output or b""
+                raise late from None
             except BaseException:
                 self.cancel()
                 raise
-            self._answer = Answer(_status(self._child.returncode), out, err)
+            self._answer = Answer(_status(self._child.returncode), out, err or b"")
         return self._answer
 
     def cancel(self) -> None:
@@ -120,15 +124,17 @@ def ask(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     input: bytes = b"",  # noqa: A002  subprocess's own word for it
+    stderr: int = subprocess.PIPE,
     detached: bool = False,
 ) -> Question:
     """Start a child that answers on its stdout, in a process group of its own; many can be at work at the same time.
 
     It reads ``input`` or nothing, never the terminal; ``detached`` it has no terminal at all, not even one to open.
-    Raises :class:`ProgramMissing` and :class:`CannotStart`.
+    Where ``stderr`` is given, a descriptor, that is its standard error and no part of the answer. Raises
+    :class:`ProgramMissing` and :class:`CannotStart`.
     """
     stdin = subprocess.PIPE if input else subprocess.DEVNULL
-    streams = (stdin, subprocess.PIPE, subprocess.PIPE)
+    streams = (stdin, subprocess.PIPE, stderr)
     # A new session has a group of its own too, and a process that leads one cannot be given another.
     child = _start(argv, cwd, env, streams, start_new_session=detached, process_group=None if detached else 0)
     if child.stdin is not None:

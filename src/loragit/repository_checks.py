@@ -8,10 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from loragit import git, history, journal, store
+from loragit import git, history, journal
 from loragit.checks import RECORD, Check, Checks
 from loragit.git import Repository
 from loragit.names import RUNS, RunName
+from loragit.place import PlaceQuestion
 from loragit.text import count
 
 STALE = 10 * 60
@@ -36,7 +37,7 @@ def look(repository: Repository, free: RunName) -> tuple[Check, ...]:
 
 
 def _branch(found: Checks, repository: Repository, free: RunName) -> None:
-    place = look(repository, free)
+    place = PlaceQuestion(repository, free).answer()
     if place.blocked:
         found.fail("runs", place.blocked, place.unblock)
     elif place.runs is None:

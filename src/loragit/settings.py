@@ -216,10 +216,10 @@ def find_python(trainer: Trainer, environ: Mapping[str, str]) -> Path:
             return pythons.at(Path(trainer.python))
         return pythons.on_path(trainer.python, environ)
     scheme, _, place = trainer.env.partition(":")
-    if scheme == "conda" and "/" not in place:
+    if scheme == "conda":
         return pythons.of_conda(place, environ, places.home(environ))
-    if scheme in ("conda", "venv"):
-        return pythons.of_folder(Path(place), (Path(place).parent, trainer.repo))
+    if scheme == "venv":
+        return pythons.of_folder(Path(place), trainer.repo)
     return pythons.at(Path(trainer.env))
 
 

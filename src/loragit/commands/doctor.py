@@ -13,18 +13,18 @@ from loragit import (
     console,
     dataset_checks,
     git,
-    inquiry,
     installation,
+    place,
     places,
     preflight,
     repository_checks,
     settings,
     settings_schema,
     snapshot,
-    store,
     text,
     trainer_checks,
 )
+from loragit.activation import activate
 from loragit.checkpoints import Past
 from loragit.checks import DATASET, FAILED, INSTALLATION, RECORD, TRAINER, WARNING, Check, Checks, each_once
 from loragit.commands import hook
@@ -165,7 +165,7 @@ class _Examination:
 
     def _question(self, chosen: Settings) -> trainer_checks.TrainerQuestion:
         python = trainer_checks.find_python(chosen, self._asked.environ)
-        env = inquiry.child_environment(self._asked.environ, python if isinstance(python, Path) else None)
+        env = activate(chosen.trainer, python if isinstance(python, Path) else None, self._asked.environ).environ()
         cache = self._caches / "environments"
         return trainer_checks.TrainerQuestion(chosen, python, workdir=_workdir(chosen), env=env, cache=cache)
 
@@ -201,7 +201,7 @@ class _Examination:
         except OSError:
             folders = set()
         try:
-            tags = store.names_taken(self._repository) if self._repository else frozenset()
+            tags = place.names_taken(self._repository) if self._repository else frozenset()
         except LoragitError:
             tags = frozenset()
         return name.bumped(tags | folders)

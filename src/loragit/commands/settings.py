@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import math
 import tomllib
+from collections.abc import Mapping
 
-from loragit import console, secrets
-from loragit.settings import Origin, Settings
+from loragit import console, pythons, secrets, settings
+from loragit.settings import Origin, PythonMissing, Settings
 from loragit.settings_schema import ARGS, ArgValue, literal
 from loragit.text import shown
 
 Scalar = str | int | float
 
 
-def show(chosen: Settings, *, as_json: bool = False) -> None:
-    """Print every effective value: lines of TOML with the source as a comment, or a JSON object by key."""
-    origins = effective(chosen)
+def show(chosen: Settings, environ: Mapping[str, str], *, as_json: bool = False) -> None:
+    """Print every effective value: lines of TOML with the source as a comment, or a JSON object by key.
+
+    The trainer's Python, as it is found with ``environ``, comes last.
+    """
+    origins = (*effective(chosen), _python(chosen, environ))
     if as_json:
         document = {origin.key: {"value": typed(origin), "source": origin.source} for origin in origins}
         console.write(json.dumps(document, indent=2) + "\n")
@@ -24,13 +28,22 @@ def show(chosen: Settings, *, as_json: bool = False) -> None:
         console.columns((f"{origin.key} = {origin.value}", f"# {origin.source}") for origin in origins)
 
 
-def effective(settings: Settings) -> tuple[Origin, ...]:
+def _python(chosen: Settings, environ: Mapping[str, str]) -> Origin:
+    """Which Python the settings come to, and the environment that it is in; or why there is none."""
+    try:
+        python = settings.find_python(chosen.trainer, environ)
+    except PythonMissing as error:
+        return Origin("python", literal(""), shown(error.message))
+    return Origin("python", literal(str(python)), shown(str(pythons.prefix(python) or "in no environment")))
+
+
+def effective(chosen: Settings) -> tuple[Origin, ...]:
     """Every value in the order in which it is shown, its source on one line and without control characters.
 
     ``{key} = {value}  # {source}`` is a line of TOML for each, and all lines together are a TOML document.
     Secrets are masked: arguments by their name, the words of an argument or of the launcher by their shape.
     """
-    return tuple(origin._replace(value=_masked(origin), source=shown(origin.source)) for origin in settings.origins)
+    return tuple(origin._replace(value=_masked(origin), source=shown(origin.source)) for origin in chosen.origins)
 
 
 def typed(origin: Origin) -> object:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from loragit import console, journal, output, preflight, process, secrets, signals, signing, text
+from loragit import console, journal, output, preflight, process, pythons, secrets, settings, signals, signing, text
 from loragit.errors import LoragitError
 from loragit.journal import Open
 from loragit.output import OutputFolder
@@ -89,6 +89,8 @@ def dry_run(request: Request) -> None:
     script = ready.run.entry(ready.run.script)
     for line in script.data.decode("utf-8", "replace").splitlines() if script else ():
         console.out(line)
+    python = settings.find_python(ready.settings.trainer, request.environ)
+    console.say(f"the trainer's Python is {python}, in {pythons.prefix(python) or 'no environment'}")
     console.say(f"dry run: {ready.run.name} could start; nothing was written")
 
 
