@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from loragit import console, git, history, text
-from loragit.history import Listed
+from loragit import console, text
+from loragit.history import REVERTED, History, RecordedRun
 
 
 def log(folder: Path, *, limit: int | None = None, as_json: bool = False) -> None:
     """Print the runs of the repository around ``folder``, newest first. Raises :class:`LoragitError`."""
-    listed = history.runs(git.discover(folder), limit)
+    history = History.of(folder)
+    listed = history.runs if limit is None else history.newest(limit)
     if as_json:
         import json
 
@@ -18,24 +19,37 @@ def log(folder: Path, *, limit: int | None = None, as_json: bool = False) -> Non
     elif not listed:
         console.say("no runs on record here yet; the first: loragit train NAME")
     else:
-        console.columns((run.name, run.opened, run.state, run.outcome or run.subject) for run in listed)
+        console.columns((run.name, _minute(run), run.state, _came_out(run) or run.subject) for run in listed)
 
 
-def table(run: Listed) -> dict[str, str | int | None]:
-    """One run for a machine: every value of :class:`Listed` under its own name."""
+def _minute(run: RecordedRun) -> str:
+    return run.opened.strftime("%Y-%m-%d %H:%M")
+
+
+def _came_out(run: RecordedRun) -> str:
+    if run.outcome:
+        return run.outcome.subject
+    if run.state != REVERTED or run.revert is None:
+        return ""
+    status = "" if run.revert.exit_status is None else f"exit status {run.revert.exit_status}, "
+    return f"{status}made nothing"
+
+
+def table(run: RecordedRun) -> dict[str, str | int | None]:
+    """One run for a machine."""
     return {
         "run": run.name,
         "commit": run.commit,
         "dataset": run.dataset,
-        "opened": run.opened,
+        "opened": _minute(run),
         "state": run.state,
         "subject": run.subject,
-        "outcome": run.outcome,
-        "reverted_by": run.reverted_by,
-        "exit_status": run.exit_status,
+        "outcome": _came_out(run),
+        "reverted_by": run.revert.commit if run.revert else None,
+        "exit_status": run.revert.exit_status if run.revert else None,
     }
 
 
-def heading(run: Listed) -> str:
+def heading(run: RecordedRun) -> str:
     """``noob-gren-v2s512: sealed, opened 2026-11-23 17:20``."""
-    return text.shown(f"{run.name}: {run.state}, opened {run.opened} as {run.commit[:8]}")
+    return text.shown(f"{run.name}: {run.state}, opened {_minute(run)} as {run.commit[:8]}")
