@@ -154,7 +154,9 @@ class Reader:
 def _question(name: str) -> bytes:
     """``name`` as one line; what cannot be one is asked for as a name that no object has."""
     line = name.encode("utf-8", "surrogateescape")
-    return (b"-" if b"\n" in line or not line else line) + b"\n"
+    # A path that begins so counts from the current folder, and above the top git gives up.
+    relative = line.partition(b":")[2].startswith((b"./", b"../"))
+    return (b"-" if b"\n" in line or relative or not line else line) + b"\n"
 
 
 def _answer(stream: IO[bytes], question: bytes, most: int) -> Object | None:

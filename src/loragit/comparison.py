@@ -168,13 +168,16 @@ def _hashed(weights: Weights | None) -> str | None:
 
 
 def _code(kind: str, old: Code | None, new: Code | None) -> list[Change]:
-    """The commit, and what was not committed. The branch is no difference: it names a commit, and that is compared."""
+    """The commit (of a release its version), and what was not committed.
+
+    The branch is no difference: it names a commit, and that is compared.
+    """
     before, after = ({} if code is None else _facts(code) for code in (old, new))
     return _mappings(kind, before, after)
 
 
 def _facts(code: Code) -> dict[str, str]:
-    facts = {"commit": code.commit} if code.commit else {"version": code.version or "unknown"}
+    facts = {"commit": code.commit or code.version or "unknown"}
     return {**facts, **({"uncommitted": ", ".join(code.dirty)} if code.dirty else {})}
 
 
@@ -235,7 +238,7 @@ def _phrases(found: Comparison) -> Iterator[str]:
         for change in found.of(kind):
             yield _code_phrase(label, change)
     yield from _counted(found.of(IMAGE), "image")
-    for kind, noun in ((CAPTION, "caption"), (FILE, "other file"), (INPUT, "input")):
+    for kind, noun in ((CAPTION, "caption"), (FILE, "other file"), (INPUT, "input"), (PATCH, "patch")):
         if changed := found.of(kind):
             yield text.count(len(changed), noun)
     yield from (kind for kind in (PROMPTS, CONFIG) if found.of(kind))
@@ -260,9 +263,13 @@ def _code_phrase(label: str, change: Change) -> str:
     if change.key == "uncommitted":
         return f"{label} uncommitted changes" if change.after else f"{label} clean"
     if change.key == "commit":
-        before, after = (None if each is None else each[:8] for each in change[2:])
+        before, after = (None if each is None else _short(each) for each in (change.before, change.after))
         return _phrase(label, before, after)
     return _phrase(f"{label} {change.key}", change.before, change.after)
+
+
+def _short(commit: str) -> str:
+    return commit[:8] if re.fullmatch(r"[0-9a-f]{40,}", commit) else commit
 
 
 def _counted(images: tuple[Change, ...], noun: str) -> Iterator[str]:

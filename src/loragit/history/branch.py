@@ -59,10 +59,13 @@ def refs(repository: Repository) -> Refs:
 
 
 def _refs_one_by_one(repository: Repository) -> Refs:
-    line = "%(refname)%00%(objectname)%00%(*objectname)"
-    reply = git.call("for-each-ref", f"--format={line}", _TAGS, RUNS, cwd=repository.top)
+    """The same where a ref leads nowhere: that one is no tag of a run, and the others are read."""
+    reply = git.call("for-each-ref", "--format=%(refname)%00%(objectname)", _TAGS, RUNS, cwd=repository.top)
     rows = [row.split("\0") for row in reply.out.decode("utf-8", "surrogateescape").split("\n") if row]
-    return _refs({row[0]: row[1] for row in rows}, {row[0]: row[2] for row in rows if row[2]})
+    asked = "".join(f"{target}^{{commit}}\n" for _, target in rows).encode()
+    answers = git.run("cat-file", "--batch-check=%(objectname)", cwd=repository.top, data=asked).split("\n")
+    peeled = {row[0]: commit for row, commit in zip(rows, answers, strict=False) if " " not in commit}
+    return _refs({row[0]: row[1] for row in rows}, peeled)
 
 
 def _refs(found: dict[str, str], peeled: dict[str, str]) -> Refs:

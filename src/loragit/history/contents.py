@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loragit import git, text
-from loragit.catfile import MOST, Reader
+from loragit.catfile import Reader
 from loragit.git import GitFailed, Repository, TreeItem
 from loragit.history.runs import NoSuchFile, RecordedRun
 
@@ -107,7 +107,7 @@ class Contents:
 
     def read(self, run: RecordedRun, path: str, most: int = _MOST_FILE) -> bytes:
         """The file at ``path`` of the run's record. Raises :class:`NoSuchFile`."""
-        clean = "/".join(part for part in path.split("/") if part not in ("", "."))
+        clean = path.removeprefix("./")
         found = self._reader.read(self.revision(run, clean), most) if clean else None
         if found is None or found.kind != "blob":
             raise NoSuchFile(
@@ -125,22 +125,6 @@ class Contents:
         from loragit.fingerprint import parse_digest_lines
 
         return parse_digest_lines(self.read(run, "dataset.sha256"))
-
-    def read_many(self, revisions: list[str], most: int = MOST) -> Iterator[bytes | None]:
-        """What each of ``revisions`` means, in their order; ``None`` for what is not there or longer than ``most``."""
-        for found in self._reader.read_all(revisions, most):
-            yield None if found is None else found.data
-
-    def ids(self, revisions: list[str]) -> list[str | None]:
-        """Id of the object that each of ``revisions`` means; ``None`` for what is not there."""
-        lines = "\n".join(revision.replace("\n", "?") for revision in revisions) + "\n"
-        asked = git.run("cat-file", "--batch-check=%(objectname)", cwd=self.repository.top, data=os_bytes(lines))
-        return [None if " " in answer else answer for answer in asked.split("\n")] if revisions else []
-
-
-def os_bytes(lines: str) -> bytes:
-    """``lines`` as git reads them: a path's bytes as they were."""
-    return lines.encode("utf-8", "surrogateescape")
 
 
 def tag_message(data: bytes) -> str:
