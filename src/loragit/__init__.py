@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False
+"""As :mod:`typing` has it, which takes longer to import than Python itself."""
 
 if TYPE_CHECKING:
     from loragit.errors import LoragitError

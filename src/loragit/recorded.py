@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import NamedTuple
 
-from loragit import text
+from loragit import plaintoml, text
 from loragit.errors import LoragitError
 from loragit.record import FORMAT, Artifact, Weights
 from loragit.trainers import arguments
@@ -69,6 +69,8 @@ class Record(NamedTuple):
     trainer: Code
     lycoris: Code | None
     """``None`` where it was not installed."""
+    repositories: tuple[Code, ...]
+    """Further ones."""
     files: Mapping[str, Kept]
     """By path: every file of the tree but ``run.toml`` and the captions."""
     weights: tuple[Weights, ...]
@@ -86,10 +88,8 @@ class Record(NamedTuple):
 
 def read_record(data: bytes, run: str) -> Record:
     """Parse ``run.toml``; ``run`` is what messages call it. Raises :class:`CannotReadRecord`."""
-    import tomllib
-
     try:
-        table = tomllib.loads(data.decode("utf-8"))
+        table = plaintoml.read(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise CannotReadRecord(
             f"run.toml of {run} is damaged: {error}", hint=f"see it: git show {run}:./run.toml"
@@ -118,6 +118,7 @@ def read_record(data: bytes, run: str) -> Record:
         trainer_script=_text(trainer, "script"),
         trainer=_code(trainer, _text(trainer, "kind") or "trainer"),
         lycoris=_code(lycoris, "LyCORIS") if lycoris.get("installed") is True else None,
+        repositories=tuple(_code(row, _text(row, "name") or "") for row in _rows(table.get("repositories"))),
         files=MappingProxyType(dict(_files(_table(table, "files")))),
         weights=tuple(_weights(table.get("weights"))),
         workdir=_text(command, "workdir"),
@@ -164,8 +165,11 @@ def _files(table: Mapping[str, object]) -> list[tuple[str, Kept]]:
 
 
 def _weights(found: object) -> list[Weights]:
-    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
-    return [Weights(_text(row, "role") or "", _text(row, "name") or "", _text(row, "sha256")) for row in rows]
+    return [Weights(_text(row, "role") or "", _text(row, "name") or "", _text(row, "sha256")) for row in _rows(found)]
+
+
+def _rows(found: object) -> list[Mapping[str, object]]:
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 
 
 class Surroundings(NamedTuple):
