@@ -11,6 +11,7 @@ import subprocess
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -69,13 +70,21 @@ def test_the_log_tells_a_line_a_run_newest_first(scene: Scene) -> None:
     assert done.err == ""
     when = r"\d{4}-\d\d-\d\d \d\d:\d\d"
     lines = done.out.splitlines()
-    assert re.fullmatch(rf"noob-gren-v10s4  {when}  untagged  noob on gren, version 1, 4 steps", lines[0])
-    assert re.fullmatch(rf"noob-gren-v2s4   {when}  reverted  exit status 1, made nothing", lines[1])
-    assert re.fullmatch(rf"noob-gren-v1s4   {when}  sealed    1 model, 2 samples, 42 min", lines[2])
-    assert scene.loragit("log", "-n", "2").out.splitlines() == lines[:2]
+    code, same = "a" * 8, "as before"
+    assert re.fullmatch(
+        rf"noob-gren-v10s4  {when}  untagged  -       -              -          -  {code}  {same}", lines[0]
+    )
+    assert re.fullmatch(
+        rf"noob-gren-v2s4   {when}  reverted  -       exit status 1  -          -  {code}  {same}", lines[1]
+    )
+    assert re.fullmatch(rf"noob-gren-v1s4   {when}  sealed    42 min  1 model        2 samples  -  {code}  -", lines[2])
+    assert [line.split() for line in scene.loragit("log", "-n", "2").out.splitlines()] == [
+        line.split() for line in lines[:2]
+    ]
     table = json.loads(scene.loragit("log", "--json", "-n", "2").out)
-    assert [run.pop("opened") for run in table] == [line[17:33] for line in lines[:2]]
-    assert table == [
+    assert [run["opened"] for run in table] == [line[17:33] for line in lines[:2]]
+    kept = ("run", "commit", "dataset", "state", "subject", "outcome", "reverted_by", "exit_status", "changed_since")
+    assert [{key: run[key] for key in kept} for run in table] == [
         {
             "run": "noob-gren-v10s4",
             "commit": opened[2].commit,
@@ -85,6 +94,7 @@ def test_the_log_tells_a_line_a_run_newest_first(scene: Scene) -> None:
             "outcome": "",
             "reverted_by": None,
             "exit_status": None,
+            "changed_since": NAME,
         },
         {
             "run": "noob-gren-v2s4",
@@ -95,8 +105,10 @@ def test_the_log_tells_a_line_a_run_newest_first(scene: Scene) -> None:
             "outcome": "exit status 1, made nothing",
             "reverted_by": scene.git("rev-parse", "runs~1"),
             "exit_status": 1,
+            "changed_since": NAME,
         },
     ]
+    assert datetime.fromisoformat(table[0]["opened_at"]).strftime("%Y-%m-%d %H:%M") == table[0]["opened"]
 
 
 def test_a_name_that_was_freed_and_used_again_is_two_runs(scene: Scene) -> None:

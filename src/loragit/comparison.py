@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from loragit import text
 from loragit.record import Weights
-from loragit.recorded import Code, Record, Surroundings, decimal
+from loragit.recorded import Code, Record, Surroundings, Values, decimal
 from loragit.trainers import sd_scripts
 
 ARGUMENT, WEIGHTS, TRAINER, LYCORIS = "argument", "weights", "trainer", "lycoris"
@@ -115,21 +115,34 @@ def _arguments(old: Record, new: Record) -> list[Change]:
 
 
 def _given(record: Record) -> dict[str, str]:
-    """Each argument as one text; the pairs of ``network_args`` and ``optimizer_args`` under their own names.
-
-    A pair that is called like an argument is given with what it belongs to, as in ``network_args.seed``. Files of
-    weights are compared by their content, and not here.
-    """
+    """Each argument as one text, pairs under their own names. Files of weights are compared by content, not here."""
     roles = {weights.role for weights in record.weights}
     told = OWN | {name for name, role in sd_scripts.WEIGHTS.items() if role in roles}
     args = {name: values for name, values in record.args.items() if name not in told}
     found = {name: " ".join(values) if values else "true" for name, values in args.items()}
-    for group in ("network_args", "optimizer_args"):
-        pairs = [pair.partition("=") for pair in args.get(group, ())]
-        if pairs and all(equals for _, equals, _ in pairs):
-            del found[group]
-            found |= {(f"{group}.{key}" if key in args else key): value for key, _, value in pairs}
+    pairs = pairs_of(args)
+    return {name: value for name, value in found.items() if name not in _GROUPS or not _paired(args[name])} | pairs
+
+
+_GROUPS = ("network_args", "optimizer_args")
+
+
+def pairs_of(args: Values) -> dict[str, str]:
+    """The ``key=value`` pairs of arguments that hold some, under their own names.
+
+    One that is called like an argument is given with what it belongs to, as in ``network_args.seed``.
+    """
+    found = {}
+    for group in _GROUPS:
+        if _paired(args.get(group, ())):
+            for pair in args[group]:
+                key, _, value = pair.partition("=")
+                found[f"{group}.{key}" if key in args else key] = value
     return found
+
+
+def _paired(values: tuple[str, ...]) -> bool:
+    return bool(values) and all("=" in value for value in values)
 
 
 def _mappings(kind: str, old: Mapping[str, str], new: Mapping[str, str]) -> list[Change]:

@@ -146,6 +146,15 @@ def last_words(reply: Reply) -> str:
     return told[-1] if told else f"exit status {reply.status}"
 
 
+def pager() -> str:
+    """The user's pager for a shell, as git finds it: ``GIT_PAGER``, ``core.pager``, ``PAGER``, else ``less``.
+
+    A repository's own configuration is not asked: somebody else may have written it.
+    """
+    reply = call("var", "GIT_PAGER", cwd=Path("/"))
+    return reply.out.decode("utf-8", "surrogateescape").strip()
+
+
 class Repository(NamedTuple):
     """A repository with a work tree, and the folder in it that was asked about."""
 

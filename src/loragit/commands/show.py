@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from loragit import console, history
-from loragit.commands.log import heading, table
+from loragit.commands.log import heading
 from loragit.history import History, RecordedRun
+from loragit.history.documents import summary, whole
 
 
 def show(folder: Path, name: str, *, as_json: bool = False) -> None:
@@ -21,13 +22,7 @@ def show(folder: Path, name: str, *, as_json: bool = False) -> None:
 
 
 def _document(run: RecordedRun) -> dict[str, object]:
-    return {
-        **table(run),
-        "record": dict(run.trailers),
-        "outcome_record": dict(run.outcome.trailers) if run.outcome else {},
-        "models": [model._asdict() for model in run.outcome.models] if run.outcome else [],
-        "files": list(run.files),
-    }
+    return whole(run, summary(run, None, None, None), ())
 
 
 def _print(run: RecordedRun) -> None:

@@ -75,14 +75,13 @@ class History:
     def runs(self) -> tuple[RecordedRun, ...]:
         """Every run on record, newest first."""
         if self._runs is None:
-            self._runs = tuple(branch.read(self._contents, self._known_refs(), None))
+            self._runs = tuple(branch.read(self._contents, self._known_refs()))
+            self._contents.memory.save()
         return self._runs
 
     def newest(self, limit: int) -> tuple[RecordedRun, ...]:
-        """The newest ``limit`` runs; reads no more of the history than that takes."""
-        if self._runs is not None:
-            return self._runs[:limit]
-        return tuple(branch.read(self._contents, self._known_refs(), limit))
+        """The newest ``limit`` runs."""
+        return self.runs[:limit]
 
     def _known_refs(self) -> branch.Refs:
         if self._refs is None:

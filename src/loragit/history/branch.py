@@ -13,10 +13,10 @@ from loragit.git import Repository
 from loragit.history.contents import Contents
 from loragit.history.runs import INTERRUPTED, REVERTED, RUNNING, SEALED, UNTAGGED, RecordedRun
 from loragit.names import RUNS
+from loragit.trailers import first
 
 if TYPE_CHECKING:
     from loragit.journal import Open
-    from loragit.recorded import Revert
 
 _TAGS = "refs/tags/"
 _FIELDS = ("%H", "%P", "%ad", "%B")
@@ -77,54 +77,74 @@ def _refs(found: dict[str, str], peeled: dict[str, str]) -> Refs:
     return Refs(found.get(RUNS), tags)
 
 
-class _Commit(NamedTuple):
-    id: str
-    date: str
-    """As in ``1764000000 +1300``."""
-    message: str
-
-
-def read(contents: Contents, known: Refs, limit: int | None) -> Iterator[RecordedRun]:
-    """The runs that ``known`` leads to, newest first; the newest ``limit`` of them, where that is not ``None``."""
+def read(contents: Contents, known: Refs) -> list[RecordedRun]:
+    """The runs that ``known`` leads to, newest first."""
     if known.runs is None:
-        return
-    repository = contents.repository
+        return []
     contents.tags = tuple(tag.object for tag in known.tags.values() if tag.annotated)
-    live = _live(repository)
-    reverts: dict[str, Revert] = {}
-    seen = 0
-    for commit in _commits(repository, known.runs):
-        last = commit.message[commit.message.rstrip("\n").rfind("\n\n") + 1 :]
-        if reverted := _value(last, "Reverts"):
-            from loragit.recorded import read_revert
-
-            reverts[reverted] = read_revert(commit.id, commit.message)
-        elif name := _value(last, "Run"):
-            state, tag = _standing(commit.id, known.tags.get(name), commit.id in reverts, live.get(name, False))
-            yield RecordedRun(
-                name,
-                commit.id,
-                _value(last, "Dataset"),
-                _value(last, "Dataset-Path"),
-                *_when(commit.date),
-                state,
-                commit.message,
-                tag,
-                reverts.get(commit.id),
-                contents,
-            )
-            seen += 1
-            if seen == limit:
-                return
+    live = _live(contents.repository)
+    reverts: dict[str, tuple[str, str]] = {}
+    found = []
+    for row in _rows(contents, known.runs):
+        commit, time, offset, name, dataset, path, reverted, message = row.split("\x1f", 7)
+        if reverted:
+            reverts[reverted] = (commit, message)
+            continue
+        by = reverts.get(commit)
+        state, tag = _standing(commit, known.tags.get(name), by is not None, live.get(name, False))
+        at = int(time), int(offset)
+        found.append(RecordedRun(name, commit, dataset, path, *at, state, message, tag, by, contents))
+    # Imported runs lie on top of what was there when they were imported; of one second, the branch has the order.
+    found.sort(key=_opened, reverse=True)
+    return found
 
 
-def _commits(repository: Repository, tip: str) -> Iterator[_Commit]:
-    for row in commit_rows(repository, tip):
-        identity, _, date, message = (*row.decode("utf-8", "replace").split("\x1f", 3), "", "", "")[:4]
-        yield _Commit(identity, date, message)
+def _opened(run: RecordedRun) -> int:
+    return run.time
 
 
-def commit_rows(repository: Repository, *revisions: str) -> Iterator[bytes]:
+def _rows(contents: Contents, tip: str) -> list[str]:
+    """A row for each run and each revert that ``tip`` leads to, children before their parents."""
+    memory, repository = contents.memory, contents.repository
+    if memory.tip == tip:
+        return memory.rows
+    if (repository.common_dir / "shallow").exists():
+        return list(_commits(repository, tip, []))  # what it leads to may be another thing tomorrow
+    parents: list[str] = []
+    rows: list[str] | None = None
+    if memory.tip and _is_commit_of(repository, memory.tip):
+        newer = list(_commits(repository, tip, parents, f"^{memory.tip}"))
+        # In one line from what is known: anything else may bring older commits with it.
+        if parents and parents[-1] == memory.tip and not any(" " in parent for parent in parents):
+            rows = newer + memory.rows
+    if rows is None:
+        rows = list(_commits(repository, tip, []))
+    memory.keep(tip, rows)
+    return rows
+
+
+def _is_commit_of(repository: Repository, commit: str) -> bool:
+    return git.call("cat-file", "-e", f"{commit}^{{commit}}", cwd=repository.top).status == 0
+
+
+def _commits(repository: Repository, tip: str, parents: list[str], *but: str) -> Iterator[str]:
+    """The rows of ``tip``'s history; ``parents`` gets those of every commit that was seen.
+
+    A row: commit, seconds since 1970, minutes east of UTC, name, dataset, its path, the commit that is reverted,
+    message; parted by ``\\x1f``.
+    """
+    for raw in _log(repository, tip, *but):
+        commit, above, date, message = (*raw.decode("utf-8", "replace").split("\x1f", 3), "", "", "")[:4]
+        parents.append(above)
+        reverted, name = first(message, "Reverts"), first(message, "Run")
+        if reverted or name:
+            time, offset = _when(date)
+            values = (first(message, "Dataset"), first(message, "Dataset-Path"), reverted)
+            told = "\x1f".join(value.replace("\x1f", " ") for value in (name, *values))
+            yield f"{commit}\x1f{time}\x1f{offset}\x1f{told}\x1f{message}"
+
+
+def _log(repository: Repository, *revisions: str) -> Iterator[bytes]:
     """A row a commit, children before their parents: id, parents, date, message, parted by ``\\x1f``."""
     return catfile.rows(
         "log",
@@ -138,19 +158,6 @@ def commit_rows(repository: Repository, *revisions: str) -> Iterator[bytes]:
         "--",
         cwd=repository.top,
     )
-
-
-def _value(last: str, key: str) -> str:
-    """The first value of a trailer in the paragraph ``last``; empty where there is none.
-
-    git's own ``%(trailers)``, and a table of all trailers, take longer than all the rest of a log.
-    """
-    start = last.find(f"\n{key}: ")
-    if start < 0:
-        return ""
-    start += len(key) + 3
-    end = last.find("\n", start)
-    return last[start : end if end >= 0 else len(last)].strip()
 
 
 def _when(date: str) -> tuple[int, int]:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from loragit import git, text
 from loragit.catfile import Reader
+from loragit.errors import LoragitError
 from loragit.git import GitFailed, Repository, TreeItem
+from loragit.history.memory import Memory
 from loragit.history.runs import NoSuchFile, RecordedRun
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 NOTES = "refs/notes/commits"
 _MOST_FILE = 1 << 28
 """Bytes of a record's file that are read on demand: captions, configs and lists of hashes stay far below."""
+_MOST_PATHS = 500_000
+_OWN = ("captions", "inputs", "patches")
+"""Folders of a record itself."""
 _MOST_TAGS = 1 << 26
 """Bytes of tags that are held; 10,000 runs have a tenth of it."""
 
@@ -30,6 +35,7 @@ class Contents:
         self.repository = repository
         self.tags: tuple[str, ...] = ()
         """Tag objects that are likely to be asked for together."""
+        self.memory = Memory(repository.common_dir)
         self._reader = Reader(repository.top)
         self._messages: dict[str, str] = {}
         self._noted: dict[str, str] | None = None
@@ -89,21 +95,66 @@ class Contents:
                 yield path.replace("/", ""), about.split(" ")[2]
 
     def record(self, run: RecordedRun) -> Record:
-        """``run.toml``. Raises :class:`~loragit.recorded.CannotReadRecord`."""
+        """``run.toml``, read once. Raises :class:`~loragit.recorded.CannotReadRecord`."""
         if run.commit not in self._records:
-            from loragit.recorded import CannotReadRecord, read_record
-
-            found = self._reader.read(self.revision(run, "run.toml"))
-            if found is None or found.data is None:
-                why = "is missing" if found is None else f"is {found.size} bytes long"
-                raise CannotReadRecord(f"run.toml of {run.name} {why}", hint=f"see: git show --stat {run.commit[:8]}")
-            self._records[run.commit] = read_record(found.data, run.name)
+            self._records[run.commit] = self.read_record(run)
         return self._records[run.commit]
 
+    def read_record(self, run: RecordedRun) -> Record:
+        """The same, and not held: for whoever goes through thousands."""
+        from loragit.recorded import CannotReadRecord, read_record
+
+        found = self._reader.read(self.revision(run, "run.toml"))
+        if found is None or found.data is None:
+            why = "is missing" if found is None else f"is {found.size} bytes long"
+            raise CannotReadRecord(f"run.toml of {run.name} {why}", hint=f"see: git show --stat {run.commit[:8]}")
+        return read_record(found.data, run.name)
+
     def tree(self, run: RecordedRun) -> dict[str, TreeItem]:
-        """Files and folders of the run's record, by path."""
-        question = git.start("ls-tree", "-r", "-t", "-z", self.revision(run), cwd=self.repository.top)
-        return git.read_tree(question)
+        """Files and folders of the run's record, by path; not those of a dataset in this one's folder.
+
+        Raises :class:`TooManyFiles`.
+        """
+        return self.below(run, self.tops(run))
+
+    def tops(self, run: RecordedRun) -> dict[str, TreeItem]:
+        """What lies directly in the run's record, by name."""
+        return self._items(self.revision(run))
+
+    def below(self, run: RecordedRun, items: dict[str, TreeItem]) -> dict[str, TreeItem]:
+        """``items`` of the run's record with all that is below them. Raises :class:`TooManyFiles`."""
+        found: dict[str, TreeItem] = {}
+        for name, item in items.items():
+            inside = dict(self._walk(run, name, item)) if item.folder else {}
+            # A record in this one's folder is that of another dataset.
+            if name in _OWN or not any(path.endswith("/run.toml") for path in inside):
+                found |= {name: item, **inside}
+            if len(found) > _MOST_PATHS:
+                raise _too_many(run)
+        return found
+
+    def _walk(self, run: RecordedRun, folder: str, item: TreeItem) -> Iterator[tuple[str, TreeItem]]:
+        """What is below ``folder``. A few trees that hold each other can stand for more paths than there is room."""
+        waiting = [(folder, item)]
+        seen = 0
+        while waiting:
+            path, tree = waiting.pop()
+            for name, below in self._items(tree.id).items():
+                seen += 1
+                if seen > _MOST_PATHS:
+                    raise _too_many(run)
+                yield f"{path}/{name}", below
+                if below.folder:
+                    waiting.append((f"{path}/{name}", below))
+
+    def _items(self, tree: str) -> dict[str, TreeItem]:
+        """What lies directly in the tree that ``tree`` names; nothing where there is no such tree."""
+        found = self._reader.read(tree, _MOST_FILE)
+        if found is not None and found.kind == "commit":
+            found = self._reader.read(f"{found.id}^{{tree}}", _MOST_FILE)
+        if found is None or found.data is None or found.kind != "tree":
+            return {}
+        return dict(_parsed_tree(found.data, len(found.id) // 2))
 
     def read(self, run: RecordedRun, path: str, most: int = _MOST_FILE) -> bytes:
         """The file at ``path`` of the run's record. Raises :class:`NoSuchFile`."""
@@ -125,6 +176,26 @@ class Contents:
         from loragit.fingerprint import parse_digest_lines
 
         return parse_digest_lines(self.read(run, "dataset.sha256"))
+
+
+class TooManyFiles(LoragitError):
+    """A record holds more paths than any dataset has files."""
+
+
+def _too_many(run: RecordedRun) -> TooManyFiles:
+    return TooManyFiles(
+        f"the record of {run.name} holds more than {_MOST_PATHS:,} files", hint=f"see: git show {run.commit[:8]}:"
+    )
+
+
+def _parsed_tree(data: bytes, length: int) -> Iterator[tuple[str, TreeItem]]:
+    """Entries of a tree object, whose ids have ``length`` bytes: mode, blank, name, NUL, id."""
+    at = 0
+    while at < len(data):
+        end = data.index(b"\0", at)
+        mode, _, name = data[at:end].partition(b" ")
+        at = end + 1 + length
+        yield name.decode("utf-8", "surrogateescape"), TreeItem(mode == b"40000", data[end + 1 : at].hex())
 
 
 def tag_message(data: bytes) -> str:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from loragit.errors import LoragitError
+from loragit.trailers import first
 
 if TYPE_CHECKING:
     from loragit.git import TreeItem
@@ -58,8 +59,8 @@ class RecordedRun(NamedTuple):
     """Of its commit."""
     tag: str | None
     """Id of the tag object that seals it; ``None`` for any other state than ``sealed``."""
-    revert: Revert | None
-    """What took it back, where it was reverted."""
+    reverted_by: tuple[str, str] | None
+    """Commit that takes it back, and that one's message, where it was reverted."""
     contents: Contents
     """Where the rest is read from."""
 
@@ -82,7 +83,7 @@ class RecordedRun(NamedTuple):
 
     def trailer(self, key: str) -> str | None:
         """The first value of the trailer ``key`` of its commit."""
-        return next(iter(self.trailers.get(key, ())), None)
+        return first(self.message, key) or None
 
     @property
     def format(self) -> int:
@@ -110,6 +111,13 @@ class RecordedRun(NamedTuple):
     def outcome(self) -> RecordedOutcome | None:
         """What came out; ``None`` unless it is sealed."""
         return None if self.tag is None else self.contents.outcome(self.tag, self.name)
+
+    @property
+    def revert(self) -> Revert | None:
+        """What took it back; ``None`` unless it was reverted."""
+        from loragit.recorded import read_revert
+
+        return None if self.reverted_by is None else read_revert(*self.reverted_by)
 
     @property
     def notes(self) -> tuple[str, ...]:
