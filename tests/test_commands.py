@@ -247,11 +247,16 @@ def test_a_sealed_run_is_shown_with_what_it_was_made_of_and_what_came_out(scene:
     done = scene.loragit("show", NAME)
     lines = done.out.splitlines()
     assert re.fullmatch(rf"{NAME}: sealed, opened \S+ \S+ as {opened.commit[:8]}", lines[0])
-    assert f"Trainer-Commit: {'a' * 40}" in lines
-    assert "Exit-Status: 0" in lines
-    assert f"Model: {NAME}.safetensors 1024 bytes sha256:{'b' * 64} payload:{'c' * 64} step:4 epoch:1" in lines
+    assert lines[1:3] == ["noob on gren, version 1, 4 steps", "1 model, 2 samples, 42 min"]
+    assert f"  sd-scripts {'a' * 40} (sd3) of https://example.org/sd-scripts" in lines
+    assert f"  {NAME}.safetensors  1.0 KiB, step 4, epoch 1" in lines
+    assert f"    sha256   {'b' * 64}  AutoV2 BBBBBBBBBB" in lines
+    assert f"    payload  {'c' * 64}  AutoV3 CCCCCCCCCCCC" in lines
+    assert f"  in ~/output_dir/{NAME}" in lines
+    assert "  exit status 0, from 2026-11-23T17:20:30Z to 2026-11-23T18:02:30Z" in lines
     assert lines[-4:] == ["  config.toml", "  run.toml", "  train.sh", "  captions/ (1)"]
-    assert done.err == f"loragit: a file of it, from the dataset's folder: git show {NAME}:./run.toml\n"
+    assert done.err == f"loragit: a file of it: loragit show {NAME}:run.toml\n"
+    assert scene.loragit("show", f"{NAME}:run.toml").out == scene.git("show", f"{NAME}:run.toml") + "\n"
     assert scene.git("show", f"{NAME}:./run.toml").startswith("format = 1")
     document = json.loads(scene.loragit("show", NAME, "--json").out)
     assert document["record"]["Run"] == [NAME]
@@ -266,9 +271,14 @@ def test_a_reverted_run_is_shown_with_why(scene: Scene) -> None:
     assert done.status == 0
     lines = done.out.splitlines()
     assert lines[0].startswith(f"{NAME}: reverted, ")
-    assert "    CUDA out of memory" in lines
-    assert f"Reverts: {opened.commit}" in lines
-    assert f"git show {opened.commit[:8]}:./run.toml" in done.err
+    assert lines[2] == "exit status 1, made nothing"
+    why = lines.index("Why it was taken back")
+    assert lines[why + 1 : why + 3] == [
+        "  The trainer ended with exit status 1 and made nothing.",
+        "    CUDA out of memory",
+    ]
+    again = scene.loragit("show", opened.commit[:9])
+    assert again.out == done.out
 
 
 def test_a_run_without_captions_is_shown_without_them(scene: Scene) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from loragit import __version__, console, history, preflight, settings
+from loragit import __version__, console, history, places, preflight, settings
 from loragit.names import CONVENTION, RunName
 from loragit.settings import Flags, Settings
 
@@ -147,14 +147,22 @@ def log(
 
 @_app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="The run's name.", autocompletion=_run_names)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME[:FILE]",
+            help="A run's name, or a commit; and a file of its record.",
+            autocompletion=_run_names,
+        ),
+    ],
     dataset: Dataset = None,
     as_json: Json = False,
 ) -> None:
-    """One run in full: what it was made of, and what came out."""
+    """One run in full, what it was made of and what came out; or one file of its record."""
     from loragit.commands import show as command
 
-    command.show(_settings(dataset).dataset_dir if dataset else Path.cwd(), name, as_json=as_json)
+    folder = _settings(dataset).dataset_dir if dataset else Path.cwd()
+    command.show(folder, name, str(places.home(os.environ)), as_json=as_json)
 
 
 @_app.command()

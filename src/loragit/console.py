@@ -95,6 +95,17 @@ def write(block: str) -> None:
     _push(lambda stdout: stdout.write(block))
 
 
+def raw(data: bytes) -> None:
+    """A file, byte for byte. Raises :class:`CannotWrite`."""
+    _push(lambda stdout: _write_bytes(stdout, data))
+
+
+def _write_bytes(stdout: TextIO, data: bytes) -> None:
+    stdout.flush()
+    stdout.buffer.write(data)
+    stdout.buffer.flush()
+
+
 def say(line: str) -> None:
     """A line of narration. A terminal that is gone is no reason to stop anything."""
     _tell(f"loragit: {text.shown(line)}")

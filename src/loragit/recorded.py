@@ -218,6 +218,7 @@ class RecordedOutcome(NamedTuple):
     samples: int
     """Number of sample images."""
     final_loss: float | None
+    """Infinite or not a number where the training went off the rails."""
     output: str | None
     """The output folder; the home folder is ``~``."""
     interrupted_by: str | None
@@ -244,7 +245,7 @@ def read_outcome(message: str, run: str) -> RecordedOutcome:
         unreadable=found.get("Unreadable", ()),
         states=found.get("State", ()),
         samples=whole(_one(found, "Samples")) or 0,
-        final_loss=decimal(_one(found, "Final-Loss")),
+        final_loss=_float(_one(found, "Final-Loss")),
         output=_one(found, "Output"),
         interrupted_by=_one(found, "Interrupted-By"),
         subject=plain.partition("\n")[0].removeprefix(f"{run}: "),
@@ -327,11 +328,15 @@ def whole(written: str | None) -> int | None:
 
 def decimal(written: str | None) -> float | None:
     """``written`` as a finite number, else ``None``."""
+    value = _float(written)
+    return value if value is not None and value - value == 0 else None
+
+
+def _float(written: str | None) -> float | None:
     try:
-        value = float(written or "")
+        return float(written or "")
     except ValueError:
         return None
-    return value if value - value == 0 else None
 
 
 def _moment(written: str | None) -> datetime | None:

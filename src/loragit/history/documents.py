@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from time import gmtime, strftime
 
@@ -59,7 +60,7 @@ def summary(
         "unreadable_count": brief.unreadable if brief else None,
         "state_count": brief.states if brief else None,
         "sample_count": brief.samples if brief else None,
-        "final_loss": brief.final_loss if brief else None,
+        "final_loss": _finite(brief.final_loss) if brief else None,
         "trainer_commit": run.trailer("Trainer-Commit"),
         "changed_since": base.name if base and changed is not None else None,
         "changed": None if changed is None else list(changed),
@@ -68,6 +69,11 @@ def summary(
         "derived_from": list(run.derived_from),
         "format": run.format,
     }
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no word for what is not a number."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def whole(run: RecordedRun, listed: Document, others: Sequence[RecordedRun]) -> Document:
