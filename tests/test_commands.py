@@ -11,6 +11,7 @@ import subprocess
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -69,13 +70,21 @@ def test_the_log_tells_a_line_a_run_newest_first(scene: Scene) -> None:
     assert done.err == ""
     when = r"\d{4}-\d\d-\d\d \d\d:\d\d"
     lines = done.out.splitlines()
-    assert re.fullmatch(rf"noob-gren-v10s4  {when}  untagged  noob on gren, version 1, 4 steps", lines[0])
-    assert re.fullmatch(rf"noob-gren-v2s4   {when}  reverted  exit status 1, made nothing", lines[1])
-    assert re.fullmatch(rf"noob-gren-v1s4   {when}  sealed    1 model, 2 samples, 42 min", lines[2])
-    assert scene.loragit("log", "-n", "2").out.splitlines() == lines[:2]
+    code, same = "a" * 8, "as before"
+    assert re.fullmatch(
+        rf"noob-gren-v10s4  {when}  untagged  -       -              -          -  {code}  {same}", lines[0]
+    )
+    assert re.fullmatch(
+        rf"noob-gren-v2s4   {when}  reverted  -       exit status 1  -          -  {code}  {same}", lines[1]
+    )
+    assert re.fullmatch(rf"noob-gren-v1s4   {when}  sealed    42 min  1 model        2 samples  -  {code}  -", lines[2])
+    assert [line.split() for line in scene.loragit("log", "-n", "2").out.splitlines()] == [
+        line.split() for line in lines[:2]
+    ]
     table = json.loads(scene.loragit("log", "--json", "-n", "2").out)
-    assert [run.pop("opened") for run in table] == [line[17:33] for line in lines[:2]]
-    assert table == [
+    assert [run["opened"] for run in table] == [line[17:33] for line in lines[:2]]
+    kept = ("run", "commit", "dataset", "state", "subject", "outcome", "reverted_by", "exit_status", "changed_since")
+    assert [{key: run[key] for key in kept} for run in table] == [
         {
             "run": "noob-gren-v10s4",
             "commit": opened[2].commit,
@@ -85,6 +94,7 @@ def test_the_log_tells_a_line_a_run_newest_first(scene: Scene) -> None:
             "outcome": "",
             "reverted_by": None,
             "exit_status": None,
+            "changed_since": NAME,
         },
         {
             "run": "noob-gren-v2s4",
@@ -95,8 +105,10 @@ def test_the_log_tells_a_line_a_run_newest_first(scene: Scene) -> None:
             "outcome": "exit status 1, made nothing",
             "reverted_by": scene.git("rev-parse", "runs~1"),
             "exit_status": 1,
+            "changed_since": NAME,
         },
     ]
+    assert datetime.fromisoformat(table[0]["opened_at"]).strftime("%Y-%m-%d %H:%M") == table[0]["opened"]
 
 
 def test_a_name_that_was_freed_and_used_again_is_two_runs(scene: Scene) -> None:
@@ -235,11 +247,16 @@ def test_a_sealed_run_is_shown_with_what_it_was_made_of_and_what_came_out(scene:
     done = scene.loragit("show", NAME)
     lines = done.out.splitlines()
     assert re.fullmatch(rf"{NAME}: sealed, opened \S+ \S+ as {opened.commit[:8]}", lines[0])
-    assert f"Trainer-Commit: {'a' * 40}" in lines
-    assert "Exit-Status: 0" in lines
-    assert f"Model: {NAME}.safetensors 1024 bytes sha256:{'b' * 64} payload:{'c' * 64} step:4 epoch:1" in lines
+    assert lines[1:3] == ["noob on gren, version 1, 4 steps", "1 model, 2 samples, 42 min"]
+    assert f"  sd-scripts {'a' * 40} (sd3) of https://example.org/sd-scripts" in lines
+    assert f"  {NAME}.safetensors  1.0 KiB, step 4, epoch 1" in lines
+    assert f"    sha256   {'b' * 64}  AutoV2 BBBBBBBBBB" in lines
+    assert f"    payload  {'c' * 64}  AutoV3 CCCCCCCCCCCC" in lines
+    assert f"  in ~/output_dir/{NAME}" in lines
+    assert "  exit status 0, from 2026-11-23T17:20:30Z to 2026-11-23T18:02:30Z" in lines
     assert lines[-4:] == ["  config.toml", "  run.toml", "  train.sh", "  captions/ (1)"]
-    assert done.err == f"loragit: a file of it, from the dataset's folder: git show {NAME}:./run.toml\n"
+    assert done.err == f"loragit: a file of it: loragit show {NAME}:run.toml\n"
+    assert scene.loragit("show", f"{NAME}:run.toml").out == scene.git("show", f"{NAME}:run.toml") + "\n"
     assert scene.git("show", f"{NAME}:./run.toml").startswith("format = 1")
     document = json.loads(scene.loragit("show", NAME, "--json").out)
     assert document["record"]["Run"] == [NAME]
@@ -254,9 +271,14 @@ def test_a_reverted_run_is_shown_with_why(scene: Scene) -> None:
     assert done.status == 0
     lines = done.out.splitlines()
     assert lines[0].startswith(f"{NAME}: reverted, ")
-    assert "    CUDA out of memory" in lines
-    assert f"Reverts: {opened.commit}" in lines
-    assert f"git show {opened.commit[:8]}:./run.toml" in done.err
+    assert lines[2] == "exit status 1, made nothing"
+    why = lines.index("Why it was taken back")
+    assert lines[why + 1 : why + 3] == [
+        "  The trainer ended with exit status 1 and made nothing.",
+        "    CUDA out of memory",
+    ]
+    again = scene.loragit("show", opened.commit[:9])
+    assert again.out == done.out
 
 
 def test_a_run_without_captions_is_shown_without_them(scene: Scene) -> None:

@@ -28,7 +28,8 @@ README = ROOT / "README.md"
 FORMAT = ROOT / "docs" / "record-format.md"
 DESIGN = ROOT / "docs" / "design.md"
 MIGRATING = ROOT / "docs" / "migrating.md"
-PAGES = (README, ROOT / "CHANGELOG.md", FORMAT, DESIGN, MIGRATING)
+PYTHON = ROOT / "docs" / "python.md"
+PAGES = (README, ROOT / "CHANGELOG.md", FORMAT, DESIGN, MIGRATING, PYTHON)
 
 STANDS_FOR = {"make demo DIR=~/loragit-demo": "loragit demo ~/loragit-demo"}
 """What is run in place of a command that would install something first. The demo shows commands of its own, so that
@@ -237,6 +238,11 @@ def test_every_command_that_the_pages_show_does_what_they_show(reader: Reader) -
         "noob-gren-v5s512",
     ]
     assert walk(DESIGN, ROOT / "CHANGELOG.md") == []
+    for block in blocks(PYTHON):
+        assert block.kind == "python"
+        program = "\n".join(block.body)
+        printed = reader.type(f"{shlex.quote(sys.executable)} - <<'END'\n{program}\nEND")
+        assert reader.status == 0, printed
 
 
 def test_every_command_that_is_not_run_is_still_shown() -> None:
@@ -246,7 +252,7 @@ def test_every_command_that_is_not_run_is_still_shown() -> None:
 
 def test_every_block_is_of_a_kind_that_is_checked() -> None:
     kinds = {(block.page, block.kind) for page in PAGES for block in blocks(page)}
-    assert {kind for _, kind in kinds} == {"sh", "console", "toml", "zsh", ""}
+    assert {kind for _, kind in kinds} == {"sh", "console", "toml", "zsh", "python", ""}
 
 
 def test_every_settings_example_is_understood(home: Path) -> None:

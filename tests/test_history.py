@@ -8,7 +8,7 @@ import pytest
 
 from loragit import git as ours
 from loragit import history, journal
-from loragit.history import INTERRUPTED, RUNNING, SEALED, UNTAGGED, NoSuchRun
+from loragit.history import INTERRUPTED, RUNNING, SEALED, UNTAGGED, History, NoSuchRun
 from loragit.record import Entry
 from tests.records import NAME, a_run, open_store, reverted, sealed, untagged
 from tests.scene import commit_all, git
@@ -26,7 +26,10 @@ def dataset(tmp_path: Path) -> Path:
 
 
 def states(folder: Path, limit: int | None = None) -> list[tuple[str, str]]:
-    return [(run.name, run.state) for run in history.runs(ours.discover(folder), limit)]
+    return [
+        (run.name, run.state)
+        for run in (History.of(folder).runs if limit is None else History.of(folder).newest(limit))
+    ]
 
 
 def test_an_open_run_is_running_as_long_as_one_of_its_notes_is_alive(dataset: Path) -> None:
@@ -92,11 +95,12 @@ def test_a_revert_of_somebody_elses_is_read_as_far_as_it_goes(dataset: Path, sta
     message = f"Revert by hand\n\nReverts: {opened.commit}\nExit-Status: {status}\n"
     tree = git(dataset, "rev-parse", "runs^{tree}")
     git(dataset, "update-ref", "refs/heads/runs", git(dataset, "commit-tree", "-p", "runs", "-m", message, tree))
-    (run,) = history.runs(ours.discover(dataset))
+    (run,) = History.of(dataset).runs
     assert run.state == "reverted"
-    assert run.exit_status == (1 if status == "1" else None)
-    assert run.outcome == ("exit status 1, made nothing" if status == "1" else "made nothing")
-    assert history.show(ours.discover(dataset), NAME).revert_message.startswith("Revert by hand")
+    assert run.revert is not None
+    assert run.revert.exit_status == (1 if status == "1" else None)
+    assert run.revert.message.startswith("Revert by hand")
+    assert (run.revert.reason, run.revert.log_tail) == ("", ())
 
 
 def test_a_run_is_shown_with_its_own_files_wherever_it_is_asked_for(dataset: Path) -> None:
@@ -105,15 +109,15 @@ def test_a_run_is_shown_with_its_own_files_wherever_it_is_asked_for(dataset: Pat
     sealed(store, NAME, prefix="two  spaces/gren")
     for folder in (".", "mark", "two  spaces", "two  spaces/gren"):
         (dataset / folder).mkdir(exist_ok=True)
-        shown = history.show(ours.discover(dataset / folder), "noob-mark-v1s4")
-        assert shown.files == ("config.toml", "run.toml"), folder
-    shown = history.show(ours.discover(dataset / "two  spaces" / "gren"), NAME)
-    assert shown.files == ("captions/img/00.txt", "config.toml", "run.toml", "train.sh")
+        run = History.of(dataset / folder).run("noob-mark-v1s4")
+        assert run.files == ("config.toml", "run.toml"), folder
+    run = History.of(dataset / "two  spaces" / "gren").run(NAME)
+    assert run.files == ("captions/img/00.txt", "config.toml", "run.toml", "train.sh")
 
 
 def test_a_run_that_is_not_there_is_no_run(dataset: Path) -> None:
     with pytest.raises(NoSuchRun, match="there is no run nope"):
-        history.show(ours.discover(dataset), "nope")
+        History.of(dataset).run("nope")
 
 
 def test_names_for_completion_never_raise(dataset: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def main() -> int:
     index = _leave_callers_repository()
     from loragit import console
 
-    console.begin(color="NO_COLOR" not in os.environ)
+    console.begin(color="NO_COLOR" not in os.environ, columns=os.environ.get("COLUMNS", ""))
     status = guarded(_quick(words, index) or _command_line)
     return guarded(lambda: _finish(status))
 
@@ -86,9 +86,9 @@ def _train(name: str, extra: list[str]) -> int:
 def _log(limit: int | None) -> int:
     from pathlib import Path
 
-    from loragit.commands.log import log
+    from loragit.commands.log import Wanted, log
 
-    log(Path.cwd(), limit=limit)
+    log(Path.cwd(), Wanted(limit=limit))
     return 0
 
 

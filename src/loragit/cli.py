@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from loragit import __version__, console, history, preflight, settings
+from loragit import __version__, console, history, places, preflight, settings
 from loragit.names import CONVENTION, RunName
 from loragit.settings import Flags, Settings
 
@@ -119,26 +119,72 @@ def train(
 
 @_app.command()
 def log(
-    limit: Annotated[int | None, typer.Option("-n", "--limit", min=1, help="The newest so many.")] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="A part of the name, or a pattern with * for all of it."),
+    ] = None,
     dataset: Dataset = None,
+    model: Annotated[list[str] | None, typer.Option(help="The first part of the name.")] = None,
+    version: Annotated[list[int] | None, typer.Option(help="As in -v2s512.")] = None,
+    state: Annotated[list[str] | None, typer.Option(help="running, interrupted, sealed, reverted, untagged.")] = None,
+    since: Annotated[str, typer.Option(help="Opened since: 2026-11-23, yesterday, '2 weeks ago'.")] = "",
+    until: Annotated[str, typer.Option(help="Opened until.")] = "",
+    where: Annotated[
+        list[str] | None, typer.Option(help="A recorded value: args.network_dim>=16; = != < <= > >= ~.")
+    ] = None,
+    grep: Annotated[str, typer.Option(help="Text in messages and notes.")] = "",
+    sort: Annotated[str, typer.Option(help="By a recorded value: outcome.final_loss.")] = "",
+    reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
+    limit: Annotated[int | None, typer.Option("-n", "--limit", min=1, help="The first so many.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every dataset under paths.datasets.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Runs that made nothing, and why.")] = False,
+    graph: Annotated[bool, typer.Option("--graph", help="Which run went on from which.")] = False,
     as_json: Json = False,
 ) -> None:
-    """A line a run, newest first."""
+    """A line a run, newest first, with what changed since the one before."""
     from loragit.commands import log as command
 
-    command.log(_settings(dataset).dataset_dir if dataset else Path.cwd(), limit=limit, as_json=as_json)
+    wanted = command.Wanted(
+        words=tuple(words or ()),
+        models=tuple(model or ()),
+        versions=tuple(version or ()),
+        states=tuple(state or ()),
+        since=since,
+        until=until,
+        where=tuple(where or ()),
+        grep=grep,
+        sort=sort,
+        reverse=reverse,
+        limit=limit,
+        failed=failed,
+        graph=graph,
+        one_dataset=dataset is not None,
+        as_json=as_json,
+    )
+    if every:
+        command.log_all(_settings(None).paths.datasets, wanted)
+    else:
+        command.log(_settings(dataset).dataset_dir if dataset else Path.cwd(), wanted)
 
 
 @_app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="The run's name.", autocompletion=_run_names)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME[:FILE]",
+            help="A run's name, or a commit; and a file of its record.",
+            autocompletion=_run_names,
+        ),
+    ],
     dataset: Dataset = None,
     as_json: Json = False,
 ) -> None:
-    """One run in full: what it was made of, and what came out."""
+    """One run in full, what it was made of and what came out; or one file of its record."""
     from loragit.commands import show as command
 
-    command.show(_settings(dataset).dataset_dir if dataset else Path.cwd(), name, as_json=as_json)
+    folder = _settings(dataset).dataset_dir if dataset else Path.cwd()
+    command.show(folder, name, str(places.home(os.environ)), as_json=as_json)
 
 
 @_app.command()

@@ -7,13 +7,22 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from loragit import text
 from loragit.errors import LoragitError
 
+if TYPE_CHECKING:
+    from loragit.process import Pager
+
 _styles = {"error": "\x1b[1;31m", "warning": "\x1b[33m", "hint": "\x1b[36m"}
 _colored = False
+_terminal: int | None = None
+_plain = False
+_pager: Pager | None = None
+
+_ASCII = str.maketrans({"…": "...", "→": "->", "├": "|", "└": "`", "│": "|", "─": "-", "·": "-"})
+"""How what loragit draws is written where the encoding has no such letters."""
 
 
 class CannotWrite(LoragitError):
@@ -24,20 +33,61 @@ class NoAnswer(LoragitError):
     """The input ended before a question was answered."""
 
 
-def begin(*, color: bool) -> None:
+def begin(*, color: bool, columns: str = "") -> None:
     """``color``: whether narration may be coloured; a stream that is no terminal never is.
 
-    A letter that the locale's encoding lacks is from now on shown as its code, on stdout as on stderr.
+    ``columns`` is the width of the terminal where that is known better than by asking it. A letter that the locale's
+    encoding lacks is from now on shown as its code, on stdout as on stderr.
     """
-    global _colored
+    global _colored, _terminal, _plain
     _colored = color and sys.stderr is not None and sys.stderr.isatty()
+    _terminal = _width_of_stdout(columns)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+        _plain = "utf" not in sys.stdout.encoding.lower()
+
+
+def _width_of_stdout(told: str) -> int | None:
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    if told.isascii() and told.isdigit() and int(told):
+        return int(told)
+    with suppress(OSError):
+        return os.get_terminal_size(sys.stdout.fileno()).columns or _USUAL
+    return _USUAL
+
+
+_USUAL = 80
+"""Columns of a terminal that does not tell."""
+
+
+def width() -> int | None:
+    """Columns of the terminal that data goes to; ``None`` where it goes to a file or a pipe: then nothing is cut."""
+    return _terminal
+
+
+def plain() -> bool:
+    """Whether what is drawn must do with ASCII."""
+    return _plain
+
+
+def page(command: str) -> None:
+    """Show all further data through the pager ``command``, if it goes to a terminal. An empty one, or ``cat``, is none.
+
+    One that cannot be started is done without.
+    """
+    global _pager
+    if _terminal is None or _pager is not None or command in ("", "cat"):
+        return
+    from loragit.process import Pager
+
+    with suppress(OSError):
+        _pager = Pager(command)
 
 
 def out(line: str = "") -> None:
     """A line of data."""
-    write(text.shown(line) + "\n")
+    write(_fitting(text.shown(line)) + "\n")
 
 
 def write(block: str) -> None:
@@ -47,6 +97,17 @@ def write(block: str) -> None:
     closed from the start. Raises :class:`CannotWrite`.
     """
     _push(lambda stdout: stdout.write(block))
+
+
+def raw(data: bytes) -> None:
+    """A file, byte for byte. Raises :class:`CannotWrite`."""
+    _push(lambda stdout: _write_bytes(stdout, data))
+
+
+def _write_bytes(stdout: TextIO, data: bytes) -> None:
+    stdout.flush()
+    stdout.buffer.write(data)
+    stdout.buffer.flush()
 
 
 def say(line: str) -> None:
@@ -113,19 +174,41 @@ def choose(question: str, options: Mapping[str, str], *, default: str) -> str:
             return answer
 
 
-def columns(rows: Iterable[tuple[str, ...]]) -> None:
-    """Rows of data in aligned columns, two spaces between them; the last column is not padded."""
-    table = [tuple(text.shown(cell) for cell in row) for row in rows]
+def columns(rows: Iterable[tuple[str, ...]], limit: int | None = None) -> None:
+    """Rows of data in aligned columns, two spaces between them; the last column is not padded.
+
+    With ``limit``, a terminal's width, the last column is cut to what is left of it.
+    """
+    table = [tuple(_fitting(text.shown(cell)) for cell in row) for row in rows]
     if not table:
         return
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]) - 1)]
-    lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]).rstrip() for row in table]
+    widths = [max(map(text.width, column)) for column in list(zip(*table, strict=True))[:-1]]
+    left = None if limit is None else max(limit - sum(widths) - 2 * len(widths), 1)
+    lines = []
+    for row in table:
+        padded = [_padded(cell, width) for cell, width in zip(row, widths, strict=False)]
+        last = row[-1] if left is None else _fitting(text.cut(row[-1], left))
+        lines.append("  ".join([*padded, last]).rstrip())
     write("\n".join(lines) + "\n")
 
 
+def _padded(cell: str, width: int) -> str:
+    return cell.ljust(width) if cell.isascii() else cell + " " * (width - text.width(cell))
+
+
+def _fitting(cell: str) -> str:
+    return cell.translate(_ASCII) if _plain and not cell.isascii() else cell
+
+
 def finish() -> None:
-    """Push out what is buffered. Raises :class:`CannotWrite`."""
-    _push(lambda stdout: stdout.flush())
+    """Push out what is buffered, and wait for the pager. Raises :class:`CannotWrite`."""
+    global _pager
+    try:
+        _push(lambda stdout: stdout.flush())
+    finally:
+        if _pager is not None:
+            _pager.wait()
+            _pager = None
 
 
 def _push(action: Callable[[TextIO], object]) -> None:

@@ -73,30 +73,17 @@ class Reply(NamedTuple):
     err: bytes
 
 
+Child = subprocess.Popen[bytes]
+"""A git under way."""
+
+
 class Question:
     """A git command under way. Several may run at the same time; each is answered once."""
 
     def __init__(self, args: tuple[str, ...], cwd: Path, data: bytes | None, variables: tuple[str, ...]) -> None:
         self.args = args
         self._data = data
-        try:
-            self._child = subprocess.Popen(
-                [*(("env", *variables) if variables else ()), "git", *_OWN_TERMS, *args],
-                cwd=cwd,
-                # Its words are read here, not shown as they are.
-                env={**os.environ, "LC_ALL": "C"},
-                stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-        except OSError as error:
-            if not cwd.is_dir():
-                raise NotARepository(f"there is no folder {cwd}") from error
-            if isinstance(error, PermissionError):
-                raise NotARepository(f"{cwd} may not be entered") from error
-            if not isinstance(error, FileNotFoundError):
-                raise GitFailed(f"git cannot be started: {error.strerror}") from error
-            raise GitMissing("git was not found on PATH", hint="install git 2.30 or newer") from error
+        self._child = child(args, cwd, fed=data is not None, heard=True, variables=variables)
 
     def reply(self) -> Reply:
         """Wait for the end, whatever the exit status."""
@@ -109,6 +96,29 @@ class Question:
         if reply.status != 0:
             raise GitFailed(f"git {' '.join(self.args)} failed: {last_words(reply)}")
         return reply.out.decode("utf-8", "surrogateescape").removesuffix("\n")
+
+
+def child(args: tuple[str, ...], cwd: Path, *, fed: bool, heard: bool, variables: tuple[str, ...] = ()) -> Child:
+    """A git of its own, its standard output a pipe; standard input is one where it is ``fed``, and standard error
+    where its complaints are ``heard``. Raises :class:`NotARepository`, :class:`GitMissing`."""
+    try:
+        return subprocess.Popen(
+            [*(("env", *variables) if variables else ()), "git", *_OWN_TERMS, *args],
+            cwd=cwd,
+            # Its words are read here, not shown as they are.
+            env={**os.environ, "LC_ALL": "C"},
+            stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if heard else subprocess.DEVNULL,
+        )
+    except OSError as error:
+        if not cwd.is_dir():
+            raise NotARepository(f"there is no folder {cwd}") from error
+        if isinstance(error, PermissionError):
+            raise NotARepository(f"{cwd} may not be entered") from error
+        if not isinstance(error, FileNotFoundError):
+            raise GitFailed(f"git cannot be started: {error.strerror}") from error
+        raise GitMissing("git was not found on PATH", hint="install git 2.30 or newer") from error
 
 
 def start(*args: str, cwd: Path, data: bytes | None = None, variables: tuple[str, ...] = ()) -> Question:
@@ -134,6 +144,15 @@ def last_words(reply: Reply) -> str:
     lines = reply.err.decode("utf-8", "replace").strip().splitlines()
     told = [line for line in lines if line.startswith(("fatal:", "error:"))] or lines
     return told[-1] if told else f"exit status {reply.status}"
+
+
+def pager() -> str:
+    """The user's pager for a shell, as git finds it: ``GIT_PAGER``, ``core.pager``, ``PAGER``, else ``less``.
+
+    A repository's own configuration is not asked: somebody else may have written it.
+    """
+    reply = call("var", "GIT_PAGER", cwd=Path("/"))
+    return reply.out.decode("utf-8", "surrogateescape").strip()
 
 
 class Repository(NamedTuple):

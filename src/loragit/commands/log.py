@@ -1,41 +1,206 @@
-"""``loragit log``: a line a run."""
+"""``loragit log``: a line a run, with what changed since the one before."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from loragit import console, git, history, text
-from loragit.history import Listed
+from loragit import console, git, text
+from loragit.history import REVERTED, History, RecordedRun, briefs
+from loragit.history.briefs import Brief
+from loragit.history.documents import minute, summary
+
+_NOTHING = "-"
+"""Stands in a column that has no value, so that columns can be told apart by their number."""
+_LEAST = 24
+"""Columns of the terminal that what changed is to have; others go before it has less."""
 
 
-def log(folder: Path, *, limit: int | None = None, as_json: bool = False) -> None:
-    """Print the runs of the repository around ``folder``, newest first. Raises :class:`LoragitError`."""
-    listed = history.runs(git.discover(folder), limit)
-    if as_json:
+class Wanted(NamedTuple):
+    """What is asked of the log, as the command line has it."""
+
+    words: tuple[str, ...] = ()
+    """Patterns of names."""
+    models: tuple[str, ...] = ()
+    versions: tuple[int, ...] = ()
+    states: tuple[str, ...] = ()
+    since: str = ""
+    until: str = ""
+    where: tuple[str, ...] = ()
+    grep: str = ""
+    sort: str = ""
+    reverse: bool = False
+    limit: int | None = None
+    failed: bool = False
+    """Those that made nothing, and why."""
+    graph: bool = False
+    """Draw which run went on from which."""
+    one_dataset: bool = False
+    """Only runs of the very folder that was named, where its repository holds several."""
+    as_json: bool = False
+
+
+class _Told(NamedTuple):
+    """Runs with what a log tells of them."""
+
+    runs: list[RecordedRun]
+    bases: dict[str, RecordedRun]
+    briefs: dict[str, Brief]
+    changes: dict[str, tuple[str, ...]]
+
+    def summary(self, run: RecordedRun) -> dict[str, object]:
+        return summary(run, self.briefs.get(run.commit), self.bases.get(run.commit), self.changes.get(run.commit))
+
+
+def log(folder: Path, wanted: Wanted) -> None:
+    """Print the runs of the repository around ``folder``. Raises :class:`LoragitError`."""
+    history = History.of(folder)
+    _log((history,), wanted, text.dataset_path(history.repository.prefix) if wanted.one_dataset else None)
+
+
+def log_all(datasets: Path, wanted: Wanted) -> None:
+    """Print the runs of every dataset under the folder ``datasets``. Raises :class:`LoragitError`."""
+    _log(History.all(datasets), wanted, None)
+
+
+def _log(histories: Sequence[History], wanted: Wanted, path: str | None) -> None:
+    for history in histories:
+        if history.shallow:
+            console.say(f"{history.repository.top} is a shallow clone: older runs are missing here")
+    known = [run for history in histories for run in history.runs]
+    if len(histories) > 1:
+        known.sort(key=lambda run: run.time, reverse=True)
+    # Bases are looked for among all runs, or a filter would change what a run is compared with.
+    bases = {commit: base for history in histories for commit, base in history.bases().items()}
+    runs = _selected(known, wanted, path, histories)
+    failed = wanted.failed and not wanted.as_json
+    changed = {} if failed else briefs.changes(runs, bases)
+    told = _Told(runs, bases, briefs.briefs(runs), changed)
+    briefs.remember(known, bases)
+    if wanted.as_json:
         import json
 
-        console.write(json.dumps([table(run) for run in listed], indent=2) + "\n")
-    elif not listed:
+        console.write(json.dumps([told.summary(run) for run in runs], indent=2) + "\n")
+    elif not known:
         console.say("no runs on record here yet; the first: loragit train NAME")
+    elif not runs:
+        console.say(f"none of {text.count(len(known), 'run')} on record is as asked")
     else:
-        console.columns((run.name, run.opened, run.state, run.outcome or run.subject) for run in listed)
+        _print(told, wanted, several=len(histories) > 1)
 
 
-def table(run: Listed) -> dict[str, str | int | None]:
-    """One run for a machine: every value of :class:`Listed` under its own name."""
-    return {
-        "run": run.name,
-        "commit": run.commit,
-        "dataset": run.dataset,
-        "opened": run.opened,
-        "state": run.state,
-        "subject": run.subject,
-        "outcome": run.outcome,
-        "reverted_by": run.reverted_by,
-        "exit_status": run.exit_status,
-    }
+def _selected(
+    known: list[RecordedRun], wanted: Wanted, path: str | None, histories: Sequence[History]
+) -> list[RecordedRun]:
+    # A plain log goes without what only filters need, the sooner to be there.
+    if wanted._replace(limit=None, as_json=False, graph=False) == Wanted(one_dataset=wanted.one_dataset):
+        runs = known if path is None else [run for run in known if run.path == path]
+        return runs[: wanted.limit]
+    from loragit.history import selection, where
+
+    some = histories[0].repository.top if histories else Path("/")
+    chosen = selection.Selection(
+        names=wanted.words,
+        path=path,
+        models=wanted.models,
+        versions=wanted.versions,
+        states=selection.states(wanted.states) + (selection.FAILED if wanted.failed else ()),
+        since=selection.moment(wanted.since, some) if wanted.since else None,
+        until=selection.moment(wanted.until, some, end=True) if wanted.until else None,
+        conditions=tuple(map(where.Condition.parse, wanted.where)),
+        grep=wanted.grep,
+        sort=wanted.sort,
+        reverse=wanted.reverse,
+        limit=wanted.limit,
+    )
+    return chosen.of(known)
 
 
-def heading(run: Listed) -> str:
+def _print(told: _Told, wanted: Wanted, *, several: bool) -> None:
+    width = console.width()
+    if width is not None:
+        console.page(git.pager())
+    if wanted.failed:
+        rows = [(run, _failed_row(run)) for run in told.runs]
+    elif wanted.graph:
+        from loragit.history.lineage import tree
+
+        names = [(twig.run, f"{twig.drawn}{twig.run.name}", twig.how) for twig in tree(told.runs)]
+        rows = [(run, _row(run, told, f"{name} ({how})" if how else name)) for run, name, how in names]
+    else:
+        rows = [(run, _row(run, told, run.name)) for run in told.runs]
+    lines = [(run.dataset or _NOTHING, *row) if several else row for run, row in rows]
+    console.columns(lines if width is None or wanted.failed else _narrowed(lines, width), width)
+
+
+def _row(run: RecordedRun, told: _Told, name: str) -> tuple[str, ...]:
+    brief = told.briefs.get(run.commit)
+    changed = told.changes.get(run.commit)
+    return (
+        name,
+        minute(run),
+        run.state,
+        _took(brief),
+        _made(run, brief),
+        _NOTHING if brief is None else text.count(brief.samples, "sample"),
+        _NOTHING if brief is None or brief.final_loss is None else f"loss {brief.final_loss:.4g}",
+        (run.trailer("Trainer-Commit") or _NOTHING)[:8],
+        _NOTHING if changed is None else "; ".join(changed) or "as before",
+    )
+
+
+def _took(brief: Brief | None) -> str:
+    return _NOTHING if brief is None or brief.seconds is None else text.duration(brief.seconds)
+
+
+def _made(run: RecordedRun, brief: Brief | None) -> str:
+    """What came out; where it is not as it should be, how."""
+    if brief is None:
+        revert = run.revert if run.state == REVERTED else None
+        return f"exit status {revert.exit_status}" if revert and revert.exit_status is not None else _NOTHING
+    parts = [text.count(brief.models, "model")]
+    parts += [text.count(brief.states, "state")] if brief.states else []
+    parts += [f"{brief.truncated} cut short"] if brief.truncated else []
+    parts += [f"{brief.unreadable} unreadable"] if brief.unreadable else []
+    parts += [f"exit status {brief.exit_status}"] if brief.exit_status else []
+    return ", ".join(parts)
+
+
+_DISPENSABLE = (-2, -4, -3, -6)
+"""Columns that a narrow terminal goes without, the first first: trainer, samples, loss, how long."""
+
+
+def _narrowed(rows: list[tuple[str, ...]], width: int) -> list[tuple[str, ...]]:
+    """``rows`` without the columns that leave no room for what changed."""
+    columns = list(zip(*rows, strict=True))
+    widths = {number - len(columns): max(map(text.width, column)) + 2 for number, column in enumerate(columns[:-1])}
+    for number in _DISPENSABLE:
+        if sum(widths.values()) + _LEAST > width:
+            del widths[number]
+    kept = [len(columns) + number for number in (*widths, -1)]
+    return [tuple(row[number] for number in kept) for row in rows]
+
+
+def _failed_row(run: RecordedRun) -> tuple[str, ...]:
+    revert = run.revert
+    if revert is None:
+        return run.name, minute(run), run.state, _NOTHING, "its tag was deleted; nothing says why"
+    status = _NOTHING if revert.exit_status is None else f"exit status {revert.exit_status}"
+    return run.name, minute(run), run.state, status, gist(revert.log_tail) or revert.reason
+
+
+def gist(lines: Sequence[str]) -> str:
+    """The line of a log's end that says most: the last that names an error, else the last that says anything."""
+    told = [line.strip() for line in lines if line.strip()]
+    return next((line for line in reversed(told) if _names_an_error(line)), told[-1] if told else "")
+
+
+def _names_an_error(line: str) -> bool:
+    words = line.lower()
+    return any(word in words for word in ("error", "exception", "out of memory", "killed", "fatal", "no data found"))
+
+
+def heading(run: RecordedRun) -> str:
     """``noob-gren-v2s512: sealed, opened 2026-11-23 17:20``."""
-    return text.shown(f"{run.name}: {run.state}, opened {run.opened} as {run.commit[:8]}")
+    return text.shown(f"{run.name}: {run.state}, opened {minute(run)} as {run.commit[:8]}")

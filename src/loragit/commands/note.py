@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from loragit import console, git, history, notes, process, text, trailers
+from loragit import History, console, git, notes, process, text
 from loragit.errors import LoragitError, UsageError
 from loragit.git import IdentityQuestion, Repository
-from loragit.history import Shown
+from loragit.history import RecordedRun
 from loragit.notes import Mark
 from loragit.store import Store
 
@@ -32,8 +32,8 @@ def note(folder: Path, name: str, messages: Sequence[str], mark: Mark) -> None:
 
     Raises :class:`LoragitError`; then nothing was noted.
     """
-    repository = git.discover(folder)
-    run = history.show(repository, name)
+    history = History.of(folder)
+    repository, run = history.repository, history.run(name)
     if mark.best is not None:
         mark = mark._replace(best=_product(run, mark.best))
     if mark.rating is not None and mark.rating not in notes.RATINGS:
@@ -46,32 +46,32 @@ def note(folder: Path, name: str, messages: Sequence[str], mark: Mark) -> None:
     if not stamped:
         raise NothingNoted("nothing was noted: there is no text", hint="write some, or give it with -m TEXT")
     author, committer = IdentityQuestion(repository.top).answer()
-    Store(repository, author, committer).note(run.listed.commit, stamped)
+    Store(repository, author, committer).note(run.commit, stamped)
     draft.unlink(missing_ok=True)
-    console.say(f"noted {text.count(len(stamped), 'line')} on {name}")
+    console.say(f"noted {text.count(len(stamped), 'line')} on {run.name}")
 
 
-def _product(run: Shown, wanted: str) -> str:
+def _product(run: RecordedRun, wanted: str) -> str:
     """The run's product that ``wanted`` names, by its name or as a path. Raises :class:`NoSuchProduct`."""
-    found = trailers.parse(run.tag_message).get("Model", ()) if run.tag_message else ()
-    models = [model.path for line in found if (model := text.parse_model_line(line)) is not None]
+    models = [model.path for model in run.outcome.models] if run.outcome else []
     name = Path(wanted).name
     fitting = [path for path in models if name in (path, Path(path).stem)]
     if fitting:
         return fitting[0]
     raise NoSuchProduct(
-        f"{run.listed.name} left no model {name}",
+        f"{run.name} left no model {name}",
         hint=f"it left: {', '.join(models)}" if models else "it left no model at all",
     )
 
 
-def _edited(repository: Repository, run: Shown, draft: Path) -> list[str]:
+def _edited(repository: Repository, run: RecordedRun, draft: Path) -> list[str]:
     """What the user writes in their editor, as git has it. Raises :class:`NothingNoted`."""
     if not sys.stdin.isatty():
         raise NothingNoted("nothing was noted: there is no terminal for an editor", hint="give the text with -m TEXT")
     editor = git.run("var", "GIT_EDITOR", cwd=repository.top)
     draft.parent.mkdir(parents=True, exist_ok=True)
-    about = "\n".join(f"# {line}" for line in (text.shown(run.listed.name), run.listed.subject, run.listed.outcome))
+    told = (run.name, run.subject, *((run.outcome.subject,) if run.outcome else ()))
+    about = "\n".join(f"# {text.shown(line)}" for line in told)
     draft.write_text(f"\n{_HELP}\n#\n{about}\n", encoding="utf-8")
     # The editor may be several words with quotes, for a shell.
     status = process.run(["/bin/sh", "-c", f'{editor} "$@"', "editor", str(draft)], cwd=repository.top)

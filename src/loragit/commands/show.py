@@ -1,58 +1,274 @@
-"""``loragit show``: one run in full."""
+"""``loragit show``: one run in full, or one file of its record."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from loragit import console, git, history, text, trailers
-from loragit.commands.log import heading, table
-from loragit.history import Shown
-from loragit.record import Artifact
+from loragit import console, git, text
+from loragit.commands.log import heading
+from loragit.errors import LoragitError
+from loragit.history import History, RecordedRun, briefs
+from loragit.history.documents import came_out, minute, summary, whole
+from loragit.recorded import Code, Record, RecordedOutcome
+from loragit.trainers import sd_scripts
+
+_REST = "Other arguments"
+_GROUPS = {
+    "Network": "network_ conv_ lycoris base_weights pretrained_model vae clip_l clip_g t5xxl",
+    "Learning rates": "learning_rate unet_lr text_encoder_lr lr_ loraplus optimizer scale_parameter",
+    "Steps": "max_train_ train_batch_size gradient_ seed max_grad_norm initial_ resume",
+    "Data": "dataset_ train_data in_json reg_data resolution enable_bucket bucket_ min_bucket max_bucket caption_ "
+    "cache_ shuffle_ keep_tokens flip_aug color_aug random_crop",
+    "Saving and samples": "save_ output_ logging_ log_ sample_ training_comment metadata_ wandb_",
+}
+"""Arguments by what people look for, by how they begin; the first group that has one counts."""
+
+_TOLD = (
+    *("Run", "Dataset", "Dataset-Path", "Dataset-Commit", "Dataset-Dirty", "Config-SHA1", "Prompts-SHA1"),
+    *("Script-SHA1", "Trainer-Commit", "Trainer-Branch", "Trainer-URL", "Trainer-Dirty", "LyCORIS"),
+    *("LyCORIS-Version", "LyCORIS-Commit", "LyCORIS-URL", "LyCORIS-Dirty", "Resumed-From", "Derived-From"),
+    *("Imported", "Repository", "Loragit-Format", *sd_scripts.WEIGHTS.values()),
+)
+"""Trailers that are shown in words of their own."""
+_AUTO_V2, _AUTO_V3 = 10, 12
+"""Digits of the file's and of the payload's sha256 that Civitai shows under these names."""
+_CHART = 60
 
 
-def show(folder: Path, name: str, *, as_json: bool = False) -> None:
-    """Print the newest run called ``name``, standing or reverted. Raises :class:`LoragitError`."""
-    shown = history.show(git.discover(folder), name)
-    if as_json:
+def show(folder: Path, asked: str, home: str, *, as_json: bool = False) -> None:
+    """Print the newest run that ``asked`` means, or after a colon one file of its record, byte for byte.
+
+    ``home`` is what ``~`` in a record stands for here. Raises :class:`LoragitError`.
+    """
+    history = History.of(folder)
+    name, colon, path = asked.partition(":")
+    run, *others = history.find(name)
+    if colon:
+        console.raw(run.read(path))
+    elif as_json:
         import json
 
-        console.write(json.dumps(_document(shown), indent=2) + "\n")
+        console.write(json.dumps(_document(history, run, others), indent=2) + "\n")
     else:
-        _print(shown)
+        lines = list(_lines(history, run, others, home))
+        console.page(git.pager())
+        for line in lines:
+            console.out(line)
+        if console.width() is None:  # in a pager it would be written across the text
+            console.say(f"a file of it: loragit show {asked}:run.toml")
 
 
-def _document(shown: Shown) -> dict[str, object]:
-    return {
-        **table(shown.listed),
-        "record": trailers.parse(shown.message),
-        "outcome_record": trailers.parse(shown.tag_message) if shown.tag_message else {},
-        "models": [model._asdict() for model in _models(shown)],
-        "files": list(shown.files),
-    }
+def _document(history: History, run: RecordedRun, others: Sequence[RecordedRun]) -> dict[str, object]:
+    bases = history.bases()
+    brief = briefs.briefs([run]).get(run.commit)
+    changed = briefs.changes([run], bases).get(run.commit)
+    return whole(run, summary(run, brief, bases.get(run.commit), changed), others)
 
 
-def _models(shown: Shown) -> Iterator[Artifact]:
-    for line in trailers.parse(shown.tag_message).get("Model", ()) if shown.tag_message else ():
-        model = text.parse_model_line(line)
-        if model is not None:
-            yield model
+def _lines(history: History, run: RecordedRun, others: Sequence[RecordedRun], home: str) -> Iterator[str]:
+    yield heading(run)
+    yield from (line for line in (run.subject, came_out(run)) if line)
+    if run.imported:
+        yield f"imported: {run.trailer('Imported')}"
+    try:
+        record = run.record
+    except LoragitError as error:
+        console.warn(error.message)
+        yield from _block("Trailers", [f"{key}: {value}" for key, values in run.trailers.items() for value in values])
+    else:
+        yield from _recorded(run, record)
+    outcome = run.outcome
+    if outcome is not None:
+        yield from _block("Came out", _products(outcome))
+        yield from _block("Loss", _loss(run, outcome, home))
+    if run.revert is not None:
+        yield from _block("Why it was taken back", [run.revert.reason, *(f"  {line}" for line in run.revert.log_tail)])
+    yield from _block("Notes", run.notes)
+    yield from _block("Lineage", _lineage(history, run))
+    yield from _block("Changed", _changed(history, run))
+    yield from _block("Also on record", _others(run))
+    yield from _block("Files", _files(run))
+    yield from _block(
+        "Other runs of that name", [f"{each.commit[:8]}  {minute(each)}  {each.state}" for each in others]
+    )
 
 
-def _print(shown: Shown) -> None:
-    console.out(heading(shown.listed))
-    for block in (shown.message, shown.tag_message, shown.revert_message):
-        if block:
-            console.out()
-            for line in block.splitlines():
-                console.out(line)
-    console.out()
-    captions = [path for path in shown.files if path.startswith("captions/")]
-    for path in shown.files:
-        if not path.startswith("captions/"):
-            console.out(f"  {path}")
-    if captions:
-        console.out(f"  captions/ ({len(captions)})")
-    standing = shown.listed.state not in (history.REVERTED, history.UNTAGGED)
-    revision = shown.listed.name if standing else shown.listed.commit[:8]
-    console.say(f"a file of it, from the dataset's folder: git show {revision}:./run.toml")
+def _block(title: str, lines: Sequence[str]) -> Iterator[str]:
+    """A paragraph with a heading; nothing where there are no lines."""
+    if lines:
+        yield ""
+        yield title
+        yield from (f"  {line}".rstrip() for line in lines)
+
+
+def _recorded(run: RecordedRun, record: Record) -> Iterator[str]:
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name, values in record.args.items():
+        groups.setdefault(_group(name), []).append((name, _quoted(values) if values else "yes"))
+    for title in (*_GROUPS, _REST):
+        yield from _block(title, _aligned(groups.get(title, ())))
+    codes = [code for code in (record.trainer, record.lycoris, *record.repositories) if code is not None]
+    yield from _block("Repositories", [_code(code) for code in codes if code.commit or code.version])
+    yield from _block("Weights", [_weights(w.role, w.name, w.sha256) for w in record.weights])
+    yield from _block("Dataset", [_dataset(run, record)])
+    yield from _block("Environment", _environment(run))
+    yield from _block("Command", _command(record.argv, record.workdir))
+
+
+def _group(name: str) -> str:
+    return next((title for title, starts in _GROUPS.items() if name.startswith(tuple(starts.split(" ")))), _REST)
+
+
+def _quoted(words: Sequence[str]) -> str:
+    import shlex
+
+    return " ".join(shlex.quote(word) for word in words) if len(words) > 1 else words[0]
+
+
+def _aligned(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    width = max((text.width(name) for name, _ in pairs), default=0)
+    return [f"{name.ljust(width)}  {value}" for name, value in pairs]
+
+
+def _code(code: Code) -> str:
+    what = code.commit or f"release {code.version}"
+    where = f" ({code.branch})" if code.branch else ""
+    dirty = f"; not committed: {', '.join(code.dirty[:5])}" if code.dirty else ""
+    more = f" and {len(code.dirty) - 5} more" if len(code.dirty) > 5 else ""
+    return f"{code.label} {what}{where}" + (f" of {code.url}" if code.url else "") + dirty + more
+
+
+def _weights(role: str, name: str, sha256: str | None) -> str:
+    return f"{role}: {name}" + (f"  sha256 {sha256}  AutoV2 {sha256[:_AUTO_V2].upper()}" if sha256 else "")
+
+
+def _dataset(run: RecordedRun, record: Record) -> str:
+    place = f" in {run.path}/" if run.path else ""
+    counts = f"{text.count(record.images, 'image')}, {text.count(record.captions, 'caption')}"
+    commit = f"at commit {record.dataset_commit[:8]}" if record.dataset_commit else "not committed yet"
+    dirty = f", {text.count(record.dataset_dirty, 'file')} not committed" if record.dataset_dirty else ""
+    return f"{record.dataset}{place}: {counts}, {commit}{dirty}"
+
+
+def _environment(run: RecordedRun) -> list[str]:
+    try:
+        around = run.surroundings
+    except LoragitError:
+        return []
+    told = [f"{key} {value}" for key, values in around.about.items() for value in values]
+    known = (
+        "torch",
+        "torchvision",
+        "xformers",
+        "accelerate",
+        "diffusers",
+        "transformers",
+        "lycoris_lora",
+        "lycoris-lora",
+    )
+    named = [f"{name} {around.packages[name]}" for name in known if name in around.packages]
+    cuda = around.packages.get("torch", "").partition("+cu")[2]
+    if cuda.isdigit():
+        named.append(f"CUDA {cuda[:-1]}.{cuda[-1]}")
+    return [*told, *([", ".join(named)] if named else []), text.count(len(around.packages), "package")]
+
+
+def _command(argv: Sequence[str], workdir: str | None) -> list[str]:
+    """The command as a shell takes it, an option a line."""
+    import shlex
+
+    lines: list[list[str]] = [[]]
+    for word in argv:
+        if word.startswith("--"):
+            lines.append([])
+        lines[-1].append(_for_a_shell(word, shlex.quote(word)))
+    joined = [" ".join(line) for line in lines if line]
+    wrapped = [f"{'  ' if number else ''}{line}" for number, line in enumerate(joined)]
+    command = [f"{line} \\" for line in wrapped[:-1]] + wrapped[-1:]
+    return ([f"cd {_for_a_shell(workdir, shlex.quote(workdir))}"] if workdir and command else []) + command
+
+
+def _for_a_shell(word: str, quoted: str) -> str:
+    """``quoted``, but for ``~/`` at the beginning, which stands for the home folder in a record as in a shell."""
+    import shlex
+
+    return f"~/{shlex.quote(word[2:])}" if word.startswith("~/") and len(word) > 2 else quoted
+
+
+def _products(outcome: RecordedOutcome) -> list[str]:
+    lines = []
+    for model in outcome.models:
+        when = [
+            f"{noun} {number}" for noun, number in (("step", model.step), ("epoch", model.epoch)) if number is not None
+        ]
+        lines.append(f"{model.path}  {', '.join([size(model.size), *when])}")
+        lines.append(f"  sha256   {model.sha256}  AutoV2 {model.sha256[:_AUTO_V2].upper()}")
+        if model.payload_sha256:
+            lines.append(f"  payload  {model.payload_sha256}  AutoV3 {model.payload_sha256[:_AUTO_V3].upper()}")
+    lines += [f"{path}  cut short" for path in outcome.truncated]
+    lines += [f"{path}  could not be read" for path in outcome.unreadable]
+    lines += [f"{path}/  training state" for path in outcome.states]
+    lines.append(text.count(outcome.samples, "sample image"))
+    lines += [f"in {outcome.output}"] if outcome.output else []
+    status = "" if outcome.exit_status is None else f"exit status {outcome.exit_status}"
+    signal = f"interrupted by {outcome.interrupted_by}" if outcome.interrupted_by else ""
+    times = [f"{word} {text.timestamp(at)}" for word, at in (("from", outcome.started), ("to", outcome.finished)) if at]
+    return [*lines, ", ".join(part for part in (status, signal, " ".join(times)) if part)]
+
+
+def size(number: int) -> str:
+    """``1023 bytes``, ``101 KiB``, ``217 MiB``, ``6.5 GiB``."""
+    if number < 1024:
+        return text.count(number, "byte")
+    value, unit = float(number), "bytes"
+    for unit in ("KiB", "MiB", "GiB", "TiB"):  # noqa: B007
+        value /= 1024
+        if value < 1000:
+            break
+    return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+
+
+def _loss(run: RecordedRun, outcome: RecordedOutcome, home: str) -> list[str]:
+    from loragit.history import losses
+
+    final = [] if outcome.final_loss is None else [f"in the end {outcome.final_loss:.6g}"]
+    found = losses.curve(run, home)
+    drawn = losses.chart(found, _CHART, plain=console.plain()) if found else ""
+    if found is None or not drawn:
+        return final
+    span = f"{found.values[0]:.4g} at step {found.steps[0]}, {found.values[-1]:.4g} at step {found.steps[-1]}"
+    return [drawn, span, *final]
+
+
+def _lineage(history: History, run: RecordedRun) -> list[str]:
+    from loragit.history.lineage import parents
+
+    told = [f"resumed from {value}" for value in run.resumed_from]
+    told += [f"started from the weights of {value}" for value in run.derived_from]
+    above = parents(history.runs)
+    below = [each for each in history.runs if each.commit in above and above[each.commit][0].commit == run.commit]
+    return told + [f"{each.name} went on from it ({above[each.commit][1]})" for each in below]
+
+
+def _changed(history: History, run: RecordedRun) -> list[str]:
+    base = history.previous(run)
+    if base is None:
+        return []
+    try:
+        phrases = history.compare(base, run).phrases()
+    except LoragitError:
+        return []
+    return [f"since {base.name}:", *(f"  {phrase}" for phrase in phrases or ("nothing",))]
+
+
+def _others(run: RecordedRun) -> list[str]:
+    """Trailers that are not shown in words of their own: those of imported runs, and of formats to come."""
+    return [f"{key}: {value}" for key, values in run.trailers.items() if key not in _TOLD for value in values]
+
+
+def _files(run: RecordedRun) -> list[str]:
+    files = run.files
+    captions = sum(path.startswith("captions/") for path in files)
+    told = [path for path in files if not path.startswith("captions/")]
+    return told + ([f"captions/ ({captions})"] if captions else [])

@@ -1,0 +1,246 @@
+"""The branch ``runs`` and the tags on it, read into a list of runs: two children of git, whatever their number."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from loragit import catfile, git
+from loragit.errors import LoragitError
+from loragit.git import Repository
+from loragit.history.contents import Contents
+from loragit.history.runs import INTERRUPTED, REVERTED, RUNNING, SEALED, UNTAGGED, RecordedRun
+from loragit.names import RUNS
+from loragit.trailers import first
+
+if TYPE_CHECKING:
+    from loragit.journal import Open
+
+_TAGS = "refs/tags/"
+_FIELDS = ("%H", "%P", "%ad", "%B")
+_ID = re.compile(r"[0-9a-f]{4,64}")
+
+
+class Tag(NamedTuple):
+    """A tag as it was read."""
+
+    object: str
+    """What it holds: of an annotated tag the tag object."""
+    commit: str
+    """What that leads to."""
+
+    @property
+    def annotated(self) -> bool:
+        return self.object != self.commit
+
+
+class Refs(NamedTuple):
+    """The refs that a history is read from."""
+
+    runs: str | None
+    """Commit of ``runs``; ``None`` before the first run."""
+    tags: dict[str, Tag]
+    """By short name, all of them: the user's own too."""
+
+
+def refs(repository: Repository) -> Refs:
+    """Read now, never from a cache: tags are what says how a run stands."""
+    # for-each-ref would open every tag to peel it; show-ref has that from the packed refs.
+    reply = git.call("show-ref", "--dereference", "--heads", "--tags", cwd=repository.top)
+    if reply.err:  # it gives up at the first ref that is broken
+        return _refs_one_by_one(repository)
+    found: dict[str, str] = {}
+    for row in reply.out.decode("utf-8", "surrogateescape").split("\n"):
+        target, _, name = row.partition(" ")
+        found[name] = target
+    return _refs(found, {name.removesuffix("^{}"): target for name, target in found.items() if name.endswith("^{}")})
+
+
+def _refs_one_by_one(repository: Repository) -> Refs:
+    """The same where a ref leads nowhere: that one is no tag of a run, and the others are read."""
+    reply = git.call("for-each-ref", "--format=%(refname)%00%(objectname)", _TAGS, RUNS, cwd=repository.top)
+    rows = [row.split("\0") for row in reply.out.decode("utf-8", "surrogateescape").split("\n") if row]
+    asked = "".join(f"{target}^{{commit}}\n" for _, target in rows).encode()
+    answers = git.run("cat-file", "--batch-check=%(objectname)", cwd=repository.top, data=asked).split("\n")
+    peeled = {row[0]: commit for row, commit in zip(rows, answers, strict=False) if " " not in commit}
+    return _refs({row[0]: row[1] for row in rows}, peeled)
+
+
+def _refs(found: dict[str, str], peeled: dict[str, str]) -> Refs:
+    tags = {
+        name.removeprefix(_TAGS): Tag(target, peeled.get(name, target))
+        for name, target in found.items()
+        if name.startswith(_TAGS) and not name.endswith("^{}")
+    }
+    return Refs(found.get(RUNS), tags)
+
+
+def read(contents: Contents, known: Refs) -> list[RecordedRun]:
+    """The runs that ``known`` leads to, newest first."""
+    if known.runs is None:
+        return []
+    contents.tags = tuple(tag.object for tag in known.tags.values() if tag.annotated)
+    live = _live(contents.repository)
+    reverts: dict[str, tuple[str, str]] = {}
+    found = []
+    for row in _rows(contents, known.runs):
+        commit, time, offset, name, dataset, path, reverted, message = row.split("\x1f", 7)
+        if reverted:
+            reverts[reverted] = (commit, message)
+            continue
+        by = reverts.get(commit)
+        state, tag = _standing(commit, known.tags.get(name), by is not None, live.get(name, False))
+        at = int(time), int(offset)
+        found.append(RecordedRun(name, commit, dataset, path, *at, state, message, tag, by, contents))
+    # Imported runs lie on top of what was there when they were imported; of one second, the branch has the order.
+    found.sort(key=_opened, reverse=True)
+    return found
+
+
+def _opened(run: RecordedRun) -> int:
+    return run.time
+
+
+def _rows(contents: Contents, tip: str) -> list[str]:
+    """A row for each run and each revert that ``tip`` leads to, children before their parents."""
+    memory, repository = contents.memory, contents.repository
+    if memory.tip == tip:
+        return memory.rows
+    if (repository.common_dir / "shallow").exists():
+        return list(_commits(repository, tip, []))  # what it leads to may be another thing tomorrow
+    parents: list[str] = []
+    rows: list[str] | None = None
+    if memory.tip and _is_commit_of(repository, memory.tip):
+        newer = list(_commits(repository, tip, parents, f"^{memory.tip}"))
+        # In one line from what is known: anything else may bring older commits with it.
+        if parents and parents[-1] == memory.tip and not any(" " in parent for parent in parents):
+            rows = newer + memory.rows
+    if rows is None:
+        rows = list(_commits(repository, tip, []))
+    memory.keep(tip, rows)
+    return rows
+
+
+def _is_commit_of(repository: Repository, commit: str) -> bool:
+    return git.call("cat-file", "-e", f"{commit}^{{commit}}", cwd=repository.top).status == 0
+
+
+def _commits(repository: Repository, tip: str, parents: list[str], *but: str) -> Iterator[str]:
+    """The rows of ``tip``'s history; ``parents`` gets those of every commit that was seen.
+
+    A row: commit, seconds since 1970, minutes east of UTC, name, dataset, its path, the commit that is reverted,
+    message; parted by ``\\x1f``.
+    """
+    for raw in _log(repository, tip, *but):
+        commit, above, date, message = (*raw.decode("utf-8", "replace").split("\x1f", 3), "", "", "")[:4]
+        parents.append(above)
+        reverted, name = first(message, "Reverts"), first(message, "Run")
+        if reverted or name:
+            time, offset = _when(date)
+            values = (first(message, "Dataset"), first(message, "Dataset-Path"), reverted)
+            told = "\x1f".join(value.replace("\x1f", " ") for value in (name, *values))
+            yield f"{commit}\x1f{time}\x1f{offset}\x1f{told}\x1f{message}"
+
+
+def _log(repository: Repository, *revisions: str) -> Iterator[bytes]:
+    """A row a commit, children before their parents: id, parents, date, message, parted by ``\\x1f``."""
+    return catfile.rows(
+        "log",
+        "-z",
+        # A revert must be known before the run that it takes back.
+        "--date-order",
+        "--date=raw",
+        "--encoding=UTF-8",
+        "--format=" + "%x1f".join(_FIELDS),
+        *revisions,
+        "--",
+        cwd=repository.top,
+    )
+
+
+def _when(date: str) -> tuple[int, int]:
+    """Seconds since 1970 and minutes east of UTC; 0 where a commit has no date that makes sense."""
+    time, _, zone = date.partition(" ")
+    if not (time.isascii() and time.isdigit() and len(time) < 12):
+        return 0, 0
+    if len(zone) != 5 or not zone[1:].isdigit() or int(zone[1:3]) > 23:
+        return int(time), 0
+    minutes = int(zone[1:3]) * 60 + int(zone[3:]) % 60
+    return int(time), -minutes if zone[0] == "-" else minutes
+
+
+def _standing(commit: str, tag: Tag | None, reverted: bool, live: bool) -> tuple[str, str | None]:
+    """State, and the tag object of a sealed run."""
+    if reverted:
+        return REVERTED, None
+    if tag is None or tag.commit != commit:
+        return UNTAGGED, None
+    if tag.annotated:
+        return SEALED, tag.object
+    return (RUNNING if live else INTERRUPTED), None
+
+
+def _live(repository: Repository) -> dict[str, bool]:
+    """Whether the process that opened a run lives, for each that is noted as open."""
+    if not (repository.private / "open").exists():
+        return {}
+    from loragit import journal
+
+    live: dict[str, bool] = {}
+    for note in journal.read(repository.private):
+        live[note.run] = live.get(note.run, False) or alive(note)
+    return live
+
+
+def alive(note: Open) -> bool:
+    """Whether the process that opened the run still lives. On another machine that cannot be told: taken as yes."""
+    from loragit import journal, process
+
+    if note.host != journal.host():
+        return True
+    if note.boot and note.boot != process.boot_id():
+        return False
+    return process.exists(note.pid) and process.start_time(note.pid) == (note.pid_started or None)
+
+
+def bases(runs: Sequence[RecordedRun]) -> dict[str, RecordedRun]:
+    """For each of ``runs`` (newest first), by commit, the next older one of the same dataset that is sealed."""
+    found: dict[str, RecordedRun] = {}
+    standing: dict[tuple[str, str], RecordedRun] = {}
+    for run in reversed(runs):
+        place = (run.dataset, run.path)
+        if place in standing:
+            found[run.commit] = standing[place]
+        if run.state == SEALED:
+            standing[place] = run
+    return found
+
+
+def is_commit(text: str) -> bool:
+    """Whether ``text`` may be the beginning of a commit's id."""
+    return _ID.fullmatch(text.lower()) is not None
+
+
+def repositories(datasets: Path) -> Iterator[Repository]:
+    """The repository that ``datasets`` lies in, then those of the folders in it, by name; each once."""
+    seen = set[Path]()
+    for folder in (datasets, *_with_git(datasets)):
+        try:
+            repository = git.discover(folder)
+        except LoragitError:
+            if folder == datasets and not datasets.is_dir():
+                raise
+            continue
+        if repository.common_dir not in seen:
+            seen.add(repository.common_dir)
+            yield repository
+
+
+def _with_git(datasets: Path) -> list[Path]:
+    """Folders in ``datasets`` that are a repository's top: asking git about every other would take long."""
+    try:
+        return sorted(folder for folder in datasets.iterdir() if (folder / ".git").exists())
+    except OSError:
+        return []

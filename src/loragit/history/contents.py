@@ -1,0 +1,208 @@
+"""What the record of a run holds, read from its repository when it is asked for: one git for all questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loragit import git, text
+from loragit.catfile import Reader
+from loragit.errors import LoragitError
+from loragit.git import GitFailed, Repository, TreeItem
+from loragit.history.memory import Memory
+from loragit.history.runs import NoSuchFile, RecordedRun
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from loragit.record import DatasetFile
+    from loragit.recorded import Record, RecordedOutcome
+
+NOTES = "refs/notes/commits"
+_MOST_FILE = 1 << 28
+"""Bytes of a record's file that are read on demand: captions, configs and lists of hashes stay far below."""
+_MOST_PATHS = 500_000
+_OWN = ("captions", "inputs", "patches")
+"""Folders of a record itself."""
+_MOST_TAGS = 1 << 26
+"""Bytes of tags that are held; 10,000 runs have a tenth of it."""
+
+
+class Contents:
+    """The objects of one repository that records are made of. Reads only; closed when nobody holds it any more."""
+
+    def __init__(self, repository: Repository) -> None:
+        self.repository = repository
+        self.tags: tuple[str, ...] = ()
+        """Tag objects that are likely to be asked for together."""
+        self.memory = Memory(repository.common_dir)
+        self._reader = Reader(repository.top)
+        self._messages: dict[str, str] = {}
+        self._noted: dict[str, str] | None = None
+        self._records: dict[str, Record] = {}
+
+    def close(self) -> None:
+        """End the git that answers; a later question starts another."""
+        self._reader.close()
+
+    def __del__(self) -> None:
+        self._reader.close()
+
+    def revision(self, run: RecordedRun, path: str = "") -> str:
+        """``path`` of the run's record, as git names it: ``COMMIT:FOLDER/PATH``."""
+        place = run.path
+        # The trailer has the folder's name on one line; the folder that was asked about is known better.
+        if place == text.dataset_path(self.repository.prefix):
+            place = self.repository.prefix
+        return f"{run.commit}:{'/'.join(part for part in (place, path) if part)}"
+
+    def outcome(self, tag: str, name: str) -> RecordedOutcome:
+        """What the tag object ``tag`` says came out. Raises :class:`GitFailed` where it cannot be read."""
+        from loragit.recorded import read_outcome
+
+        if tag not in self._messages:
+            self._read_messages(tag)
+        return read_outcome(self._messages[tag], name)
+
+    def _read_messages(self, wanted: str) -> None:
+        """Read the tag ``wanted``, and with the second question all others too: who asks twice asks for all."""
+        others = [tag for tag in self.tags if tag != wanted and tag not in self._messages] if self._messages else []
+        total = 0
+        for tag, found in zip((wanted, *others), self._reader.read_all((wanted, *others)), strict=True):
+            if found is not None and found.data is not None:
+                self._messages[tag] = tag_message(found.data)
+                total += found.size
+            if total > _MOST_TAGS:
+                break
+        if wanted not in self._messages:
+            raise GitFailed(f"the tag object {wanted} cannot be read", hint="git fsck tells more")
+
+    def notes(self, commit: str) -> tuple[str, ...]:
+        """Lines of the note on ``commit`` that hold something."""
+        if self._noted is None:
+            self._noted = dict(self._read_notes())
+        blob = self._noted.get(commit)
+        found = self._reader.read(blob) if blob else None
+        data = found.data if found else None
+        return tuple(line for line in (data or b"").decode("utf-8", "replace").splitlines() if line.strip())
+
+    def _read_notes(self) -> Iterator[tuple[str, str]]:
+        """(commit, blob): git spreads notes over folders of two hex digits when there are many."""
+        reply = git.call("ls-tree", "-r", "-z", NOTES, cwd=self.repository.top)
+        for row in reply.out.decode("utf-8", "replace").split("\0") if reply.status == 0 else ():
+            about, tab, path = row.partition("\t")
+            if tab:
+                yield path.replace("/", ""), about.split(" ")[2]
+
+    def record(self, run: RecordedRun) -> Record:
+        """``run.toml``, read once. Raises :class:`~loragit.recorded.CannotReadRecord`."""
+        if run.commit not in self._records:
+            self._records[run.commit] = self.read_record(run)
+        return self._records[run.commit]
+
+    def read_record(self, run: RecordedRun) -> Record:
+        """The same, and not held: for whoever goes through thousands."""
+        from loragit.recorded import CannotReadRecord, read_record
+
+        found = self._reader.read(self.revision(run, "run.toml"))
+        if found is None or found.data is None:
+            why = "is missing" if found is None else f"is {found.size} bytes long"
+            raise CannotReadRecord(f"run.toml of {run.name} {why}", hint=f"see: git show --stat {run.commit[:8]}")
+        return read_record(found.data, run.name)
+
+    def tree(self, run: RecordedRun) -> dict[str, TreeItem]:
+        """Files and folders of the run's record, by path; not those of a dataset in this one's folder.
+
+        Raises :class:`TooManyFiles`.
+        """
+        return self.below(run, self.tops(run))
+
+    def tops(self, run: RecordedRun) -> dict[str, TreeItem]:
+        """What lies directly in the run's record, by name."""
+        return self._items(self.revision(run))
+
+    def below(self, run: RecordedRun, items: dict[str, TreeItem]) -> dict[str, TreeItem]:
+        """``items`` of the run's record with all that is below them. Raises :class:`TooManyFiles`."""
+        found: dict[str, TreeItem] = {}
+        for name, item in items.items():
+            inside = dict(self._walk(run, name, item)) if item.folder else {}
+            # A record in this one's folder is that of another dataset.
+            if name in _OWN or not any(path.endswith("/run.toml") for path in inside):
+                found |= {name: item, **inside}
+            if len(found) > _MOST_PATHS:
+                raise _too_many(run)
+        return found
+
+    def _walk(self, run: RecordedRun, folder: str, item: TreeItem) -> Iterator[tuple[str, TreeItem]]:
+        """What is below ``folder``. A few trees that hold each other can stand for more paths than there is room."""
+        waiting = [(folder, item)]
+        seen = 0
+        while waiting:
+            path, tree = waiting.pop()
+            for name, below in self._items(tree.id).items():
+                seen += 1
+                if seen > _MOST_PATHS:
+                    raise _too_many(run)
+                yield f"{path}/{name}", below
+                if below.folder:
+                    waiting.append((f"{path}/{name}", below))
+
+    def _items(self, tree: str) -> dict[str, TreeItem]:
+        """What lies directly in the tree that ``tree`` names; nothing where there is no such tree."""
+        found = self._reader.read(tree, _MOST_FILE)
+        if found is not None and found.kind == "commit":
+            found = self._reader.read(f"{found.id}^{{tree}}", _MOST_FILE)
+        if found is None or found.data is None or found.kind != "tree":
+            return {}
+        return dict(_parsed_tree(found.data, len(found.id) // 2))
+
+    def read(self, run: RecordedRun, path: str, most: int = _MOST_FILE) -> bytes:
+        """The file at ``path`` of the run's record. Raises :class:`NoSuchFile`."""
+        clean = path.removeprefix("./")
+        found = self._reader.read(self.revision(run, clean), most) if clean else None
+        if found is None or found.kind != "blob":
+            raise NoSuchFile(
+                f"the record of {run.name} holds no file {path}", hint=f"see what it holds: loragit show {run.name}"
+            )
+        if found.data is None:
+            raise NoSuchFile(
+                f"{path} of {run.name} is {found.size} bytes long, too much to read at once",
+                hint=f"git -C {self.repository.top} show {self.revision(run, clean)}",
+            )
+        return found.data
+
+    def dataset_files(self, run: RecordedRun) -> tuple[DatasetFile, ...]:
+        """``dataset.sha256``. Raises :class:`NoSuchFile`, :class:`~loragit.fingerprint.BadDigests`."""
+        from loragit.fingerprint import parse_digest_lines
+
+        return parse_digest_lines(self.read(run, "dataset.sha256"))
+
+
+class TooManyFiles(LoragitError):
+    """A record holds more paths than any dataset has files."""
+
+
+def _too_many(run: RecordedRun) -> TooManyFiles:
+    return TooManyFiles(
+        f"the record of {run.name} holds more than {_MOST_PATHS:,} files", hint=f"see: git show {run.commit[:8]}:"
+    )
+
+
+def _parsed_tree(data: bytes, length: int) -> Iterator[tuple[str, TreeItem]]:
+    """Entries of a tree object, whose ids have ``length`` bytes: mode, blank, name, NUL, id."""
+    at = 0
+    while at < len(data):
+        end = data.index(b"\0", at)
+        mode, _, name = data[at:end].partition(b" ")
+        at = end + 1 + length
+        yield name.decode("utf-8", "surrogateescape"), TreeItem(mode == b"40000", data[end + 1 : at].hex())
+
+
+def tag_message(data: bytes) -> str:
+    """The message of a tag object, with what signs it."""
+    return data.partition(b"\n\n")[2].decode("utf-8", "replace")
+
+
+def folder_of(path: str | Path) -> Path:
+    """``path`` in full; what is relative counts from the current folder."""
+    return Path(path).expanduser().absolute()

@@ -1,0 +1,95 @@
+"""The loss of a run, step by step, where its TensorBoard folder still exists on this machine."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Iterator
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit.errors import LoragitError
+from loragit.events import LOSSES, Scalar, scalars
+from loragit.history.runs import RecordedRun
+
+_MOST_BYTES = 1 << 26
+"""Of one event file: a training of 100,000 steps writes a tenth of it."""
+_MOST_FILES = 32
+_AROUND = 120
+"""Seconds that an event may lie before the start or after the end: two clocks, or two roundings."""
+
+_BLOCKS, _ASCII = "▁▂▃▄▅▆▇█", "_.-:=+*#"
+
+
+class Curve(NamedTuple):
+    """Values of a loss in order of steps."""
+
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+def curve(run: RecordedRun, home: str) -> Curve | None:
+    """The average loss of ``run``, else the current one; ``None`` where no events of it are found.
+
+    ``home`` is what ``~`` in the record stands for here.
+    """
+    try:
+        args, workdir = run.record.args, run.record.workdir
+        outcome = run.outcome
+    except LoragitError:
+        return None
+    written = args.get("logging_dir", ())
+    if not written or outcome is None or outcome.started is None or outcome.finished is None:
+        return None
+    folder = Path(_here(workdir or "", home), _here(written[-1], home))
+    prefix = (args.get("log_prefix") or (f"{run.name}_",))[-1]
+    span = (outcome.started.timestamp() - _AROUND, outcome.finished.timestamp() + _AROUND)
+    found: dict[str, dict[int, float]] = {tag: {} for tag in LOSSES}
+    for path in islice(_event_files(folder, prefix), _MOST_FILES):
+        for scalar in _read(path):
+            if span[0] <= scalar.wall_time <= span[1]:
+                found[scalar.tag][scalar.step] = scalar.value
+    told = next((found[tag] for tag in LOSSES if found[tag]), None)
+    return None if told is None else Curve(tuple(sorted(told)), tuple(told[step] for step in sorted(told)))
+
+
+def _here(path: str, home: str) -> str:
+    return home + path[1:] if path == "~" or path.startswith("~/") else path
+
+
+def _event_files(folder: Path, prefix: str) -> Iterator[Path]:
+    """Event files of folders that are called as the run's were; links are not followed."""
+    try:
+        names = sorted(each.name for each in folder.iterdir() if each.name.startswith(prefix))
+    except (OSError, ValueError):
+        return
+    for name in names:
+        for root, folders, files in os.walk(folder / name):
+            folders.sort()
+            yield from (Path(root, file) for file in sorted(files) if file.startswith("events.out.tfevents."))
+
+
+def _read(path: Path) -> list[Scalar]:
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
+            return []
+        return list(scalars(path, LOSSES))
+    except OSError:
+        return []
+
+
+def chart(found: Curve, columns: int, *, plain: bool) -> str:
+    """The curve as a row of at most ``columns`` letters, each the mean of its share of the values."""
+    letters = _ASCII if plain else _BLOCKS
+    values = [value for value in found.values if math.isfinite(value)]
+    if not values:
+        return ""
+    count = min(columns, len(values))
+    edges = [number * len(values) // count for number in range(count + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
+    low, high = min(means), max(means)
+    scale = (len(letters) - 1) / (high - low) if high > low else 0.0
+    return "".join(letters[round((mean - low) * scale)] for mean in means)
