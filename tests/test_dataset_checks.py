@@ -66,7 +66,7 @@ def test_nothing_is_odd_about_a_sound_folder(img: Path) -> None:
     (img / "00_0002x0002_sdxl.npz").write_bytes(b"cache")
     (img / "notes.md").write_text("mine")
     assert [(check.check, check.status, check.message, check.fix) for check in look(img)] == [
-        ("images", OK, f"3 images in {img}, all with the beginning of one", None),
+        ("images", OK, f"3 images in {img}, each begins as its kind does", None),
         ("captions", OK, f"3 captions (.txt) for 3 images in {img}", None),
         ("stale caches", OK, f"1 cache in {img}, none older than its image", None),
         ("duplicates", OK, "no two images of the same bytes", None),

@@ -172,7 +172,7 @@ def _images(found: Checks, one: Listing) -> None:
         told = f"{count(len(heads.misnamed), 'image')} in {place} not what the suffix says: {shown}"
         found.warn("suffixes", told + _more(heads.misnamed), "name them after what they are, or save them again")
     if one.images and not (empty or one.broken or any(heads)):
-        found.ok("images", f"{count(len(one.images), 'image')} in {place}, all with the beginning of one")
+        found.ok("images", f"{count(len(one.images), 'image')} in {place}, each begins as its kind does")
 
 
 def _head(folder: Path, name: str) -> bytes:
