@@ -27,7 +27,8 @@ README = ROOT / "README.md"
 FORMAT = ROOT / "docs" / "record-format.md"
 DESIGN = ROOT / "docs" / "design.md"
 PYTHON = ROOT / "docs" / "python.md"
-PAGES = (README, ROOT / "CHANGELOG.md", FORMAT, DESIGN, PYTHON)
+JSON = ROOT / "docs" / "json.md"
+PAGES = (README, ROOT / "CHANGELOG.md", FORMAT, DESIGN, PYTHON, JSON)
 
 STANDS_FOR = {"make demo DIR=~/loragit-demo": "loragit demo ~/loragit-demo"}
 """What is run in place of a command that would install something first. The demo shows commands of its own, so that
@@ -119,6 +120,7 @@ class Reader:
             "PATH": f"{shims}{os.pathsep}{os.environ['PATH']}",
             "PAGER": "cat",
             "TERM": "dumb",
+            "COLUMNS": "120",
             "SHELL": "/bin/bash",
         }
         self.folder = str(home)
@@ -158,6 +160,7 @@ CHANGING = (
     (r"\b\d+ (s|min)\b|(?<=Duration: )\d+", "<duration>"),
     (r"\d+ bytes", "<size>"),
     (r"\b\d+\.\d+(e-\d+)?\b", "<number>"),
+    (r" {2,}", "  "),
 )
 
 
@@ -220,7 +223,7 @@ def follow(reader: Reader, todo: list[Step]) -> None:
 
 @pytest.mark.skipif(not all(map(shutil.which, ("bash", "sha256sum"))), reason="the pages use bash and sha256sum")
 def test_every_command_that_the_pages_show_does_what_they_show(reader: Reader) -> None:
-    todo = walk(README, FORMAT)
+    todo = walk(README, FORMAT, JSON)
     assert len(todo) > 40
     follow(reader, todo)
     remote = git(reader.home / "gren.git", "tag", "--list").splitlines()
