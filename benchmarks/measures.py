@@ -171,18 +171,41 @@ def _forgetful(scene: Scene, extra: tuple[str, ...]) -> Child:
 def log(workshop: Workshop, size: Size) -> Iterator[Result]:
     scene = workshop.scene("runs", 4)
     add_runs(scene, 1_000)
-    yield _log("log-1000", "`loragit log` of 1,000 runs, tags as they came", scene, size.pairs, 0.10)
+    yield _log("log-1000", "`loragit log` of 1,000 runs, tags as they came", scene, size.pairs, ("log",), 0.10)
     scene.git("pack-refs", "--all")
-    yield _log("log-1000-packed", "`loragit log` of 1,000 runs, tags packed", scene, size.pairs, 0.10)
+    yield _log("log-1000-packed", "`loragit log` of 1,000 runs, tags packed", scene, size.pairs, ("log",), 0.10)
     add_runs(scene, size.most_runs)
     scene.git("pack-refs", "--all")
-    what = f"`loragit log` of {size.most_runs:,} runs, tags packed"
-    yield _log(f"log-{size.most_runs}", what, scene, size.pairs, None)
+    many, name = f"{size.most_runs:,} runs, tags packed", f"log-{size.most_runs}"
+    few = ("log", "-n", "50")
+    yield _log(f"{name}-n50", f"`loragit log -n 50` of {many}", scene, size.pairs, few, 0.30)
+    yield _all(name, f"`loragit log` of {many}", scene, size)
+    base = scene.run(LORAGIT, "log", "-n", "1")
+    series = alternate(lambda: base, lambda: scene.run(LORAGIT, "log"), 3, "peak")
+    what = f"peak memory of `loragit log` of {many}"
+    yield Result(f"{name}-memory", what, "`loragit log -n 1`", *series, VALUE, 200, "MiB")
+
+    def cold() -> Child:
+        scene.forget()
+        return scene.run(LORAGIT, "log")
+
+    series = alternate(lambda: _messages(scene), cold, 3)
+    what = f"the first `loragit log` of {many}, nothing cached"
+    yield Result(f"{name}-first", what, "`git log --format=%B runs`", *series, VALUE, None)
 
 
-def _log(name: str, what: str, scene: Scene, pairs: int, budget: float | None) -> Result:
+def _messages(scene: Scene) -> Child:
+    return scene.run("git", "log", "--format=%B", "runs")
+
+
+def _all(name: str, what: str, scene: Scene, size: Size) -> Result:
+    series = alternate(lambda: _messages(scene), lambda: scene.run(LORAGIT, "log"), size.pairs)
+    return Result(name, what, "`git log --format=%B runs`", *series, RATIO, 3.0)
+
+
+def _log(name: str, what: str, scene: Scene, pairs: int, words: tuple[str, ...], budget: float | None) -> Result:
     series = alternate(
-        lambda: scene.run("git", "log", "--format=%h %s", "runs"), lambda: scene.run(LORAGIT, "log"), pairs
+        lambda: scene.run("git", "log", "--format=%h %s", "runs"), lambda: scene.run(LORAGIT, *words), pairs
     )
     return Result(name, what, "`git log runs`", *series, VALUE, budget)
 

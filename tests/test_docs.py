@@ -29,7 +29,8 @@ FORMAT = ROOT / "docs" / "record-format.md"
 DESIGN = ROOT / "docs" / "design.md"
 MIGRATING = ROOT / "docs" / "migrating.md"
 PYTHON = ROOT / "docs" / "python.md"
-PAGES = (README, ROOT / "CHANGELOG.md", FORMAT, DESIGN, MIGRATING, PYTHON)
+JSON = ROOT / "docs" / "json.md"
+PAGES = (README, ROOT / "CHANGELOG.md", FORMAT, DESIGN, MIGRATING, PYTHON, JSON)
 
 STANDS_FOR = {"make demo DIR=~/loragit-demo": "loragit demo ~/loragit-demo"}
 """What is run in place of a command that would install something first. The demo shows commands of its own, so that
@@ -124,6 +125,7 @@ class Reader:
             "PATH": f"{shims}{os.pathsep}{os.environ['PATH']}",
             "PAGER": "cat",
             "TERM": "dumb",
+            "COLUMNS": "120",
             "SHELL": "/bin/bash",
         }
         self.folder = str(home)
@@ -163,6 +165,7 @@ CHANGING = (
     (r"\b\d+ (s|min)\b|(?<=Duration: )\d+", "<duration>"),
     (r"\d+ bytes", "<size>"),
     (r"\b\d+\.\d+(e-\d+)?\b", "<number>"),
+    (r" {2,}", "  "),
 )
 
 
@@ -226,7 +229,7 @@ def follow(reader: Reader, todo: list[Step]) -> None:
 @pytest.mark.skipif(not all(map(shutil.which, ("bash", "sha256sum"))), reason="the pages use bash and sha256sum")
 def test_every_command_that_the_pages_show_does_what_they_show(reader: Reader) -> None:
     need("zsh")
-    todo = walk(README, FORMAT, MIGRATING)
+    todo = walk(README, FORMAT, MIGRATING, JSON)
     assert len(todo) > 40
     follow(reader, todo)
     remote = git(reader.home / "gren.git", "tag", "--list").splitlines()

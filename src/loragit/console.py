@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
+from loragit import columns as room
 from loragit import text
 from loragit.errors import LoragitError
 
@@ -182,18 +183,18 @@ def columns(rows: Iterable[tuple[str, ...]], limit: int | None = None) -> None:
     table = [tuple(_fitting(text.shown(cell)) for cell in row) for row in rows]
     if not table:
         return
-    widths = [max(map(text.width, column)) for column in list(zip(*table, strict=True))[:-1]]
+    widths = [max(map(room.width, column)) for column in list(zip(*table, strict=True))[:-1]]
     left = None if limit is None else max(limit - sum(widths) - 2 * len(widths), 1)
     lines = []
     for row in table:
         padded = [_padded(cell, width) for cell, width in zip(row, widths, strict=False)]
-        last = row[-1] if left is None else _fitting(text.cut(row[-1], left))
+        last = row[-1] if left is None else _fitting(room.cut(row[-1], left))
         lines.append("  ".join([*padded, last]).rstrip())
     write("\n".join(lines) + "\n")
 
 
 def _padded(cell: str, width: int) -> str:
-    return cell.ljust(width) if cell.isascii() else cell + " " * (width - text.width(cell))
+    return cell.ljust(width) if cell.isascii() else cell + " " * (width - room.width(cell))
 
 
 def _fitting(cell: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit import columns as room
 from loragit import console, git, text
 from loragit.history import REVERTED, History, RecordedRun, briefs
 from loragit.history.briefs import Brief
@@ -174,7 +175,7 @@ _DISPENSABLE = (-2, -4, -3, -6)
 def _narrowed(rows: list[tuple[str, ...]], width: int) -> list[tuple[str, ...]]:
     """``rows`` without the columns that leave no room for what changed."""
     columns = list(zip(*rows, strict=True))
-    widths = {number - len(columns): max(map(text.width, column)) + 2 for number, column in enumerate(columns[:-1])}
+    widths = {number - len(columns): max(map(room.width, column)) + 2 for number, column in enumerate(columns[:-1])}
     for number in _DISPENSABLE:
         if sum(widths.values()) + _LEAST > width:
             del widths[number]

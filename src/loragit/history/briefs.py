@@ -101,9 +101,9 @@ def _pair(base: RecordedRun, run: RecordedRun) -> str:
 
 
 def _short(phrase: str) -> str:
-    from loragit import text
+    from loragit import columns, text
 
-    return text.cut(text.shown(phrase), _LONGEST)
+    return columns.cut(text.shown(phrase), _LONGEST)
 
 
 def remember(runs: Sequence[RecordedRun], bases: Mapping[str, RecordedRun]) -> None:

@@ -56,11 +56,12 @@ class Memory:
         head, _, body = data.partition(b"\n")
         if head != _head(body):
             return
-        whose, tip, *rest = body.decode("utf-8", "surrogateescape").split("\0")
-        if whose != str(self._common_dir) or len(rest) < 2:
+        whose, *rest = body.decode("utf-8", "surrogateescape").split("\0")
+        # Two folders may share a file's name; the last one that was read has it.
+        if whose != str(self._common_dir) or len(rest) < 3:
             return
+        self.tip, *rest = rest
         runs, briefs = int(rest[0]), int(rest[1])
-        self.tip = tip
         self.rows = rest[2 : 2 + runs]
         self.briefs = dict(_pairs(rest[2 + runs : 2 + runs + briefs]))
         self.changes = dict(_pairs(rest[2 + runs + briefs :]))
