@@ -533,6 +533,15 @@ def test_a_run_of_the_model_that_the_settings_name_is_looked_at(scene: Scene) ->
     assert wrong(scene) == []
 
 
+def test_folders_are_looked_for_where_the_trainer_will_run(scene: Scene) -> None:
+    config = (scene.dataset / "config.toml").read_text()
+    (scene.dataset / "config.toml").write_text(config.replace(str(scene.dataset / "img"), "img"))
+    assert {check.check for check in look(scene) if check.status == FAILED} == {"run"}
+    scene.settings(SETTINGS + 'workdir = "dataset"\n')
+    assert wrong(scene) == []
+    assert f"4 images in {scene.dataset}/img, all with the beginning of one" in [check.message for check in look(scene)]
+
+
 def test_what_train_warns_of_is_a_warning(scene: Scene) -> None:
     scene.settings(SETTINGS + "[trainer.args]\nno_metadata = true\n")
     check = one(scene)
