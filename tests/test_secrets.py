@@ -498,6 +498,14 @@ def test_a_line_that_may_go_on_is_told_from_one_that_does_not() -> None:
     assert redactor("x 0f1e    train_util.py:17\n   2d3c4b5a6978   a.py\n 8796a5b4c3d2e1fa y") == "x *** y"
 
 
+def test_a_token_that_was_appended_to_a_line_without_an_end_is_found() -> None:
+    for token in ("hf_aB3dE6gH9jaB3dE6gH9jaB3dE6gH9jaB3d", "ghp_aB3dE6gH9jaB3dE6gH9jaB3dE6gH9jaB3dE6"):
+        assert find(f"1girl, solo{token}\n".encode()) != ()
+        assert redact(f"colour 1{token}".encode()) == b"colour 1***"
+        assert find(f"solo{token}x".encode()) == ()
+        assert find(f"solo{token.lower()}".encode()) == ()
+
+
 def test_a_marked_line_holds_no_secret_but_in_a_log() -> None:
     token = "hf_" + "aB3" * 12
     marked = f"a = '{token}'  # loragit: no secret\r\nb = 1"
