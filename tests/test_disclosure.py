@@ -367,6 +367,11 @@ def flat(tree: object, place: str = "") -> list[tuple[str, object]]:
     return [(place, tree)] if items is None else [one for key, value in items for one in flat(value, f"{place}/{key}")]
 
 
+def test_a_string_that_is_cut_wrongly_is_left_alone() -> None:
+    data = b'api_key = "xyz"\nx = [""""a"""", \'\\d "\', "xyz"]\n'
+    assert masked(data) == b'api_key = "***"\nx = [""""a"""", \'\\d "\', "***"]\n'
+
+
 def test_suspects_are_all_but_captions_that_cannot_hold_any() -> None:
     entries = (Entry("config.toml", b""), Entry("captions/a.txt", b"1girl"), Entry("captions/b.txt", b"key"))
     assert disclosure._suspects(entries, ()) == entries[:1]

@@ -449,6 +449,31 @@ def test_lines_are_redacted_in_the_log_and_at_its_end(start: Start, tmp_path: Pa
 # A failure of ours
 
 
+def test_lines_that_go_on_are_redacted_together_each_stream_its_own(start: Start, tmp_path: Path) -> None:
+    script = "echo 'x sec'; echo other >&2; sleep 0.1; echo 'ret y'; echo sec"
+    ended = start(
+        "sh", "-c", script, redact=lambda text: text.replace("sec\nret", "***"), goes_on=lambda t: t[-3:] == "sec"
+    )
+    assert sorted(ended.log_tail) == ["other", "sec", "x *** y"]
+    assert ended.log_tail[-1] == "sec"
+
+
+def test_no_line_waits_for_ever(start: Start) -> None:
+    ended = start("sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17; do echo $i; done", goes_on=bool)
+    assert ended.log_tail == tuple(str(number) for number in range(1, 18))
+
+
+def test_no_defect_makes_a_line_wait(start: Start) -> None:
+    def goes_on(text: str) -> bool:
+        return bool(1 // (text != "one"))
+
+    ended = start("sh", "-c", "echo one; echo two", goes_on=goes_on)
+    assert ended.log_tail == ("one", "two")
+    assert ended.trouble == (
+        "a line was redacted without the next: ZeroDivisionError: integer division or modulo by zero",
+    )
+
+
 def test_a_line_that_cannot_be_redacted_is_left_out_and_the_rest_goes_on(
     start: Start, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

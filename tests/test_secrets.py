@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shlex
@@ -21,7 +22,9 @@ from loragit.secrets import (
     Redactor,
     find,
     find_known,
+    found_values,
     is_secret_name,
+    mask,
     redact,
     redact_argv,
     secret_values,
@@ -39,7 +42,10 @@ def made_up(length: int, letters: str = LETTERS) -> st.SearchStrategy[str]:
 
 HEX = "0123456789abcdef"
 SHAPES = {
-    "Hugging Face token": made_up(34).map(lambda text: f"hf_{text}"),
+    "Hugging Face token": st.one_of(
+        made_up(34).map(lambda text: f"hf_{text}"),
+        made_up(34).map(lambda text: base64.b64encode(f"hf_{text}".encode()).decode()),
+    ),
     "W&B API key": made_up(77).map(lambda text: f"wandb_v1_{text[:27]}_{text[28:]}"),
     "GitHub token": st.one_of(
         made_up(36).map(lambda text: f"ghp_{text}"), made_up(82).map(lambda text: f"github_pat_{text}")
@@ -50,7 +56,11 @@ SHAPES = {
         made_up(60).map(lambda text: f"sk-proj-{text[:9]}-_{text}"),
         made_up(37).map(lambda text: f"r8_{text}"),
         made_up(35).map(lambda text: f"AIza{text}"),
+        made_up(40).map(lambda text: f"rpa_{text}"),
+        made_up(52).map(lambda text: f"gsk_{text}"),
+        made_up(64).map(lambda text: f"nvapi-{text}"),
     ),
+    "token in a URL": made_up(32).map(lambda text: f"https://{text}@example.org/data"),
     "AWS access key": made_up(16, LETTERS[26:]).map(lambda text: f"AKIA{text}"),
     "Slack token": made_up(24).map(lambda text: f"xoxb-{text}"),
     "web token": made_up(60).map(lambda text: f"eyJ{text[:17]}.eyJ{text[17:40]}.{text[40:]}"),
@@ -94,6 +104,15 @@ ASSIGNMENTS = {
     'client_secret = "{}"': "secret",
     "SOME_API_KEY_2={}": "API key",
     "aws_secret_access_key = {}": "secret",
+    "https://civitai.com/api/download/models/1234567?type=Model&format=SafeTensor&size=pruned&fp=fp16&token={}": (
+        "Civitai token"
+    ),
+    "civitai_key: '{}'": "Civitai token",
+    "CIVITAI_API_KEY={}": "Civitai token",
+    "SOMEBODYS_KEY={}": "API key",
+    "setx WANDB_API_KEY {}": "W&B API key",
+    "curl -H 'Authorization: Basic {}'": "password",
+    "machine api.wandb.ai login user password {}": "password",
 }
 
 HARMLESS = [
@@ -307,7 +326,8 @@ def test_a_private_key_without_its_end_is_hidden_up_to_the_closing_quote() -> No
         *[b"wandb_v1_", b"glpat-", b"AIza", b"secret: ", b"bearer ", b"token=a1", b'"HF_TOKEN", '],
         *[b"key=\x80", b"\\", b"-here", b"a=", b'a="""', b"a='", b'a="\\', b"a.", b"password=("],
         *[b"api_key=a.", b"key=/", b"1e", b"_aA1", b"token: str = ", b"password='\\'", b"\n", b" "],
-        *[b'"', b"'", b"'''"],
+        *[b'"', b"'", b"'''", b"machine a.b ", b"machine a.b login x ", b"aGZf", b"uthorization: Basic ", b"://a1"],
+        *[b"machine a.b login password ", b"rpa_a", b"nvapi-", b" a.py:1 ", b"A_KEY=a1", b"A_KEY a1"],
     ],
     ids=repr,
 )
@@ -459,6 +479,41 @@ def test_a_known_secret_is_hidden_where_a_terminal_broke_it() -> None:
     assert redactor("--seed 1\n--steps 4") == "--seed 1\n--steps 4"
     for broken in (f"{secret[:9]}\n{secret[9:]}", f"{secret[:9]}  │\r\n│    {secret[9:]}", "\n".join(secret)):
         assert redactor(f"--key {broken} --seed 1") == f"--key {MASK} --seed 1"
+
+
+def test_a_line_that_may_go_on_is_told_from_one_that_does_not() -> None:
+    redactor = Redactor(["0f1e2d3c4b5a69788796a5b4c3d2e1fa"])
+    for line in (
+        "x 0",
+        "x 0f1e2d  ",
+        "│ 0f1 │",
+        "x 0f1e    train_util.py:17",
+        "x 0f1e\n 2d3c",
+        f"{'0f1e2d3c4b5a697887'}\r",
+    ):
+        assert redactor.may_go_on(line), line
+    for line in ("", "x", "x 0f1e2d3c4b5a69788796a5b4c3d2e1fa", "0f1e.", "0f1e\nx", "0 x", "f1e2"):
+        assert not redactor.may_go_on(line), line
+    assert not Redactor([]).may_go_on("x 0")
+    assert redactor("x 0f1e    train_util.py:17\n   2d3c4b5a6978   a.py\n 8796a5b4c3d2e1fa y") == "x *** y"
+
+
+def test_a_token_that_was_appended_to_a_line_without_an_end_is_found() -> None:
+    for token in ("hf_aB3dE6gH9jaB3dE6gH9jaB3dE6gH9jaB3d", "ghp_aB3dE6gH9jaB3dE6gH9jaB3dE6gH9jaB3dE6"):
+        assert find(f"1girl, solo{token}\n".encode()) != ()
+        assert redact(f"colour 1{token}".encode()) == b"colour 1***"
+        assert find(f"solo{token}x".encode()) == ()
+        assert find(f"solo{token.lower()}".encode()) == ()
+
+
+def test_a_marked_line_holds_no_secret_but_in_a_log() -> None:
+    token = "hf_" + "aB3" * 12
+    marked = f"a = '{token}'  # loragit: no secret\r\nb = 1"
+    assert find(marked.encode()) == ()
+    assert mask(marked.encode()) == marked.encode()
+    assert token not in redact(marked.encode()).decode()
+    assert find(f"a = '{token}'\n# loragit: no secret".encode()) == (Found(1, "Hugging Face token"),)
+    assert found_values(f"{token}\n{marked}".encode()) == (token,)
 
 
 def test_the_longest_of_several_secrets_goes_first() -> None:

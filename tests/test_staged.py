@@ -250,6 +250,13 @@ def test_ten_thousand_captions_are_searched_in_no_time(folder: Path) -> None:
     assert [finding.problem for finding in refusal.findings] == ["img/09999.txt, line 2: Hugging Face token"]
 
 
+def test_more_text_than_is_searched_at_once_is_searched(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_text("1girl, " * 100_000 + (LINE if number == 1 else ""))
+    (refusal,) = check_files([f"{number}.txt" for number in range(3)], tmp_path, {}).refusals
+    assert [finding.problem for finding in refusal.findings] == ["1.txt, line 1: Hugging Face token"]
+
+
 # ---- turned on and off ----
 
 

@@ -46,13 +46,20 @@ _NETRC = (
     rb"machine\s{1,8}[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}(?::[0-9]{1,5})?"
     rb"(?:\s{1,64}(?:login|account)\s{1,8}\S{1,256}){0,2}\s{1,64}password\s{1,8}(?!\*{3}|[$<])(\S{4,512})"
 )
+# After a letter too, but then of the very length and with all kinds of letters: `echo hf_… >> caption.txt` joins it to
+# a last line that has no end.
+_JOINED = rb"(?=[a-z0-9]{0,40}[A-Z])(?=[A-Z0-9]{0,40}[a-z])[A-Za-z0-9]"
 SHAPES = (
-    ("Hugging Face token", b"hf_", rb"(?<![A-Za-z0-9_])hf_[A-Za-z0-9]{30,}"),
+    (
+        "Hugging Face token",
+        b"hf_",
+        rb"(?<![A-Za-z0-9_])hf_[A-Za-z0-9]{30,}|hf_" + _JOINED + rb"{34}(?![A-Za-z0-9])",
+    ),
     ("Hugging Face token", b"api_org_", rb"(?<![A-Za-z0-9_])api_org_[A-Za-z0-9]{30,}"),
     ("W&B API key", b"wandb_v1_", rb"(?<!\w)wandb_v1_\w{20,}"),
     ("W&B API key", b"wandb login ", rb"wandb login (?:--relogin )?((?:local-)?[0-9a-f]{40})\b"),
     ("GitHub token", b"github_pat_", rb"(?<!\w)github_pat_\w{22,}"),
-    ("GitHub token", b"gh", rb"(?<!\w)gh[opsur]_[A-Za-z0-9]{36,}"),
+    ("GitHub token", b"gh", rb"(?<!\w)gh[opsur]_[A-Za-z0-9]{36,}|gh[opsur]_" + _JOINED + rb"{36}(?![A-Za-z0-9])"),
     ("GitLab token", b"glpat-", rb"(?<![\w-])glpat-[\w-]{20,}"),
     ("API key", b"sk-", rb"(?<![\w-])sk-(?:[A-Za-z0-9]{20}|(?:proj|svcacct|admin|ant|or)-[\w-]{20})[\w-]*"),
     ("API key", b"r8_", rb"(?<!\w)r8_[A-Za-z0-9]{37}"),

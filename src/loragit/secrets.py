@@ -232,7 +232,7 @@ def _beside(before: bytes, word: bytes) -> bool:
 
 # What stands around a line that was broken: a box's borders, or the column in which rich tells the place in the code.
 _BORDER = " \t\r│|"
-_PLACE = r"(?:(?<=[ \t])[\w.-]+\.py(?::\d+)?)?"
+_PLACE = r"(?<=[ \t])[\w.-]+\.py(?::\d+)?"
 _LONGEST_BREAK = 1024
 """Characters of a known secret that may stand before the break."""
 
@@ -244,7 +244,7 @@ def _joined(text: str) -> str:
 
 def _broken(forms: Sequence[str]) -> re.Pattern[str]:
     """Matches any of ``forms`` with line breaks, and what stands beside them, anywhere in it. Slow to compile."""
-    between = rf"(?:[ \t│|]*{_PLACE}[ \t│|]*\r?\n[ \t│|]*)?"
+    between = rf"(?:[ \t│|]*(?:{_PLACE}[ \t│|]*)?\r?\n[ \t│|]*)?"
     return re.compile("|".join(between.join(map(re.escape, form)) for form in forms))
 
 
