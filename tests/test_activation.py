@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from loragit import activation, process, pythons
 from loragit.activation import Activation, activate
@@ -296,6 +298,27 @@ def test_a_folder_with_spaces_and_quotes_is_sourced_too(tmp_path: Path) -> None:
     prefix = make_prefix(tmp_path / 'it\'s a "folder" $HOME')
     script(prefix, 'export IT="$CONDA_PREFIX"\n', "a b'.sh")
     assert result(prefix)["IT"] == str(prefix)
+
+
+def test_what_a_script_prints_to_dev_stderr_is_quoted_as_well(prefix: Path) -> None:
+    script(prefix, "echo first\n", "a.sh")
+    script(prefix, "echo second > /dev/stderr\nreturn 1\n", "b.sh")
+    script(prefix, "echo third\n", "c.sh")
+    found = activated(prefix)
+    found.environ()
+    assert [each.rpartition(": ")[2] for each in found.warnings] == ["second"]
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    value=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
+    raw=st.binary().filter(lambda raw: b"\0" not in raw),
+)
+def test_any_value_comes_through_a_shell_as_it_is(prefix: Path, value: str, raw: bytes) -> None:
+    variables(prefix, VALUE=value)
+    script(prefix, 'export COPY="$VALUE"\n')
+    environ = result(prefix, {"RAW": os.fsdecode(raw)})
+    assert (environ["VALUE"], environ["COPY"], os.fsencode(environ["RAW"])) == (value, value, raw)
 
 
 def test_without_bash_sh_sources(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -220,11 +220,15 @@ def _parsed(fields: Iterable[bytes], kept: Mapping[str, str]) -> dict[str, str]:
 
 
 def _scratch() -> int:
-    """A file without a name."""
+    """A file without a name, for whoever writes to append to."""
+    import fcntl
+
     try:
-        return os.memfd_create("activation")
+        file = os.memfd_create("activation")
     except (AttributeError, OSError):  # not Linux, or not allowed
         import tempfile  # late, for it takes long to import
 
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+        with tempfile.TemporaryFile() as named:
+            file = os.dup(named.fileno())
+    fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
+    return file
