@@ -12,10 +12,12 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from loragit import activation, process, pythons
 from loragit.activation import Activation, activate
@@ -298,6 +300,27 @@ def test_a_folder_with_spaces_and_quotes_is_sourced_too(tmp_path: Path) -> None:
     assert result(prefix)["IT"] == str(prefix)
 
 
+def test_what_a_script_prints_to_dev_stderr_is_quoted_as_well(prefix: Path) -> None:
+    script(prefix, "echo first\n", "a.sh")
+    script(prefix, "echo second > /dev/stderr\nreturn 1\n", "b.sh")
+    script(prefix, "echo third\n", "c.sh")
+    found = activated(prefix)
+    found.environ()
+    assert [each.rpartition(": ")[2] for each in found.warnings] == ["second"]
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    value=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
+    raw=st.binary().filter(lambda raw: b"\0" not in raw),
+)
+def test_any_value_comes_through_a_shell_as_it_is(prefix: Path, value: str, raw: bytes) -> None:
+    variables(prefix, VALUE=value)
+    script(prefix, 'export COPY="$VALUE"\n')
+    environ = result(prefix, {"RAW": os.fsdecode(raw)})
+    assert (environ["VALUE"], environ["COPY"], os.fsencode(environ["RAW"])) == (value, value, raw)
+
+
 def test_without_bash_sh_sources(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pythons, "program", lambda _name, _environ: Path("/nowhere/bash"))
     script(prefix, 'export IT="${BASH_VERSION:-no bash}"\n')
@@ -350,6 +373,71 @@ def test_a_virtual_environment_is_activated_with_what_people_added(tmp_path: Pat
     assert environ["PATH"] == f"/added:{folder}/bin:{PATH}"
     assert environ["HF_HOME"] == f"{folder}/hf"
     assert not {"PYTHONHOME", "PS1"} & set(environ)
+
+
+def test_for_a_virtual_environment_as_python_made_it_no_child_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_virtual(tmp_path / "a v")
+    by_bash = subprocess.run(
+        ["bash", "-c", '. "$0/bin/activate"; exec env -0', folder],
+        env={"PATH": PATH, "PYTHONHOME": "/p"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    sourced = dict(line.split("=", 1) for line in by_bash.stdout.split("\0")[:-1])
+    monkeypatch.setattr(process, "ask", None)
+    environ = result(folder, {"PYTHONHOME": "/p"})
+    shells = {"_", "PWD", "SHLVL", "PS1", "VIRTUAL_ENV_PROMPT"}
+    assert environ == {name: value for name, value in sourced.items() if name not in shells} | {"PYTHONUNBUFFERED": "1"}
+
+
+def middle(text: str) -> str:
+    return text.replace("export VIRTUAL_ENV\n", "export VIRTUAL_ENV\nexport IT=1\n", 1)
+
+
+def same_line(text: str) -> str:
+    return text.replace('VIRTUAL_ENV="', 'export IT=1; VIRTUAL_ENV="', 1)
+
+
+def within(text: str) -> str:
+    return text.replace('/v"', '/v"; export IT="1"', 1)
+
+
+def front(text: str) -> str:
+    return f"export IT=1\n{text}"
+
+
+def end(text: str) -> str:
+    return f"{text}export IT=1"
+
+
+def another(_text: str) -> str:
+    return "export IT=1\n"
+
+
+def cut(text: str) -> str:
+    return text[:-30] + "\nexport IT=1\n"
+
+
+@pytest.mark.parametrize("edit", [middle, same_line, within, front, end, another, cut])
+def test_a_virtual_environments_script_that_was_changed_anywhere_is_sourced(
+    tmp_path: Path, edit: Callable[[str], str]
+) -> None:
+    folder = make_virtual(tmp_path / "v")
+    activate_script = folder / "bin/activate"
+    activate_script.write_text(edit(activate_script.read_text()))
+    found = activated(folder)
+    assert found.waits
+    assert found.environ()["IT"] == "1"
+
+
+@pytest.mark.parametrize("config", ["", "home = /nowhere\nversion = 3.11.1\n", "home\nversion\n"])
+def test_where_nobody_knows_what_python_made_the_script_is_sourced(tmp_path: Path, config: str) -> None:
+    folder = make_virtual(tmp_path / "v")
+    (folder / "pyvenv.cfg").write_text(config)
+    assert activated(folder).waits
 
 
 def test_a_virtual_environment_without_a_script_is_activated_as_well(tmp_path: Path) -> None:

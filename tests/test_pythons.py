@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from loragit import pythons
 from loragit.errors import LoragitError
@@ -166,6 +168,11 @@ def test_each_way_in_which_a_virtual_environment_is_broken_is_told_apart(folder:
     assert missed(folder, home, line) == (none, "make it anew")
     file.symlink_to("python3.9")
     message, hint = missed(folder, home, line)
+    file.unlink()
+    file.mkdir()
+    assert missed(folder, home, line)[0] == none
+    (folder / "v/pyvenv.cfg").unlink()
+    assert missed(folder, home, line)[0] == f"there is no environment with a Python in {folder}/v"
     assert message == f"{broken} leads to {folder}/v/bin/python3.9, which is gone"
     assert hint == 'make it anew, or install that Python again; or name another: env = "venv:PATH"'
 
@@ -244,6 +251,8 @@ def test_a_plain_list_of_folders_in_condas_settings_is_read(
 
 def test_condas_settings_that_are_no_text_are_left_alone(folder: Path, home: Path) -> None:
     os.mkfifo(home / ".condarc")
+    (home / ".conda").mkdir()
+    (home / ".conda/.condarc").symlink_to("/proc/self/mem")  # it can be opened, and not be read
     (home / ".mambarc").write_bytes(b"\xff\xfe\0envs_dirs: [/a]\n- \0\n")
     file = conda(home / "miniconda3/envs/sd")
     assert found(folder, home, 'env = "conda:sd"') == file
@@ -346,3 +355,19 @@ def test_a_python_belongs_to_the_environment_that_it_lies_in(tmp_path: Path) -> 
     both = venv(tmp_path / "both")
     (tmp_path / "both/conda-meta").mkdir()
     assert pythons.prefix(both) == (pythons.VENV, tmp_path / "both")
+
+
+@pytest.mark.parametrize("scheme", ["conda", "venv"])
+def test_a_path_that_no_file_can_have_is_no_environment(folder: Path, home: Path, scheme: str) -> None:
+    message, _ = missed(folder, home, f'env = "{scheme}:/{"x" * 5000}"')
+    assert message.startswith(
+        ("there is no conda environment in /xxx", "there is no environment with a Python in /xxx")
+    )
+
+
+@given(text=st.text())
+def test_any_text_in_condas_settings_is_survived(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    file = tmp_path_factory.mktemp("rc") / ".condarc"
+    file.write_text(f"envs_dirs:\n  - {text}\n", "utf-8", "replace")
+    found = list(pythons._envs_dirs(file, {"X": "/x"}, Path("/home/ada")))
+    assert all(each.is_absolute() for each in found)

@@ -8,50 +8,27 @@ is gone: no shell stays between loragit and the trainer, and where there is no s
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import process, pythons, text
+from loragit import activation_plan, process, pythons, text
+from loragit.activation_plan import Plan, entries, less
 from loragit.pythons import CONDA, Prefix
 from loragit.settings import Trainer
 
 TIMEOUT = 10.0
 """Seconds that the scripts of an environment have together."""
 
-_UNSET = "***unset***"
-"""What conda writes for a variable of a package that its user does not want."""
-_OF_SHELLS = frozenset({"_", "SHLVL", "PWD", "OLDPWD", "PS1", "BASH_ENV", "ENV", "SHELLOPTS", "BASHOPTS"})
+_OF_SHELLS = frozenset(
+    {"_", "SHLVL", "PWD", "OLDPWD", "PS1", "VIRTUAL_ENV_PROMPT", "BASH_ENV", "ENV", "SHELLOPTS", "BASHOPTS"}
+)
 """Variables that say something about a shell and nothing about an environment: the caller's are kept. With some of
 them, a shell would run files of the user's before it sources anything."""
 _WORDS = 200
 """Characters of a script's last line that are quoted."""
 _TAIL = 64 * 1024
 """Bytes of what scripts printed that are looked at."""
-
-
-class _Plan(NamedTuple):
-    """What there is to do, in this order."""
-
-    changes: Mapping[str, str | None]
-    """Variables to set, or to unset where that is ``None``."""
-    folder: Path | None
-    """Of programs that must be on PATH."""
-    before: tuple[Path, ...] = ()
-    """Scripts to source in the environment as it was."""
-    after: tuple[Path, ...] = ()
-    """Scripts to source in the new one."""
-
-    @property
-    def scripts(self) -> tuple[Path, ...]:
-        return self.before + self.after
-
-    def without(self, script: int) -> _Plan:
-        """Without one of :attr:`scripts`."""
-        at = script - len(self.before)
-        if at < 0:
-            return self._replace(before=self.before[:script] + self.before[script + 1 :])
-        return self._replace(after=self.after[:at] + self.after[at + 1 :])
 
 
 def activate(trainer: Trainer, python: Path | None, environ: Mapping[str, str]) -> Activation:
@@ -62,20 +39,20 @@ def activate(trainer: Trainer, python: Path | None, environ: Mapping[str, str]) 
     named = trainer.env is not None or (trainer.python is not None and "/" in trainer.python)
     clean = process.clean_environment(environ)
     if python is None or not named:
-        return Activation(_Plan({}, None), clean, None, ())
+        return Activation(Plan({}, None), clean, None, ())
     prefix = pythons.prefix(python)
     if prefix is None:
-        return Activation(_Plan({}, python.parent), clean, None, ())
+        return Activation(Plan({}, python.parent), clean, None, ())
     if prefix.kind == CONDA:
-        plan, damaged = _conda(prefix.folder, clean)
+        plan, damaged = activation_plan.conda(prefix.folder, clean)
         return Activation(plan, clean, prefix, damaged)
-    return Activation(_virtual(prefix.folder, clean), clean, prefix, ())
+    return Activation(activation_plan.virtual(prefix.folder, clean), clean, prefix, ())
 
 
 class Activation:
     """An environment that is being activated. What scripts do wrong is among the ``warnings``, and ends nothing."""
 
-    def __init__(self, plan: _Plan, environ: Mapping[str, str], prefix: Prefix | None, warnings: Iterable[str]) -> None:
+    def __init__(self, plan: Plan, environ: Mapping[str, str], prefix: Prefix | None, warnings: Iterable[str]) -> None:
         self._plan = plan
         self._environ = environ
         self._prefix = prefix
@@ -105,9 +82,9 @@ class Activation:
             self.warnings += said.warnings
             if said.environ is not None:
                 return said.environ
-            self._plan = self._plan.without(said.culprit) if said.culprit is not None else _static(self._plan)
+            self._plan = self._plan.without(said.culprit)
             self._shell = _Shell(self._plan, self._environ) if self._plan.scripts else None
-        return _changed(self._environ, self._plan.changes)
+        return self._plan.changed(self._environ)
 
     def _settle(self, result: dict[str, str]) -> None:
         """Make sure that the Python's own programs are found, whatever the scripts did."""
@@ -116,7 +93,7 @@ class Activation:
             return
         if self._prefix is not None and self._prefix.kind != CONDA:
             self._settle_virtual(result, self._prefix.folder)
-        path = _entries(result)
+        path = entries(result)
         if str(folder) not in path:
             result["PATH"] = os.pathsep.join((str(folder), *path))
 
@@ -128,125 +105,8 @@ class Activation:
                 f"{folder}/bin/activate activates {text.shown(said) or 'nothing'}: {folder} was moved or copied from "
                 "there, and its launchers may start another Python"
             )
-            result["PATH"] = os.pathsep.join(_less(_entries(result), f"{said}/bin"))
+            result["PATH"] = os.pathsep.join(less(entries(result), f"{said}/bin"))
             result["VIRTUAL_ENV"] = str(folder)
-
-
-def _conda(prefix: Path, environ: Mapping[str, str]) -> tuple[_Plan, tuple[str, ...]]:
-    """As ``conda activate`` does it in the caller's shell; and which of conda's files are damaged.
-
-    One thing differs. conda puts the new environment where the old one was on PATH. Here it always comes first:
-    what a user has before the old one, as ``~/.local/bin``, must not hide the environment's own launcher.
-    """
-    level, active = _level(environ), environ.get("CONDA_PREFIX")
-    old = Path(active) if active and level else None
-    root = pythons.conda_root(prefix, environ)
-    called = "base" if root == prefix else prefix.name if prefix.parent.name == "envs" else str(prefix)
-    path, changes = _without_virtual(environ)
-    if old is not None:
-        path = _less(path, str(old / "bin"))
-    elif root is not None and (root / "condabin").is_dir() and not any(each.endswith("condabin") for each in path):
-        path = [str(root / "condabin"), *path]
-    changes["PATH"] = os.pathsep.join((str(prefix / "bin"), *path))
-    changes["CONDA_PROMPT_MODIFIER"] = f"({called}) "
-    if root is not None and "CONDA_EXE" not in environ and (root / "bin/conda").is_file():
-        changes |= {"CONDA_EXE": str(root / "bin/conda"), "CONDA_PYTHON_EXE": str(root / "bin/python")}
-    damaged: tuple[str, ...] = ()
-    if old != prefix:
-        changes |= {"CONDA_PREFIX": str(prefix), "CONDA_SHLVL": str(level + 1), "CONDA_DEFAULT_ENV": called}
-        variables, damaged = _variables(prefix)
-        hidden = {name: environ[name] for name in variables if name in environ}
-        changes |= variables | {f"__CONDA_SHLVL_{level}_{name}": value for name, value in hidden.items()}
-        if level:
-            changes[f"CONDA_PREFIX_{level}"] = active
-    before = sorted(_scripts(old, "deactivate.d"), reverse=True) if old is not None else []
-    return _Plan(changes, prefix / "bin", tuple(before), tuple(sorted(_scripts(prefix, "activate.d")))), damaged
-
-
-def _virtual(folder: Path, environ: Mapping[str, str]) -> _Plan:
-    """As ``source bin/activate`` does it, in a shell where no other virtual environment is active."""
-    path, changes = _without_virtual(environ)
-    script = folder / "bin/activate"
-    changes |= {"PATH": os.pathsep.join(path), "VIRTUAL_ENV": str(folder), "PYTHONHOME": None}
-    return _Plan(changes, folder / "bin", after=(script,) if script.is_file() else ())
-
-
-def _static(plan: _Plan) -> _Plan:
-    return plan._replace(before=(), after=())
-
-
-def _without_virtual(environ: Mapping[str, str]) -> tuple[list[str], dict[str, str | None]]:
-    """PATH without the virtual environment that is active, and the changes that leave it."""
-    active, path = environ.get("VIRTUAL_ENV"), _entries(environ)
-    if not active:
-        return path, {}
-    return _less(path, f"{active}/bin"), {"VIRTUAL_ENV": None, "VIRTUAL_ENV_PROMPT": None}
-
-
-def _level(environ: Mapping[str, str]) -> int:
-    """How many conda environments are active, one over the other."""
-    try:
-        return max(0, int(environ.get("CONDA_SHLVL", "")))
-    except ValueError:
-        return 0
-
-
-def _variables(prefix: Path) -> tuple[dict[str, str], tuple[str, ...]]:
-    """What its packages and ``conda env config vars set`` want to be set; and which of conda's files are damaged.
-
-    Names are in capitals, as conda exports them unless it is told otherwise. PATH is not theirs to set.
-    """
-    found: dict[str, object] = {}
-    damaged = []
-    for file in (*sorted(_listed(prefix / "etc/conda/env_vars.d")), prefix / "conda-meta/state"):
-        try:
-            content = _json(file)
-        except (OSError, ValueError) as error:
-            damaged.append(f"{file} cannot be read, and its variables are not set: {text.shown(str(error))}")
-            continue
-        variables = content.get("env_vars", {}) if file.name == "state" else content
-        if isinstance(variables, dict):
-            found |= variables
-    wanted = {
-        name.upper(): value
-        for name, value in found.items()
-        if name.isascii() and name.isidentifier() and isinstance(value, str) and "\0" not in value and value != _UNSET
-    }
-    wanted.pop("PATH", None)
-    return wanted, tuple(damaged)
-
-
-def _json(file: Path) -> dict[str, object]:
-    """A JSON object; empty where there is no file. Raises :class:`OSError` and :class:`ValueError`."""
-    if not file.is_file():
-        return {}
-    import json
-
-    content = json.loads(file.read_bytes())
-    if not isinstance(content, dict):
-        raise ValueError("it holds no JSON object")
-    return content
-
-
-def _scripts(prefix: Path, folder: str) -> Iterator[Path]:
-    return (each for each in _listed(prefix / "etc/conda" / folder) if each.name.endswith(".sh"))
-
-
-def _listed(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []
-
-
-def _entries(environ: Mapping[str, str]) -> list[str]:
-    return environ.get("PATH", os.defpath).split(os.pathsep)
-
-
-def _less(path: list[str], entry: str) -> list[str]:
-    """Without the first ``entry``; a second one was put there by somebody else."""
-    at = next((at for at, each in enumerate(path) if each.rstrip("/") == entry), None)
-    return path if at is None else path[:at] + path[at + 1 :]
 
 
 def _same(one: str, other: Path) -> bool:
@@ -256,27 +116,23 @@ def _same(one: str, other: Path) -> bool:
         return False
 
 
-def _changed(environ: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
-    kept = {name: value for name, value in environ.items() if name not in changes}
-    return kept | {name: value for name, value in changes.items() if value is not None}
-
-
 class _Said(NamedTuple):
     """What a shell made of the scripts."""
 
     environ: dict[str, str] | None
     """``None`` where it did not get to its end."""
     culprit: int | None
-    """The script, by its number, that it did not come back from."""
+    """The script, by its number, that it did not come back from; ``None`` where that is not to blame."""
     warnings: tuple[str, ...]
 
 
 class _Shell:
     """A shell that sources the scripts of a plan, at work from the start: bash where there is one, else sh."""
 
-    def __init__(self, plan: _Plan, environ: Mapping[str, str]) -> None:
+    def __init__(self, plan: Plan, environ: Mapping[str, str]) -> None:
         self._scripts = plan.scripts
-        self._kept = {name: value for name, value in environ.items() if name in _OF_SHELLS or not _exportable(name)}
+        own = {name: value for name, value in environ.items() if name in _OF_SHELLS or not _exportable(name)}
+        self._kept = {name: value for name, value in own.items() if name not in plan.changes}
         self._printed = _scratch()
         self._question: process.Question | None = None
         shell = pythons.program("bash", environ) or Path("/bin/bash")
@@ -338,7 +194,7 @@ def _exportable(name: str) -> bool:
     return name.isascii() and name.isidentifier()
 
 
-def _program(plan: _Plan) -> str:
+def _program(plan: Plan) -> str:
     """What the shell has to do: source scripts, set what is to be set, and tell on its stdout how it went.
 
     What scripts print goes where errors go. They get no hand on the pipe, so that what they leave running in the
@@ -364,11 +220,15 @@ def _parsed(fields: Iterable[bytes], kept: Mapping[str, str]) -> dict[str, str]:
 
 
 def _scratch() -> int:
-    """A file without a name."""
+    """A file without a name, for whoever writes to append to."""
+    import fcntl
+
     try:
-        return os.memfd_create("activation")
+        file = os.memfd_create("activation")
     except (AttributeError, OSError):  # not Linux, or not allowed
         import tempfile  # late, for it takes long to import
 
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+        with tempfile.TemporaryFile() as named:
+            file = os.dup(named.fileno())
+    fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
+    return file
