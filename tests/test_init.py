@@ -426,6 +426,7 @@ def test_conda_environments_are_guessed_by_their_names(scene: Scene) -> None:
     shutil.rmtree(scene.trainer / "venv")
     for name in ("aaa", "kohya_ss", "sdscripts"):
         environment(scene.home / "miniconda3" / "envs" / name)
+        (scene.home / "miniconda3" / "envs" / name / "conda-meta").mkdir()
     done = scene.loragit("init", "--dry-run")
     assert '\nenv = "conda:sdscripts"\n# also found: "conda:kohya_ss"\n# also found: "conda:aaa"\n' in done.out
     shutil.rmtree(scene.home / "miniconda3" / "envs" / "sdscripts")

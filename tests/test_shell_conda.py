@@ -42,7 +42,7 @@ case "$1 $2" in
     "shell hook") [ "$3 $4" = "--shell zsh" ] || [ "$3 $4" = "--shell bash" ] && hook "${0##*/}" ;;
     "shell.posix activate")
         prefix=$(prefix_of "$3")
-        if ! [ -d "$prefix/conda-meta" ]; then
+        if ! [ -d "$prefix/conda-meta" ] || [ -e "$prefix/conda-meta/unknown" ]; then
             echo "EnvironmentNameNotFound: Could not find conda environment: $3" >&2
             exit 1
         fi
@@ -121,7 +121,7 @@ def test_an_environment_that_is_missing_is_told_with_those_that_there_are(scene:
     make_conda(scene.home / "miniconda3", "sdscripts", "other")
     done = run_code(scene, shell, 'setup_conda_env sd || echo "$? <${CONDA_PREFIX-none}>"\n')
     assert done.out == "1 <none>\n"
-    assert "no conda environment with a Python is called sd; there are: base, other, sdscripts" in done.err
+    assert "no conda environment is called sd; there are: base, other, sdscripts" in done.err
     assert "conda create -n sd python" in done.err
     done = run_code(scene, shell, "set -e\nsetup_conda_env sd\necho went on\n")
     assert (done.status, done.out) == (1, "")
@@ -185,7 +185,7 @@ def test_micromamba_and_mamba_activate_their_own(scene: Scene, shell: str, kind:
 
 def test_an_activation_that_fails_is_told(scene: Scene, shell: str) -> None:
     root = make_conda(scene.home / "miniconda3", "sdscripts")
-    (root / "envs" / "sdscripts" / "conda-meta").rmdir()
+    (root / "envs" / "sdscripts" / "conda-meta" / "unknown").touch()
     done = run_code(scene, shell, "setup_conda_env sdscripts || echo $?\n")
     assert done.out == "1\n"
     assert "EnvironmentNameNotFound" in done.err
