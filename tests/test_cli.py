@@ -20,6 +20,7 @@ COMMANDS = (
     "train",
     "log",
     "show",
+    "diff",
     "whence",
     "note",
     "status",

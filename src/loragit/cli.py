@@ -188,6 +188,39 @@ def show(
 
 
 @_app.command()
+def diff(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A [B] [-- ARGUMENTS]",
+            help="Two runs, NAME or DATASET:NAME; A alone with the run before it. Arguments are for git diff.",
+            autocompletion=_run_names,
+        ),
+    ],
+    dataset: Dataset = None,
+    stat: Annotated[bool, typer.Option("--stat", help="A line a kind, with numbers.")] = False,
+    as_json: Json = False,
+    tool: Annotated[bool, typer.Option("--git", "--tool", help="Plain git diff of the two records.")] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 where they differ.")] = False,
+) -> None:
+    """What differs between two runs: arguments, config, captions by tag, images, code, packages."""
+    from loragit.commands import diff as command
+
+    extra = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+    asked = command.Asked(
+        runs=tuple(words[: len(words) - len(extra)]),
+        extra=tuple(extra),
+        here=_settings(dataset).dataset_dir if dataset else Path.cwd(),
+        cwd=Path.cwd(),
+        stat=stat,
+        as_json=as_json,
+        plain_git=tool,
+        exit_code=exit_code,
+    )
+    raise typer.Exit(command.diff(asked, _settings(dataset)))
+
+
+@_app.command()
 def whence(
     files: Annotated[list[str], typer.Argument(help="Models or sample images, or folders of them.")],
     dataset: Dataset = None,

@@ -15,15 +15,17 @@ from loragit.record import Weights
 from loragit.recorded import Code, Record, Surroundings, Values, decimal
 from loragit.trainers import sd_scripts
 
-ARGUMENT, WEIGHTS, TRAINER, LYCORIS = "argument", "weights", "trainer", "lycoris"
+ARGUMENT, WEIGHTS, TRAINER, LYCORIS, REPOSITORY = "argument", "weights", "trainer", "lycoris", "repository"
 IMAGE, FILE, CAPTION, PROMPTS, CONFIG, INPUT = "image", "file", "caption", "prompts", "config", "input"
 ENVIRONMENT, PACKAGE, PATCH = "environment", "package", "patch"
 KINDS = (
-    *(ARGUMENT, WEIGHTS, TRAINER, LYCORIS, IMAGE, FILE, CAPTION, PROMPTS, CONFIG, INPUT),
+    *(ARGUMENT, WEIGHTS, TRAINER, LYCORIS, REPOSITORY),
+    *(IMAGE, FILE, CAPTION, PROMPTS, CONFIG, INPUT),
     *(ENVIRONMENT, PACKAGE, PATCH),
 )
 """Kinds of changes, in the order in which a comparison lists them. ``image``: a file of the dataset that is no caption
-and no other text; ``file``: one that is; ``caption``: what the record holds under ``captions/``."""
+and no other text; ``file``: one that is; ``repository``: a further
+one, told as ``LABEL.commit``; ``caption``: what the record holds under ``captions/``."""
 
 OWN = frozenset({"dataset_config", "sample_prompts", "output_dir", "output_name", "training_comment", "log_prefix"})
 """Arguments that loragit makes of the run's name and folder: no two runs share them."""
@@ -91,6 +93,7 @@ def compare(before: Side, after: Side) -> Comparison:
         *_code(TRAINER, old.trainer, new.trainer),
         *_code(LYCORIS, old.lycoris, new.lycoris),
         *_script(old, new),
+        *_repositories(old.repositories, new.repositories),
         *_dataset(before, after),
         *_files(before, after),
         *_mappings(ENVIRONMENT, _joined(before.surroundings.about), _joined(after.surroundings.about)),
@@ -189,6 +192,15 @@ def _code(kind: str, old: Code | None, new: Code | None) -> list[Change]:
     return _mappings(kind, before, after)
 
 
+def _repositories(old: Iterable[Code], new: Iterable[Code]) -> list[Change]:
+    before, after = ({code.label: code for code in codes} for codes in (old, new))
+    return [
+        change._replace(key=f"{label}.{change.key}")
+        for label in (*before, *(label for label in after if label not in before))
+        for change in _code(REPOSITORY, before.get(label), after.get(label))
+    ]
+
+
 def _facts(code: Code) -> dict[str, str]:
     facts = {"commit": code.commit or code.version or "unknown"}
     return {**facts, **({"uncommitted": ", ".join(code.dirty)} if code.dirty else {})}
@@ -250,6 +262,9 @@ def _phrases(found: Comparison) -> Iterator[str]:
     for kind, label in ((TRAINER, "trainer"), (LYCORIS, "LyCORIS")):
         for change in found.of(kind):
             yield _code_phrase(label, change)
+    for change in found.of(REPOSITORY):
+        label, _, what = change.key.rpartition(".")
+        yield _code_phrase(label, change._replace(key=what))
     yield from _counted(found.of(IMAGE), "image")
     for kind, noun in ((CAPTION, "caption"), (FILE, "other file"), (INPUT, "input"), (PATCH, "patch")):
         if changed := found.of(kind):

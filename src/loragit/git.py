@@ -139,6 +139,23 @@ def call(*args: str, cwd: Path) -> Reply:
     return start(*args, cwd=cwd).reply()
 
 
+def show(*args: str, cwd: Path, variables: tuple[str, ...] = ()) -> int:
+    """Run ``git ARGS`` before the user's eyes, in the user's pager where it goes to a terminal; git's exit status.
+
+    Raises :class:`GitMissing`.
+    """
+    import signal
+
+    words = ["env", f"GIT_PAGER={pager()}", *variables, "git", *_OWN_TERMS, *args]
+    shown = subprocess.Popen(words, cwd=cwd, stdin=subprocess.DEVNULL)
+    # Ctrl-C is for git and its pager.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return shown.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def last_words(reply: Reply) -> str:
     """What git complained of, in a line."""
     lines = reply.err.decode("utf-8", "replace").strip().splitlines()

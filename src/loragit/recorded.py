@@ -102,6 +102,7 @@ def read_record(data: bytes, run: str) -> Record:
         )
     about, dataset, trainer = _table(table, "run"), _table(table, "dataset"), _table(table, "trainer")
     lycoris, command = _table(table, "lycoris"), _table(table, "command")
+    others = _table(table, "repositories")
     return Record(
         format=number,
         name=_text(about, "name") or run,
@@ -118,7 +119,7 @@ def read_record(data: bytes, run: str) -> Record:
         trainer_script=_text(trainer, "script"),
         trainer=_code(trainer, _text(trainer, "kind") or "trainer"),
         lycoris=_code(lycoris, "LyCORIS") if lycoris.get("installed") is True else None,
-        repositories=tuple(_code(row, _text(row, "name") or "") for row in _rows(table.get("repositories"))),
+        repositories=tuple(_code(_table(others, label), label) for label in others),
         files=MappingProxyType(dict(_files(_table(table, "files")))),
         weights=tuple(_weights(table.get("weights"))),
         workdir=_text(command, "workdir"),

@@ -23,6 +23,7 @@ from loragit.history.runs import (
     NoSuchFile,
     NoSuchRun,
     RecordedRun,
+    SeveralRuns,
 )
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ __all__ = [
     "NoSuchFile",
     "NoSuchRun",
     "RecordedRun",
+    "SeveralRuns",
     "alive",
     "names",
 ]
@@ -148,9 +150,9 @@ class History:
         self._contents.close()
 
 
-def _several(text: str, found: list[str]) -> NoSuchRun:
+def _several(text: str, found: list[str]) -> SeveralRuns:
     more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
-    return NoSuchRun(f"{text} means several runs: {', '.join(found[:_LISTED])}{more}", hint="write more of it")
+    return SeveralRuns(f"{text} means several runs: {', '.join(found[:_LISTED])}{more}", hint="write more of it")
 
 
 def alive(note: Open) -> bool:

@@ -13,7 +13,7 @@ from loragit.history.memory import Memory
 from loragit.history.runs import NoSuchFile, RecordedRun
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from loragit.record import DatasetFile
     from loragit.recorded import Record, RecordedOutcome
@@ -170,6 +170,11 @@ class Contents:
                 hint=f"git -C {self.repository.top} show {self.revision(run, clean)}",
             )
         return found.data
+
+    def blobs(self, ids: Iterable[str], most: int = _MOST_FILE) -> Iterator[bytes | None]:
+        """The bytes of each of ``ids``, in their order; ``None`` where it is missing or longer than ``most``."""
+        for found in self._reader.read_all(ids, most):
+            yield found.data if found is not None and found.kind == "blob" else None
 
     def dataset_files(self, run: RecordedRun) -> tuple[DatasetFile, ...]:
         """``dataset.sha256``. Raises :class:`NoSuchFile`, :class:`~loragit.fingerprint.BadDigests`."""

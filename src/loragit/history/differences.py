@@ -22,7 +22,12 @@ _HELD = 64
 
 def compare(before: RecordedRun, after: RecordedRun) -> Comparison:
     """What ``after`` does otherwise than ``before``. Raises :class:`~loragit.errors.LoragitError`."""
-    return _compare(*(_Half(run, run.record, run.contents.tops(run)) for run in (before, after)))
+    return compared(*sides(before, after))
+
+
+def sides(before: RecordedRun, after: RecordedRun) -> tuple[Side, Side]:
+    """Both sides of the comparison, as far as they are not the same objects. Raises what :func:`compare` raises."""
+    return _sides(*(_Half(run, run.record, run.contents.tops(run)) for run in (before, after)))
 
 
 def compare_many(pairs: Sequence[tuple[RecordedRun, RecordedRun]]) -> Iterator[Comparison | None]:
@@ -56,8 +61,12 @@ def _half(run: RecordedRun) -> _Half | None:
 
 
 def _compare(before: _Half, after: _Half) -> Comparison:
+    return compared(*_sides(before, after))
+
+
+def _sides(before: _Half, after: _Half) -> tuple[Side, Side]:
     same = before.tops.items() & after.tops.items()
-    return compared(_side(before, same), _side(after, same))
+    return _side(before, same), _side(after, same)
 
 
 def _side(half: _Half, same: AbstractSet[tuple[str, TreeItem]]) -> Side:

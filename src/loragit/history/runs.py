@@ -30,6 +30,10 @@ class NoSuchRun(LoragitError):
     """The record holds no run that is meant by a text, or several."""
 
 
+class SeveralRuns(NoSuchRun):
+    """A text means more than one run."""
+
+
 class NoSuchFile(LoragitError):
     """The record of a run holds no file of that path."""
 

@@ -1,0 +1,326 @@
+"""``loragit diff A [B]``: what differs between two runs, by meaning."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit import comparison, console, git, text
+from loragit.comparison import Change
+from loragit.errors import LoragitError, UsageError
+from loragit.history import RecordedRun
+from loragit.history.commits import DIVERGED, MISSING, REVERSED, Between, Commit
+from loragit.history.details import ADDED, CHANGED, REMOVED, Difference, DocumentChange, details
+from loragit.history.documents import CodeChange, difference, minute
+from loragit.history.seeking import Seeker
+from loragit.history.tags import CaptionChange
+from loragit.settings import Settings
+
+_CODE = (comparison.TRAINER, comparison.LYCORIS, comparison.REPOSITORY)
+_TITLES = {
+    comparison.ARGUMENT: "Arguments",
+    comparison.WEIGHTS: "Base model and other weights",
+    "code": "Code",
+    comparison.CONFIG: "Dataset config",
+    comparison.INPUT: "Inputs",
+    comparison.PROMPTS: "Sample prompts",
+    comparison.CAPTION: "Captions",
+    comparison.IMAGE: "Images",
+    comparison.FILE: "Other files",
+    comparison.ENVIRONMENT: "Environment",
+    comparison.PACKAGE: "Packages",
+    comparison.PATCH: "Patches",
+}
+"""Kinds in the order in which they are shown."""
+_DOCUMENTS = (comparison.CONFIG, comparison.INPUT, comparison.PROMPTS, comparison.FILE)
+_HASHED = (comparison.IMAGE, comparison.FILE, comparison.PATCH)
+"""Kinds whose values are hashes."""
+_NARROW = 40
+"""Columns that names of values are aligned in; a longer one pushes its value to the right."""
+_GIT = ("diff", "--no-ext-diff", "--no-textconv")
+"""A repository's configuration may name programs for both; after ``--`` they can be asked for."""
+
+Pair = tuple[str, str | None, str | None]
+"""A name, its value before and after."""
+
+
+class Asked(NamedTuple):
+    """What is asked, as the command line has it."""
+
+    runs: tuple[str, ...]
+    extra: tuple[str, ...]
+    """For ``git diff``."""
+    here: Path
+    """The dataset that is asked first."""
+    cwd: Path
+    stat: bool = False
+    as_json: bool = False
+    plain_git: bool = False
+    exit_code: bool = False
+
+
+class NoRunBefore(LoragitError):
+    """There is no run to compare one with."""
+
+
+def diff(asked: Asked, chosen: Settings) -> int:
+    """Print what differs. Returns 0, with ``exit_code`` 1 where something does. Raises :class:`LoragitError`."""
+    _check(asked)
+    before, after = _found(asked, Seeker(asked.here, chosen.paths.datasets, asked.cwd))
+    if asked.plain_git:
+        return _plain(before, after, asked)
+    found = details(before, after)
+    codes = tuple(_codes(found, chosen))
+    if asked.as_json:
+        import json
+
+        console.write(json.dumps(difference(found, codes), indent=2) + "\n")
+    else:
+        rows = list(_stat(found, codes)) if asked.stat else []
+        lines = list(_lines(found, codes, console.width(), brief=asked.stat))
+        if console.width() is not None:
+            console.page(git.pager())
+        if rows:
+            console.columns(rows, console.width())
+        for line in lines:
+            console.out(line)
+    return 1 if asked.exit_code and not found.same else 0
+
+
+def _check(asked: Asked) -> None:
+    if not 1 <= len(asked.runs) <= 2:
+        raise UsageError("one run or two are compared", hint="as in: loragit diff EARLIER LATER")
+    if asked.extra and not asked.plain_git:
+        raise UsageError("what follows -- is for git diff", hint="add --git, or leave it away")
+    if asked.as_json and (asked.plain_git or asked.stat):
+        raise UsageError("--json tells all, and goes with neither --stat nor --git", hint="give one of them")
+
+
+def _found(asked: Asked, seeker: Seeker) -> tuple[RecordedRun, RecordedRun]:
+    """The two runs, the earlier first."""
+    found = [seeker.find(each) for each in asked.runs]
+    if len(found) == 2:
+        return found[0][1], found[1][1]
+    history, run = found[0]
+    before = history.previous(run)
+    if before is None:
+        raise NoRunBefore(
+            f"there is no finished run of {run.dataset or 'its dataset'} before {run.name}",
+            hint=f"name the run to compare it with: loragit diff EARLIER {run.name}",
+        )
+    return before, run
+
+
+def _plain(before: RecordedRun, after: RecordedRun, asked: Asked) -> int:
+    """``git diff`` of the two records; paths are relative to the datasets."""
+    words = [*_GIT, *(["--stat"] if asked.stat else []), *(["--exit-code"] if asked.exit_code else [])]
+    trees = [run.contents.revision(run) for run in (before, after)]
+    one, other = (run.contents.repository for run in (before, after))
+    # git takes the objects of the other dataset's repository for this one's.
+    beside = str(other.common_dir / "objects").replace("\\", "\\\\").replace('"', '\\"')
+    variables = () if one.common_dir == other.common_dir else (f'GIT_ALTERNATE_OBJECT_DIRECTORIES="{beside}"',)
+    console.finish()
+    return git.show(*words, *trees, *asked.extra, cwd=one.top, variables=variables)
+
+
+def _codes(found: Difference, chosen: Settings) -> Iterator[CodeChange]:
+    """Each repository of code that is at another commit, with the commits between."""
+    from loragit.history.commits import between, is_commit
+
+    places: dict[str, Path | None] = {folder.name: folder for folder in chosen.record.repos}
+    for change in found.of(*_CODE):
+        label, _, what = change.key.rpartition(".")
+        if what != "commit" or change.before is None or change.after is None:
+            continue
+        label = {comparison.TRAINER: _trainer(found), comparison.LYCORIS: "LyCORIS"}.get(change.kind, label)
+        place = {comparison.TRAINER: chosen.trainer.repo, comparison.LYCORIS: chosen.trainer.lycoris_repo}.get(
+            change.kind, places.get(label)
+        )
+        known = place is not None and is_commit(change.before) and is_commit(change.after)
+        told = between(place, change.before, change.after) if place and known else None
+        yield CodeChange(change.kind, label, change.before, change.after, told)
+
+
+def _trainer(found: Difference) -> str:
+    return found.after.record.trainer.label
+
+
+# ---- for people ----
+
+
+def _lines(found: Difference, codes: Sequence[CodeChange], width: int | None, *, brief: bool) -> Iterator[str]:
+    """Everything, line by line; with ``brief`` only what belongs to no kind."""
+    fit = _fitting(width)
+    if found.same:
+        yield f"the same inputs: {_named(found.before)} and {_named(found.after)}"
+    elif not brief:
+        several = (found.before.dataset, found.before.contents) != (found.after.dataset, found.after.contents)
+        yield from (fit(f"{sign} {_heading(run, several)}") for sign, run in (("-", found.before), ("+", found.after)))
+        for kind, title in _TITLES.items():
+            lines = list(_section(kind, found, codes, width))
+            yield from ("", title, *(fit(f"  {line}") for line in lines)) if lines else ()
+    written = [document.path for document in found.documents if not document.meant]
+    if written:
+        yield from ("", "Only written otherwise", *(fit(f"  {path}") for path in written))
+    if found.not_compared:
+        yield from ("", "Not compared", *(fit(f"  {told}") for told in found.not_compared))
+
+
+def _fitting(width: int | None) -> Callable[[str], str]:
+    """Cuts a line to a terminal's width."""
+    return lambda line: text.shown(line).rstrip() if width is None else text.cut(text.shown(line), width)
+
+
+def _named(run: RecordedRun) -> str:
+    return f"{run.name} ({run.commit[:8]})"
+
+
+def _heading(run: RecordedRun, several: bool) -> str:
+    where = f"  in {run.contents.repository.top / run.path}" if several else ""
+    return f"{run.name}  {run.commit[:8]}  {minute(run)}  {run.state}{', imported' if run.imported else ''}{where}"
+
+
+def _section(kind: str, found: Difference, codes: Sequence[CodeChange], width: int | None) -> Iterator[str]:
+    if kind == "code":
+        yield from _code_lines(found, codes, width)
+    elif kind == comparison.CAPTION:
+        yield from _caption_lines(found)
+    else:
+        for document in found.documents:
+            if document.kind == kind and document.meant:
+                yield from _document_lines(document, width)
+        yield from _pairs([_pair(change) for change in found.of(kind)], width)
+
+
+def _pair(change: Change) -> Pair:
+    before, after = change.before, change.after
+    if change.kind in _HASHED:
+        # That a file is there or not says all; its hash only tells two of one name apart.
+        short = before is not None and after is not None
+        before, after = (None if each is None else each[:10] if short else "" for each in (before, after))
+    if change.kind == comparison.ARGUMENT and (before is None or after is None):  # a flag
+        before, after = ("" if each == "true" else each for each in (before, after))
+    return change.key, before, after
+
+
+def _pairs(pairs: Sequence[Pair], width: int | None) -> Iterator[str]:
+    """A line each, names aligned; where both values are too long for a terminal's line, a line for each of them."""
+    column = min(max((text.width(name) for name, _, _ in pairs), default=0), _NARROW)
+    for name, before, after in pairs:
+        padded = name + " " * (column - text.width(name))
+        if before is None:
+            yield f"+ {padded}  {after}"
+        elif after is None:
+            yield f"- {padded}  {before}"
+        else:
+            line = f"  {padded}  {before} → {after}"
+            if width is None or text.width(text.shown(line)) + 2 <= width:
+                yield line
+            else:
+                yield from (f"  {name}", f"  - {before}", f"  + {after}")
+
+
+def _document_lines(document: DocumentChange, width: int | None) -> Iterator[str]:
+    sign = {ADDED: "+ ", REMOVED: "- ", CHANGED: "  "}[document.status]
+    yield f"{sign}{document.path}"
+    yield from (f"  {line}" for line in _pairs(document.values, None if width is None else width - 2))
+    yield from (f"  {line.sign} {line.text}" for line in document.lines)
+
+
+def _caption_lines(found: Difference) -> Iterator[str]:
+    for total in found.tags:
+        if total.removed:
+            yield f"- tag `{total.tag}` removed from {text.count(total.removed, 'caption')}"
+        if total.added:
+            yield f"+ tag `{total.tag}` added to {text.count(total.added, 'caption')}"
+    column = min(max((text.width(caption.path) for caption in found.captions), default=0), _NARROW)
+    for caption in found.captions:
+        sign = "+" if caption.before is None else "-" if caption.after is None else " "
+        yield f"{sign} {caption.path}{' ' * (column - text.width(caption.path))}  {_caption(caption)}"
+
+
+def _caption(caption: CaptionChange) -> str:
+    if caption.before is None or caption.after is None:
+        return ", ".join(caption.before or caption.after or ())
+    if caption.reordered:
+        return f"another order: {', '.join(caption.after)}"
+    parts = [f"{sign} {', '.join(some)}" for sign, some in (("-", caption.removed), ("+", caption.added)) if some]
+    return "  ".join(parts) or "other blanks or line ends"
+
+
+def _code_lines(found: Difference, codes: Sequence[CodeChange], width: int | None) -> Iterator[str]:
+    told = {(code.kind, code.label): code for code in codes}
+    for change in found.of(*_CODE):
+        label, _, what = change.key.rpartition(".")
+        label = {comparison.TRAINER: _trainer(found), comparison.LYCORIS: "LyCORIS"}.get(change.kind, label)
+        yield from _pairs([(f"{label} {what}", _short(change.before), _short(change.after))], width)
+        code = told.get((change.kind, label)) if what == "commit" else None
+        if code is not None and code.between is not None:
+            yield from (f"    {line}" for line in _between(code.between))
+
+
+def _short(value: str | None) -> str | None:
+    from loragit.history.commits import is_commit
+
+    return value[:8] if value is not None and is_commit(value) else value
+
+
+def _between(found: Between) -> Iterator[str]:
+    if found.relation == MISSING:
+        yield f"{' and '.join(each[:8] for each in found.missing)} not in {found.repository}"
+    elif found.relation == REVERSED:
+        yield f"back by {text.count(found.removed_count, 'commit')}: the later run has the earlier code"
+    elif found.relation == DIVERGED:
+        counts = (text.count(number, "commit") for number in (found.removed_count, found.added_count))
+        yield "the history diverged: {} gone, {} new".format(*counts)
+    else:
+        yield text.count(found.added_count, "commit")
+    yield from _listed("-", found.removed, found.removed_count)
+    yield from _listed("+", found.added, found.added_count)
+
+
+def _listed(sign: str, commits: Sequence[Commit], count: int) -> Iterator[str]:
+    yield from (f"{sign} {commit.id[:8]} {commit.subject}" for commit in commits)
+    if count > len(commits):
+        yield f"{sign} and {count - len(commits)} more"
+
+
+# ---- --stat ----
+
+
+def _stat(found: Difference, codes: Sequence[CodeChange]) -> Iterator[tuple[str, str]]:
+    """A kind, and how much of it differs."""
+    for kind, title in _TITLES.items():
+        statuses = Counter(_statuses(kind, found))
+        if not statuses:
+            continue
+        words = [f"{statuses[each]} {each}" for each in (CHANGED, ADDED, REMOVED) if statuses[each]]
+        if kind == comparison.CAPTION and found.tags:
+            tags = (sum(each.removed for each in found.tags), sum(each.added for each in found.tags))
+            words.append("tags: {} removed, {} added".format(*tags))
+        if kind == "code":
+            words += [f"{code.label}: {_span(code.between)}" for code in codes if code.between is not None]
+        yield title, "; ".join([", ".join(words[: len(statuses)]), *words[len(statuses) :]])
+
+
+def _statuses(kind: str, found: Difference) -> Iterator[str]:
+    if kind == comparison.CAPTION:
+        yield from (_status(each.before, each.after) for each in found.captions)
+        return
+    yield from (_status(each.before, each.after) for each in found.of(*(_CODE if kind == "code" else (kind,))))
+    for document in (each for each in found.documents if each.kind == kind and each.meant):
+        values = [_status(each.before, each.after) for each in document.values]
+        yield from values or [document.status]
+
+
+def _status(before: object, after: object) -> str:
+    return ADDED if before is None else REMOVED if after is None else CHANGED
+
+
+def _span(between: Between) -> str:
+    if between.relation == MISSING:
+        return "commits not at hand"
+    counts = (("-", between.removed_count), ("+", between.added_count))
+    return " ".join(f"{sign}{number}" for sign, number in counts if number) + " commits"

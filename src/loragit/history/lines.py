@@ -1,0 +1,37 @@
+"""Texts compared line by line. Opens no file, asks nobody."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+_MOST = 2000
+"""Lines of a side up to which their order counts: beyond, to look for it would take long."""
+
+
+class Line(NamedTuple):
+    """A line that one side has and the other has not."""
+
+    sign: str
+    """``-`` before, ``+`` after."""
+    text: str
+
+
+def compare(before: str, after: str) -> tuple[Line, ...]:
+    """What is gone and what is new, in the order in which it stands. Line ends do not count."""
+    old, new = before.splitlines(), after.splitlines()
+    if max(len(old), len(new)) > _MOST:
+        return _unordered(old, new)
+    import difflib
+
+    found = []
+    for tag, start, end, other, until in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if tag != "equal":
+            found += [Line("-", line) for line in old[start:end]]
+            found += [Line("+", line) for line in new[other:until]]
+    return tuple(found)
+
+
+def _unordered(old: list[str], new: list[str]) -> tuple[Line, ...]:
+    gone, come = Counter(old) - Counter(new), Counter(new) - Counter(old)
+    return (*(Line("-", line) for line in gone.elements()), *(Line("+", line) for line in come.elements()))

@@ -1,0 +1,243 @@
+"""TOML and JSON documents compared value by value. Opens no file, asks nobody.
+
+Tables of a list are matched by what they are, wherever they stand: subsets by their ``image_dir``, datasets by their
+subsets, others by what they have in common.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+Table = Mapping[str, object]
+
+_IDENTITIES = ("image_dir", "metadata_file", "in_json", "name", "prompt")
+"""Keys whose value says which table of a list it is; the first that a table has counts."""
+_TELLING = 100
+"""How much more an identity that two tables share says than any other value."""
+_MOST = 64
+"""Tables without an identity up to which each is held against each; beyond, they are taken in their order."""
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class ValueChange(NamedTuple):
+    """A value that is not what it was."""
+
+    key: str
+    """Where: ``datasets[0].subsets[img].num_repeats``; ``datasets (order)`` for tables that changed places."""
+    before: str | None
+    """As TOML writes it; ``None``: it was not there."""
+    after: str | None
+    """``None``: it is not there any more."""
+
+
+def compare(before: Table, after: Table) -> tuple[ValueChange, ...]:
+    """What differs by meaning: ``1e-4`` is ``0.0001``, and the order of keys is nothing; texts count by letter."""
+    return tuple(_tables(before, after, ""))
+
+
+def written(value: object) -> str:
+    """``value`` in a line, as TOML writes it."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(written, value))}]"
+    if isinstance(value, dict):
+        inside = ", ".join(f"{_quoted(str(key))} = {written(each)}" for key, each in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
+    if value is None:
+        return "null"
+    if isinstance(value, str | bool):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
+
+
+def _tables(old: Table, new: Table, prefix: str) -> Iterator[ValueChange]:
+    for key in (*old, *(key for key in new if key not in old)):
+        place = _below(prefix, key)
+        if key not in old:
+            yield from (ValueChange(where, None, written(value)) for where, value in _values(new[key], place))
+        elif key not in new:
+            yield from (ValueChange(where, written(value), None) for where, value in _values(old[key], place))
+        else:
+            yield from _changed(old[key], new[key], place)
+
+
+def _changed(old: object, new: object, place: str) -> Iterator[ValueChange]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        yield from _tables(old, new, place)
+    elif _is_rows(old) and _is_rows(new):
+        yield from _rows(_tables_of(old), _tables_of(new), place)
+    elif _meaning(old) != _meaning(new):
+        yield ValueChange(place, written(old), written(new))
+
+
+def _is_rows(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
+
+
+def _tables_of(value: object) -> list[Table]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _rows(old: Sequence[Table], new: Sequence[Table], place: str) -> Iterator[ValueChange]:
+    pairs = sorted(matched(old, new))
+    before, after = _labels(old), _labels(new)
+    for one, other in pairs:
+        yield from _tables(old[one], new[other], f"{place}[{after[other]}]")
+    known, met = {one for one, _ in pairs}, {other for _, other in pairs}
+    for number, table in enumerate(old):
+        if number not in known:
+            told = _values(table, f"{place}[{before[number]}]")
+            yield from (ValueChange(where, written(value), None) for where, value in told)
+    for number, table in enumerate(new):
+        if number not in met:
+            told = _values(table, f"{place}[{after[number]}]")
+            yield from (ValueChange(where, None, written(value)) for where, value in told)
+    others = [other for _, other in pairs]
+    if others != sorted(others):
+        names = [after[other] for other in others], [after[other] for other in sorted(others)]
+        yield ValueChange(f"{place} (order)", ", ".join(names[0]), ", ".join(names[1]))
+
+
+def matched(old: Sequence[Table], new: Sequence[Table]) -> list[tuple[int, int]]:
+    """Pairs of numbers of tables that are the same one: equal, of the same identity, or with most in common.
+
+    The other way round the pairs are the same ones, turned.
+    """
+    pairs: list[tuple[int, int]] = []
+    left, right = list(range(len(old))), list(range(len(new)))
+
+    def take(found: Iterable[tuple[int, int]]) -> None:
+        for one, other in found:
+            left.remove(one)
+            right.remove(other)
+            pairs.append((one, other))
+
+    take(_alike({one: _meaning(old[one]) for one in left}, {other: _meaning(new[other]) for other in right}))
+    mine, theirs = {one: _identity(old[one]) for one in left}, {other: _identity(new[other]) for other in right}
+    for identity in dict.fromkeys(each for each in mine.values() if each is not None):
+        ours = [one for one in left if mine[one] == identity]
+        others = [other for other in right if theirs[other] == identity]
+        take(_closest(old, new, ours, others, least=0))
+    take(
+        _closest(
+            old,
+            new,
+            [one for one in left if mine[one] is None],
+            [other for other in right if theirs[other] is None],
+            least=1,
+        )
+    )
+    if len(left) == len(right) == 1:  # whatever changed in it, it is the one that is left
+        take([(left[0], right[0])])
+    return pairs
+
+
+def _alike(ours: Mapping[int, object], theirs: Mapping[int, object]) -> list[tuple[int, int]]:
+    """Pairs of the same meaning, in their order."""
+    places: dict[object, list[int]] = {}
+    for other, meaning in theirs.items():
+        places.setdefault(meaning, []).append(other)
+    found = []
+    for one, meaning in ours.items():
+        if places.get(meaning):
+            found.append((one, places[meaning].pop(0)))
+    return found
+
+
+def _closest(
+    old: Sequence[Table], new: Sequence[Table], ours: list[int], theirs: list[int], *, least: int
+) -> list[tuple[int, int]]:
+    """Pairs that share most, at least so much."""
+    if max(len(ours), len(theirs)) > _MOST:
+        return list(zip(ours, theirs, strict=False))
+    mine, others = {one: _traits(old[one]) for one in ours}, {other: _traits(new[other]) for other in theirs}
+    scores = {(one, other): _common(mine[one], others[other]) for one in ours for other in theirs}
+    # Of equal pairs the ones that moved least: an order that is the same from either side.
+    ranked = sorted(scores, key=lambda pair: (-scores[pair], abs(pair[0] - pair[1]), sum(pair)))
+    found: list[tuple[int, int]] = []
+    for one, other in ranked:
+        if scores[one, other] >= least and all(one != a and other != b for a, b in found):
+            found.append((one, other))
+    return found
+
+
+Traits = Counter[tuple[str, object]]
+
+
+def _traits(table: Table) -> Traits:
+    """Every value of a table with its key, numbers of lists left out."""
+    return Counter((re.sub(r"\[\d+\]", "[]", key), _meaning(value)) for key, value in _flat(table, "", numbered=True))
+
+
+def _common(one: Traits, other: Traits) -> int:
+    """How much two tables share; 0 where both say which tables are in them, and they are others."""
+    shared = one & other
+    telling = sum(number for (key, _), number in shared.items() if _tells(key))
+    if not telling and all(any(_tells(key) for key, _ in each) for each in (one, other)):
+        return 0
+    return shared.total() + _TELLING * telling
+
+
+def _tells(key: str) -> bool:
+    return key.rpartition(".")[2] in _IDENTITIES and "[]" in key
+
+
+def _identity(table: Table) -> str | None:
+    found = (table.get(key) for key in _IDENTITIES)
+    return next((each for each in found if isinstance(each, str)), None)
+
+
+def _labels(rows: Sequence[Table]) -> list[str]:
+    """What each table is called in a key: its identity where no other has it, else its number, from 0."""
+    identities = [_identity(row) for row in rows]
+    often = Counter(identities)
+    return [
+        str(number) if each is None else each if often[each] == 1 else f"{each}, {number}"
+        for number, each in enumerate(identities)
+    ]
+
+
+def _values(value: object, place: str) -> Iterator[tuple[str, object]]:
+    """Every value at and below ``place``."""
+    if isinstance(value, dict) and value:
+        yield from _flat(value, place)
+    elif _is_rows(value):
+        rows = _tables_of(value)
+        for label, row in zip(_labels(rows), rows, strict=True):
+            yield from _values(row, f"{place}[{label}]")
+    else:
+        yield place, value
+
+
+def _flat(table: Table, prefix: str, *, numbered: bool = False) -> Iterator[tuple[str, object]]:
+    for key, value in table.items():
+        place = _below(prefix, key)
+        if numbered and _is_rows(value):
+            for number, row in enumerate(_tables_of(value)):
+                yield from _flat(row, f"{place}[{number}]", numbered=True)
+        else:
+            yield from _values(value, place)
+
+
+def _below(prefix: str, key: str) -> str:
+    return f"{prefix}.{_quoted(key)}" if prefix else _quoted(key)
+
+
+def _quoted(key: str) -> str:
+    return key if _BARE.fullmatch(key) else json.dumps(key, ensure_ascii=False)
+
+
+def _meaning(value: object) -> object:
+    """Something that is equal for values that mean the same to a trainer."""
+    if isinstance(value, dict):
+        return frozenset((key, _meaning(each)) for key, each in value.items())
+    if isinstance(value, list):
+        return tuple(map(_meaning, value))
+    if isinstance(value, bool):  # which is no number, whatever Python says
+        return str(value), bool
+    if isinstance(value, float) and value != value:
+        return str(value), float
+    return value

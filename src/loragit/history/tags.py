@@ -1,0 +1,80 @@
+"""Captions compared by their tags. Opens no file, asks nobody."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+_PARTS = re.compile(r"[,\n]")
+
+
+class CaptionChange(NamedTuple):
+    """A caption that is not what it was."""
+
+    path: str
+    before: tuple[str, ...] | None
+    """Its tags in their order; ``None``: there was no such caption."""
+    after: tuple[str, ...] | None
+    """``None``: there is none any more."""
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Tags that are new, in the order in which they stand; one that is given twice counts twice."""
+        return _beyond(self.after or (), self.before or ())
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """Tags that are gone."""
+        return _beyond(self.before or (), self.after or ())
+
+    @property
+    def reordered(self) -> bool:
+        """Whether the tags are the same ones in another order."""
+        both = self.before is not None and self.after is not None
+        return both and self.before != self.after and not self.added and not self.removed
+
+
+class TagTotal(NamedTuple):
+    """A tag in all captions together."""
+
+    tag: str
+    removed: int
+    """Number of captions that have lost it. Captions that are there on one side only do not count."""
+    added: int
+    """Number of captions that have gained it."""
+
+
+def tags_of(caption: str) -> tuple[str, ...]:
+    """The tags of a caption: what stands between commas and line ends, without blanks around it."""
+    return tuple(tag for tag in (part.strip() for part in _PARTS.split(caption)) if tag)
+
+
+def change(path: str, before: str | None, after: str | None) -> CaptionChange:
+    """How the caption at ``path`` has changed; each side its text, or ``None``."""
+    old, new = (None if each is None else tags_of(each) for each in (before, after))
+    return CaptionChange(path, old, new)
+
+
+def totals(changes: Iterable[CaptionChange]) -> tuple[TagTotal, ...]:
+    """Tags that captions have lost or gained, the most frequent first."""
+    removed, added = Counter[str](), Counter[str]()
+    for each in changes:
+        if each.before is not None and each.after is not None:
+            removed.update(set(each.removed))
+            added.update(set(each.added))
+    found = [TagTotal(tag, removed[tag], added[tag]) for tag in removed.keys() | added.keys()]
+    return tuple(sorted(found, key=lambda each: (-each.removed - each.added, each.tag)))
+
+
+def _beyond(tags: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
+    """``tags`` but for those that ``others`` has, each as often as it is there."""
+    left = Counter(others)
+    found = []
+    for tag in tags:
+        if left[tag]:
+            left[tag] -= 1
+        else:
+            found.append(tag)
+    return tuple(found)
