@@ -90,7 +90,7 @@ DOCUMENTS = st.builds(lambda general, datasets: {"general": general, "datasets":
 
 
 def changed(source: str) -> list[tuple[str, str | None, str | None]]:
-    return [tuple(each) for each in tables.compare(tomllib.loads(CONFIG), tomllib.loads(source))]
+    return [(key, old, new) for key, old, new in tables.compare(tomllib.loads(CONFIG), tomllib.loads(source))]
 
 
 @given(DOCUMENTS)

@@ -141,6 +141,24 @@ def program(chosen: Settings, python: Path, script: Path, environ: Mapping[str, 
     return (found, *launcher[1:], str(script))
 
 
+def check_room(path: Path, least: int, what: str, findings: Findings) -> None:
+    """A finding where the file system that ``path`` will be on cannot be written or is full."""
+    existing = path
+    while not os.path.exists(existing) and existing != existing.parent:
+        existing = existing.parent
+    if not os.path.isdir(existing) or not os.access(existing, os.W_OK | os.X_OK):
+        hint = "choose another with --output" if what == "models" else "see whom it belongs to"
+        findings.add(f"{existing} cannot be written, and the {what} must be", hint)
+        return
+    status = os.statvfs(existing)
+    free = status.f_bavail * status.f_frsize
+    if free < least:
+        findings.add(
+            f"{existing} has {free // 2**20} MiB free, too little for the {what} ({least // 2**20} MiB at least)",
+            "make room, or choose another disk with --output or paths.output",
+        )
+
+
 def plan(
     name: str, chosen: Settings, extra: tuple[str, ...], workdir: Path, home: str, *, own_script: bool
 ) -> sd_scripts.Plan:

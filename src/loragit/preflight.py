@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import (
+    ancestry,
     checkout,
     disclosure,
     environment,
@@ -32,7 +33,7 @@ from loragit.git import Repository
 from loragit.inputs import Inputs
 from loragit.inquiry import Answers, Inquiry
 from loragit.names import RUNS, RunName
-from loragit.record import Entry, Identity, LyCORIS, RepoState, Run
+from loragit.record import Ancestor, Entry, Identity, LyCORIS, RepoState, Run
 from loragit.settings import Flags, Settings
 from loragit.trainers import sd_scripts
 from loragit.trainers.start import Start
@@ -264,25 +265,8 @@ class _Preflight:
                 f"the output folder {output} exists already",
                 "take another version (--bump takes the next), or move the folder away",
             )
-        self._room(output, MIN_FREE, "models")
+        launch.check_room(output, MIN_FREE, "models", self.findings)
         return output
-
-    def _room(self, path: Path, least: int, what: str) -> None:
-        """A finding where the file system that ``path`` will be on cannot be written or is full."""
-        existing = path
-        while not os.path.exists(existing) and existing != existing.parent:
-            existing = existing.parent
-        if not os.path.isdir(existing) or not os.access(existing, os.W_OK | os.X_OK):
-            hint = "choose another with --output" if what == "models" else "see whom it belongs to"
-            self.findings.add(f"{existing} cannot be written, and the {what} must be", hint)
-            return
-        status = os.statvfs(existing)
-        free = status.f_bavail * status.f_frsize
-        if free < least:
-            self.findings.add(
-                f"{existing} has {free // 2**20} MiB free, too little for the {what} ({least // 2**20} MiB at least)",
-                "make room, or choose another disk with --output or paths.output",
-            )
 
     def _judge(self, answers: Answers, plan: sd_scripts.Plan | None) -> None:
         """What the answers of git and of the trainer's Python mean for the run."""
@@ -304,7 +288,7 @@ class _Preflight:
             )
         repository = answers.repository
         if repository is not None:
-            self._room(repository.common_dir, MIN_FREE_RECORD, "record")
+            launch.check_room(repository.common_dir, MIN_FREE_RECORD, "record", self.findings)
             self.findings.ask(lambda: repo.Objects(repository.git_dir))
         if answers.dataset_branch == RUNS.removeprefix("refs/heads/"):
             self.findings.add("the dataset's repository is on the branch runs", "check out another: git switch -c main")
@@ -375,6 +359,7 @@ class _Preflight:
             script=recorded.path,
             entries=(),
             repositories=tuple(self._portable(state) for state in answers.repositories),
+            ancestors=self._ancestors(start, read),
         )
         entries = [*read.entries, recorded]
         entries.append(Entry("environment.txt", environment.environment_text(answers.environment)))
@@ -382,6 +367,11 @@ class _Preflight:
         entries += [Entry(checkout.patch_path(s), checkout.patch(s)) for s in answers.code if s.dirty]
         kept = (("captions", read.dataset.kept),) if read.dataset.kept else ()
         return run._replace(entries=(*entries, *read.dataset.entries), kept=kept)
+
+    def _ancestors(self, start: Start, read: Inputs) -> tuple[Ancestor, ...]:
+        """The runs that this one goes on from."""
+        found = ancestry.starts(start.plan.weights, read.weights, start.workdir)
+        return ancestry.ancestors(found, self.settings.paths.datasets, self.settings.dataset_dir, self.request.environ)
 
     def _sources(self, read: Inputs, answers: Answers, own: Entry | None) -> disclosure.Sources:
         """The user's own files that the record is made of."""

@@ -89,6 +89,17 @@ class Weights(NamedTuple):
     """Of the whole file, 64 hex digits; ``None`` for a folder or a hub's id."""
 
 
+class Ancestor(NamedTuple):
+    """A run that another one goes on from."""
+
+    run: str
+    commit: str
+    product: str
+    """What it left and the other one starts with, as the trainer called it; a state's folder, or a model."""
+    resumed: bool
+    """Whether its training goes on, from a state; else only its weights are started from."""
+
+
 class Entry(NamedTuple):
     """One file of a record's tree."""
 
@@ -147,6 +158,8 @@ class Run(NamedTuple):
     """Further repositories that the user wants on record."""
     redacted: tuple[str, ...] = ()
     """Paths of the entries that have ``***`` where the trainer's copy has a secret, sorted."""
+    ancestors: tuple[Ancestor, ...] = ()
+    """Runs that this one goes on from."""
     kept: tuple[tuple[str, str], ...] = ()
     """(path, id of a tree): folders that are on ``runs`` already, with the very bytes that this run has."""
 

@@ -79,6 +79,9 @@ def message(run: Run) -> str:
     pairs += _input_trailers(run)
     pairs += [(w.role, f"{w.name} sha256:{w.sha256}" if w.sha256 else w.name) for w in run.weights]
     pairs += [("Redacted", path) for path in run.redacted]
+    for each in run.ancestors:
+        key = "Resumed-From" if each.resumed else "Derived-From"
+        pairs.append((key, f"{each.run} {each.commit} {each.product}"))
     pairs.append(("Loragit-Format", str(FORMAT)))
     head = subject(run) + "\n\n" + "\n".join(shown(line) for line in body)
     return trailers.append(head, [(key, shown(value)) for key, value in pairs])
