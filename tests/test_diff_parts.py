@@ -90,7 +90,8 @@ DOCUMENTS = st.builds(lambda general, datasets: {"general": general, "datasets":
 
 
 def changed(source: str) -> list[tuple[str, str | None, str | None]]:
-    return [(key, old, new) for key, old, new in tables.compare(tomllib.loads(CONFIG), tomllib.loads(source))]
+    found = tables.compare(tomllib.loads(CONFIG), tomllib.loads(source))
+    return [(each.key, each.before, each.after) for each in found]
 
 
 @given(DOCUMENTS)

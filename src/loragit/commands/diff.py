@@ -224,6 +224,11 @@ def _pairs(pairs: Sequence[Pair], width: int | None) -> Iterator[str]:
 
 def _document_lines(document: DocumentChange, width: int | None) -> Iterator[str]:
     sign = {ADDED: "+ ", REMOVED: "- ", CHANGED: "  "}[document.status]
+    if document.status != CHANGED:
+        number = len(document.values), len(document.lines)
+        told = text.count(number[0], "value") if number[0] else text.count(number[1], "line")
+        yield f"{sign}{document.path}  {told}"
+        return
     yield f"{sign}{document.path}"
     yield from (f"  {line}" for line in _pairs(document.values, None if width is None else width - 2))
     yield from (f"  {line.sign} {line.text}" for line in document.lines)

@@ -40,6 +40,8 @@ _READ = (CONFIG, INPUT, PROMPTS, FILE)
 _MOST = 1 << 24
 """Bytes of such a file; of a larger one only that it changed is told."""
 
+_METADATA = "metadata.toml"
+
 _GAPS = (
     ("command", "arguments", (ARGUMENT,)),
     ("trainer commit", "the trainer's commit", (TRAINER,)),
@@ -112,6 +114,8 @@ def details(before: RecordedRun, after: RecordedRun) -> Difference:
         for change in compared(*halves).changes
         if change.kind not in left_out
         and not (change.kind == WEIGHTS and change.key in unsure)
+        # What a model's header says is on record of imported runs alone.
+        and not (change.key == _METADATA and None in (change.before, change.after))
         and not (IMAGE in left_out and change.kind == FILE and not _on_record(change, halves))
     ]
     captions = _captions(before, after, [change for change in changes if change.kind == CAPTION])
