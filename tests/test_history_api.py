@@ -16,8 +16,20 @@ from hypothesis import strategies as st
 import loragit
 from loragit import History, LoragitError, RecordedRun, trailers
 from loragit import history as readers
+from loragit.catfile import Reader, rows
 from loragit.git import GitFailed, NotARepository
-from loragit.history import REVERTED, SEALED, NoSuchFile, NoSuchRun
+from loragit.history import (
+    REVERTED,
+    SEALED,
+    NoSuchFile,
+    NoSuchRun,
+    briefs,
+    contents,
+    documents,
+    memory,
+    where,
+)
+from loragit.history.contents import TooManyFiles
 from loragit.record import Entry, Weights
 from loragit.recorded import CannotReadRecord, decimal, read_outcome, read_revert, read_trailers, whole
 from tests.records import MOMENT, NAME, a_run, an_outcome, open_store, reverted, sealed, untagged
@@ -429,3 +441,160 @@ def test_numbers_and_moments_are_read_carefully() -> None:
 def test_a_revert_by_hand_may_say_anything() -> None:
     revert = read_revert("a" * 40, "Revert it\n\nIt was\nof no use.\n\nReverts: b\nExit-Status: 3\n")
     assert (revert.reason, revert.exit_status, revert.log_tail) == ("It was of no use.", 3, ())
+
+
+# ---- repositories that somebody made to do harm ----
+
+
+def test_a_hundred_thousand_tags_of_others_are_passed_over(dataset: Path) -> None:
+    sealed(open_store(dataset), NAME)
+    head = git(dataset, "rev-parse", "HEAD")
+    tags = [f"{head} refs/tags/t{number}" for number in range(100_000)]
+    packed = dataset / ".git" / "packed-refs"
+    packed.write_text("# pack-refs with: peeled fully-peeled sorted \n" + "\n".join(sorted(tags)) + "\n")
+    assert [(run.name, run.state) for run in History.of(dataset).runs] == [(NAME, SEALED)]
+
+
+def test_trees_that_stand_for_more_files_than_there_is_room_for_are_refused(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents, "_MOST_PATHS", 1000)
+    sealed(open_store(dataset), NAME)
+    blob = git(dataset, "hash-object", "-w", "a.txt")
+    tree = git(dataset, "mktree", text_input=f"100644 blob {blob}\tcaption.txt\n")
+    for _ in range(12):
+        listed = "".join(f"040000 tree {tree}\t{letter}\n" for letter in "abcdefghij")
+        tree = git(dataset, "mktree", text_input=listed)
+    bomb = git(dataset, "mktree", text_input=f"040000 tree {tree}\tcaptions\n")
+    message = git(dataset, "log", "-1", "--format=%B", "runs")
+    git(dataset, "update-ref", "refs/heads/runs", git(dataset, "commit-tree", bomb, text_input=message))
+    (run,) = History.of(dataset).runs
+    with pytest.raises(TooManyFiles, match="the record of noob-gren-v1s4 holds more than 1,000 files") as failure:
+        _ = run.files
+    assert failure.value.hint == f"see: git show {run.commit[:8]}:"
+
+
+def test_a_file_that_is_too_long_is_not_read(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = Entry("inputs/long", b"x" * 5000)
+    sealed(open_store(dataset), NAME, entries=entries(long))
+    run = History.of(dataset).run(NAME)
+    monkeypatch.setattr(contents, "_MOST_FILE", 4096)
+    with pytest.raises(NoSuchFile, match="inputs/long of noob-gren-v1s4 is 5000 bytes long") as failure:
+        run.read("inputs/long")
+    assert failure.value.hint == f"git -C {dataset} show {run.commit}:inputs/long"
+    assert run.read("config.toml") == b"a = 1\n", "and what comes after it is"
+
+
+def test_a_partial_clone_fetches_nothing(dataset: Path, tmp_path: Path) -> None:
+    sealed(open_store(dataset), NAME)
+    git(dataset, "config", "uploadpack.allowFilter", "true")
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", "--no-checkout", "--filter=blob:none", f"file://{dataset}", str(clone))
+    git(clone, "branch", "-q", "runs", "origin/runs")
+    (run,) = History.of(clone).runs
+    assert run.outcome is not None
+    with pytest.raises(LoragitError):
+        _ = run.record
+
+
+def test_a_dataset_in_anothers_folder_is_no_part_of_its_record(dataset: Path) -> None:
+    store = open_store(dataset)
+    sealed(store, NAME)
+    sealed(store, "noob-mark-v1s4", prefix="sub/mark", dataset="mark")
+    sealed(store, "noob-gren-v2s4", entries=entries(Entry("notes/a.md", b"x")))
+    history = History.of(dataset)
+    assert "sub/mark/run.toml" in git(dataset, "ls-tree", "-r", "--name-only", "noob-gren-v2s4")
+    assert not [path for path in history.run("noob-gren-v2s4").files if path.startswith("sub")]
+    assert "notes/a.md" in history.run("noob-gren-v2s4").files
+    found = history.compare(history.run(NAME), history.run("noob-gren-v2s4"))
+    assert [(change.kind, change.key) for change in found.changes] == [("file", "notes/a.md")]
+
+
+def test_what_git_cannot_read_is_told(dataset: Path) -> None:
+    sealed(open_store(dataset), NAME)
+    with Reader(dataset) as reader:
+        assert reader.read("HEAD:a.txt") is not None
+        assert reader._child is not None
+        reader._child.kill()
+        reader._child.wait()
+        with pytest.raises(GitFailed):
+            reader.read("HEAD:a.txt")
+        assert reader.read("HEAD:a.txt") is not None, "asked anew"
+        assert [found is None for found in reader.read_all(["HEAD:a.txt"] * 200 + ["no"])] == [False] * 200 + [True]
+    with pytest.raises(GitFailed, match="git log failed"):
+        list(rows("log", "-z", "nothing", cwd=dataset))
+    some = rows("log", "-z", "--format=%H", "HEAD", "--", cwd=dataset)
+    assert len(next(some)) == 40
+    some.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("damage", [b"100644 a", b"100644 a\0short", b"100644"])
+def test_a_damaged_tree_is_told(dataset: Path, damage: bytes) -> None:
+    sealed(open_store(dataset), NAME)
+    (dataset / "damage").write_bytes(damage)
+    tree = git(dataset, "hash-object", "-t", "tree", "-w", "--literally", "damage")
+    raw = re.sub("(?m)^tree .*$", f"tree {tree}", git(dataset, "cat-file", "commit", "runs")) + "\n"
+    commit = git(dataset, "hash-object", "-t", "commit", "-w", "--stdin", text_input=raw)
+    git(dataset, "update-ref", "refs/heads/runs", commit)
+    with pytest.raises(GitFailed, match="damaged") as failure:
+        _ = History.of(dataset).runs[0].files
+    assert failure.value.hint == "git fsck tells more"
+
+
+def test_a_tag_without_end_is_not_read_and_the_run_is_listed(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = sealed(open_store(dataset), NAME)
+    git(dataset, "tag", "-d", NAME)
+    (dataset / "long").write_text("x" * 2**21)
+    git(dataset, "tag", "-a", "-F", "long", NAME, opened.commit)
+    (run,) = History.of(dataset).runs
+    assert run.state == SEALED
+    assert briefs.briefs([run]) == {}
+    assert (documents.came_out(run), "outcome.models" in where.facts(run)) == ("", False)
+    monkeypatch.setattr(contents, "_MOST_TAGS", 100)
+    for name in ("noob-gren-v2s4", "noob-gren-v3s4"):
+        sealed(open_store(dataset), name)
+    assert len(briefs.briefs(History.of(dataset).runs)) == 2
+
+
+def test_changes_that_cannot_be_told_are_left_out(dataset: Path) -> None:
+    store = open_store(dataset)
+    for number, data in enumerate((b"no digests", b"other", b"%s  a\n" % (b"e" * 64))):
+        sealed(store, f"noob-gren-v{number}s4", entries=entries(Entry("dataset.sha256", data)))
+    history = History.of(dataset)
+    assert briefs.changes(history.runs, history.bases()) == {}
+    with pytest.raises(LoragitError):
+        history.compare(history.runs[1], history.runs[0])
+    history.close()
+    assert history.runs[0].files
+
+
+def test_a_record_of_lists_and_tables_has_facts(dataset: Path) -> None:
+    sealed(open_store(dataset), NAME)
+    toml = "format = 1\nday = 2026-01-01\n[a]\nb = [1, 'x']\nc = []\nd = [[1]]\n[a.e]\nf = true\n"
+    blob = git(dataset, "hash-object", "-w", "--stdin", text_input=toml)
+    tree = git(dataset, "mktree", text_input=f"100644 blob {blob}\trun.toml\n")
+    message = git(dataset, "log", "-1", "--format=%B", "runs")
+    git(dataset, "update-ref", "refs/heads/runs", git(dataset, "commit-tree", tree, text_input=message))
+    facts = where.facts(History.of(dataset).runs[0])
+    assert (facts["a.b"], facts["a.c"], facts["a.e.f"]) == ((1, "x"), (), (True,))
+    assert not {"day", "a.d"} & facts.keys()
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"XDG_CACHE_HOME": "/x", "HOME": "/h"}, "/x/loragit"),
+        ({"XDG_CACHE_HOME": "", "HOME": "/h"}, "/h/.cache/loragit"),
+        ({"XDG_CACHE_HOME": "relative", "HOME": "/h"}, None),
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere platformdirs is asked at once")
+def test_the_cache_folder_is_the_one_that_platformdirs_names(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], told: str | None
+) -> None:
+    import platformdirs
+
+    for key, value in variables.items():
+        monkeypatch.setenv(key, value)
+    assert memory._folder() == platformdirs.user_cache_dir("loragit")
+    assert told is None or memory._folder() == told

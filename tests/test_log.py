@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from loragit import History
 from loragit.commands.log import gist
 from loragit.commands.show import size
-from loragit.history import RecordedRun, lineage, losses
+from loragit.history import RecordedRun, lineage, losses, memory
 from loragit.history.memory import Memory
 from loragit.history.selection import matches
 from loragit.history.where import BadCondition, Condition, told
@@ -447,7 +447,7 @@ def test_what_is_remembered_says_the_same_and_new_runs_are_added(scene: Scene) -
     assert "untagged" in with_memory.out
 
 
-@pytest.mark.parametrize("damage", [b"", b"loragit-history 1 00000000\nx", b"\xff" * 100])
+@pytest.mark.parametrize("damage", [b"", memory._HEADER + b"00000000\nx", b"\xff" * 100])
 def test_a_damaged_memory_is_no_memory(scene: Scene, damage: bytes) -> None:
     three_runs(scene)
     before = scene.loragit("log")
@@ -464,7 +464,7 @@ def test_a_memory_of_another_repository_is_not_believed(scene: Scene) -> None:
     file = memory_of(scene)
     body = file.read_bytes().partition(b"\n")[2].replace(os.fsencode(scene.dataset), b"/elsewhere", 1)
     for other in (body, body.partition(b"\0")[0]):
-        file.write_bytes(f"loragit-history 1 {zlib.crc32(other):08x}\n".encode() + other)
+        file.write_bytes(memory._HEADER + f"{zlib.crc32(other):08x}\n".encode() + other)
         assert Memory(scene.dataset / ".git").tip == ""
 
 
@@ -491,11 +491,11 @@ def test_where_nothing_can_be_remembered_the_log_is_the_same(scene: Scene) -> No
 
 
 def test_what_is_not_used_any_more_is_forgotten(tmp_path: Path) -> None:
-    memory = Memory(tmp_path)
-    memory.briefs = {str(number): "x" for number in range(1500)}
-    memory.changes = {"a b": "c"}
-    memory.forget_unused({"7"}, set())
-    assert (memory.briefs, memory.changes) == ({"7": "x"}, {"a b": "c"})
+    known = Memory(tmp_path)
+    known.briefs = {str(number): "x" for number in range(1500)}
+    known.changes = {"a b": "c"}
+    known.forget_unused({"7"}, set())
+    assert (known.briefs, known.changes) == ({"7": "x"}, {"a b": "c"})
 
 
 # ---- the loss ----

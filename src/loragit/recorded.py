@@ -15,6 +15,7 @@ from typing import NamedTuple
 from loragit import plaintoml, text
 from loragit.errors import LoragitError
 from loragit.record import FORMAT, Artifact, Weights
+from loragit.trailers import first
 from loragit.trainers import arguments
 
 Values = Mapping[str, tuple[str, ...]]
@@ -277,7 +278,7 @@ class Revert(NamedTuple):
 
 def read_revert(commit: str, message: str) -> Revert:
     """Parse the message of a revert."""
-    return Revert(commit, whole(_one(read_trailers(message), "Exit-Status")), message)
+    return Revert(commit, whole(first(message, "Exit-Status")), message)
 
 
 def _is_prose(paragraph: str) -> bool:

@@ -10,7 +10,6 @@ from loragit import columns as room
 from loragit import console, git, text
 from loragit.history import REVERTED, History, RecordedRun, briefs
 from loragit.history.briefs import Brief
-from loragit.history.documents import minute, summary
 
 _NOTHING = "-"
 """Stands in a column that has no value, so that columns can be told apart by their number."""
@@ -51,6 +50,8 @@ class _Told(NamedTuple):
     changes: dict[str, tuple[str, ...]]
 
     def summary(self, run: RecordedRun) -> dict[str, object]:
+        from loragit.history.documents import summary
+
         return summary(run, self.briefs.get(run.commit), self.bases.get(run.commit), self.changes.get(run.commit))
 
 
@@ -140,13 +141,13 @@ def _row(run: RecordedRun, told: _Told, name: str) -> tuple[str, ...]:
     changed = told.changes.get(run.commit)
     return (
         name,
-        minute(run),
+        run.minute,
         run.state,
         _took(brief),
         _made(run, brief),
         _NOTHING if brief is None else text.count(brief.samples, "sample"),
         _NOTHING if brief is None or brief.final_loss is None else f"loss {brief.final_loss:.4g}",
-        (run.trailer("Trainer-Commit") or _NOTHING)[:8],
+        run.trainer_commit[:8] or _NOTHING,
         _NOTHING if changed is None else "; ".join(changed) or "as before",
     )
 
@@ -186,9 +187,9 @@ def _narrowed(rows: list[tuple[str, ...]], width: int) -> list[tuple[str, ...]]:
 def _failed_row(run: RecordedRun) -> tuple[str, ...]:
     revert = run.revert
     if revert is None:
-        return run.name, minute(run), run.state, _NOTHING, "its tag was deleted; nothing says why"
+        return run.name, run.minute, run.state, _NOTHING, "its tag was deleted; nothing says why"
     status = _NOTHING if revert.exit_status is None else f"exit status {revert.exit_status}"
-    return run.name, minute(run), run.state, status, gist(revert.log_tail) or revert.reason
+    return run.name, run.minute, run.state, status, gist(revert.log_tail) or revert.reason
 
 
 def gist(lines: Sequence[str]) -> str:
@@ -204,4 +205,4 @@ def _names_an_error(line: str) -> bool:
 
 def heading(run: RecordedRun) -> str:
     """``noob-gren-v2s512: sealed, opened 2026-11-23 17:20``."""
-    return text.shown(f"{run.name}: {run.state}, opened {minute(run)} as {run.commit[:8]}")
+    return text.shown(f"{run.name}: {run.state}, opened {run.minute} as {run.commit[:8]}")

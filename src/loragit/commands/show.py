@@ -9,7 +9,7 @@ from loragit import columns, console, git, text
 from loragit.commands.log import heading
 from loragit.errors import LoragitError
 from loragit.history import History, RecordedRun, briefs
-from loragit.history.documents import came_out, minute, summary, whole
+from loragit.history.documents import came_out, summary, whole
 from loragit.recorded import Code, Record, RecordedOutcome
 from loragit.trainers import sd_scripts
 
@@ -89,9 +89,7 @@ def _lines(history: History, run: RecordedRun, others: Sequence[RecordedRun], ho
     yield from _block("Changed", _changed(history, run))
     yield from _block("Also on record", _others(run))
     yield from _block("Files", _files(run))
-    yield from _block(
-        "Other runs of that name", [f"{each.commit[:8]}  {minute(each)}  {each.state}" for each in others]
-    )
+    yield from _block("Other runs of that name", [f"{each.commit[:8]}  {each.minute}  {each.state}" for each in others])
 
 
 def _block(title: str, lines: Sequence[str]) -> Iterator[str]:

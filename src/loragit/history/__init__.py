@@ -56,7 +56,6 @@ class History:
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
         self._contents = Contents(repository)
-        self._refs: branch.Refs | None = None
         self._runs: tuple[RecordedRun, ...] | None = None
 
     @classmethod
@@ -77,18 +76,15 @@ class History:
     def runs(self) -> tuple[RecordedRun, ...]:
         """Every run on record, newest first."""
         if self._runs is None:
-            self._runs = tuple(branch.read(self._contents, self._known_refs()))
-            self._contents.memory.save()
+            asked = branch.start_refs(self.repository)
+            memory = self._contents.memory  # read while git looks
+            self._runs = tuple(branch.read(self._contents, branch.read_refs(self.repository, asked)))
+            memory.save()
         return self._runs
 
     def newest(self, limit: int) -> tuple[RecordedRun, ...]:
         """The newest ``limit`` runs."""
         return self.runs[:limit]
-
-    def _known_refs(self) -> branch.Refs:
-        if self._refs is None:
-            self._refs = branch.refs(self.repository)
-        return self._refs
 
     @property
     def shallow(self) -> bool:

@@ -47,8 +47,17 @@ class Refs(NamedTuple):
 
 def refs(repository: Repository) -> Refs:
     """Read now, never from a cache: tags are what says how a run stands."""
+    return read_refs(repository, start_refs(repository))
+
+
+def start_refs(repository: Repository) -> git.Question:
+    """Ask for all refs and return at once; :func:`read_refs` reads the reply."""
     # for-each-ref would open every tag to peel it; show-ref has that from the packed refs.
-    reply = git.call("show-ref", "--dereference", "--heads", "--tags", cwd=repository.top)
+    return git.start("show-ref", "--dereference", "--heads", "--tags", cwd=repository.top)
+
+
+def read_refs(repository: Repository, question: git.Question) -> Refs:
+    reply = question.reply()
     if reply.err:  # it gives up at the first ref that is broken
         return _refs_one_by_one(repository)
     found: dict[str, str] = {}
@@ -86,14 +95,14 @@ def read(contents: Contents, known: Refs) -> list[RecordedRun]:
     reverts: dict[str, tuple[str, str]] = {}
     found = []
     for row in _rows(contents, known.runs):
-        commit, time, offset, name, dataset, path, reverted, message = row.split("\x1f", 7)
+        commit, time, offset, name, dataset, path, trainer, reverted, message = row.split("\x1f", 8)
         if reverted:
             reverts[reverted] = (commit, message)
             continue
         by = reverts.get(commit)
         state, tag = _standing(commit, known.tags.get(name), by is not None, live.get(name, False))
         at = int(time), int(offset)
-        found.append(RecordedRun(name, commit, dataset, path, *at, state, message, tag, by, contents))
+        found.append(RecordedRun(name, commit, dataset, path, *at, state, trainer, message, tag, by, contents))
     # Imported runs lie on top of what was there when they were imported; of one second, the branch has the order.
     found.sort(key=_opened, reverse=True)
     return found
@@ -130,8 +139,8 @@ def _is_commit_of(repository: Repository, commit: str) -> bool:
 def _commits(repository: Repository, tip: str, parents: list[str], *but: str) -> Iterator[str]:
     """The rows of ``tip``'s history; ``parents`` gets those of every commit that was seen.
 
-    A row: commit, seconds since 1970, minutes east of UTC, name, dataset, its path, the commit that is reverted,
-    message; parted by ``\\x1f``.
+    A row: commit, seconds since 1970, minutes east of UTC, name, dataset, its path, the trainer's commit, the commit
+    that is reverted, message; parted by ``\\x1f``.
     """
     for raw in _log(repository, tip, *but):
         commit, above, date, message = (*raw.decode("utf-8", "replace").split("\x1f", 3), "", "", "")[:4]
@@ -139,7 +148,7 @@ def _commits(repository: Repository, tip: str, parents: list[str], *but: str) ->
         reverted, name = first(message, "Reverts"), first(message, "Run")
         if reverted or name:
             time, offset = _when(date)
-            values = (first(message, "Dataset"), first(message, "Dataset-Path"), reverted)
+            values = (*(first(message, key) for key in ("Dataset", "Dataset-Path", "Trainer-Commit")), reverted)
             told = "\x1f".join(value.replace("\x1f", " ") for value in (name, *values))
             yield f"{commit}\x1f{time}\x1f{offset}\x1f{told}\x1f{message}"
 
@@ -184,7 +193,7 @@ def _standing(commit: str, tag: Tag | None, reverted: bool, live: bool) -> tuple
 
 def _live(repository: Repository) -> dict[str, bool]:
     """Whether the process that opened a run lives, for each that is noted as open."""
-    if not (repository.private / "open").exists():
+    if not any((repository.private / "open").glob("*.toml")):
         return {}
     from loragit import journal
 

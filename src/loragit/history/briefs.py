@@ -6,7 +6,7 @@ the two commits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -109,13 +109,13 @@ def _short(phrase: str) -> str:
 def remember(runs: Sequence[RecordedRun], bases: Mapping[str, RecordedRun]) -> None:
     """Write down what was computed; ``runs`` are all of their repositories, and ``bases`` theirs."""
     for contents, group in _by_repository(runs):
+        if not contents.memory.is_new:
+            continue
         pairs = {_pair(bases[run.commit], run) for run in group if run.commit in bases}
         contents.memory.forget_unused({run.tag for run in group if run.tag}, pairs)
         contents.memory.save()
 
 
-def _by_repository(runs: Iterable[RecordedRun]) -> list[tuple[Contents, list[RecordedRun]]]:
-    groups: dict[int, tuple[Contents, list[RecordedRun]]] = {}
-    for run in runs:
-        groups.setdefault(id(run.contents), (run.contents, []))[1].append(run)
-    return list(groups.values())
+def _by_repository(runs: Sequence[RecordedRun]) -> list[tuple[Contents, list[RecordedRun]]]:
+    several = {id(run.contents): run.contents for run in runs}
+    return [(contents, [run for run in runs if run.contents is contents]) for contents in several.values()]

@@ -35,11 +35,18 @@ class Contents:
         self.repository = repository
         self.tags: tuple[str, ...] = ()
         """Tag objects that are likely to be asked for together."""
-        self.memory = Memory(repository.common_dir)
+        self._memory: Memory | None = None
         self._reader = Reader(repository.top)
         self._messages: dict[str, str] = {}
         self._noted: dict[str, str] | None = None
         self._records: dict[str, Record] = {}
+
+    @property
+    def memory(self) -> Memory:
+        """What was read before."""
+        if self._memory is None:
+            self._memory = Memory(self.repository.common_dir)
+        return self._memory
 
     def close(self) -> None:
         """End the git that answers; a later question starts another."""
@@ -156,10 +163,10 @@ class Contents:
             return {}
         return dict(_parsed_tree(found.data, len(found.id) // 2))
 
-    def read(self, run: RecordedRun, path: str, most: int = _MOST_FILE) -> bytes:
+    def read(self, run: RecordedRun, path: str) -> bytes:
         """The file at ``path`` of the run's record. Raises :class:`NoSuchFile`."""
         clean = path.removeprefix("./")
-        found = self._reader.read(self.revision(run, clean), most) if clean else None
+        found = self._reader.read(self.revision(run, clean), _MOST_FILE) if clean else None
         if found is None or found.kind != "blob":
             raise NoSuchFile(
                 f"the record of {run.name} holds no file {path}", hint=f"see what it holds: loragit show {run.name}"
@@ -197,7 +204,9 @@ def _parsed_tree(data: bytes, length: int) -> Iterator[tuple[str, TreeItem]]:
     """Entries of a tree object, whose ids have ``length`` bytes: mode, blank, name, NUL, id."""
     at = 0
     while at < len(data):
-        end = data.index(b"\0", at)
+        end = data.find(b"\0", at)
+        if end < 0 or end + length >= len(data):
+            raise GitFailed("a tree of the record is damaged", hint="git fsck tells more")
         mode, _, name = data[at:end].partition(b" ")
         at = end + 1 + length
         yield name.decode("utf-8", "surrogateescape"), TreeItem(mode == b"40000", data[end + 1 : at].hex())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from time import gmtime, strftime
 from typing import TYPE_CHECKING, NamedTuple
 
 from loragit.errors import LoragitError
@@ -18,11 +17,6 @@ if TYPE_CHECKING:
     from loragit.history.details import Difference
 
 Document = dict[str, object]
-
-
-def minute(run: RecordedRun) -> str:
-    """When it was opened, in the time zone in which that was: ``2026-11-23 17:20``."""
-    return strftime("%Y-%m-%d %H:%M", gmtime(run.time + run.offset * 60))
 
 
 def came_out(run: RecordedRun) -> str:
@@ -51,7 +45,7 @@ def summary(
         "dataset": run.dataset,
         "path": run.path,
         "repository": str(run.contents.repository.top),
-        "opened": minute(run),
+        "opened": run.minute,
         "opened_at": run.opened.isoformat(),
         "state": run.state,
         "subject": run.subject,
@@ -66,7 +60,7 @@ def summary(
         "state_count": brief.states if brief else None,
         "sample_count": brief.samples if brief else None,
         "final_loss": _finite(brief.final_loss) if brief else None,
-        "trainer_commit": run.trailer("Trainer-Commit"),
+        "trainer_commit": run.trainer_commit or None,
         "changed_since": base.name if base and changed is not None else None,
         "changed": None if changed is None else list(changed),
         "imported": run.imported,
@@ -105,7 +99,7 @@ def whole(run: RecordedRun, listed: Document, others: Sequence[RecordedRun]) -> 
         "unreadable_record": unreadable,
         **({} if record is None else _recorded(record)),
         "packages": _packages(run),
-        "others": [{"commit": other.commit, "state": other.state, "opened": minute(other)} for other in others],
+        "others": [{"commit": other.commit, "state": other.state, "opened": other.minute} for other in others],
     }
 
 

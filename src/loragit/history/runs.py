@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
+from time import gmtime, strftime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -59,6 +60,8 @@ class RecordedRun(NamedTuple):
     """Minutes east of UTC in the time zone in which that was."""
     state: str
     """One of :data:`STATES`."""
+    trainer_commit: str
+    """Commit of the trainer's repository; empty where none is known."""
     message: str
     """Of its commit."""
     tag: str | None
@@ -72,6 +75,11 @@ class RecordedRun(NamedTuple):
     def opened(self) -> datetime:
         """When it was opened, in the time zone in which it was."""
         return datetime.fromtimestamp(self.time, timezone(timedelta(minutes=self.offset)))
+
+    @property
+    def minute(self) -> str:
+        """The same to the minute: ``2026-11-23 17:20``."""
+        return strftime("%Y-%m-%d %H:%M", gmtime(self.time + self.offset * 60))
 
     @property
     def subject(self) -> str:
