@@ -22,6 +22,7 @@ COMMANDS = (
     "show",
     "whence",
     "note",
+    "verify",
     "status",
     "import",
     "doctor",

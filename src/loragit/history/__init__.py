@@ -75,15 +75,26 @@ class History:
     def runs(self) -> tuple[RecordedRun, ...]:
         """Every run on record, newest first."""
         if self._runs is None:
-            self._runs = tuple(branch.read(self._contents, self._known_refs()))
+            self._runs = tuple(branch.read(self._contents, self.refs))
             self._contents.memory.save()
         return self._runs
+
+    def reread(self) -> LoragitError | None:
+        """Read :attr:`runs` from git alone, and nothing of what is remembered of them: for a check of the record.
+
+        Where git cannot read all of it, ``runs`` holds what can still be reached, and what git said is returned.
+        """
+        found, problem = branch.read_anew(self._contents, self.refs)
+        self._runs = tuple(found)
+        return problem
 
     def newest(self, limit: int) -> tuple[RecordedRun, ...]:
         """The newest ``limit`` runs."""
         return self.runs[:limit]
 
-    def _known_refs(self) -> branch.Refs:
+    @property
+    def refs(self) -> branch.Refs:
+        """The branch and the tags that the runs are read from."""
         if self._refs is None:
             self._refs = branch.refs(self.repository)
         return self._refs
