@@ -23,6 +23,7 @@ COMMANDS = (
     "diff",
     "whence",
     "note",
+    "verify",
     "status",
     "import",
     "doctor",

@@ -253,6 +253,33 @@ def note(
 
 
 @_app.command()
+def verify(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Runs; default, the repository and every run in it.",
+            autocompletion=_run_names,
+        ),
+    ] = None,
+    dataset: Dataset = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Hash no file: only whether it is there, and how long it is.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every run and every note.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Recompute what the record says, and tell what is not so: history, records, models, signatures."""
+    from loragit.commands import verify as command
+    from loragit.verification import Asked
+
+    chosen = _settings(dataset)
+    folder = chosen.dataset_dir if dataset else Path.cwd()
+    asked = Asked(tuple(names or ()), places.home(os.environ), quick, chosen.record.sign)
+    raise typer.Exit(command.show(folder, asked, verbose=verbose, as_json=as_json))
+
+
+@_app.command()
 def status(dataset: Dataset = None, as_json: Json = False) -> None:
     """Runs in progress, and how the trainer's repositories stand."""
     from loragit.commands import status as command

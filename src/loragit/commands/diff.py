@@ -13,7 +13,7 @@ from loragit.errors import LoragitError, UsageError
 from loragit.history import RecordedRun
 from loragit.history.commits import DIVERGED, MISSING, REVERSED, Between, Commit
 from loragit.history.details import ADDED, CHANGED, REMOVED, Difference, DocumentChange, details
-from loragit.history.documents import CodeChange, difference, minute
+from loragit.history.documents import CodeChange, difference
 from loragit.history.seeking import Seeker
 from loragit.history.tags import CaptionChange
 from loragit.settings import Settings
@@ -179,7 +179,7 @@ def _named(run: RecordedRun) -> str:
 
 def _heading(run: RecordedRun, several: bool) -> str:
     where = f"  in {run.contents.repository.top / run.path}" if several else ""
-    return f"{run.name}  {run.commit[:8]}  {minute(run)}  {run.state}{', imported' if run.imported else ''}{where}"
+    return f"{run.name}  {run.commit[:8]}  {run.minute}  {run.state}{', imported' if run.imported else ''}{where}"
 
 
 def _section(kind: str, found: Difference, codes: Sequence[CodeChange], width: int | None) -> Iterator[str]:

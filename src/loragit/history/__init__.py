@@ -56,6 +56,7 @@ class History:
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
         self._contents = Contents(repository)
+        self._refs: branch.Refs | None = None
         self._runs: tuple[RecordedRun, ...] | None = None
 
     @classmethod
@@ -76,15 +77,33 @@ class History:
     def runs(self) -> tuple[RecordedRun, ...]:
         """Every run on record, newest first."""
         if self._runs is None:
-            asked = branch.start_refs(self.repository)
+            asked = None if self._refs else branch.start_refs(self.repository)
             memory = self._contents.memory  # read while git looks
-            self._runs = tuple(branch.read(self._contents, branch.read_refs(self.repository, asked)))
+            if asked is not None:
+                self._refs = branch.read_refs(self.repository, asked)
+            self._runs = tuple(branch.read(self._contents, self.refs))
             memory.save()
         return self._runs
+
+    def reread(self) -> LoragitError | None:
+        """Read :attr:`runs` from git alone, and nothing of what is remembered of them: for a check of the record.
+
+        Where git cannot read all of it, ``runs`` holds what can still be reached, and what git said is returned.
+        """
+        found, problem = branch.read_anew(self._contents, self.refs)
+        self._runs = tuple(found)
+        return problem
 
     def newest(self, limit: int) -> tuple[RecordedRun, ...]:
         """The newest ``limit`` runs."""
         return self.runs[:limit]
+
+    @property
+    def refs(self) -> branch.Refs:
+        """The branch and the tags that the runs are read from."""
+        if self._refs is None:
+            self._refs = branch.refs(self.repository)
+        return self._refs
 
     @property
     def shallow(self) -> bool:

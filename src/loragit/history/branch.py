@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from loragit import catfile, git
 from loragit.errors import LoragitError
-from loragit.git import Repository
+from loragit.git import GitFailed, Repository
 from loragit.history.contents import Contents
 from loragit.history.runs import INTERRUPTED, REVERTED, RUNNING, SEALED, UNTAGGED, RecordedRun
 from loragit.names import RUNS
@@ -88,13 +88,28 @@ def _refs(found: dict[str, str], peeled: dict[str, str]) -> Refs:
 
 def read(contents: Contents, known: Refs) -> list[RecordedRun]:
     """The runs that ``known`` leads to, newest first."""
+    return [] if known.runs is None else _runs(contents, known, _rows(contents, known.runs))
+
+
+def read_anew(contents: Contents, known: Refs) -> tuple[list[RecordedRun], LoragitError | None]:
+    """The same without what is remembered; where git gives up, all that can still be reached, and what it said."""
     if known.runs is None:
-        return []
+        return [], None
+    try:
+        return _runs(contents, known, list(_commits(contents.repository, known.runs, []))), None
+    except GitFailed as error:
+        starts = [known.runs, *(tag.commit for tag in known.tags.values())]
+        # Nothing is known of their order: a revert must be known before the run that it takes back.
+        rows = sorted(_reachable(contents.repository, starts), key=lambda row: not row.split("\x1f", 7)[6])
+        return _runs(contents, known, rows), error
+
+
+def _runs(contents: Contents, known: Refs, rows: Iterable[str]) -> list[RecordedRun]:
     contents.tags = tuple(tag.object for tag in known.tags.values() if tag.annotated)
     live = _live(contents.repository)
     reverts: dict[str, tuple[str, str]] = {}
     found = []
-    for row in _rows(contents, known.runs):
+    for row in rows:
         commit, time, offset, name, dataset, path, trainer, reverted, message = row.split("\x1f", 8)
         if reverted:
             reverts[reverted] = (commit, message)
@@ -145,12 +160,42 @@ def _commits(repository: Repository, tip: str, parents: list[str], *but: str) ->
     for raw in _log(repository, tip, *but):
         commit, above, date, message = (*raw.decode("utf-8", "replace").split("\x1f", 3), "", "", "")[:4]
         parents.append(above)
-        reverted, name = first(message, "Reverts"), first(message, "Run")
-        if reverted or name:
-            time, offset = _when(date)
-            values = (*(first(message, key) for key in ("Dataset", "Dataset-Path", "Trainer-Commit")), reverted)
-            told = "\x1f".join(value.replace("\x1f", " ") for value in (name, *values))
-            yield f"{commit}\x1f{time}\x1f{offset}\x1f{told}\x1f{message}"
+        if row := _row(commit, date, message):
+            yield row
+
+
+def _row(commit: str, date: str, message: str) -> str:
+    """Empty where the commit is neither a run nor a revert."""
+    reverted, name = first(message, "Reverts"), first(message, "Run")
+    if not (reverted or name):
+        return ""
+    time, offset = _when(date)
+    values = (*(first(message, key) for key in ("Dataset", "Dataset-Path", "Trainer-Commit")), reverted)
+    told = "\x1f".join(value.replace("\x1f", " ") for value in (name, *values))
+    return f"{commit}\x1f{time}\x1f{offset}\x1f{told}\x1f{message}"
+
+
+def _reachable(repository: Repository, starts: Iterable[str]) -> Iterator[str]:
+    """The rows of every commit that ``starts`` lead to, past those that cannot be read."""
+    waiting = list(starts)
+    seen = set(waiting)
+    with catfile.Reader(repository.top) as reader:
+        while waiting:
+            commit = waiting.pop()
+            try:
+                found = reader.read(commit)
+            except GitFailed:
+                continue
+            if found is None or found.kind != "commit" or found.data is None:
+                continue
+            head, _, message = found.data.decode("utf-8", "replace").partition("\n\n")
+            lines = [line.partition(" ") for line in head.split("\n")]
+            above = {value for key, _, value in lines if key == "parent"} - seen
+            seen |= above
+            waiting += above
+            date = next((value.rpartition("> ")[2] for key, _, value in lines if key == "author"), "")
+            if row := _row(commit, date, message):
+                yield row
 
 
 def _log(repository: Repository, *revisions: str) -> Iterator[bytes]:
