@@ -150,6 +150,27 @@ def test_the_fingerprints_of_the_dataset_are_checked_by_sha256sum(scene: Scene) 
     assert captions == [f"captions/{f}/{n:02d}.txt" for f in ("img", "outside/reg images") for n in range(4)]
 
 
+def test_prompts_that_were_edited_while_it_trained_are_in_the_sealed_tag(scene: Scene) -> None:
+    script = scene.trainer / "sdxl_train_network.py"
+    token = "hf_" + "a1B2" * 9
+    words = f"zqx, a square\\n---\\n{token} \\x1b[31m"
+    script.write_text(script.read_text().replace('write_text("edited")', f'write_text("{words}")'))
+    commit_all(scene.trainer, "edits")
+    assert scene.train(STUB="edit").status == 0
+    message = scene.git("for-each-ref", "--format=%(contents)", f"refs/tags/{NAME}")
+    shown = "    zqx, a square\n    ---\n    *** \\x1b[31m"
+    assert f"\n\nThe sample prompts were edited while it trained. At the end they were:\n\n{shown}\n\nRun: " in message
+    assert "Exit-Status" in scene.outcome(NAME)
+    at_the_end = b"zqx, a square\n---\n*** \x1b[31m"
+    assert scene.outcome(NAME)["Edited-Prompts-SHA1"] == hashlib.sha1(at_the_end).hexdigest()
+    # On record is what the trainer was given; the outcome is read as any other.
+    assert scene.git("show", f"{NAME}:sample-prompts.txt") != "edited"
+    assert "2 models" in scene.loragit("log").out
+    assert json.loads(scene.loragit("show", NAME, "--json").out)["outcome_record"]["Exit-Status"] == ["0"]
+    assert scene.train("noob-gren-v2s4").status == 0
+    assert "Edited-Prompts-SHA1" not in scene.outcome("noob-gren-v2s4")
+
+
 def test_uncommitted_edits_are_recorded_as_they_stand(scene: Scene) -> None:
     (scene.dataset / "img" / "00.txt").write_text("edited, not committed")
     (scene.dataset / "img" / "new.txt").write_text("new")

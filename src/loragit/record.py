@@ -207,6 +207,8 @@ class Outcome(NamedTuple):
     """Sample images."""
     pictures: tuple[DatasetFile, ...] = ()
     """The sample images that could be read, relative to the output folder."""
+    prompts: Entry | None = None
+    """The sample prompts at the end, where somebody edited the trainer's copy while it trained; secrets masked."""
     session: str | None = None
     """What the models say of the training that they come from: ``<ss_session_id> <ss_training_started_at>``."""
     interrupted_by: str | None = None

@@ -14,6 +14,8 @@ from loragit.record import FORMAT, Artifact, Entry, LyCORIS, Outcome, RepoState,
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UNESCAPED = re.compile(r"[\x80-\x9f\u2028\u2029]")
+_PROMPTS = 200
+"""Most lines of edited prompts that a sealed tag quotes."""
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _MODEL = re.compile(
     r"(?P<path>.+) (?P<size>\d+) bytes sha256:(?P<sha256>[0-9a-f]{64})"
@@ -319,6 +321,11 @@ def outcome_message(name: str, outcome: Outcome) -> str:
         pairs.append(("Session", outcome.session))
     pairs += [("Sample", f"{picture.path} sha256:{picture.sha256}") for picture in outcome.pictures]
     head = f"{name}: {outcome_subject(outcome)}"
+    if outcome.prompts:
+        pairs.append(("Edited-Prompts-SHA1", sha1(outcome.prompts.data)))
+        lines = outcome.prompts.data.decode("utf-8", "replace").splitlines()[:_PROMPTS]
+        quoted = "\n".join(f"    {shown(line)}".rstrip() for line in lines)
+        head += f"\n\nThe sample prompts were edited while it trained. At the end they were:\n\n{quoted}"
     return trailers.append(head, [(key, shown(value)) for key, value in pairs])
 
 

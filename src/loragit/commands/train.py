@@ -12,7 +12,7 @@ from loragit.errors import LoragitError
 from loragit.journal import Open
 from loragit.output import OutputFolder
 from loragit.preflight import Ready, Request
-from loragit.record import Outcome
+from loragit.record import Entry, Outcome
 from loragit.store import Opened, Store
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ ONCE = 1.0
 """Seconds within which a signal counts once where the shell functions wait for us, and pass on what they are told."""
 TAIL_WIDTH = 500
 """Characters of each such line, at most."""
+
+
+MAX_PROMPTS = 1 << 20
+"""Bytes of edited prompts that are looked at."""
 
 
 class _Running(NamedTuple):
@@ -235,10 +239,27 @@ def _collect(running: _Running, ended: _Ended) -> Outcome:
         finished=ended.finished,
         shown_output=text.home_as_tilde(str(ready.output), ready.start.home),
         logs=running.logs,
-    )
+    )._replace(prompts=_edited_prompts(running))
     if ended.interrupted_by is None:
         return found
     return found._replace(interrupted_by=signal.Signals(ended.interrupted_by).name)
+
+
+def _edited_prompts(running: _Running) -> Entry | None:
+    """The trainer's copy of the sample prompts, which it reads at every sampling, if somebody edited it."""
+    place = running.ready.start.prompts
+    written = running.folder.files.get(place or "")
+    if place is None or written is None:
+        return None
+    try:
+        with (running.ready.output / place).open("rb") as file:
+            data = file.read(MAX_PROMPTS)
+    except OSError:
+        return None
+    if data == written[:MAX_PROMPTS]:
+        return None
+    hide = secrets.Redactor(running.ready.secret_values)
+    return Entry(place, hide(data.decode("utf-8", "replace")).encode())
 
 
 def _undo(running: _Running, ended: _Ended, found: Outcome) -> None:
