@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -71,9 +72,12 @@ def _refs_one_by_one(repository: Repository) -> Refs:
     """The same where a ref leads nowhere: that one is no tag of a run, and the others are read."""
     reply = git.call("for-each-ref", "--format=%(refname)%00%(objectname)", _TAGS, RUNS, cwd=repository.top)
     rows = [row.split("\0") for row in reply.out.decode("utf-8", "surrogateescape").split("\n") if row]
-    asked = "".join(f"{target}^{{commit}}\n" for _, target in rows).encode()
-    answers = git.run("cat-file", "--batch-check=%(objectname)", cwd=repository.top, data=asked).split("\n")
-    peeled = {row[0]: commit for row, commit in zip(rows, answers, strict=False) if " " not in commit}
+    peeled = {}
+    with catfile.Reader(repository.top) as reader:
+        for name, target in rows:
+            with suppress(GitFailed):  # an object that is damaged ends the git that was asked for it
+                if found := reader.read(f"{target}^{{commit}}"):
+                    peeled[name] = found.id
     return _refs({row[0]: row[1] for row in rows}, peeled)
 
 

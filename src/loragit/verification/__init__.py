@@ -105,12 +105,12 @@ def _repository(history: History, asked: Asked, problem: LoragitError | None) ->
         names = frozenset(run.name for run in _wanted(history, asked.names))
         yield from line.tags(history, known, names)
         return
-    tags = [f"refs/tags/{run.name}" for run in history.runs if run.tag is not None]
+    tags = [f"refs/tags/{name}" for name in {run.name for run in history.runs} & history.refs.tags.keys()]
     noted = (
         [NOTES] if git.call("show-ref", "--verify", "--quiet", NOTES, cwd=history.repository.top).status == 0 else []
     )
     if history.refs.runs is not None:
-        yield from objects.look(history.repository, [RUNS, *tags, *noted], quick=asked.quick)
+        yield from objects.look(history.repository, [RUNS, *sorted(tags), *noted], quick=asked.quick)
     yield from line.look(history, known)
     yield from line.tags(history, known, None)
 

@@ -138,7 +138,8 @@ def tags(history: History, line: Line, wanted: frozenset[str] | None) -> Iterato
         for name, tag in history.refs.tags.items():
             if wanted is not None and name not in wanted:
                 continue
-            found = _read(reader, tag) if tag.annotated else _Seal("", {})
+            # A tag that is damaged leads to no commit, and looks like a lightweight one.
+            found = _read(reader, tag) if tag.annotated or tag.commit not in runs else _Seal("", {})
             if found is None and name in names:
                 told = f"the tag {name} cannot be read: what came out of the run is not known"
                 yield wrong(TAG, told, "fetch it from a clone that has it")._replace(run=name)

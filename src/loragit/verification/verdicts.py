@@ -37,9 +37,9 @@ class Since(NamedTuple):
     """UTC: when it had happened."""
 
     def __str__(self) -> str:
-        after = f"after {self.earliest}" if self.earliest else ""
-        before = f"at {self.latest} at the latest" if self.latest else ""
-        return ", ".join(each for each in (after, before) if each)
+        if self.earliest and self.latest:
+            return f"between {self.earliest} and {self.latest}"
+        return f"after {self.earliest}" if self.earliest else f"by {self.latest}" if self.latest else ""
 
 
 class Verdict(NamedTuple):
