@@ -328,4 +328,5 @@ def _span(between: Between) -> str:
     if between.relation == MISSING:
         return "commits not at hand"
     counts = (("-", between.removed_count), ("+", between.added_count))
-    return " ".join(f"{sign}{number}" for sign, number in counts if number) + " commits"
+    noun = "commit" if between.removed_count + between.added_count == 1 else "commits"
+    return " ".join([*(f"{sign}{number}" for sign, number in counts if number), noun])
