@@ -170,7 +170,7 @@ def _lines(found: Difference, codes: Sequence[CodeChange], width: int | None, *,
 
 def _fitting(width: int | None) -> Callable[[str], str]:
     """Cuts a line to a terminal's width."""
-    return lambda line: text.shown(line).rstrip() if width is None else text.cut(text.shown(line), width)
+    return lambda line: text.shown(line).rstrip() if width is None else text.cut(text.shown(line).rstrip(), width)
 
 
 def _named(run: RecordedRun) -> str:
