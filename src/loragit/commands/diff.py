@@ -13,7 +13,8 @@ from loragit.errors import LoragitError, UsageError
 from loragit.history import RecordedRun
 from loragit.history.commits import DIVERGED, MISSING, REVERSED, Between, Commit
 from loragit.history.details import ADDED, CHANGED, REMOVED, Difference, DocumentChange, details
-from loragit.history.documents import CodeChange, difference, minute
+from loragit.history.documents import minute
+from loragit.history.pairs import CodeChange, difference
 from loragit.history.seeking import Seeker
 from loragit.history.tags import CaptionChange
 from loragit.settings import Settings
