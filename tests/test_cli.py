@@ -84,6 +84,7 @@ def test_without_a_command_the_help_is_shown_as_a_usage_error(nowhere: Scene, wo
         (("log", "-n", "x"), "'x' is not a valid int"),
         (("log", "-n", "٣x"), "is not a valid int"),
         (("show",), "Missing argument 'NAME[:FILE]'"),
+        (("diff",), "Missing argument"),
         (("status", "extra"), "unexpected extra argument"),
         (("train",), "Missing argument 'name'"),
         (("train", NAME, "--network_dim", "8"), "No such option: --network_dim"),

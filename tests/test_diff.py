@@ -18,7 +18,7 @@ from loragit.commands import diff as command
 from loragit.history import History, commits
 from loragit.history.commits import DIVERGED, FORWARD, MISSING, REVERSED, Between, Commit
 from loragit.history.details import Difference, details
-from loragit.history.documents import CodeChange
+from loragit.history.pairs import CodeChange
 from loragit.record import Entry, LyCORIS, Weights
 from tests.legacy_folder import leave
 from tests.records import CODE, open_store, reverted, sealed

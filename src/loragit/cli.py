@@ -206,18 +206,19 @@ def diff(
     """What differs between two runs: arguments, config, captions by tag, images, code, packages."""
     from loragit.commands import diff as command
 
+    chosen = _settings(dataset)
     extra = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
     asked = command.Asked(
         runs=tuple(words[: len(words) - len(extra)]),
         extra=tuple(extra),
-        here=_settings(dataset).dataset_dir if dataset else Path.cwd(),
+        here=chosen.dataset_dir if dataset else Path.cwd(),
         cwd=Path.cwd(),
         stat=stat,
         as_json=as_json,
         plain_git=tool,
         exit_code=exit_code,
     )
-    raise typer.Exit(command.diff(asked, _settings(dataset)))
+    raise typer.Exit(command.diff(asked, chosen))
 
 
 @_app.command()

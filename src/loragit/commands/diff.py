@@ -13,7 +13,7 @@ from loragit.errors import LoragitError, UsageError
 from loragit.history import RecordedRun
 from loragit.history.commits import DIVERGED, MISSING, REVERSED, Between, Commit
 from loragit.history.details import ADDED, CHANGED, REMOVED, Difference, DocumentChange, details
-from loragit.history.documents import CodeChange, difference
+from loragit.history.pairs import CodeChange, difference
 from loragit.history.seeking import Seeker
 from loragit.history.tags import CaptionChange
 from loragit.settings import Settings
@@ -170,7 +170,7 @@ def _lines(found: Difference, codes: Sequence[CodeChange], width: int | None, *,
 
 def _fitting(width: int | None) -> Callable[[str], str]:
     """Cuts a line to a terminal's width."""
-    return lambda line: text.shown(line).rstrip() if width is None else columns.cut(text.shown(line), width)
+    return lambda line: text.shown(line).rstrip() if width is None else columns.cut(text.shown(line).rstrip(), width)
 
 
 def _named(run: RecordedRun) -> str:

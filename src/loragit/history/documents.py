@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
 from loragit.errors import LoragitError
 from loragit.history.briefs import Brief
 from loragit.history.runs import REVERTED, RecordedRun
 from loragit.record import Weights
 from loragit.recorded import Code, Record
-
-if TYPE_CHECKING:
-    from loragit.history.commits import Between
-    from loragit.history.details import Difference
 
 Document = dict[str, object]
 
@@ -135,76 +130,3 @@ def _packages(run: RecordedRun) -> dict[str, str]:
         return dict(run.packages)
     except LoragitError:
         return {}
-
-
-class CodeChange(NamedTuple):
-    """A repository of code that is at another commit."""
-
-    kind: str
-    """``trainer``, ``lycoris`` or ``repository``."""
-    label: str
-    before: str
-    after: str
-    between: Between | None
-    """``None`` where the repository is not at hand, or a side is no commit."""
-
-
-def difference(found: Difference, codes: Sequence[CodeChange]) -> Document:
-    """Two runs as ``loragit diff --json`` compares them."""
-    return {
-        "before": _side(found.before),
-        "after": _side(found.after),
-        "same": found.same,
-        "not_compared": list(found.not_compared),
-        "changes": [change._asdict() for change in found.changes],
-        "documents": [
-            {
-                "kind": document.kind,
-                "path": document.path,
-                "status": document.status,
-                "values": [value._asdict() for value in document.values],
-                "lines": [line._asdict() for line in document.lines],
-            }
-            for document in found.documents
-        ],
-        "captions": [
-            {
-                "path": caption.path,
-                "before": None if caption.before is None else list(caption.before),
-                "after": None if caption.after is None else list(caption.after),
-                "removed": list(caption.removed),
-                "added": list(caption.added),
-            }
-            for caption in found.captions
-        ],
-        "tags": [total._asdict() for total in found.tags],
-        "code": [
-            {"kind": code.kind, "label": code.label, "before": code.before, "after": code.after, **_lying(code.between)}
-            for code in codes
-        ],
-    }
-
-
-def _side(run: RecordedRun) -> Document:
-    return {
-        "run": run.name,
-        "commit": run.commit,
-        "dataset": run.dataset,
-        "path": run.path,
-        "repository": str(run.contents.repository.top),
-        "opened_at": run.opened.isoformat(),
-        "state": run.state,
-        "imported": run.imported,
-    }
-
-
-def _lying(between: Between | None) -> Document:
-    return {
-        "repository": None if between is None else str(between.repository),
-        "relation": None if between is None else between.relation,
-        "missing": [] if between is None else list(between.missing),
-        "removed": [] if between is None else [commit._asdict() for commit in between.removed],
-        "added": [] if between is None else [commit._asdict() for commit in between.added],
-        "removed_count": 0 if between is None else between.removed_count,
-        "added_count": 0 if between is None else between.added_count,
-    }
