@@ -23,26 +23,15 @@ _FIELDS = ("%H", "%P", "%ad", "%B")
 _ID = re.compile(r"[0-9a-f]{4,64}")
 
 
-class Tag(NamedTuple):
-    """A tag as it was read."""
-
-    object: str
-    """What it holds: of an annotated tag the tag object."""
-    commit: str
-    """What that leads to."""
-
-    @property
-    def annotated(self) -> bool:
-        return self.object != self.commit
-
-
 class Refs(NamedTuple):
-    """The refs that a history is read from."""
+    """The refs that a history is read from. Tags are by short name, all of them: the user's own too."""
 
     runs: str | None
     """Commit of ``runs``; ``None`` before the first run."""
-    tags: dict[str, Tag]
-    """By short name, all of them: the user's own too."""
+    objects: dict[str, str]
+    """What each tag holds: of an annotated one the tag object."""
+    commits: dict[str, str]
+    """What each tag leads to."""
 
 
 def refs(repository: Repository) -> Refs:
@@ -60,11 +49,18 @@ def read_refs(repository: Repository, question: git.Question) -> Refs:
     reply = question.reply()
     if reply.err:  # it gives up at the first ref that is broken
         return _refs_one_by_one(repository)
-    found: dict[str, str] = {}
+    found = Refs(None, {}, {})
+    objects, commits = found.objects, found.commits
     for row in reply.out.decode("utf-8", "surrogateescape").split("\n"):
         target, _, name = row.partition(" ")
-        found[name] = target
-    return _refs(found, {name.removesuffix("^{}"): target for name, target in found.items() if name.endswith("^{}")})
+        if name.startswith(_TAGS):
+            if name.endswith("^{}"):  # what the tag of the line before leads to
+                commits[name[len(_TAGS) : -3]] = target
+            else:
+                objects[name[len(_TAGS) :]] = commits[name[len(_TAGS) :]] = target
+        elif name == RUNS:
+            found = found._replace(runs=target)
+    return found
 
 
 def _refs_one_by_one(repository: Repository) -> Refs:
@@ -73,24 +69,20 @@ def _refs_one_by_one(repository: Repository) -> Refs:
     rows = [row.split("\0") for row in reply.out.decode("utf-8", "surrogateescape").split("\n") if row]
     asked = "".join(f"{target}^{{commit}}\n" for _, target in rows).encode()
     answers = git.run("cat-file", "--batch-check=%(objectname)", cwd=repository.top, data=asked).split("\n")
-    peeled = {row[0]: commit for row, commit in zip(rows, answers, strict=False) if " " not in commit}
-    return _refs({row[0]: row[1] for row in rows}, peeled)
-
-
-def _refs(found: dict[str, str], peeled: dict[str, str]) -> Refs:
-    tags = {
-        name.removeprefix(_TAGS): Tag(target, peeled.get(name, target))
-        for name, target in found.items()
-        if name.startswith(_TAGS) and not name.endswith("^{}")
-    }
-    return Refs(found.get(RUNS), tags)
+    found = {name: (target, target if " " in to else to) for (name, target), to in zip(rows, answers, strict=False)}
+    runs = found.pop(RUNS, None)
+    short = {name.removeprefix(_TAGS): held for name, held in found.items()}
+    objects, commits = ({name: held[which] for name, held in short.items()} for which in (0, 1))
+    return Refs(runs[0] if runs else None, objects, commits)
 
 
 def read(contents: Contents, known: Refs) -> list[RecordedRun]:
     """The runs that ``known`` leads to, newest first."""
     if known.runs is None:
         return []
-    contents.tags = tuple(tag.object for tag in known.tags.values() if tag.annotated)
+    contents.tags = tuple(
+        known.objects[name] for name, commit in known.commits.items() if known.objects[name] != commit
+    )
     live = _live(contents.repository)
     reverts: dict[str, tuple[str, str]] = {}
     found = []
@@ -100,7 +92,15 @@ def read(contents: Contents, known: Refs) -> list[RecordedRun]:
             reverts[reverted] = (commit, message)
             continue
         by = reverts.get(commit)
-        state, tag = _standing(commit, known.tags.get(name), by is not None, live.get(name, False))
+        tag = None
+        if by is not None:
+            state = REVERTED
+        elif known.commits.get(name) != commit:
+            state = UNTAGGED
+        elif known.objects[name] == commit:
+            state = RUNNING if live.get(name) else INTERRUPTED
+        else:
+            state, tag = SEALED, known.objects[name]
         at = int(time), int(offset)
         found.append(RecordedRun(name, commit, dataset, path, *at, state, trainer, message, tag, by, contents))
     # Imported runs lie on top of what was there when they were imported; of one second, the branch has the order.
@@ -178,17 +178,6 @@ def _when(date: str) -> tuple[int, int]:
         return int(time), 0
     minutes = int(zone[1:3]) * 60 + int(zone[3:]) % 60
     return int(time), -minutes if zone[0] == "-" else minutes
-
-
-def _standing(commit: str, tag: Tag | None, reverted: bool, live: bool) -> tuple[str, str | None]:
-    """State, and the tag object of a sealed run."""
-    if reverted:
-        return REVERTED, None
-    if tag is None or tag.commit != commit:
-        return UNTAGGED, None
-    if tag.annotated:
-        return SEALED, tag.object
-    return (RUNNING if live else INTERRUPTED), None
 
 
 def _live(repository: Repository) -> dict[str, bool]:
