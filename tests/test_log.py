@@ -464,7 +464,7 @@ def test_a_memory_of_another_repository_is_not_believed(scene: Scene) -> None:
     file = memory_of(scene)
     body = file.read_bytes().partition(b"\n")[2].replace(os.fsencode(scene.dataset), b"/elsewhere", 1)
     for other in (body, body.partition(b"\0")[0]):
-        file.write_bytes(memory._HEADER + f"{zlib.crc32(other):08x}\n".encode() + other)
+        file.write_bytes(memory._HEADER + f"{zlib.adler32(other):08x}\n".encode() + other)
         assert Memory(scene.dataset / ".git").tip == ""
 
 

@@ -178,6 +178,6 @@ def alive(note: Open) -> bool:
 def names(folder: Path) -> tuple[str, ...]:
     """Names of the standing runs of the repository around ``folder``, for a shell's completion; never raises."""
     try:
-        return tuple(sorted(branch.refs(git.discover(folder)).tags))
+        return tuple(sorted(branch.refs(git.discover(folder)).objects))
     except LoragitError:
         return ()

@@ -38,12 +38,18 @@ class Tag(NamedTuple):
 
 
 class Refs(NamedTuple):
-    """The refs that a history is read from."""
+    """The refs that a history is read from. Tags are by short name, all of them: the user's own too."""
 
     runs: str | None
     """Commit of ``runs``; ``None`` before the first run."""
-    tags: dict[str, Tag]
-    """By short name, all of them: the user's own too."""
+    objects: dict[str, str]
+    """What each tag holds: of an annotated one the tag object."""
+    commits: dict[str, str]
+    """What each tag leads to."""
+
+    def tags(self) -> Iterator[tuple[str, Tag]]:
+        """Every tag by its short name."""
+        return ((name, Tag(target, self.commits[name])) for name, target in self.objects.items())
 
 
 def refs(repository: Repository) -> Refs:
@@ -61,11 +67,18 @@ def read_refs(repository: Repository, question: git.Question) -> Refs:
     reply = question.reply()
     if reply.err:  # it gives up at the first ref that is broken
         return _refs_one_by_one(repository)
-    found: dict[str, str] = {}
+    found = Refs(None, {}, {})
+    objects, commits = found.objects, found.commits
     for row in reply.out.decode("utf-8", "surrogateescape").split("\n"):
         target, _, name = row.partition(" ")
-        found[name] = target
-    return _refs(found, {name.removesuffix("^{}"): target for name, target in found.items() if name.endswith("^{}")})
+        if name.startswith(_TAGS):
+            if name.endswith("^{}"):  # what the tag of the line before leads to
+                commits[name[len(_TAGS) : -3]] = target
+            else:
+                objects[name[len(_TAGS) :]] = commits[name[len(_TAGS) :]] = target
+        elif name == RUNS:
+            found = found._replace(runs=target)
+    return found
 
 
 def _refs_one_by_one(repository: Repository) -> Refs:
@@ -74,20 +87,13 @@ def _refs_one_by_one(repository: Repository) -> Refs:
     rows = [row.split("\0") for row in reply.out.decode("utf-8", "surrogateescape").split("\n") if row]
     peeled = {}
     with catfile.Reader(repository.top) as reader:
-        for name, target in rows:
+        for _, target in rows:
             with suppress(GitFailed):  # an object that is damaged ends the git that was asked for it
                 if found := reader.read(f"{target}^{{commit}}"):
-                    peeled[name] = found.id
-    return _refs({row[0]: row[1] for row in rows}, peeled)
-
-
-def _refs(found: dict[str, str], peeled: dict[str, str]) -> Refs:
-    tags = {
-        name.removeprefix(_TAGS): Tag(target, peeled.get(name, target))
-        for name, target in found.items()
-        if name.startswith(_TAGS) and not name.endswith("^{}")
-    }
-    return Refs(found.get(RUNS), tags)
+                    peeled[target] = found.id
+    held = dict(row for row in rows if len(row) == 2)
+    objects = {name.removeprefix(_TAGS): target for name, target in held.items() if name != RUNS}
+    return Refs(held.get(RUNS), objects, {name: peeled.get(target, target) for name, target in objects.items()})
 
 
 def read(contents: Contents, known: Refs) -> list[RecordedRun]:
@@ -102,14 +108,16 @@ def read_anew(contents: Contents, known: Refs) -> tuple[list[RecordedRun], Lorag
     try:
         return _runs(contents, known, list(_commits(contents.repository, known.runs, []))), None
     except GitFailed as error:
-        starts = [known.runs, *(tag.commit for tag in known.tags.values())]
+        starts = [known.runs, *known.commits.values()]
         # Nothing is known of their order: a revert must be known before the run that it takes back.
-        rows = sorted(_reachable(contents.repository, starts), key=lambda row: not row.split("\x1f", 7)[6])
+        rows = sorted(_reachable(contents.repository, starts), key=lambda row: not row.split("\x1f", 8)[7])
         return _runs(contents, known, rows), error
 
 
 def _runs(contents: Contents, known: Refs, rows: Iterable[str]) -> list[RecordedRun]:
-    contents.tags = tuple(tag.object for tag in known.tags.values() if tag.annotated)
+    contents.tags = tuple(
+        known.objects[name] for name, commit in known.commits.items() if known.objects[name] != commit
+    )
     live = _live(contents.repository)
     reverts: dict[str, tuple[str, str]] = {}
     found = []
@@ -119,7 +127,15 @@ def _runs(contents: Contents, known: Refs, rows: Iterable[str]) -> list[Recorded
             reverts[reverted] = (commit, message)
             continue
         by = reverts.get(commit)
-        state, tag = _standing(commit, known.tags.get(name), by is not None, live.get(name, False))
+        tag = None
+        if by is not None:
+            state = REVERTED
+        elif known.commits.get(name) != commit:
+            state = UNTAGGED
+        elif known.objects[name] == commit:
+            state = RUNNING if live.get(name) else INTERRUPTED
+        else:
+            state, tag = SEALED, known.objects[name]
         at = int(time), int(offset)
         found.append(RecordedRun(name, commit, dataset, path, *at, state, trainer, message, tag, by, contents))
     # Imported runs lie on top of what was there when they were imported; of one second, the branch has the order.
@@ -227,17 +243,6 @@ def _when(date: str) -> tuple[int, int]:
         return int(time), 0
     minutes = int(zone[1:3]) * 60 + int(zone[3:]) % 60
     return int(time), -minutes if zone[0] == "-" else minutes
-
-
-def _standing(commit: str, tag: Tag | None, reverted: bool, live: bool) -> tuple[str, str | None]:
-    """State, and the tag object of a sealed run."""
-    if reverted:
-        return REVERTED, None
-    if tag is None or tag.commit != commit:
-        return UNTAGGED, None
-    if tag.annotated:
-        return SEALED, tag.object
-    return (RUNNING if live else INTERRUPTED), None
 
 
 def _live(repository: Repository) -> dict[str, bool]:

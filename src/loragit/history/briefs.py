@@ -78,22 +78,30 @@ def changes(runs: Sequence[RecordedRun], bases: Mapping[str, RecordedRun]) -> di
 
     A run without one, and one whose record or whose base's cannot be read, is left out.
     """
-    found = {}
+    found: dict[str, tuple[str, ...]] = {}
     for contents, group in _by_repository(runs):
         known = contents.memory.changes
-        pairs = [(run, bases[run.commit]) for run in group if run.commit in bases]
-        missing = [(base, run) for run, base in pairs if _pair(base, run) not in known]
+        missing = []
+        for run in group:
+            base = bases.get(run.commit)
+            told = None if base is None else known.get(_pair(base, run))
+            if told is not None:
+                found[run.commit] = _phrases(told)
+            elif base is not None:
+                missing.append((base, run))
         if missing:
             from loragit.history.differences import compare_many
 
             for (base, run), comparison in zip(missing, compare_many(missing), strict=True):
                 if comparison is not None:
-                    known[_pair(base, run)] = "\x1f".join(_short(phrase) for phrase in comparison.phrases()[:_MOST])
-        for run, base in pairs:
-            told = known.get(_pair(base, run))
-            if told is not None:
-                found[run.commit] = tuple(told.split("\x1f")) if told else ()
+                    told = "\x1f".join(_short(phrase) for phrase in comparison.phrases()[:_MOST])
+                    known[_pair(base, run)] = told
+                    found[run.commit] = _phrases(told)
     return found
+
+
+def _phrases(told: str) -> tuple[str, ...]:
+    return tuple(told.split("\x1f")) if told else ()
 
 
 def _pair(base: RecordedRun, run: RecordedRun) -> str:

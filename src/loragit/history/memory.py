@@ -113,7 +113,7 @@ def _folder() -> str:
 
 
 def _head(body: bytes) -> bytes:
-    return _HEADER + f"{zlib.crc32(body):08x}".encode()
+    return _HEADER + f"{zlib.adler32(body):08x}".encode()
 
 
 def _pairs(rows: list[str]) -> list[list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from time import gmtime, strftime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -79,7 +80,8 @@ class RecordedRun(NamedTuple):
     @property
     def minute(self) -> str:
         """The same to the minute: ``2026-11-23 17:20``."""
-        return strftime("%Y-%m-%d %H:%M", gmtime(self.time + self.offset * 60))
+        day, second = divmod(self.time + self.offset * 60, 86400)
+        return f"{_date(day)} {second // 3600:02}:{second // 60 % 60:02}"
 
     @property
     def subject(self) -> str:
@@ -181,3 +183,9 @@ class RecordedRun(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<{self.state} run {self.name}, commit {self.commit[:8]}>"
+
+
+@cache
+def _date(day: int) -> str:
+    """The date of a day since 1970. A log asks for each of a few days very often."""
+    return strftime("%Y-%m-%d", gmtime(day * 86400))

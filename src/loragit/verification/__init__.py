@@ -105,7 +105,7 @@ def _repository(history: History, asked: Asked, problem: LoragitError | None) ->
         names = frozenset(run.name for run in _wanted(history, asked.names))
         yield from line.tags(history, known, names)
         return
-    tags = [f"refs/tags/{name}" for name in {run.name for run in history.runs} & history.refs.tags.keys()]
+    tags = [f"refs/tags/{name}" for name in {run.name for run in history.runs} & history.refs.objects.keys()]
     noted = (
         [NOTES] if git.call("show-ref", "--verify", "--quiet", NOTES, cwd=history.repository.top).status == 0 else []
     )

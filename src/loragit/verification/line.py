@@ -135,7 +135,7 @@ def tags(history: History, line: Line, wanted: frozenset[str] | None) -> Iterato
     names = {run.name for run in history.runs if run.state != "reverted"}
     sealing: dict[str, list[str]] = {}
     with catfile.Reader(history.repository.top) as reader:
-        for name, tag in history.refs.tags.items():
+        for name, tag in history.refs.tags():
             if wanted is not None and name not in wanted:
                 continue
             # A tag that is damaged leads to no commit, and looks like a lightweight one.
@@ -218,6 +218,6 @@ def _kept(history: History, wanted: frozenset[str] | None) -> Iterator[Verdict]:
     start = "refs/loragit/keep/"
     for ref, _ in _targets(history, start):
         name = ref.removeprefix(start)
-        if name not in history.refs.tags and (wanted is None or name in wanted):
+        if name not in history.refs.objects and (wanted is None or name in wanted):
             told = f"the tag {name} is gone, and with it what came out of the run: it was deleted by hand"
             yield note(TAG, told, "a clone or a remote may still have it")._replace(run=name)
