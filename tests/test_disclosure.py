@@ -120,7 +120,7 @@ def test_what_a_tracker_config_holds_is_refused_and_masked(scene: Scene) -> None
     scene.trainer.joinpath("sdxl_train_network.py").write_text(
         scene.trainer.joinpath("sdxl_train_network.py")
         .read_text()
-        .replace('"caption_extension"', '"caption_extension log_tracker_config"')
+        .replace("caption_extension", "caption_extension log_tracker_config", 1)
     )
     commit_all(scene.trainer, "one argument more")
     refused(scene, f"{tracker}, line 3, holds", f"{tracker}, line 6, holds", args=args, hide=WANDB)
