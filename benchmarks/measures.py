@@ -185,6 +185,11 @@ def log(workshop: Workshop, size: Size) -> Iterator[Result]:
     what = f"peak memory of `loragit log` of {many}"
     yield Result(f"{name}-memory", what, "`loragit log -n 1`", *series, VALUE, 200, "MiB")
 
+    file = str(next(scene.output.rglob("*.safetensors")))
+    series = alternate(lambda: scene.run("sha256sum", file), lambda: scene.run(LORAGIT, "whence", file), size.pairs)
+    what = f"`loragit whence` of a model among {many}"
+    yield Result(f"whence-{size.most_runs}", what, "`sha256sum`", *series, DIFFERENCE, 0.50)
+
     def cold() -> Child:
         scene.forget()
         return scene.run(LORAGIT, "log")

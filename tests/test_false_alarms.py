@@ -99,7 +99,7 @@ def test_what_people_write_is_no_secret(content: str) -> None:
 
 
 TAGS = sorted({tag.strip() for caption in CAPTIONS for tag in caption.split(",")})
-LINK = st.sampled_from([", ", " ", "\n", ",", "\t", " | ", ". ", "BREAK "])
+LINK = st.sampled_from([", ", " ", "\n", ",", "\t", " | ", ". ", " BREAK "])
 
 
 @settings(max_examples=200, deadline=None)

@@ -164,7 +164,7 @@ def test_log_show_and_status_take_it_for_a_sealed_run(scene: Scene) -> None:
     bring(scene, str(old_run(scene)))
     assert scene.train("noob-gren-v2s4").status == 0
     lines = scene.loragit("log").out.splitlines()
-    assert lines[1] == f"{NAME}  2024-03-10 07:30  sealed  2 models, 2 samples, 10 min, imported"
+    assert lines[1].split("  ")[:4] == [NAME, "2024-03-10 07:30", "imported", "10 min"]
     shown = scene.loragit("show", NAME)
     assert "Missing: captions" in shown.out
     assert "  metadata.toml" in shown.out

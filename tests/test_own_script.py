@@ -117,9 +117,9 @@ def test_no_arguments_of_the_settings_reach_it(scene: Scene) -> None:
 
 
 def test_the_trainers_script_need_not_be_the_one_of_the_settings(scene: Scene) -> None:
-    git(scene.trainer, "mv", "sdxl_train_network.py", "train_network.py")
+    git(scene.trainer, "mv", "sdxl_train_network.py", "flux_train_network.py")
     commit_all(scene.trainer, "renamed")
-    write_script(scene, TRAIN.replace("sdxl_", ""))
+    write_script(scene, TRAIN.replace("sdxl_", "flux_"))
     assert scene.train(NAME, "--script", script_of(scene)).status == 0
 
 

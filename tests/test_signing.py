@@ -46,7 +46,7 @@ def test_with_gpgsign_a_sealed_tag_is_signed_and_git_accepts_it(scene: Scene) ->
     assert 'Good "git" signature for ada@example.org' in verified.err
     outcome = scene.outcome("noob-gren-v1s4")
     assert (outcome["Run"], outcome["Exit-Status"]) == ("noob-gren-v1s4", "0")
-    assert "sealed  2 models, 3 samples" in scene.loragit("log").out
+    assert "2 models  3 samples" in scene.loragit("log").out
     assert "SIGNATURE" not in scene.loragit("show", "noob-gren-v1s4").out
     scene.git("fsck", "--strict", "--full")
     assert scene.tags() == ["noob-gren-v1s4"]

@@ -9,13 +9,17 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from loragit import products
+from loragit.commands import whence
 from tests.scene import Scene, commit_all, git, make_scene, write_dataset
 from tests.trainer_files import png, safetensors
 
 FIXTURES = Path(__file__).parent / "fixtures" / "sd-scripts"
+DOCS = Path(__file__).parents[1] / "docs"
+SCHEMA = json.loads((DOCS / "schema" / "whence.json").read_text())
 ONE, TWO = "noob-gren-v1s4", "noob-gren-v2s4"
 BYTE_FOR_BYTE = "the file is byte for byte the one on record"
 WEIGHTS = "the weights are those on record (payload sha256)"
@@ -51,6 +55,7 @@ def told(scene: Scene, *files: Path | str, status: int = 0) -> list[dict[str, ob
     done = scene.loragit("whence", "--json", *map(str, files))
     assert done.status == status, done.err
     rows: list[dict[str, object]] = json.loads(done.out)
+    jsonschema.validate(rows, SCHEMA)
     for row in rows:
         if "matches" in row:
             found = row["matches"]
@@ -144,6 +149,15 @@ def test_a_sample_image_is_known_whatever_it_is_called(scene: Scene, tmp_path: P
     assert unknown["matches"] == []
     digest = hashlib.sha256(samples[0].read_bytes()).hexdigest()
     assert f"\nSample: sample/{samples[0].name} sha256:{digest}\n" in scene.git("cat-file", "tag", ONE)
+
+
+def test_the_page_has_every_key_of_the_document_and_every_kind_of_evidence() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    document = SCHEMA["items"]["properties"]
+    match = document["matches"]["items"]["properties"]
+    assert match["evidence"]["items"]["enum"] == list(whence.STRENGTH)
+    section = (DOCS / "json.md").read_text().partition("## `loragit whence --json`")[2].partition("\n## ")[0]
+    assert [key for key in (*document, *match, *whence.STRENGTH) if f"`{key}`" not in section] == []
 
 
 def test_a_model_of_nobody_tells_what_its_header_says(scene: Scene) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from loragit import __version__, console, history, places, preflight, settings
+from loragit import __version__, cli_hook, console, history, places, preflight, settings
 from loragit.names import CONVENTION, RunName
 from loragit.settings import Flags, Settings
 
@@ -23,8 +21,7 @@ _app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_hook = typer.Typer(help="The pre-commit hook: no dirty trainer repository, no secrets.", no_args_is_help=True)
-_app.add_typer(_hook, name="hook")
+_app.add_typer(cli_hook.app, name="hook")
 
 _USAGE = 2
 """Exit status of words that make no command."""
@@ -338,7 +335,7 @@ def init(
     """Set a dataset up: settings, config, prompts and repository, from what is found around it."""
     from loragit.commands import init as command
 
-    request = command.Request(folder, Path.cwd(), dict(os.environ), _own_command(), yes, dry_run)
+    request = command.Request(folder, Path.cwd(), dict(os.environ), cli_hook.own_command(), yes, dry_run)
     raise typer.Exit(command.init(request))
 
 
@@ -368,52 +365,6 @@ def _functions(shell: str) -> None:
     from loragit.commands import shell as command
 
     console.write(command.source(shell))
-
-
-@_hook.command("install")
-def hook_install(
-    secrets: Annotated[
-        bool | None, typer.Option("--secrets/--no-secrets", help="Also refuse secrets in what is staged.")
-    ] = None,
-) -> None:
-    """Put the hook into this repository, beside one that is there."""
-    from loragit.commands import hook
-
-    _lines(hook.lines(hook.install(Path.cwd(), _own_command(), secrets=secrets)))
-
-
-@_hook.command("uninstall")
-def hook_uninstall() -> None:
-    """Take the hook out, and put back the one that was there before."""
-    from loragit.commands import hook
-
-    _lines(hook.lines(hook.uninstall(Path.cwd())))
-
-
-@_hook.command("status")
-def hook_status() -> None:
-    """Where the hook is, and whether it can find loragit."""
-    from loragit.commands import hook
-
-    _lines(hook.lines(hook.status(Path.cwd())))
-
-
-@_hook.command("run")
-def hook_run(name: str, arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-    """What the installed hook calls; secrets [FILE]... looks for secrets in files, or in what is staged."""
-    from loragit.commands import hook
-
-    raise typer.Exit(hook.run_hook(name, arguments or [], os.environ, Path.cwd()))
-
-
-def _own_command() -> str:
-    """Words for a shell that start this very loragit, for a hook that does not find it on PATH."""
-    return shlex.join([sys.executable, "-m", "loragit"])
-
-
-def _lines(lines: Iterable[str]) -> None:
-    for line in lines:
-        console.out(line)
 
 
 def _settings(dataset: str | None, name: str | None = None) -> Settings:

@@ -142,7 +142,7 @@ def _row(run: RecordedRun, told: _Told, name: str) -> tuple[str, ...]:
     return (
         name,
         run.minute,
-        run.state,
+        "imported" if run.imported else run.state,
         _took(brief),
         _made(run, brief),
         _NOTHING if brief is None else text.count(brief.samples, "sample"),

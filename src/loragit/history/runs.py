@@ -109,7 +109,8 @@ class RecordedRun(NamedTuple):
     @property
     def imported(self) -> bool:
         """Whether it was trained before loragit, and recorded afterwards."""
-        return "Imported" in self.trailers
+        # Of ten thousand runs most are not, and reading their trailers would take longer than all the rest.
+        return "\nImported: " in self.message and "Imported" in self.trailers
 
     @property
     def resumed_from(self) -> tuple[str, ...]:
