@@ -45,6 +45,8 @@ _SHOWN = (
     ("date", "modelspec.date"),
 )
 """What a header tells of an unknown model."""
+_MATCHES = 10
+"""Runs that are told of one file."""
 _WIDTH = 200
 """Characters of a header's value that are shown."""
 
@@ -233,13 +235,15 @@ def _print(origin: Origin | Unreadable) -> None:
     if isinstance(origin, Unreadable):
         console.warn(origin.problem)
         return
-    for match in origin.matches:
+    for match in origin.matches[:_MATCHES]:
         console.out(f"  {match.run} ({match.commit[:8]}) in {match.repository}")
         if match.product:
             where = f"{match.output}/{match.product}" if match.output else match.product
             console.out(f"    as {where}")
         for kind in match.evidence:
             console.out(f"    {STRENGTH[kind]}")
+    if len(origin.matches) > _MATCHES:
+        console.out(f"  and {len(origin.matches) - _MATCHES} more runs; --json lists them")
     if not origin.matches:
         console.out("  no run on record made it")
         for label, key in _SHOWN:
