@@ -14,6 +14,7 @@ from loragit import (
     dataset_checks,
     git,
     installation,
+    launch,
     place,
     places,
     preflight,
@@ -289,12 +290,7 @@ def _area(finding: Finding, chosen: Settings) -> str:
 
 
 def _workdir(chosen: Settings) -> Path:
-    """Where the trainer runs, as the preflight has it."""
-    if chosen.trainer.workdir == "dataset":
-        return chosen.dataset_dir
-    trainer = chosen.trainer.repo
-    script = trainer / chosen.trainer.script
-    return trainer if script.is_relative_to(trainer) else script.parent
+    return launch.find_workdir(chosen, launch.plain(chosen.trainer.repo / chosen.trainer.script))
 
 
 def _hook(folder: Path) -> tuple[Check, ...]:
