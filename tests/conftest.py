@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.scene import commit_all, git
+
 KEPT = {"PATH", "LANG", "TERM", "TMPDIR", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "COVERAGE_FILE"}
 
 # A shell's background jobs ignore these, and children inherit that: loragit would, rightly, ignore them too.
@@ -38,3 +40,14 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
         "[init]\n\tdefaultBranch = main\n[maintenance]\n\tauto = false\n[gc]\n\tauto = 0\n"
     )
     yield folder
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """A dataset of one file and one commit, for tests that need no trainer."""
+    folder = tmp_path / "gren"
+    folder.mkdir()
+    git(folder, "init", "-q")
+    (folder / "a.txt").write_text("a\n")
+    commit_all(folder, "first")
+    return folder

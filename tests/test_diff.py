@@ -33,16 +33,6 @@ def scene(home: Path) -> Scene:
     return make_scene(home)
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    folder = tmp_path / "gren"
-    folder.mkdir()
-    git(folder, "init", "-q")
-    (folder / "a.txt").write_text("a\n")
-    commit_all(folder, "first")
-    return folder
-
-
 def files(found: dict[str, str]) -> tuple[Entry, ...]:
     return tuple(Entry(path, data.encode()) for path, data in found.items())
 

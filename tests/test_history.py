@@ -11,18 +11,8 @@ from loragit import history, journal
 from loragit.history import INTERRUPTED, RUNNING, SEALED, UNTAGGED, History, NoSuchRun
 from loragit.record import Entry
 from tests.records import NAME, a_run, open_store, reverted, sealed, untagged
-from tests.scene import commit_all, git
+from tests.scene import git
 from tests.test_journal import note
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    folder = tmp_path / "gren"
-    folder.mkdir()
-    git(folder, "init", "-q")
-    (folder / "a.txt").write_text("a\n")
-    commit_all(folder, "first")
-    return folder
 
 
 def states(folder: Path, limit: int | None = None) -> list[tuple[str, str]]:

@@ -33,7 +33,7 @@ from loragit.history.contents import TooManyFiles
 from loragit.record import Entry, Weights
 from loragit.recorded import CannotReadRecord, decimal, read_outcome, read_revert, read_trailers, whole
 from tests.records import MOMENT, NAME, a_run, an_outcome, open_store, reverted, sealed, untagged
-from tests.scene import commit_all, git
+from tests.scene import git
 
 ENVIRONMENT = (
     b"Python: 3.11.7\nPlatform: Linux\nGPU: one\nGPU: two\n\n"
@@ -49,16 +49,6 @@ ARGV = (
     "8",
     "--xformers",
 )
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    folder = tmp_path / "gren"
-    folder.mkdir()
-    git(folder, "init", "-q")
-    (folder / "a.txt").write_text("a\n")
-    commit_all(folder, "first")
-    return folder
 
 
 def entries(*more: Entry) -> tuple[Entry, ...]:

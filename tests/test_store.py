@@ -33,16 +33,6 @@ def a_run(name: str = records.NAME, prefix: str = "", caption: bytes = b"zqx") -
 AN_OUTCOME = Outcome(0, records.MOMENT, records.MOMENT, "~/out", samples=1)
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    folder = tmp_path / "gren"
-    folder.mkdir()
-    git(folder, "init", "-q")
-    (folder / "a.txt").write_text("a\n")
-    commit_all(folder, "first")
-    return folder
-
-
 def check(folder: Path) -> None:
     git(folder, "fsck", "--strict", "--full")
     assert git(folder, "status", "--porcelain") == ""
