@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from loragit import git as ours
+from loragit import text
 from loragit.git import IdentityQuestion
-from loragit.record import Artifact, Entry, LyCORIS, Outcome, RepoState, Run
-from loragit.store import Opened, Store
+from loragit.record import Artifact, Entry, LyCORIS, Opened, Outcome, RepoState, Run
+from loragit.store import Store
 
 NAME = "noob-gren-v1s4"
 MOMENT = datetime(2026, 11, 23, 17, 20, 30, tzinfo=UTC)
@@ -54,24 +55,29 @@ def an_outcome(**changes: object) -> Outcome:
     return _OUTCOME._replace(**changes)  # type: ignore[arg-type]
 
 
+def opened(run: Run, commit: str) -> Opened:
+    """``run`` as the store has it once it is on record as ``commit``."""
+    return Opened(run.name, text.subject(run), run.dataset, run.prefix, commit)
+
+
 def open_store(folder: Path) -> Store:
     return Store(ours.discover(folder), *IdentityQuestion(folder).answer())
 
 
 def sealed(store: Store, name: str, **changes: object) -> Opened:
     """A run on record with its outcome."""
-    opened = store.open(a_run(name=name, **changes))
-    store.seal(opened, an_outcome())
-    return opened
+    run = store.open(a_run(name=name, **changes))
+    store.seal(run, an_outcome())
+    return run
 
 
 def reverted(store: Store, name: str, *log_tail: str) -> Opened:
-    opened = store.open(a_run(name=name))
-    store.revert(opened, 1, "The trainer ended with exit status 1 and made nothing.", log_tail)
-    return opened
+    run = store.open(a_run(name=name))
+    store.revert(run, 1, "The trainer ended with exit status 1 and made nothing.", log_tail)
+    return run
 
 
 def untagged(store: Store, name: str) -> Opened:
-    opened = store.open(a_run(name=name))
-    store.delete_tag(opened)
-    return opened
+    run = store.open(a_run(name=name))
+    store.delete_tag(run)
+    return run

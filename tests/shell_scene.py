@@ -14,7 +14,7 @@ import pytest
 
 from loragit import process
 from loragit.commands.shell import own_words
-from loragit.training import _any_left
+from loragit.training import any_left
 from tests.scene import Result, Scene
 
 NAME = "noob-gren-v1s4"
@@ -115,7 +115,7 @@ class Waiting:
         out, err = self.child.communicate(timeout=60)
         assert not process.exists(self.trainer)
         late = time.monotonic() + 10
-        while _any_left(self.child.pid):  # what has closed its output is about to end
+        while any_left(self.child.pid):  # what has closed its output is about to end
             assert time.monotonic() < late
             os.sched_yield()
         return Result(self.child.returncode, out, err)

@@ -16,7 +16,7 @@ from loragit.disclosure import Sources, look, masked, secrets_in
 from loragit.errors import Findings
 from loragit.record import Artifact, Entry, LyCORIS, RepoState, Run, Weights
 from loragit.secrets import is_secret_name
-from tests.records import NAME, a_run, an_outcome
+from tests.records import NAME, a_run, an_outcome, opened
 from tests.scene import Scene, commit_all, git, make_scene
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -189,7 +189,9 @@ def test_no_outcome_and_no_revert_is_a_secret(sha: str, payload: str, step: int,
     model = Artifact(f"{name}-step{step:08}.safetensors", step, sha, payload, step, 1)
     outcome = an_outcome(models=(model,), truncated=(f"{name}.pt",), output=f"~/output_dir/{name}")
     assert secrets_in(text.outcome_message(NAME, outcome).encode()) == ()
-    assert secrets_in(text.revert_message(a_run(dataset=name), sha[:40], 1, "It failed.", (sha,)).encode()) == ()
+    assert (
+        secrets_in(text.revert_message(opened(a_run(dataset=name), sha[:40]), 1, "It failed.", (sha,)).encode()) == ()
+    )
 
 
 @settings(max_examples=100, deadline=None)

@@ -13,9 +13,9 @@ import pytest
 from loragit import git as ours
 from loragit.names import RunName
 from loragit.place import look
-from loragit.record import Entry, Outcome, Run
+from loragit.record import Entry, Opened, Outcome, Run
 from loragit.repo import CannotReadObjects, CannotWriteObjects, Objects
-from loragit.store import Opened, RunExists, RunsUnusable, SealFailed
+from loragit.store import RunExists, RunsUnusable, SealFailed
 from tests import records
 from tests.records import open_store
 from tests.scene import commit_all, git, parsed_trailers

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from loragit import text, trailers
 from loragit.record import Artifact, Entry, LyCORIS, RepoState, Weights
-from tests.records import CODE, MOMENT, NAME, a_run, an_outcome
+from tests.records import CODE, MOMENT, NAME, a_run, an_outcome, opened
 
 ANY = st.text(max_size=12) | st.binary(max_size=8).map(os.fsdecode)
 """What a name on disk or an answer of git's may be: control characters, bytes that are no UTF-8, everything."""
@@ -141,7 +141,9 @@ def test_git_and_loragit_read_the_same_trailers_whatever_the_names_are(
 @given(st.lists(ANY, max_size=4), LINE)
 @example(["Run: other", "", "---", "Reverts: nothing"], "x")
 def test_a_reverts_trailers_are_told_from_the_log_that_it_quotes(tail: list[str], dataset: str) -> None:
-    message = text.revert_message(a_run(dataset=dataset, prefix="gren"), COMMIT, 137, "It made\nnothing.", tuple(tail))
+    message = text.revert_message(
+        opened(a_run(dataset=dataset, prefix="gren"), COMMIT), 137, "It made\nnothing.", tuple(tail)
+    )
     expected = [
         ("Run", NAME),
         ("Dataset", as_written(dataset)),
@@ -161,7 +163,7 @@ def test_a_reverts_trailers_are_told_from_the_log_that_it_quotes(tail: list[str]
 
 
 def test_a_ruler_in_a_quoted_log_does_not_end_the_message() -> None:
-    message = text.revert_message(a_run(), COMMIT, 1, "It made nothing.", ("-----------",))
+    message = text.revert_message(opened(a_run(), COMMIT), 1, "It made nothing.", ("-----------",))
     assert by_us(message) == sorted(by_git(message))
 
 

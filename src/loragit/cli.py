@@ -285,6 +285,23 @@ def status(dataset: Dataset = None, as_json: Json = False) -> None:
     command.status(_settings(dataset), as_json=as_json)
 
 
+@_app.command()
+def recover(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Runs; default, all.")] = None,
+    dataset: Dataset = None,
+    gone: Annotated[
+        bool, typer.Option("--gone", help="The named runs' processes are gone, which cannot be told from here.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Look and tell; write nothing.")] = False,
+) -> None:
+    """Finish runs whose loragit is gone: seal what they made, take back what made nothing."""
+    from loragit.commands import recover as command
+    from loragit.recovery import Asked
+
+    asked = Asked(tuple(names or ()), gone, dry_run, dict(os.environ))
+    raise typer.Exit(command.recover(_settings(dataset), asked))
+
+
 @_app.command("import")
 def import_(
     paths: Annotated[list[str], typer.Argument(help="Output folders, what holds them, or models.")],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,10 +85,20 @@ class Question:
         self._data = data
         self._child = child(args, cwd, fed=data is not None, heard=True, variables=variables)
 
+    @property
+    def pid(self) -> int:
+        """Its process. It waits for what it is fed until it is asked for the reply."""
+        return self._child.pid
+
     def reply(self) -> Reply:
         """Wait for the end, whatever the exit status."""
         out, err = self._child.communicate(self._data)
         return Reply(self._child.returncode, out, err)
+
+    def cancel(self) -> None:
+        """End it before it is fed: it has done nothing."""
+        self._child.kill()
+        self._child.communicate()
 
     def text(self) -> str:
         """Standard output without its last newline. Raises :class:`GitFailed`."""
@@ -322,8 +332,13 @@ class RefUpdate(NamedTuple):
     """What it must hold now; ``None``: it must not exist."""
 
 
-def update_refs(updates: Iterable[RefUpdate], *, reason: str, cwd: Path) -> None:
-    """All of ``updates`` or none. Raises :class:`GitFailed` where a ref is not what it must be, or is locked."""
+def update_refs(
+    updates: Iterable[RefUpdate], *, reason: str, cwd: Path, begun: Callable[[int], None] | None = None
+) -> None:
+    """All of ``updates`` or none. Raises :class:`GitFailed` where a ref is not what it must be, or is locked.
+
+    ``begun`` is called with git's process id before git is told what to do.
+    """
     lines = []
     for update in updates:
         old = _ZERO if update.old is None else update.old
@@ -332,4 +347,11 @@ def update_refs(updates: Iterable[RefUpdate], *, reason: str, cwd: Path) -> None
         else:
             lines.append(f"update {update.name}\0{update.new}\0{old}\0")
     args = ("update-ref", "-m", reason, "--create-reflog", "--stdin", "-z")
-    run(*args, cwd=cwd, data="".join(lines).encode())
+    question = start(*args, cwd=cwd, data="".join(lines).encode())
+    if begun is not None:
+        try:
+            begun(question.pid)
+        except BaseException:
+            question.cancel()
+            raise
+    question.text()

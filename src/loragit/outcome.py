@@ -75,7 +75,7 @@ def collect(
     output_name: str | None,
     naming: Naming,
     *,
-    exit_status: int,
+    exit_status: int | None,
     started: datetime,
     finished: datetime,
     shown_output: str,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from loragit.errors import LoragitError
 from loragit.record import Entry
+from loragit.steps import Step, reached
 
 
 class OutputExists(LoragitError):
@@ -27,8 +28,8 @@ class OutputFolder(NamedTuple):
     path: Path
     inode: tuple[int, int]
     """Device and inode, so that another folder of the same name is not taken for it."""
-    files: dict[str, bytes]
-    """What loragit put there, by path relative to the folder."""
+    files: Mapping[str, str]
+    """What loragit put there: sha256 of the bytes in hex, by path relative to the folder."""
     log: str
     """Name of the log, whose bytes grow while the trainer runs."""
 
@@ -56,6 +57,7 @@ class OutputFolder(NamedTuple):
             finally:
                 os.close(handle)
             self.path.rmdir()
+        reached(Step.FOLDER_REMOVED)
         return ()
 
     def _identity(self) -> tuple[int, int]:
@@ -76,14 +78,15 @@ class OutputFolder(NamedTuple):
             return False
         if path == self.log:
             return True
-        data = self.files.get(path)
-        return data is not None and Path(entry.path).read_bytes() == data
+        digest = self.files.get(path)
+        return digest is not None and sha256(Path(entry.path).read_bytes()) == digest
 
     def _empty(self, handle: int, prefix: str) -> None:
         for name in os.listdir(handle):
             path = prefix + name
             if path in self.files or path == self.log:
                 os.unlink(name, dir_fd=handle)
+                reached(Step.FILE_REMOVED)
                 continue
             below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=handle)
             try:
@@ -92,6 +95,18 @@ class OutputFolder(NamedTuple):
                 os.close(below)
             # Fails, and everything stays, where something came into the folder meanwhile.
             os.rmdir(name, dir_fd=handle)
+
+
+def digests(entries: Iterable[Entry]) -> dict[str, str]:
+    """sha256 of each entry's bytes, by its path."""
+    return {entry.path: sha256(entry.data) for entry in entries}
+
+
+def sha256(data: bytes) -> str:
+    """In hex."""
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
 
 
 def make(path: Path, entries: Iterable[Entry], log: str) -> OutputFolder:
@@ -112,10 +127,12 @@ def make(path: Path, entries: Iterable[Entry], log: str) -> OutputFolder:
             f"the output folder {path} cannot be made: {error.strerror}", hint="choose another with --output"
         ) from error
     status = path.lstat()
-    folder = OutputFolder(path, (status.st_dev, status.st_ino), {p: e.data for p, e in files.items()}, log)
+    folder = OutputFolder(path, (status.st_dev, status.st_ino), digests(files.values()), log)
+    reached(Step.FOLDER_MADE)
     try:
         for entry in files.values():
             _write(path / entry.path, entry)
+            reached(Step.COPY_WRITTEN)
     except OSError as error:
         _discard(path, files)
         raise CannotWriteOutput(

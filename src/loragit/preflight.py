@@ -17,6 +17,7 @@ from loragit import (
     disclosure,
     environment,
     git,
+    history,
     inputs,
     launch,
     place,
@@ -294,7 +295,10 @@ class _Preflight:
             self.findings.add("the dataset's repository is on the branch runs", "check out another: git switch -c main")
         place = answers.place
         if place is not None and place.taken:
-            self.findings.add(place.taken, f"see it with: loragit show {self.name}; --bump takes the next version")
+            see = f"see it with: loragit show {self.name}"
+            if repository is not None and history.interrupted(repository, self.name):
+                see = "its loragit is gone; finish it with: loragit recover"
+            self.findings.add(place.taken, f"{see}; --bump takes the next version")
         if place is not None and place.blocked:
             self.findings.add(place.blocked, place.unblock)
 

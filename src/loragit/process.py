@@ -8,13 +8,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 from loragit.errors import LoragitError
 from loragit.terminal import Output, own_streams
-from loragit.training import ENDED, PROC, Signals, Watch, has_proc, proc_stat, signal_group
+from loragit.training import ENDED, PROC, Signals, Watch, any_left, has_proc, proc_stat, signal_group
 
 _TOOLS = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}
 """Environment in which the system's own tools are found and speak the same everywhere."""
@@ -190,6 +191,27 @@ def start_time(pid: int) -> str | None:
         stat = proc_stat(pid)
         return None if stat is None else stat[19]  # field 22 of proc_pid_stat(5): clock ticks since boot
     return _said(["ps", "-o", "lstart=", "-p", str(pid)])
+
+
+def group_left(leader: int, started: str) -> bool:
+    """Whether a process is left of the group that the process ``leader``, begun at ``started``, led.
+
+    Where the number is another process's by now, nothing is left: a number in use as a group's is given to nobody.
+    """
+    now = start_time(leader)
+    return (now is None or now == started) and any_left(leader)
+
+
+def told(variable: str, value: str) -> tuple[int, ...]:
+    """Processes of ours that were started with ``variable=value`` in their environment; none where the system does
+    not tell (macOS)."""
+    wanted = os.fsencode(f"{variable}={value}")
+    found = []
+    for folder in PROC.glob("[0-9]*"):
+        with suppress(OSError):
+            if wanted in folder.joinpath("environ").read_bytes().split(b"\0") and exists(int(folder.name)):
+                found.append(int(folder.name))
+    return tuple(sorted(found))
 
 
 def boot_id() -> str | None:

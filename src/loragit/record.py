@@ -184,11 +184,26 @@ class Artifact(NamedTuple):
     epoch: int | None
 
 
+class Opened(NamedTuple):
+    """A run on record whose outcome is still to come."""
+
+    name: str
+    subject: str
+    """Of its commit."""
+    dataset: str
+    """Name of the dataset."""
+    prefix: str
+    """The dataset's folder in its repository; empty at the top."""
+    commit: str
+    """The run's commit on ``runs``."""
+
+
 class Outcome(NamedTuple):
     """What a run left when the trainer had ended."""
 
     exit_status: int | None
-    """As a shell reports it: 128 + n where signal n ended the trainer. ``None`` of an imported run: nobody knows."""
+    """As a shell reports it: 128 + n where signal n ended the trainer. ``None`` where nobody knows: of an imported run,
+    and where loragit was gone before the trainer."""
     started: datetime
     """UTC."""
     finished: datetime
@@ -212,7 +227,9 @@ class Outcome(NamedTuple):
     session: str | None = None
     """What the models say of the training that they come from: ``<ss_session_id> <ss_training_started_at>``."""
     interrupted_by: str | None = None
-    """Name of the signal that loragit was sent while the trainer ran, as in ``SIGINT``."""
+    """Name of the signal that loragit was sent while the trainer ran, as in ``SIGINT``; ``crash`` where it was gone."""
+    recovered: datetime | None = None
+    """When ``loragit recover`` finished it, UTC; ``None`` where the loragit that opened it did."""
     final_loss: float | None = None
     """Last ``loss/average`` of the TensorBoard events, else last ``loss/current``."""
 

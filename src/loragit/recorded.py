@@ -224,7 +224,9 @@ class RecordedOutcome(NamedTuple):
     output: str | None
     """The output folder; the home folder is ``~``."""
     interrupted_by: str | None
-    """Name of the signal, as in ``SIGINT``."""
+    """Name of the signal, as in ``SIGINT``; ``crash`` where loragit was gone before the trainer."""
+    recovered: datetime | None
+    """When ``loragit recover`` finished it, UTC."""
     subject: str
     """``3 models, 12 samples, 42 min``."""
     trailers: Values
@@ -250,6 +252,7 @@ def read_outcome(message: str, run: str) -> RecordedOutcome:
         final_loss=_float(_one(found, "Final-Loss")),
         output=_one(found, "Output"),
         interrupted_by=_one(found, "Interrupted-By"),
+        recovered=_moment(_one(found, "Recovered")),
         subject=plain.partition("\n")[0].removeprefix(f"{run}: "),
         trailers=found,
         message=plain,

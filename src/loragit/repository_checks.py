@@ -53,7 +53,7 @@ def _interrupted(found: Checks, repository: Repository) -> None:
         found.warn(
             "interrupted runs",
             f"{note.run} was interrupted: its loragit, process {note.pid} since {note.started}, is gone",
-            f"see what it left in {note.output}; git tag -d {note.run} frees its name",
+            "finish it with: loragit recover",
         )
     if not gone:
         found.ok("interrupted runs", "no run was interrupted")

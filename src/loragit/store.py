@@ -11,14 +11,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import git, imported, lock, notes, signals, signing, text, trailers
+from loragit import git, imported, lock, moves, notes, signals, signing, text, trailers
 from loragit.errors import LoragitError
 from loragit.git import RefUpdate, Repository
 from loragit.names import RUNS, RunName
 from loragit.place import FORMAT, Place, Places, look
-from loragit.record import Entry, Identity, Imported, Outcome, Run
+from loragit.record import Entry, Identity, Imported, Opened, Outcome, Run
 from loragit.repo import Objects
 from loragit.signing import CannotSign
+from loragit.steps import Step, reached
 
 _ATTEMPTS = 40
 """How often a lost race is tried again. Each loss means that somebody else's update went through."""
@@ -46,14 +47,6 @@ class SealFailed(LoragitError):
     """The outcome could not be written; the run stays open on record."""
 
 
-class Opened(NamedTuple):
-    """A run on record whose outcome is still to come."""
-
-    run: Run
-    commit: str
-    """The run's commit on ``runs``."""
-
-
 class BroughtIn(NamedTuple):
     """An imported run, and how that went."""
 
@@ -78,9 +71,10 @@ class Store:
             self._opened = Objects(self.repository.git_dir)
         return self._opened
 
-    def open(self, run: Run) -> Opened:
+    def open(self, run: Run, about_to: Callable[[str], None] = lambda _: None) -> Opened:
         """One commit on ``runs``, one tag on it, one ref that keeps the dataset's commit: all three or none.
 
+        ``about_to`` is told the commit before any ref moves, and again where another is made after a lost race.
         Raises :class:`RunExists`, :class:`RunsUnusable`, :class:`loragit.git.GitFailed`.
         """
         name = RunName.parse(run.name)
@@ -90,12 +84,14 @@ class Store:
         def attempt() -> tuple[str, list[RefUpdate]]:
             place = self._free_place(name)
             commit = self._appended(place, run.prefix, entries, run.kept, message, self._now())
+            about_to(commit)
             steps = [RefUpdate(RUNS, commit, place.runs), RefUpdate(name.tag, commit, None)]
             if run.dataset_commit:
                 steps.append(RefUpdate(name.keep, run.dataset_commit, place.keep))
             return commit, steps
 
-        return Opened(run, self._move(attempt, f"loragit: open {name}", lambda: None))
+        commit = self._move(attempt, f"loragit: open {name}", lambda: None)
+        return Opened(run.name, text.subject(run), run.dataset, run.prefix, commit)
 
     def _appended(
         self,
@@ -135,6 +131,7 @@ class Store:
         """
         done = []
         with lock.hold(self._lock):
+            moves.settle(self.repository)
             places = Places(self.repository)
             for run in runs:
                 # A signal may end this between two of them.
@@ -174,7 +171,7 @@ class Store:
         An outcome is worth more than a signature: where the tag cannot be signed it is written without one, and why is
         returned. Raises :class:`SealFailed`.
         """
-        name = RunName.parse(opened.run.name)
+        name = RunName.parse(opened.name)
         _, tagger = self._now()
         message = text.outcome_message(name.text, outcome)
         tag, unsigned = "", None
@@ -188,23 +185,22 @@ class Store:
         self._move(lambda: (tag, steps), f"loragit: seal {name}", lambda: self._still_open(opened))
         return unsigned
 
-    def revert(self, opened: Opened, exit_status: int, reason: str, log_tail: tuple[str, ...]) -> str:
+    def revert(self, opened: Opened, exit_status: int | None, reason: str, log_tail: tuple[str, ...]) -> str:
         """Take back a run that made nothing: a commit says why, the tag is deleted, the name is free.
 
         The commit's tree is that of the newest standing run of the same dataset. Returns the commit. Raises
         :class:`SealFailed`.
         """
-        run = opened.run
-        message = text.revert_message(run, opened.commit, exit_status, reason, log_tail)
+        message = text.revert_message(opened, exit_status, reason, log_tail)
 
         def attempt() -> tuple[str, list[RefUpdate]]:
             tip = self._ref(RUNS)
-            standing = self._standing_tree(tip or opened.commit, run.prefix, opened.commit)
-            tree = self._objects.graft(self._tree(tip), run.prefix, standing)
+            standing = self._standing_tree(tip or opened.commit, opened.prefix, opened.commit)
+            tree = self._objects.graft(self._tree(tip), opened.prefix, standing)
             commit = self._objects.commit(tree, [tip] if tip else [], message, *self._now())
             return commit, [RefUpdate(RUNS, commit, tip), *self._frees(opened)]
 
-        return self._move(attempt, f"loragit: revert {run.name}", lambda: self._still_open(opened))
+        return self._move(attempt, f"loragit: revert {opened.name}", lambda: self._still_open(opened))
 
     def delete_tag(self, opened: Opened) -> None:
         """Free the name and leave the commit on ``runs`` as it is (``on_empty = "delete-tag"``).
@@ -213,9 +209,19 @@ class Store:
         """
         self._move(
             lambda: ("", self._frees(opened)),
-            f"loragit: delete tag {opened.run.name}",
+            f"loragit: delete tag {opened.name}",
             lambda: self._still_open(opened),
         )
+
+    def release(self, opened: Opened) -> None:
+        """Delete the keep ref of a run whose tag is gone, which may be left where deleting both was cut short."""
+        name = RunName.parse(opened.name)
+
+        def attempt() -> tuple[str, list[RefUpdate]]:
+            keep = self._ref(name.keep)
+            return "", [RefUpdate(name.keep, None, keep)] if keep and self._ref(name.tag) is None else []
+
+        self._move(attempt, f"loragit: release {name}", lambda: None)
 
     def note(self, commit: str, lines: tuple[str, ...]) -> None:
         """Append ``lines`` to the note on ``commit``; what is there is kept. Raises :class:`loragit.git.GitFailed`.
@@ -236,19 +242,32 @@ class Store:
         self._move(attempt, f"loragit: note on {commit[:8]}", lambda: None)
 
     def _frees(self, opened: Opened) -> list[RefUpdate]:
-        name = RunName.parse(opened.run.name)
+        name = RunName.parse(opened.name)
         keep = self._ref(name.keep)
         steps = [RefUpdate(name.tag, None, opened.commit)]
         return steps + ([RefUpdate(name.keep, None, keep)] if keep else [])
 
     def _still_open(self, opened: Opened) -> None:
         """Raises :class:`SealFailed` where somebody else moved or deleted the run's tag meanwhile."""
-        tag = RunName.parse(opened.run.name).tag
+        tag = RunName.parse(opened.name).tag
         if self._ref(tag) != opened.commit:
             raise SealFailed(
                 f"the run's tag was moved or deleted while it ran; its commit is {opened.commit[:8]}",
                 hint=f"see what moved it: git reflog show {tag}",
             )
+
+    def settle(self) -> tuple[str, ...]:
+        """Make whole what a git that is gone had begun (:func:`loragit.moves.settle`); what was done, a line each."""
+        with lock.hold(self._lock):
+            return moves.settle(self.repository)
+
+    def lengthen(self, commit: str) -> None:
+        """Have ``runs`` lead to ``commit``, which descends from its tip or is the first. Raises as :meth:`note`."""
+
+        def attempt() -> tuple[str, list[RefUpdate]]:
+            return commit, [RefUpdate(RUNS, commit, self._ref(RUNS))]
+
+        self._move(attempt, f"loragit: recover {commit[:8]}", lambda: None)
 
     def _move(
         self, attempt: Callable[[], tuple[str, list[RefUpdate]]], reason: str, still_wanted: Callable[[], None]
@@ -258,6 +277,7 @@ class Store:
         Returns what ``attempt`` named beside its last steps. ``still_wanted`` raises where trying again is no use.
         """
         with lock.hold(self._lock):
+            moves.settle(self.repository)
             return self._moved(attempt, reason, still_wanted)
 
     def _moved(
@@ -266,12 +286,12 @@ class Store:
         """As :meth:`_move`, for whoever holds the lock already."""
         for number in range(1, _ATTEMPTS + 1):
             result, steps = attempt()
+            reached(Step.OBJECTS_WRITTEN)
+            if not steps:
+                return result
             try:
-                git.update_refs(steps, reason=reason, cwd=self.repository.top)
+                moves.make(self.repository, steps, reason)
             except git.GitFailed as error:
-                # git may have been ended after it had done its work.
-                if all(self._ref(step.name) == step.new for step in steps):
-                    return result
                 still_wanted()
                 if number == _ATTEMPTS or any(lasting in error.message for lasting in _LASTING):
                     raise

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from loragit import trailers
-from loragit.record import FORMAT, Artifact, Entry, LyCORIS, Outcome, RepoState, Run, Weights
+from loragit.record import FORMAT, Artifact, Entry, LyCORIS, Opened, Outcome, RepoState, Run, Weights
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UNESCAPED = re.compile(r"[\x80-\x9f\u2028\u2029]")
@@ -291,7 +291,7 @@ def outcome_subject(outcome: Outcome) -> str:
     parts += [f"{len(outcome.unreadable)} unreadable"] if outcome.unreadable else []
     parts += [count(outcome.samples, "sample"), duration(outcome.seconds)]
     if outcome.exit_status is None:
-        parts.append("imported")
+        parts.append("interrupted" if outcome.recovered else "imported")
     elif outcome.exit_status:
         parts.append(f"exit status {outcome.exit_status}")
     return ", ".join(parts)
@@ -309,6 +309,8 @@ def outcome_message(name: str, outcome: Outcome) -> str:
     ]
     if outcome.interrupted_by:
         pairs.append(("Interrupted-By", outcome.interrupted_by))
+    if outcome.recovered:
+        pairs.append(("Recovered", timestamp(outcome.recovered)))
     pairs += [("Model", model_line(model)) for model in outcome.models]
     pairs += [("Truncated", path) for path in outcome.truncated]
     pairs += [("Unreadable", path) for path in outcome.unreadable]
@@ -358,13 +360,18 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def revert_message(run: Run, commit: str, exit_status: int, reason: str, log_tail: tuple[str, ...]) -> str:
-    """The message of the commit that takes back a run that made nothing. ``log_tail`` is redacted already."""
-    parts = [f'Revert "{subject(run)}"', f"This reverts commit {commit}.", shown(reason)]
+def revert_message(run: Opened, exit_status: int | None, reason: str, log_tail: tuple[str, ...]) -> str:
+    """The message of the commit that takes back a run that made nothing. ``log_tail`` is redacted already.
+
+    ``exit_status`` is ``None`` where nobody was there to hear it.
+    """
+    parts = [f'Revert "{run.subject}"', f"This reverts commit {run.commit}.", shown(reason)]
     if log_tail:
         parts.append("The last lines of its log:\n\n" + "\n".join(f"    {shown(line)}" for line in log_tail))
     pairs = [("Run", run.name), ("Dataset", run.dataset)]
     if run.prefix:
         pairs.append(("Dataset-Path", run.prefix))
-    pairs += [("Exit-Status", str(exit_status)), ("Reverts", commit), ("Loragit-Format", str(FORMAT))]
+    if exit_status is not None:
+        pairs.append(("Exit-Status", str(exit_status)))
+    pairs += [("Reverts", run.commit), ("Loragit-Format", str(FORMAT))]
     return trailers.append("\n\n".join(parts), [(key, shown(value)) for key, value in pairs])

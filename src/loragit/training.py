@@ -138,7 +138,7 @@ class Watch:
     def _look(self) -> None:
         """See who is left, and do what is due."""
         status = self._child.poll()
-        if status is not None and not _any_left(self._child.pid):
+        if status is not None and not any_left(self._child.pid):
             self._gone = True
         elif status is not None and self._deadline is None:
             self._steps = [signal.SIGTERM, signal.SIGKILL]
@@ -217,7 +217,7 @@ def signal_group(group: int, number: int) -> None:
         return
 
 
-def _any_left(group: int) -> bool:
+def any_left(group: int) -> bool:
     """Whether a process of ``group`` runs. Zombies do not count: somebody else may never reap them."""
     try:
         os.killpg(group, 0)

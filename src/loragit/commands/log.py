@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from loragit import columns as room
 from loragit import console, git, text
+from loragit.commands import recovering
 from loragit.history import REVERTED, History, RecordedRun, briefs
 from loragit.history.briefs import Brief
 
@@ -80,6 +81,8 @@ def _log(histories: Sequence[History], wanted: Wanted, path: str | None) -> None
     changed = {} if failed else briefs.changes(runs, bases)
     told = _Told(runs, bases, briefs.briefs(runs), changed)
     briefs.remember(known, bases)
+    for history in histories:
+        recovering.notice(history.repository)
     if wanted.as_json:
         import json
 

@@ -211,6 +211,7 @@ def _products(outcome: RecordedOutcome) -> list[str]:
     lines += [f"in {outcome.output}"] if outcome.output else []
     status = "" if outcome.exit_status is None else f"exit status {outcome.exit_status}"
     signal = f"interrupted by {outcome.interrupted_by}" if outcome.interrupted_by else ""
+    signal += f", finished later, {text.timestamp(outcome.recovered)}" if outcome.recovered else ""
     times = [f"{word} {text.timestamp(at)}" for word, at in (("from", outcome.started), ("to", outcome.finished)) if at]
     return [*lines, ", ".join(part for part in (status, signal, " ".join(times)) if part)]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from loragit import checkout, console, git, history, journal, text
+from loragit.commands import recovering
 from loragit.errors import LoragitError
 from loragit.record import RepoState
 from loragit.settings import Settings
@@ -31,7 +32,8 @@ def status(chosen: Settings, *, as_json: bool = False) -> None:
         }
         console.write(json.dumps(document, indent=2) + "\n")
         return
-    _print_runs((f"{n.run}: since {n.started}, process {n.pid}, writes {n.output}", a) for n, a in notes)
+    _print_runs((f"{n.run}: since {n.started}, process {n.pid}, writes {text.shown(n.output)}", a) for n, a in notes)
+    recovering.notice(repository)
     for label, state in states:
         console.out(_line(label, state))
 

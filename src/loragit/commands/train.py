@@ -7,31 +7,35 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from loragit import console, journal, output, preflight, process, pythons, secrets, settings, signals, signing, text
+from loragit import (
+    console,
+    ending,
+    journal,
+    output,
+    preflight,
+    process,
+    pythons,
+    secrets,
+    settings,
+    signals,
+    text,
+)
+from loragit.commands import recovering
 from loragit.errors import LoragitError
-from loragit.journal import Open
+from loragit.journal import End, Open, Trainer, Work
 from loragit.output import OutputFolder
 from loragit.preflight import Ready, Request
-from loragit.record import Entry, Outcome
-from loragit.store import Opened, Store
+from loragit.record import Opened
+from loragit.steps import Step, reached
+from loragit.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from loragit.outcome import Logs
 
-LOG = "sdscripts.log"
-"""The trainer's output, in the output folder; the name that the zsh helpers gave it."""
-LOG_TAIL = 20
-"""Lines of the log that a revert's message quotes."""
 ONCE = 1.0
 """Seconds within which a signal counts once where the shell functions wait for us, and pass on what they are told."""
-TAIL_WIDTH = 500
-"""Characters of each such line, at most."""
-
-
-MAX_PROMPTS = 1 << 20
-"""Bytes of edited prompts that are looked at."""
 
 
 class _Running(NamedTuple):
@@ -42,8 +46,7 @@ class _Running(NamedTuple):
     opened: Opened
     folder: OutputFolder
     note: Open
-    logs: Logs | None
-    """Where TensorBoard events may appear, and which of them were there before."""
+    hide: secrets.Redactor
 
     @property
     def name(self) -> str:
@@ -54,11 +57,8 @@ class _Ended(NamedTuple):
     """How the trainer ended, or why it never began."""
 
     exit_status: int
-    started: datetime
-    finished: datetime
-    interrupted_by: int | None = None
+    end: End
     log_tail: tuple[str, ...] = ()
-    not_started: str | None = None
 
 
 def train(request: Request) -> int:
@@ -69,6 +69,7 @@ def train(request: Request) -> int:
     ready = preflight.prepare(request)
     for line in ready.warnings:
         console.warn(line)
+    recovering.notice(ready.repository)
     with signals.held():
         running = _open(ready)
         status = _finish(running, _run(running))
@@ -99,32 +100,31 @@ def dry_run(request: Request) -> None:
 
 
 def _open(ready: Ready) -> _Running:
-    """Write the trainer's copies, then the record. On failure both are taken back."""
+    """Note the run, write the trainer's copies, then the record. On failure all of it is taken back."""
     store = Store(ready.repository, ready.author, ready.committer)
-    logs = _logs(ready)
-    folder = output.make(ready.output, ready.output_files, LOG)
     private = ready.repository.private
     note = _note(ready)
+    folder: OutputFolder | None = None
+    journal.write(private, note)
+    reached(Step.NOTED)
     try:
-        journal.write(private, note)
-        opened = store.open(ready.run)
+        folder = output.make(ready.output, ready.output_files, ending.LOG)
+        note = note._replace(inode=folder.inode)
+
+        def about_to(commit: str) -> None:
+            nonlocal note
+            note = note._replace(commit=commit)
+            journal.write(private, note)
+            reached(Step.COMMIT_NOTED)
+
+        opened = store.open(ready.run, about_to)
     except BaseException:
+        if folder is not None:
+            folder.remove()
         journal.remove(private, note)
-        folder.remove()
         raise
     console.say(f"opened {ready.run.name} as {opened.commit[:8]} on runs")
-    return _Running(ready, store, opened, folder, note, logs)
-
-
-def _logs(ready: Ready) -> Logs | None:
-    from loragit import outcome
-    from loragit.trainers.sd_scripts_files import NAMING
-
-    plan = ready.start.plan
-    if plan.logging_dir is None:
-        return None
-    before = outcome.log_folders(plan.logging_dir, plan.log_prefix, NAMING)
-    return outcome.Logs(plan.logging_dir, plan.log_prefix, before)
+    return _Running(ready, store, opened, folder, note, secrets.Redactor(ready.secret_values))
 
 
 def _note(ready: Ready) -> Open:
@@ -138,8 +138,37 @@ def _note(ready: Ready) -> Open:
         pid_started=process.start_time(pid) or "",
         boot=process.boot_id() or "",
         host=journal.host(),
-        output=text.shown(str(ready.output)),
+        output=str(ready.output),
+        work=_work(ready),
     )
+
+
+def _work(ready: Ready) -> Work:
+    """What whoever ends the run has to know."""
+    start = ready.start
+    logs = _logs(ready)
+    return Work(
+        files=tuple(output.digests(ready.output_files).items()),
+        output_name=start.output_name or "",
+        prompts=start.prompts or "",
+        log_folder=str(logs.folder.absolute()) if logs else "",
+        log_prefix=logs.prefix if logs else "",
+        log_before=tuple(sorted(logs.before)) if logs else (),
+        on_empty=ready.settings.record.on_empty,
+        sign=ready.settings.record.sign,
+        home=start.home,
+    )
+
+
+def _logs(ready: Ready) -> Logs | None:
+    plan = ready.start.plan
+    if plan.logging_dir is None:
+        return None
+    from loragit import outcome
+    from loragit.trainers.sd_scripts_files import NAMING
+
+    before = outcome.log_folders(plan.logging_dir, plan.log_prefix, NAMING)
+    return outcome.Logs(plan.logging_dir, plan.log_prefix, before)
 
 
 def _run(running: _Running) -> _Ended:
@@ -147,30 +176,43 @@ def _run(running: _Running) -> _Ended:
     ready = running.ready
     now = datetime.now(UTC)
     if waiting := signals.waiting():
-        return _Ended(128 + waiting[0], now, now, waiting[0], not_started="it was interrupted before the trainer began")
+        return _not_begun(now, "it was interrupted before the trainer began", 128 + waiting[0], waiting[0])
     commit = running.opened.commit
     environ = {**ready.environ, **ready.start.variables(commit)}
     command = process.Command(ready.start.words(commit), ready.start.workdir, environ)
     if ready.settings.debug:
         console.say(f"working directory: {command.cwd}")
         console.say("started " + " ".join(secrets.redact_argv(command.argv, ready.secret_values)))
-    hide = secrets.Redactor(ready.secret_values)
     try:
         ended = process.train(
             command,
-            log=ready.output / LOG,
-            redact=hide,
-            goes_on=hide.may_go_on,
+            log=ready.output / ending.LOG,
+            redact=running.hide,
+            goes_on=running.hide.may_go_on,
             grace=ready.settings.trainer.stop_timeout,
-            tail=LOG_TAIL,
-            started=_get_ready_for_the_end,
+            tail=ending.LOG_TAIL,
+            started=lambda pid: _began(running, pid),
             once=ONCE if "LORAGIT_SHELL" in ready.environ else 0.0,
         )
     except (LoragitError, OSError) as error:
-        return _Ended(127, now, datetime.now(UTC), not_started=_told(error).message)
+        return _not_begun(now, ending.told(error).message, 127)
+    reached(Step.TRAINER_ENDED)
     for line in (*ended.trouble, *_edited(ready)):
         console.warn(line)
-    return _Ended(ended.exit_status, ended.started, ended.finished, ended.interrupted_by, ended.log_tail)
+    end = End(ended.started.isoformat(), ended.finished.isoformat(), ended.exit_status, _named(ended.interrupted_by))
+    return _Ended(ended.exit_status, end, ended.log_tail)
+
+
+def _not_begun(now: datetime, why: str, exit_status: int, signal: int | None = None) -> _Ended:
+    finished = datetime.now(UTC)
+    return _Ended(exit_status, End(now.isoformat(), finished.isoformat(), exit_status, _named(signal), why))
+
+
+def _named(number: int | None) -> str:
+    """A signal's name; empty for none."""
+    import signal
+
+    return "" if number is None else signal.Signals(number).name
 
 
 def _edited(ready: Ready) -> Iterator[str]:
@@ -186,10 +228,15 @@ def _edited(ready: Ready) -> Iterator[str]:
         yield f"{path} cannot be read any more ({error.strerror}): on record is what it was at the start"
 
 
-def _get_ready_for_the_end(pid: int) -> None:  # noqa: ARG001 - process.train's protocol
-    """While the trainer runs there is time to import what is needed afterwards, and to look for garbage again."""
+def _began(running: _Running, pid: int) -> None:
+    """Note the trainer's process. While it runs there is time to import what is needed afterwards, and to look for
+    garbage again."""
     import gc
 
+    reached(Step.TRAINER_STARTED)
+    trainer = Trainer(pid, process.start_time(pid) or "")
+    journal.write(running.ready.repository.private, running.note._replace(trainer=trainer))
+    reached(Step.TRAINER_NOTED)
     import loragit.outcome
     import loragit.trainers.sd_scripts_files  # noqa: F401
 
@@ -198,119 +245,18 @@ def _get_ready_for_the_end(pid: int) -> None:  # noqa: ARG001 - process.train's 
 
 def _finish(running: _Running, ended: _Ended) -> int:
     """Seal or revert. A failure of ours is told, leaves the run open on record, and hides no exit status."""
-    try:
-        found = _collect(running, ended)
-        if found.made_something or running.ready.settings.record.on_empty == "keep":
-            sign = signing.wanted(running.ready.settings.record.sign, running.ready.repository)
-            unsigned = running.store.seal(running.opened, found, sign=sign)
-            console.say(f"sealed {running.name}: {text.outcome_subject(found)}")
-            if unsigned:
-                console.warn(f"{running.name} has no signature: {unsigned.message}")
-        else:
-            _undo(running, ended, found)
-        journal.remove(running.ready.repository.private, running.note)
-    except (LoragitError, OSError) as error:
-        console.error(_told(error))
-        console.warn(f"{running.name} stays open on record; what the trainer wrote is in {running.ready.output}")
-        return ended.exit_status or 1
-    return ended.exit_status if ended.exit_status or found.made_something else 1
-
-
-def _told(error: LoragitError | OSError) -> LoragitError:
-    """What the system refused, in the form in which loragit tells it."""
-    if isinstance(error, LoragitError):
-        return error
-    return LoragitError(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror))
-
-
-def _collect(running: _Running, ended: _Ended) -> Outcome:
-    import signal
-
-    from loragit import outcome
-    from loragit.trainers.sd_scripts_files import NAMING
-
     ready = running.ready
-    found = outcome.collect(
-        ready.output,
-        ready.start.output_name,
-        NAMING,
-        exit_status=ended.exit_status,
-        started=ended.started,
-        finished=ended.finished,
-        shown_output=text.home_as_tilde(str(ready.output), ready.start.home),
-        logs=running.logs,
-    )._replace(prompts=_edited_prompts(running))
-    if ended.interrupted_by is None:
-        return found
-    return found._replace(interrupted_by=signal.Signals(ended.interrupted_by).name)
-
-
-def _edited_prompts(running: _Running) -> Entry | None:
-    """The trainer's copy of the sample prompts, which it reads at every sampling, if somebody edited it."""
-    place = running.ready.start.prompts
-    written = running.folder.files.get(place or "")
-    if place is None or written is None:
-        return None
+    note = running.note._replace(end=ended.end)
+    assert note.work is not None
+    run = ending.Unended(running.store, running.opened, note, note.work, running.folder, running.hide)
     try:
-        with (running.ready.output / place).open("rb") as file:
-            data = file.read(MAX_PROMPTS)
-    except OSError:
-        return None
-    if data == written[:MAX_PROMPTS]:
-        return None
-    hide = secrets.Redactor(running.ready.secret_values)
-    return Entry(place, hide(data.decode("utf-8", "replace")).encode())
-
-
-def _undo(running: _Running, ended: _Ended, found: Outcome) -> None:
-    """Free the name of a run that made nothing, and say why."""
-    reason = _reason(ended, found)
-    log, kept = _keep_log(running)
-    if running.ready.settings.record.on_empty == "delete-tag":
-        running.store.delete_tag(running.opened)
-        console.say(f"deleted the tag {running.name}: {reason}")
-    else:
-        home = running.ready.start.home
-        tail = tuple(text.home_as_tilde(line[:TAIL_WIDTH], home) for line in ended.log_tail)
-        told = text.home_as_tilde(reason, home)
-        commit = running.store.revert(running.opened, ended.exit_status, told, tail)
-        console.say(f"reverted {running.name} as {commit[:8]}: {reason}")
-    # The only copy of a log is not thrown away.
-    foreign = sorted(running.folder.remove()) if kept else [LOG]
-    if foreign:
-        console.warn(
-            f"{running.ready.output} stays: it holds {', '.join(foreign[:3])}"
-            + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
-            + f"; move it away before {running.name} is used again"
-        )
-    if log is not None:
-        console.say(f"the log is {log}")
-
-
-def _reason(ended: _Ended, found: Outcome) -> str:
-    if ended.not_started is not None:
-        return f"The trainer was not started: {ended.not_started}."
-    how = f"The trainer ended with exit status {ended.exit_status}"
-    if found.truncated:
-        return f"{how} and left nothing whole: {', '.join(found.truncated)} was cut short."
-    return f"{how} and made nothing."
-
-
-def _keep_log(running: _Running) -> tuple[Path | None, bool]:
-    """A copy of the log that outlives the output folder: ``.git/loragit/logs/<name>-<commit>.log``.
-
-    The copy, if there is one, and whether the log may go.
-    """
-    import shutil
-
-    source = running.ready.output / LOG
-    target = running.ready.repository.private / "logs" / f"{running.name}-{running.opened.commit[:8]}.log"
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target, follow_symlinks=False)
-    except OSError as error:
-        if not source.exists():
-            return None, True
-        console.warn(f"the log {source} could not be copied to {target.parent}: {error.strerror}")
-        return None, False
-    return target, True
+        with contextlib.suppress(LoragitError):  # a disk that is full will be told of where it does harm
+            journal.write(ready.repository.private, note)
+            reached(Step.END_NOTED)
+        made_something = ending.end(run, ended.end, ended.log_tail)
+    except (LoragitError, OSError) as error:
+        console.error(ending.told(error))
+        console.warn(f"{running.name} stays open on record; what the trainer wrote is in {ready.output}")
+        console.hint("once that is mended, finish it with: loragit recover")
+        return ended.exit_status or 1
+    return ended.exit_status if ended.exit_status or made_something else 1

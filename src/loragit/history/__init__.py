@@ -43,6 +43,7 @@ __all__ = [
     "RecordedRun",
     "SeveralRuns",
     "alive",
+    "interrupted",
     "names",
 ]
 
@@ -173,6 +174,14 @@ def _several(text: str, found: list[str]) -> SeveralRuns:
 def alive(note: Open) -> bool:
     """Whether the process that opened the run still lives. On another machine that cannot be told: taken as yes."""
     return branch.alive(note)
+
+
+def interrupted(repository: Repository, name: str) -> bool:
+    """Whether a run of that name was opened here, and no process that may be at work on it is left."""
+    from loragit import journal
+
+    notes = [note for note in journal.read(repository.private) if note.run == name]
+    return bool(notes) and not any(alive(note) for note in notes)
 
 
 def names(folder: Path) -> tuple[str, ...]:

@@ -1,0 +1,83 @@
+"""``loragit recover``: finish the runs whose loragit is gone, and tell of what it left."""
+
+from __future__ import annotations
+
+from loragit import console, git, journal, leftovers, text
+from loragit.history import History, RecordedRun
+from loragit.journal import Open
+from loragit.recovery import Asked, Recovery
+from loragit.settings import Settings
+
+
+def recover(chosen: Settings, asked: Asked) -> int:
+    """Do it for the repository of the dataset at hand. 1 where something is left that needs the user, else 0.
+
+    Raises :class:`LoragitError` where that is in no repository, or a name is given that no open run has.
+    """
+    repository = git.discover(chosen.dataset_dir)
+    who = git.IdentityQuestion(repository.top).answer()
+    if asked.names:
+        _check(repository, asked)
+    recovery = Recovery(repository, who, asked)
+    recovery.run()
+    if not asked.names:
+        _lengthen(recovery)
+    _unnoted(recovery, chosen)
+    if not asked.names:
+        _name(recovery, chosen)
+    if not (recovery.done or recovery.left):
+        console.say("nothing to recover")
+    return 1 if recovery.left else 0
+
+
+def _check(repository: git.Repository, asked: Asked) -> None:
+    """Raises :class:`~loragit.history.NoSuchRun` for a name that neither a note nor the record has."""
+    noted = {note.run for note in journal.read(repository.private)}
+    known = History(repository)
+    for name in asked.names:
+        if name not in noted:
+            known.run(name)
+
+
+def _lengthen(recovery: Recovery) -> None:
+    """Have ``runs`` lead to runs whose tag stands and whose commit it lacks, where it only has to grow."""
+    for name, commit in leftovers.loose_tags(recovery.repository, recovery.runs):
+        if not leftovers.continues(recovery.repository, commit):
+            recovery.leave(
+                f"the tag {name} is on {commit[:8]}, which runs does not lead to",
+                f"see what became of runs: git reflog show runs; keep the run: git branch {name}-kept {commit[:8]}",
+            )
+        elif recovery.asked.dry_run:
+            console.say(f"runs would go on to {commit[:8]}, the commit of {name}")
+        else:
+            recovery.store.lengthen(commit)
+            recovery.did(f"runs goes on to {commit[:8]}, the commit of {name}")
+
+
+def _unnoted(recovery: Recovery, chosen: Settings) -> None:
+    asked = recovery.asked
+    for run in leftovers.unnoted(recovery.repository, recovery.runs):
+        if not asked.names or (run.name in asked.names and not asked.gone):
+            recovery.leave(
+                f"{run.name} is open on record, and nothing here tells who runs it: it came from another machine, "
+                "or its note is gone",
+                f"if it runs nowhere any more: loragit recover --gone {run.name}",
+            )
+        elif run.name in asked.names:
+            recovery.finish_unnoted(_note(run, chosen))
+
+
+def _note(run: RecordedRun, chosen: Settings) -> Open:
+    """The note that the run would have, as far as record and settings tell."""
+    output = chosen.paths.output / run.name
+    return Open(run.name, text.timestamp(run.opened), 0, "", "", journal.host(), str(output), run.commit)
+
+
+def _name(recovery: Recovery, chosen: Settings) -> None:
+    """Tell of what is left over and is not ours to mend."""
+    repository, runs = recovery.repository, recovery.runs
+    if not recovery.asked.dry_run:
+        leftovers.sweep(repository)
+    found = [*leftovers.damaged(repository), *leftovers.waiting(repository)]
+    for each in (*found, *leftovers.folders(repository, chosen.paths.output, chosen.dataset, runs)):
+        recovery.leave(each.problem, each.hint)

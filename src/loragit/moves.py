@@ -1,0 +1,196 @@
+"""Moves of refs that are noted before git makes them, and made whole if git or loragit is killed meanwhile.
+
+git moves the refs of one transaction one after the other (files backend: all locks first, then a rename each, deletions
+last), so that a kill leaves some moved, some not, and locks that nobody removes. The note,
+``.git/loragit/moves/<host>.<pid>.toml``, is written while git waits for its orders: it says what was to move where, and
+which process was to do it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit import durable, git, process
+from loragit.errors import LoragitError
+from loragit.git import RefUpdate, Repository
+from loragit.steps import Step, reached
+
+QUIET = 10.0
+"""Seconds after which an empty lock of a git that is gone counts as left behind. git holds one for milliseconds."""
+_AT_ONCE = 60.0
+"""Seconds within which git takes the locks that it was told to take."""
+
+
+class MoveFailed(LoragitError):
+    """A note of a move cannot be written."""
+
+
+class MoveStuck(LoragitError):
+    """A move was made in part, and the rest cannot be made: somebody else moved those refs since."""
+
+
+class Noted(NamedTuple):
+    """A move that was begun."""
+
+    path: Path
+    """Of its note."""
+    steps: tuple[RefUpdate, ...]
+    reason: str
+    pid: int
+    """Of the git that was to make it."""
+    pid_started: str
+    boot: str
+    host: str
+    time: float
+    """Seconds since 1970."""
+
+    @property
+    def under_way(self) -> bool:
+        """Whether that git may still be at work. On another machine that cannot be told: taken as yes."""
+        if self.host != os.uname().nodename:
+            return True
+        if self.boot and self.boot != process.boot_id():
+            return False
+        return process.exists(self.pid) and process.start_time(self.pid) == (self.pid_started or None)
+
+
+def make(repository: Repository, steps: Iterable[RefUpdate], reason: str) -> None:
+    """Move refs, all of ``steps`` or none, as :func:`loragit.git.update_refs`; and all of them if git is killed
+    after it has begun. Raises :class:`loragit.git.GitFailed`, :class:`MoveFailed`, :class:`MoveStuck`."""
+    moves = tuple(steps)
+    path = _folder(repository) / f"{os.uname().nodename}.{os.getpid()}.toml"
+    noted: list[Noted] = []
+
+    def begun(pid: int) -> None:
+        noted.append(_note(path, moves, reason, pid))
+        reached(Step.MOVE_NOTED)
+
+    try:
+        git.update_refs(moves, reason=reason, cwd=repository.top, begun=begun)
+    except git.GitFailed:
+        if not (noted and _completed(repository, noted[0])):
+            path.unlink(missing_ok=True)
+            raise
+    reached(Step.REFS_MOVED)
+    path.unlink(missing_ok=True)
+    reached(Step.MOVE_FORGOTTEN)
+
+
+def _folder(repository: Repository) -> Path:
+    return repository.private / "moves"
+
+
+def _note(path: Path, steps: tuple[RefUpdate, ...], reason: str, pid: int) -> Noted:
+    import tomli_w
+
+    noted = Noted(
+        path,
+        steps,
+        reason,
+        pid,
+        process.start_time(pid) or "",
+        process.boot_id() or "",
+        os.uname().nodename,
+        time.time(),
+    )
+    table = {key: value for key, value in noted._asdict().items() if key not in ("path", "steps")}
+    table["steps"] = [{"name": name, "new": new or "", "old": old or ""} for name, new, old in steps]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        durable.write(path, tomli_w.dumps(table).encode())
+    except OSError as error:
+        raise MoveFailed(f"{path} cannot be written: {error.strerror}", hint="check the repository's disk") from error
+    return noted
+
+
+def read(repository: Repository) -> Iterator[Noted]:
+    """Every move that is noted; a note that is damaged was cut short before git got its orders, and is passed over."""
+    import tomllib
+
+    with suppress(OSError):
+        for path in sorted(_folder(repository).glob("*.toml")):
+            with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+                table = tomllib.loads(path.read_text(encoding="utf-8"))
+                steps = tuple(RefUpdate(s["name"], s["new"] or None, s["old"] or None) for s in table.pop("steps"))
+                yield Noted(path=path, steps=steps, **table)
+
+
+def settle(repository: Repository) -> tuple[str, ...]:
+    """Make whole every move whose git is gone, and remove the locks that it left; what was done, a line each.
+
+    To be called by whoever holds loragit's lock. Raises :class:`MoveStuck`, :class:`loragit.git.GitFailed`.
+    """
+    told = []
+    for noted in read(repository):
+        if noted.under_way:
+            continue
+        told += [f"removed {lock}, which a git that is gone had left" for lock in _unlocked(repository, noted)]
+        if _completed(repository, noted):
+            told.append(f"finished what a git that is gone had begun: {noted.reason}")
+        noted.path.unlink(missing_ok=True)
+    return tuple(told)
+
+
+def _completed(repository: Repository, noted: Noted) -> bool:
+    """Whether the move was begun; then all of it is made. Raises :class:`MoveStuck`."""
+    made = [step for step in noted.steps if _made(repository, step)]
+    # That a ref is gone tells nothing: somebody else may have deleted it, and git have refused for that reason.
+    if all(step.new is None for step in made):
+        return len(made) == len(noted.steps)
+    left = [step for step in noted.steps if step not in made]
+    if not left:
+        return True
+    _unlocked(repository, noted)
+    held = git.refs(*(step.name for step in left), cwd=repository.top)
+    for step in left:
+        now = held[step.name].object if step.name in held else None
+        if now != step.old:
+            raise MoveStuck(
+                f"{noted.reason} was made in part: {step.name} is at {(now or 'nothing')[:8]}, "
+                f"and should go from {(step.old or 'nothing')[:8]} to {(step.new or 'nothing')[:8]}",
+                hint=f"see who moved it: git reflog show {step.name}; then remove {noted.path}",
+            )
+    git.update_refs(left, reason=noted.reason, cwd=repository.top)
+    return True
+
+
+def _made(repository: Repository, step: RefUpdate) -> bool:
+    """Whether the ref is where ``step`` was to bring it, or has gone on from there."""
+    held = git.refs(step.name, cwd=repository.top).get(step.name)
+    if step.new is None or held is None:
+        return step.new is None and held is None
+    if held.object == step.new:
+        return True
+    args = ("merge-base", "--is-ancestor", step.new, held.object)
+    return step.name.startswith("refs/heads/") and git.call(*args, cwd=repository.top).status == 0
+
+
+def _unlocked(repository: Repository, noted: Noted) -> Iterator[Path]:
+    """Remove the locks that the git of ``noted``, which is gone, has left: those alone that it can have made."""
+    locks = [(repository.common_dir / f"{step.name}.lock", step.new) for step in noted.steps]
+    locks.append((repository.common_dir / "packed-refs.lock", None))
+    for lock, content in locks:
+        with suppress(OSError):
+            if _left_behind(lock, content, noted):
+                lock.unlink()
+                reached(Step.LOCK_REMOVED)
+                yield lock
+
+
+def _left_behind(lock: Path, content: str | None, noted: Noted) -> bool:
+    """Whether ``lock`` was made by the git of ``noted``. Raises OSError where there is none.
+
+    git writes the new value into the lock before it moves anything; nobody else wants to move the ref to a commit or
+    tag that no ref leads to. Other locks are empty, or a list of refs: they count if they were made when that git was
+    at work, and nobody has touched them for a while.
+    """
+    status = lock.stat()
+    if content is not None and status.st_size and lock.read_bytes().strip() == content.encode():
+        return True
+    at_work = noted.time - 1 <= status.st_mtime <= noted.time + _AT_ONCE
+    return at_work and (noted.boot != process.boot_id() or time.time() - status.st_mtime > QUIET)
