@@ -23,6 +23,14 @@ for number, handler in (
         signal.signal(number, handler)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at how many points runs were killed."""
+    reports = [report for found in terminalreporter.stats.values() for report in found if hasattr(report, "when")]
+    points = [number for each in reports for name, number in each.user_properties if name == "crash points"]
+    if points:
+        terminalreporter.write_line(f"killed at {sum(points)} points, in {len(points)} tests")
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty HOME with a git identity; nothing of the developer's own environment is left."""

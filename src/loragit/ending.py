@@ -149,7 +149,7 @@ def _reason(how: End, found: Outcome) -> str:
         return f"The trainer was not started: {how.not_started}."
     ended = f"The trainer ended with exit status {how.exit_status}"
     if how.exit_status is None:
-        ended = "The training was interrupted, and so was loragit"
+        ended = "The run was cut off with its loragit"
     if found.truncated:
         return f"{ended} and left nothing whole: {', '.join(found.truncated)} was cut short."
     return f"{ended} and made nothing."

@@ -1,8 +1,8 @@
 """Runs in progress: one small file a run under ``.git/loragit/open/``, written before anything else of it.
 
 It tells a later command whose run it was and whether that process still lives, also on another machine that shares the
-repository, and all that ``loragit recover`` needs to finish the run in its place. Each change of it is on the disk before
-work goes on.
+repository, and all that ``loragit recover`` needs to finish the run in its place. Each change of it is on the disk
+before work goes on.
 """
 
 from __future__ import annotations

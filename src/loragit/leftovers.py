@@ -1,4 +1,4 @@
-"""What an interrupted write may have left and no note tells of: named with a next step, or mended where that only adds."""
+"""What an interrupted write may have left and no note tells of: named, or mended where that only adds."""
 
 from __future__ import annotations
 

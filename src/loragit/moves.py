@@ -132,16 +132,18 @@ def settle(repository: Repository) -> tuple[str, ...]:
         told += [f"removed {lock}, which a git that is gone had left" for lock in _unlocked(repository, noted)]
         if _completed(repository, noted):
             told.append(f"finished what a git that is gone had begun: {noted.reason}")
-        noted.path.unlink(missing_ok=True)
+        if not _in_doubt(repository, noted):
+            noted.path.unlink(missing_ok=True)
     return tuple(told)
 
 
 def _completed(repository: Repository, noted: Noted) -> bool:
     """Whether the move was begun; then all of it is made. Raises :class:`MoveStuck`."""
     made = [step for step in noted.steps if _made(repository, step)]
-    # That a ref is gone tells nothing: somebody else may have deleted it, and git have refused for that reason.
-    if all(step.new is None for step in made):
-        return len(made) == len(noted.steps)
+    # git deletes last. That a ref is gone before another was moved tells nothing: somebody else may have deleted it,
+    # and git have refused for that reason.
+    if not made or (all(step.new is None for step in made) and any(step.new for step in noted.steps)):
+        return False
     left = [step for step in noted.steps if step not in made]
     if not left:
         return True
@@ -170,27 +172,46 @@ def _made(repository: Repository, step: RefUpdate) -> bool:
     return step.name.startswith("refs/heads/") and git.call(*args, cwd=repository.top).status == 0
 
 
+def _locks(repository: Repository, noted: Noted) -> Iterator[tuple[Path, str | None]]:
+    """The locks that git takes for a move, with what it writes into each: of a list of refs that is not known."""
+    for step in noted.steps:
+        yield repository.common_dir / f"{step.name}.lock", step.new or ""
+    yield repository.common_dir / "packed-refs.lock", None
+
+
 def _unlocked(repository: Repository, noted: Noted) -> Iterator[Path]:
     """Remove the locks that the git of ``noted``, which is gone, has left: those alone that it can have made."""
-    locks = [(repository.common_dir / f"{step.name}.lock", step.new) for step in noted.steps]
-    locks.append((repository.common_dir / "packed-refs.lock", None))
-    for lock, content in locks:
+    for lock, content in _locks(repository, noted):
         with suppress(OSError):
-            if _left_behind(lock, content, noted):
+            if _may_be_its(lock, content, noted) and _quiet(lock, content, noted):
                 lock.unlink()
                 reached(Step.LOCK_REMOVED)
                 yield lock
 
 
-def _left_behind(lock: Path, content: str | None, noted: Noted) -> bool:
-    """Whether ``lock`` was made by the git of ``noted``. Raises OSError where there is none.
+def _in_doubt(repository: Repository, noted: Noted) -> bool:
+    """Whether a lock is left that only time will tell to be of the git of ``noted``, or not."""
+    for lock, content in _locks(repository, noted):
+        with suppress(OSError):
+            if _may_be_its(lock, content, noted):
+                return True
+    return False
 
-    git writes the new value into the lock before it moves anything; nobody else wants to move the ref to a commit or
-    tag that no ref leads to. Other locks are empty, or a list of refs: they count if they were made when that git was
-    at work, and nobody has touched them for a while.
+
+def _may_be_its(lock: Path, content: str | None, noted: Noted) -> bool:
+    """Whether ``lock`` can have been made by the git of ``noted``. Raises OSError where there is none.
+
+    git writes the new value into the lock of a ref before it moves any, and nobody else wants to move the ref to an
+    object that no ref leads to.
     """
     status = lock.stat()
-    if content is not None and status.st_size and lock.read_bytes().strip() == content.encode():
-        return True
-    at_work = noted.time - 1 <= status.st_mtime <= noted.time + _AT_ONCE
-    return at_work and (noted.boot != process.boot_id() or time.time() - status.st_mtime > QUIET)
+    if content is not None and status.st_size:
+        return lock.read_bytes().strip() == content.encode()
+    return noted.time - 1 <= status.st_mtime <= noted.time + _AT_ONCE
+
+
+def _quiet(lock: Path, content: str | None, noted: Noted) -> bool:
+    """Whether nobody can hold ``lock`` any more. Raises OSError where there is none."""
+    status = lock.stat()
+    told = content is not None and status.st_size > 0
+    return told or noted.boot != process.boot_id() or time.time() - status.st_mtime > QUIET

@@ -73,6 +73,7 @@ class Recovery:
                 except (LoragitError, OSError) as error:
                     self.leave(f"{note.run} could not be finished")
                     console.error(ending.told(error))
+            self._look()
 
     def finish_unnoted(self, note: Open) -> None:
         """Finish a run of which the user says that it runs nowhere; ``note`` is made up of its record."""
@@ -81,6 +82,7 @@ class Recovery:
             return
         with lock.hold(self.repository.private / "recover.lock"):
             self._recover(note)
+            self._look()
 
     def _look(self) -> None:
         self._notes = tuple(journal.read(self.repository.private))

@@ -1,0 +1,223 @@
+"""Moves of refs that were cut short are made whole, or never were; locks of others are left alone."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from loragit import journal, moves, steps
+from loragit.git import RefUpdate
+from loragit.moves import MoveStuck, Noted
+from loragit.record import Opened
+from loragit.steps import Step
+from loragit.store import Store
+from tests.records import a_run, an_outcome, open_store, sealed
+from tests.scene import git
+
+NAME = "noob-gren-v2s4"
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL at a step."""
+
+
+@pytest.fixture(autouse=True)
+def no_listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    yield
+    steps.listener = None
+
+
+def killed_at(step: Step) -> None:
+    def listen(reached: Step) -> None:
+        if reached is step:
+            steps.listener = None
+            raise Killed
+
+    steps.listener = listen
+
+
+def cut_short(store: Store, work: Callable[[], object]) -> Noted:
+    """Have ``work`` killed when its move is noted and git, which is gone then, has done nothing."""
+    killed_at(Step.MOVE_NOTED)
+    with pytest.raises(Killed):
+        work()
+    (noted,) = moves.read(store.repository)
+    return noted
+
+
+def apply(folder: Path, step: RefUpdate) -> None:
+    if step.new is None:
+        git(folder, "update-ref", "-d", step.name)
+    else:
+        git(folder, "update-ref", "--create-reflog", step.name, step.new)
+
+
+def lock_of(folder: Path, name: str) -> Path:
+    path = folder / ".git" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def refs(folder: Path) -> str:
+    return git(folder, "for-each-ref", "--format=%(objectname) %(refname)")
+
+
+def opened(store: Store, name: str) -> Opened:
+    return store.open(a_run(name=name, dataset_commit=git(store.repository.top, "rev-parse", "HEAD")))
+
+
+KINDS: dict[str, Callable[[Store], Callable[[], object]]] = {
+    "open": lambda store: lambda: opened(store, NAME),
+    "seal": lambda store: (lambda run: lambda: store.seal(run, an_outcome()))(opened(store, NAME)),
+    "revert": lambda store: (lambda run: lambda: store.revert(run, 1, "Nothing.", ()))(opened(store, NAME)),
+    "delete-tag": lambda store: (lambda run: lambda: store.delete_tag(run))(opened(store, NAME)),
+    "note": lambda store: lambda: store.note(sealed(store, "noob-gren-v3s4").commit, ("good",)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_move_that_was_cut_short_anywhere_is_made_whole(dataset: Path, kind: str) -> None:
+    store = open_store(dataset)
+    sealed(store, "noob-gren-v1s4")
+    git(dataset, "tag", "mine")
+    work = KINDS[kind](store)
+    before = refs(dataset)
+    noted = cut_short(store, work)
+    number = len(noted.steps)
+    for step in noted.steps:
+        apply(dataset, step)
+    after = refs(dataset)
+    done = []
+    for moved in range(number + 1):
+        for step in noted.steps:
+            apply(dataset, RefUpdate(step.name, step.old, step.new))
+        assert refs(dataset) == before
+        for step in noted.steps[:moved]:
+            apply(dataset, step)
+        for step in noted.steps[moved:]:
+            lock_of(dataset, step.name).write_text(f"{step.new}\n" if step.new else "")
+            long_ago = noted.time + 1
+            os.utime(lock_of(dataset, step.name), (long_ago, long_ago))
+        moves._note(noted.path, noted.steps, noted.reason, noted.pid)
+        noted.path.write_text(noted.path.read_text().replace(noted.boot, "another boot"))
+        store.settle()
+        done.append(refs(dataset) == after)
+        assert refs(dataset) in (before, after), moved
+        assert [*(dataset / ".git" / "refs").rglob("*.lock")] == []
+        assert list(moves.read(store.repository)) == []
+        assert git(dataset, "fsck", "--strict", "--no-dangling") == ""
+    # Whatever was begun is finished; a move of which nothing was made has not happened.
+    assert done == [False, *[True] * number]
+
+
+def test_a_move_that_is_under_way_is_left_to_its_git(dataset: Path) -> None:
+    store = open_store(dataset)
+    noted = cut_short(store, lambda: opened(store, NAME))
+    mine = lock_of(dataset, noted.steps[0].name)
+    mine.write_text(f"{noted.steps[0].new}\n")
+    moves._note(noted.path, noted.steps, noted.reason, os.getpid())
+    assert store.settle() == ()
+    assert mine.exists() and noted.path.exists()
+    # The number of a process says nothing without the time at which it began.
+    text = noted.path.read_text()
+    noted.path.write_text(text.replace(next(moves.read(store.repository)).pid_started, "once"))
+    assert store.settle() == (f"removed {mine}, which a git that is gone had left",)
+    assert not noted.path.exists()
+
+
+def test_one_of_another_machine_is_left_to_it(dataset: Path) -> None:
+    store = open_store(dataset)
+    noted = cut_short(store, lambda: opened(store, NAME))
+    noted.path.write_text(noted.path.read_text().replace(journal.host(), "elsewhere"))
+    assert store.settle() == ()
+    assert noted.path.exists()
+    assert store.open(a_run(name=NAME)).commit == git(dataset, "rev-parse", "runs")
+
+
+@pytest.mark.parametrize(
+    ("content", "age", "goes"),
+    [("new", 0, True), ("other", 20, False), ("", 1, False), ("", 20, True), ("", 1000, False)],
+)
+def test_only_a_lock_that_this_very_git_can_have_made_is_removed(
+    dataset: Path, content: str, age: int, goes: bool
+) -> None:
+    store = open_store(dataset)
+    noted = cut_short(store, lambda: opened(store, NAME))
+    moves._note(noted.path, noted.steps, noted.reason, 2**22 + 1)
+    began = time.time() - 30
+    noted.path.write_text(re.sub(r"(?m)^time = .*$", f"time = {began}", noted.path.read_text()))
+    lock = lock_of(dataset, noted.steps[0].name)
+    lock.write_text(f"{noted.steps[0].new}\n" if content == "new" else f"{'1' * 40}\n" if content else "")
+    os.utime(lock, (time.time() - age, time.time() - age))
+    store.settle()
+    assert lock.exists() is not goes
+    # Where only time will tell, the note stays until then.
+    assert noted.path.exists() is (content == "" and age == 1)
+
+
+def test_what_somebody_moved_since_is_not_moved_over(dataset: Path) -> None:
+    store = open_store(dataset)
+    noted = cut_short(store, lambda: opened(store, NAME))
+    apply(dataset, noted.steps[0])
+    git(dataset, "tag", NAME, "main")
+    with pytest.raises(MoveStuck, match=f"open {NAME} was made in part: refs/tags/{NAME} is at") as stuck:
+        store.settle()
+    assert stuck.value.hint is not None and str(noted.path) in stuck.value.hint
+    assert git(dataset, "rev-parse", NAME) == git(dataset, "rev-parse", "main")
+
+
+def test_runs_that_went_on_counts_as_moved(dataset: Path) -> None:
+    store = open_store(dataset)
+    noted = cut_short(store, lambda: opened(store, NAME))
+    apply(dataset, noted.steps[0])
+    text = noted.path.read_text()
+    noted.path.unlink()
+    later = sealed(store, "noob-gren-v3s4")
+    noted.path.write_text(text)
+    assert store.settle() == (f"finished what a git that is gone had begun: loragit: open {NAME}",)
+    assert git(dataset, "rev-parse", "runs") == later.commit
+    assert git(dataset, "rev-parse", NAME) == noted.steps[0].new
+
+
+def test_a_git_that_is_killed_between_two_refs_has_its_work_finished_at_once(dataset: Path) -> None:
+    store = open_store(dataset)
+    private = store.repository.private
+
+    def listen(reached: Step) -> None:
+        """Do the first part of git's work, and have it refuse the rest."""
+        if reached is Step.MOVE_NOTED:
+            steps.listener = None
+            (noted,) = moves.read(store.repository)
+            apply(dataset, noted.steps[0])
+
+    steps.listener = listen
+    run = opened(store, NAME)
+    assert git(dataset, "rev-parse", NAME, "runs").split() == [run.commit, run.commit]
+    assert git(dataset, "rev-list", "--count", "runs") == "1"
+    assert list((private / "moves").iterdir()) == []
+
+
+def test_a_note_that_cannot_be_written_moves_nothing(dataset: Path) -> None:
+    store = open_store(dataset)
+    sealed(store, "noob-gren-v1s4")
+    (dataset / ".git" / "loragit" / "moves").rmdir()
+    (dataset / ".git" / "loragit" / "moves").write_text("in the way")
+    before = refs(dataset)
+    with pytest.raises(moves.MoveFailed, match="cannot be written"):
+        opened(store, NAME)
+    assert refs(dataset) == before
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", b"pid = 1", b"steps = 3", b"steps = [1]", b"[[steps]]\nname = 1"])
+def test_a_damaged_note_is_passed_over(dataset: Path, data: bytes) -> None:
+    store = open_store(dataset)
+    folder = dataset / ".git" / "loragit" / "moves"
+    folder.mkdir(parents=True)
+    (folder / "x.1.toml").write_bytes(data)
+    assert list(moves.read(store.repository)) == []
+    assert store.settle() == ()
