@@ -74,6 +74,8 @@ def make(repository: Repository, steps: Iterable[RefUpdate], reason: str) -> Non
         git.update_refs(moves, reason=reason, cwd=repository.top, begun=begun)
     except git.GitFailed:
         if not (noted and _completed(repository, noted[0])):
+            for _ in _unlocked(repository, noted[0]) if noted else ():  # it may have been killed
+                pass
             path.unlink(missing_ok=True)
             raise
     reached(Step.REFS_MOVED)

@@ -1,0 +1,424 @@
+"""``loragit recover``: whose runs it finishes, whose it leaves alone, and what it says of what is left over."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from loragit import ending, history, journal, output, process
+from loragit import git as ours
+from loragit.commands import recover as command
+from loragit.commands import recovering
+from loragit.journal import End, Open, Trainer, Work
+from loragit.record import Entry, Opened
+from loragit.recovery import Asked, trainers_left
+from loragit.settings import Flags, load
+from loragit.store import Store
+from tests import trainer_files
+from tests.records import a_run, open_store, sealed
+from tests.scene import commit_all, git, parsed_trailers
+
+NAME = "noob-gren-v1s4"
+GONE = 2**22 + 1
+"""A number that no process has."""
+COPIES = (Entry("config.toml", b"a = 1\n"), Entry("sample-prompts.txt", b"a red thing\n"), Entry("repos.git", b""))
+
+
+class Crashed:
+    """A run as a loragit that was killed has left it."""
+
+    def __init__(self, dataset: Path, name: str = NAME, **changes: object) -> None:
+        self.dataset = dataset
+        self.store: Store = open_store(dataset)
+        self.folder = Path(os.environ["HOME"], "output_dir", name)
+        self.note = Open(
+            run=name,
+            started="2026-11-23T17:20:30Z",
+            pid=GONE,
+            pid_started="1",
+            boot=process.boot_id() or "",
+            host=journal.host(),
+            output=str(self.folder),
+            work=Work(
+                files=tuple(output.digests(COPIES).items()),
+                output_name=name,
+                prompts="sample-prompts.txt",
+                log_folder="",
+                log_prefix="",
+                log_before=(),
+                on_empty="revert",
+                sign=None,
+                home=os.environ["HOME"],
+            ),
+        )._replace(**changes)  # type: ignore[arg-type]
+
+    @property
+    def private(self) -> Path:
+        return self.store.repository.private
+
+    def folder_made(self) -> Crashed:
+        made = output.make(self.folder, COPIES, ending.LOG)
+        self.note = self.note._replace(inode=made.inode)
+        return self
+
+    def opened(self) -> Opened:
+        head = git(self.dataset, "rev-parse", "HEAD")
+        opened = self.store.open(a_run(name=self.note.run, dataset_commit=head))
+        self.noted(commit=opened.commit)
+        return opened
+
+    def noted(self, **changes: object) -> Crashed:
+        self.note = self.note._replace(**changes)  # type: ignore[arg-type]
+        journal.write(self.private, self.note)
+        return self
+
+    def model(self) -> None:
+        path = self.folder / f"{self.note.run}.safetensors"
+        trainer_files.write_safetensors(path, {"lora.weight": b"\x01" * 64}, {"ss_steps": "4"})
+
+    def log(self, *lines: str) -> None:
+        (self.folder / ending.LOG).write_text("".join(f"{line}\n" for line in lines))
+
+
+def recover(dataset: Path, *names: str, gone: bool = False, dry_run: bool = False, **environ: str) -> int:
+    variables = {**os.environ, **environ}
+    chosen = load(name=None, flags=Flags(dataset=str(dataset)), environ=variables, cwd=dataset)
+    return command.recover(chosen, Asked(names, gone, dry_run, variables))
+
+
+def tagged(dataset: Path, name: str = NAME) -> dict[str, str]:
+    """Trailers of a sealed tag; empty where there is none."""
+    message = git(dataset, "for-each-ref", "--format=%(contents)", f"refs/tags/{name}")
+    return parsed_trailers(dataset, message) if message else {}
+
+
+def subjects(dataset: Path) -> list[str]:
+    return git(dataset, "log", "--format=%s", "runs").splitlines()
+
+
+def test_what_was_made_is_sealed_as_far_as_files_tell(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crashed = Crashed(dataset).folder_made()
+    crashed.opened()
+    crashed.log("steps: 2")
+    crashed.model()
+    last = datetime(2026, 11, 23, 18, 20, 30, tzinfo=UTC)
+    for path in crashed.folder.iterdir():
+        os.utime(path, (last.timestamp(), last.timestamp()))
+    assert recover(dataset) == 0
+    outcome = tagged(dataset)
+    assert "Exit-Status" not in outcome
+    assert outcome["Interrupted-By"] == "crash"
+    assert outcome["Started"] == "2026-11-23T17:20:30Z"
+    assert (outcome["Finished"], outcome["Duration"]) == ("2026-11-23T18:20:30Z", "3600")
+    assert outcome["Model"].startswith(f"{NAME}.safetensors ")
+    assert outcome["Recovered"].endswith("Z")
+    assert f"sealed {NAME}: 1 model, 0 samples, 60 min, interrupted" in capsys.readouterr().err.replace(
+        "1 h 0 min", "60 min"
+    )
+    run = history.History.of(dataset).run(NAME)
+    assert run.outcome is not None and run.outcome.recovered is not None and run.state == "sealed"
+    assert recover(dataset) == 0
+    assert capsys.readouterr().err == "loragit: nothing to recover\n"
+
+
+def test_an_end_that_was_noted_is_the_outcomes(dataset: Path) -> None:
+    crashed = Crashed(dataset).folder_made()
+    crashed.opened()
+    crashed.model()
+    end = End("2026-11-23T17:20:31.5+00:00", "2026-11-23T17:30:31.5+00:00", 143, "SIGTERM")
+    crashed.noted(end=end, trainer=Trainer(GONE, "1"))
+    assert recover(dataset) == 0
+    outcome = tagged(dataset)
+    assert [outcome[key] for key in ("Exit-Status", "Interrupted-By", "Duration")] == ["143", "SIGTERM", "600"]
+
+
+def test_what_made_nothing_is_reverted_with_its_log(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crashed = Crashed(dataset).folder_made()
+    opened = crashed.opened()
+    crashed.log("loading", "token hf-abcdefghijklmnop")
+    assert recover(dataset, HF_TOKEN="hf-abcdefghijklmnop") == 0
+    message = git(dataset, "log", "-1", "--format=%B", "runs")
+    assert "The run was cut off with its loragit and made nothing." in message
+    assert "    loading\n    token ***" in message
+    assert "Exit-Status" not in parsed_trailers(dataset, message)
+    assert git(dataset, "tag", "--list") == "" and git(dataset, "for-each-ref", "refs/loragit") == ""
+    assert not crashed.folder.exists()
+    assert (crashed.private / "logs" / f"{NAME}-{opened.commit[:8]}.log").read_text().startswith("loading")
+    assert git(dataset, "fsck", "--strict", "--no-dangling") == ""
+
+
+def test_a_run_that_was_killed_before_its_trainer_says_so(dataset: Path) -> None:
+    crashed = Crashed(dataset).folder_made()
+    crashed.opened()
+    assert recover(dataset) == 0
+    told = "The trainer was not started: loragit was ended before the trainer began."
+    assert told in git(dataset, "log", "-1", "--format=%B", "runs")
+
+
+def test_what_was_never_opened_leaves_nothing(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crashed = Crashed(dataset).folder_made().noted(inode=(0, 0))
+    (crashed.folder / "mine.txt").write_text("mine")
+    assert recover(dataset) == 0
+    said = capsys.readouterr().err
+    assert f"warning: {crashed.folder} stays: it holds mine.txt" in said
+    assert f"{NAME} was never opened: nothing was trained, its name is free" in said
+    (crashed.folder / "mine.txt").unlink()
+    crashed.noted()
+    assert recover(dataset) == 0
+    assert not crashed.folder.exists()
+    assert git(dataset, "for-each-ref", "refs/heads/runs") == ""
+
+
+def test_a_folder_that_is_another_one_by_now_is_left_alone(dataset: Path) -> None:
+    crashed = Crashed(dataset).folder_made().noted()
+    crashed.folder.rename(crashed.folder.with_name("moved"))
+    shutil.copytree(crashed.folder.with_name("moved"), crashed.folder)
+    assert recover(dataset) == 0
+    assert (crashed.folder / "config.toml").exists()
+
+
+def test_a_folder_that_another_run_uses_is_left_alone(dataset: Path) -> None:
+    crashed = Crashed(dataset).folder_made().noted()
+    me = os.getpid()
+    alive = crashed.note._replace(pid=me, pid_started=process.start_time(me) or "")
+    journal.write(crashed.private, alive)
+    assert recover(dataset) == 0
+    assert (crashed.folder / "config.toml").exists()
+    assert list(journal.read(crashed.private)) == [alive]
+
+
+def test_a_run_that_lives_is_not_touched_and_a_number_alone_shows_no_life(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    me = os.getpid()
+    crashed = Crashed(dataset, pid=me, pid_started=process.start_time(me) or "").folder_made()
+    opened = crashed.opened()
+    before = git(dataset, "for-each-ref")
+    assert recover(dataset) == 0
+    assert f"{NAME} runs, process {me}" in capsys.readouterr().err
+    assert git(dataset, "for-each-ref") == before
+    for changes in ({"pid_started": "1"}, {"boot": "another"}):
+        journal.write(crashed.private, crashed.note._replace(**changes))  # type: ignore[arg-type]
+        assert recover(dataset, dry_run=True) == 0
+        assert f"{NAME} would be finished: process {me}, since" in capsys.readouterr().err
+        assert git(dataset, "for-each-ref") == before
+    assert recover(dataset) == 0
+    assert git(dataset, "log", "-1", "--format=%B", "runs").count(f"This reverts commit {opened.commit}.") == 1
+
+
+def test_a_run_of_another_machine_is_recovered_there_or_where_somebody_says_that_it_is_gone(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crashed = Crashed(dataset, host="elsewhere").folder_made()
+    crashed.opened()
+    assert recover(dataset) == 1
+    said = capsys.readouterr().err
+    assert f"warning: {NAME} runs on elsewhere, process {GONE}" in said
+    assert f"hint: recover it there; or, if that machine is gone for good: loragit recover --gone {NAME}" in said
+    assert recover(dataset, NAME, gone=True) == 0
+    assert git(dataset, "tag", "--list") == ""
+
+
+def test_a_trainer_that_outlived_its_loragit_is_waited_for(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crashed = Crashed(dataset).folder_made()
+    crashed.opened()
+    sleeper = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    variables = {**os.environ, "LORAGIT_RUN_OUTPUT": str(crashed.folder)}
+    trainer = subprocess.Popen(sleeper, stdin=subprocess.PIPE, start_new_session=True)
+    assert trainer.stdin is not None
+    with trainer:
+        crashed.noted(trainer=Trainer(trainer.pid, process.start_time(trainer.pid) or ""))
+        assert recover(dataset) == 1
+        said = capsys.readouterr().err
+        assert f"{NAME} still trains, process {trainer.pid}, though its loragit is gone" in said
+        assert f"kill -- -{trainer.pid}" in said
+    # One that nobody could note is known by its environment.
+    crashed.noted(trainer=None)
+    unnoted = subprocess.Popen(sleeper, stdin=subprocess.PIPE, start_new_session=True, env=variables)
+    assert unnoted.stdin is not None
+    with unnoted:
+        while trainers_left(crashed.note) != (unnoted.pid,):  # until it has become the program
+            pass
+        assert recover(dataset) == 1
+    assert trainers_left(crashed.note._replace(boot="another")) == ()
+    assert recover(dataset) == 0
+    assert git(dataset, "tag", "--list") == ""
+
+
+def test_what_is_done_already_is_only_forgotten(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ends = ("seal", "revert", "delete")
+    for number, how in enumerate(ends, 1):
+        crashed = Crashed(dataset, f"noob-gren-v{number}s4").folder_made()
+        opened = crashed.opened()
+        if how == "seal":
+            crashed.model()
+            crashed.store.seal(opened, _outcome(crashed))
+        elif how == "revert":
+            crashed.log("failed")
+            crashed.store.revert(opened, 1, "Nothing.", ())
+        else:
+            git(dataset, "tag", "-d", crashed.note.run)
+    before = git(dataset, "rev-parse", "runs")
+    assert recover(dataset) == 0
+    said = capsys.readouterr().err
+    assert "noob-gren-v1s4 was sealed already" in said
+    assert "noob-gren-v2s4 was reverted already" in said
+    assert "noob-gren-v3s4 has no tag any more" in said
+    assert git(dataset, "rev-parse", "runs") == before
+    assert git(dataset, "for-each-ref", "--format=%(refname)", "refs/loragit") == "refs/loragit/keep/noob-gren-v1s4"
+    assert sorted(path.name for path in crashed.folder.parent.iterdir()) == ["noob-gren-v1s4"]
+    assert list((crashed.private / "logs").iterdir()) != []
+
+
+def _outcome(crashed: Crashed):  # type: ignore[no-untyped-def]
+    from tests.records import an_outcome
+
+    return an_outcome(output=str(crashed.folder))
+
+
+def test_edited_prompts_and_the_keep_setting_are_heeded(dataset: Path) -> None:
+    crashed = Crashed(dataset).folder_made()
+    assert crashed.note.work is not None
+    crashed.note = crashed.note._replace(work=crashed.note.work._replace(on_empty="keep"))
+    crashed.opened()
+    (crashed.folder / "sample-prompts.txt").write_text("a blue thing\n")
+    assert recover(dataset) == 0
+    assert "Edited-Prompts-SHA1" in tagged(dataset)
+    assert "    a blue thing" in git(dataset, "for-each-ref", "--format=%(contents)", f"refs/tags/{NAME}")
+
+
+def test_a_note_of_an_older_loragit_is_enough(dataset: Path) -> None:
+    crashed = Crashed(dataset, work=None).folder_made()
+    crashed.opened()
+    crashed.model()
+    crashed.noted(commit="")
+    assert recover(dataset) == 0
+    assert tagged(dataset)["Model"].startswith(f"{NAME}.safetensors ")
+
+
+def test_a_run_that_nobody_here_notes_is_named_and_finished_only_if_it_is_told_to_be_gone(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crashed = Crashed(dataset).folder_made()
+    crashed.opened()
+    journal.remove(crashed.private, crashed.note)
+    assert recover(dataset) == 1
+    assert f"{NAME} is open on record, and nothing here tells who runs it" in capsys.readouterr().err
+    assert recover(dataset, NAME) == 1
+    assert recover(dataset, NAME, gone=True, dry_run=True) == 0
+    assert git(dataset, "tag", "--list") == NAME
+    assert recover(dataset, NAME, gone=True) == 0
+    assert git(dataset, "tag", "--list") == ""
+    # What of the output folder is loragit's nobody knows any more.
+    assert crashed.folder.exists()
+
+
+def test_a_name_that_no_run_has_is_refused(dataset: Path) -> None:
+    Crashed(dataset).folder_made().opened()
+    with pytest.raises(history.NoSuchRun, match="there is no run noob-gren-v9s4"):
+        recover(dataset, "noob-gren-v9s4")
+    with pytest.raises(ours.NotARepository):
+        recover(Path(os.environ["HOME"]))
+
+
+def test_runs_grows_again_to_what_it_lost_and_what_went_apart_is_named(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = open_store(dataset)
+    first, second = sealed(store, "noob-gren-v1s4"), sealed(store, "noob-gren-v2s4")
+    git(dataset, "tag", "mine", "main")
+    git(dataset, "update-ref", "refs/heads/runs", first.commit)
+    assert recover(dataset, dry_run=True) == 0
+    assert git(dataset, "rev-parse", "runs") == first.commit
+    assert recover(dataset) == 0
+    assert git(dataset, "rev-parse", "runs") == second.commit
+    git(dataset, "update-ref", "-d", "refs/heads/runs")
+    assert recover(dataset) == 0
+    assert git(dataset, "rev-parse", "runs") == second.commit
+    git(dataset, "update-ref", "refs/heads/runs", first.commit)
+    third = sealed(store, "noob-gren-v3s4")
+    capsys.readouterr()
+    assert recover(dataset) == 1
+    said = capsys.readouterr().err
+    assert f"the tag noob-gren-v2s4 is on {second.commit[:8]}, which runs does not lead to" in said
+    assert git(dataset, "rev-parse", "runs") == third.commit
+
+
+def test_a_trained_run_whose_commit_was_taken_from_runs_is_not_forgotten(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crashed = Crashed(dataset).folder_made()
+    opened = crashed.opened()
+    crashed.noted(trainer=Trainer(GONE, "1"))
+    git(dataset, "tag", "-d", NAME)
+    git(dataset, "update-ref", "-d", "refs/heads/runs")
+    assert recover(dataset) == 1
+    assert f"git branch runs-before {opened.commit[:12]}" in capsys.readouterr().err
+    assert list(journal.read(crashed.private)) == [crashed.note]
+
+
+def test_what_cannot_be_mended_here_is_named(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crashed = Crashed(dataset)
+    private = crashed.private
+    (private / "open").mkdir(parents=True)
+    (private / "open" / "x.1.toml").write_text("run =")
+    (private / "open" / f"x.1.toml.{GONE}.new").write_text("")
+    (private / "open" / f"x.1.toml.{os.getpid()}.new").write_text("")
+    (private / "moves").mkdir()
+    (private / "moves" / "elsewhere.1.toml").write_text(
+        'reason = "loragit: open x"\npid = 1\npid_started = ""\nboot = ""\nhost = "elsewhere"\ntime = 1.0\nsteps = []\n'
+    )
+    output.make(crashed.folder, COPIES, ending.LOG)
+    for other in ("noob-other-v1s4", "gren", "notes"):
+        output.make(crashed.folder.with_name(other), COPIES if other != "notes" else (), ending.LOG)
+    assert recover(dataset) == 1
+    said = capsys.readouterr().err
+    assert said.count("warning: ") == 3
+    assert f"the note {private / 'open' / 'x.1.toml'} cannot be read" in said
+    assert "a move of refs (loragit: open x) was begun on elsewhere" in said
+    assert (
+        f"no run on record has made the output folder {crashed.folder}\nhint: put it on record: loragit import" in said
+    )
+    assert [path.name for path in (private / "open").glob("*.new")] == [f"x.1.toml.{os.getpid()}.new"]
+
+
+def test_one_that_fails_does_not_keep_the_others_from_being_finished(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, fine = Crashed(dataset), Crashed(dataset, "noob-gren-v2s4")
+    for each in (broken, fine):
+        each.folder_made().opened()
+    lock = dataset / ".git" / "refs" / "tags" / f"{NAME}.lock"
+    (broken.private / "logs").mkdir()
+    (broken.private / "logs" / "x").write_text("")
+    git(dataset, "tag", "-f", NAME, "main")
+    del lock
+    assert recover(dataset) in (0, 1)
+    assert git(dataset, "tag", "--list") == NAME
+    assert "noob-gren-v2s4" in capsys.readouterr().err
+
+
+def test_every_command_that_looks_at_runs_says_that_some_were_interrupted(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository = open_store(dataset).repository
+    recovering.notice(repository)
+    assert capsys.readouterr().err == ""
+    Crashed(dataset).folder_made().opened()
+    recovering.notice(repository)
+    assert capsys.readouterr().err == (
+        f"warning: {NAME} was interrupted: no loragit works on it any more\nhint: finish it with: loragit recover\n"
+    )
+    for number in range(2, 6):
+        Crashed(dataset, f"noob-gren-v{number}s4").noted()
+    recovering.notice(repository)
+    told = "noob-gren-v2s4, noob-gren-v3s4 and 2 more were interrupted: no loragit works on them any more"
+    assert told in capsys.readouterr().err
+    assert history.interrupted(repository, NAME)
+    assert not history.interrupted(repository, "noob-gren-v9s4")
