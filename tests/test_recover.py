@@ -21,8 +21,8 @@ from loragit.recovery import Asked, trainers_left
 from loragit.settings import Flags, load
 from loragit.store import Store
 from tests import trainer_files
-from tests.records import a_run, open_store, sealed
-from tests.scene import commit_all, git, parsed_trailers
+from tests.records import a_run, an_outcome, open_store, sealed
+from tests.scene import git, parsed_trailers
 
 NAME = "noob-gren-v1s4"
 GONE = 2**22 + 1
@@ -118,9 +118,7 @@ def test_what_was_made_is_sealed_as_far_as_files_tell(dataset: Path, capsys: pyt
     assert (outcome["Finished"], outcome["Duration"]) == ("2026-11-23T18:20:30Z", "3600")
     assert outcome["Model"].startswith(f"{NAME}.safetensors ")
     assert outcome["Recovered"].endswith("Z")
-    assert f"sealed {NAME}: 1 model, 0 samples, 60 min, interrupted" in capsys.readouterr().err.replace(
-        "1 h 0 min", "60 min"
-    )
+    assert f"sealed {NAME}: 1 model, 0 samples, 1 h 0 min, interrupted" in capsys.readouterr().err
     run = history.History.of(dataset).run(NAME)
     assert run.outcome is not None and run.outcome.recovered is not None and run.state == "sealed"
     assert recover(dataset) == 0
@@ -164,7 +162,7 @@ def test_a_run_that_was_killed_before_its_trainer_says_so(dataset: Path) -> None
 def test_what_was_never_opened_leaves_nothing(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     crashed = Crashed(dataset).folder_made().noted(inode=(0, 0))
     (crashed.folder / "mine.txt").write_text("mine")
-    assert recover(dataset) == 0
+    assert recover(dataset) == 1
     said = capsys.readouterr().err
     assert f"warning: {crashed.folder} stays: it holds mine.txt" in said
     assert f"{NAME} was never opened: nothing was trained, its name is free" in said
@@ -175,11 +173,12 @@ def test_what_was_never_opened_leaves_nothing(dataset: Path, capsys: pytest.Capt
     assert git(dataset, "for-each-ref", "refs/heads/runs") == ""
 
 
-def test_a_folder_that_is_another_one_by_now_is_left_alone(dataset: Path) -> None:
+def test_a_folder_that_is_another_one_by_now_is_left_alone(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     crashed = Crashed(dataset).folder_made().noted()
     crashed.folder.rename(crashed.folder.with_name("moved"))
     shutil.copytree(crashed.folder.with_name("moved"), crashed.folder)
-    assert recover(dataset) == 0
+    assert recover(dataset) == 1
+    assert f"{crashed.folder} stays: it is not the folder that this run made" in capsys.readouterr().err
     assert (crashed.folder / "config.toml").exists()
 
 
@@ -258,7 +257,7 @@ def test_what_is_done_already_is_only_forgotten(dataset: Path, capsys: pytest.Ca
         opened = crashed.opened()
         if how == "seal":
             crashed.model()
-            crashed.store.seal(opened, _outcome(crashed))
+            crashed.store.seal(opened, an_outcome(output=str(crashed.folder)))
         elif how == "revert":
             crashed.log("failed")
             crashed.store.revert(opened, 1, "Nothing.", ())
@@ -274,12 +273,6 @@ def test_what_is_done_already_is_only_forgotten(dataset: Path, capsys: pytest.Ca
     assert git(dataset, "for-each-ref", "--format=%(refname)", "refs/loragit") == "refs/loragit/keep/noob-gren-v1s4"
     assert sorted(path.name for path in crashed.folder.parent.iterdir()) == ["noob-gren-v1s4"]
     assert list((crashed.private / "logs").iterdir()) != []
-
-
-def _outcome(crashed: Crashed):  # type: ignore[no-untyped-def]
-    from tests.records import an_outcome
-
-    return an_outcome(output=str(crashed.folder))
 
 
 def test_edited_prompts_and_the_keep_setting_are_heeded(dataset: Path) -> None:
@@ -394,14 +387,18 @@ def test_one_that_fails_does_not_keep_the_others_from_being_finished(
     broken, fine = Crashed(dataset), Crashed(dataset, "noob-gren-v2s4")
     for each in (broken, fine):
         each.folder_made().opened()
-    lock = dataset / ".git" / "refs" / "tags" / f"{NAME}.lock"
-    (broken.private / "logs").mkdir()
-    (broken.private / "logs" / "x").write_text("")
-    git(dataset, "tag", "-f", NAME, "main")
-    del lock
-    assert recover(dataset) in (0, 1)
+    hook = dataset / ".git" / "hooks" / "reference-transaction"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\nif grep -q {NAME}; then exit 1; fi\n")
+    hook.chmod(0o755)
+    assert recover(dataset) == 1
+    said = capsys.readouterr().err
+    assert f"warning: {NAME} could not be finished\nerror: git update-ref" in said
+    assert f"reverted {fine.note.run}" in said
     assert git(dataset, "tag", "--list") == NAME
-    assert "noob-gren-v2s4" in capsys.readouterr().err
+    hook.unlink()
+    assert recover(dataset) == 0
+    assert git(dataset, "tag", "--list") == ""
 
 
 def test_every_command_that_looks_at_runs_says_that_some_were_interrupted(

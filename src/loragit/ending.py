@@ -133,13 +133,9 @@ class Kept(NamedTuple):
 
 def clear(run: Unended, kept: Kept) -> None:
     """Remove the output folder of a run that made nothing, if it holds nothing but what loragit put there."""
-    foreign = sorted(run.folder.remove()) if kept.may_go else [LOG]
+    foreign = run.folder.remove() if kept.may_go else (LOG,)
     if foreign:
-        console.warn(
-            f"{run.folder.path} stays: it holds {', '.join(foreign[:3])}"
-            + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
-            + f"; move it away before {run.opened.name} is used again"
-        )
+        console.warn(f"{run.folder.why_it_stays(foreign)}; move it away before {run.opened.name} is used again")
     if kept.copy is not None:
         console.say(f"the log is {kept.copy}")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -157,6 +158,7 @@ def _read(path: Path) -> Open:
     note = Open(**table)
     if not isinstance(note.pid, int) or not all(isinstance(value, str) for value in (*note[:2], *note[3:8])):
         raise ValueError("a value of another kind")
+    datetime.fromisoformat(note.started)
     return note._replace(
         inode=(inode[0], inode[1]),
         work=_work(work) if work is not None else None,
@@ -181,9 +183,12 @@ def _work(table: Mapping[str, object]) -> Work:
 
 
 def _end(table: Mapping[str, object]) -> End:
+    started, finished = _of(table, "started", str), _of(table, "finished", str)
+    for moment in (started, finished):
+        datetime.fromisoformat(moment)
     return End(
-        started=_of(table, "started", str),
-        finished=_of(table, "finished", str),
+        started=started,
+        finished=finished,
         exit_status=_of(table, "exit_status", int) if "exit_status" in table else None,
         interrupted_by=_of(table, "interrupted_by", str),
         not_started=_of(table, "not_started", str),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -41,6 +41,13 @@ class OutputFolder(NamedTuple):
             return tuple(self._foreign_below(self.path, ""))
         except OSError as error:
             return (f". ({error.strerror})",)
+
+    def why_it_stays(self, foreign: Sequence[str]) -> str:
+        """What keeps the folder from being removed, for people."""
+        if foreign == (".",):
+            return f"{self.path} stays: it is not the folder that this run made"
+        more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
+        return f"{self.path} stays: it holds {', '.join(sorted(foreign)[:3])}{more}"
 
     def remove(self) -> tuple[str, ...]:
         """Remove the folder if it holds nothing but ours; else return what is foreign, and touch nothing.

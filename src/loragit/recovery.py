@@ -169,15 +169,11 @@ class Recovery:
             self.leave(f"{note.run} was trained, and runs does not lead to its commit any more", hint)
             return
         folder = self._folder(note, note.work) if note.work else None
-        if folder is not None and os.path.lexists(folder.path) and not self._used(note):
-            self._clear(folder)
+        removable = folder is not None and os.path.lexists(folder.path) and not self._used(note)
+        if folder is not None and removable and (foreign := folder.remove()):
+            console.warn(folder.why_it_stays(foreign))
         journal.remove(self.repository.private, note)
         self.did(f"{note.run} was never opened: nothing was trained, its name is free")
-
-    def _clear(self, folder: OutputFolder) -> None:
-        foreign = folder.remove()
-        if foreign:
-            console.warn(f"{folder.path} stays: it holds {', '.join(sorted(foreign)[:3])}")
 
     def _after(self, note: Open, run: RecordedRun) -> None:
         """The outcome is on record already; what may be left are an output folder and the note."""
