@@ -25,6 +25,7 @@ COMMANDS = (
     "note",
     "verify",
     "status",
+    "recover",
     "import",
     "doctor",
     "settings",

@@ -651,7 +651,7 @@ def test_a_run_that_was_interrupted_is_named_and_one_that_goes_on_is_not(scene: 
     check = one(scene)
     assert (check.area, check.check, check.status) == (RECORD, "interrupted runs", WARNING)
     assert check.message == f"{NAME} was interrupted: its loragit, process {me} since {now}, is gone"
-    assert check.fix == f"see what it left in /o; git tag -d {NAME} frees its name"
+    assert check.fix == "finish it with: loragit recover"
 
 
 def test_a_lock_that_a_killed_git_left_is_a_warning_whose_fix_removes_it(scene: Scene) -> None:

@@ -7,18 +7,18 @@ import os
 import re
 import shutil
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from loragit import git as ours
 from loragit import intake, papers, remains
 from loragit.errors import Findings
 from loragit.fingerprint import Cache
 from loragit.remembered import Models
 from loragit.search import Place
+from loragit.steps import Step
 from loragit.store import RunExists, Store
 from tests.legacy_folder import BASE, COMMIT, LYCORIS, STARTED, header, leave, sha1, write_model
 from tests.scene import LORAGIT, Result, Scene, commit_all, git, make_scene, parsed_trailers
@@ -790,14 +790,12 @@ def test_a_lost_race_is_run_again_on_the_new_tip(scene: Scene, tmp_path: Path, m
     (item,) = intake.look(request, print).items
     assert item.run
     assert item.target
-    move = ours.update_refs
 
-    def overtaken(updates: Iterable[ours.RefUpdate], *, reason: str, cwd: Path) -> None:
-        if scene.git("for-each-ref", "refs/heads/runs") == "":
+    def overtaken(reached: Step) -> None:
+        if reached is Step.OBJECTS_WRITTEN and scene.git("for-each-ref", "refs/heads/runs") == "":
             scene.git("update-ref", "refs/heads/runs", theirs)
-        move(updates, reason=reason, cwd=cwd)
 
-    monkeypatch.setattr(ours, "update_refs", overtaken)
+    monkeypatch.setattr(steps, "listener", overtaken)
     store = Store(item.target.repository, item.target.author, item.target.committer)
     (done,) = store.bring_in([item.run], STARTED)
     assert done.failure is None

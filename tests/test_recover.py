@@ -381,6 +381,30 @@ def test_what_cannot_be_mended_here_is_named(dataset: Path, capsys: pytest.Captu
     assert [path.name for path in (private / "open").glob("*.new")] == [f"x.1.toml.{os.getpid()}.new"]
 
 
+def test_an_output_folder_that_is_not_there_makes_no_run_one_that_made_nothing(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crashed = Crashed(dataset).folder_made()
+    crashed.opened()
+    crashed.model()
+    elsewhere = crashed.folder.rename(crashed.folder.with_name("unmounted"))
+    assert recover(dataset) == 1
+    said = capsys.readouterr().err
+    assert f"the output folder {crashed.folder} of {NAME} is not there" in said
+    assert f"if it is gone for good: loragit recover --gone {NAME}" in said
+    crashed.folder.mkdir()  # a mount point with nothing on it
+    assert recover(dataset) == 1
+    crashed.folder.rmdir()
+    elsewhere.rename(crashed.folder)
+    assert recover(dataset) == 0
+    assert tagged(dataset)["Model"].startswith(NAME)
+    other = Crashed(dataset, "noob-gren-v2s4").folder_made()
+    other.opened()
+    shutil.rmtree(other.folder)
+    assert recover(dataset, "noob-gren-v2s4", gone=True) == 0
+    assert git(dataset, "tag", "--list") == NAME
+
+
 def test_one_that_fails_does_not_keep_the_others_from_being_finished(
     dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

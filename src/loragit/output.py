@@ -33,6 +33,13 @@ class OutputFolder(NamedTuple):
     log: str
     """Name of the log, whose bytes grow while the trainer runs."""
 
+    def stands(self) -> bool:
+        """Whether the folder that was made is there."""
+        try:
+            return self._identity() == self.inode
+        except OSError:
+            return False
+
     def foreign(self) -> tuple[str, ...]:
         """Paths in the folder that are not ours, or no longer as we wrote them; empty where it may be removed."""
         try:

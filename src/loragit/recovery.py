@@ -195,7 +195,8 @@ class Recovery:
         work = note.work or work_of(run, self.asked.environ.get("HOME", ""))
         opened = Opened(run.name, run.message.partition("\n")[0], run.dataset, run.path, run.commit)
         now = datetime.now(UTC)
-        return Unended(self.store, opened, note, work, self._folder(note, work), self._hide, now)
+        gone = self.asked.gone and run.name in self.asked.names
+        return Unended(self.store, opened, note, work, self._folder(note, work), self._hide, now, gone)
 
     def _folder(self, note: Open, work: Work) -> OutputFolder:
         """The output folder as it was made; where nobody noted which it was, the one that is there."""

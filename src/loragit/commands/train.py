@@ -257,6 +257,7 @@ def _finish(running: _Running, ended: _Ended) -> int:
     except (LoragitError, OSError) as error:
         console.error(ending.told(error))
         console.warn(f"{running.name} stays open on record; what the trainer wrote is in {ready.output}")
-        console.hint("once that is mended, finish it with: loragit recover")
+        if not isinstance(error, ending.OutputGone):
+            console.hint("once that is mended, finish it with: loragit recover")
         return ended.exit_status or 1
     return ended.exit_status if ended.exit_status or made_something else 1
