@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from loragit import intake, papers, remains
+from loragit import intake, papers, remains, steps
 from loragit.errors import Findings
 from loragit.fingerprint import Cache
 from loragit.remembered import Models
