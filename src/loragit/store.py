@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from loragit import git, imported, lock, notes, signals, signing, text, trailers
 from loragit.errors import LoragitError
-from loragit.git import RefUpdate, Repository
+from loragit.git import NotDurable, RefUpdate, Repository
 from loragit.names import RUNS, RunName
 from loragit.place import FORMAT, Place, Places, look
 from loragit.record import Entry, Identity, Imported, Outcome, Run
@@ -71,6 +72,8 @@ class Store:
         self._author = author
         self._committer = committer
         self._opened: Objects | None = None
+        self.unsettled: NotDurable | None = None
+        """Why the last of the refs that were moved may not outlast a power cut."""
 
     @property
     def _objects(self) -> Objects:
@@ -81,7 +84,8 @@ class Store:
     def open(self, run: Run) -> Opened:
         """One commit on ``runs``, one tag on it, one ref that keeps the dataset's commit: all three or none.
 
-        Raises :class:`RunExists`, :class:`RunsUnusable`, :class:`loragit.git.GitFailed`.
+        On return they are on the disk. Raises :class:`RunExists`, :class:`RunsUnusable`,
+        :class:`loragit.git.GitFailed`, :class:`loragit.git.NotDurable`.
         """
         name = RunName.parse(run.name)
         message = text.message(run)
@@ -95,7 +99,13 @@ class Store:
                 steps.append(RefUpdate(name.keep, run.dataset_commit, place.keep))
             return commit, steps
 
-        return Opened(run, self._move(attempt, f"loragit: open {name}", lambda: None))
+        opened = Opened(run, self._move(attempt, f"loragit: open {name}", lambda: None))
+        if self.unsettled:
+            failure = self.unsettled
+            with suppress(LoragitError):
+                self.revert(opened, 127, f"The trainer was not started: {failure.message}.", ())
+            raise failure
+        return opened
 
     def _appended(
         self,
@@ -266,20 +276,29 @@ class Store:
         """As :meth:`_move`, for whoever holds the lock already."""
         for number in range(1, _ATTEMPTS + 1):
             result, steps = attempt()
+            self._objects.settle(step.new for step in steps if step.new)
             try:
                 git.update_refs(steps, reason=reason, cwd=self.repository.top)
             except git.GitFailed as error:
                 # git may have been ended after it had done its work.
                 if all(self._ref(step.name) == step.new for step in steps):
-                    return result
+                    return self._settled(result, steps)
                 still_wanted()
                 if number == _ATTEMPTS or any(lasting in error.message for lasting in _LASTING):
                     raise
                 # Longer after each loss, at most 0.5 s: about 15 s in all.
                 time.sleep(min(0.005 * 2**number, 0.5))
             else:
-                return result
+                return self._settled(result, steps)
         raise AssertionError("the last attempt raises")
+
+    def _settled(self, result: str, steps: list[RefUpdate]) -> str:
+        """``result``, when the refs are on the disk, or cannot be brought there, which is in :attr:`unsettled`."""
+        try:
+            git.settle_refs((step.name for step in steps), self.repository)
+        except NotDurable as error:
+            self.unsettled = error
+        return result
 
     def _standing_tree(self, tip: str, prefix: str, but: str) -> str | None:
         """Tree, at ``prefix``, of the newest run of that dataset whose tag stands, other than ``but``."""
