@@ -29,6 +29,15 @@ def write(path: Path, data: bytes | bytearray, *, fresh: str | None = None, mode
     sync(path.parent)
 
 
+def make_folder(path: Path) -> None:
+    """Make ``path`` and the folders above it where they are missing, names and all. Raises OSError."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync(path.parent)
+
+
 def sync(path: Path) -> None:
     """Write a file's bytes, or a folder's list of names, through to the disk. Raises OSError.
 

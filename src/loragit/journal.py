@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit import durable
 from loragit.errors import LoragitError
 
 
@@ -37,15 +38,13 @@ class Open(NamedTuple):
 
 
 def write(folder: Path, note: Open) -> None:
-    """Raises :class:`JournalFailed`."""
+    """On return the note is on the disk. Raises :class:`JournalFailed`."""
     import tomli_w
 
     path = _place(folder, note)
-    fresh = path.with_suffix(".new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(tomli_w.dumps(note._asdict()), encoding="utf-8")
-        fresh.replace(path)
+        durable.make_folder(path.parent)
+        durable.write(path, tomli_w.dumps(note._asdict()).encode())
     except OSError as error:
         raise JournalFailed(
             f"{path} cannot be written: {error.strerror}", hint="check the repository's disk"

@@ -198,9 +198,13 @@ def _get_ready_for_the_end(pid: int) -> None:  # noqa: ARG001 - process.train's 
 
 def _finish(running: _Running, ended: _Ended) -> int:
     """Seal or revert. A failure of ours is told, leaves the run open on record, and hides no exit status."""
+    from loragit import outcome
+
     try:
         found = _collect(running, ended)
         if found.made_something or running.ready.settings.record.on_empty == "keep":
+            if trouble := outcome.settle(running.ready.output, found, LOG):
+                console.warn(trouble)
             sign = signing.wanted(running.ready.settings.record.sign, running.ready.repository)
             unsigned = running.store.seal(running.opened, found, sign=sign)
             console.say(f"sealed {running.name}: {text.outcome_subject(found)}")
@@ -208,6 +212,8 @@ def _finish(running: _Running, ended: _Ended) -> int:
                 console.warn(f"{running.name} has no signature: {unsigned.message}")
         else:
             _undo(running, ended, found)
+        if running.store.unsettled:
+            console.warn(f"the end of {running.name} may not outlast a power cut: {running.store.unsettled.message}")
         journal.remove(running.ready.repository.private, running.note)
     except (LoragitError, OSError) as error:
         console.error(_told(error))
