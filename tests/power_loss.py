@@ -8,6 +8,7 @@ machine that went dark at that step may come up with.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -18,10 +19,10 @@ from random import Random
 from typing import NamedTuple
 
 CALLS = (
-    "openat open creat write pwrite64 writev pwritev pwritev2 ftruncate truncate fallocate sendfile copy_file_range "
-    "rename renameat renameat2 link linkat symlink symlinkat unlink unlinkat rmdir mkdir mkdirat "
-    "fsync fdatasync syncfs sync chdir fchdir clone clone3 fork vfork execve"
-).split()
+    "openat,open,creat,write,pwrite64,writev,pwritev,pwritev2,ftruncate,truncate,fallocate,sendfile,copy_file_range,"
+    "rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,rmdir,mkdir,mkdirat,"
+    "fsync,fdatasync,syncfs,sync,chdir,fchdir,clone,clone3,fork,vfork,execve"
+)
 _FORKS = {"clone", "clone3", "fork", "vfork"}
 _FROM_HERE = {"open", "creat", "rename", "link", "unlink", "rmdir", "mkdir", "truncate", "symlink", "chdir"}
 """Calls whose paths are relative to the current folder; others say which folder they mean."""
@@ -29,7 +30,7 @@ _FROM_HERE = {"open", "creat", "rename", "link", "unlink", "rmdir", "mkdir", "tr
 
 def tracer(trace: Path) -> tuple[str, ...]:
     """Words that, before a command, write what it and its children do to ``trace``."""
-    filters = ("-e", f"trace={','.join(CALLS)}", "-e", "signal=none")
+    filters = ("-e", f"trace={CALLS}", "-e", "signal=none")
     # All bytes as hexadecimal digits and descriptors with their paths; only these calls are stopped at.
     return ("strace", "-f", "--seccomp-bpf", "-qq", "-y", "-xx", "-s", "4194304", "-o", str(trace), *filters)
 
@@ -218,7 +219,7 @@ class _Player:
         """What each process that waits for the disk waits for, as it was when the wait began."""
 
     def line(self, pid: int, text: str, unheard: Callable[[Call], bool]) -> Iterator[Call]:
-        if text.startswith(("+++", "---")):
+        if text.startswith(("+++", "---")) or _only_read(text):
             return
         process = self._process(pid)
         if text.endswith(" <unfinished ...>"):
@@ -277,40 +278,47 @@ class _Player:
                 elif not name.endswith("at") and name != "renameat2":
                     paths.append(base)
             elif base is not None and name != "execve":
-                paths.append(Path(_plain(base / _decoded(text).decode("utf-8", "surrogateescape"))))
+                paths.append(Path(os.path.normpath(base / os.fsdecode(_decoded(text)))))
         return Call(name, shown, tuple(paths))
 
     def _do(self, pid: int, process: _Process, call: Call, arguments: str, result: int) -> None:
-        name, paths, disk = call.name, call.paths, self.disk
-        match name:
-            case _ if name in _FORKS:
-                self.processes.setdefault(result, _Process(process.folder, dict(process.handles)))
-                if "CLONE_THREAD" in arguments:
-                    self.processes[result] = process
-            case "chdir" | "fchdir":
-                process.folder = paths[0]
-            case "open" | "openat" | "creat":
-                self._open(process, call, result)
-            case "write":
-                self._write(process, paths[0], arguments, result)
-            case "mkdir" | "mkdirat":
-                disk.put(paths[0], Folder())
-            case "link" | "linkat" | "rename" | "renameat" | "renameat2":
-                self._name(call)
-            case "unlink" | "unlinkat" | "rmdir":
-                disk.take(paths[0])
-            case "fsync" | "fdatasync":
-                node, seen = self.waits.pop(pid)
-                if isinstance(node, File) and isinstance(seen, bytes):
-                    node.kept = seen
-                elif isinstance(node, Folder) and isinstance(seen, dict):
-                    node.kept = seen
-            case "sync" | "syncfs":
-                disk.settle_all()
-            case _ if any(path.is_relative_to(disk.root) for path in paths):
-                raise NotModelled(f"{name}({call.text[:300]})")
+        name, paths = call.name, call.paths
+        if name in _FORKS:
+            self.processes.setdefault(result, _Process(process.folder, dict(process.handles)))
+            if "CLONE_THREAD" in arguments:
+                self.processes[result] = process
+        elif name in ("chdir", "fchdir"):
+            process.folder = paths[0]
+        elif name in ("open", "openat", "creat"):
+            self._open(process, call, result)
+        elif name == "write":
+            self._write(process, paths[0], arguments, result)
+        elif name in ("fsync", "fdatasync", "sync", "syncfs"):
+            self._wait(pid, name)
+        elif any(path.is_relative_to(self.disk.root) for path in paths):
+            self._name(call)
+
+    def _wait(self, pid: int, name: str) -> None:
+        if name in ("sync", "syncfs"):
+            self.disk.settle_all()
+            return
+        node, seen = self.waits.pop(pid)
+        if isinstance(node, File) and isinstance(seen, bytes):
+            node.kept = seen
+        if isinstance(node, Folder) and isinstance(seen, dict):
+            node.kept = seen
 
     def _name(self, call: Call) -> None:
+        if call.name in ("mkdir", "mkdirat"):
+            self.disk.put(call.paths[0], Folder())
+        elif call.name in ("unlink", "unlinkat", "rmdir"):
+            self.disk.take(call.paths[0])
+        elif call.name in ("link", "linkat", "rename", "renameat", "renameat2"):
+            self._second_name(call)
+        else:
+            raise NotModelled(f"{call.name}({call.text[:300]})")
+
+    def _second_name(self, call: Call) -> None:
         old, new = call.paths
         inside = [path.is_relative_to(self.disk.root) for path in call.paths]
         if any(inside) and (not all(inside) or "RENAME_EXCHANGE" in call.text):
@@ -349,6 +357,11 @@ class _Player:
         node.data = node.data[:at].ljust(at, b"\0") + data + node.data[at + len(data) :]
         if handle.at is not None:
             handle.at = at + len(data)
+
+
+def _only_read(text: str) -> bool:
+    """Whether this is a file that was opened for reading, as most are."""
+    return text.startswith("openat(") and "O_RDONLY" in text and "O_CREAT" not in text and "unfinished" not in text
 
 
 def _load(path: Path) -> Folder:
@@ -392,9 +405,3 @@ def _settled(node: Node) -> bool:
 
 def _decoded(text: str) -> bytes:
     return bytes.fromhex(text.replace("\\x", ""))
-
-
-def _plain(path: Path) -> str:
-    import os
-
-    return os.path.normpath(path)

@@ -106,8 +106,8 @@ def collect(
 def settle(output: Path, found: Outcome, *further: str) -> str | None:
     """Wait until the models, states and samples of ``found``, and the files ``further``, are on the disk.
 
-    All names are relative to ``output``. Trainers do not wait, and the record must not outlive what it tells of. Returns
-    what to say where that failed.
+    All names are relative to ``output``. Trainers do not wait, and the record must not outlive what it tells of.
+    Returns what to say where that failed.
     """
     names = (*(model.path for model in found.models), *(picture.path for picture in found.pictures), *further)
     paths = [output / name for name in names]
@@ -117,9 +117,7 @@ def settle(output: Path, found: Outcome, *further: str) -> str | None:
     try:
         durable.sync_all((*paths, *(path.parent for path in paths), output, output.parent))
     except OSError as error:
-        return (
-            f"{error.filename} may not outlast a power cut: it cannot be written through to the disk: {error.strerror}"
-        )
+        return f"{error.filename} may not outlast a power cut: the disk did not take it ({error.strerror})"
     return None
 
 
