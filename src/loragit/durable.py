@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+_AT_ONCE = 8
+"""Files that are waited for at the same time: a disk takes many requests together for hardly more than one."""
 
-def write(path: Path, data: bytes) -> None:
+
+def write(path: Path, data: bytes | bytearray, *, fresh: str | None = None, mode: int = 0o666) -> None:
     """Put ``data`` in the place of whatever is at ``path``: after a power cut either is there whole. Raises OSError.
 
-    The new file is written beside it under a name of this process's own, which a crash may leave behind.
+    The new file is written beside it under a name of this process's own, which a crash may leave behind: ``fresh``.
     """
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    beside = path.with_name(fresh or f"{path.name}.{os.getpid()}.new")
+    if mode & 0o200 == 0:
+        with suppress(FileNotFoundError):
+            beside.unlink()
     try:
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(handle)
-        fresh.replace(path)
+            _flush(handle)
+        beside.replace(path)
     except OSError:
         with suppress(OSError):
-            fresh.unlink()
+            beside.unlink()
         raise
+    sync(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make ``path`` and the folders above it where they are missing, names and all. Raises OSError."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
     sync(path.parent)
 
 
@@ -34,11 +50,58 @@ def sync(path: Path) -> None:
     """
     import errno
 
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    # Without O_NONBLOCK a pipe of that name would be waited on for ever.
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        os.fsync(handle)
+        _flush(handle)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
+            raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         os.close(handle)
+
+
+def sync_all(paths: Iterable[Path]) -> None:
+    """As :func:`sync` for each of ``paths``, several at a time; those that are not there are passed over.
+
+    Raises the first OSError, when all have been tried.
+    """
+    from threading import Lock, Thread
+
+    waiting = iter(dict.fromkeys(paths))
+    lock = Lock()
+    failures: list[OSError] = []
+
+    def work() -> None:
+        while True:
+            with lock:
+                path = next(waiting, None)
+            if path is None:
+                return
+            try:
+                sync(path)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                failures.append(error)
+
+    helpers = [Thread(target=work) for _ in range(_AT_ONCE - 1)]
+    for helper in helpers:
+        helper.start()
+    work()
+    for helper in helpers:
+        helper.join()
+    if failures:
+        raise failures[0]
+
+
+def _flush(handle: int) -> None:
+    """fsync(2); on macOS what that means elsewhere, since its own leaves the bytes in the drive's memory."""
+    import fcntl
+
+    thorough = getattr(fcntl, "F_FULLFSYNC", None)
+    if thorough is not None:
+        with suppress(OSError):  # a file system without it
+            fcntl.fcntl(handle, thorough)
+            return
+    os.fsync(handle)

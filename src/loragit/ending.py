@@ -55,10 +55,14 @@ def end(run: Unended, how: End, log_tail: tuple[str, ...]) -> bool:
     Raises :class:`OutputGone`, another :class:`LoragitError`, OSError; the run is still open on record then, or all but
     cleared away.
     """
+    from loragit import outcome
+
     _check_output(run)
     found = collect(run, how)
     reached(Step.COLLECTED)
     if found.made_something or run.work.on_empty == "keep":
+        if trouble := outcome.settle(run.folder.path, found, LOG):
+            console.warn(trouble)
         sign = signing.wanted(run.work.sign, run.store.repository)
         unsigned = run.store.seal(run.opened, found, sign=sign)
         console.say(f"sealed {run.opened.name}: {text.outcome_subject(found)}")
@@ -66,6 +70,8 @@ def end(run: Unended, how: End, log_tail: tuple[str, ...]) -> bool:
             console.warn(f"{run.opened.name} has no signature: {unsigned.message}")
     else:
         _undo(run, how, found, log_tail)
+    if run.store.unsettled:
+        console.warn(f"the end of {run.opened.name} may not outlast a power cut: {run.store.unsettled.message}")
     forget(run.store, run.note)
     return found.made_something
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit import durable
 from loragit.errors import LoragitError
 from loragit.record import Identity
 
@@ -48,6 +49,8 @@ _OWN_TERMS = (
     "-c",
     "core.fsmonitor=false",
 )
+DURABLE = ("-c", "core.fsync=all", "-c", "core.fsyncMethod=fsync")
+"""Terms with which git waits for the disk whatever it is told elsewhere; before 2.36 it does not know them."""
 _ZERO = "0" * 40
 
 
@@ -65,6 +68,10 @@ class NotARepository(LoragitError):
 
 class IdentityMissing(LoragitError):
     """git does not know who the user is."""
+
+
+class NotDurable(LoragitError):
+    """Something was written, but it cannot be told whether it outlasts a power cut."""
 
 
 class Reply(NamedTuple):
@@ -338,6 +345,7 @@ def update_refs(
     """All of ``updates`` or none. Raises :class:`GitFailed` where a ref is not what it must be, or is locked.
 
     ``begun`` is called with git's process id before git is told what to do.
+    What a ref holds is on the disk before the ref gets its name (from git 2.36 on); :func:`settle_refs` does the rest.
     """
     lines = []
     for update in updates:
@@ -346,7 +354,7 @@ def update_refs(
             lines.append(f"delete {update.name}\0{old}\0")
         else:
             lines.append(f"update {update.name}\0{update.new}\0{old}\0")
-    args = ("update-ref", "-m", reason, "--create-reflog", "--stdin", "-z")
+    args = (*DURABLE, "update-ref", "-m", reason, "--create-reflog", "--stdin", "-z")
     question = start(*args, cwd=cwd, data="".join(lines).encode())
     if begun is not None:
         try:
@@ -355,3 +363,22 @@ def update_refs(
             question.cancel()
             raise
     question.text()
+
+
+def settle_refs(names: Iterable[str], repository: Repository) -> None:
+    """Return when the refs ``names`` (full), or that they are gone, and their reflogs are on the disk.
+
+    git does not do it for names in folders, and never for reflogs. Raises :class:`NotDurable`.
+    """
+    top = repository.common_dir
+    paths = [top / "packed-refs"]
+    for name in names:
+        for path in (top / name, top / "logs" / name):
+            # From the file to the top; git takes folders away that it leaves empty.
+            paths += [path, *(folder for folder in path.parents if folder.is_relative_to(top))]
+    try:
+        durable.sync_all(paths)
+    except OSError as error:
+        raise NotDurable(
+            f"{error.filename} cannot be written through to the disk: {error.strerror}", hint="check the disk"
+        ) from error

@@ -96,7 +96,7 @@ class Open(NamedTuple):
 
 
 def write(folder: Path, note: Open) -> None:
-    """Raises :class:`JournalFailed`."""
+    """On return the note is on the disk. Raises :class:`JournalFailed`."""
     import tomli_w
 
     path = _place(folder, note)
@@ -105,7 +105,7 @@ def write(folder: Path, note: Open) -> None:
         if key in table:
             table[key] = {name: value for name, value in table[key]._asdict().items() if value is not None}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(path.parent)
         # A folder may have any bytes in its name.
         durable.write(path, tomli_w.dumps(table).encode("utf-8", "surrogateescape"))
     except OSError as error:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from loragit import durable, git, process
 from loragit.errors import LoragitError
-from loragit.git import RefUpdate, Repository
+from loragit.git import NotDurable, RefUpdate, Repository
 from loragit.steps import Step, reached
 
 QUIET = 10.0
@@ -59,9 +59,12 @@ class Noted(NamedTuple):
         return process.exists(self.pid) and process.start_time(self.pid) == (self.pid_started or None)
 
 
-def make(repository: Repository, steps: Iterable[RefUpdate], reason: str) -> None:
+def make(repository: Repository, steps: Iterable[RefUpdate], reason: str) -> NotDurable | None:
     """Move refs, all of ``steps`` or none, as :func:`loragit.git.update_refs`; and all of them if git is killed
-    after it has begun. Raises :class:`loragit.git.GitFailed`, :class:`MoveFailed`, :class:`MoveStuck`."""
+    after it has begun. Returns when they are on the disk, or why they may not outlast a power cut.
+
+    Raises :class:`loragit.git.GitFailed`, :class:`MoveFailed`, :class:`MoveStuck`.
+    """
     moves = tuple(steps)
     path = _folder(repository) / f"{os.uname().nodename}.{os.getpid()}.toml"
     noted: list[Noted] = []
@@ -79,8 +82,14 @@ def make(repository: Repository, steps: Iterable[RefUpdate], reason: str) -> Non
             path.unlink(missing_ok=True)
             raise
     reached(Step.REFS_MOVED)
+    unsettled = None
+    try:
+        git.settle_refs((step.name for step in moves), repository)
+    except NotDurable as error:
+        unsettled = error
     path.unlink(missing_ok=True)
     reached(Step.MOVE_FORGOTTEN)
+    return unsettled
 
 
 def _folder(repository: Repository) -> Path:
@@ -103,7 +112,7 @@ def _note(path: Path, steps: tuple[RefUpdate, ...], reason: str, pid: int) -> No
     table = {key: value for key, value in noted._asdict().items() if key not in ("path", "steps")}
     table["steps"] = [{"name": name, "new": new or "", "old": old or ""} for name, new, old in steps]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(path.parent)
         durable.write(path, tomli_w.dumps(table).encode())
     except OSError as error:
         raise MoveFailed(f"{path} cannot be written: {error.strerror}", hint="check the repository's disk") from error
@@ -160,6 +169,8 @@ def _completed(repository: Repository, noted: Noted) -> bool:
                 hint=f"see who moved it: git reflog show {step.name}; then remove {noted.path}",
             )
     git.update_refs(left, reason=noted.reason, cwd=repository.top)
+    with suppress(NotDurable):
+        git.settle_refs((step.name for step in noted.steps), repository)
     return True
 
 

@@ -15,6 +15,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit import durable
 from loragit.events import final_loss
 from loragit.record import Artifact, DatasetFile, Outcome
 from loragit.tensors import Hashes, Header, NotSafetensors, hash_file, open_regular, read_header
@@ -100,6 +101,24 @@ def collect(
         pictures=hashed(output / naming.sample_dir, naming.sample_dir, pictures),
         final_loss=None if logs is None else logged_loss(logs, naming),
     )
+
+
+def settle(output: Path, found: Outcome, *further: str) -> str | None:
+    """Wait until the models, states and samples of ``found``, and the files ``further``, are on the disk.
+
+    All names are relative to ``output``. Trainers do not wait, and the record must not outlive what it tells of.
+    Returns what to say where that failed.
+    """
+    names = (*(model.path for model in found.models), *(picture.path for picture in found.pictures), *further)
+    paths = [output / name for name in names]
+    for state in found.states:
+        for folder, _, files in os.walk(output / state):
+            paths += [Path(folder), *(Path(folder, file) for file in files)]
+    try:
+        durable.sync_all((*paths, *(path.parent for path in paths), output, output.parent))
+    except OSError as error:
+        return f"{error.filename} may not outlast a power cut: the disk did not take it ({error.strerror})"
+    return None
 
 
 class Reading(NamedTuple):

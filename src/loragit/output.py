@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit import durable
 from loragit.errors import LoragitError
 from loragit.record import Entry
 from loragit.steps import Step, reached
@@ -124,13 +125,13 @@ def sha256(data: bytes) -> str:
 
 
 def make(path: Path, entries: Iterable[Entry], log: str) -> OutputFolder:
-    """Make the folder and write ``entries`` into it; on any failure leave nothing behind.
+    """Make the folder and write ``entries`` into it, through to the disk; on any failure leave nothing behind.
 
     Raises :class:`OutputExists`, :class:`CannotWriteOutput`.
     """
     files = {entry.path: entry for entry in entries}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(path.parent)
         path.mkdir()
     except FileExistsError as error:
         raise OutputExists(
@@ -147,12 +148,22 @@ def make(path: Path, entries: Iterable[Entry], log: str) -> OutputFolder:
         for entry in files.values():
             _write(path / entry.path, entry)
             reached(Step.COPY_WRITTEN)
+        # A copy that a power cut empties would no longer be known as ours, and keep the name of the run from use.
+        durable.sync_all((*_with_folders(path, files), path.parent))
     except OSError as error:
         _discard(path, files)
         raise CannotWriteOutput(
             f"{path} cannot be written: {error.strerror}", hint="make room, or choose another folder with --output"
         ) from error
     return folder
+
+
+def _with_folders(top: Path, names: Iterable[str]) -> Iterable[Path]:
+    """The files ``names`` below ``top``, the folders that hold them, and ``top``."""
+    for name in names:
+        yield top / name
+        yield from ((top / name).parent,) if "/" in name else ()
+    yield top
 
 
 def _write(path: Path, entry: Entry) -> None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha1
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from loragit import durable, packs
 from loragit.errors import LoragitError
 from loragit.record import Entry, Identity
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pygit2
 
     _Items = dict[bytes, tuple[int, pygit2.Oid]]
@@ -40,13 +41,20 @@ def load() -> None:
 
 
 class Objects:
-    """The object store of one repository."""
+    """The object store of one repository.
+
+    An object gets its name when its bytes are on the disk, as libgit2 does it where it is asked: half of one under the
+    name of the whole would keep it from ever being written again.
+    """
 
     def __init__(self, git_dir: Path) -> None:
         """Open the repository at ``git_dir`` (of any work tree). Raises :class:`CannotOpen`."""
         import pygit2
 
         self._git2 = pygit2
+        self._found: set[str] = set()
+        """Objects that were there already, and may be of somebody who did not wait for the disk."""
+        pygit2.settings.enable_fsync_gitdir(True)
         try:
             self._repo = pygit2.Repository(str(git_dir))
         except pygit2.GitError as error:
@@ -58,6 +66,7 @@ class Objects:
             raise CannotReadObjects(
                 f"the repository lacks the object {error.args[0]}", hint="git fsck tells more; fetch it from a clone"
             ) from error
+        self._store = _shared(Path(self._repo.path)) / "objects"
 
     def tree(self, entries: Iterable[Entry], kept: Iterable[tuple[str, str]] = (), like: str | None = None) -> str:
         """Write a tree of all ``entries``, with the trees ``kept`` (name, id). Its id depends on nothing but them.
@@ -71,9 +80,22 @@ class Objects:
             *parents, name = entry.path.split("/")
             for parent in parents:
                 folder = folder.folders.setdefault(parent, _Folder({}, {}))
-            folder.files[name] = entry
+            folder.files[name] = _Leaf(self._git2.hash(entry.data), entry)
         with self._told():
-            return str(self._write(root, self._tree(like), dict(kept)))
+            known = self._tree(like)
+            self._write_blobs(list(self._fresh(root, known)))
+            return str(self._write(root, known, dict(kept)))
+
+    def settle(self, named: Iterable[str]) -> None:
+        """Return when all objects written so far are on the disk, and those that are ``named``; refs may then move.
+
+        What the store of another repository holds (alternates) is left to it.
+        """
+        loose = [self._store / name[:2] / name[2:] for name in (*self._found, *named)]
+        with self._told():
+            # libgit2 writes a fan-out folder through, but not that there is a new one.
+            durable.sync_all((*loose, *(path.parent for path in loose), self._store))
+        self._found.clear()
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -90,21 +112,46 @@ class Objects:
                 f"the repository lacks the object {error.args[0]}", hint="git fsck tells more; fetch it from a clone"
             ) from error
 
+    def _fresh(self, folder: _Folder, like: pygit2.Tree | None) -> Iterator[bytes]:
+        """Contents of the files in ``folder`` that ``like`` does not hold at their places."""
+        known = _items(like)
+        for name, leaf in folder.files.items():
+            old = known.get(_checked(name))
+            if old is None or old[1] != leaf.id:
+                yield leaf.entry.data
+        for name, child in folder.folders.items():
+            yield from self._fresh(child, self._below(known, _checked(name)))
+
+    def _write_blobs(self, blobs: list[bytes]) -> None:
+        if len(blobs) >= _MANY and sum(map(len, blobs)) <= packs.LARGEST:
+            packs.write(self._store, blobs)
+            return
+        for data in blobs:
+            self._blob(data)
+
+    def _blob(self, data: bytes) -> pygit2.Oid:
+        self._look_for(self._git2.hash(data))
+        return self._repo.create_blob(data)
+
+    def _look_for(self, oid: pygit2.Oid) -> None:
+        """Remember what is there before it is written: libgit2 then only makes its file young, which keeps gc away."""
+        if oid in self._repo:
+            self._found.add(str(oid))
+
     def _write(self, folder: _Folder, like: pygit2.Tree | None, kept: Mapping[str, str]) -> pygit2.Oid:
+        """Write the trees of ``folder``, whose blobs are written."""
         known = _items(like)
         items: _Items = {_checked(name): (_TREE, self._git2.Oid(hex=tree)) for name, tree in kept.items()}
-        for name, entry in folder.files.items():
-            raw = _checked(name)
-            old = known.get(raw)
-            if old is None or old[1] != self._git2.hash(entry.data):
-                old = (0, self._repo.create_blob(entry.data))
-            items[raw] = (_EXECUTABLE if entry.executable else _FILE, old[1])
+        for name, leaf in folder.files.items():
+            items[_checked(name)] = (_EXECUTABLE if leaf.entry.executable else _FILE, leaf.id)
         for name, child in folder.folders.items():
             raw = _checked(name)
-            old = known.get(raw)
-            below = self._tree(str(old[1])) if old is not None and old[0] == _TREE else None
-            items[raw] = (_TREE, self._write(child, below, {}))
+            items[raw] = (_TREE, self._write(child, self._below(known, raw), {}))
         return self._write_items(items, like)
+
+    def _below(self, known: _Items, raw: bytes) -> pygit2.Tree | None:
+        old = known.get(raw)
+        return self._tree(str(old[1])) if old is not None and old[0] == _TREE else None
 
     def _write_items(self, items: _Items, like: pygit2.Tree | None) -> pygit2.Oid:
         """Write a tree in git's own order. pygit2's TreeBuilder takes no names that are not UTF-8."""
@@ -112,6 +159,7 @@ class Objects:
             return like.id
         rows = sorted((raw + b"/" if mode == _TREE else raw, raw, mode, oid) for raw, (mode, oid) in items.items())
         data = b"".join(b"%o %s\0%s" % (mode, raw, oid.raw) for _, raw, mode, oid in rows)
+        self._look_for(self._git2.Oid(raw=sha1(b"tree %d\0" % len(data) + data, usedforsecurity=False).digest()))
         return self._repo.write(self._git2.enums.ObjectType.TREE, data)
 
     def graft(self, base: str | None, path: str, subtree: str | None) -> str:
@@ -197,7 +245,7 @@ class Objects:
             below = self._repo[old].peel(self._git2.Tree) if old is not None and mode == _TREE else None
             items[folder] = (_TREE, self._with_note(below, name[2:], data))
         else:
-            items[raw] = (_FILE, self._repo.create_blob(data))
+            items[raw] = (_FILE, self._blob(data))
         return self._write_items(items, None)
 
     def commit(self, tree: str, parents: Iterable[str], message: str, author: Identity, committer: Identity) -> str:
@@ -248,6 +296,8 @@ class Objects:
 
 _FILE, _EXECUTABLE, _TREE = 0o100644, 0o100755, 0o040000
 """Modes of a tree's items."""
+_MANY = 64
+"""New blobs from which on they are one pack. Each by itself is two waits for the disk, one after the other."""
 _OWN = (b"captions", b"inputs", b"patches")
 """Folders of a record itself."""
 
@@ -283,6 +333,19 @@ def _items(tree: pygit2.Tree | None) -> _Items:
     return {} if tree is None else {item.raw_name or b"": (int(item.filemode), item.id) for item in tree}
 
 
+def _shared(git_dir: Path) -> Path:
+    """The folder that a linked work tree's ``git_dir`` shares with all others; itself for the main one."""
+    try:
+        return git_dir / (git_dir / "commondir").read_text("utf-8", "surrogateescape").rstrip("\n")
+    except OSError:
+        return git_dir
+
+
+class _Leaf(NamedTuple):
+    id: pygit2.Oid
+    entry: Entry
+
+
 class _Folder(NamedTuple):
-    files: dict[str, Entry]
+    files: dict[str, _Leaf]
     folders: dict[str, _Folder]

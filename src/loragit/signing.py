@@ -52,7 +52,7 @@ def signed_tag(repository: Repository, name: str, commit: str, message: str, tag
             "LC_ALL": "C",
             "TMPDIR": scratch,  # git leaves its draft behind where the signing program fails
         }
-        argv = ["git", "tag", "--sign", "--no-column", "--cleanup=verbatim", "--file=-", name, commit]
+        argv = ["git", *git.DURABLE, "tag", "--sign", "--no-column", "--cleanup=verbatim", "--file=-", name, commit]
         question = process.ask(
             argv, cwd=repository.top, env={**os.environ, **variables}, input=message.encode(), detached=True
         )

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from loragit import git, imported, lock, moves, notes, signals, signing, text, trailers
 from loragit.errors import LoragitError
-from loragit.git import RefUpdate, Repository
+from loragit.git import NotDurable, RefUpdate, Repository
 from loragit.names import RUNS, RunName
 from loragit.place import FORMAT, Place, Places, look
 from loragit.record import Entry, Identity, Imported, Opened, Outcome, Run
@@ -64,6 +65,8 @@ class Store:
         self._author = author
         self._committer = committer
         self._opened: Objects | None = None
+        self.unsettled: NotDurable | None = None
+        """Why the last of the refs that were moved may not outlast a power cut."""
 
     @property
     def _objects(self) -> Objects:
@@ -75,7 +78,8 @@ class Store:
         """One commit on ``runs``, one tag on it, one ref that keeps the dataset's commit: all three or none.
 
         ``about_to`` is told the commit before any ref moves, and again where another is made after a lost race.
-        Raises :class:`RunExists`, :class:`RunsUnusable`, :class:`loragit.git.GitFailed`.
+        On return they are on the disk. Raises :class:`RunExists`, :class:`RunsUnusable`,
+        :class:`loragit.git.GitFailed`, :class:`loragit.git.NotDurable`.
         """
         name = RunName.parse(run.name)
         message = text.message(run)
@@ -91,7 +95,13 @@ class Store:
             return commit, steps
 
         commit = self._move(attempt, f"loragit: open {name}", lambda: None)
-        return Opened(run.name, text.subject(run), run.dataset, run.prefix, commit)
+        opened = Opened(run.name, text.subject(run), run.dataset, run.prefix, commit)
+        if self.unsettled:
+            failure = self.unsettled
+            with suppress(LoragitError):
+                self.revert(opened, 127, f"The trainer was not started: {failure.message}.", ())
+            raise failure
+        return opened
 
     def _appended(
         self,
@@ -289,8 +299,9 @@ class Store:
             reached(Step.OBJECTS_WRITTEN)
             if not steps:
                 return result
+            self._objects.settle(step.new for step in steps if step.new)
             try:
-                moves.make(self.repository, steps, reason)
+                self.unsettled = moves.make(self.repository, steps, reason) or self.unsettled
             except git.GitFailed as error:
                 still_wanted()
                 if number == _ATTEMPTS or any(lasting in error.message for lasting in _LASTING):
