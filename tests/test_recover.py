@@ -417,7 +417,7 @@ def test_one_that_fails_does_not_keep_the_others_from_being_finished(
     hook.chmod(0o755)
     assert recover(dataset) == 1
     said = capsys.readouterr().err
-    assert f"warning: {NAME} could not be finished\nerror: git update-ref" in said
+    assert f"warning: {NAME} could not be finished\nerror: git " in said
     assert f"reverted {fine.note.run}" in said
     assert git(dataset, "tag", "--list") == NAME
     hook.unlink()
