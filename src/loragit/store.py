@@ -15,13 +15,11 @@ from loragit import git, imported, lock, notes, signals, signing, text, trailers
 from loragit.errors import LoragitError
 from loragit.git import RefUpdate, Repository
 from loragit.names import RUNS, RunName
+from loragit.patience import ENDING, OPENING, Patience, Tell
 from loragit.place import FORMAT, Place, Places, look
 from loragit.record import Entry, Identity, Imported, Outcome, Run
 from loragit.repo import Objects
 from loragit.signing import CannotSign
-
-_ATTEMPTS = 40
-"""How often a lost race is tried again. Each loss means that somebody else's update went through."""
 
 _LASTING = (
     "Permission denied",
@@ -66,8 +64,12 @@ class BroughtIn(NamedTuple):
 class Store:
     """The record in one repository. Objects are written through pygit2, opened on first use."""
 
-    def __init__(self, repository: Repository, author: Identity, committer: Identity) -> None:
+    def __init__(
+        self, repository: Repository, author: Identity, committer: Identity, *, tell: Tell = lambda _: None
+    ) -> None:
+        """``tell`` hears of a wait that is longer than a moment, and for what."""
         self.repository = repository
+        self._tell = tell
         self._author = author
         self._committer = committer
         self._opened: Objects | None = None
@@ -134,7 +136,7 @@ class Store:
         They are dated as they happened; ``moment`` is told as that of the import. One that fails stops no other.
         """
         done = []
-        with lock.hold(self._lock):
+        with lock.hold(self._lock, self._tell):
             places = Places(self.repository)
             for run in runs:
                 # A signal may end this between two of them.
@@ -177,15 +179,19 @@ class Store:
         name = RunName.parse(opened.run.name)
         _, tagger = self._now()
         message = text.outcome_message(name.text, outcome)
-        tag, unsigned = "", None
+        signed, unsigned = "", None
         if sign:
             try:
-                tag = signing.signed_tag(self.repository, name.text, opened.commit, message, tagger)
+                signed = signing.signed_tag(self.repository, name.text, opened.commit, message, tagger)
             except CannotSign as error:
                 unsigned = error
-        tag = tag or self._objects.tag(name.text, opened.commit, message, tagger)
-        steps = [RefUpdate(name.tag, tag, opened.commit)]
-        self._move(lambda: (tag, steps), f"loragit: seal {name}", lambda: self._still_open(opened))
+
+        def attempt() -> tuple[str, list[RefUpdate]]:
+            # Each time anew: who waits for a lock may wait for a garbage collection, which takes what no ref names.
+            tag = signed or self._objects.tag(name.text, opened.commit, message, tagger)
+            return tag, [RefUpdate(name.tag, tag, opened.commit)]
+
+        self._move(attempt, f"loragit: seal {name}", lambda: self._still_open(opened), ENDING)
         return unsigned
 
     def revert(self, opened: Opened, exit_status: int, reason: str, log_tail: tuple[str, ...]) -> str:
@@ -204,7 +210,7 @@ class Store:
             commit = self._objects.commit(tree, [tip] if tip else [], message, *self._now())
             return commit, [RefUpdate(RUNS, commit, tip), *self._frees(opened)]
 
-        return self._move(attempt, f"loragit: revert {run.name}", lambda: self._still_open(opened))
+        return self._move(attempt, f"loragit: revert {run.name}", lambda: self._still_open(opened), ENDING)
 
     def delete_tag(self, opened: Opened) -> None:
         """Free the name and leave the commit on ``runs`` as it is (``on_empty = "delete-tag"``).
@@ -215,6 +221,7 @@ class Store:
             lambda: ("", self._frees(opened)),
             f"loragit: delete tag {opened.run.name}",
             lambda: self._still_open(opened),
+            ENDING,
         )
 
     def note(self, commit: str, lines: tuple[str, ...]) -> None:
@@ -251,20 +258,30 @@ class Store:
             )
 
     def _move(
-        self, attempt: Callable[[], tuple[str, list[RefUpdate]]], reason: str, still_wanted: Callable[[], None]
+        self,
+        attempt: Callable[[], tuple[str, list[RefUpdate]]],
+        reason: str,
+        still_wanted: Callable[[], None],
+        seconds: float = OPENING,
     ) -> str:
         """Move refs as ``attempt`` says; after a lost race, or while another holds a lock, again from what is then.
 
         Returns what ``attempt`` named beside its last steps. ``still_wanted`` raises where trying again is no use.
+        ``seconds`` is how long a lock is waited for.
         """
-        with lock.hold(self._lock):
-            return self._moved(attempt, reason, still_wanted)
+        with lock.hold(self._lock, self._tell):
+            return self._moved(attempt, reason, still_wanted, seconds)
 
     def _moved(
-        self, attempt: Callable[[], tuple[str, list[RefUpdate]]], reason: str, still_wanted: Callable[[], None]
+        self,
+        attempt: Callable[[], tuple[str, list[RefUpdate]]],
+        reason: str,
+        still_wanted: Callable[[], None],
+        seconds: float = OPENING,
     ) -> str:
         """As :meth:`_move`, for whoever holds the lock already."""
-        for number in range(1, _ATTEMPTS + 1):
+        patience = Patience(seconds, self._tell)
+        while True:
             result, steps = attempt()
             try:
                 git.update_refs(steps, reason=reason, cwd=self.repository.top)
@@ -273,13 +290,11 @@ class Store:
                 if all(self._ref(step.name) == step.new for step in steps):
                     return result
                 still_wanted()
-                if number == _ATTEMPTS or any(lasting in error.message for lasting in _LASTING):
+                if any(lasting in error.message for lasting in _LASTING):
                     raise
-                # Longer after each loss, at most 0.5 s: about 15 s in all.
-                time.sleep(min(0.005 * 2**number, 0.5))
+                patience.after(error)
             else:
                 return result
-        raise AssertionError("the last attempt raises")
 
     def _standing_tree(self, tip: str, prefix: str, but: str) -> str | None:
         """Tree, at ``prefix``, of the newest run of that dataset whose tag stands, other than ``but``."""

@@ -100,7 +100,7 @@ def dry_run(request: Request) -> None:
 
 def _open(ready: Ready) -> _Running:
     """Write the trainer's copies, then the record. On failure both are taken back."""
-    store = Store(ready.repository, ready.author, ready.committer)
+    store = Store(ready.repository, ready.author, ready.committer, tell=console.warn)
     logs = _logs(ready)
     folder = output.make(ready.output, ready.output_files, LOG)
     private = ready.repository.private
