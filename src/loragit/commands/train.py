@@ -7,7 +7,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from loragit import console, journal, output, preflight, process, pythons, secrets, settings, signals, signing, text
+from loragit import (
+    console,
+    edits,
+    journal,
+    output,
+    preflight,
+    process,
+    pythons,
+    secrets,
+    settings,
+    signals,
+    signing,
+    text,
+)
 from loragit.errors import LoragitError
 from loragit.journal import Open
 from loragit.output import OutputFolder
@@ -168,7 +181,7 @@ def _run(running: _Running) -> _Ended:
         )
     except (LoragitError, OSError) as error:
         return _Ended(127, now, datetime.now(UTC), not_started=_told(error).message)
-    for line in (*ended.trouble, *_edited(ready)):
+    for line in (*ended.trouble, *_edited(ready), *edits.told(ready.read)):
         console.warn(line)
     return _Ended(ended.exit_status, ended.started, ended.finished, ended.interrupted_by, ended.log_tail)
 
