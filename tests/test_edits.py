@@ -60,6 +60,16 @@ def test_of_files_that_nobody_touched_nothing_is_said(read: Inputs, tmp_path: Pa
 Edit = Callable[[Path], object]
 
 
+def one_gone_and_one_longer(root: Path) -> None:
+    (root / "img/0.png").unlink()
+    touched(root / "reg/2.txt", "longer than it was before")
+
+
+def a_pipe_in_its_place(root: Path) -> None:
+    (root / "img/1.txt").unlink()
+    os.mkfifo(root / "img/1.txt")
+
+
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
@@ -69,14 +79,14 @@ Edit = Callable[[Path], object]
             id="same size",
         ),
         pytest.param(
-            lambda root: [(root / "img/0.png").unlink(), touched(root / "reg/2.txt", "longer than it was before")],
+            one_gone_and_one_longer,
             f"2 files of the dataset were changed or removed while it trained (img/0.png, reg/2.txt): {AS_IT_WAS}",
             id="removed",
         ),
         pytest.param(
             lambda root: [path.unlink() for path in (root / "reg").glob("*.*")],
-            "6 files of the dataset were changed or removed while it trained (reg/0.png, reg/0.txt, reg/1.png and 3 more): "
-            + AS_IT_WAS,
+            "6 files of the dataset were changed or removed while it trained "
+            f"(reg/0.png, reg/0.txt, reg/1.png and 3 more): {AS_IT_WAS}",
             id="many",
         ),
         pytest.param(
@@ -85,7 +95,7 @@ Edit = Callable[[Path], object]
             id="new",
         ),
         pytest.param(
-            lambda root: [(root / "img/1.txt").unlink(), os.mkfifo(root / "img/1.txt")],
+            a_pipe_in_its_place,
             f"1 file of the dataset was changed or removed while it trained (img/1.txt): {AS_IT_WAS}",
             id="a pipe in its place",
         ),
