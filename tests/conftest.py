@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.nursery import Nursery
 from tests.scene import commit_all, git
 
 KEPT = {"PATH", "LANG", "TERM", "TMPDIR", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "COVERAGE_FILE"}
@@ -48,6 +49,13 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
         "[init]\n\tdefaultBranch = main\n[maintenance]\n\tauto = false\n[gc]\n\tauto = 0\n"
     )
     yield folder
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Where tests get processes from that have imported everything."""
+    with Nursery() as ready:
+        yield ready
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ import pytest
 from loragit import git as ours
 from loragit.names import RunName
 from loragit.place import look
-from loragit.record import Entry, Opened, Outcome, Run
+from loragit.record import Entry, Outcome, Run
 from loragit.repo import CannotReadObjects, CannotWriteObjects, Objects
 from loragit.store import RunExists, RunsUnusable, SealFailed
 from tests import records
@@ -221,32 +219,6 @@ def test_packed_refs_are_read_and_moved(dataset: Path) -> None:
     second = kept.open(a_run("noob-gren-v2s4"))
     kept.revert(second, 1, "why", ())
     assert git(dataset, "tag", "--list") == "noob-gren-v1s4"
-    check(dataset)
-
-
-def many(folder: Path, worker: int) -> None:
-    kept = open_store(folder)
-    for number in range(5):
-        opened: Opened = kept.open(a_run(f"noob-gren{worker}-v{number}s4"))
-        if number % 2:
-            kept.revert(opened, 1, "why", ())
-        else:
-            kept.seal(opened, AN_OUTCOME)
-
-
-def test_runs_opened_at_the_same_time_all_end_up_on_the_branch(dataset: Path) -> None:
-    # The branch is unborn: the first commit is the one that races are lost on.
-    code = "import sys, pathlib; from tests.test_store import many; many(pathlib.Path(sys.argv[1]), int(sys.argv[2]))"
-    root = Path(__file__).parent.parent
-    workers = [subprocess.Popen([sys.executable, "-c", code, str(dataset), str(n)], cwd=root) for n in range(4)]
-    assert [worker.wait() for worker in workers] == [0] * 4
-    subjects = git(dataset, "log", "--first-parent", "--format=%s", "runs").splitlines()
-    opened = sorted(line.split(":")[0] for line in subjects if not line.startswith("Revert"))
-    assert opened == sorted(f"noob-gren{w}-v{n}s4" for w in range(4) for n in range(5))
-    assert len(subjects) == 4 * 7
-    assert sorted(git(dataset, "tag", "--list").splitlines()) == sorted(
-        f"noob-gren{w}-v{n}s4" for w in range(4) for n in (0, 2, 4)
-    )
     check(dataset)
 
 

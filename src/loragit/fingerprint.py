@@ -155,6 +155,13 @@ def fingerprint(folder: Path, names: Sequence[str], cache: Cache) -> tuple[Finge
     cache knows, or where its times are too young to be told apart from a later write. A file that changes while
     it is read is read once more and not cached. Raises :class:`CannotRead`, naming all that cannot be read.
     """
+    return seen(folder, names, cache)[0]
+
+
+def seen(
+    folder: Path, names: Sequence[str], cache: Cache
+) -> tuple[tuple[Fingerprint, ...], tuple[os.stat_result, ...]]:
+    """As :func:`fingerprint`, and how each file stood when it was hashed."""
     place = str(folder.absolute())
     known = cache.load(place)
     directory = _open_folder(folder)
@@ -171,7 +178,8 @@ def fingerprint(folder: Path, names: Sequence[str], cache: Cache) -> tuple[Finge
         asked = frozenset(names)
         others = {name: entry for name, entry in known.items() if name in asked or os.path.lexists(f"{place}/{name}")}
         cache.store(place, others | hashing.fresh)
-    return tuple(hashing.found[number] for number in range(len(names)))
+    every = range(len(names))
+    return tuple(map(hashing.found.__getitem__, every)), tuple(map(hashing.states.__getitem__, every))
 
 
 def fingerprint_file(path: Path, cache: Cache) -> Fingerprint:
@@ -227,6 +235,7 @@ class _Hashing:
     def __init__(self, directory: int, names: Sequence[str]) -> None:
         self.found: dict[int, Fingerprint] = {}
         """By position in ``names``."""
+        self.states: dict[int, os.stat_result] = {}
         self.fresh: dict[str, tuple[str, str]] = {}
         """What the cache may learn."""
         self.failures: list[tuple[str, str]] = []
@@ -248,7 +257,7 @@ class _Hashing:
                 continue
             key, digest = known.get(name, ("", ""))
             if key == identity(state):
-                self.found[number] = Fingerprint(name, state.st_size, digest)
+                self.found[number], self.states[number] = Fingerprint(name, state.st_size, digest), state
             elif stat.S_ISREG(state.st_mode):
                 waiting.append((number, state))
             else:
@@ -295,10 +304,10 @@ class _Hashing:
         key = identity(before)
         digest, size, after = self._read(name, before.st_size, buffer)
         if identity(after) != key:
-            digest, size, _ = self._read(name, after.st_size, buffer)
+            digest, size, after = self._read(name, after.st_size, buffer)
         elif max(before.st_mtime_ns, before.st_ctime_ns) < self._trusted_ns:
             self.fresh[name] = (key, digest)
-        self.found[number] = Fingerprint(name, size, digest)
+        self.found[number], self.states[number] = Fingerprint(name, size, digest), after
 
     def _read(self, name: str, expected: int, buffer: bytearray) -> tuple[str, int, os.stat_result]:
         """Hash, size and, taken afterwards, state of the file. ``expected`` bytes spare a look for its end."""

@@ -168,7 +168,12 @@ def _completed(repository: Repository, noted: Noted) -> bool:
                 f"and should go from {(step.old or 'nothing')[:8]} to {(step.new or 'nothing')[:8]}",
                 hint=f"see who moved it: git reflog show {step.name}; then remove {noted.path}",
             )
-    git.update_refs(left, reason=noted.reason, cwd=repository.top)
+    try:
+        git.update_refs(left, reason=noted.reason, cwd=repository.top)
+    except git.GitFailed:
+        # Another loragit may have done the same meanwhile.
+        if not all(_made(repository, step) for step in left):
+            raise
     with suppress(NotDurable):
         git.settle_refs((step.name for step in noted.steps), repository)
     return True

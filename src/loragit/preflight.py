@@ -95,6 +95,8 @@ class Ready(NamedTuple):
     """What must not reach the log or the record."""
     given: Run
     """As ``run``, but with the bytes that the trainer gets, where the record has ``***`` for a secret."""
+    read: Inputs
+    """The user's files as they were read."""
 
     def __repr__(self) -> str:
         """The name alone, for a traceback must not show a secret."""
@@ -226,6 +228,7 @@ class _Preflight:
             warnings=tuple(self.warnings),
             secret_values=known,
             given=given,
+            read=read,
         )
 
     def _own_script(self) -> Entry | None:

@@ -25,6 +25,8 @@ from loragit.store import Store
 
 CRASH = "crash"
 """Stands for the signal where nobody was there to hear of one."""
+_IN_TURN = 3600.0
+"""Seconds for which one recovery waits for another, which may have many gigabytes to hash."""
 _LOG_END = 1 << 16
 """Bytes at the end of a log in which its last lines are looked for."""
 
@@ -47,7 +49,7 @@ class Recovery:
     def __init__(self, repository: Repository, who: tuple[Identity, Identity], asked: Asked) -> None:
         self.repository = repository
         self.asked = asked
-        self.store = Store(repository, *who)
+        self.store = Store(repository, *who, tell=console.warn)
         self.left = 0
         """What needs the user."""
         self.done = 0
@@ -63,7 +65,7 @@ class Recovery:
             for note in self._chosen():
                 self._tell(note)
             return
-        with lock.hold(private / "recover.lock"):
+        with lock.hold(private / "recover.lock", console.warn, _IN_TURN):
             for line in self.store.settle():
                 self.did(line)
             self._look()
@@ -80,7 +82,7 @@ class Recovery:
         if self.asked.dry_run:
             self._tell(note)
             return
-        with lock.hold(self.repository.private / "recover.lock"):
+        with lock.hold(self.repository.private / "recover.lock", console.warn, _IN_TURN):
             self._recover(note)
             self._look()
 

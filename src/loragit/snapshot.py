@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from loragit import fingerprint, lfs
 from loragit.errors import LoragitError
-from loragit.fingerprint import Cache
+from loragit.fingerprint import Cache, Fingerprint
 from loragit.record import DatasetFile, Entry
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif", ".jxl")
@@ -74,6 +74,20 @@ class Dataset(NamedTuple):
     """Tree of the same captions that is on ``runs`` already."""
     folders: tuple[tuple[str, Path], ...] = ()
     """(folder of captions in the record, the folder that they are in)."""
+    watched: tuple[Watched, ...] = ()
+
+
+class Watched(NamedTuple):
+    """A folder of the dataset as it was when it was read."""
+
+    folder: Path
+    prefix: str
+    """What stands before its files' names in ``dataset.sha256``; empty or with its ``/``."""
+    changed_ns: int
+    """When files last came into the folder or left it."""
+    prints: tuple[Fingerprint, ...]
+    states: tuple[os.stat_result, ...]
+    """Of each of ``prints``."""
 
 
 class Recorded(NamedTuple):
@@ -221,6 +235,7 @@ def read_dataset(
     Raises :class:`loragit.fingerprint.CannotRead`, :class:`NothingToTrainOn` for images that are LFS pointers.
     """
     files: list[DatasetFile] = []
+    watched: list[Watched] = []
     written: list[tuple[Path, list[str], str]] = []
     images = 0
     places = _CaptionPlaces(root, [folder.path for folder, _ in listed])
@@ -228,9 +243,12 @@ def read_dataset(
         used = [name for name in names if not is_cache(name)]
         pictures = {name for name in used if is_picture(name)}
         prefix = _from(root, folder.path)
-        prints = fingerprint.fingerprint(folder.path, used, cache)
+        prefix = "" if prefix == "." else f"{prefix}/"
+        changed_ns = _changed_ns(folder.path)
+        prints, states = fingerprint.seen(folder.path, used, cache)
+        watched.append(Watched(folder.path, prefix, changed_ns, prints, states))
         refuse_pointers(folder, [p.name for p in prints if p.size < MAX_POINTER and p.name in pictures])
-        files += [DatasetFile(p.name if prefix == "." else f"{prefix}/{p.name}", p.sha256) for p in prints]
+        files += [DatasetFile(prefix + p.name, p.sha256) for p in prints]
         images += len(pictures)
         stems = {name.rpartition(".")[0] for name in pictures}
         ends = folder.caption_suffixes
@@ -240,7 +258,15 @@ def read_dataset(
     kept = recorded.captions if recorded.same(digest, _caption_paths(written)) else None
     entries = () if kept else tuple(_read_captions(written))
     captions = sum(len(names) for _, names, _ in written)
-    return Dataset(digest, images, captions, entries, kept, tuple((place, folder) for folder, _, place in written))
+    folders = tuple((place, folder) for folder, _, place in written)
+    return Dataset(digest, images, captions, entries, kept, folders, tuple(watched))
+
+
+def _changed_ns(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:  # whoever reads its files will say so
+        return 0
 
 
 def _caption_paths(written: Iterable[tuple[Path, list[str], str]]) -> Iterator[str]:

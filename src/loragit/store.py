@@ -16,14 +16,12 @@ from loragit import git, imported, lock, moves, notes, signals, signing, text, t
 from loragit.errors import LoragitError
 from loragit.git import NotDurable, RefUpdate, Repository
 from loragit.names import RUNS, RunName
+from loragit.patience import ENDING, OPENING, Patience, Tell
 from loragit.place import FORMAT, Place, Places, look
 from loragit.record import Entry, Identity, Imported, Opened, Outcome, Run
 from loragit.repo import Objects
 from loragit.signing import CannotSign
 from loragit.steps import Step, reached
-
-_ATTEMPTS = 40
-"""How often a lost race is tried again. Each loss means that somebody else's update went through."""
 
 _LASTING = (
     "Permission denied",
@@ -60,8 +58,12 @@ class BroughtIn(NamedTuple):
 class Store:
     """The record in one repository. Objects are written through pygit2, opened on first use."""
 
-    def __init__(self, repository: Repository, author: Identity, committer: Identity) -> None:
+    def __init__(
+        self, repository: Repository, author: Identity, committer: Identity, *, tell: Tell = lambda _: None
+    ) -> None:
+        """``tell`` hears of a wait that is longer than a moment, and for what."""
         self.repository = repository
+        self._tell = tell
         self._author = author
         self._committer = committer
         self._opened: Objects | None = None
@@ -140,7 +142,7 @@ class Store:
         They are dated as they happened; ``moment`` is told as that of the import. One that fails stops no other.
         """
         done = []
-        with lock.hold(self._lock):
+        with lock.hold(self._lock, self._tell):
             moves.settle(self.repository)
             places = Places(self.repository)
             for run in runs:
@@ -184,15 +186,19 @@ class Store:
         name = RunName.parse(opened.name)
         _, tagger = self._now()
         message = text.outcome_message(name.text, outcome)
-        tag, unsigned = "", None
+        signed, unsigned = "", None
         if sign:
             try:
-                tag = signing.signed_tag(self.repository, name.text, opened.commit, message, tagger)
+                signed = signing.signed_tag(self.repository, name.text, opened.commit, message, tagger)
             except CannotSign as error:
                 unsigned = error
-        tag = tag or self._objects.tag(name.text, opened.commit, message, tagger)
-        steps = [RefUpdate(name.tag, tag, opened.commit)]
-        self._move(lambda: (tag, steps), f"loragit: seal {name}", lambda: self._still_open(opened))
+
+        def attempt() -> tuple[str, list[RefUpdate]]:
+            # Each time anew: who waits for a lock may wait for a garbage collection, which takes what no ref names.
+            tag = signed or self._objects.tag(name.text, opened.commit, message, tagger)
+            return tag, [RefUpdate(name.tag, tag, opened.commit)]
+
+        self._move(attempt, f"loragit: seal {name}", lambda: self._still_open(opened), ENDING)
         return unsigned
 
     def revert(self, opened: Opened, exit_status: int | None, reason: str, log_tail: tuple[str, ...]) -> str:
@@ -210,7 +216,7 @@ class Store:
             commit = self._objects.commit(tree, [tip] if tip else [], message, *self._now())
             return commit, [RefUpdate(RUNS, commit, tip), *self._frees(opened)]
 
-        return self._move(attempt, f"loragit: revert {opened.name}", lambda: self._still_open(opened))
+        return self._move(attempt, f"loragit: revert {opened.name}", lambda: self._still_open(opened), ENDING)
 
     def delete_tag(self, opened: Opened) -> None:
         """Free the name and leave the commit on ``runs`` as it is (``on_empty = "delete-tag"``).
@@ -221,6 +227,7 @@ class Store:
             lambda: ("", self._frees(opened)),
             f"loragit: delete tag {opened.name}",
             lambda: self._still_open(opened),
+            ENDING,
         )
 
     def release(self, opened: Opened) -> None:
@@ -268,7 +275,7 @@ class Store:
 
     def settle(self) -> tuple[str, ...]:
         """Make whole what a git that is gone had begun (:func:`loragit.moves.settle`); what was done, a line each."""
-        with lock.hold(self._lock):
+        with lock.hold(self._lock, self._tell):
             return moves.settle(self.repository)
 
     def lengthen(self, commit: str) -> None:
@@ -280,21 +287,31 @@ class Store:
         self._move(attempt, f"loragit: recover {commit[:8]}", lambda: None)
 
     def _move(
-        self, attempt: Callable[[], tuple[str, list[RefUpdate]]], reason: str, still_wanted: Callable[[], None]
+        self,
+        attempt: Callable[[], tuple[str, list[RefUpdate]]],
+        reason: str,
+        still_wanted: Callable[[], None],
+        seconds: float = OPENING,
     ) -> str:
         """Move refs as ``attempt`` says; after a lost race, or while another holds a lock, again from what is then.
 
         Returns what ``attempt`` named beside its last steps. ``still_wanted`` raises where trying again is no use.
+        ``seconds`` is how long a lock is waited for.
         """
-        with lock.hold(self._lock):
+        with lock.hold(self._lock, self._tell):
             moves.settle(self.repository)
-            return self._moved(attempt, reason, still_wanted)
+            return self._moved(attempt, reason, still_wanted, seconds)
 
     def _moved(
-        self, attempt: Callable[[], tuple[str, list[RefUpdate]]], reason: str, still_wanted: Callable[[], None]
+        self,
+        attempt: Callable[[], tuple[str, list[RefUpdate]]],
+        reason: str,
+        still_wanted: Callable[[], None],
+        seconds: float = OPENING,
     ) -> str:
         """As :meth:`_move`, for whoever holds the lock already."""
-        for number in range(1, _ATTEMPTS + 1):
+        patience = Patience(seconds, self._tell)
+        while True:
             result, steps = attempt()
             reached(Step.OBJECTS_WRITTEN)
             if not steps:
@@ -304,13 +321,11 @@ class Store:
                 self.unsettled = moves.make(self.repository, steps, reason) or self.unsettled
             except git.GitFailed as error:
                 still_wanted()
-                if number == _ATTEMPTS or any(lasting in error.message for lasting in _LASTING):
+                if any(lasting in error.message for lasting in _LASTING):
                     raise
-                # Longer after each loss, at most 0.5 s: about 15 s in all.
-                time.sleep(min(0.005 * 2**number, 0.5))
+                patience.after(error)
             else:
                 return result
-        raise AssertionError("the last attempt raises")
 
     def _standing_tree(self, tip: str, prefix: str, but: str) -> str | None:
         """Tree, at ``prefix``, of the newest run of that dataset whose tag stands, other than ``but``."""

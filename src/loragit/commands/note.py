@@ -46,7 +46,7 @@ def note(folder: Path, name: str, messages: Sequence[str], mark: Mark) -> None:
     if not stamped:
         raise NothingNoted("nothing was noted: there is no text", hint="write some, or give it with -m TEXT")
     author, committer = IdentityQuestion(repository.top).answer()
-    Store(repository, author, committer).note(run.commit, stamped)
+    Store(repository, author, committer, tell=console.warn).note(run.commit, stamped)
     draft.unlink(missing_ok=True)
     console.say(f"noted {text.count(len(stamped), 'line')} on {run.name}")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from loragit import (
     console,
+    edits,
     ending,
     journal,
     output,
@@ -101,7 +102,7 @@ def dry_run(request: Request) -> None:
 
 def _open(ready: Ready) -> _Running:
     """Note the run, write the trainer's copies, then the record. On failure all of it is taken back."""
-    store = Store(ready.repository, ready.author, ready.committer)
+    store = Store(ready.repository, ready.author, ready.committer, tell=console.warn)
     private = ready.repository.private
     note = _note(ready)
     folder: OutputFolder | None = None
@@ -197,7 +198,7 @@ def _run(running: _Running) -> _Ended:
     except (LoragitError, OSError) as error:
         return _not_begun(now, ending.told(error).message, 127)
     reached(Step.TRAINER_ENDED)
-    for line in (*ended.trouble, *_edited(ready)):
+    for line in (*ended.trouble, *_edited(ready), *edits.told(ready.read)):
         console.warn(line)
     end = End(ended.started.isoformat(), ended.finished.isoformat(), ended.exit_status, _named(ended.interrupted_by))
     return _Ended(ended.exit_status, end, ended.log_tail)
