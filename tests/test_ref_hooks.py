@@ -84,7 +84,11 @@ def test_runs_is_neither_rewound_nor_deleted_by_any_command(record: Path, packed
     git(record, "branch", "before", "runs~1")
     refused(record, "fetch", "-q", ".", "+before:runs")
     refused(record, "push", "-q", ".", "+runs~1:runs")
-    for words in (("branch", "-D", "runs"), ("update-ref", "-d", "refs/heads/runs", tip), ("branch", "-m", "runs", "x")):
+    for words in (
+        ("branch", "-D", "runs"),
+        ("update-ref", "-d", "refs/heads/runs", tip),
+        ("branch", "-m", "runs", "x"),
+    ):
         assert "error: runs holds every run on record, and would be deleted" in refused(record, *words)
 
 
