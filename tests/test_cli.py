@@ -292,7 +292,7 @@ def test_the_shell_completes_commands_options_and_names_of_runs(scene: Scene) ->
     assert complete_bash(scene, "") == list(COMMANDS)
     assert complete_bash(scene, "s") == ["show", "status", "settings"]
     assert complete_bash(scene, "log", "--j") == ["--json"]
-    assert complete_bash(scene, "hook", "") == ["install", "uninstall", "status", "run"]
+    assert complete_bash(scene, "hook", "") == ["install", "uninstall", "status", "show", "run"]
     assert complete_bash(scene, "show", "") == [NAME, "noob-mark-v2s8"]
     assert complete_bash(scene, "show", "noob-g") == [NAME]
     zsh = scene.loragit(_LORAGIT_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS="loragit show noob-m")

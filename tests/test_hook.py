@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from loragit.commands import hook
+from loragit.commands import hook, installed_hooks
 from loragit.commands.precommit import SHOWN, Verdict, check
-from loragit.errors import LoragitError
+from loragit.errors import LoragitError, UsageError
 from loragit.git import NotARepository
 
 OURS = hook.hook_source().read_bytes()
@@ -325,7 +325,7 @@ def test_the_installed_hook_is_the_shipped_one_and_nothing_else_is_left(dataset:
 
 def test_the_shipped_hook_carries_its_checksum_and_is_short() -> None:
     _, mark, body = OURS.split(b"\n", 2)
-    assert mark == hook.MARK + hashlib.sha256(body).hexdigest().encode()
+    assert mark == hook.mark("pre-commit") + hashlib.sha256(body).hexdigest().encode()
     assert OURS.count(b"\n") < 45
     assert subprocess.run(["sh", "-n", hook.hook_source()]).returncode == 0
 
@@ -333,7 +333,9 @@ def test_the_shipped_hook_carries_its_checksum_and_is_short() -> None:
 def test_an_untouched_hook_of_another_version_is_updated(dataset: Path) -> None:
     path = hook.install(dataset, "loragit").status.path
     body = b"exit 0\n"
-    path.write_bytes(b"#!/bin/sh\n" + hook.MARK + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    path.write_bytes(
+        b"#!/bin/sh\n" + hook.mark("pre-commit") + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+    )
     assert "update it with: loragit hook install" in text(hook.status(dataset))
     done = hook.install(dataset, "loragit")
     assert text(done) == f"updated {path}"
@@ -433,7 +435,9 @@ def test_a_hooks_path_that_is_no_folder_is_an_error_that_says_how_to_unset_it(da
 
 
 def test_a_package_without_its_hook_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hook, "__file__", str(tmp_path / "src" / "loragit" / "commands" / "hook.py"))
+    monkeypatch.setattr(
+        installed_hooks, "__file__", str(tmp_path / "src" / "loragit" / "commands" / "installed_hooks.py")
+    )
     with pytest.raises(hook.HookMissing):
         hook.hook_source()
     inside = executable(tmp_path / "src" / "loragit" / "hooks" / "pre-commit", OURS)
@@ -755,3 +759,97 @@ def test_the_hook_imports_nothing_heavy() -> None:
     code = "import sys, loragit.commands.hook; print([m for m in sys.modules if m in ('typer', 'pygit2', 'dulwich')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "[]\n"
+
+
+# --- the hooks that keep the record ---
+
+
+@pytest.mark.parametrize("name", hook.GUARDS)
+def test_each_guard_is_installed_beside_a_kept_one_and_taken_out(dataset: Path, name: str) -> None:
+    theirs = executable(hooks_of(dataset) / name, FOREIGN)
+    done = hook.install(dataset, "loragit", name)
+    assert text(done) == f"installed {theirs}\n{theirs}.chained was there before, and runs first"
+    assert theirs.read_bytes() == hook.hook_source(name).read_bytes()
+    assert subprocess.run(["git", "config", "loragit.command"], cwd=dataset).returncode == 1
+    assert text(hook.status(dataset, name)) == f"installed: {theirs}\n{theirs}.chained was there before, and runs first"
+    assert not hook.install(dataset, "loragit", name).changed
+    theirs.write_bytes(theirs.read_bytes() + b"# mine\n")
+    with pytest.raises(hook.HookEdited) as caught:
+        hook.uninstall(dataset, name)
+    assert f"{name}.edited" in str(caught.value.hint)
+    theirs.write_bytes(hook.hook_source(name).read_bytes())
+    assert text(hook.uninstall(dataset, name)) == f"removed {theirs}\nthe hook that was there before is back"
+    assert theirs.read_bytes() == FOREIGN
+    assert f"loragit hook install {name} keeps it" in text(hook.status(dataset, name))
+
+
+@pytest.mark.parametrize("name", hook.GUARDS)
+def test_the_shipped_guards_carry_their_checksums(name: str) -> None:
+    _, second, body = hook.hook_source(name).read_bytes().split(b"\n", 2)
+    assert second == hook.mark(name) + hashlib.sha256(body).hexdigest().encode()
+    assert hook.text_of(name) == hook.hook_source(name).read_text()
+    assert os.access(hook.hook_source(name), os.X_OK)
+
+
+def test_a_guard_that_two_keep_asks_for_one_to_be_taken_away(dataset: Path) -> None:
+    executable(hooks_of(dataset) / "update", FOREIGN)
+    executable(hooks_of(dataset) / "update.chained", FOREIGN)
+    with pytest.raises(hook.HookInTheWay) as caught:
+        hook.install(dataset, "loragit", "update")
+    assert "then: loragit hook install update;" in str(caught.value.hint)
+
+
+def test_a_bare_repository_gets_the_guards_and_no_hook_for_commits(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "--bare", "shared.git")
+    git(tmp_path, "config", "--global", "safe.bareRepository", "explicit")
+    bare = tmp_path / "shared.git"
+    told = list(hook.install_lines(bare, "loragit", hook.GUARDS, secrets=None))
+    assert told == [f"installed {bare}/hooks/{name}" for name in hook.GUARDS]
+    assert list(hook.status_lines(bare, ())) == [f"installed: {bare}/hooks/{name}" for name in hook.GUARDS]
+    assert list(hook.uninstall_lines(bare, ())) == [f"removed {bare}/hooks/{name}" for name in hook.GUARDS]
+    with pytest.raises(NotARepository):
+        list(hook.install_lines(bare, "loragit", (), secrets=None))
+    with pytest.raises(NotARepository):  # what lies around a folder is not taken for the one that is meant
+        hook.status(bare / "objects", "update")
+
+
+def test_without_a_name_one_is_installed_all_are_told_of_and_all_are_taken_out(dataset: Path, on_path: Path) -> None:
+    folder = hooks_of(dataset)
+    assert list(hook.install_lines(dataset, "loragit", (), secrets=None)) == [f"installed {folder}/pre-commit"]
+    assert [line for line in hook.status_lines(dataset, ()) if "secrets" not in line] == [
+        f"installed: {folder}/pre-commit",
+        f"not installed: there is no {folder}/reference-transaction",
+        f"not installed: there is no {folder}/update",
+    ]
+    list(hook.install_lines(dataset, "loragit", ("update", "update"), secrets=None))
+    assert list(hook.uninstall_lines(dataset, ())) == [f"removed {folder}/pre-commit", f"removed {folder}/update"]
+    assert list(hook.uninstall_lines(dataset, ("update",))) == [f"there was no hook of loragit's at {folder}/update"]
+
+
+def test_a_hook_that_loragit_does_not_have_and_secrets_elsewhere_are_refused(dataset: Path) -> None:
+    for verb in (
+        lambda: list(hook.status_lines(dataset, ("post-commit",))),
+        lambda: list(hook.install_lines(dataset, "loragit", ("update",), secrets=True)),
+        lambda: hook.text_of("secrets"),
+    ):
+        with pytest.raises(UsageError):
+            verb()
+
+
+def test_a_folder_for_all_repositories_says_what_a_guard_does_there(dataset: Path, home: Path) -> None:
+    git(dataset, "config", "--global", "core.hooksPath", str(home / "hooks"))
+    assert "those without runs of loragit's are let be" in text(hook.install(dataset, "loragit", hook.GUARDS[0]))
+    assert "takes nothing but runs" in text(hook.install(dataset, "loragit", "update"))
+
+
+def test_a_hook_manager_may_ask_loragit_to_be_a_guard(dataset: Path, loragit: Path) -> None:
+    zeros, commit_ = "0" * 40, git(dataset, "rev-parse", "HEAD")
+    words = [loragit, "hook", "run", "update", "refs/heads/runs", zeros, commit_]
+    done = subprocess.run(words, cwd=dataset, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"error: {commit_} is no run, no revert and no merge" in done.stderr
+    words[4] = "refs/heads/other"
+    assert subprocess.run(words, cwd=dataset, capture_output=True).returncode == 0
+    code = "import os; from pathlib import Path; from loragit.commands.hook import run_hook; "
+    code += f"run_hook('update', {[*words[4:]]!r}, os.environ, Path.cwd())"
+    assert subprocess.run([sys.executable, "-c", code], cwd=dataset).returncode == 0

@@ -24,6 +24,8 @@ def main() -> int:
         except OSError:
             return 1
         return 0
+    if words[:2] == ["hook", "run"] and words[2:3] in (["reference-transaction"], ["update"]):
+        return _guard(words[2], words[3:])
     index = _leave_callers_repository()
     from loragit import console
 
@@ -98,6 +100,13 @@ def _hook(name: str, rest: list[str], index: str | None) -> int:
     from loragit.commands.hook import run_hook
 
     return run_hook(name, rest, os.environ, Path.cwd(), index)
+
+
+def _guard(name: str, rest: list[str]) -> int:
+    """A hook that is a script of its own, and needs what git has set for it."""
+    from loragit.commands.hook import become
+
+    return guarded(lambda: become(name, rest))
 
 
 def _functions(shell: str) -> int:

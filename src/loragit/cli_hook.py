@@ -1,4 +1,4 @@
-"""The command line of the hook: ``loragit hook``."""
+"""The command line of the hooks: ``loragit hook``."""
 
 from __future__ import annotations
 
@@ -13,40 +13,55 @@ import typer
 
 from loragit import console
 
-app = typer.Typer(help="The pre-commit hook: no dirty trainer repository, no secrets.", no_args_is_help=True)
+app = typer.Typer(
+    help="Hooks: commits without a dirty trainer or secrets; a record that cannot be taken back.", no_args_is_help=True
+)
+
+_Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[pre-commit|reference-transaction|update]...", show_default=False)
+]
 
 
 @app.command("install")
 def hook_install(
+    names: _Names = None,
     secrets: Annotated[
         bool | None, typer.Option("--secrets/--no-secrets", help="Also refuse secrets in what is staged.")
     ] = None,
 ) -> None:
-    """Put the hook into this repository, beside one that is there."""
+    """Put hooks into this repository, beside those that are there; without a name, the pre-commit hook."""
     from loragit.commands import hook
 
-    _lines(hook.lines(hook.install(Path.cwd(), own_command(), secrets=secrets)))
+    _lines(hook.install_lines(Path.cwd(), own_command(), names or (), secrets=secrets))
 
 
 @app.command("uninstall")
-def hook_uninstall() -> None:
-    """Take the hook out, and put back the one that was there before."""
+def hook_uninstall(names: _Names = None) -> None:
+    """Take hooks out, and put back those that were there before; without a name, all of loragit's."""
     from loragit.commands import hook
 
-    _lines(hook.lines(hook.uninstall(Path.cwd())))
+    _lines(hook.uninstall_lines(Path.cwd(), names or ()))
 
 
 @app.command("status")
-def hook_status() -> None:
-    """Where the hook is, and whether it can find loragit."""
+def hook_status(names: _Names = None) -> None:
+    """Where the hooks are, and whether they can find loragit."""
     from loragit.commands import hook
 
-    _lines(hook.lines(hook.status(Path.cwd())))
+    _lines(hook.status_lines(Path.cwd(), names or ()))
+
+
+@app.command("show")
+def hook_show(name: str) -> None:
+    """The text of a hook, to be copied to a machine without loragit."""
+    from loragit.commands import hook
+
+    console.write(hook.text_of(name))
 
 
 @app.command("run")
 def hook_run(name: str, arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-    """What the installed hook calls; secrets [FILE]... looks for secrets in files, or in what is staged."""
+    """What an installed hook calls; secrets [FILE]... looks for secrets in files, or in what is staged."""
     from loragit.commands import hook
 
     raise typer.Exit(hook.run_hook(name, arguments or [], os.environ, Path.cwd()))

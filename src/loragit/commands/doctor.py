@@ -304,7 +304,7 @@ def _hook(folder: Path) -> tuple[Check, ...]:
     if now.installed and now.startable and now.state is hook.State.CURRENT:
         found.ok("hook", f"the pre-commit hook is {first}")
     else:
-        here, aside = (shlex.quote(str(path)) for path in (now.path, now.path.with_name(f"{hook.NAME}.edited")))
+        here, aside = (shlex.quote(str(path)) for path in (now.path, now.path.with_name(f"{hook.PRE_COMMIT}.edited")))
         kept = f"mv {here} {aside} && " if now.state is hook.State.EDITED else ""
         found.warn("hook", "; ".join((f"the pre-commit hook is {first}", *rest)), f"{kept}loragit hook install")
     return found.all()
