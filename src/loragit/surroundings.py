@@ -182,7 +182,7 @@ def is_trainer(folder: Path) -> bool:
 
 def _repository(folder: Path) -> git.Repository | None:
     reply = git.call("rev-parse", "--git-dir", cwd=folder)
-    if reply.status != 0 and b"not a git repository" in reply.err:
+    if reply.status != 0 and b"not a git repository" in reply.err and not git.is_bare(folder):
         return None
     return git.discover(folder)
 
