@@ -17,6 +17,7 @@ from loragit import fingerprint, lfs
 from loragit.errors import LoragitError
 from loragit.fingerprint import Cache
 from loragit.record import DatasetFile, Entry
+from loragit.tensors import open_regular
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif", ".jxl")
 IMAGE_SUFFIXES = (*_IMAGES, *(suffix.upper() for suffix in _IMAGES))
@@ -97,12 +98,16 @@ def _blob(data: bytes) -> str:
 
 
 def read_bytes(path: Path, what: str) -> bytes:
-    """The exact bytes of ``path``. Raises :class:`CannotReadInput`, which calls it ``what``."""
+    """The exact bytes of ``path``. Raises :class:`CannotReadInput`, which calls it ``what``.
+
+    Of files alone: a dataset's config may name a pipe, which would be waited on for ever, or a device without an end.
+    """
     try:
-        return path.read_bytes()
+        with open_regular(path) as file:
+            return file.readall()
     except OSError as error:
         hint = "see that it is there and that you may read it"
-        raise CannotReadInput(f"the {what} {path} cannot be read: {error.strerror}", hint=hint) from error
+        raise CannotReadInput(f"the {what} {path} cannot be read: {error.strerror or error}", hint=hint) from error
     except ValueError as error:  # a path that no file can have
         raise CannotReadInput(f"the {what} {str(path)!r} cannot be read: {error}") from error
 

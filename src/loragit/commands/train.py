@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from loragit import console, journal, output, preflight, process, pythons, secrets, settings, signals, signing, text
+from loragit.commands import trust as consent
 from loragit.errors import LoragitError
 from loragit.journal import Open
 from loragit.output import OutputFolder
@@ -66,7 +67,7 @@ def train(request: Request) -> int:
 
     Raises :class:`LoragitError` where the run was not opened; then nothing was written.
     """
-    ready = preflight.prepare(request)
+    ready = preflight.prepare(consent.asking(request))
     for line in ready.warnings:
         console.warn(line)
     with signals.held():
@@ -79,7 +80,7 @@ def train(request: Request) -> int:
 
 def dry_run(request: Request) -> None:
     """Show the run as it would be recorded and started; write nothing. Raises :class:`LoragitError`."""
-    ready = preflight.prepare(request)
+    ready = preflight.prepare(consent.asking(request))
     for line in ready.warnings:
         console.warn(line)
     for line in text.message(ready.run).splitlines():
