@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from loragit.secrets import MASK, is_secret_name
+from loragit import secrets
 from loragit.settings_schema import ARGS, SCHEMA, Document, Value, dotted, literal
 from loragit.trainers import reach
 
@@ -51,9 +51,10 @@ class Claim(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """``key = value``; a value that its name calls a secret is not shown."""
-        hidden = self.setting.startswith(ARGS) and is_secret_name(self.setting.removeprefix(ARGS))
-        return f"{self.key} = {literal(MASK) if hidden else self.value}"
+        """``key = value``, without the secrets that either gives away."""
+        if self.setting.startswith(ARGS) and secrets.is_secret_name(self.setting.removeprefix(ARGS)):
+            return f"{self.key} = {literal(secrets.MASK)}"
+        return f"{self.key} = {secrets.redact(self.value.encode()).decode('utf-8', 'replace')}"
 
 
 def of(document: Document) -> tuple[Claim, ...]:

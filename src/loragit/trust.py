@@ -61,8 +61,9 @@ def settle(subject: Subject, agree: Agree | None, findings: Findings) -> bool:
     if not subject.claims or known(subject):
         return True
     origin = came_from(subject.folder)
-    if origin is None or (agree is not None and agree(subject, origin)):
-        # What has run here before there was a remote needs no question when there is one.
+    if origin is None:
+        return True
+    if agree is not None and agree(subject, origin):
         remember(subject)
         return True
     findings.add(*_refusal(subject))

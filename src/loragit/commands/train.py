@@ -68,6 +68,7 @@ def train(request: Request) -> int:
     Raises :class:`LoragitError` where the run was not opened; then nothing was written.
     """
     ready = preflight.prepare(consent.asking(request))
+    consent.ran(ready.settings)
     for line in ready.warnings:
         console.warn(line)
     with signals.held():

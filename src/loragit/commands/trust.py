@@ -29,6 +29,13 @@ def asking(request: preflight.Request) -> preflight.Request:
     return request._replace(agree=_asked) if console.can_ask() else request
 
 
+def ran(chosen: Settings) -> None:
+    """A run goes ahead with these settings: what ran before there was a remote needs no question when there is one."""
+    subject = trust.of_settings(chosen)
+    if subject.claims and not trust.known(subject):
+        trust.remember(subject)
+
+
 def _told(subject: Subject, origin: str) -> bool:
     _show(subject, origin)
     console.say("agreed to: --trust")
