@@ -28,6 +28,7 @@ COMMANDS = (
     "import",
     "doctor",
     "settings",
+    "trust",
     "init",
     "demo",
     "zsh",

@@ -1,4 +1,4 @@
-"""Records that somebody else wrote: what they name outside of their own folders is not waited for, obeyed or written."""
+"""Records that somebody else wrote: what they name elsewhere is not waited for, obeyed or written."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_list_of_hashes_may_name_pipes_and_places_elsewhere(dataset: Path, pip
 def test_a_dataset_path_that_leads_elsewhere_leads_nowhere(dataset: Path, tmp_path: Path, home: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    message = f"{NAME}: x\n\nRun: {NAME}\nDataset: gren\nDataset-Path: ../other\nTrainer-Commit: {'a' * 40}\nLoragit-Format: 1"
+    message = f"{NAME}: x\n\nRun: {NAME}\nDataset: gren\nDataset-Path: ../other\nLoragit-Format: 1"
     tree = run_git(dataset, "rev-parse", "HEAD^{tree}")
     commit = run_git(dataset, "commit-tree", tree, "-m", message)
     run_git(dataset, "update-ref", "refs/heads/runs", commit)

@@ -363,7 +363,12 @@ def test_folders_and_files_elsewhere_that_a_cloned_config_names_are_asked_about(
     assert f'config.toml = "{private}"' in refusals(cloned)
     assert f'config.toml = "{private}/me.txt"' in refusals(cloned)
     asked: list[trust.Subject] = []
-    assert prepared(cloned, agree=lambda subject, origin: not asked.append(subject))
+
+    def yes(subject: trust.Subject, origin: str) -> bool:
+        asked.append(subject)
+        return True
+
+    assert prepared(cloned, agree=yes)
     assert prepared(cloned), "the answer is remembered"
     assert len(asked) == 1
 

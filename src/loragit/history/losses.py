@@ -74,8 +74,7 @@ def event_files(folder: Path, prefix: str) -> Iterator[Path]:
     for name in names[:_MOST_FOLDERS]:
         for place in (folder / name, *_folders(folder / name)):
             with suppress(OSError):
-                files = sorted(each for each in os.listdir(place) if each.startswith("events.out.tfevents."))
-                yield from (place / file for file in files)
+                yield from sorted(each for each in place.iterdir() if each.name.startswith("events.out.tfevents."))
 
 
 def _folders(place: Path) -> list[Path]:
