@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from loragit import claims, console, preflight, settings, trust
+from loragit import claims, console, preflight, settings, surroundings, trust
 from loragit.commands import init as init_command
 from loragit.commands import trust as command
 from loragit.errors import Findings, LoragitError
@@ -21,7 +21,7 @@ from loragit.names import RunName
 from loragit.settings import Flags
 from loragit.settings_schema import ArgValue, read_file
 from loragit.trainers.reach import reaches
-from tests.scene import LORAGIT, Scene, commit_all, git, make_scene
+from tests.scene import LORAGIT, Scene, commit_all, git, make_scene, make_trainer
 
 NAME = "noob-gren-v1s4"
 
@@ -206,6 +206,23 @@ def test_what_init_wrote_here_is_trusted(cloned: Scene, capsys: pytest.CaptureFi
     assert init_command.init(request) == 0
     assert "workdir" in (cloned.dataset / "loragit.toml").read_text()
     assert settled(cloned) == ""
+
+
+def test_init_takes_nothing_over_from_what_others_made(cloned: Scene) -> None:
+    """It would be trusted, because init wrote it."""
+    evil = cloned.home / "datasets" / "evil"
+    evil.mkdir()
+    (evil / "loragit.toml").write_text('[trainer]\nlauncher = "./evil"\nrepo = "sd-scripts"\nenv = "venv:./venv"\n')
+    git(evil, "init", "-q")
+    cloned.trainer.rename(evil / "sd-scripts")
+    below = cloned.dataset / "below"
+    below.mkdir()
+    make_trainer(cloned.dataset / "sd-scripts")
+    seen = surroundings.look(below, os.environ)
+    assert (seen.launcher, seen.trainer) == ((str(evil / "evil"),), evil / "sd-scripts"), "a dataset of one's own"
+    git(evil, "remote", "add", "origin", "https://example.org/evil")
+    seen = surroundings.look(below, os.environ)
+    assert (seen.launcher, seen.trainer, seen.env) == ((), None, None)
 
 
 def test_secrets_are_neither_shown_nor_kept(cloned: Scene) -> None:
@@ -403,14 +420,16 @@ def test_the_users_own_dataset_may_lie_anywhere(scene: Scene) -> None:
     assert prepared(scene)
 
 
-@pytest.mark.parametrize("kind", ["pipe", "device"])
-def test_an_input_that_never_ends_is_refused(scene: Scene, kind: str) -> None:
-    place = Path("/dev/zero")
-    if kind == "pipe":
-        place = scene.home / "pipe"
-        os.mkfifo(place)
-    add_subset(scene, f"metadata_file = {json.dumps(str(place))}")
-    assert "is not a regular file" in refusals(scene)
+def test_an_input_that_never_ends_is_refused(scene: Scene) -> None:
+    pipe, huge = scene.home / "pipe", scene.home / "huge"
+    os.mkfifo(pipe)
+    with huge.open("wb") as file:
+        file.truncate((1 << 30) + 1)
+    for place in (Path("/dev/zero"), pipe, huge):
+        add_subset(scene, f"metadata_file = {json.dumps(str(place))}")
+    told = refusals(scene)
+    assert told.count("is not a regular file") == 2
+    assert f"the input {huge} is larger than 1 GiB" in told
 
 
 # ---- train, doctor, loragit trust ----

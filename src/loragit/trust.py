@@ -109,7 +109,7 @@ def of_document(folder: Path, document: Document) -> Subject:
 
 def _contents(folder: Path, document: Document, found: Iterable[Claim]) -> Iterator[tuple[str, str]]:
     """What the dataset's repository holds of what is named: a pull that changes a program there asks again."""
-    top = _top(folder)
+    top = top_of(folder)
     tables = (document.values, *document.models.values())
     repos = dict.fromkeys(str(table["trainer.repo"]) for table in tables if "trainer.repo" in table)
     bases = [Path(os.path.realpath(folder)), *(_expanded(folder, repo) for repo in repos)]
@@ -157,7 +157,7 @@ def of_inputs(
     ``named`` and ``folders`` are those of the dataset config ``config``; they count where that is the dataset's own.
     What lies in the dataset, ``read`` and the files of ``folders``, counts where it is a link that leads elsewhere.
     """
-    top = _top(folder)
+    top = top_of(folder)
     inside = Path(os.path.realpath(config)).is_relative_to(top)
     found: dict[str, None] = {}
     for path in (*named, *folders) if inside else ():
@@ -244,7 +244,7 @@ def _top_of_git(folder: Path) -> Path | None:
     return next((each for each in (here, *here.parents) if os.path.lexists(each / ".git")), None)
 
 
-def _top(folder: Path) -> Path:
+def top_of(folder: Path) -> Path:
     """Top of the work tree, its links resolved; the folder itself where there is none."""
     return _top_of_git(folder) or Path(os.path.realpath(folder))
 
