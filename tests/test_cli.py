@@ -29,6 +29,7 @@ COMMANDS = (
     "import",
     "doctor",
     "settings",
+    "trust",
     "init",
     "demo",
     "zsh",

@@ -30,7 +30,8 @@ DESIGN = ROOT / "docs" / "design.md"
 MIGRATING = ROOT / "docs" / "migrating.md"
 PYTHON = ROOT / "docs" / "python.md"
 JSON = ROOT / "docs" / "json.md"
-PAGES = (README, ROOT / "CHANGELOG.md", FORMAT, DESIGN, MIGRATING, PYTHON, JSON)
+SECURITY = ROOT / "docs" / "security.md"
+PAGES = (README, ROOT / "CHANGELOG.md", FORMAT, DESIGN, MIGRATING, PYTHON, JSON, SECURITY)
 
 STANDS_FOR = {"make demo DIR=~/loragit-demo": "loragit demo ~/loragit-demo"}
 """What is run in place of a command that would install something first. The demo shows commands of its own, so that
@@ -240,7 +241,7 @@ def test_every_command_that_the_pages_show_does_what_they_show(reader: Reader) -
         "noob-gren-v4s512",
         "noob-gren-v5s512",
     ]
-    assert walk(DESIGN, ROOT / "CHANGELOG.md") == []
+    assert walk(DESIGN, SECURITY, ROOT / "CHANGELOG.md") == []
     for block in blocks(PYTHON):
         assert block.kind == "python"
         program = "\n".join(block.body)

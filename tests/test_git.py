@@ -838,3 +838,48 @@ def test_the_local_variables_are_gits_own_list(tmp_path: Path) -> None:
     own = set(run_git(tmp_path, "rev-parse", "--local-env-vars").split())
     # GIT_CONFIG_PARAMETERS and GIT_CONFIG_COUNT carry `git -c key=value`, which the user may have meant for us.
     assert own - {"GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT"} <= set(git.LOCAL_VARIABLES)
+
+
+class TestABareRepositoryInAWorkTree:
+    """What somebody committed to look like a repository: its configuration names programs."""
+
+    @pytest.fixture
+    def planted(self, tmp_path: Path) -> Path:
+        """A folder below a planted repository; git would run its program there, and leave the file ``ran``."""
+        planted = tmp_path / "gren" / "trainer"
+        run_git(tmp_path, "init", "--quiet", "--bare", "gren/trainer")
+        (planted / "sub").mkdir()
+        program = planted / "program"
+        program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+        program.chmod(0o755)
+        run_git(tmp_path / "gren", "init", "--quiet")
+        for key, value in (("core.fsmonitor", program), ("core.worktree", "."), ("core.bare", "false")):
+            run_git(planted, "config", "--file", "config", key, str(value))
+        run_git(planted / "sub", "status")
+        (tmp_path / "ran").unlink()
+        return planted / "sub"
+
+    @pytest.mark.parametrize("new", [True, False], ids=["git that refuses it", "git before 2.38"])
+    def test_is_none_for_us_whatever_git_says(
+        self, planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new: bool
+    ) -> None:
+        if not new:
+            monkeypatch.setattr(git, "_OWN_TERMS", ("--no-optional-locks",))
+        git.is_bare.cache_clear()
+        assert git.is_bare(planted)
+        for folder in (planted, planted.parent):
+            with pytest.raises(git.NotARepository, match="is a repository without a work tree"):
+                git.discover(folder)
+        assert git.call("status", cwd=planted).status != 0
+        assert git.show("status", cwd=planted) != 0
+        assert not (tmp_path / "ran").exists()
+
+    def test_is_none_through_a_link_either(self, planted: Path, tmp_path: Path) -> None:
+        (tmp_path / "link").symlink_to(planted)
+        assert git.is_bare(tmp_path / "link")
+
+    def test_is_not_seen_in_a_work_tree_that_has_a_file_called_head(self, dataset: Path) -> None:
+        (dataset / "sub").mkdir()
+        (dataset / "sub" / "HEAD").touch()
+        assert not git.is_bare(dataset / "sub")
+        assert git.discover(dataset / "sub").prefix == "sub"

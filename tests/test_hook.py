@@ -716,7 +716,7 @@ def test_settings_that_came_with_a_clone_cannot_make_git_run_a_program(tmp_path:
     (tmp_path / "ran").unlink()
     verdict = looked_at(tmp_path / "cloned")
     assert not (tmp_path / "ran").exists()
-    assert "is no work tree" in verdict.notes[0]
+    assert "is a repository without a work tree" in verdict.notes[0]
 
 
 def test_a_work_tree_that_only_variables_know_of_is_a_note(tmp_path: Path) -> None:

@@ -539,7 +539,7 @@ def test_where_nothing_is_logged_there_is_no_curve(scene: Scene, tmp_path: Path)
     run = a_curve_run(scene, tmp_path)
     assert losses.curve(run, "") is None
     assert losses._read(tmp_path / "nothing") == []
-    assert list(losses._event_files(tmp_path / "nowhere", "")) == []
+    assert list(losses.event_files(tmp_path / "nowhere", "")) == []
     sealed(open_store(scene.dataset), "no-logs")
     assert losses.curve(History.of(scene.dataset).run("no-logs"), "") is None
     untagged(open_store(scene.dataset), "gone")

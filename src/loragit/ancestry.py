@@ -78,5 +78,8 @@ def _lies_in(state: Path, sealed: Sealed, environ: Mapping[str, str]) -> bool:
     """Whether ``state`` is in the output folder of the run."""
     if not sealed.output:
         return False
-    output = places.expanded(sealed.output, state.parent, environ)
+    try:
+        output = places.expanded(sealed.output, state.parent, environ)
+    except places.NoSuchPath:  # whoever wrote that record
+        return False
     return os.path.realpath(output) == os.path.realpath(state.parent)

@@ -85,6 +85,9 @@ def train(
     allow_secrets: Annotated[
         bool, typer.Option("--allow-secrets", help="Record *** for secrets in files instead of refusing.")
     ] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Agree to the programs and files that the dataset's own files name.")
+    ] = False,
     on_empty: Annotated[
         str | None, typer.Option(help="For a run that makes nothing: revert, delete-tag or keep.")
     ] = None,
@@ -106,7 +109,7 @@ def train(
         repos=tuple(repo or ()),
     )
     request = preflight.Request(
-        name, flags, dict(os.environ), Path.cwd(), tuple(extra or ()), bump, script, from_script
+        name, flags, dict(os.environ), Path.cwd(), tuple(extra or ()), bump, script, from_script, trust
     )
     if dry_run:
         command.dry_run(request)
@@ -341,6 +344,17 @@ def settings_(
     from loragit.commands import settings as command
 
     command.show(_settings(dataset, name), os.environ, as_json=as_json)
+
+
+@_app.command("trust")
+def trust_(
+    dataset: Dataset = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to all of it.")] = False,
+) -> None:
+    """See which programs and files a dataset's own files name, and agree to them."""
+    from loragit.commands import trust as command
+
+    raise typer.Exit(command.trust_(_settings(dataset), yes=yes))
 
 
 @_app.command()

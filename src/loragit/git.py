@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +52,9 @@ _OWN_TERMS = (
 )
 DURABLE = ("-c", "core.fsync=all", "-c", "core.fsyncMethod=fsync")
 """Terms with which git waits for the disk whatever it is told elsewhere; before 2.36 it does not know them."""
+_NOWHERE = "GIT_DIR=/dev/null"
+"""What keeps git from taking the folder that it is started in for a repository. Git before 2.38 knows no
+``safe.bareRepository``."""
 _ZERO = "0" * 40
 
 
@@ -118,6 +122,8 @@ class Question:
 def child(args: tuple[str, ...], cwd: Path, *, fed: bool, heard: bool, variables: tuple[str, ...] = ()) -> Child:
     """A git of its own, its standard output a pipe; standard input is one where it is ``fed``, and standard error
     where its complaints are ``heard``. Raises :class:`NotARepository`, :class:`GitMissing`."""
+    if is_bare(cwd):
+        variables = (*variables, _NOWHERE)
     try:
         return subprocess.Popen(
             [*(("env", *variables) if variables else ()), "git", *_OWN_TERMS, *args],
@@ -163,7 +169,8 @@ def show(*args: str, cwd: Path, variables: tuple[str, ...] = ()) -> int:
     """
     import signal
 
-    words = ["env", f"GIT_PAGER={pager()}", *variables, "git", *_OWN_TERMS, *args]
+    own = (*variables, _NOWHERE) if is_bare(cwd) else variables
+    words = ["env", f"GIT_PAGER={pager()}", *own, "git", *_OWN_TERMS, *args]
     shown = subprocess.Popen(words, cwd=cwd, stdin=subprocess.DEVNULL)
     # Ctrl-C is for git and its pager.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -171,6 +178,26 @@ def show(*args: str, cwd: Path, variables: tuple[str, ...] = ()) -> int:
         return shown.wait()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@cache
+def is_bare(folder: Path) -> bool:
+    """Whether git would take ``folder`` or one above it for a repository though no ``.git`` is there.
+
+    Such a folder can be committed and cloned, unlike a ``.git``. git runs what its ``config`` and its ``hooks`` name,
+    and settings that lead to it come with the clone as well: so it is nothing to ask git about. Looked at once in a
+    process, since git is asked a dozen times in the same few folders.
+    """
+    here = Path(os.path.realpath(folder))
+    for each in (here, *here.parents):
+        if os.path.lexists(each / ".git"):
+            return False
+        # As git's own is_git_directory: with commondir the other two may lie elsewhere.
+        if os.path.lexists(each / "HEAD") and (
+            os.path.lexists(each / "commondir") or (os.path.isdir(each / "objects") and os.path.isdir(each / "refs"))
+        ):
+            return True
+    return False
 
 
 def last_words(reply: Reply) -> str:
@@ -237,7 +264,7 @@ def not_found(folder: Path, reply: Reply) -> NotARepository:
             f"git does not trust {folder}: another user owns it",
             hint=f"if you do: git config --global --add safe.directory {folder}",
         )
-    if "work tree" in words or "bare repository" in words:
+    if is_bare(folder) or "work tree" in words or "bare repository" in words:
         return NotARepository(f"{folder} is a repository without a work tree", hint="name a clone with one")
     return NotARepository(f"{folder} is in no git repository ({words})", hint=f"make it one: git init {folder}")
 

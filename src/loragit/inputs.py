@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import snapshot
+from loragit import snapshot, trust
 from loragit.errors import Findings
 from loragit.fingerprint import Cache, fingerprint_file
 from loragit.record import Entry, Weights
@@ -31,11 +31,20 @@ class Inputs(NamedTuple):
     warnings: tuple[str, ...]
     sources: Mapping[str, Path]
     """The file that it was read from, by path in the record; for captions see ``dataset``."""
+    named: tuple[Path, ...] = ()
+    """Further files that the dataset config names."""
 
     @property
     def entries(self) -> tuple[Entry, ...]:
         """The files of the record that were read, but for the dataset's."""
         return (self.config, *([self.prompts] if self.prompts else []), *(entry for _, entry in self.further))
+
+    def outside(self, plan: Plan, folder: Path) -> trust.Subject:
+        """What lies outside of the dataset's repository and was read because its own files say so; often nothing."""
+        if trust.came_from(folder) is None:
+            return trust.Subject(folder, ())
+        folders = [real for _, real in self.dataset.folders]
+        return trust.of_inputs(folder, plan.config, self.named, folders, self.sources.values())
 
 
 def read(
@@ -64,7 +73,9 @@ def read(
     sources = {f"config{suffix}": plan.config} | {entry.path: path for path, entry in further}
     if prompts and plan.prompts:
         sources[prompts.path] = plan.prompts
-    return Inputs(Entry(f"config{suffix}", config.data), prompts, further, dataset, weights, warnings, sources)
+    return Inputs(
+        Entry(f"config{suffix}", config.data), prompts, further, dataset, weights, warnings, sources, config.files
+    )
 
 
 def _config(plan: Plan, workdir: Path) -> Config:

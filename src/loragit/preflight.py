@@ -1,7 +1,7 @@
 """Everything that can be known before a run begins: all findings together, or a run that is ready to go.
 
-Nothing is written here but caches. Questions to git, to the trainer's Python and to the disk are under way at the
-same time: together they cost what the slowest costs.
+Nothing is written here but caches, and what the user agreed to. Questions to git, to the trainer's Python and to the
+disk are under way at the same time: together they cost what the slowest costs.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from loragit import (
     secrets,
     settings,
     text,
+    trust,
 )
 from loragit.activation import activate
 from loragit.errors import Finding, Findings, LoragitError, UsageError
@@ -38,6 +39,7 @@ from loragit.record import Ancestor, Entry, Identity, LyCORIS, RepoState, Run
 from loragit.settings import Flags, Settings
 from loragit.trainers import sd_scripts
 from loragit.trainers.start import Start
+from loragit.trust import Agree
 
 MIN_FREE = 256 * 1024 * 1024
 """Bytes that must be free where the models will be written: one small adapter with its samples and log."""
@@ -61,6 +63,10 @@ class Request(NamedTuple):
     """The user's own script, which runs in place of the trainer's; relative to ``cwd``."""
     from_script: str | None = None
     """The user's own script that stands behind this run, to be recorded in place of ``train.sh``."""
+    trusted: bool = False
+    """Whether the user agrees to what the dataset's own files start and read."""
+    agree: Agree | None = None
+    """Asks the user for that; ``None`` where there is nobody to ask."""
 
 
 class OptionsConflict(UsageError):
@@ -170,13 +176,15 @@ class _Preflight:
     def ready(self) -> Ready:
         """The run, ready to start. Raises :class:`PreflightFailed`."""
         chosen, findings = self.settings, self.findings
+        trusted = trust.settle(trust.of_settings(chosen), self.request.agree, findings)
         own = findings.ask(self._own_script)
         if self.request.script is None:
             script = launch.find_script(chosen, findings)
             workdir = launch.find_workdir(chosen, script)
         else:
             script, workdir = launch.find_repo(chosen, findings), self.request.cwd
-        python = findings.ask(lambda: settings.find_python(chosen.trainer, self.request.environ))
+        found = findings.ask(lambda: settings.find_python(chosen.trainer, self.request.environ))
+        python = found if trusted else None
         activation = activate(chosen.trainer, python, self.request.environ)
         asked = Inquiry(
             chosen,
@@ -196,6 +204,8 @@ class _Preflight:
         words = (*plan.arguments.words(), *self.request.extra) if plan else ()
         known = secrets.secret_values(words, environ)
         read = inputs.read(plan, chosen, workdir, asked.recorded(known), hashes, findings) if plan else None
+        if plan and read:
+            trust.settle(read.outside(plan, chosen.dataset_dir), self.request.agree, findings)
         answers = asked.answers()
         self._judge(answers, plan)
         if plan is None or read is None or program is None or findings.all():

@@ -22,6 +22,7 @@ from loragit.settings_schema import (
     ARGS,
     FILE,
     ArgValue,
+    Document,
     WrongSetting,
     checked,
     dotted,
@@ -47,6 +48,8 @@ __all__ = [
 ]
 
 _STEPS = re.compile(r"[0-9]{1,9}")
+_AND_FLAG = " and --repo"
+"""What the source of ``record.repos`` ends with where a flag added to it."""
 _MOST_STEPS = 999_999_999
 """As many digits as a run's name may hold."""
 
@@ -152,12 +155,14 @@ class Settings(NamedTuple):
     """The run's output folder, absolute; ``None`` without a run's name."""
     steps: int | None
     """Training steps, at least 1; ``None`` without a run's name."""
+    written: Document | None = None
+    """The dataset's own ``loragit.toml``, as it was read."""
 
     @property
     def from_dataset(self) -> tuple[Origin, ...]:
         """What the dataset's own ``loragit.toml`` decided. Who made a cloned dataset wrote that, not its user."""
         own = str(self.dataset_dir / FILE)
-        return tuple(origin for origin in self.origins if origin.source == own)
+        return tuple(origin for origin in self.origins if origin.source in (own, own + _AND_FLAG))
 
 
 class _Asked(NamedTuple):
@@ -193,7 +198,8 @@ def load(*, name: RunName | None, flags: Flags, environ: Mapping[str, str], cwd:
     outside = [*below, *above]
     dataset = _dataset(asked, outside[layers.last(outside, "paths.datasets")]["paths.datasets"])
     folder = Path(str(dataset.value))
-    own = layers.of_file(read_file(folder / FILE), model)
+    document = read_file(folder / FILE)
+    own = layers.of_file(document, model)
     given = {
         key: layers.resolved(key, one, folder, environ) for key, one in layers.merged([*below, *own, *above]).items()
     }
@@ -203,7 +209,7 @@ def load(*, name: RunName | None, flags: Flags, environ: Mapping[str, str], cwd:
         given["output_dir"] = _output(name, asked, given["paths.output"])
         given["steps"] = steps
     given["debug"] = _debug(asked)
-    return _settings(given)
+    return _settings(given)._replace(written=document)
 
 
 def find_python(trainer: Trainer, environ: Mapping[str, str]) -> Path:
@@ -251,7 +257,7 @@ def _with_flagged_repos(given: Given, asked: _Asked) -> Given:
     if not flagged:
         return given
     listed = given.value if isinstance(given.value, tuple) else ()
-    return Given((*listed, *flagged), "--repo" if not listed else f"{given.source} and --repo")
+    return Given((*listed, *flagged), "--repo" if not listed else given.source + _AND_FLAG)
 
 
 def _debug(asked: _Asked) -> Given:

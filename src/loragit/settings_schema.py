@@ -78,6 +78,10 @@ class Document(NamedTuple):
     models: Mapping[str, Mapping[str, Value]]
     """``[models.<model>]`` by model; keys as in ``values``, with ``trainer`` for ``models.<model>``."""
 
+    def __repr__(self) -> str:
+        """The path alone, for a traceback must not show a secret."""
+        return f"Document({str(self.path)!r})"
+
 
 def truth(text: str) -> bool | None:
     """``1 true yes on`` and ``0 false no off`` or nothing, in any case; ``None`` for any other text."""

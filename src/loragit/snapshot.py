@@ -17,12 +17,15 @@ from loragit import fingerprint, lfs
 from loragit.errors import LoragitError
 from loragit.fingerprint import Cache, Fingerprint
 from loragit.record import DatasetFile, Entry
+from loragit.tensors import open_regular
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif", ".jxl")
 IMAGE_SUFFIXES = (*_IMAGES, *(suffix.upper() for suffix in _IMAGES))
 """As sd-scripts' ``IMAGE_EXTENSIONS``: all lower or all upper case."""
 DEFAULT_CAPTION_SUFFIX = ".caption"
 """Where neither the dataset config nor an argument names a ``caption_extension``."""
+MAX_INPUT = 1 << 30
+"""Bytes of a file that is recorded whole."""
 MAX_POINTER = 1024
 """Bytes. git-lfs pointers are smaller (specification v1)."""
 
@@ -111,12 +114,19 @@ def _blob(data: bytes) -> str:
 
 
 def read_bytes(path: Path, what: str) -> bytes:
-    """The exact bytes of ``path``. Raises :class:`CannotReadInput`, which calls it ``what``."""
+    """The exact bytes of ``path``. Raises :class:`CannotReadInput`, which calls it ``what``.
+
+    Of files alone, and of none above :data:`MAX_INPUT`: a dataset's config may name a pipe, which would be waited on
+    for ever, a device without an end, or the image of a disk.
+    """
     try:
-        return path.read_bytes()
+        with open_regular(path) as file:
+            if os.fstat(file.fileno()).st_size > MAX_INPUT:
+                raise CannotReadInput(f"the {what} {path} is larger than {MAX_INPUT >> 30} GiB", hint="name another")
+            return file.readall()
     except OSError as error:
         hint = "see that it is there and that you may read it"
-        raise CannotReadInput(f"the {what} {path} cannot be read: {error.strerror}", hint=hint) from error
+        raise CannotReadInput(f"the {what} {path} cannot be read: {error.strerror or error}", hint=hint) from error
     except ValueError as error:  # a path that no file can have
         raise CannotReadInput(f"the {what} {str(path)!r} cannot be read: {error}") from error
 

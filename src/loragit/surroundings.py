@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import checkout, git, history, image_folders, places, pythons, secrets, settings, snapshot
+from loragit import checkout, git, history, image_folders, places, pythons, secrets, settings, snapshot, trust
 from loragit import settings_layers as layers
-from loragit.errors import LoragitError
+from loragit.errors import Findings, LoragitError
 from loragit.image_folders import ImageFolder, entries
 from loragit.names import RunName
 from loragit.settings import Flags, Settings
@@ -182,13 +182,16 @@ def is_trainer(folder: Path) -> bool:
 
 def _repository(folder: Path) -> git.Repository | None:
     reply = git.call("rev-parse", "--git-dir", cwd=folder)
-    if reply.status != 0 and b"not a git repository" in reply.err:
+    if reply.status != 0 and b"not a git repository" in reply.err and not git.is_bare(folder):
         return None
     return git.discover(folder)
 
 
 def _siblings(folder: Path, datasets: Path, environ: Mapping[str, str]) -> Iterator[Sibling]:
-    """Datasets beside ``folder`` and under ``datasets`` that have settings which are understood."""
+    """Datasets beside ``folder`` and under ``datasets`` that have settings which are understood.
+
+    Not those of somebody else's that nobody has agreed to: what is found is written into settings that are trusted.
+    """
     files: dict[Path, float] = {}
     for parent in dict.fromkeys((folder.parent, datasets)):
         for entry in entries(parent)[:_MOST]:
@@ -197,7 +200,8 @@ def _siblings(folder: Path, datasets: Path, environ: Mapping[str, str]) -> Itera
                 files[path] = path.stat().st_mtime
     for path in sorted(files, key=lambda each: -files[each]):
         try:
-            yield Sibling(path.parent, _resolved(path, environ))
+            if trust.settle(trust.of_file(path.parent), None, Findings()):
+                yield Sibling(path.parent, _resolved(path, environ))
         except LoragitError:
             continue
 
@@ -243,8 +247,10 @@ def _usual(chosen: Settings, home: Path) -> Iterator[Path]:
     yield from named(home / "source/repos")
     yield from named(home)
     yield home / "kohya_ss/sd-scripts"
+    # What came with a dataset is not found: settings are written with it that are trusted.
+    own = trust.top_of(dataset) if trust.came_from(dataset) else None
     for folder in (*(home / each for each in _CODE), dataset.parent, dataset.parent.parent):
-        yield from named(folder)
+        yield from (each for each in named(folder) if own is None or not each.resolve().is_relative_to(own))
 
 
 def _tracked(file: Path) -> bool:

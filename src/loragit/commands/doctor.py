@@ -24,12 +24,13 @@ from loragit import (
     snapshot,
     text,
     trainer_checks,
+    trust,
 )
 from loragit.activation import activate
 from loragit.checkpoints import Past
 from loragit.checks import DATASET, FAILED, INSTALLATION, RECORD, TRAINER, WARNING, Check, Checks, each_once
 from loragit.commands import hook
-from loragit.errors import Finding, LoragitError
+from loragit.errors import Finding, Findings, LoragitError
 from loragit.fingerprint import Cache
 from loragit.git import Repository
 from loragit.names import RunName
@@ -166,6 +167,10 @@ class _Examination:
 
     def _question(self, chosen: Settings) -> trainer_checks.TrainerQuestion:
         python = trainer_checks.find_python(chosen, self._asked.environ)
+        refused = Findings()
+        if not trust.settle(trust.of_settings(chosen), None, refused):
+            (why,) = refused.all()
+            python = trust.Untrusted(why.problem, hint=why.hint)
         env = activate(chosen.trainer, python if isinstance(python, Path) else None, self._asked.environ).environ()
         cache = self._caches / "environments"
         return trainer_checks.TrainerQuestion(chosen, python, workdir=_workdir(chosen), env=env, cache=cache)

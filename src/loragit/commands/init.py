@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import console, git, places, settings_schema, setup, starter, surroundings, text
+from loragit import console, git, places, settings_schema, setup, starter, surroundings, text, trust
 from loragit.commands import hook
 from loragit.errors import LoragitError, UsageError
 from loragit.setup import Plan, State, Wanted
@@ -225,6 +225,9 @@ def _carry_out(plan: Plan, folder: Path, command: str) -> bool:
         except LoragitError as failure:
             console.error(failure)
             done = False
+    if any(entry.path == settings_schema.FILE for entry in plan.new):
+        # What was found on this machine is trusted, also where the repository has a remote, now or later.
+        trust.remember(trust.of_file(folder))
     return done
 
 

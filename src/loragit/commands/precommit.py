@@ -110,8 +110,6 @@ def _ask(named: Sequence[_Named], own: Path) -> Verdict:
     questions: list[tuple[_Named, checkout.StateQuestion]] = []
     for one in named:
         try:
-            if _bare(one.folder):
-                raise git.NotARepository(f"{one.folder} is no work tree")
             questions.append((one, checkout.StateQuestion(one.folder, one.label)))
         except (git.NotARepository, OSError) as error:
             notes.append(f"{one.label} was not looked at: {error}")
@@ -129,20 +127,6 @@ def _ask(named: Sequence[_Named], own: Path) -> Verdict:
         else:
             refusals.setdefault(state.path, _dirty(one.label, state.path, state.dirty))
     return Verdict(tuple(refusals.values()), tuple(notes))
-
-
-def _bare(folder: Path) -> bool:
-    """Whether git would take ``folder`` or one above it for a repository though no ``.git`` is there.
-
-    Such a folder can be committed and cloned, unlike a ``.git``. git runs what its ``config`` names
-    (``core.fsmonitor``), and settings come with the clone as well: so this is no folder to ask git about.
-    """
-    for each in (folder, *folder.parents):
-        if (each / ".git").exists():
-            return False
-        if (each / "HEAD").exists() and any((each / name).exists() for name in ("config", "commondir")):
-            return True
-    return False
 
 
 def _changes(dirty: Sequence[str]) -> str:

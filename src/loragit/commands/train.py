@@ -22,6 +22,7 @@ from loragit import (
     text,
 )
 from loragit.commands import recovering
+from loragit.commands import trust as consent
 from loragit.errors import LoragitError
 from loragit.journal import End, Open, Trainer, Work
 from loragit.output import OutputFolder
@@ -67,7 +68,8 @@ def train(request: Request) -> int:
 
     Raises :class:`LoragitError` where the run was not opened; then nothing was written.
     """
-    ready = preflight.prepare(request)
+    ready = preflight.prepare(consent.asking(request))
+    consent.ran(ready.settings)
     for line in ready.warnings:
         console.warn(line)
     recovering.notice(ready.repository)
@@ -81,7 +83,7 @@ def train(request: Request) -> int:
 
 def dry_run(request: Request) -> None:
     """Show the run as it would be recorded and started; write nothing. Raises :class:`LoragitError`."""
-    ready = preflight.prepare(request)
+    ready = preflight.prepare(consent.asking(request))
     for line in ready.warnings:
         console.warn(line)
     for line in text.message(ready.run).splitlines():

@@ -6,6 +6,7 @@ import math
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from loragit.history.runs import RecordedRun
 _MOST_BYTES = 1 << 26
 """Of one event file: a training of 100,000 steps writes a tenth of it."""
 _MOST_FILES = 32
+_MOST_FOLDERS = 256
 _AROUND = 120
 """Seconds that an event may lie before the start or after the end: two clocks, or two roundings."""
 
@@ -47,7 +49,7 @@ def curve(run: RecordedRun, home: str) -> Curve | None:
     prefix = (args.get("log_prefix") or (f"{run.name}_",))[-1]
     span = (outcome.started.timestamp() - _AROUND, outcome.finished.timestamp() + _AROUND)
     found: dict[str, dict[int, float]] = {tag: {} for tag in LOSSES}
-    for path in islice(_event_files(folder, prefix), _MOST_FILES):
+    for path in islice(event_files(folder, prefix), _MOST_FILES):
         for scalar in _read(path):
             if span[0] <= scalar.wall_time <= span[1]:
                 found[scalar.tag][scalar.step] = scalar.value
@@ -59,16 +61,30 @@ def _here(path: str, home: str) -> str:
     return home + path[1:] if path == "~" or path.startswith("~/") else path
 
 
-def _event_files(folder: Path, prefix: str) -> Iterator[Path]:
-    """Event files of folders that are called as the run's were; links are not followed."""
+def event_files(folder: Path, prefix: str) -> Iterator[Path]:
+    """Event files of folders that are called as the run's were; links to folders are not followed.
+
+    No deeper than a trainer writes them, and in so many folders at most: a record that somebody else wrote may name
+    the root of the disk.
+    """
     try:
         names = sorted(each.name for each in folder.iterdir() if each.name.startswith(prefix))
     except (OSError, ValueError):
         return
-    for name in names:
-        for root, folders, files in os.walk(folder / name):
-            folders.sort()
-            yield from (Path(root, file) for file in sorted(files) if file.startswith("events.out.tfevents."))
+    for name in names[:_MOST_FOLDERS]:
+        for place in (folder / name, *_folders(folder / name)):
+            with suppress(OSError):
+                yield from sorted(each for each in place.iterdir() if each.name.startswith("events.out.tfevents."))
+
+
+def _folders(place: Path) -> list[Path]:
+    """Folders directly in ``place``."""
+    try:
+        with os.scandir(place) as entries:
+            found = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return []
+    return [place / name for name in found[:_MOST_FOLDERS]]
 
 
 def _read(path: Path) -> list[Scalar]:

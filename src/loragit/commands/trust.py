@@ -1,0 +1,95 @@
+"""``loragit trust``, and the question that ``train`` asks: may be done what the dataset's own files say?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from loragit import console, launch, preflight, snapshot, text, trust
+from loragit.errors import LoragitError
+from loragit.settings import Settings
+from loragit.trust import Subject
+
+_QUESTION = "Run and read what these name?"
+
+
+class NobodyToAsk(LoragitError):
+    """There is a question and no terminal, and ``--yes`` was not given."""
+
+
+class NotRemembered(LoragitError):
+    """What was agreed to could not be written down."""
+
+
+def asking(request: preflight.Request) -> preflight.Request:
+    """``request``, with somebody to ask where there is a terminal; ``--trust`` is the answer itself."""
+    if request.trusted:
+        return request._replace(agree=_told)
+    return request._replace(agree=_asked) if console.can_ask() else request
+
+
+def ran(chosen: Settings) -> None:
+    """A run goes ahead with these settings: what ran before there was a remote needs no question when there is one."""
+    subject = trust.of_settings(chosen)
+    if subject.claims and not trust.known(subject):
+        trust.remember(subject)
+
+
+def _told(subject: Subject, origin: str) -> bool:
+    _show(subject, origin)
+    console.say("agreed to: --trust")
+    return True
+
+
+def _asked(subject: Subject, origin: str) -> bool:
+    _show(subject, origin)
+    return console.confirm(_QUESTION, default=False)
+
+
+def _show(subject: Subject, origin: str) -> None:
+    console.say(f"these come from the dataset {subject.folder} ({origin}):")
+    for claim in subject.claims:
+        console.say(f"  {claim.shown}  # {claim.about}")
+
+
+def trust_(chosen: Settings, *, yes: bool) -> int:
+    """Show what the dataset's own files start and read, and ask whether they may; 1 where not.
+
+    Raises :class:`NobodyToAsk`, :class:`NotRemembered`.
+    """
+    agreed = True
+    subjects = [subject for subject in _subjects(chosen) if subject.claims]
+    for subject in subjects:
+        if trust.known(subject):
+            console.say(f"agreed to already: {text.count(len(subject.claims), 'value')} of {subject.folder}")
+            continue
+        _show(subject, trust.came_from(subject.folder) or "its repository has no remote")
+        if not yes and not console.can_ask():
+            raise NobodyToAsk("nothing was agreed to: there is no terminal to ask at", hint="loragit trust --yes")
+        if not yes and not console.confirm(_QUESTION, default=False):
+            agreed = False
+        elif not trust.remember(subject):
+            raise NotRemembered(f"{trust.memory()} cannot be written", hint="see whom it belongs to")
+    if not subjects:
+        console.say(
+            f"{chosen.dataset_dir} names no program and no file of its own choice: there is nothing to agree to"
+        )
+    elif agreed:
+        console.say(f"{chosen.dataset_dir} may be trained on; another program there is another question")
+    return 0 if agreed else 1
+
+
+def _subjects(chosen: Settings) -> Iterator[Subject]:
+    folder = chosen.dataset_dir
+    yield trust.of_file(folder)
+    if trust.came_from(folder) is not None:
+        paths = chosen.paths
+        workdir = launch.find_workdir(chosen, launch.plain(chosen.trainer.repo / chosen.trainer.script))
+        try:
+            config = snapshot.read_config(paths.config, workdir)
+        except LoragitError:  # told when it is needed
+            return
+        read: list[Path] = [paths.config, *([paths.prompts] if paths.prompts else []), *chosen.record.inputs]
+        there = [path for path in read if os.path.exists(path)]
+        yield trust.of_inputs(folder, config.path, config.files, [each.path for each in config.folders], there)
