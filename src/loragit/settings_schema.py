@@ -40,7 +40,12 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SCHEME = re.compile(r"[A-Za-z][\w.+-]*:")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
-_ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)} | {
+_HIDDEN = (
+    *(*range(0x20), *range(0x7F, 0xA0)),
+    # As loragit.text has them: separators, and what directs writing.
+    *(0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)),
+)
+_ESCAPES = {code: f"\\u{code:04x}" for code in _HIDDEN} | {
     ord(char): f"\\{short}" for char, short in zip('\b\t\n\f\r"\\', 'btnfr"\\', strict=True)
 }
 
