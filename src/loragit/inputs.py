@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import snapshot
+from loragit import parsing, snapshot
 from loragit.errors import Findings
 from loragit.fingerprint import Cache, fingerprint_file
 from loragit.record import Entry, Weights
@@ -92,8 +91,8 @@ def _prompts(path: Path) -> Entry:
         snapshot.read_table(path, data, "sample prompts")
     elif suffix == ".json":
         try:
-            json.loads(data)
-        except (ValueError, RecursionError) as error:
+            parsing.read_json(data)
+        except ValueError as error:
             raise CannotReadInput(f"the sample prompts {path} do not parse: {error}") from error
     else:
         suffix = ".txt"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import stat
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit import parsing
 from loragit.errors import UsageError
 
 FILE = "loragit.toml"
@@ -237,11 +237,11 @@ def _parse(path: Path) -> Mapping[str, object]:
     except OSError as error:
         raise UnreadableSettings(f"{path} cannot be read: {error.strerror}") from error
     try:
-        return tomllib.loads(data.decode())
+        return parsing.read_toml(data.decode())
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UnreadableSettings(f"{path} is not UTF-8 text (at line {line})") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UnreadableSettings(
             f"{path} is not valid TOML: {error}", hint="texts need quotes; see https://toml.io for the syntax"
         ) from error

@@ -6,14 +6,13 @@ Folders and extensions are those that sd-scripts reads (``library/train_util.py`
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import tomllib
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import fingerprint, lfs
+from loragit import fingerprint, lfs, parsing
 from loragit.errors import LoragitError
 from loragit.fingerprint import Cache
 from loragit.record import DatasetFile, Entry
@@ -25,6 +24,8 @@ DEFAULT_CAPTION_SUFFIX = ".caption"
 """Where neither the dataset config nor an argument names a ``caption_extension``."""
 MAX_POINTER = 1024
 """Bytes. git-lfs pointers are smaller (specification v1)."""
+MAX_INPUT = 1 << 28
+"""Bytes of a file that goes on record as it is; a longer one could not be read from there at once either."""
 
 _FOLDER_KEYS = ("image_dir", "conditioning_data_dir")
 _FILE_KEYS = ("metadata_file", "in_json")
@@ -97,14 +98,25 @@ def _blob(data: bytes) -> str:
 
 
 def read_bytes(path: Path, what: str) -> bytes:
-    """The exact bytes of ``path``. Raises :class:`CannotReadInput`, which calls it ``what``."""
+    """The exact bytes of ``path``. Raises :class:`CannotReadInput`, which calls it ``what``.
+
+    A cloned dataset may name any path: a device without an end is not read, and no pipe is waited for.
+    """
     try:
-        return path.read_bytes()
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(handle, "rb") as file:
+            status = os.fstat(handle)
+            if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_INPUT:
+                return file.read(MAX_INPUT)
     except OSError as error:
         hint = "see that it is there and that you may read it"
         raise CannotReadInput(f"the {what} {path} cannot be read: {error.strerror}", hint=hint) from error
     except ValueError as error:  # a path that no file can have
         raise CannotReadInput(f"the {what} {str(path)!r} cannot be read: {error}") from error
+    raise CannotReadInput(
+        f"the {what} {path} cannot be read: it is no plain file of at most {MAX_INPUT >> 20} MiB",
+        hint="name a file that can be on record",
+    )
 
 
 def read_table(path: Path, data: bytes, what: str) -> Mapping[str, object]:
@@ -113,8 +125,8 @@ def read_table(path: Path, data: bytes, what: str) -> Mapping[str, object]:
     Raises :class:`CannotReadInput`, naming line and reason.
     """
     try:
-        table = json.loads(data) if path.suffix.lower() == ".json" else tomllib.loads(data.decode())
-    except (ValueError, RecursionError) as error:
+        table = parsing.read_json(data) if path.suffix.lower() == ".json" else parsing.read_toml(data.decode())
+    except ValueError as error:
         raise CannotReadInput(f"the {what} {path} does not parse: {error}", hint="mend it and start again") from error
     if not isinstance(table, dict):
         raise CannotReadInput(f"the {what} {path} holds no table")

@@ -23,8 +23,8 @@ _PROMPTS = 200
 """Most lines of edited prompts that a sealed tag quotes."""
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _MODEL = re.compile(
-    r"(?P<path>.+) (?P<size>\d+) bytes sha256:(?P<sha256>[0-9a-f]{64})"
-    r"(?: payload:(?P<payload>[0-9a-f]{64}))?(?: step:(?P<step>\d+))?(?: epoch:(?P<epoch>\d+))?"
+    r"(?P<path>.+) (?P<size>[0-9]{1,19}) bytes sha256:(?P<sha256>[0-9a-f]{64})"
+    r"(?: payload:(?P<payload>[0-9a-f]{64}))?(?: step:(?P<step>[0-9]{1,19}))?(?: epoch:(?P<epoch>[0-9]{1,19}))?"
 )
 
 
