@@ -61,6 +61,30 @@ def test_no_line_holds_more_than_a_line(line: str) -> None:
         assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in told.replace("\n", ""))
 
 
+RAW = "from loragit import console; console.begin(color=False); console.raw({!r}); console.finish()"
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"a\tb\r\n\x1b]0;owned\x07\xff\xe2\x80\xae\n", b"a       b\r\n\\x1b]0;owned\\x07\\xff\\x202e\r\n"),
+        (b"no end", b"no end\r\n"),
+        (b"\n", b"\r\n"),
+    ],
+)
+def test_a_file_on_a_terminal_is_shown_and_not_obeyed(data: bytes, told: bytes) -> None:
+    screen, terminal = pty.openpty()
+    subprocess.run([sys.executable, "-c", RAW.format(data)], stdout=terminal, check=True)
+    assert os.read(screen, 4096) == told
+    os.close(screen)
+    os.close(terminal)
+
+
+def test_a_file_that_goes_elsewhere_is_the_same_byte_for_byte() -> None:
+    data = bytes(range(256)) + b"\r\n"
+    assert subprocess.run([sys.executable, "-c", RAW.format(data)], stdout=subprocess.PIPE, check=True).stdout == data
+
+
 def test_columns_are_aligned_and_the_last_one_is_not_padded(capsys: Capture) -> None:
     console.columns([("a", "bbb", "c"), ("aaa", "b", ""), ("\x1b", "", "c")])
     console.columns(iter(()))

@@ -511,7 +511,7 @@ def a_curve_run(scene: Scene, logs: Path, **changes: object) -> RecordedRun:
 
 def test_the_loss_is_drawn_where_its_events_are_still_there(scene: Scene, home: Path) -> None:
     logs = ROOT / "tests" / "fixtures" / "sd-scripts" / "logs"
-    scalars = [each for file in logs.rglob("*v1s4*/*/events*") for each in losses._read(file)]
+    scalars = list(losses._read(logs.rglob("*v1s4*/*/events*")))
     times = [scalar.wall_time for scalar in scalars]
     start = MOMENT.fromtimestamp(min(times), MOMENT.tzinfo)
     store = open_store(scene.dataset)
@@ -538,7 +538,7 @@ def test_where_nothing_is_logged_there_is_no_curve(scene: Scene, tmp_path: Path)
     os.mkfifo(tmp_path / "tiny_lora_1" / "events.out.tfevents.1")
     run = a_curve_run(scene, tmp_path)
     assert losses.curve(run, "") is None
-    assert losses._read(tmp_path / "nothing") == []
+    assert list(losses._read([tmp_path / "nothing"])) == []
     assert list(losses.event_files(tmp_path / "nowhere", "")) == []
     sealed(open_store(scene.dataset), "no-logs")
     assert losses.curve(History.of(scene.dataset).run("no-logs"), "") is None

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from loragit.logfold import LIMIT, WINDOW, Folder
 
 TERMINAL = Path(__file__).parent / "fixtures" / "terminal"
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 UP = "\x1b[A"
 

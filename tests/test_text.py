@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from unicodedata import bidirectional
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -24,6 +25,8 @@ ANY = st.text(max_size=12) | st.binary(max_size=8).map(os.fsdecode)
 LINE = ANY.filter(lambda t: bool(t.split()))
 CONFIG, SCRIPT = (hashlib.sha1(data).hexdigest() for data in (b"a = 1\n", b"#!/bin/sh\n"))
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+DIRECTING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 many = settings(max_examples=200, deadline=None)
@@ -52,10 +55,12 @@ def by_us(message: str) -> list[tuple[str, str]]:
 @many
 @given(ANY)
 @example("a\nb\r\x1b[31m\x7f\x85\u2028\u2029\x9b")
+@example("invoice\u202egnp.exe\u2066\u2069\u061c\u200f")
+@example("\ud800\udc9b\udcc2\udc9b")
 def test_what_is_shown_is_one_line_that_no_terminal_obeys(given: str) -> None:
     told = text.shown(given)
     assert len(told.splitlines()) <= 1
-    assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in told)
+    assert not any(ord(c) < 32 or 127 <= ord(c) < 160 or bidirectional(c) in DIRECTING for c in told)
     told.encode()  # no half of a pair is left
     assert text.shown(told) == told
 
@@ -64,6 +69,14 @@ def test_what_can_be_shown_stays_as_it_is() -> None:
     for same in ("", "noob-gren-v2s512", "été 画 \N{WHITE HEAVY CHECK MARK}", r"C:\new", "a\N{NO-BREAK SPACE}b"):
         assert text.shown(same) == same
     assert text.shown("\x1b[31m\n\udcff\x9b\u2028") == "\\x1b[31m\\x0a\\xff\\x9b\\x2028"
+    assert text.shown("\ud800 \u202eab") == "\\xd800 \\x202eab", "half a pair as JSON can have it; another direction"
+
+
+def test_a_record_holds_no_letter_that_directs_writing() -> None:
+    run = a_run(workdir="~/a\u202eb\u2067", dataset="g\u200fren")
+    source = text.run_toml(run).data.decode()
+    assert not any(bidirectional(letter) in DIRECTING for letter in source)
+    assert tomllib.loads(source)["command"]["workdir"] == run.workdir
 
 
 @pytest.mark.parametrize(

@@ -161,12 +161,13 @@ def _question(name: str) -> bytes:
 
 def _answer(stream: IO[bytes], question: bytes, most: int) -> Object | None:
     head = stream.readline()
-    if not head.endswith(b"\n"):
-        raise GitFailed(f"git cannot read {question.decode(errors='replace').strip()}", hint="git fsck tells more")
-    if head.endswith((b" missing\n", b" ambiguous\n")):
+    # Of a commit of another repository newer git says "submodule".
+    if head.endswith((b" missing\n", b" ambiguous\n", b" submodule\n")):
         return None
-    identity, kind, length = head.decode("ascii").split()
-    size = int(length)
+    about = head.split()
+    if not head.endswith(b"\n") or len(about) != 3 or not (head.isascii() and about[2].isdigit()):
+        raise GitFailed(f"git cannot read {question.decode(errors='replace').strip()}", hint="git fsck tells more")
+    identity, kind, size = about[0].decode(), about[1].decode(), int(about[2])
     if size > most:
         return Object(identity, kind, size, None)
     data = stream.read(size)

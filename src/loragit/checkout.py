@@ -210,7 +210,7 @@ def patched_line(data: bytes, line: int) -> tuple[str | None, int | None]:
     return path, shown
 
 
-_HUNK = re.compile(rb"@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
+_HUNK = re.compile(rb"@@ -\d{1,18}(?:,(\d{1,18}))? \+(\d{1,18})(?:,(\d{1,18}))? @@")
 
 
 def _c_quoted(path: Path) -> str:

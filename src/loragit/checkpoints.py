@@ -5,13 +5,13 @@ Options and what they keep are those of sd-scripts (``library/train_util.py``, `
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from loragit import git, text
+from loragit import catfile, git, parsing, text
+from loragit.errors import LoragitError
 from loragit.git import Repository
 from loragit.trainers import arguments
 from loragit.trainers.arguments import Arguments
@@ -199,14 +199,15 @@ def past(repository: Repository) -> tuple[Past, ...]:
 def _past(repository: Repository, name: str, commit: str, message: str) -> Past | None:
     """``None`` for a tag that is no run of this dataset."""
     place = f"{repository.prefix}/run.toml" if repository.prefix else "run.toml"
-    reply = git.call("cat-file", "blob", f"{commit}:{place}", cwd=repository.top)
     try:
-        table = tomllib.loads(reply.out.decode())
+        with catfile.Reader(repository.top) as reader:
+            found = reader.read(f"{commit}:{place}")
+        table: Any = parsing.read_toml(((found and found.data) or b"").decode())
         if table["run"]["name"] != name:  # another dataset's, whose tree carries this one's along
             return None
         words = [str(word) for word in table["command"]["argv"]]
         script = str(table["trainer"]["script"])
-    except (ValueError, KeyError, TypeError):  # a tag of the user's own
+    except (LoragitError, ValueError, KeyError, TypeError):  # a tag of the user's own
         return None
     start = next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
     lines = (line.removeprefix("Model: ") for line in message.splitlines() if line.startswith("Model: "))

@@ -101,7 +101,11 @@ def write(block: str) -> None:
 
 
 def raw(data: bytes) -> None:
-    """A file, byte for byte. Raises :class:`CannotWrite`."""
+    """A file, byte for byte; on a terminal as lines, with what it would obey shown. Raises :class:`CannotWrite`."""
+    if _terminal is not None:
+        for line in data.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n") if data else ():
+            out(line.removesuffix("\r").expandtabs())
+        return
     _push(lambda stdout: _write_bytes(stdout, data))
 
 

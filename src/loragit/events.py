@@ -15,6 +15,7 @@ file from being read out of step. That of the data is not: in Python it would co
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Container, Iterable, Iterator
 from functools import cache, lru_cache
 from pathlib import Path
@@ -48,15 +49,22 @@ def scalars(path: Path, tags: Container[str] | None = None) -> Iterator[Scalar]:
     """Yield the scalars of the event file ``path`` in the order of the file; of ``tags`` only, where given.
 
     A file that ends within a record, as that of a killed trainer does, ends quietly there; so does one with a
-    damaged length or event. Raises ``OSError`` where the file cannot be read.
+    damaged length or event. Raises ``OSError`` where the file cannot be read or is not a regular one: a pipe of that
+    name would be waited on for ever.
     """
-    with path.open("rb") as file:
+    with open(path, "rb", opener=_opener) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(f"{path.name} is not a regular file")
         for record in _records(file):
             try:
                 found = _event(record, tags)
             except _Corrupt:
                 return
             yield from found
+
+
+def _opener(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NONBLOCK)
 
 
 def final_loss(paths: Iterable[Path]) -> float | None:

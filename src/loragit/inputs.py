@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import snapshot, trust
+from loragit import parsing, snapshot, trust
 from loragit.errors import Findings
 from loragit.fingerprint import Cache, fingerprint_file
 from loragit.record import Entry, Weights
@@ -103,8 +102,8 @@ def _prompts(path: Path) -> Entry:
         snapshot.read_table(path, data, "sample prompts")
     elif suffix == ".json":
         try:
-            json.loads(data)
-        except (ValueError, RecursionError) as error:
+            parsing.read_json(data)
+        except ValueError as error:
             raise CannotReadInput(f"the sample prompts {path} do not parse: {error}") from error
     else:
         suffix = ".txt"

@@ -24,7 +24,9 @@ _SUMMED = re.compile(r"(?P<sha1>[0-9a-f]{40}) [ *](?P<path>.+)")
 _DETACHED = ("detached", "HEAD")
 """What stands for a branch where there was none: loragit's own word, and git's."""
 
-_ASSIGNED = re.compile(r"""(?m)^\s*(?:export\s+|local\s+)?TRAINING_DIR=(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s;&|]+)""")
+_ASSIGNED = re.compile(
+    r"""(?m)^[ \t]*+(?:export[ \t]+|local[ \t]+)?TRAINING_DIR=(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s;&|]+)"""
+)
 _OPTION = re.compile(r"""--dataset_config(?:=|[ \t]+)(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s;&|)]+)""")
 
 
@@ -108,19 +110,21 @@ def told_apart(found: tuple[Repository, ...]) -> Codes:
 
     A repository whose commit is not known tells nothing that a record could hold.
     """
-    codes = Codes()
+    trainer: Code | None = None
+    lycoris: Code | None = None
+    others: list[Code] = []
     for repository in found:
         if repository.commit is None:
             continue
         code = Code(repository.name, repository.commit, repository.branch)
         kind = _kind(repository)
-        if kind == "trainer" and codes.trainer is None:
-            codes = codes._replace(trainer=code)
-        elif kind == "lycoris" and codes.lycoris is None:
-            codes = codes._replace(lycoris=code)
+        if kind == "trainer" and trainer is None:
+            trainer = code
+        elif kind == "lycoris" and lycoris is None:
+            lycoris = code
         else:
-            codes = codes._replace(others=(*codes.others, code))
-    return codes
+            others.append(code)
+    return Codes(trainer, lycoris, tuple(others))
 
 
 def _kind(repository: Repository) -> str | None:

@@ -32,7 +32,7 @@ _PARAMETERS_KEPT = 64
 """Characters of a control sequence's parameters that are remembered."""
 
 # C0, DEL and C1; line and paragraph separators, which split lines elsewhere; bidirectional controls, which hide text.
-_CONTROL = "\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
+_CONTROL = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
 _TEXT = re.compile(f"[^{_CONTROL}]++")
 # Half the limit: no such line can be wider than the limit, whatever the width of its characters.
 _WHOLE_LINES = re.compile(f"(?:[^{_CONTROL}]{{0,{LIMIT // 2}}}+\r*+\n)++")

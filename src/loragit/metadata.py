@@ -6,14 +6,13 @@ kept of the rest is bounded in size and number.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from loragit import text
+from loragit import parsing, text
 from loragit.record import Entry, Weights
 
 MAX_VALUE = 64 * 1024
@@ -175,8 +174,8 @@ def _value(key: str, raw: str) -> tuple[object, str | None]:
 def _json(raw: str) -> object | None:
     """What ``raw`` holds; ``None`` where it is no JSON, or none that TOML can express."""
     try:
-        return _expressible(json.loads(raw), _MAX_DEPTH)
-    except (ValueError, RecursionError):
+        return _expressible(parsing.read_json(raw), _MAX_DEPTH)
+    except ValueError:
         return None
 
 

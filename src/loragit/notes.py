@@ -76,6 +76,7 @@ def appended(note: bytes, lines: Iterable[str]) -> bytes:
 def read(note: bytes) -> Note:
     """What a note says; lines that were written with git itself are observations without a moment."""
     found = Note()
+    observations: list[Observation] = []
     for line in note.decode("utf-8", "replace").splitlines():
         match = _LINE.fullmatch(line)
         if match is None or not match["text"].strip():
@@ -88,6 +89,5 @@ def read(note: bytes) -> Note:
             found = found._replace(best=match["text"])
         else:
             key = f"{match['key']}: " if match["key"] else ""
-            observation = Observation(match["moment"], key + match["text"])
-            found = found._replace(observations=(*found.observations, observation))
-    return found
+            observations.append(Observation(match["moment"], key + match["text"]))
+    return found._replace(observations=tuple(observations))

@@ -1,6 +1,6 @@
 """TOML as loragit itself writes it, read a value a line: ten times as fast as a parser of all TOML.
 
-A log compares thousands of records. Whatever does not look exactly like the plain form goes to :mod:`tomllib`.
+A log compares thousands of records. Whatever does not look exactly like the plain form goes to :mod:`loragit.parsing`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ class _Other(Exception):
 
 
 def read(source: str) -> dict[str, object]:
-    """The document that ``source`` is, as :func:`tomllib.loads` gives it. Raises what that raises."""
+    """The document that ``source`` is, as :func:`loragit.parsing.read_toml` gives it. Raises what that raises."""
     try:
         return _read(source)
     except _Other:
-        import tomllib
+        from loragit.parsing import read_toml
 
-        return tomllib.loads(source)
+        return read_toml(source)
 
 
 def _read(source: str) -> dict[str, object]:

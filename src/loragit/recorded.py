@@ -91,7 +91,7 @@ def read_record(data: bytes, run: str) -> Record:
     """Parse ``run.toml``; ``run`` is what messages call it. Raises :class:`CannotReadRecord`."""
     try:
         table = plaintoml.read(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise CannotReadRecord(
             f"run.toml of {run} is damaged: {error}", hint=f"see it: git show {run}:./run.toml"
         ) from error
@@ -186,17 +186,18 @@ class Surroundings(NamedTuple):
 def read_environment(data: bytes) -> Surroundings:
     """Parse ``environment.txt``; lines that are none of its own are passed over."""
     head, _, body = data.decode("utf-8", "replace").partition("\n\n")
-    about: dict[str, tuple[str, ...]] = {}
+    about: dict[str, list[str]] = {}
     for line in head.splitlines():
         key, colon, value = line.partition(": ")
         if colon:
-            about[key] = (*about.get(key, ()), value)
+            about.setdefault(key, []).append(value)
     packages = {}
     for line in body.splitlines():
         match = re.fullmatch(r"(\S+?)(?:==| (?=@ ))(.+)", line)
         if match:
             packages[match[1]] = match[2]
-    return Surroundings(MappingProxyType(about), MappingProxyType(packages))
+    told = {key: tuple(values) for key, values in about.items()}
+    return Surroundings(MappingProxyType(told), MappingProxyType(packages))
 
 
 class RecordedOutcome(NamedTuple):
@@ -296,19 +297,17 @@ def read_trailers(message: str) -> Values:
     They are what ``git interpret-trailers`` reads, without the hundredth of a second that a child takes for it.
     """
     last = message.rstrip("\n").rpartition("\n\n")[2]
-    found: dict[str, tuple[str, ...]] = {}
-    key = ""
+    found: dict[str, list[list[str]]] = {}
+    pieces: list[str] = []  # of the value that the next line may go on; of what is no trailer, nobody's
     for line in last.split("\n"):
         if line.startswith((" ", "\t")):
-            if key:
-                found[key] = (*found[key][:-1], f"{found[key][-1]} {line.strip()}")
+            pieces.append(line.strip())
             continue
         key, colon, value = line.partition(":")
+        pieces = [value.strip()]
         if colon and _KEY.fullmatch(key):
-            found[key] = (*found.get(key, ()), value.strip())
-        else:
-            key = ""
-    return MappingProxyType(found)
+            found.setdefault(key, []).append(pieces)
+    return MappingProxyType({key: tuple(map(" ".join, values)) for key, values in found.items()})
 
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
+from loragit import parsing
 from loragit import secret_signs as signs
 from loragit.secret_signs import MASK, UTF8, Found
 
@@ -75,30 +76,27 @@ def _given(data: bytes) -> Iterator[_Given]:
     low = data.lower()
     if not any(word in low for word in _WORDS):
         return
-    lines = data.split(b"\n")
+    lines = _Lines(data.split(b"\n"))
     for tree, number in _trees(data):
         for path, value in _strings(tree):
             kind = _asked(path, value)
             if kind is not None and not _NO_VALUE.fullmatch(value):
-                line = number or _line(lines, path[-1], value)
-                if line is None or not signs.is_marked(lines[line - 1]):
+                line = number or lines.find(path[-1], value)
+                if line is None or not signs.is_marked(lines[line]):
                     yield _Given(value, kind, line)
 
 
 def _trees(data: bytes) -> Iterator[tuple[object, int | None]]:
     """What a text holds, and the line where it is a line's; nothing where it is no JSON, JSON Lines or TOML."""
-    import json
-    import tomllib
-
-    for parse in (json.loads, tomllib.loads):
-        with suppress(ValueError, RecursionError):
+    for parse in (parsing.read_json, parsing.read_toml):
+        with suppress(ValueError):
             yield parse(data.decode("utf-8-sig")), None
             return
     if data.lstrip()[:1] == b"{":
         for number, line in enumerate(data.split(b"\n"), 1):
             if any(word in line.lower() for word in _WORDS):
-                with suppress(ValueError, RecursionError):
-                    yield json.loads(line), number
+                with suppress(ValueError):
+                    yield parsing.read_json(line), number
 
 
 def _strings(tree: object) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -133,10 +131,35 @@ def _asked(path: tuple[str, ...], value: str) -> str | None:
     return None
 
 
-def _line(lines: list[bytes], key: str, value: str) -> int | None:
-    """Number of the line that gives ``value`` to ``key``, as far as the text tells."""
-    name = re.compile(rb"(?<![\w-])" + re.escape(key.encode(*UTF8)) + rb"[\"']?[ \t]*[:=]")
-    forms = [form.encode(*UTF8) for form in signs.forms(value)]
-    named = [(number, line) for number, line in enumerate(lines, 1) if name.search(line)]
-    exact = [number for number, line in named if any(form in line for form in forms)]
-    return next(iter([*exact, *(number for number, _ in named)]), None)
+_PATIENCE = 300_000
+"""Lines of one text that are looked at, again for each value, to tell where the values stand."""
+
+
+class _Lines:
+    """The lines of a text, numbered from 1."""
+
+    def __init__(self, lines: list[bytes]) -> None:
+        self._lines = lines
+        self._named: dict[str, list[int]] = {}
+        self._left = _PATIENCE
+
+    def __getitem__(self, number: int) -> bytes:
+        return self._lines[number - 1]
+
+    def find(self, key: str, value: str) -> int | None:
+        """The line that gives ``value`` to ``key``, as far as the text tells and patience lasts."""
+        if key not in self._named:
+            if not self._spend(len(self._lines)):
+                return None
+            name = re.compile(rb"(?<![\w-])" + re.escape(key.encode(*UTF8)) + rb"[\"']?[ \t]*[:=]")
+            self._named[key] = [number for number, line in enumerate(self._lines, 1) if name.search(line)]
+        named = self._named[key]
+        if not self._spend(len(named)):
+            return None
+        forms = [form.encode(*UTF8) for form in signs.forms(value)]
+        exact = (number for number in named if any(form in self[number] for form in forms))
+        return next(exact, named[0] if named else None)
+
+    def _spend(self, lines: int) -> bool:
+        self._left -= lines
+        return self._left >= 0

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import stat
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit import parsing
 from loragit.errors import UsageError
 
 FILE = "loragit.toml"
@@ -40,7 +40,12 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SCHEME = re.compile(r"[A-Za-z][\w.+-]*:")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
-_ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)} | {
+_HIDDEN = (
+    *(*range(0x20), *range(0x7F, 0xA0)),
+    # As loragit.text has them: separators, and what directs writing.
+    *(0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)),
+)
+_ESCAPES = {code: f"\\u{code:04x}" for code in _HIDDEN} | {
     ord(char): f"\\{short}" for char, short in zip('\b\t\n\f\r"\\', 'btnfr"\\', strict=True)
 }
 
@@ -236,11 +241,11 @@ def _parse(path: Path) -> Mapping[str, object]:
     except OSError as error:
         raise UnreadableSettings(f"{path} cannot be read: {error.strerror}") from error
     try:
-        return tomllib.loads(data.decode())
+        return parsing.read_toml(data.decode())
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UnreadableSettings(f"{path} is not UTF-8 text (at line {line})") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UnreadableSettings(
             f"{path} is not valid TOML: {error}", hint="texts need quotes; see https://toml.io for the syntax"
         ) from error

@@ -6,28 +6,26 @@ Folders and extensions are those that sd-scripts reads (``library/train_util.py`
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import tomllib
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import fingerprint, lfs
+from loragit import fingerprint, lfs, parsing
 from loragit.errors import LoragitError
 from loragit.fingerprint import Cache, Fingerprint
 from loragit.record import DatasetFile, Entry
-from loragit.tensors import open_regular
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif", ".jxl")
 IMAGE_SUFFIXES = (*_IMAGES, *(suffix.upper() for suffix in _IMAGES))
 """As sd-scripts' ``IMAGE_EXTENSIONS``: all lower or all upper case."""
 DEFAULT_CAPTION_SUFFIX = ".caption"
 """Where neither the dataset config nor an argument names a ``caption_extension``."""
-MAX_INPUT = 1 << 30
-"""Bytes of a file that is recorded whole."""
 MAX_POINTER = 1024
 """Bytes. git-lfs pointers are smaller (specification v1)."""
+MAX_INPUT = 1 << 28
+"""Bytes of a file that goes on record as it is; a longer one could not be read from there at once either."""
 
 _FOLDER_KEYS = ("image_dir", "conditioning_data_dir")
 _FILE_KEYS = ("metadata_file", "in_json")
@@ -116,19 +114,23 @@ def _blob(data: bytes) -> str:
 def read_bytes(path: Path, what: str) -> bytes:
     """The exact bytes of ``path``. Raises :class:`CannotReadInput`, which calls it ``what``.
 
-    Of files alone, and of none above :data:`MAX_INPUT`: a dataset's config may name a pipe, which would be waited on
-    for ever, a device without an end, or the image of a disk.
+    A cloned dataset may name any path: a device without an end is not read, and no pipe is waited for.
     """
     try:
-        with open_regular(path) as file:
-            if os.fstat(file.fileno()).st_size > MAX_INPUT:
-                raise CannotReadInput(f"the {what} {path} is larger than {MAX_INPUT >> 30} GiB", hint="name another")
-            return file.readall()
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(handle, "rb") as file:
+            status = os.fstat(handle)
+            if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_INPUT:
+                return file.read(MAX_INPUT)
     except OSError as error:
         hint = "see that it is there and that you may read it"
         raise CannotReadInput(f"the {what} {path} cannot be read: {error.strerror or error}", hint=hint) from error
     except ValueError as error:  # a path that no file can have
         raise CannotReadInput(f"the {what} {str(path)!r} cannot be read: {error}") from error
+    raise CannotReadInput(
+        f"the {what} {path} cannot be read: it is no plain file of at most {MAX_INPUT >> 20} MiB",
+        hint="name a file that can be on record",
+    )
 
 
 def read_table(path: Path, data: bytes, what: str) -> Mapping[str, object]:
@@ -137,8 +139,8 @@ def read_table(path: Path, data: bytes, what: str) -> Mapping[str, object]:
     Raises :class:`CannotReadInput`, naming line and reason.
     """
     try:
-        table = json.loads(data) if path.suffix.lower() == ".json" else tomllib.loads(data.decode())
-    except (ValueError, RecursionError) as error:
+        table = parsing.read_json(data) if path.suffix.lower() == ".json" else parsing.read_toml(data.decode())
+    except ValueError as error:
         raise CannotReadInput(f"the {what} {path} does not parse: {error}", hint="mend it and start again") from error
     if not isinstance(table, dict):
         raise CannotReadInput(f"the {what} {path} holds no table")

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from loragit.errors import LoragitError
+from loragit.parsing import check_values
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -71,7 +72,8 @@ def read_header(path: Path) -> Header:
     """Read and check the header of ``path``.
 
     Raises :class:`NotSafetensors` for a header that is cut short, longer than :data:`HEADER_LIMIT`, not a JSON
-    object in UTF-8, with a key twice, nested too deep, or with metadata or offsets of the wrong kind; ``OSError``
+    object in UTF-8, with a key twice, nested too deep, with more values than
+    any model has, or with metadata or offsets of the wrong kind; ``OSError``
     where the file cannot be read or is not a regular file.
     """
     with open_regular(path) as file:
@@ -154,6 +156,7 @@ def _parse(raw: bytes) -> dict[str, object]:
     """Raises ``ValueError`` or ``RecursionError``."""
     if not raw.startswith(b"{"):
         raise ValueError("it is not an object")
+    check_values(raw)  # a hundred megabytes of "[]," would become gigabytes
     entries = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     assert isinstance(entries, dict)
     return entries

@@ -12,22 +12,31 @@ from datetime import UTC, datetime
 from loragit import trailers
 from loragit.record import FORMAT, Artifact, Entry, LyCORIS, Opened, Outcome, RepoState, Run, Weights
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_UNESCAPED = re.compile(r"[\x80-\x9f\u2028\u2029]")
+# Separators split lines elsewhere; what directs writing (Unicode's Bidi_Control) shows a text in another order than it
+# is read in.
+_DIRECTED = r"\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+_CONTROL = re.compile(rf"[\x00-\x1f\x7f-\x9f{_DIRECTED}]")
+_UNESCAPED = re.compile(rf"[\x80-\x9f{_DIRECTED}]")
+_NO_BYTE = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")
+"""Halves of surrogate pairs, but for those that stand for a byte that is not UTF-8; JSON can hold them."""
 _PROMPTS = 200
 """Most lines of edited prompts that a sealed tag quotes."""
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _MODEL = re.compile(
-    r"(?P<path>.+) (?P<size>\d+) bytes sha256:(?P<sha256>[0-9a-f]{64})"
-    r"(?: payload:(?P<payload>[0-9a-f]{64}))?(?: step:(?P<step>\d+))?(?: epoch:(?P<epoch>\d+))?"
+    r"(?P<path>.+) (?P<size>[0-9]{1,19}) bytes sha256:(?P<sha256>[0-9a-f]{64})"
+    r"(?: payload:(?P<payload>[0-9a-f]{64}))?(?: step:(?P<step>[0-9]{1,19}))?(?: epoch:(?P<epoch>[0-9]{1,19}))?"
 )
 
 
 def shown(text: str) -> str:
-    """``text`` with control characters made visible, so that it stays one line and no terminal obeys it."""
+    """``text`` with control characters made visible, so that it stays one line and no terminal obeys it.
+
+    Those that direct writing are among them; what comes out can be encoded, and shown again is the same.
+    """
     if text.isprintable():
         return text
-    printable = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    whole = _NO_BYTE.sub(lambda match: f"\\x{ord(match[0]):04x}", text)
+    printable = whole.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", printable)
 
 

@@ -10,10 +10,10 @@ def parse(message: str) -> dict[str, tuple[str, ...]]:
     # dulwich takes an indented "---", as in a quoted log, for the end of the message; git does not.
     last = message.rstrip("\n").rpartition("\n\n")[2]
     _, found = dulwich.trailers.parse_trailers(b"subject\n\n" + last.encode())
-    values: dict[str, tuple[str, ...]] = {}
+    values: dict[str, list[str]] = {}
     for trailer in found:
-        values[trailer.key] = (*values.get(trailer.key, ()), trailer.value)
-    return values
+        values.setdefault(trailer.key, []).append(trailer.value)
+    return {key: tuple(several) for key, several in values.items()}
 
 
 def append(message: str, trailers: list[tuple[str, str]]) -> str:

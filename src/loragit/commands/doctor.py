@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -213,8 +214,12 @@ class _Examination:
         return name.bumped(tags | folders)
 
     def _names(self) -> list[RunName]:
-        """Of this dataset's sealed runs, newest first."""
-        return [RunName.parse(run.name) for run in self._past]
+        """Of this dataset's sealed runs, newest first; a tag may have a name that no run of ours has."""
+        found = []
+        for run in self._past:
+            with suppress(LoragitError):
+                found.append(RunName.parse(run.name))
+        return found
 
     def _of_repository(self, free: RunName) -> tuple[Check, ...]:
         if self._repository is None:

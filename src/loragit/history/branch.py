@@ -239,7 +239,7 @@ def _when(date: str) -> tuple[int, int]:
     time, _, zone = date.partition(" ")
     if not (time.isascii() and time.isdigit() and len(time) < 12):
         return 0, 0
-    if len(zone) != 5 or not zone[1:].isdigit() or int(zone[1:3]) > 23:
+    if len(zone) != 5 or not (zone.isascii() and zone[1:].isdigit()) or int(zone[1:3]) > 23:
         return int(time), 0
     minutes = int(zone[1:3]) * 60 + int(zone[3:]) % 60
     return int(time), -minutes if zone[0] == "-" else minutes

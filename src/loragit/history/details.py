@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from loragit import parsing
 from loragit.comparison import (
     ARGUMENT,
     CAPTION,
@@ -212,8 +211,8 @@ def _parsed(path: str, written: str | None) -> dict[str, object] | None:
     if written is None:
         return {}
     try:
-        found: object = json.loads(written) if path.endswith(".json") else tomllib.loads(written)
-    except (ValueError, RecursionError):
+        found: object = parsing.read_json(written) if path.endswith(".json") else parsing.read_toml(written)
+    except ValueError:
         return None
     return found if isinstance(found, dict) else {"": found}
 
@@ -221,7 +220,4 @@ def _parsed(path: str, written: str | None) -> dict[str, object] | None:
 def _values(old: dict[str, object] | None, new: dict[str, object] | None) -> tuple[ValueChange, ...] | None:
     if old is None or new is None:
         return None
-    try:
-        return tables.compare(old, new)
-    except RecursionError:
-        return None
+    return tables.compare(old, new)

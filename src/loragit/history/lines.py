@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 _MOST = 2000
 """Lines of a side up to which their order counts: beyond, to look for it would take long."""
+_MOST_PAIRS = 40_000
+"""Pairs of equal lines up to which their order counts: a thousand times the same line would take minutes."""
 
 
 class Line(NamedTuple):
@@ -21,6 +23,9 @@ def compare(before: str, after: str) -> tuple[Line, ...]:
     """What is gone and what is new, in the order in which it stands. Line ends do not count."""
     old, new = before.splitlines(), after.splitlines()
     if max(len(old), len(new)) > _MOST:
+        return _unordered(old, new)
+    times = Counter(new)
+    if sum(number * times[line] for line, number in Counter(old).items()) > _MOST_PAIRS:
         return _unordered(old, new)
     import difflib
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice, pairwise
 from pathlib import Path
@@ -16,7 +16,7 @@ from loragit.events import LOSSES, Scalar, scalars
 from loragit.history.runs import RecordedRun
 
 _MOST_BYTES = 1 << 26
-"""Of one event file: a training of 100,000 steps writes a tenth of it."""
+"""Of all event files together: a training of 100,000 steps writes a tenth of it, and this much takes seconds."""
 _MOST_FILES = 32
 _MOST_FOLDERS = 256
 _AROUND = 120
@@ -49,10 +49,9 @@ def curve(run: RecordedRun, home: str) -> Curve | None:
     prefix = (args.get("log_prefix") or (f"{run.name}_",))[-1]
     span = (outcome.started.timestamp() - _AROUND, outcome.finished.timestamp() + _AROUND)
     found: dict[str, dict[int, float]] = {tag: {} for tag in LOSSES}
-    for path in islice(event_files(folder, prefix), _MOST_FILES):
-        for scalar in _read(path):
-            if span[0] <= scalar.wall_time <= span[1]:
-                found[scalar.tag][scalar.step] = scalar.value
+    for scalar in _read(islice(event_files(folder, prefix), _MOST_FILES)):
+        if span[0] <= scalar.wall_time <= span[1]:
+            found[scalar.tag][scalar.step] = scalar.value
     told = next((found[tag] for tag in LOSSES if found[tag]), None)
     return None if told is None else Curve(tuple(sorted(told)), tuple(told[step] for step in sorted(told)))
 
@@ -87,14 +86,15 @@ def _folders(place: Path) -> list[Path]:
     return [place / name for name in found[:_MOST_FOLDERS]]
 
 
-def _read(path: Path) -> list[Scalar]:
-    try:
-        status = path.lstat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
-            return []
-        return list(scalars(path, LOSSES))
-    except OSError:
-        return []
+def _read(paths: Iterable[Path]) -> Iterator[Scalar]:
+    """The losses in ``paths``; of a file that cannot be read, none more."""
+    left = _MOST_BYTES
+    for path in paths:
+        with suppress(OSError):
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode) and status.st_size <= left:
+                left -= status.st_size
+                yield from scalars(path, LOSSES)
 
 
 def chart(found: Curve, columns: int, *, plain: bool) -> str:

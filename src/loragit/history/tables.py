@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -107,43 +107,41 @@ def matched(old: Sequence[Table], new: Sequence[Table]) -> list[tuple[int, int]]
     The other way round the pairs are the same ones, turned.
     """
     pairs: list[tuple[int, int]] = []
-    left, right = list(range(len(old))), list(range(len(new)))
+    left, right = dict.fromkeys(range(len(old))), dict.fromkeys(range(len(new)))
 
     def take(found: Iterable[tuple[int, int]]) -> None:
         for one, other in found:
-            left.remove(one)
-            right.remove(other)
+            del left[one], right[other]
             pairs.append((one, other))
 
     take(_alike({one: _meaning(old[one]) for one in left}, {other: _meaning(new[other]) for other in right}))
-    mine, theirs = {one: _identity(old[one]) for one in left}, {other: _identity(new[other]) for other in right}
-    for identity in dict.fromkeys(each for each in mine.values() if each is not None):
-        ours = [one for one in left if mine[one] == identity]
-        others = [other for other in right if theirs[other] == identity]
-        take(_closest(old, new, ours, others, least=0))
-    take(
-        _closest(
-            old,
-            new,
-            [one for one in left if mine[one] is None],
-            [other for other in right if theirs[other] is None],
-            least=1,
-        )
-    )
+    mine, theirs = _by_identity(old, left), _by_identity(new, right)
+    for identity, ours in mine.items():
+        if identity is not None:
+            take(_closest(old, new, ours, theirs.get(identity, []), least=0))
+    take(_closest(old, new, mine.get(None, []), theirs.get(None, []), least=1))
     if len(left) == len(right) == 1:  # whatever changed in it, it is the one that is left
-        take([(left[0], right[0])])
+        take([(next(iter(left)), next(iter(right)))])
     return pairs
+
+
+def _by_identity(rows: Sequence[Table], numbers: Iterable[int]) -> dict[str | None, list[int]]:
+    """``numbers`` of tables by what says which they are."""
+    found: dict[str | None, list[int]] = {}
+    for number in numbers:
+        found.setdefault(_identity(rows[number]), []).append(number)
+    return found
 
 
 def _alike(ours: Mapping[int, object], theirs: Mapping[int, object]) -> list[tuple[int, int]]:
     """Pairs of the same meaning, in their order."""
-    places: dict[object, list[int]] = {}
+    places: dict[object, deque[int]] = {}
     for other, meaning in theirs.items():
-        places.setdefault(meaning, []).append(other)
+        places.setdefault(meaning, deque()).append(other)
     found = []
     for one, meaning in ours.items():
         if places.get(meaning):
-            found.append((one, places[meaning].pop(0)))
+            found.append((one, places[meaning].popleft()))
     return found
 
 

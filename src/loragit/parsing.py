@@ -1,0 +1,100 @@
+"""TOML and JSON that somebody else wrote, read within bounds. Opens nothing.
+
+A cloned dataset may hold any document, and to some a parser answers with time or memory out of all proportion: a key of
+a hundred thousand parts takes :mod:`tomllib` minutes, and whoever walks a document that is nested as deep as it parses
+runs out of stack. What is refused here is far beyond anything that a training has.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_TOML = 4 << 20
+"""Characters of a TOML document: a megabyte takes about a second."""
+MAX_PARTS = 100
+"""Parts of a TOML key, as ``a.b.c`` has three: the time that a key takes grows with their square."""
+MAX_VALUES = 4_000_000
+"""Commas and opening brackets of a JSON document: two bytes of it can become a hundred of memory."""
+MAX_DEPTH = 100
+"""Lists and tables within each other."""
+MAX_BITS = 1000
+"""Of an integer: Python writes out none of more than 4,300 digits, and makes no float of one of 1,024 bits."""
+
+# Strings and comments; one without an end goes to the end of its line, or of the document, so that time stays linear.
+_STRINGS = re.compile(
+    r'"""(?:[^\\"]|\\.|"(?!""))*+(?:"{3,5})?' + r"|'''(?:[^']|'(?!''))*+(?:'{3,5})?"
+    r'|"(?:[^"\\\n]|\\[^\n])*+"?' + r"|'[^'\n]*+'?|#[^\n]*+",
+    re.DOTALL,
+)
+_LONG_KEY = re.compile(rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{MAX_PARTS}}}")
+
+
+class TooMuch(ValueError):
+    """The document goes beyond one of the bounds of this module."""
+
+
+def read_toml(source: str) -> dict[str, object]:
+    """As :func:`tomllib.loads`. Raises ``ValueError`` for what is no TOML, and for what is too much of it."""
+    import tomllib
+
+    if len(source) > MAX_TOML:
+        raise TooMuch(f"it is longer than {MAX_TOML >> 20} MiB")
+    if _has_long_key(source):
+        raise TooMuch(f"a key has more than {MAX_PARTS} parts")
+    try:
+        table = tomllib.loads(source)
+    except RecursionError:
+        raise TooMuch("it is nested too deep") from None
+    _check((table,))
+    return table
+
+
+def read_json(source: str | bytes) -> object:
+    """As :func:`json.loads`. Raises ``ValueError`` for what is no JSON, and for what is too much of it."""
+    import json
+
+    check_values(source)
+    try:
+        tree: object = json.loads(source)
+    except RecursionError:
+        raise TooMuch("it is nested too deep") from None
+    _check((tree,))
+    return tree
+
+
+def check_values(source: str | bytes) -> None:
+    """Raises :class:`TooMuch` where a JSON document could hold more than :data:`MAX_VALUES` values."""
+    if isinstance(source, str):
+        number = source.count(",") + source.count("[") + source.count("{")
+    else:
+        number = source.count(b",") + source.count(b"[") + source.count(b"{")
+    if number > MAX_VALUES:
+        raise TooMuch(f"it holds more than {MAX_VALUES:,} values")
+
+
+def _has_long_key(source: str) -> bool:
+    if source.count(".") < MAX_PARTS or all(line.count(".") < MAX_PARTS for line in source.split("\n")):
+        return False
+    # In a text or a comment dots are nothing; what stands for a string is a part of a key.
+    return _LONG_KEY.search(_STRINGS.sub("s", source)) is not None
+
+
+def _check(level: Iterable[object]) -> None:
+    """Depth and integers of a document."""
+    for _ in range(MAX_DEPTH):
+        below: list[object] = []
+        for value in level:
+            if isinstance(value, dict):
+                below += value.values()
+            elif isinstance(value, list):
+                below += value
+            elif isinstance(value, int) and value.bit_length() > MAX_BITS:
+                raise TooMuch("an integer is too large")
+        if not below:
+            return
+        level = below
+    raise TooMuch(f"it is nested deeper than {MAX_DEPTH}")
