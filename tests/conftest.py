@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,14 +24,28 @@ for number, handler in (
         signal.signal(number, handler)
 
 
+@pytest.fixture(scope="session")
+def pythons(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``python`` and ``python3``, the interpreter itself.
+
+    What PATH has may be a version manager's shim: a shell script that takes ten times as long to start, and the
+    trainer's Python is started twice a training.
+    """
+    folder = tmp_path_factory.mktemp("pythons")
+    for name in ("python", "python3"):
+        (folder / name).symlink_to(Path(sys.executable).resolve())
+    return folder
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, pythons: Path) -> Iterator[Path]:
     """An empty HOME with a git identity; nothing of the developer's own environment is left."""
     folder = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
         if name not in KEPT and not name.startswith(("PYTEST", "HYPOTHESIS")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("PATH", f"{pythons}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("TZ", "Pacific/Auckland")
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
