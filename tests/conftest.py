@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import child_coverage
 from tests.scene import commit_all, git
 
 KEPT = {"PATH", "LANG", "TERM", "TMPDIR", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "COVERAGE_FILE"}
@@ -37,13 +38,25 @@ def pythons(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What the environment of a child needs for its coverage to be measured; nothing where none is."""
+    with child_coverage.measured(tmp_path_factory.mktemp("coverage")) as value:
+        yield {child_coverage.VARIABLE: value} if value else {}
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, pythons: Path) -> Iterator[Path]:
+def home(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, pythons: Path, measured: dict[str, str]
+) -> Iterator[Path]:
     """An empty HOME with a git identity; nothing of the developer's own environment is left."""
     folder = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
         if name not in KEPT and not name.startswith(("PYTEST", "HYPOTHESIS")):
             monkeypatch.delenv(name)
+    for name, value in measured.items():
+        monkeypatch.delenv(child_coverage.OWN_WAY, raising=False)
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("PATH", f"{pythons}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("TZ", "Pacific/Auckland")
