@@ -154,14 +154,14 @@ def markdown(about: dict[str, str], results: Sequence[Result]) -> str:
     return "\n".join(rows)
 
 
-def fill(file: Path, table: str) -> None:
-    """Put ``table`` between the markers of ``file``, or at its end where it has none."""
+def fill(file: Path, table: str, begin: str = BEGIN, end: str = END) -> None:
+    """Put ``table`` between two markers of ``file``, or at its end where it has none."""
     text = file.read_text() if file.exists() else ""
-    before, begun, rest = text.partition(BEGIN)
-    _, ended, after = rest.partition(END)
+    before, begun, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
     if not (begun and ended):
         before, after = text, "\n"
-    file.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}")
+    file.write_text(f"{before}{begin}\n\n{table}\n\n{end}{after}")
 
 
 def _document(about: dict[str, str], results: Sequence[Result]) -> dict[str, object]:

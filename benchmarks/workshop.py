@@ -28,16 +28,24 @@ import sys
 
 words = sys.argv[1:]
 given = dict(zip(words, words[1:]))
-if "--fail" in words:
+end = given.get("--end", "")
+if "--fail" in words or end == "failed":
     sys.exit(1)
+if end == "nothing":
+    sys.exit(0)
+if end == "killed":
+    os.kill(os.getpid(), 9)
 size = int(given.get("--product_bytes", "1024"))
 head = b'{"__metadata__":{"format":"pt"},"a":{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]}}' % (size, size)
 os.makedirs(given["--output_dir"], exist_ok=True)
 with open(os.path.join(given["--output_dir"], given["--output_name"] + ".safetensors"), "wb") as file:
     file.write(len(head).to_bytes(8, "little") + head)
     file.truncate(file.tell() + size)
+if end == "failed late":
+    sys.exit(1)
 """
-"""A trainer that writes one whole model of zeros, and takes as long as Python takes to start."""
+"""A trainer that writes one whole model of zeros, and takes as long as Python takes to start; ``--end`` says how it
+ends otherwise."""
 
 CONFIG = """\
 [general]
@@ -105,7 +113,7 @@ class Scene:
         """Run a command in the dataset's folder. Raises :class:`ChildFailed` for another exit status."""
         return run(argv, self.dataset, self.environ, status)
 
-    def bare(self, *extra: str) -> Child:
+    def bare(self, *extra: str, status: int = 0) -> Child:
         """The trainer alone, with the arguments that loragit would give it."""
         name = self.next_name()
         output = self.output / f"bare-{name}"
@@ -114,7 +122,7 @@ class Scene:
         argv += ["--output_dir", output, "--output_name", name]
         argv += ["--dataset_config", config, "--sample_prompts", prompts, "--max_train_steps", "4"]
         argv += ["--network_module", "networks.lora", "--network_dim", "4", *extra]
-        return run(argv, self.trainer, self.environ)
+        return run(argv, self.trainer, self.environ, status)
 
     def train(self, *extra: str, status: int = 0) -> Child:
         """The same on record, under a new name."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import child_coverage
 from tests.nursery import Nursery
 from tests.scene import commit_all, git
 
@@ -32,14 +34,40 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"killed at {sum(points)} points, in {len(points)} tests")
 
 
+@pytest.fixture(scope="session")
+def pythons(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``python`` and ``python3``, the interpreter itself.
+
+    What PATH has may be a version manager's shim: a shell script that takes ten times as long to start, and the
+    trainer's Python is started twice a training.
+    """
+    folder = tmp_path_factory.mktemp("pythons")
+    for name in ("python", "python3"):
+        (folder / name).symlink_to(Path(sys.executable).resolve())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What the environment of a child needs for its coverage to be measured; nothing where none is."""
+    with child_coverage.measured(tmp_path_factory.mktemp("coverage")) as value:
+        yield {child_coverage.VARIABLE: value} if value else {}
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, pythons: Path, measured: dict[str, str]
+) -> Iterator[Path]:
     """An empty HOME with a git identity; nothing of the developer's own environment is left."""
     folder = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
         if name not in KEPT and not name.startswith(("PYTEST", "HYPOTHESIS")):
             monkeypatch.delenv(name)
+    for name, value in measured.items():
+        monkeypatch.delenv(child_coverage.OWN_WAY, raising=False)
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("PATH", f"{pythons}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("TZ", "Pacific/Auckland")
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
