@@ -177,6 +177,17 @@ def test_another_program_in_the_dataset_is_another_question(cloned: Scene) -> No
     assert "run.sh" in settled(cloned)
 
 
+@pytest.mark.parametrize("written", ["more", "more.toml", "../../../datasets/gren/more.toml"])
+def test_other_arguments_in_a_file_of_the_dataset_are_another_question(cloned: Scene, written: str) -> None:
+    where = "trainer" if written.startswith("..") else "dataset"
+    cloned.settings(f'[trainer]\nworkdir = "{where}"\n[trainer.args]\nconfig_file = "{written}"\n')
+    (cloned.dataset / "more.toml").write_text("network_dim = 4\n")
+    assert command.trust_(loaded(cloned), yes=True) == 0
+    assert settled(cloned) == ""
+    (cloned.dataset / "more.toml").write_text('network_module = "evil"\n')
+    assert "config_file" in settled(cloned)
+
+
 def test_another_trainer_in_the_dataset_is_another_question(cloned: Scene) -> None:
     (cloned.dataset / "code").mkdir()
     code = cloned.dataset / "code" / "train.py"

@@ -97,22 +97,25 @@ def of_settings(chosen: Settings) -> Subject:
     if chosen.written is None:
         return Subject(chosen.dataset_dir, ())
     ours = {origin.key for origin in chosen.from_dataset}
-    found = of_document(chosen.dataset_dir, chosen.written)
+    found = of_document(chosen.dataset_dir, chosen.written, chosen.trainer.repo)
     return found if any(claim.setting in ours for claim in found.claims) else Subject(chosen.dataset_dir, ())
 
 
-def of_document(folder: Path, document: Document) -> Subject:
-    """What a ``loragit.toml`` in ``folder`` says."""
+def of_document(folder: Path, document: Document, trainer: Path | None = None) -> Subject:
+    """What a ``loragit.toml`` in ``folder`` says. ``trainer`` is the folder that arguments count from, if known."""
     found = claims.of(document)
-    return Subject(folder, found, tuple(_contents(folder, document, found)) if found else ())
+    return Subject(folder, found, tuple(_contents(folder, document, found, trainer)) if found else ())
 
 
-def _contents(folder: Path, document: Document, found: Iterable[Claim]) -> Iterator[tuple[str, str]]:
+def _contents(
+    folder: Path, document: Document, found: Iterable[Claim], trainer: Path | None
+) -> Iterator[tuple[str, str]]:
     """What the dataset's repository holds of what is named: a pull that changes a program there asks again."""
     top = top_of(folder)
     tables = (document.values, *document.models.values())
     repos = dict.fromkeys(str(table["trainer.repo"]) for table in tables if "trainer.repo" in table)
     bases = [Path(os.path.realpath(folder)), *(_expanded(folder, repo) for repo in repos)]
+    bases += [trainer] if trainer is not None and trainer not in bases else []
     for written in dict.fromkeys(each for claim in found for each in _texts(claim)):
         for base in bases:
             place = Path(os.path.normpath(_expanded(base, written)))
@@ -133,7 +136,9 @@ def _texts(claim: Claim) -> Iterator[str]:
     value = tomllib.loads(f"value = {claim.value}")["value"]
     for item in value if isinstance(value, list) else (value,):
         if isinstance(item, str) and item and "\0" not in item:
-            yield re.sub(r"^(?:venv|conda):|^[\w-]+=", "", item)
+            plain = re.sub(r"^(?:venv|conda):|^[\w-]+=", "", item)
+            # sd-scripts adds the suffix to a --config_file that has none.
+            yield from (plain, f"{plain}.toml")
 
 
 def _content(place: Path, top: Path) -> str:

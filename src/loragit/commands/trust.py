@@ -82,7 +82,8 @@ def trust_(chosen: Settings, *, yes: bool) -> int:
 
 def _subjects(chosen: Settings) -> Iterator[Subject]:
     folder = chosen.dataset_dir
-    yield trust.of_file(folder)
+    if chosen.written is not None:
+        yield trust.of_document(folder, chosen.written, chosen.trainer.repo)
     if trust.came_from(folder) is not None:
         paths = chosen.paths
         workdir = launch.find_workdir(chosen, launch.plain(chosen.trainer.repo / chosen.trainer.script))

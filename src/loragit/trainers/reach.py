@@ -60,4 +60,4 @@ def _values(texts: Iterable[str]) -> Iterable[str]:
 
 
 def _could_be_a_place(text: str) -> bool:
-    return _NUMBERS.fullmatch(text) is None and any(sign in text for sign in "/\\~.")
+    return ".." in text or (_NUMBERS.fullmatch(text) is None and any(sign in text for sign in "/\\~."))
