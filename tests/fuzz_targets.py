@@ -243,7 +243,8 @@ def _metadata(told: dict[str, str] | object) -> None:
         source = kept.entry.data.decode()
         tomllib.loads(source)
         assert not OBEYED.search(source.replace("\n", "").replace("\t", ""))
-    products.stamps(values.get("ss_training_comment", ""))
+    for run, commit in products.stamps(values.get("ss_training_comment", "")):
+        check_shown(f"{run} {commit}")
 
 
 @target
