@@ -77,12 +77,15 @@ def refusals() -> Iterator[None]:
         check_shown(error.message, error.hint)
 
 
+_FOLDER = tempfile.TemporaryDirectory(prefix="loragit-fuzz-")
+"""One for all: to make one for each input would take longer than all the rest."""
+
+
 @contextmanager
 def a_file(data: bytes, name: str) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="loragit-fuzz-") as folder:
-        path = Path(folder, name)
-        path.write_bytes(data)
-        yield path
+    path = Path(_FOLDER.name, name)
+    path.write_bytes(data)
+    yield path
 
 
 @target
@@ -219,14 +222,10 @@ def old_run(data: bytes) -> None:
 @target
 def header(data: bytes) -> None:
     """A safetensors file."""
-    with a_file(data, "a.safetensors") as path:
-        try:
-            found = tensors.read_header(path)
-        except tensors.NotSafetensors as error:
-            check_shown(error.message)
-        else:
-            _metadata(found.metadata)
-        tensors.hash_file(path)
+    for whole in (data, len(data).to_bytes(8, "little") + data + b"tensors"):
+        with refusals(), a_file(whole, "a.safetensors") as path:
+            tensors.hash_file(path)
+            _metadata(tensors.read_header(path).metadata)
     # Most of what is made up is no header: what could be in one is tried without it.
     key, _, value = data.decode("utf-8", "replace").partition("\n")
     _metadata({key: value, "ss_tag_frequency": value, "modelspec.date": key, "ss_training_comment": key})
@@ -243,7 +242,8 @@ def _metadata(told: dict[str, str] | object) -> None:
         source = kept.entry.data.decode()
         tomllib.loads(source)
         assert not OBEYED.search(source.replace("\n", "").replace("\t", ""))
-    products.stamps(values.get("ss_training_comment", ""))
+    for run, commit in products.stamps(values.get("ss_training_comment", "")):
+        check_shown(f"{run} {commit}")
 
 
 @target
@@ -304,11 +304,9 @@ def hook(data: bytes) -> None:
 @target
 def open_run(data: bytes) -> None:
     """A note of a run in progress."""
-    with tempfile.TemporaryDirectory(prefix="loragit-fuzz-") as folder:
-        path = Path(folder, "open", "x.1.toml")
-        path.parent.mkdir()
-        path.write_bytes(data)
-        for found in journal.read(Path(folder)):
+    (Path(_FOLDER.name) / "open").mkdir(exist_ok=True)
+    with a_file(data, "open/x.1.toml"):
+        for found in journal.read(Path(_FOLDER.name)):
             check_shown(found.run, found.output)
 
 

@@ -17,12 +17,26 @@ from pathlib import Path
 
 import pytest
 
-from loragit import catfile, events, legacy, notes, parsing, plaintoml, recorded, secret_tables, text, trailers
+from loragit import (
+    catfile,
+    events,
+    legacy,
+    notes,
+    parsing,
+    plaintoml,
+    products,
+    recorded,
+    secret_tables,
+    text,
+    trailers,
+)
 from loragit.git import GitFailed, discover
 from loragit.history import branch, lines, losses, tables
+from loragit.ledger import Ledger
 from loragit.settings_schema import UnreadableSettings, read_file
 from loragit.snapshot import CannotReadInput, read_bytes, read_table
 from loragit.tensors import NotSafetensors, read_header
+from tests.records import NAME, open_store, sealed
 from tests.scene import commit_all, git
 
 SECONDS = 6.0
@@ -238,3 +252,16 @@ def test_a_record_that_is_nested_deep_is_no_estimate_of_room(dataset: Path) -> N
 def test_deep_documents_end_no_comparison() -> None:
     code = "from loragit.history.details import _parsed; print(_parsed('a.json', '[' * 900 + ']' * 900))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"None\n"
+
+
+def test_a_tag_that_is_longer_than_any_of_ours_hides_no_run_and_takes_no_room(dataset: Path) -> None:
+    opened = sealed(open_store(dataset), NAME)
+    subprocess.run(["git", "tag", "-a", "-F", "-", "aaa"], input=b"b" * (5 << 20), cwd=dataset, check=True)
+    records = products.Records([dataset])
+    assert [each.commit for each in records.holding(f"sha256:{'b' * 64}")] == [opened.commit]
+    assert sum(len(told) for _, told in records._texts()) < 2 << 20
+    assert records.repository_of(NAME, opened.commit) == dataset
+    assert records.repository_of(NAME, "a" * 40) is None
+    known = Ledger(discover(dataset))
+    assert known._tags.keys() == {"aaa", NAME}
+    assert known._runs.keys() == {opened.commit}

@@ -18,7 +18,9 @@ import pytest
 from loragit import __main__ as door
 from loragit import git as ours
 from loragit import journal
+from loragit.commands import staged
 from tests.fuzz_targets import OBEYED
+from tests.records import open_store, sealed
 from tests.scene import git
 from tests.test_journal import note
 
@@ -199,3 +201,24 @@ def test_a_message_as_long_as_it_may_be_takes_no_time(
     assert told_by("log", monkeypatch) == told_by(f"show {OTHER}", monkeypatch) == 0
     assert time.process_time() - before < 6
     assert OTHER in capsys.readouterr().out
+
+
+def test_only_names_that_a_run_can_have_are_offered_to_a_shell(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from loragit import cli, history
+
+    store = open_store(dataset)
+    sealed(store, OTHER)
+    for odd in ("x;reboot", "$(reboot)", "a`reboot`", "a|b&c", "a'b\"c", "\u202enoob", "-rf"):
+        # git takes no such option for a tag's name, and a clone brings it all the same.
+        git(dataset, "update-ref", f"refs/tags/{odd}", git(dataset, "rev-parse", f"refs/tags/{OTHER}"))
+        assert odd in history.names(dataset)
+    monkeypatch.chdir(dataset)
+    assert cli._run_names() == [OTHER]
+
+
+def test_a_hook_whose_git_gives_up_finds_nothing_more(dataset: Path) -> None:
+    blob = git(dataset, "rev-parse", "HEAD:a.txt")
+    path = dataset / ".git" / "objects" / blob[:2] / blob[2:]
+    path.chmod(0o600)
+    path.write_bytes(b"damaged")
+    assert staged._blobs([blob], ours.discover(dataset)) == {}

@@ -38,7 +38,16 @@ def rows(*args: str, cwd: Path, most: int = MOST) -> Iterator[bytes]:
     Closing the iterator before its end ends git. Raises :class:`loragit.git.GitFailed` at the end of an answer that
     git did not finish well.
     """
-    child = git.child((*_QUIETLY, *args), cwd, fed=False, heard=False, variables=_ALONE)
+    yield from answer(ask(*args, cwd=cwd), args[0], cwd, most)
+
+
+def ask(*args: str, cwd: Path) -> git.Child:
+    """Start ``git ARGS`` and return at once; :func:`answer` reads its rows."""
+    return git.child((*_QUIETLY, *args), cwd, fed=False, heard=False, variables=_ALONE)
+
+
+def answer(child: git.Child, verb: str, cwd: Path, most: int = MOST) -> Iterator[bytes]:
+    """The rows of a git that was started in ``cwd`` for ``verb``, as :func:`rows` gives them."""
     assert child.stdout
     finished = False
     try:
@@ -50,7 +59,7 @@ def rows(*args: str, cwd: Path, most: int = MOST) -> Iterator[bytes]:
             child.kill()
         status = child.wait()
     if status != 0:
-        raise GitFailed(f"git {args[0]} failed in {cwd}", hint=f"see what it says: git -C {cwd} {args[0]} runs")
+        raise GitFailed(f"git {verb} failed in {cwd}", hint=f"see what it says: git -C {cwd} {verb} runs")
 
 
 def _split(stream: IO[bytes], most: int) -> Iterator[bytes]:

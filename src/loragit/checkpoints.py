@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from loragit import catfile, git, parsing, text
+from loragit import catfile, parsing, text
 from loragit.errors import LoragitError
 from loragit.git import Repository
 from loragit.trainers import arguments
@@ -188,10 +188,9 @@ def past(repository: Repository) -> tuple[Past, ...]:
     Raises :class:`~loragit.git.GitFailed`.
     """
     line = "--format=%(refname:strip=2)%00%(*objectname)%00%(contents)%00"
-    listed = git.run(
-        "for-each-ref", line, "--sort=-creatordate", f"--count={_TAGS}", "refs/tags", cwd=repository.top
-    ).split("\0")
-    rows = zip(listed[0::3], listed[1::3], listed[2::3], strict=False)
+    asked = ("for-each-ref", line, "--sort=-creatordate", f"--count={_TAGS}", "refs/tags")
+    fields = (field.decode("utf-8", "surrogateescape") for field in catfile.rows(*asked, cwd=repository.top))
+    rows = zip(fields, fields, fields, strict=False)
     found = (_past(repository, name.lstrip("\n"), commit, message) for name, commit, message in rows if commit)
     return tuple(islice((run for run in found if run is not None), _PAST))
 

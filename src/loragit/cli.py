@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from loragit import __version__, cli_hook, console, history, places, preflight, settings
-from loragit.names import CONVENTION, RunName
+from loragit.names import CONVENTION, RunName, is_valid
 from loragit.settings import Flags, Settings
 
 _app = typer.Typer(
@@ -42,7 +42,8 @@ def app() -> int:
 
 
 def _run_names() -> list[str]:
-    return list(history.names(Path.cwd()))
+    # A clone may hold a tag x;reboot, and a shell puts what it is offered into the command line as it is.
+    return [name for name in history.names(Path.cwd()) if is_valid(name)]
 
 
 def _version(wanted: bool) -> None:

@@ -5,10 +5,10 @@ Read through two children of git, whatever the number of runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from loragit import git, text
+from loragit import catfile, text
 from loragit.git import Repository
 
 _EVERYWHERE = ("--glob=refs/heads/run[s]", "--glob=refs/remotes/*/run[s]")
@@ -68,11 +68,11 @@ class Ledger:
     """The runs of one repository."""
 
     def __init__(self, repository: Repository) -> None:
-        log = git.start("log", "-z", "--format=%H%n%B", *_EVERYWHERE, "--", cwd=repository.top)
-        tags = git.start("for-each-ref", f"--format={_TAG_FIELDS}", "refs/tags", cwd=repository.top)
-        self._runs = dict(_runs(log.reply().out.decode("utf-8", "replace")))
+        log = catfile.ask("log", "-z", "--format=%H%n%B", *_EVERYWHERE, "--", cwd=repository.top)
+        tags = catfile.ask("for-each-ref", f"--format={_TAG_FIELDS}", "refs/tags", cwd=repository.top)
+        self._runs = dict(_runs(_decoded(catfile.answer(log, "log", repository.top))))
         """By commit, the newest first."""
-        self._tags = dict(_tags(tags.text()))
+        self._tags = dict(_tags(_decoded(catfile.answer(tags, "for-each-ref", repository.top))))
         """By name."""
         self._by_hash = {each: name for name, tag in self._tags.items() for each in tag.hashes}
         self._by_session = {each: commit for commit, run in reversed(self._runs.items()) for each in run.sessions}
@@ -108,8 +108,12 @@ class Ledger:
         return run.name == marks.name and run.source is not None and not run.sessions and not marks.files
 
 
-def _runs(log: str) -> Iterator[tuple[str, _Run]]:
-    for row in log.split("\0"):
+def _decoded(rows: Iterable[bytes]) -> Iterator[str]:
+    return (row.decode("utf-8", "replace") for row in rows)
+
+
+def _runs(rows: Iterable[str]) -> Iterator[tuple[str, _Run]]:
+    for row in rows:
         commit, _, message = row.partition("\n")
         found = _trailers(message)
         name = next((value for key, value in found if key == "Run"), None)
@@ -119,15 +123,14 @@ def _runs(log: str) -> Iterator[tuple[str, _Run]]:
             yield commit, _Run(name, frozenset(value for key, value in found if key == "Session"), source)
 
 
-def _tags(rows: str) -> Iterator[tuple[str, _Tag]]:
-    for row in rows.split("\0\n"):
-        name, peeled, target, contents = (*row.removesuffix("\0").split("\0"), "", "", "", "")[:4]
+def _tags(fields: Iterator[str]) -> Iterator[tuple[str, _Tag]]:
+    for name, peeled, target, contents in zip(fields, fields, fields, fields, strict=False):
         lines = [line.partition(": ") for line in contents.splitlines()]
         models = [text.parse_model_line(value) for key, _, value in lines if key == "Model"]
         hashes = [each for model in models if model for each in (model.sha256, model.payload_sha256) if each]
         output = next((value for key, _, value in lines if key == "Output"), None)
         if name:
-            yield name.removeprefix("refs/tags/"), _Tag(peeled or target, frozenset(hashes), output)
+            yield name.lstrip("\n").removeprefix("refs/tags/"), _Tag(peeled or target, frozenset(hashes), output)
 
 
 def _trailers(message: str) -> list[tuple[str, str]]:

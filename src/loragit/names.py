@@ -104,6 +104,11 @@ class RunName(NamedTuple):
         return self.text
 
 
+def is_valid(text: str) -> bool:
+    """Whether a run can be called ``text``. Then a shell, too, takes it for a word and nothing else."""
+    return _problem(text) is None
+
+
 def _check(text: str) -> None:
     """Refuse what is no tag (git-check-ref-format), no plain folder name, or reads as something else to git."""
     problem = _problem(text)

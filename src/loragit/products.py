@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import git, text, trailers
+from loragit import catfile, git, text, trailers
+from loragit.git import GitFailed
 from loragit.record import Artifact
 
 STAMP = re.compile(r"loragit: (?P<run>\S{1,150}) (?P<commit>[0-9a-f]{40})(?![0-9a-f])")
@@ -56,7 +58,7 @@ class Records:
     def __init__(self, folders: Iterable[Path]) -> None:
         """``folders`` lie in repositories of datasets, or in none; several may lie in the same."""
         self._waiting = list(dict.fromkeys(folders))
-        self._asked: list[tuple[Path, git.Question]] = []
+        self._asked: list[tuple[Path, git.Child]] = []
         self._replies: list[tuple[Path, str]] | None = None
         self._ask()
 
@@ -64,17 +66,19 @@ class Records:
         while self._waiting and len(self._asked) < _AT_ONCE:
             folder = self._waiting.pop(0)
             if folder.is_dir():
-                self._asked.append((folder, git.start("for-each-ref", f"--format={_FORMAT}", "refs/tags", cwd=folder)))
+                asked = catfile.ask("for-each-ref", f"--format={_FORMAT}", "refs/tags", cwd=folder)
+                self._asked.append((folder, asked))
 
     def _texts(self) -> list[tuple[Path, str]]:
         if self._replies is None:
             self._replies = []
             while self._asked:
-                folder, question = self._asked.pop(0)
-                reply = question.reply()
+                folder, child = self._asked.pop(0)
+                with suppress(GitFailed):
+                    # Of a message that is longer than any of ours its beginning is enough.
+                    told = b"\0".join(catfile.answer(child, "for-each-ref", folder))
+                    self._replies.append((folder, told.decode("utf-8", "replace")))
                 self._ask()
-                if reply.status == 0:
-                    self._replies.append((folder, reply.out.decode("utf-8", "replace")))
         return self._replies
 
     def holding(self, needle: str) -> tuple[Sealed, ...]:
@@ -93,9 +97,10 @@ class Records:
     def repository_of(self, run: str, commit: str) -> Path | None:
         """The repository that has ``commit`` on record as the run ``run``, sealed, open or reverted."""
         for folder, _ in self._texts():
-            reply = git.call("log", "-1", "--format=%B", commit, "--", cwd=folder)
-            if reply.status == 0 and trailers.parse(reply.out.decode("utf-8", "replace")).get("Run") == (run,):
-                return folder
+            with suppress(GitFailed):
+                said = b"".join(catfile.rows("log", "-1", "-z", "--format=%B", commit, "--", cwd=folder))
+                if trailers.parse(said.decode("utf-8", "replace")).get("Run") == (run,):
+                    return folder
         return None
 
 

@@ -210,7 +210,9 @@ def _blobs(names: Iterable[str], repository: git.Repository) -> dict[str, bytes]
     out = git.start("cat-file", "--batch", cwd=repository.top, data=_rows(names)).reply().out if names else b""
     found, at = {}, 0
     for name in names:
-        end = out.index(b"\n", at)
+        end = out.find(b"\n", at)
+        if end < 0:  # git gave up
+            break
         about = out[at:end].split(b" ")
         at = end + 1
         if len(about) == 3 and about[2].isdigit():
