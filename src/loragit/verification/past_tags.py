@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from loragit import catfile, git, notes
 from loragit.history import History, RecordedRun
+from loragit.history.runs import UNTAGGED
 from loragit.text import count
 from loragit.verification.line import read_seal
 from loragit.verification.past import KEEP, overrides, reflog, targets
@@ -25,7 +26,8 @@ def look(history: History, wanted: Collection[str] | None, *, quick: bool) -> It
         if run.tag is not None:
             yield from _replaced(history, run, known)
     deleted = {ref for ref, _ in known}
-    missing = {run.name: run for run in chosen if run.state == "untagged" and _TAGS + run.name not in deleted}
+    gone = (run for run in chosen if run.state == UNTAGGED and run.name not in history.refs.objects)
+    missing = {run.name: run for run in gone if _TAGS + run.name not in deleted}
     found = list(_deleted(history, missing)) if missing and not quick else []
     yield from found
     told = {verdict.run for verdict in found}
