@@ -844,7 +844,7 @@ def test_a_folder_for_all_repositories_says_what_a_guard_does_there(dataset: Pat
 
 def test_a_hook_manager_may_ask_loragit_to_be_a_guard(dataset: Path, loragit: Path) -> None:
     zeros, commit_ = "0" * 40, git(dataset, "rev-parse", "HEAD")
-    words = [loragit, "hook", "run", "update", "refs/heads/runs", zeros, commit_]
+    words = [str(loragit), "hook", "run", "update", "refs/heads/runs", zeros, commit_]
     done = subprocess.run(words, cwd=dataset, capture_output=True, text=True)
     assert done.returncode == 1
     assert f"error: {commit_} is no run, no revert and no merge" in done.stderr

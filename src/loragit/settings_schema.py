@@ -25,8 +25,8 @@ ARGS = "trainer.args."
 """What the keys of ``[trainer.args]`` begin with in a flat mapping; the rest is the argument as written."""
 
 PREFIX = "LORAGIT_"
-MARKS = frozenset({"LORAGIT_RUN", "LORAGIT_RUN_OUTPUT", "LORAGIT_SHELL"})
-"""Variables that loragit and its shell functions tell each other things with; they set nothing."""
+MARKS = frozenset({"LORAGIT_REASON", "LORAGIT_RUN", "LORAGIT_RUN_OUTPUT", "LORAGIT_SHELL"})
+"""Variables that loragit, its hooks and its shell functions are told things with; they set nothing."""
 
 MAX_BYTES = 256 * 1024
 """Largest ``loragit.toml``. A cloned dataset may hold anything; a parser's time grows faster than the file."""

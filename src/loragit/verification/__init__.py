@@ -16,7 +16,7 @@ from loragit.history import History, RecordedRun
 from loragit.history.contents import NOTES, tag_message
 from loragit.names import RUNS
 from loragit.recorded import RecordedOutcome
-from loragit.verification import files, line, objects, signatures
+from loragit.verification import files, line, objects, past, past_tags, signatures
 from loragit.verification.dataset import Present
 from loragit.verification.records import Records
 from loragit.verification.verdicts import LINE, NOTE, TAG, WRONG, Verdict, wrong
@@ -103,7 +103,7 @@ def _repository(history: History, asked: Asked, problem: LoragitError | None) ->
     known = line.read(history)
     if asked.names:
         names = frozenset(run.name for run in _wanted(history, asked.names))
-        yield from line.tags(history, known, names)
+        yield from _tags(history, known, names, asked)
         return
     tags = [f"refs/tags/{name}" for name in {run.name for run in history.runs} & history.refs.objects.keys()]
     noted = (
@@ -112,7 +112,18 @@ def _repository(history: History, asked: Asked, problem: LoragitError | None) ->
     if history.refs.runs is not None:
         yield from objects.look(history.repository, [RUNS, *sorted(tags), *noted], quick=asked.quick)
     yield from line.look(history, known)
-    yield from line.tags(history, known, None)
+    if known.whole:
+        yield from past.look(history, known)
+    yield from _tags(history, known, None, asked)
+    yield from past_tags.look_notes(history)
+
+
+def _tags(history: History, known: line.Line, names: frozenset[str] | None, asked: Asked) -> Iterator[Verdict]:
+    """The tags, as they are and as they were, of the runs ``names``; ``None`` for all."""
+    if history.refs.runs is not None:
+        yield from line.tags(history, known, names)
+    yield from past_tags.look(history, names, quick=asked.quick)
+    yield from past.excepted(history, names)
 
 
 def _outcomes(runs: Sequence[RecordedRun], found: list[Verdict]) -> Iterator[tuple[RecordedRun, RecordedOutcome]]:

@@ -13,7 +13,7 @@ WRONG = "wrong"
 NOTE = "note"
 """Something was not looked at, or goes its own way as it may."""
 
-OBJECTS, LINE, TAG, RECORD, MODEL, SAMPLE, STATE, DATASET, SIGNATURE = (
+OBJECTS, LINE, TAG, RECORD, MODEL, SAMPLE, STATE, DATASET, SIGNATURE, NOTES = (
     "objects",
     "runs",
     "tag",
@@ -23,6 +23,7 @@ OBJECTS, LINE, TAG, RECORD, MODEL, SAMPLE, STATE, DATASET, SIGNATURE = (
     "state",
     "dataset",
     "signature",
+    "notes",
 )
 OUTPUT = "output"
 """The whole output folder of a run."""
