@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,6 +96,10 @@ class Question:
         """Wait for the end, whatever the exit status."""
         out, err = self._child.communicate(self._data)
         return Reply(self._child.returncode, out, err)
+
+    def take_back(self) -> None:
+        """Wait for the end without having asked: what was to be told on standard input is not."""
+        self._child.communicate(b"")
 
     def text(self) -> str:
         """Standard output without its last newline. Raises :class:`GitFailed`."""
@@ -329,10 +333,13 @@ class RefUpdate(NamedTuple):
     """What it must hold now; ``None``: it must not exist."""
 
 
-def update_refs(updates: Iterable[RefUpdate], *, reason: str, cwd: Path) -> None:
+def update_refs(
+    updates: Iterable[RefUpdate], *, reason: str, cwd: Path, first: Callable[[], None] = lambda: None
+) -> None:
     """All of ``updates`` or none. Raises :class:`GitFailed` where a ref is not what it must be, or is locked.
 
-    What a ref holds is on the disk before the ref gets its name (from git 2.36 on); :func:`settle_refs` does the rest.
+    ``first`` is done while git starts; where it raises, no ref moves. What a ref holds is on the disk before the ref
+    gets its name (from git 2.36 on); :func:`settle_refs` does the rest.
     """
     lines = []
     for update in updates:
@@ -342,7 +349,13 @@ def update_refs(updates: Iterable[RefUpdate], *, reason: str, cwd: Path) -> None
         else:
             lines.append(f"update {update.name}\0{update.new}\0{old}\0")
     args = (*DURABLE, "update-ref", "-m", reason, "--create-reflog", "--stdin", "-z")
-    run(*args, cwd=cwd, data="".join(lines).encode())
+    question = start(*args, cwd=cwd, data="".join(lines).encode())
+    try:
+        first()
+    except BaseException:
+        question.take_back()
+        raise
+    question.text()
 
 
 def settle_refs(names: Iterable[str], repository: Repository) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -276,9 +277,9 @@ class Store:
         """As :meth:`_move`, for whoever holds the lock already."""
         for number in range(1, _ATTEMPTS + 1):
             result, steps = attempt()
-            self._objects.settle(step.new for step in steps if step.new)
+            settle = partial(self._objects.settle, [step.new for step in steps if step.new])
             try:
-                git.update_refs(steps, reason=reason, cwd=self.repository.top)
+                git.update_refs(steps, reason=reason, cwd=self.repository.top, first=settle)
             except git.GitFailed as error:
                 # git may have been ended after it had done its work.
                 if all(self._ref(step.name) == step.new for step in steps):
