@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -59,9 +59,11 @@ class Noted(NamedTuple):
         return process.exists(self.pid) and process.start_time(self.pid) == (self.pid_started or None)
 
 
-def make(repository: Repository, steps: Iterable[RefUpdate], reason: str) -> NotDurable | None:
+def make(
+    repository: Repository, steps: Iterable[RefUpdate], reason: str, first: Callable[[], None] = lambda: None
+) -> NotDurable | None:
     """Move refs, all of ``steps`` or none, as :func:`loragit.git.update_refs`; and all of them if git is killed
-    after it has begun. Returns when they are on the disk, or why they may not outlast a power cut.
+    after it has begun. ``first`` is done while git starts; where it raises, no ref moves. Returns when they are on the disk, or why they may not outlast a power cut.
 
     Raises :class:`loragit.git.GitFailed`, :class:`MoveFailed`, :class:`MoveStuck`.
     """
@@ -70,6 +72,7 @@ def make(repository: Repository, steps: Iterable[RefUpdate], reason: str) -> Not
     noted: list[Noted] = []
 
     def begun(pid: int) -> None:
+        first()
         noted.append(_note(path, moves, reason, pid))
         reached(Step.MOVE_NOTED)
 

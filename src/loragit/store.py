@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -316,9 +317,9 @@ class Store:
             reached(Step.OBJECTS_WRITTEN)
             if not steps:
                 return result
-            self._objects.settle(step.new for step in steps if step.new)
+            durable = partial(self._objects.settle, [step.new for step in steps if step.new])
             try:
-                self.unsettled = moves.make(self.repository, steps, reason) or self.unsettled
+                self.unsettled = moves.make(self.repository, steps, reason, durable) or self.unsettled
             except git.GitFailed as error:
                 still_wanted()
                 if any(lasting in error.message for lasting in _LASTING):
