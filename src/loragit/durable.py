@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -13,11 +14,17 @@ def write(path: Path, data: bytes) -> None:
     """
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(handle)
-    fresh.replace(path)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(handle)
+        fresh.replace(path)
+    except OSError:
+        # A disk that is full needs its room.
+        with suppress(OSError):
+            fresh.unlink()
+        raise
     sync(path.parent)
 
 

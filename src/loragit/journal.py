@@ -47,6 +47,8 @@ def write(folder: Path, note: Open) -> None:
         fresh.write_text(tomli_w.dumps(note._asdict()), encoding="utf-8")
         fresh.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            fresh.unlink()
         raise JournalFailed(
             f"{path} cannot be written: {error.strerror}", hint="check the repository's disk"
         ) from error

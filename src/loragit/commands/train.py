@@ -180,7 +180,7 @@ def _run(running: _Running) -> _Ended:
             once=ONCE if "LORAGIT_SHELL" in ready.environ else 0.0,
         )
     except (LoragitError, OSError) as error:
-        return _Ended(127, now, datetime.now(UTC), not_started=_told(error).message)
+        return _Ended(127, now, max(now, datetime.now(UTC)), not_started=_told(error).message)
     for line in (*ended.trouble, *_edited(ready), *edits.told(ready.read)):
         console.warn(line)
     return _Ended(ended.exit_status, ended.started, ended.finished, ended.interrupted_by, ended.log_tail)
@@ -213,6 +213,10 @@ def _finish(running: _Running, ended: _Ended) -> int:
     """Seal or revert. A failure of ours is told, leaves the run open on record, and hides no exit status."""
     try:
         found = _collect(running, ended)
+        if not found.made_something:
+            running.folder.require()
+        elif replaced := running.folder.replaced():
+            console.warn(replaced)
         if found.made_something or running.ready.settings.record.on_empty == "keep":
             sign = signing.wanted(running.ready.settings.record.sign, running.ready.repository)
             unsigned = running.store.seal(running.opened, found, sign=sign)
