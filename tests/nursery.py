@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
@@ -56,12 +57,15 @@ class Nursery:
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            process_group=0,
         )
         self._scratch = tempfile.TemporaryDirectory(prefix="nursery-")
         self._count = 0
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        # A test that was broken off may have left some of them waiting for what never comes.
+        os.killpg(self._root.pid, signal.SIGKILL)
         self._root.communicate()
         self._scratch.cleanup()
 

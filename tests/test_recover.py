@@ -390,7 +390,7 @@ def test_an_output_folder_that_is_not_there_makes_no_run_one_that_made_nothing(
     elsewhere = crashed.folder.rename(crashed.folder.with_name("unmounted"))
     assert recover(dataset) == 1
     said = capsys.readouterr().err
-    assert f"the output folder {crashed.folder} of {NAME} is not there" in said
+    assert f"the output folder {crashed.folder} is gone (No such file or directory): nobody can tell" in said
     assert f"if it is gone for good: loragit recover --gone {NAME}" in said
     crashed.folder.mkdir()  # a mount point with nothing on it
     assert recover(dataset) == 1

@@ -45,20 +45,16 @@ class Unended(NamedTuple):
     """Whether the user says that an output folder that is not there is gone for good."""
 
 
-class OutputGone(LoragitError):
-    """The output folder is not there, so that nobody can tell what came out."""
-
-
 def end(run: Unended, how: End, log_tail: tuple[str, ...]) -> bool:
     """Seal or revert, and forget the note. Whether the trainer made something.
 
-    Raises :class:`OutputGone`, another :class:`LoragitError`, OSError; the run is still open on record then, or all but
+    Raises :class:`~loragit.output.OutputGone`, another :class:`LoragitError`, OSError; the run is still open on record then, or all but
     cleared away.
     """
     from loragit import outcome
 
-    _check_output(run)
     found = collect(run, how)
+    _check_output(run, found)
     reached(Step.COLLECTED)
     if found.made_something or run.work.on_empty == "keep":
         if trouble := outcome.settle(run.folder.path, found, LOG):
@@ -76,16 +72,14 @@ def end(run: Unended, how: End, log_tail: tuple[str, ...]) -> bool:
     return found.made_something
 
 
-def _check_output(run: Unended) -> None:
-    """A disk that is not mounted must not make a run one that made nothing. Raises :class:`OutputGone`."""
-    path = run.folder.path
-    if run.without_output or run.folder.stands():
-        return
-    raise OutputGone(
-        f"the output folder {path} of {run.opened.name} is not there, or another by now: what came out is not known",
-        hint="mount its disk, or move it back, then: loragit recover; if it is gone for good: "
-        f"loragit recover --gone {run.opened.name}",
-    )
+def _check_output(run: Unended, found: Outcome) -> None:
+    """A disk that is not mounted must not make a run one that made nothing. Raises
+    :class:`~loragit.output.OutputGone`."""
+    if found.made_something:
+        if replaced := run.folder.replaced():
+            console.warn(replaced)
+    elif not run.without_output:
+        run.folder.require(run.opened.name)
 
 
 def forget(store: Store, note: journal.Open) -> None:

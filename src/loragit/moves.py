@@ -63,7 +63,8 @@ def make(
     repository: Repository, steps: Iterable[RefUpdate], reason: str, first: Callable[[], None] = lambda: None
 ) -> NotDurable | None:
     """Move refs, all of ``steps`` or none, as :func:`loragit.git.update_refs`; and all of them if git is killed
-    after it has begun. ``first`` is done while git starts; where it raises, no ref moves. Returns when they are on the disk, or why they may not outlast a power cut.
+    after it has begun. ``first`` is done while git starts; where it raises, no ref moves.
+    Returns when they are on the disk, or why they may not outlast a power cut.
 
     Raises :class:`loragit.git.GitFailed`, :class:`MoveFailed`, :class:`MoveStuck`.
     """

@@ -23,6 +23,10 @@ class CannotWriteOutput(LoragitError):
     """The output folder or a file in it cannot be written."""
 
 
+class OutputGone(LoragitError):
+    """The output folder cannot be looked at any more: whether something is in it nobody can tell."""
+
+
 class OutputFolder(NamedTuple):
     """A folder that this very run made."""
 
@@ -34,12 +38,24 @@ class OutputFolder(NamedTuple):
     log: str
     """Name of the log, whose bytes grow while the trainer runs."""
 
-    def stands(self) -> bool:
-        """Whether the folder that was made is there."""
+    def replaced(self) -> str | None:
+        """What to say where another folder, or something else, is in its place."""
+        if self._identity() == self.inode:
+            return None
+        return f"{self.path} is not the folder any more that this run made: what it wrote before is not there"
+
+    def require(self, run: str) -> None:
+        """Raises :class:`OutputGone` where it is not there any more: ``run`` may have made something."""
         try:
-            return self._identity() == self.inode
-        except OSError:
-            return False
+            gone = "something else is in its place" if self._identity() != self.inode else None
+        except OSError as error:
+            gone = str(error.strerror)
+        if gone:
+            raise OutputGone(
+                f"the output folder {self.path} is gone ({gone}): nobody can tell whether the run made something",
+                hint="mount its disk again, or move the folder back, then: loragit recover; "
+                f"if it is gone for good: loragit recover --gone {run}",
+            )
 
     def foreign(self) -> tuple[str, ...]:
         """Paths in the folder that are not ours, or no longer as we wrote them; empty where it may be removed."""

@@ -240,8 +240,8 @@ class Outcome(NamedTuple):
 
     @property
     def seconds(self) -> int:
-        """Duration, in whole seconds."""
-        return round((self.finished - self.started).total_seconds())
+        """Duration, in whole seconds; 0 where a clock went back meanwhile."""
+        return max(0, round((self.finished - self.started).total_seconds()))
 
 
 class Code(NamedTuple):

@@ -207,7 +207,7 @@ def _run(running: _Running) -> _Ended:
 
 
 def _not_begun(now: datetime, why: str, exit_status: int, signal: int | None = None) -> _Ended:
-    finished = datetime.now(UTC)
+    finished = max(now, datetime.now(UTC))  # the clock may be set back
     return _Ended(exit_status, End(now.isoformat(), finished.isoformat(), exit_status, _named(signal), why))
 
 
@@ -260,7 +260,7 @@ def _finish(running: _Running, ended: _Ended) -> int:
     except (LoragitError, OSError) as error:
         console.error(ending.told(error))
         console.warn(f"{running.name} stays open on record; what the trainer wrote is in {ready.output}")
-        if not isinstance(error, ending.OutputGone):
+        if not isinstance(error, output.OutputGone):
             console.hint("once that is mended, finish it with: loragit recover")
         return ended.exit_status or 1
     return ended.exit_status if ended.exit_status or made_something else 1
