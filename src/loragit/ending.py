@@ -48,8 +48,8 @@ class Unended(NamedTuple):
 def end(run: Unended, how: End, log_tail: tuple[str, ...]) -> bool:
     """Seal or revert, and forget the note. Whether the trainer made something.
 
-    Raises :class:`~loragit.output.OutputGone`, another :class:`LoragitError`, OSError; the run is still open on record then, or all but
-    cleared away.
+    Raises :class:`~loragit.output.OutputGone`, another :class:`LoragitError`, OSError; the run is still open on record
+    then, or all but cleared away.
     """
     from loragit import outcome
 

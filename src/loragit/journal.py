@@ -109,8 +109,6 @@ def write(folder: Path, note: Open) -> None:
         # A folder may have any bytes in its name.
         durable.write(path, tomli_w.dumps(table).encode("utf-8", "surrogateescape"))
     except OSError as error:
-        with suppress(OSError):
-            fresh.unlink()
         raise JournalFailed(
             f"{path} cannot be written: {error.strerror}", hint="check the repository's disk"
         ) from error
