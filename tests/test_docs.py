@@ -31,7 +31,8 @@ MIGRATING = ROOT / "docs" / "migrating.md"
 PYTHON = ROOT / "docs" / "python.md"
 JSON = ROOT / "docs" / "json.md"
 SECURITY = ROOT / "docs" / "security.md"
-PAGES = (README, ROOT / "CHANGELOG.md", FORMAT, DESIGN, MIGRATING, PYTHON, JSON, SECURITY)
+HOOKS = ROOT / "docs" / "hooks.md"
+PAGES = (README, ROOT / "CHANGELOG.md", FORMAT, DESIGN, MIGRATING, PYTHON, JSON, SECURITY, HOOKS)
 
 STANDS_FOR = {"make demo DIR=~/loragit-demo": "loragit demo ~/loragit-demo"}
 """What is run in place of a command that would install something first. The demo shows commands of its own, so that
@@ -230,7 +231,7 @@ def follow(reader: Reader, todo: list[Step]) -> None:
 @pytest.mark.skipif(not all(map(shutil.which, ("bash", "sha256sum"))), reason="the pages use bash and sha256sum")
 def test_every_command_that_the_pages_show_does_what_they_show(reader: Reader) -> None:
     need("zsh")
-    todo = walk(README, FORMAT, MIGRATING, JSON)
+    todo = walk(README, FORMAT, MIGRATING, JSON, HOOKS)
     assert len(todo) > 40
     follow(reader, todo)
     remote = git(reader.home / "gren.git", "tag", "--list").splitlines()
