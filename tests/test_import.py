@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -792,10 +792,10 @@ def test_a_lost_race_is_run_again_on_the_new_tip(scene: Scene, tmp_path: Path, m
     assert item.target
     move = ours.update_refs
 
-    def overtaken(updates: Iterable[ours.RefUpdate], *, reason: str, cwd: Path) -> None:
+    def overtaken(updates: Iterable[ours.RefUpdate], *, reason: str, cwd: Path, first: Callable[[], None]) -> None:
         if scene.git("for-each-ref", "refs/heads/runs") == "":
             scene.git("update-ref", "refs/heads/runs", theirs)
-        move(updates, reason=reason, cwd=cwd)
+        move(updates, reason=reason, cwd=cwd, first=first)
 
     monkeypatch.setattr(ours, "update_refs", overtaken)
     store = Store(item.target.repository, item.target.author, item.target.committer)
