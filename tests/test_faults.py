@@ -387,8 +387,10 @@ def strike_in_the_middle(scene: Scene, strike: Step, reader: int) -> int:
     status = 1
     try:
         trainer = int(os.read(reader, 64))
-        strike(scene)
-        os.kill(trainer, signal.SIGUSR1)
+        try:
+            strike(scene)
+        finally:
+            os.kill(trainer, signal.SIGUSR1)
         status = 0
     except BaseException:  # noqa: BLE001 - whoever waits reads it
         traceback.print_exc()

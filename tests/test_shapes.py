@@ -537,11 +537,12 @@ def test_nothing_is_deleted_through_a_link_that_a_trainer_left(home: Path) -> No
     for name in ("config.toml", "sdscripts.log", "train.sh"):
         (precious / name).write_text("mine")
     words = own_trainer(scene, f"shutil.rmtree(output)\nos.symlink({str(precious)!r}, output)\nsys.exit(1)\n")
-    assert scene.train(SEALED, *words).status == 1
+    done = scene.train(SEALED, *words)
+    assert (done.status, "something else is in its place" in done.err) == (1, True)
     assert {path.name: path.read_text() for path in precious.iterdir()} == dict.fromkeys(
         ("config.toml", "sdscripts.log", "train.sh"), "mine"
     )
-    assert scene.tags() == []
+    assert scene.tags() == [SEALED]
 
 
 def test_what_a_trainer_left_without_a_product_is_named_and_kept(home: Path) -> None:

@@ -56,6 +56,8 @@ _NOWHERE = "GIT_DIR=/dev/null"
 """What keeps git from taking the folder that it is started in for a repository. Git before 2.38 knows no
 ``safe.bareRepository``."""
 _ZERO = "0" * 40
+_DAMAGED = re.compile("missing object|bad object|nonexistent object|corrupt|could not parse|unable to unpack|inflate")
+"""What git's message holds where an object is lost or damaged."""
 
 
 class GitMissing(LoragitError):
@@ -115,7 +117,9 @@ class Question:
         """Standard output without its last newline. Raises :class:`GitFailed`."""
         reply = self.reply()
         if reply.status != 0:
-            raise GitFailed(f"git {' '.join(self.args)} failed: {last_words(reply)}")
+            words = last_words(reply)
+            hint = "git fsck tells more; fetch what is lost from a clone" if _DAMAGED.search(words) else None
+            raise GitFailed(f"git {' '.join(self.args)} failed: {words}", hint=hint)
         return reply.out.decode("utf-8", "surrogateescape").removesuffix("\n")
 
 

@@ -138,13 +138,23 @@ def _runs(contents: Contents, known: Refs, rows: Iterable[str]) -> list[Recorded
             state, tag = SEALED, known.objects[name]
         at = int(time), int(offset)
         found.append(RecordedRun(name, commit, dataset, path, *at, state, trainer, message, tag, by, contents))
-    # Imported runs lie on top of what was there when they were imported; of one second, the branch has the order.
-    found.sort(key=_opened, reverse=True)
-    return found
+    return _newest_first(found)
 
 
-def _opened(run: RecordedRun) -> int:
-    return run.time
+def _newest_first(found: list[RecordedRun]) -> list[RecordedRun]:
+    """``found``, which is in the order of the branch, by time; of one second, the branch has the order.
+
+    Imported runs lie on top of what was there when they were imported. Any other run was opened after those below
+    it, whatever the clock said then: it may have been set back.
+    """
+    latest, order = 0, {}
+    for run in reversed(found):
+        order[run.commit] = run.time
+        if run.time < latest and not run.imported:
+            order[run.commit] = latest
+        elif run.time > latest and not run.imported:
+            latest = run.time
+    return sorted(found, key=lambda run: order[run.commit], reverse=True)
 
 
 def _rows(contents: Contents, tip: str) -> list[str]:
