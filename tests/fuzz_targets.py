@@ -22,6 +22,7 @@ from loragit import (
     events,
     fingerprint,
     git,
+    identity,
     image_folders,
     journal,
     legacy,
@@ -286,7 +287,7 @@ def git_rows(data: bytes) -> None:
     with refusals():
         dict(contents._parsed_tree(data, 20))
     with refusals():
-        git._identity(git.Reply(0, data, b""))
+        identity._identity(git.Reply(0, data, b""))
     check_shown(git.last_words(git.Reply(1, b"", data)))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from loragit import git as ours
 from loragit import text
-from loragit.git import IdentityQuestion
+from loragit.identity import IdentityQuestion
 from loragit.record import Artifact, Entry, LyCORIS, Opened, Outcome, RepoState, Run
 from loragit.store import Store
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from loragit import checkout, git
+from loragit import checkout, git, identity
 from loragit.errors import LoragitError
 from loragit.record import Identity, RepoState
 
@@ -684,27 +684,27 @@ class TestIdentity:
         monkeypatch.setenv("GIT_AUTHOR_EMAIL", "grace@example.org")
         monkeypatch.setenv("GIT_AUTHOR_DATE", "1700000000 -0330")
         monkeypatch.setenv("GIT_COMMITTER_DATE", "1700000001 +0545")
-        author, committer = git.IdentityQuestion(sd_scripts).answer()
+        author, committer = identity.IdentityQuestion(sd_scripts).answer()
         assert author == Identity("Grace Höpper", "grace@example.org", 1700000000, -210)
         assert committer == Identity("Ada Trainer", "ada@example.org", 1700000001, 345)
 
     def test_the_repositorys_own_identity_wins(self, sd_scripts: Path) -> None:
         run_git(sd_scripts, "config", "user.name", "Someone <Else")
-        author, _ = git.IdentityQuestion(sd_scripts).answer()
+        author, _ = identity.IdentityQuestion(sd_scripts).answer()
         assert run_git(sd_scripts, "var", "GIT_AUTHOR_IDENT").startswith(f"{author.name} <{author.email}> ")
 
     @pytest.mark.parametrize("missing", ["user.name", "user.email"])
     def test_half_an_identity_is_none(self, sd_scripts: Path, home: Path, missing: str) -> None:
         run_git(sd_scripts, "config", "--global", "user.useConfigOnly", "true")
         run_git(sd_scripts, "config", "--global", "--unset", missing)
-        with pytest.raises(git.IdentityMissing, match="does not know who you are") as caught:
-            git.IdentityQuestion(sd_scripts).answer()
+        with pytest.raises(identity.IdentityMissing, match="does not know who you are") as caught:
+            identity.IdentityQuestion(sd_scripts).answer()
         assert caught.value.hint is not None
         assert "git config --global user.email" in caught.value.hint
 
     def test_an_answer_that_is_no_identity_is_an_error(self, sd_scripts: Path, tmp_path: Path) -> None:
         with pytest.raises(git.GitFailed, match="git var answered 'nonsense'"):
-            git._identity(git.Reply(0, b"nonsense\n", b""))
+            identity._identity(git.Reply(0, b"nonsense\n", b""))
 
 
 class TestRefs:
@@ -830,7 +830,7 @@ class TestUpdatingRefs:
 
 
 def test_every_error_is_one_that_is_told_without_a_traceback() -> None:
-    for error in (git.GitMissing, git.GitFailed, git.NotARepository, git.IdentityMissing):
+    for error in (git.GitMissing, git.GitFailed, git.NotARepository, identity.IdentityMissing):
         assert issubclass(error, LoragitError)
 
 

@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 from loragit import durable
 from loragit.errors import LoragitError
-from loragit.record import Identity
 
 LOCAL_VARIABLES = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
@@ -70,10 +69,6 @@ class GitFailed(LoragitError):
 
 class NotARepository(LoragitError):
     """The folder is in no git repository, or in one that has no commit where one is needed."""
-
-
-class IdentityMissing(LoragitError):
-    """git does not know who the user is."""
 
 
 class NotDurable(LoragitError):
@@ -271,35 +266,6 @@ def not_found(folder: Path, reply: Reply) -> NotARepository:
     if is_bare(folder) or "work tree" in words or "bare repository" in words:
         return NotARepository(f"{folder} is a repository without a work tree", hint="name a clone with one")
     return NotARepository(f"{folder} is in no git repository ({words})", hint=f"make it one: git init {folder}")
-
-
-class IdentityQuestion:
-    """Author and committer, both asked at once."""
-
-    def __init__(self, cwd: Path) -> None:
-        self._author = start("var", "GIT_AUTHOR_IDENT", cwd=cwd)
-        self._committer = start("var", "GIT_COMMITTER_IDENT", cwd=cwd)
-
-    def answer(self) -> tuple[Identity, Identity]:
-        """Author, committer. Raises :class:`IdentityMissing`."""
-        author, committer = self._author.reply(), self._committer.reply()
-        for reply in (author, committer):
-            # libgit2 takes no empty name and no empty address.
-            if reply.status != 0 or re.match(rb" <|.*<>", reply.out):
-                raise IdentityMissing(
-                    "git does not know who you are",
-                    hint='git config --global user.name "Your Name" && git config --global user.email you@example.org',
-                )
-        return _identity(author), _identity(committer)
-
-
-def _identity(reply: Reply) -> Identity:
-    text = reply.out.decode("utf-8", "replace").strip()
-    match = re.fullmatch(r"(.*) <(.*)> (\d+) ([+-])(\d\d)(\d\d)", text)
-    if match is None:
-        raise GitFailed(f"git var answered {text!r}")
-    minutes = int(match[5]) * 60 + int(match[6])
-    return Identity(match[1], match[2], int(match[3]), -minutes if match[4] == "-" else minutes)
 
 
 class Ref(NamedTuple):

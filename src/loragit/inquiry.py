@@ -13,7 +13,8 @@ from loragit.activation import Activation
 from loragit.checkout import StateQuestion
 from loragit.environment import EnvironmentQuestion
 from loragit.errors import Findings
-from loragit.git import IdentityQuestion, Repository
+from loragit.git import Repository
+from loragit.identity import IdentityQuestion
 from loragit.names import RUNS, RunName
 from loragit.place import Place, PlaceQuestion
 from loragit.record import Environment, Identity, LyCORIS, RepoState

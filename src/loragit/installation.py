@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from loragit import __version__, git, process, settings, settings_schema
+from loragit import __version__, git, identity, process, settings, settings_schema
 from loragit.checks import INSTALLATION, Check, Checks
 from loragit.errors import LoragitError
 
@@ -117,7 +117,7 @@ def _version(program: str, environ: Mapping[str, str]) -> str:
 
 def _identity(found: Checks, folder: Path) -> None:
     try:
-        author, _ = git.IdentityQuestion(folder).answer()
+        author, _ = identity.IdentityQuestion(folder).answer()
     except LoragitError as error:
         found.fail("identity", error.message, error.hint)
     else:

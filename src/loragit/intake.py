@@ -11,7 +11,8 @@ from typing import NamedTuple
 from loragit import git, imported, legacy, papers, places, remains, search, secrets, settings, text
 from loragit.errors import Finding, Findings, LoragitError, UsageError
 from loragit.fingerprint import Cache
-from loragit.git import IdentityQuestion, Repository
+from loragit.git import Repository
+from loragit.identity import IdentityQuestion
 from loragit.ledger import Ledger, Marks
 from loragit.names import InvalidName, RunName
 from loragit.place import Places

@@ -9,9 +9,12 @@ from pathlib import Path
 
 from loragit import process, snapshot, text
 from loragit.errors import Findings, LoragitError
-from loragit.record import Entry
+from loragit.record import Entry, RepoState
 from loragit.settings import Settings
 from loragit.trainers import arguments, sd_scripts
+
+_SHOWN_DIRTY = 5
+"""Files of a dirty repository that are named."""
 
 
 class UnusableScript(LoragitError):
@@ -157,6 +160,20 @@ def check_room(path: Path, least: int, what: str, findings: Findings) -> None:
             f"{existing} has {free // 2**20} MiB free, too little for the {what} ({least // 2**20} MiB at least)",
             "make room, or choose another disk with --output or paths.output",
         )
+
+
+def judge_code(state: RepoState, findings: Findings, *, allow_dirty: bool) -> list[str]:
+    """What to warn of in a repository of code; where it is dirty and may not be, ``findings`` tell."""
+    if state.dirty and not allow_dirty:
+        more = len(state.dirty) - _SHOWN_DIRTY
+        files = ", ".join(state.dirty[:_SHOWN_DIRTY]) + (f" and {more} more" if more > 0 else "")
+        findings.add(
+            f"{state.label} at {state.path} is dirty: {files}",
+            f"commit or stash there (git -C {state.path} stash --include-untracked), or record it: --allow-dirty",
+        )
+    if state.on_remote or not state.url:
+        return []
+    return [f"{state.label} commit {state.commit[:8]} is on no remote: nobody else can fetch it until it is pushed"]
 
 
 def plan(

@@ -46,7 +46,6 @@ MIN_FREE = 256 * 1024 * 1024
 MIN_FREE_RECORD = 16 * 1024 * 1024
 """Bytes that must be free where the record will be written."""
 SCRIPT = "train.sh"
-_SHOWN_DIRTY = 5
 
 
 class Request(NamedTuple):
@@ -285,7 +284,7 @@ class _Preflight:
     def _judge(self, answers: Answers, plan: sd_scripts.Plan | None) -> None:
         """What the answers of git and of the trainer's Python mean for the run."""
         for state in answers.code:
-            self._judge_code(state)
+            self.warnings += launch.judge_code(state, self.findings, allow_dirty=self.settings.record.allow_dirty)
         module = plan.network_module if plan else None
         wants_lycoris = module is not None and module.split(".")[0] == "lycoris"
         if wants_lycoris and answers.lycoris is not None and not answers.lycoris.installed:
@@ -314,19 +313,6 @@ class _Preflight:
             self.findings.add(place.taken, f"{see}; --bump takes the next version")
         if place is not None and place.blocked:
             self.findings.add(place.blocked, place.unblock)
-
-    def _judge_code(self, state: RepoState) -> None:
-        if state.dirty and not self.settings.record.allow_dirty:
-            more = len(state.dirty) - _SHOWN_DIRTY
-            files = ", ".join(state.dirty[:_SHOWN_DIRTY]) + (f" and {more} more" if more > 0 else "")
-            self.findings.add(
-                f"{state.label} at {state.path} is dirty: {files}",
-                f"commit or stash there (git -C {state.path} stash --include-untracked), or record it: --allow-dirty",
-            )
-        if not state.on_remote and state.url:
-            self.warnings.append(
-                f"{state.label} commit {state.commit[:8]} is on no remote: nobody else can fetch it until it is pushed"
-            )
 
     def _start(
         self, plan: sd_scripts.Plan, read: Inputs, program: tuple[str, ...], workdir: Path, output: Path

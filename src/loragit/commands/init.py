@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import console, git, places, settings_schema, setup, starter, surroundings, text, trust
+from loragit import console, git, identity, places, settings_schema, setup, starter, surroundings, text, trust
 from loragit.commands import hook
 from loragit.errors import LoragitError, UsageError
 from loragit.setup import Plan, State, Wanted
@@ -234,7 +234,7 @@ def _carry_out(plan: Plan, folder: Path, command: str) -> bool:
 def _commit(plan: Plan, folder: Path) -> None:
     """The first commit: exactly the plan's files; what else is staged stays so."""
     try:
-        git.IdentityQuestion(folder).answer()
+        identity.IdentityQuestion(folder).answer()
         paths = b"\0".join(map(os.fsencode, plan.commit))
         listed = ("--pathspec-from-file=-", "--pathspec-file-nul")
         own = ("GIT_LITERAL_PATHSPECS=1",)

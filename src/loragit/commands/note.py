@@ -9,8 +9,9 @@ from pathlib import Path
 
 from loragit import History, console, git, notes, process, text
 from loragit.errors import LoragitError, UsageError
-from loragit.git import IdentityQuestion, Repository
+from loragit.git import Repository
 from loragit.history import RecordedRun
+from loragit.identity import IdentityQuestion
 from loragit.notes import Mark
 from loragit.store import Store
 

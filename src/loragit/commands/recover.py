@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loragit import console, git, journal, leftovers, text
+from loragit import console, git, identity, journal, leftovers, text
 from loragit.history import History, RecordedRun
 from loragit.journal import Open
 from loragit.recovery import Asked, Recovery
@@ -15,7 +15,7 @@ def recover(chosen: Settings, asked: Asked) -> int:
     Raises :class:`LoragitError` where that is in no repository, or a name is given that no open run has.
     """
     repository = git.discover(chosen.dataset_dir)
-    who = git.IdentityQuestion(repository.top).answer()
+    who = identity.IdentityQuestion(repository.top).answer()
     if asked.names:
         _check(repository, asked)
     recovery = Recovery(repository, who, asked)
