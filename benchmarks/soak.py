@@ -85,7 +85,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train many short runs in a row, and compare the last with the first.")
-    parser.add_argument("--runs", type=int, default=2_000, metavar="N", help="how many; default, 2,000 (20 minutes)")
+    parser.add_argument("--runs", type=int, default=2_000, metavar="N", help="how many; default, 2,000")
     parser.add_argument("--window", type=int, default=100, metavar="N", help="first and last N are compared")
     parser.add_argument("--markdown", action="store_true", help="replace the table in docs/benchmarks.md")
     options = parser.parse_args()
