@@ -294,7 +294,7 @@ def recover(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Runs; default, all.")] = None,
     dataset: Dataset = None,
     gone: Annotated[
-        bool, typer.Option("--gone", help="The named runs' processes are gone, which cannot be told from here.")
+        bool, typer.Option("--gone", help="The named runs go on nowhere, though nothing shows it.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Look and tell; write nothing.")] = False,
 ) -> None:
@@ -384,19 +384,17 @@ def demo(
 @_app.command()
 def zsh() -> None:
     """Functions for training scripts, to be read with: source <(loragit zsh)"""
-    _functions("zsh")
+    from loragit.commands import shell as command
+
+    console.write(command.source("zsh"))
 
 
 @_app.command()
 def bash() -> None:
     """Functions for training scripts, to be read with: source <(loragit bash)"""
-    _functions("bash")
-
-
-def _functions(shell: str) -> None:
     from loragit.commands import shell as command
 
-    console.write(command.source(shell))
+    console.write(command.source("bash"))
 
 
 def _settings(dataset: str | None, name: str | None = None) -> Settings:
