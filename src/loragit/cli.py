@@ -293,9 +293,7 @@ def status(dataset: Dataset = None, as_json: Json = False) -> None:
 def recover(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Runs; default, all.")] = None,
     dataset: Dataset = None,
-    gone: Annotated[
-        bool, typer.Option("--gone", help="The named runs go on nowhere, though nothing shows it.")
-    ] = False,
+    gone: Annotated[bool, typer.Option("--gone", help="The named runs run nowhere any more.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Look and tell; write nothing.")] = False,
 ) -> None:
     """Finish runs whose loragit is gone: seal what they made, take back what made nothing."""
