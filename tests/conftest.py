@@ -28,7 +28,8 @@ for number, handler in (
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say at how many points runs were killed."""
-    reports = [report for found in terminalreporter.stats.values() for report in found if hasattr(report, "when")]
+    stats = terminalreporter.stats.values()
+    reports = [each for found in stats for each in found if getattr(each, "when", "") == "call"]
     points = [number for each in reports for name, number in each.user_properties if name == "crash points"]
     if points:
         terminalreporter.write_line(f"killed at {sum(points)} points, in {len(points)} tests")

@@ -107,8 +107,8 @@ def test_an_outcome_whose_ref_does_not_reach_the_disk_is_told_and_there(dataset:
     opened = store.open(a_run())
     seal = (
         "import sys; from pathlib import Path; from tests.records import a_run, an_outcome, open_store\n"
-        "from loragit.store import Opened\n"
-        "store = open_store(Path.cwd()); store.seal(Opened(a_run(), sys.argv[1]), an_outcome())\n"
+        "from tests.records import opened\n"
+        "store = open_store(Path.cwd()); store.seal(opened(a_run(), sys.argv[1]), an_outcome())\n"
         "print(store.unsettled.message)"
     )
     words = (*broken(dataset / ".git" / "refs" / "tags"), sys.executable, "-c", seal, opened.commit)

@@ -20,12 +20,12 @@ class CannotLock(LoragitError):
 
 
 @contextmanager
-def hold(path: Path, tell: Tell, bound: float = BOUND) -> Iterator[None]:
+def hold(path: Path, tell: Tell, bound: float | None = None) -> Iterator[None]:
     """Hold the lock at ``path`` (created, with its folder, where missing). Waits for whoever holds it, in line.
 
     The lock only keeps our own processes from losing races again and again: correctness comes from git's
-    compare-and-swap, so a file system without locks is no error, and after ``bound`` seconds the work is done
-    without it. ``tell`` hears of a wait that is longer than a moment. Raises :class:`CannotLock`.
+    compare-and-swap, so a file system without locks is no error, and after ``bound`` seconds (:data:`BOUND`) the work
+    is done without it. ``tell`` hears of a wait that is longer than a moment. Raises :class:`CannotLock`.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def hold(path: Path, tell: Tell, bound: float = BOUND) -> Iterator[None]:
             f"{path} cannot be opened: {error.strerror}", hint="see whom it belongs to, and that you may write it"
         ) from error
     try:
-        _take(handle, path, tell, bound)
+        _take(handle, path, tell, BOUND if bound is None else bound)
         yield
     finally:
         # Where the lock was done without, this also takes us out of the line.

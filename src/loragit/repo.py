@@ -6,7 +6,7 @@ The only importer of pygit2. Nothing here moves a ref or looks at the user's ind
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha1
 from pathlib import Path
@@ -131,7 +131,24 @@ class Objects:
 
     def _blob(self, data: bytes) -> pygit2.Oid:
         self._look_for(self._git2.hash(data))
-        return self._repo.create_blob(data)
+        return self._written(lambda: self._repo.create_blob(data))
+
+    def _written(self, write: Callable[[], pygit2.Oid]) -> pygit2.Oid:
+        """The object that ``write`` writes, when it is there.
+
+        It is written again where a folder of objects was gone: git's housekeeping takes empty ones away, also between
+        libgit2's making one and naming an object in it.
+        """
+        for number in range(1, _TRIES + 1):
+            try:
+                made = write()
+                # libgit2 1.9 ends well for a commit that it could not write (git_commit_create goes on to its end).
+                if made in self._repo:
+                    return made
+            except (self._git2.GitError, OSError) as error:
+                if number == _TRIES or "No such file or directory" not in str(error):
+                    raise
+        raise OSError("an object was not written")
 
     def _look_for(self, oid: pygit2.Oid) -> None:
         """Remember what is there before it is written: libgit2 then only makes its file young, which keeps gc away."""
@@ -160,7 +177,7 @@ class Objects:
         rows = sorted((raw + b"/" if mode == _TREE else raw, raw, mode, oid) for raw, (mode, oid) in items.items())
         data = b"".join(b"%o %s\0%s" % (mode, raw, oid.raw) for _, raw, mode, oid in rows)
         self._look_for(self._git2.Oid(raw=sha1(b"tree %d\0" % len(data) + data, usedforsecurity=False).digest()))
-        return self._repo.write(self._git2.enums.ObjectType.TREE, data)
+        return self._written(lambda: self._repo.write(self._git2.enums.ObjectType.TREE, data))
 
     def graft(self, base: str | None, path: str, subtree: str | None) -> str:
         """The tree ``base`` (``None``: empty) with ``subtree`` in place of whatever is at ``path``.
@@ -252,11 +269,7 @@ class Objects:
         """Write a commit that no ref names yet."""
         who = self._signature(author), self._signature(committer)
         with self._told():
-            made = self._repo.create_commit(None, *who, message, tree, list(parents))
-            # libgit2 1.9 ends well here though it could not write (git_commit_create goes to its end without an error).
-            if made not in self._repo:
-                raise OSError("the commit was not written")
-            return str(made)
+            return str(self._written(lambda: self._repo.create_commit(None, *who, message, tree, list(parents))))
 
     def tag(self, name: str, commit: str, message: str, tagger: Identity) -> str:
         """Write an annotated tag's object that no ref names yet. ``name`` is without ``refs/tags/``."""
@@ -267,7 +280,8 @@ class Objects:
             f"tagger {tagger.name} <{tagger.email}> {tagger.time} {sign}{hours:02}{minutes:02}\n\n{message}"
         )
         with self._told():
-            return str(self._repo.write(self._git2.enums.ObjectType.TAG, raw.encode()))
+            data = raw.encode()
+            return str(self._written(lambda: self._repo.write(self._git2.enums.ObjectType.TAG, data)))
 
     def history(self, tip: str) -> Iterator[Commit]:
         """Commits from ``tip`` back, newest first, read as they are asked for."""
@@ -296,6 +310,8 @@ class Objects:
 
 _FILE, _EXECUTABLE, _TREE = 0o100644, 0o100755, 0o040000
 """Modes of a tree's items."""
+_TRIES = 20
+"""How often an object is written again whose folder was taken away."""
 _MANY = 64
 """New blobs from which on they are one pack. Each by itself is two waits for the disk, one after the other."""
 _OWN = (b"captions", b"inputs", b"patches")
