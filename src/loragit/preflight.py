@@ -17,7 +17,6 @@ from loragit import (
     disclosure,
     environment,
     git,
-    history,
     inputs,
     launch,
     place,
@@ -307,6 +306,8 @@ class _Preflight:
             self.findings.add("the dataset's repository is on the branch runs", "check out another: git switch -c main")
         place = answers.place
         if place is not None and place.taken:
+            from loragit import history
+
             see = f"see it with: loragit show {self.name}"
             if repository is not None and history.interrupted(repository, self.name):
                 see = "its loragit is gone; finish it with: loragit recover"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from loragit import console, history, journal
+from loragit import console, journal
 from loragit.git import Repository
 
 
 def notice(repository: Repository) -> None:
     """Say so where runs of this repository were interrupted, with the next step."""
-    gone = sorted({note.run for note in journal.read(repository.private) if not history.alive(note)})
+    noted = tuple(journal.read(repository.private))
+    if not noted:
+        return
+    from loragit import history
+
+    gone = sorted({note.run for note in noted if not history.alive(note)})
     if gone:
         were, it = ("were", "them") if len(gone) > 1 else ("was", "it")
         more = f" and {len(gone) - 3} more" if len(gone) > 3 else ""
