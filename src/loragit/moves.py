@@ -117,7 +117,11 @@ def _note(path: Path, steps: tuple[RefUpdate, ...], reason: str, pid: int) -> No
     table["steps"] = [{"name": name, "new": new or "", "old": old or ""} for name, new, old in steps]
     try:
         durable.make_folder(path.parent)
-        durable.write(path, tomli_w.dumps(table).encode())
+        if len(steps) == 1:
+            # One ref moves or does not, and the note only tells whose its lock was: not worth waiting for the disk.
+            path.write_bytes(tomli_w.dumps(table).encode())
+        else:
+            durable.write(path, tomli_w.dumps(table).encode())
     except OSError as error:
         raise MoveFailed(f"{path} cannot be written: {error.strerror}", hint="check the repository's disk") from error
     return noted

@@ -25,12 +25,11 @@ MAX_BITS = 1000
 """Of an integer: Python writes out none of more than 4,300 digits, and makes no float of one of 1,024 bits."""
 
 # Strings and comments; one without an end goes to the end of its line, or of the document, so that time stays linear.
-_STRINGS = re.compile(
+_STRINGS = (
     r'"""(?:[^\\"]|\\.|"(?!""))*+(?:"{3,5})?' + r"|'''(?:[^']|'(?!''))*+(?:'{3,5})?"
-    r'|"(?:[^"\\\n]|\\[^\n])*+"?' + r"|'[^'\n]*+'?|#[^\n]*+",
-    re.DOTALL,
+    r'|"(?:[^"\\\n]|\\[^\n])*+"?' + r"|'[^'\n]*+'?|#[^\n]*+"
 )
-_LONG_KEY = re.compile(rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{MAX_PARTS}}}")
+_LONG_KEY = rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{MAX_PARTS}}}"
 
 
 class TooMuch(ValueError):
@@ -80,7 +79,7 @@ def _has_long_key(source: str) -> bool:
     if source.count(".") < MAX_PARTS or all(line.count(".") < MAX_PARTS for line in source.split("\n")):
         return False
     # In a text or a comment dots are nothing; what stands for a string is a part of a key.
-    return _LONG_KEY.search(_STRINGS.sub("s", source)) is not None
+    return re.search(_LONG_KEY, re.sub(_STRINGS, "s", source, flags=re.DOTALL)) is not None
 
 
 def _check(level: Iterable[object]) -> None:
