@@ -171,6 +171,59 @@ def test_what_somebody_moved_since_is_not_moved_over(dataset: Path) -> None:
     assert git(dataset, "rev-parse", NAME) == git(dataset, "rev-parse", "main")
 
 
+def test_a_move_that_is_stuck_keeps_no_other_run_from_its_end(dataset: Path) -> None:
+    other = opened(open_store(dataset), "noob-gren-v1s4")
+    noted = cut_short(open_store(dataset), lambda: opened(open_store(dataset), NAME))
+    apply(dataset, noted.steps[0])
+    git(dataset, "tag", NAME, "main")
+    said: list[str] = []
+    store = open_store(dataset)
+    store = Store(store.repository, store._author, store._committer, tell=said.append)
+    store.seal(other, an_outcome())
+    assert git(dataset, "cat-file", "-t", other.name) == "tag"
+    assert len(said) == 1 and "was made in part" in said[0] and said[0].endswith("see: loragit recover")
+
+
+def test_a_keep_ref_that_was_there_already_is_no_sign_that_a_move_was_begun(dataset: Path) -> None:
+    store = open_store(dataset)
+    sealed(store, "noob-gren-v1s4")
+    git(dataset, "update-ref", f"refs/loragit/keep/{NAME}", "main")
+    noted = cut_short(store, lambda: opened(store, NAME))
+    assert noted.steps[-1].new == noted.steps[-1].old
+    before = refs(dataset)
+    assert store.settle() == ()
+    assert refs(dataset) == before and not noted.path.exists()
+    # The same in a race that is lost: it is run again on the new tip, and nothing is stuck.
+
+    def overtaken(reached: Step) -> None:
+        if reached is Step.MOVE_NOTED:
+            steps.listener = None
+            tip = git(dataset, "rev-parse", "runs")
+            theirs = git(dataset, "commit-tree", f"{tip}^{{tree}}", "-p", tip, "-m", "theirs\n\nLoragit-Format: 1")
+            git(dataset, "update-ref", "refs/heads/runs", theirs)
+
+    steps.listener = overtaken
+    run = opened(store, NAME)
+    assert git(dataset, "rev-list", "--count", "runs") == "3"
+    assert git(dataset, "rev-parse", NAME) == run.commit
+
+
+def test_a_git_that_is_killed_leaves_no_lock_in_the_way_of_finishing_its_work(dataset: Path) -> None:
+    store = open_store(dataset)
+
+    def listen(reached: Step) -> None:
+        if reached is Step.MOVE_NOTED:
+            steps.listener = None
+            (noted,) = moves.read(store.repository)
+            apply(dataset, noted.steps[0])
+            lock_of(dataset, noted.steps[1].name).write_text(f"{noted.steps[1].new}\n")
+
+    steps.listener = listen
+    run = opened(store, NAME)
+    assert git(dataset, "rev-parse", NAME, "runs").split() == [run.commit, run.commit]
+    assert [*(dataset / ".git" / "refs").rglob("*.lock")] == []
+
+
 def test_runs_that_went_on_counts_as_moved(dataset: Path) -> None:
     store = open_store(dataset)
     noted = cut_short(store, lambda: opened(store, NAME))

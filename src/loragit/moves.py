@@ -52,11 +52,7 @@ class Noted(NamedTuple):
     @property
     def under_way(self) -> bool:
         """Whether that git may still be at work. On another machine that cannot be told: taken as yes."""
-        if self.host != os.uname().nodename:
-            return True
-        if self.boot and self.boot != process.boot_id():
-            return False
-        return process.exists(self.pid) and process.start_time(self.pid) == (self.pid_started or None)
+        return process.may_live(self.pid, self.pid_started, self.boot, self.host)
 
 
 def make(
@@ -80,9 +76,9 @@ def make(
     try:
         git.update_refs(moves, reason=reason, cwd=repository.top, begun=begun)
     except git.GitFailed:
+        if noted:
+            _unlocked(repository, noted[0])  # it may have been killed
         if not (noted and _completed(repository, noted[0])):
-            for _ in _unlocked(repository, noted[0]) if noted else ():  # it may have been killed
-                pass
             path.unlink(missing_ok=True)
             raise
     reached(Step.REFS_MOVED)
@@ -158,15 +154,16 @@ def settle(repository: Repository) -> tuple[str, ...]:
 
 def _completed(repository: Repository, noted: Noted) -> bool:
     """Whether the move was begun; then all of it is made. Raises :class:`MoveStuck`."""
-    made = [step for step in noted.steps if _made(repository, step)]
+    # A ref that was to stay as it was, a keep ref that somebody's interrupted run left, tells nothing either.
+    steps = [step for step in noted.steps if step.new != step.old]
+    made = [step for step in steps if _made(repository, step)]
     # git deletes last. That a ref is gone before another was moved tells nothing: somebody else may have deleted it,
     # and git have refused for that reason.
-    if not made or (all(step.new is None for step in made) and any(step.new for step in noted.steps)):
+    if not made or (all(step.new is None for step in made) and any(step.new for step in steps)):
         return False
-    left = [step for step in noted.steps if step not in made]
+    left = [step for step in steps if step not in made]
     if not left:
         return True
-    _unlocked(repository, noted)
     held = git.refs(*(step.name for step in left), cwd=repository.top)
     for step in left:
         now = held[step.name].object if step.name in held else None
@@ -205,14 +202,16 @@ def _locks(repository: Repository, noted: Noted) -> Iterator[tuple[Path, str | N
     yield repository.common_dir / "packed-refs.lock", None
 
 
-def _unlocked(repository: Repository, noted: Noted) -> Iterator[Path]:
+def _unlocked(repository: Repository, noted: Noted) -> tuple[Path, ...]:
     """Remove the locks that the git of ``noted``, which is gone, has left: those alone that it can have made."""
+    removed = []
     for lock, content in _locks(repository, noted):
         with suppress(OSError):
             if _may_be_its(lock, content, noted) and _quiet(lock, content, noted):
                 lock.unlink()
                 reached(Step.LOCK_REMOVED)
-                yield lock
+                removed.append(lock)
+    return tuple(removed)
 
 
 def _in_doubt(repository: Repository, noted: Noted) -> bool:

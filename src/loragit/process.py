@@ -193,6 +193,19 @@ def start_time(pid: int) -> str | None:
     return _said(["ps", "-o", "lstart=", "-p", str(pid)])
 
 
+def may_live(pid: int, started: str, boot: str, host: str) -> bool:
+    """Whether the process that was ``pid`` of ``host``, begun at ``started`` in ``boot``, may still be there.
+
+    ``started`` and ``boot`` are as :func:`start_time` and :func:`boot_id` tell them, empty where they could not. Of
+    another machine that cannot be told: taken as yes.
+    """
+    if host != os.uname().nodename:
+        return True
+    if boot and boot != boot_id():
+        return False
+    return exists(pid) and start_time(pid) == (started or None)
+
+
 def group_left(leader: int, started: str) -> bool:
     """Whether a process is left of the group that the process ``leader``, begun at ``started``, led.
 

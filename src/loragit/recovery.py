@@ -66,8 +66,11 @@ class Recovery:
                 self._tell(note)
             return
         with lock.hold(private / "recover.lock", console.warn, _IN_TURN):
-            for line in self.store.settle():
-                self.did(line)
+            try:
+                for line in self.store.settle():
+                    self.did(line)
+            except LoragitError as error:
+                self.leave(error.message, error.hint)
             self._look()
             for note in self._chosen():
                 try:

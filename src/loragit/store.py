@@ -144,7 +144,7 @@ class Store:
         """
         done = []
         with lock.hold(self._lock, self._tell):
-            moves.settle(self.repository)
+            self._settle()
             places = Places(self.repository)
             for run in runs:
                 # A signal may end this between two of them.
@@ -279,6 +279,13 @@ class Store:
         with lock.hold(self._lock, self._tell):
             return moves.settle(self.repository)
 
+    def _settle(self) -> None:
+        """As :meth:`settle`; what cannot be made whole is told, and keeps nothing else from the record."""
+        try:
+            moves.settle(self.repository)
+        except LoragitError as error:
+            self._tell(f"{error.message}; see: loragit recover")
+
     def lengthen(self, commit: str) -> None:
         """Have ``runs`` lead to ``commit``, which descends from its tip or is the first. Raises as :meth:`note`."""
 
@@ -300,7 +307,7 @@ class Store:
         ``seconds`` is how long a lock is waited for.
         """
         with lock.hold(self._lock, self._tell):
-            moves.settle(self.repository)
+            self._settle()
             return self._moved(attempt, reason, still_wanted, seconds)
 
     def _moved(

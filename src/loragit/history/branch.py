@@ -269,13 +269,9 @@ def _live(repository: Repository) -> dict[str, bool]:
 
 def alive(note: Open) -> bool:
     """Whether the process that opened the run still lives. On another machine that cannot be told: taken as yes."""
-    from loragit import journal, process
+    from loragit import process
 
-    if note.host != journal.host():
-        return True
-    if note.boot and note.boot != process.boot_id():
-        return False
-    return process.exists(note.pid) and process.start_time(note.pid) == (note.pid_started or None)
+    return process.may_live(note.pid, note.pid_started, note.boot, note.host)
 
 
 def bases(runs: Sequence[RecordedRun]) -> dict[str, RecordedRun]:
