@@ -30,7 +30,7 @@ def told(read: Inputs) -> Iterator[str]:
     for entry in read.entries:
         path = read.sources.get(entry.path)
         if path is not None:
-            yield from _file(path, entry.data)
+            yield from of_file(path, entry.data)
     looks = [_Look(watched) for watched in read.dataset.watched]
     for look in looks:
         if look.unreadable:
@@ -55,15 +55,15 @@ def _line(noun: str, what: str, names: list[str]) -> str:
     return f"{text.count(len(names), noun)} {verb} while it trained ({', '.join(names[:_NAMED])}{more}): {_AS_IT_WAS}"
 
 
-def _file(path: Path, data: bytes) -> Iterator[str]:
-    """What to say of one file that was read whole."""
+def of_file(path: Path, data: bytes, did: str = "trained") -> Iterator[str]:
+    """What to say of one file that was read whole and held ``data``; ``did`` is what the run did meanwhile."""
     try:
         if path.stat().st_size == len(data) and path.read_bytes() == data:
             return
     except OSError as error:
         yield f"{path} cannot be read any more ({error.strerror}): {_AS_IT_WAS}"
         return
-    yield f"{path} was edited while it trained: {_AS_IT_WAS}"
+    yield f"{path} was edited while it {did}: {_AS_IT_WAS}"
 
 
 class _Look:

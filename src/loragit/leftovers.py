@@ -58,8 +58,9 @@ def continues(repository: Repository, commit: str) -> bool:
 
 def unnoted(repository: Repository, runs: Mapping[str, RecordedRun]) -> Iterator[RecordedRun]:
     """Runs that are open on record and of which no note here tells who runs them."""
-    commits = {note.commit for note in journal.read(repository.private)}
-    names = {note.run for note in journal.read(repository.private) if not note.commit}
+    noted = tuple(journal.read(repository.private))
+    commits = {note.commit for note in noted}
+    names = {note.run for note in noted if not note.commit}
     for run in runs.values():
         if run.state == INTERRUPTED and run.commit not in commits and run.name not in names:
             yield run

@@ -98,10 +98,6 @@ class Recovery:
         return [note for note in self._notes if not names or note.run in names]
 
     @property
-    def notes(self) -> tuple[Open, ...]:
-        return self._notes
-
-    @property
     def runs(self) -> Mapping[str, RecordedRun]:
         """Every run on record, by its commit."""
         return self._runs

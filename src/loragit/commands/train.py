@@ -200,7 +200,7 @@ def _run(running: _Running) -> _Ended:
     except (LoragitError, OSError) as error:
         return _not_begun(now, ending.told(error).message, 127)
     reached(Step.TRAINER_ENDED)
-    for line in (*ended.trouble, *_edited(ready), *edits.told(ready.read)):
+    for line in (*ended.trouble, *_script_edited(ready), *edits.told(ready.read)):
         console.warn(line)
     end = End(ended.started.isoformat(), ended.finished.isoformat(), ended.exit_status, _named(ended.interrupted_by))
     return _Ended(ended.exit_status, end, ended.log_tail)
@@ -218,17 +218,11 @@ def _named(number: int | None) -> str:
     return "" if number is None else signal.Signals(number).name
 
 
-def _edited(ready: Ready) -> Iterator[str]:
+def _script_edited(ready: Ready) -> Iterator[str]:
     """What to say where the user's own script is no longer what was recorded: shells read a script as they go."""
     recorded = ready.run.entry(ready.run.script)
-    if ready.start.own is None or recorded is None:
-        return
-    path = Path(ready.start.program[0])
-    try:
-        if path.read_bytes() != recorded.data:
-            yield f"{path} was edited while it ran: on record is what it was at the start"
-    except OSError as error:
-        yield f"{path} cannot be read any more ({error.strerror}): on record is what it was at the start"
+    if ready.start.own is not None and recorded is not None:
+        yield from edits.of_file(Path(ready.start.program[0]), recorded.data, "ran")
 
 
 def _began(running: _Running, pid: int) -> None:
