@@ -15,6 +15,7 @@ from loragit import ending, history, journal, output, process
 from loragit import git as ours
 from loragit.commands import recover as command
 from loragit.commands import recovering
+from loragit.errors import UsageError
 from loragit.journal import End, Open, Trainer, Work
 from loragit.record import Entry, Opened
 from loragit.recovery import Asked, trainers_left
@@ -310,6 +311,11 @@ def test_a_run_that_nobody_here_notes_is_named_and_finished_only_if_it_is_told_t
     assert git(dataset, "tag", "--list") == ""
     # What of the output folder is loragit's nobody knows any more.
     assert crashed.folder.exists()
+
+
+def test_that_a_run_is_gone_is_said_of_single_runs(dataset: Path) -> None:
+    with pytest.raises(UsageError, match="--gone is said of single runs"):
+        recover(dataset, gone=True)
 
 
 def test_a_name_that_no_run_has_is_refused(dataset: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from loragit import console, git, identity, journal, leftovers, text
+from loragit.errors import UsageError
 from loragit.history import History, RecordedRun
 from loragit.journal import Open
 from loragit.recovery import Asked, Recovery
@@ -14,6 +15,8 @@ def recover(chosen: Settings, asked: Asked) -> int:
 
     Raises :class:`LoragitError` where that is in no repository, or a name is given that no open run has.
     """
+    if asked.gone and not asked.names:
+        raise UsageError("--gone is said of single runs", hint="name them: loragit recover --gone NAME")
     repository = git.discover(chosen.dataset_dir)
     who = identity.IdentityQuestion(repository.top).answer()
     if asked.names:
