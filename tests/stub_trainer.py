@@ -78,11 +78,15 @@ def events(args: argparse.Namespace) -> None:
 
 def wait() -> None:
     reader, writer = os.pipe()
-    signal.signal(signal.SIGUSR1, lambda *_: os.write(writer, b"on"))
+    os.set_blocking(writer, False)
+    # A signal that comes just before the read would leave it waiting; the number in the pipe does not.
+    signal.set_wakeup_fd(writer)
+    signal.signal(signal.SIGUSR1, lambda *_: None)
     ready = os.environ.get("STUB_READY")
     if ready:
         Path(ready).write_text(str(os.getpid()))
-    os.read(reader, 2)
+    while signal.SIGUSR1 not in os.read(reader, 64):
+        pass
 
 
 def main() -> int:
