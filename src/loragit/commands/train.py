@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -199,6 +200,7 @@ def _run(running: _Running) -> _Ended:
         )
     except (LoragitError, OSError) as error:
         return _not_begun(now, ending.told(error).message, 127)
+    gc.disable()
     reached(Step.TRAINER_ENDED)
     for line in (*ended.trouble, *_script_edited(ready), *edits.told(ready.read)):
         console.warn(line)
@@ -227,9 +229,7 @@ def _script_edited(ready: Ready) -> Iterator[str]:
 
 def _began(running: _Running, pid: int) -> None:
     """Note the trainer's process. While it runs there is time to import what is needed afterwards, and to look for
-    garbage again."""
-    import gc
-
+    garbage again, but among what is new alone: the files of the dataset stay known until the end."""
     reached(Step.TRAINER_STARTED)
     trainer = Trainer(pid, process.start_time(pid) or "")
     journal.write(running.ready.repository.private, running.note._replace(trainer=trainer))
@@ -237,6 +237,7 @@ def _began(running: _Running, pid: int) -> None:
     import loragit.outcome
     import loragit.trainers.sd_scripts_files  # noqa: F401
 
+    gc.freeze()
     gc.enable()
 
 
