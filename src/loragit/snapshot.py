@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -227,6 +227,11 @@ def check_folder(folder: Folder, dataset: Path) -> tuple[str, ...]:
     return names
 
 
+def _is_caption(name: str, end: str, stems: Container[str]) -> bool:
+    """Whether a file called ``name`` captions one of the images of these ``stems``, with ``end`` for its suffix."""
+    return name.endswith(end) and name.removesuffix(end) in stems
+
+
 def is_picture(name: str) -> bool:
     """Whether sd-scripts takes a file called ``name`` for an image."""
     return name.endswith(IMAGE_SUFFIXES)
@@ -264,7 +269,7 @@ def read_dataset(
         images += len(pictures)
         stems = {name.rpartition(".")[0] for name in pictures}
         ends = folder.caption_suffixes
-        texts = [n for n in used if any(n.endswith(end) and n.removesuffix(end) in stems for end in ends)]
+        texts = [n for n in used if n.endswith(ends) and any(_is_caption(n, end, stems) for end in ends)]
         written.append((folder.path, texts, places.of(folder.path)))
     digest = fingerprint.digest_lines(files)
     kept = recorded.captions if recorded.same(digest, _caption_paths(written)) else None
@@ -292,13 +297,13 @@ def _read_captions(written: Iterable[tuple[Path, list[str], str]]) -> Iterator[E
             yield Entry(f"{place}/{name}", data)
 
 
-def uncaptioned(folder: Folder, names: Iterable[str]) -> str | None:
+def uncaptioned(folder: Folder, names: Collection[str]) -> str | None:
     """What to warn of where the trainer will find no caption in ``folder`` though there are text files."""
-    known = set(names)
-    stems = {name.rpartition(".")[0] for name in known if is_picture(name)}
-    if any(stem + end in known for stem in stems for end in folder.caption_suffixes):
+    stems = {name.rpartition(".")[0] for name in names if is_picture(name)}
+    ends = folder.caption_suffixes
+    if any(_is_caption(name, end, stems) for name in names if name.endswith(ends) for end in ends):
         return None
-    texts = sum(stem + ".txt" in known for stem in stems)
+    texts = sum(name.removesuffix(".txt") in stems for name in names if name.endswith(".txt"))
     if not texts:
         return None
     return (
