@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -147,14 +148,15 @@ def _newest_first(found: list[RecordedRun]) -> list[RecordedRun]:
     Imported runs lie on top of what was there when they were imported. Any other run was opened after those below
     it, whatever the clock said then: it may have been set back.
     """
-    latest, order = 0, {}
+    latest = 0
+    order = []
     for run in reversed(found):
-        order[run.commit] = run.time
-        if run.time < latest and not run.imported:
-            order[run.commit] = latest
-        elif run.time > latest and not run.imported:
+        imported = run.imported
+        order.append(run.time if imported else max(run.time, latest))
+        if run.time > latest and not imported:
             latest = run.time
-    return sorted(found, key=lambda run: order[run.commit], reverse=True)
+    order.reverse()
+    return [run for _, run in sorted(zip(order, found, strict=True), key=itemgetter(0), reverse=True)]
 
 
 def _rows(contents: Contents, tip: str) -> list[str]:

@@ -126,4 +126,6 @@ def remember(runs: Sequence[RecordedRun], bases: Mapping[str, RecordedRun]) -> N
 
 def _by_repository(runs: Sequence[RecordedRun]) -> list[tuple[Contents, list[RecordedRun]]]:
     several = {id(run.contents): run.contents for run in runs}
+    if len(several) == 1:  # as nearly always: ten thousand runs are not looked through once more
+        return [(runs[0].contents, list(runs))]
     return [(contents, [run for run in runs if run.contents is contents]) for contents in several.values()]
