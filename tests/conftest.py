@@ -9,12 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import child_coverage
 from tests.nursery import Nursery
 from tests.scene import commit_all, git
 
 KEPT = {"PATH", "LANG", "TERM", "TMPDIR", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "COVERAGE_FILE"}
+
+# How long an example takes tells of the machine and what else it does, not of this project: no deadline by the clock.
+settings.register_profile("patient", settings(), deadline=None)
+settings.load_profile("patient")
 
 # A shell's background jobs ignore these, and children inherit that: loragit would, rightly, ignore them too.
 for number, handler in (

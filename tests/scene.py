@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,16 @@ def git(folder: Path, *args: str, check: bool = True, text_input: str | None = N
     if check and done.returncode != 0:
         raise AssertionError(f"git {' '.join(args)}: {done.stderr}")
     return done.stdout.removesuffix("\n")
+
+
+def read_all(stream: int) -> bytes:
+    """To the end of a pipe, or of a pseudo-terminal that nobody has open any more."""
+    data = b""
+    # Linux ends a terminal with EIO. One reading may find less than what was written: the rest is still on its way.
+    with suppress(OSError):
+        while piece := os.read(stream, 65536):
+            data += piece
+    return data
 
 
 def commit_all(folder: Path, message: str) -> str:

@@ -114,7 +114,7 @@ class Waiting:
         """Wait; nothing of it may be left."""
         out, err = self.child.communicate(timeout=60)
         assert not process.exists(self.trainer)
-        late = time.monotonic() + 10
+        late = time.monotonic() + 60
         while any_left(self.child.pid):  # what has closed its output is about to end
             assert time.monotonic() < late
             os.sched_yield()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from loragit import console
 from loragit.errors import Finding, LoragitError
+from tests.scene import read_all
 
 Capture = pytest.CaptureFixture[str]
 
@@ -75,9 +76,9 @@ RAW = "from loragit import console; console.begin(color=False); console.raw({!r}
 def test_a_file_on_a_terminal_is_shown_and_not_obeyed(data: bytes, told: bytes) -> None:
     screen, terminal = pty.openpty()
     subprocess.run([sys.executable, "-c", RAW.format(data)], stdout=terminal, check=True)
-    assert os.read(screen, 4096) == told
-    os.close(screen)
     os.close(terminal)
+    assert read_all(screen) == told
+    os.close(screen)
 
 
 def test_a_file_that_goes_elsewhere_is_the_same_byte_for_byte() -> None:
@@ -116,9 +117,9 @@ COLOR = "from loragit import console; console.begin(color={}); console.warn('a')
 def test_a_terminal_is_given_colour_where_it_is_wanted(wanted: bool, told: bytes) -> None:
     screen, terminal = pty.openpty()
     subprocess.run([sys.executable, "-c", COLOR.format(wanted)], stderr=terminal, check=True)
-    assert os.read(screen, 4096) == told
-    os.close(screen)
     os.close(terminal)
+    assert read_all(screen) == told
+    os.close(screen)
 
 
 def test_a_file_is_given_no_colour() -> None:
@@ -152,7 +153,7 @@ def test_questions_show_their_default_and_take_it_for_an_empty_line() -> None:
     os.close(terminal)
     os.write(screen, b"two\nperhaps\nyes\nc\n\n\x04")
     out, _ = child.communicate(timeout=60)
-    told = os.read(screen, 4096).decode()
+    told = read_all(screen).decode()
     os.close(screen)
     assert out.decode().splitlines() == ["True", "'two' True", "b"]
     assert "which\\x1b? [one] " in told

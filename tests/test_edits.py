@@ -28,6 +28,7 @@ def read(tmp_path: Path) -> Inputs:
         for number in range(3):
             (folder / f"{number}.png").write_bytes(b"\x89PNG" + bytes([number]) * 2000)
             (folder / f"{number}.txt").write_text(f"caption {number}")
+        os.utime(folder, ns=(1, 1))  # what comes into it later comes at another time, whatever the clock's ticks
         folders.append(Folder(place, folder, (".txt",)))
     return look(tmp_path / "gren", folders)
 
@@ -138,6 +139,7 @@ def test_a_file_that_cannot_be_read_any_more_counts_as_changed(tmp_path: Path) -
     folder.mkdir()
     (folder / "0.png").write_bytes(b"image")
     (folder / "0.txt").touch()
+    os.utime(folder / "0.txt", ns=(1, 1))  # another time than that of what comes in its place
     read = look(tmp_path, [Folder("img", folder, (".txt",))])
     (folder / "0.txt").unlink()
     (folder / "0.txt").symlink_to("/proc/self/mem")  # empty for stat(2), and no page of it can be read at the start
@@ -158,5 +160,12 @@ def test_ten_thousand_files_cost_little_more_than_to_look_at_each(tmp_path: Path
         return time.thread_time() - begun
 
     names = [str(root / "img" / each.name) for each in read.dataset.watched[0].prints]
-    bare = min(seconds(lambda: [os.stat(name) for name in names]) for _ in range(3))
-    assert min(seconds(lambda: list(edits.told(read))) for _ in range(3)) < 3 * bare
+    # In turn, so that what else the machine does slows down both.
+    bare, took = zip(
+        *(
+            (seconds(lambda: [os.stat(name) for name in names]), seconds(lambda: list(edits.told(read))))
+            for _ in range(8)
+        ),
+        strict=True,
+    )
+    assert min(took) < 3 * min(bare)

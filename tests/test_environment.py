@@ -898,9 +898,10 @@ class TestProbe:
 
     def test_the_digest_needs_no_particular_module(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         found = [str(dist_info(tmp_path))]
-        expected = probe.key_of(found, time.time_ns())
+        moment = time.time_ns()
+        expected = probe.key_of(found, moment)
         monkeypatch.setitem(sys.modules, "_blake2", None)
-        assert probe.key_of(found, time.time_ns()) == expected
+        assert probe.key_of(found, moment) == expected
         assert re.fullmatch("[0-9a-f]{40}", expected[0])
 
     def test_a_system_without_a_glibc_has_no_word_of_it(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -483,7 +483,7 @@ def closed_in_mid_run(home: Path, fifo: Path) -> int:
     os.close(programs)
     watched = [reader, screen]
     while reader in watched:
-        ready = select.select(watched, [], [], 30)[0]
+        ready = select.select(watched, [], [], 60)[0]
         assert ready, "the trainer never began"
         if screen in ready:
             os.read(screen, 4096)

@@ -280,7 +280,7 @@ def test_an_interrupted_script_leaves_nothing_running_and_is_sealed(scene: Scene
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    assert select.select([fifo], [], [], 30)[0], "the trainer never began"
+    assert select.select([fifo], [], [], 60)[0], "the trainer never began"
     trainer = int(os.read(fifo, 64))
     os.close(fifo)
     child.send_signal(signal.SIGTERM)

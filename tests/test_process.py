@@ -13,7 +13,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Callable, ItemsView, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +36,7 @@ from loragit.process import (
     train,
 )
 from loragit.terminal import LEFT_OUT, CannotLog
+from tests.scene import read_all
 
 LONG = 40.0
 """Seconds of grace that no test uses up, unless it fails."""
@@ -52,6 +52,10 @@ def rest():
     # Not signal.pause: a signal that comes just before it is handled only after it.
     while True:
         time.sleep(0.01)
+def until_we_are_waited_for():
+    # What interrupts whoever started us any earlier may still hit the start itself. Without /proc there is no telling.
+    while os.path.exists("/proc") and open(f"/proc/{us}/stat").read().rpartition(")")[2].split()[0] != "S":
+        time.sleep(0.001)
 """
 
 
@@ -158,19 +162,6 @@ def read_line(stream: int) -> bytes:
     return line
 
 
-def read_all(stream: int) -> bytes:
-    """To the end of a pipe, or of a pseudo-terminal that nobody writes to any more."""
-    data = b""
-    while True:
-        try:
-            piece = os.read(stream, 65536)
-        except OSError:
-            return data
-        if not piece:
-            return data
-        data += piece
-
-
 # Questions
 
 
@@ -231,7 +222,7 @@ def test_what_takes_too_long_is_killed_with_all_that_it_started(fifo: Path) -> N
 
 
 def test_who_is_interrupted_while_waiting_leaves_nobody_behind(tmp_path: Path) -> None:
-    code = "os.kill(us, signal.SIGINT); rest()"
+    code = "until_we_are_waited_for(); os.kill(us, signal.SIGINT); rest()"
     with pytest.raises(KeyboardInterrupt):
         ask(python(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); {code}")).answer()
     assert not exists(number(tmp_path / "pid"))
@@ -298,17 +289,30 @@ def test_run_returns_the_status_of_a_shell(tmp_path: Path, capfd: pytest.Capture
 
 
 def test_ctrl_c_is_the_affair_of_the_child_that_runs_on_our_terminal(tmp_path: Path) -> None:
-    assert run(python("os.kill(us, signal.SIGINT); sys.exit(7)"), cwd=tmp_path) == 7
+    assert run(python("until_we_are_waited_for(); os.kill(us, signal.SIGINT); sys.exit(7)"), cwd=tmp_path) == 7
+
+
+SPAWNS = """
+import os, sys
+from pathlib import Path
+from loragit.process import spawn_quietly
+spawn_quietly(sys.argv[1:], cwd=Path.cwd())
+print(os.getsid(0), open(sys.argv[-1]).read())
+try:
+    print(os.waitpid(-1, os.WNOHANG))
+except ChildProcessError:
+    print("childless")
+"""
 
 
 def test_a_child_that_nobody_waits_for_is_no_child_of_ours(tmp_path: Path, fifo: Path) -> None:
     code = "open(sys.argv[1], 'w').write(f'{os.getsid(0)} {sys.stdin.read()!r} {os.getcwd()}')"
-    spawn_quietly(python(code, fifo), cwd=tmp_path)
-    session, stdin, cwd = fifo.read_text().split()
-    assert int(session) != os.getsid(0)
-    assert (stdin, cwd) == ("''", str(tmp_path))
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    # In a process of its own: this one may have children that other tests need.
+    words = [sys.executable, "-c", SPAWNS, *python(code, fifo)]
+    told = subprocess.run(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True, check=True).stdout
+    ours, session, stdin, cwd, childless = told.split()
+    assert int(session) != int(ours)
+    assert (stdin, cwd, childless) == ("''", str(tmp_path), "childless")
     spawn_quietly(["no-such-program"], cwd=tmp_path)
 
 
@@ -871,16 +875,20 @@ def test_time_spent_stopped_is_no_grace_time(drive: Driver) -> None:
     """Both are stopped in the middle of it for longer than it lasts; then the trainer leaves by itself."""
     code = """
 signal.signal(signal.SIGINT, lambda *_: os.kill(us, signal.SIGTSTP))
-then = time.monotonic()
 os.kill(us, signal.SIGINT)
-while time.monotonic() - then < 0.5:
-    then = time.monotonic()
+while not os.path.exists("an hour later"):
     time.sleep(0.01)
+time.sleep(0.1)
 """
-    child = drive(*python(code), grace=0.8)
+    setup = """
+import time
+clock = time.monotonic
+time.monotonic = lambda: clock() + 3600 * os.path.exists(f"{folder}/an hour later")
+"""
+    child = drive(*python(code), setup=setup)
     _, status = os.waitpid(child.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)
-    time.sleep(0.9)
+    (drive.folder / "an hour later").touch()
     child.send_signal(signal.SIGCONT)
     assert drive.ended() == (0, signal.SIGINT, [])
 
@@ -966,8 +974,11 @@ rest()
     assert (ended.exit_status, ended.interrupted_by) == (137, signal.SIGINT)
 
 
-def test_what_follows_the_trainer_by_itself_is_let_go(start: Start, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_follows_the_trainer_by_itself_is_let_go(
+    start: Start, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As the ``tee`` of a script that ends before it."""
+    monkeypatch.setattr(training, "SETTLE", LONG)
     start("bash", "-c", 'exec > >(while read line; do echo "<$line>"; done); echo one; echo two')
     assert capfd.readouterr().out == "<one>\n<two>\n"
 
@@ -1075,7 +1086,22 @@ def test_what_cannot_be_ended_is_told_and_does_not_hold_us(
     assert sent == [signal.SIGTERM, signal.SIGCONT, signal.SIGKILL]
 
 
-def test_a_trainer_that_cannot_be_ended_is_waited_for(start: Start, sent: list[int]) -> None:
-    ended = start(*python("os.kill(us, signal.SIGINT); time.sleep(0.3); sys.exit(6)"), grace=0.01)
+def test_a_trainer_that_cannot_be_ended_is_waited_for(
+    start: Start, sent: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody_got(_group: int, number: int) -> None:
+        sent.append(number)
+        if number == signal.SIGKILL:
+            (tmp_path / "nothing is left to try").touch()
+
+    monkeypatch.setattr(training, "signal_group", nobody_got)
+    code = """
+os.kill(us, signal.SIGINT)
+while not os.path.exists("nothing is left to try"):
+    time.sleep(0.01)
+time.sleep(0.1)
+sys.exit(6)
+"""
+    ended = start(*python(code), grace=0.01)
     assert (ended.exit_status, ended.interrupted_by) == (6, signal.SIGINT)
     assert sent == [signal.SIGINT, signal.SIGCONT, signal.SIGTERM, signal.SIGCONT, signal.SIGKILL]

@@ -142,34 +142,40 @@ LOCKS = [
 
 
 @pytest.fixture
-def impatient(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The dataset, with a user who is told after a moment and gives up soon."""
+def told_soon(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The dataset, with a user who is told after a moment."""
     for module in (patience, lock):
         monkeypatch.setattr(module, "TOLD_AFTER", 0.05)
-    monkeypatch.setattr(store, "ENDING", 0.4)
-    monkeypatch.setattr(lock, "BOUND", 0.4)
     git(dataset, "config", "core.packedRefsTimeout", "10")
     git(dataset, "config", "core.filesRefLockTimeout", "10")
     return dataset
 
 
+@pytest.fixture
+def impatient(told_soon: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The dataset, with a user who gives up soon as well."""
+    monkeypatch.setattr(store, "ENDING", 0.4)
+    monkeypatch.setattr(lock, "BOUND", 0.4)
+    return told_soon
+
+
 @pytest.mark.parametrize(("end", "name"), LOCKS)
-def test_an_end_waits_for_the_lock_of_another_and_says_once_for_which(impatient: Path, end: End, name: str) -> None:
-    held = impatient / ".git" / name
+def test_an_end_waits_for_the_lock_of_another_and_says_once_for_which(told_soon: Path, end: End, name: str) -> None:
+    held = told_soon / ".git" / name
     said: list[str] = []
 
     def tell(line: str) -> None:
         said.append(line)
         held.unlink()
 
-    kept = store_of(impatient, tell)
+    kept = store_of(told_soon, tell)
     opened = kept.open(a_run())
     held.touch()
     end(kept, opened)
     assert len(said) == 1
-    assert said[0].startswith(f"waiting for {held}, at most 0.4 s: another program holds it")
+    assert said[0].startswith(f"waiting for {held}, at most 120 s: another program holds it")
     assert "if no git is at work there, remove it" in said[0]
-    git(impatient, "fsck", "--strict")
+    git(told_soon, "fsck", "--strict")
 
 
 @pytest.mark.parametrize(("end", "name"), LOCKS)

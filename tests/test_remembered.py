@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -61,9 +62,12 @@ def test_a_changed_file_is_read_again_and_one_that_is_gone_forgotten(
     assert list(cache.load("\0models")) == [str(model)]
 
 
-def test_a_young_file_is_not_remembered(tmp_path: Path, cache: Cache) -> None:
+def test_a_young_file_is_not_remembered(tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     models = Models(cache)
-    models.hashes(write_model(tmp_path / "a.safetensors"))
+    model = write_model(tmp_path / "a.safetensors")
+    now = model.stat().st_ctime_ns  # however slow the machine is
+    monkeypatch.setattr(time, "time_ns", lambda: now)
+    models.hashes(model)
     models.keep()
     assert not (tmp_path / "cache").exists()
 

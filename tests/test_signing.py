@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,7 @@ def test_a_setting_signs_without_gits_and_overrules_it(scene: Scene) -> None:
 @pytest.mark.skipif(shutil.which("gpg") is None and not os.environ.get("CI"), reason="gpg makes the key")
 def test_a_gpg_key_signs_too(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     # A socket's path has little room: the agent's must not lie deep.
-    folder = Path("/tmp") / f"loragit-gpg-{os.getpid()}"
-    folder.mkdir(mode=0o700)
+    folder = Path(tempfile.mkdtemp(prefix="loragit-gpg-", dir="/tmp"))
     monkeypatch.setenv("GNUPGHOME", str(folder))
     try:
         made = [
@@ -87,7 +87,7 @@ def test_a_gpg_key_signs_too(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> N
         assert "Good signature from" in verified.err
     finally:
         subprocess.run(["gpgconf", "--kill", "all"], check=False, capture_output=True)
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # the agent removes its sockets at the same time
 
 
 def test_the_object_is_what_an_unsigned_one_would_be_but_for_the_signature(scene: Scene) -> None:

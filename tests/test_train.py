@@ -355,7 +355,7 @@ def interrupted(scene: Scene, tmp_path: Path, number: int, how: str) -> tuple[in
         text=True,
         start_new_session=True,
     )
-    assert select.select([fifo], [], [], 30)[0], "the trainer never began"
+    assert select.select([fifo], [], [], 60)[0], "the trainer never began"
     trainer = int(os.read(fifo, 64))
     os.close(fifo)
     child.send_signal(number)
@@ -818,7 +818,7 @@ def test_nohup_protects_a_training(scene: Scene, tmp_path: Path) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    assert select.select([fifo], [], [], 30)[0], "the trainer never began"
+    assert select.select([fifo], [], [], 60)[0], "the trainer never began"
     trainer = int(os.read(fifo, 64))
     os.close(fifo)
     child.send_signal(signal.SIGHUP)
