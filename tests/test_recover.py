@@ -8,10 +8,11 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from loragit import ending, history, journal, output, process
+from loragit import ending, history, journal, leftovers, output, process
 from loragit import git as ours
 from loragit.commands import recover as command
 from loragit.commands import recovering
@@ -347,6 +348,56 @@ def test_runs_grows_again_to_what_it_lost_and_what_went_apart_is_named(
     said = capsys.readouterr().err
     assert f"the tag noob-gren-v2s4 is on {second.commit[:8]}, which runs does not lead to" in said
     assert git(dataset, "rev-parse", "runs") == third.commit
+
+
+def test_runs_that_were_fetched_are_brought_in_once_and_what_was_opened_meanwhile_stays(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(dataset)
+    first, *_ = (sealed(store, f"noob-gren-v{version}s4") for version in (1, 2, 10))
+    last = store.open(a_run(name="noob-gren-v3s4"))
+    other = tmp_path / "other"
+    git(tmp_path, "clone", "-q", str(dataset), "other")
+    git(other, "update-ref", "refs/heads/runs", first.commit)
+
+    def race(*asked: Any) -> bool:
+        if not raced:
+            raced.append(sealed(open_store(other), "noob-gren-v7s4").commit)
+            return True
+        return judge(*asked)
+
+    raced: list[str] = []
+    judge = leftovers.continues
+    monkeypatch.setattr(leftovers, "continues", race)
+    assert recover(other) == 1
+    said = capsys.readouterr().err
+    assert "warning: runs went on meanwhile\nhint: look again: loragit recover\n" in said
+    assert [git(other, "rev-parse", "runs")] == raced
+    git(other, "tag", "-d", "noob-gren-v7s4")
+    git(other, "update-ref", "refs/heads/runs", first.commit)
+    assert recover(other) == 1
+    # v10 comes before v2 in the order of names, and brings it along.
+    said = capsys.readouterr().err
+    assert said.splitlines()[:2] == [
+        f"loragit: runs goes on to {git(other, 'rev-parse', 'noob-gren-v10s4^0')[:8]}, the commit of noob-gren-v10s4",
+        f"loragit: runs goes on to {last.commit[:8]}, the commit of noob-gren-v3s4",
+    ]
+    assert f"warning: {last.name} is open on record, and nothing here tells who runs it" in said
+    assert "which runs does not lead to" not in said
+
+
+def test_runs_does_not_grow_under_a_checkout_of_it(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = open_store(dataset)
+    first = sealed(store, "noob-gren-v1s4")
+    sealed(store, "noob-gren-v2s4")
+    git(dataset, "update-ref", "refs/heads/runs", first.commit)
+    git(dataset, "worktree", "add", "-q", str(tmp_path / "seen"), "runs")
+    assert recover(dataset) == 1
+    said = capsys.readouterr().err
+    assert f"noob-gren-v2s4 is not on runs: the branch runs is checked out in {tmp_path / 'seen'}" in said
+    assert git(tmp_path / "seen", "status", "--porcelain") == ""
 
 
 def test_a_trained_run_whose_commit_was_taken_from_runs_is_not_forgotten(

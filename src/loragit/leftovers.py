@@ -12,7 +12,7 @@ from loragit import catfile, git, journal, moves, process
 from loragit.errors import LoragitError
 from loragit.git import Repository
 from loragit.history import INTERRUPTED, History, RecordedRun
-from loragit.names import RUNS, RunName
+from loragit.names import RunName
 from loragit.place import FORMAT
 from loragit.trailers import first
 
@@ -42,18 +42,27 @@ def loose_tags(repository: Repository, runs: Mapping[str, RecordedRun]) -> Itera
                     yield name, commit
 
 
-def continues(repository: Repository, commit: str) -> bool:
-    """Whether ``runs`` can simply grow to ``commit``: it is its first, or descends from the tip in one line of ours."""
-    tip = git.refs(RUNS, cwd=repository.top).get(RUNS)
+def leads(repository: Repository, tip: str | None, commit: str) -> bool:
+    """Whether ``runs``, whose tip is ``tip``, leads to ``commit``."""
+    return tip is not None and _is_ancestor(repository, commit, tip)
+
+
+def continues(repository: Repository, tip: str | None, commit: str) -> bool:
+    """Whether ``runs``, whose tip is ``tip``, can simply grow to ``commit``: it is its first, or descends from the tip
+    in one line of ours."""
     if tip is None:
         args: tuple[str, ...] = (commit,)
-    elif git.call("merge-base", "--is-ancestor", tip.object, commit, cwd=repository.top).status != 0:
+    elif not _is_ancestor(repository, tip, commit):
         return False
     else:
-        args = (commit, f"^{tip.object}")
+        args = (commit, f"^{tip}")
     reply = git.call("log", "-z", "--format=%P%n%B", *args, "--", cwd=repository.top)
     rows = [row for row in reply.out.decode("utf-8", "replace").split("\0") if row]
     return reply.status == 0 and all(FORMAT in row and " " not in row.partition("\n")[0] for row in rows)
+
+
+def _is_ancestor(repository: Repository, older: str, newer: str) -> bool:
+    return git.call("merge-base", "--is-ancestor", older, newer, cwd=repository.top).status == 0
 
 
 def unnoted(repository: Repository, runs: Mapping[str, RecordedRun]) -> Iterator[RecordedRun]:

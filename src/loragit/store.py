@@ -286,13 +286,17 @@ class Store:
         except LoragitError as error:
             self._tell(f"{error.message}; see: loragit recover")
 
-    def lengthen(self, commit: str) -> None:
-        """Have ``runs`` lead to ``commit``, which descends from its tip or is the first. Raises as :meth:`note`."""
+    def lengthen(self, commit: str, tip: str | None) -> None:
+        """Have ``runs`` lead to ``commit``, which descends from its tip ``tip`` or is the first.
 
-        def attempt() -> tuple[str, list[RefUpdate]]:
-            return commit, [RefUpdate(RUNS, commit, self._ref(RUNS))]
+        Raises :class:`RunsUnusable` where that is its tip no more, and as :meth:`note`.
+        """
 
-        self._move(attempt, f"loragit: recover {commit[:8]}", lambda: None)
+        def still_there() -> None:
+            if self._ref(RUNS) != tip:
+                raise RunsUnusable("runs went on meanwhile", hint="look again: loragit recover")
+
+        self._move(lambda: (commit, [RefUpdate(RUNS, commit, tip)]), f"loragit: recover {commit[:8]}", still_there)
 
     def _move(
         self,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from loragit import console, git, identity, journal, leftovers, text
-from loragit.errors import UsageError
+from loragit import console, git, identity, journal, leftovers, place, text
+from loragit.errors import LoragitError, UsageError
 from loragit.history import History, RecordedRun
 from loragit.journal import Open
+from loragit.names import RunName
 from loragit.recovery import Asked, Recovery
 from loragit.settings import Settings
 
@@ -44,17 +45,32 @@ def _check(repository: git.Repository, asked: Asked) -> None:
 
 def _lengthen(recovery: Recovery) -> None:
     """Have ``runs`` lead to runs whose tag stands and whose commit it lacks, where it only has to grow."""
-    for name, commit in leftovers.loose_tags(recovery.repository, recovery.runs):
-        if not leftovers.continues(recovery.repository, commit):
-            recovery.leave(
-                f"the tag {name} is on {commit[:8]}, which runs does not lead to",
-                f"see what became of runs: git reflog show runs; keep the run: git branch {name}-kept {commit[:8]}",
-            )
-        elif recovery.asked.dry_run:
-            console.say(f"runs would go on to {commit[:8]}, the commit of {name}")
-        else:
-            recovery.store.lengthen(commit)
-            recovery.did(f"runs goes on to {commit[:8]}, the commit of {name}")
+    for name, commit in tuple(leftovers.loose_tags(recovery.repository, recovery.runs)):
+        try:
+            _follow(recovery, name, commit)
+        except LoragitError as error:
+            recovery.leave(error.message, error.hint)
+
+
+def _follow(recovery: Recovery, name: str, commit: str) -> None:
+    """Have ``runs`` lead to ``commit`` of the run ``name``, if it only has to grow."""
+    repository = recovery.repository
+    there = place.look(repository, RunName.parse(name))
+    if leftovers.leads(repository, there.runs, commit):
+        return  # by another tag's doing
+    if there.blocked:
+        recovery.leave(f"{name} is not on runs: {there.blocked}", there.unblock)
+    elif not leftovers.continues(repository, there.runs, commit):
+        recovery.leave(
+            f"the tag {name} is on {commit[:8]}, which runs does not lead to",
+            f"see what became of runs: git reflog show runs; keep the run: git branch {name}-kept {commit[:8]}",
+        )
+    elif recovery.asked.dry_run:
+        console.say(f"runs would go on to {commit[:8]}, the commit of {name}")
+    else:
+        recovery.store.lengthen(commit, there.runs)
+        recovery.did(f"runs goes on to {commit[:8]}, the commit of {name}")
+        recovery.look()
 
 
 def _unnoted(recovery: Recovery, chosen: Settings) -> None:
