@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from loragit import ending, history, journal, leftovers, output, process
+from loragit import durable, ending, history, journal, leftovers, output, process
 from loragit import git as ours
 from loragit.commands import recover as command
 from loragit.commands import recovering
 from loragit.errors import UsageError
 from loragit.journal import End, Open, Trainer, Work
 from loragit.record import Entry, Opened
-from loragit.recovery import Asked, trainers_left
+from loragit.recovery import Asked, Recovery, trainers_left
 from loragit.settings import Flags, load
 from loragit.store import Store
 from tests import trainer_files
@@ -250,6 +250,135 @@ def test_a_trainer_that_outlived_its_loragit_is_waited_for(dataset: Path, capsys
     assert trainers_left(crashed.note._replace(boot="another")) == ()
     assert recover(dataset) == 0
     assert git(dataset, "tag", "--list") == ""
+
+
+def test_what_is_left_of_a_training_whose_first_process_is_gone_is_waited_for(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crashed = Crashed(dataset).folder_made()
+    crashed.opened()
+    code = "echo x; read x; exec 3<&0; cat <&3 & echo $!"  # a script whose trainer goes on without it
+    pipe = subprocess.PIPE
+    with subprocess.Popen(["sh", "-c", code], stdin=pipe, stdout=pipe, text=True, start_new_session=True) as script:
+        assert script.stdin and script.stdout
+        script.stdout.readline()
+        crashed.noted(trainer=Trainer(script.pid, process.start_time(script.pid) or ""))
+        script.stdin.write("go on\n")
+        script.stdin.flush()
+        trainer = int(script.stdout.readline())
+        script.wait()
+        assert recover(dataset) == 1
+        said = capsys.readouterr().err
+        assert f"{NAME} still trains, process {trainer}, though its loragit is gone\nhint: wait until" in said
+        assert f"kill -- -{script.pid}; then recover again" in said
+    assert git(dataset, "tag", "--list") == NAME
+
+
+def test_a_run_that_went_on_while_others_were_recovered_is_looked_at_anew(
+    dataset: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Crashed(dataset).folder_made()
+    first.opened()
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as loragit:
+        began = process.start_time(loragit.pid) or ""
+        fails, ends = (
+            Crashed(dataset, f"noob-gren-v{version}s4", pid=loragit.pid, pid_started=began).folder_made()
+            for version in (2, 3)
+        )
+        for each in (fails, ends):
+            each.noted()
+
+        def meanwhile(*asked: Any) -> bool:
+            if loragit.poll() is None:
+                fails.opened()
+                fails.noted(trainer=Trainer(GONE, "1")).log("it trained")
+                ends.model()
+                ends.store.seal(ends.opened(), an_outcome())
+                journal.remove(ends.private, ends.note)
+                loragit.communicate()
+            return end(*asked)
+
+        end = ending.end
+        monkeypatch.setattr(ending, "end", meanwhile)
+        assert recover(dataset) == 0
+    said = capsys.readouterr().err
+    assert [line.split(" as ")[0] for line in said.splitlines() if "log is" not in line] == [
+        "loragit: reverted noob-gren-v1s4",
+        "loragit: reverted noob-gren-v2s4",
+    ]
+    assert "    it trained" in git(dataset, "log", "-1", "--format=%B", "runs")
+    assert [path.read_text() for path in (first.private / "logs").iterdir()] == ["it trained\n"]
+    assert git(dataset, "tag", "--list") == "noob-gren-v3s4"
+    assert list(ends.folder.glob("*.safetensors")) != []
+
+
+def test_a_run_that_begins_in_the_place_of_one_that_is_recovered_keeps_its_folder(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashed = Crashed(dataset).noted()
+    me = os.getpid()
+    begun = crashed.note._replace(pid=me, pid_started=process.start_time(me) or "")
+
+    def begin(self: Recovery, note: Open) -> None:
+        journal.write(crashed.private, begun)
+        output.make(crashed.folder, COPIES, ending.LOG)
+
+    monkeypatch.setattr(Recovery, "_run_of", begin)
+    assert recover(dataset) == 0
+    assert (crashed.folder / "config.toml").exists()
+    assert list(journal.read(crashed.private)) == [begun]
+
+
+def test_a_container_that_counts_its_processes_apart_is_another_place(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crashed = Crashed(dataset, space="pid:[1]").folder_made()
+    crashed.opened()
+    assert recover(dataset) == 1
+    said = capsys.readouterr().err
+    assert f"warning: {NAME} may run in another container, or as another user: process {GONE} cannot be seen" in said
+    assert f"hint: recover it there; or, if it runs nowhere any more: loragit recover --gone {NAME}" in said
+    assert git(dataset, "tag", "--list") == NAME
+    # After another start of the machine nothing of it runs.
+    crashed.noted(boot="another")
+    assert recover(dataset) == 0
+    assert git(dataset, "tag", "--list") == ""
+
+
+def test_a_machine_that_has_another_name_now_is_still_the_same(dataset: Path) -> None:
+    crashed = Crashed(dataset, host="elsewhere", space=process.pid_space()).folder_made()
+    crashed.opened()
+    assert recover(dataset) == 0
+    assert git(dataset, "tag", "--list") == ""
+
+
+def test_a_time_that_no_calendar_has_is_no_end(dataset: Path) -> None:
+    crashed = Crashed(dataset).folder_made()
+    crashed.opened()
+    crashed.model()
+    os.utime(crashed.folder / f"{NAME}.safetensors", (1e12, 1e12))
+    assert recover(dataset) == 0
+    assert tagged(dataset)["Finished"][:2] == "20"
+
+
+def test_the_copy_of_a_log_is_on_the_disk_before_the_log_goes(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crashed = Crashed(dataset).folder_made()
+    opened = crashed.opened()
+    crashed.log("it failed")
+    waited: dict[Path, bool] = {}
+
+    def sync(path: Path) -> None:
+        write_through(path)
+        waited[path] = (crashed.folder / ending.LOG).exists()
+
+    write_through = durable.sync
+    monkeypatch.setattr(durable, "sync", sync)
+    assert recover(dataset) == 0
+    logs = crashed.private / "logs"
+    assert [waited.get(path) for path in (logs / f"{NAME}-{opened.commit[:8]}.log", logs, crashed.private)] == [
+        True
+    ] * 3
+    assert not crashed.folder.exists()
 
 
 def test_what_is_done_already_is_only_forgotten(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:

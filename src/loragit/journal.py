@@ -93,6 +93,8 @@ class Open(NamedTuple):
     """``None`` before it was started."""
     end: End | None = None
     """``None`` before it ended."""
+    space: str = ""
+    """Which processes are counted together with it: those of a container are not with those of its host."""
 
 
 def write(folder: Path, note: Open) -> None:
@@ -156,7 +158,9 @@ def _read(path: Path) -> Open:
     if not (isinstance(inode, list) and len(inode) == 2 and all(isinstance(number, int) for number in inode)):
         raise ValueError("inode")
     note = Open(**table)
-    if not isinstance(note.pid, int) or not all(isinstance(value, str) for value in (*note[:2], *note[3:8])):
+    if not isinstance(note.pid, int) or not all(
+        isinstance(value, str) for value in (*note[:2], *note[3:8], note.space)
+    ):
         raise ValueError("a value of another kind")
     datetime.fromisoformat(note.started)
     return note._replace(

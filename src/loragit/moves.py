@@ -52,7 +52,7 @@ class Noted(NamedTuple):
     @property
     def under_way(self) -> bool:
         """Whether that git may still be at work. On another machine that cannot be told: taken as yes."""
-        return process.may_live(self.pid, self.pid_started, self.boot, self.host)
+        return process.lives(self.pid, self.pid_started, self.boot, self.host) is not False
 
 
 def make(
@@ -239,4 +239,4 @@ def _quiet(lock: Path, content: str | None, noted: Noted) -> bool:
     """Whether nobody can hold ``lock`` any more. Raises OSError where there is none."""
     status = lock.stat()
     told = content is not None and status.st_size > 0
-    return told or noted.boot != process.boot_id() or time.time() - status.st_mtime > QUIET
+    return told or process.over(noted.boot) or time.time() - status.st_mtime > QUIET

@@ -143,6 +143,7 @@ def _note(ready: Ready) -> Open:
         host=journal.host(),
         output=str(ready.output),
         work=_work(ready),
+        space=process.pid_space(),
     )
 
 
