@@ -443,6 +443,16 @@ def test_a_run_that_nobody_here_notes_is_named_and_finished_only_if_it_is_told_t
     assert crashed.folder.exists()
 
 
+def test_a_run_without_a_note_is_looked_for_where_its_record_says(dataset: Path) -> None:
+    crashed = Crashed(dataset)
+    crashed.folder = Path(os.environ["HOME"], "big", "disk")
+    crashed.folder_made().model()
+    argv = ("python", "sdxl_train_network.py", "--output_dir", "~/big/disk", "--output_name", NAME)
+    crashed.store.open(a_run(argv=argv))
+    assert recover(dataset, NAME, gone=True) == 0
+    assert tagged(dataset)["Model"].startswith(f"{NAME}.safetensors ")
+
+
 def test_that_a_run_is_gone_is_said_of_single_runs(dataset: Path) -> None:
     with pytest.raises(UsageError, match="--gone is said of single runs"):
         recover(dataset, gone=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from loragit import console, git, identity, journal, leftovers, place, text
+from collections.abc import Mapping
+
+from loragit import console, git, identity, journal, leftovers, place, places, text
 from loragit.errors import LoragitError, UsageError
 from loragit.history import History, RecordedRun
 from loragit.journal import Open
@@ -83,12 +85,13 @@ def _unnoted(recovery: Recovery, chosen: Settings) -> None:
                 f"if it runs nowhere any more: loragit recover --gone {run.name}",
             )
         elif run.name in asked.names:
-            recovery.finish_unnoted(_note(run, chosen))
+            recovery.finish_unnoted(_note(run, chosen, asked.environ))
 
 
-def _note(run: RecordedRun, chosen: Settings) -> Open:
+def _note(run: RecordedRun, chosen: Settings, environ: Mapping[str, str]) -> Open:
     """The note that the run would have, as far as record and settings tell."""
-    output = chosen.paths.output / run.name
+    written = run.record.args.get("output_dir", ())  # none where the user's own script ran
+    output = places.expanded(written[-1], chosen.dataset_dir, environ) if written else chosen.paths.output / run.name
     return Open(run.name, text.timestamp(run.opened), 0, "", "", journal.host(), str(output), run.commit)
 
 
