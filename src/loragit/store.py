@@ -274,6 +274,10 @@ class Store:
                 hint=f"see what moved it: git reflog show {tag}",
             )
 
+    def holds(self, name: str, commit: str) -> bool:
+        """Whether the run ``name`` is open on record as ``commit``. Raises :class:`loragit.git.GitFailed`."""
+        return self._ref(RunName.parse(name).tag) == commit
+
     def settle(self) -> tuple[str, ...]:
         """Make whole what a git that is gone had begun (:func:`loragit.moves.settle`); what was done, a line each."""
         with lock.hold(self._lock, self._tell):
