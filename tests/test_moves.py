@@ -184,6 +184,21 @@ def test_a_move_that_is_stuck_keeps_no_other_run_from_its_end(dataset: Path) -> 
     assert len(said) == 1 and "was made in part" in said[0] and said[0].endswith("see: loragit recover")
 
 
+def test_a_move_that_is_stuck_keeps_no_other_move_from_being_made_whole(dataset: Path) -> None:
+    store = open_store(dataset)
+    noted = cut_short(store, lambda: opened(store, NAME))
+    apply(dataset, noted.steps[0])
+    git(dataset, "tag", NAME, "main")
+    stuck = noted.path.rename(noted.path.with_name("a.toml"))
+    later = noted.path.with_name("b.toml")
+    tag = RefUpdate("refs/tags/noob-gren-v9s4", noted.steps[0].new, None)
+    moves._note(later, (noted.steps[0], tag), "loragit: open noob-gren-v9s4", 2**22 + 1)
+    with pytest.raises(MoveStuck, match=f"open {NAME} was made in part"):
+        store.settle()
+    assert git(dataset, "rev-parse", tag.name) == tag.new
+    assert stuck.exists() and not later.exists()
+
+
 def test_a_keep_ref_that_was_there_already_is_no_sign_that_a_move_was_begun(dataset: Path) -> None:
     store = open_store(dataset)
     sealed(store, "noob-gren-v1s4")

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from loragit import durable, ending, history, journal, leftovers, output, process
+from loragit import durable, ending, history, journal, leftovers, moves, output, process
 from loragit import git as ours
 from loragit.commands import recover as command
 from loragit.commands import recovering
 from loragit.errors import UsageError
+from loragit.git import RefUpdate
 from loragit.journal import End, Open, Trainer, Work
 from loragit.record import Entry, Opened
 from loragit.recovery import Asked, Recovery, trainers_left
@@ -550,6 +551,66 @@ def test_a_trained_run_whose_commit_was_taken_from_runs_is_not_forgotten(
     assert recover(dataset) == 1
     assert f"git branch runs-before {opened.commit[:12]}" in capsys.readouterr().err
     assert list(journal.read(crashed.private)) == [crashed.note]
+
+
+def test_a_run_that_is_half_opened_is_not_forgotten(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crashed = Crashed(dataset).folder_made()
+    opened = crashed.opened()
+    note = crashed.private / "moves" / "x.1.toml"
+    steps = [RefUpdate(f"refs/{name}", opened.commit, None) for name in ("heads/runs", f"tags/{NAME}")]
+    moves._note(note, tuple(steps), f"loragit: open {NAME}", GONE)
+    git(dataset, "tag", "-d", NAME)
+    hook = dataset / ".git" / "hooks" / "reference-transaction"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    assert recover(dataset) == 1
+    assert f"warning: {NAME} was being opened, and its tag could not be made yet\n" in capsys.readouterr().err
+    assert crashed.folder.exists() and list(journal.read(crashed.private)) == [crashed.note]
+    hook.unlink()
+    assert recover(dataset) == 0
+    assert len(subjects(dataset)) == 2 and not crashed.folder.exists()
+    assert recover(dataset) == 0
+    assert "nothing to recover" in capsys.readouterr().err
+
+
+def test_a_run_that_is_open_and_not_on_runs_is_not_taken_back(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crashed = Crashed(dataset).folder_made()
+    opened = crashed.opened()
+    git(dataset, "update-ref", "-d", "refs/heads/runs")
+    assert recover(dataset) == 1
+    said = capsys.readouterr().err
+    assert f"warning: {NAME} is open, and runs does not lead to its commit {opened.commit[:8]}\n" in said
+    assert f"loragit: runs goes on to {opened.commit[:8]}, the commit of {NAME}\n" in said
+    assert crashed.folder.exists()
+    assert recover(dataset) == 0
+    assert git(dataset, "tag", "--list") == "" and len(subjects(dataset)) == 2
+
+
+def test_a_ref_that_a_power_cut_emptied_is_told_of_with_what_it_held(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crashed = Crashed(dataset).folder_made()
+    crashed.opened()
+    crashed.noted(trainer=Trainer(GONE, "1")).model()
+    for name in ("heads/runs", f"tags/{NAME}"):
+        ref = dataset / ".git" / "refs" / name
+        held = ref.read_text().strip()
+        ref.write_bytes(b"")
+        try:
+            assert recover(dataset) == 1
+            said = capsys.readouterr().err
+        except command.RunsBroken as error:
+            said = f"warning: {error}\nhint: {error.hint}\n"
+        problem, hint = said.splitlines()
+        assert problem == f"warning: {ref} is empty, as a power cut may leave it"
+        assert hint == f"hint: rm {ref} && git update-ref refs/{name} {held}; then: loragit recover"
+        assert list(journal.read(crashed.private)) == [crashed.note]
+        subprocess.run(hint.removeprefix("hint: ").partition(";")[0], shell=True, check=True, cwd=dataset)
+    assert recover(dataset) == 0
+    assert tagged(dataset)["Model"].startswith(NAME)
 
 
 def test_what_cannot_be_mended_here_is_named(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,6 +75,28 @@ def unnoted(repository: Repository, runs: Mapping[str, RecordedRun]) -> Iterator
             yield run
 
 
+def broken(repository: Repository, ref: str) -> Leftover | None:
+    """What to say where the file of ``ref`` (full name) holds nothing: a power cut empties it under a git before 2.36,
+    which takes it for a ref that is there, and moves it no more."""
+    path = repository.common_dir / ref
+    try:
+        if path.read_bytes().strip(b"\0\n"):
+            return None
+    except OSError:
+        return None
+    held = _last_held(repository.common_dir / "logs" / ref)
+    put = f" && git update-ref {ref} {held}" if held else ""
+    return Leftover(f"{path} is empty, as a power cut may leave it", f"rm {path}{put}; then: loragit recover")
+
+
+def _last_held(log: Path) -> str | None:
+    """What a ref held last, by its reflog."""
+    with suppress(OSError, IndexError):
+        held = log.read_text("utf-8", "replace").splitlines()[-1].split(" ", 2)[1]
+        return held if re.fullmatch(r"[0-9a-f]{40}", held) and held.strip("0") else None
+    return None
+
+
 def damaged(repository: Repository) -> Iterator[Leftover]:
     """Notes that cannot be read."""
     for path in journal.damaged(repository.private):

@@ -138,17 +138,24 @@ def read(repository: Repository) -> Iterator[Noted]:
 def settle(repository: Repository) -> tuple[str, ...]:
     """Make whole every move whose git is gone, and remove the locks that it left; what was done, a line each.
 
-    To be called by whoever holds loragit's lock. Raises :class:`MoveStuck`, :class:`loragit.git.GitFailed`.
+    To be called by whoever holds loragit's lock. When all were tried, raises the first :class:`MoveStuck` or
+    :class:`loragit.git.GitFailed`.
     """
-    told = []
+    told, failed = [], None
     for noted in read(repository):
         if noted.under_way:
             continue
-        told += [f"removed {lock}, which a git that is gone had left" for lock in _unlocked(repository, noted)]
-        if _completed(repository, noted):
-            told.append(f"finished what a git that is gone had begun: {noted.reason}")
+        try:
+            told += [f"removed {lock}, which a git that is gone had left" for lock in _unlocked(repository, noted)]
+            if _completed(repository, noted):
+                told.append(f"finished what a git that is gone had begun: {noted.reason}")
+        except LoragitError as error:
+            failed = failed or error
+            continue
         if not _in_doubt(repository, noted):
             noted.path.unlink(missing_ok=True)
+    if failed:
+        raise failed
     return tuple(told)
 
 

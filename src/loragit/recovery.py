@@ -14,12 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import console, ending, history, journal, lock, process, secrets, text, training
+from loragit import console, ending, history, journal, leftovers, lock, moves, process, secrets, text, training
 from loragit.ending import Kept, Unended
 from loragit.errors import LoragitError
 from loragit.git import Repository
-from loragit.history import INTERRUPTED, REVERTED, RUNNING, SEALED, History, RecordedRun
+from loragit.history import INTERRUPTED, REVERTED, RUNNING, SEALED, UNTAGGED, History, RecordedRun
 from loragit.journal import End, Open, Work
+from loragit.leftovers import Leftover
+from loragit.names import RunName
 from loragit.output import OutputFolder
 from loragit.record import Identity, Opened
 from loragit.store import Store
@@ -162,13 +164,33 @@ class Recovery:
 
     def _finish(self, note: Open) -> None:
         run = self._run_of(note)
-        if run is None:
+        if why := self._unclear(note, run):
+            self.leave(why.problem, why.hint)
+        elif run is None:
             self._never_opened(note)
         elif run.state in (INTERRUPTED, RUNNING):
             ending.end(self._unended(note, run), self._end(note), self._tail(note))
             self.done += 1
         else:
             self._after(note, run)
+
+    def _unclear(self, note: Open, run: RecordedRun | None) -> Leftover | None:
+        """What keeps anybody from telling how the run stands, so that nothing of it may be taken back."""
+        tag = RunName.parse(note.run).tag
+        if run is None and note.commit and self.store.holds(note.run, note.commit):
+            return Leftover(
+                f"{note.run} is open, and runs does not lead to its commit {note.commit[:8]}",
+                "as soon as it does, finish it with: loragit recover",
+            )
+        if run is not None and run.state == UNTAGGED:
+            moved = (step for noted in moves.read(self.repository) for step in noted.steps)
+            if any((step.name, step.new) == (tag, run.commit) for step in moved):
+                return Leftover(
+                    f"{note.run} was being opened, and its tag could not be made yet",
+                    "as soon as nothing is in the way, finish it with: loragit recover",
+                )
+            return leftovers.broken(self.repository, tag)
+        return None
 
     def _run_of(self, note: Open) -> RecordedRun | None:
         if note.commit:

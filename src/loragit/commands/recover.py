@@ -8,20 +8,27 @@ from loragit import console, git, identity, journal, leftovers, place, places, t
 from loragit.errors import LoragitError, UsageError
 from loragit.history import History, RecordedRun
 from loragit.journal import Open
-from loragit.names import RunName
+from loragit.names import RUNS, RunName
 from loragit.recovery import Asked, Recovery
 from loragit.settings import Settings
+
+
+class RunsBroken(LoragitError):
+    """The branch ``runs`` is there and cannot be read: how any run stands nobody can tell."""
 
 
 def recover(chosen: Settings, asked: Asked) -> int:
     """Do it for the repository of the dataset at hand. 1 where something is left that needs the user, else 0.
 
-    Raises :class:`LoragitError` where that is in no repository, or a name is given that no open run has.
+    Raises :class:`LoragitError` where that is in no repository, or a name is given that no open run has, and
+    :class:`RunsBroken`.
     """
     if asked.gone and not asked.names:
         raise UsageError("--gone is said of single runs", hint="name them: loragit recover --gone NAME")
     repository = git.discover(chosen.dataset_dir)
     who = identity.IdentityQuestion(repository.top).answer()
+    if emptied := leftovers.broken(repository, RUNS):
+        raise RunsBroken(emptied.problem, hint=emptied.hint)
     if asked.names:
         _check(repository, asked)
     recovery = Recovery(repository, who, asked)
