@@ -24,7 +24,7 @@ from loragit.recovery import Asked, Recovery, trainers_left
 from loragit.settings import Flags, load
 from loragit.store import Store
 from tests import trainer_files
-from tests.records import a_run, an_outcome, open_store, sealed
+from tests.records import a_run, an_outcome, open_store, reverted, sealed
 from tests.scene import git, parsed_trailers
 
 NAME = "noob-gren-v1s4"
@@ -538,6 +538,18 @@ def test_runs_does_not_grow_under_a_checkout_of_it(
     said = capsys.readouterr().err
     assert f"noob-gren-v2s4 is not on runs: the branch runs is checked out in {tmp_path / 'seen'}" in said
     assert git(tmp_path / "seen", "status", "--porcelain") == ""
+
+
+def test_a_tag_that_came_back_to_a_run_that_was_taken_back_is_named(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = reverted(open_store(dataset), NAME)
+    assert recover(dataset) == 0
+    git(dataset, "tag", NAME, run.commit)
+    assert recover(dataset) == 1
+    said = capsys.readouterr().err
+    assert f"warning: the tag {NAME} stands, though its run was taken back: it keeps the name from use" in said
+    assert f"hint: delete it: git tag -d {NAME}; and where it was pushed to: git push REMOTE :refs/tags/{NAME}" in said
 
 
 def test_a_trained_run_whose_commit_was_taken_from_runs_is_not_forgotten(

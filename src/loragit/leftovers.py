@@ -11,7 +11,7 @@ from typing import NamedTuple
 from loragit import catfile, git, journal, moves, process
 from loragit.errors import LoragitError
 from loragit.git import Repository
-from loragit.history import INTERRUPTED, History, RecordedRun
+from loragit.history import INTERRUPTED, REVERTED, History, RecordedRun
 from loragit.names import RunName
 from loragit.place import FORMAT
 from loragit.trailers import first
@@ -101,6 +101,17 @@ def damaged(repository: Repository) -> Iterator[Leftover]:
     """Notes that cannot be read."""
     for path in journal.damaged(repository.private):
         yield Leftover(f"the note {path} cannot be read: whose run it was is not known", f"look at it, then: rm {path}")
+
+
+def stale_tags(repository: Repository, runs: Mapping[str, RecordedRun]) -> Iterator[Leftover]:
+    """Tags of runs that were taken back: a plain ``git fetch`` brings them again where they were pushed too early."""
+    held = History(repository).refs.objects
+    for run in runs.values():
+        if run.state == REVERTED and held.get(run.name) == run.commit:
+            yield Leftover(
+                f"the tag {run.name} stands, though its run was taken back: it keeps the name from use",
+                f"delete it: git tag -d {run.name}; and where it was pushed to: git push REMOTE :refs/tags/{run.name}",
+            )
 
 
 def waiting(repository: Repository) -> Iterator[Leftover]:

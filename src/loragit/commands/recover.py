@@ -107,6 +107,10 @@ def _name(recovery: Recovery, chosen: Settings) -> None:
     repository, runs = recovery.repository, recovery.runs
     if not recovery.asked.dry_run:
         leftovers.sweep(repository)
-    found = [*leftovers.damaged(repository), *leftovers.waiting(repository)]
+    found = [
+        *leftovers.damaged(repository),
+        *leftovers.waiting(repository),
+        *leftovers.stale_tags(repository, runs),
+    ]
     for each in (*found, *leftovers.folders(repository, chosen.paths.output, chosen.dataset, runs)):
         recovery.leave(each.problem, each.hint)
