@@ -340,6 +340,8 @@ class Store:
                 if any(lasting in error.message for lasting in _LASTING):
                     raise
                 patience.after(error)
+                with suppress(LoragitError):  # what a killed git has left may be known as such by now
+                    moves.settle(self.repository)
             else:
                 return result
 
