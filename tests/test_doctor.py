@@ -669,6 +669,10 @@ def test_a_lock_that_a_killed_git_left_is_a_warning_whose_fix_removes_it(scene: 
     assert check.fix.startswith("if no git is at work there: rm ")
     shell(scene, check.fix.partition(": ")[2])
     assert not lock.exists()
+    fresh = scene.dataset / ".git/packed-refs.new"
+    fresh.touch()
+    os.utime(fresh, (time.time() - 3600,) * 2)
+    assert one(scene).message.startswith(f"{fresh} is 60 minutes old")
 
 
 def test_runs_beside_its_origin_is_told_with_what_brings_them_together(scene: Scene) -> None:

@@ -94,6 +94,24 @@ def test_a_run_whose_refs_do_not_reach_the_disk_is_taken_back_before_its_trainer
     assert scene.train(NAME).status == 0
 
 
+def test_a_run_that_cannot_be_taken_back_either_is_finished_later(scene: Scene) -> None:
+    hook = scene.dataset / ".git" / "hooks" / "reference-transaction"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\n! grep -q ' {'0' * 40} refs/tags/'\n")  # no tag is deleted
+    hook.chmod(0o755)
+    heads = scene.dataset / ".git" / "refs" / "heads"
+    result = scene.run((*broken(heads), *LORAGIT, "train", NAME), scene.dataset, {})
+    assert result.status == 1
+    assert f"warning: {NAME} may still be open on record; finish it with: loragit recover" in result.err
+    assert f"error: {heads} cannot be written through to the disk" in result.err
+    assert scene.tags() == [NAME]
+    hook.unlink()
+    assert scene.loragit("recover").status == 0
+    assert scene.tags() == []
+    assert not (scene.output / NAME).exists()
+    assert scene.loragit("recover").err == "loragit: nothing to recover\n"
+
+
 def test_a_model_that_does_not_reach_the_disk_is_told_and_sealed(scene: Scene) -> None:
     model = scene.output / NAME / f"{NAME}.safetensors"
     result = scene.run((*broken(model), *LORAGIT, "train", NAME), scene.dataset, {})

@@ -125,6 +125,14 @@ def rename_output(scene: Scene) -> None:
     (scene.output / NAME).rename(scene.output / "moved")
 
 
+def move_dataset(scene: Scene) -> None:
+    scene.dataset.rename(scene.home / "moved")
+
+
+def move_dataset_back(scene: Scene) -> None:
+    (scene.home / "moved").rename(scene.dataset)  # fails where something has come in its place
+
+
 def copy_output(scene: Scene) -> None:
     rename_output(scene)
     shutil.copytree(scene.output / "moved", scene.output / NAME)
@@ -335,6 +343,14 @@ FAULTS = {
         status=0,
         strike=edit_dataset,
         look=in_turn(two_models, recorded_as_it_was),
+    ),
+    "the dataset is moved away": Fault(
+        said=("there is no folder", STAYS, "once that is mended, finish it with: loragit recover"),
+        status=1,
+        strike=move_dataset,
+        mended=move_dataset_back,
+        state="open",
+        look=two_models,
     ),
     "the dataset's repository is repacked and collected": Fault(
         said=("sealed",), status=0, strike=collect_garbage, look=in_turn(two_models, dataset_commit_is_there)

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from loragit import history, journal, process
 from loragit.journal import JournalFailed, Open
+from loragit.lock import CannotLock
+from tests.records import a_run, an_outcome, open_store
 
 NOTE = Open(
     run="noob-gren-v1s4",
@@ -84,6 +86,18 @@ def test_a_note_that_cannot_be_written_is_an_error_with_a_next_step(tmp_path: Pa
         journal.write(tmp_path, NOTE)
     assert failed.value.hint
     assert list(journal.read(tmp_path)) == []
+
+
+def test_nothing_is_written_where_a_repository_was(dataset: Path) -> None:
+    store = open_store(dataset)
+    opened = store.open(a_run())
+    dataset.rename(dataset.with_name("moved"))
+    with pytest.raises(JournalFailed, match="No such file or directory"):
+        journal.write(store.repository.private, NOTE)
+    with pytest.raises(CannotLock, match=r"the repository .*\.git is not there any more") as failed:
+        store.seal(opened, an_outcome())
+    assert failed.value.hint == "move it back, or go where it is now, then: loragit recover"
+    assert not dataset.exists()
 
 
 def test_a_run_lives_as_long_as_its_very_process() -> None:

@@ -160,6 +160,38 @@ def test_only_a_lock_that_this_very_git_can_have_made_is_removed(
     assert noted.path.exists() is (content == "" and age == 1)
 
 
+def test_a_list_of_refs_that_a_killed_git_was_writing_is_in_nobodys_way(dataset: Path) -> None:
+    store = open_store(dataset)
+    run = opened(store, NAME)
+    git(dataset, "pack-refs", "--all")
+    fresh, lock = (dataset / ".git" / f"packed-refs.{suffix}" for suffix in ("new", "lock"))
+    noted = cut_short(store, lambda: store.delete_tag(run))
+    moves._note(noted.path, noted.steps, noted.reason, 2**22 + 1)
+    fresh.write_text("half of")
+    lock.touch()  # of a git that may live
+    assert store.settle() == ()
+    assert fresh.exists() and lock.exists() and noted.path.exists()
+    os.utime(lock, (time.time() - 20, time.time() - 20))
+    noted.path.write_text(re.sub(r"(?m)^time = .*$", f"time = {time.time() - 20}", noted.path.read_text()))
+    assert store.settle() == (f"removed {lock}, which a git that is gone had left",)
+    assert not fresh.exists() and not lock.exists()
+    # The same of a git of somebody else's.
+    fresh.write_text("half of")
+    store.delete_tag(run)
+    assert not fresh.exists() and git(dataset, "tag", "--list") == ""
+
+
+def test_a_lock_that_is_waited_for_may_turn_out_to_be_nobodys(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(dataset)
+    run = opened(store, NAME)
+    noted = cut_short(store, lambda: store.seal(run, an_outcome()))
+    moves._note(noted.path, noted.steps, noted.reason, 2**22 + 1)
+    lock_of(dataset, noted.steps[0].name).touch()
+    monkeypatch.setattr(moves, "QUIET", 0.3)
+    store.seal(run, an_outcome())
+    assert git(dataset, "cat-file", "-t", NAME) == "tag"
+
+
 def test_what_somebody_moved_since_is_not_moved_over(dataset: Path) -> None:
     store = open_store(dataset)
     noted = cut_short(store, lambda: opened(store, NAME))
@@ -182,6 +214,21 @@ def test_a_move_that_is_stuck_keeps_no_other_run_from_its_end(dataset: Path) -> 
     store.seal(other, an_outcome())
     assert git(dataset, "cat-file", "-t", other.name) == "tag"
     assert len(said) == 1 and "was made in part" in said[0] and said[0].endswith("see: loragit recover")
+
+
+def test_a_move_that_is_stuck_keeps_no_other_move_from_being_made_whole(dataset: Path) -> None:
+    store = open_store(dataset)
+    noted = cut_short(store, lambda: opened(store, NAME))
+    apply(dataset, noted.steps[0])
+    git(dataset, "tag", NAME, "main")
+    stuck = noted.path.rename(noted.path.with_name("a.toml"))
+    later = noted.path.with_name("b.toml")
+    tag = RefUpdate("refs/tags/noob-gren-v9s4", noted.steps[0].new, None)
+    moves._note(later, (noted.steps[0], tag), "loragit: open noob-gren-v9s4", 2**22 + 1)
+    with pytest.raises(MoveStuck, match=f"open {NAME} was made in part"):
+        store.settle()
+    assert git(dataset, "rev-parse", tag.name) == tag.new
+    assert stuck.exists() and not later.exists()
 
 
 def test_a_keep_ref_that_was_there_already_is_no_sign_that_a_move_was_begun(dataset: Path) -> None:

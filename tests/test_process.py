@@ -30,6 +30,9 @@ from loragit.process import (
     boot_id,
     clean_environment,
     exists,
+    group_left,
+    lives,
+    pid_space,
     run,
     spawn_quietly,
     start_time,
@@ -351,6 +354,43 @@ def test_somebody_elses_process_is_there() -> None:
     finally:
         if root:
             os.setresuid(0, 0, 0)
+
+
+def test_a_process_that_cannot_be_seen_from_here_is_not_taken_for_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me, host, space, boot = os.getpid(), os.uname().nodename, pid_space(), boot_id() or ""
+    began = start_time(me) or ""
+    if not (space and boot):
+        pytest.skip("the system tells less")
+    assert lives(me, began, boot, host, space) is lives(me, began, boot, host) is True
+    # A machine may get another name; a container may have that of its host, or that of one before it.
+    assert lives(me, began, boot, "renamed", space) is True
+    assert lives(me, "1", boot, "renamed", space) is False
+    assert lives(me, began, boot, host, "pid:[1]") is lives(me, began, boot, "renamed") is None
+    assert lives(me, began, "another", host, "pid:[1]") is False
+    assert lives(me, began, "another", "renamed", space) is None
+    # /proc shows nothing, as with hidepid and of somebody else, or is not there.
+    assert lives(me, "", boot, host, space) is None
+    monkeypatch.setattr(process, "_TOOLS", {"PATH": str(tmp_path)})
+    for module in (process, training):
+        monkeypatch.setattr(module, "PROC", tmp_path)
+    assert lives(me, began, boot, host, space) is None
+    assert lives(2**22 + 1, began, boot, host, space) is False
+
+
+def test_what_is_left_of_somebody_elses_group_is_there() -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can become somebody else")
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, start_new_session=True) as child:
+        os.setresuid(65534, 65534, 0)
+        try:
+            assert group_left(child.pid, start_time(child.pid) or "") == (child.pid,)
+            assert group_left(child.pid, "1") == ()
+        finally:
+            os.setresuid(0, 0, 0)
+    assert group_left(child.pid, "1") == ()
+    assert training.group_of(2**22 + 1) == 2**22 + 1
 
 
 def test_a_start_of_the_machine_has_a_name() -> None:

@@ -8,21 +8,23 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from loragit import ending, history, journal, output, process
+from loragit import durable, ending, history, journal, leftovers, moves, output, process
 from loragit import git as ours
 from loragit.commands import recover as command
 from loragit.commands import recovering
 from loragit.errors import UsageError
+from loragit.git import RefUpdate
 from loragit.journal import End, Open, Trainer, Work
 from loragit.record import Entry, Opened
-from loragit.recovery import Asked, trainers_left
+from loragit.recovery import Asked, Recovery, trainers_left
 from loragit.settings import Flags, load
 from loragit.store import Store
 from tests import trainer_files
-from tests.records import a_run, an_outcome, open_store, sealed
+from tests.records import a_run, an_outcome, open_store, reverted, sealed
 from tests.scene import git, parsed_trailers
 
 NAME = "noob-gren-v1s4"
@@ -251,6 +253,135 @@ def test_a_trainer_that_outlived_its_loragit_is_waited_for(dataset: Path, capsys
     assert git(dataset, "tag", "--list") == ""
 
 
+def test_what_is_left_of_a_training_whose_first_process_is_gone_is_waited_for(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crashed = Crashed(dataset).folder_made()
+    crashed.opened()
+    code = "echo x; read x; exec 3<&0; cat <&3 & echo $!"  # a script whose trainer goes on without it
+    pipe = subprocess.PIPE
+    with subprocess.Popen(["sh", "-c", code], stdin=pipe, stdout=pipe, text=True, start_new_session=True) as script:
+        assert script.stdin and script.stdout
+        script.stdout.readline()
+        crashed.noted(trainer=Trainer(script.pid, process.start_time(script.pid) or ""))
+        script.stdin.write("go on\n")
+        script.stdin.flush()
+        trainer = int(script.stdout.readline())
+        script.wait()
+        assert recover(dataset) == 1
+        said = capsys.readouterr().err
+        assert f"{NAME} still trains, process {trainer}, though its loragit is gone\nhint: wait until" in said
+        assert f"kill -- -{script.pid}; then recover again" in said
+    assert git(dataset, "tag", "--list") == NAME
+
+
+def test_a_run_that_went_on_while_others_were_recovered_is_looked_at_anew(
+    dataset: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Crashed(dataset).folder_made()
+    first.opened()
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as loragit:
+        began = process.start_time(loragit.pid) or ""
+        fails, ends = (
+            Crashed(dataset, f"noob-gren-v{version}s4", pid=loragit.pid, pid_started=began).folder_made()
+            for version in (2, 3)
+        )
+        for each in (fails, ends):
+            each.noted()
+
+        def meanwhile(*asked: Any) -> bool:
+            if loragit.poll() is None:
+                fails.opened()
+                fails.noted(trainer=Trainer(GONE, "1")).log("it trained")
+                ends.model()
+                ends.store.seal(ends.opened(), an_outcome())
+                journal.remove(ends.private, ends.note)
+                loragit.communicate()
+            return end(*asked)
+
+        end = ending.end
+        monkeypatch.setattr(ending, "end", meanwhile)
+        assert recover(dataset) == 0
+    said = capsys.readouterr().err
+    assert [line.split(" as ")[0] for line in said.splitlines() if "log is" not in line] == [
+        "loragit: reverted noob-gren-v1s4",
+        "loragit: reverted noob-gren-v2s4",
+    ]
+    assert "    it trained" in git(dataset, "log", "-1", "--format=%B", "runs")
+    assert [path.read_text() for path in (first.private / "logs").iterdir()] == ["it trained\n"]
+    assert git(dataset, "tag", "--list") == "noob-gren-v3s4"
+    assert list(ends.folder.glob("*.safetensors")) != []
+
+
+def test_a_run_that_begins_in_the_place_of_one_that_is_recovered_keeps_its_folder(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashed = Crashed(dataset).noted()
+    me = os.getpid()
+    begun = crashed.note._replace(pid=me, pid_started=process.start_time(me) or "")
+
+    def begin(self: Recovery, note: Open) -> None:
+        journal.write(crashed.private, begun)
+        output.make(crashed.folder, COPIES, ending.LOG)
+
+    monkeypatch.setattr(Recovery, "_run_of", begin)
+    assert recover(dataset) == 0
+    assert (crashed.folder / "config.toml").exists()
+    assert list(journal.read(crashed.private)) == [begun]
+
+
+def test_a_container_that_counts_its_processes_apart_is_another_place(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crashed = Crashed(dataset, space="pid:[1]").folder_made()
+    crashed.opened()
+    assert recover(dataset) == 1
+    said = capsys.readouterr().err
+    assert f"warning: {NAME} may run in another container, or as another user: process {GONE} cannot be seen" in said
+    assert f"hint: recover it there; or, if it runs nowhere any more: loragit recover --gone {NAME}" in said
+    assert git(dataset, "tag", "--list") == NAME
+    # After another start of the machine nothing of it runs.
+    crashed.noted(boot="another")
+    assert recover(dataset) == 0
+    assert git(dataset, "tag", "--list") == ""
+
+
+def test_a_machine_that_has_another_name_now_is_still_the_same(dataset: Path) -> None:
+    crashed = Crashed(dataset, host="elsewhere", space=process.pid_space()).folder_made()
+    crashed.opened()
+    assert recover(dataset) == 0
+    assert git(dataset, "tag", "--list") == ""
+
+
+def test_a_time_that_no_calendar_has_is_no_end(dataset: Path) -> None:
+    crashed = Crashed(dataset).folder_made()
+    crashed.opened()
+    crashed.model()
+    os.utime(crashed.folder / f"{NAME}.safetensors", (1e12, 1e12))
+    assert recover(dataset) == 0
+    assert tagged(dataset)["Finished"][:2] == "20"
+
+
+def test_the_copy_of_a_log_is_on_the_disk_before_the_log_goes(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crashed = Crashed(dataset).folder_made()
+    opened = crashed.opened()
+    crashed.log("it failed")
+    waited: dict[Path, bool] = {}
+
+    def sync(path: Path) -> None:
+        write_through(path)
+        waited[path] = (crashed.folder / ending.LOG).exists()
+
+    write_through = durable.sync
+    monkeypatch.setattr(durable, "sync", sync)
+    assert recover(dataset) == 0
+    logs = crashed.private / "logs"
+    assert [waited.get(path) for path in (logs / f"{NAME}-{opened.commit[:8]}.log", logs, crashed.private)] == [
+        True
+    ] * 3
+    assert not crashed.folder.exists()
+
+
 def test_what_is_done_already_is_only_forgotten(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ends = ("seal", "revert", "delete")
     for number, how in enumerate(ends, 1):
@@ -313,6 +444,16 @@ def test_a_run_that_nobody_here_notes_is_named_and_finished_only_if_it_is_told_t
     assert crashed.folder.exists()
 
 
+def test_a_run_without_a_note_is_looked_for_where_its_record_says(dataset: Path) -> None:
+    crashed = Crashed(dataset)
+    crashed.folder = Path(os.environ["HOME"], "big", "disk")
+    crashed.folder_made().model()
+    argv = ("python", "sdxl_train_network.py", "--output_dir", "~/big/disk", "--output_name", NAME)
+    crashed.store.open(a_run(argv=argv))
+    assert recover(dataset, NAME, gone=True) == 0
+    assert tagged(dataset)["Model"].startswith(f"{NAME}.safetensors ")
+
+
 def test_that_a_run_is_gone_is_said_of_single_runs(dataset: Path) -> None:
     with pytest.raises(UsageError, match="--gone is said of single runs"):
         recover(dataset, gone=True)
@@ -349,6 +490,68 @@ def test_runs_grows_again_to_what_it_lost_and_what_went_apart_is_named(
     assert git(dataset, "rev-parse", "runs") == third.commit
 
 
+def test_runs_that_were_fetched_are_brought_in_once_and_what_was_opened_meanwhile_stays(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(dataset)
+    first, *_ = (sealed(store, f"noob-gren-v{version}s4") for version in (1, 2, 10))
+    last = store.open(a_run(name="noob-gren-v3s4"))
+    other = tmp_path / "other"
+    git(tmp_path, "clone", "-q", str(dataset), "other")
+    git(other, "update-ref", "refs/heads/runs", first.commit)
+
+    def race(*asked: Any) -> bool:
+        if not raced:
+            raced.append(sealed(open_store(other), "noob-gren-v7s4").commit)
+            return True
+        return judge(*asked)
+
+    raced: list[str] = []
+    judge = leftovers.continues
+    monkeypatch.setattr(leftovers, "continues", race)
+    assert recover(other) == 1
+    said = capsys.readouterr().err
+    assert "warning: runs went on meanwhile\nhint: look again: loragit recover\n" in said
+    assert [git(other, "rev-parse", "runs")] == raced
+    git(other, "tag", "-d", "noob-gren-v7s4")
+    git(other, "update-ref", "refs/heads/runs", first.commit)
+    assert recover(other) == 1
+    # v10 comes before v2 in the order of names, and brings it along.
+    said = capsys.readouterr().err
+    assert said.splitlines()[:2] == [
+        f"loragit: runs goes on to {git(other, 'rev-parse', 'noob-gren-v10s4^0')[:8]}, the commit of noob-gren-v10s4",
+        f"loragit: runs goes on to {last.commit[:8]}, the commit of noob-gren-v3s4",
+    ]
+    assert f"warning: {last.name} is open on record, and nothing here tells who runs it" in said
+    assert "which runs does not lead to" not in said
+
+
+def test_runs_does_not_grow_under_a_checkout_of_it(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = open_store(dataset)
+    first = sealed(store, "noob-gren-v1s4")
+    sealed(store, "noob-gren-v2s4")
+    git(dataset, "update-ref", "refs/heads/runs", first.commit)
+    git(dataset, "worktree", "add", "-q", str(tmp_path / "seen"), "runs")
+    assert recover(dataset) == 1
+    said = capsys.readouterr().err
+    assert f"noob-gren-v2s4 is not on runs: the branch runs is checked out in {tmp_path / 'seen'}" in said
+    assert git(tmp_path / "seen", "status", "--porcelain") == ""
+
+
+def test_a_tag_that_came_back_to_a_run_that_was_taken_back_is_named(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = reverted(open_store(dataset), NAME)
+    assert recover(dataset) == 0
+    git(dataset, "tag", NAME, run.commit)
+    assert recover(dataset) == 1
+    said = capsys.readouterr().err
+    assert f"warning: the tag {NAME} stands, though its run was taken back: it keeps the name from use" in said
+    assert f"hint: delete it: git tag -d {NAME}; and where it was pushed to: git push REMOTE :refs/tags/{NAME}" in said
+
+
 def test_a_trained_run_whose_commit_was_taken_from_runs_is_not_forgotten(
     dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -360,6 +563,66 @@ def test_a_trained_run_whose_commit_was_taken_from_runs_is_not_forgotten(
     assert recover(dataset) == 1
     assert f"git branch runs-before {opened.commit[:12]}" in capsys.readouterr().err
     assert list(journal.read(crashed.private)) == [crashed.note]
+
+
+def test_a_run_that_is_half_opened_is_not_forgotten(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crashed = Crashed(dataset).folder_made()
+    opened = crashed.opened()
+    note = crashed.private / "moves" / "x.1.toml"
+    steps = [RefUpdate(f"refs/{name}", opened.commit, None) for name in ("heads/runs", f"tags/{NAME}")]
+    moves._note(note, tuple(steps), f"loragit: open {NAME}", GONE)
+    git(dataset, "tag", "-d", NAME)
+    hook = dataset / ".git" / "hooks" / "reference-transaction"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    assert recover(dataset) == 1
+    assert f"warning: {NAME} was being opened, and its tag could not be made yet\n" in capsys.readouterr().err
+    assert crashed.folder.exists() and list(journal.read(crashed.private)) == [crashed.note]
+    hook.unlink()
+    assert recover(dataset) == 0
+    assert len(subjects(dataset)) == 2 and not crashed.folder.exists()
+    assert recover(dataset) == 0
+    assert "nothing to recover" in capsys.readouterr().err
+
+
+def test_a_run_that_is_open_and_not_on_runs_is_not_taken_back(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crashed = Crashed(dataset).folder_made()
+    opened = crashed.opened()
+    git(dataset, "update-ref", "-d", "refs/heads/runs")
+    assert recover(dataset) == 1
+    said = capsys.readouterr().err
+    assert f"warning: {NAME} is open, and runs does not lead to its commit {opened.commit[:8]}\n" in said
+    assert f"loragit: runs goes on to {opened.commit[:8]}, the commit of {NAME}\n" in said
+    assert crashed.folder.exists()
+    assert recover(dataset) == 0
+    assert git(dataset, "tag", "--list") == "" and len(subjects(dataset)) == 2
+
+
+def test_a_ref_that_a_power_cut_emptied_is_told_of_with_what_it_held(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crashed = Crashed(dataset).folder_made()
+    crashed.opened()
+    crashed.noted(trainer=Trainer(GONE, "1")).model()
+    for name in ("heads/runs", f"tags/{NAME}"):
+        ref = dataset / ".git" / "refs" / name
+        held = ref.read_text().strip()
+        ref.write_bytes(b"")
+        try:
+            assert recover(dataset) == 1
+            said = capsys.readouterr().err
+        except command.RunsBroken as error:
+            said = f"warning: {error}\nhint: {error.hint}\n"
+        problem, hint = said.splitlines()
+        assert problem == f"warning: {ref} is empty, as a power cut may leave it"
+        assert hint == f"hint: rm {ref} && git update-ref refs/{name} {held}; then: loragit recover"
+        assert list(journal.read(crashed.private)) == [crashed.note]
+        subprocess.run(hint.removeprefix("hint: ").partition(";")[0], shell=True, check=True, cwd=dataset)
+    assert recover(dataset) == 0
+    assert tagged(dataset)["Model"].startswith(NAME)
 
 
 def test_what_cannot_be_mended_here_is_named(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import console, journal, signing, text
+from loragit import console, durable, journal, signing, text
 from loragit.errors import LoragitError
 from loragit.journal import End, Work
 from loragit.output import OutputFolder, sha256
@@ -178,8 +178,12 @@ def keep_log(run: Unended) -> Kept:
     source = run.folder.path / LOG
     target = run.store.repository.private / "logs" / f"{run.opened.name}-{run.opened.commit[:8]}.log"
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(exist_ok=True)
         shutil.copyfile(source, target, follow_symlinks=False)
+        # It may soon be the only one.
+        durable.sync(target)
+        for folder in (target.parent, run.store.repository.private):
+            durable.sync(folder)
     except OSError as error:
         if not source.exists():
             return Kept(target if target.exists() else None, may_go=True)

@@ -93,6 +93,8 @@ class Open(NamedTuple):
     """``None`` before it was started."""
     end: End | None = None
     """``None`` before it ended."""
+    space: str = ""
+    """Which processes are counted together with it: those of a container are not with those of its host."""
 
 
 def write(folder: Path, note: Open) -> None:
@@ -105,6 +107,8 @@ def write(folder: Path, note: Open) -> None:
         if key in table:
             table[key] = {name: value for name, value in table[key]._asdict().items() if value is not None}
     try:
+        # The repository may have been moved while the run trained: what looks like one must not come in its place.
+        folder.mkdir(exist_ok=True)
         durable.make_folder(path.parent)
         # A folder may have any bytes in its name.
         durable.write(path, tomli_w.dumps(table).encode("utf-8", "surrogateescape"))
@@ -156,7 +160,9 @@ def _read(path: Path) -> Open:
     if not (isinstance(inode, list) and len(inode) == 2 and all(isinstance(number, int) for number in inode)):
         raise ValueError("inode")
     note = Open(**table)
-    if not isinstance(note.pid, int) or not all(isinstance(value, str) for value in (*note[:2], *note[3:8])):
+    if not isinstance(note.pid, int) or not all(
+        isinstance(value, str) for value in (*note[:2], *note[3:8], note.space)
+    ):
         raise ValueError("a value of another kind")
     datetime.fromisoformat(note.started)
     return note._replace(

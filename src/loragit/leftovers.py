@@ -11,8 +11,8 @@ from typing import NamedTuple
 from loragit import catfile, git, journal, moves, process
 from loragit.errors import LoragitError
 from loragit.git import Repository
-from loragit.history import INTERRUPTED, History, RecordedRun
-from loragit.names import RUNS, RunName
+from loragit.history import INTERRUPTED, REVERTED, History, RecordedRun
+from loragit.names import RunName
 from loragit.place import FORMAT
 from loragit.trailers import first
 
@@ -42,18 +42,27 @@ def loose_tags(repository: Repository, runs: Mapping[str, RecordedRun]) -> Itera
                     yield name, commit
 
 
-def continues(repository: Repository, commit: str) -> bool:
-    """Whether ``runs`` can simply grow to ``commit``: it is its first, or descends from the tip in one line of ours."""
-    tip = git.refs(RUNS, cwd=repository.top).get(RUNS)
+def leads(repository: Repository, tip: str | None, commit: str) -> bool:
+    """Whether ``runs``, whose tip is ``tip``, leads to ``commit``."""
+    return tip is not None and _is_ancestor(repository, commit, tip)
+
+
+def continues(repository: Repository, tip: str | None, commit: str) -> bool:
+    """Whether ``runs``, whose tip is ``tip``, can simply grow to ``commit``: it is its first, or descends from the tip
+    in one line of ours."""
     if tip is None:
         args: tuple[str, ...] = (commit,)
-    elif git.call("merge-base", "--is-ancestor", tip.object, commit, cwd=repository.top).status != 0:
+    elif not _is_ancestor(repository, tip, commit):
         return False
     else:
-        args = (commit, f"^{tip.object}")
+        args = (commit, f"^{tip}")
     reply = git.call("log", "-z", "--format=%P%n%B", *args, "--", cwd=repository.top)
     rows = [row for row in reply.out.decode("utf-8", "replace").split("\0") if row]
     return reply.status == 0 and all(FORMAT in row and " " not in row.partition("\n")[0] for row in rows)
+
+
+def _is_ancestor(repository: Repository, older: str, newer: str) -> bool:
+    return git.call("merge-base", "--is-ancestor", older, newer, cwd=repository.top).status == 0
 
 
 def unnoted(repository: Repository, runs: Mapping[str, RecordedRun]) -> Iterator[RecordedRun]:
@@ -66,10 +75,43 @@ def unnoted(repository: Repository, runs: Mapping[str, RecordedRun]) -> Iterator
             yield run
 
 
+def broken(repository: Repository, ref: str) -> Leftover | None:
+    """What to say where the file of ``ref`` (full name) holds nothing: a power cut empties it under a git before 2.36,
+    which takes it for a ref that is there, and moves it no more."""
+    path = repository.common_dir / ref
+    try:
+        if path.read_bytes().strip(b"\0\n"):
+            return None
+    except OSError:
+        return None
+    held = _last_held(repository.common_dir / "logs" / ref)
+    put = f" && git update-ref {ref} {held}" if held else ""
+    return Leftover(f"{path} is empty, as a power cut may leave it", f"rm {path}{put}; then: loragit recover")
+
+
+def _last_held(log: Path) -> str | None:
+    """What a ref held last, by its reflog."""
+    with suppress(OSError, IndexError):
+        held = log.read_text("utf-8", "replace").splitlines()[-1].split(" ", 2)[1]
+        return held if re.fullmatch(r"[0-9a-f]{40}", held) and held.strip("0") else None
+    return None
+
+
 def damaged(repository: Repository) -> Iterator[Leftover]:
     """Notes that cannot be read."""
     for path in journal.damaged(repository.private):
         yield Leftover(f"the note {path} cannot be read: whose run it was is not known", f"look at it, then: rm {path}")
+
+
+def stale_tags(repository: Repository, runs: Mapping[str, RecordedRun]) -> Iterator[Leftover]:
+    """Tags of runs that were taken back: a plain ``git fetch`` brings them again where they were pushed too early."""
+    held = History(repository).refs.objects
+    for run in runs.values():
+        if run.state == REVERTED and held.get(run.name) == run.commit:
+            yield Leftover(
+                f"the tag {run.name} stands, though its run was taken back: it keeps the name from use",
+                f"delete it: git tag -d {run.name}; and where it was pushed to: git push REMOTE :refs/tags/{run.name}",
+            )
 
 
 def waiting(repository: Repository) -> Iterator[Leftover]:

@@ -22,6 +22,7 @@ from loragit.steps import Step, reached
 
 QUIET = 10.0
 """Seconds after which an empty lock of a git that is gone counts as left behind. git holds one for milliseconds."""
+_LEFT = "removed {}, which a git that is gone had left"
 _AT_ONCE = 60.0
 """Seconds within which git takes the locks that it was told to take."""
 
@@ -52,7 +53,7 @@ class Noted(NamedTuple):
     @property
     def under_way(self) -> bool:
         """Whether that git may still be at work. On another machine that cannot be told: taken as yes."""
-        return process.may_live(self.pid, self.pid_started, self.boot, self.host)
+        return process.lives(self.pid, self.pid_started, self.boot, self.host) is not False
 
 
 def make(
@@ -138,17 +139,25 @@ def read(repository: Repository) -> Iterator[Noted]:
 def settle(repository: Repository) -> tuple[str, ...]:
     """Make whole every move whose git is gone, and remove the locks that it left; what was done, a line each.
 
-    To be called by whoever holds loragit's lock. Raises :class:`MoveStuck`, :class:`loragit.git.GitFailed`.
+    To be called by whoever holds loragit's lock. When all were tried, raises the first :class:`MoveStuck` or
+    :class:`loragit.git.GitFailed`.
     """
-    told = []
+    told, failed = [], None
     for noted in read(repository):
         if noted.under_way:
             continue
-        told += [f"removed {lock}, which a git that is gone had left" for lock in _unlocked(repository, noted)]
-        if _completed(repository, noted):
-            told.append(f"finished what a git that is gone had begun: {noted.reason}")
+        try:
+            told += [_LEFT.format(path) for path in (*_unlocked(repository, noted), *_unpacked(repository))]
+            if _completed(repository, noted):
+                told.append(f"finished what a git that is gone had begun: {noted.reason}")
+        except LoragitError as error:
+            failed = failed or error
+            continue
         if not _in_doubt(repository, noted):
             noted.path.unlink(missing_ok=True)
+    told += [_LEFT.format(path) for path in _unpacked(repository)]
+    if failed:
+        raise failed
     return tuple(told)
 
 
@@ -208,10 +217,29 @@ def _unlocked(repository: Repository, noted: Noted) -> tuple[Path, ...]:
     for lock, content in _locks(repository, noted):
         with suppress(OSError):
             if _may_be_its(lock, content, noted) and _quiet(lock, content, noted):
+                if lock.name == "packed-refs.lock":
+                    lock.with_suffix(".new").unlink(missing_ok=True)
                 lock.unlink()
                 reached(Step.LOCK_REMOVED)
                 removed.append(lock)
     return tuple(removed)
+
+
+def _unpacked(repository: Repository) -> tuple[Path, ...]:
+    """Remove the new list of refs that a killed git has left, and that keeps every git from deleting or packing refs.
+
+    It is written by whoever holds packed-refs.lock: without a lock it is nobody's.
+    """
+    path = repository.common_dir / "packed-refs.new"
+    with suppress(OSError):
+        then = path.stat()
+        if os.path.lexists(path.with_suffix(".lock")):
+            return ()
+        now = path.stat()  # the very one, not that of a git that has begun since
+        if (then.st_ino, then.st_mtime_ns) == (now.st_ino, now.st_mtime_ns):
+            path.unlink()
+            return (path,)
+    return ()
 
 
 def _in_doubt(repository: Repository, noted: Noted) -> bool:
@@ -239,4 +267,4 @@ def _quiet(lock: Path, content: str | None, noted: Noted) -> bool:
     """Whether nobody can hold ``lock`` any more. Raises OSError where there is none."""
     status = lock.stat()
     told = content is not None and status.st_size > 0
-    return told or noted.boot != process.boot_id() or time.time() - status.st_mtime > QUIET
+    return told or process.over(noted.boot) or time.time() - status.st_mtime > QUIET

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from loragit.errors import LoragitError
 from loragit.terminal import Output, own_streams
-from loragit.training import ENDED, PROC, Signals, Watch, any_left, has_proc, proc_stat, signal_group
+from loragit.training import ENDED, PROC, Signals, Watch, has_proc, members, proc_stat, signal_group
 
 _TOOLS = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}
 """Environment in which the system's own tools are found and speak the same everywhere."""
@@ -193,26 +193,53 @@ def start_time(pid: int) -> str | None:
     return _said(["ps", "-o", "lstart=", "-p", str(pid)])
 
 
-def may_live(pid: int, started: str, boot: str, host: str) -> bool:
-    """Whether the process that was ``pid`` of ``host``, begun at ``started`` in ``boot``, may still be there.
+def lives(pid: int, started: str, boot: str, host: str, space: str = "") -> bool | None:
+    """Whether the process that was ``pid`` of ``host``, begun at ``started`` in ``boot``, is still there; ``None``
+    where that cannot be told from here: on another machine, or in a container that counts its processes apart.
 
-    ``started`` and ``boot`` are as :func:`start_time` and :func:`boot_id` tell them, empty where they could not. Of
-    another machine that cannot be told: taken as yes.
+    ``started``, ``boot`` and ``space`` are as :func:`start_time`, :func:`boot_id` and :func:`pid_space` tell them,
+    empty where they could not.
     """
-    if host != os.uname().nodename:
-        return True
-    if boot and boot != boot_id():
+    if _elsewhere(boot, host, space):
+        return None
+    if over(boot) or not exists(pid):
         return False
-    return exists(pid) and start_time(pid) == (started or None)
+    now = start_time(pid)
+    if now and started:
+        return now == started
+    # One that the system shows to its owner alone (hidepid of /proc) may be a later one of the same number.
+    return None if exists(pid) else False
 
 
-def group_left(leader: int, started: str) -> bool:
-    """Whether a process is left of the group that the process ``leader``, begun at ``started``, led.
+def over(boot: str) -> bool:
+    """Whether the machine was started again since ``boot``, as far as can be told."""
+    now = boot_id()
+    return bool(boot and now and boot != now)
+
+
+def _elsewhere(boot: str, host: str, space: str) -> bool:
+    """Whether the numbers of processes there are none of those here."""
+    ours = pid_space()
+    if boot and space and ours and boot == boot_id():
+        return space != ours  # the same machine, whatever it is called by now
+    return host != os.uname().nodename
+
+
+def pid_space() -> str:
+    """Which processes are counted together with this one (pid_namespaces(7)); empty where the system does not tell."""
+    try:
+        return str(PROC.joinpath("self", "ns", "pid").readlink())
+    except OSError:
+        return ""
+
+
+def group_left(leader: int, started: str) -> tuple[int, ...]:
+    """Processes that are left of the group that the process ``leader``, begun at ``started``, led.
 
     Where the number is another process's by now, nothing is left: a number in use as a group's is given to nobody.
     """
     now = start_time(leader)
-    return (now is None or now == started) and any_left(leader)
+    return members(leader) if now is None or now == started else ()
 
 
 def told(variable: str, value: str) -> tuple[int, ...]:

@@ -7,18 +7,21 @@ is killed in the middle of a recovery is followed by the next.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import console, ending, history, journal, lock, process, secrets, text
+from loragit import console, ending, history, journal, leftovers, lock, moves, process, secrets, text, training
 from loragit.ending import Kept, Unended
 from loragit.errors import LoragitError
 from loragit.git import Repository
-from loragit.history import INTERRUPTED, REVERTED, RUNNING, SEALED, History, RecordedRun
+from loragit.history import INTERRUPTED, REVERTED, RUNNING, SEALED, UNTAGGED, History, RecordedRun
 from loragit.journal import End, Open, Work
+from loragit.leftovers import Leftover
+from loragit.names import RunName
 from loragit.output import OutputFolder
 from loragit.record import Identity, Opened
 from loragit.store import Store
@@ -61,7 +64,7 @@ class Recovery:
         """Finish what can be finished, one after the other; two of these at the same time do it in turn."""
         private = self.repository.private
         if self.asked.dry_run:
-            self._look()
+            self.look()
             for note in self._chosen():
                 self._tell(note)
             return
@@ -71,14 +74,14 @@ class Recovery:
                     self.did(line)
             except LoragitError as error:
                 self.leave(error.message, error.hint)
-            self._look()
+            self.look()
             for note in self._chosen():
                 try:
                     self._recover(note)
                 except (LoragitError, OSError) as error:
                     self.leave(f"{note.run} could not be finished")
                     console.error(ending.told(error))
-            self._look()
+            self.look()
 
     def finish_unnoted(self, note: Open) -> None:
         """Finish a run of which the user says that it runs nowhere; ``note`` is made up of its record."""
@@ -86,10 +89,14 @@ class Recovery:
             self._tell(note)
             return
         with lock.hold(self.repository.private / "recover.lock", console.warn, _IN_TURN):
-            self._recover(note)
-            self._look()
+            if held := self._held(note):
+                self._leave_to(held)
+            else:
+                self._finish(note)
+            self.look()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Read notes and record as they are now."""
         self._notes = tuple(journal.read(self.repository.private))
         self._runs = {run.commit: run for run in History(self.repository).runs}
 
@@ -116,44 +123,74 @@ class Recovery:
 
     def _tell(self, note: Open) -> None:
         """What would be done."""
-        if why := self._alive(note):
-            console.say(why)
+        if held := self._held(note):
+            console.say(held.why)
         else:
             self.done += 1
             console.say(f"{note.run} would be finished: process {note.pid}, since {note.started}, is gone")
 
-    def _alive(self, note: Open) -> str:
-        """Why the run is not ours to finish, in words; empty where it is."""
-        gone = self.asked.gone and note.run in self.asked.names
-        if note.host != journal.host():
-            return "" if gone else f"{note.run} runs on {text.shown(note.host)}, process {note.pid}"
-        if history.alive(note):
-            return f"{note.run} runs, process {note.pid} since {note.started}"
+    def _held(self, note: Open) -> _Held | None:
+        """Why the run is not ours to finish; ``None`` where it is."""
+        lives = history.lives(note)
+        if lives:
+            return _Held(f"{note.run} runs, process {note.pid} since {note.started}")
+        if lives is None:
+            return None if self.asked.gone and note.run in self.asked.names else _out_of_sight(note)
         if left := trainers_left(note):
-            return f"{note.run} still trains, process {left[0]}, though its loragit is gone"
-        return ""
+            return _Held(
+                f"{note.run} still trains, process {left[0]}, though its loragit is gone",
+                f"wait until it has ended, or end it with: kill -- -{training.group_of(left[0])}; then recover again",
+            )
+        return None
 
     def _recover(self, note: Open) -> None:
-        if why := self._alive(note):
-            if note.host != journal.host():
-                hint = f"recover it there; or, if that machine is gone for good: loragit recover --gone {note.run}"
-                self.leave(why, hint)
-            elif not history.alive(note):
-                pid = trainers_left(note)[0]
-                self.leave(
-                    why, f"wait until it has ended, or end it with: kill -- -{os.getpgid(pid)}; then recover again"
-                )
-            else:
-                console.say(why)
+        """Finish a run whose note was read a while ago: others may have taken hours meanwhile."""
+        if held := self._held(note):
+            self._leave_to(held)
             return
+        # Its loragit is gone, and nobody writes the note any more.
+        self.look()
+        now = next((each for each in self._notes if (each.run, each.pid) == (note.run, note.pid)), None)
+        if now == note:
+            self._finish(note)
+        elif now is not None:
+            self._recover(now)
+
+    def _leave_to(self, held: _Held) -> None:
+        if held.hint:
+            self.leave(held.why, held.hint)
+        else:
+            console.say(held.why)
+
+    def _finish(self, note: Open) -> None:
         run = self._run_of(note)
-        if run is None:
+        if why := self._unclear(note, run):
+            self.leave(why.problem, why.hint)
+        elif run is None:
             self._never_opened(note)
         elif run.state in (INTERRUPTED, RUNNING):
             ending.end(self._unended(note, run), self._end(note), self._tail(note))
             self.done += 1
         else:
             self._after(note, run)
+
+    def _unclear(self, note: Open, run: RecordedRun | None) -> Leftover | None:
+        """What keeps anybody from telling how the run stands, so that nothing of it may be taken back."""
+        tag = RunName.parse(note.run).tag
+        if run is None and note.commit and self.store.holds(note.run, note.commit):
+            return Leftover(
+                f"{note.run} is open, and runs does not lead to its commit {note.commit[:8]}",
+                "as soon as it does, finish it with: loragit recover",
+            )
+        if run is not None and run.state == UNTAGGED:
+            moved = (step for noted in moves.read(self.repository) for step in noted.steps)
+            if any((step.name, step.new) == (tag, run.commit) for step in moved):
+                return Leftover(
+                    f"{note.run} was being opened, and its tag could not be made yet",
+                    "as soon as nothing is in the way, finish it with: loragit recover",
+                )
+            return leftovers.broken(self.repository, tag)
+        return None
 
     def _run_of(self, note: Open) -> RecordedRun | None:
         if note.commit:
@@ -189,8 +226,10 @@ class Recovery:
         self.did(f"{note.run} {told}")
 
     def _used(self, note: Open) -> bool:
-        """Whether another run writes into the same folder by now."""
-        return any(each.output == note.output and each.pid != note.pid for each in self._notes)
+        """Whether another run writes into the same folder by now. A run is noted before its folder is made: to be asked
+        when it is known which folder is there."""
+        noted = journal.read(self.repository.private)
+        return any(each.output == note.output and (each.run, each.pid) != (note.run, note.pid) for each in noted)
 
     def _unended(self, note: Open, run: RecordedRun) -> Unended:
         work = note.work or work_of(run, self.asked.environ.get("HOME", ""))
@@ -206,7 +245,7 @@ class Recovery:
         with suppress(OSError):
             status = path.lstat()
             # After another boot the same disk may have another number.
-            if not inode or note.boot != process.boot_id():
+            if not inode or process.over(note.boot):
                 device, inode = status.st_dev, inode or status.st_ino
         return OutputFolder(path, (device, inode), dict(work.files), ending.LOG)
 
@@ -217,9 +256,10 @@ class Recovery:
         if note.trainer is None and note.work is not None and not os.path.lexists(Path(note.output, ending.LOG)):
             return End(note.started, note.started, None, CRASH, "loragit was ended before the trainer began")
         started = datetime.fromisoformat(note.started)
-        last = max((datetime.fromtimestamp(time, UTC) for time in _times(Path(note.output))), default=started)
-        finished = min(max(started, last), datetime.now(UTC))
-        return End(note.started, max(started, finished).isoformat(), None, CRASH)
+        # A file system may hold times that no calendar has.
+        last = min(max(_times(Path(note.output)), default=0.0), time.time())
+        finished = max(started, datetime.fromtimestamp(max(0.0, last), UTC))
+        return End(note.started, finished.isoformat(), None, CRASH)
 
     def _tail(self, note: Open) -> tuple[str, ...]:
         """The last lines of the log, which is redacted as it is written."""
@@ -232,13 +272,34 @@ class Recovery:
         return tuple(self._hide(line) for line in lines[-ending.LOG_TAIL :])
 
 
+class _Held(NamedTuple):
+    """Why a run is left to somebody else."""
+
+    why: str
+    hint: str = ""
+    """What the user may do; empty where all is well."""
+
+
+def _out_of_sight(note: Open) -> _Held:
+    """Whether its process is there cannot be told from here."""
+    if note.host != journal.host():
+        return _Held(
+            f"{note.run} runs on {text.shown(note.host)}, process {note.pid}",
+            f"recover it there; or, if that machine is gone for good: loragit recover --gone {note.run}",
+        )
+    return _Held(
+        f"{note.run} may run in another container, or as another user: process {note.pid} cannot be seen from here",
+        f"recover it there; or, if it runs nowhere any more: loragit recover --gone {note.run}",
+    )
+
+
 def trainers_left(note: Open) -> tuple[int, ...]:
     """Processes of a training of this machine that goes on though its loragit may be gone."""
-    if note.boot and note.boot != process.boot_id():
+    if process.over(note.boot):
         return ()
     trainer = note.trainer
-    if trainer is not None and process.group_left(trainer.pid, trainer.pid_started):
-        return (trainer.pid,)
+    if trainer is not None and (left := process.group_left(trainer.pid, trainer.pid_started)):
+        return left
     # Killed before it could note the trainer: the trainer's environment names the run's folder.
     return process.told("LORAGIT_RUN_OUTPUT", note.output)
 

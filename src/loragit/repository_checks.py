@@ -85,6 +85,7 @@ def _ages(repository: Repository) -> Iterator[tuple[Path, float]]:
 def _lock_files(repository: Repository) -> Iterator[Path]:
     for folder in dict.fromkeys((repository.git_dir, repository.common_dir)):
         yield from (folder / f"{name}.lock" for name in _LOCKED)
+    yield repository.common_dir / "packed-refs.new"  # it keeps git from deleting refs, lock or no lock
     for place, _, names in os.walk(repository.common_dir / "refs"):
         yield from (Path(place, name) for name in sorted(names) if name.endswith(".lock"))
 

@@ -274,6 +274,10 @@ class Store:
                 hint=f"see what moved it: git reflog show {tag}",
             )
 
+    def holds(self, name: str, commit: str) -> bool:
+        """Whether the run ``name`` is open on record as ``commit``. Raises :class:`loragit.git.GitFailed`."""
+        return self._ref(RunName.parse(name).tag) == commit
+
     def settle(self) -> tuple[str, ...]:
         """Make whole what a git that is gone had begun (:func:`loragit.moves.settle`); what was done, a line each."""
         with lock.hold(self._lock, self._tell):
@@ -286,13 +290,17 @@ class Store:
         except LoragitError as error:
             self._tell(f"{error.message}; see: loragit recover")
 
-    def lengthen(self, commit: str) -> None:
-        """Have ``runs`` lead to ``commit``, which descends from its tip or is the first. Raises as :meth:`note`."""
+    def lengthen(self, commit: str, tip: str | None) -> None:
+        """Have ``runs`` lead to ``commit``, which descends from its tip ``tip`` or is the first.
 
-        def attempt() -> tuple[str, list[RefUpdate]]:
-            return commit, [RefUpdate(RUNS, commit, self._ref(RUNS))]
+        Raises :class:`RunsUnusable` where that is its tip no more, and as :meth:`note`.
+        """
 
-        self._move(attempt, f"loragit: recover {commit[:8]}", lambda: None)
+        def still_there() -> None:
+            if self._ref(RUNS) != tip:
+                raise RunsUnusable("runs went on meanwhile", hint="look again: loragit recover")
+
+        self._move(lambda: (commit, [RefUpdate(RUNS, commit, tip)]), f"loragit: recover {commit[:8]}", still_there)
 
     def _move(
         self,
@@ -332,6 +340,8 @@ class Store:
                 if any(lasting in error.message for lasting in _LASTING):
                     raise
                 patience.after(error)
+                with suppress(LoragitError):  # what a killed git has left may be known as such by now
+                    moves.settle(self.repository)
             else:
                 return result
 

@@ -217,16 +217,29 @@ def signal_group(group: int, number: int) -> None:
         return
 
 
+def group_of(pid: int) -> int:
+    """The group that process ``pid`` is in; its own number where it has just ended."""
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return pid
+
+
 def any_left(group: int) -> bool:
     """Whether a process of ``group`` runs. Zombies do not count: somebody else may never reap them."""
     try:
         os.killpg(group, 0)
     except (ProcessLookupError, PermissionError):  # as in signal_group
         return False
-    if not has_proc():  # macOS finds no zombies
-        return True
-    stats = (proc_stat(int(entry.name)) for entry in PROC.iterdir() if entry.name.isdecimal())
-    return any(stat is not None and int(stat[2]) == group and stat[0] not in ENDED for stat in stats)
+    return not has_proc() or bool(members(group))  # macOS finds no zombies
+
+
+def members(group: int) -> tuple[int, ...]:
+    """Processes of ``group`` that run, whoever's they are; where the system lists none (macOS), the group's number."""
+    if not has_proc():
+        return (group,) if any_left(group) else ()
+    stats = {int(entry.name): proc_stat(int(entry.name)) for entry in PROC.iterdir() if entry.name.isdecimal()}
+    return tuple(pid for pid, stat in stats.items() if stat and int(stat[2]) == group and stat[0] not in ENDED)
 
 
 def has_proc() -> bool:

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from loragit import console, git, identity, journal, leftovers, text
-from loragit.errors import UsageError
+from collections.abc import Mapping
+
+from loragit import console, git, identity, journal, leftovers, place, places, text
+from loragit.errors import LoragitError, UsageError
 from loragit.history import History, RecordedRun
 from loragit.journal import Open
+from loragit.names import RUNS, RunName
 from loragit.recovery import Asked, Recovery
 from loragit.settings import Settings
+
+
+class RunsBroken(LoragitError):
+    """The branch ``runs`` is there and cannot be read: how any run stands nobody can tell."""
 
 
 def recover(chosen: Settings, asked: Asked) -> int:
     """Do it for the repository of the dataset at hand. 1 where something is left that needs the user, else 0.
 
-    Raises :class:`LoragitError` where that is in no repository, or a name is given that no open run has.
+    Raises :class:`LoragitError` where that is in no repository, or a name is given that no open run has, and
+    :class:`RunsBroken`.
     """
     if asked.gone and not asked.names:
         raise UsageError("--gone is said of single runs", hint="name them: loragit recover --gone NAME")
     repository = git.discover(chosen.dataset_dir)
     who = identity.IdentityQuestion(repository.top).answer()
+    if emptied := leftovers.broken(repository, RUNS):
+        raise RunsBroken(emptied.problem, hint=emptied.hint)
     if asked.names:
         _check(repository, asked)
     recovery = Recovery(repository, who, asked)
@@ -44,17 +54,32 @@ def _check(repository: git.Repository, asked: Asked) -> None:
 
 def _lengthen(recovery: Recovery) -> None:
     """Have ``runs`` lead to runs whose tag stands and whose commit it lacks, where it only has to grow."""
-    for name, commit in leftovers.loose_tags(recovery.repository, recovery.runs):
-        if not leftovers.continues(recovery.repository, commit):
-            recovery.leave(
-                f"the tag {name} is on {commit[:8]}, which runs does not lead to",
-                f"see what became of runs: git reflog show runs; keep the run: git branch {name}-kept {commit[:8]}",
-            )
-        elif recovery.asked.dry_run:
-            console.say(f"runs would go on to {commit[:8]}, the commit of {name}")
-        else:
-            recovery.store.lengthen(commit)
-            recovery.did(f"runs goes on to {commit[:8]}, the commit of {name}")
+    for name, commit in tuple(leftovers.loose_tags(recovery.repository, recovery.runs)):
+        try:
+            _follow(recovery, name, commit)
+        except LoragitError as error:
+            recovery.leave(error.message, error.hint)
+
+
+def _follow(recovery: Recovery, name: str, commit: str) -> None:
+    """Have ``runs`` lead to ``commit`` of the run ``name``, if it only has to grow."""
+    repository = recovery.repository
+    there = place.look(repository, RunName.parse(name))
+    if leftovers.leads(repository, there.runs, commit):
+        return  # by another tag's doing
+    if there.blocked:
+        recovery.leave(f"{name} is not on runs: {there.blocked}", there.unblock)
+    elif not leftovers.continues(repository, there.runs, commit):
+        recovery.leave(
+            f"the tag {name} is on {commit[:8]}, which runs does not lead to",
+            f"see what became of runs: git reflog show runs; keep the run: git branch {name}-kept {commit[:8]}",
+        )
+    elif recovery.asked.dry_run:
+        console.say(f"runs would go on to {commit[:8]}, the commit of {name}")
+    else:
+        recovery.store.lengthen(commit, there.runs)
+        recovery.did(f"runs goes on to {commit[:8]}, the commit of {name}")
+        recovery.look()
 
 
 def _unnoted(recovery: Recovery, chosen: Settings) -> None:
@@ -67,12 +92,13 @@ def _unnoted(recovery: Recovery, chosen: Settings) -> None:
                 f"if it runs nowhere any more: loragit recover --gone {run.name}",
             )
         elif run.name in asked.names:
-            recovery.finish_unnoted(_note(run, chosen))
+            recovery.finish_unnoted(_note(run, chosen, asked.environ))
 
 
-def _note(run: RecordedRun, chosen: Settings) -> Open:
+def _note(run: RecordedRun, chosen: Settings, environ: Mapping[str, str]) -> Open:
     """The note that the run would have, as far as record and settings tell."""
-    output = chosen.paths.output / run.name
+    written = run.record.args.get("output_dir", ())  # none where the user's own script ran
+    output = places.expanded(written[-1], chosen.dataset_dir, environ) if written else chosen.paths.output / run.name
     return Open(run.name, text.timestamp(run.opened), 0, "", "", journal.host(), str(output), run.commit)
 
 
@@ -81,6 +107,10 @@ def _name(recovery: Recovery, chosen: Settings) -> None:
     repository, runs = recovery.repository, recovery.runs
     if not recovery.asked.dry_run:
         leftovers.sweep(repository)
-    found = [*leftovers.damaged(repository), *leftovers.waiting(repository)]
+    found = [
+        *leftovers.damaged(repository),
+        *leftovers.waiting(repository),
+        *leftovers.stale_tags(repository, runs),
+    ]
     for each in (*found, *leftovers.folders(repository, chosen.paths.output, chosen.dataset, runs)):
         recovery.leave(each.problem, each.hint)

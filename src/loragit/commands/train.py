@@ -123,12 +123,23 @@ def _open(ready: Ready) -> _Running:
 
         opened = store.open(ready.run, about_to)
     except BaseException:
+        if _may_stand(store, note):
+            console.warn(f"{note.run} may still be open on record; finish it with: loragit recover")
+            raise
         if folder is not None:
             folder.remove()
         journal.remove(private, note)
         raise
     console.say(f"opened {ready.run.name} as {opened.commit[:8]} on runs")
     return _Running(ready, store, opened, folder, note, secrets.Redactor(ready.secret_values))
+
+
+def _may_stand(store: Store, note: Open) -> bool:
+    """Whether a run that could not be opened is open on record all the same: a disk that fails takes nothing back."""
+    try:
+        return bool(note.commit) and store.holds(note.run, note.commit)
+    except LoragitError:
+        return True
 
 
 def _note(ready: Ready) -> Open:
@@ -144,6 +155,7 @@ def _note(ready: Ready) -> Open:
         host=journal.host(),
         output=str(ready.output),
         work=_work(ready),
+        space=process.pid_space(),
     )
 
 

@@ -172,8 +172,13 @@ def _several(text: str, found: list[str]) -> SeveralRuns:
 
 
 def alive(note: Open) -> bool:
-    """Whether the process that opened the run still lives. On another machine that cannot be told: taken as yes."""
+    """As :func:`lives`; what cannot be told is taken as yes."""
     return branch.alive(note)
+
+
+def lives(note: Open) -> bool | None:
+    """Whether the process that opened the run still lives; ``None`` where that cannot be told from here."""
+    return branch.lives(note)
 
 
 def interrupted(repository: Repository, name: str) -> bool:

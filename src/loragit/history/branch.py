@@ -269,11 +269,16 @@ def _live(repository: Repository) -> dict[str, bool]:
     return live
 
 
-def alive(note: Open) -> bool:
-    """Whether the process that opened the run still lives. On another machine that cannot be told: taken as yes."""
+def lives(note: Open) -> bool | None:
+    """Whether the process that opened the run still lives; ``None`` where that cannot be told from here."""
     from loragit import process
 
-    return process.may_live(note.pid, note.pid_started, note.boot, note.host)
+    return process.lives(note.pid, note.pid_started, note.boot, note.host, note.space)
+
+
+def alive(note: Open) -> bool:
+    """As :func:`lives`; what cannot be told is taken as yes."""
+    return lives(note) is not False
 
 
 def bases(runs: Sequence[RecordedRun]) -> dict[str, RecordedRun]:
