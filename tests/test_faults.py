@@ -436,6 +436,31 @@ def test_a_fault_is_said_and_nothing_is_lost(name: str, home: Path, tmp_path: Pa
         assert each in done.err, done.err
 
 
+def test_a_run_of_which_only_a_part_is_on_record_is_taken_back_by_recover(home: Path, nursery: Nursery) -> None:
+    scene = make_scene(home)
+    # git has moved `runs` by the time it finds that it cannot write the reflog of the tag, as on a disk that fills up.
+    in_the_way = scene.dataset / ".git" / "logs" / "refs" / "tags" / NAME / "x"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.touch()
+    done = nursery.run(loragit, "train", NAME, cwd=scene.dataset)
+    assert done.status == 1
+    assert f"error: loragit: open {NAME} was made in part, and git cannot make the rest: " in done.err, done.err
+    assert "then: loragit recover" in done.err
+    assert scene.git("log", "--format=%s", "runs").startswith(f"{NAME}: ")
+    shutil.rmtree(in_the_way.parent)
+    done = nursery.run(loragit, "recover", cwd=scene.dataset)
+    assert done.status == 0, done.err
+    assert [line.partition(":")[0] for line in scene.git("log", "--format=%s", "runs").splitlines()] == [
+        f'Revert "{NAME}',
+        NAME,
+    ]
+    assert scene.git("log", "-1", "--format=%b", "runs").count("loragit was ended before the trainer began") == 1
+    assert scene.git("for-each-ref", "refs/tags", "refs/loragit") == ""
+    assert [*(scene.dataset / ".git" / "loragit").glob("open/*"), *scene.output.glob("*")] == []
+    assert [*(scene.dataset / ".git" / "loragit").glob("moves/*")] == []
+    assert nursery.run(loragit, "train", NAME, cwd=scene.dataset).status == 0
+
+
 # ---- limits, terminals, clocks ----
 
 

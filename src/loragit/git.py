@@ -114,7 +114,8 @@ class Question:
         if reply.status != 0:
             words = last_words(reply)
             hint = "git fsck tells more; fetch what is lost from a clone" if _DAMAGED.search(words) else None
-            raise GitFailed(f"git {' '.join(self.args)} failed: {words}", hint=hint)
+            asked = self.args[len(DURABLE) :] if self.args[: len(DURABLE)] == DURABLE else self.args
+            raise GitFailed(f"git {' '.join(asked)} failed: {words}", hint=hint)
         return reply.out.decode("utf-8", "surrogateescape").removesuffix("\n")
 
 

@@ -24,15 +24,17 @@ from loragit.repo import Objects
 from loragit.signing import CannotSign
 from loragit.steps import Step, reached
 
-_LASTING = (
+_UNWRITABLE = (
     "Permission denied",
     "Read-only file system",
     "No space left on device",
     "Disk quota exceeded",
-    "aborted by hook",
-    "cannot create",
+    "couldn't write",
 )
-"""What git's message holds where trying again is no use (strerror(3) in the C locale)."""
+"""What git's message holds where the disk takes nothing (strerror(3) in the C locale). Of a lock that it has made and
+cannot fill git 2.39 does not say why."""
+_LASTING = (*_UNWRITABLE, "aborted by hook", "cannot create")
+"""What git's message holds where trying again is no use."""
 
 
 class RunExists(LoragitError):
@@ -330,10 +332,15 @@ class Store:
             except git.GitFailed as error:
                 still_wanted()
                 if any(lasting in error.message for lasting in _LASTING):
-                    raise
+                    raise self._with_next_step(error) from error
                 patience.after(error)
             else:
                 return result
+
+    def _with_next_step(self, refusal: git.GitFailed) -> git.GitFailed:
+        unwritable = any(each in refusal.message for each in _UNWRITABLE)
+        room = f"see that there is room, and that you may write {self.repository.common_dir}"
+        return git.GitFailed(refusal.message, hint=room if unwritable else refusal.hint)
 
     def _standing_tree(self, tip: str, prefix: str, but: str) -> str | None:
         """Tree, at ``prefix``, of the newest run of that dataset whose tag stands, other than ``but``."""
