@@ -269,12 +269,15 @@ class Store:
 
     def _still_open(self, opened: Opened) -> None:
         """Raises :class:`SealFailed` where somebody else moved or deleted the run's tag meanwhile."""
-        tag = RunName.parse(opened.name).tag
-        if self._ref(tag) != opened.commit:
-            raise SealFailed(
-                f"the run's tag was moved or deleted while it ran; its commit is {opened.commit[:8]}",
-                hint=f"see what moved it: git reflog show {tag}",
-            )
+        name = RunName.parse(opened.name)
+        now = self._ref(name.tag)
+        if now == opened.commit:
+            return
+        # A deleted ref has no reflog any more.
+        again = f"have it again: git tag {name} {opened.commit[:12]}"
+        seen = f"see what moved it: git reflog show {name.tag}"
+        what, hint = ("deleted", again) if now is None else ("moved", seen)
+        raise SealFailed(f"the run's tag was {what} while it ran; its commit is {opened.commit[:8]}", hint=hint)
 
     def settle(self) -> tuple[str, ...]:
         """Make whole what a git that is gone had begun (:func:`loragit.moves.settle`); what was done, a line each."""
