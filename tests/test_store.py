@@ -331,6 +331,39 @@ def test_a_run_whose_tag_the_user_deleted_is_not_undone_again(dataset: Path) -> 
     check(dataset)
 
 
+def test_a_revert_brings_a_deleted_branch_back_as_it_was(dataset: Path) -> None:
+    kept = open_store(dataset)
+    kept.seal(kept.open(a_run()), AN_OUTCOME)
+    opened = kept.open(a_run("noob-gren-v2s4"))
+    git(dataset, "branch", "-D", "runs")
+    commit = kept.revert(opened, 1, "why", ())
+    assert git(dataset, "rev-list", "--count", "runs") == "3"
+    assert git(dataset, "rev-parse", "runs", "runs^").split() == [commit, opened.commit]
+    check(dataset)
+
+
+def test_a_revert_writes_on_no_branch_that_is_not_loragits_any_more(dataset: Path, tmp_path: Path) -> None:
+    kept = open_store(dataset)
+    kept.seal(kept.open(a_run()), AN_OUTCOME)
+    opened = kept.open(a_run("noob-gren-v2s4"))
+    git(dataset, "branch", "-f", "runs", "main")
+    with pytest.raises(RunsUnusable, match="loragit did not make"):
+        kept.revert(opened, 1, "why", ())
+    git(dataset, "branch", "-f", "runs", f"{opened.commit}^")
+    with pytest.raises(SealFailed, match="does not lead to the run's commit") as caught:
+        kept.revert(opened, 1, "why", ())
+    assert caught.value.hint == "see what became of runs: git reflog show runs"
+    git(dataset, "branch", "-f", "runs", opened.commit)
+    git(dataset, "worktree", "add", "-q", str(tmp_path / "tree"), "runs")
+    with pytest.raises(RunsUnusable, match="checked out in") as blocked:
+        kept.revert(opened, 1, "why", ())
+    assert "check out another branch" in str(blocked.value.hint)
+    assert git(tmp_path / "tree", "status", "--porcelain") == ""
+    git(tmp_path / "tree", "switch", "-q", "--detach")
+    kept.revert(opened, 1, "why", ())
+    check(dataset)
+
+
 def test_an_object_that_is_missing_is_told_and_nothing_moves(dataset: Path) -> None:
     kept = open_store(dataset)
     kept.seal(kept.open(a_run()), AN_OUTCOME)

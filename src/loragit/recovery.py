@@ -61,7 +61,7 @@ class Recovery:
         """Finish what can be finished, one after the other; two of these at the same time do it in turn."""
         private = self.repository.private
         if self.asked.dry_run:
-            self._look()
+            self.look()
             for note in self._chosen():
                 self._tell(note)
             return
@@ -71,14 +71,14 @@ class Recovery:
                     self.did(line)
             except LoragitError as error:
                 self.leave(error.message, error.hint)
-            self._look()
+            self.look()
             for note in self._chosen():
                 try:
                     self._recover(note)
                 except (LoragitError, OSError) as error:
                     self.leave(f"{note.run} could not be finished")
                     console.error(ending.told(error))
-            self._look()
+            self.look()
 
     def finish_unnoted(self, note: Open) -> None:
         """Finish a run of which the user says that it runs nowhere; ``note`` is made up of its record."""
@@ -87,9 +87,10 @@ class Recovery:
             return
         with lock.hold(self.repository.private / "recover.lock", console.warn, _IN_TURN):
             self._recover(note)
-            self._look()
+            self.look()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Read anew what is noted and what is on record."""
         self._notes = tuple(journal.read(self.repository.private))
         self._runs = {run.commit: run for run in History(self.repository).runs}
 

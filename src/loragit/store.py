@@ -135,9 +135,7 @@ class Store:
         """``place``, where the run may go. Raises as :meth:`_free_place`."""
         if place.taken:
             raise RunExists(place.taken, hint=f"see it with: loragit show {name}; take the next with --bump")
-        if place.blocked:
-            raise RunsUnusable(place.blocked, hint=place.unblock)
-        return place
+        return _writable(place)
 
     def bring_in(self, runs: Iterable[Imported], moment: datetime) -> tuple[BroughtIn, ...]:
         """Put ``runs`` on record in their order, each as a commit on ``runs`` and its sealed tag: both or none.
@@ -208,18 +206,30 @@ class Store:
         """Take back a run that made nothing: a commit says why, the tag is deleted, the name is free.
 
         The commit's tree is that of the newest standing run of the same dataset. Returns the commit. Raises
-        :class:`SealFailed`.
+        :class:`SealFailed`, :class:`RunsUnusable`.
         """
+        name = RunName.parse(opened.name)
         message = text.revert_message(opened, exit_status, reason, log_tail)
 
         def attempt() -> tuple[str, list[RefUpdate]]:
-            tip = self._ref(RUNS)
-            standing = self._standing_tree(tip or opened.commit, opened.prefix, opened.commit)
+            place = _writable(look(self.repository, name))
+            tip = place.runs or opened.commit  # where somebody deleted `runs`, this brings it back as it was
+            self._leads_to(tip, opened.commit)
+            standing = self._standing_tree(tip, opened.prefix, opened.commit)
             tree = self._objects.graft(self._tree(tip), opened.prefix, standing)
-            commit = self._objects.commit(tree, [tip] if tip else [], message, *self._now())
-            return commit, [RefUpdate(RUNS, commit, tip), *self._frees(opened)]
+            commit = self._objects.commit(tree, [tip], message, *self._now())
+            return commit, [RefUpdate(RUNS, commit, place.runs), *self._frees(opened)]
 
         return self._move(attempt, f"loragit: revert {opened.name}", lambda: self._still_open(opened), ENDING)
+
+    def _leads_to(self, tip: str, commit: str) -> None:
+        """Raises :class:`SealFailed` where ``runs``, at ``tip``, was taken back since ``commit`` was put on it."""
+        args = ("merge-base", "--is-ancestor", commit, tip)
+        if tip != commit and git.call(*args, cwd=self.repository.top).status == 1:
+            raise SealFailed(
+                f"runs does not lead to the run's commit {commit[:8]} any more",
+                hint="see what became of runs: git reflog show runs",
+            )
 
     def delete_tag(self, opened: Opened) -> None:
         """Free the name and leave the commit on ``runs`` as it is (``on_empty = "delete-tag"``).
@@ -374,6 +384,13 @@ class Store:
         """Author and committer at this moment; a training took hours since they were asked for."""
         now = int(time.time())
         return self._author.at(now), self._committer.at(now)
+
+
+def _writable(place: Place) -> Place:
+    """``place``, where ``runs`` may be appended to. Raises :class:`RunsUnusable`."""
+    if place.blocked:
+        raise RunsUnusable(place.blocked, hint=place.unblock)
+    return place
 
 
 def _then(who: Identity, moment: datetime) -> Identity:

@@ -55,6 +55,7 @@ def _lengthen(recovery: Recovery) -> None:
         else:
             recovery.store.lengthen(commit)
             recovery.did(f"runs goes on to {commit[:8]}, the commit of {name}")
+            recovery.look()
 
 
 def _unnoted(recovery: Recovery, chosen: Settings) -> None:
