@@ -231,6 +231,17 @@ def test_where_nobody_reads_the_trainers_output_its_exit_status_is_kept(scene: S
     assert scene.tags() == [NAME]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize(("how", "status"), [("ok", 0), ("kill", 137)])
+def test_where_the_disk_of_the_output_is_full_the_trainers_exit_status_is_kept(
+    scene: Scene, how: str, status: int
+) -> None:
+    command = ["sh", "-c", 'exec "$@" >/dev/full 2>&1', "sh", *LORAGIT, "train", NAME]
+    assert subprocess.run(command, cwd=scene.dataset, env={**os.environ, "STUB": how}, check=False).returncode == status
+    command = ["sh", "-c", 'exec "$@" 2>/dev/full', "sh", *LORAGIT, "show", "nothing"]
+    assert subprocess.run(command, cwd=scene.dataset, check=False).returncode == 1
+
+
 def test_head_reads_the_first_line_of_a_log(scene: Scene) -> None:
     sealed(open_store(scene.dataset), NAME)
     command = f"set -o pipefail; {' '.join(LORAGIT)} log | head -1"

@@ -25,7 +25,7 @@ import pytest
 
 from loragit import History, preflight
 from loragit.errors import LoragitError
-from loragit.record import Entry
+from loragit.record import Entry, Opened
 from tests import mounts
 from tests.nursery import Nursery, loragit
 from tests.records import NAME, a_run, an_outcome, open_store, sealed
@@ -452,6 +452,31 @@ def test_a_fault_is_said_and_nothing_is_lost(name: str, home: Path, tmp_path: Pa
         assert each in done.err, done.err
 
 
+def test_a_run_of_which_only_a_part_is_on_record_is_taken_back_by_recover(home: Path, nursery: Nursery) -> None:
+    scene = make_scene(home)
+    # git has moved `runs` by the time it finds that it cannot write the reflog of the tag, as on a disk that fills up.
+    in_the_way = scene.dataset / ".git" / "logs" / "refs" / "tags" / NAME / "x"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.touch()
+    done = nursery.run(loragit, "train", NAME, cwd=scene.dataset)
+    assert done.status == 1
+    assert f"error: loragit: open {NAME} was made in part, and git cannot make the rest: " in done.err, done.err
+    assert "then: loragit recover" in done.err
+    assert scene.git("log", "--format=%s", "runs").startswith(f"{NAME}: ")
+    shutil.rmtree(in_the_way.parent)
+    done = nursery.run(loragit, "recover", cwd=scene.dataset)
+    assert done.status == 0, done.err
+    assert [line.partition(":")[0] for line in scene.git("log", "--format=%s", "runs").splitlines()] == [
+        f'Revert "{NAME}',
+        NAME,
+    ]
+    assert scene.git("log", "-1", "--format=%b", "runs").count("loragit was ended before the trainer began") == 1
+    assert scene.git("for-each-ref", "refs/tags", "refs/loragit") == ""
+    assert [*(scene.dataset / ".git" / "loragit").glob("open/*"), *scene.output.glob("*")] == []
+    assert [*(scene.dataset / ".git" / "loragit").glob("moves/*")] == []
+    assert nursery.run(loragit, "train", NAME, cwd=scene.dataset).status == 0
+
+
 # ---- limits, terminals, clocks ----
 
 
@@ -553,6 +578,13 @@ def loose(dataset: Path, revision: str) -> Path:
     return dataset / ".git" / "objects" / found[:2] / found[2:]
 
 
+def cut_short(dataset: Path, revision: str) -> None:
+    """As a power cut or a full disk leaves it."""
+    path = loose(dataset, revision)
+    path.chmod(0o644)
+    os.truncate(path, path.stat().st_size // 2)
+
+
 DAMAGE = {
     "the newest commit is missing": (unlinked, "runs^{commit}"),
     "the newest commit is damaged": (garbled, "runs^{commit}"),
@@ -562,6 +594,9 @@ DAMAGE = {
     "a sealed tag is missing": (unlinked, "refs/tags/noob-gren-v2s4"),
     "a sealed tag is damaged": (garbled, "refs/tags/noob-gren-v2s4"),
     "an older commit is damaged": (garbled, "runs~1"),
+    "the newest commit is cut short": (cut_short, "runs^{commit}"),
+    "its tree is cut short": (cut_short, "runs^{tree}"),
+    "a sealed tag is cut short": (cut_short, "refs/tags/noob-gren-v2s4"),
 }
 
 
@@ -576,6 +611,8 @@ def looked_at(name: str) -> int:
 
 def opens(dataset: Path) -> int:
     """Open a run on top of what is there; 1 where that is refused with a next step."""
+    # libgit2 1.9 spins for ever on an object that is cut short, where nobody looks first.
+    resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
     try:
         open_store(dataset).open(a_run(name="noob-gren-v4s4"))
     except LoragitError as error:
@@ -605,7 +642,34 @@ def test_damaged_objects_are_told_and_nothing_moves(what: str, dataset: Path, nu
     assert ((dataset / ".git" / "refs" / "heads" / "runs").read_text() == refs) == (opened.status == 1)
 
 
-@pytest.mark.parametrize("damage", [unlinked, garbled])
+def reverts(dataset: Path, run: Opened) -> int:
+    """Take ``run`` back; 1 where that is refused with a next step."""
+    resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+    try:
+        open_store(dataset).revert(run, 1, "why", ())
+    except LoragitError as error:
+        return 1 if error.message and error.hint else 2
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("revision", "status"),
+    [("noob-gren-v2s4", 0), ("runs~1", 1), ("runs~1^{tree}", 1), ("runs^{tree}", 1)],
+)
+def test_a_run_is_reverted_or_stays_open_beside_objects_that_are_cut_short(
+    revision: str, status: int, dataset: Path, nursery: Nursery
+) -> None:
+    kept = open_store(dataset)
+    sealed(kept, "noob-gren-v1s4")
+    sealed(kept, "noob-gren-v2s4", entries=(Entry("config.toml", b"a = 2\n"),))
+    run = kept.open(a_run(name="noob-gren-v3s4"))
+    cut_short(dataset, revision)
+    done = nursery.run(reverts, dataset, run)
+    assert done.status == status, done.err
+    assert (git(dataset, "rev-parse", "runs") == run.commit) == (status == 1)
+
+
+@pytest.mark.parametrize("damage", [unlinked, garbled, cut_short])
 def test_a_run_is_sealed_though_the_commit_before_it_is_damaged(
     damage: Callable[[Path, str], None], dataset: Path
 ) -> None:

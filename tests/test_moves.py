@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from loragit.moves import MoveStuck, Noted
 from loragit.record import Opened
 from loragit.steps import Step
 from loragit.store import Store
+from tests.nursery import Nursery
 from tests.records import a_run, an_outcome, open_store, sealed
 from tests.scene import git
 
@@ -311,6 +313,23 @@ def test_a_note_that_cannot_be_written_moves_nothing(dataset: Path) -> None:
     with pytest.raises(moves.MoveFailed, match="cannot be written"):
         opened(store, NAME)
     assert refs(dataset) == before
+
+
+def noted_on_a_full_disk(folder: Path) -> int:
+    store = open_store(folder)
+    step = RefUpdate("refs/tags/noob-gren-v1s4", git(folder, "rev-parse", "HEAD"), None)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
+    try:
+        moves.make(store.repository, [step], "a tag")
+    except moves.MoveFailed:
+        return 0
+    return 1
+
+
+def test_half_a_note_is_not_left(dataset: Path, nursery: Nursery) -> None:
+    assert nursery.run(noted_on_a_full_disk, dataset).status == 0
+    assert list((dataset / ".git" / "loragit" / "moves").iterdir()) == []
+    assert git(dataset, "tag") == ""
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"pid = 1", b"steps = 3", b"steps = [1]", b"[[steps]]\nname = 1"])

@@ -407,6 +407,37 @@ def test_what_is_done_already_is_only_forgotten(dataset: Path, capsys: pytest.Ca
     assert list((crashed.private / "logs").iterdir()) != []
 
 
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_trained_run_whose_tag_somebody_took_is_not_forgotten(
+    dataset: Path, moved: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crashed = Crashed(dataset).folder_made()
+    opened = crashed.opened()
+    crashed.model()
+    git(dataset, "tag", *(("-f", NAME, "main") if moved else ("-d", NAME)))
+    assert recover(dataset) == 1
+    said = capsys.readouterr().err
+    assert f"{NAME} made something, and somebody deleted or moved its tag" in said
+    assert "no tag any more" not in said
+    assert git(dataset, "for-each-ref", "refs/loragit") != ""
+    (again,) = [line for line in said.splitlines() if "have the tag again: " in line]
+    git(dataset, *again.partition("again: git ")[2].partition(";")[0].split())
+    assert recover(dataset) == 0
+    assert tagged(dataset)["Model"].startswith(f"{NAME}.safetensors ")
+    assert git(dataset, "rev-parse", f"{NAME}^{{commit}}") == opened.commit
+
+
+def test_a_run_whose_tag_somebody_deleted_may_be_given_up(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crashed = Crashed(dataset).folder_made()
+    crashed.opened()
+    crashed.model()
+    git(dataset, "tag", "-d", NAME)
+    assert recover(dataset, NAME, gone=True) == 0
+    assert f"{NAME} has no tag any more" in capsys.readouterr().err
+    assert list(journal.read(crashed.private)) == []
+    assert (crashed.folder / f"{NAME}.safetensors").exists()
+
+
 def test_edited_prompts_and_the_keep_setting_are_heeded(dataset: Path) -> None:
     crashed = Crashed(dataset).folder_made()
     assert crashed.note.work is not None

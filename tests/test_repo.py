@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from loragit import repo
+from loragit import checkout, loose, repo
+from loragit import git as ours
 from loragit.record import Entry, Identity
 from loragit.repo import CannotOpen, CannotRecord, CannotWriteObjects, Objects
 from tests.scene import commit_all, git
@@ -250,3 +251,28 @@ def test_a_commit_that_cannot_be_written_is_an_error_too(objects: Objects, full:
 
 def test_importing_early_is_all_that_loading_does() -> None:
     assert repo.load() is None  # type: ignore[func-returns-value]
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"x" * 1_000_000, bytes(range(256)) * 1000])
+def test_an_object_that_is_cut_short_is_told_from_a_whole_one(dataset: Path, data: bytes) -> None:
+    (dataset / "b").write_bytes(data)
+    name = git(dataset, "hash-object", "-w", "b")
+    path = dataset / ".git" / "objects" / name[:2] / name[2:]
+    whole = path.read_bytes()
+    assert not loose.cut_short(path)
+    assert not loose.cut_short(path.with_name("nothing"))
+    path.chmod(0o644)
+    for length in {0, 1, len(whole) // 2, len(whole) - 4, len(whole) - 1}:
+        path.write_bytes(whole[:length])
+        assert loose.cut_short(path), length
+    path.write_bytes(b"no object at all")
+    assert not loose.cut_short(path)
+
+
+@pytest.mark.parametrize("what", ["HEAD", "HEAD^{tree}"])
+def test_a_dataset_whose_commit_is_lost_is_told_with_a_next_step(dataset: Path, what: str) -> None:
+    name = git(dataset, "rev-parse", what)
+    (dataset / ".git" / "objects" / name[:2] / name[2:]).unlink()
+    with pytest.raises(ours.GitFailed, match="git status failed") as caught:
+        checkout.read_dirty(checkout.start_dirty(ours.discover(dataset)))
+    assert str(caught.value.hint).startswith("git fsck tells more")

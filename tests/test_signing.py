@@ -145,6 +145,18 @@ def test_a_signer_that_waits_for_ever_is_not_waited_for(scene: Scene, monkeypatc
     assert scene.git("cat-file", "-t", NAME) == "tag"
 
 
+def test_without_a_folder_for_temporary_files_a_run_is_sealed_unsigned(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(scene.dataset)
+    opened = store.open(a_run())
+    monkeypatch.setattr(tempfile, "tempdir", str(scene.home / "nowhere"))
+    unsigned = store.seal(opened, an_outcome(), sign=True)
+    assert unsigned is not None
+    assert unsigned.message.endswith("in a folder for temporary files: No such file or directory")
+    assert scene.git("cat-file", "-t", NAME) == "tag"
+
+
 def test_nothing_is_signed_that_nobody_asked_for(scene: Scene) -> None:
     ssh_key(scene)
     store = open_store(scene.dataset)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from loragit import leftovers
 from loragit.history import History
 from loragit.store import Store
 from loragit.verification import Asked, verify
@@ -87,6 +88,35 @@ def test_nothing_is_told_of_a_record_that_only_grew(store: Store, pushed: Path) 
     assert told(store.repository.top) == []
     git(store.repository.top, "push", "-q", "origin", "runs")
     assert told(store.repository.top) == []
+
+
+def test_runs_of_another_machine_that_were_only_fetched_are_no_rewritten_history(
+    record: Path, pushed: Path, tmp_path: Path
+) -> None:
+    git(tmp_path, "clone", "-q", str(pushed), "other")
+    sealed(open_store(tmp_path / "other"), THREE)
+    git(tmp_path / "other", "push", "-q", "origin", "runs", THREE)
+    git(record, "fetch", "-q")
+    assert THREE in git(record, "tag")
+    assert told(record) == []
+    sealed(open_store(record), "noob-gren-v4s4")
+    apart = "runs and origin/runs went apart: 1 commit here, 1 commit there"
+    assert told(record) == [("note", "runs", apart)]
+    history = History.of(record)
+    assert list(leftovers.loose_tags(history.repository, {run.commit: run for run in history.runs})) == []
+    # What was made here is not excused by a remote that has it.
+    git(record, "push", "-q", "--force", "origin", "runs", "--tags")
+    git(record, "branch", "-f", "runs", "runs~1")
+    assert ("wrong", "tag", lost("noob-gren-v4s4")[2]) in told(record)
+
+
+def test_in_a_shallow_clone_tags_beyond_its_end_are_not_loose(pushed: Path, tmp_path: Path) -> None:
+    git(tmp_path, "clone", "-q", "--depth=1", "--no-single-branch", f"file://{pushed}", "other")
+    git(tmp_path / "other", "branch", "runs", "origin/runs")
+    git(tmp_path / "other", "fetch", "-q", "--depth=1", "origin", "tag", ONE)
+    history = History.of(tmp_path / "other")
+    assert ONE in history.refs.objects and [run.name for run in history.runs] == [TWO]
+    assert list(leftovers.loose_tags(history.repository, {run.commit: run for run in history.runs})) == []
 
 
 # --- runs ---

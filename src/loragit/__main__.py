@@ -31,7 +31,9 @@ def main() -> int:
 
     console.begin(color="NO_COLOR" not in os.environ, columns=os.environ.get("COLUMNS", ""))
     status = guarded(_quick(words, index) or _command_line)
-    return guarded(lambda: _finish(status))
+    status = guarded(lambda: _finish(status))
+    console.let_go()
+    return status
 
 
 def _finish(status: int) -> int:

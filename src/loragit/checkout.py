@@ -110,7 +110,7 @@ def read_dirty(question: git.Question) -> StatusReport:
     """The reply to :func:`start_dirty`. Raises :class:`~loragit.git.GitFailed`."""
     reply = question.reply()
     if reply.status != 0:
-        raise git.GitFailed(f"git status failed: {git.last_words(reply)}")
+        raise git.failed("status", reply)
     return _parse_status(reply.out)
 
 

@@ -241,11 +241,25 @@ def _push(action: Callable[[TextIO], object]) -> None:
         action(sys.stdout)
     except OSError as error:
         # What is still buffered, and all that follows, goes nowhere: it would raise again and again.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        _lead_nowhere(sys.stdout)
         if not isinstance(error, BrokenPipeError):
             raise CannotWrite(f"the output cannot be written: {error.strerror}") from error
+
+
+def let_go() -> None:
+    """Drop what stderr still holds and cannot write: for that Python would end with an exit status of its own, 120."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _lead_nowhere(sys.stderr)
+
+
+def _lead_nowhere(stream: TextIO) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _labelled(label: str, line: str) -> None:

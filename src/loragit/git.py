@@ -55,7 +55,9 @@ _NOWHERE = "GIT_DIR=/dev/null"
 """What keeps git from taking the folder that it is started in for a repository. Git before 2.38 knows no
 ``safe.bareRepository``."""
 _ZERO = "0" * 40
-_DAMAGED = re.compile("missing object|bad object|nonexistent object|corrupt|could not parse|unable to unpack|inflate")
+_DAMAGED = re.compile(
+    "missing object|bad (?:tree )?object|nonexistent object|corrupt|could not parse|unable to unpack|inflate"
+)
 """What git's message holds where an object is lost or damaged."""
 
 
@@ -112,12 +114,18 @@ class Question:
         """Standard output without its last newline. Raises :class:`GitFailed`."""
         reply = self.reply()
         if reply.status != 0:
-            words = last_words(reply)
-            hint = "git fsck tells more; fetch what is lost from a clone" if _DAMAGED.search(words) else None
-            if "reference broken" in words:
-                hint = "loragit recover tells how to mend it"
-            raise GitFailed(f"git {' '.join(self.args)} failed: {words}", hint=hint)
+            asked = self.args[len(DURABLE) :] if self.args[: len(DURABLE)] == DURABLE else self.args
+            raise failed(" ".join(asked), reply)
         return reply.out.decode("utf-8", "surrogateescape").removesuffix("\n")
+
+
+def failed(asked: str, reply: Reply) -> GitFailed:
+    """What to raise where git could not do what it was ``asked``."""
+    words = last_words(reply)
+    hint = "git fsck tells more; fetch what is lost from a clone" if _DAMAGED.search(words) else None
+    if "reference broken" in words:
+        hint = "loragit recover tells how to mend it"
+    return GitFailed(f"git {asked} failed: {words}", hint=hint)
 
 
 def child(args: tuple[str, ...], cwd: Path, *, fed: bool, heard: bool, variables: tuple[str, ...] = ()) -> Child:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from loragit import catfile, git, journal, moves, process
 from loragit.errors import LoragitError
 from loragit.git import Repository
-from loragit.history import INTERRUPTED, REVERTED, History, RecordedRun
+from loragit.history import INTERRUPTED, REVERTED, History, RecordedRun, elsewhere
 from loragit.names import RunName
 from loragit.place import FORMAT
 from loragit.trailers import first
@@ -28,11 +28,20 @@ class Leftover(NamedTuple):
 
 
 def loose_tags(repository: Repository, runs: Mapping[str, RecordedRun]) -> Iterator[tuple[str, str]]:
-    """Tags of runs, by short name, whose commit ``runs`` does not lead to, with that commit."""
-    refs = History(repository).refs
-    candidates = [(name, tag.commit) for name, tag in refs.tags() if tag.commit not in runs]
+    """Tags of runs, by short name, whose commit ``runs`` does not lead to, with that commit.
+
+    Those of another machine's runs, which were fetched or lie beyond the end of a shallow clone, are none.
+    """
+    history = History(repository)
+    candidates = {name: tag.commit for name, tag in history.refs.tags() if tag.commit not in runs}
+    if history.shallow:
+        strange = frozenset(candidates) - elsewhere.made_here(repository, candidates)
+    else:
+        strange = elsewhere.fetched(repository, candidates)
     with catfile.Reader(repository.top) as reader:
-        for name, commit in candidates:
+        for name, commit in candidates.items():
+            if name in strange:
+                continue
             with suppress(LoragitError):
                 found = reader.read(commit)
                 if found is None or found.kind != "commit" or found.data is None:

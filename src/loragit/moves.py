@@ -32,7 +32,10 @@ class MoveFailed(LoragitError):
 
 
 class MoveStuck(LoragitError):
-    """A move was made in part, and the rest cannot be made: somebody else moved those refs since."""
+    """A move was made in part, and the rest cannot be made: somebody else moved those refs since, or the disk is full.
+
+    Its note stays, for :func:`settle`.
+    """
 
 
 class Noted(NamedTuple):
@@ -63,7 +66,7 @@ def make(
     after it has begun. ``first`` is done while git starts; where it raises, no ref moves.
     Returns when they are on the disk, or why they may not outlast a power cut.
 
-    Raises :class:`loragit.git.GitFailed`, :class:`MoveFailed`, :class:`MoveStuck`.
+    Raises :class:`loragit.git.GitFailed`, :class:`MoveFailed`: nothing was moved; :class:`MoveStuck`.
     """
     moves = tuple(steps)
     path = _folder(repository) / f"{os.uname().nodename}.{os.getpid()}.toml"
@@ -120,6 +123,8 @@ def _note(path: Path, steps: tuple[RefUpdate, ...], reason: str, pid: int) -> No
         else:
             durable.write(path, tomli_w.dumps(table).encode())
     except OSError as error:
+        with suppress(OSError):
+            path.unlink()  # half of it
         raise MoveFailed(f"{path} cannot be written: {error.strerror}", hint="check the repository's disk") from error
     return noted
 
@@ -184,10 +189,14 @@ def _completed(repository: Repository, noted: Noted) -> bool:
             )
     try:
         git.update_refs(left, reason=noted.reason, cwd=repository.top)
-    except git.GitFailed:
+    except git.GitFailed as error:
         # Another loragit may have done the same meanwhile.
         if not all(_made(repository, step) for step in left):
-            raise
+            # No GitFailed: who gets that tries again from the start, and puts the same run on record twice.
+            raise MoveStuck(
+                f"{noted.reason} was made in part, and git cannot make the rest: {error.message}",
+                hint="make room, or take away what stands in the way; then: loragit recover",
+            ) from error
     with suppress(NotDurable):
         git.settle_refs((step.name for step in noted.steps), repository)
     return True

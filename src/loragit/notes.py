@@ -7,7 +7,7 @@ A line is an observation, its moment first, so that the lines of two machines ca
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -91,3 +91,10 @@ def read(note: bytes) -> Note:
             key = f"{match['key']}: " if match["key"] else ""
             observations.append(Observation(match["moment"], key + match["text"]))
     return found._replace(observations=tuple(observations))
+
+
+def fan_outs(commit: str) -> Iterator[str]:
+    """Paths at which git looks for the note on ``commit``: folders of two digits each, as deep as they are there."""
+    for depth in range(4):
+        folders = [commit[2 * level : 2 * level + 2] for level in range(depth)]
+        yield "/".join((*folders, commit[2 * depth :]))

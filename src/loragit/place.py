@@ -76,9 +76,13 @@ def _start_tip(repository: Repository) -> git.Question:
 
 
 def _is_ours(tip: git.Question) -> bool:
-    """Whether the tip that :func:`_start_tip` asked for is a run, a revert, or a merge of two branches ``runs``."""
-    parents, _, message = tip.reply().out.decode("utf-8", "replace").partition("\n")
-    return " " in parents or FORMAT in message
+    """Whether the tip that :func:`_start_tip` asked for is a run, a revert, or a merge of two branches ``runs``.
+
+    One that cannot be read is taken for ours: whoever builds on it is told that it is damaged.
+    """
+    reply = tip.reply()
+    parents, _, message = reply.out.decode("utf-8", "replace").partition("\n")
+    return reply.status != 0 or " " in parents or FORMAT in message
 
 
 def _concerned(name: RunName) -> tuple[str, ...]:

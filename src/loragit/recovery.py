@@ -216,6 +216,14 @@ class Recovery:
     def _after(self, note: Open, run: RecordedRun) -> None:
         """The outcome is on record already; what may be left are an output folder and the note."""
         unended = self._unended(note, run)
+        if run.state == UNTAGGED and not unended.without_output and self._made_something(note, unended):
+            # loragit takes the tag away of a run that made nothing, and of no other.
+            self.leave(
+                f"{note.run} made something, and somebody deleted or moved its tag before that was on record",
+                f"have the tag again: git tag -f {note.run} {run.commit[:12]}; then recover again; "
+                f"or, if the run is not worth it: loragit recover --gone {note.run}",
+            )
+            return
         if run.state != SEALED and not self._used(note) and os.path.lexists(unended.folder.path):
             kept = ending.keep_log(unended) if unended.work.files else Kept(None, may_go=False)
             ending.clear(unended, kept)
@@ -224,6 +232,16 @@ class Recovery:
         ending.forget(self.store, note)
         told = {SEALED: "was sealed already", REVERTED: "was reverted already"}.get(run.state, "has no tag any more")
         self.did(f"{note.run} {told}")
+
+    def _made_something(self, note: Open, unended: Unended) -> bool:
+        """Whether in the folder that the run made, and nobody else writes into by now, there is what it made."""
+        with suppress(OSError):
+            return (
+                not self._used(note)
+                and unended.folder.replaced() is None
+                and ending.collect(unended, self._end(note)).made_something
+            )
+        return False
 
     def _used(self, note: Open) -> bool:
         """Whether another run writes into the same folder by now. A run is noted before its folder is made: to be asked

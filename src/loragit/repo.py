@@ -9,10 +9,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha1
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from loragit import durable, packs
+from loragit import durable, loose, notes, packs
 from loragit.errors import LoragitError
 from loragit.record import Entry, Identity
 
@@ -63,9 +64,7 @@ class Objects:
                 hint="loragit needs a repository with SHA-1 objects and file refs (git init makes one)",
             ) from error
         except KeyError as error:
-            raise CannotReadObjects(
-                f"the repository lacks the object {error.args[0]}", hint="git fsck tells more; fetch it from a clone"
-            ) from error
+            raise CannotReadObjects(f"the repository lacks the object {error.args[0]}", hint=_LOST) from error
         self._store = _shared(Path(self._repo.path)) / "objects"
 
     def tree(self, entries: Iterable[Entry], kept: Iterable[tuple[str, str]] = (), like: str | None = None) -> str:
@@ -107,10 +106,10 @@ class Objects:
                 f"the record cannot be written: {error}",
                 hint=f"see that there is room, and that you may write {self._repo.path}",
             ) from error
+        except CannotReadObjects:
+            raise
         except KeyError as error:
-            raise CannotReadObjects(
-                f"the repository lacks the object {error.args[0]}", hint="git fsck tells more; fetch it from a clone"
-            ) from error
+            raise CannotReadObjects(f"the repository lacks the object {error.args[0]}", hint=_LOST) from error
 
     def _fresh(self, folder: _Folder, like: pygit2.Tree | None) -> Iterator[bytes]:
         """Contents of the files in ``folder`` that ``like`` does not hold at their places."""
@@ -217,41 +216,60 @@ class Objects:
             mode == _TREE and self._holds_record(str(oid)) for raw, (mode, oid) in items.items() if raw not in _OWN
         )
 
-    def _tree(self, tree: str | None) -> pygit2.Tree | None:
-        return None if tree is None else self._repo[tree].peel(self._git2.Tree)
+    def _read(self, name: str) -> pygit2.Object:
+        """The object ``name`` (40 hex digits). Raises KeyError, :class:`CannotReadObjects`."""
+        if loose.cut_short(self._store / name[:2] / name[2:]):
+            raise CannotReadObjects(f"the object {name} is damaged: its file was cut short", hint=_LOST)
+        try:
+            return self._repo[name]
+        except self._git2.GitError as error:
+            raise CannotReadObjects(f"the object {name} cannot be read: {error}", hint=_LOST) from error
+
+    def _tree(self, name: str | None) -> pygit2.Tree | None:
+        """The tree ``name``, or that of the commit ``name``."""
+        if name is None:
+            return None
+        found = self._read(name)
+        if isinstance(found, self._git2.Commit):
+            found = self._read(str(found.tree_id))
+        if not isinstance(found, self._git2.Tree):
+            raise CannotReadObjects(f"the object {name} is no tree", hint=_LOST)
+        return found
+
+    def _entry(self, tree: pygit2.Tree | None, path: str) -> pygit2.Object | None:
+        """What ``tree`` holds at ``path``, as far as it was read; ``None`` where there is nothing."""
+        name, _, rest = path.partition("/")
+        if tree is None or name not in tree:
+            return None
+        if not rest:
+            return tree[name]
+        return self._entry(self._tree(str(tree[name].id)), rest) if tree[name].type_str == "tree" else None
 
     def subtree(self, commit: str, path: str) -> str | None:
         """Id of the tree at ``path`` in ``commit`` (the whole tree where ``path`` is empty), if there is one."""
         with self._told():
-            tree = self._repo[commit].peel(self._git2.Tree)
-        if not path:
-            return str(tree.id)
-        try:
-            entry = tree[path]
-        except KeyError:
-            return None
-        return str(entry.id) if entry.type_str == "tree" else None
+            tree = self._tree(commit)
+            found = self._entry(tree, path) if path else tree
+        return str(found.id) if found is not None and found.type_str == "tree" else None
 
-    def note(self, notes: str | None, commit: str) -> bytes:
-        """The note on ``commit`` in the tree ``notes`` of a notes ref (``None``: there is none); empty without one."""
+    def note(self, tree: str | None, commit: str) -> bytes:
+        """The note on ``commit`` in the tree ``tree`` of a notes ref (``None``: there is none); empty without one."""
         with self._told():
-            for path in _fan_outs(commit):
-                try:
-                    entry = self._repo[notes].peel(self._git2.Tree)[path] if notes else None
-                except KeyError:
-                    continue
+            top = self._tree(tree)
+            for path in notes.fan_outs(commit):
+                entry = self._entry(top, path)
                 if entry is not None and entry.type_str == "blob":
-                    return bytes(self._repo[entry.id].peel(self._git2.Blob).data)
+                    return self._read(str(entry.id)).read_raw()
         return b""
 
-    def with_note(self, notes: str | None, commit: str, data: bytes) -> str:
-        """The tree ``notes`` with ``data`` as the note on ``commit``, where git would look for it.
+    def with_note(self, tree: str | None, commit: str, data: bytes) -> str:
+        """The tree ``tree`` with ``data`` as the note on ``commit``, where git would look for it.
 
         An existing note is replaced in its place; a new one follows the fan-out (folders of two hex digits) that the
         tree has already, so that git finds both and a merge of two notes branches meets them in one place.
         """
         with self._told():
-            return str(self._with_note(self._tree(notes), commit, data))
+            return str(self._with_note(self._tree(tree), commit, data))
 
     def _with_note(self, tree: pygit2.Tree | None, name: str, data: bytes) -> pygit2.Oid:
         items = _items(tree)
@@ -259,7 +277,7 @@ class Objects:
         fanned = raw not in items and any(mode == _TREE and len(each) == 2 for each, (mode, _) in items.items())
         if fanned:
             mode, old = items.get(folder, (_TREE, None))
-            below = self._repo[old].peel(self._git2.Tree) if old is not None and mode == _TREE else None
+            below = self._tree(str(old)) if old is not None and mode == _TREE else None
             items[folder] = (_TREE, self._with_note(below, name[2:], data))
         else:
             items[raw] = (_FILE, self._blob(data))
@@ -284,30 +302,48 @@ class Objects:
             return str(self._written(lambda: self._repo.write(self._git2.enums.ObjectType.TAG, data)))
 
     def history(self, tip: str) -> Iterator[Commit]:
-        """Commits from ``tip`` back, newest first, read as they are asked for."""
-        order = self._git2.enums.SortMode.TOPOLOGICAL
-        with self._told():
-            for commit in self._repo.walk(self._git2.Oid(hex=tip), order):
-                parents = tuple(str(parent) for parent in commit.parent_ids)
-                yield Commit(str(commit.id), str(commit.tree_id), commit.message, parents)
+        """Commits from ``tip`` back, newest first, read as they are asked for.
+
+        By date where several lines meet; in one line each comes before its parent, whatever the dates.
+        """
+        seen = {tip}
+        waiting = [(0, tip)]
+        while waiting:
+            commit = self.read_commit(heappop(waiting)[1])
+            yield commit
+            fresh = [parent for parent in dict.fromkeys(commit.parents) if parent not in seen]
+            seen.update(fresh)
+            alone = not waiting and len(fresh) == 1
+            for parent in fresh:
+                heappush(waiting, (0 if alone else -self._commit(parent).commit_time, parent))
 
     def read_commit(self, commit: str) -> Commit:
         """Raises :class:`CannotReadObjects` where there is none."""
-        with self._told():
-            found = self._repo[commit].peel(self._git2.Commit)
+        found = self._commit(commit)
         return Commit(str(found.id), str(found.tree_id), found.message, tuple(str(p) for p in found.parent_ids))
+
+    def _commit(self, name: str) -> pygit2.Commit:
+        with self._told():
+            found = self._read(name)
+        if not isinstance(found, self._git2.Commit):
+            raise CannotReadObjects(f"the object {name} is no commit", hint=_LOST)
+        return found
 
     def tag_commit(self, ref: str) -> str | None:
         """Commit that the tag ``ref`` (full name) leads to, or ``None`` where there is no such tag."""
         try:
-            return str(self._repo.lookup_reference(ref).peel(self._git2.Commit).id)
-        except (KeyError, self._git2.InvalidSpecError):
+            found = self._read(str(self._repo.lookup_reference(ref).resolve().target))
+            while isinstance(found, self._git2.Tag):
+                found = self._read(str(found.target))
+        except (KeyError, self._git2.InvalidSpecError):  # there is none, or what it leads to is lost
             return None
+        return str(found.id) if isinstance(found, self._git2.Commit) else None
 
     def _signature(self, who: Identity) -> pygit2.Signature:
         return self._git2.Signature(who.name, who.email, who.time, who.offset)
 
 
+_LOST = "git fsck tells more; fetch it from a clone"
 _FILE, _EXECUTABLE, _TREE = 0o100644, 0o100755, 0o040000
 """Modes of a tree's items."""
 _TRIES = 20
@@ -336,13 +372,6 @@ def _checked(name: str) -> bytes:
     if raw.lower() in (b"", b".", b"..", b".git", b"git~1"):
         raise CannotRecord(f"git takes no folder called {name!r} into a tree", hint="rename the folder of images")
     return raw
-
-
-def _fan_outs(commit: str) -> Iterator[str]:
-    """Paths at which git looks for the note on ``commit``: folders of two digits each, as deep as they are there."""
-    for depth in range(4):
-        folders = [commit[2 * level : 2 * level + 2] for level in range(depth)]
-        yield "/".join((*folders, commit[2 * depth :]))
 
 
 def _items(tree: pygit2.Tree | None) -> _Items:

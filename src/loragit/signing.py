@@ -37,6 +37,17 @@ def signed_tag(repository: Repository, name: str, commit: str, message: str, tag
 
     The signing program gets no terminal, so that it fails instead of waiting for somebody. Raises :class:`CannotSign`.
     """
+    try:
+        return _signed_in_scratch(repository, name, commit, message, tagger)
+    except OSError as error:  # the disk of temporary files is full, and the repository's may not be
+        raise CannotSign(
+            f"the tag could not be signed in a folder for temporary files: {error.strerror}",
+            hint="make room there, or name another in TMPDIR",
+        ) from error
+
+
+def _signed_in_scratch(repository: Repository, name: str, commit: str, message: str, tagger: Identity) -> str:
+    """As :func:`signed_tag`. Raises OSError besides."""
     with tempfile.TemporaryDirectory(prefix="loragit-") as scratch:
         folder = Path(scratch)
         _make_repository(folder, repository)

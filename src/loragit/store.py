@@ -24,15 +24,17 @@ from loragit.repo import Objects
 from loragit.signing import CannotSign
 from loragit.steps import Step, reached
 
-_LASTING = (
+_UNWRITABLE = (
     "Permission denied",
     "Read-only file system",
     "No space left on device",
     "Disk quota exceeded",
-    "aborted by hook",
-    "cannot create",
+    "couldn't write",
 )
-"""What git's message holds where trying again is no use (strerror(3) in the C locale)."""
+"""What git's message holds where the disk takes nothing (strerror(3) in the C locale). Of a lock that it has made and
+cannot fill git 2.39 does not say why."""
+_LASTING = (*_UNWRITABLE, "aborted by hook", "cannot create")
+"""What git's message holds where trying again is no use."""
 
 
 class RunExists(LoragitError):
@@ -133,9 +135,7 @@ class Store:
         """``place``, where the run may go. Raises as :meth:`_free_place`."""
         if place.taken:
             raise RunExists(place.taken, hint=f"see it with: loragit show {name}; take the next with --bump")
-        if place.blocked:
-            raise RunsUnusable(place.blocked, hint=place.unblock)
-        return place
+        return _writable(place)
 
     def bring_in(self, runs: Iterable[Imported], moment: datetime) -> tuple[BroughtIn, ...]:
         """Put ``runs`` on record in their order, each as a commit on ``runs`` and its sealed tag: both or none.
@@ -206,18 +206,30 @@ class Store:
         """Take back a run that made nothing: a commit says why, the tag is deleted, the name is free.
 
         The commit's tree is that of the newest standing run of the same dataset. Returns the commit. Raises
-        :class:`SealFailed`.
+        :class:`SealFailed`, :class:`RunsUnusable`.
         """
+        name = RunName.parse(opened.name)
         message = text.revert_message(opened, exit_status, reason, log_tail)
 
         def attempt() -> tuple[str, list[RefUpdate]]:
-            tip = self._ref(RUNS)
-            standing = self._standing_tree(tip or opened.commit, opened.prefix, opened.commit)
+            place = _writable(look(self.repository, name))
+            tip = place.runs or opened.commit  # where somebody deleted `runs`, this brings it back as it was
+            self._leads_to(tip, opened.commit)
+            standing = self._standing_tree(tip, opened.prefix, opened.commit)
             tree = self._objects.graft(self._tree(tip), opened.prefix, standing)
-            commit = self._objects.commit(tree, [tip] if tip else [], message, *self._now())
-            return commit, [RefUpdate(RUNS, commit, tip), *self._frees(opened)]
+            commit = self._objects.commit(tree, [tip], message, *self._now())
+            return commit, [RefUpdate(RUNS, commit, place.runs), *self._frees(opened)]
 
         return self._move(attempt, f"loragit: revert {opened.name}", lambda: self._still_open(opened), ENDING)
+
+    def _leads_to(self, tip: str, commit: str) -> None:
+        """Raises :class:`SealFailed` where ``runs``, at ``tip``, was taken back since ``commit`` was put on it."""
+        args = ("merge-base", "--is-ancestor", commit, tip)
+        if tip != commit and git.call(*args, cwd=self.repository.top).status == 1:
+            raise SealFailed(
+                f"runs does not lead to the run's commit {commit[:8]} any more",
+                hint="see what became of runs: git reflog show runs",
+            )
 
     def delete_tag(self, opened: Opened) -> None:
         """Free the name and leave the commit on ``runs`` as it is (``on_empty = "delete-tag"``).
@@ -267,12 +279,15 @@ class Store:
 
     def _still_open(self, opened: Opened) -> None:
         """Raises :class:`SealFailed` where somebody else moved or deleted the run's tag meanwhile."""
-        tag = RunName.parse(opened.name).tag
-        if self._ref(tag) != opened.commit:
-            raise SealFailed(
-                f"the run's tag was moved or deleted while it ran; its commit is {opened.commit[:8]}",
-                hint=f"see what moved it: git reflog show {tag}",
-            )
+        name = RunName.parse(opened.name)
+        now = self._ref(name.tag)
+        if now == opened.commit:
+            return
+        # A deleted ref has no reflog any more.
+        again = f"have it again: git tag {name} {opened.commit[:12]}"
+        seen = f"see what moved it: git reflog show {name.tag}"
+        what, hint = ("deleted", again) if now is None else ("moved", seen)
+        raise SealFailed(f"the run's tag was {what} while it ran; its commit is {opened.commit[:8]}", hint=hint)
 
     def holds(self, name: str, commit: str) -> bool:
         """Whether the run ``name`` is open on record as ``commit``. Raises :class:`loragit.git.GitFailed`."""
@@ -338,12 +353,17 @@ class Store:
             except git.GitFailed as error:
                 still_wanted()
                 if any(lasting in error.message for lasting in _LASTING):
-                    raise
+                    raise self._with_next_step(error) from error
                 patience.after(error)
                 with suppress(LoragitError):  # what a killed git has left may be known as such by now
                     moves.settle(self.repository)
             else:
                 return result
+
+    def _with_next_step(self, refusal: git.GitFailed) -> git.GitFailed:
+        unwritable = any(each in refusal.message for each in _UNWRITABLE)
+        room = f"see that there is room, and that you may write {self.repository.common_dir}"
+        return git.GitFailed(refusal.message, hint=room if unwritable else refusal.hint)
 
     def _standing_tree(self, tip: str, prefix: str, but: str) -> str | None:
         """Tree, at ``prefix``, of the newest run of that dataset whose tag stands, other than ``but``."""
@@ -374,6 +394,13 @@ class Store:
         """Author and committer at this moment; a training took hours since they were asked for."""
         now = int(time.time())
         return self._author.at(now), self._committer.at(now)
+
+
+def _writable(place: Place) -> Place:
+    """``place``, where ``runs`` may be appended to. Raises :class:`RunsUnusable`."""
+    if place.blocked:
+        raise RunsUnusable(place.blocked, hint=place.unblock)
+    return place
 
 
 def _then(who: Identity, moment: datetime) -> Identity:

@@ -26,6 +26,7 @@ from loragit.commands import recovering
 from loragit.commands import trust as consent
 from loragit.errors import LoragitError
 from loragit.journal import End, Open, Trainer, Work
+from loragit.moves import MoveStuck
 from loragit.output import OutputFolder
 from loragit.preflight import Ready, Request
 from loragit.record import Opened
@@ -104,7 +105,8 @@ def dry_run(request: Request) -> None:
 
 
 def _open(ready: Ready) -> _Running:
-    """Note the run, write the trainer's copies, then the record. On failure all of it is taken back."""
+    """Note the run, write the trainer's copies, then the record. On failure all of it is taken back, unless a part of
+    the record is there already."""
     store = Store(ready.repository, ready.author, ready.committer, tell=console.warn)
     private = ready.repository.private
     note = _note(ready)
@@ -122,6 +124,9 @@ def _open(ready: Ready) -> _Running:
             reached(Step.COMMIT_NOTED)
 
         opened = store.open(ready.run, about_to)
+    except MoveStuck:
+        # It may be on record: as after a crash, `loragit recover` takes it back, and needs note and folder for that.
+        raise
     except BaseException:
         if _may_stand(store, note):
             console.warn(f"{note.run} may still be open on record; finish it with: loragit recover")

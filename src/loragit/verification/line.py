@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from loragit import catfile
 from loragit.errors import LoragitError
-from loragit.history import History, RecordedRun
+from loragit.history import History, RecordedRun, elsewhere
 from loragit.history.branch import Tag
 from loragit.history.contents import tag_message
 from loragit.names import RUNS
@@ -57,10 +57,13 @@ def tags(history: History, line: Line, wanted: frozenset[str] | None) -> Iterato
     """Whether every tag that tells an outcome is where it belongs; of ``wanted`` names only, ``None`` for all."""
     runs = {run.commit: run for run in history.runs}
     names = {run.name for run in history.runs if run.state != "reverted"}
+    refs = history.refs.tags()
+    loose = {name: tag.commit for name, tag in refs if tag.commit not in line.commits and name not in names}
+    fetched = elsewhere.fetched(history.repository, loose)
     sealing: dict[str, list[str]] = {}
     with catfile.Reader(history.repository.top) as reader:
         for name, tag in history.refs.tags():
-            if wanted is not None and name not in wanted:
+            if name in fetched or (wanted is not None and name not in wanted):
                 continue
             # A tag that is damaged leads to no commit, and looks like a lightweight one.
             found = read_seal(reader, tag.object) if tag.annotated or tag.commit not in runs else Seal("", "", {})
