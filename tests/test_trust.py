@@ -19,7 +19,7 @@ from loragit.commands import trust as command
 from loragit.errors import Findings, LoragitError
 from loragit.names import RunName
 from loragit.settings import Flags
-from loragit.settings_schema import ArgValue, read_file
+from loragit.settings_schema import ArgValue, WrongSetting, read_file
 from loragit.trainers.reach import reaches
 from tests.scene import LORAGIT, Scene, commit_all, git, make_scene, make_trainer
 
@@ -203,6 +203,85 @@ def test_another_trainer_in_the_dataset_is_another_question(cloned: Scene) -> No
     assert 'trainer.repo = "code"' in settled(cloned)
 
 
+def code(scene: Scene, path: str, content: str, *, link: bool = False) -> None:
+    """A file, or a link that says ``content``, in a commit of its own."""
+    place = scene.dataset / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(content) if link else place.write_text(content)
+    commit_all(scene.dataset, path)
+
+
+def test_code_at_the_top_of_the_datasets_repository_is_known_by_its_content(cloned: Scene) -> None:
+    code(cloned, "train_network.py", "good")
+    launching(cloned, 'repo = "."\nscript = "train_network.py"')
+    agree(cloned)
+    code(cloned, "img/00.txt", "another caption")
+    assert settled(cloned) == ""
+    code(cloned, "train_network.py", "evil")
+    assert 'trainer.repo = "."' in settled(cloned)
+
+
+@pytest.mark.parametrize("path", ["lib/real.py", "lib/real.txt"])
+def test_code_that_a_link_in_the_trainer_leads_to_is_known_by_its_content(cloned: Scene, path: str) -> None:
+    code(cloned, path, "good")
+    code(cloned, "trainer/train_network.py", f"../{path}", link=True)
+    code(cloned, "trainer/gone.py", "nowhere", link=True)
+    launching(cloned, 'repo = "trainer"\nscript = "train_network.py"')
+    agree(cloned)
+    code(cloned, "img/00.txt", "another caption")
+    assert settled(cloned) == ""
+    code(cloned, path, "evil")
+    assert 'trainer.repo = "trainer"' in settled(cloned)
+
+
+def test_code_in_a_submodule_is_known_by_its_commit(cloned: Scene) -> None:
+    launching(cloned, 'repo = "module/trainer"')
+    (cloned.dataset / "module" / "trainer").mkdir(parents=True)
+    agree(cloned)
+    for commit in ("1" * 40, "2" * 40):
+        git(cloned.dataset, "update-index", "--add", "--cacheinfo", f"160000,{commit},module")
+        git(cloned.dataset, "commit", "-q", "-m", "the submodule")
+        assert 'trainer.repo = "module/trainer"' in settled(cloned)
+        agree(cloned)
+
+
+def test_a_folder_that_no_commit_holds_is_known_by_its_path(cloned: Scene) -> None:
+    code(cloned, "tools/a.py", "a")
+    (cloned.dataset / "tools" / "untracked").mkdir()
+    launching(cloned, 'repo = "tools/untracked"')
+    agree(cloned)
+    code(cloned, "tools/a.py", "b")
+    assert settled(cloned) == ""
+
+
+def test_a_module_that_a_launcher_names_is_known_by_its_content(cloned: Scene) -> None:
+    code(cloned, "tool.py", "good")
+    launching(cloned, 'launcher = "python -m tool.run"')
+    agree(cloned)
+    code(cloned, "tool.py", "evil")
+    assert "trainer.launcher" in settled(cloned)
+
+
+def test_what_is_too_long_to_be_hashed_is_known_by_its_time_too(cloned: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust, "_MAX_HASHED", 10)
+    program = cloned.dataset / "run.sh"
+    program.write_text("#!/bin/sh\ngood\n")
+    os.utime(program, (1, 1))
+    launching(cloned, 'launcher = "./run.sh"')
+    agree(cloned)
+    assert settled(cloned) == ""
+    program.write_text("#!/bin/sh\nevil\n")
+    assert "run.sh" in settled(cloned)
+
+
+def test_of_countless_files_every_commit_is_another_question(cloned: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust, "_MAX_ROWS", 1)
+    launching(cloned, 'repo = "."')
+    agree(cloned)
+    code(cloned, "img/00.txt", "another caption")
+    assert 'trainer.repo = "."' in settled(cloned)
+
+
 def test_what_ran_before_there_was_a_remote_is_not_asked_about_afterwards(scene: Scene) -> None:
     launching(scene)
     assert scene.train().status == 0
@@ -333,6 +412,14 @@ def test_an_argument_that_can_load_or_read_anything_counts(name: str, value: Arg
     assert reaches(name, value)
 
 
+def test_a_value_cannot_be_another_argument(cloned: Scene) -> None:
+    cloned.settings('[trainer.args]\ncaption_separator = [",", "--vae=../../../datasets/gren/evil.ckpt"]\n')
+    with pytest.raises(WrongSetting, match=r"caption_separator in .* begins with --, which the trainer takes"):
+        loaded(cloned)
+    cloned.settings('[trainer.args]\ncaption_separator = "--vae"\n')
+    assert "--caption_separator=--vae" in prepared(cloned).start.words("a" * 40)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -412,6 +499,23 @@ def test_links_in_a_cloned_dataset_that_lead_elsewhere_are_asked_about(cloned: S
     told = refusals(cloned)
     assert f'"{caption}"' in told
     assert f'"{prompts}"' in told
+
+
+def test_files_behind_a_linked_folder_of_a_cloned_dataset_are_asked_about(cloned: Scene) -> None:
+    outside(cloned)
+    (cloned.dataset / "link").symlink_to("../../private")
+    cloned.settings(
+        '[trainer]\nstop_timeout = 5\n[paths]\nprompts = "link/me.txt"\n[record]\ninputs = ["link/me.png"]\n'
+    )
+    told = refusals(cloned)
+    for name in ("me.txt", "me.png"):
+        assert f'"{cloned.dataset}/link/{name}"' in told
+
+
+def test_a_cloned_dataset_that_is_reached_through_a_link_is_asked_nothing(cloned: Scene) -> None:
+    real = cloned.dataset.rename(cloned.home / "elsewhere")
+    cloned.dataset.symlink_to(real)
+    assert prepared(cloned)
 
 
 def test_an_image_folder_that_is_a_link_to_elsewhere_is_asked_about(cloned: Scene) -> None:

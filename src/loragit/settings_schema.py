@@ -286,6 +286,12 @@ def _checked_argument(name: str, value: object, shown: str, path: Path) -> ArgVa
     if not _ARGUMENT_NAME.fullmatch(name):
         raise WrongSetting(f"{shown} in {path} is no name of an argument: write it without --, as in network_dim = 16")
     checked = _argument(value)
+    if isinstance(checked, tuple) and any(isinstance(item, str) and item.startswith("--") for item in checked):
+        # argparse would take it for an option of its own, and what it says would have been looked at by nobody.
+        raise WrongSetting(
+            f"{shown} in {path} holds a value that begins with --, which the trainer takes for another argument",
+            hint="give that argument a line of its own",
+        )
     if checked is None:
         # The value is not shown: it may be a key to somebody's account.
         expected = "a text, a number, true, false, or a list of texts and numbers"
