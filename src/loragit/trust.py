@@ -333,7 +333,7 @@ def remember(subject: Subject) -> bool:
         "# Agreed to on this machine; see loragit trust. Delete this file to be asked again.",
         f"dataset = {literal(os.path.realpath(subject.folder))}",
         f"agreed = {literal(text.timestamp(datetime.now(UTC)))}",
-        f"claims = [{', '.join(literal(claim.shown) for claim in subject.claims)}]",
+        f"claims = [{', '.join(literal(claim.kept) for claim in subject.claims)}]",
     ]
     place = memory() / subject.digest
     try:
