@@ -561,6 +561,18 @@ def test_an_input_that_never_ends_is_refused(scene: Scene) -> None:
     assert told.count("it is no plain file of at most 256 MiB") == 3
 
 
+def test_a_hint_that_is_typed_starts_nothing_else(cloned: Scene) -> None:
+    trainer = make_trainer(cloned.dataset / "a;id")
+    (trainer / "sdxl_train_network.py").write_text("changed")
+    cloned.settings('[trainer]\nrepo = "a;id"\nenv = "conda:b;id"\n[record]\nrepos = ["c;id"]\n')
+    (cloned.dataset / "c;id").mkdir()
+    with pytest.raises(preflight.PreflightFailed) as caught:
+        prepared(cloned)
+    hints = "; ".join(finding.hint or "" for finding in caught.value.findings)
+    assert f"git -C '{trainer}' stash" in hints
+    assert "conda create -n 'b;id' python" in hints
+
+
 # ---- train, doctor, loragit trust ----
 
 

@@ -257,15 +257,17 @@ def discover(folder: Path) -> Repository:
 
 def not_found(folder: Path, reply: Reply) -> NotARepository:
     """Why ``folder`` is in no repository that git would work in."""
-    words = last_words(reply)
+    from shlex import quote
+
+    words, word = last_words(reply), quote(str(folder))
     if "dubious ownership" in reply.err.decode("utf-8", "replace"):
         return NotARepository(
             f"git does not trust {folder}: another user owns it",
-            hint=f"if you do: git config --global --add safe.directory {folder}",
+            hint=f"if you do: git config --global --add safe.directory {word}",
         )
     if is_bare(folder) or "work tree" in words or "bare repository" in words:
         return NotARepository(f"{folder} is a repository without a work tree", hint="name a clone with one")
-    return NotARepository(f"{folder} is in no git repository ({words})", hint=f"make it one: git init {folder}")
+    return NotARepository(f"{folder} is in no git repository ({words})", hint=f"make it one: git init {word}")
 
 
 class Ref(NamedTuple):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -327,7 +328,7 @@ def refuse_pointers(folder: Folder, small: list[str]) -> None:
     if pointers:
         raise NothingToTrainOn(
             f"{len(pointers)} images of {folder.path} are git-lfs pointers, as {pointers[0]}",
-            hint=f"fetch them: git -C {folder.path} lfs pull",
+            hint=f"fetch them: git -C {shlex.quote(str(folder.path))} lfs pull",
         )
 
 
