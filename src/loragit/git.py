@@ -55,6 +55,8 @@ _NOWHERE = "GIT_DIR=/dev/null"
 """What keeps git from taking the folder that it is started in for a repository. Git before 2.38 knows no
 ``safe.bareRepository``."""
 _ZERO = "0" * 40
+_MOST_TREE = 1 << 25
+"""Bytes of a list of files: a few trees that hold each other can stand for more than there is room for."""
 _DAMAGED = re.compile("missing object|bad object|nonexistent object|corrupt|could not parse|unable to unpack|inflate")
 """What git's message holds where an object is lost or damaged."""
 
@@ -102,6 +104,14 @@ class Question:
         """Wait for the end, whatever the exit status."""
         out, err = self._child.communicate(self._data)
         return Reply(self._child.returncode, out, err)
+
+    def beginning(self, most: int) -> bytes:
+        """The first ``most`` bytes of what it prints, in place of :meth:`reply`; what comes after them is not read."""
+        assert self._child.stdout
+        out = self._child.stdout.read(most)
+        self._child.kill()
+        self._child.communicate()
+        return out
 
     def cancel(self) -> None:
         """End it before it is fed: it has done nothing."""
@@ -322,8 +332,9 @@ class TreeItem(NamedTuple):
 
 
 def read_tree(question: Question) -> dict[str, TreeItem]:
-    """Items by path; empty where there is no such revision or folder."""
-    rows = question.reply().out.decode("utf-8", "surrogateescape").split("\0")
+    """Items by path; empty where there is no such revision or folder, or more of them than a dataset has files."""
+    out = question.beginning(_MOST_TREE)
+    rows = out.decode("utf-8", "surrogateescape").split("\0") if len(out) < _MOST_TREE else ()
     split = ((about.split(" "), path) for about, _, path in (row.partition("\t") for row in rows) if path)
     return {path: TreeItem(about[1] == "tree", about[2]) for about, path in split}
 

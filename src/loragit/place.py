@@ -12,6 +12,8 @@ from loragit.names import RUNS, RunName
 FORMAT = "\nLoragit-Format: "
 """What every message of loragit's holds."""
 _ORIGIN = "refs/remotes/origin/runs"
+_MOST = 1 << 20
+"""Bytes of a message that are read; ours are a hundredth of it, and those of a clone may be of any length."""
 
 
 class Place(NamedTuple):
@@ -77,7 +79,7 @@ def _start_tip(repository: Repository) -> git.Question:
 
 def _is_ours(tip: git.Question) -> bool:
     """Whether the tip that :func:`_start_tip` asked for is a run, a revert, or a merge of two branches ``runs``."""
-    parents, _, message = tip.reply().out.decode("utf-8", "replace").partition("\n")
+    parents, _, message = tip.beginning(_MOST).decode("utf-8", "replace").partition("\n")
     return " " in parents or FORMAT in message
 
 
