@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from loragit import claims, console, preflight, settings, surroundings, trust
+from loragit import claims, console, inputs, preflight, settings, snapshot, surroundings, trust
 from loragit.commands import init as init_command
+from loragit.commands import precommit
 from loragit.commands import trust as command
 from loragit.errors import Findings, LoragitError
 from loragit.names import RunName
@@ -87,7 +88,7 @@ def test_a_dataset_without_such_settings_is_asked_nothing(cloned: Scene) -> None
         '[trainer]\nrepo = "~/source/repos/sd-scripts"\nscript = "flux_train_network.py"\nstop_timeout = 5\n'
         '[trainer.args]\nlearning_rate = "1e-4"\nnetwork_module = "networks.lora"\noptimizer_type = "AdamW8bit"\n'
         'network_args = ["conv_dim=4", "algo=locon"]\npretrained_model_name_or_path = "~/models/noob.safetensors"\n'
-        '[paths]\nconfig = "sub/config.toml"\n[record]\ninputs = ["notes.txt"]\non_empty = "keep"\n'
+        '[paths]\nconfig = "sub/config.toml"\n[record]\ninputs = ["notes.txt"]\non_empty = "keep"\nsign = true\n'
     )
     assert settled(cloned) == ""
 
@@ -110,6 +111,7 @@ def test_a_dataset_without_such_settings_is_asked_nothing(cloned: Scene) -> None
         '[record]\ninputs = ["~/.netrc"]',
         "[record]\nallow_dirty = true",
         "[record]\nallow_secrets = true",
+        "[record]\nsign = false",
         '[paths]\nprompts = "/etc/passwd"',
         '[paths]\nconfig = "../config.toml"',
         '[paths]\noutput = "~/.config/autostart"',
@@ -571,6 +573,44 @@ def test_a_hint_that_is_typed_starts_nothing_else(cloned: Scene) -> None:
     hints = "; ".join(finding.hint or "" for finding in caught.value.findings)
     assert f"git -C '{trainer}' stash" in hints
     assert "conda create -n 'b;id' python" in hints
+
+
+def test_captions_and_inputs_without_an_end_are_refused(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = (scene.dataset / "config.toml").stat().st_size
+    monkeypatch.setattr(snapshot, "MAX_INPUT", 2 * config)
+    monkeypatch.setattr(inputs, "_MAX_INPUTS", 50)
+    for name in ("a", "b"):
+        (scene.dataset / name).write_text("a" * 40)
+    scene.settings('[record]\ninputs = ["a", "b", "a"]\n')
+    assert f"the inputs up to {scene.dataset}/b are more than" in refusals(scene)
+    for number in range(3):
+        (scene.dataset / "img" / f"0{number}.txt").write_text("a" * config)
+    assert f"the captions in {scene.dataset}/img are 0 MiB together, more than" in refusals(scene)
+
+
+def test_countless_repositories_and_models_are_refused(cloned: Scene) -> None:
+    """git is asked about all of them at the same time, also by the hook."""
+    cloned.settings(f"[record]\nrepos = {json.dumps(['a'] * 31)}\n")
+    with pytest.raises(WrongSetting, match="must be a list of at most 30 paths"):
+        loaded(cloned)
+    cloned.settings("".join(f"[models.a{number}]\n" for number in range(101)))
+    with pytest.raises(WrongSetting, match="holds more than 100 tables under models"):
+        loaded(cloned)
+
+
+def test_the_hook_asks_a_few_repositories_at_a_time(cloned: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precommit, "_AT_ONCE", 1)
+    other = make_trainer(cloned.home / "other")
+    for each in (cloned.trainer, other):
+        (each / "sdxl_train_network.py").write_text("changed")
+    (cloned.home / "none").mkdir()
+    cloned.settings('[record]\nrepos = ["~/other", "~/none"]\n')
+    verdict = precommit.check(cloned.dataset, os.environ)
+    assert [str(each) for each in verdict.refusals] == [
+        f"sd-scripts has an uncommitted change in {cloned.trainer}",
+        f"other has an uncommitted change in {other}",
+    ]
+    assert len(verdict.notes) == 1
 
 
 # ---- train, doctor, loragit trust ----

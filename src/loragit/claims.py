@@ -22,6 +22,7 @@ _ABOUT = {
     "record.repos": "goes on record",
     "record.allow_dirty": "changes that nobody committed go on record",
     "record.allow_secrets": "files with secrets are taken",
+    "record.sign": "outcomes are not signed",
 }
 """Keys that count wherever they say something else than the default."""
 
@@ -92,7 +93,7 @@ def _about(setting: str, value: Value) -> str | None:
     """What the value does; ``None`` where it can do no harm."""
     if setting.startswith(ARGS):
         return "is passed to the trainer" if reach.reaches(setting.removeprefix(ARGS), value) else None
-    if value == SCHEMA[setting].default:
+    if value == SCHEMA[setting].default or (setting == "record.sign" and value is True):
         return None
     if setting == "trainer.script" and _SCRIPT.fullmatch(str(value)):
         return None

@@ -31,6 +31,12 @@ MARKS = frozenset({"LORAGIT_REASON", "LORAGIT_RUN", "LORAGIT_RUN_OUTPUT", "LORAG
 MAX_BYTES = 256 * 1024
 """Largest ``loragit.toml``. A cloned dataset may hold anything; a parser's time grows faster than the file."""
 
+MOST_REPOS = 30
+"""Repositories that one file names: git is asked about all of them at the same time."""
+
+MOST_MODELS = 100
+"""Tables ``[models.<model>]`` of one file: the hook settles everything for each of them."""
+
 ArgValue = str | int | float | bool | tuple[str | int | float, ...]
 """One value of ``[trainer.args]``; a list of the file is a tuple here."""
 Value = ArgValue
@@ -159,6 +165,11 @@ def _files(value: object) -> tuple[str, ...] | None:
     return None if texts is None or "" in texts else texts
 
 
+def _repositories(value: object) -> tuple[str, ...] | None:
+    texts = _files(value)
+    return None if texts is None or len(texts) > MOST_REPOS else texts
+
+
 _ARGUMENT_NAME = re.compile(r"[A-Za-z0-9][\w-]*", re.ASCII)
 
 
@@ -193,7 +204,7 @@ SCHEMA: Mapping[str, Key] = {
     "record.sign": Key('true, false or "git"', _signing, "git", _signing_text),
     "record.allow_secrets": Key("true or false", _flag, False, truth),
     "record.inputs": Key("a list of paths", _files, (), None),
-    "record.repos": Key("a list of paths", _files, (), None),
+    "record.repos": Key(f"a list of at most {MOST_REPOS} paths", _repositories, (), None),
 }
 """Every key, in the order in which it is shown. ``""`` as a value of a key that takes it means: none."""
 
@@ -216,7 +227,9 @@ def read_file(path: Path) -> Document:
     models: dict[str, Mapping[str, Value]] = {}
     for name, content in tree.items():
         if name == "models":
-            for model, keys in _table(content, name, path).items():
+            if len(tables := _table(content, name, path)) > MOST_MODELS:
+                raise WrongSetting(f"{path} holds more than {MOST_MODELS} tables under models")
+            for model, keys in tables.items():
                 models[model] = _read_table(keys, "trainer", dotted("models", model), path)
         elif name in _TABLES:
             values |= _read_table(content, name, name, path)
