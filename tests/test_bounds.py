@@ -30,9 +30,11 @@ from loragit import (
     text,
     trailers,
 )
+from loragit import git as ours
 from loragit.git import GitFailed, discover
 from loragit.history import branch, lines, losses, tables
 from loragit.ledger import Ledger
+from loragit.names import RUNS
 from loragit.settings_schema import UnreadableSettings, read_file
 from loragit.snapshot import CannotReadInput, read_bytes, read_table
 from loragit.tensors import NotSafetensors, read_header
@@ -223,6 +225,27 @@ def test_all_events_of_a_run_together_are_bounded(tmp_path: Path, monkeypatch: p
 
 
 # ---- what git says ----
+
+
+def test_of_a_long_answer_only_the_beginning_is_held(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (dataset / "run.toml").write_text("a" * 1_000_000)
+    commit_all(dataset, "a record of somebody's")
+    repository = discover(dataset)
+    assert ours.start_file("HEAD", "run.toml", repository).beginning(10) == b"a" * 10
+    assert ours.start_file("HEAD", "nothing", repository).beginning(10) == b""
+    assert "run.toml" in ours.read_tree(ours.start_tree("HEAD", repository))
+    monkeypatch.setattr(ours, "_MOST_TREE", 50)
+    assert ours.read_tree(ours.start_tree("HEAD", repository)) == {}
+
+
+def test_a_record_or_a_tree_without_an_end_is_not_read_before_a_run(dataset: Path) -> None:
+    tree = git(dataset, "rev-parse", "HEAD^{tree}")
+    for _ in range(8):
+        listed = "".join(f"040000 tree {tree}\td{number}\n" for number in range(16))
+        tree = git(dataset, "mktree", text_input=listed)
+    git(dataset, "update-ref", "refs/heads/runs", git(dataset, "commit-tree", tree, "-m", "x"))
+    with soon():
+        assert ours.read_tree(ours.start_tree(RUNS, discover(dataset))) == {}
 
 
 def test_a_commit_of_another_repository_is_no_object_here(dataset: Path) -> None:

@@ -847,12 +847,24 @@ class TestText:
         assert first.endswith(b"\n\na==1\nb==1\nc==1\n")
 
 
+def test_no_module_of_the_folders_that_it_is_asked_in_is_run(trainer: Trainer, tmp_path: Path) -> None:
+    """Somebody else's dataset may lie there: ``workdir = "dataset"``, ``get_lycoris_repo``."""
+    for name in ("__future__", "_blake2", "hashlib", "json", "contextlib", "csv", "email", "importlib", "lycoris"):
+        write(
+            trainer.repo / f"{name}.py", f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\nannotations = None\n"
+        )
+    dist_info(trainer.repo)
+    _, lycoris = trainer.ask()
+    assert not (tmp_path / "ran").exists()
+    assert lycoris.installed, "it is still found where the trainer would find it"
+
+
 class TestProbe:
     """The probe in this process, where it can be watched; everything above ran it in the trainer's own."""
 
     @pytest.fixture
     def path(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-        path: list[str] = [""]
+        path: list[str] = []
         monkeypatch.setattr(sys, "path", path)
         return path
 
@@ -881,7 +893,7 @@ class TestProbe:
     def test_it_runs_as_a_script(
         self, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
     ) -> None:
-        monkeypatch.setattr(sys, "path", ["", *sys.path])
+        monkeypatch.setattr(sys, "path", [*sys.path])
         monkeypatch.setattr(sys, "argv", ["-c", "/nowhere", ""])
         runpy.run_path(probe.__file__, run_name="__main__")
         assert self.fields(capfdbinary.readouterr().out)[0] == sys.version.split()[0].encode()

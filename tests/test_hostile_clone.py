@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from loragit import __main__, git, settings_schema
+from loragit import __main__, cli_hook, git, settings_schema
 from loragit.commands import trust as consent
 from tests.records import open_store, sealed
 from tests.scene import commit_all, make_trainer, write_dataset
@@ -93,7 +94,7 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for hook in ("pre-commit", "post-index-change", "reference-transaction", "post-checkout", "fsmonitor-watchman"):
         trap(planted / "hooks" / hook, ran)
     (planted / "sub").mkdir()
-    for place in ("trainer/sub/train.py", "trainer/sub/trap.py", "json.py", "site.py", "loragit.py"):
+    for place in ("trainer/sub/train.py", "trainer/sub/trap.py", "json.py", "__future__.py", "site.py", "loragit.py"):
         (dataset / place).write_text(f"open({str(ran)!r}, 'a').write(__file__ + '\\n')\n")
     for place in ("bin/launch", "bin/python", "venv/bin/python", "venv/bin/python3", "venv/bin/activate"):
         trap(dataset / place, ran)
@@ -207,8 +208,8 @@ def test_the_traps_are_ones(clone: Path, upstream: Path, monkeypatch: pytest.Mon
 
 
 def test_a_child_is_no_more_gullible(clone: Path, upstream: Path) -> None:
-    """As a user starts it: modules that lie in the dataset are not loragit's."""
-    words = [sys.executable, "-P", "-m", "loragit", "status"]
+    """As a hook starts it: modules that lie in the dataset are not loragit's."""
+    words = [*shlex.split(cli_hook.own_command()), "status"]
     done = subprocess.run(words, cwd=clone, env=dict(os.environ), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert traps(upstream) == []

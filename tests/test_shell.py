@@ -92,6 +92,15 @@ def test_what_is_set_already_stays(scene: Scene, shell: str) -> None:
     assert git(other, "log", "-1", "--format=%s", "runs") == "evening: my pictures, 3 steps"
 
 
+def test_a_folder_that_the_dataset_chose_is_shown_and_not_obeyed(scene: Scene, shell: str) -> None:
+    scene.settings('[paths]\noutput = "/nowhere\\u001b[31m"\n')
+    said = scene.loragit("shell", "variables", NAME).out
+    done = subprocess.run([shell, "-c", f'{said}printf %s "$OUTPUT_DIR"'], capture_output=True, text=True, check=True)
+    told, folder = done.stdout.splitlines()
+    assert told.endswith(f"output_dir: /nowhere\\x1b[31m/{NAME}")
+    assert folder == "/nowhere\x1b[31m"
+
+
 def test_variables_of_the_environment_count_as_well(scene: Scene, shell: str) -> None:
     done = run(scene, str(write(scene, shell)), STEPS="2", OUTPUT_DIR=str(scene.home / "runs"), DATASET_NAME="gren")
     assert done.status == 0, done.err

@@ -70,6 +70,7 @@ def test_what_can_be_shown_stays_as_it_is() -> None:
         assert text.shown(same) == same
     assert text.shown("\x1b[31m\n\udcff\x9b\u2028") == "\\x1b[31m\\x0a\\xff\\x9b\\x2028"
     assert text.shown("\ud800 \u202eab") == "\\xd800 \\x202eab", "half a pair as JSON can have it; another direction"
+    assert text.shown("a\u200bb\ufeff\U000e0041") == "a\\x200bb\\xfeff\\xe0041", "what takes no room"
 
 
 def test_a_record_holds_no_letter_that_directs_writing() -> None:

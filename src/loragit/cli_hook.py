@@ -68,8 +68,11 @@ def hook_run(name: str, arguments: Annotated[list[str] | None, typer.Argument()]
 
 
 def own_command() -> str:
-    """Words for a shell that start this very loragit, for a hook that does not find it on PATH."""
-    return shlex.join([sys.executable, "-m", "loragit"])
+    """Words for a shell that start this very loragit, for a hook that does not find it on PATH.
+
+    A hook runs in the dataset, where a module may be called as one of ours.
+    """
+    return shlex.join([sys.executable, "-P", "-m", "loragit"])
 
 
 def _lines(lines: Iterable[str]) -> None:

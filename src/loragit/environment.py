@@ -23,6 +23,9 @@ TIMEOUT = 30.0
 SMI_TIMEOUT = 5.0
 """Seconds that nvidia-smi has, beyond what the Python took. It hangs where the driver does."""
 
+_BEGIN = "import sys\nif not getattr(sys.flags, 'safe_path', False):\n    del sys.path[0]\nexec(sys.argv.pop(1))"
+"""``python -c`` puts the current folder first on ``sys.path``, and even ``from __future__`` imports a module."""
+
 _HINT = "see trainer.python and trainer.env in: loragit settings"
 _LYCORIS = "lycoris-lora"
 
@@ -108,7 +111,7 @@ class EnvironmentQuestion:
         self._memory = _Memory(cache, python, source)
         arguments = (str(script_folder or cwd), self._memory.key)
         try:
-            self._probe = process.ask([str(python), "-c", source, *arguments], cwd=cwd, env=env)
+            self._probe = process.ask([str(python), "-c", _BEGIN, source, *arguments], cwd=cwd, env=env)
         except process.CannotStart as error:
             raise ProbeFailed(f"the trainer's Python {python} cannot be started: {error}", hint=_HINT) from error
         self._cards = _CardsQuestion(host, cwd, env)

@@ -19,22 +19,10 @@ from loragit import durable
 from loragit.errors import LoragitError
 
 LOCAL_VARIABLES = (
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_CONFIG",
-    "GIT_DIR",
-    "GIT_GRAFT_FILE",
-    "GIT_IMPLICIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_INTERNAL_SUPER_PREFIX",
-    "GIT_NAMESPACE",
-    "GIT_NO_REPLACE_OBJECTS",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_PREFIX",
-    "GIT_QUARANTINE_PATH",
-    "GIT_REPLACE_REF_BASE",
-    "GIT_SHALLOW_FILE",
-    "GIT_WORK_TREE",
+    *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_CONFIG", "GIT_DIR", "GIT_GRAFT_FILE"),
+    *("GIT_IMPLICIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_INTERNAL_SUPER_PREFIX", "GIT_NAMESPACE"),
+    *("GIT_NO_REPLACE_OBJECTS", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_QUARANTINE_PATH"),
+    *("GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE", "GIT_WORK_TREE"),
 )
 """What git sets for the children of a hook to name *that* repository (of ``git rev-parse --local-env-vars``).
 
@@ -55,6 +43,8 @@ _NOWHERE = "GIT_DIR=/dev/null"
 """What keeps git from taking the folder that it is started in for a repository. Git before 2.38 knows no
 ``safe.bareRepository``."""
 _ZERO = "0" * 40
+_MOST_TREE = 1 << 25
+"""Bytes of a list of files: a few trees that hold each other can stand for more than there is room for."""
 _DAMAGED = re.compile(
     "missing object|bad (?:tree )?object|nonexistent object|corrupt|could not parse|unable to unpack|inflate"
 )
@@ -104,6 +94,14 @@ class Question:
         """Wait for the end, whatever the exit status."""
         out, err = self._child.communicate(self._data)
         return Reply(self._child.returncode, out, err)
+
+    def beginning(self, most: int) -> bytes:
+        """The first ``most`` bytes of what it prints, in place of :meth:`reply`; what comes after them is not read."""
+        assert self._child.stdout
+        out = self._child.stdout.read(most)
+        self._child.kill()
+        self._child.communicate()
+        return out
 
     def cancel(self) -> None:
         """End it before it is fed: it has done nothing."""
@@ -267,15 +265,17 @@ def discover(folder: Path) -> Repository:
 
 def not_found(folder: Path, reply: Reply) -> NotARepository:
     """Why ``folder`` is in no repository that git would work in."""
-    words = last_words(reply)
+    from shlex import quote
+
+    words, word = last_words(reply), quote(str(folder))
     if "dubious ownership" in reply.err.decode("utf-8", "replace"):
         return NotARepository(
             f"git does not trust {folder}: another user owns it",
-            hint=f"if you do: git config --global --add safe.directory {folder}",
+            hint=f"if you do: git config --global --add safe.directory {word}",
         )
     if is_bare(folder) or "work tree" in words or "bare repository" in words:
         return NotARepository(f"{folder} is a repository without a work tree", hint="name a clone with one")
-    return NotARepository(f"{folder} is in no git repository ({words})", hint=f"make it one: git init {folder}")
+    return NotARepository(f"{folder} is in no git repository ({words})", hint=f"make it one: git init {word}")
 
 
 class Ref(NamedTuple):
@@ -330,8 +330,9 @@ class TreeItem(NamedTuple):
 
 
 def read_tree(question: Question) -> dict[str, TreeItem]:
-    """Items by path; empty where there is no such revision or folder."""
-    rows = question.reply().out.decode("utf-8", "surrogateescape").split("\0")
+    """Items by path; empty where there is no such revision or folder, or more of them than a dataset has files."""
+    out = question.beginning(_MOST_TREE)
+    rows = out.decode("utf-8", "surrogateescape").split("\0") if len(out) < _MOST_TREE else ()
     split = ((about.split(" "), path) for about, _, path in (row.partition("\t") for row in rows) if path)
     return {path: TreeItem(about[1] == "tree", about[2]) for about, path in split}
 

@@ -15,6 +15,8 @@ from loragit.settings import Settings
 from loragit.snapshot import CannotReadInput, Config, Dataset, Folder, Recorded
 from loragit.trainers.sd_scripts import Plan
 
+_MAX_INPUTS = 1 << 29
+"""Bytes of all further inputs together: they are held in memory, and a cloned dataset may name any number."""
 _WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 
 
@@ -113,10 +115,18 @@ def _prompts(path: Path) -> Entry:
 def _further(paths: Iterable[Path], findings: Findings) -> tuple[tuple[Path, Entry], ...]:
     """Each file once, at ``inputs/<file name>``."""
     files: dict[Path, Entry] = {}
-    for path in paths:
+    taken: set[str] = set()
+    left = _MAX_INPUTS
+    for path in dict.fromkeys(paths):
         data = findings.ask(lambda path=path: snapshot.read_bytes(path, "input"))  # type: ignore[misc]
-        if data is not None and path not in files:
-            files[path] = Entry(_free_place(path.name, {entry.path for entry in files.values()}), data)
+        if data is None:
+            continue
+        left -= len(data)
+        if left < 0:
+            findings.add(f"the inputs up to {path} are more than {_MAX_INPUTS >> 20} MiB together", "name fewer")
+            break
+        files[path] = Entry(_free_place(path.name, taken), data)
+        taken.add(files[path].path)
     return tuple(files.items())
 
 

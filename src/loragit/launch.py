@@ -169,7 +169,8 @@ def judge_code(state: RepoState, findings: Findings, *, allow_dirty: bool) -> li
         files = ", ".join(state.dirty[:_SHOWN_DIRTY]) + (f" and {more} more" if more > 0 else "")
         findings.add(
             f"{state.label} at {state.path} is dirty: {files}",
-            f"commit or stash there (git -C {state.path} stash --include-untracked), or record it: --allow-dirty",
+            f"commit or stash there (git -C {shell_word(state.path)} stash --include-untracked), "
+            "or record it: --allow-dirty",
         )
     if state.on_remote or not state.url:
         return []

@@ -65,9 +65,11 @@ def continues(repository: Repository, tip: str | None, commit: str) -> bool:
         return False
     else:
         args = (commit, f"^{tip}")
-    reply = git.call("log", "-z", "--format=%P%n%B", *args, "--", cwd=repository.top)
-    rows = [row for row in reply.out.decode("utf-8", "replace").split("\0") if row]
-    return reply.status == 0 and all(FORMAT in row and " " not in row.partition("\n")[0] for row in rows)
+    rows = catfile.rows("log", "-z", "--format=%P%n%B", *args, "--", cwd=repository.top)
+    try:
+        return all(FORMAT.encode() in row and b" " not in row.partition(b"\n")[0] for row in rows if row)
+    except git.GitFailed:
+        return False
 
 
 def _is_ancestor(repository: Repository, older: str, newer: str) -> bool:

@@ -12,6 +12,8 @@ from loragit.names import RUNS, RunName
 FORMAT = "\nLoragit-Format: "
 """What every message of loragit's holds."""
 _ORIGIN = "refs/remotes/origin/runs"
+_MOST = 1 << 20
+"""Bytes of a message that are read; ours are a hundredth of it, and those of a clone may be of any length."""
 
 
 class Place(NamedTuple):
@@ -80,9 +82,9 @@ def _is_ours(tip: git.Question) -> bool:
 
     One that cannot be read is taken for ours: whoever builds on it is told that it is damaged.
     """
-    reply = tip.reply()
-    parents, _, message = reply.out.decode("utf-8", "replace").partition("\n")
-    return reply.status != 0 or " " in parents or FORMAT in message
+    told = tip.beginning(_MOST).decode("utf-8", "replace")
+    parents, _, message = told.partition("\n")
+    return not told or " " in parents or FORMAT in message
 
 
 def _concerned(name: RunName) -> tuple[str, ...]:

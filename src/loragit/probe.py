@@ -14,7 +14,8 @@ younger than :data:`SETTLE`. ``distributions`` is a JSON list of ``[name, versio
 direct_url.json or null, found through an egg-link]`` in the order of ``sys.path``; empty where the key is the known
 one.
 
-Standard library only, Python 3.8 or newer. Imports no package, lycoris least of all.
+Standard library only, Python 3.8 or newer. Imports no package, lycoris least of all, and nothing from the folder that
+it is started in or is told: a dataset may lie there that somebody else made.
 """
 
 from __future__ import annotations
@@ -99,19 +100,19 @@ def find(name: str) -> tuple[str, str]:
     return os.path.abspath(origin) if origin else "", os.path.abspath(folder) if folder else ""
 
 
-def distributions(found: list[str]) -> list[list[object]]:
+def distributions(found: list[str], path: list[str]) -> list[list[object]]:
     """A row a package, as the module's docstring says. What cannot be read is left out."""
     from contextlib import suppress
     from importlib import metadata
 
     linked = set()
-    for path in found:
-        if path.endswith(".egg-link"):
-            with suppress(OSError, ValueError), open(path, encoding="utf-8") as link:
+    for each in found:
+        if each.endswith(".egg-link"):
+            with suppress(OSError, ValueError), open(each, encoding="utf-8") as link:
                 linked.add(os.path.realpath(link.readline().strip()))
     rows: list[list[object]] = []
     with suppress(Exception):
-        for package in metadata.distributions():
+        for package in metadata.distributions(path=path):
             with suppress(Exception):
                 name, version = package.metadata["Name"], package.version
                 folder = os.path.realpath(str(package.locate_file("")))
@@ -133,17 +134,17 @@ def platform() -> str:
 
 def main(folder: str, known: str) -> None:
     """Answer on standard output."""
-    # ``python -c`` put the current folder there; ``python script.py`` puts the script's. With -P neither does.
-    if not getattr(sys.flags, "safe_path", False):
-        sys.path[0] = folder
-    found = sources(sys.path)
+    # ``python script.py`` puts the script's folder first, unless with -P. Here it is the last thing that is done.
+    path = [*([] if getattr(sys.flags, "safe_path", False) else [folder]), *sys.path]
+    found = sources(path)
     key, settled = key_of(found, time.time_ns())
     rows = ""
     if key != known:
         from json import dumps
 
-        rows = dumps(distributions(found))
+        rows = dumps(distributions(found, path))
     version = sys.version.split()[0]
+    sys.path[:] = path
     fields = (version, sys.executable, platform(), *find("lycoris"), key, "yes" if settled else "no", rows)
     with open(1, "wb", closefd=False) as out:  # sys.stdout may be anything by now
         out.write(MARKER + b"".join(os.fsencode(field) + b"\0" for field in fields) + MARKER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -346,7 +347,7 @@ def _cannot_start(error: OSError, program: str, cwd: Path | None) -> CannotStart
             f"{program} cannot run in {cwd}: {error.strerror}", hint="see which setting names that folder"
         )
     if error.errno == errno.EACCES:
-        return ProgramMissing(f"{program} may not be executed", hint=f"allow it with: chmod +x {program}")
+        return ProgramMissing(f"{program} may not be executed", hint=f"allow it with: chmod +x {shlex.quote(program)}")
     if error.errno == errno.ENOEXEC:
         hint = "a script needs a first line such as #!/bin/sh"
         return ProgramMissing(f"{program} is not a program that this system runs", hint=hint)

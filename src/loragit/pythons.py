@@ -129,7 +129,7 @@ def of_folder(folder: Path, repository: Path | None = None) -> Path:
     raise PythonMissing(
         f"there is no environment with a Python in {folder}{there_are}",
         hint=(f'write it as env = "venv:{found[0]}", or ' if found else f"{python} would have to be; ")
-        + f"make it with: python3 -m venv {folder}",
+        + f"make it with: python3 -m venv {_word(folder)}",
     )
 
 
@@ -183,7 +183,7 @@ def _of_prefix(environment: CondaEnvironment, environ: Mapping[str, str], home: 
         return python
     what = f"the conda environment {folder}"
     if folder.is_absolute() and _is_folder(folder):
-        where = f"--prefix {folder}" if "/" in name else f"--name {name}"
+        where = f"--prefix {_word(folder)}" if "/" in name else f"--name {_word(name)}"
         _refuse_broken(python, f"{what} is broken: ", f"mend it with: conda install {where} --force-reinstall python")
         raise PythonMissing(f"{what} has no Python", hint=f"put one into it with: conda install {where} python")
     others = environments(environ, home)
@@ -192,10 +192,20 @@ def _of_prefix(environment: CondaEnvironment, environ: Mapping[str, str], home: 
     more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
     there_are = f"there are: {', '.join(shown)}{more}" if others else "no conda environment was found at all"
     if "/" in name:
-        message, hint = f"there is no conda environment in {folder}", f"make it with: conda create -p {folder} python"
+        message, hint = (
+            f"there is no conda environment in {folder}",
+            f"make it with: conda create -p {_word(folder)} python",
+        )
     else:
-        message, hint = f"no conda environment is called {name}", f"make it with: conda create -n {name} python"
+        message, hint = f"no conda environment is called {name}", f"make it with: conda create -n {_word(name)} python"
     raise PythonMissing(f"{message}; {there_are}", hint=f'{hint}, or name another: env = "conda:NAME" or "conda:/PATH"')
+
+
+def _word(value: Path | str) -> str:
+    """``value`` as a shell reads it: somebody else's dataset may have chosen it, and hints are there to be typed."""
+    from shlex import quote
+
+    return quote(str(value))
 
 
 def _refuse_broken(python: Path, what: str, hint: str) -> None:
@@ -205,7 +215,7 @@ def _refuse_broken(python: Path, what: str, hint: str) -> None:
             target = python.parent / python.readlink()
             raise PythonMissing(f"{what}{python} leads to {target}, which is gone", hint=hint)
         if python.is_file():
-            raise PythonMissing(f"{what}{python} may not be executed", hint=f"allow it with: chmod +x {python}")
+            raise PythonMissing(f"{what}{python} may not be executed", hint=f"allow it with: chmod +x {_word(python)}")
     except (OSError, ValueError):  # a link to itself, a name that is too long
         return
 

@@ -28,10 +28,14 @@ __all__ = [
     "mask",
     "redact",
     "redact_argv",
+    "redact_plain",
     "secret_values",
     "telling",
     "variables",
 ]
+
+_PLAIN = re.compile(rb"[A-Za-z0-9_.:/+=~@%-]+")
+"""Letters that no shell makes anything of."""
 
 SECRET_ARGUMENTS = frozenset({"wandb_api_key", "huggingface_token"})
 """The arguments that sd-scripts itself calls sensitive (``library/train_util.py``)."""
@@ -89,6 +93,11 @@ def mask(data: bytes, known: Iterable[str] = ()) -> bytes:
 def redact(data: bytes) -> bytes:
     """``data`` with :data:`MASK` in place of all that looks like a secret, in marked lines too."""
     return _without(data, _spans(data))
+
+
+def redact_plain(data: bytes) -> bytes:
+    """As :func:`redact`, but for what could be a command: whoever reads ``data`` must see what would run."""
+    return _without(data, [span for span in _spans(data) if _PLAIN.fullmatch(data, span.start, span.end)])
 
 
 def redact_argv(argv: Sequence[str], known: Iterable[str] = ()) -> tuple[str, ...]:

@@ -31,6 +31,12 @@ MARKS = frozenset({"LORAGIT_REASON", "LORAGIT_RUN", "LORAGIT_RUN_OUTPUT", "LORAG
 MAX_BYTES = 256 * 1024
 """Largest ``loragit.toml``. A cloned dataset may hold anything; a parser's time grows faster than the file."""
 
+MOST_REPOS = 30
+"""Repositories that one file names: git is asked about all of them at the same time."""
+
+MOST_MODELS = 100
+"""Tables ``[models.<model>]`` of one file: the hook settles everything for each of them."""
+
 ArgValue = str | int | float | bool | tuple[str | int | float, ...]
 """One value of ``[trainer.args]``; a list of the file is a tuple here."""
 Value = ArgValue
@@ -40,14 +46,9 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SCHEME = re.compile(r"[A-Za-z][\w.+-]*:")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
-_HIDDEN = (
-    *(*range(0x20), *range(0x7F, 0xA0)),
-    # As loragit.text has them: separators, and what directs writing.
-    *(0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)),
-)
-_ESCAPES = {code: f"\\u{code:04x}" for code in _HIDDEN} | {
-    ord(char): f"\\{short}" for char, short in zip('\b\t\n\f\r"\\', 'btnfr"\\', strict=True)
-}
+_ESCAPES = {ord(char): f"\\{short}" for char, short in zip('\b\t\n\f\r"\\', 'btnfr"\\', strict=True)}
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+"""Letters that count as printable and show nothing: they could make two commands look the same."""
 
 
 class UnknownSetting(UsageError):
@@ -164,6 +165,11 @@ def _files(value: object) -> tuple[str, ...] | None:
     return None if texts is None or "" in texts else texts
 
 
+def _repositories(value: object) -> tuple[str, ...] | None:
+    texts = _files(value)
+    return None if texts is None or len(texts) > MOST_REPOS else texts
+
+
 _ARGUMENT_NAME = re.compile(r"[A-Za-z0-9][\w-]*", re.ASCII)
 
 
@@ -198,7 +204,7 @@ SCHEMA: Mapping[str, Key] = {
     "record.sign": Key('true, false or "git"', _signing, "git", _signing_text),
     "record.allow_secrets": Key("true or false", _flag, False, truth),
     "record.inputs": Key("a list of paths", _files, (), None),
-    "record.repos": Key("a list of paths", _files, (), None),
+    "record.repos": Key(f"a list of at most {MOST_REPOS} paths", _repositories, (), None),
 }
 """Every key, in the order in which it is shown. ``""`` as a value of a key that takes it means: none."""
 
@@ -221,7 +227,9 @@ def read_file(path: Path) -> Document:
     models: dict[str, Mapping[str, Value]] = {}
     for name, content in tree.items():
         if name == "models":
-            for model, keys in _table(content, name, path).items():
+            if len(tables := _table(content, name, path)) > MOST_MODELS:
+                raise WrongSetting(f"{path} holds more than {MOST_MODELS} tables under models")
+            for model, keys in tables.items():
                 models[model] = _read_table(keys, "trainer", dotted("models", model), path)
         elif name in _TABLES:
             values |= _read_table(content, name, name, path)
@@ -286,6 +294,12 @@ def _checked_argument(name: str, value: object, shown: str, path: Path) -> ArgVa
     if not _ARGUMENT_NAME.fullmatch(name):
         raise WrongSetting(f"{shown} in {path} is no name of an argument: write it without --, as in network_dim = 16")
     checked = _argument(value)
+    if isinstance(checked, tuple) and any(isinstance(item, str) and item.startswith("--") for item in checked):
+        # argparse would take it for an option of its own, and what it says would have been looked at by nobody.
+        raise WrongSetting(
+            f"{shown} in {path} holds a value that begins with --, which the trainer takes for another argument",
+            hint="give that argument a line of its own",
+        )
     if checked is None:
         # The value is not shown: it may be a key to somebody's account.
         expected = "a text, a number, true, false, or a list of texts and numbers"
@@ -345,8 +359,19 @@ def literal(value: Value) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(literal(item) for item in value)}]"
     if isinstance(value, str):
-        return f'"{value.encode("utf-8", "replace").decode().translate(_ESCAPES)}"'
+        return f'"{_visible(value.encode("utf-8", "replace").decode().translate(_ESCAPES))}"'
     return repr(value)
+
+
+def _visible(written: str) -> str:
+    """With escapes, as TOML has them, for all that a terminal obeys or shows nothing of."""
+    if written.isprintable() and not _BLANK.search(written):
+        return written
+    return "".join(char if char.isprintable() and not _BLANK.match(char) else _escaped(ord(char)) for char in written)
+
+
+def _escaped(code: int) -> str:
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _described(value: object) -> str:

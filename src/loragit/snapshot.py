@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import stat
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -249,7 +250,8 @@ def read_dataset(
 
     Caches of the trainer's own are left out: they are made from what is here, and their presence would make
     the second run with the same inputs differ from the first. ``root`` is the dataset's folder.
-    Raises :class:`loragit.fingerprint.CannotRead`, :class:`NothingToTrainOn` for images that are LFS pointers.
+    Raises :class:`loragit.fingerprint.CannotRead`, :class:`CannotReadInput` for captions of no sensible length,
+    :class:`NothingToTrainOn` for images that are LFS pointers.
     """
     files: list[DatasetFile] = []
     watched: list[Watched] = []
@@ -271,12 +273,23 @@ def read_dataset(
         ends = folder.caption_suffixes
         texts = [n for n in used if n.endswith(ends) and any(_is_caption(n, end, stems) for end in ends)]
         written.append((folder.path, texts, places.of(folder.path)))
+        sizes = {p.name: p.size for p in prints}
+        _refuse_long(folder, sum(map(sizes.__getitem__, texts)))
     digest = fingerprint.digest_lines(files)
     kept = recorded.captions if recorded.same(digest, _caption_paths(written)) else None
     entries = () if kept else tuple(_read_captions(written))
     captions = sum(len(names) for _, names, _ in written)
     folders = tuple((place, folder) for folder, _, place in written)
     return Dataset(digest, images, captions, entries, kept, folders, tuple(watched))
+
+
+def _refuse_long(folder: Folder, size: int) -> None:
+    """Captions are held in memory. Raises :class:`CannotReadInput` for more of them than anybody has."""
+    if size > MAX_INPUT:
+        raise CannotReadInput(
+            f"the captions in {folder.path} are {size >> 20} MiB together, more than can be on record",
+            hint="see which are so long: ls -lS",
+        )
 
 
 def _changed_ns(folder: Path) -> int:
@@ -332,7 +345,7 @@ def refuse_pointers(folder: Folder, small: list[str]) -> None:
     if pointers:
         raise NothingToTrainOn(
             f"{len(pointers)} images of {folder.path} are git-lfs pointers, as {pointers[0]}",
-            hint=f"fetch them: git -C {folder.path} lfs pull",
+            hint=f"fetch them: git -C {shlex.quote(str(folder.path))} lfs pull",
         )
 
 

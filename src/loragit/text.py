@@ -15,7 +15,9 @@ from loragit.record import FORMAT, Artifact, Entry, LyCORIS, Opened, Outcome, Re
 # Separators split lines elsewhere; what directs writing (Unicode's Bidi_Control) shows a text in another order than it
 # is read in.
 _DIRECTED = r"\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
-_CONTROL = re.compile(rf"[\x00-\x1f\x7f-\x9f{_DIRECTED}]")
+# Two names must not look the same because of what no terminal shows. Joiners belong to some scripts and to emoji.
+_UNSEEN = "\u00ad\u180e\u200b\u2060-\u2064\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0001\U000e0020-\U000e007f"
+_CONTROL = re.compile(rf"[\x00-\x1f\x7f-\x9f{_DIRECTED}{_UNSEEN}]")
 _UNESCAPED = re.compile(rf"[\x80-\x9f{_DIRECTED}]")
 _NO_BYTE = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")
 """Halves of surrogate pairs, but for those that stand for a byte that is not UTF-8; JSON can hold them."""

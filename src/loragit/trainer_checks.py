@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -82,7 +83,8 @@ class TrainerQuestion:
             f"{state.label} at {state.path} is dirty: {files}",
             "its changes are recorded with every run; commit them there"
             if recorded
-            else f"commit or stash there (git -C {state.path} stash --include-untracked), or record it: --allow-dirty",
+            else f"commit or stash there (git -C {shlex.quote(str(state.path))} stash --include-untracked), "
+            "or record it: --allow-dirty",
         )
 
     def _ask_environment(self) -> None:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import claims, durable, git, text
+from loragit import catfile, claims, durable, git, text
 from loragit.claims import Claim
 from loragit.errors import Finding, Findings, LoragitError
 from loragit.settings import Settings
@@ -25,6 +25,15 @@ from loragit.settings_schema import FILE, Document, literal
 _VERSION = 1
 _MAX_HASHED = 64 * 1024 * 1024
 """Bytes of a program in the dataset that are hashed, so that another program there is another question."""
+_MAX_ROWS = 500_000
+"""Files of a repository that are told apart; in a larger one every commit is another question."""
+_LINK = b"120000 "
+"""How ``git ls-tree`` begins a line about a symbolic link."""
+_DATA = (
+    *(b".png", b".jpg", b".jpeg", b".webp", b".bmp", b".avif", b".jxl", b".gif", b".txt", b".caption", b".npz", b".md"),
+    *(b".toml", b".json", b".jsonl", b".safetensors", b".sha256", b".gitignore", b".gitattributes"),
+)
+"""How files end that are no code, wherever they lie. What an argument names counts whatever it is called."""
 _TOLD = 3
 """Claims that a refusal names; the rest are counted."""
 
@@ -139,19 +148,66 @@ def _texts(claim: Claim) -> Iterator[str]:
             plain = re.sub(r"^(?:venv|conda):|^[\w-]+=", "", item)
             # sd-scripts adds the suffix to a --config_file that has none.
             yield from (plain, f"{plain}.toml")
+            if "/" not in plain:  # a module
+                yield from (f"{plain.partition('.')[0]}{suffix}" for suffix in ("", ".py"))
 
 
 def _content(place: Path, top: Path) -> str:
-    """A file by its hash, a folder by its tree in HEAD; empty for what is neither, or lies elsewhere."""
-    if not place.is_relative_to(top) or place == top:
+    """A file by its hash, a folder by what HEAD holds of it; empty for what is neither, or lies elsewhere."""
+    if not place.is_relative_to(top):
         return ""
     with suppress(OSError, LoragitError):
         if place.is_file():
             with place.open("rb") as file:
-                return hashlib.sha256(file.read(_MAX_HASHED)).hexdigest()
+                digest = hashlib.sha256(file.read(_MAX_HASHED)).hexdigest()
+                status = os.fstat(file.fileno())
+            return digest if status.st_size <= _MAX_HASHED else f"{digest} {status.st_size} {status.st_mtime_ns}"
+        if place == top:
+            return _code(top)
         if place.is_dir():
-            return git.call("rev-parse", "--quiet", "--verify", f"HEAD:{place.relative_to(top)}", cwd=top).out.decode()
+            return _tree(place.relative_to(top), top)
     return ""
+
+
+def _tree(folder: Path, top: Path) -> str:
+    """A folder by its tree in HEAD, or by the commit of the submodule that it is or lies in; empty for neither.
+
+    A tree holds links by where they lead, and what lies there may change: then all code of the repository counts.
+    """
+    for each in (folder, *folder.parents[:-1]):
+        found = _id(f"HEAD:{each}", top)
+        if not found:
+            continue
+        if git.call("cat-file", "-t", found.strip(), cwd=top).out.strip() != b"tree":
+            return found
+        if each != folder:
+            break
+        return found + _code(top) if any(row.startswith(_LINK) for row in _rows(found.strip(), top)) else found
+    return ""
+
+
+def _id(revision: str, top: Path) -> str:
+    """Its id and a line end, or nothing."""
+    return git.call("rev-parse", "--quiet", "--verify", revision, cwd=top).out.decode()
+
+
+def _code(top: Path) -> str:
+    """All that HEAD holds, but for what cannot be code: another caption is no other program."""
+    digest = hashlib.sha256()
+    for number, row in enumerate(_rows("HEAD", top)):
+        about, _, path = row.partition(b"\t")
+        if number == _MAX_ROWS:
+            return _id("HEAD^{tree}", top)
+        if path.lower().endswith(_DATA):
+            continue
+        digest.update(row + b"\0")
+        if about.startswith(_LINK) and os.path.isfile(at := top / os.fsdecode(path)):
+            digest.update(_content(Path(os.path.realpath(at)), top).encode())
+    return digest.hexdigest()
+
+
+def _rows(tree: str, top: Path) -> Iterator[bytes]:
+    return catfile.rows("ls-tree", "-r", "-z", tree, cwd=top)
 
 
 def of_inputs(
@@ -169,7 +225,9 @@ def of_inputs(
         if not Path(os.path.realpath(path)).is_relative_to(top):
             found[str(path)] = None
     for path in read:
-        if path.parent.resolve().is_relative_to(top) and not Path(os.path.realpath(path)).is_relative_to(top):
+        # As it is written: the folder that it is said to lie in may be such a link itself.
+        lies = path.parent.resolve().is_relative_to(top) or any(map(path.is_relative_to, (folder, top)))
+        if lies and not Path(os.path.realpath(path)).is_relative_to(top):
             found[str(path)] = None
     for each in folders:
         if Path(os.path.realpath(each)).is_relative_to(top):
@@ -275,7 +333,7 @@ def remember(subject: Subject) -> bool:
         "# Agreed to on this machine; see loragit trust. Delete this file to be asked again.",
         f"dataset = {literal(os.path.realpath(subject.folder))}",
         f"agreed = {literal(text.timestamp(datetime.now(UTC)))}",
-        f"claims = [{', '.join(literal(claim.shown) for claim in subject.claims)}]",
+        f"claims = [{', '.join(literal(claim.kept) for claim in subject.claims)}]",
     ]
     place = memory() / subject.digest
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -108,7 +109,7 @@ def _found(asked: Asked, seeker: Seeker) -> tuple[RecordedRun, RecordedRun]:
     if before is None:
         raise NoRunBefore(
             f"there is no finished run of {run.dataset or 'its dataset'} before {run.name}",
-            hint=f"name the run to compare it with: loragit diff EARLIER {run.name}",
+            hint=f"name the run to compare it with: loragit diff EARLIER {shlex.quote(run.name)}",
         )
     return before, run
 

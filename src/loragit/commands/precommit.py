@@ -16,6 +16,8 @@ from loragit.errors import Finding, LoragitError
 from loragit.names import RUNS, RunName
 from loragit.settings import Flags, Settings, load
 
+_AT_ONCE = 30
+"""Repositories that git is asked about at the same time, four processes each."""
 SHOWN = 10
 """Most files that a refusal names."""
 
@@ -60,8 +62,10 @@ def check(cwd: Path, environ: Mapping[str, str]) -> Verdict:
                 _collect(settings, named)
         except LoragitError as error:
             refusals.append(error)
-    found = _ask(list(named.values()), repository.top)
-    return Verdict((*refusals, *found.refusals), found.notes)
+    asked = list(named.values())
+    found = [_ask(asked[first : first + _AT_ONCE], repository.top) for first in range(0, len(asked), _AT_ONCE)]
+    dirty = {str(refusal): refusal for verdict in found for refusal in verdict.refusals}
+    return Verdict((*refusals, *dirty.values()), tuple(note for verdict in found for note in verdict.notes))
 
 
 def _datasets(top: Path) -> tuple[Path, ...]:
@@ -105,7 +109,7 @@ def _collect(settings: Settings, named: dict[Path, _Named]) -> None:
 
 
 def _ask(named: Sequence[_Named], own: Path) -> Verdict:
-    """Ask all repositories at once; ``own`` is the one that is committed to, which is dirty as a matter of course."""
+    """Ask the repositories at once; ``own`` is the one that is committed to, which is dirty as a matter of course."""
     notes: list[str] = []
     questions: list[tuple[_Named, checkout.StateQuestion]] = []
     for one in named:

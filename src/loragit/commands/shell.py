@@ -57,7 +57,8 @@ def answer(words: Sequence[str], environ: Mapping[str, str], cwd: Path) -> None:
     """Print what the functions asked for with ``words``. Raises :class:`LoragitError`."""
     match words:
         case ["variables", name]:
-            console.write(_assignments(variables(name, environ, cwd)))
+            found = variables(name, environ, cwd)
+            console.write(_assignments(found) + _telling({**environ, **found}))
         case ["conda", name]:
             console.write(_assignments(conda(name, None, environ, cwd)))
         case ["conda", name, root]:
@@ -72,6 +73,13 @@ def answer(words: Sequence[str], environ: Mapping[str, str], cwd: Path) -> None:
 
 def _assignments(found: Mapping[str, str]) -> str:
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in found.items())
+
+
+def _telling(values: Mapping[str, str]) -> str:
+    """What tells them at a terminal; a dataset's own settings may have chosen the folder."""
+    output = f"{values['OUTPUT_DIR']}/{values['NAME']}"
+    line = f"output_name: {values['NAME']}, steps: {values['STEPS']}, training_dir: {values['TRAINING_DIR']}, "
+    return f"printf '%s\\n' {shlex.quote(text.shown(f'{line}output_dir: {output}'))}\n"
 
 
 def variables(name: str, environ: Mapping[str, str], cwd: Path) -> dict[str, str]:

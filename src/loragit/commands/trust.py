@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from loragit import console, launch, preflight, snapshot, text, trust
+from loragit import console, launch, preflight, secrets, snapshot, text, trust
 from loragit.errors import LoragitError
 from loragit.settings import Settings
+from loragit.settings_schema import FILE
 from loragit.trust import Subject
 
 _QUESTION = "Run and read what these name?"
@@ -51,6 +52,8 @@ def _show(subject: Subject, origin: str) -> None:
     console.say(f"these come from the dataset {subject.folder} ({origin}):")
     for claim in subject.claims:
         console.say(f"  {claim.shown}  # {claim.about}")
+    if any(secrets.MASK in claim.shown for claim in subject.claims):
+        console.say(f"{secrets.MASK} stands for what looks like a secret: {subject.folder / FILE} shows it")
 
 
 def trust_(chosen: Settings, *, yes: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -169,12 +170,13 @@ class Contents:
         found = self._reader.read(self.revision(run, clean), _MOST_FILE) if clean else None
         if found is None or found.kind != "blob":
             raise NoSuchFile(
-                f"the record of {run.name} holds no file {path}", hint=f"see what it holds: loragit show {run.name}"
+                f"the record of {run.name} holds no file {path}",
+                hint=f"see what it holds: loragit show {shlex.quote(run.name)}",
             )
         if found.data is None:
             raise NoSuchFile(
                 f"{path} of {run.name} is {found.size} bytes long, too much to read at once",
-                hint=f"git -C {self.repository.top} show {self.revision(run, clean)}",
+                hint=shlex.join(("git", "-C", str(self.repository.top), "show", self.revision(run, clean))),
             )
         return found.data
 

@@ -14,8 +14,6 @@ setup_training_vars() {
         return 1
     fi
     eval "$_loragit_said"
-    printf 'output_name: %s, steps: %s, training_dir: %s, output_dir: %s\n' \
-        "$NAME" "$STEPS" "$TRAINING_DIR" "$OUTPUT_DIR/$NAME"
 }
 
 # Activates an environment of conda, mamba or micromamba in this shell. Usage: setup_conda_env ENV [CONDA_PATH]

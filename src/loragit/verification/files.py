@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -55,7 +56,7 @@ def products(run: RecordedRun, outcome: RecordedOutcome, home: Path) -> tuple[li
         path = _inside(folder, name)
         if path is None:
             message = f"{name} is listed, and lies outside of the output folder: it was not looked at"
-            told.append(wrong(check, message, f"see: git show -s {run.name}").about(run))
+            told.append(wrong(check, message, f"see: git show -s {shlex.quote(run.name)}").about(run))
         else:
             found.append(Product(run, check, name, path, size, sha256, payload, finished))
     told += [each.about(run) for each in _states(outcome, folder)]

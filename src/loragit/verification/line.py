@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -137,8 +138,9 @@ def _other(name: str, tag: Tag, runs: Mapping[str, RecordedRun]) -> Iterator[Ver
     run = runs.get(tag.commit)
     at_home = run is not None and run.name == name
     if not at_home:
+        word = shlex.quote(name)
         told = f"the tag {name} is not on a run of that name, but on {tag.commit[:8]}: it was moved"
-        yield wrong(TAG, told, f"see: git show {name}; git log --grep {name} runs")._replace(run=name)
+        yield wrong(TAG, told, f"see: git show {word}; git log --grep {word} runs")._replace(run=name)
     elif tag.annotated:
         told = f"the tag {name} tells no outcome as loragit does: it was edited, or made by hand"
         yield wrong(TAG, told, f"see it: git cat-file tag {tag.object[:12]}")._replace(run=name, commit=tag.commit)

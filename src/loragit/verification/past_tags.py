@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection, Iterator
 from itertools import pairwise
 
@@ -65,7 +66,7 @@ def _deleted(history: History, missing: dict[str, RecordedRun]) -> Iterator[Verd
             run = missing.get(seal.name) if seal is not None and seal.ours else None
             if run is not None and seal is not None and seal.object == run.commit:
                 told = f"the tag {run.name} is gone, and with it what came out of the run: it was deleted by hand"
-                fix = f"have it back: git update-ref refs/tags/{run.name} {each} ''"
+                fix = f"have it back: git update-ref {shlex.quote(f'refs/tags/{run.name}')} {each} ''"
                 yield wrong(TAG, told, fix).about(run)
 
 
