@@ -419,6 +419,7 @@ def test_a_password_in_a_remote_is_not_shown(cloned: Scene) -> None:
         ("pretrained_model_name_or_path", "somebody/model"),
         ("pretrained_model_name_or_path", "model.ckpt"),
         ("resume", "state"),
+        ("gemma2", "encoder"),
         ("log_with", "wandb"),
         ("log_prefix", "../../x"),
         ("in_json", "meta"),
@@ -444,6 +445,8 @@ def test_a_value_cannot_be_another_argument(cloned: Scene) -> None:
         ("learning_rate", "1.5e-4"),
         ("optimizer_args", ("betas=0.9,0.99", "weight_decay=0.01")),
         ("network_module", "lycoris.kohya"),
+        ("text_encoder_lr", ("1e-5", "1e-5")),
+        ("qwen3", "qwen.safetensors"),
         ("network_module", "networks.lora_flux"),
         ("vae", "/models/vae.safetensors"),
         ("metadata_description", "See https://example.org/."),
@@ -539,6 +542,14 @@ def test_an_image_folder_that_is_a_link_to_elsewhere_is_asked_about(cloned: Scen
     (cloned.dataset / "pictures").symlink_to(outside(cloned))
     add_subset(cloned, f"image_dir = {json.dumps(str(cloned.dataset / 'pictures'))}")
     assert f'"{cloned.dataset}/pictures"' in refusals(cloned)
+
+
+def test_a_configs_name_is_no_claim_of_another_kind(cloned: Scene) -> None:
+    name = 'nothing = "" # .toml'
+    add_subset(cloned, f"image_dir = {json.dumps(str(outside(cloned)))}")
+    (cloned.dataset / "config.toml").rename(cloned.dataset / name)
+    cloned.settings(f"[paths]\nconfig = {json.dumps(name)}\n")
+    assert f'"nothing = \\"\\" # .toml" = "{cloned.home}/private"' in refusals(cloned)
 
 
 def test_a_config_that_the_user_names_may_name_anything(cloned: Scene) -> None:

@@ -233,7 +233,8 @@ def of_inputs(
         if Path(os.path.realpath(each)).is_relative_to(top):
             found |= dict.fromkeys(_leading_out(each, top))
     about = "goes on record, as names and hashes, captions or whole"
-    return Subject(folder, tuple(Claim(f"{config.name}", "", literal(path), about) for path in sorted(found)))
+    name = config.name if re.fullmatch(r"[\w.-]+", config.name, re.ASCII) else literal(config.name)
+    return Subject(folder, tuple(Claim(name, "", literal(path), about) for path in sorted(found)))
 
 
 def _leading_out(folder: Path, top: Path) -> Iterator[str]:
