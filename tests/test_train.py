@@ -784,6 +784,18 @@ def test_captions_of_an_unchanged_dataset_are_the_same_tree(scene: Scene) -> Non
     sound(scene)
 
 
+def test_captions_that_somebody_else_put_on_runs_are_not_taken_for_those_that_are_here(scene: Scene) -> None:
+    assert scene.train("noob-gren-v1s4").status == 0
+    other = scene.home / "other"
+    git(scene.home, "clone", "-q", "--branch", "runs", str(scene.dataset), "other")
+    (other / "captions" / "img" / "00.txt").write_text("of somebody else")
+    commit_all(other, "noob-gren-v2s4: x\n\nRun: noob-gren-v2s4\nDataset: gren\nLoragit-Format: 1")
+    scene.git("fetch", "-q", str(other), "runs:runs")
+    assert scene.train("noob-gren-v3s4").status == 0
+    caption = (scene.dataset / "img" / "00.txt").read_text()
+    assert scene.git("show", "noob-gren-v3s4:captions/img/00.txt") == caption
+
+
 def test_an_edited_caption_is_recorded_though_its_size_and_time_stayed(scene: Scene) -> None:
     assert scene.train("noob-gren-v1s4").status == 0
     caption = scene.dataset / "img" / "00.txt"

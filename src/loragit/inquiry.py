@@ -108,12 +108,14 @@ class Inquiry:
     def recorded(self, secrets_known: Iterable[str]) -> Recorded:
         """What ``runs`` holds of this dataset already.
 
-        No captions that have to be read again: some are redacted there, or nobody looked for ``secrets_known`` in them.
+        No captions that have to be read again: some are redacted there, nobody looked for ``secrets_known`` in them,
+        or somebody else put them there, who may have put others than those of which the hashes are.
         """
         items = git.read_tree(self._tree) if self._tree else {}
         digest, captions = items.get("dataset.sha256"), items.get("captions")
         table = self._table.beginning(_MOST_RECORD) if self._table else b""
-        if b'"captions/' in table or len(table) == _MOST_RECORD or secrets.telling(secrets_known):
+        masked = b'"captions/' in table or len(table) == _MOST_RECORD
+        if masked or secrets.telling(secrets_known) or not (self._repository and _made_here(self._repository)):
             captions = None
         return Recorded(
             digest.id if digest else None,
@@ -163,6 +165,16 @@ class Inquiry:
         if lycoris.repo is None or lycoris.repo.path != self._lycoris.resolve():
             found = f"from {lycoris.repo.path}" if lycoris.repo else "as a package" if lycoris.installed else "nowhere"
             yield f"{self._lycoris} is named as LyCORIS, but the trainer's Python finds it {found}: that is recorded"
+
+
+def _made_here(repository: Repository) -> bool:
+    """Whether a run that was opened here is the tip of ``runs``; with several datasets, all that led there too."""
+    try:
+        lines = (repository.common_dir / "logs" / RUNS).read_bytes().splitlines()
+    except OSError:
+        return False
+    ours = not repository.prefix or all(b"\tloragit: " in line for line in lines)
+    return ours and bool(lines) and b"\tloragit: open " in lines[-1]
 
 
 def _distinct(states: Iterable[RepoState], recorded: Iterable[Path], kind: str) -> Iterator[RepoState]:
