@@ -574,6 +574,18 @@ def test_an_input_that_never_ends_is_refused(scene: Scene) -> None:
     assert told.count("it is no plain file of at most 256 MiB") == 3
 
 
+def test_an_empty_entry_of_path_makes_no_launcher_of_a_file_of_the_dataset(
+    cloned: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cloned.home / ".config/loragit").mkdir(parents=True)
+    (cloned.home / ".config/loragit/loragit.toml").write_text('[trainer]\nlauncher = "accelerated launch"\n')
+    (cloned.dataset / "accelerated").write_text("#!/bin/sh\n")
+    (cloned.dataset / "accelerated").chmod(0o755)
+    monkeypatch.setenv("PATH", f":{os.environ['PATH']}")
+    monkeypatch.chdir(cloned.dataset)
+    assert "the launcher accelerated is not in" in refusals(cloned)
+
+
 def test_a_hint_that_is_typed_starts_nothing_else(cloned: Scene) -> None:
     trainer = make_trainer(cloned.dataset / "a;id")
     (trainer / "sdxl_train_network.py").write_text("changed")

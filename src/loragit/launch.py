@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from loragit import process, snapshot, text
+from loragit import process, pythons, snapshot, text
 from loragit.errors import Findings, LoragitError
 from loragit.record import Entry, RepoState
 from loragit.settings import Settings
@@ -130,18 +130,16 @@ def find_workdir(chosen: Settings, script: Path) -> Path:
 
 def program(chosen: Settings, python: Path, script: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
     """What starts the trainer's script: the launcher, found on the trainer's PATH, or the Python itself."""
-    import shutil
-
     launcher = chosen.trainer.launcher
     if not launcher:
         return (str(python), str(script))
-    found = shutil.which(launcher[0], path=environ.get("PATH"))
+    found = pythons.program(launcher[0], environ)
     if found is None:
         raise process.ProgramMissing(
             f"the launcher {launcher[0]} is not in {python.parent} and not on PATH",
             hint="install it in the trainer's environment, or mend trainer.launcher",
         )
-    return (found, *launcher[1:], str(script))
+    return (str(found), *launcher[1:], str(script))
 
 
 def check_room(path: Path, least: int, what: str, findings: Findings) -> None:
