@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -22,7 +22,7 @@ from loragit.history.pairs import CodeChange
 from loragit.record import Entry, LyCORIS, Weights
 from tests.legacy_folder import leave
 from tests.records import CODE, open_store, reverted, sealed
-from tests.scene import LORAGIT, Scene, commit_all, git, make_scene, write_dataset
+from tests.scene import LORAGIT, Scene, commit_all, git, make_scene, slack, write_dataset
 
 ONE, TWO = "noob-gren-v1s4", "noob-gren-v2s4"
 ROOT = Path(__file__).resolve().parents[1]
@@ -584,8 +584,8 @@ def test_of_ten_thousand_captions_only_those_that_changed_are_read(dataset: Path
     after = {path: words.replace("solo, ", "") if path.endswith("77.txt") else words for path, words in before.items()}
     put(dataset, ONE, {**before, "dataset.sha256": digests})
     put(dataset, TWO, {**after, "dataset.sha256": digests.replace("0000a  img", "0000b  img")})
-    start = perf_counter()
+    start = process_time()
     found = compared(dataset)
-    took = perf_counter() - start
+    took = process_time() - start
     assert [tuple(each) for each in found.tags] == [("solo", 100, 0)]
-    assert took < 5, "well under a second on a machine of its own"
+    assert took < 5 * slack(), "well under a second on a machine of its own"

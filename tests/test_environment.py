@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import os
 import re
@@ -938,6 +939,7 @@ class TestProbe:
         path.append(str(tmp_path))
         assert probe.find("lycoris") == ("", str(tmp_path / "lycoris"))
         write(tmp_path / "lycoris.py", "")
+        importlib.invalidate_caches()  # the folder may have the same time as when it was listed
         assert probe.find("lycoris") == (str(tmp_path / "lycoris.py"), "")
 
     def test_what_was_imported_before_is_where_it_is(self) -> None:

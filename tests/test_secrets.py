@@ -29,6 +29,7 @@ from loragit.secrets import (
     redact_argv,
     secret_values,
 )
+from tests.scene import slack
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
@@ -350,7 +351,7 @@ def test_ten_thousand_captions_take_no_time() -> None:
     captions = [b"masterpiece, 1girl, solo, dress, looking at viewer, number %d" % number for number in range(10_000)]
     began = time.process_time()
     assert not any(map(find, captions))
-    assert time.process_time() - began < 1  # a twentieth, on an idle machine
+    assert time.process_time() - began < slack()  # a twentieth, on an idle machine
 
 
 def test_looking_for_nothing_compiles_nothing() -> None:

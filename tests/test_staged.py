@@ -15,6 +15,7 @@ from loragit.commands import hook, staged
 from loragit.commands.precommit import Verdict
 from loragit.commands.staged import check, check_files
 from loragit.errors import LoragitError
+from tests.scene import slack
 
 HF = "hf_" + "aB3dE6gH9j" * 4
 LINE = f"HF_TOKEN={HF}"
@@ -244,7 +245,7 @@ def test_ten_thousand_captions_are_searched_in_no_time(folder: Path) -> None:
     began = time.process_time(), os.times().children_user
     assert check(folder, {}, None) == Verdict()
     # A third of a second on an idle machine, that of the children included.
-    assert time.process_time() - began[0] + os.times().children_user - began[1] < 1.5
+    assert time.process_time() - began[0] + os.times().children_user - began[1] < 3 * slack()
     stage(folder, "img/09999.txt", f"1girl\n{HF}")
     (refusal,) = check(folder, {}, None).refusals
     assert [finding.problem for finding in refusal.findings] == ["img/09999.txt, line 2: Hugging Face token"]
