@@ -67,6 +67,10 @@ class GitFailed(LoragitError):
     """git answered with an error."""
 
 
+class GitKilled(GitFailed):
+    """git was ended by a signal: it may have left locks, and done half of its work."""
+
+
 class NotARepository(LoragitError):
     """The folder is in no git repository, or in one that has no commit where one is needed."""
 
@@ -116,7 +120,8 @@ class Question:
             hint = "git fsck tells more; fetch what is lost from a clone" if _DAMAGED.search(words) else None
             if "reference broken" in words:
                 hint = "loragit recover tells how to mend it"
-            raise GitFailed(f"git {' '.join(self.args)} failed: {words}", hint=hint)
+            kind = GitKilled if reply.status < 0 else GitFailed
+            raise kind(f"git {' '.join(self.args)} failed: {words}", hint=hint)
         return reply.out.decode("utf-8", "surrogateescape").removesuffix("\n")
 
 
