@@ -149,6 +149,15 @@ def edit_dataset(scene: Scene) -> None:
     (scene.dataset / "config.toml").write_text("# nothing left\n")
 
 
+def rename_dataset(scene: Scene) -> None:
+    scene.dataset.rename(scene.dataset.with_name("moved"))
+
+
+def dataset_is_back(scene: Scene) -> None:
+    # Nothing has come into its place.
+    scene.dataset.with_name("moved").rename(scene.dataset)
+
+
 def recorded_as_it_was(scene: Scene) -> None:
     assert scene.git("show", f"{NAME}:captions/img/01.txt") == "zqx, a round thing, colour 1"
     assert scene.git("show", f"{NAME}:captions/img/02.txt") == "zqx, a round thing, colour 2"
@@ -335,6 +344,14 @@ FAULTS = {
         status=0,
         strike=edit_dataset,
         look=in_turn(two_models, recorded_as_it_was),
+    ),
+    "the dataset's folder is renamed": Fault(
+        said=("cannot be read any more (No such file", "error: there is no folder ", STAYS),
+        status=1,
+        strike=rename_dataset,
+        mended=dataset_is_back,
+        state="open",
+        look=two_models,
     ),
     "the dataset's repository is repacked and collected": Fault(
         said=("sealed",), status=0, strike=collect_garbage, look=in_turn(two_models, dataset_commit_is_there)

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import console, journal, signing, text
+from loragit import console, durable, journal, signing, text
 from loragit.errors import LoragitError
 from loragit.journal import End, Work
 from loragit.output import OutputFolder, sha256
@@ -178,7 +178,7 @@ def keep_log(run: Unended) -> Kept:
     source = run.folder.path / LOG
     target = run.store.repository.private / "logs" / f"{run.opened.name}-{run.opened.commit[:8]}.log"
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(target.parent, run.store.repository.common_dir)
         shutil.copyfile(source, target, follow_symlinks=False)
     except OSError as error:
         if not source.exists():

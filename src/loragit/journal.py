@@ -105,7 +105,7 @@ def write(folder: Path, note: Open) -> None:
         if key in table:
             table[key] = {name: value for name, value in table[key]._asdict().items() if value is not None}
     try:
-        durable.make_folder(path.parent)
+        durable.make_folder(path.parent, folder.parent)
         # A folder may have any bytes in its name.
         durable.write(path, tomli_w.dumps(table).encode("utf-8", "surrogateescape"))
     except OSError as error:

@@ -21,14 +21,14 @@ class CannotLock(LoragitError):
 
 @contextmanager
 def hold(path: Path, tell: Tell, bound: float | None = None) -> Iterator[None]:
-    """Hold the lock at ``path`` (created, with its folder, where missing). Waits for whoever holds it, in line.
+    """Hold the lock at ``path`` (made where missing, with its folder). Waits for whoever holds it, in line.
 
     The lock only keeps our own processes from losing races again and again: correctness comes from git's
     compare-and-swap, so a file system without locks is no error, and after ``bound`` seconds (:data:`BOUND`) the work
     is done without it. ``tell`` hears of a wait that is longer than a moment. Raises :class:`CannotLock`.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise CannotLock(
