@@ -39,6 +39,14 @@ def test_folders_are_made_down_to_the_last(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b" / "c").is_dir()
 
 
+def test_a_folder_that_is_gone_is_not_made_again_for_what_would_be_in_it(tmp_path: Path) -> None:
+    durable.make_folder(tmp_path / "a" / "b", tmp_path)
+    with pytest.raises(FileNotFoundError) as caught:
+        durable.make_folder(tmp_path / "gone" / "a" / "b", tmp_path / "gone")
+    assert caught.value.filename == str(tmp_path / "gone")
+    assert not (tmp_path / "gone").exists()
+
+
 def test_many_blobs_are_a_pack_that_git_reads(dataset: Path) -> None:
     blobs = [b"", b"x" * 15, b"x" * 16, b"x" * 3000, os.urandom(5000), *(b"caption %d" % n for n in range(300))]
     for _ in range(2):  # the second time there is one of that name

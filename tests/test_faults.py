@@ -72,6 +72,18 @@ def room_again(scene: Scene) -> None:
     (scene.dataset / ".git" / "filler").unlink()
 
 
+def small_refs(scene: Scene) -> None:
+    mounts.small_disk(scene.dataset / ".git" / "refs", "64k")
+
+
+def full_refs(scene: Scene) -> None:
+    mounts.fill(scene.dataset / ".git" / "refs")
+
+
+def room_for_refs(scene: Scene) -> None:
+    (scene.dataset / ".git" / "refs" / "filler").unlink()
+
+
 def small_output(scene: Scene) -> None:
     scene.output.mkdir()
     mounts.small_disk(scene.output, "1m")
@@ -237,6 +249,16 @@ FAULTS = {
         before=small_repository,
         strike=full_repository,
         mended=room_again,
+        state="open",
+        mounts=True,
+        look=two_models,
+    ),
+    "a disk of its own for refs is full at the end": Fault(
+        said=("couldn't write", "see that there is room, and that you may write ", STAYS),
+        status=1,
+        before=small_refs,
+        strike=full_refs,
+        mended=room_for_refs,
         state="open",
         mounts=True,
         look=two_models,

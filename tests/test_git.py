@@ -117,6 +117,19 @@ class TestDiscover:
         assert caught.value.hint is not None
         assert caught.value.hint.startswith("make it one: git init ")
 
+    @pytest.mark.parametrize(
+        ("key", "value"), [("extensions.laterThanThis", "x"), ("core.repositoryFormatVersion", "9")]
+    )
+    def test_a_repository_that_this_git_is_too_old_for_is_not_to_be_made_anew(
+        self, tmp_path: Path, key: str, value: str
+    ) -> None:
+        run_git(tmp_path, "init", "--quiet")
+        run_git(tmp_path, "config", "core.repositoryFormatVersion", "1")
+        run_git(tmp_path, "config", key, value)
+        with pytest.raises(git.NotARepository, match=r"git cannot read the repository of .*: fatal: ") as caught:
+            git.discover(tmp_path)
+        assert caught.value.hint == "use the git that made it"
+
     def test_a_folder_that_does_not_exist_is_said_not_to(self, tmp_path: Path) -> None:
         with pytest.raises(git.NotARepository, match=r"there is no folder .*nowhere"):
             git.discover(tmp_path / "nowhere")

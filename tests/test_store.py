@@ -288,8 +288,9 @@ def test_what_a_hook_refuses_is_not_tried_again(dataset: Path) -> None:
     hook.parent.mkdir(exist_ok=True)
     hook.write_text('#!/bin/sh\necho x >>.git/asked\n[ "$1" != prepared ]\n')
     hook.chmod(0o755)
-    with pytest.raises(ours.GitFailed, match="aborted by hook"):
+    with pytest.raises(ours.GitFailed, match="aborted by hook") as caught:
         open_store(dataset).open(a_run())
+    assert "the repository's hook reference-transaction" in str(caught.value.hint)
     assert (dataset / ".git" / "asked").read_text().count("x") <= 2
 
 

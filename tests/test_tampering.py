@@ -122,6 +122,19 @@ def test_in_a_shallow_clone_tags_beyond_its_end_are_not_loose(pushed: Path, tmp_
 # --- runs ---
 
 
+@pytest.mark.parametrize("what", ["runs", f"{TWO}:config.toml"])
+def test_an_object_that_git_shows_another_in_the_place_of(record: Path, what: str) -> None:
+    name = git(record, "rev-parse", what)
+    git(record, "replace", "-f", name, git(record, "rev-parse", "main" if what == "runs" else "main:a.txt"))
+    another = git(record, "commit-tree", "-m", "no run holds it", "main^{tree}")
+    git(record, "replace", git(record, "rev-parse", "main"), another)
+    (row,) = told(record)
+    assert row == ("wrong", "objects", "git shows ID in the place of ID, which runs holds: it was replaced")
+    (fix,) = fixes(record)
+    shell(fix, record)
+    assert told(record) == []
+
+
 def test_branch_f_and_reset(record: Path, pushed: Path) -> None:
     git(record, "branch", "-f", "runs", "runs~1")
     assert told(record) == [("wrong", "runs", f"runs {WAS} (branch: Reset to runs~1)"), TAG_LOST]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from contextlib import suppress
@@ -34,11 +35,16 @@ def write(path: Path, data: bytes | bytearray, *, fresh: str | None = None, mode
     sync(path.parent)
 
 
-def make_folder(path: Path) -> None:
-    """Make ``path`` and the folders above it where they are missing, names and all. Raises OSError."""
+def make_folder(path: Path, top: Path | None = None) -> None:
+    """Make ``path`` and the folders above it where they are missing, names and all. Raises OSError.
+
+    ``top`` is not made: where it was moved away, or its disk is gone, nothing is to come into its place.
+    """
     if path.is_dir():
         return
-    make_folder(path.parent)
+    if path == top:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    make_folder(path.parent, top)
     path.mkdir(exist_ok=True)
     sync(path.parent)
 
@@ -48,8 +54,6 @@ def sync(path: Path) -> None:
 
     A file system that cannot do it for folders (EINVAL, as some network ones say) does it in its own way.
     """
-    import errno
-
     # Without O_NONBLOCK a pipe of that name would be waited on for ever.
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:

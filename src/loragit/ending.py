@@ -178,7 +178,7 @@ def keep_log(run: Unended) -> Kept:
     source = run.folder.path / LOG
     target = run.store.repository.private / "logs" / f"{run.opened.name}-{run.opened.commit[:8]}.log"
     try:
-        target.parent.mkdir(exist_ok=True)
+        durable.make_folder(target.parent, run.store.repository.common_dir)
         shutil.copyfile(source, target, follow_symlinks=False)
         # It may soon be the only one.
         durable.sync(target)

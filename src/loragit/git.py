@@ -280,6 +280,9 @@ def not_found(folder: Path, reply: Reply) -> NotARepository:
         )
     if is_bare(folder) or "work tree" in words or "bare repository" in words:
         return NotARepository(f"{folder} is a repository without a work tree", hint="name a clone with one")
+    if "unknown repository extension" in words or "Expected git repo version" in words:
+        told = " ".join(reply.err.decode("utf-8", "replace").split())
+        return NotARepository(f"git cannot read the repository of {folder}: {told}", hint="use the git that made it")
     return NotARepository(f"{folder} is in no git repository ({words})", hint=f"make it one: git init {word}")
 
 

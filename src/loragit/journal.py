@@ -108,8 +108,7 @@ def write(folder: Path, note: Open) -> None:
             table[key] = {name: value for name, value in table[key]._asdict().items() if value is not None}
     try:
         # The repository may have been moved while the run trained: what looks like one must not come in its place.
-        folder.mkdir(exist_ok=True)
-        durable.make_folder(path.parent)
+        durable.make_folder(path.parent, folder.parent)
         # A folder may have any bytes in its name.
         durable.write(path, tomli_w.dumps(table).encode("utf-8", "surrogateescape"))
     except OSError as error:

@@ -139,7 +139,7 @@ def _note(path: Path, steps: tuple[RefUpdate, ...], reason: str, pid: int) -> No
     table = {key: value for key, value in noted._asdict().items() if key not in ("path", "steps")}
     table["steps"] = [{"name": name, "new": new or "", "old": old or ""} for name, new, old in steps]
     try:
-        durable.make_folder(path.parent)
+        durable.make_folder(path.parent, path.parents[2])
         if len(steps) == 1:
             # One ref moves or does not, and the note only tells whose its lock was: not worth waiting for the disk.
             path.write_bytes(tomli_w.dumps(table).encode())

@@ -22,6 +22,17 @@ _FEWEST = 10
 """Attempts that there are in any case: on a busy machine one may take a second."""
 _LOCKED = re.compile(r"Unable to create '(.+\.lock)': File exists")
 """What git (2.30 to 2.51, in the C locale) says of a lock file that is there."""
+_UNWRITABLE = (
+    "Permission denied",
+    "Read-only file system",
+    "No space left on device",
+    "Disk quota exceeded",
+    "couldn't write",
+)
+"""What git's message holds where the disk takes nothing (strerror(3) in the C locale). Of a lock that it has made and
+cannot fill git 2.39 does not say why."""
+_LASTING = (*_UNWRITABLE, "aborted by hook", "cannot create")
+"""What git's message holds where trying again is no use."""
 
 Tell = Callable[[str], None]
 """Shows the user a line."""
@@ -69,3 +80,15 @@ def held_lock(message: str) -> Path | None:
     """The lock file that git found there, if that is what ``message`` complains of."""
     found = _LOCKED.search(message)
     return Path(found[1]) if found else None
+
+
+def lasting(message: str) -> bool:
+    """Whether git's refusal ``message`` will be the same the next time."""
+    return any(each in message for each in _LASTING)
+
+
+def next_step(message: str, folder: Path) -> str | None:
+    """What to do about such a one; ``folder`` is the repository's."""
+    if any(each in message for each in _UNWRITABLE):
+        return f"see that there is room, and that you may write {folder}"
+    return "see what the repository's hook reference-transaction asks for" if "aborted by hook" in message else None

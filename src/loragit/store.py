@@ -17,24 +17,12 @@ from loragit import git, imported, lock, moves, notes, signals, signing, text, t
 from loragit.errors import LoragitError
 from loragit.git import NotDurable, RefUpdate, Repository
 from loragit.names import RUNS, RunName
-from loragit.patience import ENDING, OPENING, Patience, Tell
+from loragit.patience import ENDING, OPENING, Patience, Tell, lasting, next_step
 from loragit.place import FORMAT, Place, Places, look
 from loragit.record import Entry, Identity, Imported, Opened, Outcome, Run
 from loragit.repo import Objects
 from loragit.signing import CannotSign
 from loragit.steps import Step, reached
-
-_UNWRITABLE = (
-    "Permission denied",
-    "Read-only file system",
-    "No space left on device",
-    "Disk quota exceeded",
-    "couldn't write",
-)
-"""What git's message holds where the disk takes nothing (strerror(3) in the C locale). Of a lock that it has made and
-cannot fill git 2.39 does not say why."""
-_LASTING = (*_UNWRITABLE, "aborted by hook", "cannot create")
-"""What git's message holds where trying again is no use."""
 
 
 class RunExists(LoragitError):
@@ -352,18 +340,14 @@ class Store:
                 self.unsettled = moves.make(self.repository, steps, reason, durable) or self.unsettled
             except git.GitFailed as error:
                 still_wanted()
-                if any(lasting in error.message for lasting in _LASTING):
-                    raise self._with_next_step(error) from error
+                if lasting(error.message):
+                    hint = next_step(error.message, self.repository.common_dir) or error.hint
+                    raise git.GitFailed(error.message, hint=hint) from error
                 patience.after(error)
                 with suppress(LoragitError):  # what a killed git has left may be known as such by now
                     moves.settle(self.repository)
             else:
                 return result
-
-    def _with_next_step(self, refusal: git.GitFailed) -> git.GitFailed:
-        unwritable = any(each in refusal.message for each in _UNWRITABLE)
-        room = f"see that there is room, and that you may write {self.repository.common_dir}"
-        return git.GitFailed(refusal.message, hint=room if unwritable else refusal.hint)
 
     def _standing_tree(self, tip: str, prefix: str, but: str) -> str | None:
         """Tree, at ``prefix``, of the newest run of that dataset whose tag stands, other than ``but``."""

@@ -110,7 +110,9 @@ def _repository(history: History, asked: Asked, problem: LoragitError | None) ->
         [NOTES] if git.call("show-ref", "--verify", "--quiet", NOTES, cwd=history.repository.top).status == 0 else []
     )
     if history.refs.runs is not None:
-        yield from objects.look(history.repository, [RUNS, *sorted(tags), *noted], quick=asked.quick)
+        refs = [RUNS, *sorted(tags), *noted]
+        yield from objects.look(history.repository, refs, quick=asked.quick)
+        yield from objects.replaced(history.repository, refs)
     yield from line.look(history, known)
     if known.whole:
         yield from past.look(history, known)

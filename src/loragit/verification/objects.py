@@ -15,6 +15,7 @@ _SHOWN = 20
 """Complaints that are shown; the rest are counted."""
 _ALONE = ("GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none", "GIT_NO_REPLACE_OBJECTS=1")
 """What is missing in a partial clone is not fetched, and every object is what its id says."""
+_REPLACE = "refs/replace/"
 _IDS = re.compile(r"\b[0-9a-f]{40}(?:[0-9a-f]{24})?\b")
 _LOOSE = re.compile(r"\bobjects/([0-9a-f]{2})/([0-9a-f]{38,62})\b")
 _CHATTER = ("Checking ", "dangling ", "unreachable ", "notice: ", "root ", "hint: ")
@@ -49,6 +50,18 @@ def _held(repository: Repository, refs: Sequence[str]) -> set[str] | None:
     args = ("rev-list", "--objects", "--no-object-names", "--missing=print", *refs, "--")
     reply = git.start(*args, cwd=repository.top, variables=_ALONE).reply()
     return {line.lstrip("?") for line in reply.out.decode("ascii").split("\n")} if reply.status == 0 else None
+
+
+def replaced(repository: Repository, refs: Sequence[str]) -> Iterator[Verdict]:
+    """Objects that ``refs`` lead to and that git shows others in the place of (``git replace``)."""
+    args = ("for-each-ref", "--format=%(refname) %(objectname)", _REPLACE)
+    rows = git.start(*args, cwd=repository.top, variables=_ALONE).reply().out.decode("ascii", "replace").splitlines()
+    held = _held(repository, refs) if rows else None
+    for row in rows:
+        name, _, other = row.removeprefix(_REPLACE).partition(" ")
+        if held is None or name in held:
+            told = f"git shows {other[:8]} in the place of {name[:8]}, which runs holds: it was replaced"
+            yield wrong(OBJECTS, told, f"see what is on record: git replace -d {name}")
 
 
 def missing(repository: Repository) -> frozenset[str]:
