@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -192,6 +193,7 @@ def test_a_lock_that_is_waited_for_may_turn_out_to_be_nobodys(dataset: Path, mon
     monkeypatch.setattr(moves, "QUIET", 0.3)
     store.seal(run, an_outcome())
     assert git(dataset, "cat-file", "-t", NAME) == "tag"
+    assert list(moves.read(store.repository)) == []
 
 
 def test_what_somebody_moved_since_is_not_moved_over(dataset: Path) -> None:
@@ -271,6 +273,33 @@ def test_a_git_that_is_killed_leaves_no_lock_in_the_way_of_finishing_its_work(da
     run = opened(store, NAME)
     assert git(dataset, "rev-parse", NAME, "runs").split() == [run.commit, run.commit]
     assert [*(dataset / ".git" / "refs").rglob("*.lock")] == []
+
+
+@pytest.mark.parametrize("moved", [0, 1])
+def test_the_locks_of_a_git_that_is_killed_are_known_while_its_loragit_lives(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch, moved: int
+) -> None:
+    store = open_store(dataset)
+    run = opened(store, NAME)
+    monkeypatch.setattr(moves, "QUIET", 0.3)
+
+    def listen(reached: Step) -> None:
+        """What git does until it deletes, and its end."""
+        if reached is Step.MOVE_NOTED:
+            steps.listener = None
+            (noted,) = moves.read(store.repository)
+            for step in noted.steps[:moved]:
+                apply(dataset, step)
+            for step in noted.steps[1:]:
+                lock_of(dataset, step.name).touch()
+            (dataset / ".git" / "packed-refs.lock").touch()
+            os.kill(noted.pid, signal.SIGKILL)
+
+    steps.listener = listen
+    store.revert(run, 1, "Nothing.", ())
+    assert git(dataset, "rev-list", "--count", "runs") == "2"
+    assert git(dataset, "for-each-ref", "refs/tags", "refs/loragit") == ""
+    assert [*(dataset / ".git").rglob("*.lock")] == []
 
 
 def test_runs_that_went_on_counts_as_moved(dataset: Path) -> None:

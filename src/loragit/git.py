@@ -59,6 +59,10 @@ class GitFailed(LoragitError):
     """git answered with an error."""
 
 
+class GitKilled(GitFailed):
+    """git was ended by a signal: it may have left locks, and done half of its work."""
+
+
 class NotARepository(LoragitError):
     """The folder is in no git repository, or in one that has no commit where one is needed."""
 
@@ -123,7 +127,8 @@ def failed(asked: str, reply: Reply) -> GitFailed:
     hint = "git fsck tells more; fetch what is lost from a clone" if _DAMAGED.search(words) else None
     if "reference broken" in words:
         hint = "loragit recover tells how to mend it"
-    return GitFailed(f"git {asked} failed: {words}", hint=hint)
+    kind = GitKilled if reply.status < 0 else GitFailed
+    return kind(f"git {asked} failed: {words}", hint=hint)
 
 
 def child(args: tuple[str, ...], cwd: Path, *, fed: bool, heard: bool, variables: tuple[str, ...] = ()) -> Child:

@@ -8,6 +8,7 @@ which process was to do it.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +23,8 @@ from loragit.steps import Step, reached
 
 QUIET = 10.0
 """Seconds after which an empty lock of a git that is gone counts as left behind. git holds one for milliseconds."""
+_PAUSE = 0.25
+"""Seconds between two looks at such a lock."""
 _LEFT = "removed {}, which a git that is gone had left"
 _AT_ONCE = 60.0
 """Seconds within which git takes the locks that it was told to take."""
@@ -69,7 +72,7 @@ def make(
     Raises :class:`loragit.git.GitFailed`, :class:`MoveFailed`: nothing was moved; :class:`MoveStuck`.
     """
     moves = tuple(steps)
-    path = _folder(repository) / f"{os.uname().nodename}.{os.getpid()}.toml"
+    path = _free_name(repository)
     noted: list[Noted] = []
 
     def begun(pid: int) -> None:
@@ -79,9 +82,9 @@ def make(
 
     try:
         git.update_refs(moves, reason=reason, cwd=repository.top, begun=begun)
-    except git.GitFailed:
+    except git.GitFailed as error:
         if noted:
-            _unlocked(repository, noted[0])  # it may have been killed
+            _free(repository, noted[0], patient=isinstance(error, git.GitKilled))
         if not (noted and _completed(repository, noted[0])):
             path.unlink(missing_ok=True)
             raise
@@ -94,6 +97,26 @@ def make(
     path.unlink(missing_ok=True)
     reached(Step.MOVE_FORGOTTEN)
     return unsettled
+
+
+def _free_name(repository: Repository) -> Path:
+    """For a note. In a container many processes have one number, and an older note may still be needed."""
+    names = (f"{os.uname().nodename}.{os.getpid()}{end}.toml" for end in ("", *(f".{n}" for n in range(1, 100))))
+    paths = [_folder(repository) / name for name in names]
+    return next((path for path in paths if not path.exists()), paths[0])
+
+
+def _free(repository: Repository, noted: Noted, *, patient: bool) -> None:
+    """Remove the locks that the git of ``noted``, which is gone, has left.
+
+    Where they may be another's, a ``patient`` one waits until time has told.
+    """
+    _unlocked(repository, noted)
+    for _ in range(math.ceil(QUIET / _PAUSE) + 1 if patient else 0):
+        if not _in_doubt(repository, noted):
+            break
+        time.sleep(_PAUSE)
+        _unlocked(repository, noted)
 
 
 def _folder(repository: Repository) -> Path:
