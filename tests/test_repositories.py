@@ -120,7 +120,7 @@ def test_settings_tell_where_the_list_came_from(scene: Scene) -> None:
     listed = scene.loragit("settings").out
     assert f'record.repos = ["{scene.dataset}/losses"]' in listed
     scene.settings("[record]\nrepos = [7]\n")
-    refused(scene, "record.repos", "must be a list of paths")
+    refused(scene, "record.repos", "must be a list of at most 30 paths")
 
 
 def test_status_and_the_hook_ask_them_too(scene: Scene) -> None:
