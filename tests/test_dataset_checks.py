@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -271,4 +272,4 @@ def test_git_lfs_pointers_are_told_as_a_run_is_refused_for_them(img: Path) -> No
     check = one(img)
     assert (check.check, check.status) == ("git-lfs pointers", FAILED)
     assert check.message == f"2 images of {img} are git-lfs pointers, as 01.png"
-    assert check.fix == f"fetch them: git -C {img} lfs pull"
+    assert check.fix == f"fetch them: git -C {shlex.quote(str(img))} lfs pull"
