@@ -13,7 +13,7 @@ from loragit import edits, snapshot
 from loragit.fingerprint import Cache
 from loragit.inputs import Inputs
 from loragit.record import Entry
-from loragit.snapshot import Folder, Recorded
+from loragit.snapshot import Folder, Recorded, Watched
 
 AS_IT_WAS = "on record is what it was at the start"
 
@@ -169,3 +169,14 @@ def test_ten_thousand_files_cost_little_more_than_to_look_at_each(tmp_path: Path
         strict=True,
     )
     assert min(took) < 3 * min(bare)
+
+
+def test_a_disk_that_was_mounted_anew_is_not_read_again(read: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have another number, which is part of what a file is known by."""
+
+    def elsewhere(watched: Watched) -> Watched:
+        return watched._replace(identities=tuple(f"{each}9" for each in watched.identities))
+
+    monkeypatch.setattr(edits, "MAX_HASHED", 0)
+    before = read.dataset._replace(watched=tuple(map(elsewhere, read.dataset.watched)))
+    assert list(edits.told(read._replace(dataset=before))) == []

@@ -158,10 +158,8 @@ def fingerprint(folder: Path, names: Sequence[str], cache: Cache) -> tuple[Finge
     return seen(folder, names, cache)[0]
 
 
-def seen(
-    folder: Path, names: Sequence[str], cache: Cache
-) -> tuple[tuple[Fingerprint, ...], tuple[os.stat_result, ...]]:
-    """As :func:`fingerprint`, and how each file stood when it was hashed."""
+def seen(folder: Path, names: Sequence[str], cache: Cache) -> tuple[tuple[Fingerprint, ...], tuple[str, ...]]:
+    """As :func:`fingerprint`, and each file's :func:`identity` when it was hashed."""
     place = str(folder.absolute())
     known = cache.load(place)
     directory = _open_folder(folder)
@@ -179,7 +177,7 @@ def seen(
         others = {name: entry for name, entry in known.items() if name in asked or os.path.lexists(f"{place}/{name}")}
         cache.store(place, others | hashing.fresh)
     every = range(len(names))
-    return tuple(map(hashing.found.__getitem__, every)), tuple(map(hashing.states.__getitem__, every))
+    return tuple(map(hashing.found.__getitem__, every)), tuple(map(hashing.identities.__getitem__, every))
 
 
 def fingerprint_file(path: Path, cache: Cache) -> Fingerprint:
@@ -235,7 +233,7 @@ class _Hashing:
     def __init__(self, directory: int, names: Sequence[str]) -> None:
         self.found: dict[int, Fingerprint] = {}
         """By position in ``names``."""
-        self.states: dict[int, os.stat_result] = {}
+        self.identities: dict[int, str] = {}
         self.fresh: dict[str, tuple[str, str]] = {}
         """What the cache may learn."""
         self.failures: list[tuple[str, str]] = []
@@ -257,7 +255,7 @@ class _Hashing:
                 continue
             key, digest = known.get(name, ("", ""))
             if key == identity(state):
-                self.found[number], self.states[number] = Fingerprint(name, state.st_size, digest), state
+                self.found[number], self.identities[number] = Fingerprint(name, state.st_size, digest), key
             elif stat.S_ISREG(state.st_mode):
                 waiting.append((number, state))
             else:
@@ -307,7 +305,7 @@ class _Hashing:
             digest, size, after = self._read(name, after.st_size, buffer)
         elif max(before.st_mtime_ns, before.st_ctime_ns) < self._trusted_ns:
             self.fresh[name] = (key, digest)
-        self.found[number], self.states[number] = Fingerprint(name, size, digest), after
+        self.found[number], self.identities[number] = Fingerprint(name, size, digest), identity(after)
 
     def _read(self, name: str, expected: int, buffer: bytearray) -> tuple[str, int, os.stat_result]:
         """Hash, size and, taken afterwards, state of the file. ``expected`` bytes spare a look for its end."""

@@ -88,8 +88,8 @@ class Watched(NamedTuple):
     changed_ns: int
     """When files last came into the folder or left it."""
     prints: tuple[Fingerprint, ...]
-    states: tuple[os.stat_result, ...]
-    """Of each of ``prints``."""
+    identities: tuple[str, ...]
+    """Of each of ``prints``: :func:`loragit.fingerprint.identity`."""
 
 
 class Recorded(NamedTuple):
@@ -264,8 +264,8 @@ def read_dataset(
         prefix = _from(root, folder.path)
         prefix = "" if prefix == "." else f"{prefix}/"
         changed_ns = _changed_ns(folder.path)
-        prints, states = fingerprint.seen(folder.path, used, cache)
-        watched.append(Watched(folder.path, prefix, changed_ns, prints, states))
+        prints, identities = fingerprint.seen(folder.path, used, cache)
+        watched.append(Watched(folder.path, prefix, changed_ns, prints, identities))
         refuse_pointers(folder, [p.name for p in prints if p.size < MAX_POINTER and p.name in pictures])
         files += [DatasetFile(prefix + p.name, p.sha256) for p in prints]
         images += len(pictures)
