@@ -196,11 +196,12 @@ def digest_lines(files: Iterable[DatasetFile]) -> bytes:
     A name with a backslash, a line feed or a carriage return is escaped, and its line then begins with a
     backslash (coreutils, "md5sum invocation"). ``sha256sum -c`` reads them back.
     """
-    rows = [(os.fsencode(path), digest) for path, digest in files]
-    rows.sort()
-    if any(character in b"".join([path for path, _ in rows]) for character in b"\\\n\r"):
-        return b"".join([_digest_line(path, digest) for path, digest in rows])
-    return b"".join([b"%s  %s\n" % (digest.encode(), path) for path, digest in rows])
+    # All together, where they hold nothing but ASCII and nothing to be escaped: then text sorts as its bytes do.
+    ordered = sorted(files)
+    if _PLAIN_PATHS.fullmatch("\0".join([path for path, _ in ordered])):
+        return "".join([f"{digest}  {path}\n" for path, digest in ordered]).encode()
+    rows = sorted((os.fsencode(path), digest) for path, digest in ordered)
+    return b"".join([_digest_line(path, digest) for path, digest in rows])
 
 
 def parse_digest_lines(data: bytes) -> tuple[DatasetFile, ...]:
@@ -387,6 +388,7 @@ def _hex(data: bytes) -> bytes:
     return sha256(data).hexdigest().encode()
 
 
+_PLAIN_PATHS = re.compile(r"[\0-\x09\x0b\x0c\x0e-\x5b\x5d-\x7f]*")
 _LINE = re.compile(rb"(\\?)([0-9a-f]{64}) [ *](.+)", re.DOTALL)
 _ESCAPE = re.compile(rb"\\[\\nr]")
 _UNESCAPED = {rb"\\": b"\\", rb"\n": b"\n", rb"\r": b"\r"}

@@ -273,8 +273,9 @@ def read_dataset(
         ends = folder.caption_suffixes
         texts = [n for n in used if n.endswith(ends) and any(_is_caption(n, end, stems) for end in ends)]
         written.append((folder.path, texts, places.of(folder.path)))
-        sizes = {p.name: p.size for p in prints}
-        _refuse_long(folder, sum(map(sizes.__getitem__, texts)))
+        if texts:
+            sizes = {p.name: p.size for p in prints}
+            _refuse_long(folder, sum(map(sizes.__getitem__, texts)))
     digest = fingerprint.digest_lines(files)
     kept = recorded.captions if recorded.same(digest, _caption_paths(written)) else None
     entries = () if kept else tuple(_read_captions(written))
@@ -312,11 +313,14 @@ def _read_captions(written: Iterable[tuple[Path, list[str], str]]) -> Iterator[E
 
 def uncaptioned(folder: Folder, names: Collection[str]) -> str | None:
     """What to warn of where the trainer will find no caption in ``folder`` though there are text files."""
-    stems = {name.rpartition(".")[0] for name in names if is_picture(name)}
     ends = folder.caption_suffixes
-    if any(_is_caption(name, end, stems) for name in names if name.endswith(ends) for end in ends):
+    captions = [name for name in names if name.endswith((*ends, ".txt"))]
+    if not captions:
         return None
-    texts = sum(name.removesuffix(".txt") in stems for name in names if name.endswith(".txt"))
+    stems = {name.rpartition(".")[0] for name in names if is_picture(name)}
+    if any(_is_caption(name, end, stems) for name in captions for end in ends):
+        return None
+    texts = sum(_is_caption(name, ".txt", stems) for name in captions)
     if not texts:
         return None
     return (
