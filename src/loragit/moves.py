@@ -170,12 +170,12 @@ def settle(repository: Repository) -> tuple[str, ...]:
     To be called by whoever holds loragit's lock. When all were tried, raises the first :class:`MoveStuck` or
     :class:`loragit.git.GitFailed`.
     """
-    told, failed = [], None
+    told, failed = [_LEFT.format(path) for path in _unpacked(repository)], None
     for noted in read(repository):
         if noted.under_way:
             continue
         try:
-            told += [_LEFT.format(path) for path in (*_unlocked(repository, noted), *_unpacked(repository))]
+            told += [_LEFT.format(path) for path in _unlocked(repository, noted)]
             if _completed(repository, noted):
                 told.append(f"finished what a git that is gone had begun: {noted.reason}")
         except LoragitError as error:
@@ -183,7 +183,6 @@ def settle(repository: Repository) -> tuple[str, ...]:
             continue
         if not _in_doubt(repository, noted):
             noted.path.unlink(missing_ok=True)
-    told += [_LEFT.format(path) for path in _unpacked(repository)]
     if failed:
         raise failed
     return tuple(told)
