@@ -11,7 +11,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import git, text
+from loragit.errors import Finding, shell_word
 from loragit.record import RepoState
+
+_SHOWN_DIRTY = 5
+"""Files that are named of a dirty repository; the rest are counted."""
+
+
+def dirty(state: RepoState) -> Finding:
+    """What to say of a repository of code that is dirty and should not be."""
+    more = len(state.dirty) - _SHOWN_DIRTY
+    files = ", ".join(state.dirty[:_SHOWN_DIRTY]) + (f" and {more} more" if more > 0 else "")
+    return Finding(
+        f"{state.label} at {state.path} is dirty: {files}",
+        f"commit or stash there (git -C {shell_word(state.path)} stash --include-untracked), "
+        "or record it: --allow-dirty",
+    )
 
 
 class StateQuestion:

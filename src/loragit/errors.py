@@ -31,6 +31,14 @@ class LoragitError(Exception):
         self.findings = findings
 
 
+def shell_word(value: object) -> str:
+    """``value``, a path or a name, as a shell reads it: hints are there to be typed, and a dataset of somebody else's
+    may have chosen it."""
+    import shlex  # only where something failed
+
+    return shlex.quote(str(value))
+
+
 class UsageError(LoragitError):
     """The command line, a setting or a name is not one that loragit understands."""
 

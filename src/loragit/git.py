@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import durable
-from loragit.errors import LoragitError
+from loragit.errors import LoragitError, shell_word
 
 LOCAL_VARIABLES = (
     *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_CONFIG", "GIT_DIR", "GIT_GRAFT_FILE"),
@@ -270,9 +270,7 @@ def discover(folder: Path) -> Repository:
 
 def not_found(folder: Path, reply: Reply) -> NotARepository:
     """Why ``folder`` is in no repository that git would work in."""
-    from shlex import quote
-
-    words, word = last_words(reply), quote(str(folder))
+    words, word = last_words(reply), shell_word(folder)
     if "dubious ownership" in reply.err.decode("utf-8", "replace"):
         return NotARepository(
             f"git does not trust {folder}: another user owns it",

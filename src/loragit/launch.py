@@ -7,14 +7,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from loragit import process, pythons, snapshot, text
-from loragit.errors import Findings, LoragitError
+from loragit import checkout, process, pythons, snapshot, text
+from loragit.errors import Findings, LoragitError, shell_word
 from loragit.record import Entry, RepoState
 from loragit.settings import Settings
 from loragit.trainers import arguments, sd_scripts
-
-_SHOWN_DIRTY = 5
-"""Files of a dirty repository that are named."""
 
 
 class UnusableScript(LoragitError):
@@ -79,13 +76,6 @@ def _missing(words: list[str], environ: Mapping[str, str]) -> bool:
     return os.path.basename(words[0]) == "env" and (  # noqa: PTH119 - a text, not a file
         asked is None or shutil.which(asked, path=environ.get("PATH")) is None
     )
-
-
-def shell_word(path: Path) -> str:
-    """``path`` as a shell reads it."""
-    import shlex
-
-    return shlex.quote(str(path))
 
 
 def own_variables(name: str, chosen: Settings, output: Path, lycoris: Path | None) -> dict[str, str]:
@@ -163,13 +153,7 @@ def check_room(path: Path, least: int, what: str, findings: Findings) -> None:
 def judge_code(state: RepoState, findings: Findings, *, allow_dirty: bool) -> list[str]:
     """What to warn of in a repository of code; where it is dirty and may not be, ``findings`` tell."""
     if state.dirty and not allow_dirty:
-        more = len(state.dirty) - _SHOWN_DIRTY
-        files = ", ".join(state.dirty[:_SHOWN_DIRTY]) + (f" and {more} more" if more > 0 else "")
-        findings.add(
-            f"{state.label} at {state.path} is dirty: {files}",
-            f"commit or stash there (git -C {shell_word(state.path)} stash --include-untracked), "
-            "or record it: --allow-dirty",
-        )
+        findings.add(*checkout.dirty(state))
     if state.on_remote or not state.url:
         return []
     return [f"{state.label} commit {state.commit[:8]} is on no remote: nobody else can fetch it until it is pushed"]

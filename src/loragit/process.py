@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 import signal
 import subprocess
 import time
@@ -14,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit.errors import LoragitError
+from loragit.errors import LoragitError, shell_word
 from loragit.terminal import Output, own_streams
 from loragit.training import ENDED, PROC, Signals, Watch, has_proc, members, proc_stat, signal_group
 
@@ -347,7 +346,7 @@ def _cannot_start(error: OSError, program: str, cwd: Path | None) -> CannotStart
             f"{program} cannot run in {cwd}: {error.strerror}", hint="see which setting names that folder"
         )
     if error.errno == errno.EACCES:
-        return ProgramMissing(f"{program} may not be executed", hint=f"allow it with: chmod +x {shlex.quote(program)}")
+        return ProgramMissing(f"{program} may not be executed", hint=f"allow it with: chmod +x {shell_word(program)}")
     if error.errno == errno.ENOEXEC:
         hint = "a script needs a first line such as #!/bin/sh"
         return ProgramMissing(f"{program} is not a program that this system runs", hint=hint)

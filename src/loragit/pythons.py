@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit.errors import LoragitError
+from loragit.errors import LoragitError, shell_word
 
 CONDA, VENV = "conda", "venv"
 
@@ -129,7 +129,7 @@ def of_folder(folder: Path, repository: Path | None = None) -> Path:
     raise PythonMissing(
         f"there is no environment with a Python in {folder}{there_are}",
         hint=(f'write it as env = "venv:{found[0]}", or ' if found else f"{python} would have to be; ")
-        + f"make it with: python3 -m venv {_word(folder)}",
+        + f"make it with: python3 -m venv {shell_word(folder)}",
     )
 
 
@@ -183,7 +183,7 @@ def _of_prefix(environment: CondaEnvironment, environ: Mapping[str, str], home: 
         return python
     what = f"the conda environment {folder}"
     if folder.is_absolute() and _is_folder(folder):
-        where = f"--prefix {_word(folder)}" if "/" in name else f"--name {_word(name)}"
+        where = f"--prefix {shell_word(folder)}" if "/" in name else f"--name {shell_word(name)}"
         _refuse_broken(python, f"{what} is broken: ", f"mend it with: conda install {where} --force-reinstall python")
         raise PythonMissing(f"{what} has no Python", hint=f"put one into it with: conda install {where} python")
     others = environments(environ, home)
@@ -194,18 +194,14 @@ def _of_prefix(environment: CondaEnvironment, environ: Mapping[str, str], home: 
     if "/" in name:
         message, hint = (
             f"there is no conda environment in {folder}",
-            f"make it with: conda create -p {_word(folder)} python",
+            f"make it with: conda create -p {shell_word(folder)} python",
         )
     else:
-        message, hint = f"no conda environment is called {name}", f"make it with: conda create -n {_word(name)} python"
+        message, hint = (
+            f"no conda environment is called {name}",
+            f"make it with: conda create -n {shell_word(name)} python",
+        )
     raise PythonMissing(f"{message}; {there_are}", hint=f'{hint}, or name another: env = "conda:NAME" or "conda:/PATH"')
-
-
-def _word(value: Path | str) -> str:
-    """``value`` as a shell reads it: somebody else's dataset may have chosen it, and hints are there to be typed."""
-    from shlex import quote
-
-    return quote(str(value))
 
 
 def _refuse_broken(python: Path, what: str, hint: str) -> None:
@@ -215,7 +211,9 @@ def _refuse_broken(python: Path, what: str, hint: str) -> None:
             target = python.parent / python.readlink()
             raise PythonMissing(f"{what}{python} leads to {target}, which is gone", hint=hint)
         if python.is_file():
-            raise PythonMissing(f"{what}{python} may not be executed", hint=f"allow it with: chmod +x {_word(python)}")
+            raise PythonMissing(
+                f"{what}{python} may not be executed", hint=f"allow it with: chmod +x {shell_word(python)}"
+            )
     except (OSError, ValueError):  # a link to itself, a name that is too long
         return
 

@@ -7,14 +7,13 @@ go. docs/record-format.md has every key.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import NamedTuple
 
 from loragit import plaintoml, text
-from loragit.errors import LoragitError
+from loragit.errors import LoragitError, shell_word
 from loragit.record import FORMAT, Artifact, Weights
 from loragit.trailers import first
 from loragit.trainers import arguments
@@ -94,13 +93,13 @@ def read_record(data: bytes, run: str) -> Record:
         table = plaintoml.read(data.decode("utf-8"))
     except ValueError as error:
         raise CannotReadRecord(
-            f"run.toml of {run} is damaged: {error}", hint=f"see it: git show {shlex.quote(run)}:./run.toml"
+            f"run.toml of {run} is damaged: {error}", hint=f"see it: git show {shell_word(run)}:./run.toml"
         ) from error
     number = _number(table, "format") or 0
     if number > FORMAT:
         raise CannotReadRecord(
             f"{run} is recorded in format {number}, and this loragit reads format {FORMAT}",
-            hint=f"install a newer loragit; plain git shows it too: git show {shlex.quote(run)}:./run.toml",
+            hint=f"install a newer loragit; plain git shows it too: git show {shell_word(run)}:./run.toml",
         )
     about, dataset, trainer = _table(table, "run"), _table(table, "dataset"), _table(table, "trainer")
     lycoris, command = _table(table, "lycoris"), _table(table, "command")

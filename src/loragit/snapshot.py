@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
 import stat
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from loragit import fingerprint, lfs, parsing
-from loragit.errors import LoragitError
+from loragit.errors import LoragitError, shell_word
 from loragit.fingerprint import Cache, Fingerprint
 from loragit.record import DatasetFile, Entry
 
@@ -349,7 +348,7 @@ def refuse_pointers(folder: Folder, small: list[str]) -> None:
     if pointers:
         raise NothingToTrainOn(
             f"{len(pointers)} images of {folder.path} are git-lfs pointers, as {pointers[0]}",
-            hint=f"fetch them: git -C {shlex.quote(str(folder.path))} lfs pull",
+            hint=f"fetch them: git -C {shell_word(folder.path)} lfs pull",
         )
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from loragit import settings
+from loragit import checkout, settings
 from loragit.checkout import StateQuestion
 from loragit.checks import TRAINER, Check, Checks
 from loragit.environment import EnvironmentQuestion
@@ -19,9 +18,6 @@ from loragit.text import lycoris_line, repository_line
 
 _NEEDED = ("torch", "accelerate")
 """Packages without which sd-scripts does not begin."""
-
-_SHOWN = 5
-"""Changed files that are named; the rest are counted."""
 
 
 class TrainerQuestion:
@@ -75,17 +71,10 @@ class TrainerQuestion:
         if not state.dirty:
             self._found.ok("repository", f"{repository_line(state)} at {state.path}, clean")
             return
-        more = len(state.dirty) - _SHOWN
-        files = ", ".join(state.dirty[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-        recorded = self._chosen.record.allow_dirty
-        self._found.warn(
-            "repository",
-            f"{state.label} at {state.path} is dirty: {files}",
-            "its changes are recorded with every run; commit them there"
-            if recorded
-            else f"commit or stash there (git -C {shlex.quote(str(state.path))} stash --include-untracked), "
-            "or record it: --allow-dirty",
-        )
+        problem, hint = checkout.dirty(state)
+        if self._chosen.record.allow_dirty:
+            hint = "its changes are recorded with every run; commit them there"
+        self._found.warn("repository", problem, hint)
 
     def _ask_environment(self) -> None:
         if isinstance(self._python, LoragitError):

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from loragit import catfile, claims, durable, git, text
 from loragit.claims import Claim
-from loragit.errors import Finding, Findings, LoragitError
+from loragit.errors import Finding, Findings, LoragitError, shell_word
 from loragit.settings import Settings
 from loragit.settings_schema import FILE, Document, literal
 
@@ -85,14 +85,8 @@ def _refusal(subject: Subject) -> Finding:
     more = f"; and {len(subject.claims) - _TOLD} more" if len(subject.claims) > _TOLD else ""
     return Finding(
         f"these come from the dataset, and nobody has agreed to them here: {told}{more}",
-        f"read {subject.folder / FILE}, then agree: --trust, or loragit trust --dataset {_word(subject.folder)}",
+        f"read {subject.folder / FILE}, then agree: --trust, or loragit trust --dataset {shell_word(subject.folder)}",
     )
-
-
-def _word(path: Path) -> str:
-    import shlex
-
-    return shlex.quote(str(path))
 
 
 # ---- what there is to agree to ----

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import NamedTuple
 
 from loragit import columns, comparison, console, git, text
 from loragit.comparison import Change
-from loragit.errors import LoragitError, UsageError
+from loragit.errors import LoragitError, UsageError, shell_word
 from loragit.history import RecordedRun
 from loragit.history.commits import DIVERGED, MISSING, REVERSED, Between, Commit
 from loragit.history.details import ADDED, CHANGED, REMOVED, Difference, DocumentChange, details
@@ -109,7 +108,7 @@ def _found(asked: Asked, seeker: Seeker) -> tuple[RecordedRun, RecordedRun]:
     if before is None:
         raise NoRunBefore(
             f"there is no finished run of {run.dataset or 'its dataset'} before {run.name}",
-            hint=f"name the run to compare it with: loragit diff EARLIER {shlex.quote(run.name)}",
+            hint=f"name the run to compare it with: loragit diff EARLIER {shell_word(run.name)}",
         )
     return before, run
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loragit import git, text
 from loragit.catfile import Reader
-from loragit.errors import LoragitError
+from loragit.errors import LoragitError, shell_word
 from loragit.git import GitFailed, Repository, TreeItem
 from loragit.history.memory import Memory
 from loragit.history.runs import NoSuchFile, RecordedRun
@@ -171,12 +170,12 @@ class Contents:
         if found is None or found.kind != "blob":
             raise NoSuchFile(
                 f"the record of {run.name} holds no file {path}",
-                hint=f"see what it holds: loragit show {shlex.quote(run.name)}",
+                hint=f"see what it holds: loragit show {shell_word(run.name)}",
             )
         if found.data is None:
             raise NoSuchFile(
                 f"{path} of {run.name} is {found.size} bytes long, too much to read at once",
-                hint=shlex.join(("git", "-C", str(self.repository.top), "show", self.revision(run, clean))),
+                hint=f"git -C {shell_word(self.repository.top)} show {shell_word(self.revision(run, clean))}",
             )
         return found.data
 

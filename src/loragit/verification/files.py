@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import text
+from loragit.errors import shell_word
 from loragit.history import RecordedRun
 from loragit.recorded import RecordedOutcome
 from loragit.tensors import NotSafetensors, hash_file, open_regular, read_header
@@ -56,7 +56,7 @@ def products(run: RecordedRun, outcome: RecordedOutcome, home: Path) -> tuple[li
         path = _inside(folder, name)
         if path is None:
             message = f"{name} is listed, and lies outside of the output folder: it was not looked at"
-            told.append(wrong(check, message, f"see: git show -s {shlex.quote(run.name)}").about(run))
+            told.append(wrong(check, message, f"see: git show -s {shell_word(run.name)}").about(run))
         else:
             found.append(Product(run, check, name, path, size, sha256, payload, finished))
     told += [each.about(run) for each in _states(outcome, folder)]

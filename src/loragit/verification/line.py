@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from loragit import catfile
-from loragit.errors import LoragitError
+from loragit.errors import LoragitError, shell_word
 from loragit.history import History, RecordedRun, elsewhere
 from loragit.history.branch import Tag
 from loragit.history.contents import tag_message
@@ -58,12 +57,12 @@ def tags(history: History, line: Line, wanted: frozenset[str] | None) -> Iterato
     """Whether every tag that tells an outcome is where it belongs; of ``wanted`` names only, ``None`` for all."""
     runs = {run.commit: run for run in history.runs}
     names = {run.name for run in history.runs if run.state != "reverted"}
-    refs = history.refs.tags()
+    refs = tuple(history.refs.tags())
     loose = {name: tag.commit for name, tag in refs if tag.commit not in line.commits and name not in names}
     fetched = elsewhere.fetched(history.repository, loose)
     sealing: dict[str, list[str]] = {}
     with catfile.Reader(history.repository.top) as reader:
-        for name, tag in history.refs.tags():
+        for name, tag in refs:
             if name in fetched or (wanted is not None and name not in wanted):
                 continue
             # A tag that is damaged leads to no commit, and looks like a lightweight one.
@@ -138,7 +137,7 @@ def _other(name: str, tag: Tag, runs: Mapping[str, RecordedRun]) -> Iterator[Ver
     run = runs.get(tag.commit)
     at_home = run is not None and run.name == name
     if not at_home:
-        word = shlex.quote(name)
+        word = shell_word(name)
         told = f"the tag {name} is not on a run of that name, but on {tag.commit[:8]}: it was moved"
         yield wrong(TAG, told, f"see: git show {word}; git log --grep {word} runs")._replace(run=name)
     elif tag.annotated:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Collection, Iterator
 from itertools import pairwise
 
 from loragit import catfile, git, notes
+from loragit.errors import shell_word
 from loragit.history import History, RecordedRun
 from loragit.history.runs import UNTAGGED
 from loragit.text import count
@@ -66,7 +66,7 @@ def _deleted(history: History, missing: dict[str, RecordedRun]) -> Iterator[Verd
             run = missing.get(seal.name) if seal is not None and seal.ours else None
             if run is not None and seal is not None and seal.object == run.commit:
                 told = f"the tag {run.name} is gone, and with it what came out of the run: it was deleted by hand"
-                fix = f"have it back: git update-ref {shlex.quote(f'refs/tags/{run.name}')} {each} ''"
+                fix = f"have it back: git update-ref {shell_word(f'refs/tags/{run.name}')} {each} ''"
                 yield wrong(TAG, told, fix).about(run)
 
 
