@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import pytest
 
 from loragit import imported, settings_layers, settings_schema, text
 from loragit.trainers import sd_scripts
-from tests.scene import git, make_trainer, write_dataset
+from tests.scene import git, make_trainer, read_all, write_dataset
 from tests.shell_scene import need
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -144,10 +143,7 @@ class Reader:
             words, env=self.environ, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, start_new_session=True
         )
         os.close(theirs)
-        data = b""
-        with suppress(OSError):  # Linux ends a terminal that nobody has open with EIO
-            while piece := os.read(ours, 65536):
-                data += piece
+        data = read_all(ours)
         os.close(ours)
         child.wait()
         status, self.folder = state.read_text().splitlines()

@@ -25,7 +25,7 @@ from loragit.history.where import BadCondition, Condition, told
 from loragit.names import RunName
 from loragit.record import Entry, LyCORIS, Weights
 from tests.records import MOMENT, NAME, a_run, an_outcome, open_store, reverted, sealed, untagged
-from tests.scene import LORAGIT, Scene, git, make_scene
+from tests.scene import LORAGIT, Scene, git, make_scene, read_all
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ("python", "sdxl_train_network.py")
@@ -252,10 +252,7 @@ def on_terminal(scene: Scene, *args: str, **environ: str) -> list[str]:
     settings = {"PAGER": "cat", "TERM": "dumb", **environ}
     child = subprocess.Popen([*LORAGIT, *args], cwd=scene.dataset, env={**os.environ, **settings}, stdout=theirs)
     os.close(theirs)
-    data = b""
-    with suppress(OSError):
-        while piece := os.read(ours, 65536):
-            data += piece
+    data = read_all(ours)
     os.close(ours)
     assert child.wait() == 0
     return data.decode().replace("\r\n", "\n").splitlines()
