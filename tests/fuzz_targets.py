@@ -35,6 +35,7 @@ from loragit import (
     plaintoml,
     products,
     recorded,
+    run_toml,
     secret_tables,
     secrets,
     settings_schema,
@@ -46,6 +47,7 @@ from loragit import (
 from loragit.errors import LoragitError
 from loragit.history import branch, contents, details, lineage, lines, tags, where
 from loragit.logfold import Folder
+from loragit.message import model_line, parse_model_line
 
 Target = Callable[[bytes], None]
 TARGETS: dict[str, Target] = {}
@@ -119,7 +121,7 @@ def message(data: bytes) -> None:
     result = recorded.read_outcome(said, "x")
     check_shown(result.subject, result.output, *(model.path for model in result.models))
     for model in result.models:
-        assert text.parse_model_line(text.model_line(model)) == model
+        assert parse_model_line(model_line(model)) == model
     revert = recorded.read_revert("a" * 40, said)
     check_shown(revert.reason, *revert.log_tail)
     row = branch._row("a" * 40, said.partition("\n")[2], said)
@@ -319,7 +321,9 @@ def one_line(data: bytes) -> None:
     assert not OBEYED.search(told)
     assert text.shown(told) == told
     text.home_as_tilde(said, "/home/ada")
-    assert not OBEYED.search(text.toml({"a": text.held(said)}).decode().replace("\n", "").replace("\t", ""))
+    assert not OBEYED.search(
+        run_toml.toml({"a": run_toml.encodable(said)}).decode().replace("\n", "").replace("\t", "")
+    )
     text.without_credentials(said)
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from loragit import git as ours
-from loragit import text
+from loragit import message
 from loragit.identity import IdentityQuestion
 from loragit.record import Artifact, Entry, LyCORIS, Opened, Outcome, RepoState, Run
 from loragit.store import Store
@@ -57,7 +57,7 @@ def an_outcome(**changes: object) -> Outcome:
 
 def opened(run: Run, commit: str) -> Opened:
     """``run`` as the store has it once it is on record as ``commit``."""
-    return Opened(run.name, text.subject(run), run.dataset, run.prefix, commit)
+    return Opened(run.name, message.run_subject(run), run.dataset, run.prefix, commit)
 
 
 def open_store(folder: Path) -> Store:

@@ -21,13 +21,13 @@ from loragit import (
     catfile,
     events,
     legacy,
+    message,
     notes,
     parsing,
     plaintoml,
     products,
     recorded,
     secret_tables,
-    text,
     trailers,
 )
 from loragit import git as ours
@@ -166,9 +166,9 @@ def test_a_json_document_of_too_many_values_is_refused_unread() -> None:
 
 def test_numbers_of_many_digits_are_no_numbers_of_a_model() -> None:
     line = f"a 5 bytes sha256:{'0' * 64}"
-    assert text.parse_model_line(line.replace("5", "5" * 5_000)) is None
-    assert text.parse_model_line(f"{line} step:{'1' * 5_000}") is None
-    assert text.parse_model_line(line.replace("5", "\N{ARABIC-INDIC DIGIT FIVE}")) is None
+    assert message.parse_model_line(line.replace("5", "5" * 5_000)) is None
+    assert message.parse_model_line(f"{line} step:{'1' * 5_000}") is None
+    assert message.parse_model_line(line.replace("5", "\N{ARABIC-INDIC DIGIT FIVE}")) is None
 
 
 def test_a_date_with_odd_digits_is_none() -> None:

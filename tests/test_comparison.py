@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loragit import text
+from loragit import run_toml
 from loragit.comparison import CAPTION, FILE, IMAGE, KINDS, LYCORIS, TRAINER, Side, compare, same_value
 from loragit.record import LyCORIS, RepoState, Run, Weights
 from loragit.recorded import Surroundings, read_record
@@ -26,7 +26,7 @@ def side(
     **changes: object,
 ) -> Side:
     run: Run = a_run(argv=("python", "sdxl_train_network.py", *argv), **changes)
-    record = read_record(text.run_toml(run).data, run.name)
+    record = read_record(run_toml.run_toml(run).data, run.name)
     return Side(record, tree or {}, dataset or {}, Surroundings(about or {}, packages or {}))
 
 

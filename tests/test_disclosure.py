@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loragit import disclosure, text
+from loragit import disclosure, message, run_toml, text
 from loragit.checkout import patched_line
 from loragit.disclosure import Sources, look, masked, secrets_in
 from loragit.errors import Findings
@@ -319,7 +319,7 @@ def test_what_is_masked_is_told_of_code_and_lycoris_too() -> None:
     state = CODE._replace(branch=HF, dirty=(f"{HF}.py", "b.py"))
     run = a_run(trainer=state, lycoris=LyCORIS(repo=state, commit="a" * 40), workdir=f"~/{HF}", trainer_script=HF)
     done = look(run, (), Sources({}), allow=True, findings=Findings())
-    assert HF not in text.message(done.run) + text.run_toml(done.run).data.decode()
+    assert HF not in message.run_message(done.run) + run_toml.run_toml(done.run).data.decode()
     assert done.run.trainer.dirty == ("***.py", "b.py")
     assert done.run.redacted == ()
     plain = a_run(trainer=CODE._replace(branch=None))

@@ -11,7 +11,7 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loragit import text
+from loragit import message
 from loragit.disclosure import Sources, look, masked, secrets_in
 from loragit.errors import Findings
 from loragit.record import Artifact, Entry, LyCORIS, RepoState, Run, Weights
@@ -188,9 +188,10 @@ def test_nothing_of_our_own_is_a_secret(run: Run) -> None:
 def test_no_outcome_and_no_revert_is_a_secret(sha: str, payload: str, step: int, name: str) -> None:
     model = Artifact(f"{name}-step{step:08}.safetensors", step, sha, payload, step, 1)
     outcome = an_outcome(models=(model,), truncated=(f"{name}.pt",), output=f"~/output_dir/{name}")
-    assert secrets_in(text.outcome_message(NAME, outcome).encode()) == ()
+    assert secrets_in(message.outcome_message(NAME, outcome).encode()) == ()
     assert (
-        secrets_in(text.revert_message(opened(a_run(dataset=name), sha[:40]), 1, "It failed.", (sha,)).encode()) == ()
+        secrets_in(message.revert_message(opened(a_run(dataset=name), sha[:40]), 1, "It failed.", (sha,)).encode())
+        == ()
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loragit import legacy, text
+from loragit import legacy, run_toml
 from loragit.legacy import Hashed, ReposGit, Repository
 from loragit.record import Code
 from tests import records
@@ -56,7 +56,7 @@ def test_a_file_is_read_in_the_helpers_form_and_in_sha1sums(line: str, expected:
 
 
 def test_what_loragit_itself_writes_is_read() -> None:
-    read = legacy.parse_repos_git(text.repos_git(records.a_run()))
+    read = legacy.parse_repos_git(run_toml.repos_git(records.a_run()))
     assert read.repositories == (Repository("/code/sd-scripts", "a" * 40, "sd3"),)
     assert [file.path for file in read.files] == ["train.sh", "config.toml"]
     assert read.unread == 0

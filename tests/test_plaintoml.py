@@ -9,7 +9,7 @@ import tomli_w
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from loragit import plaintoml, text
+from loragit import plaintoml, run_toml
 from loragit.record import Weights
 from tests.records import a_run
 from tests.test_fuzz import THOROUGH
@@ -24,7 +24,7 @@ def outcome(source: str, read: object) -> object:
 
 def test_what_loragit_writes_is_read_the_quick_way() -> None:
     run = a_run(weights=(Weights("Base-Model", "x", "a" * 64), Weights("VAE", "y", None)), dataset_dirty=3)
-    source = text.run_toml(run).data.decode()
+    source = run_toml.run_toml(run).data.decode()
     assert plaintoml._read(source) == tomllib.loads(source)
 
 

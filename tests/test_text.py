@@ -16,7 +16,16 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from loragit import text, trailers
+from loragit import run_toml, text, trailers
+from loragit.message import (
+    model_line,
+    outcome_message,
+    outcome_subject,
+    parse_model_line,
+    revert_message,
+    run_message,
+    run_subject,
+)
 from loragit.record import Artifact, Entry, LyCORIS, RepoState, Weights
 from tests.records import CODE, MOMENT, NAME, a_run, an_outcome, opened
 
@@ -75,7 +84,7 @@ def test_what_can_be_shown_stays_as_it_is() -> None:
 
 def test_a_record_holds_no_letter_that_directs_writing() -> None:
     run = a_run(workdir="~/a\u202eb\u2067", dataset="g\u200fren")
-    source = text.run_toml(run).data.decode()
+    source = run_toml.run_toml(run).data.decode()
     assert not any(bidirectional(letter) in DIRECTING for letter in source)
     assert tomllib.loads(source)["command"]["workdir"] == run.workdir
 
@@ -130,7 +139,7 @@ def test_git_and_loragit_read_the_same_trailers_whatever_the_names_are(
         lycoris=LyCORIS(repo=code, commit=COMMIT, version=lycoris, editable=True),
         weights=(Weights("VAE", weights, None),),
     )
-    message = text.message(run)
+    message = run_message(run)
     expected = [
         ("Run", NAME),
         ("Dataset", as_written(dataset)),
@@ -155,7 +164,7 @@ def test_git_and_loragit_read_the_same_trailers_whatever_the_names_are(
 @given(st.lists(ANY, max_size=4), LINE)
 @example(["Run: other", "", "---", "Reverts: nothing"], "x")
 def test_a_reverts_trailers_are_told_from_the_log_that_it_quotes(tail: list[str], dataset: str) -> None:
-    message = text.revert_message(
+    message = revert_message(
         opened(a_run(dataset=dataset, prefix="gren"), COMMIT), 137, "It made\nnothing.", tuple(tail)
     )
     expected = [
@@ -177,7 +186,7 @@ def test_a_reverts_trailers_are_told_from_the_log_that_it_quotes(tail: list[str]
 
 
 def test_a_ruler_in_a_quoted_log_does_not_end_the_message() -> None:
-    message = text.revert_message(opened(a_run(), COMMIT), 1, "It made nothing.", ("-----------",))
+    message = revert_message(opened(a_run(), COMMIT), 1, "It made nothing.", ("-----------",))
     assert by_us(message) == sorted(by_git(message))
 
 
@@ -191,12 +200,12 @@ def paths(more: st.SearchStrategy[str]) -> st.SearchStrategy[Artifact]:
 @given(paths(LINE.map(as_written)))
 @example(Artifact(f"a 5 bytes sha256:{'0' * 64} step:1", 1, "0" * 64, None, None, 2))
 def test_a_models_line_is_read_back(model: Artifact) -> None:
-    assert text.parse_model_line(text.model_line(model)) == model
+    assert parse_model_line(model_line(model)) == model
 
 
 @pytest.mark.parametrize("line", ["", "a.safetensors", "a.safetensors 5 bytes", f"a 5 bytes sha256:{'0' * 63}"])
 def test_what_is_no_models_line_is_not_read(line: str) -> None:
-    assert text.parse_model_line(line) is None
+    assert parse_model_line(line) is None
 
 
 @few
@@ -205,8 +214,8 @@ def test_git_reads_every_line_of_an_outcome(models: list[Artifact], others: list
     outcome = an_outcome(
         models=tuple(models), truncated=tuple(others), states=tuple(others), unreadable=tuple(others), output=output
     )
-    found = by_git(text.outcome_message(NAME, outcome))
-    read = [text.parse_model_line(value) for key, value in found if key == "Model"]
+    found = by_git(outcome_message(NAME, outcome))
+    read = [parse_model_line(value) for key, value in found if key == "Model"]
     assert read == [model._replace(path=text.shown(model.path).lstrip()) for model in models]
     for key in ("Truncated", "State", "Unreadable"):
         assert [value for at, value in found if at == key] == [as_written(other) for other in others]
@@ -230,7 +239,7 @@ def test_a_message_reads_as_people_write() -> None:
         entries=(*a_run().entries, Entry("sample-prompts.txt", b"x")),
     )
     assert (
-        text.message(run)
+        run_message(run)
         == f"""{NAME}: noob on gren, version 1, 4 steps
 
 sd-scripts aaaaaaaa (detached, 1 file changed) of https://example.org/sd-scripts
@@ -257,8 +266,8 @@ Loragit-Format: 1
 
 
 def test_what_a_name_does_not_tell_is_left_out() -> None:
-    assert text.subject(a_run(model=None, version=None)) == f"{NAME}: gren, 4 steps"
-    told = text.message(a_run(trainer=CODE._replace(url=None, branch=None)))
+    assert run_subject(a_run(model=None, version=None)) == f"{NAME}: gren, 4 steps"
+    told = run_message(a_run(trainer=CODE._replace(url=None, branch=None)))
     assert "dataset not committed yet" in told
     assert "Trainer-URL" not in told
     assert "Trainer-Branch" not in told
@@ -282,7 +291,7 @@ def test_what_a_name_does_not_tell_is_left_out() -> None:
     ],
 )
 def test_lycoris_is_told_in_every_form(lycoris: LyCORIS, line: str, found: dict[str, str]) -> None:
-    message = text.message(a_run(lycoris=lycoris))
+    message = run_message(a_run(lycoris=lycoris))
     assert line in message.splitlines()
     assert {key: value for key, value in by_git(message) if key.startswith("LyCORIS")} == found
 
@@ -301,18 +310,18 @@ def test_lycoris_is_told_in_every_form(lycoris: LyCORIS, line: str, found: dict[
     ],
 )
 def test_an_outcomes_subject_says_what_came_out(changes: dict[str, object], told: str) -> None:
-    assert text.outcome_subject(an_outcome(**changes)) == told
+    assert outcome_subject(an_outcome(**changes)) == told
 
 
 def test_an_outcome_tells_times_signals_and_losses() -> None:
     outcome = an_outcome(interrupted_by="SIGINT", final_loss=0.1234567, exit_status=130)
-    found = dict(by_git(text.outcome_message(NAME, outcome)))
+    found = dict(by_git(outcome_message(NAME, outcome)))
     assert found["Started"] == "2026-11-23T17:20:30Z"
     assert found["Finished"] == "2026-11-23T18:02:30Z"
     assert found["Duration"] == "2520"
     assert found["Interrupted-By"] == "SIGINT"
     assert found["Final-Loss"] == "0.123457"
-    assert "Final-Loss" not in text.outcome_message(NAME, an_outcome())
+    assert "Final-Loss" not in outcome_message(NAME, an_outcome())
 
 
 def test_a_moment_is_told_in_utc() -> None:
@@ -347,7 +356,7 @@ def every_text(value: str) -> dict[str, object]:
 @example("\udcff")
 @example("\"\"\"\n'''\\\x00\x7f\x85")
 def test_the_table_of_a_run_is_toml_and_holds_every_text(value: str) -> None:
-    table = tomllib.loads(text.run_toml(a_run(**every_text(value))).data.decode())
+    table = tomllib.loads(run_toml.run_toml(a_run(**every_text(value))).data.decode())
     held = re.sub("[\udc80-\udcff]", lambda match: f"\\x{ord(match[0]) - 0xDC00:02x}", value)
     assert table["dataset"]["name"] == held
     assert table["trainer"]["branch"] == table["trainer"]["url"] == held
@@ -355,12 +364,12 @@ def test_the_table_of_a_run_is_toml_and_holds_every_text(value: str) -> None:
     assert table["lycoris"]["version"] == held
     assert table["command"] == {"workdir": held, "argv": [held, held]}
     assert table["weights"] == [{"role": "VAE", "name": held, "sha256": "d" * 64}]
-    bare = tomllib.loads(text.run_toml(a_run(lycoris=LyCORIS(commit=COMMIT, url=value))).data.decode())
+    bare = tomllib.loads(run_toml.run_toml(a_run(lycoris=LyCORIS(commit=COMMIT, url=value))).data.decode())
     assert bare["lycoris"] == {"installed": True, "editable": False, "commit": COMMIT, "url": held}
 
 
 def test_the_table_lists_files_with_their_sha1_and_leaves_captions_to_the_tree() -> None:
-    table = tomllib.loads(text.run_toml(a_run(model=None, version=None)).data.decode())
+    table = tomllib.loads(run_toml.run_toml(a_run(model=None, version=None)).data.decode())
     assert table["files"] == {
         "config.toml": {"sha1": CONFIG, "size": 6},
         "train.sh": {"sha1": SCRIPT, "size": 10},
@@ -374,12 +383,12 @@ def test_the_table_lists_files_with_their_sha1_and_leaves_captions_to_the_tree()
 
 def test_the_order_of_a_runs_files_does_not_matter() -> None:
     run = a_run()
-    assert text.run_toml(run) == text.run_toml(run._replace(entries=run.entries[::-1]))
+    assert run_toml.run_toml(run) == run_toml.run_toml(run._replace(entries=run.entries[::-1]))
 
 
 def test_repos_git_tells_both_repositories() -> None:
     lycoris = LyCORIS(repo=CODE._replace(path=Path("/code/LyCORIS"), branch=None), commit="a" * 40)
-    assert text.repos_git(a_run(lycoris=lycoris)).decode() == (
+    assert run_toml.repos_git(a_run(lycoris=lycoris)).decode() == (
         f"/code/sd-scripts: (sd3) {'a' * 40}\n/code/LyCORIS: (detached) {'a' * 40}\n"
         f"{SCRIPT}  train.sh\n{CONFIG}  config.toml\n"
     )
@@ -388,16 +397,16 @@ def test_repos_git_tells_both_repositories() -> None:
 @many
 @given(ANY.filter(lambda t: "\0" not in t))
 def test_repos_git_is_a_line_a_repository_whatever_it_is_called(value: str) -> None:
-    data = text.repos_git(a_run(trainer=CODE._replace(path=Path("/code") / value, branch=value)))
+    data = run_toml.repos_git(a_run(trainer=CODE._replace(path=Path("/code") / value, branch=value)))
     assert len(data.decode("utf-8", "surrogateescape").splitlines()) == 3
 
 
 def test_the_same_run_is_told_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Callable[[], object]] = [
-        lambda: text.message(a_run()),
-        lambda: text.run_toml(a_run()),
-        lambda: text.repos_git(a_run()),
-        lambda: text.outcome_message(NAME, an_outcome()),
+        lambda: run_message(a_run()),
+        lambda: run_toml.run_toml(a_run()),
+        lambda: run_toml.repos_git(a_run()),
+        lambda: outcome_message(NAME, an_outcome()),
     ]
     before = [tell() for tell in told]
     monkeypatch.setenv("TZ", "America/New_York")

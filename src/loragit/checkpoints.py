@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from loragit import catfile, parsing, text
 from loragit.errors import LoragitError
 from loragit.git import Repository
+from loragit.message import parse_model_line
 from loragit.trainers import arguments
 from loragit.trainers.arguments import Arguments
 
@@ -210,5 +211,5 @@ def _past(repository: Repository, name: str, commit: str, message: str) -> Past 
         return None
     start = next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
     lines = (line.removeprefix("Model: ") for line in message.splitlines() if line.startswith("Model: "))
-    models = (text.parse_model_line(line) for line in lines)
+    models = (parse_model_line(line) for line in lines)
     return Past(name, arguments.from_words(words[start:]), script, max((m.size for m in models if m), default=0))

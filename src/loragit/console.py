@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
-from loragit import columns as room
 from loragit import text
 from loragit.errors import LoragitError
 
@@ -192,7 +191,7 @@ def columns(rows: Iterable[tuple[str, ...]], limit: int | None = None) -> None:
     cells = last.cells
     if limit is not None:
         left = max(limit - sum(column.width + 2 for column in padded), 1)
-        cells = [_fitting(room.cut(cell, left)) for cell in cells]
+        cells = [_fitting(text.cut(cell, left)) for cell in cells]
     lines = map("  ".join, zip(*(column.padded() for column in padded), cells, strict=True))
     write("\n".join(map(str.rstrip, lines)) + "\n")
 
@@ -210,13 +209,13 @@ class _Column:
     @property
     def width(self) -> int:
         """Columns of a terminal that the widest cell takes."""
-        return max(map(len if self._ascii else room.width, self.cells))
+        return max(map(len if self._ascii else text.width, self.cells))
 
     def padded(self) -> list[str]:
         width = self.width
         if self._ascii:
             return [cell.ljust(width) for cell in self.cells]
-        return [cell + " " * (width - room.width(cell)) for cell in self.cells]
+        return [cell + " " * (width - text.width(cell)) for cell in self.cells]
 
 
 def _fitting(cell: str) -> str:

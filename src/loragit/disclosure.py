@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from loragit import checkout, secret_tables, secrets, text
+from loragit import checkout, message, run_toml, secret_tables, secrets
 from loragit.errors import Findings
 from loragit.record import Entry, RepoState, Run
 from loragit.secrets import Found
@@ -124,7 +124,7 @@ def _looks(data: bytes, known: Iterable[str]) -> tuple[Found, ...]:
 
 def _names(run: Run) -> tuple[Entry, ...]:
     """The texts that are made of names: of branches, folders, files, and of arguments."""
-    return text.run_toml(run), Entry("the message", text.message(run).encode(*_BYTES))
+    return run_toml.run_toml(run), Entry("the message", message.run_message(run).encode(*_BYTES))
 
 
 def _leaking_paths(run: Run, known: tuple[str, ...]) -> Iterator[str]:

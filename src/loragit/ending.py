@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import console, durable, journal, signing, text
+from loragit import console, durable, journal, message, signing, text
 from loragit.errors import LoragitError
 from loragit.journal import End, Work
 from loragit.output import OutputFolder, sha256
@@ -61,7 +61,7 @@ def end(run: Unended, how: End, log_tail: tuple[str, ...]) -> bool:
             console.warn(trouble)
         sign = signing.wanted(run.work.sign, run.store.repository)
         unsigned = run.store.seal(run.opened, found, sign=sign)
-        console.say(f"sealed {run.opened.name}: {text.outcome_subject(found)}")
+        console.say(f"sealed {run.opened.name}: {message.outcome_subject(found)}")
         if unsigned:
             console.warn(f"{run.opened.name} has no signature: {unsigned.message}")
     else:

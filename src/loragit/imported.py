@@ -9,12 +9,14 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from loragit import text, trailers
+from loragit.message import headline
 from loragit.record import FORMAT, Code, Entry, Imported
+from loragit.run_toml import encodable, files_table, known, toml, weights_table
 
 
 def subject(run: Imported) -> str:
     """``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
-    return text.headline(run.name, run.model, run.dataset, run.version, f"{run.steps} steps" if run.steps else None)
+    return headline(run.name, run.model, run.dataset, run.version, f"{run.steps} steps" if run.steps else None)
 
 
 def message(run: Imported, moment: datetime) -> str:
@@ -56,12 +58,12 @@ def run_toml(run: Imported) -> Entry:
     table: dict[str, object] = {
         "format": FORMAT,
         "imported": {
-            "from": text.held(run.source),
-            "missing": [text.held(what) for what in run.missing],
-            "redacted": [text.held(path) for path in run.redacted],
+            "from": encodable(run.source),
+            "missing": [encodable(what) for what in run.missing],
+            "redacted": [encodable(path) for path in run.redacted],
         },
-        "run": text.told({"name": run.name, "model": run.model, "version": run.version, "steps": run.steps}),
-        "dataset": text.told({"name": run.dataset, "path": run.prefix or "."}),
+        "run": known({"name": run.name, "model": run.model, "version": run.version, "steps": run.steps}),
+        "dataset": known({"name": run.dataset, "path": run.prefix or "."}),
     }
     if run.trainer:
         table["trainer"] = {"kind": "sd-scripts", **_code_table(run.trainer)}
@@ -70,20 +72,20 @@ def run_toml(run: Imported) -> Entry:
     if run.others:
         table["repositories"] = {label: _code_table(code) for label, code in _labelled(run.others)}
     if run.entries:
-        table["files"] = text.files_table(run.entries)
+        table["files"] = files_table(run.entries)
     if run.weights:
-        table["weights"] = [text.weights_table(weights) for weights in run.weights]
-    return Entry("run.toml", text.toml(table))
+        table["weights"] = [weights_table(weights) for weights in run.weights]
+    return Entry("run.toml", toml(table))
 
 
 def _labelled(codes: Iterable[Code]) -> Iterator[tuple[str, Code]]:
     """Each with its name, and a number where another has the same."""
     seen: dict[str, int] = {}
     for code in codes:
-        label = text.held(code.label)
+        label = encodable(code.label)
         seen[label] = seen.get(label, 0) + 1
         yield label if seen[label] == 1 else f"{label}-{seen[label]}", code
 
 
 def _code_table(code: Code) -> dict[str, object]:
-    return text.told({"commit": code.commit, "branch": code.branch})
+    return known({"commit": code.commit, "branch": code.branch})

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import git, imported, legacy, papers, places, remains, search, secrets, settings, text
+from loragit import git, imported, legacy, message, papers, places, remains, search, secrets, settings, text
 from loragit.errors import Finding, Findings, LoragitError, UsageError
 from loragit.fingerprint import Cache
 from loragit.git import Repository
@@ -177,7 +177,7 @@ class _Judge:
         top = target.repository.common_dir
         self._chosen[top, name.text] = item.source
         self._marks.append((top, marks))
-        return item._replace(note=text.outcome_subject(run.outcome), run=run, target=target)
+        return item._replace(note=message.outcome_subject(run.outcome), run=run, target=target)
 
     def _products(self, left: Remains) -> None:
         if left.made_something:
@@ -294,7 +294,7 @@ class _Judge:
     def _no_secrets(self, run: Imported) -> None:
         """Names of files and folders are not masked: the record would not lead to them any more."""
         now = datetime.now(UTC)
-        texts = (imported.message(run, now), text.outcome_message(run.name, run.outcome))
+        texts = (imported.message(run, now), message.outcome_message(run.name, run.outcome))
         found = secrets.find("\n".join(texts).encode("utf-8", "surrogateescape"))
         if found:
             raise _LeftOut(

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from loragit import catfile, text
+from loragit import catfile
 from loragit.git import Repository
+from loragit.message import parse_model_line
 
 _EVERYWHERE = ("--glob=refs/heads/run[s]", "--glob=refs/remotes/*/run[s]")
 """``runs``, and those that were fetched: what is on record elsewhere is not put there a second time. Patterns, for they
@@ -126,7 +127,7 @@ def _runs(rows: Iterable[str]) -> Iterator[tuple[str, _Run]]:
 def _tags(fields: Iterator[str]) -> Iterator[tuple[str, _Tag]]:
     for name, peeled, target, contents in zip(fields, fields, fields, fields, strict=False):
         lines = [line.partition(": ") for line in contents.splitlines()]
-        models = [text.parse_model_line(value) for key, _, value in lines if key == "Model"]
+        models = [parse_model_line(value) for key, _, value in lines if key == "Model"]
         hashes = [each for model in models if model for each in (model.sha256, model.payload_sha256) if each]
         output = next((value for key, _, value in lines if key == "Output"), None)
         if name:

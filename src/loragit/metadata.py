@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from loragit import parsing, text
+from loragit import parsing, run_toml, text
 from loragit.record import Entry, Weights
 
 MAX_VALUE = 64 * 1024
@@ -152,7 +152,7 @@ def metadata_toml(metadata: Mapping[str, str], file_name: str) -> Kept | None:
         (tables if isinstance(value, dict | list) else plain)[key] = value
     # Tables come last: in TOML, what follows one's heading belongs to it.
     table = {"file": text.shown(file_name), "cut": cut, "metadata": {**plain, **tables}}
-    return Kept(Entry("metadata.toml", text.toml(table)), tuple(cut))
+    return Kept(Entry("metadata.toml", run_toml.toml(table)), tuple(cut))
 
 
 def _value(key: str, raw: str) -> tuple[object, str | None]:

@@ -22,6 +22,7 @@ from loragit import (
     place,
     places,
     repo,
+    run_toml,
     secrets,
     settings,
     text,
@@ -115,7 +116,7 @@ class Ready(NamedTuple):
         """What loragit itself puts into the output folder."""
         kept = {self.given.config, self.given.prompts, self.given.script}
         files = [e for e in self.given.entries if e.path in kept or e.path.startswith("inputs/")]
-        return (*files, Entry("repos.git", text.repos_git(self.given)))
+        return (*files, Entry("repos.git", run_toml.repos_git(self.given)))
 
 
 def prepare(request: Request) -> Ready:

@@ -12,8 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import catfile, git, text, trailers
+from loragit import catfile, git, trailers
 from loragit.git import GitFailed
+from loragit.message import parse_model_line
 from loragit.record import Artifact
 
 STAMP = re.compile(r"loragit: (?P<run>\S{1,150}) (?P<commit>[0-9a-f]{40})(?![0-9a-f])")
@@ -44,7 +45,7 @@ class Sealed(NamedTuple):
     @property
     def models(self) -> tuple[Artifact, ...]:
         """Whole models that the run left."""
-        return tuple(model for line in self.values("Model") if (model := text.parse_model_line(line)) is not None)
+        return tuple(model for line in self.values("Model") if (model := parse_model_line(line)) is not None)
 
     @property
     def output(self) -> str:

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import NamedTuple
 
-from loragit import plaintoml, text
+from loragit import plaintoml
 from loragit.errors import LoragitError, shell_word
+from loragit.message import parse_model_line
 from loragit.record import FORMAT, Artifact, Weights
 from loragit.trailers import first
 from loragit.trainers import arguments
@@ -239,7 +240,7 @@ def read_outcome(message: str, run: str) -> RecordedOutcome:
     """Parse a sealed tag's message. A value that cannot be read counts as one that is not there."""
     plain = without_signature(message)
     found = read_trailers(plain)
-    models = (text.parse_model_line(line) for line in found.get("Model", ()))
+    models = (parse_model_line(line) for line in found.get("Model", ()))
     return RecordedOutcome(
         exit_status=whole(_one(found, "Exit-Status")),
         started=_moment(_one(found, "Started")),

@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import git, imported, lock, moves, notes, signals, signing, text, trailers
+from loragit import git, imported, lock, moves, notes, run_toml, signals, signing, trailers
 from loragit.errors import LoragitError
 from loragit.git import NotDurable, RefUpdate, Repository
+from loragit.message import dataset_path, outcome_message, revert_message, run_message, run_subject
 from loragit.names import RUNS, RunName
 from loragit.patience import ENDING, OPENING, Patience, Tell, lasting, next_step
 from loragit.place import FORMAT, Place, Places, look
@@ -75,8 +76,8 @@ class Store:
         :class:`loragit.git.GitFailed`, :class:`loragit.git.NotDurable`.
         """
         name = RunName.parse(run.name)
-        message = text.message(run)
-        entries = (*run.entries, text.run_toml(run))
+        message = run_message(run)
+        entries = (*run.entries, run_toml.run_toml(run))
 
         def attempt() -> tuple[str, list[RefUpdate]]:
             place = self._free_place(name)
@@ -88,7 +89,7 @@ class Store:
             return commit, steps
 
         commit = self._move(attempt, f"loragit: open {name}", lambda: None)
-        opened = Opened(run.name, text.subject(run), run.dataset, run.prefix, commit)
+        opened = Opened(run.name, run_subject(run), run.dataset, run.prefix, commit)
         if self.unsettled:
             failure = self.unsettled
             with suppress(LoragitError):
@@ -157,7 +158,7 @@ class Store:
             started, finished = run.outcome.started, run.outcome.finished
             who = _then(self._author, started), _then(self._committer, started)
             commit = self._appended(place, run.prefix, entries, (), message, who)
-            tag_message = text.outcome_message(name.text, run.outcome)
+            tag_message = outcome_message(name.text, run.outcome)
             tag = self._objects.tag(name.text, commit, tag_message, _then(self._committer, finished))
             steps[:] = [RefUpdate(RUNS, commit, place.runs), RefUpdate(name.tag, tag, None)]
             return commit, steps
@@ -174,7 +175,7 @@ class Store:
         """
         name = RunName.parse(opened.name)
         _, tagger = self._now()
-        message = text.outcome_message(name.text, outcome)
+        message = outcome_message(name.text, outcome)
         signed, unsigned = "", None
         if sign:
             try:
@@ -197,7 +198,7 @@ class Store:
         :class:`SealFailed`, :class:`RunsUnusable`.
         """
         name = RunName.parse(opened.name)
-        message = text.revert_message(opened, exit_status, reason, log_tail)
+        message = revert_message(opened, exit_status, reason, log_tail)
 
         def attempt() -> tuple[str, list[RefUpdate]]:
             place = _writable(look(self.repository, name))
@@ -351,7 +352,7 @@ class Store:
 
     def _standing_tree(self, tip: str, prefix: str, but: str) -> str | None:
         """Tree, at ``prefix``, of the newest run of that dataset whose tag stands, other than ``but``."""
-        place = text.dataset_path(prefix)
+        place = dataset_path(prefix)
         for commit in self._objects.history(tip):
             if commit.id == but:
                 continue

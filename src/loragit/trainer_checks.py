@@ -12,9 +12,9 @@ from loragit.checkout import StateQuestion
 from loragit.checks import TRAINER, Check, Checks
 from loragit.environment import EnvironmentQuestion
 from loragit.errors import LoragitError
+from loragit.message import lycoris_line, repository_line
 from loragit.record import Environment, LyCORIS
 from loragit.settings import Settings
-from loragit.text import lycoris_line, repository_line
 
 _NEEDED = ("torch", "accelerate")
 """Packages without which sd-scripts does not begin."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import columns, comparison, console, git, text
+from loragit import comparison, console, git, text
 from loragit.comparison import Change
 from loragit.errors import LoragitError, UsageError, shell_word
 from loragit.history import RecordedRun
@@ -170,7 +170,7 @@ def _lines(found: Difference, codes: Sequence[CodeChange], width: int | None, *,
 
 def _fitting(width: int | None) -> Callable[[str], str]:
     """Cuts a line to a terminal's width."""
-    return lambda line: text.shown(line).rstrip() if width is None else columns.cut(text.shown(line).rstrip(), width)
+    return lambda line: text.shown(line).rstrip() if width is None else text.cut(text.shown(line).rstrip(), width)
 
 
 def _named(run: RecordedRun) -> str:
@@ -207,16 +207,16 @@ def _pair(change: Change) -> Pair:
 
 def _pairs(pairs: Sequence[Pair], width: int | None) -> Iterator[str]:
     """A line each, names aligned; where both values are too long for a terminal's line, a line for each of them."""
-    column = min(max((columns.width(name) for name, _, _ in pairs), default=0), _NARROW)
+    column = min(max((text.width(name) for name, _, _ in pairs), default=0), _NARROW)
     for name, before, after in pairs:
-        padded = name + " " * (column - columns.width(name))
+        padded = name + " " * (column - text.width(name))
         if before is None:
             yield f"+ {padded}  {after}"
         elif after is None:
             yield f"- {padded}  {before}"
         else:
             line = f"  {padded}  {before} → {after}"
-            if width is None or columns.width(text.shown(line)) + 2 <= width:
+            if width is None or text.width(text.shown(line)) + 2 <= width:
                 yield line
             else:
                 yield from (f"  {name}", f"  - {before}", f"  + {after}")
@@ -240,10 +240,10 @@ def _caption_lines(found: Difference) -> Iterator[str]:
             yield f"- tag `{total.tag}` removed from {text.count(total.removed, 'caption')}"
         if total.added:
             yield f"+ tag `{total.tag}` added to {text.count(total.added, 'caption')}"
-    column = min(max((columns.width(caption.path) for caption in found.captions), default=0), _NARROW)
+    column = min(max((text.width(caption.path) for caption in found.captions), default=0), _NARROW)
     for caption in found.captions:
         sign = "+" if caption.before is None else "-" if caption.after is None else " "
-        yield f"{sign} {caption.path}{' ' * (column - columns.width(caption.path))}  {_caption(caption)}"
+        yield f"{sign} {caption.path}{' ' * (column - text.width(caption.path))}  {_caption(caption)}"
 
 
 def _caption(caption: CaptionChange) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import columns as room
-from loragit import console, git, text
+from loragit import console, git, message, text
 from loragit.commands import recovering
 from loragit.history import REVERTED, History, RecordedRun, briefs
 from loragit.history.briefs import Brief
@@ -59,7 +58,7 @@ class _Told(NamedTuple):
 def log(folder: Path, wanted: Wanted) -> None:
     """Print the runs of the repository around ``folder``. Raises :class:`LoragitError`."""
     history = History.of(folder)
-    _log((history,), wanted, text.dataset_path(history.repository.prefix) if wanted.one_dataset else None)
+    _log((history,), wanted, message.dataset_path(history.repository.prefix) if wanted.one_dataset else None)
 
 
 def log_all(datasets: Path, wanted: Wanted) -> None:
@@ -179,7 +178,7 @@ _DISPENSABLE = (-2, -4, -3, -6)
 def _narrowed(rows: list[tuple[str, ...]], width: int) -> list[tuple[str, ...]]:
     """``rows`` without the columns that leave no room for what changed."""
     columns = list(zip(*rows, strict=True))
-    widths = {number - len(columns): max(map(room.width, column)) + 2 for number, column in enumerate(columns[:-1])}
+    widths = {number - len(columns): max(map(text.width, column)) + 2 for number, column in enumerate(columns[:-1])}
     for number in _DISPENSABLE:
         if sum(widths.values()) + _LEAST > width:
             del widths[number]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import checkout, console, places, pythons, settings, text
+from loragit import checkout, console, message, places, pythons, settings, text
 from loragit.errors import LoragitError, UsageError
 from loragit.names import RunName
 from loragit.settings import Flags
@@ -239,5 +239,5 @@ def repository_line(path: str) -> str:
         raise UsageError("a repository's path is empty", hint="see which variable is: store_commits_hashes takes paths")
     state = checkout.repo_state(Path(path), "")
     name = state.path.name or str(state.path)
-    standing = text.repository_line(state).partition(" ")[2]
+    standing = message.repository_line(state).partition(" ")[2]
     return f"{name}: {state.path} {standing}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from loragit import columns, console, git, text
+from loragit import console, git, text
 from loragit.commands.log import heading
 from loragit.errors import LoragitError
 from loragit.history import History, RecordedRun, briefs
@@ -125,7 +125,7 @@ def _quoted(words: Sequence[str]) -> str:
 
 
 def _aligned(pairs: Sequence[tuple[str, str]]) -> list[str]:
-    width = max((columns.width(name) for name, _ in pairs), default=0)
+    width = max((text.width(name) for name, _ in pairs), default=0)
     return [f"{name.ljust(width)}  {value}" for name, value in pairs]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from loragit import checkout, console, git, history, journal, text
+from loragit import checkout, console, git, history, journal, message, text
 from loragit.commands import recovering
 from loragit.errors import LoragitError
 from loragit.record import RepoState
@@ -57,8 +57,8 @@ def _line(label: str, state: RepoState | LoragitError) -> str:
     if isinstance(state, LoragitError):
         return f"{label}: {state.message}"
     if not state.dirty:
-        return f"{text.repository_line(state)}, clean, at {state.path}"
-    return f"{text.repository_line(state)} at {state.path}: {', '.join(state.dirty[:5])}"
+        return f"{message.repository_line(state)}, clean, at {state.path}"
+    return f"{message.repository_line(state)} at {state.path}: {', '.join(state.dirty[:5])}"
 
 
 def _table(label: str, state: RepoState | LoragitError) -> dict[str, object]:

@@ -13,10 +13,12 @@ from loragit import (
     edits,
     ending,
     journal,
+    message,
     output,
     preflight,
     process,
     pythons,
+    run_toml,
     secrets,
     settings,
     signals,
@@ -88,10 +90,10 @@ def dry_run(request: Request) -> None:
     ready = preflight.prepare(consent.asking(request))
     for line in ready.warnings:
         console.warn(line)
-    for line in text.message(ready.run).splitlines():
+    for line in message.run_message(ready.run).splitlines():
         console.out(line)
     console.out()
-    for entry in sorted((*ready.run.entries, text.run_toml(ready.run)), key=lambda e: e.path):
+    for entry in sorted((*ready.run.entries, run_toml.run_toml(ready.run)), key=lambda e: e.path):
         if not entry.path.startswith("captions/"):
             console.out(f"{len(entry.data):>9} bytes  {entry.path}")
     console.out(f"{text.count(ready.run.captions, 'file')} in captions/")

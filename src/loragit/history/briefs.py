@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from loragit import text
 from loragit.errors import LoragitError
 from loragit.history.runs import RecordedRun
 
@@ -109,9 +110,8 @@ def _pair(base: RecordedRun, run: RecordedRun) -> str:
 
 
 def _short(phrase: str) -> str:
-    from loragit import columns, text
 
-    return columns.cut(text.shown(phrase), _LONGEST)
+    return text.cut(text.shown(phrase), _LONGEST)
 
 
 def remember(runs: Sequence[RecordedRun], bases: Mapping[str, RecordedRun]) -> None:

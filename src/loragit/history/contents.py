@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loragit import git, text
+from loragit import git, message
 from loragit.catfile import Reader
 from loragit.errors import LoragitError, shell_word
 from loragit.git import GitFailed, Repository, TreeItem
@@ -59,7 +59,7 @@ class Contents:
         """``path`` of the run's record, as git names it: ``COMMIT:FOLDER/PATH``."""
         place = run.path
         # The trailer has the folder's name on one line; the folder that was asked about is known better.
-        if place == text.dataset_path(self.repository.prefix):
+        if place == message.dataset_path(self.repository.prefix):
             place = self.repository.prefix
         return f"{run.commit}:{'/'.join(part for part in (place, path) if part)}"
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from loragit import text
 from loragit.errors import shell_word
 from loragit.history import RecordedRun
+from loragit.message import parse_model_line
 from loragit.recorded import RecordedOutcome
 from loragit.tensors import NotSafetensors, hash_file, open_regular, read_header
 from loragit.verification.verdicts import MODEL, OUTPUT, SAMPLE, STATE, Since, Verdict, moment, note, wrong
@@ -74,7 +75,7 @@ def _listed(outcome: RecordedOutcome) -> Iterator[tuple[str, str, int | None, st
 
 def _unreadable(outcome: RecordedOutcome) -> Iterator[Verdict]:
     """Lines of the outcome that are none."""
-    broken = [line for line in outcome.trailers.get("Model", ()) if text.parse_model_line(line) is None]
+    broken = [line for line in outcome.trailers.get("Model", ()) if parse_model_line(line) is None]
     broken += [line for line in outcome.trailers.get("Sample", ()) if " sha256:" not in line]
     for line in broken:
         yield wrong(MODEL, f"its outcome has a line that cannot be read: {line[:200]}", "the tag was edited")
