@@ -30,7 +30,6 @@ from loragit import (
     metadata,
     names,
     notes,
-    outcome,
     parsing,
     plaintoml,
     products,
@@ -48,6 +47,7 @@ from loragit.errors import LoragitError
 from loragit.history import branch, contents, details, lineage, lines, tags, where
 from loragit.logfold import Folder
 from loragit.message import model_line, parse_model_line
+from loragit.trainers import trainer
 
 Target = Callable[[bytes], None]
 TARGETS: dict[str, Target] = {}
@@ -336,7 +336,7 @@ def file_name(data: bytes) -> None:
 
     for pattern in NAMING:
         if isinstance(pattern, re.Pattern):
-            outcome.matched(pattern, said, said[:4])
+            trainer.matched(pattern, said, said[:4])
     _output_name(said, None)
     image_folders._REPEATED.fullmatch(said)
     checkout._HUNK.match(data)

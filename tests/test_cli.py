@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from loragit import __version__
 from loragit.__main__ import guarded
+from loragit.version import __version__
 from tests.records import open_store, sealed
 from tests.scene import LORAGIT, Result, Scene, make_scene
 

@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from loragit import outcome
-from loragit.outcome import Logs, collect, log_folders, matched
+from loragit.outcome import Logs, collect, log_folders
 from loragit.record import Artifact, Outcome
 from loragit.tensors import hash_file
 from loragit.trainers.sd_scripts_files import NAMING
+from loragit.trainers.trainer import matched
 from tests.trainer_files import event_record, payload_sha256, png, safetensors, write_events, write_safetensors
 
 FIXTURES = Path(__file__).parent / "fixtures" / "sd-scripts"

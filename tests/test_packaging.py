@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from loragit import __version__
+from loragit.version import __version__
 
 ROOT = Path(__file__).parent.parent
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from loragit import checkout, loose, repo
+from loragit import checkout, packs, repo
 from loragit import git as ours
 from loragit.record import Entry, Identity
 from loragit.repo import CannotOpen, CannotRecord, CannotWriteObjects, Objects
@@ -259,14 +259,14 @@ def test_an_object_that_is_cut_short_is_told_from_a_whole_one(dataset: Path, dat
     name = git(dataset, "hash-object", "-w", "b")
     path = dataset / ".git" / "objects" / name[:2] / name[2:]
     whole = path.read_bytes()
-    assert not loose.cut_short(path)
-    assert not loose.cut_short(path.with_name("nothing"))
+    assert not packs.cut_short(path)
+    assert not packs.cut_short(path.with_name("nothing"))
     path.chmod(0o644)
     for length in {0, 1, len(whole) // 2, len(whole) - 4, len(whole) - 1}:
         path.write_bytes(whole[:length])
-        assert loose.cut_short(path), length
+        assert packs.cut_short(path), length
     path.write_bytes(b"no object at all")
-    assert not loose.cut_short(path)
+    assert not packs.cut_short(path)
 
 
 @pytest.mark.parametrize("what", ["HEAD", "HEAD^{tree}"])

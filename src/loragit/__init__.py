@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
+from loragit.version import __version__
+
 TYPE_CHECKING = False
 """As :mod:`typing` has it, which takes longer to import than Python itself."""
 
 if TYPE_CHECKING:
     from loragit.errors import LoragitError
     from loragit.history import History, RecordedRun
-
-__version__ = "0.1.0"
 
 __all__ = ["History", "LoragitError", "RecordedRun", "__version__"]
 

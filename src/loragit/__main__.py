@@ -17,7 +17,7 @@ def main() -> int:
     # Start-up makes many objects that stay and no cycles: looking for some costs a tenth of it.
     gc.disable()
     if words == ["--version"]:
-        from loragit import __version__
+        from loragit.version import __version__
 
         try:
             os.write(1, f"loragit {__version__}\n".encode())

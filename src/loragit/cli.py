@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from loragit import __version__, cli_hook, console, history, places, preflight, settings
+from loragit import cli_hook, console, history, places, preflight, settings
 from loragit.names import CONVENTION, RunName, is_valid
 from loragit.settings import Flags, Settings
+from loragit.version import __version__
 
 _app = typer.Typer(
     name="loragit",

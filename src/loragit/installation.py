@@ -9,9 +9,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from loragit import __version__, git, identity, process, settings, settings_schema
+from loragit import git, identity, process, settings, settings_schema
 from loragit.checks import INSTALLATION, Check, Checks
 from loragit.errors import LoragitError
+from loragit.version import __version__
 
 OLDEST_GIT = (2, 30)
 """Oldest git that has everything that is asked of it."""

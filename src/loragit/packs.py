@@ -1,7 +1,7 @@
-"""Many blobs as one pack of git's: two files to write through to the disk, where ten thousand loose objects would be
-ten thousand, and a hundredth of their room.
+"""Packs and loose objects as files: many blobs written as one pack, and a loose object that was cut short.
 
-Formats: gitformat-pack(5), packs of version 2 without deltas, indexes of version 2.
+A pack is two files to write through to the disk where ten thousand loose objects would be ten thousand, and takes a
+hundredth of their room. Formats: gitformat-pack(5), packs of version 2 without deltas, indexes of version 2.
 """
 
 from __future__ import annotations
@@ -87,3 +87,25 @@ def _index(items: list[_Item], checksum: bytes | bytearray) -> bytes:
     data = b"\xfftOc" + pack(">I256I", 2, *fan_out) + b"".join(item.id for item in items)
     data += pack(f">{2 * total}I", *(item.crc for item in items), *(item.offset for item in items)) + checksum
     return data + sha1(data, usedforsecurity=False).digest()
+
+
+_PIECE = 1 << 16
+"""Bytes of an object that are unpacked at once."""
+
+
+def cut_short(path: Path) -> bool:
+    """Whether the file of a loose object ends too early. libgit2 1.9 never comes back from reading such a one."""
+    try:
+        data = path.read_bytes()
+    except OSError:  # packed, in another repository's store, or missing
+        return False
+    unpacked = zlib.decompressobj()
+    try:
+        while not unpacked.eof:
+            piece = unpacked.decompress(data, _PIECE)
+            data = unpacked.unconsumed_tail
+            if not piece and not data:
+                break
+    except zlib.error:  # damaged otherwise: libgit2 says so
+        return False
+    return not unpacked.eof

@@ -21,6 +21,7 @@ from loragit import (
     launch,
     place,
     places,
+    pythons,
     repo,
     run_toml,
     secrets,
@@ -182,7 +183,7 @@ class _Preflight:
             workdir = launch.find_workdir(chosen, script)
         else:
             script, workdir = launch.find_repo(chosen, findings), self.request.cwd
-        found = findings.ask(lambda: settings.find_python(chosen.trainer, self.request.environ))
+        found = findings.ask(lambda: pythons.find_python(chosen.trainer, self.request.environ))
         python = found if trusted else None
         activation = activate(chosen.trainer, python, self.request.environ)
         asked = Inquiry(

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit import places
 from loragit.errors import LoragitError, shell_word
+from loragit.settings import Trainer
 
 CONDA, VENV = "conda", "venv"
 
@@ -341,3 +343,20 @@ def _is_file(path: Path) -> bool:
 
 def _runs(path: Path) -> bool:
     return _is_file(path) and os.access(path, os.X_OK)
+
+
+def find_python(trainer: Trainer, environ: Mapping[str, str]) -> Path:
+    """The Python that ``trainer`` runs in: absolute, executable, its symbolic links kept.
+
+    Raises :class:`PythonMissing`.
+    """
+    if trainer.env is None:
+        if trainer.python is not None and "/" in trainer.python:
+            return at(Path(trainer.python))
+        return on_path(trainer.python, environ)
+    scheme, _, place = trainer.env.partition(":")
+    if scheme == "conda":
+        return of_conda(place, environ, places.home(environ))
+    if scheme == "venv":
+        return of_folder(Path(place), trainer.repo)
+    return at(Path(trainer.env))

@@ -18,6 +18,7 @@ from loragit.record import DatasetFile
 from loragit.remembered import Models
 from loragit.search import Place
 from loragit.tensors import NotSafetensors
+from loragit.trainers import trainer
 from loragit.trainers.sd_scripts_files import NAMING
 
 _MODEL = re.compile("(?P<stem>.+?)" + NAMING.model.pattern)
@@ -141,7 +142,7 @@ def _training(path: Path, models: Models) -> Training | None:
 def _output_name(file_name: str, training: Training | None) -> str:
     """What the training that wrote ``file_name`` called its output: as its header says if the file is named so."""
     told = training.output_name if training else None
-    if told and outcome.matched(NAMING.model, file_name, told):
+    if told and trainer.matched(NAMING.model, file_name, told):
         return told
     match = _MODEL.fullmatch(file_name)
     return match["stem"] if match else file_name

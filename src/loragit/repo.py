@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from loragit import durable, loose, notes, packs
+from loragit import durable, notes, packs
 from loragit.errors import LoragitError
 from loragit.record import Entry, Identity
 
@@ -218,7 +218,7 @@ class Objects:
 
     def _read(self, name: str) -> pygit2.Object:
         """The object ``name`` (40 hex digits). Raises KeyError, :class:`CannotReadObjects`."""
-        if loose.cut_short(self._store / name[:2] / name[2:]):
+        if packs.cut_short(self._store / name[:2] / name[2:]):
             raise CannotReadObjects(f"the object {name} is damaged: its file was cut short", hint=_LOST)
         try:
             return self._repo[name]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import places, pythons
+from loragit import places
 from loragit import settings_layers as layers
 from loragit.names import CONVENTION, InvalidName, RunName
 from loragit.places import DatasetAmbiguous, DatasetNotFound
@@ -42,7 +42,6 @@ __all__ = [
     "Recording",
     "Settings",
     "Trainer",
-    "find_python",
     "load",
     "user_file",
 ]
@@ -210,23 +209,6 @@ def load(*, name: RunName | None, flags: Flags, environ: Mapping[str, str], cwd:
         given["steps"] = steps
     given["debug"] = _debug(asked)
     return _settings(given)._replace(written=document)
-
-
-def find_python(trainer: Trainer, environ: Mapping[str, str]) -> Path:
-    """The Python that ``trainer`` runs in: absolute, executable, its symbolic links kept.
-
-    Raises :class:`PythonMissing`.
-    """
-    if trainer.env is None:
-        if trainer.python is not None and "/" in trainer.python:
-            return pythons.at(Path(trainer.python))
-        return pythons.on_path(trainer.python, environ)
-    scheme, _, place = trainer.env.partition(":")
-    if scheme == "conda":
-        return pythons.of_conda(place, environ, places.home(environ))
-    if scheme == "venv":
-        return pythons.of_folder(Path(place), trainer.repo)
-    return pythons.at(Path(trainer.env))
 
 
 def user_file() -> Path:

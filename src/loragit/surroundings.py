@@ -292,7 +292,7 @@ def _probability(name: str) -> int:
 
 def _usable(env: str, chosen: Settings, environ: Mapping[str, str]) -> bool:
     try:
-        settings.find_python(chosen.trainer._replace(env=env, python=None), environ)
+        pythons.find_python(chosen.trainer._replace(env=env, python=None), environ)
     except LoragitError:
         return False
     return True

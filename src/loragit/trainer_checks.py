@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from loragit import checkout, settings
+from loragit import checkout, pythons
 from loragit.checkout import StateQuestion
 from loragit.checks import TRAINER, Check, Checks
 from loragit.environment import EnvironmentQuestion
@@ -130,7 +130,7 @@ class TrainerQuestion:
 def find_python(chosen: Settings, environ: Mapping[str, str]) -> Path | LoragitError:
     """The trainer's Python, or why there is none."""
     try:
-        return settings.find_python(chosen.trainer, environ)
+        return pythons.find_python(chosen.trainer, environ)
     except LoragitError as error:
         return error
 

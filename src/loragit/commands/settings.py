@@ -7,7 +7,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 
-from loragit import console, pythons, secrets, settings
+from loragit import console, pythons, secrets
 from loragit.settings import Origin, PythonMissing, Settings
 from loragit.settings_schema import ARGS, ArgValue, literal
 from loragit.text import shown
@@ -31,7 +31,7 @@ def show(chosen: Settings, environ: Mapping[str, str], *, as_json: bool = False)
 def _python(chosen: Settings, environ: Mapping[str, str]) -> Origin:
     """Which Python the settings come to, and the environment that it is in; or why there is none."""
     try:
-        python = settings.find_python(chosen.trainer, environ)
+        python = pythons.find_python(chosen.trainer, environ)
     except PythonMissing as error:
         return Origin("python", literal(""), shown(error.message))
     return Origin("python", literal(str(python)), shown(str(pythons.prefix(python) or "in no environment")))

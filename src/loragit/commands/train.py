@@ -20,7 +20,6 @@ from loragit import (
     pythons,
     run_toml,
     secrets,
-    settings,
     signals,
     text,
 )
@@ -101,7 +100,7 @@ def dry_run(request: Request) -> None:
     script = ready.run.entry(ready.run.script)
     for line in script.data.decode("utf-8", "replace").splitlines() if script else ():
         console.out(line)
-    python = settings.find_python(ready.settings.trainer, request.environ)
+    python = pythons.find_python(ready.settings.trainer, request.environ)
     console.say(f"the trainer's Python is {python}, in {pythons.prefix(python) or 'no environment'}")
     console.say(f"dry run: {ready.run.name} could start; nothing was written")
 

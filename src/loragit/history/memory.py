@@ -12,7 +12,7 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
-from loragit import __version__
+from loragit.version import __version__
 
 _HEADER = f"loragit-history 2 {__version__} ".encode()
 """Another loragit may put a row, or the words of a change, together otherwise."""

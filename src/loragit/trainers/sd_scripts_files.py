@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from loragit.outcome import Naming
+from loragit.trainers.trainer import Naming
 
 _PLACE = r"(?:-(?P<epoch>[0-9]{6,})|-step(?P<step>[0-9]{8,}))?"
 _TIME = r"[0-9]{14}"
