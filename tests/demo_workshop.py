@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from loragit.demo import dataset
+from tests.paths import SD_SCRIPTS
 
-REAL = Path(__file__).parent / "fixtures" / "sd-scripts"
+REAL = SD_SCRIPTS
 NAME = "noob-gren-v1s6"
 
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.paths import ROOT
 from tests.scene import Result
 
-ROOT = Path(__file__).parent.parent
 READY_MADE = (
     "loragit.cli",
     *(f"loragit.commands.{verb}" for verb in ("train", "log", "show", "status", "verify")),

@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.paths import SD_SCRIPTS
+
 HERE = Path(__file__).parent
 LORAGIT = (sys.executable, "-m", "loragit")
 
@@ -135,7 +137,7 @@ def make_trainer(folder: Path) -> Path:
 
 def write_dataset(folder: Path, images: int = 4) -> Path:
     """Images, captions, config and prompts; absolute ``image_dir``. No repository yet."""
-    source = HERE / "fixtures" / "sd-scripts" / "dataset"
+    source = SD_SCRIPTS / "dataset"
     (folder / "img").mkdir(parents=True)
     for number in range(images):
         image = source / "img" / f"{number % 4:02d}.png"

@@ -22,9 +22,10 @@ from hypothesis import strategies as st
 from loragit import activation, process, pythons
 from loragit.activation import Activation, activate
 from loragit.settings import Trainer
-from tests.scene import HERE, LORAGIT, Scene, commit_all, git, make_scene
+from tests.paths import FIXTURES
+from tests.scene import LORAGIT, Scene, commit_all, git, make_scene
 
-GOLDEN = json.loads((HERE / "fixtures" / "conda-activate.json").read_text())
+GOLDEN = json.loads((FIXTURES / "conda-activate.json").read_text())
 CONDAS_OWN = {"_CE_M", "_CE_CONDA", "_CONDA_EXE", "_CONDA_ROOT"}
 """For conda's shell function alone; some versions set them and some do not."""
 PATH = "/usr/local/bin:/usr/bin:/bin"

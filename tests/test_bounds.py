@@ -38,6 +38,7 @@ from loragit.names import RUNS
 from loragit.settings_schema import UnreadableSettings, read_file
 from loragit.snapshot import CannotReadInput, read_bytes, read_table
 from loragit.tensors import NotSafetensors, read_header
+from tests.paths import SD_SCRIPTS
 from tests.records import NAME, open_store, sealed
 from tests.scene import commit_all, git, slack
 
@@ -216,7 +217,7 @@ def test_a_device_without_an_end_is_not_read(tmp_path: Path) -> None:
 
 
 def test_all_events_of_a_run_together_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fixture = Path(__file__).parent / "fixtures" / "sd-scripts" / "logs"
+    fixture = SD_SCRIPTS / "logs"
     file = next(fixture.rglob("events.out.tfevents.*"))
     once = list(losses._read([file]))
     assert once

@@ -11,6 +11,7 @@ import pytest
 from coverage import CoverageData
 
 from tests import child_coverage
+from tests.paths import ROOT
 
 PROGRAM = """\
 import sys, threading
@@ -21,7 +22,7 @@ thread.start()
 thread.join()
 trailers.parse("what it was\\n\\nRun: noob\\n")
 """
-CONFIG = Path(__file__).parents[1] / "pyproject.toml"
+CONFIG = ROOT / "pyproject.toml"
 
 
 def arcs(data: Path) -> dict[str, set[tuple[int, int]]]:

@@ -21,11 +21,11 @@ from loragit.history.details import Difference, details
 from loragit.history.pairs import CodeChange
 from loragit.record import Entry, LyCORIS, Weights
 from tests.legacy_folder import leave
+from tests.paths import ROOT
 from tests.records import CODE, open_store, reverted, sealed
 from tests.scene import LORAGIT, Scene, commit_all, git, make_scene, slack, write_dataset
 
 ONE, TWO = "noob-gren-v1s4", "noob-gren-v2s4"
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ import pytest
 
 from loragit import imported, settings_layers, settings_schema, text
 from loragit.trainers import sd_scripts
+from tests.paths import ROOT
 from tests.scene import git, make_trainer, read_all, write_dataset
 from tests.shell_scene import need
 
-ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 FORMAT = ROOT / "docs" / "record-format.md"
 DESIGN = ROOT / "docs" / "design.md"

@@ -20,6 +20,7 @@ from loragit.checks import AREAS, DATASET, FAILED, INSTALLATION, OK, RECORD, TRA
 from loragit.commands import doctor
 from loragit.errors import LoragitError
 from loragit.settings import Flags
+from tests.paths import ROOT
 from tests.records import a_run, an_outcome, open_store, sealed
 from tests.scene import LORAGIT, Scene, commit_all, make_scene
 from tests.scene import git as run_git
@@ -72,7 +73,7 @@ def scene(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterat
     monkeypatch.setitem(defaults, "host", nowhere)
     hook = made.dataset / ".git/hooks/pre-commit"
     hook.parent.mkdir(exist_ok=True)
-    program(hook, (Path(__file__).parents[1] / "hooks/pre-commit").read_text())
+    program(hook, (ROOT / "hooks/pre-commit").read_text())
     yield made
 
 

@@ -12,6 +12,7 @@ import pytest
 from loragit import durable, packs
 from loragit.errors import LoragitError
 from loragit.repo import Objects
+from tests.paths import ROOT
 from tests.power_loss import why_not
 from tests.records import NAME, a_run, open_store
 from tests.scene import LORAGIT, Scene, git, make_scene
@@ -138,7 +139,7 @@ def test_an_outcome_whose_ref_does_not_reach_the_disk_is_told_and_there(dataset:
         "print(store.unsettled.message)"
     )
     words = (*broken(dataset / ".git" / "refs" / "tags"), sys.executable, "-c", seal, opened.commit)
-    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(words, cwd=dataset, env=environ, capture_output=True, text=True, check=False)
     assert "refs/tags cannot be written through to the disk" in done.stdout, done.stderr
     assert git(dataset, "cat-file", "-t", NAME) == "tag"

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from loragit.events import Scalar, final_loss, scalars
 from tests import trainer_files
+from tests.paths import SD_SCRIPTS
 from tests.trainer_files import event_record, first_record, record, varint
 
-LOGS = Path(__file__).parent / "fixtures" / "sd-scripts" / "logs"
+LOGS = SD_SCRIPTS / "logs"
 FIXTURES = sorted(LOGS.rglob("events.out.tfevents.*"))
 
 EVENTS = b"".join(

@@ -16,10 +16,10 @@ from loragit.disclosure import Sources, look, masked, secrets_in
 from loragit.errors import Findings
 from loragit.record import Artifact, Entry, LyCORIS, RepoState, Run, Weights
 from loragit.secrets import is_secret_name
+from tests.paths import FIXTURES
 from tests.records import NAME, a_run, an_outcome, opened
 from tests.scene import Scene, commit_all, git, make_scene
 
-FIXTURES = Path(__file__).parent / "fixtures"
 HEX = "0123456789abcdef"
 
 

@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz_targets import TARGETS
+from tests.paths import FIXTURES
 
-FOUND = Path(__file__).parent / "fixtures" / "fuzz"
+FOUND = FIXTURES / "fuzz"
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 SLOW = frozenset({"header", "event_file", "settings", "documents", "hook", "message"})
 """These open files or do several things at once."""

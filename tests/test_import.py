@@ -21,6 +21,7 @@ from loragit.search import Place
 from loragit.steps import Step
 from loragit.store import RunExists, Store
 from tests.legacy_folder import BASE, COMMIT, LYCORIS, STARTED, header, leave, sha1, write_model
+from tests.paths import SD_SCRIPTS
 from tests.scene import LORAGIT, Result, Scene, commit_all, git, make_scene, parsed_trailers
 from tests.test_docs import FORMAT, documented, dotted
 
@@ -728,7 +729,7 @@ def test_events_of_another_time_are_not_its_own(scene: Scene) -> None:
 
 
 def test_real_models_of_sd_scripts_are_imported(scene: Scene) -> None:
-    source = Path(__file__).parent / "fixtures" / "sd-scripts" / "output_dir"
+    source = SD_SCRIPTS / "output_dir"
     shutil.copytree(source, scene.home / "real")
     bring(scene, str(scene.home / "real"), "--dataset", ".")
     assert scene.tags() == ["base-tiny-v1s4", "tiny_lora"]

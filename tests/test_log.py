@@ -24,10 +24,10 @@ from loragit.history.selection import matches
 from loragit.history.where import BadCondition, Condition, told
 from loragit.names import RunName
 from loragit.record import Entry, LyCORIS, Weights
+from tests.paths import ROOT, SD_SCRIPTS
 from tests.records import MOMENT, NAME, a_run, an_outcome, open_store, reverted, sealed, untagged
 from tests.scene import LORAGIT, Scene, git, make_scene, read_all
 
-ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ("python", "sdxl_train_network.py")
 
 
@@ -507,7 +507,7 @@ def a_curve_run(scene: Scene, logs: Path, **changes: object) -> RecordedRun:
 
 
 def test_the_loss_is_drawn_where_its_events_are_still_there(scene: Scene, home: Path) -> None:
-    logs = ROOT / "tests" / "fixtures" / "sd-scripts" / "logs"
+    logs = SD_SCRIPTS / "logs"
     scalars = list(losses._read(logs.rglob("*v1s4*/*/events*")))
     times = [scalar.wall_time for scalar in scalars]
     start = MOMENT.fromtimestamp(min(times), MOMENT.tzinfo)
@@ -526,7 +526,7 @@ def test_the_loss_is_drawn_where_its_events_are_still_there(scene: Scene, home: 
 
 
 def test_events_of_another_time_are_not_the_runs(scene: Scene) -> None:
-    run = a_curve_run(scene, ROOT / "tests" / "fixtures" / "sd-scripts" / "logs")
+    run = a_curve_run(scene, SD_SCRIPTS / "logs")
     assert losses.curve(run, "/home/nobody") is None
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import tracemalloc
 from collections.abc import Iterable
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loragit.logfold import LIMIT, WINDOW, Folder
+from tests.paths import FIXTURES
 
-TERMINAL = Path(__file__).parent / "fixtures" / "terminal"
+TERMINAL = FIXTURES / "terminal"
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 UP = "\x1b[A"

@@ -16,8 +16,9 @@ from loragit.metadata import Training
 from loragit.record import Weights
 from loragit.tensors import read_header
 from tests.legacy_folder import BASE, COMMIT, STARTED, header
+from tests.paths import SD_SCRIPTS
 
-FIXTURES = Path(__file__).parent / "fixtures" / "sd-scripts" / "output_dir"
+FIXTURES = SD_SCRIPTS / "output_dir"
 NOTHING = Training(None, None, None, None, None, None, None, (), None)
 
 

@@ -21,9 +21,10 @@ from loragit.record import Artifact, Outcome
 from loragit.tensors import hash_file
 from loragit.trainers.sd_scripts_files import NAMING
 from loragit.trainers.trainer import matched
+from tests.paths import SD_SCRIPTS
 from tests.trainer_files import event_record, payload_sha256, png, safetensors, write_events, write_safetensors
 
-FIXTURES = Path(__file__).parent / "fixtures" / "sd-scripts"
+FIXTURES = SD_SCRIPTS
 STARTED = datetime(2026, 11, 23, 17, 20, 30, tzinfo=UTC)
 FINISHED = STARTED + timedelta(seconds=8)
 WEIGHTS = {"a.lora_down.weight": b"\x01" * 40}

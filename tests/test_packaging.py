@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from loragit.version import __version__
-
-ROOT = Path(__file__).parent.parent
+from tests.paths import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.paths import ROOT
+
 CI = os.environ.get("CI", "") == "true"
 WHAT_PIP_READS = {
     name: value

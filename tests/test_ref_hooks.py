@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from loragit.store import Store
+from tests.paths import ROOT
 from tests.records import a_run, open_store, reverted, sealed, untagged
 from tests.scene import git
 
-HOOKS = Path(__file__).parents[1] / "hooks"
+HOOKS = ROOT / "hooks"
 ONE, TWO, THREE = "noob-gren-v1s4", "noob-gren-v2s4", "noob-gren-v3s4"
 GUARDED = "refs/heads/runs", "refs/tags", "refs/loragit"
 

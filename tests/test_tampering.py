@@ -13,6 +13,7 @@ from loragit import leftovers
 from loragit.history import History
 from loragit.store import Store
 from loragit.verification import Asked, verify
+from tests.paths import ROOT
 from tests.records import open_store, sealed, untagged
 from tests.scene import git
 
@@ -292,7 +293,7 @@ def test_a_tag_that_is_not_the_runs_is_not_taken_for_its_outcome(store: Store) -
 def test_what_was_done_for_a_reason_is_told_with_it_and_not_as_wrong(
     record: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copy(Path(__file__).parents[1] / "hooks/reference-transaction", record / ".git/hooks/")
+    shutil.copy(ROOT / "hooks/reference-transaction", record / ".git/hooks/")
     monkeypatch.setenv("LORAGIT_REASON", "trained on the wrong folder")
     git(record, "tag", "-d", TWO)
     git(record, "branch", "-f", "runs", "runs~1")

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from loragit import tensors
 from loragit.tensors import Header, NotSafetensors, hash_file, read_header
 from tests import trainer_files
+from tests.paths import SD_SCRIPTS
 
-OUTPUT = Path(__file__).parent / "fixtures" / "sd-scripts" / "output_dir"
+OUTPUT = SD_SCRIPTS / "output_dir"
 TINY_LORA = OUTPUT / "tiny_lora" / "tiny_lora.safetensors"
 
 WEIGHTS = {"a.lora_down.weight": b"\x01" * 40, "a.lora_up.weight": b"\x02" * 24}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import ROOT
 from tests.records import a_run, an_outcome, open_store, reverted, sealed, untagged
 from tests.scene import Scene, git, make_scene
 from tests.test_signing import ssh_key
@@ -125,7 +126,7 @@ def test_open_reverted_and_untagged_runs_are_checked_as_far_as_they_go(plain: Sc
 def test_the_document_has_the_keys_that_are_promised(scene: Scene) -> None:
     model(scene).unlink()
     document = json.loads(verified(scene, "--json", status=1))
-    schema = json.loads((Path(__file__).parents[1] / "docs/schema/verify.json").read_text())
+    schema = json.loads((ROOT / "docs/schema/verify.json").read_text())
     assert sorted(document) == sorted(schema["required"]) == sorted(schema["properties"])
     for kind in ("runs", "findings"):
         assert sorted(document[kind][0]) == sorted(schema["properties"][kind]["items"]["required"])

@@ -14,11 +14,12 @@ import pytest
 
 from loragit import products
 from loragit.commands import whence
+from tests.paths import ROOT, SD_SCRIPTS
 from tests.scene import Scene, commit_all, git, make_scene, write_dataset
 from tests.trainer_files import png, safetensors
 
-FIXTURES = Path(__file__).parent / "fixtures" / "sd-scripts"
-DOCS = Path(__file__).parents[1] / "docs"
+FIXTURES = SD_SCRIPTS
+DOCS = ROOT / "docs"
 SCHEMA = json.loads((DOCS / "schema" / "whence.json").read_text())
 ONE, TWO = "noob-gren-v1s4", "noob-gren-v2s4"
 BYTE_FOR_BYTE = "the file is byte for byte the one on record"
