@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from loragit import imported, settings_layers, settings_schema, text
+from loragit import imported, message, settings_layers, settings_schema
 from loragit.trainers import sd_scripts
 from tests.paths import ROOT
 from tests.scene import git, make_trainer, read_all, write_dataset
@@ -332,7 +332,7 @@ def test_every_variable_is_in_the_readme() -> None:
 
 def written_trailers() -> set[str]:
     """Every word in the source of the messages that has the form of a trailer's key."""
-    trees = [ast.parse(Path(str(module.__file__)).read_text()) for module in (text, imported)]
+    trees = [ast.parse(Path(str(module.__file__)).read_text()) for module in (message, imported)]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     words = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     return {word for word in words if re.fullmatch(r"[A-Z][A-Za-z0-9]*(?:-[A-Z][A-Za-z0-9]*)*", word)}

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from loragit import pythons
 from loragit.errors import LoragitError
 from loragit.names import RunName
-from loragit.pythons import CondaEnvironment, find_python
-from loragit.settings import Flags, PythonMissing, load
+from loragit.pythons import CondaEnvironment, PythonMissing, find_python
+from loragit.settings import Flags, load
 
 
 @pytest.fixture(autouse=True)

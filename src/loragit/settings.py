@@ -15,7 +15,6 @@ from loragit import places
 from loragit import settings_layers as layers
 from loragit.names import CONVENTION, InvalidName, RunName
 from loragit.places import DatasetAmbiguous, DatasetNotFound
-from loragit.pythons import PythonMissing
 from loragit.secrets import is_secret_name
 from loragit.settings_layers import Given, Layer
 from loragit.settings_schema import (
@@ -38,7 +37,6 @@ __all__ = [
     "Flags",
     "Origin",
     "Paths",
-    "PythonMissing",
     "Recording",
     "Settings",
     "Trainer",

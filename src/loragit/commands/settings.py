@@ -8,7 +8,8 @@ import tomllib
 from collections.abc import Mapping
 
 from loragit import console, pythons, secrets
-from loragit.settings import Origin, PythonMissing, Settings
+from loragit.pythons import PythonMissing
+from loragit.settings import Origin, Settings
 from loragit.settings_schema import ARGS, ArgValue, literal
 from loragit.text import shown
 
