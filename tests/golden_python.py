@@ -32,12 +32,15 @@ def answer(probe: str) -> None:
     """What the probe would print in an environment of four packages."""
     names: dict[str, object] = {"__name__": "probe"}
     exec(probe, names)
+    editable = json.dumps({"url": f"file://{quote(str(LYCORIS))}", "dir_info": {"editable": True}})
+    commit = {"vcs": "git", "commit_id": "5c" * 20}
+    fetched = json.dumps({"url": "https://me:pw@example.org/b", "vcs_info": commit})
     packages = [
         ["torch", "2.4.0+cu121", SITE, None, False],
         ["accelerate", "0.33.0", SITE, None, False],
-        ["lycoris_lora", "3.1.0", SITE, json.dumps({"url": f"file://{quote(str(LYCORIS))}", "dir_info": {"editable": True}}), False],
-        ["bitsandbytes", "0.44.0", SITE, json.dumps({"url": "https://me:pw@example.org/b", "vcs_info": {"vcs": "git", "commit_id": "5c" * 20}}), False],
-    ]  # fmt: skip
+        ["lycoris_lora", "3.1.0", SITE, editable, False],
+        ["bitsandbytes", "0.44.0", SITE, fetched, False],
+    ]
     origin = LYCORIS / "lycoris/__init__.py"
     fields = ("3.11.9", "/opt/env/bin/python", "Linux 6.1.0 x86_64, glibc 2.36", str(origin), str(origin.parent))
     said = b"".join(os.fsencode(field) + b"\0" for field in (*fields, "key", "no", json.dumps(packages)))
@@ -78,11 +81,14 @@ def save(args: argparse.Namespace, name: str, step: int) -> None:
 
 def train(made: list[str]) -> int:
     args = arguments()
+    if not made:
+        # One of the two, for which of them is read first is left to chance.
+        os.dup2(2, 1)
     clock = Path(os.environ["GOLDEN_CLOCK"])
     clock.write_text(str(int(clock.read_text()) + 754))
     for step in (1, args.max_train_steps):
-        os.write(2, f"\rsteps: {step}/{args.max_train_steps}".encode())
-    os.write(2, b"\n")
+        print(f"\rsteps: {step}/{args.max_train_steps}", end="", flush=True)
+    print(flush=True)
     print(f"wandb key {args.wandb_api_key}, token {os.environ.get('HF_TOKEN')}, below {HOME}", flush=True)
     if "models" in made:
         save(args, f"{args.output_name}-step00000002.safetensors", 2)
@@ -91,7 +97,8 @@ def train(made: list[str]) -> int:
         folder = Path(args.output_dir, "sample")
         folder.mkdir()
         for number in range(2):
-            (folder / f"{args.output_name}_000004_{number:02d}_20251009085320.png").write_bytes(PICTURE + b"%d" % number)
+            name = f"{args.output_name}_000004_{number:02d}_20251009085320.png"
+            (folder / name).write_bytes(PICTURE + b"%d" % number)
     if "events" in made and args.logging_dir:
         begun = time.strftime("%Y%m%d%H%M%S", time.localtime())
         file = Path(args.logging_dir, f"{args.log_prefix}{begun}", "network_train", "events.out.tfevents.1.host.1.0")

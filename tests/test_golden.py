@@ -59,7 +59,8 @@ class Stage:
     def loragit(self, *args: str, status: int = 0, cwd: Path | None = None, **environ: str) -> Result:
         done = self.run((*LORAGIT, *args), cwd, environ)
         assert done.status == status, done.out + done.err
-        self.say(self.plain(f"loragit {shlex.join(args)}"), f"status {done.status}", self.plain(done.out), self.plain(done.err))
+        title = self.plain(f"loragit {shlex.join(args)}")
+        self.say(title, f"status {done.status}", self.plain(done.out), self.plain(done.err))
         return done
 
     def run(self, argv: tuple[str, ...], cwd: Path | None, environ: dict[str, str]) -> Result:
@@ -79,7 +80,7 @@ class Stage:
         """Without what differs from machine to machine."""
         for path in {str(self.scene.home.resolve()), str(self.scene.home)}:
             text = text.replace(path, "~")
-        return text.replace("\r", "\\r")
+        return re.sub(r"\bprocess \d+", "process NUMBER", text).replace("\r", "\\r")
 
     def shown(self, data: bytes) -> str:
         """Text as it is; of all else the hash."""
@@ -211,7 +212,7 @@ def stage(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
         git(dataset, "init", "-q")
         commit_all(dataset, "four drawings")
         trainer = repository(code / "sd-scripts", TRAINER, "sd3", "https://me:pw@example.org/sd-scripts")
-        repository(code / "LyCORIS", {"lycoris/__init__.py": "", "lycoris/kohya.py": ""}, "dev", "git@example.org:l.git")
+        repository(code / "LyCORIS", LYCORIS, "dev", "git@example.org:l.git")
         repository(home / "losses", {"loss.py": "weight = 1\n"}, "main", "https://example.org/losses")
     script(home / "bin/nvidia-smi", '#!/bin/sh\necho "NVIDIA GeForce RTX 4090, 550.54.14"\n')
     words = shlex.join((sys.executable, str(HERE / "golden_python.py")))
@@ -245,6 +246,7 @@ TRAINER = {
     "library/__init__.py": "",
     ".gitignore": "__pycache__\n",
 }
+LYCORIS = {"lycoris/__init__.py": "", "lycoris/kohya.py": ""}
 FULL = "models+samples+events"
 
 
