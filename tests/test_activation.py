@@ -25,6 +25,8 @@ from loragit.activation import Activation, activate
 from loragit.settings import Trainer
 from tests.scene import HERE, LORAGIT, Scene, commit_all, git, make_scene
 
+pytestmark = pytest.mark.every_python
+
 GOLDEN = json.loads((HERE / "fixtures" / "conda-activate.json").read_text())
 CONDAS_OWN = {"_CE_M", "_CE_CONDA", "_CONDA_EXE", "_CONDA_ROOT"}
 """For conda's shell function alone; some versions set them and some do not."""

@@ -41,6 +41,8 @@ from loragit.tensors import NotSafetensors, read_header
 from tests.records import NAME, open_store, sealed
 from tests.scene import commit_all, git, slack
 
+pytestmark = pytest.mark.every_python
+
 SECONDS = 6.0
 """Ten times what the largest of these takes; in the square of its size each took tens of seconds or more."""
 

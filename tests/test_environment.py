@@ -24,6 +24,8 @@ from loragit import environment, probe, text
 from loragit.environment import EnvironmentQuestion, Host, ProbeFailed, environment_text
 from loragit.record import Environment, LyCORIS
 
+pytestmark = pytest.mark.every_python
+
 VERSION = "3.2.0.post2"
 COMMIT = "f49d30d3c1b0f7b1e6ab0f4a3f0d1a2b3c4d5e6f"
 NEVER_RUN = "raise SystemExit('lycoris was imported')\n"

@@ -15,6 +15,8 @@ import pytest
 
 import loragit
 
+pytestmark = pytest.mark.every_python
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("src", "tests", "benchmarks", "fuzz", "hooks")
 PROGRAMS = {"loragit.__main__", "loragit.demo.trainer"}
@@ -25,6 +27,9 @@ FILLED = ("(?:x)", "1")
 
 def refused(pattern: str | bytes) -> bool:
     """Whether ``pattern`` is a regular expression that has one of :data:`REFUSED`."""
+    text = pattern if isinstance(pattern, str) else pattern.decode("latin-1")
+    if re.search(r"[*+?}]\+|\(\?>", text) is None:  # neither can be written otherwise
+        return False
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
