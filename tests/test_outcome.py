@@ -22,6 +22,8 @@ from loragit.tensors import hash_file
 from loragit.trainers.sd_scripts_files import NAMING
 from tests.trainer_files import event_record, payload_sha256, png, safetensors, write_events, write_safetensors
 
+pytestmark = pytest.mark.every_python
+
 FIXTURES = Path(__file__).parent / "fixtures" / "sd-scripts"
 STARTED = datetime(2026, 11, 23, 17, 20, 30, tzinfo=UTC)
 FINISHED = STARTED + timedelta(seconds=8)
