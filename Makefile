@@ -3,7 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+# Which Python is asked for, and which one made .venv: where they differ, it is made again.
+ASKED := $(shell $(PYTHON) -c 'import sys; print(sys.version.split()[0], sys.base_prefix)')
+MADE_BY := $(VENV)/.made-by
+
+.PHONY: demo test test-python lint bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/loragit demo $(DIR)
@@ -15,18 +19,26 @@ test: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n auto --cov --cov-report=term
 
+# What one Python may do otherwise than another; VENV names a folder for it beside .venv.
+test-python: $(VENV)/.installed-dev
+	$(BIN)/pytest -n auto -m every_python
+
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/bench.py
 
-$(VENV)/bin/python:
+ifneq "$(ASKED)" "$(shell cat $(MADE_BY) 2>/dev/null)"
+.PHONY: $(MADE_BY)
+endif
+$(MADE_BY):
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "loragit needs Python 3.11 or newer")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV)
+	echo '$(ASKED)' >$@
 
-$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.installed: pyproject.toml $(MADE_BY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
-$(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.installed-dev: pyproject.toml $(MADE_BY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@ $(VENV)/.installed
 

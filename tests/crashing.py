@@ -1,6 +1,7 @@
 """loragit, killed at a step: ``python crashing.py RECORD NUMBER ARGUMENTS…``.
 
 Each step that is reached is a line in the file RECORD; at the NUMBER-th, from 1 on, the process kills itself.
+NUMBER may be the name of a step instead: its first time.
 """
 
 import os
@@ -10,7 +11,7 @@ import sys
 from loragit import steps
 from loragit.__main__ import main
 
-record, number = sys.argv[1], int(sys.argv[2])
+record, number = sys.argv[1:3]
 sys.argv = ["loragit", *sys.argv[3:]]
 reached = 0
 
@@ -20,7 +21,7 @@ def listen(step: steps.Step) -> None:
     with open(record, "a") as file:
         file.write(step.name + "\n")
     reached += 1
-    if reached == number:
+    if number in (str(reached), step.name):
         os.kill(os.getpid(), signal.SIGKILL)
 
 

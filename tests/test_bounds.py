@@ -42,6 +42,8 @@ from tests.paths import SD_SCRIPTS
 from tests.records import NAME, open_store, sealed
 from tests.scene import commit_all, git, slack
 
+pytestmark = pytest.mark.every_python
+
 SECONDS = 6.0
 """Ten times what the largest of these takes; in the square of its size each took tens of seconds or more."""
 
@@ -95,6 +97,12 @@ SQUARES: dict[str, tuple[Callable[[str], object], str]] = {
     "a key of many parts": (refused, "a." * 100_000 + "a = 1"),
     "a table of many parts": (refused, f"[{'a.' * 100_000}a]"),
     "quotes that do not end": (refused, '"\\".' * 100_000),
+    "keys of almost too many parts": (parsing._has_long_key, ("a." * 99 + "! ") * 5_000),
+    "a text of escapes": (parsing._has_long_key, 'a = """' + "\\a" * 500_000 + "." * 100),
+    "a script of blanks": (
+        lambda told: list(legacy.dataset_folders(legacy.ReposGit(), told.encode(), "/h")),
+        "\n".join([" " * 200_000 + "export" + " " * 200_000] * 5),
+    ),
 }
 
 

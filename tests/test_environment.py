@@ -24,6 +24,8 @@ from loragit import environment, probe, text
 from loragit.environment import EnvironmentQuestion, Host, ProbeFailed, environment_text
 from loragit.record import Environment, LyCORIS
 
+pytestmark = pytest.mark.every_python
+
 VERSION = "3.2.0.post2"
 COMMIT = "f49d30d3c1b0f7b1e6ab0f4a3f0d1a2b3c4d5e6f"
 NEVER_RUN = "raise SystemExit('lycoris was imported')\n"
@@ -384,9 +386,9 @@ def changed(site: Path, source: Path, change: str) -> None:
         case "a path file's content":
             dist_info(source / "more", "more", "1")
             write(site / "easy-install.pth", f"{source}\n{source / 'more'}\n")
-        case "sitecustomize":
+        case "code that adds to the path":  # no sitecustomize: Debian's Python has one, which hides any other
             dist_info(source / "more", "more", "1")
-            write(site / "sitecustomize.py", f"import sys; sys.path.append({str(source / 'more')!r})\n")
+            write(site / "more.pth", f"import sys; sys.path.append({str(source / 'more')!r})\n")
         case "an egg-link":
             (site / "lycoris-lora.egg-link").unlink()
 
@@ -398,7 +400,7 @@ CHANGES = [
     "one removed",
     "a path file",
     "a path file's content",
-    "sitecustomize",
+    "code that adds to the path",
     "an egg-link",
 ]
 

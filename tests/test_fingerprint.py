@@ -30,6 +30,8 @@ from loragit.fingerprint import (
 )
 from loragit.record import DatasetFile
 
+pytestmark = pytest.mark.every_python
+
 ODD_NAMES = [b"with space", b"line\nfeed", b"carriage\rreturn", b"back\\slash", b"\\", b"*star", b" lead", b"\xff\xfe"]
 MiB = 1 << 20
 

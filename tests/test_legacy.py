@@ -13,6 +13,8 @@ from loragit.legacy import Hashed, ReposGit, Repository
 from loragit.record import Code
 from tests import records
 
+pytestmark = pytest.mark.every_python
+
 ID = "1f" * 20
 LONG_ID = "1f" * 32
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from loragit.logfold import LIMIT, WINDOW, Folder
 from tests.paths import FIXTURES
 
+pytestmark = pytest.mark.every_python
+
 TERMINAL = FIXTURES / "terminal"
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from loragit.names import MAX_BYTES, InvalidName, RunName
 
+pytestmark = pytest.mark.every_python
+
 
 def test_the_convention_is_read_into_its_parts() -> None:
     name = RunName.parse("noob-gren-v2s512")

@@ -24,6 +24,8 @@ from loragit.trainers.trainer import matched
 from tests.paths import SD_SCRIPTS
 from tests.trainer_files import event_record, payload_sha256, png, safetensors, write_events, write_safetensors
 
+pytestmark = pytest.mark.every_python
+
 FIXTURES = SD_SCRIPTS
 STARTED = datetime(2026, 11, 23, 17, 20, 30, tzinfo=UTC)
 FINISHED = STARTED + timedelta(seconds=8)

@@ -14,6 +14,8 @@ from loragit.record import Weights
 from tests.records import a_run
 from tests.test_fuzz import THOROUGH
 
+pytestmark = pytest.mark.every_python
+
 
 def outcome(source: str, read: object) -> object:
     try:

@@ -41,6 +41,8 @@ from loragit.process import (
 from loragit.terminal import LEFT_OUT, CannotLog
 from tests.scene import read_all
 
+pytestmark = pytest.mark.every_python
+
 LONG = 40.0
 """Seconds of grace that no test uses up, unless it fails."""
 

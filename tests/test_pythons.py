@@ -18,6 +18,8 @@ from loragit.names import RunName
 from loragit.pythons import CondaEnvironment, PythonMissing, find_python
 from loragit.settings import Flags, load
 
+pytestmark = pytest.mark.every_python
+
 
 @pytest.fixture(autouse=True)
 def _nothing_shared(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -446,3 +446,15 @@ def test_both_hooks_may_be_in_one_repository(mine: Store, shared: Path) -> None:
     rejected(mine, shared, ":runs")
     refused(shared, "update-ref", "-d", f"refs/tags/{ONE}")
     passes(shared, "gc", "-q")
+
+
+@pytest.mark.parametrize("phase", ["preparing", "committed", "aborted", ""])
+def test_only_the_phase_that_holds_all_locks_is_judged(record: Path, phase: str) -> None:
+    line = f"{git(record, 'rev-parse', 'runs')} {'0' * 40} refs/heads/runs\n"
+    hook = record / ".git/hooks/reference-transaction"
+    environ = {**os.environ, "GIT_DIR": ".git"}
+
+    def ask(phase: str) -> int:
+        return subprocess.run([hook, phase], cwd=record, input=line, text=True, env=environ).returncode
+
+    assert (ask("prepared"), ask(phase)) == (1, 0)

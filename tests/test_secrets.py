@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import re
 import shlex
@@ -30,6 +31,8 @@ from loragit.secrets import (
     secret_values,
 )
 from tests.scene import slack
+
+pytestmark = pytest.mark.every_python
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
@@ -336,15 +339,20 @@ def test_the_time_grows_with_the_text_whatever_it_is(unit: bytes) -> None:
     def seconds(length: int) -> float:
         text = unit * (length // len(unit))
         text = text + b'\napi_key="' + text + b'"'
-        began = time.process_time()
-        find(text)
-        list(find_values(b"token\n" + text))
-        find_known(text, ["hf_aaaaaaaa", "key=key=key="])
-        Redactor(["hf_aaaaaaaa", "key=key=key="])(text.decode("latin-1"))
-        return time.process_time() - began
+        gc.disable()  # or the garbage of all tests before counts for one of the two lengths alone
+        try:
+            began = time.process_time()
+            find(text)
+            list(find_values(b"token\n" + text))
+            find_known(text, ["hf_aaaaaaaa", "key=key=key="])
+            Redactor(["hf_aaaaaaaa", "key=key=key="])(text.decode("latin-1"))
+            return time.process_time() - began
+        finally:
+            gc.enable()
 
     # Eight times the text: eight times the time where it is linear, 64 times where it is not.
-    assert seconds(50_000) < 30 * min(seconds(6_250) for _ in range(3)) + 0.05
+    short = min(seconds(6_250) for _ in range(3))
+    assert any(seconds(50_000) < 30 * short + 0.05 for _ in range(3))
 
 
 def test_ten_thousand_captions_take_no_time() -> None:

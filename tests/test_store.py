@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from loragit import git as ours
+from loragit import hook_trace
 from loragit.names import RunName
 from loragit.place import look
 from loragit.record import Entry, Outcome, Run
@@ -283,15 +284,72 @@ def test_git_that_is_ended_after_its_work_has_done_it(
     check(dataset)
 
 
-def test_what_a_hook_refuses_is_not_tried_again(dataset: Path) -> None:
+NEWER_WORDS = (
+    f"""real() {{ {shutil.which("git")} "$@" 2>"$SAID"; set -- $?; """
+    """sed "s/ref updates aborted by hook/in 'prepared' phase, update aborted by the reference-transaction hook/" """
+    """"$SAID" >&2; return $1; }"""
+)
+"""git 2.55's, of whatever git there is."""
+
+
+def put_hook(dataset: Path, script: str) -> None:
     hook = dataset / ".git" / "hooks" / "reference-transaction"
     hook.parent.mkdir(exist_ok=True)
-    hook.write_text('#!/bin/sh\necho x >>.git/asked\n[ "$1" != prepared ]\n')
+    hook.write_text(f"#!/bin/sh\n{script}\n")
     hook.chmod(0o755)
-    with pytest.raises(ours.GitFailed, match="aborted by hook") as caught:
+
+
+@pytest.mark.parametrize("words", ["its own", "newer"])
+def test_what_a_hook_refuses_is_tried_once_more_to_see_who_refused(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    if words == "newer":
+        with_git_that(monkeypatch, tmp_path, NEWER_WORDS, SAID=str(tmp_path / "said"))
+    put_hook(dataset, 'echo "$1" >>.git/asked\necho "is at 1 but expected 2" >&2\n[ "$1" != prepared ]')
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    expected = "aborted by the reference-transaction hook" if words == "newer" else "aborted by"
+    with pytest.raises(ours.GitFailed, match=expected) as caught:
         open_store(dataset).open(a_run())
-    assert "the repository's hook reference-transaction" in str(caught.value.hint)
-    assert (dataset / ".git" / "asked").read_text().count("x") <= 2
+    assert caught.value.hint == "see what the repository's hook reference-transaction asks for"
+    assert (dataset / ".git" / "asked").read_text().split().count("prepared") == 2
+    assert list(tmp_path.glob("loragit-*")) == []
+    assert git(dataset, "for-each-ref", "--format=%(refname)") == "refs/heads/main"
+
+
+def test_a_race_that_is_lost_twice_beside_a_hook_is_tried_again(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = open_store(dataset)
+    kept.open(a_run())
+    theirs = [git(dataset, "rev-parse", "runs")]
+    for number in (1, 2):
+        message = f"theirs {number}\n\nLoragit-Format: 1"
+        theirs.append(git(dataset, "commit-tree", "-p", theirs[-1], "-m", message, "runs^{tree}"))
+    twice = (
+        'case $(cat "$RACED") in "") real update-ref refs/heads/runs "$ONE";; '
+        'x) real update-ref refs/heads/runs "$TWO";; esac; printf x >>"$RACED"'
+    )
+    (tmp_path / "raced").touch()
+    with_git_that(monkeypatch, tmp_path, twice, RACED=str(tmp_path / "raced"), ONE=theirs[1], TWO=theirs[2])
+    put_hook(dataset, '[ "$1" = prepared ]')
+    opened = kept.open(a_run("noob-gren-v2s4"))
+    assert (tmp_path / "raced").read_text() == "xxx"
+    assert git(dataset, "rev-list", "--first-parent", "-3", "runs").split() == [opened.commit, *theirs[:0:-1]]
+
+
+def test_where_no_account_can_be_written_nothing_is_blamed_on_a_hook(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    with hook_trace.watch(wanted=True) as watch:
+        assert watch.variables == ()
+        assert watch.refusing_hook() is None
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with hook_trace.watch(wanted=True) as watch:
+        for account in tmp_path.iterdir():
+            account.unlink()
+        assert watch.refusing_hook() is None
 
 
 def test_a_branch_below_runs_is_told_before_anything_is_written(dataset: Path) -> None:

@@ -29,6 +29,8 @@ from loragit.message import (
 from loragit.record import Artifact, Entry, LyCORIS, RepoState, Weights
 from tests.records import CODE, MOMENT, NAME, a_run, an_outcome, opened
 
+pytestmark = pytest.mark.every_python
+
 ANY = st.text(max_size=12) | st.binary(max_size=8).map(os.fsdecode)
 """What a name on disk or an answer of git's may be: control characters, bytes that are no UTF-8, everything."""
 LINE = ANY.filter(lambda t: bool(t.split()))

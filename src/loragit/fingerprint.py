@@ -367,7 +367,10 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def _why(error: OSError | ValueError) -> str:
-    return getattr(error, "strerror", None) or str(error)
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    # Whatever Python makes of a NUL: its words differ.
+    return str(error) if isinstance(error, UnicodeError) else "embedded null byte"
 
 
 def _shown(name: str) -> str:

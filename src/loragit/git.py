@@ -354,22 +354,24 @@ class RefUpdate(NamedTuple):
 
 
 def update_refs(
-    updates: Iterable[RefUpdate], *, reason: str, cwd: Path, begun: Callable[[int], None] | None = None
+    updates: Iterable[RefUpdate],
+    *,
+    reason: str,
+    cwd: Path,
+    begun: Callable[[int], None] | None = None,
+    variables: tuple[str, ...] = (),
 ) -> None:
     """All of ``updates`` or none. Raises :class:`GitFailed` where a ref is not what it must be, or is locked.
 
     ``begun`` is called with git's process id before git is told what to do.
     What a ref holds is on the disk before the ref gets its name (from git 2.36 on); :func:`settle_refs` does the rest.
     """
-    lines = []
-    for update in updates:
-        old = _ZERO if update.old is None else update.old
-        if update.new is None:
-            lines.append(f"delete {update.name}\0{old}\0")
-        else:
-            lines.append(f"update {update.name}\0{update.new}\0{old}\0")
+    lines = [
+        f"delete {name}\0{old or _ZERO}\0" if new is None else f"update {name}\0{new}\0{old or _ZERO}\0"
+        for name, new, old in updates
+    ]
     args = (*DURABLE, "update-ref", "-m", reason, "--create-reflog", "--stdin", "-z")
-    question = start(*args, cwd=cwd, data="".join(lines).encode())
+    question = start(*args, cwd=cwd, data="".join(lines).encode(), variables=variables)
     if begun is not None:
         try:
             begun(question.pid)

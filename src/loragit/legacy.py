@@ -25,7 +25,7 @@ _DETACHED = ("detached", "HEAD")
 """What stands for a branch where there was none: loragit's own word, and git's."""
 
 _ASSIGNED = re.compile(
-    r"""(?m)^[ \t]*+(?:export[ \t]+|local[ \t]+)?TRAINING_DIR=(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s;&|]+)"""
+    r"""(?m)^[ \t]*(?:export[ \t]+|local[ \t]+)?TRAINING_DIR=(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s;&|]+)"""
 )
 _OPTION = re.compile(r"""--dataset_config(?:=|[ \t]+)(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s;&|)]+)""")
 

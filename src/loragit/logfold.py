@@ -33,14 +33,15 @@ _PARAMETERS_KEPT = 64
 
 # C0, DEL and C1; line and paragraph separators, which split lines elsewhere; bidirectional controls, which hide text.
 _CONTROL = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
-_TEXT = re.compile(f"[^{_CONTROL}]++")
-# Half the limit: no such line can be wider than the limit, whatever the width of its characters.
-_WHOLE_LINES = re.compile(f"(?:[^{_CONTROL}]{{0,{LIMIT // 2}}}+\r*+\n)++")
+_TEXT = re.compile(f"[^{_CONTROL}]+")
+# Half the limit: no such line can be wider than the limit, whatever the width of its characters. No character fits
+# in two places, so a line matches in one way only; how many are matched at once bounds the memory that it takes.
+_WHOLE_LINES = re.compile(f"(?:[^{_CONTROL}]{{0,{LIMIT // 2}}}\r*\n){{1,1000}}")
 # No text: carriage returns, and colours, which need not take the way through the states.
-_RETURNS = re.compile("\r++")
-_COLOUR = re.compile("\x1b\\[[0-9;]*+m")
-_PARAMETERS = re.compile("[\x20-\x3f]++")
-_INTERMEDIATES = re.compile("[\x20-\x2f]++")
+_RETURNS = re.compile("\r+")
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
+_PARAMETERS = re.compile("[\x20-\x3f]+")
+_INTERMEDIATES = re.compile("[\x20-\x2f]+")
 _NUMBER = re.compile(r"(\d{0,5})(?:;\d*)*", re.ASCII)
 
 

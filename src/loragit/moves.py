@@ -63,10 +63,15 @@ class Noted(NamedTuple):
 
 
 def make(
-    repository: Repository, steps: Iterable[RefUpdate], reason: str, first: Callable[[], None] = lambda: None
+    repository: Repository,
+    steps: Iterable[RefUpdate],
+    reason: str,
+    first: Callable[[], None] = lambda: None,
+    variables: tuple[str, ...] = (),
 ) -> NotDurable | None:
     """Move refs, all of ``steps`` or none, as :func:`loragit.git.update_refs`; and all of them if git is killed
-    after it has begun. ``first`` is done while git starts; where it raises, no ref moves.
+    after it has begun. ``first`` is done while git starts; where it raises, no ref moves. ``variables`` are added
+    to git's environment.
     Returns when they are on the disk, or why they may not outlast a power cut.
 
     Raises :class:`loragit.git.GitFailed`, :class:`MoveFailed`: nothing was moved; :class:`MoveStuck`.
@@ -81,7 +86,7 @@ def make(
         reached(Step.MOVE_NOTED)
 
     try:
-        git.update_refs(moves, reason=reason, cwd=repository.top, begun=begun)
+        git.update_refs(moves, reason=reason, cwd=repository.top, begun=begun, variables=variables)
     except git.GitFailed as error:
         if noted:
             _free(repository, noted[0], patient=isinstance(error, git.GitKilled))

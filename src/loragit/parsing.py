@@ -24,12 +24,18 @@ MAX_DEPTH = 100
 MAX_BITS = 1000
 """Of an integer: Python writes out none of more than 4,300 digits, and makes no float of one of 1,024 bits."""
 
-# Strings and comments; one without an end goes to the end of its line, or of the document, so that time stays linear.
-_STRINGS = (
-    r'"""(?:[^\\"]|\\.|"(?!""))*+(?:"{3,5})?' + r"|'''(?:[^']|'(?!''))*+(?:'{3,5})?"
-    r'|"(?:[^"\\\n]|\\[^\n])*+"?' + r"|'[^'\n]*+'?|#[^\n]*+"
-)
-_LONG_KEY = rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{MAX_PARTS}}}"
+_OPENING = r"""\"{3}|'{3}|["'#]"""
+"""What begins a string or a comment."""
+_CLOSING = {
+    '"""': r'\\.|(?P<end>"{3,5})',
+    "'''": r"(?P<end>'{3,5})",
+    '"': r'\\[^\n]|(?P<end>"|(?=\n))',
+    "'": r"(?P<end>'|(?=\n))",
+    "#": r"(?P<end>(?=\n))",
+}
+"""What ends each of them, or is passed over before. One without an end goes to the end of its line, or of the document,
+so that time stays linear."""
+_PART = re.compile(r"[\w-]+")
 
 
 class TooMuch(ValueError):
@@ -79,7 +85,33 @@ def _has_long_key(source: str) -> bool:
     if source.count(".") < MAX_PARTS or all(line.count(".") < MAX_PARTS for line in source.split("\n")):
         return False
     # In a text or a comment dots are nothing; what stands for a string is a part of a key.
-    return re.search(_LONG_KEY, re.sub(_STRINGS, "s", source, flags=re.DOTALL)) is not None
+    return any(_dots_in_a_row(line) >= MAX_PARTS for line in _without_strings(source, "s").split("\n"))
+
+
+def _without_strings(source: str, instead: str) -> str:
+    """``source`` with ``instead`` for every string and comment."""
+    opening, kept, at = re.compile(_OPENING), [], 0
+    closings = {begin: re.compile(pattern, re.DOTALL) for begin, pattern in _CLOSING.items()}
+    while begin := opening.search(source, at):
+        kept += [source[at : begin.start()], instead]
+        closing, end = closings[begin[0]], begin
+        while (found := closing.search(source, end.end())) and found["end"] is None:
+            end = found
+        at = found.end() if found else len(source)
+    return "".join((*kept, source[at:]))
+
+
+def _dots_in_a_row(line: str) -> int:
+    """The most dots in ``line`` with nothing but a part of a key, and blanks, between one and the next."""
+    most = dots = 0
+    for before in line.split(".")[:-1]:
+        part = before.strip(" \t")
+        if _PART.fullmatch(part):
+            dots += 1
+        else:  # the end of something else may begin a key
+            dots = 1 if _PART.fullmatch(part[-1:]) else 0
+        most = max(most, dots)
+    return most
 
 
 def _check(level: Iterable[object]) -> None:

@@ -31,7 +31,7 @@ _UNWRITABLE = (
 )
 """What git's message holds where the disk takes nothing (strerror(3) in the C locale). Of a lock that it has made and
 cannot fill git 2.39 does not say why."""
-_LASTING = (*_UNWRITABLE, "aborted by hook", "cannot create")
+_LASTING = (*_UNWRITABLE, "cannot create")
 """What git's message holds where trying again is no use."""
 
 Tell = Callable[[str], None]
@@ -52,6 +52,11 @@ class Patience:
         self._begun = time.monotonic()
         self._told = False
         self._attempts = 0
+
+    @property
+    def tried(self) -> bool:
+        """Whether an attempt has failed."""
+        return self._attempts > 0
 
     def after(self, refusal: LoragitError) -> None:
         """Wait a little before the next attempt. Raises :class:`StillLocked` or ``refusal`` where there is none."""
@@ -87,8 +92,8 @@ def lasting(message: str) -> bool:
     return any(each in message for each in _LASTING)
 
 
-def next_step(message: str, folder: Path) -> str | None:
-    """What to do about such a one; ``folder`` is the repository's."""
+def next_step(message: str, folder: Path, hook: str | None) -> str | None:
+    """What to do about such a one, or one of the ``hook`` called so; ``folder`` is the repository's."""
     if any(each in message for each in _UNWRITABLE):
         return f"see that there is room, and that you may write {folder}"
-    return "see what the repository's hook reference-transaction asks for" if "aborted by hook" in message else None
+    return f"see what the repository's hook {hook} asks for" if hook else None

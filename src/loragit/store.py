@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import git, imported, lock, moves, notes, run_toml, signals, signing, trailers
+from loragit import git, hook_trace, imported, lock, moves, notes, run_toml, signals, signing, trailers
 from loragit.errors import LoragitError
 from loragit.git import NotDurable, RefUpdate, Repository
 from loragit.message import dataset_path, outcome_message, revert_message, run_message, run_subject
@@ -337,18 +337,20 @@ class Store:
             if not steps:
                 return result
             durable = partial(self._objects.settle, [step.new for step in steps if step.new])
-            try:
-                self.unsettled = moves.make(self.repository, steps, reason, durable) or self.unsettled
-            except git.GitFailed as error:
-                still_wanted()
-                if lasting(error.message):
-                    hint = next_step(error.message, self.repository.common_dir) or error.hint
-                    raise git.GitFailed(error.message, hint=hint) from error
-                patience.after(error)
-                with suppress(LoragitError):  # what a killed git has left may be known as such by now
-                    moves.settle(self.repository)
-            else:
-                return result
+            with hook_trace.watch(wanted=patience.tried) as watch:
+                try:
+                    made = moves.make(self.repository, steps, reason, durable, watch.variables)
+                    self.unsettled = made or self.unsettled
+                    return result
+                except git.GitFailed as error:
+                    still_wanted()
+                    hook = watch.refusing_hook()
+                    if hook or lasting(error.message):
+                        hint = next_step(error.message, self.repository.common_dir, hook) or error.hint
+                        raise git.GitFailed(error.message, hint=hint) from error
+                    patience.after(error)
+            with suppress(LoragitError):  # what a killed git has left may be known as such by now
+                moves.settle(self.repository)
 
     def _standing_tree(self, tip: str, prefix: str, but: str) -> str | None:
         """Tree, at ``prefix``, of the newest run of that dataset whose tag stands, other than ``but``."""
