@@ -366,15 +366,6 @@ def test_every_key_of_a_record_is_in_the_record_format(reader: Reader) -> None:
     assert {path for path in tree if path != "captions"} <= documented(FORMAT)
 
 
-def test_every_module_has_its_place_in_the_design() -> None:
-    design = DESIGN.read_text()
-    layers = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
-    modules = {module.removeprefix("loragit.") for layer in layers for module in layer.split(" | ")}
-    modules |= {path.stem for path in (ROOT / "src" / "loragit").glob("*.py") if path.stem != "__init__"}
-    modules |= {path.stem for path in (ROOT / "src/loragit/commands").glob("*.py") if path.stem != "__init__"}
-    assert {module for module in modules if f"`{module}`" not in design} == set()
-
-
 def test_every_dependency_has_its_reason_in_the_design() -> None:
     dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     names = {re.match(r"[\w-]+", each)[0] for each in dependencies}  # type: ignore[index]
