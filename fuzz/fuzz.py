@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
 with atheris.instrument_imports(include=["loragit", "dulwich", "tomllib", "json"]):
-    from tests.fuzz_targets import TARGETS
-    from tests.test_fuzz import WORDS
+    from tests.hostile.test_fuzz import WORDS
+    from tests.support.fuzz_targets import TARGETS
 
 
 def main() -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests import child_coverage
-from tests.nursery import Nursery
-from tests.scene import commit_all, git
+from tests.support import child_coverage
+from tests.support.nursery import Nursery
+from tests.support.scene import commit_all, git
 
 KEPT = {"PATH", "LANG", "TERM", "TMPDIR", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "COVERAGE_FILE"}
 

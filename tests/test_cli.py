@@ -12,8 +12,8 @@ import pytest
 
 from loragit.__main__ import guarded
 from loragit.version import __version__
-from tests.records import open_store, sealed
-from tests.scene import LORAGIT, Result, Scene, make_scene
+from tests.support.records import open_store, sealed
+from tests.support.scene import LORAGIT, Result, Scene, make_scene
 
 NAME = "noob-gren-v1s4"
 COMMANDS = (

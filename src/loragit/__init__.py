@@ -12,11 +12,11 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from loragit.errors import LoragitError
-    from loragit.history import History, RecordedRun
+    from loragit.history.history import History, RecordedRun
 
 __all__ = ["History", "LoragitError", "RecordedRun", "__version__"]
 
-_DOORS = {"History": "history", "RecordedRun": "history", "LoragitError": "errors"}
+_DOORS = {"History": "history.history", "RecordedRun": "history.history", "LoragitError": "errors"}
 """Where each name comes from; imported when it is asked for, so that ``import loragit`` costs nothing."""
 
 

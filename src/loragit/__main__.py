@@ -48,7 +48,7 @@ def _leave_callers_repository() -> str | None:
 
     The index that git named, for the hook that has to read it: ``git commit PATH`` has one of its own.
     """
-    from loragit import git
+    from loragit.git import command as git
 
     index = os.environ.get("GIT_INDEX_FILE")
     for variable in git.LOCAL_VARIABLES:
@@ -80,9 +80,9 @@ def _quick(words: list[str], index: str | None) -> Callable[[], int] | None:
 def _train(name: str, extra: list[str]) -> int:
     from pathlib import Path
 
-    from loragit import preflight
     from loragit.commands.train import train
-    from loragit.settings import Flags
+    from loragit.run.preflight import prepare as preflight
+    from loragit.settings.load import Flags
 
     return train(preflight.Request(name, Flags(), dict(os.environ), Path.cwd(), tuple(extra)))
 

@@ -9,9 +9,13 @@ from typing import Annotated
 
 import typer
 
-from loragit import cli_hook, console, history, places, preflight, settings
-from loragit.names import CONVENTION, RunName, is_valid
-from loragit.settings import Flags, Settings
+from loragit import cli_hook, console
+from loragit.history import history
+from loragit.record.name import CONVENTION, RunName, is_valid
+from loragit.run.preflight import prepare as preflight
+from loragit.settings import load as settings
+from loragit.settings import paths as places
+from loragit.settings.load import Flags, Settings
 from loragit.version import __version__
 
 _app = typer.Typer(
@@ -249,7 +253,7 @@ def note(
 ) -> None:
     """Note an observation on a run; in an editor where nothing is given."""
     from loragit.commands import note as command
-    from loragit.notes import Mark
+    from loragit.record.notes import Mark
 
     folder = _settings(dataset).dataset_dir if dataset else Path.cwd()
     command.note(folder, name, message or [], Mark(star, rating, best))
@@ -274,7 +278,7 @@ def verify(
 ) -> None:
     """Recompute what the record says, and tell what is not so: history, records, models, signatures."""
     from loragit.commands import verify as command
-    from loragit.verification import Asked
+    from loragit.history.verify.verify import Asked
 
     chosen = _settings(dataset)
     folder = chosen.dataset_dir if dataset else Path.cwd()
@@ -299,7 +303,7 @@ def recover(
 ) -> None:
     """Finish runs whose loragit is gone: seal what they made, take back what made nothing."""
     from loragit.commands import recover as command
-    from loragit.recovery import Asked
+    from loragit.run.recovery.recover import Asked
 
     asked = Asked(tuple(names or ()), gone, dry_run, dict(os.environ))
     raise typer.Exit(command.recover(_settings(dataset), asked))
@@ -314,8 +318,8 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Put trainings of the past on record."""
-    from loragit import intake
-    from loragit.commands import importing as command
+    from loragit.commands import import_ as command
+    from loragit.run.importing import plan as intake
 
     request = intake.Request(tuple(paths), dataset, name, dict(os.environ), Path.cwd(), preflight.caches() / "hashes")
     command.import_(request, dry_run=dry_run, as_json=as_json)

@@ -13,7 +13,7 @@ from loragit import text
 from loragit.errors import LoragitError
 
 if TYPE_CHECKING:
-    from loragit.process import Pager
+    from loragit.system.child import Pager
 
 _styles = {"error": "\x1b[1;31m", "warning": "\x1b[33m", "hint": "\x1b[36m"}
 _colored = False
@@ -79,7 +79,7 @@ def page(command: str) -> None:
     global _pager
     if _terminal is None or _pager is not None or command in ("", "cat"):
         return
-    from loragit.process import Pager
+    from loragit.system.child import Pager
 
     with suppress(OSError):
         _pager = Pager(command)

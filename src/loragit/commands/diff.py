@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import comparison, console, git, text
-from loragit.comparison import Change
+from loragit import console, text
 from loragit.errors import LoragitError, UsageError, shell_word
-from loragit.history import RecordedRun
-from loragit.history.commits import DIVERGED, MISSING, REVERSED, Between, Commit
-from loragit.history.details import ADDED, CHANGED, REMOVED, Difference, DocumentChange, details
+from loragit.git import command as git
+from loragit.history.compare import records as comparison
+from loragit.history.compare.captions import CaptionChange
+from loragit.history.compare.commits import DIVERGED, MISSING, REVERSED, Between, Commit
+from loragit.history.compare.details import ADDED, CHANGED, REMOVED, Difference, DocumentChange, details
+from loragit.history.compare.records import Change
+from loragit.history.history import RecordedRun
 from loragit.history.pairs import CodeChange, difference
-from loragit.history.seeking import Seeker
-from loragit.history.tags import CaptionChange
-from loragit.settings import Settings
+from loragit.history.query.find import Seeker
+from loragit.settings.load import Settings
 
 _CODE = (comparison.TRAINER, comparison.LYCORIS, comparison.REPOSITORY)
 _TITLES = {
@@ -127,7 +129,7 @@ def _plain(before: RecordedRun, after: RecordedRun, asked: Asked) -> int:
 
 def _codes(found: Difference, chosen: Settings) -> Iterator[CodeChange]:
     """Each repository of code that is at another commit, with the commits between."""
-    from loragit.history.commits import between, is_commit
+    from loragit.history.compare.commits import between, is_commit
 
     places: dict[str, Path | None] = {folder.name: folder for folder in chosen.record.repos}
     for change in found.of(*_CODE):
@@ -267,7 +269,7 @@ def _code_lines(found: Difference, codes: Sequence[CodeChange], width: int | Non
 
 
 def _short(value: str | None) -> str | None:
-    from loragit.history.commits import is_commit
+    from loragit.history.compare.commits import is_commit
 
     return value[:8] if value is not None and is_commit(value) else value
 

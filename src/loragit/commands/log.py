@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import console, git, message, text
-from loragit.commands import recovering
-from loragit.history import REVERTED, History, RecordedRun, briefs
-from loragit.history.briefs import Brief
+from loragit import console, text
+from loragit.commands import interrupted as recovering
+from loragit.git import command as git
+from loragit.history.compare import brief as briefs
+from loragit.history.compare.brief import Brief
+from loragit.history.history import REVERTED, History, RecordedRun
+from loragit.record import message
 
 _NOTHING = "-"
 """Stands in a column that has no value, so that columns can be told apart by their number."""
@@ -50,7 +53,7 @@ class _Told(NamedTuple):
     changes: dict[str, tuple[str, ...]]
 
     def summary(self, run: RecordedRun) -> dict[str, object]:
-        from loragit.history.documents import summary
+        from loragit.history.as_json import summary
 
         return summary(run, self.briefs.get(run.commit), self.bases.get(run.commit), self.changes.get(run.commit))
 
@@ -101,7 +104,7 @@ def _selected(
     if wanted._replace(limit=None, as_json=False, graph=False) == Wanted(one_dataset=wanted.one_dataset):
         runs = known if path is None else [run for run in known if run.path == path]
         return runs[: wanted.limit]
-    from loragit.history import selection, where
+    from loragit.history.query import selection, where
 
     some = histories[0].repository.top if histories else Path("/")
     chosen = selection.Selection(

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from loragit import History, console, git, notes, process, text
+from loragit import History, console, text
 from loragit.errors import LoragitError, UsageError
-from loragit.git import Repository
-from loragit.history import RecordedRun
-from loragit.identity import IdentityQuestion
-from loragit.notes import Mark
-from loragit.store import Store
+from loragit.git import command as git
+from loragit.git.command import Repository
+from loragit.git.identity import IdentityQuestion
+from loragit.history.history import RecordedRun
+from loragit.record import notes
+from loragit.record.notes import Mark
+from loragit.store.store import Store
+from loragit.system import child as process
 
 _DRAFT = "NOTE_EDITMSG"
 """In ``.git/loragit/``, for the editor; stays there where the note could not be written."""

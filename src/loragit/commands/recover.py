@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from loragit import console, git, identity, journal, leftovers, place, places, text
+from loragit import console, text
 from loragit.errors import LoragitError, UsageError
-from loragit.history import History, RecordedRun
-from loragit.journal import Open
-from loragit.names import RUNS, RunName
-from loragit.recovery import Asked, Recovery
-from loragit.settings import Settings
+from loragit.git import command as git
+from loragit.git import identity
+from loragit.history.history import History, RecordedRun
+from loragit.record.name import RUNS, RunName
+from loragit.run.recovery import leftovers
+from loragit.run.recovery.recover import Asked, Recovery
+from loragit.settings import paths as places
+from loragit.settings.load import Settings
+from loragit.store import free_name as place
+from loragit.store import journal
+from loragit.store.journal import Open
 
 
 class RunsBroken(LoragitError):

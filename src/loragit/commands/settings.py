@@ -7,11 +7,13 @@ import math
 import tomllib
 from collections.abc import Mapping
 
-from loragit import console, pythons, secrets
-from loragit.pythons import PythonMissing
-from loragit.settings import Origin, Settings
-from loragit.settings_schema import ARGS, ArgValue, literal
+from loragit import console
+from loragit.secrets import find as secrets
+from loragit.settings.load import Origin, Settings
+from loragit.settings.schema import ARGS, ArgValue, literal
 from loragit.text import shown
+from loragit.trainers.environment import pythons
+from loragit.trainers.environment.pythons import PythonMissing
 
 Scalar = str | int | float
 

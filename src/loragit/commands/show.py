@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from loragit import console, git, text
+from loragit import console, text
 from loragit.commands.log import heading
 from loragit.errors import LoragitError
-from loragit.history import History, RecordedRun, briefs
-from loragit.history.documents import came_out, summary, whole
-from loragit.recorded import Code, Record, RecordedOutcome
-from loragit.trainers import sd_scripts
+from loragit.git import command as git
+from loragit.history.as_json import came_out, summary, whole
+from loragit.history.compare import brief as briefs
+from loragit.history.history import History, RecordedRun
+from loragit.history.record import Code, Record, RecordedOutcome
+from loragit.trainers.sd_scripts import arguments as sd_scripts
 
 _REST = "Other arguments"
 _GROUPS = {

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from loragit import checkout, console, git, history, journal, message, text
-from loragit.commands import recovering
+from loragit import console, text
+from loragit.commands import interrupted as recovering
 from loragit.errors import LoragitError
-from loragit.record import RepoState
-from loragit.settings import Settings
+from loragit.git import checkout
+from loragit.git import command as git
+from loragit.history import history
+from loragit.record import message
+from loragit.record.values import RepoState
+from loragit.settings.load import Settings
+from loragit.store import journal
 
 
 def status(chosen: Settings, *, as_json: bool = False) -> None:

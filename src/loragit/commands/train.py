@@ -8,36 +8,31 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from loragit import (
-    console,
-    edits,
-    ending,
-    journal,
-    message,
-    output,
-    preflight,
-    process,
-    pythons,
-    run_toml,
-    secrets,
-    signals,
-    text,
-)
-from loragit.commands import recovering
+from loragit import console, text
+from loragit.commands import interrupted as recovering
 from loragit.commands import trust as consent
+from loragit.crash_points import Step, reached
 from loragit.errors import LoragitError
-from loragit.journal import End, Open, Trainer, Work
-from loragit.moves import MoveStuck
-from loragit.output import OutputFolder
-from loragit.preflight import Ready, Request
-from loragit.record import Opened
-from loragit.steps import Step, reached
-from loragit.store import Store
+from loragit.record import message, run_toml
+from loragit.record.values import Opened
+from loragit.run import edited as edits
+from loragit.run import ending, output
+from loragit.run.output import OutputFolder
+from loragit.run.preflight import prepare as preflight
+from loragit.run.preflight.prepare import Ready, Request
+from loragit.secrets import find as secrets
+from loragit.store import journal
+from loragit.store.journal import End, Open, Trainer, Work
+from loragit.store.ref_moves import MoveStuck
+from loragit.store.store import Store
+from loragit.system import child as process
+from loragit.system import signals
+from loragit.trainers.environment import pythons
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from loragit.outcome import Logs
+    from loragit.run.results import Logs
 
 ONCE = 1.0
 """Seconds within which a signal counts once where the shell functions wait for us, and pass on what they are told."""
@@ -186,8 +181,8 @@ def _logs(ready: Ready) -> Logs | None:
     plan = ready.start.plan
     if plan.logging_dir is None:
         return None
-    from loragit import outcome
-    from loragit.trainers.sd_scripts_files import NAMING
+    from loragit.run import results as outcome
+    from loragit.trainers.sd_scripts.naming import NAMING
 
     before = outcome.log_folders(plan.logging_dir, plan.log_prefix, NAMING)
     return outcome.Logs(plan.logging_dir, plan.log_prefix, before)
@@ -252,8 +247,8 @@ def _began(running: _Running, pid: int) -> None:
     trainer = Trainer(pid, process.start_time(pid) or "")
     journal.write(running.ready.repository.private, running.note._replace(trainer=trainer))
     reached(Step.TRAINER_NOTED)
-    import loragit.outcome
-    import loragit.trainers.sd_scripts_files  # noqa: F401
+    import loragit.run.results
+    import loragit.trainers.sd_scripts.naming  # noqa: F401
 
     gc.freeze()
     gc.enable()

@@ -6,11 +6,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from loragit import console, launch, preflight, secrets, snapshot, text, trust
+from loragit import console, text
+from loragit.dataset import snapshot
 from loragit.errors import LoragitError
-from loragit.settings import Settings
-from loragit.settings_schema import FILE
-from loragit.trust import Subject
+from loragit.run.preflight import launch, trust
+from loragit.run.preflight import prepare as preflight
+from loragit.run.preflight.trust import Subject
+from loragit.secrets import find as secrets
+from loragit.settings.load import Settings
+from loragit.settings.schema import FILE
 
 _QUESTION = "Run and read what these name?"
 

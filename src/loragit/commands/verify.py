@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from loragit import console
-from loragit.history import History
+from loragit.history.history import History
+from loragit.history.verify.verify import NOTE, WRONG, Asked, Report, Verdict, verify
 from loragit.text import count
-from loragit.verification import NOTE, WRONG, Asked, Report, Verdict, verify
 
 _SHOWN = 5
 """Notes of one kind that are shown; more of them are counted."""

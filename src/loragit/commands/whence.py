@@ -7,10 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import console, outcome, products, tensors
+from loragit import console
 from loragit.errors import UsageError
-from loragit.products import Records, Sealed
-from loragit.record import Artifact
+from loragit.record.values import Artifact
+from loragit.run import results as outcome
+from loragit.store import products
+from loragit.store.products import Records, Sealed
+from loragit.trainers import safetensors as tensors
 
 MODELS = (".safetensors", ".ckpt", ".pt")
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")

@@ -9,16 +9,17 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from loragit import catfile, git
 from loragit.errors import LoragitError
-from loragit.git import GitFailed, Repository
+from loragit.git import catfile
+from loragit.git import command as git
+from loragit.git.command import GitFailed, Repository
 from loragit.history.contents import Contents
 from loragit.history.runs import INTERRUPTED, REVERTED, RUNNING, SEALED, UNTAGGED, RecordedRun
-from loragit.names import RUNS
-from loragit.trailers import first
+from loragit.record.name import RUNS
+from loragit.record.trailers import first
 
 if TYPE_CHECKING:
-    from loragit.journal import Open
+    from loragit.store.journal import Open
 
 _TAGS = "refs/tags/"
 _FIELDS = ("%H", "%P", "%ad", "%B")
@@ -261,7 +262,7 @@ def _live(repository: Repository) -> dict[str, bool]:
     """Whether the process that opened a run lives, for each that is noted as open."""
     if not any((repository.private / "open").glob("*.toml")):
         return {}
-    from loragit import journal
+    from loragit.store import journal
 
     live: dict[str, bool] = {}
     for note in journal.read(repository.private):
@@ -271,7 +272,7 @@ def _live(repository: Repository) -> dict[str, bool]:
 
 def lives(note: Open) -> bool | None:
     """Whether the process that opened the run still lives; ``None`` where that cannot be told from here."""
-    from loragit import process
+    from loragit.system import child as process
 
     return process.lives(note.pid, note.pid_started, note.boot, note.host, note.space)
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loragit import git, message
-from loragit.catfile import Reader
 from loragit.errors import LoragitError, shell_word
-from loragit.git import GitFailed, Repository, TreeItem
-from loragit.history.memory import Memory
+from loragit.git import command as git
+from loragit.git.catfile import Reader
+from loragit.git.command import GitFailed, Repository, TreeItem
+from loragit.history.cache import Memory
 from loragit.history.runs import NoSuchFile, RecordedRun
+from loragit.record import message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from loragit.record import DatasetFile
-    from loragit.recorded import Record, RecordedOutcome
+    from loragit.history.record import Record, RecordedOutcome
+    from loragit.record.values import DatasetFile
 
 NOTES = "refs/notes/commits"
 _MOST_FILE = 1 << 28
@@ -65,7 +66,7 @@ class Contents:
 
     def outcome(self, tag: str, name: str) -> RecordedOutcome:
         """What the tag object ``tag`` says came out. Raises :class:`GitFailed` where it cannot be read."""
-        from loragit.recorded import read_outcome
+        from loragit.history.record import read_outcome
 
         if tag not in self._messages:
             self._read_messages(tag)
@@ -109,7 +110,7 @@ class Contents:
 
     def read_record(self, run: RecordedRun) -> Record:
         """The same, and not held: for whoever goes through thousands."""
-        from loragit.recorded import CannotReadRecord, read_record
+        from loragit.history.record import CannotReadRecord, read_record
 
         found = self._reader.read(self.revision(run, "run.toml"))
         if found is None or found.data is None:
@@ -186,7 +187,7 @@ class Contents:
 
     def dataset_files(self, run: RecordedRun) -> tuple[DatasetFile, ...]:
         """``dataset.sha256``. Raises :class:`NoSuchFile`, :class:`~loragit.fingerprint.BadDigests`."""
-        from loragit.fingerprint import parse_digest_lines
+        from loragit.dataset.hashes import parse_digest_lines
 
         return parse_digest_lines(self.read(run, "dataset.sha256"))
 

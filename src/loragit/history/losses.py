@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit.errors import LoragitError
-from loragit.events import LOSSES, Scalar, scalars
 from loragit.history.runs import RecordedRun
+from loragit.trainers.tensorboard import LOSSES, Scalar, scalars
 
 _MOST_BYTES = 1 << 26
 """Of all event files together: a training of 100,000 steps writes a tenth of it, and this much takes seconds."""

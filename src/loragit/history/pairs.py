@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from loragit.history.commits import Between
-from loragit.history.details import Difference
-from loragit.history.documents import Document
+from loragit.history.as_json import Document
+from loragit.history.compare.commits import Between
+from loragit.history.compare.details import Difference
 from loragit.history.runs import RecordedRun
 
 

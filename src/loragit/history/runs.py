@@ -10,13 +10,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from loragit.errors import LoragitError
-from loragit.trailers import first
+from loragit.record.trailers import first
 
 if TYPE_CHECKING:
-    from loragit.git import TreeItem
+    from loragit.git.command import TreeItem
     from loragit.history.contents import Contents
-    from loragit.record import DatasetFile
-    from loragit.recorded import Record, RecordedOutcome, Revert, Surroundings, Values
+    from loragit.history.record import Record, RecordedOutcome, Revert, Surroundings, Values
+    from loragit.record.values import DatasetFile
 
 RUNNING = "running"
 INTERRUPTED = "interrupted"
@@ -91,7 +91,7 @@ class RecordedRun(NamedTuple):
     @property
     def trailers(self) -> Values:
         """The trailers of its commit: a value or several by key."""
-        from loragit.recorded import read_trailers
+        from loragit.history.record import read_trailers
 
         return read_trailers(self.message)
 
@@ -102,7 +102,7 @@ class RecordedRun(NamedTuple):
     @property
     def format(self) -> int:
         """``Loragit-Format`` of its commit; 0 where there is none."""
-        from loragit.recorded import whole
+        from loragit.history.record import whole
 
         return whole(self.trailer("Loragit-Format")) or 0
 
@@ -130,7 +130,7 @@ class RecordedRun(NamedTuple):
     @property
     def revert(self) -> Revert | None:
         """What took it back; ``None`` unless it was reverted."""
-        from loragit.recorded import read_revert
+        from loragit.history.record import read_revert
 
         return None if self.reverted_by is None else read_revert(*self.reverted_by)
 
@@ -161,7 +161,7 @@ class RecordedRun(NamedTuple):
     @property
     def surroundings(self) -> Surroundings:
         """``environment.txt``: the trainer's Python, its packages, the machine."""
-        from loragit.recorded import read_environment
+        from loragit.history.record import read_environment
 
         return read_environment(self.read("environment.txt"))
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from loragit import secrets, text
-from loragit.trainers import sd_scripts
-from loragit.trainers.script import HERE, OUTPUT, train_script
+from loragit import text
+from loragit.secrets import find as secrets
+from loragit.trainers.sd_scripts import arguments as sd_scripts
+from loragit.trainers.train_sh import HERE, OUTPUT, train_script
 
 
 class Start(NamedTuple):

@@ -1,0 +1,164 @@
+"""Whether loragit itself is well: git, its own libraries, its command on PATH, its caches, room on the disk."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from loragit.commands.doctor.check import INSTALLATION, Check, Checks
+from loragit.errors import LoragitError
+from loragit.git import command as git
+from loragit.git import identity
+from loragit.settings import load as settings
+from loragit.settings import schema as settings_schema
+from loragit.system import child as process
+from loragit.version import __version__
+
+OLDEST_GIT = (2, 30)
+"""Oldest git that has everything that is asked of it."""
+
+ANSWER = 10.0
+"""Seconds that the ``loragit`` on PATH has to tell its version."""
+
+_LIBRARIES = ("pygit2", "dulwich", "typer")
+_AGAIN = "install loragit again: pipx reinstall loragit"
+
+
+def look(environ: Mapping[str, str], folder: Path, caches: Path) -> tuple[Check, ...]:
+    """``folder`` is where git is asked who the user is, ``caches`` the folder of loragit's caches, there or not."""
+    found = Checks(INSTALLATION)
+    _git(found, environ)
+    _libraries(found)
+    _command(found, environ)
+    _identity(found, folder)
+    _caches(found, caches)
+    _own_settings(found)
+    return found.all()
+
+
+def _git(found: Checks, environ: Mapping[str, str]) -> None:
+    import shutil
+
+    try:
+        said = git.run("version", cwd=Path("/"))
+    except LoragitError as error:
+        found.fail("git", error.message, error.hint)
+        return
+    where = shutil.which("git", path=environ.get("PATH"))
+    numbers = re.search(r"(\d+)\.(\d+)[.\d]*", said)
+    version = numbers[0].rstrip(".") if numbers else said
+    if numbers is not None and (int(numbers[1]), int(numbers[2])) < OLDEST_GIT:
+        oldest = ".".join(map(str, OLDEST_GIT))
+        found.fail("git", f"git {version} at {where} is too old", f"install git {oldest} or newer")
+    else:
+        found.ok("git", f"git {version} at {where}")
+
+
+def _libraries(found: Checks) -> None:
+    """Which Python and libraries loragit itself runs with, and that each can be imported."""
+    from importlib import import_module, metadata
+
+    told = []
+    for name in _LIBRARIES:
+        try:
+            below = getattr(import_module(name), "LIBGIT2_VERSION", None)
+            told.append(f"{name} {metadata.version(name)}" + (f" (libgit2 {below})" if below else ""))
+        except ImportError as error:  # also where a library of the system's is missing, or metadata
+            found.fail("libraries", f"{name} cannot be imported: {error}", _AGAIN)
+    version = sys.version.split()[0]
+    found.ok("loragit", f"loragit {__version__}, Python {version} at {sys.executable}")
+    if told:
+        found.ok("libraries", ", ".join(told))
+
+
+def _command(found: Checks, environ: Mapping[str, str]) -> None:
+    """Whether scripts and hooks that call ``loragit`` get this one."""
+    import shutil
+
+    where = shutil.which("loragit", path=environ.get("PATH"))
+    if where is None:
+        found.warn("command", "there is no loragit on PATH", "put it there: pipx ensurepath, then open a new terminal")
+        return
+    python = _interpreter(Path(where))
+    if python is None:
+        other = None if (said := _version(where, environ)) == f"loragit {__version__}" else said
+    else:
+        other = None if python == Path(sys.executable) else f"of {python}"
+    if other is None:
+        found.ok("command", f"loragit on PATH is {where}")
+    else:
+        found.warn(
+            "command",
+            f"the loragit on PATH, {where}, is another one: {other}; this is loragit {__version__} of {sys.executable}",
+            "keep one of them; type -a loragit shows where they are",
+        )
+
+
+def _interpreter(script: Path) -> Path | None:
+    """The Python that the first line of an installed ``loragit`` names; ``None`` where that is no Python."""
+    try:
+        with script.open("rb") as file:
+            first = file.readline(4096)
+    except OSError:
+        return None
+    words = os.fsdecode(first).removeprefix("#!").split()
+    named = Path(words[0]) if first.startswith(b"#!") and words else None
+    return named if named is not None and named.name.startswith("python") else None
+
+
+def _version(program: str, environ: Mapping[str, str]) -> str:
+    """What ``PROGRAM --version`` says, or why it says nothing."""
+    try:
+        answer = process.ask([program, "--version"], cwd=Path("/"), env=environ).answer(ANSWER)
+    except LoragitError as error:
+        return error.message
+    lines = answer.out.decode("utf-8", "replace").splitlines()
+    return lines[0] if lines else f"exit status {answer.status}"
+
+
+def _identity(found: Checks, folder: Path) -> None:
+    try:
+        author, _ = identity.IdentityQuestion(folder).answer()
+    except LoragitError as error:
+        found.fail("identity", error.message, error.hint)
+    else:
+        found.ok("identity", f"runs are committed by {author.name} <{author.email}>")
+
+
+def _caches(found: Checks, caches: Path) -> None:
+    existing = caches
+    while not os.path.exists(existing):
+        existing = existing.parent
+    if os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK):
+        found.ok("caches", f"caches are kept in {caches}")
+    else:
+        found.warn(
+            "caches",
+            f"{existing} cannot be written: without caches in {caches} every start reads all images again",
+            f"see whom it belongs to (ls -ld {shlex.quote(str(existing))}), or set XDG_CACHE_HOME",
+        )
+
+
+def _own_settings(found: Checks) -> None:
+    """The user's own settings file, which need not exist."""
+    path = settings.user_file()
+    try:
+        settings_schema.read_file(path)
+    except LoragitError as error:
+        found.fail("settings", error.message, error.hint or "mend that file")
+    else:
+        there = os.path.lexists(path)
+        found.ok("settings", f"your own settings: {path}" if there else f"no settings of your own in {path}")
+
+
+def free_space(place: Path) -> tuple[Path, int]:
+    """The nearest folder above or at ``place`` that exists, and the bytes that are free there."""
+    existing = place
+    while not os.path.isdir(existing) and existing != existing.parent:
+        existing = existing.parent
+    status = os.statvfs(existing)
+    return existing, status.f_bavail * status.f_frsize

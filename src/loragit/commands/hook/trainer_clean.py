@@ -1,0 +1,152 @@
+"""What the pre-commit hook asks before a commit: are the repositories of code that the dataset names committed?
+
+It is on the way of every commit, so nothing here needs typer, pygit2 or dulwich.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit.errors import Finding, LoragitError
+from loragit.git import checkout
+from loragit.git import command as git
+from loragit.record.name import RUNS, RunName
+from loragit.settings import schema as settings_schema
+from loragit.settings.load import Flags, Settings, load
+
+_AT_ONCE = 30
+"""Repositories that git is asked about at the same time, four processes each."""
+SHOWN = 10
+"""Most files that a refusal names."""
+
+
+class TrainerDirty(LoragitError):
+    """A repository of code that settings name has uncommitted changes: its commit does not say what would run."""
+
+
+class Verdict(NamedTuple):
+    """What the hook has to say about a commit."""
+
+    refusals: tuple[LoragitError, ...] = ()
+    """Reasons not to commit; of a dirty repository, a finding a file."""
+    notes: tuple[str, ...] = ()
+    """What could not be looked at, and what the settings allow."""
+
+
+class _Named(NamedTuple):
+    """A repository that settings name."""
+
+    folder: Path
+    label: str
+    allowed: bool
+    """Whether all settings that name it take it as it is."""
+
+
+def check(cwd: Path, environ: Mapping[str, str]) -> Verdict:
+    """Whether the repositories of code that the datasets around ``cwd`` name are committed.
+
+    A repository without a ``loragit.toml`` and without runs is nobody's dataset: it gets an empty verdict. A folder
+    that is missing or no repository is noted, never refused. Raises :class:`~loragit.git.GitMissing`.
+    """
+    try:
+        repository = git.discover(cwd)
+    except git.NotARepository as error:
+        return Verdict(notes=(f"trainer repositories were not looked at: {error.message}",))
+    refusals: list[LoragitError] = []
+    named: dict[Path, _Named] = {}
+    for folder in _datasets(repository.top):
+        try:
+            for settings in _variants(folder, environ):
+                _collect(settings, named)
+        except LoragitError as error:
+            refusals.append(error)
+    asked = list(named.values())
+    found = [_ask(asked[first : first + _AT_ONCE], repository.top) for first in range(0, len(asked), _AT_ONCE)]
+    dirty = {str(refusal): refusal for verdict in found for refusal in verdict.refusals}
+    return Verdict((*refusals, *dirty.values()), tuple(note for verdict in found for note in verdict.notes))
+
+
+def _datasets(top: Path) -> tuple[Path, ...]:
+    """Folders of the work tree that hold a ``loragit.toml``; ``top`` where none does but runs were recorded."""
+    wanted = ("-z", "--", settings_schema.FILE, f"*/{settings_schema.FILE}")
+    # The file may name folders of this machine, so people let git ignore it: the second question finds those too.
+    questions = (
+        git.start("ls-files", "-c", "-o", "--exclude-standard", *wanted, cwd=top),
+        git.start("ls-files", "-o", "-i", "--exclude-standard", "--directory", *wanted, cwd=top),
+        git.start("rev-parse", "--quiet", "--verify", RUNS, cwd=top),
+    )
+    replies = [question.reply() for question in questions]
+    names = (replies[0].out + replies[1].out).decode("utf-8", "surrogateescape").split("\0")
+    files = {top / name for name in names if Path(name).name == settings_schema.FILE}
+    folders = tuple(sorted(file.parent for file in files if file.is_file()))
+    return folders or ((top,) if replies[2].status == 0 else ())
+
+
+def _variants(folder: Path, environ: Mapping[str, str]) -> Iterator[Settings]:
+    """The settings of a dataset, and those of each model for which it names other repositories."""
+    flags = Flags(dataset=str(folder), steps=1)
+    yield load(name=None, flags=flags, environ=environ, cwd=folder)
+    for model, values in settings_schema.read_file(folder / settings_schema.FILE).models.items():
+        if not values.keys().isdisjoint(("trainer.repo", "trainer.lycoris_repo")):
+            name = RunName(text=folder.name, model=model, version=None, steps=1, stem=None)
+            yield load(name=name, flags=flags, environ=environ, cwd=folder)
+
+
+def _collect(settings: Settings, named: dict[Path, _Named]) -> None:
+    trainer = settings.trainer
+    default = any(origin.key == "trainer.repo" and origin.source == "default" for origin in settings.origins)
+    # Nobody said that the default folder is there, so nobody need hear at every commit that it is not.
+    repos = [(trainer.repo, trainer.kind)] if trainer.repo.exists() or not default else []
+    if trainer.lycoris_repo is not None:
+        repos.append((trainer.lycoris_repo, "LyCORIS"))
+    repos += [(each, each.name) for each in settings.record.repos]
+    for folder, label in repos:
+        resolved = Path(os.path.realpath(folder))
+        known = named.get(resolved, _Named(resolved, label, allowed=True))
+        named[resolved] = known._replace(allowed=known.allowed and settings.record.allow_dirty)
+
+
+def _ask(named: Sequence[_Named], own: Path) -> Verdict:
+    """Ask the repositories at once; ``own`` is the one that is committed to, which is dirty as a matter of course."""
+    notes: list[str] = []
+    questions: list[tuple[_Named, checkout.StateQuestion]] = []
+    for one in named:
+        try:
+            questions.append((one, checkout.StateQuestion(one.folder, one.label)))
+        except (git.NotARepository, OSError) as error:
+            notes.append(f"{one.label} was not looked at: {error}")
+    refusals: dict[Path, LoragitError] = {}
+    for one, question in questions:
+        try:
+            state = question.answer()
+        except git.NotARepository as error:
+            notes.append(f"{one.label} was not looked at: {error}")
+            continue
+        if not state.dirty or state.path.samefile(own):
+            continue
+        if one.allowed:
+            notes.append(f"{one.label} has {_changes(state.dirty)} in {state.path}, which the settings allow")
+        else:
+            refusals.setdefault(state.path, _dirty(one.label, state.path, state.dirty))
+    return Verdict(tuple(refusals.values()), tuple(notes))
+
+
+def _changes(dirty: Sequence[str]) -> str:
+    return "an uncommitted change" if len(dirty) == 1 else f"{len(dirty)} uncommitted changes"
+
+
+def _dirty(label: str, folder: Path, dirty: tuple[str, ...]) -> TrainerDirty:
+    there = f"git -C {shlex.quote(str(folder))}"
+    them = "it" if len(dirty) == 1 else "them"
+    if len(dirty) > SHOWN or any(not path.isprintable() for path in dirty):
+        hint = f"commit or stash {them}; see: {there} status"
+    else:
+        aside = " ".join(shlex.quote(path) for path in dirty)
+        hint = f"commit {them}, or put {them} aside: {there} stash push --include-untracked -- {aside}"
+    more = (f"and {len(dirty) - SHOWN} more",) if len(dirty) > SHOWN else ()
+    findings = tuple(Finding(line, None) for line in dirty[:SHOWN] + more)
+    return TrainerDirty(f"{label} has {_changes(dirty)} in {folder}", hint=hint, findings=findings)

@@ -1,0 +1,289 @@
+"""``loragit init [FOLDER]``: a dataset's first files and its repository, from what is found around it.
+
+Everything is looked at and asked before the first write. No file that exists is written over; ``.gitignore`` and
+``.gitattributes`` are added to.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit import console, text
+from loragit.commands import hook
+from loragit.commands.init import discover as surroundings
+from loragit.commands.init import first_files as starter
+from loragit.commands.init import plan as setup
+from loragit.commands.init.discover import Surroundings
+from loragit.commands.init.plan import Plan, State, Wanted
+from loragit.errors import LoragitError, UsageError
+from loragit.git import command as git
+from loragit.git import identity
+from loragit.run.preflight import trust
+from loragit.settings import paths as places
+from loragit.settings import schema as settings_schema
+
+_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+"""The name of a model on a hub: its owner, and what the owner calls it."""
+
+
+class NoDataset(UsageError):
+    """The folder cannot be a dataset."""
+
+
+class NobodyToAsk(LoragitError):
+    """There are questions and no terminal, and ``--yes`` was not given."""
+
+
+class NoCommit(LoragitError):
+    """Everything is written, but not committed."""
+
+
+class Request(NamedTuple):
+    """What the command line asks of ``init``."""
+
+    folder: str
+    """The dataset's, relative to ``cwd``."""
+    cwd: Path
+    environ: Mapping[str, str]
+    command: str
+    """How a hook starts loragit where it is not on PATH: words for a shell."""
+    yes: bool = False
+    dry_run: bool = False
+
+
+def init(request: Request) -> int:
+    """Set the dataset up; the exit status. Raises :class:`LoragitError` before anything is written."""
+    seen = surroundings.look(_folder(request), request.environ)
+    state = _state(seen)
+    _tell_found(seen)
+    asks = not request.yes and not request.dry_run and console.can_ask()
+    wanted = usual = Wanted(hook=not state.begun and not state.shared)
+    if asks:
+        seen, wanted = _asked(seen, state, wanted, request)
+    plan = setup.plan(seen, state, wanted)
+    for warning in plan.warnings:
+        console.warn(warning)
+    if os.path.lexists(seen.settings_file):
+        _tell_differences(seen, request.environ)
+    failed = False
+    if plan.empty:
+        nothing_missing = setup.plan(seen, state, usual).empty
+        console.say("all is there, nothing was written" if nothing_missing else "nothing was written")
+    elif request.dry_run:
+        _show(plan)
+    elif not request.yes and not asks:
+        _show(plan)
+        raise NobodyToAsk(
+            "nothing was written: there is no terminal to ask at", hint="loragit init --yes does all this"
+        )
+    else:
+        failed = not _carry_out(plan, seen.folder, request.command)
+    _tell_next(seen, plan, request)
+    return 1 if failed else 0
+
+
+def _folder(request: Request) -> Path:
+    """The dataset's folder, absolute. Raises :class:`NoDataset`."""
+    folder = places.expanded(request.folder, request.cwd, request.environ)
+    if ".." in folder.parts:
+        folder = folder.resolve()
+    if not folder.is_dir():
+        raise NoDataset(f"there is no folder {folder}", hint="make it, put the images into it, and start again")
+    if folder == folder.parent or folder.samefile(places.home(request.environ)):
+        raise NoDataset(f"{folder} is no dataset's folder", hint="name one: loragit init ~/datasets/NAME")
+    if surroundings.is_trainer(folder):
+        raise NoDataset(f"{folder} is a trainer's folder", hint="name the dataset's: loragit init ~/datasets/NAME")
+    return folder
+
+
+def _state(seen: Surroundings) -> State:
+    lfs = git.call("lfs", "version", cwd=seen.folder).status == 0
+    if seen.repository is None:
+        shared = git.call("config", "--get", "core.hooksPath", cwd=seen.folder).status == 0
+        return State(begun=False, hook=False, shared=shared, caches_ignored=False, lfs=lfs)
+    now = hook.status(seen.folder)
+    ignored = git.call("check-ignore", "--quiet", "--no-index", "--", "img/cache.npz", cwd=seen.folder)
+    return State(
+        begun=git.call("rev-parse", "--verify", "--quiet", "HEAD", cwd=seen.folder).status == 0,
+        hook=now.installed,
+        shared=now.shared,
+        caches_ignored=ignored.status == 0,
+        lfs=lfs,
+    )
+
+
+def _tell_found(seen: Surroundings) -> None:
+    home = str(seen.home)
+    if seen.trainer is not None:
+        console.say(f"found sd-scripts in {text.home_as_tilde(str(seen.trainer), home)}, its script {seen.script}")
+    if seen.env is not None:
+        console.say(f"found the trainer's Python: {text.home_as_tilde(seen.env, home)}")
+    if seen.base_model is not None:
+        console.say(f"found the base model {text.home_as_tilde(seen.base_model, home)}")
+    for each in seen.images:
+        captions = f"{text.count(len(each.captions), 'caption')} ({each.suffix})" if each.suffix else "no captions"
+        console.say(f"found {text.count(len(each.images), 'image')} in {each.place}, {captions}")
+
+
+# ---- questions ----
+
+
+def _asked(seen: Surroundings, state: State, wanted: Wanted, request: Request) -> tuple[Surroundings, Wanted]:
+    """The user's answers. Only what is still to be decided is asked."""
+    if _lacks_model(seen) and not os.path.lexists(seen.settings_file):
+        seen = seen._replace(base_model=_asked_model(seen, request))
+    files = frozenset(
+        name for name in sorted(setup.missing(seen)) if console.confirm(f"Write {seen.folder / name}?", default=True)
+    )
+    repository = seen.repository is not None or console.confirm(
+        f"Make {seen.folder} a git repository? Runs are recorded in it.", default=True
+    )
+    images, commit = wanted.images, wanted.commit
+    if repository and not state.begun:
+        if seen.images:
+            options = {key: about for key, about in setup.IMAGES.items() if key != "lfs" or state.lfs}
+            images = console.choose("What becomes of the images?", options, default=images)
+        commit = console.confirm("Commit settings, config, prompts and captions as the first commit?", default=True)
+    put = False
+    if repository and not state.hook:
+        where = ", for all of your repositories (core.hooksPath)" if state.shared else ""
+        question = f"Install the hook that refuses a commit while the trainer's code is not committed{where}?"
+        put = console.confirm(question, default=wanted.hook)
+    return seen, Wanted(files=files, repository=repository, images=images, commit=commit, hook=put)
+
+
+def _lacks(seen: Surroundings, key: str) -> bool:
+    """Whether no settings say ``key``."""
+    return all(each.source == "default" for each in seen.chosen.origins if each.key == key)
+
+
+def _lacks_model(seen: Surroundings) -> bool:
+    return seen.base_model is None and _lacks(seen, starter.BASE_MODEL_KEY)
+
+
+def _asked_model(seen: Surroundings, request: Request) -> str | None:
+    """A path that exists, one of those that were found, or the name of a model on a hub."""
+    for number, each in enumerate(seen.other_models, 1):
+        console.say(f"{number}: {text.home_as_tilde(each, str(seen.home))}")
+    which = "its number, its path" if seen.other_models else "its path"
+    while True:
+        answer = console.ask(f"Which base model ({which}, or later)?", "later")
+        if answer == "later":
+            return None
+        if answer.isascii() and answer.isdigit() and 0 < int(answer) <= len(seen.other_models):
+            return seen.other_models[int(answer) - 1]
+        try:
+            path = places.expanded(answer, request.cwd, request.environ)
+        except LoragitError as failure:
+            console.error(failure)
+            continue
+        if os.path.exists(path):
+            return str(path.resolve() if ".." in path.parts else path)
+        if _HUB.fullmatch(answer) and not answer.endswith(surroundings.MODEL_SUFFIXES):
+            return answer
+        console.warn(f"there is no file {path}")
+
+
+def _show(plan: Plan) -> None:
+    """What would be done; the texts of the files on stdout."""
+    for entry in (*plan.new, *plan.added):
+        console.say(f"would {'write' if entry in plan.new else 'add to'} {entry.path}")
+        console.out(f"# ---- {entry.path}")
+        for line in entry.data.decode().splitlines():
+            console.out(line)
+    if plan.repository:
+        console.say("would make the folder a git repository")
+    if plan.commit:
+        console.say(f"would commit {text.count(len(plan.commit), 'file')}")
+    if plan.hook:
+        console.say("would install the pre-commit hook")
+
+
+# ---- doing it ----
+
+
+def _carry_out(plan: Plan, folder: Path, command: str) -> bool:
+    """Whether all of it could be done; what could not is told."""
+    for entry in plan.new:
+        # Somebody may have made it meanwhile: "x" refuses to write over it.
+        with (folder / entry.path).open("xb") as file:
+            file.write(entry.data)
+        console.say(f"wrote {folder / entry.path}")
+    for entry in plan.added:
+        with (folder / entry.path).open("ab") as file:
+            file.write(entry.data)
+        console.say(f"added to {folder / entry.path}")
+    if plan.repository:
+        git.run("init", "--quiet", cwd=folder)
+        console.say(f"made {folder} a git repository")
+    done = True
+    for wanted, step in (
+        (plan.lfs, lambda: git.run("lfs", "install", "--local", cwd=folder)),
+        (bool(plan.commit), lambda: _commit(plan, folder)),
+        (plan.hook, lambda: _hook(folder, command)),
+    ):
+        try:
+            if wanted:
+                step()
+        except LoragitError as failure:
+            console.error(failure)
+            done = False
+    if any(entry.path == settings_schema.FILE for entry in plan.new):
+        # What was found on this machine is trusted, also where the repository has a remote, now or later.
+        trust.remember(trust.of_file(folder))
+    return done
+
+
+def _commit(plan: Plan, folder: Path) -> None:
+    """The first commit: exactly the plan's files; what else is staged stays so."""
+    try:
+        identity.IdentityQuestion(folder).answer()
+        paths = b"\0".join(map(os.fsencode, plan.commit))
+        listed = ("--pathspec-from-file=-", "--pathspec-file-nul")
+        own = ("GIT_LITERAL_PATHSPECS=1",)
+        git.run("add", "--force", *listed, cwd=folder, data=paths, variables=own)
+        message = f"{text.shown(folder.name)}: settings of the dataset"
+        git.run("commit", "--quiet", "--only", "--message", message, *listed, cwd=folder, data=paths, variables=own)
+    except LoragitError as failure:
+        hint = f"{failure.hint}; then: loragit init" if failure.hint else "see: git status; then: loragit init"
+        raise NoCommit(f"the files are written, but not committed: {failure.message}", hint=hint) from failure
+    console.say(f"committed {text.count(len(plan.commit), 'file')}")
+
+
+def _hook(folder: Path, command: str) -> None:
+    for line in hook.lines(hook.install(folder, command)):
+        console.say(line)
+
+
+# ---- what comes next ----
+
+
+def _tell_differences(seen: Surroundings, environ: Mapping[str, str]) -> None:
+    for key, now, other in starter.differences(seen, environ):
+        console.say(f"{seen.settings_file} is left as it is: {key} is {now} there, and {other} was found")
+
+
+def _tell_next(seen: Surroundings, plan: Plan, request: Request) -> None:
+    """What is still missing, and the first command to type."""
+    if not seen.images and seen.config is None:
+        console.warn("there are no images: put a folder of them here, then: loragit init")
+    if seen.trainer is None and _lacks(seen, "trainer.repo"):
+        console.warn(
+            "sd-scripts was not found; get it: git clone https://github.com/kohya-ss/sd-scripts "
+            f"~/source/repos/sd-scripts, or name it in {settings_schema.FILE}"
+        )
+    if _lacks_model(seen):
+        console.warn(f"no base model was found: fill in {surroundings.BASE_MODEL} in {settings_schema.FILE}")
+    if seen.repository is None and not plan.repository:
+        console.warn("runs are recorded in a git repository, and there is none yet: git init")
+    stays = seen.repository is not None and plan.new and not plan.commit
+    if stays and not request.dry_run:
+        names = shlex.join([*(entry.path for entry in (*plan.new, *plan.added))])
+        console.say(f"commit what was written: git add {names} && git commit")
+    console.say("first, check a run with:")
+    console.out(starter.first_run(seen, request.cwd))

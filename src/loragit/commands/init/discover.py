@@ -1,0 +1,372 @@
+"""What lies around a dataset: trainers, their environments, LyCORIS, base models, and what sibling datasets use.
+
+Only looks: writes nothing, and starts nothing but git. Where things are looked for is a short list of folders and of
+what lies directly in them; a home folder is never walked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit.commands.init import image_folders
+from loragit.commands.init.image_folders import ImageFolder, entries
+from loragit.dataset import snapshot
+from loragit.errors import Findings, LoragitError
+from loragit.git import checkout
+from loragit.git import command as git
+from loragit.history import history
+from loragit.record.name import RunName
+from loragit.run.preflight import trust
+from loragit.secrets import find as secrets
+from loragit.settings import layers
+from loragit.settings import load as settings
+from loragit.settings import paths as places
+from loragit.settings.load import Flags, Settings
+from loragit.settings.schema import ARGS, FILE, Value, read_file
+from loragit.trainers.environment import pythons
+
+SCRIPTS = ("sdxl_train_network.py", "train_network.py", "flux_train_network.py", "sd3_train_network.py")
+"""sd-scripts' scripts that train adapters, the one that is meant most often first."""
+BASE_MODEL = "pretrained_model_name_or_path"
+
+_HOLDS = ("train_network.py", "library/train_util.py")
+"""What a checkout of sd-scripts holds, whatever it is called."""
+_CODE = ("src", "git", "projects", "repos", "ai")
+MODEL_SUFFIXES = (".safetensors", ".ckpt")
+
+_ENVIRONMENTS = ("venv", ".venv", "env")
+_MODELS = (
+    "models",
+    "models/checkpoints",
+    "ComfyUI/models/checkpoints",
+    "stable-diffusion-webui/models/Stable-diffusion",
+    "stable-diffusion-webui-forge/models/Stable-diffusion",
+)
+"""Where base models lie, relative to the home folder."""
+_WITH_MODEL = ("vae", "ae", "clip_l", "clip_g", "t5xxl")
+"""Arguments that go together with a base model."""
+_CONFIGS = ("config.toml", "config.json", "dataset.toml", "dataset_config.toml", "dataset-config.toml")
+_PROMPTS = ("sample-prompts.txt", "sample_prompts.txt", "prompts.txt", "sample-prompts.toml", "sample-prompts.json")
+_MOST_MODELS = 20
+_MOST_HISTORIES = 5
+_IMPROBABLE = 9
+_MOST = 500
+"""Siblings, checkouts or models looked at in one folder."""
+
+
+class Checkout(NamedTuple):
+    """A folder that holds sd-scripts."""
+
+    path: Path
+    tracked: bool
+    """Whether a git repository holds its files: a record names the trainer by its commit."""
+
+
+class Sibling(NamedTuple):
+    """Another dataset, by its ``loragit.toml``."""
+
+    folder: Path
+    values: Mapping[str, Value]
+    """By dotted key, its paths made absolute."""
+
+    def text(self, key: str) -> str | None:
+        value = self.values.get(key)
+        return value if isinstance(value, str) and value else None
+
+    @property
+    def script(self) -> str:
+        return self.text("trainer.script") or SCRIPTS[0]
+
+
+class Surroundings(NamedTuple):
+    """Everything that was found; absolute paths. What was not found is ``None`` or empty."""
+
+    folder: Path
+    """The dataset's."""
+    home: Path
+    chosen: Settings
+    """What holds without a new ``loragit.toml``."""
+    repository: git.Repository | None
+    """That the dataset lies in."""
+    trainers: tuple[Checkout, ...]
+    """The one to use first."""
+    script: str | None
+    env: str | None
+    """As ``trainer.env`` has it."""
+    other_envs: tuple[str, ...]
+    launcher: tuple[str, ...]
+    lycoris: tuple[Path, ...]
+    base_model: str | None
+    """An absolute path, or a hub's id."""
+    other_models: tuple[str, ...]
+    weights: tuple[tuple[str, str], ...]
+    """Further arguments that name weights, of the sibling that ``base_model`` is from."""
+    network_module: str | None
+    siblings: tuple[Sibling, ...]
+    """The one whose settings changed last first."""
+    config: Path | None
+    """A dataset config that exists."""
+    prompts: Path | None
+    """Sample prompts that exist."""
+    workdir: str
+    """Where the folders that the dataset config names count from, as ``trainer.workdir`` has it."""
+    images: tuple[ImageFolder, ...]
+    model: str | None
+    """What the names of runs call the base model, of this dataset or of siblings that use the same one."""
+    runs: frozenset[str]
+    """Names that are taken: of runs in this repository, and of output folders."""
+
+    @property
+    def settings_file(self) -> Path:
+        return self.folder / FILE
+
+    @property
+    def trainer(self) -> Path | None:
+        """The checkout to use."""
+        return self.trainers[0].path if self.trainers else None
+
+
+def look(folder: Path, environ: Mapping[str, str]) -> Surroundings:
+    """Look around the dataset in ``folder``, which is absolute and exists.
+
+    Raises :class:`LoragitError` where settings that exist are wrong, or git does not work in the repository there.
+    """
+    home = places.home(environ)
+    chosen = settings.load(name=None, flags=Flags(dataset=str(folder)), environ=environ, cwd=folder)
+    siblings = tuple(_siblings(folder, chosen.paths.datasets, environ))
+    trainers = _trainers(chosen, siblings, home)
+    trainer = trainers[0].path if trainers else None
+    script = _script(chosen, trainer, siblings)
+    alike = [each for each in siblings if script in (each.script, None)]
+    env, other_envs = _environments(chosen, trainer, siblings, environ, home)
+    models, sure = _models(alike, home)
+    model = models[0] if sure else None
+    config = _existing(folder, _CONFIGS, chosen.paths.config)
+    return Surroundings(
+        folder=folder,
+        home=home,
+        chosen=chosen,
+        repository=_repository(folder),
+        trainers=trainers,
+        script=script,
+        env=env,
+        other_envs=other_envs,
+        launcher=_launcher(siblings),
+        lycoris=tuple(_lycoris(trainer)),
+        base_model=model,
+        other_models=tuple(each for each in models if each != model),
+        weights=tuple(_weights(alike, model)),
+        network_module=next(filter(None, (each.text(ARGS + "network_module") for each in alike)), None),
+        siblings=siblings,
+        config=config,
+        prompts=_existing(folder, _PROMPTS, chosen.paths.prompts),
+        workdir=_workdir(config, folder, trainer),
+        images=image_folders.find(folder),
+        model=_called(folder, model, alike),
+        runs=_taken(folder, chosen),
+    )
+
+
+def _called(folder: Path, model: str | None, siblings: Iterable[Sibling]) -> str | None:
+    same = [each.folder for each in siblings if model is not None and each.text(ARGS + BASE_MODEL) == model]
+    for place in (folder, *same[:_MOST_HISTORIES]):
+        for name in history.names(place):
+            read = RunName.parse(name)
+            if read.model is not None and place.name in read.dataset_candidates():
+                return read.model
+    return None
+
+
+def _taken(folder: Path, chosen: Settings) -> frozenset[str]:
+    return frozenset((*history.names(folder), *(entry.name for entry in entries(chosen.paths.output))))
+
+
+def is_trainer(folder: Path) -> bool:
+    """Whether ``folder`` holds sd-scripts."""
+    return all(os.path.isfile(folder / each) for each in _HOLDS)
+
+
+def _repository(folder: Path) -> git.Repository | None:
+    reply = git.call("rev-parse", "--git-dir", cwd=folder)
+    if reply.status != 0 and b"not a git repository" in reply.err and not git.is_bare(folder):
+        return None
+    return git.discover(folder)
+
+
+def _siblings(folder: Path, datasets: Path, environ: Mapping[str, str]) -> Iterator[Sibling]:
+    """Datasets beside ``folder`` and under ``datasets`` that have settings which are understood.
+
+    Not those of somebody else's that nobody has agreed to: what is found is written into settings that are trusted.
+    """
+    files: dict[Path, float] = {}
+    for parent in dict.fromkeys((folder.parent, datasets)):
+        for entry in entries(parent)[:_MOST]:
+            path = parent / entry.name / FILE
+            if os.path.isfile(path) and not path.parent.samefile(folder):
+                files[path] = path.stat().st_mtime
+    for path in sorted(files, key=lambda each: -files[each]):
+        try:
+            if trust.settle(trust.of_file(path.parent), None, Findings()):
+                yield Sibling(path.parent, _resolved(path, environ))
+        except LoragitError:
+            continue
+
+
+def _resolved(path: Path, environ: Mapping[str, str]) -> dict[str, Value]:
+    folder, values = path.parent, dict(read_file(path).values)
+    for key, value in values.items():
+        values[key] = layers.resolved(key, layers.Given(value, str(path)), folder, environ).value
+    repo = values.get("trainer.repo")
+    workdir = folder if values.get("trainer.workdir") == "dataset" else Path(str(repo)) if repo else None
+    for name in (BASE_MODEL, *_WITH_MODEL):
+        written = values.get(ARGS + name)
+        if isinstance(written, str) and written.startswith("~/"):
+            values[ARGS + name] = str(places.expanded(written, folder, environ))
+        elif isinstance(written, str) and workdir is not None and os.path.exists(workdir / written):
+            values[ARGS + name] = os.path.normpath(workdir / written)
+    return values
+
+
+def _trainers(chosen: Settings, siblings: Iterable[Sibling], home: Path) -> tuple[Checkout, ...]:
+    """Every checkout once: what settings say, what siblings use, the usual places; repositories first."""
+    said = chosen.trainer.repo
+    is_said = _is_said(chosen, "trainer.repo")
+    paths = [said, *(Path(text) for each in siblings if (text := each.text("trainer.repo"))), *_usual(chosen, home)]
+    found: dict[tuple[int, int], Checkout] = {}
+    for path in paths:
+        if is_trainer(path):
+            status = path.stat()
+            found.setdefault((status.st_dev, status.st_ino), Checkout(path, _tracked(path / _HOLDS[0])))
+    return tuple(sorted(found.values(), key=lambda each: (not (is_said and each.path == said), not each.tracked)))
+
+
+def _is_said(chosen: Settings, key: str) -> bool:
+    return any(each.key == key and each.source != "default" for each in chosen.origins)
+
+
+def _usual(chosen: Settings, home: Path) -> Iterator[Path]:
+    dataset = chosen.dataset_dir
+
+    def named(folder: Path) -> Iterator[Path]:
+        return (folder / each.name for each in entries(folder) if each.name.startswith("sd-scripts"))
+
+    yield from named(home / "source/repos")
+    yield from named(home)
+    yield home / "kohya_ss/sd-scripts"
+    # What came with a dataset is not found: settings are written with it that are trusted.
+    own = trust.top_of(dataset) if trust.came_from(dataset) else None
+    for folder in (*(home / each for each in _CODE), dataset.parent, dataset.parent.parent):
+        yield from (each for each in named(folder) if own is None or not each.resolve().is_relative_to(own))
+
+
+def _tracked(file: Path) -> bool:
+    try:
+        return checkout.tracking(file.resolve()) is not None
+    except git.NotARepository:
+        return False
+
+
+def _script(chosen: Settings, trainer: Path | None, siblings: Iterable[Sibling]) -> str | None:
+    """What settings say, what siblings used last, else the first of sd-scripts' own; one that the trainer holds."""
+    said = (chosen.trainer.script,) if _is_said(chosen, "trainer.script") else ()
+    wanted = (*said, *(each.script for each in siblings), *SCRIPTS)
+    return next((each for each in wanted if trainer is not None and os.path.isfile(trainer / each)), None)
+
+
+def _environments(
+    chosen: Settings, trainer: Path | None, siblings: Sequence[Sibling], environ: Mapping[str, str], home: Path
+) -> tuple[str | None, tuple[str, ...]]:
+    """The one to use, and the others: of siblings, inside the trainer's repository, conda's by their names."""
+    used = [text for each in siblings if (text := each.text("trainer.env"))]
+    within = [f"venv:{trainer / each}" for each in _ENVIRONMENTS] if trainer else []
+    names = {each.name for each in pythons.environments(environ, home)}
+    conda = [f"conda:{name}" for name in sorted(names, key=lambda name: (_probability(name), name))]
+    probable = [each for each in conda if _probability(each.removeprefix("conda:")) < _IMPROBABLE]
+    usable = [each for each in dict.fromkeys((*used, *within, *probable)) if _usable(each, chosen, environ)]
+    env = usable[0] if usable else None
+    return env, tuple(each for each in dict.fromkeys((*usable, *conda)) if each != env)
+
+
+def _probability(name: str) -> int:
+    """How probably a conda environment of this name is the trainer's; the smallest most."""
+    exact, lower = ("sdscripts", "sd-scripts", "sd_scripts"), name.lower()
+    if lower in exact:
+        return exact.index(lower)
+    beginnings = ("kohya", "lora")
+    return next((3 + rank for rank, each in enumerate(beginnings) if lower.startswith(each)), _IMPROBABLE)
+
+
+def _usable(env: str, chosen: Settings, environ: Mapping[str, str]) -> bool:
+    try:
+        pythons.find_python(chosen.trainer._replace(env=env, python=None), environ)
+    except LoragitError:
+        return False
+    return True
+
+
+def _launcher(siblings: Iterable[Sibling]) -> tuple[str, ...]:
+    """What siblings start the script with; not where a word of it looks like a secret."""
+    for each in siblings:
+        value = each.values.get("trainer.launcher")
+        if isinstance(value, tuple) and value and not secrets.find(" ".join(map(str, value)).encode(errors="replace")):
+            return tuple(map(str, value))
+    return ()
+
+
+def _lycoris(trainer: Path | None) -> Iterator[Path]:
+    """Checkouts of LyCORIS beside the trainer and in it."""
+    for folder in (trainer.parent, trainer) if trainer else ():
+        for entry in entries(folder):
+            if entry.name.lower().startswith("lycoris") and os.path.isfile(folder / entry.name / "lycoris/kohya.py"):
+                yield folder / entry.name
+
+
+def _models(siblings: Iterable[Sibling], home: Path) -> tuple[tuple[str, ...], bool]:
+    """Base models, and whether the first is sure: siblings use it, or it is the only one."""
+    used = [text for each in siblings if (text := each.text(ARGS + BASE_MODEL)) and _there(text)]
+    lying = [str(home / folder / each.name) for folder in _MODELS for each in entries(home / folder) if _is_model(each)]
+    every = tuple(dict.fromkeys((*used, *lying)))[:_MOST_MODELS]
+    return every, bool(used) or len(every) == 1
+
+
+def _there(model: str) -> bool:
+    return not model.startswith("/") or os.path.exists(model)
+
+
+def _is_model(entry: os.DirEntry[str]) -> bool:
+    name = entry.name.lower()
+    return name.endswith(MODEL_SUFFIXES) and not any(word in name for word in ("lora", "lycoris", "vae"))
+
+
+def _weights(siblings: Iterable[Sibling], model: str | None) -> Iterator[tuple[str, str]]:
+    for each in siblings:
+        if model is not None and each.text(ARGS + BASE_MODEL) == model:
+            yield from ((name, text) for name in _WITH_MODEL if (text := each.text(ARGS + name)))
+            return
+
+
+def _existing(folder: Path, names: Iterable[str], said: Path | None) -> Path | None:
+    """The file that settings say, or one of the usual ``names``; ``None`` where there is none."""
+    places = (*((said,) if said else ()), *(folder / name for name in names))
+    return next((each for each in places if os.path.isfile(each)), None)
+
+
+def _config_folders(config: Path | None, folder: Path) -> tuple[str, ...]:
+    """Image folders as ``config`` writes them; none where it is no dataset config."""
+    if config is None:
+        return ()
+    try:
+        return tuple(each.written for each in snapshot.read_config(config, folder).folders)
+    except LoragitError:
+        return ()
+
+
+def _workdir(config: Path | None, folder: Path, trainer: Path | None) -> str:
+    """``trainer`` where a config's relative folders are found only there."""
+    relative = [each for each in _config_folders(config, folder) if not each.startswith("/")]
+    here = all(os.path.isdir(folder / each) for each in relative)
+    there = trainer is not None and all(os.path.isdir(trainer / each) for each in relative)
+    return "trainer" if there and not here else "dataset"

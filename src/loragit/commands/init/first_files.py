@@ -1,0 +1,278 @@
+"""The first files of a dataset: the texts of ``loragit.toml``, dataset config, prompts and ``.gitignore``.
+
+Writes nothing. Every value is written as TOML has it, so that a file reads back as what was found,
+whatever a folder is called; what TOML cannot hold (names that are no Unicode) is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from loragit.commands.init import image_folders
+from loragit.commands.init.discover import BASE_MODEL, Surroundings
+from loragit.commands.init.image_folders import ImageFolder, is_unicode
+from loragit.dataset.snapshot import IMAGE_SUFFIXES
+from loragit.errors import LoragitError
+from loragit.record.name import RunName
+from loragit.settings import layers
+from loragit.settings import paths as places
+from loragit.settings.schema import ARGS, SCHEMA, Value, literal
+
+CONFIG, PROMPTS = "config.toml", "sample-prompts.txt"
+BASE_MODEL_KEY = ARGS + BASE_MODEL
+STEPS = 1000
+"""Of the first run."""
+
+_CAPTIONS = 3
+"""That become prompts."""
+_NETWORKS = {"flux_train_network.py": "networks.lora_flux", "sd3_train_network.py": "networks.lora_sd3"}
+_ARGUMENTS: Mapping[str, Value] = {
+    "network_dim": 16,
+    "network_alpha": 8,
+    "learning_rate": 1e-4,
+    "mixed_precision": "bf16",
+    "gradient_checkpointing": True,
+    "save_every_n_steps": 250,
+    "sample_every_n_steps": 250,
+    "logging_dir": "~/logs",
+}
+_MISSING = {
+    "trainer.repo": ("~/source/repos/sd-scripts", "where sd-scripts is; it was not found"),
+    "trainer.script": (SCHEMA["trainer.script"].default, "relative to repo"),
+    "trainer.env": ("conda:sdscripts", 'the trainer\'s Python: "conda:NAME" or "venv:PATH"; without, python3 on PATH'),
+    "trainer.launcher": ("accelerate launch --num_cpu_threads_per_process 1", "instead of the plain Python"),
+    BASE_MODEL_KEY: ("~/models/BASE.safetensors", "the model to train on: fill it in"),
+}
+"""An example of each key for the file that lacks it, and a word on what to do."""
+
+
+def found(seen: Surroundings) -> dict[str, Value]:
+    """What the surroundings say, by dotted key and as ``loragit.toml`` writes it.
+
+    Left out is what the user's own settings say already, and what no TOML file can.
+    """
+    values: dict[str, Value | None] = {
+        "trainer.repo": _place(seen.trainer, seen) if seen.trainer else None,
+        "trainer.script": seen.script,
+        "trainer.env": seen.env and _env(seen.env, seen),
+        "trainer.launcher": seen.launcher or None,
+        BASE_MODEL_KEY: seen.base_model and _argument(seen.base_model, seen),
+        **{ARGS + name: _argument(text, seen) for name, text in seen.weights},
+        ARGS + "network_module": seen.network_module,
+        "paths.config": _own(seen.config, CONFIG, seen),
+        "paths.prompts": _own(seen.prompts, PROMPTS, seen),
+    }
+    return {
+        key: value
+        for key, value in values.items()
+        if value is not None and is_unicode(str(value)) and said_elsewhere(key, seen) is None
+    }
+
+
+def said_elsewhere(key: str, seen: Surroundings) -> str | None:
+    """The user's own settings file, where that says ``key``."""
+    source = next((each.source for each in seen.chosen.origins if each.key == key), "")
+    return source if source.startswith("/") and source != str(seen.settings_file) else None
+
+
+def _place(path: Path, seen: Surroundings) -> str:
+    """``path`` as it means the same on the next machine: from the home folder, else from near the dataset."""
+    from_home = _argument(str(path), seen)
+    near = seen.folder.parent.parent
+    if from_home.startswith("/") and len(near.parts) > 1 and path.is_relative_to(near):
+        return os.path.relpath(path, seen.folder)
+    return from_home
+
+
+def _argument(text: str, seen: Surroundings) -> str:
+    """The same for an argument of the trainer, whose relative paths do not count from the dataset."""
+    home = str(seen.home).rstrip("/")
+    return f"~{text.removeprefix(home)}" if home and text.startswith(f"{home}/") else text
+
+
+def _env(env: str, seen: Surroundings) -> str:
+    scheme, colon, place = env.partition(":") if env.startswith(("venv:", "conda:")) else ("", "", env)
+    return f"{scheme}{colon}{_place(Path(place), seen) if '/' in place else place}"
+
+
+def _own(path: Path | None, usual: str, seen: Surroundings) -> str | None:
+    """A file in the dataset that is not called as usual."""
+    if path is None or path == seen.folder / usual:
+        return None
+    return path.name if path.parent == seen.folder else _place(path, seen)
+
+
+def differences(seen: Surroundings, environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """(key, what holds, what was found), as TOML, for what was found otherwise than settings say it."""
+    holds = {each.key: each.value for each in seen.chosen.origins}
+    for key, value in found(seen).items():
+        meant = layers.resolved(key, layers.Given(value, ""), seen.folder, environ).value
+        if isinstance(meant, str) and meant.startswith("~/"):
+            meant = str(places.expanded(meant, seen.folder, environ))
+        now = holds.get(key)
+        if now not in (literal(value), literal(meant)):
+            yield key, now or "not set", literal(value)
+
+
+def settings_text(seen: Surroundings, *, prompts: bool) -> str:
+    """``loragit.toml``. ``prompts``: whether there are or will be sample prompts."""
+    values = found(seen)
+    lines = [
+        "# What `loragit train` uses for this dataset. Paths count from this folder; ~ is the home folder.",
+        "# `loragit settings` shows what holds.",
+        "",
+        "[trainer]",
+        *_line("trainer.repo", values, seen),
+        *(f"# also found: {literal(_place(each.path, seen))}{_untracked(each.tracked)}" for each in seen.trainers[1:]),
+        *_line("trainer.script", values, seen),
+        *_line("trainer.env", values, seen),
+        *(f"# also found: {literal(_env(each, seen))}" for each in seen.other_envs),
+        *_line("trainer.launcher", values, seen),
+        *(f"# lycoris_repo = {literal(_place(each, seen))}  # if it is used" for each in seen.lycoris),
+        "# The trainer runs in this folder: the image folders of the dataset config count from it."
+        if seen.workdir == "dataset"
+        else "# The trainer runs in its own folder: the image folders of the dataset config count from there.",
+        f"workdir = {literal(seen.workdir)}",
+        "",
+        "[trainer.args]",
+        *_line(ARGS + BASE_MODEL, values, seen),
+        *(f"# also found: {literal(_argument(each, seen))}" for each in seen.other_models),
+    ]
+    module = _NETWORKS.get(seen.script or "", "networks.lora")
+    begin = {"network_module": module} | dict(_ARGUMENTS)
+    given = {key.removeprefix(ARGS): value for key, value in values.items() if key.startswith(ARGS)}
+    given.pop(BASE_MODEL, None)
+    elsewhere = {key for key in begin if said_elsewhere(ARGS + key, seen)}
+    lines += (f"{key} = {literal(value)}" for key, value in (begin | given).items() if key not in elsewhere)
+    paths = {key.removeprefix("paths."): value for key, value in values.items() if key.startswith("paths.")}
+    if not prompts:
+        paths["prompts"] = ""
+    if paths:
+        lines += ("", "[paths]", *(f"{key} = {literal(value)}" for key, value in paths.items()))
+    return "\n".join(lines) + "\n"
+
+
+def _untracked(tracked: bool) -> str:
+    return "" if tracked else " (in no git repository: no commit would tell what ran)"
+
+
+def _line(key: str, values: Mapping[str, Value], seen: Surroundings) -> Iterator[str]:
+    """The key with its value, or as a comment what to do about it."""
+    name = key.rpartition(".")[2]
+    if key in values:
+        yield f"{name} = {literal(values[key])}"
+    elif elsewhere := said_elsewhere(key, seen):
+        yield f"# {name}: {literal(_argument(elsewhere, seen))} says it"
+    else:
+        example, about = _MISSING[key]
+        yield f"# {name} = {literal(example)}  # {about}"
+
+
+def config_text(folders: Iterable[ImageFolder], *, base: Path | None, side: int) -> str:
+    """A dataset config of ``folders``, all of which can be named.
+
+    ``base`` is the dataset's folder where the trainer runs elsewhere, so that paths must be absolute. ``side`` is the
+    resolution in pixels.
+    """
+    folders = tuple(folders)
+    general = image_folders.suffix_of_most(folders)
+    lines = [
+        "# What sd-scripts trains on; every key is told in its docs/config_README-en.md.",
+        "[general]",
+        f"caption_extension = {literal(general or '.txt')}" + ("" if general else "  # there are no captions yet"),
+        "",
+        "[[datasets]]",
+        f"resolution = {side}",
+        "batch_size = 1",
+        "enable_bucket = true",
+    ]
+    for each in folders:
+        place = each.place if base is None else str(base / each.place)
+        lines += ("", "  [[datasets.subsets]]", f"  image_dir = {literal(place)}", f"  num_repeats = {each.repeats}")
+        if each.suffix not in (None, general):
+            lines.append(f"  caption_extension = {literal(each.suffix or '')}")
+        if not each.captions and each.tokens:
+            lines.append(f"  class_tokens = {literal(each.tokens)}")
+        if each.regularisation:
+            lines.append("  is_reg = true")
+    return "\n".join(lines) + "\n"
+
+
+def side(seen: Surroundings) -> int:
+    """Resolution of the base model that the script is for, in pixels."""
+    return 512 if seen.script == "train_network.py" else 1024
+
+
+def prompts_text(seen: Surroundings) -> str:
+    """Sample prompts of the dataset's own captions."""
+    size = f"--w {side(seen)} --h {side(seen)}"
+    folders = [each for each in seen.images if not each.regularisation]
+    lines = image_folders.first_captions(seen.folder, folders, _CAPTIONS)
+    lines = lines or tuple(dict.fromkeys(each.tokens for each in folders if _is_prompt(each.tokens)))[:_CAPTIONS]
+    told = "from the dataset's captions" if lines else f"for example: a photograph {size} --d 1"
+    head = f"# One line a picture, {told}; --w and --h are its size in pixels, --d is its seed, --n what it is not.\n"
+    return head + "".join(f"{line} {size} --d {number}\n" for number, line in enumerate(lines, 1))
+
+
+def _is_prompt(tokens: str) -> bool:
+    return tokens != "" and tokens.isprintable() and not tokens.startswith("#") and "--" not in tokens
+
+
+def image_patterns(folders: Iterable[ImageFolder]) -> tuple[str, ...]:
+    """Patterns of git for images: every kind in lower case, and in upper case those that there are."""
+    there = {name[name.rindex(".") :] for each in folders for name in each.images}
+    return tuple(f"*{end}" for end in IMAGE_SUFFIXES if end.islower() or end in there)
+
+
+def extended(now: bytes, lines: Iterable[str], about: str) -> bytes:
+    """What to append to a file of git's that holds ``now``, so that it has ``lines``; nothing where it has them."""
+    held = {line.strip() for line in now.decode("utf-8", "surrogateescape").splitlines()}
+    new = [line for line in lines if line not in held]
+    if not new:
+        return b""
+    gap = "" if not now else "\n" if now.endswith(b"\n") else "\n\n"
+    return "\n".join((f"{gap}# {about}", *new, "")).encode()
+
+
+def first_run(seen: Surroundings, cwd: Path) -> str:
+    """The command that checks a first run of this dataset, as words for a shell in ``cwd``."""
+    model = seen.model or _model_word(seen.base_model)
+    name = _run_name(model, _word(seen.folder.name, "-") or "dataset").bumped(seen.runs)
+    words = ["loragit", "train", name.text, "--dry-run"]
+    here = (cwd, seen.folder) if cwd.is_relative_to(seen.folder) else (cwd,)
+    try:
+        meant = places.by_name(name, seen.chosen.paths.datasets, here)[0].samefile(seen.folder)
+    except LoragitError:
+        meant = False
+    if not meant:
+        words += ("--dataset", "." if cwd == seen.folder else str(seen.folder))
+    return shlex.join(words)
+
+
+def _run_name(model: str, dataset: str) -> RunName:
+    for each in (dataset, "dataset"):
+        try:
+            return RunName.parse(f"{model}-{each}-v1s{STEPS}")
+        except LoragitError:
+            continue
+    return RunName.parse(f"base-dataset-v1s{STEPS}")
+
+
+def _model_word(model: str | None) -> str:
+    """A base model's file in a word without a dash, which would end it in a run's name: ``sd_xl_base`` is ``sdxl``."""
+    word = ""
+    for part in re.split(r"[-_\s]+", Path(model or "").stem):
+        word += _word(part)
+        if len(word) > 2:
+            break
+    return word or "base"
+
+
+def _word(text: str, more: str = "") -> str:
+    """What of ``text`` a run's name may hold."""
+    return "".join(c for c in unicodedata.normalize("NFC", text) if c.isalnum() or c in f"._+=@{more}").strip(".-")

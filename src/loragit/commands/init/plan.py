@@ -1,0 +1,169 @@
+"""What ``loragit init`` will do to a dataset's folder, settled before the first write. Writes nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit import text
+from loragit.commands.init import first_files as starter
+from loragit.commands.init.discover import Surroundings
+from loragit.commands.init.image_folders import ImageFolder, is_unicode
+from loragit.record.values import Entry
+from loragit.secrets import find as secrets
+from loragit.settings import schema as settings_schema
+
+IMAGES = {
+    "ignored": "git leaves the images out: the repository stays small, and the hash of each is on record in any case",
+    "kept": "the images are in the repository too: it is a whole copy of the dataset, and grows with every change",
+    "lfs": "the images are in git-lfs: the repository holds a pointer to each",
+}
+"""What becomes of the images, the default first."""
+
+
+class Wanted(NamedTuple):
+    """What the user wants; the defaults are those of ``--yes``."""
+
+    files: frozenset[str] = frozenset({settings_schema.FILE, starter.CONFIG, starter.PROMPTS})
+    repository: bool = True
+    images: str = "ignored"
+    commit: bool = True
+    hook: bool = True
+
+
+class State(NamedTuple):
+    """The dataset's repository as it stands."""
+
+    begun: bool
+    """Whether it has a commit."""
+    hook: bool
+    """Whether loragit's hook is in it."""
+    shared: bool
+    """Whether a hook would serve other repositories too."""
+    caches_ignored: bool
+    lfs: bool
+    """Whether there is git-lfs."""
+
+
+class Plan(NamedTuple):
+    """What will be done."""
+
+    new: tuple[Entry, ...] = ()
+    added: tuple[Entry, ...] = ()
+    """Lines for the ends of files."""
+    repository: bool = False
+    lfs: bool = False
+    commit: tuple[str, ...] = ()
+    """Paths in the dataset's folder."""
+    hook: bool = False
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return not (self.new or self.added or self.repository or self.commit or self.hook)
+
+
+def missing(seen: Surroundings) -> frozenset[str]:
+    """Names of the files that are to be made."""
+    named = _named(seen)
+    absent = {
+        settings_schema.FILE: not os.path.lexists(seen.settings_file),
+        starter.CONFIG: seen.config is None and bool(named) and _free(seen.chosen.paths.config, starter.CONFIG, seen),
+        starter.PROMPTS: seen.prompts is None and _free(seen.chosen.paths.prompts, starter.PROMPTS, seen),
+    }
+    return frozenset(name for name, is_absent in absent.items() if is_absent)
+
+
+def _free(said: Path | None, name: str, seen: Surroundings) -> bool:
+    """Whether settings mean the file ``name`` of the dataset, and nothing is there."""
+    return said == seen.folder / name and not os.path.lexists(said)
+
+
+def _base(seen: Surroundings) -> Path | None:
+    """What the image folders of a new config are written from; ``None`` where the trainer runs in the dataset."""
+    if not os.path.lexists(seen.settings_file) or seen.chosen.trainer.workdir == "dataset":
+        return None
+    return seen.folder
+
+
+def _named(seen: Surroundings) -> tuple[ImageFolder, ...]:
+    """Image folders that a dataset config can name."""
+    base = _base(seen)
+    return tuple(each for each in seen.images if each.nameable and (base is None or is_unicode(str(base))))
+
+
+def plan(seen: Surroundings, state: State, wanted: Wanted) -> Plan:
+    """What brings the dataset from ``state`` to ``wanted``; empty where nothing is left to do."""
+    names = missing(seen) & wanted.files
+    texts = {}
+    if starter.CONFIG in names:
+        texts[starter.CONFIG] = starter.config_text(_named(seen), base=_base(seen), side=starter.side(seen))
+    if settings_schema.FILE in names:
+        prompts = seen.prompts is not None or starter.PROMPTS in names
+        texts[settings_schema.FILE] = starter.settings_text(seen, prompts=prompts)
+    if starter.PROMPTS in names:
+        texts[starter.PROMPTS] = starter.prompts_text(seen)
+    new = tuple(Entry(name, content.encode()) for name, content in texts.items())
+    warnings = [
+        f"{text.shown(each.place)} is left out of {starter.CONFIG}: its name is not UTF-8, and must be; rename it"
+        for each in seen.images
+        if starter.CONFIG in names and not each.nameable
+    ]
+    if not wanted.repository and seen.repository is None:
+        return Plan(new, hook=False, warnings=tuple(warnings))
+    added = _added(seen, state, wanted, warnings)
+    first = wanted.commit and not state.begun
+    return Plan(
+        new=new,
+        added=added,
+        repository=seen.repository is None,
+        lfs=not state.begun and wanted.images == "lfs",
+        commit=_committed(seen, wanted, (*new, *added), warnings) if first else (),
+        hook=wanted.hook and not state.hook,
+        warnings=tuple(warnings),
+    )
+
+
+def _added(seen: Surroundings, state: State, wanted: Wanted, warnings: list[str]) -> tuple[Entry, ...]:
+    """Lines that the dataset's ``.gitignore`` and ``.gitattributes`` lack."""
+    wants: list[tuple[str, tuple[str, ...], str]] = []
+    if not state.caches_ignored:
+        wants.append((".gitignore", ("*.npz",), "what sd-scripts caches beside the images"))
+    if not state.begun and seen.images:
+        patterns = starter.image_patterns(seen.images)
+        if wanted.images == "ignored":
+            wants.append((".gitignore", patterns, "the images; loragit records the hash of each"))
+        elif wanted.images == "lfs":
+            lines = tuple(f"{each} filter=lfs diff=lfs merge=lfs -text" for each in patterns)
+            wants.append((".gitattributes", lines, "the images"))
+    found: dict[str, bytes] = {}
+    for name, lines, about in wants:
+        path = seen.folder / name
+        if path.is_symlink():
+            warnings.append(f"{path} is a symbolic link and is left as it is; git does not follow it")
+            continue
+        before = path.read_bytes() if path.exists() else b""
+        data = found.get(name, b"")
+        found[name] = data + starter.extended(before + data, lines, about)
+    return tuple(Entry(name, data) for name, data in found.items() if data)
+
+
+def _committed(seen: Surroundings, wanted: Wanted, written: tuple[Entry, ...], warnings: list[str]) -> tuple[str, ...]:
+    """What the first commit holds: what was written, config and prompts, captions, and images that are not ignored."""
+    paths = {entry.path: None for entry in written}
+    there = (seen.config, seen.prompts, seen.settings_file)
+    for path in there:
+        if path is None or not path.is_relative_to(seen.folder) or not path.is_file():
+            continue
+        if secrets.find(path.read_bytes()):
+            warnings.append(f"{path} is left out of the commit: it holds what looks like a secret")
+        else:
+            paths[str(path.relative_to(seen.folder))] = None
+    for name in (".gitignore", ".gitattributes"):
+        if (seen.folder / name).is_file():
+            paths[name] = None
+    for each in seen.images:
+        names = each.captions if wanted.images == "ignored" else (*each.captions, *each.images)
+        paths |= dict.fromkeys(name if each.place == "." else f"{each.place}/{name}" for name in names)
+    return tuple(paths)

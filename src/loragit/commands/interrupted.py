@@ -1,0 +1,22 @@
+"""Every command that looks at runs says where some were interrupted."""
+
+from __future__ import annotations
+
+from loragit import console
+from loragit.git.command import Repository
+from loragit.store import journal
+
+
+def notice(repository: Repository) -> None:
+    """Say so where runs of this repository were interrupted, with the next step."""
+    noted = tuple(journal.read(repository.private))
+    if not noted:
+        return
+    from loragit.history import history
+
+    gone = sorted({note.run for note in noted if not history.alive(note)})
+    if gone:
+        were, it = ("were", "them") if len(gone) > 1 else ("was", "it")
+        more = f" and {len(gone) - 3} more" if len(gone) > 3 else ""
+        console.warn(f"{', '.join(gone[:3])}{more} {were} interrupted: no loragit works on {it} any more")
+        console.hint("finish it with: loragit recover")

@@ -1,0 +1,249 @@
+"""``loragit zsh`` and ``loragit bash``: functions for training scripts, and what those functions ask loragit.
+
+The functions are in ``shell/``. What can be done here is done here, and not in two shells.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit import console, text
+from loragit.errors import LoragitError, UsageError
+from loragit.git import checkout
+from loragit.record import message
+from loragit.record.name import RunName
+from loragit.settings import load as settings
+from loragit.settings import paths as places
+from loragit.settings.load import Flags
+from loragit.trainers.environment import pythons
+
+SHELLS = ("zsh", "bash")
+
+_BESIDE = ("miniconda3", "anaconda3", "miniforge3", "mambaforge")
+"""Folders under home that hold a conda, for environments that lie elsewhere."""
+
+
+class OtherRun(LoragitError):
+    """A script inside a run sets up another one."""
+
+
+class OutputTaken(LoragitError):
+    """The run's output folder is there already."""
+
+
+class NoManager(LoragitError):
+    """There is an environment, and nothing that could activate it."""
+
+
+class NoRepository(LoragitError):
+    """LyCORIS is not installed, or is not imported from a repository."""
+
+
+def source(shell: str) -> str:
+    """The functions as code for ``shell``, which calls this very loragit by its absolute path."""
+    folder = Path(__file__).resolve().parent
+    parts = [(folder / name).read_text("utf-8") for name in (f"begin.{shell}", "helpers.sh")]
+    head = f"# loragit's functions for training scripts. Read them with: source <(loragit {shell})\n"
+    return "\n".join((f"{head}_loragit_words=({shlex.join(own_words())})", *parts))
+
+
+def own_words() -> tuple[str, ...]:
+    """What starts this loragit, wherever PATH leads: an environment that is activated changes it."""
+    beside = Path(sys.executable).with_name("loragit")
+    return (str(beside),) if beside.is_file() else (sys.executable, "-P", "-m", "loragit")
+
+
+def answer(words: Sequence[str], environ: Mapping[str, str], cwd: Path) -> None:
+    """Print what the functions asked for with ``words``. Raises :class:`LoragitError`."""
+    match words:
+        case ["variables", name]:
+            found = variables(name, environ, cwd)
+            console.write(_assignments(found) + _telling({**environ, **found}))
+        case ["conda", name]:
+            console.write(_assignments(conda(name, None, environ, cwd)))
+        case ["conda", name, root]:
+            console.write(_assignments(conda(name, root, environ, cwd)))
+        case ["lycoris"]:
+            console.write(f"{lycoris_repo(environ, cwd)}\n")
+        case ["repository", path]:
+            console.out(repository_line(path))
+        case _:
+            raise UsageError("the functions take other arguments", hint="see docs/migrating.md")
+
+
+def _assignments(found: Mapping[str, str]) -> str:
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in found.items())
+
+
+def _telling(values: Mapping[str, str]) -> str:
+    """What tells them at a terminal; a dataset's own settings may have chosen the folder."""
+    output = f"{values['OUTPUT_DIR']}/{values['NAME']}"
+    line = f"output_name: {values['NAME']}, steps: {values['STEPS']}, training_dir: {values['TRAINING_DIR']}, "
+    return f"printf '%s\\n' {shlex.quote(text.shown(f'{line}output_dir: {output}'))}\n"
+
+
+def variables(name: str, environ: Mapping[str, str], cwd: Path) -> dict[str, str]:
+    """What ``setup_training_vars NAME`` sets: all that ``environ`` does not hold yet, and NAME.
+
+    Relative folders in ``environ`` come out in full, since the trainer will run in another folder.
+    ``OUTPUT_DIR`` is the folder that holds the run's own, here and in ``environ``. Raises :class:`LoragitError`.
+    """
+    run = RunName.parse(name)
+    found = {"NAME": run.text}
+    given = {key: value for key, value in environ.items() if key != "OUTPUT_DIR"}
+    dataset = None if environ.get("TRAINING_DIR") else environ.get("DATASET_NAME") or None
+    inside = _inside(run, environ)
+    base = inside or environ.get("OUTPUT_DIR")
+    output = str(places.expanded(base, cwd, environ) / run.text) if base else None
+    try:
+        chosen = settings.load(name=run, flags=Flags(dataset=dataset, output=output), environ=given, cwd=cwd)
+    except (settings.DatasetNotFound, settings.DatasetAmbiguous) as error:
+        # A script has no --dataset.
+        raise type(error)(error.message, hint="set TRAINING_DIR in the script: the dataset's folder") from error
+    assert chosen.output_dir is not None
+    if not inside and os.path.lexists(chosen.output_dir):
+        raise OutputTaken(
+            f"the output folder {chosen.output_dir} exists already",
+            hint=f"give the run another version in its name, or move the folder away; see: loragit show {run}",
+        )
+    found |= {
+        "DATASET_NAME": chosen.dataset,
+        "TRAINING_DIR": str(chosen.dataset_dir),
+        "STEPS": str(chosen.steps),
+        "OUTPUT_DIR": str(chosen.output_dir.parent),
+    }
+    kept = {"DATASET_NAME", "STEPS"} | {
+        key for key in ("TRAINING_DIR", "OUTPUT_DIR") if environ.get(key, "")[:1] == "/"
+    }
+    if inside:
+        kept.discard("OUTPUT_DIR")
+    return {key: value for key, value in found.items() if key not in kept or not environ.get(key)}
+
+
+def _inside(run: RunName, environ: Mapping[str, str]) -> str | None:
+    """Within a run that loragit started: the folder that holds its output folder. Raises :class:`OtherRun`."""
+    running = environ.get("LORAGIT_RUN")
+    if not running:
+        return None
+    if running != run.text:
+        raise OtherRun(
+            f"this script is the run {text.shown(running)}, and sets up {run}",
+            hint='take the name that it is given: setup_training_vars "$NAME"',
+        )
+    output = Path(environ.get("LORAGIT_RUN_OUTPUT", ""))
+    if output.name != run.text:
+        raise OtherRun(
+            f"the output folder {output} is not called {run}, and $OUTPUT_DIR/$NAME cannot name it",
+            hint="name one that is, with --output, or use $OUTPUT_DIR without the functions",
+        )
+    return str(output.parent)
+
+
+def conda(name: str, root: str | None, environ: Mapping[str, str], cwd: Path) -> dict[str, str]:
+    """Which program activates the environment ``name`` (or the one in a folder), of the conda in ``root`` if given.
+
+    Raises :class:`~loragit.pythons.PythonMissing`, which lists the environments that there are, :class:`NoManager`.
+    """
+    home = places.home(environ)
+    looked = dict(environ)
+    folder = None if not root else places.expanded(root, cwd, environ)
+    if folder is not None:
+        looked["CONDA_EXE"] = str(folder / "bin/conda")
+    if "/" in name:
+        prefix = pythons.of_folder(places.expanded(name, cwd, environ)).parent.parent
+    else:
+        prefix = pythons.of_conda(name, looked, home).parent.parent
+    found = next(_managers(prefix, folder, environ, home), None)
+    if found is None:
+        raise NoManager(
+            f"there is an environment {prefix}, but no conda, mamba or micromamba that could activate it",
+            hint=f"give the folder that conda is in: setup_conda_env {shlex.quote(name)} PATH",
+        )
+    own = prefix in (found.root, found.root / "envs" / name)
+    return {
+        "_loragit_kind": found.kind,
+        "_loragit_program": str(found.program),
+        "_loragit_target": name if own else str(prefix),
+        "_loragit_prefix": str(prefix),
+    }
+
+
+class _Manager(NamedTuple):
+    kind: str
+    program: Path
+    root: Path
+    """Holds the environments that it knows by their names."""
+
+
+def _managers(prefix: Path, root: Path | None, environ: Mapping[str, str], home: Path) -> Iterator[_Manager]:
+    """Those that could activate ``prefix``: the one that it belongs to first."""
+    owner = prefix.parent.parent if prefix.parent.name == "envs" else prefix
+    roots = [folder for folder in (root, owner) if folder is not None]
+    named = [Path(environ[key]) for key in ("CONDA_EXE", "MAMBA_EXE") if environ.get(key)]
+    folders = [Path(entry) for entry in environ.get("PATH", os.defpath).split(os.pathsep) if entry.startswith("/")]
+    for folder in roots:
+        yield from _programs(folder / "bin", folder)
+        yield from _programs(folder / "condabin", folder)
+    for program in named:
+        if os.access(program, os.X_OK):
+            yield _Manager(program.name, program, _root(program, environ, home))
+    for folder in (*folders, *(home / each / "bin" for each in _BESIDE), home / ".local/bin", home / "bin"):
+        for found in _programs(folder, folder.parent):
+            yield found._replace(root=_root(found.program, environ, home))
+
+
+def _programs(folder: Path, root: Path) -> Iterator[_Manager]:
+    for kind in ("conda", "mamba", "micromamba"):
+        program = folder / kind
+        if program.is_file() and os.access(program, os.X_OK):
+            yield _Manager(kind, program, root)
+
+
+def _root(program: Path, environ: Mapping[str, str], home: Path) -> Path:
+    """Where a program keeps its environments: conda beside itself, micromamba where it is told."""
+    if program.name == "micromamba":
+        return Path(environ.get("MAMBA_ROOT_PREFIX") or home / "micromamba")
+    return program.resolve().parent.parent
+
+
+def lycoris_repo(environ: Mapping[str, str], cwd: Path) -> Path:
+    """The repository that the ``python`` (else ``python3``) on PATH imports LyCORIS from; it is not imported.
+
+    Raises :class:`NoRepository`, :class:`~loragit.pythons.PythonMissing`, :class:`~loragit.environment.ProbeFailed`.
+    """
+    from loragit.run.preflight import prepare as preflight
+    from loragit.system import child as process
+    from loragit.trainers.environment.packages import EnvironmentQuestion
+
+    try:
+        python = pythons.on_path("python", environ)
+    except pythons.PythonMissing:
+        python = pythons.on_path("python3", environ)
+    env = process.clean_environment(environ)
+    _, found = EnvironmentQuestion(python, cwd=cwd, env=env, cache=preflight.caches() / "environments").answer()
+    if found.repo is not None:
+        return found.repo.path
+    if not found.installed:
+        raise NoRepository(
+            f"LyCORIS is not installed for {python}",
+            hint="activate the trainer's environment before, or install it there: pip install lycoris-lora",
+        )
+    raise NoRepository(
+        f"{python} has LyCORIS {found.commit or found.version} as a package, from no repository",
+        hint="leave get_lycoris_repo out: loragit records the version",
+    )
+
+
+def repository_line(path: str) -> str:
+    """``sd-scripts: /path 48d368fa (sd3)``. Raises :class:`~loragit.git.NotARepository`."""
+    if not path:
+        raise UsageError("a repository's path is empty", hint="see which variable is: store_commits_hashes takes paths")
+    state = checkout.repo_state(Path(path), "")
+    name = state.path.name or str(state.path)
+    standing = message.repository_line(state).partition(" ")[2]
+    return f"{name}: {state.path} {standing}"

@@ -1,0 +1,184 @@
+"""What git prints, read as it comes: rows of a long answer, and objects by their names.
+
+For reading alone. Whatever a repository's configuration or a missing object may suggest, nothing is fetched and no
+program of its own is run; and nothing is held in memory that is longer than the reader asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, NamedTuple, Self
+
+from loragit.git import command as git
+from loragit.git.command import GitFailed
+
+MOST = 1 << 20
+"""Bytes of a row or an object that are read unless more is asked for; what loragit writes is a hundredth of it."""
+
+_QUIETLY = (
+    # A log that shows signatures runs gpg.program of the repository's configuration.
+    *("-c", "log.showSignature=false"),
+    # An object means what its id says: the cache of the history is keyed by that.
+    "--no-replace-objects",
+)
+_ALONE = ("GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none")
+"""A partial clone lacks objects; that is told, and the network is left alone. (Older git knows only the second.)"""
+
+_PIECE = 1 << 16
+_LOT = 4096
+"""Bytes of questions that git is given before its answers are read: more could fill both pipes (PIPE_BUF)."""
+
+
+def rows(*args: str, cwd: Path, most: int = MOST) -> Iterator[bytes]:
+    """What ``git ARGS`` prints, up to each NUL, as it comes; of a row that is longer than ``most`` bytes its beginning.
+
+    Closing the iterator before its end ends git. Raises :class:`loragit.git.GitFailed` at the end of an answer that
+    git did not finish well.
+    """
+    yield from answer(ask(*args, cwd=cwd), args[0], cwd, most)
+
+
+def ask(*args: str, cwd: Path) -> git.Child:
+    """Start ``git ARGS`` and return at once; :func:`answer` reads its rows."""
+    return git.child((*_QUIETLY, *args), cwd, fed=False, heard=False, variables=_ALONE)
+
+
+def answer(child: git.Child, verb: str, cwd: Path, most: int = MOST) -> Iterator[bytes]:
+    """The rows of a git that was started in ``cwd`` for ``verb``, as :func:`rows` gives them."""
+    assert child.stdout
+    finished = False
+    try:
+        yield from _split(child.stdout, most)
+        finished = True
+    finally:
+        child.stdout.close()
+        if not finished:
+            child.kill()
+        status = child.wait()
+    if status != 0:
+        raise GitFailed(f"git {verb} failed in {cwd}", hint=f"see what it says: git -C {cwd} {verb} runs")
+
+
+def _split(stream: IO[bytes], most: int) -> Iterator[bytes]:
+    rest = b""
+    while piece := stream.read(_PIECE):
+        first, *others = piece.split(b"\0")
+        rest = rest + first if len(rest) < most else rest
+        for other in others:
+            yield rest[:most]
+            rest = other
+    if rest:
+        yield rest[:most]
+
+
+class Object(NamedTuple):
+    """An object as git holds it."""
+
+    id: str
+    kind: str
+    """``blob``, ``tree``, ``commit`` or ``tag``."""
+    size: int
+    """Bytes."""
+    data: bytes | None
+    """``None`` where it is longer than was asked for."""
+
+
+class Reader:
+    """One ``git cat-file`` that answers as long as it is asked; started with the first question.
+
+    Use it as a context manager, or :meth:`close` it.
+    """
+
+    def __init__(self, cwd: Path) -> None:
+        self._cwd = cwd
+        self._child: git.Child | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End git; the next question starts it again."""
+        child, self._child = self._child, None
+        if child is not None:
+            assert child.stdin and child.stdout
+            with suppress(OSError):
+                child.stdin.close()
+            child.stdout.close()
+            child.kill()
+            child.wait()
+
+    def read(self, name: str, most: int = MOST) -> Object | None:
+        """The object that ``name`` means (an id, or ``COMMIT:PATH``); ``None`` where there is none."""
+        (found,) = self.read_all((name,), most)
+        return found
+
+    def read_all(self, names: Iterable[str], most: int = MOST) -> Iterator[Object | None]:
+        """An answer for each of ``names``, in their order, as :meth:`read` gives it."""
+        lot: list[bytes] = []
+        for name in names:
+            lot.append(_question(name))
+            if sum(map(len, lot)) >= _LOT // 2:
+                yield from self._answers(lot, most)
+                lot = []
+        yield from self._answers(lot, most)
+
+    def _answers(self, lot: list[bytes], most: int) -> Iterator[Object | None]:
+        done = 0
+        while done < len(lot):
+            child = self._started()
+            assert child.stdin and child.stdout
+            try:
+                child.stdin.write(b"".join(lot[done:]))
+                child.stdin.flush()
+            except OSError as error:
+                self.close()
+                raise GitFailed("git cat-file ended before its time", hint="see: git fsck") from error
+            whole = False
+            try:
+                for question in lot[done:]:
+                    found = _answer(child.stdout, question, most)
+                    done += 1
+                    whole = found is None or found.data is not None
+                    yield found
+                    if not whole:
+                        break
+            finally:
+                # What is too long is not read to its end; nor is what nobody waits for any more.
+                if not whole or done < len(lot):
+                    self.close()
+
+    def _started(self) -> git.Child:
+        if self._child is None:
+            args = (*_QUIETLY, "cat-file", "--batch")
+            self._child = git.child(args, self._cwd, fed=True, heard=False, variables=_ALONE)
+        return self._child
+
+
+def _question(name: str) -> bytes:
+    """``name`` as one line; what cannot be one is asked for as a name that no object has."""
+    line = name.encode("utf-8", "surrogateescape")
+    # A path that begins so counts from the current folder, and above the top git gives up.
+    relative = line.partition(b":")[2].startswith((b"./", b"../"))
+    return (b"-" if b"\n" in line or relative or not line else line) + b"\n"
+
+
+def _answer(stream: IO[bytes], question: bytes, most: int) -> Object | None:
+    head = stream.readline()
+    # Of a commit of another repository newer git says "submodule".
+    if head.endswith((b" missing\n", b" ambiguous\n", b" submodule\n")):
+        return None
+    about = head.split()
+    if not head.endswith(b"\n") or len(about) != 3 or not (head.isascii() and about[2].isdigit()):
+        raise GitFailed(f"git cannot read {question.decode(errors='replace').strip()}", hint="git fsck tells more")
+    identity, kind, size = about[0].decode(), about[1].decode(), int(about[2])
+    if size > most:
+        return Object(identity, kind, size, None)
+    data = stream.read(size)
+    stream.read(1)
+    return Object(identity, kind, size, data)

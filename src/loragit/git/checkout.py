@@ -1,0 +1,250 @@
+"""How a checkout stands: its commit, what differs from it, where it came from.
+
+git judges this, because the libraries call clean repositories dirty (docs/design.md, "Who does what").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit import text
+from loragit.errors import Finding, shell_word
+from loragit.git import command as git
+from loragit.record.values import RepoState
+
+_SHOWN_DIRTY = 5
+"""Files that are named of a dirty repository; the rest are counted."""
+
+
+def dirty(state: RepoState) -> Finding:
+    """What to say of a repository of code that is dirty and should not be."""
+    more = len(state.dirty) - _SHOWN_DIRTY
+    files = ", ".join(state.dirty[:_SHOWN_DIRTY]) + (f" and {more} more" if more > 0 else "")
+    return Finding(
+        f"{state.label} at {state.path} is dirty: {files}",
+        f"commit or stash there (git -C {shell_word(state.path)} stash --include-untracked), "
+        "or record it: --allow-dirty",
+    )
+
+
+class StateQuestion:
+    """The questions whose answers make a :class:`RepoState`, all under way at once."""
+
+    def __init__(self, folder: Path, label: str) -> None:
+        self.folder = folder
+        self.label = label
+        self._top = git.start("rev-parse", "--show-toplevel", cwd=folder)
+        self._status = git.start("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", cwd=folder)
+        self._lost = git.start("rev-list", "-1", "HEAD", "--not", "--remotes", cwd=folder)
+        self._urls = git.start("config", "-z", "--get-regexp", r"^remote\..*\.url$", cwd=folder)
+
+    def answer(self) -> RepoState:
+        """Raises :class:`~loragit.git.NotARepository`, also where there is no commit yet."""
+        top, status, lost, urls = (q.reply() for q in (self._top, self._status, self._lost, self._urls))
+        if top.status != 0 or status.status != 0:
+            failed = top if top.status != 0 else status
+            raise git.not_found(self.folder, failed)
+        folder = Path(top.out.decode("utf-8", "surrogateescape").removesuffix("\n"))
+        report = _parse_status(status.out)
+        if report.commit is None:
+            raise git.NotARepository(f"the repository {folder} has no commit yet", hint="commit its files first")
+        return RepoState(
+            label=self.label,
+            path=folder,
+            commit=report.commit,
+            branch=report.branch,
+            url=_remote_url(_parse_urls(urls.out), report.upstream),
+            dirty=report.changed + tuple(p for p in report.untracked if _importable(folder / p)),
+            on_remote=not lost.out.strip(),
+        )
+
+
+def repo_state(folder: Path, label: str) -> RepoState:
+    """How the repository that holds ``folder`` stands. Raises :class:`~loragit.git.NotARepository`."""
+    return StateQuestion(folder, label).answer()
+
+
+class StatusReport(NamedTuple):
+    """What ``git status --porcelain=v2 --branch -z`` says."""
+
+    commit: str | None
+    """``None`` before the first commit."""
+    branch: str | None
+    upstream: str | None
+    changed: tuple[str, ...]
+    """Tracked paths that differ from HEAD, staged or not."""
+    untracked: tuple[str, ...]
+    """A folder ends with ``/``."""
+
+
+def _parse_status(out: bytes) -> StatusReport:
+    commit = branch = upstream = None
+    changed: list[str] = []
+    untracked: list[str] = []
+    fields = iter(out.decode("utf-8", "surrogateescape").split("\0"))
+    for field in fields:
+        kind, _, rest = field.partition(" ")
+        match kind:
+            case "#":
+                key, _, value = rest.partition(" ")
+                if key == "branch.oid" and value != "(initial)":
+                    commit = value
+                elif key == "branch.head" and value != "(detached)":
+                    branch = value
+                elif key == "branch.upstream":
+                    upstream = value
+            case "1":
+                changed.append(rest.split(" ", 7)[7])
+            case "2":
+                changed.append(rest.split(" ", 8)[8])
+                next(fields)  # where it was renamed from
+            case "u":
+                changed.append(rest.split(" ", 9)[9])
+            case "?":
+                untracked.append(rest)
+    return StatusReport(commit, branch, upstream, tuple(changed), tuple(untracked))
+
+
+def start_dirty(repository: git.Repository) -> git.Question:
+    """Ask what differs from HEAD below the repository's folder; :func:`read_dirty` reads the reply."""
+    return git.start(
+        "status",
+        "--porcelain=v2",
+        "--branch",
+        "-z",
+        "--untracked-files=normal",
+        "--",
+        ".",
+        cwd=repository.folder,
+    )
+
+
+def read_dirty(question: git.Question) -> StatusReport:
+    """The reply to :func:`start_dirty`. Raises :class:`~loragit.git.GitFailed`."""
+    reply = question.reply()
+    if reply.status != 0:
+        raise git.failed("status", reply)
+    return _parse_status(reply.out)
+
+
+def _importable(path: Path) -> bool:
+    """Whether Python could import an untracked path: a ``.py`` file, or a folder that directly holds one.
+
+    Configs, logs and models that people keep in the trainer's folder change nothing in what runs.
+    """
+    if path.suffix == ".py":
+        return True
+    if not path.is_dir() or (path / "pyvenv.cfg").exists() or (path / ".git").exists():
+        return False
+    try:
+        return any(entry.suffix == ".py" for entry in path.iterdir())
+    except OSError:  # what cannot be read cannot be imported
+        return False
+
+
+def _parse_urls(out: bytes) -> dict[str, str]:
+    urls: dict[str, str] = {}
+    for item in out.decode("utf-8", "surrogateescape").split("\0"):
+        key, newline, url = item.partition("\n")
+        if newline:
+            urls.setdefault(key.removeprefix("remote.").removesuffix(".url"), url)
+    return urls
+
+
+def _remote_url(urls: Mapping[str, str], upstream: str | None) -> str | None:
+    """The upstream's remote, else ``origin``, else the first; without credentials."""
+    if not urls:
+        return None
+    of_branch = next((r for r in urls if upstream is not None and upstream.startswith(r + "/")), None)
+    url = urls[of_branch or ("origin" if "origin" in urls else next(iter(urls)))]
+    return text.without_credentials(url)
+
+
+def patch_path(state: RepoState) -> str:
+    """Where the patch of a repository lies in a record."""
+    return f"patches/{state.label}.patch"
+
+
+def patch(state: RepoState) -> bytes:
+    """What makes ``state.commit`` the work tree as it stands: ``git apply`` takes it. Includes untracked ``dirty``.
+
+    Neither the repository's index nor its objects are written: both are replaced by temporary ones.
+    """
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="loragit-") as scratch:
+        objects = git.run("rev-parse", "--git-path", "objects", cwd=state.path)
+        own = (
+            f"GIT_INDEX_FILE={scratch}/index",
+            f"GIT_OBJECT_DIRECTORY={scratch}",
+            f"GIT_ALTERNATE_OBJECT_DIRECTORIES={_c_quoted(state.path / objects)}",
+            "GIT_LITERAL_PATHSPECS=1",
+        )
+        git.run("read-tree", "HEAD", cwd=state.path, variables=own)
+        git.run("add", "--update", cwd=state.path, variables=own)
+        there = [path for path in state.dirty if (state.path / path).exists()]
+        # A file may have been staged though it is ignored; what an untracked folder ignores is no part of it.
+        folders = [path for path in there if path.endswith("/")]
+        files = [path for path in there if not path.endswith("/")]
+        for paths, force in ((files, ("--force",)), (folders, ())):
+            if paths:
+                data = "\0".join(paths).encode("utf-8", "surrogateescape")
+                add = ("add", *force, "--pathspec-from-file=-", "--pathspec-file-nul")
+                git.run(*add, cwd=state.path, data=data, variables=own)
+        # diff-index, unlike diff, obeys no diff.* setting of the user's.
+        args = ("diff-index", "--cached", "--patch", "--binary", "--full-index", "--no-renames", "--no-ext-diff")
+        diff = git.start(*args, "--no-textconv", "--no-color", "HEAD", cwd=state.path, variables=own)
+        reply = diff.reply()
+        if reply.status != 0:
+            raise git.GitFailed(f"git diff failed in {state.path}: {git.last_words(reply)}")
+        return reply.out
+
+
+def patched_line(data: bytes, line: int) -> tuple[str | None, int | None]:
+    """The file, relative to the repository's top, that line ``line`` (from 1) of a patch is about, and the line of it.
+
+    No file above the first one's name; no line where the patch takes it out, or where it is of no text.
+    """
+    path: str | None = None
+    there, old, new = 0, 0, 0
+    shown: int | None = None
+    for row in data.split(b"\n")[:line]:
+        shown = None
+        if old > 0 or new > 0:  # within a hunk
+            sign = row[:1]
+            old, new, there = old - (sign in b" -"), new - (sign in b" +"), there + (sign in b" +")
+            shown = there if sign in b" +" else None
+        elif hunk := _HUNK.match(row):
+            old, new, there = int(hunk[1] or 1), int(hunk[3] or 1), int(hunk[2]) - 1
+        elif row.startswith((b"--- ", b"+++ ")) and row[4:] != b"/dev/null":
+            path = row[4:].strip(b'"\t')[2:].decode("utf-8", "surrogateescape")
+        elif row.startswith(b"diff --git "):
+            path = None
+    return path, shown
+
+
+_HUNK = re.compile(rb"@@ -\d{1,18}(?:,(\d{1,18}))? \+(\d{1,18})(?:,(\d{1,18}))? @@")
+
+
+def _c_quoted(path: Path) -> str:
+    """As an item of a list that git splits at ``:``."""
+    text = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{text}"'
+
+
+def tracking(file: Path) -> Path | None:
+    """Top of the repository that *tracks* ``file`` (resolved), or ``None``.
+
+    Raises :class:`~loragit.git.NotARepository` where git does not trust the repository.
+    """
+    if not file.parent.is_dir():
+        return None
+    reply = git.call("--literal-pathspecs", "ls-files", "--error-unmatch", "--", file.name, cwd=file.parent)
+    if b"dubious ownership" in reply.err:
+        raise git.not_found(file.parent, reply)
+    if reply.status != 0:
+        return None
+    return Path(git.run("rev-parse", "--show-toplevel", cwd=file.parent))

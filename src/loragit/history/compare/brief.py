@@ -1,0 +1,131 @@
+"""What a log tells of many runs in a few words: what came out, and what changed since the run before.
+
+Both are computed once and remembered (:mod:`loragit.history.memory`): the outcome by the tag object, the changes by
+the two commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from loragit import text
+from loragit.errors import LoragitError
+from loragit.history.runs import RecordedRun
+
+if TYPE_CHECKING:
+    from loragit.history.contents import Contents
+
+_LONGEST = 120
+"""Characters of one change: a value may be of any length."""
+_MOST = 40
+"""Changes that are told of one run."""
+
+
+class Brief(NamedTuple):
+    """What came out of a sealed run, in numbers; ``None`` for what its tag does not say."""
+
+    exit_status: int | None
+    seconds: int | None
+    models: int
+    truncated: int
+    unreadable: int
+    states: int
+    samples: int
+    final_loss: float | None
+
+
+def briefs(runs: Sequence[RecordedRun]) -> dict[str, Brief]:
+    """Of each sealed one of ``runs``, by its commit. A tag that cannot be read is left out."""
+    found = {}
+    for contents, group in _by_repository(runs):
+        known = contents.memory.briefs
+        missing = [run for run in group if run.tag and run.tag not in known]
+        contents.tags = tuple(run.tag for run in missing if run.tag)
+        for run in missing:
+            with suppress(LoragitError):
+                known[run.tag or ""] = _packed(run)
+        for run in group:
+            if run.tag in known:
+                found[run.commit] = _unpacked(known[run.tag])
+    return found
+
+
+def _packed(run: RecordedRun) -> str:
+    outcome = run.outcome
+    assert outcome is not None
+    counts = (outcome.models, outcome.truncated, outcome.unreadable, outcome.states)
+    values = (outcome.exit_status, outcome.seconds, *map(len, counts), outcome.samples, outcome.final_loss)
+    return " ".join("-" if value is None else repr(value) for value in values)
+
+
+def _unpacked(packed: str) -> Brief:
+    exit_status, seconds, models, truncated, unreadable, states, samples, loss = packed.split(" ")
+    return Brief(
+        None if exit_status == "-" else int(exit_status),
+        None if seconds == "-" else int(seconds),
+        int(models),
+        int(truncated),
+        int(unreadable),
+        int(states),
+        int(samples),
+        None if loss == "-" else float(loss),
+    )
+
+
+def changes(runs: Sequence[RecordedRun], bases: Mapping[str, RecordedRun]) -> dict[str, tuple[str, ...]]:
+    """What each of ``runs`` does otherwise than the one of ``bases``, in a few words each, by its commit.
+
+    A run without one, and one whose record or whose base's cannot be read, is left out.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for contents, group in _by_repository(runs):
+        known = contents.memory.changes
+        missing = []
+        for run in group:
+            base = bases.get(run.commit)
+            told = None if base is None else known.get(_pair(base, run))
+            if told is not None:
+                found[run.commit] = _phrases(told)
+            elif base is not None:
+                missing.append((base, run))
+        if missing:
+            from loragit.history.compare.runs import compare_many
+
+            for (base, run), comparison in zip(missing, compare_many(missing), strict=True):
+                if comparison is not None:
+                    told = "\x1f".join(_short(phrase) for phrase in comparison.phrases()[:_MOST])
+                    known[_pair(base, run)] = told
+                    found[run.commit] = _phrases(told)
+    return found
+
+
+def _phrases(told: str) -> tuple[str, ...]:
+    return tuple(told.split("\x1f")) if told else ()
+
+
+def _pair(base: RecordedRun, run: RecordedRun) -> str:
+    return f"{base.commit} {run.commit}"
+
+
+def _short(phrase: str) -> str:
+
+    return text.cut(text.shown(phrase), _LONGEST)
+
+
+def remember(runs: Sequence[RecordedRun], bases: Mapping[str, RecordedRun]) -> None:
+    """Write down what was computed; ``runs`` are all of their repositories, and ``bases`` theirs."""
+    for contents, group in _by_repository(runs):
+        if not contents.memory.is_new:
+            continue
+        pairs = {_pair(bases[run.commit], run) for run in group if run.commit in bases}
+        contents.memory.forget_unused({run.tag for run in group if run.tag}, pairs)
+        contents.memory.save()
+
+
+def _by_repository(runs: Sequence[RecordedRun]) -> list[tuple[Contents, list[RecordedRun]]]:
+    several = {id(run.contents): run.contents for run in runs}
+    if len(several) == 1:  # as nearly always: ten thousand runs are not looked through once more
+        return [(runs[0].contents, list(runs))]
+    return [(contents, [run for run in runs if run.contents is contents]) for contents in several.values()]

@@ -1,0 +1,76 @@
+"""Runs found by what a user calls them, in the dataset at hand or in any other: ``NAME``, ``DATASET:NAME``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from loragit.errors import LoragitError
+from loragit.git.command import NotARepository
+from loragit.history.history import History, NoSuchRun, RecordedRun, SeveralRuns
+from loragit.settings import paths as places
+
+
+class Seeker:
+    """Looks for runs, the dataset ``here`` first, then those under the folder ``datasets``.
+
+    Paths count from ``cwd``.
+    """
+
+    def __init__(self, here: Path, datasets: Path, cwd: Path) -> None:
+        self._here = here
+        self._datasets = datasets
+        self._cwd = cwd
+        self._known: dict[Path, History] = {}
+
+    def find(self, text: str) -> tuple[History, RecordedRun]:
+        """The newest run that ``text`` means, and its history.
+
+        Raises :class:`NoSuchRun`, also where runs of several datasets are meant, and
+        :class:`~loragit.places.DatasetNotFound` for a dataset that is not there.
+        """
+        dataset, colon, name = text.rpartition(":")
+        if colon:
+            looked = [self._cwd / dataset, *([] if "/" in dataset else [self._datasets / dataset])]
+            history = self._once(History.of(places.existing(looked, f"the dataset of {text}")))
+            return history, history.run(name)
+        here: History | None = None
+        try:
+            here = self._once(History.of(self._here))
+            return here, here.run(text)
+        except SeveralRuns:
+            raise
+        except (NoSuchRun, NotARepository) as error:
+            return self._elsewhere(text, here, error)
+
+    def _elsewhere(self, text: str, here: History | None, nowhere: LoragitError) -> tuple[History, RecordedRun]:
+        found: list[tuple[History, RecordedRun]] = []
+        for history in self._all():
+            if history is not here:
+                try:
+                    found.append((history, history.run(text)))
+                except SeveralRuns as error:
+                    nowhere = error
+                except NoSuchRun:
+                    pass
+        # A name in full means that run, whatever begins with it elsewhere.
+        named = [(history, run) for history, run in found if run.name == text] or found
+        if len(named) > 1:
+            told = ", ".join(f"{run.name} in {history.repository.top}" for history, run in named[:5])
+            raise SeveralRuns(
+                f"{text} means runs of several datasets: {told}", hint="say which: DATASET:NAME, or --dataset"
+            )
+        if not named or (isinstance(nowhere, SeveralRuns) and named[0][1].name != text):
+            raise nowhere
+        return named[0]
+
+    def _all(self) -> Iterator[History]:
+        try:
+            found = History.all(self._datasets)
+        except LoragitError:  # there is no such folder
+            return
+        yield from map(self._once, found)
+
+    def _once(self, history: History) -> History:
+        """One history a repository: it is read once, and a run is the same from either side."""
+        return self._known.setdefault(history.repository.common_dir, history)

@@ -1,0 +1,138 @@
+"""Which runs of a history are asked for, and in what order."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit.errors import UsageError
+from loragit.git import command as git
+from loragit.history.query.where import Condition, facts, meeting, unknown_key
+from loragit.history.record import decimal
+from loragit.history.runs import REVERTED, STATES, UNTAGGED, RecordedRun
+from loragit.record.name import InvalidName, RunName
+
+FAILED = (REVERTED, UNTAGGED)
+"""States of runs that made nothing."""
+
+
+class BadFilter(UsageError):
+    """A filter that nothing can pass: a state or a date that there is not."""
+
+
+class Selection(NamedTuple):
+    """What a run must be to be listed; empty and ``None`` ask for nothing."""
+
+    names: tuple[str, ...] = ()
+    """Patterns with ``*``, ``?`` and ``[…]`` for the whole name, or a part of it; one must match."""
+    path: str | None = None
+    """The dataset's folder in its repository."""
+    models: tuple[str, ...] = ()
+    versions: tuple[int, ...] = ()
+    states: tuple[str, ...] = ()
+    since: int | None = None
+    """Seconds since 1970."""
+    until: int | None = None
+    conditions: tuple[Condition, ...] = ()
+    """All must be met."""
+    grep: str = ""
+    """Must be in a message or a note, in any case."""
+    sort: str = ""
+    """``opened`` or empty, or a key as in a condition: ascending, runs without a value last."""
+    reverse: bool = False
+    limit: int | None = None
+
+    def of(self, runs: Iterable[RecordedRun]) -> list[RecordedRun]:
+        """Those of ``runs`` (newest first) that are asked for. Raises :class:`~loragit.history.where.BadCondition`."""
+        found = [run for run in runs if self._listed(run)]
+        if self.grep:
+            found = [run for run in found if self._says(run, self.grep.lower())]
+        found = meeting(found, self.conditions)
+        if self.sort not in ("", "opened"):
+            found = ordered(found, self.sort)
+        if self.reverse:
+            found.reverse()
+        return found if self.limit is None else found[: self.limit]
+
+    def _listed(self, run: RecordedRun) -> bool:
+        """Whether the run passes every filter on what the list of runs tells."""
+        if self.names and not any(matches(run.name, pattern) for pattern in self.names):
+            return False
+        if self.path is not None and run.path != self.path:
+            return False
+        if self.states and run.state not in self.states:
+            return False
+        if (self.since is not None and run.time < self.since) or (self.until is not None and run.time > self.until):
+            return False
+        return not (self.models or self.versions) or self._named(run)
+
+    def _named(self, run: RecordedRun) -> bool:
+        try:
+            name = RunName.parse(run.name)
+        except InvalidName:
+            return False
+        return (not self.models or name.model in self.models) and (not self.versions or name.version in self.versions)
+
+    def _says(self, run: RecordedRun, wanted: str) -> bool:
+        texts = [run.message, *(run.reverted_by or ())[1:], *run.notes]
+        if run.outcome is not None:
+            texts.append(run.outcome.message)
+        return any(wanted in each.lower() for each in texts)
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether ``pattern`` is a part of ``name``, or where it has wildcards matches the whole."""
+    return fnmatchcase(name, pattern) if re.search(r"[*?\[]", pattern) else pattern in name
+
+
+def ordered(runs: list[RecordedRun], key: str) -> list[RecordedRun]:
+    """``runs`` in the order of a recorded value, smallest first, numbers before words and nothing last."""
+    values = [facts(run) for run in runs]
+    if runs and not any(key in each for each in values):
+        raise unknown_key(key, {each for one in values for each in one})
+    places = {run.commit: _place(each.get(key, ())) for run, each in zip(runs, values, strict=True)}
+    return sorted(runs, key=lambda run: places[run.commit])
+
+
+def _place(values: tuple[object, ...]) -> tuple[int, float, str]:
+    if not values:
+        return (2, 0.0, "")
+    number = decimal(str(values[0]))
+    return (1, 0.0, str(values[0])) if number is None else (0, number, "")
+
+
+def states(words: Iterable[str]) -> tuple[str, ...]:
+    """States that ``words`` name, each a state or several with commas. Raises :class:`BadFilter`."""
+    found = tuple(state for word in words for state in word.split(",") if state)
+    for state in found:
+        if state not in STATES:
+            raise BadFilter(f"there is no state {state}", hint=f"states are {', '.join(STATES)}")
+    return found
+
+
+def moment(words: str, repository: Path, *, end: bool = False) -> int:
+    """A date as git in ``repository`` understands it (``2 weeks ago``, ``2026-11-23``), in seconds since 1970.
+
+    A day alone is its beginning, or its ``end``. Raises :class:`BadFilter` for what is no date.
+    """
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", words.strip()):
+        try:
+            day = datetime.fromisoformat(words.strip()).astimezone()
+        except ValueError as error:
+            raise _no_date(words) from error
+        return int((day + timedelta(days=1)).timestamp()) - 1 if end else int(day.timestamp())
+    answer = git.run("rev-parse", f"--since={words}", cwd=repository)
+    seconds = int(answer.removeprefix("--max-age="))
+    # What git does not understand it takes for this very moment.
+    if abs(seconds - time.time()) < 5 and words.strip().lower() not in ("now", "today"):
+        raise _no_date(words)
+    return seconds
+
+
+def _no_date(words: str) -> BadFilter:
+    return BadFilter(f"{words!r} is no date", hint="for example 2026-11-23, yesterday or '2 weeks ago'")

@@ -1,0 +1,179 @@
+"""Conditions on recorded values, as in ``args.network_dim>=16``, and the values that they are about."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from loragit.errors import LoragitError, UsageError
+from loragit.history.compare.records import pairs_of
+from loragit.history.record import Record, decimal
+from loragit.history.runs import RecordedRun
+
+Value = str | int | float | bool
+Facts = Mapping[str, tuple[Value, ...]]
+"""What is recorded of a run: a value or several by dotted key, those of ``run.toml`` first."""
+
+OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "~")
+_FORM = re.compile(r"\s*([^\s=!<>~]+)\s*(!=|<=|>=|==|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
+_UNTOLD = ("command", "files")
+"""Tables of ``run.toml`` that are not asked about: the command's arguments are ``args``."""
+
+
+class BadCondition(UsageError):
+    """The text is no condition, or is about a value that no run has."""
+
+
+class Condition(NamedTuple):
+    """One condition. A run without the value meets ``!=`` and nothing else."""
+
+    key: str
+    operator: str
+    """One of :data:`OPERATORS`; ``~`` looks for a regular expression."""
+    value: str
+
+    @classmethod
+    def parse(cls, text: str) -> Condition:
+        """Read ``KEY OPERATOR VALUE``; blanks around them do not count. Raises :class:`BadCondition`."""
+        match = _FORM.fullmatch(text)
+        if match is None:
+            raise BadCondition(
+                f"{text!r} is no condition",
+                hint=f"a key, one of {' '.join(OPERATORS)}, and a value, as in args.network_dim>=16",
+            )
+        key, operator, value = match[1], match[2], match[3]
+        if operator == "~":
+            try:
+                re.compile(value)
+            except (re.error, OverflowError, RecursionError) as error:
+                raise BadCondition(f"{value!r} is no regular expression: {error}", hint="as in name~^noob") from error
+        return cls(key, "=" if operator == "==" else operator, value)
+
+    def meets(self, facts: Facts) -> bool:
+        """Whether any of the values that ``facts`` has under the key is as the condition says."""
+        found = facts.get(self.key, ())
+        if self.operator == "!=":
+            return not any(_equal(told(value), self.value) for value in found)
+        return any(self._holds(told(value)) for value in found)
+
+    def _holds(self, value: str) -> bool:
+        if self.operator == "=":
+            return _equal(value, self.value)
+        if self.operator == "~":
+            return re.search(self.value, value) is not None
+        one, other = decimal(value), decimal(self.value)
+        if one is not None and other is not None:
+            return _ordered(self.operator, (one > other) - (one < other))
+        if one is not None or other is not None:
+            return False  # a number and a word have no order
+        return _ordered(self.operator, (value > self.value) - (value < self.value))
+
+
+def _ordered(operator: str, sign: int) -> bool:
+    return {"<": sign < 0, "<=": sign <= 0, ">": sign > 0, ">=": sign >= 0}[operator]
+
+
+def _equal(one: str, other: str) -> bool:
+    if one == other:
+        return True
+    number = decimal(one)
+    return number is not None and number == decimal(other)
+
+
+def told(value: Value) -> str:
+    """``value`` as it is written in a condition."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def facts(run: RecordedRun) -> Facts:
+    """Everything that is recorded of ``run``; as much as can be read."""
+    found: dict[str, tuple[Value, ...]] = {}
+    try:
+        record = run.contents.read_record(run)
+    except LoragitError:
+        pass
+    else:
+        found |= dict(_of_record(record))
+    found |= dict(_of_outcome(run))
+    about = {"name": run.name, "commit": run.commit, "state": run.state, "opened": run.opened.isoformat()}
+    return found | {key: (value,) for key, value in about.items()} | {"imported": (run.imported,)}
+
+
+def _of_record(record: Record) -> Iterator[tuple[str, tuple[Value, ...]]]:
+    yield from _flat({key: value for key, value in record.table.items() if key not in _UNTOLD}, "")
+    for name, values in record.args.items():
+        yield f"args.{name}", values or (True,)
+    for name, value in pairs_of(record.args).items():
+        yield f"args.{name}", (value,)
+    for weights in record.weights:
+        yield f"weights.{weights.role}", tuple(each for each in (weights.name, weights.sha256) if each)
+
+
+def _flat(table: Mapping[str, object], before: str) -> Iterator[tuple[str, tuple[Value, ...]]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        elif isinstance(value, list):
+            plain = tuple(each for each in value if isinstance(each, str | int | float))
+            if plain or not value:
+                yield before + key, plain
+        elif isinstance(value, str | int | float):
+            yield before + key, (value,)
+
+
+def _of_outcome(run: RecordedRun) -> Iterator[tuple[str, tuple[Value, ...]]]:
+    values: dict[str, Value | None] = {}
+    try:
+        outcome = run.outcome
+    except LoragitError:
+        outcome = None
+    if outcome is not None:
+        values = {
+            "exit_status": outcome.exit_status,
+            "seconds": outcome.seconds,
+            "models": len(outcome.models),
+            "truncated": len(outcome.truncated),
+            "unreadable": len(outcome.unreadable),
+            "states": len(outcome.states),
+            "samples": outcome.samples,
+            "final_loss": outcome.final_loss,
+            "interrupted_by": outcome.interrupted_by,
+            "output": outcome.output,
+        }
+    elif run.revert is not None:
+        values = {"exit_status": run.revert.exit_status, "models": 0, "samples": 0}
+    for key, value in values.items():
+        if value is not None:
+            yield f"outcome.{key}", (value,)
+
+
+def meeting(runs: Iterable[RecordedRun], conditions: tuple[Condition, ...]) -> list[RecordedRun]:
+    """Those of ``runs`` that meet every condition.
+
+    Raises :class:`BadCondition` where no run at all has a value of that key, with the keys there are.
+    """
+    if not conditions:
+        return list(runs)
+    keys: set[str] = set()
+    found = []
+    looked = 0
+    for run in runs:
+        values = facts(run)
+        keys |= values.keys()
+        looked += 1
+        if all(condition.meets(values) for condition in conditions):
+            found.append(run)
+    for condition in conditions:
+        if looked and condition.key not in keys:
+            raise unknown_key(condition.key, keys)
+    return found
+
+
+def unknown_key(key: str, keys: set[str]) -> BadCondition:
+    """What is said where no run has a value called ``key``."""
+    import difflib
+
+    close = difflib.get_close_matches(key, keys, n=1) or [each for each in sorted(keys) if each.endswith(f".{key}")]
+    meant = f"did you mean {close[0]}? " if close else ""
+    return BadCondition(f"no run has a value {key}", hint=f"{meant}there are: {', '.join(sorted(keys))}")

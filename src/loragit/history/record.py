@@ -1,0 +1,352 @@
+"""A run's record read back: ``run.toml``, ``environment.txt`` and messages as values. Opens no file, asks nobody.
+
+What a record does not say is ``None`` or empty: records of the next years, and of other hands, are read as far as they
+go. docs/record-format.md has every key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import NamedTuple
+
+from loragit.errors import LoragitError, shell_word
+from loragit.history import plain_toml as plaintoml
+from loragit.record.message import parse_model_line
+from loragit.record.trailers import first
+from loragit.record.values import FORMAT, Artifact, Weights
+from loragit.trainers import arguments
+
+Values = Mapping[str, tuple[str, ...]]
+"""A value or several by a key, in the order in which they stand."""
+
+_NOTHING: Mapping[str, object] = MappingProxyType({})
+
+
+class CannotReadRecord(LoragitError):
+    """``run.toml`` is missing, damaged, or of a format that this loragit does not know."""
+
+
+class Code(NamedTuple):
+    """A repository of code as it is on record: the trainer's, LyCORIS', or a further one."""
+
+    label: str
+    """``sd-scripts``, ``lycoris``, …"""
+    commit: str | None
+    """40 hex digits; ``None`` where no commit is known."""
+    branch: str | None
+    url: str | None
+    dirty: tuple[str, ...]
+    """Paths that were not committed."""
+    version: str | None = None
+    """Of a release from a package index."""
+
+
+class Kept(NamedTuple):
+    """A file of the record's tree, as ``run.toml`` lists it."""
+
+    sha1: str
+    size: int
+    """Bytes."""
+
+
+class Record(NamedTuple):
+    """``run.toml`` of a run."""
+
+    format: int
+    name: str
+    model: str | None
+    version: int | None
+    steps: int | None
+    epochs: str | None
+    dataset: str
+    dataset_commit: str | None
+    dataset_dirty: int
+    images: int
+    captions: int
+    trainer_kind: str | None
+    trainer_script: str | None
+    trainer: Code
+    lycoris: Code | None
+    """``None`` where it was not installed."""
+    repositories: tuple[Code, ...]
+    """Further ones."""
+    files: Mapping[str, Kept]
+    """By path: every file of the tree but ``run.toml`` and the captions."""
+    weights: tuple[Weights, ...]
+    workdir: str | None
+    argv: tuple[str, ...]
+    """Program and arguments; secrets are ``***``."""
+    table: Mapping[str, object]
+    """The whole document, keys of later formats too."""
+
+    @property
+    def args(self) -> Values:
+        """The trainer's arguments by name, without ``--``; of a flag no value, of a repeated one the last."""
+        return given_to_script(self.argv, self.trainer_script)
+
+
+def read_record(data: bytes, run: str) -> Record:
+    """Parse ``run.toml``; ``run`` is what messages call it. Raises :class:`CannotReadRecord`."""
+    try:
+        table = plaintoml.read(data.decode("utf-8"))
+    except ValueError as error:
+        raise CannotReadRecord(
+            f"run.toml of {run} is damaged: {error}", hint=f"see it: git show {shell_word(run)}:./run.toml"
+        ) from error
+    number = _number(table, "format") or 0
+    if number > FORMAT:
+        raise CannotReadRecord(
+            f"{run} is recorded in format {number}, and this loragit reads format {FORMAT}",
+            hint=f"install a newer loragit; plain git shows it too: git show {shell_word(run)}:./run.toml",
+        )
+    about, dataset, trainer = _table(table, "run"), _table(table, "dataset"), _table(table, "trainer")
+    lycoris, command = _table(table, "lycoris"), _table(table, "command")
+    others = _table(table, "repositories")
+    return Record(
+        format=number,
+        name=_text(about, "name") or run,
+        model=_text(about, "model"),
+        version=_number(about, "version"),
+        steps=_number(about, "steps"),
+        epochs=_text(about, "epochs"),
+        dataset=_text(dataset, "name") or "",
+        dataset_commit=_text(dataset, "commit"),
+        dataset_dirty=_number(dataset, "dirty") or 0,
+        images=_number(dataset, "images") or 0,
+        captions=_number(dataset, "captions") or 0,
+        trainer_kind=_text(trainer, "kind"),
+        trainer_script=_text(trainer, "script"),
+        trainer=_code(trainer, _text(trainer, "kind") or "trainer"),
+        lycoris=_code(lycoris, "LyCORIS") if lycoris.get("installed") is True else None,
+        repositories=tuple(_code(_table(others, label), label) for label in others),
+        files=MappingProxyType(dict(_files(_table(table, "files")))),
+        weights=tuple(_weights(table.get("weights"))),
+        workdir=_text(command, "workdir"),
+        argv=_texts(command, "argv"),
+        table=MappingProxyType(table),
+    )
+
+
+def given_to_script(argv: Sequence[str], script: str | None) -> Values:
+    """The arguments in ``argv`` that follow ``script``, whatever launcher stands before it, with options of its own."""
+    name = (script or "").rpartition("/")[2]
+    at = next((i for i, word in enumerate(argv) if name and word.rpartition("/")[2] == name), -1)
+    return MappingProxyType(dict(arguments.from_words(argv[at + 1 :]).options))
+
+
+def _table(table: Mapping[str, object], key: str) -> Mapping[str, object]:
+    found = table.get(key)
+    return found if isinstance(found, dict) else _NOTHING
+
+
+def _text(table: Mapping[str, object], key: str) -> str | None:
+    found = table.get(key)
+    return found if isinstance(found, str) else None
+
+
+def _texts(table: Mapping[str, object], key: str) -> tuple[str, ...]:
+    found = table.get(key)
+    return tuple(each for each in found if isinstance(each, str)) if isinstance(found, list) else ()
+
+
+def _number(table: Mapping[str, object], key: str) -> int | None:
+    found = table.get(key)
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
+def _code(table: Mapping[str, object], label: str) -> Code:
+    commit, branch, url = (_text(table, key) for key in ("commit", "branch", "url"))
+    return Code(label, commit, branch, url, _texts(table, "dirty"), _text(table, "version"))
+
+
+def _files(table: Mapping[str, object]) -> list[tuple[str, Kept]]:
+    about = [(path, _table(table, path)) for path in table]
+    return [(path, Kept(_text(file, "sha1") or "", _number(file, "size") or 0)) for path, file in about]
+
+
+def _weights(found: object) -> list[Weights]:
+    return [Weights(_text(row, "role") or "", _text(row, "name") or "", _text(row, "sha256")) for row in _rows(found)]
+
+
+def _rows(found: object) -> list[Mapping[str, object]]:
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+
+
+class Surroundings(NamedTuple):
+    """``environment.txt``: the trainer's Python and the machine."""
+
+    about: Values
+    """``Python``, ``Platform``, ``GPU``, ``Driver``; a value a line."""
+    packages: Mapping[str, str]
+    """By name: ``2.6.0``, ``3.2.0 (editable)``, or ``@ <commit>``."""
+
+
+def read_environment(data: bytes) -> Surroundings:
+    """Parse ``environment.txt``; lines that are none of its own are passed over."""
+    head, _, body = data.decode("utf-8", "replace").partition("\n\n")
+    about: dict[str, list[str]] = {}
+    for line in head.splitlines():
+        key, colon, value = line.partition(": ")
+        if colon:
+            about.setdefault(key, []).append(value)
+    packages = {}
+    for line in body.splitlines():
+        match = re.fullmatch(r"(\S+?)(?:==| (?=@ ))(.+)", line)
+        if match:
+            packages[match[1]] = match[2]
+    told = {key: tuple(values) for key, values in about.items()}
+    return Surroundings(MappingProxyType(told), MappingProxyType(packages))
+
+
+class RecordedOutcome(NamedTuple):
+    """What came out of a run, as its sealed tag tells it. ``None`` stands for what the tag does not say."""
+
+    exit_status: int | None
+    """The trainer's, as a shell reports it."""
+    started: datetime | None
+    """UTC."""
+    finished: datetime | None
+    """UTC."""
+    seconds: int | None
+    """Duration, whole seconds."""
+    models: tuple[Artifact, ...]
+    """Whole models, in order of saving, the final one last."""
+    truncated: tuple[str, ...]
+    """Models that were cut short; as all paths relative to the output folder."""
+    unreadable: tuple[str, ...]
+    states: tuple[str, ...]
+    """Folders of training state."""
+    samples: int
+    """Number of sample images."""
+    final_loss: float | None
+    """Infinite or not a number where the training went off the rails."""
+    output: str | None
+    """The output folder; the home folder is ``~``."""
+    interrupted_by: str | None
+    """Name of the signal, as in ``SIGINT``; ``crash`` where loragit was gone before the trainer."""
+    recovered: datetime | None
+    """When ``loragit recover`` finished it, UTC."""
+    subject: str
+    """``3 models, 12 samples, 42 min``."""
+    trailers: Values
+    message: str
+    """The tag's message, without a signature."""
+
+
+def read_outcome(message: str, run: str) -> RecordedOutcome:
+    """Parse a sealed tag's message. A value that cannot be read counts as one that is not there."""
+    plain = without_signature(message)
+    found = read_trailers(plain)
+    models = (parse_model_line(line) for line in found.get("Model", ()))
+    return RecordedOutcome(
+        exit_status=whole(_one(found, "Exit-Status")),
+        started=_moment(_one(found, "Started")),
+        finished=_moment(_one(found, "Finished")),
+        seconds=whole(_one(found, "Duration")),
+        models=tuple(model for model in models if model is not None),
+        truncated=found.get("Truncated", ()),
+        unreadable=found.get("Unreadable", ()),
+        states=found.get("State", ()),
+        samples=whole(_one(found, "Samples")) or 0,
+        final_loss=_float(_one(found, "Final-Loss")),
+        output=_one(found, "Output"),
+        interrupted_by=_one(found, "Interrupted-By"),
+        recovered=_moment(_one(found, "Recovered")),
+        subject=plain.partition("\n")[0].removeprefix(f"{run}: "),
+        trailers=found,
+        message=plain,
+    )
+
+
+class Revert(NamedTuple):
+    """The commit that takes a run back because it made nothing."""
+
+    commit: str
+    """40 hex digits."""
+    exit_status: int | None
+    message: str
+
+    @property
+    def reason(self) -> str:
+        """Why, in a sentence; empty where somebody else reverted it and said nothing."""
+        return next((each for each in self.message.split("\n\n")[1:] if _is_prose(each)), "").replace("\n", " ")
+
+    @property
+    def log_tail(self) -> tuple[str, ...]:
+        """The last lines of the run's log, secrets masked; empty where none are quoted."""
+        lines = self.message.splitlines()
+        return tuple(line[4:] for line in lines if line.startswith("    "))
+
+
+def read_revert(commit: str, message: str) -> Revert:
+    """Parse the message of a revert."""
+    return Revert(commit, whole(first(message, "Exit-Status")), message)
+
+
+def _is_prose(paragraph: str) -> bool:
+    """Whether a paragraph of a revert is the reason, and not one of those that loragit puts around it."""
+    begins = ("This reverts commit ", "The last lines of its log:", "    ")
+    return not paragraph.startswith(begins) and not re.match(r"[A-Z][\w-]*: ", paragraph)
+
+
+def read_trailers(message: str) -> Values:
+    """The trailers of a message that loragit wrote: its last paragraph, a line each.
+
+    They are what ``git interpret-trailers`` reads, without the hundredth of a second that a child takes for it.
+    """
+    last = message.rstrip("\n").rpartition("\n\n")[2]
+    found: dict[str, list[list[str]]] = {}
+    pieces: list[str] = []  # of the value that the next line may go on; of what is no trailer, nobody's
+    for line in last.split("\n"):
+        if line.startswith((" ", "\t")):
+            pieces.append(line.strip())
+            continue
+        key, colon, value = line.partition(":")
+        pieces = [value.strip()]
+        if colon and _KEY.fullmatch(key):
+            found.setdefault(key, []).append(pieces)
+    return MappingProxyType({key: tuple(map(" ".join, values)) for key, values in found.items()})
+
+
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+
+
+def without_signature(message: str) -> str:
+    """``message`` of a tag without what ``git tag -s`` put below it."""
+    for start in ("-----BEGIN PGP SIGNATURE-----", "-----BEGIN SSH SIGNATURE-----", "-----BEGIN SIGNED MESSAGE-----"):
+        message = message.partition(start)[0]
+    return message.rstrip("\n")
+
+
+def _one(found: Values, key: str) -> str | None:
+    """The first value of ``key``."""
+    return found[key][0] if key in found else None
+
+
+def whole(written: str | None) -> int | None:
+    """``written`` as a number of at most 18 digits, else ``None``."""
+    return int(written) if written and len(written) <= 18 and written.isascii() and written.isdigit() else None
+
+
+def decimal(written: str | None) -> float | None:
+    """``written`` as a finite number, else ``None``."""
+    value = _float(written)
+    return value if value is not None and value - value == 0 else None
+
+
+def _float(written: str | None) -> float | None:
+    try:
+        return float(written or "")
+    except ValueError:
+        return None
+
+
+def _moment(written: str | None) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(written or "")
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,97 @@
+"""What a run was trained on against what the dataset holds now. Datasets live on: this is never more than a note."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import file_digest
+from pathlib import Path
+
+from loragit import text
+from loragit.dataset import hashes as fingerprint
+from loragit.dataset import snapshot
+from loragit.errors import LoragitError
+from loragit.history.history import RecordedRun
+from loragit.history.verify.verdict import DATASET, Verdict, note
+from loragit.record.values import DatasetFile
+from loragit.trainers.safetensors import open_regular
+
+_NAMED = 3
+"""Files that a note names."""
+_NONE = ""
+"""Stands for the hash of a file that is gone or cannot be read."""
+
+
+class Present:
+    """The datasets of a repository as they are now; each file is read once, however many runs had it."""
+
+    def __init__(self, top: Path, *, quick: bool) -> None:
+        """``top`` of the repository. ``quick`` looks only whether files are there."""
+        self._top = top
+        self._quick = quick
+        self._hashes: dict[Path, str] = {}
+        self._listed: dict[Path, frozenset[str]] = {}
+        self._found: dict[tuple[str, str], Verdict | None] = {}
+
+    def look(self, run: RecordedRun) -> Verdict | None:
+        """What is otherwise now than when ``run`` was opened; ``None`` where nothing is, or nobody knows."""
+        item = run.contents.tops(run).get("dataset.sha256")
+        if item is None:
+            return None
+        key = (run.path, item.id)
+        if key not in self._found:
+            self._found[key] = self._compare(run)
+        verdict = self._found[key]
+        return verdict.about(run) if verdict else None
+
+    def _compare(self, run: RecordedRun) -> Verdict | None:
+        try:
+            files = run.dataset_files
+        except LoragitError:  # told by who checks the record
+            return None
+        folder = Path(run.contents.revision(run).partition(":")[2])
+        place = self._top / folder
+        if not place.is_dir():
+            return note(DATASET, f"the dataset's folder {place} is gone")
+        self._hash(place / file.path for file in files)
+        gone = [file.path for file in files if self._hashes[place / file.path] == _NONE]
+        changed = [file.path for file in files if self._hashes[place / file.path] not in (_NONE, file.sha256)]
+        parts = ((changed if not self._quick else [], "changed"), (gone, "gone"), (self._new(place, files), "new"))
+        told = [f"{text.count(len(names), 'file')} {how} ({_named(names)})" for names, how in parts if names]
+        return note(DATASET, f"the dataset has gone on since: {', '.join(told)}") if told else None
+
+    def _hash(self, paths: Iterable[Path]) -> None:
+        fresh = [path for path in dict.fromkeys(paths) if path not in self._hashes]
+        if self._quick:
+            self._hashes |= {path: "there" if path.is_file() else _NONE for path in fresh}
+            return
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            self._hashes |= dict(zip(fresh, pool.map(_sha256, fresh), strict=True))
+
+    def _new(self, place: Path, files: Iterable[DatasetFile]) -> list[str]:
+        """Files that lie now in a folder that the run had files of."""
+        known = {file.path for file in files}
+        folders = {os.path.dirname(path) for path in known}  # noqa: PTH120 - a path in the record, not on the disk
+        there = (f"{folder}/{name}".lstrip("/") for folder in sorted(folders) for name in self._names(place / folder))
+        return [path for path in there if path not in known and not snapshot.is_cache(path)]
+
+    def _names(self, folder: Path) -> list[str]:
+        if folder not in self._listed:
+            try:
+                self._listed[folder] = frozenset(fingerprint.list_files(folder))
+            except LoragitError:
+                self._listed[folder] = frozenset()
+        return sorted(self._listed[folder])
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with open_regular(path) as file:
+            return file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return _NONE
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")

@@ -1,0 +1,217 @@
+"""What a run left on the disk against what its sealed tag lists. No cache is asked: it would only repeat itself."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import file_digest
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit import text
+from loragit.errors import shell_word
+from loragit.history.history import RecordedRun
+from loragit.history.record import RecordedOutcome
+from loragit.history.verify.verdict import MODEL, OUTPUT, SAMPLE, STATE, Since, Verdict, moment, note, wrong
+from loragit.record.message import parse_model_line
+from loragit.trainers.safetensors import NotSafetensors, hash_file, open_regular, read_header
+
+
+class Product(NamedTuple):
+    """A model or a sample image that a run left."""
+
+    run: RecordedRun
+    check: str
+    """:data:`~loragit.verification.verdicts.MODEL` or ``SAMPLE``."""
+    name: str
+    """As the record has it, relative to the output folder."""
+    path: Path
+    size: int | None
+    """Bytes; ``None`` where the record does not say."""
+    sha256: str
+    payload_sha256: str | None
+    finished: str | None
+    """When it was as recorded, UTC."""
+
+
+def products(run: RecordedRun, outcome: RecordedOutcome, home: Path) -> tuple[list[Product], list[Verdict]]:
+    """What is to be looked at of ``run``, and what is to be said without. ``home`` is what ``~`` stands for."""
+    told = [each.about(run) for each in _unreadable(outcome)]
+    if not (outcome.models or outcome.trailers.get("Sample") or outcome.states):
+        return [], told
+    folder = _folder(outcome, home)
+    if folder is None:
+        return [], [*told, note(OUTPUT, "its output folder is not on record").about(run)]
+    problem = _absent(folder)
+    if problem:
+        several = text.count(len(outcome.models), "model")
+        told.append(
+            problem._replace(message=f"{problem.message}: {several} not looked at", path=str(folder)).about(run)
+        )
+        return [], told
+    finished = text.timestamp(outcome.finished) if outcome.finished else None
+    found = []
+    for check, name, size, sha256, payload in _listed(outcome):
+        path = _inside(folder, name)
+        if path is None:
+            message = f"{name} is listed, and lies outside of the output folder: it was not looked at"
+            told.append(wrong(check, message, f"see: git show -s {shell_word(run.name)}").about(run))
+        else:
+            found.append(Product(run, check, name, path, size, sha256, payload, finished))
+    told += [each.about(run) for each in _states(outcome, folder)]
+    return found, told
+
+
+def _listed(outcome: RecordedOutcome) -> Iterator[tuple[str, str, int | None, str, str | None]]:
+    for model in outcome.models:
+        yield MODEL, model.path, model.size, model.sha256, model.payload_sha256
+    for value in outcome.trailers.get("Sample", ()):
+        name, _, sha256 = value.rpartition(" sha256:")
+        if name:
+            yield SAMPLE, name, None, sha256, None
+
+
+def _unreadable(outcome: RecordedOutcome) -> Iterator[Verdict]:
+    """Lines of the outcome that are none."""
+    broken = [line for line in outcome.trailers.get("Model", ()) if parse_model_line(line) is None]
+    broken += [line for line in outcome.trailers.get("Sample", ()) if " sha256:" not in line]
+    for line in broken:
+        yield wrong(MODEL, f"its outcome has a line that cannot be read: {line[:200]}", "the tag was edited")
+
+
+def _folder(outcome: RecordedOutcome, home: Path) -> Path | None:
+    written = outcome.output or ""
+    path = home / written[2:] if written.startswith("~/") else Path(written)
+    return path if path.is_absolute() and "\0" not in written else None
+
+
+def _absent(folder: Path) -> Verdict | None:
+    """Why nothing of a whole folder can be looked at. A folder that is gone was moved, deleted, or not mounted."""
+    try:
+        with os.scandir(folder):
+            return None
+    except (FileNotFoundError, NotADirectoryError):
+        return note(OUTPUT, f"its output folder {folder} is gone")
+    except OSError as error:
+        hint = "see that it is mounted, and that you may read it"
+        return wrong(OUTPUT, f"its output folder {folder} cannot be read ({error.strerror or error})", hint)
+
+
+def _inside(folder: Path, name: str) -> Path | None:
+    """The file that the record calls ``name``; ``None`` for one that lies elsewhere."""
+    parts = Path(name).parts
+    if Path(name).is_absolute() or ".." in parts or "\0" in name or not parts:
+        return None
+    path = folder / name
+    if "\\x" in name and not os.path.lexists(path):
+        # The record is one line and shows control characters: the file may have them.
+        try:
+            path = next((each for each in path.parent.iterdir() if text.shown(each.name) == path.name), path)
+        except OSError:
+            return path
+    return path
+
+
+def _states(outcome: RecordedOutcome, folder: Path) -> Iterator[Verdict]:
+    for name in outcome.states:
+        path = _inside(folder, name)
+        if path is not None and not path.is_dir():
+            yield note(STATE, f"the training state {name} is gone")._replace(path=str(path))
+
+
+def look(found: Sequence[Product], *, quick: bool) -> Iterator[Verdict]:
+    """A verdict for each of ``found`` that is not as recorded; several are read at the same time.
+
+    ``quick`` reads none of them whole: only whether they are there, with the right length.
+    """
+    check: Callable[[Product], Verdict | None] = _glance if quick else _read
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for product, verdict in zip(found, pool.map(check, found), strict=True):
+            if verdict is not None:
+                yield verdict.about(product.run)._replace(path=str(product.path))
+
+
+def _glance(product: Product) -> Verdict | None:
+    try:
+        state = product.path.stat()
+        regular = stat.S_ISREG(state.st_mode)
+        if regular and product.size in (None, state.st_size):
+            return None
+        return _cut(product, state) or _changed(product, state, f"{state.st_size} bytes instead of {product.size}")
+    except OSError as error:
+        return _lost(product, error)
+
+
+def _read(product: Product) -> Verdict | None:
+    try:
+        if product.check == SAMPLE:
+            with open_regular(product.path) as file:
+                sha256, payload = file_digest(file, "sha256").hexdigest(), None
+        else:
+            hashes = hash_file(product.path)
+            sha256, payload = hashes.sha256, hashes.payload_sha256
+        if sha256 == product.sha256:
+            return None
+        state = product.path.stat()
+        if payload is not None and payload == product.payload_sha256:
+            return _dated(product, state, "its header was edited; its weights are those on record")
+        return _cut(product, state) or _changed(
+            product, state, f"sha256 {sha256[:12]} instead of {product.sha256[:12]}"
+        )
+    except OSError as error:
+        return _lost(product, error)
+
+
+def _cut(product: Product, state: os.stat_result) -> Verdict | None:
+    """Of a model that is shorter than its own header says. Raises ``OSError``."""
+    if product.check != MODEL or product.path.suffix.lower() != ".safetensors":
+        return None
+    try:
+        header = read_header(product.path)
+    except NotSafetensors as error:
+        return _dated(product, state, f"it is damaged ({error.message.partition(': ')[2]})")
+    promised = 8 + header.header_length + header.data_length
+    if state.st_size >= promised:
+        return None
+    return _dated(product, state, f"it is truncated: {state.st_size} bytes of {promised}")
+
+
+def _changed(product: Product, state: os.stat_result, how: str) -> Verdict:
+    return _dated(product, state, f"it was changed: {how}")
+
+
+def _dated(product: Product, state: os.stat_result, what: str) -> Verdict:
+    """``what`` became of the product, and since when it can have been so."""
+    # The time of modification can be set to anything, that of the last change to the inode cannot.
+    changed, modified = moment(state.st_ctime), moment(state.st_mtime)
+    within = product.finished is None or product.finished <= modified <= changed
+    latest = modified if within else changed
+    return _since(product, wrong(product.check, f"{product.name}: {what}", _FIX), latest)
+
+
+def _since(product: Product, verdict: Verdict, latest: str | None) -> Verdict:
+    since = Since(product.finished, latest)
+    told = f"{verdict.message} ({since})" if str(since) else verdict.message
+    return verdict._replace(message=told, since=since)
+
+
+_FIX = "look for another copy; loragit whence tells of any whose it is"
+
+
+def _lost(product: Product, error: OSError) -> Verdict:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        told = f"{product.name}: it cannot be read ({error.strerror or error})"
+        return wrong(product.check, told, "see that it is a file, and that you may read it")
+    try:
+        # What takes a name out of a folder changes the folder.
+        latest = moment(product.path.parent.stat().st_mtime)
+    except OSError:
+        latest = None
+    return _since(product, wrong(product.check, f"{product.name}: it is gone", _FIX), latest)
+
+
+def total(found: Iterable[Product]) -> int:
+    """Bytes that are on record."""
+    return sum(product.size or 0 for product in found)

@@ -1,0 +1,87 @@
+"""The objects of the repository, as ``git fsck`` judges them, and which of its complaints concern runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from loragit.git import command as git
+from loragit.git.command import Repository
+from loragit.history.verify.verdict import OBJECTS, Verdict, note, wrong
+from loragit.record.name import RUNS
+from loragit.text import count
+
+_SHOWN = 20
+"""Complaints that are shown; the rest are counted."""
+_ALONE = ("GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none", "GIT_NO_REPLACE_OBJECTS=1")
+"""What is missing in a partial clone is not fetched, and every object is what its id says."""
+_REPLACE = "refs/replace/"
+_IDS = re.compile(r"\b[0-9a-f]{40}(?:[0-9a-f]{24})?\b")
+_LOOSE = re.compile(r"\bobjects/([0-9a-f]{2})/([0-9a-f]{38,62})\b")
+_CHATTER = ("Checking ", "dangling ", "unreachable ", "notice: ", "root ", "hint: ")
+
+
+def look(repository: Repository, refs: Sequence[str], *, quick: bool) -> Iterator[Verdict]:
+    """``refs`` are full names: what they lead to is what counts. ``quick`` looks only whether all is there."""
+    args = ("--strict", "--full", "--no-dangling", "--no-progress", *(("--connectivity-only",) if quick else ()))
+    reply = git.start("fsck", *args, *refs, cwd=repository.top, variables=_ALONE).reply()
+    said = [line for line in _lines(reply.out + reply.err) if not line.startswith(_CHATTER)]
+    if not said:
+        if reply.status != 0:
+            yield wrong(OBJECTS, f"git fsck ended with exit status {reply.status}, and said nothing", "run: git fsck")
+        return
+    held = _held(repository, refs)
+    verdicts = list(dict.fromkeys(_judgements(said, held)))
+    verdicts.sort(key=lambda verdict: verdict.status, reverse=True)  # what is wrong first
+    yield from verdicts[:_SHOWN]
+    for status in dict.fromkeys(verdict.status for verdict in verdicts[_SHOWN:]):
+        number = sum(verdict.status == status for verdict in verdicts[_SHOWN:])
+        yield Verdict(status, OBJECTS, f"git fsck has {count(number, 'further complaint')}", "see all: git fsck")
+
+
+def _lines(output: bytes) -> list[str]:
+    """One complaint a line; git breaks some in two, the second indented."""
+    whole = re.sub(r"\n\s+", " ", output.decode("utf-8", "replace"))
+    return [line for line in whole.split("\n") if line.strip()]
+
+
+def _held(repository: Repository, refs: Sequence[str]) -> set[str] | None:
+    """Ids of all objects that ``refs`` lead to; ``None`` where git cannot tell."""
+    args = ("rev-list", "--objects", "--no-object-names", "--missing=print", *refs, "--")
+    reply = git.start(*args, cwd=repository.top, variables=_ALONE).reply()
+    return {line.lstrip("?") for line in reply.out.decode("ascii").split("\n")} if reply.status == 0 else None
+
+
+def replaced(repository: Repository, refs: Sequence[str]) -> Iterator[Verdict]:
+    """Objects that ``refs`` lead to and that git shows others in the place of (``git replace``)."""
+    args = ("for-each-ref", "--format=%(refname) %(objectname)", _REPLACE)
+    rows = git.start(*args, cwd=repository.top, variables=_ALONE).reply().out.decode("ascii", "replace").splitlines()
+    held = _held(repository, refs) if rows else None
+    for row in rows:
+        name, _, other = row.removeprefix(_REPLACE).partition(" ")
+        if held is None or name in held:
+            told = f"git shows {other[:8]} in the place of {name[:8]}, which runs holds: it was replaced"
+            yield wrong(OBJECTS, told, f"see what is on record: git replace -d {name}")
+
+
+def missing(repository: Repository) -> frozenset[str]:
+    """Ids of the objects that runs lead to and that are not here: in a partial clone, by design."""
+    args = ("rev-list", "--objects", "--no-object-names", "--missing=print", RUNS, "--")
+    reply = git.start(*args, cwd=repository.top, variables=_ALONE).reply()
+    return frozenset(line[1:] for line in reply.out.decode("ascii").split("\n") if line.startswith("?"))
+
+
+def _judgements(said: Sequence[str], held: set[str] | None) -> Iterator[Verdict]:
+    """A verdict a line, the last one first: why an object cannot be read stands before the line that names it."""
+    ids: set[str] = set()
+    for line in reversed(said):
+        ids = {*_IDS.findall(line), *(first + rest for first, rest in _LOOSE.findall(line))} or ids
+        yield _judged(line, ids, held)
+
+
+def _judged(line: str, ids: set[str], held: set[str] | None) -> Verdict:
+    if held is not None and ids and held.isdisjoint(ids):
+        return note(OBJECTS, f"git fsck, of something that no run holds: {line}")
+    if line.startswith("warning"):
+        return note(OBJECTS, f"git fsck: {line}")
+    return wrong(OBJECTS, f"git fsck: {line}", "fetch it from a clone that has it, or from a backup of the repository")

@@ -1,0 +1,241 @@
+"""What the record was once: reflogs, remotes and the log of exceptions, against what is there now."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit.git import catfile
+from loragit.git import command as git
+from loragit.history.history import History
+from loragit.history.verify.branch import Line
+from loragit.history.verify.verdict import LINE, TAG, Since, Verdict, moment, note, wrong
+from loragit.record.name import RUNS
+from loragit.record.trailers import first
+from loragit.text import count
+
+KEEP = "refs/loragit/keep/"
+_TAGS = "refs/tags/"
+_PUSHED = "update by push"
+"""What git writes into the reflog of a remote's branch when it was pushed to from here."""
+_MOST = 1 << 26
+"""Bytes of a reflog or a log of exceptions that are read."""
+
+
+class Move(NamedTuple):
+    """A line of a reflog."""
+
+    old: str
+    new: str
+    time: int
+    why: str
+
+
+class Override(NamedTuple):
+    """What a person had the hook let through."""
+
+    time: str
+    """UTC, as in ``2026-11-23T17:20:30Z``."""
+    ref: str
+    old: str
+    new: str
+    """Zeros where it was deleted."""
+    reason: str
+
+
+def reflog(history: History, ref: str) -> list[Move]:
+    """The moves of ``ref``, oldest first; none where no reflog is kept. That of a deleted ref is gone with it."""
+    moves = []
+    for row in _text(history.repository.common_dir / "logs" / ref).splitlines():
+        match = re.match(r"([0-9a-f]{40,64}) ([0-9a-f]{40,64}) .*> (\d{1,12}) [+-]\d{4}(?:\t(.*))?$", row)
+        if match and match[2].strip("0"):
+            moves.append(Move(match[1], match[2], int(match[3]), match[4] or "no reason given"))
+    return moves
+
+
+def overrides(history: History) -> list[Override]:
+    """What the reference-transaction hook let through for a reason, oldest first."""
+    rows = (row.split("\t", 4) for row in _text(history.repository.private / "overrides.log").splitlines())
+    return [Override(*row) for row in rows if len(row) == 5]
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MOST).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def excepted(history: History, wanted: Collection[str] | None) -> Iterator[Verdict]:
+    """Every exception on record; of the tags of ``wanted`` runs only, ``None`` for all."""
+    for each in overrides(history):
+        name = each.ref.removeprefix(_TAGS).removeprefix(KEEP)
+        run = name if name != each.ref else None
+        if wanted is None or run in wanted:
+            done = (
+                f"moved from {each.old[:8]} to {each.new[:8]}" if each.new.strip("0") else f"deleted at {each.old[:8]}"
+            )
+            told = f"{each.ref} was {done} on {each.time}, for a reason: {each.reason}"
+            yield note(LINE if run is None else TAG, told)._replace(run=run)
+
+
+def look(history: History, line: Line) -> Iterator[Verdict]:
+    """What became of the branch since, as far as anything tells."""
+    if history.refs.runs is None:
+        yield from _gone(history)
+        return
+    known = {each.old for each in overrides(history) if each.ref == RUNS}
+    told = [verdict for verdict in _lost_tips(history, RUNS, line.commits) if verdict.commit not in known]
+    yield from (verdict._replace(commit=None) for verdict in told)
+    for ref, tip in targets(history, "refs/remotes/*/runs"):
+        yield from _remote(history, line, ref, tip, quiet=bool(told), known=known)
+
+
+def _gone(history: History) -> Iterator[Verdict]:
+    """There is no branch ``runs``: was there one?"""
+    remotes = list(targets(history, "refs/remotes/*/runs"))
+    here = [ref for ref, _ in targets(history, KEEP)]
+    pushed = [ref for ref, _ in remotes if any(move.why == _PUSHED for move in reflog(history, ref))]
+    where = [ref.removeprefix("refs/remotes/") for ref in (pushed or [ref for ref, _ in remotes])]
+    if where:
+        fix = f"have it again: git branch runs {where[0]}"
+        if here or pushed:
+            yield wrong(LINE, f"there is no branch runs any more, and {where[0]} has it: it was deleted here", fix)
+        else:
+            yield note(LINE, f"there is no branch runs here; {where[0]} has it, and was not looked at", fix)
+    elif sealed := _sealed(history):
+        told = f"the branch runs is gone, and {count(len(sealed), 'tag')} of its runs left: it was deleted"
+        data = "".join(f"{each}\n" for each in sealed).encode()
+        # In this order no commit comes before one that is built on it.
+        tip = git.run("rev-list", "--topo-order", "-n1", "--stdin", cwd=history.repository.top, data=data)
+        yield wrong(LINE, told, f"have it again up to the newest of them: git branch runs {tip[:12]}")
+
+
+def _sealed(history: History) -> list[str]:
+    """Every tag object that says what came out of a run, whatever it is on."""
+    form = "%(objectname)%00%(contents:body)%00%01"
+    reply = git.call("for-each-ref", f"--format={form}", _TAGS, cwd=history.repository.top)
+    found = []
+    for row in reply.out.decode("utf-8", "surrogateescape").split("\0\x01\n"):
+        target, _, body = row.partition("\0")
+        if re.search(r"^Run: ", body, re.M) and re.search(r"^Samples: ", body, re.M):
+            found.append(target)
+    return found
+
+
+def _lost_tips(history: History, ref: str, commits: Collection[str]) -> Iterator[Verdict]:
+    """What ``ref`` pointed at once and does not lead to any more; ``commits`` are those that it leads to.
+
+    The verdicts name the tip as their commit.
+    """
+    moves = reflog(history, ref)
+    for before, after in pairwise(moves):
+        # Of a row of lost tips the last one leads to the others.
+        if before.new not in commits and (after.new in commits or after.old != before.new):
+            yield _lost(history, ref, before, moment(after.time), after.why)
+    if moves and moves[-1].new not in commits:
+        yield _lost(history, ref, moves[-1], None, "past the reflog")
+
+
+def _lost(history: History, ref: str, before: Move, latest: str | None, why: str) -> Verdict:
+    name = _called(ref)
+    when = f" until {latest}" if latest else ""
+    lost = _only(history, before.new, ref)
+    told = f"{name} was at {before.new[:8]}{when}, which is not in its history{lost}"
+    since = Since(moment(before.time), latest)
+    verdict = wrong(LINE, f"{told}: it was rewound or rewritten ({why})", _keep(name, before.new))
+    return verdict._replace(since=since, commit=before.new)
+
+
+def _keep(name: str, commit: str) -> str:
+    return f"keep what was lost: git branch {name.replace('/', '-')}-before {commit[:8]}"
+
+
+def _called(ref: str) -> str:
+    return ref.removeprefix("refs/heads/").removeprefix("refs/remotes/").removeprefix("refs/")
+
+
+def _only(history: History, commit: str, ref: str) -> str:
+    """How many commits ``commit`` leads to and ``ref`` does not, as part of a sentence."""
+    reply = git.call("rev-list", "--count", commit, f"^{ref}", "--", cwd=history.repository.top)
+    number = reply.out.decode("ascii", "replace").strip()
+    return f", {count(int(number), 'commit')} of it" if reply.status == 0 and number.isdigit() else ""
+
+
+def _remote(
+    history: History, line: Line, ref: str, tip: str, *, quiet: bool, known: Collection[str]
+) -> Iterator[Verdict]:
+    """What a remote's branch tells; ``quiet`` where the branch's own reflog told of a loss already."""
+    name = _called(ref)
+    reply = git.call("rev-list", tip, "--", cwd=history.repository.top)
+    if reply.status != 0:
+        yield wrong(LINE, f"{name} cannot be compared with runs: {git.last_words(reply)}", "run: git fsck")
+        return
+    there = set(reply.out.decode("ascii", "replace").split())
+    for verdict in _lost_tips(history, ref, there):
+        if verdict.commit in line.commits:
+            fix = f"bring it back there: git push {name.partition('/')[0]} runs"
+            yield note(LINE, f"{verdict.message}; it is still here", fix)._replace(since=verdict.since)
+        elif verdict.commit not in known:
+            yield verdict._replace(commit=None)
+    pushed = [move for move in reflog(history, ref) if move.why == _PUSHED and move.new not in line.commits]
+    if pushed and pushed[-1].new not in known and not quiet:
+        told = (
+            f"runs was pushed to {name} at {pushed[-1].new[:8]} on {moment(pushed[-1].time)}, and does not lead there "
+            f"any more{_only(history, pushed[-1].new, RUNS)}: it was rewound or rewritten"
+        )
+        yield wrong(LINE, told, _keep("runs", pushed[-1].new))
+    elif tip not in line.commits:
+        yield from _apart(history, line, name, tip, there)
+
+
+def _apart(history: History, line: Line, name: str, tip: str, there: Collection[str]) -> Iterator[Verdict]:
+    """Both have commits that the other lacks: two machines trained, or one of them rewrote what was there."""
+    here, others = len(line.commits - set(there)), len(set(there) - line.commits)
+    if not here:
+        return
+    theirs = _signed(history, f"{RUNS}..{tip}")
+    ours = _signed(history, f"{tip}..{RUNS}")
+    same = [who for who in ours if who in theirs]
+    if same:
+        who = same[-1]  # the oldest
+        told = (
+            f"{count(len(same), 'commit')} of runs {'is' if len(same) == 1 else 'are'} not what {name} has: "
+            f"the history was rewritten "
+            f"({who.name} is {ours[who][:8]} here, and {theirs[who][:8]} there)"
+        )
+        yield wrong(LINE, told, f"see what differs: git diff {theirs[who][:8]} {ours[who][:8]}")
+        return
+    told = f"runs and {name} went apart: {count(here, 'commit')} here, {count(others, 'commit')} there"
+    yield note(LINE, told, "force neither: nothing is lost as long as both are there")
+
+
+class _Author(NamedTuple):
+    """Which run a commit is of, and when it was written by whom: what stays when a commit is rewritten."""
+
+    name: str
+    reverts: bool
+    author: str
+
+
+def _signed(history: History, revisions: str) -> dict[_Author, str]:
+    found: dict[_Author, str] = {}
+    args = ("log", "-z", "--encoding=UTF-8", "--format=%H%x1f%ae %at%x1f%B", revisions, "--")
+    for row in catfile.rows(*args, cwd=history.repository.top):
+        commit, author, message = (*row.decode("utf-8", "replace").split("\x1f", 2), "", "")[:3]
+        if name := first(message, "Run"):
+            found[_Author(name, bool(first(message, "Reverts")), author)] = commit
+    return found
+
+
+def targets(history: History, pattern: str) -> Iterator[tuple[str, str]]:
+    """Refs with what they hold, which may not be there: nothing is peeled."""
+    reply = git.call("for-each-ref", "--format=%(refname)%00%(objectname)", pattern, cwd=history.repository.top)
+    for row in reply.out.decode("utf-8", "surrogateescape").split("\n"):
+        name, nul, target = row.partition("\0")
+        if nul:
+            yield name, target

@@ -1,0 +1,126 @@
+"""Tags and notes that are not what they were: the outcome of a run replaced or deleted, an observation taken out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from itertools import pairwise
+
+from loragit.errors import shell_word
+from loragit.git import catfile
+from loragit.git import command as git
+from loragit.history.history import History, RecordedRun
+from loragit.history.runs import UNTAGGED
+from loragit.history.verify.branch import read_seal
+from loragit.history.verify.past import KEEP, overrides, reflog, targets
+from loragit.history.verify.verdict import NOTES, TAG, Since, Verdict, moment, note, wrong
+from loragit.record import notes
+from loragit.text import count
+
+_TAGS = "refs/tags/"
+_SEALS = re.compile(r"loragit: (seal|import) ")
+
+
+def look(history: History, wanted: Collection[str] | None, *, quick: bool) -> Iterator[Verdict]:
+    """Tags of ``wanted`` runs, ``None`` for all. ``quick`` does not search for tags that no ref names any more."""
+    known = {(each.ref, each.old) for each in overrides(history)}
+    chosen = [run for run in history.runs if wanted is None or run.name in wanted]
+    for run in chosen:
+        if run.tag is not None:
+            yield from _replaced(history, run, known)
+    deleted = {ref for ref, _ in known}
+    gone = (run for run in chosen if run.state == UNTAGGED and run.name not in history.refs.objects)
+    missing = {run.name: run for run in gone if _TAGS + run.name not in deleted}
+    found = list(_deleted(history, missing)) if missing and not quick else []
+    yield from found
+    told = {verdict.run for verdict in found}
+    for ref, _ in targets(history, KEEP):
+        name = ref.removeprefix(KEEP)
+        # loragit deletes it together with the tag.
+        left = name not in history.refs.objects and name not in told and _TAGS + name not in deleted
+        if left and (wanted is None or name in wanted):
+            message = f"the tag {name} is gone, and with it what came out of the run: it was deleted by hand"
+            yield note(TAG, message, "a clone or a remote may still have it")._replace(run=name)
+
+
+def _replaced(history: History, run: RecordedRun, known: Collection[tuple[str, str]]) -> Iterator[Verdict]:
+    """The tag's own reflog says what it was when the run was sealed."""
+    ref = _TAGS + run.name
+    moves = reflog(history, ref)
+    sealed = next((move for move in reversed(moves) if _SEALS.match(move.why)), None)
+    if sealed is None or sealed.new == run.tag or (ref, sealed.new) in known:
+        return
+    last = moves[-1]
+    told = f"the tag {run.name} is not the one that loragit wrote ({sealed.new[:8]}): it was replaced"
+    fix = f"see what it said: git cat-file tag {sealed.new[:12]}"
+    latest = moment(last.time) if last.new == run.tag else None
+    yield wrong(TAG, told, fix)._replace(run=run.name, commit=run.commit, since=Since(moment(sealed.time), latest))
+
+
+def _deleted(history: History, missing: dict[str, RecordedRun]) -> Iterator[Verdict]:
+    """Outcomes of ``missing`` runs that are still in the repository, with no ref on them."""
+    args = ("fsck", "--connectivity-only", "--dangling", "--no-progress")
+    reply = git.start(*args, cwd=history.repository.top, variables=("GIT_NO_LAZY_FETCH=1",)).reply()
+    dangling = re.findall(r"^dangling tag ([0-9a-f]+)$", reply.out.decode("utf-8", "replace"), re.M)
+    with catfile.Reader(history.repository.top) as reader:
+        for each in dangling:
+            seal = read_seal(reader, each)
+            run = missing.get(seal.name) if seal is not None and seal.ours else None
+            if run is not None and seal is not None and seal.object == run.commit:
+                told = f"the tag {run.name} is gone, and with it what came out of the run: it was deleted by hand"
+                fix = f"have it back: git update-ref {shell_word(f'refs/tags/{run.name}')} {each} ''"
+                yield wrong(TAG, told, fix).about(run)
+
+
+def look_notes(history: History) -> Iterator[Verdict]:
+    """What was noted on runs, and is not noted any more."""
+    top = history.repository.top
+    reply = git.call("rev-list", notes.REF, "--", cwd=top)
+    if reply.status != 0:
+        return
+    commits = set(reply.out.decode("ascii", "replace").split())
+    moves = [move for move in reflog(history, notes.REF) if move.new not in commits]
+    if moves:
+        fix = f"join them again: git notes merge -s cat_sort_uniq {moves[-1].new[:12]}"
+        told = f"the notes were at {moves[-1].new[:8]}, which is not in their history: they were rewound or rewritten"
+        yield wrong(NOTES, told, fix)._replace(since=Since(moment(moves[-1].time), None))
+    yield from _taken_out(history)
+
+
+def _taken_out(history: History) -> Iterator[Verdict]:
+    """Lines that an older version of a note has and the newest has not. ``git notes edit`` may do that."""
+    runs = {run.commit: run for run in history.runs}
+    versions: dict[str, list[str]] = {}
+    args = (
+        "log",
+        "--format=",
+        "--raw",
+        "-r",
+        "-z",
+        "--no-abbrev",
+        "--no-renames",
+        "-m",
+        "--first-parent",
+        notes.REF,
+        "--",
+    )
+    fields = [field.decode("utf-8", "replace") for field in catfile.rows(*args, cwd=history.repository.top)]
+    for about, path in pairwise(fields):
+        match = re.match(r"\s*:\d+ \d+ [0-9a-f]+ ([0-9a-f]+) [AMD]", about)
+        if match and (commit := path.replace("/", "")) in runs:
+            versions.setdefault(commit, []).append(match[1])
+    with catfile.Reader(history.repository.top) as reader:
+        for commit, several in versions.items():
+            if len(set(several)) > 1:
+                texts = [_lines(reader, blob) for blob in several]
+                lost = set().union(*texts[1:]) - texts[0]
+                if lost:
+                    told = f"{count(len(lost), 'line')} of the notes on it changed or taken out"
+                    yield note(NOTES, told, f"see: git log -p --first-parent {notes.REF}").about(runs[commit])
+
+
+def _lines(reader: catfile.Reader, blob: str) -> set[str]:
+    found = reader.read(blob) if blob.strip("0") else None
+    if found is None or found.data is None:
+        return set()
+    return {line for line in found.data.decode("utf-8", "replace").splitlines() if line.strip()}

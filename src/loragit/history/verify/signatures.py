@@ -1,0 +1,91 @@
+"""Signatures of sealed tags, judged by the user's own git."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from loragit.git import command as git
+from loragit.git.command import Repository
+from loragit.history.history import RecordedRun
+from loragit.history.record import without_signature
+from loragit.history.verify.verdict import SIGNATURE, Verdict, note, wrong
+
+_PROGRAMS = {
+    "gpg.program": "gpg",
+    "gpg.openpgp.program": "gpg",
+    "gpg.x509.program": "gpgsm",
+    "gpg.ssh.program": "ssh-keygen",
+}
+"""Programs that git would start, with its defaults."""
+
+_BAD = re.compile(r"^\[GNUPG:\] BADSIG |incorrect signature|Could not verify signature", re.MULTILINE)
+_UNKNOWN = re.compile(
+    r"^\[GNUPG:\] (?:NO_PUBKEY|ERRSIG) |No principal matched|allowedSignersFile|TRUST_(?:UNDEFINED|NEVER)", re.MULTILINE
+)
+_STALE = re.compile(r"^\[GNUPG:\] (EXPSIG|EXPKEYSIG|REVKEYSIG) ", re.MULTILINE)
+_WORDS = {"EXPSIG": "has expired", "EXPKEYSIG": "is of a key that has expired", "REVKEYSIG": "is of a revoked key"}
+
+
+def look(
+    repository: Repository, runs: Sequence[RecordedRun], messages: Sequence[str], *, wanted: bool
+) -> list[Verdict]:
+    """Judge the sealed ``runs``; ``messages`` are those of their tags, signatures included.
+
+    Without one, a tag is told of only where signatures are ``wanted``.
+    """
+    signed = [run for run, message in zip(runs, messages, strict=True) if is_signed(message)]
+    found = [verdict.about(run) for run, verdict in _judge(repository, signed) if verdict is not None]
+    if wanted:
+        having = {run.commit for run in signed}
+        unsigned = [run for run in runs if run.commit not in having]
+        found += [note(SIGNATURE, "its tag is not signed").about(run) for run in unsigned]
+    return found
+
+
+def is_signed(message: str) -> bool:
+    return without_signature(message) != message.rstrip("\n")
+
+
+def _judge(repository: Repository, signed: Sequence[RecordedRun]) -> Iterator[tuple[RecordedRun, Verdict | None]]:
+    if not signed:
+        return
+    terms = _own_programs(repository)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        answers = pool.map(lambda run: _ask(repository.top, terms, run.tag or ""), signed)
+        yield from zip(signed, answers, strict=True)
+
+
+def _own_programs(repository: Repository) -> tuple[str, ...]:
+    """What makes git start the user's programs, and none that the repository's own configuration names."""
+    reply = git.call("config", "--show-scope", "-z", "--get-regexp", r"^gpg\.(.*\.)?program$", cwd=repository.top)
+    fields = reply.out.decode("utf-8", "surrogateescape").split("\0")
+    programs = dict(_PROGRAMS)
+    for scope, pair in zip(fields[::2], fields[1::2], strict=False):
+        key, _, value = pair.partition("\n")
+        if scope in ("system", "global", "command"):
+            programs[key] = value
+    return tuple(term for key, value in programs.items() for term in ("-c", f"{key}={value}"))
+
+
+def _ask(top: Path, terms: tuple[str, ...], tag: str) -> Verdict | None:
+    """``None`` for a good signature."""
+    reply = git.call(*terms, "verify-tag", "--raw", tag, cwd=top)
+    said = (reply.err + reply.out).decode("utf-8", "replace")
+    stale = _STALE.search(said)
+    if _BAD.search(said):
+        return wrong(SIGNATURE, "the signature of its tag is bad: the tag was edited after it was signed", _see(tag))
+    if stale:
+        return note(SIGNATURE, f"the signature of its tag {_WORDS[stale[1]]}", _see(tag))
+    if reply.status == 0:
+        return None
+    if _UNKNOWN.search(said):
+        return note(SIGNATURE, "its tag is signed with a key that is not known here", _see(tag))
+    return note(SIGNATURE, f"the signature of its tag cannot be judged: {git.last_words(reply)}", _see(tag))
+
+
+def _see(tag: str) -> str:
+    return f"see: git verify-tag {tag[:12]}"

@@ -1,0 +1,176 @@
+"""Recomputes what the record says, and tells where it is not so. Reads git and files, and writes nothing.
+
+Nothing is taken from a cache: what was true when it was remembered is what is in question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit.errors import LoragitError
+from loragit.git import command as git
+from loragit.git import signing
+from loragit.git.catfile import Reader
+from loragit.history.contents import NOTES, tag_message
+from loragit.history.history import History, RecordedRun
+from loragit.history.record import RecordedOutcome
+from loragit.history.verify import branch as line
+from loragit.history.verify import files, objects, past, past_tags, signatures
+from loragit.history.verify.dataset import Present
+from loragit.history.verify.records import Records
+from loragit.history.verify.verdict import LINE, NOTE, TAG, WRONG, Verdict, wrong
+from loragit.record.name import RUNS
+
+__all__ = ["NOTE", "WRONG", "Asked", "Report", "Verdict", "verify"]
+
+_OPEN = ("running", "interrupted")
+
+
+class Asked(NamedTuple):
+    """What is to be verified."""
+
+    names: tuple[str, ...]
+    """Runs; empty for the repository and every run in it."""
+    home: Path
+    """What ``~`` in a record stands for here."""
+    quick: bool = False
+    """Read no file whole: only whether it is there, and of what length."""
+    sign: bool | None = None
+    """Whether tags are to be signed; ``None`` for as git's ``tag.gpgSign`` says."""
+
+
+class Report(NamedTuple):
+    """What was looked at, and what was found."""
+
+    repository: Path
+    runs: tuple[RecordedRun, ...]
+    models: int
+    """Models that were looked at on the disk."""
+    samples: int
+    shallow: bool
+    partial: bool
+    """Whether objects may be missing by design."""
+    verdicts: tuple[Verdict, ...]
+    """Of the repository first, then run by run, the newest first."""
+
+    def of(self, status: str) -> list[Verdict]:
+        return [verdict for verdict in self.verdicts if verdict.status == status]
+
+
+def verify(history: History, asked: Asked) -> Report:
+    """Check ``history``. Raises :class:`~loragit.history.NoSuchRun` for a name that no run has."""
+    problem = history.reread()
+    runs = _wanted(history, asked.names)
+    partial = _is_partial(history)
+    found = list(_repository(history, asked, problem))
+    outcomes = dict(_outcomes(runs, found))
+    products = []
+    for run, outcome in outcomes.items():
+        listed, told = files.products(run, outcome, asked.home)
+        products += listed
+        found += told
+    found += files.look(products, quick=asked.quick)
+    found += _records(history, runs, asked, partial=partial)
+    found += _signatures(history, list(outcomes), asked)
+    return Report(
+        repository=history.repository.top,
+        runs=runs,
+        models=sum(product.check == "model" for product in products),
+        samples=sum(product.check == "sample" for product in products),
+        shallow=history.shallow,
+        partial=partial,
+        verdicts=_ordered(found, runs),
+    )
+
+
+def _wanted(history: History, names: Sequence[str]) -> tuple[RecordedRun, ...]:
+    if not names:
+        return history.runs
+    chosen = {run.commit: run for name in names for run in history.find(name)}
+    return tuple(chosen.values())
+
+
+def _is_partial(history: History) -> bool:
+    pattern = r"^(extensions\.partialclone|remote\..*\.promisor)$"
+    return git.call("config", "--get-regexp", pattern, cwd=history.repository.top).status == 0
+
+
+def _repository(history: History, asked: Asked, problem: LoragitError | None) -> Iterator[Verdict]:
+    """What is to be said of the repository; where runs are named, only of their tags."""
+    if problem is not None:
+        told = "the history of runs cannot be read to its end: what can still be reached was looked at"
+        yield wrong(LINE, told, "fetch what is missing from a clone that has it")
+    known = line.read(history)
+    if asked.names:
+        names = frozenset(run.name for run in _wanted(history, asked.names))
+        yield from _tags(history, known, names, asked)
+        return
+    tags = [f"refs/tags/{name}" for name in {run.name for run in history.runs} & history.refs.objects.keys()]
+    noted = (
+        [NOTES] if git.call("show-ref", "--verify", "--quiet", NOTES, cwd=history.repository.top).status == 0 else []
+    )
+    if history.refs.runs is not None:
+        refs = [RUNS, *sorted(tags), *noted]
+        yield from objects.look(history.repository, refs, quick=asked.quick)
+        yield from objects.replaced(history.repository, refs)
+    yield from line.look(history, known)
+    if known.whole:
+        yield from past.look(history, known)
+    yield from _tags(history, known, None, asked)
+    yield from past_tags.look_notes(history)
+
+
+def _tags(history: History, known: line.Line, names: frozenset[str] | None, asked: Asked) -> Iterator[Verdict]:
+    """The tags, as they are and as they were, of the runs ``names``; ``None`` for all."""
+    if history.refs.runs is not None:
+        yield from line.tags(history, known, names)
+    yield from past_tags.look(history, names, quick=asked.quick)
+    yield from past.excepted(history, names)
+
+
+def _outcomes(runs: Sequence[RecordedRun], found: list[Verdict]) -> Iterator[tuple[RecordedRun, RecordedOutcome]]:
+    """The outcome of each sealed run."""
+    for run in runs:
+        try:
+            outcome = run.outcome
+        except LoragitError as error:
+            found.append(wrong(TAG, error.message, error.hint).about(run))
+        else:
+            if outcome is not None:
+                yield run, outcome
+
+
+def _records(history: History, runs: Sequence[RecordedRun], asked: Asked, *, partial: bool) -> Iterator[Verdict]:
+    records = Records(objects.missing(history.repository) if partial else frozenset(), quick=asked.quick)
+    present = Present(history.repository.top, quick=asked.quick)
+    for run in runs:
+        yield from records.look(run)
+        if run.tag is not None or run.state in _OPEN:
+            try:
+                verdict = present.look(run)
+            except LoragitError:  # a tree that cannot be read: told with the record
+                continue
+            if verdict is not None:
+                yield verdict
+
+
+def _signatures(history: History, runs: list[RecordedRun], asked: Asked) -> list[Verdict]:
+    messages = []
+    readable = []
+    with Reader(history.repository.top) as reader:
+        for run in runs:
+            found = reader.read(run.tag or "", 1 << 26)
+            if found is not None and found.data is not None:
+                readable.append(run)
+                messages.append(tag_message(found.data))
+    wanted = signing.wanted(asked.sign, history.repository)
+    return signatures.look(history.repository, readable, messages, wanted=wanted)
+
+
+def _ordered(found: Sequence[Verdict], runs: Sequence[RecordedRun]) -> tuple[Verdict, ...]:
+    """Each once, what is of no run first."""
+    places = {run.commit: number for number, run in enumerate(runs)}
+    once = dict.fromkeys(found)
+    return tuple(sorted(once, key=lambda verdict: places.get(verdict.commit or "", -1)))

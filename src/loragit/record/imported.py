@@ -1,0 +1,92 @@
+"""Text forms of an imported run: its commit's message and its ``run.toml``.
+
+They are those of a run that loragit trained (:mod:`loragit.text`), without what nobody knows, and they say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from loragit import text
+from loragit.record import trailers
+from loragit.record.message import headline
+from loragit.record.run_toml import encodable, files_table, known, toml, weights_table
+from loragit.record.values import FORMAT, Code, Entry, Imported
+
+
+def subject(run: Imported) -> str:
+    """``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
+    return headline(run.name, run.model, run.dataset, run.version, f"{run.steps} steps" if run.steps else None)
+
+
+def message(run: Imported, moment: datetime) -> str:
+    """The commit's message, for a run that is imported at ``moment``."""
+    codes = [code for code in (run.trainer, run.lycoris, *run.others) if code is not None]
+    body = [f"Imported from {run.source}; no full record: what is not there is told as Missing."]
+    body += [f"{code.label} {code.commit[:8]}" + (f" ({code.branch})" if code.branch else "") for code in codes]
+    body += [run.network] if run.network else []
+    pairs = [("Run", run.name), ("Dataset", run.dataset)]
+    if run.prefix:
+        pairs.append(("Dataset-Path", run.prefix))
+    pairs += _code_trailers(run)
+    pairs += run.sha1s
+    pairs += [(w.role, f"{w.name} sha256:{w.sha256}" if w.sha256 else w.name) for w in run.weights]
+    pairs += [("Network", run.network)] if run.network else []
+    pairs += [("Session", session) for session in run.sessions]
+    pairs.append(("Imported", f"{text.timestamp(moment)} from {run.source}"))
+    pairs += [("Missing", what) for what in run.missing]
+    pairs += [("Redacted", path) for path in run.redacted]
+    pairs.append(("Loragit-Format", str(FORMAT)))
+    head = subject(run) + "\n\n" + "\n".join(text.shown(line) for line in body)
+    return trailers.append(head, [(key, text.shown(value)) for key, value in pairs])
+
+
+def _code_trailers(run: Imported) -> list[tuple[str, str]]:
+    pairs = []
+    if run.trainer:
+        pairs.append(("Trainer-Commit", run.trainer.commit))
+        pairs += [("Trainer-Branch", run.trainer.branch)] if run.trainer.branch else []
+    if run.lycoris:
+        pairs.append(("LyCORIS-Commit", run.lycoris.commit))
+    for code in run.others:
+        pairs.append(("Repository", f"{code.label} {code.commit}" + (f" ({code.branch})" if code.branch else "")))
+    return pairs
+
+
+def run_toml(run: Imported) -> Entry:
+    """``run.toml``: what is known, one value a line; the table ``imported`` says that it is not all."""
+    table: dict[str, object] = {
+        "format": FORMAT,
+        "imported": {
+            "from": encodable(run.source),
+            "missing": [encodable(what) for what in run.missing],
+            "redacted": [encodable(path) for path in run.redacted],
+        },
+        "run": known({"name": run.name, "model": run.model, "version": run.version, "steps": run.steps}),
+        "dataset": known({"name": run.dataset, "path": run.prefix or "."}),
+    }
+    if run.trainer:
+        table["trainer"] = {"kind": "sd-scripts", **_code_table(run.trainer)}
+    if run.lycoris:
+        table["lycoris"] = {"installed": True, **_code_table(run.lycoris)}
+    if run.others:
+        table["repositories"] = {label: _code_table(code) for label, code in _labelled(run.others)}
+    if run.entries:
+        table["files"] = files_table(run.entries)
+    if run.weights:
+        table["weights"] = [weights_table(weights) for weights in run.weights]
+    return Entry("run.toml", toml(table))
+
+
+def _labelled(codes: Iterable[Code]) -> Iterator[tuple[str, Code]]:
+    """Each with its name, and a number where another has the same."""
+    seen: dict[str, int] = {}
+    for code in codes:
+        label = encodable(code.label)
+        seen[label] = seen.get(label, 0) + 1
+        yield label if seen[label] == 1 else f"{label}-{seen[label]}", code
+
+
+def _code_table(code: Code) -> dict[str, object]:
+    return known({"commit": code.commit, "branch": code.branch})

@@ -1,0 +1,119 @@
+"""``run.toml`` and ``repos.git``: the whole record as TOML, and its short form for the output folder.
+
+docs/record-format.md describes both. All are pure functions of their values: no clock, no locale, no dict order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from loragit.record.values import FORMAT, Entry, LyCORIS, RepoState, Run, Weights
+from loragit.text import DIRECTING, sha1, shown
+
+_UNESCAPED = re.compile(rf"[\x80-\x9f{DIRECTING}]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+def run_toml(run: Run) -> Entry:
+    """``run.toml``: the whole record, one value a line, the command one argument a line."""
+    return Entry("run.toml", toml(_run_table(run)))
+
+
+def toml(table: Mapping[str, object]) -> bytes:
+    """``table`` as TOML in UTF-8, in its own order."""
+    import tomli_w
+
+    # TOML may hold these as they are, but a terminal or an editor could obey them.
+    return _UNESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", tomli_w.dumps(table)).encode()
+
+
+def _run_table(run: Run) -> dict[str, object]:
+    return {
+        "format": FORMAT,
+        "run": known(
+            {
+                "name": run.name,
+                "model": run.model,
+                "version": run.version,
+                "steps": run.steps,
+                "epochs": run.epochs,
+                "redacted": [encodable(path) for path in run.redacted] or None,
+            }
+        ),
+        "dataset": known(
+            {
+                "name": run.dataset,
+                "path": run.prefix or ".",
+                "commit": run.dataset_commit,
+                "dirty": run.dataset_dirty,
+                "images": run.images,
+                "captions": run.captions,
+            }
+        ),
+        "trainer": {
+            "kind": run.trainer_kind,
+            "script": encodable(run.trainer_script),
+            **_repository_table(run.trainer),
+        },
+        "lycoris": _lycoris_table(run.lycoris),
+        **(
+            {"repositories": {encodable(s.label): _repository_table(s) for s in run.repositories}}
+            if run.repositories
+            else {}
+        ),
+        "files": files_table(run.entries),
+        **({"weights": [weights_table(w) for w in run.weights]} if run.weights else {}),
+        "command": {"workdir": encodable(run.workdir), "argv": [encodable(word) for word in run.argv]},
+    }
+
+
+def files_table(entries: Iterable[Entry]) -> dict[str, object]:
+    """Hash and size of each of ``entries`` but the captions, by its path."""
+    return {
+        encodable(entry.path): {"sha1": sha1(entry.data), "size": len(entry.data)}
+        for entry in sorted(entries, key=lambda entry: entry.path.encode("utf-8", "surrogateescape"))
+        if not entry.path.startswith("captions/")
+    }
+
+
+def weights_table(weights: Weights) -> dict[str, object]:
+    """What is known of a file of weights."""
+    return known({"role": weights.role, "name": weights.name, "sha256": weights.sha256})
+
+
+def _repository_table(state: RepoState) -> dict[str, object]:
+    table = {"commit": state.commit, "branch": state.branch, "url": state.url}
+    return known({**table, "dirty": [encodable(path) for path in state.dirty]})
+
+
+def _lycoris_table(lycoris: LyCORIS) -> dict[str, object]:
+    table: dict[str, object] = {"installed": lycoris.installed}
+    if lycoris.installed:
+        table["editable"] = lycoris.editable
+    repository = _repository_table(lycoris.repo) if lycoris.repo else {"commit": lycoris.commit, "url": lycoris.url}
+    return known({**table, "version": lycoris.version, **repository})
+
+
+def known(table: Mapping[str, object]) -> dict[str, object]:
+    """What is known of ``table``."""
+    return {k: encodable(v) if isinstance(v, str) else v for k, v in table.items() if v is not None}
+
+
+def encodable(text: str) -> str:
+    """``text`` as TOML can hold it: a byte that is not UTF-8, which branches and paths may have, as ``\\xff``."""
+    return _SURROGATE.sub(lambda match: ascii(match[0])[1:-1].replace("\\udc", "\\x"), text)
+
+
+def repos_git(run: Run) -> bytes:
+    """``repos.git`` of the output folder, as the zsh helpers wrote it.
+
+    A line a repository, ``path: (branch) commit``, then the SHA-1 of script, config and prompts.
+    """
+    states = [run.trainer] + ([run.lycoris.repo] if run.lycoris.repo else []) + list(run.repositories)
+    lines = [shown(f"{state.path}: ({state.branch or 'detached'}) {state.commit}") for state in states]
+    for path in (run.script, run.config, run.prompts):
+        entry = run.entry(path) if path else None
+        if entry is not None:
+            lines.append(f"{sha1(entry.data)}  {entry.path}")
+    return ("\n".join(lines) + "\n").encode()

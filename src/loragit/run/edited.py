@@ -1,0 +1,130 @@
+"""Files of the user's that were edited while a run trained: on record is what they were when it started."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from loragit import text
+from loragit.dataset import hashes as fingerprint
+from loragit.dataset.snapshot import Watched, is_picture
+from loragit.run.preflight.inputs import Inputs
+
+MAX_HASHED = 1 << 30
+"""Bytes of files that are read again at most, a second or two: the run's outcome waits to be sealed meanwhile."""
+
+_NAMED = 3
+_AS_IT_WAS = "on record is what it was at the start"
+
+
+def told(read: Inputs) -> Iterator[str]:
+    """A line for each kind of edit since ``read`` was read. Raises nothing.
+
+    Files of the dataset are told apart by size and times, and only those that differ there are read: ten thousand
+    untouched files cost ten thousand calls of stat(2).
+    """
+    for entry in read.entries:
+        path = read.sources.get(entry.path)
+        if path is not None:
+            yield from of_file(path, entry.data)
+    looks = [_Look(watched) for watched in read.dataset.watched]
+    for look in looks:
+        if look.unreadable:
+            yield f"{look.unreadable}: {_AS_IT_WAS}"
+    kinds = (
+        ("file", "of the dataset {was} changed or removed", [name for look in looks for name in look.changed]),
+        ("image", "came into the dataset", [name for look in looks for name in look.new]),
+        (
+            "file",
+            "of the dataset {was} written again, maybe with other bytes,",
+            [n for look in looks for n in look.unread],
+        ),
+    )
+    for noun, what, names in kinds:
+        if names:
+            yield _line(noun, what, names)
+
+
+def _line(noun: str, what: str, names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    verb = what.format(was="was" if len(names) == 1 else "were")
+    return f"{text.count(len(names), noun)} {verb} while it trained ({', '.join(names[:_NAMED])}{more}): {_AS_IT_WAS}"
+
+
+def of_file(path: Path, data: bytes, did: str = "trained") -> Iterator[str]:
+    """What to say of one file that was read whole and held ``data``; ``did`` is what the run did meanwhile."""
+    try:
+        if path.stat().st_size == len(data) and path.read_bytes() == data:
+            return
+    except OSError as error:
+        yield f"{path} cannot be read any more ({error.strerror}): {_AS_IT_WAS}"
+        return
+    yield f"{path} was edited while it {did}: {_AS_IT_WAS}"
+
+
+class _Look:
+    """A folder of the dataset, compared with what it was. Names are those of ``dataset.sha256``."""
+
+    def __init__(self, watched: Watched) -> None:
+        self.changed: list[str] = []
+        """Other bytes, or gone."""
+        self.new: list[str] = []
+        """Images that were not there; other files may be the trainer's own."""
+        self.unread: list[str] = []
+        """Written since, but beyond :data:`MAX_HASHED`."""
+        self.unreadable = ""
+        self._watched = watched
+        self._left = MAX_HASHED
+        try:
+            self._compare()
+        except OSError as error:
+            self.unreadable = f"{watched.folder} cannot be read any more ({error.strerror})"
+
+    def _compare(self) -> None:
+        watched = self._watched
+        if watched.folder.stat().st_mtime_ns != watched.changed_ns:
+            known = {each.name for each in watched.prints}
+            names = [e.name for e in watched.folder.iterdir() if is_picture(e.name) and e.name not in known]
+            self.new = [watched.prefix + name for name in sorted(names)]
+        directory = os.open(watched.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for each, then in zip(watched.prints, watched.identities, strict=True):
+                try:
+                    now = os.stat(each.name, dir_fd=directory)
+                except OSError:
+                    self.changed.append(watched.prefix + each.name)
+                    continue
+                identity = fingerprint.identity(now)
+                if identity != then and _times(identity) != _times(then):
+                    self._read(each, now, directory)
+        finally:
+            os.close(directory)
+
+    def _read(self, each: fingerprint.Fingerprint, now: os.stat_result, directory: int) -> None:
+        """Its times differ: see whether its bytes do."""
+        name = self._watched.prefix + each.name
+        if now.st_size != each.size or not stat.S_ISREG(now.st_mode):
+            self.changed.append(name)
+        elif now.st_size > self._left:
+            self.unread.append(name)
+        else:
+            self._left -= now.st_size
+            if _sha256(each.name, directory) != each.sha256:
+                self.changed.append(name)
+
+
+def _times(identity: str) -> list[str]:
+    """Size and times alone: a disk that was mounted anew may have another number."""
+    return identity.split(" ")[:3]
+
+
+def _sha256(name: str, directory: int) -> str | None:
+    """``None`` where it cannot be read any more."""
+    try:
+        with os.fdopen(os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None

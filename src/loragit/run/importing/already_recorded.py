@@ -1,0 +1,140 @@
+"""Which trainings a repository has on record already, by whatever names one again: hash, session, commit, place.
+
+Read through two children of git, whatever the number of runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from loragit.git import catfile
+from loragit.git.command import Repository
+from loragit.record.message import parse_model_line
+
+_EVERYWHERE = ("--glob=refs/heads/run[s]", "--glob=refs/remotes/*/run[s]")
+"""``runs``, and those that were fetched: what is on record elsewhere is not put there a second time. Patterns, for they
+may match nothing, and a name may not."""
+_TAG_FIELDS = "%(refname)%00%(*objectname)%00%(objectname)%00%(contents)%00"
+
+
+class Marks(NamedTuple):
+    """What tells a training from every other."""
+
+    name: str
+    source: str
+    """Where it lies; the home folder written ``~``."""
+    commits: frozenset[str]
+    """Of runs that its models' comments name."""
+    sessions: frozenset[str]
+    files: frozenset[str]
+    """sha256 of whole models."""
+    payloads: frozenset[str]
+    """sha256 of what follows their headers."""
+
+    def same(self, other: Marks) -> bool:
+        """Whether models of both say that they are of one training."""
+        stripped = not self.sessions or not other.sessions
+        return bool(
+            self.commits & other.commits
+            or self.sessions & other.sessions
+            or self.files & other.files
+            or (stripped and self.payloads & other.payloads)
+        )
+
+
+class Known(NamedTuple):
+    """A run on record that is the training asked about."""
+
+    name: str
+    stands: bool
+    """Whether it has its tag."""
+
+
+class _Run(NamedTuple):
+    name: str
+    sessions: frozenset[str]
+    source: str | None
+    """Where it was imported from."""
+
+
+class _Tag(NamedTuple):
+    commit: str
+    hashes: frozenset[str]
+    """Of models: of the files, and of what follows their headers."""
+    output: str | None
+
+
+class Ledger:
+    """The runs of one repository."""
+
+    def __init__(self, repository: Repository) -> None:
+        log = catfile.ask("log", "-z", "--format=%H%n%B", *_EVERYWHERE, "--", cwd=repository.top)
+        tags = catfile.ask("for-each-ref", f"--format={_TAG_FIELDS}", "refs/tags", cwd=repository.top)
+        self._runs = dict(_runs(_decoded(catfile.answer(log, "log", repository.top))))
+        """By commit, the newest first."""
+        self._tags = dict(_tags(_decoded(catfile.answer(tags, "for-each-ref", repository.top))))
+        """By name."""
+        self._by_hash = {each: name for name, tag in self._tags.items() for each in tag.hashes}
+        self._by_session = {each: commit for commit, run in reversed(self._runs.items()) for each in run.sessions}
+
+    def find(self, marks: Marks) -> Known | None:
+        """The run that ``marks`` are those of; ``None`` where none is.
+
+        Weights alone do not tell: the same settings give the same ones. Only for a model without a session, whose
+        header somebody took away, they have to.
+        """
+        for commit in sorted(marks.commits & self._runs.keys()):
+            return self._known(commit)
+        for digest in sorted(marks.files | (frozenset() if marks.sessions else marks.payloads)):
+            if digest in self._by_hash:
+                return Known(self._by_hash[digest], stands=True)
+        for session in sorted(marks.sessions & self._by_session.keys()):
+            return self._known(self._by_session[session])
+        return next((self._known(commit) for commit, run in self._runs.items() if self._same(commit, run, marks)), None)
+
+    def _known(self, commit: str) -> Known:
+        name = self._runs[commit].name
+        return Known(name, stands=name in self._tags and self._tags[name].commit == commit)
+
+    def _same(self, commit: str, run: _Run, marks: Marks) -> bool:
+        """Whether name and place say that they are the same, and nothing speaks against it."""
+        tag = self._tags.get(run.name)
+        standing = tag is not None and tag.commit == commit
+        places = {run.source, tag.output if tag and standing else None}
+        if (run.sessions and marks.sessions) or (tag and standing and tag.hashes and marks.files):
+            return False  # models that can be told apart, and were
+        if marks.source in places:
+            return standing or run.source is not None
+        return run.name == marks.name and run.source is not None and not run.sessions and not marks.files
+
+
+def _decoded(rows: Iterable[bytes]) -> Iterator[str]:
+    return (row.decode("utf-8", "replace") for row in rows)
+
+
+def _runs(rows: Iterable[str]) -> Iterator[tuple[str, _Run]]:
+    for row in rows:
+        commit, _, message = row.partition("\n")
+        found = _trailers(message)
+        name = next((value for key, value in found if key == "Run"), None)
+        if name is not None and all(key != "Reverts" for key, _ in found):
+            imported = next((value for key, value in found if key == "Imported"), None)
+            source = None if imported is None else imported.partition(" from ")[2]
+            yield commit, _Run(name, frozenset(value for key, value in found if key == "Session"), source)
+
+
+def _tags(fields: Iterator[str]) -> Iterator[tuple[str, _Tag]]:
+    for name, peeled, target, contents in zip(fields, fields, fields, fields, strict=False):
+        lines = [line.partition(": ") for line in contents.splitlines()]
+        models = [parse_model_line(value) for key, _, value in lines if key == "Model"]
+        hashes = [each for model in models if model for each in (model.sha256, model.payload_sha256) if each]
+        output = next((value for key, _, value in lines if key == "Output"), None)
+        if name:
+            yield name.lstrip("\n").removeprefix("refs/tags/"), _Tag(peeled or target, frozenset(hashes), output)
+
+
+def _trailers(message: str) -> list[tuple[str, str]]:
+    """Of a message that loragit wrote: its last paragraph, a line each."""
+    lines = message.rstrip("\n").rpartition("\n\n")[2].split("\n")
+    return [(key, value) for key, colon, value in (line.partition(": ") for line in lines) if colon]

@@ -1,0 +1,340 @@
+"""What an import would put on record: everything is looked at, and all problems are known, before it writes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit import text
+from loragit.dataset.hashes import Cache
+from loragit.errors import Finding, Findings, LoragitError, UsageError
+from loragit.git import command as git
+from loragit.git.command import Repository
+from loragit.git.identity import IdentityQuestion
+from loragit.record import imported, message
+from loragit.record.name import InvalidName, RunName
+from loragit.record.values import Code, Identity, Imported, Outcome, Weights
+from loragit.run.importing import search
+from loragit.run.importing import text_files as papers
+from loragit.run.importing import training as remains
+from loragit.run.importing import zsh_helpers as legacy
+from loragit.run.importing.already_recorded import Ledger, Marks
+from loragit.run.importing.models import Models
+from loragit.run.importing.training import Remains, Span
+from loragit.secrets import find as secrets
+from loragit.settings import load as settings
+from loragit.settings import paths as places
+from loragit.settings.load import Flags
+from loragit.store.free_name import Places
+
+_LONG = 2_000_000_000
+"""Bytes that take seconds to read."""
+
+NEW = "new"
+ON_RECORD = "on record"
+EMPTY = "empty"
+LEFT_OUT = "left out"
+STATES = (NEW, ON_RECORD, EMPTY, LEFT_OUT)
+
+
+class Request(NamedTuple):
+    """What the command line asks of ``import``."""
+
+    paths: tuple[str, ...]
+    dataset: str | None
+    name: str | None
+    environ: Mapping[str, str]
+    cwd: Path
+    cache: Path
+    """Folder of what is known of files already."""
+
+
+class Target(NamedTuple):
+    """A repository that runs go to."""
+
+    repository: Repository
+    author: Identity
+    committer: Identity
+
+
+class Item(NamedTuple):
+    """One training that was found."""
+
+    name: str
+    source: str
+    """Where it lies; the home folder written ``~``."""
+    dataset: str | None
+    """Name of the dataset, where it could be told."""
+    started: datetime | None
+    state: str
+    """:data:`NEW`; :data:`ON_RECORD`; :data:`EMPTY` (it made nothing); :data:`LEFT_OUT`, for a problem."""
+    note: str
+    """What came out, or why it is not imported."""
+    run: Imported | None = None
+    """Of a new one."""
+    target: Target | None = None
+
+
+class Plan(NamedTuple):
+    """What would be done."""
+
+    items: tuple[Item, ...]
+    """In order of time, those without a time last."""
+    warnings: tuple[str, ...]
+    problems: tuple[Finding, ...]
+
+
+class _LeftOut(Exception):
+    """This training is not imported. Never leaves this module."""
+
+    def __init__(self, state: str, note: str, hint: str | None = None) -> None:
+        super().__init__(note)
+        self.state = state
+        self.note = note
+        self.hint = hint
+
+
+def look(request: Request, say: Callable[[str], None]) -> Plan:
+    """Look at everything. Writes nothing but caches. Raises :class:`LoragitError` where nothing can be told at all.
+
+    ``say`` is told what takes long.
+    """
+    findings = Findings()
+    models = Models(Cache(request.cache))
+    home = request.environ.get("HOME", "")
+    paths = [_plain(places.expanded(written, request.cwd, request.environ)) for written in request.paths]
+    there = search.search(paths, findings)
+    if (size := search.size(there)) >= _LONG:
+        say(f"reading {size / 1e9:.1f} GB of models in {text.count(len(there), 'folder')}")
+    found = [each for place in there for each in remains.read(place, models, findings)]
+    models.keep()
+    if request.name is not None and len(found) > 1:
+        raise UsageError(
+            f"--name {request.name} cannot name {len(found)} trainings", hint="name the folder of the one that is meant"
+        )
+    found.sort(key=lambda each: (each.span is None, each.span.started.timestamp() if each.span else 0, each.name))
+    judge = _Judge(request, home, findings)
+    items = tuple(judge.item(each) for each in found)
+    return Plan(items, tuple(_warnings(found, home)), findings.all())
+
+
+def _warnings(found: Iterable[Remains], home: str) -> Iterator[str]:
+    for each in found:
+        if each.others and each.made_something:
+            many = f" and {len(each.others) - 3} more" if len(each.others) > 3 else ""
+            where = text.home_as_tilde(str(each.folder), home)
+            yield f"{where} also holds models of another training, left out: {', '.join(each.others[:3])}{many}"
+
+
+def _plain(path: Path) -> Path:
+    """``path`` without ``..``, so that it ends with the name of what it leads to."""
+    return path.resolve() if ".." in path.parts else path
+
+
+class _Judge:
+    """Decides on each training, the oldest first; knows those that it decided on before."""
+
+    def __init__(self, request: Request, home: str, findings: Findings) -> None:
+        self._request = request
+        self._home = home
+        self._findings = findings
+        self._hide = secrets.Redactor(())
+        self._targets: dict[Path, Target] = {}
+        self._ledgers: dict[Path, Ledger] = {}
+        self._places: dict[Path, Places] = {}
+        self._chosen: dict[tuple[Path, str], str] = {}
+        """Source of each new run, by repository and name."""
+        self._marks: list[tuple[Path, Marks]] = []
+
+    def item(self, left: Remains) -> Item:
+        source = self._hide(text.home_as_tilde(str(left.source), self._home))
+        name = self._request.name or left.name
+        item = Item(name, source, None, left.span.started if left.span else None, NEW, "")
+        try:
+            self._products(left)
+            run_name = self._name(name)
+            folder = self._dataset(run_name, left)
+            item = item._replace(dataset=folder.name)
+            return self._new(left, run_name, self._target(folder), item)
+        except _LeftOut as reason:
+            note, hint = reason.note, reason.hint
+            item = item._replace(state=reason.state, note=note)
+        except LoragitError as error:
+            note, hint = error.message, error.hint
+            item = item._replace(state=LEFT_OUT, note=note)
+        if item.state == LEFT_OUT:
+            self._findings.add(f"{source}: {note}", hint)
+        return item
+
+    def _new(self, left: Remains, name: RunName, target: Target, item: Item) -> Item:
+        """``item`` as it would be imported. Raises :class:`_LeftOut` or :class:`LoragitError`."""
+        marks = _marks(left, name, item.source)
+        self._not_on_record(target, marks)
+        span = left.span
+        if span is None:
+            raise _LeftOut(
+                LEFT_OUT,
+                "the header does not tell when it was trained",
+                "put beside it what else is left of the training (repos.git, config.toml), and import the folder",
+            )
+        run = self._run(left, name, target.repository, item, span)
+        self._free(target, name)
+        self._no_secrets(run)
+        top = target.repository.common_dir
+        self._chosen[top, name.text] = item.source
+        self._marks.append((top, marks))
+        return item._replace(note=message.outcome_subject(run.outcome), run=run, target=target)
+
+    def _products(self, left: Remains) -> None:
+        if left.made_something:
+            return
+        if left.judged.truncated:
+            cut = ", ".join(left.judged.truncated[:3])
+            raise _LeftOut(LEFT_OUT, f"nothing in it is whole: {cut}", "see whether another copy is")
+        raise _LeftOut(EMPTY, "made nothing: neither a model nor a state nor a sample is in it")
+
+    def _name(self, written: str) -> RunName:
+        try:
+            return RunName.parse(written)
+        except LoragitError as error:
+            raise _LeftOut(LEFT_OUT, error.message, "import it alone, with a name: --name NAME") from error
+
+    def _dataset(self, name: RunName, left: Remains) -> Path:
+        """The dataset's folder: as flag or variable say, as the old record says, else as ``train`` would find it."""
+        flag = self._request.dataset
+        environ = self._request.environ
+        if flag is None and not environ.get("TRAINING_DIR"):
+            named = legacy.dataset_folders(left.papers.repos, left.papers.script, self._home)
+            flag = next((str(place) for place in named if place != left.folder and os.path.isdir(place)), None)
+        try:
+            # Some old names tell no steps, and nothing here depends on them.
+            asked = Flags(dataset=flag, steps=1)
+            return settings.load(name=name, flags=asked, environ=environ, cwd=self._request.cwd).dataset_dir
+        except (settings.DatasetNotFound, settings.DatasetAmbiguous, InvalidName) as error:
+            raise _LeftOut(
+                LEFT_OUT, f"its dataset is not known: {error.message}", "say which it is with --dataset"
+            ) from error
+
+    def _target(self, folder: Path) -> Target:
+        if folder not in self._targets:
+            author, committer = IdentityQuestion(folder).answer()
+            repository = git.discover(folder)
+            top = repository.common_dir
+            self._targets[folder] = Target(repository, author, committer)
+            if top not in self._ledgers:
+                self._ledgers[top] = Ledger(repository)
+                self._places[top] = Places(repository)
+        return self._targets[folder]
+
+    def _not_on_record(self, target: Target, marks: Marks) -> None:
+        top = target.repository.common_dir
+        known = self._ledgers[top].find(marks)
+        if known is not None:
+            what = "on record" if known.name == marks.name else f"on record as {known.name}"
+            gone = "" if known.stands else "; its tag is gone, and it is left as it is"
+            raise _LeftOut(ON_RECORD, what + gone)
+        for place, other in self._marks:
+            if place == top and marks.same(other):
+                raise _LeftOut(ON_RECORD, f"the same training as {other.source}")
+
+    def _free(self, target: Target, name: RunName) -> None:
+        top = target.repository.common_dir
+        place = self._places[top].of(name)
+        if place.blocked:
+            raise _LeftOut(LEFT_OUT, place.blocked, place.unblock)
+        taken = place.taken
+        if (top, name.text) in self._chosen:
+            taken = f"{name} is also what {self._chosen[top, name.text]} is called"
+        if taken:
+            raise _LeftOut(
+                LEFT_OUT, f"{taken}, and that is another training", "import it alone, with another name: --name NAME"
+            )
+
+    def _run(self, left: Remains, name: RunName, repository: Repository, item: Item, span: Span) -> Imported:
+        codes = _codes(left)
+        entries, redacted = list(left.papers.entries), list(left.papers.redacted)
+        missing = [*remains.missing(left), *_missing_codes(left, codes)]
+        kept = remains.kept_metadata(left)
+        if kept is not None:
+            entry, had_secrets = papers.masked(kept.entry)
+            assert entry is not None
+            entries.append(entry)
+            redacted += [entry.path] if had_secrets else []
+            missing += [f"{cut} of the header" for cut in kept.cut]
+        last = left.trainings[-1] if left.trainings else None
+        steps = name.steps or next((each.steps for each in left.trainings if each.steps), None)
+        return Imported(
+            name=name.text,
+            model=name.model,
+            dataset=item.dataset or "",
+            prefix=repository.prefix,
+            version=name.version,
+            steps=steps,
+            trainer=codes.trainer,
+            lycoris=codes.lycoris,
+            others=codes.others,
+            weights=tuple(Weights(w.role, self._hide(w.name), w.sha256) for w in last.weights) if last else (),
+            network=self._hide(last.network) if last and last.network else None,
+            sessions=left.sessions,
+            sha1s=left.papers.sha1s,
+            entries=tuple(entries),
+            source=item.source,
+            missing=tuple(missing),
+            redacted=tuple(redacted),
+            outcome=self._outcome(left, span),
+        )
+
+    def _outcome(self, left: Remains, span: Span) -> Outcome:
+        return Outcome(
+            exit_status=None,
+            started=span.started,
+            finished=span.finished,
+            output=self._hide(text.home_as_tilde(str(left.folder), self._home)),
+            **left.judged._asdict(),
+            states=left.states,
+            samples=left.samples,
+            pictures=left.pictures,
+            final_loss=left.final_loss,
+        )
+
+    def _no_secrets(self, run: Imported) -> None:
+        """Names of files and folders are not masked: the record would not lead to them any more."""
+        now = datetime.now(UTC)
+        texts = (imported.message(run, now), message.outcome_message(run.name, run.outcome))
+        found = secrets.find("\n".join(texts).encode("utf-8", "surrogateescape"))
+        if found:
+            raise _LeftOut(
+                LEFT_OUT,
+                f"the name of a file or folder in it holds what looks like a secret ({found[0].kind})",
+                "rename it",
+            )
+
+
+def _marks(left: Remains, name: RunName, source: str) -> Marks:
+    whole = left.judged.models
+    return Marks(
+        name=name.text,
+        source=source,
+        commits=frozenset(each.made_by for each in left.trainings if each.made_by),
+        sessions=frozenset(left.sessions),
+        files=frozenset(model.sha256 for model in whole),
+        payloads=frozenset(model.payload_sha256 for model in whole if model.payload_sha256),
+    )
+
+
+def _codes(left: Remains) -> legacy.Codes:
+    """The repositories that ``repos.git`` tells; the trainer's commit else as the models' headers do."""
+    codes = legacy.told_apart(left.papers.repos.repositories)
+    commit = next((each.commit for each in reversed(left.trainings) if each.commit), None)
+    if codes.trainer is None and commit is not None:
+        codes = codes._replace(trainer=Code("sd-scripts", commit, None))
+    return codes
+
+
+def _missing_codes(left: Remains, codes: legacy.Codes) -> list[str]:
+    module = next((each.network for each in left.trainings if each.network), "")
+    lost = [] if codes.trainer else ["trainer commit"]
+    return lost + (["LyCORIS commit"] if module.startswith("lycoris") and codes.lycoris is None else [])

@@ -1,0 +1,152 @@
+"""The text files that lie beside a training's models: config, prompts, script, ``repos.git``. Masked, and bounded."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit import text
+from loragit.record.values import Entry
+from loragit.run.importing import zsh_helpers as legacy
+from loragit.run.importing.zsh_helpers import ReposGit
+from loragit.secrets import find as secrets
+from loragit.secrets import tables as secret_tables
+
+MAX_BYTES = 4 * 1024 * 1024
+"""Of one such file."""
+MAX_INPUTS = 100
+
+_CONFIGS = ("config.toml", "config.json")
+_PROMPTS = ("sample-prompts.txt", "sample-prompts.toml", "sample-prompts.json")
+_SCRIPTS = (".sh", ".zsh")
+
+
+class Papers(NamedTuple):
+    """What was found, ready for a record."""
+
+    entries: tuple[Entry, ...] = ()
+    """Secrets in them are masked."""
+    sha1s: tuple[tuple[str, str], ...] = ()
+    """(trailer, SHA-1): of what ran where ``repos.git`` tells it, else of the file as it lies there."""
+    repos: ReposGit = ReposGit()
+    script: bytes = b""
+    """As it lies there; may hold secrets."""
+    redacted: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    """Prompts are not among them: a training may have had none."""
+    has_prompts: bool = False
+
+
+def read(folder: Path) -> Papers:
+    """Read what lies directly in ``folder``. Links are not followed: what they lead to is today's, not the run's."""
+    names = _regular_files(folder)
+    raw = _read(folder, "repos.git") if "repos.git" in names else None
+    repos = legacy.parse_repos_git(raw or b"")
+    config = next((name for name in _CONFIGS if name in names), None)
+    prompts = next((name for name in _PROMPTS if name in names), None)
+    scripts = _scripts(names, repos, folder.name)
+    wanted = {name: name for name in (config, prompts, *scripts[:1]) if name}
+    wanted |= {f"inputs/{name}": name for name in scripts[1:]}
+    inputs = [] if (folder / "inputs").is_symlink() else _regular_files(folder / "inputs")
+    wanted |= {f"inputs/{name}": f"inputs/{name}" for name in inputs[:MAX_INPUTS]}
+    found = _Found(folder)
+    for place, name in wanted.items():
+        found.add(place, name)
+    told = (("Config-SHA1", config, _CONFIGS), ("Prompts-SHA1", prompts, _PROMPTS))
+    others = tuple(file.name for file in repos.files if file.name not in (*_CONFIGS, *_PROMPTS))
+    ran = scripts[0] if scripts else None
+    for trailer, file_name, names_told in (*told, ("Script-SHA1", ran, others)):
+        found.hash(trailer, file_name, names_told, repos)
+    missing = [*([] if config else ["config.toml"]), *([] if scripts else ["script"]), *found.missing]
+    if repos.unread:
+        missing.append(f"{text.count(repos.unread, 'line')} of repos.git that cannot be read")
+    return Papers(
+        entries=tuple(found.entries),
+        sha1s=tuple(found.sha1s),
+        repos=repos,
+        script=found.raw.get(scripts[0], b"") if scripts else b"",
+        redacted=tuple(found.redacted),
+        missing=tuple(missing),
+        has_prompts=prompts is not None,
+    )
+
+
+def masked(entry: Entry) -> tuple[Entry | None, bool]:
+    """``entry`` without its secrets, and whether there were some; ``None`` where they cannot be taken out."""
+    data = secrets.redact(secret_tables.mask_values(entry.data))
+    if secrets.find(data) or any(True for _ in secret_tables.find_values(data)):
+        return None, True
+    return entry._replace(data=data), data != entry.data
+
+
+class _Found:
+    """What is gathered on the way."""
+
+    def __init__(self, folder: Path) -> None:
+        self.entries: list[Entry] = []
+        self.raw: dict[str, bytes] = {}
+        self.sha1s: list[tuple[str, str]] = []
+        self.redacted: list[str] = []
+        self.missing: list[str] = []
+        self._folder = folder
+
+    def add(self, place: str, name: str) -> None:
+        """The file ``name``, at ``place`` in the record."""
+        path = self._folder / name
+        data = _read(self._folder, name)
+        if data is None:
+            self.missing.append(f"{place} (it cannot be read, or is larger than {MAX_BYTES >> 20} MiB)")
+            return
+        self.raw[name] = data
+        executable = bool(path.lstat().st_mode & stat.S_IXUSR)
+        entry, had_secrets = masked(Entry(place, data, executable))
+        if entry is None:
+            self.missing.append(f"{place} (it holds what looks like a secret)")
+            return
+        self.entries.append(entry)
+        self.redacted += [place] if had_secrets else []
+
+    def hash(self, trailer: str, name: str | None, names: Iterable[str], repos: ReposGit) -> None:
+        """The trailer of a file, and whether it is still the one that ``repos.git`` tells of."""
+        then = next((sha1 for each in (name, *names) if each and (sha1 := repos.sha1(each))), None)
+        now = text.sha1(self.raw[name]) if name in self.raw else None
+        if then or now:
+            self.sha1s.append((trailer, then or now or ""))
+        if then and now and then != now:
+            self.missing.append(f"{name} as it was when the run began (repos.git tells another SHA-1)")
+
+
+def _scripts(names: Iterable[str], repos: ReposGit, run: str) -> list[str]:
+    """Shell scripts, the one that ran first: as ``repos.git`` says, or as it is called."""
+    told = [file.name for file in repos.files if file.name not in (*_CONFIGS, *_PROMPTS)]
+    first = [*told, "train.sh", f"{run}.sh", f"{run}.zsh"]
+    scripts = [name for name in names if name.endswith(_SCRIPTS) or name in told]
+    return sorted(scripts, key=lambda name: (first.index(name) if name in first else len(first), name))
+
+
+def _regular_files(folder: Path) -> list[str]:
+    """Names, sorted; none where there is no such folder."""
+    names = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    return sorted(names)
+
+
+def _read(folder: Path, name: str) -> bytes | None:
+    """The bytes of a regular file of no more than :data:`MAX_BYTES`; ``None`` for anything else."""
+    try:
+        handle = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+            return None
+        try:
+            return file.read(MAX_BYTES)
+        except OSError:
+            return None

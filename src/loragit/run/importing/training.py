@@ -1,0 +1,260 @@
+"""What one training left, read and checked whole: papers, models, samples, events, and when it was."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit import text
+from loragit.errors import Findings
+from loragit.record.values import DatasetFile
+from loragit.run import results as outcome
+from loragit.run.importing import headers as metadata
+from loragit.run.importing import text_files as papers
+from loragit.run.importing.headers import Training
+from loragit.run.importing.models import Models
+from loragit.run.importing.search import Place
+from loragit.run.importing.text_files import Papers
+from loragit.run.results import Judged, Logs, Reading
+from loragit.trainers import trainer
+from loragit.trainers.safetensors import NotSafetensors
+from loragit.trainers.sd_scripts.naming import NAMING
+
+_MODEL = re.compile("(?P<stem>.+?)" + NAMING.model.pattern)
+_STAMP = "%Y%m%d%H%M%S"
+_APART = timedelta(hours=36)
+"""How far the stamp of a log folder may lie from a training: it is a local time, of whatever zone that was."""
+
+
+class Span(NamedTuple):
+    """When a training was."""
+
+    started: datetime
+    """UTC."""
+    finished: datetime
+    guessed: tuple[str, ...]
+    """``start``, ``end``: told by times of files alone, which a copy does not keep."""
+
+
+class Remains(NamedTuple):
+    """What one training left."""
+
+    folder: Path
+    name: str
+    """The folder's, or for models without a record the output name: what the run is called if nobody says otherwise."""
+    source: Path
+    """The folder, or the one file there is."""
+    papers: Papers
+    recorded: bool
+    """Whether the folder is a run's own."""
+    judged: Judged
+    trainings: tuple[Training, ...]
+    """Of the whole models whose header can be read, in order of saving."""
+    header: Mapping[str, str]
+    """Of the last whole model; empty without one."""
+    states: tuple[str, ...]
+    samples: int
+    pictures: tuple[DatasetFile, ...]
+    """The sample images that can be read."""
+    final_loss: float | None
+    span: Span | None
+    """``None`` where nothing tells it: for models without a record their header has to."""
+    others: tuple[str, ...]
+    """Models in the same folder that another training made."""
+
+    @property
+    def made_something(self) -> bool:
+        return bool(self.judged.models or self.judged.unreadable or self.states or self.samples)
+
+    @property
+    def sessions(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(each.session for each in self.trainings if each.session))
+
+
+def read(place: Place, models: Models, findings: Findings) -> tuple[Remains, ...]:
+    """The trainings whose files lie at ``place``. What cannot be told apart or read is a finding."""
+    if place.models is None:
+        return (_recorded(place.folder, models),)
+    found = []
+    for name, files in _grouped(place, models, findings):
+        remains = _Reader(place.folder, name, models).remains(files, Papers(), recorded=False)
+        alone = place.folder / next(iter(files)) if len(files) == 1 else place.folder
+        found.append(remains._replace(source=alone))
+    return tuple(found)
+
+
+class _Group(NamedTuple):
+    """Models that one training made."""
+
+    name: str
+    files: dict[str, str]
+    """Output name of each file."""
+
+
+def _recorded(folder: Path, models: Models) -> Remains:
+    """A run's own folder: its models are those called like it, else those of the name that most have."""
+    trainings = {name: _training(folder / name, models) for name in _names(folder)}
+    called = {name: _output_name(name, training) for name, training in trainings.items()}
+    counts = sorted(set(called.values()), key=lambda each: (-list(called.values()).count(each), each))
+    own = folder.name if folder.name in counts else next(iter(counts), folder.name)
+    sessions = {training.session for name, training in trainings.items() if training and called[name] == own}
+    ours = {
+        name: output_name
+        for name, output_name in called.items()
+        if output_name == own or ((training := trainings[name]) and training.session and training.session in sessions)
+    }
+    remains = _Reader(folder, own, models).remains(ours, papers.read(folder), recorded=True)
+    return remains._replace(name=folder.name, others=tuple(sorted(called.keys() - ours.keys())))
+
+
+def _grouped(place: Place, models: Models, findings: Findings) -> list[_Group]:
+    """Those of one session belong together, whatever they are called; without one, those of one output name."""
+    groups: dict[str, dict[str, str]] = {}
+    for name in place.models or ():
+        try:
+            training = metadata.training(models.header(place.folder / name).metadata)
+        except NotSafetensors as error:
+            findings.add(error.message, error.hint)
+            continue
+        except OSError as error:
+            findings.add(f"{place.folder / name} cannot be read: {error.strerror or error}", "see whom it belongs to")
+            continue
+        output_name = _output_name(name, training)
+        key = f"session {training.session}" if training.session else f"name {output_name}"
+        groups.setdefault(key, {})[name] = output_name
+    found = []
+    for files in groups.values():
+        # A training whose files were renamed goes by what it called them itself.
+        trainings = [_training(place.folder / name, models) for name in files]
+        told = next((each.output_name for each in trainings if each and each.output_name), None)
+        found.append(_Group(told or next(iter(files.values())), files))
+    return found
+
+
+def _training(path: Path, models: Models) -> Training | None:
+    try:
+        return metadata.training(models.header(path).metadata) if path.suffix == ".safetensors" else None
+    except (NotSafetensors, OSError):
+        return None
+
+
+def _output_name(file_name: str, training: Training | None) -> str:
+    """What the training that wrote ``file_name`` called its output: as its header says if the file is named so."""
+    told = training.output_name if training else None
+    if told and trainer.matched(NAMING.model, file_name, told):
+        return told
+    match = _MODEL.fullmatch(file_name)
+    return match["stem"] if match else file_name
+
+
+def _names(folder: Path) -> tuple[str, ...]:
+    """Files named like models, sorted."""
+    with suppress(OSError):
+        return tuple(sorted(path.name for path in folder.iterdir() if _MODEL.fullmatch(path.name)))
+    return ()
+
+
+class _Reader:
+    """Reads the rest of a training whose output name is known."""
+
+    def __init__(self, folder: Path, output_name: str, models: Models) -> None:
+        self._folder = folder
+        self._name = output_name
+        self._models = models
+
+    def remains(self, files: Mapping[str, str], found: Papers, *, recorded: bool) -> Remains:
+        folder = self._folder
+        judged = outcome.judged(folder, files, NAMING, Reading(self._models.header, self._models.hashes))
+        readable = [model.path for model in judged.models if model.path.endswith(".safetensors")]
+        headers = [self._models.header(folder / path).metadata for path in readable]
+        trainings = tuple(metadata.training(header) for header in headers)
+        states = outcome.states(folder, self._name, NAMING)
+        span = self._span(trainings, [*files, *states], recorded=recorded)
+        return Remains(
+            folder=folder,
+            name=self._name,
+            source=folder,
+            papers=found,
+            recorded=recorded,
+            judged=judged,
+            trainings=trainings,
+            header=headers[-1] if headers else {},
+            states=states,
+            samples=len(names := outcome.sample_names(folder, self._name, NAMING)),
+            pictures=outcome.hashed(folder / NAMING.sample_dir, NAMING.sample_dir, names),
+            final_loss=self._final_loss(span),
+            span=span,
+            others=(),
+        )
+
+    def _span(self, trainings: Iterable[Training], products: list[str], *, recorded: bool) -> Span | None:
+        """The headers tell best; of files the oldest that was written before the training, and the newest product."""
+        starts = [training.started for training in trainings if training.started]
+        ends = [training.finished for training in trainings if training.finished]
+        guessed = (*(() if starts else ("start",)), *(() if ends else ("end",)))
+        if not recorded:
+            known = [*starts, *ends]
+            return Span(min(known), max(known), guessed) if known else None
+        ends = ends or self._times([*products, NAMING.sample_dir, "sdscripts.log"]) or self._times(["."])
+        if not ends:
+            return None
+        finished = max([*ends, *starts])
+        starts = starts or self._times(["repos.git"]) or self._times(["config.toml", "config.json", "sdscripts.log"])
+        started = min([*starts, finished])
+        return Span(started, finished, guessed)
+
+    def _times(self, names: Iterable[str]) -> list[datetime]:
+        """When each of these was last written."""
+        times = []
+        for name in names:
+            with suppress(OSError, OverflowError):
+                times.append(datetime.fromtimestamp((self._folder / name).stat().st_mtime, UTC))
+        return times
+
+    def _final_loss(self, span: Span | None) -> float | None:
+        """From the log folders called like the training and of its time, in a ``logs`` near its output folder."""
+        if span is None:
+            return None
+        near = (self._folder.parent, self._folder, self._folder.parent.parent)
+        for parent in (folder / "logs" for folder in near):
+            for name in dict.fromkeys((self._folder.name, self._name)):
+                for prefix in (f"{name}-", f"{name}_"):
+                    there = outcome.log_folders(parent, prefix, NAMING)
+                    others = frozenset(each for each in there if not _of_time(each.removeprefix(prefix), span))
+                    loss = outcome.logged_loss(Logs(parent, prefix, others), NAMING) if there - others else None
+                    if loss is not None:
+                        return loss
+        return None
+
+
+def _of_time(stamp: str, span: Span) -> bool:
+    try:
+        moment = datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        return False
+    return span.started - _APART <= moment <= span.finished + _APART
+
+
+def kept_metadata(remains: Remains) -> metadata.Kept | None:
+    """``metadata.toml`` of the last whole model, and what was cut."""
+    last = next((model.path for model in reversed(remains.judged.models) if model.path.endswith(".safetensors")), "")
+    return metadata.metadata_toml(remains.header, last) if remains.header else None
+
+
+def missing(remains: Remains) -> tuple[str, ...]:
+    """What a full record would hold and nothing tells any more; in the order of docs/record-format.md."""
+    found = remains.papers
+    known = remains.trainings
+    repositories = {name for name, _ in found.sha1s}
+    lost = [*found.missing] if remains.recorded else ["config.toml", "script"]
+    if not found.has_prompts and (remains.samples or "Prompts-SHA1" in repositories):
+        lost.append("sample-prompts")
+    lost += [f"{what} (told by the times of the files)" for what in remains.span.guessed] if remains.span else []
+    if not any(weights.sha256 for training in known for weights in training.weights):
+        lost.append("weights")
+    always = ("command", "captions", "dataset.sha256", "dataset commit", "environment.txt", "exit status")
+    return tuple(text.shown(what) for what in (*lost, *always))

@@ -1,0 +1,163 @@
+"""What the zsh helpers wrote beside a training's models: ``repos.git``, and scripts that name their dataset.
+
+Nothing here opens a file. Text is read line by line, and what makes no sense is counted, never guessed at.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from loragit.record.values import Code
+
+# A line is read from its end: a path may hold blanks, colons and parentheses, a branch no blank and no colon
+# (git-check-ref-format).
+_ID = r"(?P<commit>[0-9a-f]{40}|[0-9a-f]{64})"
+_ON_BRANCH = re.compile(rf"(?P<path>.+): \((?P<branch>[^\s:]+)\) {_ID}")
+_NO_BRANCH = re.compile(rf"(?P<path>.+): {_ID} \(Failed to get branch\)")
+_FAILED = re.compile(r"(?P<path>.+): (?:Git command failed|Not a git repository)")
+_HASHED = re.compile(r"(?P<path>.+): (?P<sha1>[0-9a-f]{40})")
+_SUMMED = re.compile(r"(?P<sha1>[0-9a-f]{40}) [ *](?P<path>.+)")
+_DETACHED = ("detached", "HEAD")
+"""What stands for a branch where there was none: loragit's own word, and git's."""
+
+_ASSIGNED = re.compile(
+    r"""(?m)^[ \t]*(?:export[ \t]+|local[ \t]+)?TRAINING_DIR=(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s;&|]+)"""
+)
+_OPTION = re.compile(r"""--dataset_config(?:=|[ \t]+)(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s;&|)]+)""")
+
+
+class Repository(NamedTuple):
+    """A repository of code, as a line of ``repos.git`` tells it."""
+
+    path: str
+    commit: str | None
+    """``None`` where git had failed, or the folder was no repository."""
+    branch: str | None
+
+    @property
+    def name(self) -> str:
+        """The folder's."""
+        return PurePosixPath(self.path).name or self.path
+
+
+class Hashed(NamedTuple):
+    """A file as it was when the training began."""
+
+    path: str
+    sha1: str
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.path).name
+
+
+class ReposGit(NamedTuple):
+    """All of a ``repos.git``, in its order."""
+
+    repositories: tuple[Repository, ...] = ()
+    files: tuple[Hashed, ...] = ()
+    unread: int = 0
+    """Lines that are neither."""
+
+    def sha1(self, name: str) -> str | None:
+        """Of the file called ``name``."""
+        return next((file.sha1 for file in self.files if file.name == name), None)
+
+
+class Codes(NamedTuple):
+    """The repositories of a training, told apart."""
+
+    trainer: Code | None = None
+    lycoris: Code | None = None
+    others: tuple[Code, ...] = ()
+
+
+def parse_repos_git(data: bytes) -> ReposGit:
+    """Read the helpers' form and loragit's own, with any line ends, however damaged."""
+    repositories: list[Repository] = []
+    files: list[Hashed] = []
+    unread = 0
+    for line in data.decode("utf-8-sig", "surrogateescape").split("\n"):
+        found = _line(line.rstrip("\r"))
+        if isinstance(found, Repository):
+            repositories.append(found)
+        elif found is not None:
+            files.append(found)
+        elif line.strip():
+            unread += 1
+    return ReposGit(tuple(dict.fromkeys(repositories)), tuple(dict.fromkeys(files)), unread)
+
+
+def _line(line: str) -> Repository | Hashed | None:
+    if match := _ON_BRANCH.fullmatch(line):
+        branch = match["branch"]
+        return Repository(match["path"], match["commit"], None if branch in _DETACHED else branch)
+    if match := _NO_BRANCH.fullmatch(line):
+        return Repository(match["path"], match["commit"], None)
+    if match := _FAILED.fullmatch(line):
+        return Repository(match["path"], None, None)
+    if match := _SUMMED.fullmatch(line) or _HASHED.fullmatch(line):
+        return Hashed(match["path"], match["sha1"])
+    return None
+
+
+def told_apart(found: tuple[Repository, ...]) -> Codes:
+    """Trainer, LyCORIS and the rest, by their names, else by what their folders hold today.
+
+    A repository whose commit is not known tells nothing that a record could hold.
+    """
+    trainer: Code | None = None
+    lycoris: Code | None = None
+    others: list[Code] = []
+    for repository in found:
+        if repository.commit is None:
+            continue
+        code = Code(repository.name, repository.commit, repository.branch)
+        kind = _kind(repository)
+        if kind == "trainer" and trainer is None:
+            trainer = code
+        elif kind == "lycoris" and lycoris is None:
+            lycoris = code
+        else:
+            others.append(code)
+    return Codes(trainer, lycoris, tuple(others))
+
+
+def _kind(repository: Repository) -> str | None:
+    name = repository.name.lower()
+    if name.startswith("sd-scripts"):
+        return "trainer"
+    if name.startswith("lycoris"):
+        return "lycoris"
+    folder = Path(repository.path)
+    if not folder.is_absolute():
+        return None
+    if os.path.isfile(folder / "train_network.py"):
+        return "trainer"
+    return "lycoris" if os.path.isfile(folder / "lycoris" / "kohya.py") else None
+
+
+def dataset_folders(told: ReposGit, script: bytes, home: str) -> Iterator[Path]:
+    """Folders that the script and ``repos.git`` name as the dataset's, the surest first; absolute, perhaps gone."""
+    text = script.decode("utf-8", "surrogateescape")
+    written = [(match["value"], False) for match in _ASSIGNED.finditer(text)]
+    written += [(match["value"], True) for match in _OPTION.finditer(text)]
+    written += [(file.path, True) for file in told.files if file.name in ("config.toml", "config.json")]
+    for value, is_file in written:
+        place = _place(value, home)
+        if place is not None:
+            yield place.parent if is_file else place
+
+
+def _place(written: str, home: str) -> Path | None:
+    """A path as a shell would read it, as far as it says all itself; ``None`` where it does not."""
+    plain = written
+    if written[:1] in ("'", '"') and written[-1:] == written[:1]:
+        plain = written[1:-1]
+    if not written.startswith("'") and home:
+        plain = re.sub(r"^(?:~|\$HOME|\$\{HOME\})(?=/|$)", lambda _: home, plain)
+    return Path(plain) if plain.startswith("/") and "$" not in plain and "\0" not in plain else None

@@ -1,0 +1,87 @@
+"""Which runs a new one goes on from: products of known runs among the weights and states that it starts with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit.record.values import Ancestor, Weights
+from loragit.settings import paths as places
+from loragit.store import products
+from loragit.store.products import Records, Sealed
+from loragit.trainers import safetensors as tensors
+
+RESUME = "Resume"
+DERIVED = ("Network-Weights", "Base-Weights")
+"""Roles of weights (:data:`loragit.trainers.sd_scripts.WEIGHTS`) that a training goes on from."""
+
+
+class Start(NamedTuple):
+    """Weights, or a folder of training state, that a run starts from."""
+
+    role: str
+    path: Path
+    sha256: str | None
+    """Of a file."""
+
+
+def starts(given: Iterable[tuple[str, str]], weights: Iterable[Weights], workdir: Path) -> tuple[Start, ...]:
+    """What of ``given``, (role, path as written), a run goes on from; ``weights`` are the same, in the same order."""
+    pairs = zip(given, weights, strict=True)
+    return tuple(
+        Start(role, workdir / value, known.sha256) for (role, value), known in pairs if role in (RESUME, *DERIVED)
+    )
+
+
+def ancestors(found: Iterable[Start], datasets: Path, here: Path, environ: Mapping[str, str]) -> tuple[Ancestor, ...]:
+    """The run of each of ``found`` that a run of some dataset under ``datasets``, or of ``here``, left; each once.
+
+    Weights are known by their hash, else by the run that their header names; a state, which holds neither, by where it
+    lies. What is of no known run is passed over.
+    """
+    wanted = tuple(found)
+    if not wanted:
+        return ()
+    records = Records(products.datasets(datasets, here))
+    listed = (ancestor for each in wanted for ancestor in _of(each, records, environ))
+    return tuple(dict.fromkeys(listed))
+
+
+def _of(start: Start, records: Records, environ: Mapping[str, str]) -> Iterator[Ancestor]:
+    if start.role == RESUME:
+        states = records.holding(f"\nState: {start.path.name}\n")
+        left = (sealed for sealed in states if _lies_in(start.path, sealed, environ))
+        yield from (Ancestor(sealed.run, sealed.commit, start.path.name, resumed=True) for sealed in left)
+    elif start.sha256 is not None:
+        known = [(sealed, _called(sealed, start.sha256)) for sealed in records.holding(f"sha256:{start.sha256}")]
+        if not known:
+            known = list(_stamped(start.path, records))
+        yield from (Ancestor(sealed.run, sealed.commit, name, resumed=False) for sealed, name in known[:1])
+
+
+def _called(sealed: Sealed, sha256: str) -> str:
+    """What the run's record calls the model."""
+    return next((model.path for model in sealed.models if model.sha256 == sha256), "")
+
+
+def _stamped(path: Path, records: Records) -> Iterator[tuple[Sealed, str]]:
+    """The runs that the header of a model names: it was edited since, or the weights were resized or merged."""
+    try:
+        comment = tensors.read_header(path).metadata.get("ss_training_comment", "")
+    except (tensors.NotSafetensors, OSError):
+        return
+    for run, commit in products.stamps(comment):
+        yield from ((sealed, path.name) for sealed in records.holding(f"\0{commit}\0") if sealed.run == run)
+
+
+def _lies_in(state: Path, sealed: Sealed, environ: Mapping[str, str]) -> bool:
+    """Whether ``state`` is in the output folder of the run."""
+    if not sealed.output:
+        return False
+    try:
+        output = places.expanded(sealed.output, state.parent, environ)
+    except places.NoSuchPath:  # whoever wrote that record
+        return False
+    return os.path.realpath(output) == os.path.realpath(state.parent)

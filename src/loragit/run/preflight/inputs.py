@@ -1,0 +1,162 @@
+"""The files a run is made of, read once: config, prompts, further inputs, the dataset, the weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit import parse as parsing
+from loragit.dataset import snapshot
+from loragit.dataset.hashes import Cache, fingerprint_file
+from loragit.dataset.snapshot import CannotReadInput, Config, Dataset, Folder, Recorded
+from loragit.errors import Findings
+from loragit.record.values import Entry, Weights
+from loragit.run.preflight import trust
+from loragit.settings.load import Settings
+from loragit.trainers.sd_scripts.arguments import Plan
+
+_MAX_INPUTS = 1 << 29
+"""Bytes of all further inputs together: they are held in memory, and a cloned dataset may name any number."""
+_WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+
+
+class Inputs(NamedTuple):
+    """What was read."""
+
+    config: Entry
+    prompts: Entry | None
+    further: tuple[tuple[Path, Entry], ...]
+    """(file, its place in the record)."""
+    dataset: Dataset
+    weights: tuple[Weights, ...]
+    warnings: tuple[str, ...]
+    sources: Mapping[str, Path]
+    """The file that it was read from, by path in the record; for captions see ``dataset``."""
+    named: tuple[Path, ...] = ()
+    """Further files that the dataset config names."""
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The files of the record that were read, but for the dataset's."""
+        return (self.config, *([self.prompts] if self.prompts else []), *(entry for _, entry in self.further))
+
+    def outside(self, plan: Plan, folder: Path) -> trust.Subject:
+        """What lies outside of the dataset's repository and was read because its own files say so; often nothing."""
+        if trust.came_from(folder) is None:
+            return trust.Subject(folder, ())
+        folders = [real for _, real in self.dataset.folders]
+        return trust.of_inputs(folder, plan.config, self.named, folders, self.sources.values())
+
+
+def read(
+    plan: Plan, chosen: Settings, workdir: Path, recorded: Recorded, cache: Cache, findings: Findings
+) -> Inputs | None:
+    """Everything, or ``None`` where ``findings`` tell what is missing, unreadable or does not parse."""
+    ask, root = findings.ask, chosen.dataset_dir
+    config = ask(lambda: _config(plan, workdir))
+    prompts = _asked_prompts(plan.prompts, findings)
+    further = _further(
+        (*(p for _, p in plan.inputs), *(config.files if config else ()), *chosen.record.inputs), findings
+    )
+    weights = _weights(plan, workdir, cache, findings)
+    if config is None:
+        return None
+    listed: list[tuple[Folder, tuple[str, ...]]] = []
+    for folder in config.folders:
+        names = ask(lambda folder=folder: snapshot.check_folder(folder, root))  # type: ignore[misc]
+        if names is not None:
+            listed.append((folder, names))
+    dataset = ask(lambda: snapshot.read_dataset(listed, recorded, root, cache))
+    if dataset is None:
+        return None
+    warnings = tuple(filter(None, (snapshot.uncaptioned(folder, names) for folder, names in listed)))
+    suffix = ".json" if config.path.suffix.lower() == ".json" else ".toml"
+    sources = {f"config{suffix}": plan.config} | {entry.path: path for path, entry in further}
+    if prompts and plan.prompts:
+        sources[prompts.path] = plan.prompts
+    return Inputs(
+        Entry(f"config{suffix}", config.data), prompts, further, dataset, weights, warnings, sources, config.files
+    )
+
+
+def _config(plan: Plan, workdir: Path) -> Config:
+    path = plan.config
+    if not os.path.exists(path):
+        raise CannotReadInput(
+            f"there is no dataset config {path}", hint="write one there, or name another: -- --dataset_config PATH"
+        )
+    return snapshot.read_config(path, workdir, plan.caption_suffix or snapshot.DEFAULT_CAPTION_SUFFIX)
+
+
+def _asked_prompts(path: Path | None, findings: Findings) -> Entry | None:
+    return None if path is None else findings.ask(lambda: _prompts(path))
+
+
+def _prompts(path: Path) -> Entry:
+    if not os.path.exists(path):
+        raise CannotReadInput(
+            f"there are no sample prompts {path}",
+            hint='write them there, or set paths.prompts = "" to train without samples',
+        )
+    data = snapshot.read_bytes(path, "sample prompts")
+    suffix = path.suffix.lower()
+    if suffix == ".toml":
+        snapshot.read_table(path, data, "sample prompts")
+    elif suffix == ".json":
+        try:
+            parsing.read_json(data)
+        except ValueError as error:
+            raise CannotReadInput(f"the sample prompts {path} do not parse: {error}") from error
+    else:
+        suffix = ".txt"
+    return Entry("sample-prompts" + suffix, data)
+
+
+def _further(paths: Iterable[Path], findings: Findings) -> tuple[tuple[Path, Entry], ...]:
+    """Each file once, at ``inputs/<file name>``."""
+    files: dict[Path, Entry] = {}
+    taken: set[str] = set()
+    left = _MAX_INPUTS
+    for path in dict.fromkeys(paths):
+        data = findings.ask(lambda path=path: snapshot.read_bytes(path, "input"))  # type: ignore[misc]
+        if data is None:
+            continue
+        left -= len(data)
+        if left < 0:
+            findings.add(f"the inputs up to {path} are more than {_MAX_INPUTS >> 20} MiB together", "name fewer")
+            break
+        files[path] = Entry(_free_place(path.name, taken), data)
+        taken.add(files[path].path)
+    return tuple(files.items())
+
+
+def _free_place(name: str, taken: set[str]) -> str:
+    plain = "".join(c if c.isalnum() or c in "._-+=@" else "_" for c in name).lstrip(".") or "input"
+    place, number = f"inputs/{plain}", 1
+    while place in taken:
+        number += 1
+        place = f"inputs/{number}-{plain}"
+    return place
+
+
+def _weights(plan: Plan, workdir: Path, cache: Cache, findings: Findings) -> tuple[Weights, ...]:
+    found = []
+    for role, value in plan.weights:
+        path = workdir / value
+        if os.path.isfile(path):
+            prints = findings.ask(lambda path=path: fingerprint_file(path, cache))  # type: ignore[misc]
+            found.append(Weights(role, path.name, prints.sha256 if prints else None))
+        elif os.path.isdir(path):
+            found.append(Weights(role, path.name, None))
+        elif _means_file(value):
+            findings.add(f"{role}: there is no file {path}", "mend the path in the settings or the arguments")
+        else:
+            found.append(Weights(role, value, None))
+    return tuple(found)
+
+
+def _means_file(value: str) -> bool:
+    """Whether a value can only be a path: a hub's id is ``owner/name``, without a suffix of weights."""
+    return value.startswith(("/", "./", "../", "~")) or value.endswith(_WEIGHT_SUFFIXES)

@@ -1,0 +1,210 @@
+"""What a run starts: script, program, working folder, and the arguments of settings and command line together."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from loragit import text
+from loragit.dataset import snapshot
+from loragit.errors import Findings, LoragitError, shell_word
+from loragit.git import checkout
+from loragit.record.values import Entry, RepoState
+from loragit.settings.load import Settings
+from loragit.system import child as process
+from loragit.trainers import arguments
+from loragit.trainers.environment import pythons
+from loragit.trainers.sd_scripts import arguments as sd_scripts
+
+
+class UnusableScript(LoragitError):
+    """The user's own script is missing, cannot be read, or is no program."""
+
+
+_OF_THE_RECORD = re.compile(
+    r"config\.(?:toml|json)|sample-prompts\.(?:txt|toml|json)|run\.toml|environment\.txt|dataset\.sha256"
+    r"|captions|inputs|patches|repos\.git|sdscripts\.log|sample|\.?git.*",
+    re.IGNORECASE,
+)
+"""Names that record and output folder use themselves, and those that git takes in no tree."""
+
+
+def read_script(path: Path) -> Entry:
+    """The user's own script as it stands: its bytes, its mode, and its place in the record, which is its file's name.
+
+    Symbolic links are followed. Raises :class:`UnusableScript`.
+    """
+    if not os.path.isfile(path):
+        raise UnusableScript(f"there is no script {path}", hint="mend its path")
+    try:
+        data = path.read_bytes()
+        executable = bool(path.stat().st_mode & 0o111)
+    except OSError as error:
+        raise UnusableScript(f"the script {path} cannot be read: {error.strerror}", hint="see whose it is") from error
+    name = "".join(letter if letter.isprintable() else "_" for letter in path.resolve().name)
+    return Entry(f"script-{name}" if _OF_THE_RECORD.fullmatch(name) else name, data, executable)
+
+
+def check_program(path: Path, data: bytes, environ: Mapping[str, str]) -> None:
+    """That the system can execute the file ``path``, which holds ``data``. Raises :class:`UnusableScript`."""
+    if not os.access(path, os.X_OK):
+        raise UnusableScript(f"the script {path} is not executable", hint=f"make it so: chmod +x {shell_word(path)}")
+    if data.startswith((b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")):
+        return
+    if not data.startswith(b"#!"):
+        raise UnusableScript(
+            f"the script {path} does not say what runs it", hint="give it a first line such as #!/usr/bin/env bash"
+        )
+    line = data[2:].split(b"\n", 1)[0].decode("utf-8", "surrogateescape")
+    if line.endswith("\r"):
+        raise UnusableScript(
+            f"the first line of {path} ends as Windows ends lines, and names a program that is not there",
+            hint=f"turn its line ends: sed -i 's/\\r$//' {shell_word(path)}",
+        )
+    words = line.split()
+    if not words or _missing(words, environ):
+        shown = " ".join(words) or "nothing"
+        raise UnusableScript(
+            f"the first line of {path} names what is not there: {shown}", hint="install that, or name another"
+        )
+
+
+def _missing(words: list[str], environ: Mapping[str, str]) -> bool:
+    """Whether the interpreter of a ``#!`` line is missing; ``env`` looks on PATH."""
+    import shutil
+
+    if not os.access(words[0], os.X_OK):
+        return True
+    asked = next((word for word in words[1:] if not word.startswith("-") and "=" not in word), None)
+    return os.path.basename(words[0]) == "env" and (  # noqa: PTH119 - a text, not a file
+        asked is None or shutil.which(asked, path=environ.get("PATH")) is None
+    )
+
+
+def own_variables(name: str, chosen: Settings, output: Path, lycoris: Path | None) -> dict[str, str]:
+    """What the user's own script finds in its environment, but for what only the inputs and the commit tell."""
+    found = {
+        "NAME": name,
+        "STEPS": str(chosen.steps),
+        "DATASET_NAME": chosen.dataset,
+        "TRAINING_DIR": str(chosen.dataset_dir),
+        "OUTPUT_DIR": str(output),
+        "SD_REPO": str(plain(chosen.trainer.repo)),
+    }
+    known = lycoris or chosen.trainer.lycoris_repo
+    return found if known is None else {**found, "LYCORIS_REPO": str(known)}
+
+
+def find_repo(chosen: Settings, findings: Findings) -> Path:
+    """A path in the trainer's repository, for a run that starts no script of it; ``findings`` tell of a missing one."""
+    folder = plain(chosen.trainer.repo)
+    if not os.path.isdir(folder):
+        findings.add(f"there is no trainer repository {folder}", "set trainer.repo in loragit.toml (or SD_REPO)")
+    return folder / os.path.basename(chosen.trainer.script)  # noqa: PTH119 - a text, not a file
+
+
+def find_script(chosen: Settings, findings: Findings) -> Path:
+    """The trainer's script; where it is missing, ``findings`` tell."""
+    script = plain(chosen.trainer.repo / chosen.trainer.script)
+    if not os.path.isfile(script):
+        named = chosen.trainer.script.startswith("/")
+        hint = "set trainer.repo and trainer.script in loragit.toml (or SD_REPO and SD_SCRIPT)"
+        findings.add(f"there is no trainer script {script}", "mend its path" if named else hint)
+    return script
+
+
+def find_workdir(chosen: Settings, script: Path) -> Path:
+    """Where the trainer runs: the dataset's folder, or the trainer's repository."""
+    if chosen.trainer.workdir == "dataset":
+        return chosen.dataset_dir
+    trainer = plain(chosen.trainer.repo)
+    return trainer if script.is_relative_to(trainer) else script.parent
+
+
+def program(chosen: Settings, python: Path, script: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """What starts the trainer's script: the launcher, found on the trainer's PATH, or the Python itself."""
+    launcher = chosen.trainer.launcher
+    if not launcher:
+        return (str(python), str(script))
+    found = pythons.program(launcher[0], environ)
+    if found is None:
+        raise process.ProgramMissing(
+            f"the launcher {launcher[0]} is not in {python.parent} and not on PATH",
+            hint="install it in the trainer's environment, or mend trainer.launcher",
+        )
+    return (str(found), *launcher[1:], str(script))
+
+
+def check_room(path: Path, least: int, what: str, findings: Findings) -> None:
+    """A finding where the file system that ``path`` will be on cannot be written or is full."""
+    existing = path
+    while not os.path.exists(existing) and existing != existing.parent:
+        existing = existing.parent
+    if not os.path.isdir(existing) or not os.access(existing, os.W_OK | os.X_OK):
+        hint = "choose another with --output" if what == "models" else "see whom it belongs to"
+        findings.add(f"{existing} cannot be written, and the {what} must be", hint)
+        return
+    status = os.statvfs(existing)
+    free = status.f_bavail * status.f_frsize
+    if free < least:
+        findings.add(
+            f"{existing} has {free // 2**20} MiB free, too little for the {what} ({least // 2**20} MiB at least)",
+            "make room, or choose another disk with --output or paths.output",
+        )
+
+
+def judge_code(state: RepoState, findings: Findings, *, allow_dirty: bool) -> list[str]:
+    """What to warn of in a repository of code; where it is dirty and may not be, ``findings`` tell."""
+    if state.dirty and not allow_dirty:
+        findings.add(*checkout.dirty(state))
+    if state.on_remote or not state.url:
+        return []
+    return [f"{state.label} commit {state.commit[:8]} is on no remote: nobody else can fetch it until it is pushed"]
+
+
+def plan(
+    name: str, chosen: Settings, extra: tuple[str, ...], workdir: Path, home: str, *, own_script: bool
+) -> sd_scripts.Plan:
+    """What the arguments of settings, ``--config_file`` and command line (``extra``) say together.
+
+    ``own_script``: the user named the trainer's script, which gets ``extra`` alone. Raises
+    :class:`~loragit.trainers.arguments.BadArgument`, :class:`~loragit.snapshot.CannotReadInput`.
+    """
+    given = arguments.from_words(extra)
+    if not own_script:
+        arguments.refuse_leading(given)
+        given = _settings_arguments(chosen, home).updated(given)
+    filed = arguments.Arguments({})
+    path = sd_scripts.config_file(given, workdir)
+    if path is not None:
+        data = snapshot.read_bytes(path, "config file")
+        filed = sd_scripts.flatten(snapshot.read_table(path, data, "config file"))
+    paths = chosen.paths
+    return sd_scripts.plan(given, filed, sd_scripts.Defaults(name, paths.config, paths.prompts, workdir))
+
+
+def _settings_arguments(chosen: Settings, home: str) -> arguments.Arguments:
+    given = arguments.from_settings(chosen.trainer.args, home)
+    for key, hint in (
+        ("output_dir", "set paths.output: the run's folder is made in it"),
+        ("output_name", "leave it out: the run's name is used"),
+        ("max_train_steps", "leave it out: the run's name or --steps tells"),
+    ):
+        if key in given.options:
+            raise arguments.BadArgument(f"trainer.args.{key} would be the same for every run", hint=hint)
+    return given
+
+
+def plain(path: Path) -> Path:
+    """Without ``..``: through the links that it really goes through, and only where it must be."""
+    return path.parent.resolve() / path.name if ".." in path.parts else path
+
+
+def relative(path: Path, top: Path, home: str) -> str:
+    """``path`` below ``top``, or as it is with the home folder ``home`` as ``~``."""
+    resolved = path.resolve()
+    if resolved.is_relative_to(top):
+        return resolved.relative_to(top).as_posix()
+    return text.home_as_tilde(str(path), home)

@@ -1,0 +1,168 @@
+"""What an interrupted write may have left and no note tells of: named, or mended where that only adds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit.errors import LoragitError
+from loragit.git import catfile
+from loragit.git import command as git
+from loragit.git.command import Repository
+from loragit.history.history import INTERRUPTED, REVERTED, History, RecordedRun
+from loragit.record.name import RunName
+from loragit.record.trailers import first
+from loragit.store import fetched as elsewhere
+from loragit.store import journal
+from loragit.store import ref_moves as moves
+from loragit.store.free_name import FORMAT
+from loragit.system import child as process
+
+_FRESH = re.compile(r".+\.(\d{1,9})\.new")
+"""A note that was being written: :func:`loragit.durable.write`."""
+
+
+class Leftover(NamedTuple):
+    """A thing that somebody has to look at."""
+
+    problem: str
+    hint: str
+
+
+def loose_tags(repository: Repository, runs: Mapping[str, RecordedRun]) -> Iterator[tuple[str, str]]:
+    """Tags of runs, by short name, whose commit ``runs`` does not lead to, with that commit.
+
+    Those of another machine's runs, which were fetched or lie beyond the end of a shallow clone, are none.
+    """
+    history = History(repository)
+    candidates = {name: tag.commit for name, tag in history.refs.tags() if tag.commit not in runs}
+    if history.shallow:
+        strange = frozenset(candidates) - elsewhere.made_here(repository, candidates)
+    else:
+        strange = elsewhere.fetched(repository, candidates)
+    with catfile.Reader(repository.top) as reader:
+        for name, commit in candidates.items():
+            if name in strange:
+                continue
+            with suppress(LoragitError):
+                found = reader.read(commit)
+                if found is None or found.kind != "commit" or found.data is None:
+                    continue
+                message = found.data.decode("utf-8", "replace").partition("\n\n")[2]
+                if FORMAT in message and first(message, "Run") == name and not first(message, "Reverts"):
+                    yield name, commit
+
+
+def leads(repository: Repository, tip: str | None, commit: str) -> bool:
+    """Whether ``runs``, whose tip is ``tip``, leads to ``commit``."""
+    return tip is not None and _is_ancestor(repository, commit, tip)
+
+
+def continues(repository: Repository, tip: str | None, commit: str) -> bool:
+    """Whether ``runs``, whose tip is ``tip``, can simply grow to ``commit``: it is its first, or descends from the tip
+    in one line of ours."""
+    if tip is None:
+        args: tuple[str, ...] = (commit,)
+    elif not _is_ancestor(repository, tip, commit):
+        return False
+    else:
+        args = (commit, f"^{tip}")
+    rows = catfile.rows("log", "-z", "--format=%P%n%B", *args, "--", cwd=repository.top)
+    try:
+        return all(FORMAT.encode() in row and b" " not in row.partition(b"\n")[0] for row in rows if row)
+    except git.GitFailed:
+        return False
+
+
+def _is_ancestor(repository: Repository, older: str, newer: str) -> bool:
+    return git.call("merge-base", "--is-ancestor", older, newer, cwd=repository.top).status == 0
+
+
+def unnoted(repository: Repository, runs: Mapping[str, RecordedRun]) -> Iterator[RecordedRun]:
+    """Runs that are open on record and of which no note here tells who runs them."""
+    noted = tuple(journal.read(repository.private))
+    commits = {note.commit for note in noted}
+    names = {note.run for note in noted if not note.commit}
+    for run in runs.values():
+        if run.state == INTERRUPTED and run.commit not in commits and run.name not in names:
+            yield run
+
+
+def broken(repository: Repository, ref: str) -> Leftover | None:
+    """What to say where the file of ``ref`` (full name) holds nothing: a power cut empties it under a git before 2.36,
+    which takes it for a ref that is there, and moves it no more."""
+    path = repository.common_dir / ref
+    try:
+        if path.read_bytes().strip(b"\0\n"):
+            return None
+    except OSError:
+        return None
+    held = _last_held(repository.common_dir / "logs" / ref)
+    put = f" && git update-ref {ref} {held}" if held else ""
+    return Leftover(f"{path} is empty, as a power cut may leave it", f"rm {path}{put}; then: loragit recover")
+
+
+def _last_held(log: Path) -> str | None:
+    """What a ref held last, by its reflog."""
+    with suppress(OSError, IndexError):
+        held = log.read_text("utf-8", "replace").splitlines()[-1].split(" ", 2)[1]
+        return held if re.fullmatch(r"[0-9a-f]{40}", held) and held.strip("0") else None
+    return None
+
+
+def damaged(repository: Repository) -> Iterator[Leftover]:
+    """Notes that cannot be read."""
+    for path in journal.damaged(repository.private):
+        yield Leftover(f"the note {path} cannot be read: whose run it was is not known", f"look at it, then: rm {path}")
+
+
+def stale_tags(repository: Repository, runs: Mapping[str, RecordedRun]) -> Iterator[Leftover]:
+    """Tags of runs that were taken back: a plain ``git fetch`` brings them again where they were pushed too early."""
+    held = History(repository).refs.objects
+    for run in runs.values():
+        if run.state == REVERTED and held.get(run.name) == run.commit:
+            yield Leftover(
+                f"the tag {run.name} stands, though its run was taken back: it keeps the name from use",
+                f"delete it: git tag -d {run.name}; and where it was pushed to: git push REMOTE :refs/tags/{run.name}",
+            )
+
+
+def waiting(repository: Repository) -> Iterator[Leftover]:
+    """Moves of refs that only another machine can finish."""
+    for noted in moves.read(repository):
+        if noted.host != journal.host():
+            yield Leftover(
+                f"a move of refs ({noted.reason}) was begun on {noted.host}, and its note is still there",
+                f"run loragit recover there; or, if that machine is gone for good: rm {noted.path}",
+            )
+
+
+def folders(repository: Repository, outputs: Path, dataset: str, runs: Mapping[str, RecordedRun]) -> Iterator[Leftover]:
+    """Output folders of this dataset that no run on record has made."""
+    known = {run.name for run in runs.values()} | {note.run for note in journal.read(repository.private)}
+    try:
+        names = sorted(folder.name for folder in outputs.iterdir())
+    except OSError:
+        return
+    for name in names:
+        if name in known or not (outputs / name / "repos.git").is_file():
+            continue
+        with suppress(LoragitError):
+            stem = RunName.parse(name).stem or ""
+            if stem == dataset or stem.endswith(f"-{dataset}"):
+                yield Leftover(
+                    f"no run on record has made the output folder {outputs / name}",
+                    f"put it on record: loragit import {outputs / name}; or move it away",
+                )
+
+
+def sweep(repository: Repository) -> None:
+    """Remove half-written notes of processes that are gone."""
+    for folder in ("open", "moves"):
+        for path in (repository.private / folder).glob("*.new"):
+            match = _FRESH.fullmatch(path.name)
+            if match and not process.exists(int(match[1])):
+                path.unlink(missing_ok=True)

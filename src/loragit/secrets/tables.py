@@ -1,0 +1,165 @@
+"""Secrets in JSON, JSON Lines and TOML: the literal values of keys that ask for one, however they look."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import NamedTuple
+
+from loragit import parse as parsing
+from loragit.secrets import rules as signs
+from loragit.secrets.rules import MASK, UTF8, Found
+
+_WORDS = (*signs.NAME_ENDS, b"credential")
+_NO_VALUE = re.compile(r"(?:\*\*\*|\$\w+|\$\{\w+\})?")
+_OF_SERVICE = frozenset({"api", "auth", "login", "credential", "credentials"})
+"""What stands for a key in the table of a service: ``[wandb] login = …``."""
+_MADE_UP = 16
+"""Characters of the shortest value that a table of secrets may hold under a name that asks for none."""
+
+# Strings of JSON and TOML, and comments, in which a quote begins no string.
+_LITERALS = (
+    rb'"""(?:[^\\]|\\.)*?"""|\'\'\'.*?\'\'\'|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|#[^\n]*'  # one match a literal, in order
+)
+
+
+class _Given(NamedTuple):
+    """A value that a key is given, and asks to be kept secret."""
+
+    value: str
+    kind: str
+    line: int | None
+    """From 1; ``None`` where it cannot be told."""
+
+
+def find_values(data: bytes) -> Iterator[Found]:
+    """The literal values of secret names in a table, but for lines that are marked to hold none."""
+    for given in _given(data):
+        yield Found(given.line, given.kind)
+
+
+def values(data: bytes) -> tuple[str, ...]:
+    """The values themselves that :func:`find_values` finds."""
+    return tuple(dict.fromkeys(given.value for given in _given(data)))
+
+
+def mask_values(data: bytes) -> bytes:
+    """``data`` with ``***`` for each string that is one of :func:`values`; the rest byte for byte as it was."""
+    hidden = frozenset(values(data))
+    if not hidden:
+        return data
+
+    def masked(match: re.Match[bytes]) -> bytes:
+        literal = match[0]
+        quote = literal[:3] if literal[:3] in (b'"""', b"'''") else literal[:1]
+        if quote == b"#" or re.match(rb"\s*[:=.]", data[match.end() : match.end() + 64]):
+            return literal  # a comment, or a key
+        return quote + MASK.encode() + quote if _read(literal) in hidden else literal
+
+    return re.compile(_LITERALS, re.DOTALL).sub(masked, data)
+
+
+def _read(literal: bytes) -> object:
+    """What a string of JSON or TOML holds; ``None`` where it is neither."""
+    import json
+    import tomllib
+
+    with suppress(ValueError):
+        return json.loads(literal)
+    with suppress(ValueError):
+        return tomllib.loads(f"x = {literal.decode()}")["x"]
+    return None
+
+
+def _given(data: bytes) -> Iterator[_Given]:
+    low = data.lower()
+    if not any(word in low for word in _WORDS):
+        return
+    lines = _Lines(data.split(b"\n"))
+    for tree, number in _trees(data):
+        for path, value in _strings(tree):
+            kind = _asked(path, value)
+            if kind is not None and not _NO_VALUE.fullmatch(value):
+                line = number or lines.find(path[-1], value)
+                if line is None or not signs.is_marked(lines[line]):
+                    yield _Given(value, kind, line)
+
+
+def _trees(data: bytes) -> Iterator[tuple[object, int | None]]:
+    """What a text holds, and the line where it is a line's; nothing where it is no JSON, JSON Lines or TOML."""
+    for parse in (parsing.read_json, parsing.read_toml):
+        with suppress(ValueError):
+            yield parse(data.decode("utf-8-sig")), None
+            return
+    if data.lstrip()[:1] == b"{":
+        for number, line in enumerate(data.split(b"\n"), 1):
+            if any(word in line.lower() for word in _WORDS):
+                with suppress(ValueError):
+                    yield parsing.read_json(line), number
+
+
+def _strings(tree: object) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Every string below a key, with the keys that lead to it."""
+    waiting: list[tuple[tuple[str, ...], object]] = [((), tree)]
+    while waiting:
+        path, node = waiting.pop()
+        if isinstance(node, str) and path:
+            yield path, node
+        elif isinstance(node, dict):
+            waiting += [((*path, str(key)), value) for key, value in reversed(node.items())]
+        elif isinstance(node, list):
+            waiting += [(path, value) for value in reversed(node)]
+
+
+def _asked(path: tuple[str, ...], value: str) -> str | None:
+    """What kind of secret ``value`` is, from the keys that lead to it; ``None`` for no secret."""
+    *above, key = path
+    # The keys of a dataset's metadata are paths of its images.
+    if "/" in key:
+        return None
+    if signs.is_secret_name(key):
+        return signs.kind(".".join(path[-2:]), b".".join(part.encode(*UTF8) for part in path))
+    holder = above[-1] if above else ""
+    looks = signs.look(value.encode(*UTF8))
+    service = signs.is_service(holder)
+    if service and (key.lower() in _OF_SERVICE or signs.is_secret_name(f"{holder}.{key}")):
+        return signs.kind(f"{holder}.token", holder.encode(*UTF8)) if looks >= signs.LETTERS else None
+    if signs.is_holder(holder) or (signs.is_secret_name(holder) and "/" not in holder):
+        enough = looks >= signs.LETTERS if signs.is_service(key) else looks >= signs.MIXED and len(value) >= _MADE_UP
+        return signs.kind(f"{key}_token", key.encode(*UTF8)) if enough else None
+    return None
+
+
+_PATIENCE = 300_000
+"""Lines of one text that are looked at, again for each value, to tell where the values stand."""
+
+
+class _Lines:
+    """The lines of a text, numbered from 1."""
+
+    def __init__(self, lines: list[bytes]) -> None:
+        self._lines = lines
+        self._named: dict[str, list[int]] = {}
+        self._left = _PATIENCE
+
+    def __getitem__(self, number: int) -> bytes:
+        return self._lines[number - 1]
+
+    def find(self, key: str, value: str) -> int | None:
+        """The line that gives ``value`` to ``key``, as far as the text tells and patience lasts."""
+        if key not in self._named:
+            if not self._spend(len(self._lines)):
+                return None
+            name = re.compile(rb"(?<![\w-])" + re.escape(key.encode(*UTF8)) + rb"[\"']?[ \t]*[:=]")
+            self._named[key] = [number for number, line in enumerate(self._lines, 1) if name.search(line)]
+        named = self._named[key]
+        if not self._spend(len(named)):
+            return None
+        forms = [form.encode(*UTF8) for form in signs.forms(value)]
+        exact = (number for number in named if any(form in self[number] for form in forms))
+        return next(exact, named[0] if named else None)
+
+    def _spend(self, lines: int) -> bool:
+        self._left -= lines
+        return self._left >= 0

@@ -1,0 +1,134 @@
+"""Layers of settings: who gives a value, which one counts, and what a path in it is relative to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit.settings import paths as places
+from loragit.settings.schema import SCHEMA, Document, Value, WrongSetting, checked, literal, read_variables, truth
+
+_HELPERS = {"SD_REPO": "trainer.repo", "SD_SCRIPT": "trainer.script", "LYCORIS_REPO": "trainer.lycoris_repo"}
+"""Variables of the zsh helpers that set a key. Empty counts as not set, as it did there."""
+
+_IN_DATASET = frozenset({"paths.config", "paths.prompts"})
+"""Files that every dataset has: the user's own file says them relative to the dataset, not to itself."""
+
+_PYTHONS = ("trainer.env", "trainer.python")
+"""The two ways to name the trainer's Python."""
+
+_PATHS = _IN_DATASET | {
+    "trainer.repo",
+    "trainer.lycoris_repo",
+    "trainer.env",
+    "paths.datasets",
+    "paths.output",
+    "record.inputs",
+    "record.repos",
+}
+_COMMANDS = frozenset({"trainer.python", "trainer.launcher"})
+"""Texts that are a path where they hold a ``/``, else a name to be looked up."""
+
+
+class Given(NamedTuple):
+    """A value as one layer gives it."""
+
+    value: Value
+    source: str
+    """A flag, a variable, the path of a file, ``default`` and the like."""
+    base: Path | None = None
+    """What a relative path in ``value`` is relative to; ``None`` for the dataset's folder."""
+
+
+Layer = Mapping[str, Given]
+"""Values by key, in the order in which they were written."""
+
+
+def defaults() -> Layer:
+    """The lowest layer: every key of the schema."""
+    return {key: Given(spec.default, "default") for key, spec in SCHEMA.items()}
+
+
+def of_file(document: Document, model: str | None, *, of_user: bool = False) -> list[Layer]:
+    """The file's own values, and above them those of ``[models.<model>]``."""
+    folder, source = document.path.parent, str(document.path)
+    tables = [document.values, {} if model is None else document.models.get(model, {})]
+    return [
+        {key: Given(value, source, None if of_user and key in _IN_DATASET else folder) for key, value in table.items()}
+        for table in tables
+    ]
+
+
+def of_environment(environ: Mapping[str, str], cwd: Path) -> list[Layer]:
+    """The helpers' variables, and above them ``LORAGIT_*``, which say more exactly what is meant."""
+    helpers = {
+        key: Given(checked(key, environ[variable], variable), variable, cwd)
+        for variable, key in _HELPERS.items()
+        if environ.get(variable)
+    }
+    no_clean = truth(environ.get("NO_CLEAN", ""))
+    if no_clean is None:
+        raise WrongSetting(f"NO_CLEAN must be 1 or 0; it is {literal(environ['NO_CLEAN'])}")
+    if no_clean:
+        helpers["record.on_empty"] = Given("keep", "NO_CLEAN")
+    own = {key: Given(value, variable, cwd) for key, (value, variable) in read_variables(environ).items()}
+    return [helpers, own]
+
+
+def last(layers: Sequence[Layer], key: str) -> int:
+    """Index of the highest layer that gives ``key``; the lowest layer comes first and gives every key."""
+    return max(index for index, layer in enumerate(layers) if key in layer)
+
+
+def merged(layers: Sequence[Layer]) -> dict[str, Given]:
+    """The highest layer's value of each key, in the order in which the keys were first given.
+
+    ``trainer.env`` and ``trainer.python`` say one thing in two ways, so that the later one overrides the other.
+    Raises :class:`WrongSetting` where one layer says both.
+    """
+    result: dict[str, Given] = {}
+    for layer in layers:
+        result |= layer
+    env, python = (result[key] for key in _PYTHONS)
+    if env.value and python.value:
+        loser, winner = sorted(_PYTHONS, key=lambda key: last(layers, key))
+        if last(layers, loser) == last(layers, winner):
+            raise WrongSetting(
+                f"trainer.env ({env.source}) and trainer.python ({python.source}) are both given",
+                hint="keep the one that names the trainer's Python",
+            )
+        result[loser] = Given("", result[winner].source)
+    return result
+
+
+def resolved(key: str, given: Given, dataset_dir: Path, environ: Mapping[str, str]) -> Given:
+    """``given`` with the paths in it made absolute. Raises :class:`WrongSetting`."""
+    base = dataset_dir if given.base is None else given.base
+    value = given.value
+    try:
+        if isinstance(value, tuple) and key == "trainer.launcher":
+            words = [str(word) for word in value]
+            value = (*(_placed(key, word, base, environ) for word in words[:1]), *words[1:])
+        elif isinstance(value, tuple) and key in ("record.inputs", "record.repos"):
+            value = tuple(_placed(key, str(text), base, environ) for text in value)
+        elif isinstance(value, str) and key in SCHEMA:
+            value = _placed(key, value, base, environ)
+    except places.NoSuchPath as error:
+        raise WrongSetting(f"{key} ({given.source}): {error.message}", hint=error.hint) from error
+    return given._replace(value=value)
+
+
+def _placed(key: str, text: str, base: Path, environ: Mapping[str, str]) -> str:
+    """``text`` with the path in it made absolute; as it is where it holds none."""
+    scheme = ""
+    if key == "trainer.env" and text.startswith(("conda:", "venv:")):
+        scheme, _, text = text.partition(":")
+    if key == "trainer.script":
+        is_path = text.startswith("~")
+    elif key in _COMMANDS or scheme == "conda":
+        is_path = "/" in text
+    else:
+        is_path = key in _PATHS and text != ""
+    place = str(places.expanded(text, base, environ)) if is_path else text
+    return f"{scheme}:{place}" if scheme else place

@@ -1,0 +1,123 @@
+"""Where a run would go: whether its name is free, and whether ``runs`` can be appended to. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from loragit.git import command as git
+from loragit.git.command import Ref, RefUpdate, Repository
+from loragit.record.name import RUNS, RunName
+
+FORMAT = "\nLoragit-Format: "
+"""What every message of loragit's holds."""
+_ORIGIN = "refs/remotes/origin/runs"
+_MOST = 1 << 20
+"""Bytes of a message that are read; ours are a hundredth of it, and those of a clone may be of any length."""
+
+
+class Place(NamedTuple):
+    """What the repository holds where a run of this name would go."""
+
+    runs: str | None
+    """Commit of ``runs``; ``None`` before the first run."""
+    origin: str | None
+    """Commit of ``origin``'s ``runs`` in a clone that has no ``runs`` of its own yet: the history to go on from."""
+    taken: str | None
+    """Why the name cannot be used, or ``None``."""
+    blocked: str | None
+    """Why ``runs`` cannot be appended to, or ``None``."""
+    unblock: str
+    """What to do about that."""
+    keep: str | None
+    """What the name's keep ref holds, left over from somebody's interrupted run; ``None`` where there is none."""
+
+
+class PlaceQuestion:
+    """Whether a run could be opened now, under way from the start. Writes nothing."""
+
+    def __init__(self, repository: Repository, name: RunName) -> None:
+        self._name = name
+        self._refs = git.RefsQuestion(*_concerned(name), cwd=repository.top)
+        self._tip = _start_tip(repository)
+
+    def answer(self) -> Place:
+        return _place(self._name, self._refs.answer(), ours=_is_ours(self._tip))
+
+
+def look(repository: Repository, name: RunName) -> Place:
+    """Whether a run ``name`` could be opened now. Writes nothing."""
+    return PlaceQuestion(repository, name).answer()
+
+
+class Places:
+    """Where runs of any name would go, as the refs stood when they were last read. Writes nothing."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self.read()
+
+    def read(self) -> None:
+        """Look again."""
+        top = self._repository.top
+        tip = _start_tip(self._repository)
+        self._refs = git.refs("refs/heads", "refs/tags", "refs/loragit/keep", _ORIGIN, cwd=top)
+        self._ours = _is_ours(tip)
+
+    def of(self, name: RunName) -> Place:
+        return _place(name, self._refs, ours=self._ours)
+
+    def moved(self, steps: Iterable[RefUpdate]) -> None:
+        """``steps``, which delete nothing, have been taken since."""
+        self._refs |= {name: Ref(name, new, new, "") for name, new, _ in steps if new is not None}
+        self._ours = True
+
+
+def _start_tip(repository: Repository) -> git.Question:
+    return git.start("log", "-1", "--format=%P%n%B", RUNS, "--", cwd=repository.top)
+
+
+def _is_ours(tip: git.Question) -> bool:
+    """Whether the tip that :func:`_start_tip` asked for is a run, a revert, or a merge of two branches ``runs``.
+
+    One that cannot be read is taken for ours: whoever builds on it is told that it is damaged.
+    """
+    told = tip.beginning(_MOST).decode("utf-8", "replace")
+    parents, _, message = told.partition("\n")
+    return not told or " " in parents or FORMAT in message
+
+
+def _concerned(name: RunName) -> tuple[str, ...]:
+    """Refs that decide whether ``name`` is free, and what it is built on."""
+    return (RUNS, _ORIGIN, name.tag, f"refs/heads/{name}", name.keep)
+
+
+def _place(name: RunName, found: Mapping[str, Ref], *, ours: bool) -> Place:
+    branch = f"refs/heads/{name}"
+    runs = found.get(RUNS)
+    blocked = None
+    unblock = "check out another branch there (or git worktree prune, if it is gone): runs is loragit's to write"
+    if runs is not None and runs.worktree:
+        blocked = f"the branch runs is checked out in {runs.worktree}"
+    elif below := next((ref for ref in found if ref.startswith(RUNS + "/")), None):
+        blocked = f"git cannot have a branch runs beside {below}"
+        unblock = f"rename it: git branch -m {below.removeprefix('refs/heads/')} OTHER-NAME"
+    elif runs is not None and not ours:
+        blocked = "there is a branch runs that loragit did not make"
+        unblock = "rename it: git branch -m runs my-runs"
+    taken = None
+    if name.tag in found:
+        taken = f"run {name} already exists" if runs else f"there is a tag {name} already"
+    elif branch in found:
+        taken = f"there is a branch called {name}: git would not know which one is meant"
+    else:
+        below = next((ref for ref in found if ref.startswith((name.tag + "/", branch + "/"))), None)
+        taken = f"git cannot have {name} beside {below}" if below else None
+    keep = found[name.keep].object if name.keep in found else None
+    origin = found[_ORIGIN].commit if runs is None and _ORIGIN in found else None
+    return Place(runs.commit if runs else None, origin, taken, blocked, unblock, keep)
+
+
+def names_taken(repository: Repository) -> frozenset[str]:
+    """Short names of every tag."""
+    return frozenset(ref.removeprefix("refs/tags/") for ref in git.refs("refs/tags", cwd=repository.top))

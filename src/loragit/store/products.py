@@ -1,0 +1,130 @@
+"""Which run made a file: what the sealed tags of many datasets list, found by what identifies the file.
+
+Reads refs and messages through git alone, two children a repository whatever the number of runs, and writes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit.git import catfile
+from loragit.git import command as git
+from loragit.git.command import GitFailed
+from loragit.record import trailers
+from loragit.record.message import parse_model_line
+from loragit.record.values import Artifact
+
+STAMP = re.compile(r"loragit: (?P<run>\S{1,150}) (?P<commit>[0-9a-f]{40})(?![0-9a-f])")
+"""What ``loragit train`` gives the trainer as ``--training_comment``, or at the end of the user's own."""
+
+_FORMAT = "%(refname)%00%(*objectname)%00%(contents:subject)%0a%0a%(contents:body)%00%01"
+_AT_ONCE = 16
+"""Repositories that are asked at the same time."""
+
+
+class Sealed(NamedTuple):
+    """A sealed run, as its tag tells of it."""
+
+    repository: Path
+    """A folder of the dataset's repository."""
+    run: str
+    commit: str
+    message: str
+    """The outcome, without a signature."""
+
+    def values(self, key: str) -> tuple[str, ...]:
+        """Of the trailers called ``key``."""
+        # Of ten thousand runs with the same weights each is asked; git's own reading would take seconds.
+        start = f"{key}: "
+        last = self.message.rstrip("\n").rpartition("\n\n")[2].split("\n")
+        return tuple(line.removeprefix(start) for line in last if line.startswith(start))
+
+    @property
+    def models(self) -> tuple[Artifact, ...]:
+        """Whole models that the run left."""
+        return tuple(model for line in self.values("Model") if (model := parse_model_line(line)) is not None)
+
+    @property
+    def output(self) -> str:
+        """The output folder, as it is recorded; empty where it is not."""
+        return next(iter(self.values("Output")), "")
+
+
+class Records:
+    """Every sealed run of some repositories. git answers while the caller hashes."""
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        """``folders`` lie in repositories of datasets, or in none; several may lie in the same."""
+        self._waiting = list(dict.fromkeys(folders))
+        self._asked: list[tuple[Path, git.Child]] = []
+        self._replies: list[tuple[Path, str]] | None = None
+        self._ask()
+
+    def _ask(self) -> None:
+        while self._waiting and len(self._asked) < _AT_ONCE:
+            folder = self._waiting.pop(0)
+            if folder.is_dir():
+                asked = catfile.ask("for-each-ref", f"--format={_FORMAT}", "refs/tags", cwd=folder)
+                self._asked.append((folder, asked))
+
+    def _texts(self) -> list[tuple[Path, str]]:
+        if self._replies is None:
+            self._replies = []
+            while self._asked:
+                folder, child = self._asked.pop(0)
+                with suppress(GitFailed):
+                    # Of a message that is longer than any of ours its beginning is enough.
+                    told = b"\0".join(catfile.answer(child, "for-each-ref", folder))
+                    self._replies.append((folder, told.decode("utf-8", "replace")))
+                self._ask()
+        return self._replies
+
+    def holding(self, needle: str) -> tuple[Sealed, ...]:
+        """The sealed runs whose outcome holds ``needle``, a hash or the like; each once."""
+        found: dict[str, Sealed] = {}
+        for folder, replies in self._texts():
+            at = replies.find(needle)
+            while at >= 0:
+                begin, end = replies.rfind("\1", 0, at) + 1, replies.find("\1", at)
+                sealed = _sealed(folder, replies[begin:end])
+                if sealed is not None:
+                    found.setdefault(sealed.commit, sealed)
+                at = replies.find(needle, max(end, at + 1))
+        return tuple(found.values())
+
+    def repository_of(self, run: str, commit: str) -> Path | None:
+        """The repository that has ``commit`` on record as the run ``run``, sealed, open or reverted."""
+        for folder, _ in self._texts():
+            with suppress(GitFailed):
+                said = b"".join(catfile.rows("log", "-1", "-z", "--format=%B", commit, "--", cwd=folder))
+                if trailers.parse(said.decode("utf-8", "replace")).get("Run") == (run,):
+                    return folder
+        return None
+
+
+def _sealed(folder: Path, row: str) -> Sealed | None:
+    """``None`` for a lightweight tag, and for one that is not loragit's."""
+    name, commit, message = (*row.lstrip("\n").split("\0"), "", "")[:3]
+    name = name.removeprefix("refs/tags/")
+    return Sealed(folder, name, commit, message) if commit and f"\nRun: {name}\n" in message else None
+
+
+def datasets(folder: Path, here: Path) -> tuple[Path, ...]:
+    """Folders to ask for runs: ``here``, the repositories in ``folder``, and ``folder``, which may be in one itself."""
+    try:
+        children = sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir() and entry.name[:1] != ".")
+    except OSError:
+        children = []
+    repositories = [child for child in children if (child / ".git").exists()]
+    return tuple(dict.fromkeys((here, *repositories, *([folder] if folder.is_dir() else []))))
+
+
+def stamps(comment: str) -> Iterator[tuple[str, str]]:
+    """(run, commit) of each stamp in a model's ``ss_training_comment``."""
+    for match in STAMP.finditer(comment):
+        yield match["run"], match["commit"]

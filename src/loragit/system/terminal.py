@@ -1,0 +1,340 @@
+"""What a trainer writes, on its way: to our own stdout and stderr at once, and folded into a log.
+
+Nothing that goes wrong here stops the flow: a closed terminal or a full disk is noted, and the rest goes on. Linux and
+macOS.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from loragit.errors import LoragitError
+from loragit.system.logfold import Folder
+
+LEFT_OUT = "[a line was left out: it could not be redacted]"
+
+_READ = 65_536
+"""Bytes taken at once."""
+
+_TOGETHER = 16
+"""Most lines that are redacted as one: a key of 64 characters in a column of four."""
+
+_OUTSIDERS = 64
+"""Reads that a stream is given after everything of the training has gone: somebody else may write to it for ever."""
+
+
+class CannotLog(LoragitError):
+    """The log or the way to it could not be made; nothing was started."""
+
+
+def own_streams() -> tuple[int | None, int | None]:
+    """Our stdout and stderr; ``None`` for one that is closed.
+
+    To be asked before anything is opened: a closed stream's number goes to the next file.
+    """
+    return (1 if _is_open(1) else None), (2 if _is_open(2) else None)
+
+
+class Output:
+    """The streams of one training, from its start to its end.
+
+    ``stdout`` and ``stderr`` are what the child gets. A stream of ours that is a terminal becomes a pseudo-terminal
+    for the child, one for both where both are; anything else becomes a pipe, so that its bytes stay plain and apart.
+    """
+
+    def __init__(
+        self,
+        log: Path,
+        redact: Callable[[str], str],
+        tail: int,
+        sinks: tuple[int | None, int | None],
+        goes_on: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """Create ``log``, which must not exist. ``sinks`` are :func:`own_streams`. Raises :class:`CannotLog`.
+
+        Lines for which ``goes_on`` holds are redacted together with the next.
+        """
+        self._trouble: dict[str, None] = {}
+        self._goes_on = goes_on
+        self.transcript = Transcript(log, redact, tail, self.note)
+        for sink, name in zip(sinks, ("stdout", "stderr"), strict=True):
+            if sink is None:
+                self.note(f"{name} was closed: the output that belongs there is in the log alone")
+        terminals = [sink is not None and os.isatty(sink) for sink in sinks]
+        self._slaves: list[int] = []
+        self._writers: list[int] = []
+        self._channels: list[_Channel] = []
+        try:
+            self.stdout = self._open(sinks[0], terminals[0])
+            self.stderr = self.stdout if all(terminals) else self._open(sinks[1], terminals[1])
+        except OSError as error:
+            self.discard()
+            raise CannotLog(f"no pipe for the trainer's output: {error.strerror}") from error
+
+    @property
+    def trouble(self) -> tuple[str, ...]:
+        """What went wrong on our side, each once, in the order in which it happened."""
+        return tuple(self._trouble)
+
+    def note(self, problem: str) -> None:
+        self._trouble.setdefault(problem)
+
+    def started(self) -> None:
+        """The child has its ends: ours are closed, so that the end of a pipe shows."""
+        _close(self._writers)
+
+    def readers(self) -> list[int]:
+        """Where output may be waiting. A stream whose last bytes are not delivered yet has to wait."""
+        return [c.source for c in self._channels if c.source is not None and not c.pending]
+
+    def writers(self) -> list[int]:
+        """Where bytes wait to be delivered."""
+        return [c.sink for c in self._channels if c.sink is not None and c.pending]
+
+    def relay(self, ready: Iterable[int]) -> None:
+        """Move what can be moved at once, given the file descriptors that are ready."""
+        ready = frozenset(ready)
+        for channel in self._channels:
+            if channel.pending:
+                if channel.sink in ready:
+                    channel.deliver(self.note)
+            elif channel.source in ready:
+                self._take(channel)
+
+    def drain(self) -> bool:
+        """After the training: take what the streams still hold. True while bytes wait to be delivered."""
+        # Until now they kept the last bytes from being thrown away with the terminal, as macOS does.
+        _close(self._slaves)
+        for channel in self._channels:
+            while channel.source is not None and not channel.pending:
+                channel.reads_left -= 1
+                if not self._take(channel) or not channel.reads_left:
+                    channel.close()
+        return bool(self.writers())
+
+    def abandon(self) -> None:
+        """Give up delivering: whoever reads our output has stopped reading."""
+        for channel in self._channels:
+            channel.pending, channel.sink = b"", None
+
+    def resize(self) -> None:
+        """Give the pseudo-terminals the size of the terminal that they stand for."""
+        for channel in self._channels:
+            if channel.terminal and channel.source is not None and channel.sink is not None:
+                _copy_size(channel.sink, channel.source)
+
+    def close(self) -> None:
+        """Finish the log and close everything of ours."""
+        for channel in self._channels:
+            channel.close()
+            self.transcript.add([*self._whole(channel, channel.folder.close()), *channel.rest()])
+        _close(self._slaves)
+        _close(self._writers)
+        self.transcript.close()
+
+    def discard(self) -> None:
+        """Nothing was started: close everything and remove the log."""
+        self.close()
+        self.transcript.path.unlink()
+
+    def _open(self, sink: int | None, terminal: bool) -> int:
+        """A new channel to ``sink``; returns the child's end."""
+        if terminal and sink is not None:
+            try:
+                source, end = _pseudo_terminal(sink)
+            except OSError as error:
+                self.note(f"no pseudo-terminal for the trainer: {error.strerror}")
+                terminal = False
+            else:
+                self._slaves.append(end)
+        if not terminal:
+            source, end = os.pipe()
+            self._writers.append(end)
+        os.set_blocking(source, False)
+        self._channels.append(_Channel(source, sink, terminal))
+        return end
+
+    def _take(self, channel: _Channel) -> bool:
+        """Read once. False where there was nothing (more) to read."""
+        data = channel.read()
+        if data:
+            self.transcript.add(self._whole(channel, channel.folder.feed(data)))
+            if channel.sink is not None:
+                channel.pending = data
+                channel.deliver(self.note)
+        return bool(data)
+
+    def _whole(self, channel: _Channel, lines: list[str]) -> list[str]:
+        """``lines``, those in one text that a program broke within a secret; the last may have to wait for the next."""
+        texts: list[str] = []
+        for line in lines:
+            channel.begun.append(line)
+            if len(channel.begun) == _TOGETHER or not self._begins(channel.begun):
+                texts += channel.rest()
+        return texts
+
+    def _begins(self, lines: list[str]) -> bool:
+        try:
+            return self._goes_on("\n".join(lines))
+        except Exception as error:  # noqa: BLE001  whatever it is, the training goes on
+            self.note(f"a line was redacted without the next: {type(error).__name__}: {error}")
+            return False
+
+
+class _Channel:
+    """One stream: from the child's end to one of ours."""
+
+    def __init__(self, source: int, sink: int | None, terminal: bool) -> None:
+        self.source: int | None = source
+        self.sink = sink
+        self.terminal = terminal
+        self.pending = b""
+        self.reads_left = _OUTSIDERS
+        self.folder = Folder()
+        self.begun: list[str] = []
+        self._piece = 0 if sink is None else _piece(sink)
+
+    def read(self) -> bytes:
+        """What is there now; nothing where nothing is, or at the end."""
+        assert self.source is not None
+        try:
+            data = os.read(self.source, _READ)
+        except BlockingIOError:
+            return b""
+        except OSError:  # Linux, when nobody holds the other end of a pseudo-terminal any more
+            data = b""
+        if not data:
+            self.close()
+        return data
+
+    def rest(self) -> list[str]:
+        """The lines that wait for the next, as one text; none any more."""
+        texts = ["\n".join(self.begun)] if self.begun else []
+        self.begun = []
+        return texts
+
+    def deliver(self, note: Callable[[str], None]) -> None:
+        """Write as much as the sink takes without making us wait, for a signal could not be passed on then."""
+        while self.pending and self.sink is not None:
+            _, ready, _ = select.select([], [self.sink], [], 0)
+            if not ready:
+                return
+            try:
+                written = os.write(self.sink, self.pending[: self._piece])
+            except BlockingIOError:  # whoever gave us this stream made it so
+                return
+            except OSError as error:
+                note(f"output was not shown to its end: {error.strerror}")
+                self.pending, self.sink = b"", None
+            else:
+                self.pending = self.pending[written:]
+
+    def close(self) -> None:
+        if self.source is not None:
+            os.close(self.source)
+            self.source = None
+
+
+class Transcript:
+    """The log: lines as they come, each redacted; the last ones are remembered."""
+
+    def __init__(self, path: Path, redact: Callable[[str], str], tail: int, note: Callable[[str], None]) -> None:
+        self.path = path
+        self._redact = redact
+        self._note = note
+        self._tail: deque[str] = deque(maxlen=tail)
+        self._torn = False
+        try:
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            hint = (
+                "an earlier run left it: move it away"
+                if isinstance(error, FileExistsError)
+                else "see what its folder allows"
+            )
+            raise CannotLog(f"the log {path} cannot be made: {error.strerror}", hint=hint) from error
+
+    @property
+    def tail(self) -> tuple[str, ...]:
+        return tuple(self._tail)
+
+    def add(self, texts: list[str]) -> None:
+        """Append ``texts``, of a line or some each.
+
+        They are with the system when this returns: only a crash of that can lose them.
+        """
+        if not texts:
+            return
+        lines = [line for text in texts for line in self._redacted(text).split("\n")]
+        self._tail.extend(lines)
+        text = "\n" * self._torn + "".join(f"{line}\n" for line in lines)
+        data = memoryview(text.encode("utf-8", "replace"))
+        try:
+            while data:
+                written = os.write(self._file, data)
+                self._torn = data[written - 1] != 0x0A
+                data = data[written:]
+        except OSError as error:
+            self._note(f"the log is not complete: {error.strerror}")
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def _redacted(self, line: str) -> str:
+        try:
+            return self._redact(line)
+        except Exception as error:  # noqa: BLE001  whatever it is, the training goes on and no secret is written
+            self._note(f"a line could not be redacted: {type(error).__name__}: {error}")
+            return LEFT_OUT
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def _piece(sink: int) -> int:
+    """Bytes that can be written without waiting once ``select`` calls ``sink`` writable.
+
+    Of a pipe POSIX promises PIPE_BUF. Files, and devices that are no terminals, take anything.
+    """
+    mode = os.fstat(sink).st_mode
+    waits = not stat.S_ISREG(mode) and (not stat.S_ISCHR(mode) or os.isatty(sink))
+    return select.PIPE_BUF if waits else _READ
+
+
+def _pseudo_terminal(like: int) -> tuple[int, int]:
+    """Our end and the child's end of a new one, of the size of ``like``.
+
+    Line ends pass as they are: our own terminal makes them ``\\r\\n``.
+    """
+    import termios
+
+    master, slave = os.openpty()
+    attributes = termios.tcgetattr(slave)
+    attributes[1] &= ~termios.OPOST
+    termios.tcsetattr(slave, termios.TCSANOW, attributes)
+    _copy_size(like, master)
+    return master, slave
+
+
+def _copy_size(from_terminal: int, to_terminal: int) -> None:
+    import termios
+
+    try:
+        termios.tcsetwinsize(to_terminal, termios.tcgetwinsize(from_terminal))
+    except termios.error:  # it was closed; its output is about to say so
+        return
+
+
+def _close(descriptors: list[int]) -> None:
+    while descriptors:
+        os.close(descriptors.pop())

@@ -1,0 +1,365 @@
+"""The trainer's side, asked of the trainer's own Python: packages, LyCORIS in whatever form, the graphics cards.
+
+The Python answers :mod:`loragit.probe`, which it gets as text; git says which repository tracks LyCORIS.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit import text
+from loragit.errors import LoragitError
+from loragit.git import checkout
+from loragit.git import command as git
+from loragit.record.values import Environment, LyCORIS, RepoState
+from loragit.system import child as process
+from loragit.trainers.environment.probe import MARKER
+
+TIMEOUT = 30.0
+"""Seconds that the trainer's Python has to answer. A cold start from a network disk takes some."""
+SMI_TIMEOUT = 5.0
+"""Seconds that nvidia-smi has, beyond what the Python took. It hangs where the driver does."""
+
+_BEGIN = "import sys\nif not getattr(sys.flags, 'safe_path', False):\n    del sys.path[0]\nexec(sys.argv.pop(1))"
+"""``python -c`` puts the current folder first on ``sys.path``, and even ``from __future__`` imports a module."""
+
+_HINT = "see trainer.python and trainer.env in: loragit settings"
+_LYCORIS = "lycoris-lora"
+
+
+class ProbeFailed(LoragitError):
+    """The trainer's Python is missing, crashed, hung, or is no Python that answers."""
+
+
+class Distribution(NamedTuple):
+    """A package as its installer left it."""
+
+    name: str
+    """In the canonical form: lower case, ``-`` between the words."""
+    version: str
+    folder: str
+    """The folder that holds its metadata: ``site-packages``, or the source tree of an egg-link."""
+    url: str | None
+    """Where it came from, if not from an index; without credentials."""
+    commit: str | None
+    """What a version control system had checked out for it."""
+    editable: bool
+
+    @property
+    def line(self) -> str:
+        """As it stands in ``environment.txt``."""
+        if self.commit is not None:
+            return f"{self.name} @ {self.commit}"
+        return f"{self.name}=={self.version}{' (editable)' if self.editable else ''}"
+
+    def installed(self, root: Path) -> bool:
+        """Whether the modules in ``root`` (resolved) are this package's."""
+        if Path(self.folder).resolve() == root:
+            return True
+        source = _local(self.url) if self.editable else None
+        return source is not None and root.is_relative_to(source.resolve())
+
+
+class Report(NamedTuple):
+    """What the probe said; the fields are described there."""
+
+    version: str
+    executable: str
+    platform: str
+    origin: str
+    folder: str
+    key: str
+    settled: bool
+    distributions: tuple[Distribution, ...] | None
+    """``None``: as remembered."""
+
+
+class Host(NamedTuple):
+    """Where a machine says what it is."""
+
+    proc: Path = Path("/proc")
+    wsl: Path = Path("/usr/lib/wsl/lib")
+    """Where WSL, which has no NVIDIA driver of its own, keeps ``nvidia-smi``."""
+
+
+_THIS_HOST = Host()
+
+
+class EnvironmentQuestion:
+    """The questions about the trainer's side, all under way from the start.
+
+    ``python`` will run the trainer, ``env`` is the trainer's environment (git's own variables removed), ``cwd``
+    the folder it will run in and ``script_folder`` the one that its script lies in. ``cache`` is a folder for
+    what need not be asked twice. Raises :class:`ProbeFailed`.
+    """
+
+    def __init__(
+        self,
+        python: Path,
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        cache: Path,
+        script_folder: Path | None = None,
+        host: Host = _THIS_HOST,
+    ) -> None:
+        self._python = python
+        source = Path(__file__).with_name("probe.py").read_text(encoding="utf-8")
+        self._memory = _Memory(cache, python, source)
+        arguments = (str(script_folder or cwd), self._memory.key)
+        try:
+            self._probe = process.ask([str(python), "-c", _BEGIN, source, *arguments], cwd=cwd, env=env)
+        except process.CannotStart as error:
+            raise ProbeFailed(f"the trainer's Python {python} cannot be started: {error}", hint=_HINT) from error
+        self._cards = _CardsQuestion(host, cwd, env)
+
+    def answer(self) -> tuple[Environment, LyCORIS]:
+        """The environment, and LyCORIS as the trainer would import it. Raises :class:`ProbeFailed`."""
+        try:
+            report = self._report()
+        except ProbeFailed:
+            self._cards.cancel()
+            raise
+        packages = report.distributions
+        if packages is None:
+            packages = self._memory.packages
+        elif report.settled:
+            self._memory.store(report.key, packages)
+        lycoris = _lycoris(report, packages)
+        gpus, driver = self._cards.answer()
+        by_name: dict[str, str] = {}
+        for package in packages:
+            by_name.setdefault(package.name, package.line)  # the first on sys.path is the one that is imported
+        environment = Environment(
+            python=report.version,
+            executable=report.executable,
+            packages=tuple(sorted(by_name.values())),
+            platform=report.platform,
+            gpus=gpus,
+            driver=driver,
+        )
+        return environment, lycoris
+
+    def _report(self) -> Report:
+        try:
+            answer = self._probe.answer(TIMEOUT)
+        except process.TimedOut as error:
+            message = f"the trainer's Python {self._python} did not answer within {TIMEOUT:g} s"
+            raise ProbeFailed(message, hint=_HINT) from error
+        report = _parse(answer.out)
+        if report is None:
+            lines = answer.err.decode("utf-8", "replace").strip().splitlines()
+            words = lines[-1].strip() if lines else f"exit status {answer.status}"
+            message = f"the trainer's Python {self._python} did not answer: {words}"
+            raise ProbeFailed(message, hint=f"it must be Python 3.8 or newer; {_HINT}")
+        return report
+
+
+def environment_text(environment: Environment) -> bytes:
+    """``environment.txt``: the machine, an empty line, then a package a line. UTF-8."""
+    lines = [f"Python: {environment.python}", f"Platform: {environment.platform}"]
+    lines += [f"GPU: {name}" for name in environment.gpus or ("none found",)]
+    lines += [f"Driver: {environment.driver}"] if environment.driver else []
+    return "\n".join((*lines, "", *environment.packages, "")).encode("utf-8", "backslashreplace")
+
+
+def _parse(out: bytes) -> Report | None:
+    """``None`` for anything but the probe's own words. What the site printed around them is skipped."""
+    _, _, begun = out.partition(MARKER)
+    said, end, _ = begun.partition(MARKER)
+    fields = [os.fsdecode(field) for field in said.split(b"\0")]
+    match fields:
+        case [version, executable, platform, origin, folder, key, settled, rows, ""] if end:
+            try:
+                packages = _distributions(rows) if rows else None
+            except ValueError:
+                return None
+            return Report(version, executable, platform, origin, folder, key, settled == "yes", packages)
+    return None
+
+
+def _distributions(listed: str) -> tuple[Distribution, ...]:
+    """Raises :class:`ValueError`."""
+    match json.loads(listed):
+        case [*rows]:
+            return tuple(_distribution(row) for row in rows)
+    raise ValueError(f"{listed!r} is no list of packages")
+
+
+def _distribution(row: object) -> Distribution:
+    """A row of the probe's. Raises :class:`ValueError` where it is none."""
+    match row:
+        case [str(name), str(version), str(folder), str() | None as direct_url, bool(linked)]:
+            url, commit, editable = _direct_url(direct_url)
+            name = re.sub(r"[-_.]+", "-", name).lower()
+            return Distribution(name, " ".join(version.split()), folder, url, commit, editable or linked)
+    raise ValueError(f"{row!r} is no package")
+
+
+def _direct_url(written: str | None) -> tuple[str | None, str | None, bool]:
+    """URL, commit, editable, of a ``direct_url.json`` (PEP 610); nothing where it is damaged or there is none."""
+    try:
+        found = json.loads(written or "null")
+    except ValueError:
+        return None, None, False
+    match found:
+        case {"url": str(url), "vcs_info": {"commit_id": str(commit)}}:
+            return text.without_credentials(url), commit, False
+        case {"url": str(url), "dir_info": {"editable": True}}:
+            return url, None, True
+        case {"url": str(url)}:
+            return text.without_credentials(url), None, False
+    return None, None, False
+
+
+def _local(url: str | None) -> Path | None:
+    """The folder that a ``file:`` URL names."""
+    from urllib.parse import unquote
+
+    if url is None or not url.startswith("file://"):
+        return None
+    return Path(unquote(url.removeprefix("file://").removeprefix("localhost")))
+
+
+def _lycoris(report: Report, packages: Iterable[Distribution]) -> LyCORIS:
+    """LyCORIS as ``import lycoris`` finds it: its repository, else where it was installed from, else its version."""
+    file = _module_file(report)
+    if file is None:
+        return LyCORIS()
+    repository = _repository(file)
+    root = Path(report.folder or report.origin).resolve().parent
+    owners = [package for package in packages if package.name == _LYCORIS and package.installed(root)]
+    # Of a source tree's egg-info and the installation that points at it, the latter knows more.
+    owner = next((package for package in owners if package.editable), owners[0] if owners else None)
+    editable = owner is not None and owner.editable
+    version = owner.version if owner else None
+    if repository is not None:
+        return LyCORIS(repository, repository.commit, repository.url, version, editable)
+    if owner is None:
+        return LyCORIS(version="unknown")  # a folder somebody copied: it is there, and that is all there is to say
+    # A path on this machine names nothing without a commit.
+    url = owner.url if owner.commit or _local(owner.url) is None else None
+    return LyCORIS(None, owner.commit, url, version, editable)
+
+
+def _module_file(report: Report) -> Path | None:
+    """A file of LyCORIS, symbolic links resolved; ``None`` where ``lycoris.kohya`` could not be imported."""
+    if report.origin:
+        return Path(report.origin).resolve()
+    # A folder without __init__.py is a namespace: any folder called lycoris, as a clone in the trainer's own.
+    if report.folder:
+        for name in ("kohya/__init__.py", "kohya.py"):
+            file = Path(report.folder, name)
+            if file.is_file():
+                return file.resolve()
+    return None
+
+
+def _repository(file: Path) -> RepoState | None:
+    """The repository that tracks ``file``; ``None`` for none, or one without a commit."""
+    if not any((folder / ".git").exists() for folder in file.parents):
+        return None  # spares a child
+    top = checkout.tracking(file)
+    if top is None:
+        return None
+    try:
+        return checkout.repo_state(top, "LyCORIS")
+    except git.NotARepository:
+        return None
+
+
+class _Memory:
+    """The packages of one Python as they were read the last time, in a file of their own.
+
+    An economy and no more: whatever is wrong with the file, or with writing it, they are read again.
+    """
+
+    def __init__(self, folder: Path, python: Path, source: str) -> None:
+        from hashlib import sha256
+
+        self._file = folder / f"{sha256(os.fsencode(python)).hexdigest()[:32]}.json"
+        self._probe = sha256(source.encode()).hexdigest()
+        self._python = str(python)
+        self.key = ""
+        self.packages: tuple[Distribution, ...] = ()
+        with suppress(OSError, ValueError):
+            match json.loads(self._file.read_bytes()):
+                # What another version of the probe wrote was read in another way.
+                case {"probe": self._probe, "key": str(key), "packages": [*rows]}:
+                    self.packages = tuple(_remembered(row) for row in rows)
+                    self.key = key
+
+    def store(self, key: str, packages: tuple[Distribution, ...]) -> None:
+        """Remember ``packages``, read when their key was ``key``."""
+        rows = [list(package) for package in packages]
+        remembered = json.dumps({"python": self._python, "probe": self._probe, "key": key, "packages": rows})
+        draft = self._file.with_suffix(f".{os.getpid()}")
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_text(remembered, encoding="ascii")
+            draft.replace(self._file)
+        except OSError:
+            with suppress(OSError):
+                draft.unlink()
+
+
+def _remembered(row: object) -> Distribution:
+    match row:
+        case [str(name), str(version), str(folder), str() | None as url, str() | None as commit, bool(editable)]:
+            return Distribution(name, version, folder, url, commit, editable)
+    raise ValueError(f"{row!r} is no package")
+
+
+class _CardsQuestion:
+    """Names of the NVIDIA cards and the driver's version: from the driver's own files, else from nvidia-smi."""
+
+    def __init__(self, host: Host, cwd: Path, env: Mapping[str, str]) -> None:
+        driver = host.proc / "driver/nvidia"
+        version = re.search(r"Module\b.*?\s(\d+(?:\.\d+)+)", _text(driver / "version"))
+        self._driver = version[1] if version else None
+        found = (re.search(r"^Model:\s*(.*\S)", _text(f), re.M) for f in sorted(driver.glob("gpus/*/information")))
+        self._models = tuple(model[1] for model in found if model)
+        self._smi = None if self._models else _ask_nvidia_smi(host, cwd, env)
+
+    def cancel(self) -> None:
+        """The answer no longer matters."""
+        if self._smi is not None:
+            self._smi.cancel()
+
+    def answer(self) -> tuple[tuple[str, ...], str | None]:
+        """Names in the order of the bus, driver; empty and ``None`` where there is none."""
+        if self._smi is not None:
+            try:
+                answer = self._smi.answer(SMI_TIMEOUT)
+            except process.TimedOut:
+                return self._models, self._driver
+            if answer.status == 0:
+                rows = [line.rpartition(", ") for line in answer.out.decode("utf-8", "replace").splitlines()]
+                models = tuple(name for name, comma, _ in rows if comma)
+                return models, next((driver for _, comma, driver in rows if comma), self._driver)
+        return self._models, self._driver
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _ask_nvidia_smi(host: Host, cwd: Path, env: Mapping[str, str]) -> process.Question | None:
+    folders = [Path(folder) for folder in env.get("PATH", "").split(os.pathsep) if folder]
+    for program in (folder / "nvidia-smi" for folder in (*folders, host.wsl)):
+        if os.access(program, os.X_OK) and program.is_file():
+            query = ("--query-gpu=name,driver_version", "--format=csv,noheader")
+            try:
+                return process.ask([str(program), *query], cwd=cwd, env=env)
+            except process.CannotStart:
+                return None
+    return None

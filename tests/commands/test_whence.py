@@ -1,0 +1,251 @@
+"""``loragit whence``: files that were renamed, copied, edited and mixed up, and which run made them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from loragit.commands import whence
+from loragit.store import products
+from tests.support.paths import ROOT, SD_SCRIPTS
+from tests.support.scene import Scene, commit_all, git, make_scene, write_dataset
+from tests.support.trainer_files import png, safetensors
+
+FIXTURES = SD_SCRIPTS
+DOCS = ROOT / "docs"
+SCHEMA = json.loads((DOCS / "schema" / "whence.json").read_text())
+ONE, TWO = "noob-gren-v1s4", "noob-gren-v2s4"
+BYTE_FOR_BYTE = "the file is byte for byte the one on record"
+WEIGHTS = "the weights are those on record (payload sha256)"
+STAMP = "its training comment names the run and its commit"
+
+
+@pytest.fixture
+def scene(home: Path) -> Scene:
+    made = make_scene(home)
+    assert made.train(ONE).status == 0
+    return made
+
+
+def model(scene: Scene, name: str = ONE) -> Path:
+    return scene.output / name / f"{name}.safetensors"
+
+
+def edited(
+    source: Path, target: Path, change: Callable[[dict[str, str]], object], payload: bytes | None = None
+) -> Path:
+    """A copy of a model with another header, and maybe with other weights of the same length."""
+    data = source.read_bytes()
+    (length,) = struct.unpack_from("<Q", data)
+    header = json.loads(data[8 : 8 + length])
+    change(header["__metadata__"])
+    text = json.dumps(header).encode()
+    target.write_bytes(struct.pack("<Q", len(text)) + text + (data[8 + length :] if payload is None else payload))
+    return target
+
+
+def told(scene: Scene, *files: Path | str, status: int = 0) -> list[dict[str, object]]:
+    """What ``--json`` tells; ``matches`` shortened to run, evidence and product."""
+    done = scene.loragit("whence", "--json", *map(str, files))
+    assert done.status == status, done.err
+    rows: list[dict[str, object]] = json.loads(done.out)
+    jsonschema.validate(rows, SCHEMA)
+    for row in rows:
+        if "matches" in row:
+            found = row["matches"]
+            assert isinstance(found, list)
+            row["matches"] = [(match["run"], match["evidence"], match["product"]) for match in found]
+    return rows
+
+
+def test_a_model_that_was_renamed_is_known_by_its_bytes(scene: Scene, tmp_path: Path) -> None:
+    copy = tmp_path / "my favourite.safetensors"
+    shutil.copy(model(scene), copy)
+    done = scene.loragit("whence", str(copy))
+    commit = scene.git("rev-parse", f"{ONE}^{{commit}}")[:8]
+    assert done.out.splitlines() == [
+        str(copy),
+        f"  {ONE} ({commit}) in {scene.dataset}",
+        f"    as ~/output_dir/{ONE}/{ONE}.safetensors",
+        f"    {BYTE_FOR_BYTE}",
+        f"    {WEIGHTS}",
+        f"    {STAMP}",
+    ]
+    assert (done.status, done.err) == (0, "")
+
+
+def test_a_model_whose_header_a_site_rewrote_is_known_by_its_weights(scene: Scene, tmp_path: Path) -> None:
+    copy = edited(model(scene), tmp_path / "x.safetensors", dict[str, str].clear)
+    (row,) = told(scene, copy)
+    # The stub's last step and its final model have the same weights.
+    assert row["matches"] == [(ONE, ["weights"], f"{ONE}-step00000002.safetensors")]
+    assert row["warnings"] == ["its header is not the one on record: it was edited, or rewritten by a site or a tool"]
+
+
+def test_weights_that_were_changed_are_known_by_the_stamp_alone_and_doubted(scene: Scene, tmp_path: Path) -> None:
+    resized = edited(model(scene), tmp_path / "x.safetensors", lambda _: None, payload=bytes(256))
+    (row,) = told(scene, resized)
+    assert row["matches"] == [(ONE, ["stamp"], None)]
+    assert "its weights are none that the run left" in str(row["warnings"])
+
+
+def test_a_stamp_that_names_another_run_than_the_weights_is_told(scene: Scene, tmp_path: Path) -> None:
+    assert scene.train(TWO, "--", "--seed", "7").status == 0
+    stamp = f"loragit: {TWO} {scene.git('rev-parse', f'{TWO}^{{commit}}')}"
+    forged = edited(model(scene), tmp_path / "x.safetensors", lambda m: m.update(ss_training_comment=stamp))
+    done = scene.loragit("whence", str(forged))
+    assert done.status == 0
+    # The stub writes the same weights for every run: both are found by them, the one with the stamp first.
+    assert "several runs left the same weights: the same command and seed give the same bytes" in done.err
+
+
+def test_a_stamp_that_disagrees_with_the_weights_is_told(scene: Scene, tmp_path: Path) -> None:
+    stamp = f"loragit: {TWO} {'0' * 40}"
+    forged = edited(model(scene), tmp_path / "x.safetensors", lambda m: m.update(ss_training_comment=stamp))
+    (row,) = told(scene, forged)
+    assert row["matches"] == [(ONE, ["weights"], f"{ONE}-step00000002.safetensors")]
+    warnings = row["warnings"]
+    assert warnings == [
+        f"its training comment names the run {TWO} (00000000), which no dataset here has on record",
+        f"its training comment names {TWO}, but the weights are {ONE}'s: the header was edited",
+    ]
+
+
+def test_the_stamp_of_a_run_that_was_reverted_is_still_followed(scene: Scene, tmp_path: Path) -> None:
+    assert scene.train(TWO, STUB="fail").status == 1
+    commit = scene.git("log", "-1", "--format=%H", "--skip=1", "runs")
+    stamped = tmp_path / "x.safetensors"
+    comment = f"by moonlight (loragit: {TWO} {commit})"
+    stamped.write_bytes(safetensors({"w": b"1234"}, {"ss_training_comment": comment}))
+    (row,) = told(scene, stamped)
+    assert row["matches"] == [(TWO, ["stamp"], None)]
+
+
+def test_a_model_is_known_by_its_training_session_where_nothing_else_is_left(scene: Scene, tmp_path: Path) -> None:
+    session = {"ss_session_id": "42", "ss_training_started_at": "1795454430.13"}
+    script = (scene.trainer / "sdxl_train_network.py").read_text()
+    (scene.trainer / "sdxl_train_network.py").write_text(script.replace("metadata = {", f"metadata = {session!r} | {{"))
+    commit_all(scene.trainer, "sessions")
+    assert scene.train(TWO).status == 0
+    assert scene.outcome(TWO)["Session"] == "42 1795454430.13"
+    resized = tmp_path / "x.safetensors"
+    resized.write_bytes(safetensors({"w": b"1234"}, session))
+    (row,) = told(scene, resized)
+    assert row["matches"] == [(TWO, ["session"], None)]
+
+
+def test_a_sample_image_is_known_whatever_it_is_called(scene: Scene, tmp_path: Path) -> None:
+    samples = sorted((scene.output / ONE / "sample").iterdir())
+    samples[1].write_bytes(png(2, 2, (9, 9, 9)))  # not what was sealed
+    shutil.copy(samples[0], tmp_path / "pretty.png")
+    known, unknown = told(scene, tmp_path / "pretty.png", samples[1], status=1)
+    assert known["matches"] == [(ONE, ["sample"], f"sample/{samples[0].name}")]
+    assert unknown["matches"] == []
+    digest = hashlib.sha256(samples[0].read_bytes()).hexdigest()
+    assert f"\nSample: sample/{samples[0].name} sha256:{digest}\n" in scene.git("cat-file", "tag", ONE)
+
+
+def test_the_page_has_every_key_of_the_document_and_every_kind_of_evidence() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    document = SCHEMA["items"]["properties"]
+    match = document["matches"]["items"]["properties"]
+    assert match["evidence"]["items"]["enum"] == list(whence.STRENGTH)
+    section = (DOCS / "json.md").read_text().partition("## `loragit whence --json`")[2].partition("\n## ")[0]
+    assert [key for key in (*document, *match, *whence.STRENGTH) if f"`{key}`" not in section] == []
+
+
+def test_a_model_of_nobody_tells_what_its_header_says(scene: Scene) -> None:
+    file = FIXTURES / "output_dir" / "tiny_lora" / "tiny_lora.safetensors"
+    done = scene.loragit("whence", str(file))
+    assert done.status == 1
+    lines = done.out.splitlines()
+    assert lines[1] == "  no run on record made it"
+    assert "    output name: tiny_lora" in lines
+    assert "    network: networks.lora" in lines
+
+
+def test_folders_are_walked_and_links_to_folders_are_not(scene: Scene, tmp_path: Path) -> None:
+    (tmp_path / "a" / ".hidden").mkdir(parents=True)
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    for place in ("a/m.safetensors", "a/.hidden/m.safetensors"):
+        shutil.copy(model(scene), tmp_path / place)
+    (tmp_path / "a" / "notes.txt").write_text("no model")
+    rows = told(scene, tmp_path / "a")
+    assert [row["path"] for row in rows] == [str(tmp_path / "a" / "m.safetensors")]
+
+
+def test_runs_of_other_datasets_are_found_too(scene: Scene, home: Path) -> None:
+    other = write_dataset(home / "datasets" / "moss")
+    git(other, "init", "-q")
+    commit_all(other, "images")
+    assert scene.loragit("train", "noob-moss-v1s4", "--", "--seed", "3", cwd=other).status == 0
+    (row,) = told(scene, model(scene, "noob-moss-v1s4"))
+    assert ("noob-moss-v1s4", ["file", "weights", "stamp"], "noob-moss-v1s4.safetensors") in row["matches"]  # type: ignore[operator]
+    # From anywhere, also from a folder in no repository.
+    done = scene.loragit("whence", str(model(scene, "noob-moss-v1s4")), cwd=home)
+    assert done.status == 0
+    assert "noob-moss-v1s4 (" in done.out
+
+
+def test_a_repository_of_many_datasets_is_asked_once(scene: Scene, home: Path, tmp_path: Path) -> None:
+    assert products.datasets(home / "datasets", scene.dataset) == (scene.dataset, home / "datasets")
+    assert products.datasets(tmp_path / "nowhere", scene.dataset) == (scene.dataset,)
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"", "it ends within its header"),
+        (struct.pack("<Q", 2**60) + b"{}", "it ends within its header"),
+        (struct.pack("<Q", 9) + b"[[[[[[[[[", "its header does not parse"),
+        (struct.pack("<Q", 200_000) + b'{"a":' * 40_000, "nested too deep"),
+        (struct.pack("<Q", 41) + b'{"__metadata__": {"ss_output_name": 1}}   ', "does not parse"),
+    ],
+)
+def test_a_hostile_or_broken_header_is_refused_not_obeyed(
+    scene: Scene, tmp_path: Path, data: bytes, problem: str
+) -> None:
+    (tmp_path / "x.safetensors").write_bytes(data)
+    done = scene.loragit("whence", str(tmp_path / "x.safetensors"))
+    assert done.status == 1
+    assert "no run on record made it" in done.out
+    assert problem in done.err
+    assert "Traceback" not in done.err
+
+
+def test_what_a_header_says_cannot_speak_to_the_terminal(scene: Scene, tmp_path: Path) -> None:
+    name = "\x1b]0;owned\x07" + "x" * 500
+    (tmp_path / "x.safetensors").write_bytes(safetensors({"w": b"1"}, {"ss_output_name": name}))
+    done = scene.loragit("whence", str(tmp_path / "x.safetensors"))
+    assert "    output name: \\x1b]0;owned\\x07xxx" in done.out
+    assert max(map(len, done.out.splitlines())) < 300
+
+
+def test_a_file_that_was_cut_short_is_told(scene: Scene, tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_bytes(model(scene).read_bytes()[:-10])
+    done = scene.loragit("whence", str(tmp_path / "x.safetensors"))
+    assert "x.safetensors is cut short: it is not as long as its header says" in done.err
+    assert STAMP in done.out
+
+
+def test_what_cannot_be_looked_at_is_told(scene: Scene, tmp_path: Path) -> None:
+    missing = scene.loragit("whence", str(tmp_path / "gone.safetensors"))
+    assert (missing.status, missing.out) == (2, "")
+    assert missing.err.splitlines() == [
+        f"error: there is no file {tmp_path}/gone.safetensors",
+        "hint: name a .safetensors file, or a folder of them",
+    ]
+    (tmp_path / "empty").mkdir()
+    empty = scene.loragit("whence", str(tmp_path / "empty"))
+    assert empty.status == 2
+    assert f"{tmp_path}/empty holds no model and no image" in empty.err
+    (row,) = told(scene, "/dev/null", status=1)
+    assert row == {"path": "/dev/null", "error": "null cannot be read: null is not a regular file"}
+    assert scene.loragit("whence", "/dev/null").err == "warning: null cannot be read: null is not a regular file\n"

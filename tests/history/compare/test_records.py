@@ -1,0 +1,159 @@
+"""What differs between two records: by what the values mean, the most telling first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loragit.history.compare.records import CAPTION, FILE, IMAGE, KINDS, LYCORIS, TRAINER, Side, compare, same_value
+from loragit.history.record import Surroundings, read_record
+from loragit.record import run_toml
+from loragit.record.values import LyCORIS, RepoState, Run, Weights
+from tests.support.records import CODE, a_run
+
+NOWHERE = Surroundings({}, {})
+
+
+def side(
+    *argv: str,
+    tree: Mapping[str, str] | None = None,
+    dataset: Mapping[str, str] | None = None,
+    packages: Mapping[str, str] | None = None,
+    about: Mapping[str, tuple[str, ...]] | None = None,
+    **changes: object,
+) -> Side:
+    run: Run = a_run(argv=("python", "sdxl_train_network.py", *argv), **changes)
+    record = read_record(run_toml.run_toml(run).data, run.name)
+    return Side(record, tree or {}, dataset or {}, Surroundings(about or {}, packages or {}))
+
+
+def phrases(before: Side, after: Side) -> tuple[str, ...]:
+    return compare(before, after).phrases()
+
+
+def test_two_runs_of_the_same_inputs_differ_in_nothing() -> None:
+    own = ("--output_dir", "~/out/one", "--output_name", "one", "--training_comment", "loragit: one", "--seed", "1")
+    other = [word.replace("one", "two") for word in own]
+    assert compare(side(*own, name="one"), side(*other, name="two")).changes == ()
+
+
+def test_rank_and_rates_come_first_and_numbers_count_by_value() -> None:
+    before = side("--seed", "1", "--unet_lr", "1e-4", "--network_dim", "8", "--clip_skip", "2", "--lowram")
+    after = side("--seed", "1.0", "--unet_lr", "0.00005", "--network_dim", "16", "--clip_skip", "1", "--vae_tiling")
+    assert phrases(before, after) == (
+        "network_dim 8 → 16",
+        "unet_lr 1e-4 → 0.00005",
+        "clip_skip 2 → 1",
+        "-lowram",
+        "+vae_tiling",
+    )
+
+
+def test_pairs_of_network_args_go_by_their_own_names() -> None:
+    before = side("--network_args", "algo=loha", "conv_dim=4", "--optimizer_args", "weight_decay=0.1", "odd")
+    after = side("--network_args", "conv_dim=8", "algo=loha", "seed=3", "--seed", "2", "--optimizer_args", "odd")
+    assert phrases(before, after) == (
+        "conv_dim 4 → 8",
+        "optimizer_args weight_decay=0.1 odd → odd",
+        "+seed 2",
+        "+network_args.seed 3",
+    )
+
+
+def test_weights_are_compared_by_content_and_not_by_path() -> None:
+    name = "--pretrained_model_name_or_path"
+    base = Weights("Base-Model", "noob.safetensors", "a" * 64)
+    same = compare(side(name, "~/a.st", weights=(base,)), side(name, "/b/a.st", weights=(base,)))
+    assert same.changes == ()
+    other = Weights("Base-Model", "noob.safetensors", "b" * 64)
+    assert phrases(side(weights=(base,)), side(weights=(other,))) == (
+        "Base-Model noob.safetensors (aaaaaaaaaa) → noob.safetensors (bbbbbbbbbb)",
+    )
+    assert phrases(side(weights=(base,)), side(weights=(base._replace(name="pony", sha256=None),))) == (
+        "Base-Model noob.safetensors → pony",
+    )
+    two = Weights("Base-Weights", "x", None), Weights("Base-Weights", "y", None)
+    assert phrases(side(weights=two[:1]), side(weights=two)) == ("+Base-Weights 2 y",)
+    assert phrases(side(weights=two), side()) == ("-Base-Weights x", "-Base-Weights 2 y")
+
+
+def test_code_is_compared_by_commit_and_by_what_was_not_committed() -> None:
+    moved: RepoState = CODE._replace(commit="b" * 40, branch="dev")
+    assert phrases(side(), side(trainer=moved)) == ("trainer aaaaaaaa → bbbbbbbb",)
+    dirty = CODE._replace(dirty=("a.py", "b.py"))
+    assert phrases(side(), side(trainer=dirty)) == ("trainer uncommitted changes",)
+    assert phrases(side(trainer=dirty), side()) == ("trainer clean",)
+    release = LyCORIS(version="3.1.0")
+    assert phrases(side(), side(lycoris=release)) == ("+LyCORIS 3.1.0",)
+    found = compare(side(lycoris=release), side(lycoris=LyCORIS(commit="c" * 40)))
+    assert found.phrases() == ("LyCORIS 3.1.0 → cccccccc",)
+    assert [(change.key, change.before) for change in found.of(LYCORIS)] == [("commit", "3.1.0")]
+    script = compare(side(trainer_script="train_network.py"), side())
+    assert script.of(TRAINER)[0].key == "script"
+    assert script.phrases() == ("trainer script train_network.py → sdxl_train_network.py",)
+
+
+def test_images_captions_and_files_are_counted() -> None:
+    before = side(
+        dataset={"img/0.png": "a", "img/1.png": "b", "img/0.txt": "c", "notes.txt": "d", "../x/i/2.txt": "g"},
+        tree={"captions/img/0.txt": "c", "captions/outside/i/2.txt": "g", "config.toml": "1", "run.toml": "x"},
+    )
+    after = side(
+        dataset={"img/0.png": "e", "img/2.png": "b", "img/3.png": "b", "img/0.txt": "f", "notes.txt": "h"},
+        tree={"captions/img/0.txt": "f", "config.toml": "2", "sample-prompts.txt": "3", "inputs/preset.toml": "4"},
+    )
+    found = compare(before, after)
+    assert found.phrases() == (
+        "+2 images",
+        "-1 image",
+        "1 image changed",
+        "2 captions",
+        "1 other file",
+        "1 input",
+        "prompts",
+        "config",
+    )
+    assert [change.key for change in found.of(CAPTION)] == ["img/0.txt", "outside/i/2.txt"]
+    assert [change.key for change in found.of(FILE)] == ["notes.txt"]
+    assert len(found.of(IMAGE)) == 4
+    assert [KINDS.index(change.kind) for change in found.changes] == sorted(
+        KINDS.index(change.kind) for change in found.changes
+    )
+
+
+def test_packages_that_matter_are_named_and_the_others_counted() -> None:
+    before = side(packages={"torch": "2.6", "a": "1", "b": "1"}, about={"GPU": ("one", "two")})
+    after = side(packages={"torch": "2.7", "a": "2", "c": "1"}, about={"GPU": ("one",), "Driver": ("5",)})
+    assert phrases(before, after) == ("GPU one, two → one", "+Driver 5", "torch 2.6 → 2.7", "3 other packages")
+    assert phrases(side(packages={"a": "1"}), side()) == ("1 package",)
+
+
+def test_a_patch_is_told_beside_what_it_patches() -> None:
+    found = compare(side(), side(tree={"patches/sd-scripts.patch": "1"}))
+    assert [(change.kind, change.key) for change in found.changes] == [("patch", "patches/sd-scripts.patch")]
+    assert found.phrases() == ("1 patch",)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("1e-4", "0.0001", True),
+        ("+8", "8", True),
+        ("1_0", "10", False),
+        ("nan", "NaN", False),
+        ("1e999", "2e999", False),
+        ("08", "8.", True),
+        ("a", "b", False),
+    ],
+)
+def test_numbers_are_the_same_by_value_and_texts_by_letter(one: str, other: str, same: bool) -> None:
+    assert same_value(one, other) is same
+
+
+@given(st.text(), st.text())
+def test_sameness_takes_any_text(one: str, other: str) -> None:
+    assert same_value(one, one)
+    assert same_value(one, other) == same_value(other, one)

@@ -1,0 +1,200 @@
+"""What the header of a model tells, honest or not."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loragit.record.values import Weights
+from loragit.run.importing import headers as metadata
+from loragit.run.importing.headers import Training
+from loragit.trainers.safetensors import read_header
+from tests.support.helpers_folder import BASE, COMMIT, STARTED, header
+from tests.support.paths import SD_SCRIPTS
+
+FIXTURES = SD_SCRIPTS / "output_dir"
+NOTHING = Training(None, None, None, None, None, None, None, (), None)
+
+
+def table(values: dict[str, str]) -> dict[str, object]:
+    kept = metadata.metadata_toml(values, "a.safetensors")
+    assert kept is not None
+    read = tomllib.loads(kept.entry.data.decode())
+    assert tuple(read["cut"]) == kept.cut
+    assert read["file"] == "a.safetensors"
+    values_read: dict[str, object] = read["metadata"]
+    return values_read
+
+
+def test_a_header_tells_name_dates_code_and_base_model() -> None:
+    assert metadata.training(header("gren")) == Training(
+        output_name="gren",
+        session="7",
+        started=STARTED,
+        finished=STARTED + timedelta(seconds=600.25),
+        commit=COMMIT,
+        steps=100,
+        network="lycoris.kohya dim=4 alpha=2.0",
+        weights=(Weights("Base-Model", "noobaiXL.safetensors", BASE),),
+        made_by=None,
+    )
+    assert metadata.training({}) == NOTHING
+
+
+@pytest.mark.parametrize("path", sorted(FIXTURES.rglob("*.safetensors")), ids=lambda path: path.name)
+def test_headers_that_sd_scripts_wrote_are_read(path: Path) -> None:
+    values = read_header(path).metadata
+    told = metadata.training(values)
+    assert told.output_name == path.parent.name
+    assert told.commit == "48d368fa557731ad0488c07304dfeba8c07910eb"
+    assert told.started
+    assert told.finished
+    assert timedelta(0) < told.finished - told.started < timedelta(minutes=1)
+    assert told.weights == (Weights("Base-Model", "tiny-sd15", None),), "a folder has no hash"
+    assert table(dict(values))["ss_tag_frequency"] == {
+        "img": {"zqx": 4, "a round thing": 4} | {f"colour {n}": 1 for n in range(4)}
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "field"),
+    [
+        ("ss_output_name", "None", "output_name"),
+        ("ss_session_id", "7; rm", "session"),
+        ("ss_session_id", "9" * 21, "session"),
+        ("ss_training_started_at", "0", "started"),
+        ("ss_training_started_at", "1e300", "started"),
+        ("ss_training_started_at", "9999999999.5", "started"),
+        ("ss_training_started_at", "nan", "started"),
+        ("ss_training_started_at", "100000000", "started"),
+        ("ss_sd_scripts_commit_hash", "(unknown)", "commit"),
+        ("ss_sd_scripts_commit_hash", "1f" * 19, "commit"),
+        ("ss_max_train_steps", "-1", "steps"),
+        ("ss_network_module", "None", "network"),
+    ],
+)
+def test_a_value_of_another_form_counts_as_none(key: str, value: str, field: str) -> None:
+    assert getattr(metadata.training(header("gren", **{key: value})), field) is None
+
+
+def test_without_the_ss_values_modelspec_tells_some() -> None:
+    told = metadata.training(
+        {"modelspec.date": "2024-03-09T18:40:00", "modelspec.implementation_version": f"sd-scripts/{COMMIT}"}
+    )
+    assert told.commit == COMMIT
+    assert told.finished == datetime(2024, 3, 9, 18, 40).astimezone(UTC), "a local time, as sd-scripts writes it"
+    zoned = metadata.training({"modelspec.date": "2024-03-09T18:40:00Z"})
+    assert zoned.finished == datetime(2024, 3, 9, 18, 40, tzinfo=UTC)
+    assert metadata.training({"modelspec.date": "0001-01-01"}).finished is None
+    assert metadata.training({"modelspec.date": "9999-12-31"}).finished is None
+
+
+def test_a_hash_that_is_none_of_the_file_is_not_made_up() -> None:
+    told = metadata.training(header("gren", ss_new_sd_model_hash="abcd1234", ss_vae_name="v.pt", ss_new_vae_hash=BASE))
+    assert told.weights == (Weights("Base-Model", "noobaiXL.safetensors", None), Weights("VAE", "v.pt", BASE))
+    assert metadata.training(header("gren", ss_sd_model_name="x" * 300)).weights == ()
+
+
+@pytest.mark.parametrize(
+    ("comment", "commit"),
+    [
+        (f"loragit: gren-v1s4 {COMMIT}", COMMIT),
+        (f"my own words (loragit: gren-v1s4 {COMMIT})", COMMIT),
+        ("loragit: gren-v1s4", None),
+        (f"loragit: gren-v1s4 {COMMIT} or so", None),
+    ],
+)
+def test_loragits_own_comment_names_the_commit(comment: str, commit: str | None) -> None:
+    assert metadata.training({"ss_training_comment": comment}).made_by == commit
+
+
+def test_the_network_is_bounded() -> None:
+    told = metadata.training({"ss_network_module": "x" * 1000}).network
+    assert told is not None
+    assert len(told) == 200
+    assert told.endswith("…")
+
+
+# ---- metadata.toml ----
+
+
+def test_json_is_expanded_and_keys_of_others_are_left_out() -> None:
+    values = header("gren", ss_datasets='[{"a": 1, "b": null}, {"a": [2, {"c": true}]}]', other="x")
+    read = table(values)
+    assert read["ss_network_args"] == {"algo": "lokr", "factor": "4"}
+    assert read["ss_datasets"] == [{"a": 1}, {"a": [2, {"c": True}]}]
+    assert read["modelspec.title"] == "gren"
+    assert "other" not in read
+    assert metadata.metadata_toml({"other": "x"}, "a") is None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "{broken",
+        "[null]",
+        '{"a": NaN}',
+        '{"a": 1e999}',
+        '{"a": 99999999999999999999}',
+        '{"a": "\\ud800"}',
+        '{"\\ud800": 1}',
+        "[" * 100 + "]" * 100,
+        "[" * 60_000,
+    ],
+)
+def test_what_toml_cannot_express_stays_text(raw: str) -> None:
+    assert table({"ss_x": raw}) == {"ss_x": raw}
+
+
+def test_the_rarest_tags_are_cut_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "MAX_TAGS", 3)
+    tags = {"img": {"a": 1, "b": 9, "c": 5}, "more": {"d": 7}}
+    kept = metadata.metadata_toml({"ss_tag_frequency": json.dumps(tags)}, "a.safetensors")
+    assert kept is not None
+    assert kept.cut == ("ss_tag_frequency: 1 of 4 tags, the rarest",)
+    assert table({"ss_tag_frequency": json.dumps(tags)})["ss_tag_frequency"] == {
+        "img": {"b": 9, "c": 5},
+        "more": {"d": 7},
+    }
+    long = {"img": {"x" * 200: 1, "y": 2}}
+    assert table({"ss_tag_frequency": json.dumps(long)})["ss_tag_frequency"] == {"img": {"y": 2}}
+
+
+@pytest.mark.parametrize("tags", ['{"img": 4}', '{"img": {"a": "b"}}', "[1]", '{"img": {"a": true}}'])
+def test_a_tag_frequency_of_another_form_is_a_value_like_any(tags: str) -> None:
+    assert table({"ss_tag_frequency": tags})["ss_tag_frequency"] == json.loads(tags)
+
+
+def test_large_values_are_cut_and_that_is_said() -> None:
+    values = {"ss_a": "x" * 100_000, "ss_b": json.dumps(["y" * 100_000]), "modelspec.thumbnail": "z" * 100_000}
+    kept = metadata.metadata_toml(values, "a.safetensors")
+    assert kept is not None
+    assert kept.cut == (
+        "modelspec.thumbnail: 100000 characters",
+        "ss_a: 34464 of 100000 characters",
+        "ss_b: 34468 of 100004 characters",
+    )
+    assert len(kept.entry.data) < 140_000
+    many = metadata.metadata_toml({f"ss_{n}": "x" for n in range(metadata.MAX_KEYS + 7)}, "a.safetensors")
+    assert many is not None
+    assert many.cut == ("7 keys",)
+
+
+@given(st.dictionaries(st.from_regex(r"\Ass_[a-z]{1,5}\Z"), st.text(st.characters(codec="utf-8"))))
+def test_any_values_come_back_and_nothing_in_them_is_obeyed(values: dict[str, str]) -> None:
+    kept = metadata.metadata_toml(values, "a.safetensors")
+    metadata.training(values)
+    if kept is None:
+        assert not values
+        return
+    text = kept.entry.data.decode()
+    assert all(line.isprintable() or line == "" for line in text.replace("\t", " ").split("\n") if line.isascii())
+    read = tomllib.loads(text)["metadata"]
+    assert read.keys() == values.keys()
+    assert all(read[key] == value for key, value in values.items() if value[:1] not in ("{", "["))

@@ -1,0 +1,315 @@
+"""``--script`` and ``--from-script``: a script of the user's own as the run, or behind it."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from loragit.system import child as process
+from tests.commands.test_train import NAME, refused, sha1, sound
+from tests.support.scene import LORAGIT, Scene, commit_all, git, make_scene
+
+TRAIN = """#!/bin/sh
+# rank 8
+cd "$SD_REPO" || exit 1
+exec python3 ./sdxl_train_network.py --output_dir="$OUTPUT_DIR" --output_name=lamp \\
+    --dataset_config="$DATASET_CONFIG" ${SAMPLE_PROMPTS:+--sample_prompts="$SAMPLE_PROMPTS"} \\
+    --max_train_steps="$STEPS" --training_comment="$TRAINING_COMMENT" "$@"
+"""
+
+
+@pytest.fixture
+def scene(home: Path) -> Scene:
+    scene = make_scene(home)
+    write_script(scene)
+    return scene
+
+
+def write_script(scene: Scene, text: str = TRAIN, name: str = "my lamp.sh", mode: int = 0o755) -> Path:
+    path = scene.home / "scripts" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def script_of(scene: Scene) -> str:
+    return str(scene.home / "scripts" / "my lamp.sh")
+
+
+# ---- --script ----
+
+
+def test_a_script_of_ones_own_is_the_run(scene: Scene) -> None:
+    done = scene.train(NAME, "--script", script_of(scene), "--", "--seed", "7", "a  b")
+    assert done.status == 2, done.err  # the stub knows no "a  b"
+    done = scene.train(NAME, "--script", script_of(scene), "--", "--seed", "7")
+    assert done.status == 0, done.err
+    shown = subprocess.run(["git", "show", f"{NAME}:my lamp.sh"], cwd=scene.dataset, capture_output=True, check=True)
+    assert shown.stdout == Path(script_of(scene)).read_bytes() == (scene.output / NAME / "my lamp.sh").read_bytes()
+    assert scene.git("ls-tree", NAME, "my lamp.sh").startswith("100755 ")
+    assert scene.git("ls-tree", NAME, "train.sh") == ""
+    assert scene.trailers(NAME)["Script-SHA1"] == sha1(Path(script_of(scene)))
+    assert scene.outcome(NAME)["Model"].startswith("lamp.safetensors ")
+    assert scene.outcome(NAME)["Samples"] == "3"
+    table = tomllib.loads(scene.git("show", f"{NAME}:run.toml"))
+    assert table["command"] == {
+        "workdir": "~/datasets/gren",
+        "argv": ["~/scripts/my lamp.sh", "--seed", "7"],
+    }
+    assert table["trainer"]["script"] == "~/scripts/my lamp.sh"
+    assert f"{sha1(Path(script_of(scene)))}  my lamp.sh\n" in (scene.output / NAME / "repos.git").read_text()
+    sound(scene)
+
+
+def test_its_models_name_their_run(scene: Scene) -> None:
+    assert scene.train(NAME, "--script", script_of(scene)).status == 0
+    data = (scene.output / NAME / "lamp.safetensors").read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    commit = scene.git("rev-parse", f"{NAME}^{{commit}}")
+    assert header["__metadata__"]["ss_training_comment"] == f"loragit: {NAME} {commit}"
+
+
+def test_it_finds_what_it_needs_in_its_environment(scene: Scene) -> None:
+    text = '#!/bin/sh\nenv > "$OUTPUT_DIR/env.txt"; pwd > "$OUTPUT_DIR/pwd.txt"; echo "$0" > "$OUTPUT_DIR/zero.txt"\n'
+    path = write_script(scene, text + TRAIN)
+    lycoris = {"LYCORIS_REPO": str(scene.trainer), "GIT_DIR": "/nowhere", "PYTHONUNBUFFERED": ""}
+    own = {"LORAGIT_PATHS_PROMPTS": "", "LORAGIT_TRAINER_PYTHON": sys.executable}
+    argv = (*LORAGIT, "train", NAME, "--script", "../../scripts/my lamp.sh")
+    done = scene.run(argv, scene.dataset, lycoris | {"SAMPLE_PROMPTS": "mine", **own})
+    assert done.status == 0, done.err
+    output = scene.output / NAME
+    found = dict(line.split("=", 1) for line in (output / "env.txt").read_text().splitlines() if "=" in line)
+    commit = scene.git("rev-parse", f"{NAME}^{{commit}}")
+    expected = {
+        "NAME": NAME,
+        "STEPS": "4",
+        "DATASET_NAME": "gren",
+        "TRAINING_DIR": str(scene.dataset),
+        "OUTPUT_DIR": str(output),
+        "SD_REPO": str(scene.trainer),
+        "LYCORIS_REPO": str(scene.trainer),
+        "DATASET_CONFIG": str(output / "config.toml"),
+        "SAMPLE_PROMPTS": "",
+        "TRAINING_COMMENT": f"loragit: {NAME} {commit}",
+        "LORAGIT_RUN": NAME,
+    }
+    assert {key: found.get(key) for key in expected} == expected
+    assert not any(key.startswith("GIT_") for key in found)
+    assert found["PATH"].split(":")[0] == str(Path(sys.executable).parent)
+    assert (output / "pwd.txt").read_text() == f"{scene.dataset}\n"
+    assert (output / "zero.txt").read_text() == f"{path}\n"
+
+
+def test_no_arguments_of_the_settings_reach_it(scene: Scene) -> None:
+    scene.settings('[trainer.args]\nnetwork_dim = 8\noutput_dir = "x"\n[trainer]\nlauncher = "nowhere launch"\n')
+    commit_all(scene.dataset, "settings")
+    assert scene.train(NAME, "--script", script_of(scene)).status == 0
+    assert tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["command"]["argv"] == ["~/scripts/my lamp.sh"]
+
+
+def test_the_trainers_script_need_not_be_the_one_of_the_settings(scene: Scene) -> None:
+    git(scene.trainer, "mv", "sdxl_train_network.py", "flux_train_network.py")
+    commit_all(scene.trainer, "renamed")
+    write_script(scene, TRAIN.replace("sdxl_", "flux_"))
+    assert scene.train(NAME, "--script", script_of(scene)).status == 0
+
+
+def test_a_script_that_makes_nothing_is_reverted_with_its_status(scene: Scene) -> None:
+    write_script(scene, "#!/bin/sh\necho why not >&2\nexit 5\n")
+    done = scene.train(NAME, "--script", script_of(scene))
+    assert done.status == 5
+    message = scene.git("log", "-1", "--format=%B", "runs")
+    assert "exit status 5 and made nothing" in message
+    assert "    why not" in message
+    assert not (scene.output / NAME).exists()
+    sound(scene)
+
+
+def test_what_it_makes_counts_whatever_it_is_called(scene: Scene) -> None:
+    png = '"$OUTPUT_DIR/sample/e000001_00_20261123164834.png"'
+    write_script(scene, f'#!/bin/sh\nmkdir "$OUTPUT_DIR/sample" "$OUTPUT_DIR/empty-state"; echo > {png}\n')
+    assert scene.train(NAME, "--script", script_of(scene)).status == 0
+    assert scene.outcome(NAME)["Samples"] == "1"
+    write_script(scene, '#!/bin/sh\nmkdir "$OUTPUT_DIR/b-000002-state"; echo > "$OUTPUT_DIR/b-000002-state/x"\n')
+    assert scene.train("noob-gren-v2s4", "--script", script_of(scene)).status == 0
+    assert scene.outcome("noob-gren-v2s4")["State"] == "b-000002-state"
+
+
+def test_a_script_that_is_edited_while_it_runs_is_told(scene: Scene) -> None:
+    write_script(scene, TRAIN.replace("# rank 8", 'echo "# more" >> "$0"'))
+    before = Path(script_of(scene)).read_text()
+    done = scene.train(NAME, "--script", script_of(scene))
+    assert done.status == 0, done.err
+    assert f"{script_of(scene)} was edited while it ran: on record is what it was at the start" in done.err
+    assert scene.git("show", f"{NAME}:my lamp.sh") + "\n" == before
+    write_script(scene, TRAIN.replace("# rank 8", 'rm "$0"'))
+    assert "cannot be read any more (No such file" in scene.train("noob-gren-v2s4", "--script", script_of(scene)).err
+
+
+def test_the_file_behind_a_link_gives_its_name(scene: Scene) -> None:
+    (scene.home / "current").symlink_to(script_of(scene))
+    done = scene.train(NAME, "--script", str(scene.home / "current"))
+    assert done.status == 0, done.err
+    assert "my lamp.sh" in scene.git("ls-tree", "--name-only", NAME).splitlines()
+    assert tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["command"]["argv"] == ["~/current"]
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("config.toml", "script-config.toml"),
+        ("Run.toml", "script-Run.toml"),
+        ("captions", "script-captions"),
+        (".gitignore", "script-.gitignore"),
+        ("sdscripts.log", "script-sdscripts.log"),
+        ("train.sh", "train.sh"),
+        ("two\nlines", "two_lines"),
+        (".hidden", ".hidden"),
+    ],
+)
+def test_a_name_that_the_record_uses_gets_another_place(scene: Scene, name: str, place: str) -> None:
+    write_script(scene, name=name)
+    done = scene.train(NAME, "--script", str(scene.home / "scripts" / name), "--dry-run")
+    assert done.status == 0, done.err
+    assert any(line.endswith(f" bytes  {place}") for line in done.out.splitlines()), done.out
+    assert not scene.output.exists()
+
+
+def test_a_dry_run_shows_the_script(scene: Scene) -> None:
+    done = scene.train(NAME, "--script", script_of(scene), "--dry-run")
+    assert done.status == 0, done.err
+    assert done.out.endswith(TRAIN)
+    assert scene.git("for-each-ref", "--format=%(refname)") == "refs/heads/main"
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "told"),
+    [
+        (None, 0, ("there is no script", "mend its path")),
+        (TRAIN, 0o644, ("is not executable", "chmod +x '")),
+        ("echo hello\n", 0o755, ("does not say what runs it", "#!/usr/bin/env bash")),
+        ("#!\n", 0o755, ("names what is not there: nothing", "install that")),
+        ("#!/nowhere/zsh -f\n", 0o755, ("names what is not there: /nowhere/zsh -f", "install that")),
+        ("#!/usr/bin/env -S FOO=1 no-such-shell\n", 0o755, ("names what is not there: /usr/bin/env", "install that")),
+        ("#!/usr/bin/env\n", 0o755, ("names what is not there: /usr/bin/env", "install that")),
+        ("#!/bin/sh\r\necho\r\n", 0o755, ("ends as Windows ends lines", "sed -i")),
+    ],
+)
+def test_a_script_that_cannot_run_is_refused(scene: Scene, text: str | None, mode: int, told: tuple[str, ...]) -> None:
+    Path(script_of(scene)).unlink()
+    if text is not None:
+        write_script(scene, text, mode=mode)
+    (scene.dataset / "sample-prompts.txt").unlink()
+    refused(scene, "2 problems found", *told, args=("--script", script_of(scene)))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_script_that_may_not_be_read_is_refused(scene: Scene) -> None:
+    write_script(scene, mode=0o333)
+    refused(scene, "cannot be read: Permission denied", args=("--script", script_of(scene)))
+
+
+def test_a_program_need_not_be_a_script(scene: Scene) -> None:
+    program = scene.home / "true"
+    program.symlink_to("/bin/true")
+    done = scene.train(NAME, "--script", str(program), "--dry-run")
+    assert "  - " not in done.err, done.err
+
+
+def test_a_trainer_repository_that_is_missing_is_told(scene: Scene) -> None:
+    scene.trainer.rename(scene.home / "moved")
+    refused(scene, "there is no trainer repository", "set trainer.repo", args=("--script", script_of(scene)))
+
+
+def test_a_dirty_trainer_is_refused_here_too(scene: Scene) -> None:
+    (scene.trainer / "trainer_files.py").write_text("# edited\n")
+    refused(scene, "is dirty: trainer_files.py", args=("--script", script_of(scene)))
+
+
+def test_secrets_in_a_script_are_refused_and_in_its_arguments_masked(scene: Scene) -> None:
+    key = "0123456789abcdef0123456789abcdef01234567"
+    done = scene.train(NAME, "--script", script_of(scene), "--", "--wandb_api_key", key)
+    assert done.status == 0, done.err
+    assert f"wandb key {key}" in done.out
+    assert key not in scene.git("log", "-p", "--format=%B", "runs") + scene.git("show", NAME)
+    argv = tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["command"]["argv"]
+    assert argv[1:] == ["--wandb_api_key", "***"]
+    assert "wandb key ***" in (scene.output / NAME / "sdscripts.log").read_text()
+    write_script(scene, f"#!/bin/sh\nexport WANDB_API_KEY={key}\n" + TRAIN)
+    done = scene.train("noob-gren-v2s4", "--script", script_of(scene))
+    assert done.status == 1
+    assert "my lamp.sh, line 2, holds what looks like a secret" in done.err
+    assert not (scene.output / "noob-gren-v2s4").exists()
+
+
+@pytest.mark.parametrize("other", ["--trainer-script", "--from-script"])
+def test_options_that_say_different_things_are_refused(scene: Scene, other: str) -> None:
+    args = ("--script", script_of(scene), other, script_of(scene))
+    refused(scene, f"--script and {other} cannot both be given", "says all of what runs", args=args)
+
+
+def test_a_run_inside_a_run_is_refused(scene: Scene) -> None:
+    write_script(scene, f"#!/bin/sh\nexec {sys.executable} -m loragit train noob-gren-v2s4\n")
+    done = scene.train(NAME, "--script", script_of(scene))
+    assert done.status == 1
+    assert f"this is started by the run {NAME}, and would record it twice" in done.err
+    assert "let the script start the trainer itself" in done.err
+    assert scene.git("rev-list", "--count", "runs") == "2"
+    assert scene.tags() == []
+
+
+def test_an_interrupted_script_leaves_nothing_running_and_is_sealed(scene: Scene, tmp_path: Path) -> None:
+    write_script(scene, TRAIN.replace("exec ", ""))
+    ready = tmp_path / "ready"
+    os.mkfifo(ready)
+    fifo = os.open(ready, os.O_RDWR)
+    child = subprocess.Popen(
+        [*LORAGIT, "train", NAME, "--script", script_of(scene)],
+        cwd=scene.dataset,
+        env={**os.environ, "STUB": "wait", "STUB_READY": str(ready)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert select.select([fifo], [], [], 60)[0], "the trainer never began"
+    trainer = int(os.read(fifo, 64))
+    os.close(fifo)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait() == 143
+    assert not process.exists(trainer)
+    assert scene.outcome(NAME)["Interrupted-By"] == "SIGTERM"
+    assert scene.outcome(NAME)["Model"].startswith("lamp-step00000002.safetensors ")
+
+
+# ---- --from-script ----
+
+
+def test_the_script_behind_a_run_is_recorded_in_place_of_ours(scene: Scene) -> None:
+    write_script(scene, "#!/usr/bin/env zsh\n# mine\n", name="night.zsh", mode=0o644)
+    done = scene.train(NAME, "--from-script", "../../scripts/night.zsh", "--", "--seed", "7")
+    assert done.status == 0, done.err
+    names = scene.git("ls-tree", "--name-only", NAME).splitlines()
+    assert "night.zsh" in names
+    assert "train.sh" not in names
+    assert scene.git("ls-tree", NAME, "night.zsh").startswith("100644 ")
+    assert scene.git("show", f"{NAME}:night.zsh") == "#!/usr/bin/env zsh\n# mine"
+    argv = tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["command"]["argv"]
+    assert argv[2:4] == ["--seed", "7"]
+    assert scene.outcome(NAME)["Model"].startswith(f"{NAME}.safetensors ")
+
+
+def test_the_script_behind_a_run_must_be_there(scene: Scene) -> None:
+    refused(scene, "there is no script", "mend its path", args=("--from-script", "/nowhere.sh"))
+
+
+def test_a_trainer_script_that_is_missing_is_told(scene: Scene) -> None:
+    refused(scene, "there is no trainer script /nowhere.py", "mend its path", args=("--trainer-script", "/nowhere.py"))

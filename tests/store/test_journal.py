@@ -1,0 +1,116 @@
+"""Notes about runs in progress: written whole, read back, and no harm where they are damaged."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from loragit.history import history
+from loragit.store import journal
+from loragit.store.journal import JournalFailed, Open
+from loragit.store.lock import CannotLock
+from loragit.system import child as process
+from tests.support.records import a_run, an_outcome, open_store
+
+NOTE = Open(
+    run="noob-gren-v1s4",
+    started="2026-11-23T17:20:30Z",
+    pid=os.getpid(),
+    pid_started=process.start_time(os.getpid()) or "",
+    boot=process.boot_id() or "",
+    host=journal.host(),
+    output="/out/noob-gren-v1s4",
+)
+
+
+def note(**changes: object) -> Open:
+    return NOTE._replace(**changes)  # type: ignore[arg-type]
+
+
+def test_what_was_written_is_read_until_it_is_removed(tmp_path: Path) -> None:
+    assert list(journal.read(tmp_path)) == []
+    other = note(run="noob-画-v2s4", output='/out/"画"\n')
+    for each in (other, NOTE, NOTE):
+        journal.write(tmp_path, each)
+    assert list(journal.read(tmp_path)) == [NOTE, other]
+    assert len(list((tmp_path / "open").iterdir())) == 2
+    journal.remove(tmp_path, NOTE)
+    journal.remove(tmp_path, NOTE)
+    assert list(journal.read(tmp_path)) == [other]
+
+
+def test_of_two_that_race_for_a_name_each_has_its_own_note(tmp_path: Path) -> None:
+    loser = note(pid=1)
+    journal.write(tmp_path, NOTE)
+    journal.write(tmp_path, loser)
+    journal.remove(tmp_path, loser)
+    assert list(journal.read(tmp_path)) == [NOTE]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff",
+        b"run = ",
+        b'run = "x"\n',
+        b'run = "x"\nstarted = ""\npid = "1"\npid_started = ""\nboot = ""\nhost = ""\noutput = ""\n',
+        b'run = 7\nstarted = ""\npid = 1\npid_started = ""\nboot = ""\nhost = ""\noutput = ""\n',
+        b'run = "x"\nstarted = ""\npid = 1\npid_started = ""\nboot = ""\nhost = ""\noutput = ""\nmore = 1\n',
+    ],
+)
+def test_a_damaged_note_hides_no_other(tmp_path: Path, data: bytes) -> None:
+    journal.write(tmp_path, NOTE)
+    for name in ("a.toml", "z.toml"):
+        (tmp_path / "open" / name).write_bytes(data)
+    (tmp_path / "open" / "b.toml").mkdir()
+    (tmp_path / "open" / "c.toml").symlink_to("nowhere")
+    assert list(journal.read(tmp_path)) == [NOTE]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=60))
+def test_no_bytes_at_all_are_an_error(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "open").mkdir(exist_ok=True)
+    (tmp_path / "open" / "x.toml").write_bytes(data)
+    list(journal.read(tmp_path))
+
+
+def test_a_note_that_cannot_be_written_is_an_error_with_a_next_step(tmp_path: Path) -> None:
+    (tmp_path / "open").write_text("a file where the folder should be")
+    with pytest.raises(JournalFailed, match="cannot be written") as failed:
+        journal.write(tmp_path, NOTE)
+    assert failed.value.hint
+    assert list(journal.read(tmp_path)) == []
+
+
+def test_nothing_is_written_where_a_repository_was(dataset: Path) -> None:
+    store = open_store(dataset)
+    opened = store.open(a_run())
+    dataset.rename(dataset.with_name("moved"))
+    with pytest.raises(JournalFailed, match="No such file or directory"):
+        journal.write(store.repository.private, NOTE)
+    with pytest.raises(CannotLock, match=r"the repository .*\.git is not there any more") as failed:
+        store.seal(opened, an_outcome())
+    assert failed.value.hint == "move it back, or go where it is now, then: loragit recover"
+    assert not dataset.exists()
+
+
+def test_a_run_lives_as_long_as_its_very_process() -> None:
+    assert history.alive(NOTE)
+    ended = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    ended.wait()
+    assert not history.alive(note(pid=ended.pid))
+    assert not history.alive(note(pid_started="another time")), "the number was given to another process"
+    assert not history.alive(note(boot="another start of the machine"))
+    assert history.alive(note(boot="")), "a system that tells no start"
+
+
+def test_of_another_machine_nobody_can_tell() -> None:
+    assert history.alive(note(host="elsewhere", pid=2**22 + 1))

@@ -1,0 +1,373 @@
+"""Moves of refs that were cut short are made whole, or never were; locks of others are left alone."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from loragit import crash_points as steps
+from loragit.crash_points import Step
+from loragit.git.command import RefUpdate
+from loragit.record.values import Opened
+from loragit.store import journal
+from loragit.store import ref_moves as moves
+from loragit.store.ref_moves import MoveStuck, Noted
+from loragit.store.store import Store
+from tests.support.nursery import Nursery
+from tests.support.records import a_run, an_outcome, open_store, sealed
+from tests.support.scene import git
+
+NAME = "noob-gren-v2s4"
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL at a step."""
+
+
+@pytest.fixture(autouse=True)
+def no_listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    yield
+    steps.listener = None
+
+
+def killed_at(step: Step) -> None:
+    def listen(reached: Step) -> None:
+        if reached is step:
+            steps.listener = None
+            raise Killed
+
+    steps.listener = listen
+
+
+def cut_short(store: Store, work: Callable[[], object]) -> Noted:
+    """Have ``work`` killed when its move is noted and git, which is gone then, has done nothing."""
+    killed_at(Step.MOVE_NOTED)
+    with pytest.raises(Killed):
+        work()
+    (noted,) = moves.read(store.repository)
+    return noted
+
+
+def apply(folder: Path, step: RefUpdate) -> None:
+    if step.new is None:
+        git(folder, "update-ref", "-d", step.name)
+    else:
+        git(folder, "update-ref", "--create-reflog", step.name, step.new)
+
+
+def lock_of(folder: Path, name: str) -> Path:
+    path = folder / ".git" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def refs(folder: Path) -> str:
+    return git(folder, "for-each-ref", "--format=%(objectname) %(refname)")
+
+
+def opened(store: Store, name: str) -> Opened:
+    return store.open(a_run(name=name, dataset_commit=git(store.repository.top, "rev-parse", "HEAD")))
+
+
+KINDS: dict[str, Callable[[Store], Callable[[], object]]] = {
+    "open": lambda store: lambda: opened(store, NAME),
+    "seal": lambda store: (lambda run: lambda: store.seal(run, an_outcome()))(opened(store, NAME)),
+    "revert": lambda store: (lambda run: lambda: store.revert(run, 1, "Nothing.", ()))(opened(store, NAME)),
+    "delete-tag": lambda store: (lambda run: lambda: store.delete_tag(run))(opened(store, NAME)),
+    "note": lambda store: lambda: store.note(sealed(store, "noob-gren-v3s4").commit, ("good",)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_move_that_was_cut_short_anywhere_is_made_whole(dataset: Path, kind: str) -> None:
+    store = open_store(dataset)
+    sealed(store, "noob-gren-v1s4")
+    git(dataset, "tag", "mine")
+    work = KINDS[kind](store)
+    before = refs(dataset)
+    noted = cut_short(store, work)
+    number = len(noted.steps)
+    for step in noted.steps:
+        apply(dataset, step)
+    after = refs(dataset)
+    done = []
+    for moved in range(number + 1):
+        for step in noted.steps:
+            apply(dataset, RefUpdate(step.name, step.old, step.new))
+        assert refs(dataset) == before
+        for step in noted.steps[:moved]:
+            apply(dataset, step)
+        for step in noted.steps[moved:]:
+            lock_of(dataset, step.name).write_text(f"{step.new}\n" if step.new else "")
+            long_ago = noted.time + 1
+            os.utime(lock_of(dataset, step.name), (long_ago, long_ago))
+        moves._note(noted.path, noted.steps, noted.reason, noted.pid)
+        noted.path.write_text(noted.path.read_text().replace(noted.boot, "another boot"))
+        store.settle()
+        done.append(refs(dataset) == after)
+        assert refs(dataset) in (before, after), moved
+        assert [*(dataset / ".git" / "refs").rglob("*.lock")] == []
+        assert list(moves.read(store.repository)) == []
+        assert git(dataset, "fsck", "--strict", "--no-dangling") == ""
+    # Whatever was begun is finished; a move of which nothing was made has not happened.
+    assert done == [False, *[True] * number]
+
+
+def test_a_move_that_is_under_way_is_left_to_its_git(dataset: Path) -> None:
+    store = open_store(dataset)
+    noted = cut_short(store, lambda: opened(store, NAME))
+    mine = lock_of(dataset, noted.steps[0].name)
+    mine.write_text(f"{noted.steps[0].new}\n")
+    moves._note(noted.path, noted.steps, noted.reason, os.getpid())
+    assert store.settle() == ()
+    assert mine.exists() and noted.path.exists()
+    # The number of a process says nothing without the time at which it began.
+    text = noted.path.read_text()
+    noted.path.write_text(text.replace(next(moves.read(store.repository)).pid_started, "once"))
+    assert store.settle() == (f"removed {mine}, which a git that is gone had left",)
+    assert not noted.path.exists()
+
+
+def test_one_of_another_machine_is_left_to_it(dataset: Path) -> None:
+    store = open_store(dataset)
+    noted = cut_short(store, lambda: opened(store, NAME))
+    noted.path.write_text(noted.path.read_text().replace(journal.host(), "elsewhere"))
+    assert store.settle() == ()
+    assert noted.path.exists()
+    assert store.open(a_run(name=NAME)).commit == git(dataset, "rev-parse", "runs")
+
+
+@pytest.mark.parametrize(
+    ("content", "age", "goes"),
+    [("new", 0, True), ("other", 20, False), ("", 1, False), ("", 20, True), ("", 1000, False)],
+)
+def test_only_a_lock_that_this_very_git_can_have_made_is_removed(
+    dataset: Path, content: str, age: int, goes: bool
+) -> None:
+    store = open_store(dataset)
+    noted = cut_short(store, lambda: opened(store, NAME))
+    moves._note(noted.path, noted.steps, noted.reason, 2**22 + 1)
+    began = time.time() - 30
+    noted.path.write_text(re.sub(r"(?m)^time = .*$", f"time = {began}", noted.path.read_text()))
+    lock = lock_of(dataset, noted.steps[0].name)
+    lock.write_text(f"{noted.steps[0].new}\n" if content == "new" else f"{'1' * 40}\n" if content else "")
+    os.utime(lock, (time.time() - age, time.time() - age))
+    store.settle()
+    assert lock.exists() is not goes
+    # Where only time will tell, the note stays until then.
+    assert noted.path.exists() is (content == "" and age == 1)
+
+
+def test_a_list_of_refs_that_a_killed_git_was_writing_is_in_nobodys_way(dataset: Path) -> None:
+    store = open_store(dataset)
+    run = opened(store, NAME)
+    git(dataset, "pack-refs", "--all")
+    fresh, lock = (dataset / ".git" / f"packed-refs.{suffix}" for suffix in ("new", "lock"))
+    noted = cut_short(store, lambda: store.delete_tag(run))
+    moves._note(noted.path, noted.steps, noted.reason, 2**22 + 1)
+    fresh.write_text("half of")
+    lock.touch()  # of a git that may live
+    assert store.settle() == ()
+    assert fresh.exists() and lock.exists() and noted.path.exists()
+    os.utime(lock, (time.time() - 20, time.time() - 20))
+    noted.path.write_text(re.sub(r"(?m)^time = .*$", f"time = {time.time() - 20}", noted.path.read_text()))
+    assert store.settle() == (f"removed {lock}, which a git that is gone had left",)
+    assert not fresh.exists() and not lock.exists()
+    # The same of a git of somebody else's.
+    fresh.write_text("half of")
+    store.delete_tag(run)
+    assert not fresh.exists() and git(dataset, "tag", "--list") == ""
+
+
+def test_a_lock_that_is_waited_for_may_turn_out_to_be_nobodys(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(dataset)
+    run = opened(store, NAME)
+    noted = cut_short(store, lambda: store.seal(run, an_outcome()))
+    moves._note(noted.path, noted.steps, noted.reason, 2**22 + 1)
+    lock_of(dataset, noted.steps[0].name).touch()
+    monkeypatch.setattr(moves, "QUIET", 0.3)
+    store.seal(run, an_outcome())
+    assert git(dataset, "cat-file", "-t", NAME) == "tag"
+    assert list(moves.read(store.repository)) == []
+
+
+def test_what_somebody_moved_since_is_not_moved_over(dataset: Path) -> None:
+    store = open_store(dataset)
+    noted = cut_short(store, lambda: opened(store, NAME))
+    apply(dataset, noted.steps[0])
+    git(dataset, "tag", NAME, "main")
+    with pytest.raises(MoveStuck, match=f"open {NAME} was made in part: refs/tags/{NAME} is at") as stuck:
+        store.settle()
+    assert stuck.value.hint is not None and str(noted.path) in stuck.value.hint
+    assert git(dataset, "rev-parse", NAME) == git(dataset, "rev-parse", "main")
+
+
+def test_a_move_that_is_stuck_keeps_no_other_run_from_its_end(dataset: Path) -> None:
+    other = opened(open_store(dataset), "noob-gren-v1s4")
+    noted = cut_short(open_store(dataset), lambda: opened(open_store(dataset), NAME))
+    apply(dataset, noted.steps[0])
+    git(dataset, "tag", NAME, "main")
+    said: list[str] = []
+    store = open_store(dataset)
+    store = Store(store.repository, store._author, store._committer, tell=said.append)
+    store.seal(other, an_outcome())
+    assert git(dataset, "cat-file", "-t", other.name) == "tag"
+    assert len(said) == 1 and "was made in part" in said[0] and said[0].endswith("see: loragit recover")
+
+
+def test_a_move_that_is_stuck_keeps_no_other_move_from_being_made_whole(dataset: Path) -> None:
+    store = open_store(dataset)
+    noted = cut_short(store, lambda: opened(store, NAME))
+    apply(dataset, noted.steps[0])
+    git(dataset, "tag", NAME, "main")
+    stuck = noted.path.rename(noted.path.with_name("a.toml"))
+    later = noted.path.with_name("b.toml")
+    tag = RefUpdate("refs/tags/noob-gren-v9s4", noted.steps[0].new, None)
+    moves._note(later, (noted.steps[0], tag), "loragit: open noob-gren-v9s4", 2**22 + 1)
+    with pytest.raises(MoveStuck, match=f"open {NAME} was made in part"):
+        store.settle()
+    assert git(dataset, "rev-parse", tag.name) == tag.new
+    assert stuck.exists() and not later.exists()
+
+
+def test_a_keep_ref_that_was_there_already_is_no_sign_that_a_move_was_begun(dataset: Path) -> None:
+    store = open_store(dataset)
+    sealed(store, "noob-gren-v1s4")
+    git(dataset, "update-ref", f"refs/loragit/keep/{NAME}", "main")
+    noted = cut_short(store, lambda: opened(store, NAME))
+    assert noted.steps[-1].new == noted.steps[-1].old
+    before = refs(dataset)
+    assert store.settle() == ()
+    assert refs(dataset) == before and not noted.path.exists()
+    # The same in a race that is lost: it is run again on the new tip, and nothing is stuck.
+
+    def overtaken(reached: Step) -> None:
+        if reached is Step.MOVE_NOTED:
+            steps.listener = None
+            tip = git(dataset, "rev-parse", "runs")
+            theirs = git(dataset, "commit-tree", f"{tip}^{{tree}}", "-p", tip, "-m", "theirs\n\nLoragit-Format: 1")
+            git(dataset, "update-ref", "refs/heads/runs", theirs)
+
+    steps.listener = overtaken
+    run = opened(store, NAME)
+    assert git(dataset, "rev-list", "--count", "runs") == "3"
+    assert git(dataset, "rev-parse", NAME) == run.commit
+
+
+def test_a_git_that_is_killed_leaves_no_lock_in_the_way_of_finishing_its_work(dataset: Path) -> None:
+    store = open_store(dataset)
+
+    def listen(reached: Step) -> None:
+        if reached is Step.MOVE_NOTED:
+            steps.listener = None
+            (noted,) = moves.read(store.repository)
+            apply(dataset, noted.steps[0])
+            lock_of(dataset, noted.steps[1].name).write_text(f"{noted.steps[1].new}\n")
+
+    steps.listener = listen
+    run = opened(store, NAME)
+    assert git(dataset, "rev-parse", NAME, "runs").split() == [run.commit, run.commit]
+    assert [*(dataset / ".git" / "refs").rglob("*.lock")] == []
+
+
+@pytest.mark.parametrize("moved", [0, 1])
+def test_the_locks_of_a_git_that_is_killed_are_known_while_its_loragit_lives(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch, moved: int
+) -> None:
+    store = open_store(dataset)
+    run = opened(store, NAME)
+    monkeypatch.setattr(moves, "QUIET", 0.3)
+
+    def listen(reached: Step) -> None:
+        """What git does until it deletes, and its end."""
+        if reached is Step.MOVE_NOTED:
+            steps.listener = None
+            (noted,) = moves.read(store.repository)
+            for step in noted.steps[:moved]:
+                apply(dataset, step)
+            for step in noted.steps[1:]:
+                lock_of(dataset, step.name).touch()
+            (dataset / ".git" / "packed-refs.lock").touch()
+            os.kill(noted.pid, signal.SIGKILL)
+
+    steps.listener = listen
+    store.revert(run, 1, "Nothing.", ())
+    assert git(dataset, "rev-list", "--count", "runs") == "2"
+    assert git(dataset, "for-each-ref", "refs/tags", "refs/loragit") == ""
+    assert [*(dataset / ".git").rglob("*.lock")] == []
+
+
+def test_runs_that_went_on_counts_as_moved(dataset: Path) -> None:
+    store = open_store(dataset)
+    noted = cut_short(store, lambda: opened(store, NAME))
+    apply(dataset, noted.steps[0])
+    text = noted.path.read_text()
+    noted.path.unlink()
+    later = sealed(store, "noob-gren-v3s4")
+    noted.path.write_text(text)
+    assert store.settle() == (f"finished what a git that is gone had begun: loragit: open {NAME}",)
+    assert git(dataset, "rev-parse", "runs") == later.commit
+    assert git(dataset, "rev-parse", NAME) == noted.steps[0].new
+
+
+def test_a_git_that_is_killed_between_two_refs_has_its_work_finished_at_once(dataset: Path) -> None:
+    store = open_store(dataset)
+    private = store.repository.private
+
+    def listen(reached: Step) -> None:
+        """Do the first part of git's work, and have it refuse the rest."""
+        if reached is Step.MOVE_NOTED:
+            steps.listener = None
+            (noted,) = moves.read(store.repository)
+            apply(dataset, noted.steps[0])
+
+    steps.listener = listen
+    run = opened(store, NAME)
+    assert git(dataset, "rev-parse", NAME, "runs").split() == [run.commit, run.commit]
+    assert git(dataset, "rev-list", "--count", "runs") == "1"
+    assert list((private / "moves").iterdir()) == []
+
+
+def test_a_note_that_cannot_be_written_moves_nothing(dataset: Path) -> None:
+    store = open_store(dataset)
+    sealed(store, "noob-gren-v1s4")
+    (dataset / ".git" / "loragit" / "moves").rmdir()
+    (dataset / ".git" / "loragit" / "moves").write_text("in the way")
+    before = refs(dataset)
+    with pytest.raises(moves.MoveFailed, match="cannot be written"):
+        opened(store, NAME)
+    assert refs(dataset) == before
+
+
+def noted_on_a_full_disk(folder: Path) -> int:
+    store = open_store(folder)
+    step = RefUpdate("refs/tags/noob-gren-v1s4", git(folder, "rev-parse", "HEAD"), None)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
+    try:
+        moves.make(store.repository, [step], "a tag")
+    except moves.MoveFailed:
+        return 0
+    return 1
+
+
+def test_half_a_note_is_not_left(dataset: Path, nursery: Nursery) -> None:
+    assert nursery.run(noted_on_a_full_disk, dataset).status == 0
+    assert list((dataset / ".git" / "loragit" / "moves").iterdir()) == []
+    assert git(dataset, "tag") == ""
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", b"pid = 1", b"steps = 3", b"steps = [1]", b"[[steps]]\nname = 1"])
+def test_a_damaged_note_is_passed_over(dataset: Path, data: bytes) -> None:
+    store = open_store(dataset)
+    folder = dataset / ".git" / "loragit" / "moves"
+    folder.mkdir(parents=True)
+    (folder / "x.1.toml").write_bytes(data)
+    assert list(moves.read(store.repository)) == []
+    assert store.settle() == ()

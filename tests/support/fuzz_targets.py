@@ -1,0 +1,337 @@
+"""Every parser of bytes that come from outside, each as a function of bytes that holds it to its contract.
+
+A target raises only where loragit breaks its word: an exception that is not documented, or an outcome that a terminal
+would obey. :mod:`tests.test_fuzz` feeds them from hypothesis, ``fuzz/fuzz.py`` from atheris.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from loragit import parse as parsing
+from loragit import text
+from loragit.commands.init import image_folders
+from loragit.dataset import hashes as fingerprint
+from loragit.dataset import lfs, snapshot
+from loragit.errors import LoragitError
+from loragit.git import catfile, checkout, identity
+from loragit.git import command as git
+from loragit.history import branch, contents, lineage
+from loragit.history import plain_toml as plaintoml
+from loragit.history import record as recorded
+from loragit.history.compare import captions as tags
+from loragit.history.compare import details, lines
+from loragit.history.compare import records as comparison
+from loragit.history.query import where
+from loragit.record import name as names
+from loragit.record import notes, run_toml, trailers
+from loragit.record.message import model_line, parse_model_line
+from loragit.run.importing import headers as metadata
+from loragit.run.importing import zsh_helpers as legacy
+from loragit.run.preflight import disclosure
+from loragit.secrets import find as secrets
+from loragit.secrets import tables as secret_tables
+from loragit.settings import schema as settings_schema
+from loragit.store import journal, products
+from loragit.system.logfold import Folder
+from loragit.trainers import safetensors as tensors
+from loragit.trainers import tensorboard as events
+from loragit.trainers import trainer
+
+Target = Callable[[bytes], None]
+TARGETS: dict[str, Target] = {}
+OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What no line may hold that goes to a terminal."""
+
+
+def target(function: Target) -> Target:
+    TARGETS[function.__name__] = function
+    return function
+
+
+def decoded(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def check_shown(*lines: str | None) -> None:
+    for line in lines:
+        assert not OBEYED.search(text.shown(line or "")), ascii(line)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """A refusal is an answer, if a terminal can show it."""
+    try:
+        yield
+    except LoragitError as error:
+        for finding in error.findings:
+            check_shown(finding.problem, finding.hint)
+        check_shown(error.message, error.hint)
+
+
+_FOLDER = tempfile.TemporaryDirectory(prefix="loragit-fuzz-")
+"""One for all: to make one for each input would take longer than all the rest."""
+
+
+@contextmanager
+def a_file(data: bytes, name: str) -> Iterator[Path]:
+    path = Path(_FOLDER.name, name)
+    path.write_bytes(data)
+    yield path
+
+
+@target
+def name(data: bytes) -> None:
+    with refusals():
+        run = names.RunName.parse(decoded(data))
+        assert not OBEYED.search(run.text)
+        assert "/" not in run.text
+        run.dataset_candidates()
+        run.bumped(frozenset({run.text}))
+
+
+@target
+def settings(data: bytes) -> None:
+    with refusals(), a_file(data, "loragit.toml") as path:
+        document = settings_schema.read_file(path)
+        for key, value in document.values.items():
+            assert not OBEYED.search(settings_schema.literal(value)), key
+            tomllib.loads(f"value = {settings_schema.literal(value)}")
+
+
+@target
+def message(data: bytes) -> None:
+    """Of a commit or a tag."""
+    said = data.decode("utf-8", "replace")
+    trailers.parse(said)
+    found = recorded.read_trailers(said)
+    for key in (*found, "Run"):
+        trailers.first(said, key)
+    result = recorded.read_outcome(said, "x")
+    check_shown(result.subject, result.output, *(model.path for model in result.models))
+    for model in result.models:
+        assert parse_model_line(model_line(model)) == model
+    revert = recorded.read_revert("a" * 40, said)
+    check_shown(revert.reason, *revert.log_tail)
+    row = branch._row("a" * 40, said.partition("\n")[2], said)
+    assert not row or len(row.split("\x1f", 8)) == 9
+    branch._when(said)
+    with suppress(ValueError):
+        again = trailers.append("subject", [("Key", said)])
+        assert again.count("\n") == 3
+
+
+@target
+def record(data: bytes) -> None:
+    """``run.toml``."""
+    with refusals():
+        found = recorded.read_record(data, "x")
+        dict(where._of_record(found))
+        nothing = recorded.read_environment(b"")
+        side, other = (comparison.Side(each, {}, {}, nothing) for each in (found, _EMPTY))
+        for phrase in (*comparison.compare(side, other).phrases(), *comparison.compare(other, side).phrases()):
+            check_shown(phrase)
+        assert not comparison.compare(side, side).changes
+
+
+_EMPTY = recorded.read_record(b"", "x")
+
+
+@target
+def environment(data: bytes) -> None:
+    found = recorded.read_environment(data)
+    for name, version in found.packages.items():
+        check_shown(f"{name} {version}")
+
+
+@target
+def toml(data: bytes) -> None:
+    """The quick reader against the library."""
+    with suppress(UnicodeDecodeError):
+        source = data.decode()
+        assert _or_refused(plaintoml.read, source) == _or_refused(parsing.read_toml, source)
+        with suppress(ValueError):
+            parsing.read_json(data)
+
+
+def _or_refused(read: Callable[[str], object], source: str) -> object:
+    try:
+        return repr(read(source))  # not a number equals nothing
+    except ValueError:
+        return None
+
+
+@target
+def documents(data: bytes) -> None:
+    """Two files of records, compared."""
+    one, _, other = data.decode("utf-8", "backslashreplace").partition("\x00")
+    for path in ("config.toml", "config.json", "a.txt"):
+        values = details._values(details._parsed(path, one), details._parsed(path, other))
+        back = details._values(details._parsed(path, other), details._parsed(path, one))
+        assert (values is None) == (back is None)
+        for change in values or ():
+            check_shown(change.key, change.before, change.after)
+    for line in lines.compare(one, other):
+        check_shown(line.text)
+    caption = tags.change("a", one, other)
+    tags.totals([caption])
+    for word in lineage._WORD.findall(one):
+        check_shown(word)
+    with refusals():
+        snapshot.read_table(Path("config.toml"), data, "config")
+    with refusals():
+        snapshot.read_table(Path("config.json"), data, "config")
+    with refusals(), a_file(data, "config.toml") as file:
+        snapshot.read_config(file, file.parent)
+
+
+@target
+def digests(data: bytes) -> None:
+    """``dataset.sha256``."""
+    with refusals():
+        files = fingerprint.parse_digest_lines(data)
+        assert set(fingerprint.parse_digest_lines(fingerprint.digest_lines(files))) == set(files)
+        check_shown(*(file.path for file in files))
+
+
+@target
+def note(data: bytes) -> None:
+    found = notes.read(data)
+    check_shown(found.best, *(each.text for each in found.observations))
+    assert notes.appended(data, ["x"]).startswith(data)
+
+
+@target
+def old_run(data: bytes) -> None:
+    """``repos.git``, and a script of the helpers."""
+    found = legacy.parse_repos_git(data)
+    legacy.told_apart(found.repositories)
+    for folder in legacy.dataset_folders(found, data, "/home/ada"):
+        assert folder.is_absolute()
+        check_shown(str(folder))
+
+
+@target
+def header(data: bytes) -> None:
+    """A safetensors file."""
+    for whole in (data, len(data).to_bytes(8, "little") + data + b"tensors"):
+        with refusals(), a_file(whole, "a.safetensors") as path:
+            tensors.hash_file(path)
+            _metadata(tensors.read_header(path).metadata)
+    # Most of what is made up is no header: what could be in one is tried without it.
+    key, _, value = data.decode("utf-8", "replace").partition("\n")
+    _metadata({key: value, "ss_tag_frequency": value, "modelspec.date": key, "ss_training_comment": key})
+
+
+def _metadata(told: dict[str, str] | object) -> None:
+    assert hasattr(told, "items")
+    values = dict(told.items())
+    found = metadata.training(values)
+    assert found.started is None or found.started.tzinfo
+    check_shown(found.network, found.output_name, *(weights.name for weights in found.weights))
+    kept = metadata.metadata_toml(values, "a.safetensors")
+    if kept is not None:
+        source = kept.entry.data.decode()
+        tomllib.loads(source)
+        assert not OBEYED.search(source.replace("\n", "").replace("\t", ""))
+    for run, commit in products.stamps(values.get("ss_training_comment", "")):
+        check_shown(f"{run} {commit}")
+
+
+@target
+def event_file(data: bytes) -> None:
+    """TensorBoard's."""
+    with a_file(data, "events.out.tfevents.1") as path:
+        for scalar in events.scalars(path):
+            check_shown(scalar.tag)
+        events.final_loss([path])
+    with suppress(events._Corrupt):
+        events._event(data, None)
+
+
+@target
+def terminal(data: bytes) -> None:
+    """What a trainer prints: the same lines, however it comes; and nothing in them to obey."""
+    whole, pieces = Folder(), Folder()
+    told = [*whole.feed(data), *whole.close()]
+    size = len(data) % 7 + 1
+    cut = [line for at in range(0, len(data), size) for line in pieces.feed(data[at : at + size])] + pieces.close()
+    assert told == cut
+    for line in told:
+        assert not OBEYED.search(line), ascii(line)
+
+
+@target
+def pointer(data: bytes) -> None:
+    """Of git-lfs."""
+    lfs.pointer(data)
+    lfs.pointer(lfs.VERSION_LINE + b"\n" + data)
+
+
+@target
+def git_rows(data: bytes) -> None:
+    """What git prints, cut anywhere."""
+    for row in catfile._split(io.BytesIO(data), 64):
+        assert len(row) <= 64
+    with refusals():
+        catfile._answer(io.BytesIO(data), b"x\n", 1 << 10)
+    with refusals():
+        dict(contents._parsed_tree(data, 20))
+    with refusals():
+        identity._identity(git.Reply(0, data, b""))
+    check_shown(git.last_words(git.Reply(1, b"", data)))
+
+
+@target
+def hook(data: bytes) -> None:
+    """What is staged."""
+    for found in disclosure.secrets_in(data, ("s3cret-value",)):
+        check_shown(found.kind)
+    secrets.redact(data)
+    masked = secret_tables.mask_values(data)
+    assert masked == data or b"***" in masked
+    secrets.Redactor(["s3cret-value"])(decoded(data))
+
+
+@target
+def open_run(data: bytes) -> None:
+    """A note of a run in progress."""
+    (Path(_FOLDER.name) / "open").mkdir(exist_ok=True)
+    with a_file(data, "open/x.1.toml"):
+        for found in journal.read(Path(_FOLDER.name)):
+            check_shown(found.run, found.output)
+
+
+@target
+def one_line(data: bytes) -> None:
+    """Any text on its way to a terminal."""
+    said = decoded(data)
+    told = text.shown(said)
+    assert not OBEYED.search(told)
+    assert text.shown(told) == told
+    text.home_as_tilde(said, "/home/ada")
+    assert not OBEYED.search(
+        run_toml.toml({"a": run_toml.encodable(said)}).decode().replace("\n", "").replace("\t", "")
+    )
+    text.without_credentials(said)
+
+
+@target
+def file_name(data: bytes) -> None:
+    """Of what lies in an output folder or a dataset."""
+    said = decoded(data)
+    from loragit.run.importing.training import _output_name
+    from loragit.trainers.sd_scripts.naming import NAMING
+
+    for pattern in NAMING:
+        if isinstance(pattern, re.Pattern):
+            trainer.matched(pattern, said, said[:4])
+    _output_name(said, None)
+    image_folders._REPEATED.fullmatch(said)
+    checkout._HUNK.match(data)

@@ -1,0 +1,157 @@
+"""What tests of whole commands need: a dataset, a trainer's repository, and ``git`` and ``loragit`` as children."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support.paths import SD_SCRIPTS
+
+HERE = Path(__file__).parent
+LORAGIT = (sys.executable, "-m", "loragit")
+
+
+def git(folder: Path, *args: str, check: bool = True, text_input: str | None = None) -> str:
+    """What ``git ARGS`` prints, without its last newline."""
+    done = subprocess.run(
+        ["git", *args],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        input=text_input,
+        errors="surrogateescape",
+    )
+    if check and done.returncode != 0:
+        raise AssertionError(f"git {' '.join(args)}: {done.stderr}")
+    return done.stdout.removesuffix("\n")
+
+
+def read_all(stream: int) -> bytes:
+    """To the end of a pipe, or of a pseudo-terminal that nobody has open any more."""
+    data = b""
+    # Linux ends a terminal with EIO. One reading may find less than what was written: the rest is still on its way.
+    with suppress(OSError):
+        while piece := os.read(stream, 65536):
+            data += piece
+    return data
+
+
+def slack() -> float:
+    """What a bound of processor time is to be multiplied with: Python is slower where its coverage is measured."""
+    return 5.0 if sys.gettrace() else 1.0
+
+
+def commit_all(folder: Path, message: str) -> str:
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", message)
+    return git(folder, "rev-parse", "HEAD")
+
+
+@dataclass(frozen=True)
+class Result:
+    status: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A home with a dataset ``gren`` and a trainer, laid out as the defaults expect them."""
+
+    home: Path
+    dataset: Path
+    trainer: Path
+    environ: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def output(self) -> Path:
+        return self.home / "output_dir"
+
+    def loragit(self, *args: str, cwd: Path | None = None, **environ: str) -> Result:
+        """Run ``loragit ARGS`` as a child, in the dataset's folder."""
+        return self.run((*LORAGIT, *args), cwd or self.dataset, environ)
+
+    def run(self, argv: tuple[str, ...], cwd: Path, environ: dict[str, str]) -> Result:
+        """Run any program as a user of this home would."""
+        done = subprocess.run(
+            argv,
+            cwd=cwd,
+            env={**os.environ, **self.environ, **environ},
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def train(self, name: str = "noob-gren-v1s4", *args: str, **environ: str) -> Result:
+        return self.run((*LORAGIT, "train", name, *args), self.dataset, environ)
+
+    def git(self, *args: str, check: bool = True) -> str:
+        return git(self.dataset, *args, check=check)
+
+    def tags(self) -> list[str]:
+        return self.git("tag", "--list").splitlines()
+
+    def trailers(self, revision: str) -> dict[str, str]:
+        """The trailers of a commit's message, as ``git interpret-trailers`` reads them."""
+        message = self.git("log", "-1", "--format=%B", revision)
+        return parsed_trailers(self.dataset, message)
+
+    def outcome(self, name: str) -> dict[str, str]:
+        """The trailers of a sealed tag's message, which a signature may follow."""
+        message = self.git("for-each-ref", "--format=%(contents:subject)%0a%0a%(contents:body)", f"refs/tags/{name}")
+        return parsed_trailers(self.dataset, message)
+
+    def settings(self, text: str) -> None:
+        """Put ``text`` into the dataset's loragit.toml."""
+        (self.dataset / "loragit.toml").write_text(text)
+
+
+def parsed_trailers(folder: Path, message: str) -> dict[str, str]:
+    out = git(folder, "interpret-trailers", "--parse", text_input=message + "\n")
+    return dict(line.split(": ", 1) for line in out.splitlines())
+
+
+def make_trainer(folder: Path) -> Path:
+    """A repository that holds the stub trainer under sd-scripts' names."""
+    folder.mkdir(parents=True)
+    git(folder, "init", "-q", "-b", "sd3")
+    shutil.copy(HERE / "stub_trainer.py", folder / "sdxl_train_network.py")
+    shutil.copy(HERE / "trainer_files.py", folder / "trainer_files.py")
+    # What makes a folder sd-scripts to those who look for it.
+    (folder / "library").mkdir()
+    for name in ("train_network.py", "library/train_util.py"):
+        (folder / name).write_text('"""No part of the stub."""\n')
+    (folder / ".gitignore").write_text("__pycache__\n")
+    commit_all(folder, "a trainer")
+    return folder
+
+
+def write_dataset(folder: Path, images: int = 4) -> Path:
+    """Images, captions, config and prompts; absolute ``image_dir``. No repository yet."""
+    source = SD_SCRIPTS / "dataset"
+    (folder / "img").mkdir(parents=True)
+    for number in range(images):
+        image = source / "img" / f"{number % 4:02d}.png"
+        shutil.copy(image, folder / "img" / f"{number:02d}.png")
+        (folder / "img" / f"{number:02d}.txt").write_text(f"zqx, a round thing, colour {number}")
+    config = (source / "config.toml").read_text().replace('"img"', json.dumps(str(folder / "img")))
+    (folder / "config.toml").write_text(config)
+    shutil.copy(source / "sample-prompts.txt", folder / "sample-prompts.txt")
+    return folder
+
+
+def make_scene(home: Path) -> Scene:
+    dataset = write_dataset(home / "datasets" / "gren")
+    git(dataset, "init", "-q")
+    commit_all(dataset, "four drawings")
+    trainer = make_trainer(home / "source" / "repos" / "sd-scripts")
+    return Scene(home, dataset, trainer)
