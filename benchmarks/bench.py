@@ -1,7 +1,8 @@
 """How long loragit takes, next to what the same machine takes for less: ``bench.py [NAME...]``.
 
-Every benchmark alternates two commands, A B A B, in a scratch home, and judges the difference or the ratio of the
-two, so that a slow or busy machine shifts both. docs/benchmarks.md says what each means.
+Every benchmark alternates two commands, A B A B, in a scratch home, and judges the difference or
+the ratio of the two, so that a slow or busy machine shifts both. docs/benchmarks.md says what each
+means.
 """
 
 from __future__ import annotations
@@ -26,10 +27,15 @@ BEGIN, END = "<!-- results: written by bench.py --markdown -->", "<!-- end of re
 
 
 def main() -> int:
-    """Exit status 0, also over budget; 1 with ``--check`` over budget, or where a command failed."""
+    """Exit status 0, also over budget; 1 with ``--check`` over budget, or where a command
+    failed."""
     options = _options()
     if not LORAGIT.is_file():
-        print(f"error: {LORAGIT} is not there; run this with the Python that loragit is installed for", file=sys.stderr)
+        print(
+            f"error: {LORAGIT} is not there; run this with the Python that loragit is installed "
+            "for",
+            file=sys.stderr,
+        )
         return 1
     about = machine()
     if options.quick:
@@ -38,7 +44,9 @@ def main() -> int:
     results = []
     with tempfile.TemporaryDirectory(prefix="loragit-bench-", ignore_cleanup_errors=True) as folder:
         try:
-            for result in measure(options.names or list(BENCHMARKS), Path(folder), QUICK if options.quick else FULL):
+            for result in measure(
+                options.names or list(BENCHMARKS), Path(folder), QUICK if options.quick else FULL
+            ):
                 results.append(result)
                 print("\n".join(lines(result)) + "\n", flush=True)
         except ChildFailed as failure:
@@ -55,11 +63,19 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure loragit against its budgets.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; default, all")
-    parser.add_argument("--quick", action="store_true", help="fewer pairs, smaller data: does everything work?")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a figure is over its budget")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; default, all"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer pairs, smaller data: does everything work?"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="exit 1 where a figure is over its budget"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measured value")
-    parser.add_argument("--markdown", action="store_true", help="replace the table in docs/benchmarks.md")
+    parser.add_argument(
+        "--markdown", action="store_true", help="replace the table in docs/benchmarks.md"
+    )
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
@@ -69,7 +85,9 @@ def _options() -> argparse.Namespace:
 
 def machine() -> dict[str, str]:
     """What the figures hang on. Nothing that names a person or a place."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     load = os.getloadavg()[0]
     busy = " (busy: the figures are noisy)" if load > cores / 2 else ""
     return {
@@ -102,7 +120,9 @@ def amount(value: float, unit: str) -> str:
 
 def spread(values: Sequence[float], unit: str) -> str:
     """``0.123 s (0.120 to 0.150)``: median, least and most."""
-    least, most = (amount(value, unit).removesuffix(f" {unit}") for value in (min(values), max(values)))
+    least, most = (
+        amount(value, unit).removesuffix(f" {unit}") for value in (min(values), max(values))
+    )
     return f"{amount(median(values), unit)} ({least} to {most})"
 
 
@@ -133,7 +153,10 @@ def lines(result: Result) -> list[str]:
     return [
         f"{result.name}: {result.what}",
         f"  {result.base:<{width}}  {spread(result.base_values, result.unit)}",
-        f"  {result.ours:<{width}}  {spread(result.values, result.unit)}, {len(result.values)} pairs",
+        (
+            f"  {result.ours:<{width}}  {spread(result.values, result.unit)}, {len(result.values)} "
+            f"pairs"
+        ),
         f"  {figure(result, result.figure)}; budget {budget(result)}: {verdict(result)}",
     ]
 
@@ -149,7 +172,14 @@ def markdown(about: dict[str, str], results: Sequence[Result]) -> str:
     for result in results:
         base, ours = spread(result.base_values, result.unit), spread(result.values, result.unit)
         bold = "" if result.within is not False else "**"
-        cells = (result.what, result.base, base, ours, f"{bold}{figure(result, result.figure)}{bold}", budget(result))
+        cells = (
+            result.what,
+            result.base,
+            base,
+            ours,
+            f"{bold}{figure(result, result.figure)}{bold}",
+            budget(result),
+        )
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
@@ -165,7 +195,9 @@ def fill(file: Path, table: str, begin: str = BEGIN, end: str = END) -> None:
 
 
 def _document(about: dict[str, str], results: Sequence[Result]) -> dict[str, object]:
-    found = [{**asdict(result), "figure": result.figure, "within": result.within} for result in results]
+    found = [
+        {**asdict(result), "figure": result.figure, "within": result.within} for result in results
+    ]
     return {"machine": about, "results": found}
 
 

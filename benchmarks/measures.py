@@ -1,4 +1,5 @@
-"""The benchmarks: each compares loragit with something that needs no explaining, A B A B in one run."""
+"""The benchmarks: each compares loragit with something that needs no explaining, A B A B in one
+run."""
 
 from __future__ import annotations
 
@@ -36,8 +37,8 @@ class Result:
     values: tuple[float, ...]
     """Seconds, or MiB where ``unit`` says so."""
     reading: str
-    """``difference``: loragit less the base, ``ratio``: loragit by the base, ``speed``: base by loragit, each the
-    median over the pairs; ``value``: loragit's median by itself."""
+    """``difference``: loragit less the base, ``ratio``: loragit by the base, ``speed``: base by
+    loragit, each the median over the pairs; ``value``: loragit's median by itself."""
     budget: float | None
     """Most (of a speed: least) that the figure may be."""
     unit: str = "s"
@@ -85,7 +86,9 @@ QUICK = Size(pairs=5, few=3, many=500, small_file=2**24, large_file=2**27, most_
 Series = tuple[tuple[float, ...], tuple[float, ...]]
 
 
-def alternate(base: Callable[[], Child], ours: Callable[[], Child], pairs: int, value: str = "seconds") -> Series:
+def alternate(
+    base: Callable[[], Child], ours: Callable[[], Child], pairs: int, value: str = "seconds"
+) -> Series:
     """Measure A B A B …, after one pair that does not count."""
     measured = [(getattr(base(), value), getattr(ours(), value)) for _ in range(pairs + 1)][1:]
     return tuple(a for a, _ in measured), tuple(b for _, b in measured)
@@ -94,7 +97,9 @@ def alternate(base: Callable[[], Child], ours: Callable[[], Child], pairs: int, 
 def version(workshop: Workshop, size: Size) -> Iterator[Result]:
     scene = workshop.scene("small", 100)
     series = alternate(
-        lambda: scene.run(sys.executable, "-c", "pass"), lambda: scene.run(LORAGIT, "--version"), size.pairs
+        lambda: scene.run(sys.executable, "-c", "pass"),
+        lambda: scene.run(LORAGIT, "--version"),
+        size.pairs,
     )
     yield Result("version", "`loragit --version`", "`python -c pass`", *series, DIFFERENCE, 0.060)
 
@@ -142,7 +147,9 @@ def captions(workshop: Workshop, size: Size) -> Iterator[Result]:
 
 
 def _train(name: str, what: str, scene: Scene, pairs: int, budget: float | None) -> Result:
-    return Result(name, what, "bare trainer", *alternate(scene.bare, scene.train, pairs), DIFFERENCE, budget)
+    return Result(
+        name, what, "bare trainer", *alternate(scene.bare, scene.train, pairs), DIFFERENCE, budget
+    )
 
 
 def memory(workshop: Workshop, size: Size) -> Iterator[Result]:
@@ -155,9 +162,13 @@ def memory(workshop: Workshop, size: Size) -> Iterator[Result]:
         extra = ("--pretrained_model_name_or_path", str(base_model), "--product_bytes", str(length))
         commands.append(lambda extra=extra: _forgetful(scene, extra))
     series = alternate(commands[0], commands[1], 3, "peak")
-    small, large = (f"files of {length >> 20:,} MiB" for length in (size.small_file, size.large_file))
+    small, large = (
+        f"files of {length >> 20:,} MiB" for length in (size.small_file, size.large_file)
+    )
     what = f"peak memory of a run whose base model and product are {large}"
-    yield Result("memory", what, f"loragit, {small}", *series, RATIO, 1.10, "MiB", f"loragit, {large}")
+    yield Result(
+        "memory", what, f"loragit, {small}", *series, RATIO, 1.10, "MiB", f"loragit, {large}"
+    )
 
 
 def _forgetful(scene: Scene, extra: tuple[str, ...]) -> Child:
@@ -171,9 +182,23 @@ def _forgetful(scene: Scene, extra: tuple[str, ...]) -> Child:
 def log(workshop: Workshop, size: Size) -> Iterator[Result]:
     scene = workshop.scene("runs", 4)
     add_runs(scene, 1_000)
-    yield _log("log-1000", "`loragit log` of 1,000 runs, tags as they came", scene, size.pairs, ("log",), 0.10)
+    yield _log(
+        "log-1000",
+        "`loragit log` of 1,000 runs, tags as they came",
+        scene,
+        size.pairs,
+        ("log",),
+        0.10,
+    )
     scene.git("pack-refs", "--all")
-    yield _log("log-1000-packed", "`loragit log` of 1,000 runs, tags packed", scene, size.pairs, ("log",), 0.10)
+    yield _log(
+        "log-1000-packed",
+        "`loragit log` of 1,000 runs, tags packed",
+        scene,
+        size.pairs,
+        ("log",),
+        0.10,
+    )
     add_runs(scene, size.most_runs)
     scene.git("pack-refs", "--all")
     many, name = f"{size.most_runs:,} runs, tags packed", f"log-{size.most_runs}"
@@ -186,8 +211,12 @@ def log(workshop: Workshop, size: Size) -> Iterator[Result]:
     yield Result(f"{name}-memory", what, "`loragit log -n 1`", *series, VALUE, 200, "MiB")
 
     scene.train("--product_bytes", "65536")  # weights that no other run has
-    file = str(scene.output / f"noob-gren-v{scene.used}s4" / f"noob-gren-v{scene.used}s4.safetensors")
-    series = alternate(lambda: scene.run("sha256sum", file), lambda: scene.run(LORAGIT, "whence", file), size.pairs)
+    file = str(
+        scene.output / f"noob-gren-v{scene.used}s4" / f"noob-gren-v{scene.used}s4.safetensors"
+    )
+    series = alternate(
+        lambda: scene.run("sha256sum", file), lambda: scene.run(LORAGIT, "whence", file), size.pairs
+    )
     what = f"`loragit whence` of a model among {many}"
     yield Result(f"whence-{size.most_runs}", what, "`sha256sum`", *series, DIFFERENCE, 0.50)
 
@@ -209,9 +238,13 @@ def _all(name: str, what: str, scene: Scene, size: Size) -> Result:
     return Result(name, what, "`git log --format=%B runs`", *series, RATIO, 3.0)
 
 
-def _log(name: str, what: str, scene: Scene, pairs: int, words: tuple[str, ...], budget: float | None) -> Result:
+def _log(
+    name: str, what: str, scene: Scene, pairs: int, words: tuple[str, ...], budget: float | None
+) -> Result:
     series = alternate(
-        lambda: scene.run("git", "log", "--format=%h %s", "runs"), lambda: scene.run(LORAGIT, *words), pairs
+        lambda: scene.run("git", "log", "--format=%h %s", "runs"),
+        lambda: scene.run(LORAGIT, *words),
+        pairs,
     )
     return Result(name, what, "`git log runs`", *series, VALUE, budget)
 
@@ -225,7 +258,8 @@ BENCHMARKS: dict[str, Callable[[Workshop, Size], Iterator[Result]]] = {
     "memory": memory,
     "log": log,
 }
-"""In the order in which they run: ``captions`` adds to the dataset that ``train``, ``first`` and ``hash`` share."""
+"""In the order in which they run: ``captions`` adds to the dataset that ``train``, ``first`` and
+``hash`` share."""
 
 
 def measure(names: list[str], folder: Path, size: Size) -> Iterator[Result]:

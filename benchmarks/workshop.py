@@ -1,4 +1,5 @@
-"""What the benchmarks work on: a home of their own with datasets, a trainer that only writes a file, and many runs."""
+"""What the benchmarks work on: a home of their own with datasets, a trainer that only writes a
+file, and many runs."""
 
 from __future__ import annotations
 
@@ -43,9 +44,9 @@ with open(os.path.join(given["--output_dir"], given["--output_name"] + ".safeten
     file.truncate(file.tell() + size)
 if end == "failed late":
     sys.exit(1)
-"""
-"""A trainer that writes one whole model of zeros, and takes as long as Python takes to start; ``--end`` says how it
-ends otherwise."""
+"""  # noqa: E501
+"""A trainer that writes one whole model of zeros, and takes as long as Python takes to start;
+``--end`` says how it ends otherwise."""
 
 CONFIG = """\
 [general]
@@ -86,8 +87,8 @@ class Child:
     seconds: float
     """From before it was started until it was reaped."""
     peak: float
-    """Largest resident set of it or of any child it waited for, MiB. The kernel counts what the benchmark itself
-    held when it forked, so that nothing below about 20 MiB can be seen."""
+    """Largest resident set of it or of any child it waited for, MiB. The kernel counts what the
+    benchmark itself held when it forked, so that nothing below about 20 MiB can be seen."""
 
 
 @dataclass(slots=True)
@@ -110,7 +111,8 @@ class Scene:
         return f"noob-gren-v{self.used}s4"
 
     def run(self, *argv: str | Path, status: int = 0) -> Child:
-        """Run a command in the dataset's folder. Raises :class:`ChildFailed` for another exit status."""
+        """Run a command in the dataset's folder. Raises :class:`ChildFailed` for another exit
+        status."""
         return run(argv, self.dataset, self.environ, status)
 
     def bare(self, *extra: str, status: int = 0) -> Child:
@@ -126,7 +128,9 @@ class Scene:
 
     def train(self, *extra: str, status: int = 0) -> Child:
         """The same on record, under a new name."""
-        return self.run(LORAGIT, "train", self.next_name(), *(("--", *extra) if extra else ()), status=status)
+        return self.run(
+            LORAGIT, "train", self.next_name(), *(("--", *extra) if extra else ()), status=status
+        )
 
     def git(self, *args: str) -> str:
         return git(self.dataset, self.environ, *args)
@@ -136,7 +140,9 @@ class Scene:
         shutil.rmtree(self.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 
-def run(argv: Sequence[str | Path], folder: Path, environ: dict[str, str], status: int = 0) -> Child:
+def run(
+    argv: Sequence[str | Path], folder: Path, environ: dict[str, str], status: int = 0
+) -> Child:
     """Run ``argv`` and wait for it, its output thrown away. Raises :class:`ChildFailed`."""
     quiet = subprocess.DEVNULL
     begun = time.perf_counter()
@@ -145,14 +151,21 @@ def run(argv: Sequence[str | Path], folder: Path, environ: dict[str, str], statu
     seconds = time.perf_counter() - begun
     child.returncode = os.waitstatus_to_exitcode(code)
     if child.returncode != status:
-        again = subprocess.run(argv, cwd=folder, env=environ, stdin=quiet, capture_output=True, text=True, check=False)
+        again = subprocess.run(
+            argv, cwd=folder, env=environ, stdin=quiet, capture_output=True, text=True, check=False
+        )
         words = " ".join(map(str, argv))
-        raise ChildFailed(f"{words}: exit status {child.returncode}, not {status}; once more it said:\n{again.stderr}")
+        raise ChildFailed(
+            f"{words}: exit status {child.returncode}, not {status}; once more it "
+            f"said:\n{again.stderr}"
+        )
     return Child(seconds, usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
 
 
 def git(folder: Path, environ: dict[str, str], *args: str) -> str:
-    done = subprocess.run(["git", *args], cwd=folder, env=environ, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", *args], cwd=folder, env=environ, capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         raise ChildFailed(f"git {' '.join(args)}: {done.stderr}")
     return done.stdout
@@ -166,18 +179,29 @@ class Workshop:
         self._scenes: dict[str, Scene] = {}
         home = folder / "home"
         home.mkdir()
-        (home / ".gitconfig").write_text("[user]\n\tname = Bench\n\temail = bench@loragit.invalid\n")
+        (home / ".gitconfig").write_text(
+            "[user]\n\tname = Bench\n\temail = bench@loragit.invalid\n"
+        )
         self._home = home
 
     def environ(self, scene: str) -> dict[str, str]:
         """Nothing of the user's but PATH; a cache for each scene."""
         kept = {key: value for key, value in os.environ.items() if key in ("PATH", "TMPDIR", "TZ")}
-        own = {"HOME": str(self._home), "LC_ALL": "C.UTF-8", "GIT_CONFIG_NOSYSTEM": "1", "NO_COLOR": "1"}
-        own |= {"XDG_CACHE_HOME": str(self.folder / "caches" / scene), "XDG_CONFIG_HOME": str(self._home / ".config")}
+        own = {
+            "HOME": str(self._home),
+            "LC_ALL": "C.UTF-8",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "NO_COLOR": "1",
+        }
+        own |= {
+            "XDG_CACHE_HOME": str(self.folder / "caches" / scene),
+            "XDG_CONFIG_HOME": str(self._home / ".config"),
+        }
         return kept | own
 
     def scene(self, label: str, files: int) -> Scene:
-        """A clean dataset of ``files`` images, under a ``label`` that keeps it apart from others of that size."""
+        """A clean dataset of ``files`` images, under a ``label`` that keeps it apart from others of
+        that size."""
         key = f"{label}-{files}"
         if key not in self._scenes:
             self._scenes[key] = self._make(key, files)
@@ -185,15 +209,23 @@ class Workshop:
 
     def _make(self, key: str, files: int) -> Scene:
         root = self.folder / key
-        scene = Scene(root / "datasets/gren", root / "sd-scripts", root / "output", self.environ(key))
+        scene = Scene(
+            root / "datasets/gren", root / "sd-scripts", root / "output", self.environ(key)
+        )
         scene.images.mkdir(parents=True)
         rng = random.Random(files)
         for number in range(files):
             (scene.images / f"{number:05d}.png").write_bytes(rng.randbytes(FILE_BYTES))
-        values = {"trainer": str(scene.trainer), "python": sys.executable, "output": str(scene.output)}
+        values = {
+            "trainer": str(scene.trainer),
+            "python": sys.executable,
+            "output": str(scene.output),
+        }
         settings = SETTINGS.format(**{name: json.dumps(value) for name, value in values.items()})
         (scene.dataset / "loragit.toml").write_text(settings)
-        (scene.dataset / "config.toml").write_text(CONFIG.format(images=json.dumps(str(scene.images))))
+        (scene.dataset / "config.toml").write_text(
+            CONFIG.format(images=json.dumps(str(scene.images)))
+        )
         (scene.dataset / "sample-prompts.txt").write_text("zqx, a round thing --w 64 --h 64\n")
         scene.trainer.mkdir()
         (scene.trainer / "train_network.py").write_bytes(TRAINER)
@@ -205,7 +237,8 @@ class Workshop:
 
 def commit(folder: Path, environ: dict[str, str]) -> None:
     """Commit everything in ``folder``, then wait until nothing in it is too young to be trusted."""
-    # Straight into one pack, uncompressed: quick, and no thousands of loose objects that git would soon repack.
+    # Straight into one pack, uncompressed: quick, and no thousands of loose objects that git would
+    # soon repack.
     quick = ("-c", "core.bigFileThreshold=1", "-c", "core.compression=0")
     git(folder, environ, *quick, "add", "--all")
     git(folder, environ, "commit", "--quiet", "--message", "files")
@@ -223,8 +256,9 @@ def add_captions(scene: Scene) -> None:
 def add_runs(scene: Scene, total: int) -> None:
     """Bring the scene to ``total`` runs on record, every tenth of them reverted.
 
-    The first two are real: one that made a model, one that failed. The others are what ``git fast-import`` makes of
-    those two commits, of the tag and of the revert: the same messages and trees, but for name and ``run.toml``.
+    The first two are real: one that made a model, one that failed. The others are what ``git
+    fast-import`` makes of those two commits, of the tag and of the revert: the same messages and
+    trees, but for name and ``run.toml``.
     """
     if not scene.used:
         scene.train()
@@ -232,12 +266,23 @@ def add_runs(scene: Scene, total: int) -> None:
     _Import(scene).runs(range(scene.used + 1, total + 1))
     scene.used = total
     listed = subprocess.run(
-        [LORAGIT, "log"], cwd=scene.dataset, env=scene.environ, capture_output=True, text=True, check=True
+        [LORAGIT, "log"],
+        cwd=scene.dataset,
+        env=scene.environ,
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    states = [sum(f" {state} " in line for line in listed.stdout.splitlines()) for state in ("sealed", "reverted")]
+    states = [
+        sum(f" {state} " in line for line in listed.stdout.splitlines())
+        for state in ("sealed", "reverted")
+    ]
     reverted = 1 + sum(number % 10 == 0 for number in range(3, total + 1))
     if states != [total - reverted, reverted]:
-        raise ChildFailed(f"loragit log lists {states} runs, sealed and reverted, of {[total - reverted, reverted]}")
+        raise ChildFailed(
+            f"loragit log lists {states} runs, sealed and reverted, of "
+            f"{[total - reverted, reverted]}"
+        )
 
 
 class _Import:
@@ -247,8 +292,12 @@ class _Import:
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
-        revert = scene.git("log", "-1", "--format=%H", f"--grep=^Run: {self.FAILED}", "runs").strip()
-        self._failed = scene.git("log", "-1", "--format=%(trailers:key=Reverts,valueonly)", revert).strip()
+        revert = scene.git(
+            "log", "-1", "--format=%H", f"--grep=^Run: {self.FAILED}", "runs"
+        ).strip()
+        self._failed = scene.git(
+            "log", "-1", "--format=%(trailers:key=Reverts,valueonly)", revert
+        ).strip()
         self._texts = {
             "made": self._text("log", "-1", "--format=%B", self.MADE),
             "tag": self._text("for-each-ref", "--format=%(contents)", f"refs/tags/{self.MADE}"),
@@ -269,9 +318,15 @@ class _Import:
         pipe = subprocess.PIPE
         argv = ["git", "fast-import", "--quiet", "--done"]
         tip, keep = self._scene.git("rev-parse", "runs", "HEAD").split()
-        with subprocess.Popen(argv, cwd=folder, env=environ, stdin=pipe, stdout=pipe) as self._child:
+        with subprocess.Popen(
+            argv, cwd=folder, env=environ, stdin=pipe, stdout=pipe
+        ) as self._child:
             for number in numbers:
-                tip = self._failure(tip, number) if number % 10 == 0 else self._success(tip, number, keep)
+                tip = (
+                    self._failure(tip, number)
+                    if number % 10 == 0
+                    else self._success(tip, number, keep)
+                )
             self._say("done\n")
         if self._child.returncode != 0:
             raise ChildFailed("git fast-import failed")
@@ -286,18 +341,27 @@ class _Import:
 
     def _failure(self, tip: str, number: int) -> str:
         name = f"noob-gren-v{number}s4"
-        commit = self._commit(tip, self._texts["failed"].replace(self.FAILED, name), self._toml(name))
-        message = self._texts["revert"].replace(self.FAILED, name).replace(self._failed, self._id(commit))
+        commit = self._commit(
+            tip, self._texts["failed"].replace(self.FAILED, name), self._toml(name)
+        )
+        message = (
+            self._texts["revert"].replace(self.FAILED, name).replace(self._failed, self._id(commit))
+        )
         return self._commit(commit, message, "")
 
     def _toml(self, name: str) -> str:
-        return f"M 100644 inline run.toml\n{_data(self._texts['run.toml'].replace(self.MADE, name))}"
+        return (
+            f"M 100644 inline run.toml\n{_data(self._texts['run.toml'].replace(self.MADE, name))}"
+        )
 
     def _commit(self, parent: str, message: str, changes: str) -> str:
         """Append to ``runs``; returns the commit's mark."""
         self._time += 1
         self._marks += 1
-        head = f"commit refs/heads/runs\nmark :{self._marks}\nauthor {self._who()}\ncommitter {self._who()}\n"
+        head = (
+            f"commit refs/heads/runs\nmark :{self._marks}\nauthor {self._who()}\ncommitter "
+            f"{self._who()}\n"
+        )
         self._say(f"{head}{_data(message)}from {parent}\n{changes}")
         return f":{self._marks}"
 

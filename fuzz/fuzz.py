@@ -1,4 +1,5 @@
-"""Feeds one parser of outside bytes with what atheris makes up: ``python fuzz/fuzz.py TARGET [libFuzzer's options]``.
+"""Feeds one parser of outside bytes with what atheris makes up: ``python fuzz/fuzz.py TARGET
+[libFuzzer's options]``.
 
 ``fuzz/README.md`` tells how to set it up.
 """
@@ -29,7 +30,9 @@ def main() -> None:
     (corpus / "words").write_bytes(b"".join(WORDS[name]))
     known = ROOT / "tests" / "fixtures" / "fuzz" / name
     folders = [str(corpus), *([str(known)] if known.is_dir() else [])]
-    atheris.Setup([sys.argv[0], *folders, f"-artifact_prefix={corpus}/", *sys.argv[2:]], TARGETS[name])
+    atheris.Setup(
+        [sys.argv[0], *folders, f"-artifact_prefix={corpus}/", *sys.argv[2:]], TARGETS[name]
+    )
     atheris.Fuzz()
 
 

@@ -15,13 +15,23 @@ from tests.support import child_coverage
 from tests.support.nursery import Nursery
 from tests.support.scene import commit_all, git
 
-KEPT = {"PATH", "LANG", "TERM", "TMPDIR", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "COVERAGE_FILE"}
+KEPT = {
+    "PATH",
+    "LANG",
+    "TERM",
+    "TMPDIR",
+    "COVERAGE_PROCESS_START",
+    "COVERAGE_PROCESS_CONFIG",
+    "COVERAGE_FILE",
+}
 
-# How long an example takes tells of the machine and what else it does, not of this project: no deadline by the clock.
+# How long an example takes tells of the machine and what else it does, not of this project: no
+# deadline by the clock.
 settings.register_profile("patient", settings(), deadline=None)
 settings.load_profile("patient")
 
-# A shell's background jobs ignore these, and children inherit that: loragit would, rightly, ignore them too.
+# A shell's background jobs ignore these, and children inherit that: loragit would, rightly, ignore
+# them too.
 for number, handler in (
     (signal.SIGINT, signal.default_int_handler),
     (signal.SIGQUIT, signal.SIG_DFL),
@@ -35,7 +45,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say at how many points runs were killed."""
     stats = terminalreporter.stats.values()
     reports = [each for found in stats for each in found if getattr(each, "when", "") == "call"]
-    points = [number for each in reports for name, number in each.user_properties if name == "crash points"]
+    points = [
+        number
+        for each in reports
+        for name, number in each.user_properties
+        if name == "crash points"
+    ]
     if points:
         terminalreporter.write_line(f"killed at {sum(points)} points, in {len(points)} tests")
 
@@ -44,8 +59,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pythons(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``python`` and ``python3``, the interpreter itself.
 
-    What PATH has may be a version manager's shim: a shell script that takes ten times as long to start, and the
-    trainer's Python is started twice a training.
+    What PATH has may be a version manager's shim: a shell script that takes ten times as long to
+    start, and the trainer's Python is started twice a training.
     """
     folder = tmp_path_factory.mktemp("pythons")
     for name in ("python", "python3"):
@@ -55,14 +70,18 @@ def pythons(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """What the environment of a child needs for its coverage to be measured; nothing where none is."""
+    """What the environment of a child needs for its coverage to be measured; nothing where none
+    is."""
     with child_coverage.measured(tmp_path_factory.mktemp("coverage")) as value:
         yield {child_coverage.VARIABLE: value} if value else {}
 
 
 @pytest.fixture(autouse=True)
 def home(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, pythons: Path, measured: dict[str, str]
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    pythons: Path,
+    measured: dict[str, str],
 ) -> Iterator[Path]:
     """An empty HOME with a git identity; nothing of the developer's own environment is left."""
     folder = tmp_path_factory.mktemp("home")

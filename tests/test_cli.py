@@ -1,4 +1,5 @@
-"""The command line: words that make no command, help, completion, interruption, and the quick ways past its library."""
+"""The command line: words that make no command, help, completion, interruption, and the quick ways
+past its library."""
 
 from __future__ import annotations
 
@@ -64,11 +65,15 @@ def test_every_command_has_its_help(nowhere: Scene, words: tuple[str, ...]) -> N
     assert done.out.startswith(f"Usage: {' '.join(('loragit', *words))} ")
     if not words:
         assert done.out == nowhere.loragit("-h").out
-        assert [line.split()[0] for line in done.out.partition("Commands:\n")[2].splitlines()] == list(COMMANDS)
+        assert [
+            line.split()[0] for line in done.out.partition("Commands:\n")[2].splitlines()
+        ] == list(COMMANDS)
 
 
 @pytest.mark.parametrize("words", [(), ("hook",)])
-def test_without_a_command_the_help_is_shown_as_a_usage_error(nowhere: Scene, words: tuple[str, ...]) -> None:
+def test_without_a_command_the_help_is_shown_as_a_usage_error(
+    nowhere: Scene, words: tuple[str, ...]
+) -> None:
     done = nowhere.loragit(*words)
     assert done.status == 2
     assert "Usage: loragit" in done.out + done.err
@@ -93,7 +98,9 @@ def test_without_a_command_the_help_is_shown_as_a_usage_error(nowhere: Scene, wo
         (("train", NAME, "--steps", "0"), "0 is not in the range"),
     ],
 )
-def test_words_that_make_no_command_are_a_usage_error(nowhere: Scene, words: tuple[str, ...], told: str) -> None:
+def test_words_that_make_no_command_are_a_usage_error(
+    nowhere: Scene, words: tuple[str, ...], told: str
+) -> None:
     done = nowhere.loragit(*words)
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith("Usage: loragit ")
@@ -102,7 +109,10 @@ def test_words_that_make_no_command_are_a_usage_error(nowhere: Scene, words: tup
 
 
 def test_a_trainers_argument_without_its_dashes_gets_the_next_step(nowhere: Scene) -> None:
-    hint = "hint: the trainer's own arguments follow --, as in: loragit train NAME -- --network_dim 8\n"
+    hint = (
+        "hint: the trainer's own arguments follow --, as in: loragit train NAME -- "
+        "--network_dim 8\n"
+    )
     assert nowhere.loragit("train", NAME, "--network_dim", "8").err.endswith(hint)
     assert "hint" not in nowhere.loragit("log", "--network_dim", "8").err
 
@@ -137,7 +147,19 @@ def test_the_quick_ways_say_what_the_library_says(scene: Scene) -> None:
 
 def test_a_run_with_flags_and_arguments_goes_through_the_library(scene: Scene) -> None:
     out = scene.home / "out"
-    done = scene.train(NAME, "--dataset", "gren", "--output", str(out), "--steps", "3", "--debug", "--", "--seed", "7")
+    done = scene.train(
+        NAME,
+        "--dataset",
+        "gren",
+        "--output",
+        str(out),
+        "--steps",
+        "3",
+        "--debug",
+        "--",
+        "--seed",
+        "7",
+    )
     assert done.status == 0, done.err
     assert "--max_train_steps 3" in done.err
     assert "--seed 7" in done.err
@@ -157,9 +179,16 @@ print(status, *sorted({name.partition(".")[0] for name in sys.modules}), file=sy
 
 def imported(folder: Path, *words: str) -> set[str]:
     """Top-level modules that a command has imported."""
-    measured = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    measured = {
+        name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")
+    }
     done = subprocess.run(
-        [sys.executable, "-c", IMPORTED, *words], cwd=folder, env=measured, capture_output=True, text=True, check=True
+        [sys.executable, "-c", IMPORTED, *words],
+        cwd=folder,
+        env=measured,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     status, *names = done.stderr.splitlines()[-1].split(" ")
     assert status == "0", done.stderr
@@ -168,26 +197,51 @@ def imported(folder: Path, *words: str) -> set[str]:
 
 def test_what_is_asked_often_waits_for_no_import_that_it_does_not_need(scene: Scene) -> None:
     sealed(open_store(scene.dataset), NAME)
-    slow = {"typer", "pygit2", "dulwich", "rich", "numpy", "asyncio", "inspect", "logging", "dataclasses"}
+    slow = {
+        "typer",
+        "pygit2",
+        "dulwich",
+        "rich",
+        "numpy",
+        "asyncio",
+        "inspect",
+        "logging",
+        "dataclasses",
+    }
     assert imported(scene.dataset, "--version") & {*slow, "subprocess", "json", "pathlib"} == set()
     assert imported(scene.dataset, "log") & slow == set()
     assert imported(scene.dataset, "log", "-n", "1") & slow == set()
-    assert imported(scene.dataset, "hook", "run", "pre-commit") & {"typer", "pygit2", "dulwich"} == set()
-    assert "typer" in imported(scene.dataset, "log", "--limit", "1")  # the sight of it is what tells
+    assert (
+        imported(scene.dataset, "hook", "run", "pre-commit") & {"typer", "pygit2", "dulwich"}
+        == set()
+    )
+    assert "typer" in imported(
+        scene.dataset, "log", "--limit", "1"
+    )  # the sight of it is what tells
 
 
 def test_the_library_too_runs_the_hook(scene: Scene) -> None:
-    code = "import sys; from loragit.cli import app; sys.argv = ['loragit', *sys.argv[1:]]; sys.exit(app())"
+    code = (
+        "import sys; from loragit.cli import app; sys.argv = ['loragit', *sys.argv[1:]]; "
+        "sys.exit(app())"
+    )
     scene.settings(f'[trainer]\nrepo = "{scene.trainer}"\n')
     (scene.trainer / "trainer_files.py").write_text("# edited\n")
     words = ("hook", "run", "pre-commit")
     done = subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=scene.dataset, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, *words],
+        cwd=scene.dataset,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert Result(done.returncode, done.stdout, done.stderr) == scene.loragit(*words)
     assert done.returncode != 0
     version = [sys.executable, "-c", code, "--version"]
-    assert subprocess.run(version, capture_output=True, text=True, check=True).stdout == f"loragit {__version__}\n"
+    assert (
+        subprocess.run(version, capture_output=True, text=True, check=True).stdout
+        == f"loragit {__version__}\n"
+    )
 
 
 def test_the_hook_is_installed_told_and_taken_out(scene: Scene) -> None:
@@ -212,15 +266,21 @@ def test_debug_shows_where_an_error_comes_from(scene: Scene) -> None:
     assert debug.err.endswith(plain.err)
 
 
-@pytest.mark.parametrize("words", [("log",), ("log", "--limit", "1"), ("train", NAME), ("train", NAME, "--dry-run")])
+@pytest.mark.parametrize(
+    "words", [("log",), ("log", "--limit", "1"), ("train", NAME), ("train", NAME, "--dry-run")]
+)
 def test_an_interruption_before_anything_is_opened_ends_quietly(
     scene: Scene, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     """As Ctrl-C while git is asked."""
-    real = subprocess.run(["sh", "-c", "command -v git"], capture_output=True, text=True, check=True).stdout.strip()
+    real = subprocess.run(
+        ["sh", "-c", "command -v git"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     git = tmp_path / "bin" / "git"
     git.parent.mkdir()
-    git.write_text(f'#!/bin/sh\nmkdir "{tmp_path}/once" 2>/dev/null && kill -INT $PPID\nexec {real} "$@"\n')
+    git.write_text(
+        f'#!/bin/sh\nmkdir "{tmp_path}/once" 2>/dev/null && kill -INT $PPID\nexec {real} "$@"\n'
+    )
     git.chmod(0o755)
     done = scene.loragit(*words, PATH=f"{git.parent}:{os.environ['PATH']}")
     assert (tmp_path / "once").exists()
@@ -231,15 +291,36 @@ def test_an_interruption_before_anything_is_opened_ends_quietly(
 
 def test_the_repository_of_a_hook_that_calls_is_not_taken_for_the_datasets(scene: Scene) -> None:
     sealed(open_store(scene.dataset), NAME)
-    assert scene.loragit("log", GIT_DIR=str(scene.trainer / ".git"), GIT_WORK_TREE="/").out.startswith(NAME)
+    assert scene.loragit(
+        "log", GIT_DIR=str(scene.trainer / ".git"), GIT_WORK_TREE="/"
+    ).out.startswith(NAME)
 
 
 def test_no_text_is_written_or_read_in_the_locales_own_encoding(scene: Scene) -> None:
     """Such a place would fail, or write other bytes, on a machine whose locale is not UTF-8."""
-    measured = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    strict = (sys.executable, "-X", "warn_default_encoding", "-W", "error::EncodingWarning", "-m", "loragit")
-    for words in (("train", NAME), ("log", "--json"), ("show", NAME), ("status",), ("settings",), ("hook", "install")):
-        done = subprocess.run([*strict, *words], cwd=scene.dataset, env=measured, capture_output=True, text=True)
+    measured = {
+        name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")
+    }
+    strict = (
+        sys.executable,
+        "-X",
+        "warn_default_encoding",
+        "-W",
+        "error::EncodingWarning",
+        "-m",
+        "loragit",
+    )
+    for words in (
+        ("train", NAME),
+        ("log", "--json"),
+        ("show", NAME),
+        ("status",),
+        ("settings",),
+        ("hook", "install"),
+    ):
+        done = subprocess.run(
+            [*strict, *words], cwd=scene.dataset, env=measured, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
 
 
@@ -255,7 +336,9 @@ def test_a_folder_that_is_gone_is_no_reason_for_a_traceback(nowhere: Scene) -> N
     script = 'mkdir gone && cd gone && rmdir ../gone && exec "$@"'
     for words in (("log",), ("log", "--limit", "1")):
         command = ["sh", "-c", script, "sh", *LORAGIT, *words]
-        done = subprocess.run(command, cwd=nowhere.home, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=nowhere.home, capture_output=True, text=True, check=False
+        )
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr.startswith("error: No such file or directory\nhint: DEBUG=1 ")
 
@@ -265,14 +348,17 @@ def test_a_failure_of_the_system_that_nobody_thought_of_is_told_with_its_file(
 ) -> None:
     assert guarded(lambda: len((tmp_path / "nothing").read_bytes())) == 1
     assert capsys.readouterr().err == (
-        f"error: {tmp_path}/nothing: No such file or directory\nhint: DEBUG=1 shows where this happened\n"
+        f"error: {tmp_path}/nothing: No such file or directory\nhint: DEBUG=1 shows where this "
+        "happened\n"
     )
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_version_that_cannot_be_told_is_a_failure() -> None:
     with open("/dev/full", "wb") as full:
-        done = subprocess.run([*LORAGIT, "--version"], stdout=full, stderr=subprocess.PIPE, check=False)
+        done = subprocess.run(
+            [*LORAGIT, "--version"], stdout=full, stderr=subprocess.PIPE, check=False
+        )
     assert (done.returncode, done.stderr) == (1, b"")
 
 
@@ -281,7 +367,9 @@ def test_a_version_that_cannot_be_told_is_a_failure() -> None:
 
 def complete_bash(scene: Scene, *words: str) -> list[str]:
     done = scene.loragit(
-        _LORAGIT_COMPLETE="complete_bash", COMP_WORDS=" ".join(("loragit", *words)), COMP_CWORD=str(len(words))
+        _LORAGIT_COMPLETE="complete_bash",
+        COMP_WORDS=" ".join(("loragit", *words)),
+        COMP_CWORD=str(len(words)),
     )
     assert (done.status, done.err) == (0, "")
     return done.out.split()
@@ -296,23 +384,31 @@ def test_the_shell_completes_commands_options_and_names_of_runs(scene: Scene) ->
     assert complete_bash(scene, "hook", "") == ["install", "uninstall", "status", "show", "run"]
     assert complete_bash(scene, "show", "") == [NAME, "noob-mark-v2s8"]
     assert complete_bash(scene, "show", "noob-g") == [NAME]
-    zsh = scene.loragit(_LORAGIT_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS="loragit show noob-m")
+    zsh = scene.loragit(
+        _LORAGIT_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS="loragit show noob-m"
+    )
     assert "noob-mark-v2s8" in zsh.out
     assert NAME not in zsh.out
 
 
-def test_outside_any_repository_no_names_are_completed_and_nothing_is_complained_about(nowhere: Scene) -> None:
+def test_outside_any_repository_no_names_are_completed_and_nothing_is_complained_about(
+    nowhere: Scene,
+) -> None:
     assert complete_bash(nowhere, "show", "") == []
 
 
 def test_bash_itself_completes(scene: Scene, tmp_path: Path) -> None:
-    """With the script that ``loragit --show-completion`` prints, as a user has it in their shell."""
+    """With the script that ``loragit --show-completion`` prints, as a user has it in their
+    shell."""
     sealed(open_store(scene.dataset), NAME)
     script = scene.loragit(_LORAGIT_COMPLETE="source_bash").out
     command = tmp_path / "loragit"
     command.write_text(f'#!/bin/sh\nexec {" ".join(LORAGIT)} "$@"\n')
     command.chmod(0o755)
-    asked = 'COMP_WORDS=(loragit show noob) COMP_CWORD=2; _loragit_completion loragit noob show; echo "${COMPREPLY[@]}"'
+    asked = (
+        "COMP_WORDS=(loragit show noob) COMP_CWORD=2; _loragit_completion loragit noob show; "
+        'echo "${COMPREPLY[@]}"'
+    )
     done = subprocess.run(
         ["bash", "-c", f"{script}\n{asked}\ncomplete -p loragit"],
         cwd=scene.dataset,
@@ -321,7 +417,10 @@ def test_bash_itself_completes(scene: Scene, tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.stdout.splitlines() == [NAME, "complete -o default -F _loragit_completion loragit"], done.stderr
+    assert done.stdout.splitlines() == [
+        NAME,
+        "complete -o default -F _loragit_completion loragit",
+    ], done.stderr
 
 
 def test_the_module_and_the_command_are_the_same(nowhere: Scene) -> None:
@@ -329,6 +428,10 @@ def test_the_module_and_the_command_are_the_same(nowhere: Scene) -> None:
     if not command.exists():
         pytest.skip("not installed with its command")
     done = subprocess.run(
-        [command, "settings", "--json"], cwd=nowhere.home, capture_output=True, text=True, check=False
+        [command, "settings", "--json"],
+        cwd=nowhere.home,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert json.loads(done.stdout) == json.loads(nowhere.loragit("settings", "--json").out)

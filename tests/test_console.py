@@ -1,4 +1,5 @@
-"""Every line a person sees: data on stdout, narration on stderr, control characters shown, colour only on terminals."""
+"""Every line a person sees: data on stdout, narration on stderr, control characters shown, colour
+only on terminals."""
 
 from __future__ import annotations
 
@@ -55,7 +56,9 @@ def test_no_line_holds_more_than_a_line(line: str) -> None:
         console.columns([(line, line), ("a", "b")])
         console.say(line)
         console.warn(line)
-        console.error(LoragitError(line, hint=line or None, findings=(Finding(line, line or None),)))
+        console.error(
+            LoragitError(line, hint=line or None, findings=(Finding(line, line or None),))
+        )
     for stream, lines in ((out, 3), (err, 4 + 2 * bool(line))):
         told = stream.getvalue()
         assert len(told.splitlines()) == told.count("\n") == lines
@@ -68,7 +71,10 @@ RAW = "from loragit import console; console.begin(color=False); console.raw({!r}
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (b"a\tb\r\n\x1b]0;owned\x07\xff\xe2\x80\xae\n", b"a       b\r\n\\x1b]0;owned\\x07\\xff\\x202e\r\n"),
+        (
+            b"a\tb\r\n\x1b]0;owned\x07\xff\xe2\x80\xae\n",
+            b"a       b\r\n\\x1b]0;owned\\x07\\xff\\x202e\r\n",
+        ),
         (b"no end", b"no end\r\n"),
         (b"\n", b"\r\n"),
     ],
@@ -83,7 +89,12 @@ def test_a_file_on_a_terminal_is_shown_and_not_obeyed(data: bytes, told: bytes) 
 
 def test_a_file_that_goes_elsewhere_is_the_same_byte_for_byte() -> None:
     data = bytes(range(256)) + b"\r\n"
-    assert subprocess.run([sys.executable, "-c", RAW.format(data)], stdout=subprocess.PIPE, check=True).stdout == data
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", RAW.format(data)], stdout=subprocess.PIPE, check=True
+        ).stdout
+        == data
+    )
 
 
 def test_columns_are_aligned_and_the_last_one_is_not_padded(capsys: Capture) -> None:
@@ -112,7 +123,10 @@ COLOR = "from loragit import console; console.begin(color={}); console.warn('a')
 
 @pytest.mark.parametrize(
     ("wanted", "told"),
-    [(True, b"\x1b[33mwarning:\x1b[0m a\r\nloragit: b\r\n"), (False, b"warning: a\r\nloragit: b\r\n")],
+    [
+        (True, b"\x1b[33mwarning:\x1b[0m a\r\nloragit: b\r\n"),
+        (False, b"warning: a\r\nloragit: b\r\n"),
+    ],
 )
 def test_a_terminal_is_given_colour_where_it_is_wanted(wanted: bool, told: bytes) -> None:
     screen, terminal = pty.openpty()
@@ -123,14 +137,21 @@ def test_a_terminal_is_given_colour_where_it_is_wanted(wanted: bool, told: bytes
 
 
 def test_a_file_is_given_no_colour() -> None:
-    done = subprocess.run([sys.executable, "-c", COLOR.format(True)], stderr=subprocess.PIPE, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", COLOR.format(True)], stderr=subprocess.PIPE, check=True
+    )
     assert done.stderr == b"warning: a\nloragit: b\n"
 
 
 def test_a_letter_that_the_locale_lacks_is_shown_as_its_code() -> None:
-    code = "from loragit import console; console.begin(color=False); console.out('é画'); console.finish()"
+    code = (
+        "from loragit import console; console.begin(color=False); console.out('é画'); "
+        "console.finish()"
+    )
     environ = {**os.environ, "PYTHONIOENCODING": "latin-1"}
-    done = subprocess.run([sys.executable, "-c", code], env=environ, stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, stdout=subprocess.PIPE, check=True
+    )
     assert done.stdout == b"\xe9\\u753b\n"
 
 
@@ -149,7 +170,9 @@ except console.NoAnswer as end:
 
 def test_questions_show_their_default_and_take_it_for_an_empty_line() -> None:
     screen, terminal = pty.openpty()
-    child = subprocess.Popen([sys.executable, "-c", ASK], stdin=terminal, stderr=terminal, stdout=subprocess.PIPE)
+    child = subprocess.Popen(
+        [sys.executable, "-c", ASK], stdin=terminal, stderr=terminal, stdout=subprocess.PIPE
+    )
     os.close(terminal)
     os.write(screen, b"two\nperhaps\nyes\nc\n\n\x04")
     out, _ = child.communicate(timeout=60)
@@ -164,6 +187,8 @@ def test_questions_show_their_default_and_take_it_for_an_empty_line() -> None:
 
 
 def test_nobody_can_be_asked_without_a_terminal() -> None:
-    done = subprocess.run([sys.executable, "-c", ASK], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", ASK], stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
     assert done.stdout == b"False\n"
     assert b"NoAnswer" in done.stderr

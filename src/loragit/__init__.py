@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["History", "LoragitError", "RecordedRun", "__version__"]
 
 _DOORS = {"History": "history.history", "RecordedRun": "history.history", "LoragitError": "errors"}
-"""Where each name comes from; imported when it is asked for, so that ``import loragit`` costs nothing."""
+"""Where each name comes from; imported when it is asked for, so that ``import loragit`` costs
+nothing."""
 
 
 def __getattr__(name: str) -> object:

@@ -1,6 +1,7 @@
 """The door: a clean environment, the quick ways past the command line's library, and exit statuses.
 
-``--version``, ``log`` and the hooks are asked for often and must not wait for an import that they do not need.
+``--version``, ``log`` and the hooks are asked for often and must not wait for an import that they
+do not need.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def _finish(status: int) -> int:
 def _leave_callers_repository() -> str | None:
     """Inside a hook git names its repository in the environment; ours is found from folders alone.
 
-    The index that git named, for the hook that has to read it: ``git commit PATH`` has one of its own.
+    The index that git named, for the hook that has to read it: ``git commit PATH`` has one of its
+    own.
     """
     from loragit.git import command as git
 
@@ -57,7 +59,8 @@ def _leave_callers_repository() -> str | None:
 
 
 def _quick(words: list[str], index: str | None) -> Callable[[], int] | None:
-    """What answers ``words`` without the command line's library, for the forms that are asked for most."""
+    """What answers ``words`` without the command line's library, for the forms that are asked for
+    most."""
     if "_LORAGIT_COMPLETE" in os.environ:
         return None
     match words:
@@ -65,7 +68,9 @@ def _quick(words: list[str], index: str | None) -> Callable[[], int] | None:
             return lambda: _train(name, rest[1:])
         case ["log"]:
             return lambda: _log(None)
-        case ["log", "-n", number] if number.isascii() and number.isdigit() and len(number) < 10 and int(number):
+        case ["log", "-n", number] if (
+            number.isascii() and number.isdigit() and len(number) < 10 and int(number)
+        ):
             return lambda: _log(int(number))
         case ["hook", "run", name, *rest]:
             return lambda: _hook(name, rest, index)
@@ -136,7 +141,8 @@ def _command_line() -> int:
 
 
 def guarded(command: Callable[[], int]) -> int:
-    """Run ``command``; what it refuses is told as fact and next step. ``DEBUG=1`` shows the traceback too."""
+    """Run ``command``; what it refuses is told as fact and next step. ``DEBUG=1`` shows the
+    traceback too."""
     from loragit.errors import LoragitError
 
     try:
@@ -162,7 +168,9 @@ def _told(failure: Exception) -> int:
     assert isinstance(failure, OSError)
     # Nobody thought of this one; it is still no reason for a traceback.
     where = f"{failure.filename}: " if failure.filename else ""
-    console.error(LoragitError(f"{where}{failure.strerror}", hint="DEBUG=1 shows where this happened"))
+    console.error(
+        LoragitError(f"{where}{failure.strerror}", hint="DEBUG=1 shows where this happened")
+    )
     return 1
 
 

@@ -32,22 +32,29 @@ _USAGE = 2
 """Exit status of words that make no command."""
 
 Json = Annotated[bool, typer.Option("--json", help="For a machine to read.")]
-Dataset = Annotated[str | None, typer.Option(help="The dataset: a path, or a folder's name under paths.datasets.")]
+Dataset = Annotated[
+    str | None, typer.Option(help="The dataset: a path, or a folder's name under paths.datasets.")
+]
 
 
 def app() -> int:
-    """Read ``sys.argv`` and run the command. Returns the exit status; 2 where the words make no command."""
+    """Read ``sys.argv`` and run the command. Returns the exit status; 2 where the words make no
+    command."""
     try:
         _app(prog_name="loragit")
     except SystemExit as ended:
         if ended.code == _USAGE and sys.argv[1:2] == ["train"] and "--" not in sys.argv:
-            console.hint("the trainer's own arguments follow --, as in: loragit train NAME -- --network_dim 8")
+            console.hint(
+                "the trainer's own arguments follow --, as in: loragit train NAME -- "
+                "--network_dim 8"
+            )
         return ended.code if isinstance(ended.code, int) else 0
     return 0
 
 
 def _run_names() -> list[str]:
-    # A clone may hold a tag x;reboot, and a shell puts what it is offered into the command line as it is.
+    # A clone may hold a tag x;reboot, and a shell puts what it is offered into the command line as
+    # it is.
     return [name for name in history.names(Path.cwd()) if is_valid(name)]
 
 
@@ -59,7 +66,9 @@ def _version(wanted: bool) -> None:
 
 @_app.callback()
 def _main(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")
+    ] = False,
 ) -> None:
     """Every LoRA training run as a git commit in the dataset's own repository."""
 
@@ -67,37 +76,58 @@ def _main(
 @_app.command()
 def train(
     name: Annotated[str, typer.Argument(help=f"The run's name: {CONVENTION}.", show_default=False)],
-    extra: Annotated[list[str] | None, typer.Argument(metavar="-- [ARGUMENTS]...", help="For the trainer.")] = None,
+    extra: Annotated[
+        list[str] | None, typer.Argument(metavar="-- [ARGUMENTS]...", help="For the trainer.")
+    ] = None,
     dataset: Dataset = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Training steps; default, the name's.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Training steps; default, the name's.")
+    ] = None,
     output: Annotated[str | None, typer.Option(help="The run's output folder itself.")] = None,
     trainer_script: Annotated[
         str | None, typer.Option(help="Run this script with the arguments after -- and no others.")
     ] = None,
     script: Annotated[
         str | None,
-        typer.Option(help="Run this script of yours in place of the trainer's, with the arguments after --."),
+        typer.Option(
+            help="Run this script of yours in place of the trainer's, with the arguments after --."
+        ),
     ] = None,
     from_script: Annotated[
-        str | None, typer.Option(help="Record this script in place of train.sh: the one that starts this run.")
+        str | None,
+        typer.Option(help="Record this script in place of train.sh: the one that starts this run."),
     ] = None,
     repo: Annotated[
-        list[str] | None, typer.Option(help="A further repository to record; it must be committed. Repeatable.")
+        list[str] | None,
+        typer.Option(help="A further repository to record; it must be committed. Repeatable."),
     ] = None,
-    bump: Annotated[bool, typer.Option("--bump", help="Take the name's next free version.")] = False,
+    bump: Annotated[
+        bool, typer.Option("--bump", help="Take the name's next free version.")
+    ] = False,
     allow_dirty: Annotated[
-        bool, typer.Option("--allow-dirty", help="Record the changes of dirty repositories instead of refusing.")
+        bool,
+        typer.Option(
+            "--allow-dirty", help="Record the changes of dirty repositories instead of refusing."
+        ),
     ] = False,
     allow_secrets: Annotated[
-        bool, typer.Option("--allow-secrets", help="Record *** for secrets in files instead of refusing.")
+        bool,
+        typer.Option(
+            "--allow-secrets", help="Record *** for secrets in files instead of refusing."
+        ),
     ] = False,
     trust: Annotated[
-        bool, typer.Option("--trust", help="Agree to the programs and files that the dataset's own files name.")
+        bool,
+        typer.Option(
+            "--trust", help="Agree to the programs and files that the dataset's own files name."
+        ),
     ] = False,
     on_empty: Annotated[
         str | None, typer.Option(help="For a run that makes nothing: revert, delete-tag or keep.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show everything; write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check and show everything; write nothing.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Tell more (also DEBUG=1).")] = False,
 ) -> None:
     """Train, on record. Arguments after -- go to the trainer."""
@@ -115,7 +145,15 @@ def train(
         repos=tuple(repo or ()),
     )
     request = preflight.Request(
-        name, flags, dict(os.environ), Path.cwd(), tuple(extra or ()), bump, script, from_script, trust
+        name,
+        flags,
+        dict(os.environ),
+        Path.cwd(),
+        tuple(extra or ()),
+        bump,
+        script,
+        from_script,
+        trust,
     )
     if dry_run:
         command.dry_run(request)
@@ -127,23 +165,36 @@ def train(
 def log(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="A part of the name, or a pattern with * for all of it."),
+        typer.Argument(
+            metavar="[NAME]...", help="A part of the name, or a pattern with * for all of it."
+        ),
     ] = None,
     dataset: Dataset = None,
     model: Annotated[list[str] | None, typer.Option(help="The first part of the name.")] = None,
     version: Annotated[list[int] | None, typer.Option(help="As in -v2s512.")] = None,
-    state: Annotated[list[str] | None, typer.Option(help="running, interrupted, sealed, reverted, untagged.")] = None,
-    since: Annotated[str, typer.Option(help="Opened since: 2026-11-23, yesterday, '2 weeks ago'.")] = "",
+    state: Annotated[
+        list[str] | None, typer.Option(help="running, interrupted, sealed, reverted, untagged.")
+    ] = None,
+    since: Annotated[
+        str, typer.Option(help="Opened since: 2026-11-23, yesterday, '2 weeks ago'.")
+    ] = "",
     until: Annotated[str, typer.Option(help="Opened until.")] = "",
     where: Annotated[
-        list[str] | None, typer.Option(help="A recorded value: args.network_dim>=16; = != < <= > >= ~.")
+        list[str] | None,
+        typer.Option(help="A recorded value: args.network_dim>=16; = != < <= > >= ~."),
     ] = None,
     grep: Annotated[str, typer.Option(help="Text in messages and notes.")] = "",
     sort: Annotated[str, typer.Option(help="By a recorded value: outcome.final_loss.")] = "",
     reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
-    limit: Annotated[int | None, typer.Option("-n", "--limit", min=1, help="The first so many.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every dataset under paths.datasets.")] = False,
-    failed: Annotated[bool, typer.Option("--failed", help="Runs that made nothing, and why.")] = False,
+    limit: Annotated[
+        int | None, typer.Option("-n", "--limit", min=1, help="The first so many.")
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every dataset under paths.datasets.")
+    ] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Runs that made nothing, and why.")
+    ] = False,
     graph: Annotated[bool, typer.Option("--graph", help="Which run went on from which.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -199,15 +250,20 @@ def diff(
         list[str],
         typer.Argument(
             metavar="A [B] [-- ARGUMENTS]",
-            help="Two runs, NAME or DATASET:NAME; A alone with the run before it. Arguments are for git diff.",
+            help="Two runs, NAME or DATASET:NAME; A alone with the run before it. Arguments are "
+            "for git diff.",
             autocompletion=_run_names,
         ),
     ],
     dataset: Dataset = None,
     stat: Annotated[bool, typer.Option("--stat", help="A line a kind, with numbers.")] = False,
     as_json: Json = False,
-    tool: Annotated[bool, typer.Option("--git", "--tool", help="Plain git diff of the two records.")] = False,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 where they differ.")] = False,
+    tool: Annotated[
+        bool, typer.Option("--git", "--tool", help="Plain git diff of the two records.")
+    ] = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 1 where they differ.")
+    ] = False,
 ) -> None:
     """What differs between two runs: arguments, config, captions by tag, images, code, packages."""
     from loragit.commands import diff as command
@@ -229,7 +285,9 @@ def diff(
 
 @_app.command()
 def whence(
-    files: Annotated[list[str], typer.Argument(help="Models or sample images, or folders of them.")],
+    files: Annotated[
+        list[str], typer.Argument(help="Models or sample images, or folders of them.")
+    ],
     dataset: Dataset = None,
     as_json: Json = False,
 ) -> None:
@@ -238,16 +296,24 @@ def whence(
 
     chosen = _settings(dataset)
     raise typer.Exit(
-        command.whence([Path(f) for f in files], chosen.paths.datasets, chosen.dataset_dir, as_json=as_json)
+        command.whence(
+            [Path(f) for f in files], chosen.paths.datasets, chosen.dataset_dir, as_json=as_json
+        )
     )
 
 
 @_app.command()
 def note(
     name: Annotated[str, typer.Argument(help="The run's name.", autocompletion=_run_names)],
-    message: Annotated[list[str] | None, typer.Option("-m", "--message", help="What to note. Repeatable.")] = None,
-    star: Annotated[bool | None, typer.Option("--star/--no-star", help="Mark the run, or take the mark away.")] = None,
-    rating: Annotated[int | None, typer.Option(min=1, max=5, help="How good it is, from 1 to 5.")] = None,
+    message: Annotated[
+        list[str] | None, typer.Option("-m", "--message", help="What to note. Repeatable.")
+    ] = None,
+    star: Annotated[
+        bool | None, typer.Option("--star/--no-star", help="Mark the run, or take the mark away.")
+    ] = None,
+    rating: Annotated[
+        int | None, typer.Option(min=1, max=5, help="How good it is, from 1 to 5.")
+    ] = None,
     best: Annotated[str | None, typer.Option(help="The model that was picked.")] = None,
     dataset: Dataset = None,
 ) -> None:
@@ -271,12 +337,16 @@ def verify(
     ] = None,
     dataset: Dataset = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Hash no file: only whether it is there, and how long it is.")
+        bool,
+        typer.Option("--quick", help="Hash no file: only whether it is there, and how long it is."),
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every run and every note.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="List every run and every note.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Recompute what the record says, and tell what is not so: history, records, models, signatures."""
+    """Recompute what the record says, and tell what is not so: history, records, models,
+    signatures."""
     from loragit.commands import verify as command
     from loragit.history.verify.verify import Asked
 
@@ -296,10 +366,16 @@ def status(dataset: Dataset = None, as_json: Json = False) -> None:
 
 @_app.command()
 def recover(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Runs; default, all.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Runs; default, all.")
+    ] = None,
     dataset: Dataset = None,
-    gone: Annotated[bool, typer.Option("--gone", help="The named runs run nowhere any more.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Look and tell; write nothing.")] = False,
+    gone: Annotated[
+        bool, typer.Option("--gone", help="The named runs run nowhere any more.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Look and tell; write nothing.")
+    ] = False,
 ) -> None:
     """Finish runs whose loragit is gone: seal what they made, take back what made nothing."""
     from loragit.commands import recover as command
@@ -313,21 +389,29 @@ def recover(
 def import_(
     paths: Annotated[list[str], typer.Argument(help="Output folders, what holds them, or models.")],
     dataset: Dataset = None,
-    name: Annotated[str | None, typer.Option(help="The run's name, where the folder has no fitting one.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Look and tell; write nothing.")] = False,
+    name: Annotated[
+        str | None, typer.Option(help="The run's name, where the folder has no fitting one.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Look and tell; write nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Put trainings of the past on record."""
     from loragit.commands import import_ as command
     from loragit.run.importing import plan as intake
 
-    request = intake.Request(tuple(paths), dataset, name, dict(os.environ), Path.cwd(), preflight.caches() / "hashes")
+    request = intake.Request(
+        tuple(paths), dataset, name, dict(os.environ), Path.cwd(), preflight.caches() / "hashes"
+    )
     command.import_(request, dry_run=dry_run, as_json=as_json)
 
 
 @_app.command()
 def doctor(
-    name: Annotated[str | None, typer.Argument(help="Check what this run needs; default, what any run needs.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Check what this run needs; default, what any run needs.")
+    ] = None,
     dataset: Dataset = None,
     as_json: Json = False,
 ) -> None:
@@ -340,7 +424,9 @@ def doctor(
 
 @_app.command("settings")
 def settings_(
-    name: Annotated[str | None, typer.Argument(help="Also apply what holds for a run of this name.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Also apply what holds for a run of this name.")
+    ] = None,
     dataset: Dataset = None,
     as_json: Json = False,
 ) -> None:
@@ -364,19 +450,27 @@ def trust_(
 @_app.command()
 def init(
     folder: Annotated[str, typer.Argument(help="The dataset's folder.")] = ".",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing, take the defaults.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show everything; write nothing.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Ask nothing, take the defaults.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show everything; write nothing.")
+    ] = False,
 ) -> None:
     """Set a dataset up: settings, config, prompts and repository, from what is found around it."""
     from loragit.commands import init as command
 
-    request = command.Request(folder, Path.cwd(), dict(os.environ), cli_hook.own_command(), yes, dry_run)
+    request = command.Request(
+        folder, Path.cwd(), dict(os.environ), cli_hook.own_command(), yes, dry_run
+    )
     raise typer.Exit(command.init(request))
 
 
 @_app.command()
 def demo(
-    folder: Annotated[str | None, typer.Argument(help="Keep everything here; default, a new scratch folder.")] = None,
+    folder: Annotated[
+        str | None, typer.Argument(help="Keep everything here; default, a new scratch folder.")
+    ] = None,
 ) -> None:
     """Three small trainings with a real little trainer, on record in a scratch repository."""
     from loragit.commands import demo as command

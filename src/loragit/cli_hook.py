@@ -14,11 +14,13 @@ import typer
 from loragit import console
 
 app = typer.Typer(
-    help="Hooks: commits without a dirty trainer or secrets; a record that cannot be taken back.", no_args_is_help=True
+    help="Hooks: commits without a dirty trainer or secrets; a record that cannot be taken back.",
+    no_args_is_help=True,
 )
 
 _Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[pre-commit|reference-transaction|update]...", show_default=False)
+    list[str] | None,
+    typer.Argument(metavar="[pre-commit|reference-transaction|update]...", show_default=False),
 ]
 
 
@@ -26,10 +28,12 @@ _Names = Annotated[
 def hook_install(
     names: _Names = None,
     secrets: Annotated[
-        bool | None, typer.Option("--secrets/--no-secrets", help="Also refuse secrets in what is staged.")
+        bool | None,
+        typer.Option("--secrets/--no-secrets", help="Also refuse secrets in what is staged."),
     ] = None,
 ) -> None:
-    """Put hooks into this repository, beside those that are there; without a name, the pre-commit hook."""
+    """Put hooks into this repository, beside those that are there; without a name, the pre-commit
+    hook."""
     from loragit.commands import hook
 
     _lines(hook.install_lines(Path.cwd(), own_command(), names or (), secrets=secrets))
@@ -37,7 +41,8 @@ def hook_install(
 
 @app.command("uninstall")
 def hook_uninstall(names: _Names = None) -> None:
-    """Take hooks out, and put back those that were there before; without a name, all of loragit's."""
+    """Take hooks out, and put back those that were there before; without a name, all of
+    loragit's."""
     from loragit.commands import hook
 
     _lines(hook.uninstall_lines(Path.cwd(), names or ()))
@@ -61,7 +66,8 @@ def hook_show(name: str) -> None:
 
 @app.command("run")
 def hook_run(name: str, arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-    """What an installed hook calls; secrets [FILE]... looks for secrets in files, or in what is staged."""
+    """What an installed hook calls; secrets [FILE]... looks for secrets in files, or in what is
+    staged."""
     from loragit.commands import hook
 
     raise typer.Exit(hook.run_hook(name, arguments or [], os.environ, Path.cwd()))

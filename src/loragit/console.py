@@ -1,4 +1,5 @@
-"""Every line a person sees. Data goes to stdout, narration to stderr; control characters are shown, not obeyed."""
+"""Every line a person sees. Data goes to stdout, narration to stderr; control characters are shown,
+not obeyed."""
 
 from __future__ import annotations
 
@@ -36,8 +37,8 @@ class NoAnswer(LoragitError):
 def begin(*, color: bool, columns: str = "") -> None:
     """``color``: whether narration may be coloured; a stream that is no terminal never is.
 
-    ``columns`` is the width of the terminal where that is known better than by asking it. A letter that the locale's
-    encoding lacks is from now on shown as its code, on stdout as on stderr.
+    ``columns`` is the width of the terminal where that is known better than by asking it. A letter
+    that the locale's encoding lacks is from now on shown as its code, on stdout as on stderr.
     """
     global _colored, _terminal, _plain
     _colored = color and sys.stderr is not None and sys.stderr.isatty()
@@ -62,7 +63,8 @@ _USUAL = 80
 
 
 def width() -> int | None:
-    """Columns of the terminal that data goes to; ``None`` where it goes to a file or a pipe: then nothing is cut."""
+    """Columns of the terminal that data goes to; ``None`` where it goes to a file or a pipe: then
+    nothing is cut."""
     return _terminal
 
 
@@ -72,7 +74,8 @@ def plain() -> bool:
 
 
 def page(command: str) -> None:
-    """Show all further data through the pager ``command``, if it goes to a terminal. An empty one, or ``cat``, is none.
+    """Show all further data through the pager ``command``, if it goes to a terminal. An empty one,
+    or ``cat``, is none.
 
     One that cannot be started is done without.
     """
@@ -93,16 +96,19 @@ def out(line: str = "") -> None:
 def write(block: str) -> None:
     """Lines of data that hold nothing but what loragit made itself (JSON, a script for a shell).
 
-    Once nobody reads any more (``| head``), they go nowhere, and nothing is said about it; nor where stdout was
-    closed from the start. Raises :class:`CannotWrite`.
+    Once nobody reads any more (``| head``), they go nowhere, and nothing is said about it; nor
+    where stdout was closed from the start. Raises :class:`CannotWrite`.
     """
     _push(lambda stdout: stdout.write(block))
 
 
 def raw(data: bytes) -> None:
-    """A file, byte for byte; on a terminal as lines, with what it would obey shown. Raises :class:`CannotWrite`."""
+    """A file, byte for byte; on a terminal as lines, with what it would obey shown. Raises
+    :class:`CannotWrite`."""
     if _terminal is not None:
-        for line in data.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n") if data else ():
+        for line in (
+            data.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n") if data else ()
+        ):
             out(line.removesuffix("\r").expandtabs())
         return
     _push(lambda stdout: _write_bytes(stdout, data))
@@ -169,7 +175,8 @@ def confirm(question: str, *, default: bool) -> bool:
 
 
 def choose(question: str, options: Mapping[str, str], *, default: str) -> str:
-    """One of the keys of ``options``, whose values tell what each means. Raises :class:`NoAnswer`."""
+    """One of the keys of ``options``, whose values tell what each means. Raises
+    :class:`NoAnswer`."""
     for key, about in options.items():
         _tell(f"  {text.shown(key)}: {text.shown(about)}")
     while True:
@@ -239,14 +246,16 @@ def _push(action: Callable[[TextIO], object]) -> None:
     try:
         action(sys.stdout)
     except OSError as error:
-        # What is still buffered, and all that follows, goes nowhere: it would raise again and again.
+        # What is still buffered, and all that follows, goes nowhere: it would raise again and
+        # again.
         _lead_nowhere(sys.stdout)
         if not isinstance(error, BrokenPipeError):
             raise CannotWrite(f"the output cannot be written: {error.strerror}") from error
 
 
 def let_go() -> None:
-    """Drop what stderr still holds and cannot write: for that Python would end with an exit status of its own, 120."""
+    """Drop what stderr still holds and cannot write: for that Python would end with an exit status
+    of its own, 120."""
     if sys.stderr is None:
         return
     try:

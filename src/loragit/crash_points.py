@@ -1,7 +1,7 @@
 """The places between two steps of a run at which it may be killed, by name.
 
-Nothing happens at them but in the tests, which kill loragit at each and look at what is left (tests/test_crashes.py).
-A step that is added here, and that no test reaches, fails them.
+Nothing happens at them but in the tests, which kill loragit at each and look at what is left
+(tests/test_crashes.py). A step that is added here, and that no test reaches, fails them.
 """
 
 from __future__ import annotations

@@ -18,13 +18,15 @@ class Finding(NamedTuple):
 class LoragitError(Exception):
     """A refusal or a failure, told to the user without a traceback.
 
-    ``message`` states the fact, ``hint`` the next step; where there are several facts, ``findings`` holds them
-    below the message. ``exit_status`` is what the process returns.
+    ``message`` states the fact, ``hint`` the next step; where there are several facts, ``findings``
+    holds them below the message. ``exit_status`` is what the process returns.
     """
 
     exit_status = 1
 
-    def __init__(self, message: str, *, hint: str | None = None, findings: tuple[Finding, ...] = ()) -> None:
+    def __init__(
+        self, message: str, *, hint: str | None = None, findings: tuple[Finding, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -32,8 +34,8 @@ class LoragitError(Exception):
 
 
 def shell_word(value: object) -> str:
-    """``value``, a path or a name, as a shell reads it: hints are there to be typed, and a dataset of somebody else's
-    may have chosen it."""
+    """``value``, a path or a name, as a shell reads it: hints are there to be typed, and a dataset
+    of somebody else's may have chosen it."""
     import shlex  # only where something failed
 
     return shlex.quote(str(value))
@@ -55,7 +57,8 @@ class Findings:
         self._found.setdefault(Finding(problem, hint))
 
     def ask(self, question: Callable[[], T]) -> T | None:
-        """Its answer, or ``None`` where it raised a :class:`LoragitError`, which becomes a finding."""
+        """Its answer, or ``None`` where it raised a :class:`LoragitError`, which becomes a
+        finding."""
         try:
             return question()
         except LoragitError as error:

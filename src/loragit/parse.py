@@ -1,8 +1,9 @@
 """TOML and JSON that somebody else wrote, read within bounds. Opens nothing.
 
-A cloned dataset may hold any document, and to some a parser answers with time or memory out of all proportion: a key of
-a hundred thousand parts takes :mod:`tomllib` minutes, and whoever walks a document that is nested as deep as it parses
-runs out of stack. What is refused here is far beyond anything that a training has.
+A cloned dataset may hold any document, and to some a parser answers with time or memory out of all
+proportion: a key of a hundred thousand parts takes :mod:`tomllib` minutes, and whoever walks a
+document that is nested as deep as it parses runs out of stack. What is refused here is far beyond
+anything that a training has.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ if TYPE_CHECKING:
 MAX_TOML = 4 << 20
 """Characters of a TOML document: a megabyte takes about a second."""
 MAX_PARTS = 100
-"""Parts of a TOML key, as ``a.b.c`` has three: the time that a key takes grows with their square."""
+"""Parts of a TOML key, as ``a.b.c`` has three: the time that a key takes grows with their
+square."""
 MAX_VALUES = 4_000_000
-"""Commas and opening brackets of a JSON document: two bytes of it can become a hundred of memory."""
+"""Commas and opening brackets of a JSON document: two bytes of it can become a hundred of
+memory."""
 MAX_DEPTH = 100
 """Lists and tables within each other."""
 MAX_BITS = 1000
-"""Of an integer: Python writes out none of more than 4,300 digits, and makes no float of one of 1,024 bits."""
+"""Of an integer: Python writes out none of more than 4,300 digits, and makes no float of one of
+1,024 bits."""
 
 _OPENING = r"""\"{3}|'{3}|["'#]"""
 """What begins a string or a comment."""
@@ -33,8 +37,8 @@ _CLOSING = {
     "'": r"(?P<end>'|(?=\n))",
     "#": r"(?P<end>(?=\n))",
 }
-"""What ends each of them, or is passed over before. One without an end goes to the end of its line, or of the document,
-so that time stays linear."""
+"""What ends each of them, or is passed over before. One without an end goes to the end of its line,
+or of the document, so that time stays linear."""
 _PART = re.compile(r"[\w-]+")
 
 
@@ -43,7 +47,8 @@ class TooMuch(ValueError):
 
 
 def read_toml(source: str) -> dict[str, object]:
-    """As :func:`tomllib.loads`. Raises ``ValueError`` for what is no TOML, and for what is too much of it."""
+    """As :func:`tomllib.loads`. Raises ``ValueError`` for what is no TOML, and for what is too much
+    of it."""
     import tomllib
 
     if len(source) > MAX_TOML:
@@ -59,7 +64,8 @@ def read_toml(source: str) -> dict[str, object]:
 
 
 def read_json(source: str | bytes) -> object:
-    """As :func:`json.loads`. Raises ``ValueError`` for what is no JSON, and for what is too much of it."""
+    """As :func:`json.loads`. Raises ``ValueError`` for what is no JSON, and for what is too much of
+    it."""
     import json
 
     check_values(source)
@@ -72,7 +78,8 @@ def read_json(source: str | bytes) -> object:
 
 
 def check_values(source: str | bytes) -> None:
-    """Raises :class:`TooMuch` where a JSON document could hold more than :data:`MAX_VALUES` values."""
+    """Raises :class:`TooMuch` where a JSON document could hold more than :data:`MAX_VALUES`
+    values."""
     if isinstance(source, str):
         number = source.count(",") + source.count("[") + source.count("{")
     else:
@@ -82,10 +89,14 @@ def check_values(source: str | bytes) -> None:
 
 
 def _has_long_key(source: str) -> bool:
-    if source.count(".") < MAX_PARTS or all(line.count(".") < MAX_PARTS for line in source.split("\n")):
+    if source.count(".") < MAX_PARTS or all(
+        line.count(".") < MAX_PARTS for line in source.split("\n")
+    ):
         return False
     # In a text or a comment dots are nothing; what stands for a string is a part of a key.
-    return any(_dots_in_a_row(line) >= MAX_PARTS for line in _without_strings(source, "s").split("\n"))
+    return any(
+        _dots_in_a_row(line) >= MAX_PARTS for line in _without_strings(source, "s").split("\n")
+    )
 
 
 def _without_strings(source: str, instead: str) -> str:
@@ -102,7 +113,8 @@ def _without_strings(source: str, instead: str) -> str:
 
 
 def _dots_in_a_row(line: str) -> int:
-    """The most dots in ``line`` with nothing but a part of a key, and blanks, between one and the next."""
+    """The most dots in ``line`` with nothing but a part of a key, and blanks, between one and the
+    next."""
     most = dots = 0
     for before in line.split(".")[:-1]:
         part = before.strip(" \t")

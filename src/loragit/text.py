@@ -1,4 +1,5 @@
-"""Words for people: texts made safe to show, numbers with units, and how wide a text is in a terminal.
+"""Words for people: texts made safe to show, numbers with units, and how wide a text is in a
+terminal.
 
 All are pure functions: no clock, no locale. Nothing here knows what a run is.
 """
@@ -8,20 +9,26 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-# Separators split lines elsewhere; what directs writing (Unicode's Bidi_Control) shows a text in another order than it
-# is read in.
+# Separators split lines elsewhere; what directs writing (Unicode's Bidi_Control) shows a text in
+# another order than it is read in.
 DIRECTING = r"\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
-# Two names must not look the same because of what no terminal shows. Joiners belong to some scripts and to emoji.
-_UNSEEN = "\u00ad\u180e\u200b\u2060-\u2064\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0001\U000e0020-\U000e007f"
+# Two names must not look the same because of what no terminal shows. Joiners belong to some scripts
+# and to emoji.
+_UNSEEN = (
+    "\u00ad\u180e\u200b\u2060-\u2064\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0001\U000e0020-\U000e007f"
+)
 _CONTROL = re.compile(rf"[\x00-\x1f\x7f-\x9f{DIRECTING}{_UNSEEN}]")
 _NO_BYTE = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")
-"""Halves of surrogate pairs, but for those that stand for a byte that is not UTF-8; JSON can hold them."""
+"""Halves of surrogate pairs, but for those that stand for a byte that is not UTF-8; JSON can hold
+them."""
 
 
 def shown(text: str) -> str:
-    """``text`` with control characters made visible, so that it stays one line and no terminal obeys it.
+    """``text`` with control characters made visible, so that it stays one line and no terminal
+    obeys it.
 
-    Those that direct writing are among them; what comes out can be encoded, and shown again is the same.
+    Those that direct writing are among them; what comes out can be encoded, and shown again is the
+    same.
     """
     if text.isprintable():
         return text
@@ -36,7 +43,8 @@ def home_as_tilde(text: str, home: str) -> str:
 
 
 def home_folder(home: str) -> re.Pattern[str]:
-    """Matches ``home`` wherever it, or a path under it, begins; nothing where ``home`` is no folder of one's own."""
+    """Matches ``home`` wherever it, or a path under it, begins; nothing where ``home`` is no folder
+    of one's own."""
     if home in ("", "/"):
         return re.compile("(?!)")
     # Not in the middle of a path: /mnt/home/ada is not under /home/ada.
@@ -44,7 +52,8 @@ def home_folder(home: str) -> re.Pattern[str]:
 
 
 def without_credentials(url: str) -> str:
-    """``url`` without a password, and over HTTP without a user, which there is a token as often as not."""
+    """``url`` without a password, and over HTTP without a user, which there is a token as often as
+    not."""
     url = re.sub(r"^(https?://)[^/]*@", r"\1", url)
     return re.sub(r"^([\w+.-]+://[^/:@]*):[^/]*@", r"\1@", url)
 
@@ -80,13 +89,19 @@ def timestamp(moment: datetime) -> str:
 
 
 def width(text: str) -> int:
-    """Columns of a terminal that ``text`` takes: letters of East Asia take two, what combines takes none."""
+    """Columns of a terminal that ``text`` takes: letters of East Asia take two, what combines takes
+    none."""
     if text.isascii():
         return len(text)
     from unicodedata import category, east_asian_width
 
     return sum(
-        2 if east_asian_width(letter) in "WF" else 0 if category(letter) in ("Mn", "Me", "Cf") else 1 for letter in text
+        2
+        if east_asian_width(letter) in "WF"
+        else 0
+        if category(letter) in ("Mn", "Me", "Cf")
+        else 1
+        for letter in text
     )
 
 

@@ -1,4 +1,5 @@
-"""``loragit log``, ``show``, ``status`` and ``settings`` from the outside, over every state a run may be in."""
+"""``loragit log``, ``show``, ``status`` and ``settings`` from the outside, over every state a run
+may be in."""
 
 from __future__ import annotations
 
@@ -65,25 +66,44 @@ def states(scene: Scene) -> dict[str, str]:
 
 def test_the_log_tells_a_line_a_run_newest_first(scene: Scene) -> None:
     store = open_store(scene.dataset)
-    opened = [sealed(store, NAME), reverted(store, "noob-gren-v2s4"), untagged(store, "noob-gren-v10s4")]
+    opened = [
+        sealed(store, NAME),
+        reverted(store, "noob-gren-v2s4"),
+        untagged(store, "noob-gren-v10s4"),
+    ]
     done = scene.loragit("log")
     assert done.err == ""
     when = r"\d{4}-\d\d-\d\d \d\d:\d\d"
     lines = done.out.splitlines()
     code, same = "a" * 8, "as before"
     assert re.fullmatch(
-        rf"noob-gren-v10s4  {when}  untagged  -       -              -          -  {code}  {same}", lines[0]
+        rf"noob-gren-v10s4  {when}  untagged  -       -              -          -  {code}  {same}",
+        lines[0],
     )
     assert re.fullmatch(
-        rf"noob-gren-v2s4   {when}  reverted  -       exit status 1  -          -  {code}  {same}", lines[1]
+        rf"noob-gren-v2s4   {when}  reverted  -       exit status 1  -          -  {code}  {same}",
+        lines[1],
     )
-    assert re.fullmatch(rf"noob-gren-v1s4   {when}  sealed    42 min  1 model        2 samples  -  {code}  -", lines[2])
+    assert re.fullmatch(
+        rf"noob-gren-v1s4   {when}  sealed    42 min  1 model        2 samples  -  {code}  -",
+        lines[2],
+    )
     assert [line.split() for line in scene.loragit("log", "-n", "2").out.splitlines()] == [
         line.split() for line in lines[:2]
     ]
     table = json.loads(scene.loragit("log", "--json", "-n", "2").out)
     assert [run["opened"] for run in table] == [line[17:33] for line in lines[:2]]
-    kept = ("run", "commit", "dataset", "state", "subject", "outcome", "reverted_by", "exit_status", "changed_since")
+    kept = (
+        "run",
+        "commit",
+        "dataset",
+        "state",
+        "subject",
+        "outcome",
+        "reverted_by",
+        "exit_status",
+        "changed_since",
+    )
     assert [{key: run[key] for key in kept} for run in table] == [
         {
             "run": "noob-gren-v10s4",
@@ -108,7 +128,10 @@ def test_the_log_tells_a_line_a_run_newest_first(scene: Scene) -> None:
             "changed_since": NAME,
         },
     ]
-    assert datetime.fromisoformat(table[0]["opened_at"]).strftime("%Y-%m-%d %H:%M") == table[0]["opened"]
+    assert (
+        datetime.fromisoformat(table[0]["opened_at"]).strftime("%Y-%m-%d %H:%M")
+        == table[0]["opened"]
+    )
 
 
 def test_a_name_that_was_freed_and_used_again_is_two_runs(scene: Scene) -> None:
@@ -140,19 +163,26 @@ def test_outside_any_repository_the_log_says_what_to_do(scene: Scene) -> None:
 def test_the_log_of_another_dataset_can_be_asked_for(scene: Scene) -> None:
     sealed(open_store(scene.dataset), NAME)
     assert scene.loragit("log", "--dataset", "gren", cwd=scene.home).out.startswith(NAME)
-    assert scene.loragit("show", NAME, "--dataset", str(scene.dataset), cwd=scene.home).out.startswith(NAME)
+    assert scene.loragit(
+        "show", NAME, "--dataset", str(scene.dataset), cwd=scene.home
+    ).out.startswith(NAME)
     done = scene.loragit("log", "--dataset", "grem", cwd=scene.home)
     assert (done.status, done.out) == (2, "")
     assert "there is no folder" in done.err
 
 
 def test_runs_of_others_on_the_branch_are_passed_over(scene: Scene) -> None:
-    """A merge by hand has no trailers; a tag of somebody's that is called like a run is no outcome."""
+    """A merge by hand has no trailers; a tag of somebody's that is called like a run is no
+    outcome."""
     store = open_store(scene.dataset)
     untagged(store, NAME)
     scene.git("tag", "-a", "-m", "mine", NAME, "main")
     tree = scene.git("rev-parse", "runs^{tree}")
-    scene.git("update-ref", "refs/heads/runs", scene.git("commit-tree", "-p", "runs", "-m", "a merge", tree))
+    scene.git(
+        "update-ref",
+        "refs/heads/runs",
+        scene.git("commit-tree", "-p", "runs", "-m", "a merge", tree),
+    )
     assert states(scene) == {NAME: "untagged"}
 
 
@@ -167,11 +197,14 @@ def test_a_run_in_progress_is_running_and_one_whose_loragit_was_killed_is_interr
         assert document["state"] == "running"
         assert document["outcome_record"] == {}
         report = json.loads(scene.loragit("status", "--json").out)["runs"]
-        assert [(run["run"], run["pid"], run["alive"]) for run in report] == [(NAME, child.pid, True)]
+        assert [(run["run"], run["pid"], run["alive"]) for run in report] == [
+            (NAME, child.pid, True)
+        ]
         assert report[0]["output"] == str(scene.output / NAME)
         lines = scene.loragit("status").out.splitlines()
         assert re.fullmatch(
-            rf"running  {NAME}: since \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ, process {child.pid}, writes .*/{NAME}",
+            rf"running  {NAME}: since \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ, process {child.pid}, "
+            rf"writes .*/{NAME}",
             lines[0],
         )
         child.kill()
@@ -185,7 +218,14 @@ def test_a_run_in_progress_is_running_and_one_whose_loragit_was_killed_is_interr
     assert f"run {NAME} already exists" in taken.err
 
 
-COMMANDS = (("log",), ("log", "--json"), ("log", "--limit", "30"), ("show", NAME), ("settings",), ("status", "--json"))
+COMMANDS = (
+    ("log",),
+    ("log", "--json"),
+    ("log", "--limit", "30"),
+    ("show", NAME),
+    ("settings",),
+    ("status", "--json"),
+)
 
 
 def test_output_that_nobody_reads_to_its_end_ends_quietly(scene: Scene) -> None:
@@ -195,7 +235,9 @@ def test_output_that_nobody_reads_to_its_end_ends_quietly(scene: Scene) -> None:
     for args in COMMANDS:
         reader, writer = os.pipe()
         os.close(reader)
-        done = subprocess.run([*LORAGIT, *args], cwd=scene.dataset, stdout=writer, stderr=subprocess.PIPE, check=False)
+        done = subprocess.run(
+            [*LORAGIT, *args], cwd=scene.dataset, stdout=writer, stderr=subprocess.PIPE, check=False
+        )
         os.close(writer)
         assert done.returncode == 0, args
         assert not re.search(rb"error|Exception|Traceback", done.stderr), args
@@ -216,7 +258,11 @@ def test_output_to_a_full_disk_is_an_error(scene: Scene) -> None:
     for args in (("log",), ("log", "--json"), ("show", NAME, "--json")):
         with open("/dev/full", "wb") as full:
             done = subprocess.run(
-                [*LORAGIT, *args], cwd=scene.dataset, stdout=full, stderr=subprocess.PIPE, check=False
+                [*LORAGIT, *args],
+                cwd=scene.dataset,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                check=False,
             )
         assert (done.returncode, done.stderr) == (
             1,
@@ -226,7 +272,12 @@ def test_output_to_a_full_disk_is_an_error(scene: Scene) -> None:
 
 def test_where_nobody_reads_the_trainers_output_its_exit_status_is_kept(scene: Scene) -> None:
     command = ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *LORAGIT, "train", NAME]
-    assert subprocess.run(command, cwd=scene.dataset, env={**os.environ, "STUB": "kill"}, check=False).returncode == 137
+    assert (
+        subprocess.run(
+            command, cwd=scene.dataset, env={**os.environ, "STUB": "kill"}, check=False
+        ).returncode
+        == 137
+    )
     assert subprocess.run(command, cwd=scene.dataset, check=False).returncode == 0
     assert scene.tags() == [NAME]
 
@@ -237,7 +288,12 @@ def test_where_the_disk_of_the_output_is_full_the_trainers_exit_status_is_kept(
     scene: Scene, how: str, status: int
 ) -> None:
     command = ["sh", "-c", 'exec "$@" >/dev/full 2>&1', "sh", *LORAGIT, "train", NAME]
-    assert subprocess.run(command, cwd=scene.dataset, env={**os.environ, "STUB": how}, check=False).returncode == status
+    assert (
+        subprocess.run(
+            command, cwd=scene.dataset, env={**os.environ, "STUB": how}, check=False
+        ).returncode
+        == status
+    )
     command = ["sh", "-c", 'exec "$@" 2>/dev/full', "sh", *LORAGIT, "show", "nothing"]
     assert subprocess.run(command, cwd=scene.dataset, check=False).returncode == 1
 
@@ -245,7 +301,9 @@ def test_where_the_disk_of_the_output_is_full_the_trainers_exit_status_is_kept(
 def test_head_reads_the_first_line_of_a_log(scene: Scene) -> None:
     sealed(open_store(scene.dataset), NAME)
     command = f"set -o pipefail; {' '.join(LORAGIT)} log | head -1"
-    done = subprocess.run(["bash", "-c", command], cwd=scene.dataset, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=scene.dataset, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{NAME}  ")
 
@@ -267,7 +325,10 @@ def test_a_sealed_run_is_shown_with_what_it_was_made_of_and_what_came_out(scene:
     assert "  exit status 0, from 2026-11-23T17:20:30Z to 2026-11-23T18:02:30Z" in lines
     assert lines[-4:] == ["  config.toml", "  run.toml", "  train.sh", "  captions/ (1)"]
     assert done.err == f"loragit: a file of it: loragit show {NAME}:run.toml\n"
-    assert scene.loragit("show", f"{NAME}:run.toml").out == scene.git("show", f"{NAME}:run.toml") + "\n"
+    assert (
+        scene.loragit("show", f"{NAME}:run.toml").out
+        == scene.git("show", f"{NAME}:run.toml") + "\n"
+    )
     assert scene.git("show", f"{NAME}:./run.toml").startswith("format = 1")
     document = json.loads(scene.loragit("show", NAME, "--json").out)
     assert document["record"]["Run"] == [NAME]
@@ -312,11 +373,18 @@ def test_a_run_that_is_not_there_is_told_with_the_nearest(scene: Scene) -> None:
 def test_a_signature_is_no_part_of_the_outcome(scene: Scene) -> None:
     """As somebody who signs tags by hand leaves it."""
     sealed(open_store(scene.dataset), NAME)
-    raw = scene.git("cat-file", "tag", NAME) + "\n-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n"
-    tag = git(scene.dataset, "hash-object", "-t", "tag", "-w", "--literally", "--stdin", text_input=raw)
+    raw = (
+        scene.git("cat-file", "tag", NAME)
+        + "\n-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n"
+    )
+    tag = git(
+        scene.dataset, "hash-object", "-t", "tag", "-w", "--literally", "--stdin", text_input=raw
+    )
     scene.git("update-ref", f"refs/tags/{NAME}", tag)
     assert "SIGNATURE" not in scene.loragit("show", NAME).out
-    assert json.loads(scene.loragit("show", NAME, "--json").out)["outcome_record"]["Exit-Status"] == ["0"]
+    assert json.loads(scene.loragit("show", NAME, "--json").out)["outcome_record"][
+        "Exit-Status"
+    ] == ["0"]
 
 
 # ---- status ----
@@ -342,7 +410,10 @@ def test_the_status_names_what_is_dirty_and_the_lycoris_of_the_settings(scene: S
     assert lines[1].endswith(f" (sd3, 1 file changed) at {scene.trainer}: trainer_files.py")
     assert lines[2] == f"LyCORIS {head[:8]} (main), clean, at {lycoris}"
     repositories = json.loads(scene.loragit("status", "--json").out)["repositories"]
-    assert [(r["label"], r["dirty"]) for r in repositories] == [("sd-scripts", ["trainer_files.py"]), ("LyCORIS", [])]
+    assert [(r["label"], r["dirty"]) for r in repositories] == [
+        ("sd-scripts", ["trainer_files.py"]),
+        ("LyCORIS", []),
+    ]
     assert repositories[1] == {
         "label": "LyCORIS",
         "path": str(lycoris),
@@ -360,7 +431,12 @@ def test_a_trainer_that_is_missing_is_a_line_of_the_status(scene: Scene) -> None
     assert done.status == 0, done.err
     assert done.out.splitlines()[1].startswith("sd-scripts: ")
     assert str(nowhere) in done.out
-    assert "error" in json.loads(scene.loragit("status", "--json", SD_REPO=str(nowhere)).out)["repositories"][0]
+    assert (
+        "error"
+        in json.loads(scene.loragit("status", "--json", SD_REPO=str(nowhere)).out)["repositories"][
+            0
+        ]
+    )
 
 
 def test_the_status_outside_any_repository_is_an_error(scene: Scene) -> None:
@@ -372,7 +448,8 @@ def test_the_status_outside_any_repository_is_an_error(scene: Scene) -> None:
 
 def test_every_setting_is_told_with_its_source(scene: Scene) -> None:
     scene.settings(
-        '[trainer.args]\nnetwork_dim = 8\nwandb_api_key = "0123456789"\n[models.noob.args]\nnetwork_dim = 16\n'
+        "[trainer.args]\nnetwork_dim = 8\nwandb_api_key = "
+        '"0123456789"\n[models.noob.args]\nnetwork_dim = 16\n'
     )
     toml = scene.dataset / "loragit.toml"
     plain = scene.loragit("settings")
@@ -380,7 +457,9 @@ def test_every_setting_is_told_with_its_source(scene: Scene) -> None:
     assert tomllib.loads(plain.out)["trainer"]["args"] == {"network_dim": 8, "wandb_api_key": "***"}
     named = scene.loragit("settings", NAME, cwd=scene.home, STEPS="7").out
     rows = {line.split(" = ")[0]: line for line in named.splitlines()}
-    assert re.fullmatch(rf"trainer\.args\.network_dim = 16 +# {toml}.*", rows["trainer.args.network_dim"])
+    assert re.fullmatch(
+        rf"trainer\.args\.network_dim = 16 +# {toml}.*", rows["trainer.args.network_dim"]
+    )
     assert re.fullmatch(r"steps = 7 +# STEPS", rows["steps"])
     document = json.loads(scene.loragit("settings", NAME, "--json").out)
     assert document["dataset_dir"]["value"] == str(scene.dataset)

@@ -121,7 +121,9 @@ def test_the_same_inputs_are_said_to_be_the_same(scene: Scene) -> None:
     assert scene.train(ONE, "--", "--learning_rate", "1e-4").status == 0
     assert scene.train(TWO, "--", "--learning_rate", "0.0001").status == 0
     done = scene.loragit("diff", ONE, TWO, "--exit-code")
-    names = " and ".join(f"{name} ({scene.git('rev-parse', '--short=8', name + '^{}')})" for name in (ONE, TWO))
+    names = " and ".join(
+        f"{name} ({scene.git('rev-parse', '--short=8', name + '^{}')})" for name in (ONE, TWO)
+    )
     assert done == (done.__class__)(0, f"the same inputs: {names}\n", "")
     assert scene.loragit("diff", ONE, TWO, "--stat").out == done.out
     document = json.loads(scene.loragit("diff", ONE, TWO, "--json").out)
@@ -199,7 +201,12 @@ def second_dataset(scene: Scene) -> Path:
 def test_runs_of_two_datasets_are_found_and_compared(scene: Scene) -> None:
     other = second_dataset(scene)
     sealed(open_store(scene.dataset), ONE)
-    sealed(open_store(other), "noob-mark-v1s4", dataset="mark", entries=files({"captions/img/00.txt": "hat"}))
+    sealed(
+        open_store(other),
+        "noob-mark-v1s4",
+        dataset="mark",
+        entries=files({"captions/img/00.txt": "hat"}),
+    )
     sealed(open_store(other), ONE, dataset="mark")
     done = scene.loragit("diff", ONE, "noob-mark-v1s4")
     assert "+ noob-mark-v1s4" in done.out
@@ -207,15 +214,22 @@ def test_runs_of_two_datasets_are_found_and_compared(scene: Scene) -> None:
     assert "    img/00.txt  - zqx  + hat" in done.out.splitlines()
     plain = scene.loragit("diff", ONE, "noob-mark-v1s4", "--git", "--", "--", "captions")
     assert (plain.status, plain.err) == (0, "")
-    assert plain.out.endswith("-zqx\n\\ No newline at end of file\n+hat\n\\ No newline at end of file\n")
+    assert plain.out.endswith(
+        "-zqx\n\\ No newline at end of file\n+hat\n\\ No newline at end of file\n"
+    )
     named = scene.loragit("diff", ONE, f"mark:{ONE}")
     assert named.out.startswith("the same inputs: ")
     assert scene.loragit("diff", ONE, f"../mark:{ONE}").out == named.out
-    assert scene.loragit("diff", ONE, ONE, "--dataset", "mark", cwd=scene.home).out.startswith("the same inputs: ")
+    assert scene.loragit("diff", ONE, ONE, "--dataset", "mark", cwd=scene.home).out.startswith(
+        "the same inputs: "
+    )
 
     both = scene.loragit("diff", ONE, "noob-mark-v1s4", cwd=scene.home)
     assert both.status == 1
-    assert f"{ONE} means runs of several datasets: {ONE} in {scene.dataset}, {ONE} in {other}" in both.err
+    assert (
+        f"{ONE} means runs of several datasets: {ONE} in {scene.dataset}, {ONE} in {other}"
+        in both.err
+    )
     assert "hint: say which: DATASET:NAME, or --dataset" in both.err
     lacking = scene.loragit("diff", ONE, "nope:noob")
     assert lacking.status == 2
@@ -313,8 +327,19 @@ def test_weights_whose_hash_only_one_side_has_are_not_told_to_differ(dataset: Pa
 
 
 def test_what_is_only_written_otherwise_is_no_difference(dataset: Path) -> None:
-    put(dataset, ONE, {"config.toml": "rate = 1e-4\n[a]\nb = 1\n", "sample-prompts.txt": "one\ntwo\n"})
-    put(dataset, TWO, {"config.toml": "# mine\nrate = 0.0001\na.b = 1.0\n", "sample-prompts.txt": "one\r\ntwo\r\n"})
+    put(
+        dataset,
+        ONE,
+        {"config.toml": "rate = 1e-4\n[a]\nb = 1\n", "sample-prompts.txt": "one\ntwo\n"},
+    )
+    put(
+        dataset,
+        TWO,
+        {
+            "config.toml": "# mine\nrate = 0.0001\na.b = 1.0\n",
+            "sample-prompts.txt": "one\r\ntwo\r\n",
+        },
+    )
     found = compared(dataset)
     assert found.same
     out = list(command._lines(found, (), None, brief=False))
@@ -417,16 +442,25 @@ def test_environment_packages_patches_flags_and_repositories_are_told(dataset: P
     put(
         dataset,
         ONE,
-        {"environment.txt": "Python: 3.11.7\nGPU: one\n\ntorch==2.6\nold==1\n", "patches/sd.patch": "x"},
+        {
+            "environment.txt": "Python: 3.11.7\nGPU: one\n\ntorch==2.6\nold==1\n",
+            "patches/sd.patch": "x",
+        },
         argv=("python", "sdxl_train_network.py", "--lowram", "--seed", "1"),
         repositories=(tools,),
     )
     put(
         dataset,
         TWO,
-        {"environment.txt": "Python: 3.12.1\nGPU: one\nDriver: 5\n\ntorch==2.7\n", "patches/sd.patch": "y"},
+        {
+            "environment.txt": "Python: 3.12.1\nGPU: one\nDriver: 5\n\ntorch==2.7\n",
+            "patches/sd.patch": "y",
+        },
         argv=("python", "sdxl_train_network.py", "--seed", "2"),
-        repositories=(tools._replace(commit="d" * 40, dirty=("a.py",)), CODE._replace(label="more")),
+        repositories=(
+            tools._replace(commit="d" * 40, dirty=("a.py",)),
+            CODE._replace(label="more"),
+        ),
         lycoris=LyCORIS(version="3.1.0"),
     )
     found = compared(dataset)
@@ -551,7 +585,9 @@ KINDS: dict[str, Callable[[object], bool]] = {
 }
 
 
-def check(value: object, schema: dict[str, object], defs: dict[str, dict[str, object]], at: str) -> None:
+def check(
+    value: object, schema: dict[str, object], defs: dict[str, dict[str, object]], at: str
+) -> None:
     """As much of JSON Schema as the schema uses; a key that it does not name is wrong here."""
     if "$ref" in schema:
         check(value, defs[str(schema["$ref"]).rpartition("/")[2]], defs, at)
@@ -580,9 +616,14 @@ def test_the_schema_refuses_what_is_otherwise() -> None:
 
 
 def test_of_ten_thousand_captions_only_those_that_changed_are_read(dataset: Path) -> None:
-    before = {f"captions/img/{number:05d}.txt": f"zqx, solo, number {number}" for number in range(10_000)}
+    before = {
+        f"captions/img/{number:05d}.txt": f"zqx, solo, number {number}" for number in range(10_000)
+    }
     digests = "".join(f"{number:064x}  img/{number:05d}.png\n" for number in range(10_000))
-    after = {path: words.replace("solo, ", "") if path.endswith("77.txt") else words for path, words in before.items()}
+    after = {
+        path: words.replace("solo, ", "") if path.endswith("77.txt") else words
+        for path, words in before.items()
+    }
     put(dataset, ONE, {**before, "dataset.sha256": digests})
     put(dataset, TWO, {**after, "dataset.sha256": digests.replace("0000a  img", "0000b  img")})
     start = process_time()

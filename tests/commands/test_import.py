@@ -1,4 +1,5 @@
-"""``loragit import``, with git as the witness: what old trainings left becomes runs, and nothing is made up."""
+"""``loragit import``, with git as the witness: what old trainings left becomes runs, and nothing is
+made up."""
 
 from __future__ import annotations
 
@@ -24,13 +25,29 @@ from loragit.run.importing.models import Models
 from loragit.run.importing.search import Place
 from loragit.store.store import RunExists, Store
 from tests.project.test_docs import FORMAT, documented, dotted
-from tests.support.helpers_folder import BASE, COMMIT, LYCORIS, STARTED, header, leave, sha1, write_model
+from tests.support.helpers_folder import (
+    BASE,
+    COMMIT,
+    LYCORIS,
+    STARTED,
+    header,
+    leave,
+    sha1,
+    write_model,
+)
 from tests.support.paths import SD_SCRIPTS
 from tests.support.scene import LORAGIT, Result, Scene, commit_all, git, make_scene, parsed_trailers
 
 NAME = "noob-gren-v1s400"
 TOKEN = "hf_" + "a1B2" * 9
-ALWAYS = ["command", "captions", "dataset.sha256", "dataset commit", "environment.txt", "exit status"]
+ALWAYS = [
+    "command",
+    "captions",
+    "dataset.sha256",
+    "dataset commit",
+    "environment.txt",
+    "exit status",
+]
 
 
 @pytest.fixture
@@ -56,7 +73,11 @@ def states(scene: Scene, *words: str, status: int = 0) -> dict[str, tuple[str, s
 
 
 def missing(scene: Scene, name: str = NAME) -> list[str]:
-    return scene.git("log", "-1", "--format=%(trailers:key=Missing,valueonly)", name).strip().splitlines()
+    return (
+        scene.git("log", "-1", "--format=%(trailers:key=Missing,valueonly)", name)
+        .strip()
+        .splitlines()
+    )
 
 
 def refs(scene: Scene) -> str:
@@ -77,7 +98,9 @@ def test_an_old_run_is_on_record_with_all_that_is_known_of_it(scene: Scene) -> N
     done = bring(scene, str(folder))
     assert "imported 1 run" in done.err
     assert set(refs(scene).splitlines()) - set(before.splitlines()) == {
-        line for line in refs(scene).splitlines() if line.endswith((f"refs/tags/{NAME}", "refs/heads/runs"))
+        line
+        for line in refs(scene).splitlines()
+        if line.endswith((f"refs/tags/{NAME}", "refs/heads/runs"))
     }
     told = scene.trailers(NAME)
     imported = told.pop("Imported")
@@ -108,8 +131,13 @@ def test_its_dates_are_those_of_the_training(scene: Scene) -> None:
     old_run(scene)
     bring(scene, str(scene.output))
     # In March the clocks of Auckland are 13 hours ahead, whenever it is imported.
-    assert scene.git("log", "-1", "--format=%ai|%ci", NAME) == "|".join(["2024-03-10 07:30:00 +1300"] * 2)
-    assert scene.git("for-each-ref", "--format=%(taggerdate:iso)", f"refs/tags/{NAME}") == "2024-03-10 07:40:00 +1300"
+    assert scene.git("log", "-1", "--format=%ai|%ci", NAME) == "|".join(
+        ["2024-03-10 07:30:00 +1300"] * 2
+    )
+    assert (
+        scene.git("for-each-ref", "--format=%(taggerdate:iso)", f"refs/tags/{NAME}")
+        == "2024-03-10 07:40:00 +1300"
+    )
 
 
 def test_its_tree_holds_the_files_byte_for_byte_with_their_modes(scene: Scene) -> None:
@@ -131,7 +159,10 @@ def test_its_tree_holds_the_files_byte_for_byte_with_their_modes(scene: Scene) -
     assert record["trainer"] == {"kind": "sd-scripts", "commit": COMMIT, "branch": "sd3"}
     assert record["lycoris"] == {"installed": True, "commit": LYCORIS, "branch": "dev"}
     assert record["files"]["train_lokr.zsh"]["sha1"] == sha1(folder / "train_lokr.zsh")
-    assert tomllib.loads(scene.git("show", f"{NAME}:metadata.toml"))["metadata"]["ss_learning_rate"] == "0.001"
+    assert (
+        tomllib.loads(scene.git("show", f"{NAME}:metadata.toml"))["metadata"]["ss_learning_rate"]
+        == "0.001"
+    )
 
 
 def test_its_tag_is_sealed_with_what_came_out_and_tells_no_exit_status(scene: Scene) -> None:
@@ -180,9 +211,16 @@ def test_runs_are_written_in_order_of_time_on_top_of_what_is_there(scene: Scene)
     assert scene.train("noob-gren-v9s4").status == 0
     tip = scene.git("rev-parse", "runs")
     for number, days in ((1, 0), (2, -3), (3, 5)):
-        old_run(scene, f"noob-gren-v{number}s400", started=STARTED + timedelta(days=days), session=number)
+        old_run(
+            scene,
+            f"noob-gren-v{number}s400",
+            started=STARTED + timedelta(days=days),
+            session=number,
+        )
     bring(scene, str(scene.output))
-    assert scene.git("log", "--format=%(trailers:key=Run,valueonly,separator=)", "runs").split() == [
+    assert scene.git(
+        "log", "--format=%(trailers:key=Run,valueonly,separator=)", "runs"
+    ).split() == [
         "noob-gren-v3s400",
         "noob-gren-v1s400",
         "noob-gren-v2s400",
@@ -197,7 +235,9 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(scene: Scene) -> None:
     old_run(scene)
     before = refs(scene)
     done = bring(scene, str(scene.output), "--dry-run")
-    assert done.out == f"{NAME}  2024-03-09 18:30  gren  new  2 models, 2 samples, 10 min, imported\n"
+    assert (
+        done.out == f"{NAME}  2024-03-09 18:30  gren  new  2 models, 2 samples, 10 min, imported\n"
+    )
     assert "dry run: 1 run would be imported; nothing was written" in done.err
     assert refs(scene) == before
     assert not (scene.dataset / ".git" / "loragit").exists()
@@ -244,19 +284,29 @@ def test_hashes_that_repos_git_tells_stand_for_files_that_are_gone_or_differ(sce
     bring(scene, str(folder), "--dataset", ".")
     told = scene.trailers(NAME)
     assert (told["Config-SHA1"], told["Script-SHA1"]) == (config, script)
-    assert missing(scene)[:2] == ["script", "config.toml as it was when the run began (repos.git tells another SHA-1)"]
+    assert missing(scene)[:2] == [
+        "script",
+        "config.toml as it was when the run began (repos.git tells another SHA-1)",
+    ]
 
 
 def test_further_repositories_and_scripts_are_kept(scene: Scene) -> None:
     folder = old_run(scene)
     with (folder / "repos.git").open("a") as file:
-        file.write(f"/x/my tools: (main) {'5f' * 20}\n/x/more: {'6f' * 20} (Failed to get branch)\n")
+        file.write(
+            f"/x/my tools: (main) {'5f' * 20}\n/x/more: {'6f' * 20} (Failed to get branch)\n"
+        )
     (folder / "another.sh").write_text("echo\n")
     bring(scene, str(folder))
-    repositories = scene.git("log", "-1", "--format=%(trailers:key=Repository,valueonly)", NAME).split("\n")
+    repositories = scene.git(
+        "log", "-1", "--format=%(trailers:key=Repository,valueonly)", NAME
+    ).split("\n")
     assert repositories[:2] == [f"my tools {'5f' * 20} (main)", f"more {'6f' * 20}"]
     assert scene.git("show", f"{NAME}:inputs/another.sh") == "echo"
-    assert tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["repositories"]["my tools"]["branch"] == "main"
+    assert (
+        tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["repositories"]["my tools"]["branch"]
+        == "main"
+    )
 
 
 def test_links_are_not_followed_and_large_files_are_left_out(scene: Scene) -> None:
@@ -287,7 +337,10 @@ def test_a_folder_in_use_by_a_training_of_another_name_keeps_its_own_models(scen
 
 def test_secrets_in_old_files_are_masked_and_that_is_said(scene: Scene) -> None:
     folder = old_run(scene)
-    rewrite(folder / "train_lokr.zsh", f"TRAINING_DIR={scene.dataset}\npython x.py --huggingface_token {TOKEN}\n")
+    rewrite(
+        folder / "train_lokr.zsh",
+        f"TRAINING_DIR={scene.dataset}\npython x.py --huggingface_token {TOKEN}\n",
+    )
     rewrite(folder / "config.toml", f'token = "{TOKEN}"\n')
     rewrite(folder / "sample-prompts.txt", "zqx\n")
     write_model(folder / f"{NAME}.safetensors", header(NAME, ss_training_comment=f"by {TOKEN}"))
@@ -315,7 +368,10 @@ def test_a_path_that_holds_a_secret_is_refused(scene: Scene) -> None:
     write_model(models / f"{TOKEN}.safetensors", header("noob-gren-v7s400", 77))
     write_model(models / f"{TOKEN}2.safetensors", header("noob-gren-v7s400", 77))
     done = bring(scene, str(models), status=1)
-    assert "the name of a file or folder in it holds what looks like a secret (Hugging Face token)" in done.err
+    assert (
+        "the name of a file or folder in it holds what looks like a secret (Hugging Face token)"
+        in done.err
+    )
     assert "rename it" in done.err
     assert scene.tags() == []
 
@@ -343,7 +399,13 @@ def test_datasets_of_one_repository_keep_their_records_apart(home: Path) -> None
     git(top, "init", "-q")
     commit_all(top, "two datasets")
     old_run(scene)
-    leave(scene.output, "noob-mark-v1s400", top / "mark", session=8, started=STARTED + timedelta(days=1))
+    leave(
+        scene.output,
+        "noob-mark-v1s400",
+        top / "mark",
+        session=8,
+        started=STARTED + timedelta(days=1),
+    )
     bring(scene, str(scene.output))
     assert scene.trailers("noob-mark-v1s400")["Dataset-Path"] == "mark"
     names = git(top, "ls-tree", "-r", "--name-only", "runs").splitlines()
@@ -456,7 +518,9 @@ def test_what_a_clone_has_from_its_origin_is_on_record_there_and_gone_on_from(sc
 
 
 @pytest.mark.parametrize("change", [lambda scene: scene.output / NAME, moved, renamed, rewritten])
-def test_a_run_whose_tag_was_deleted_is_not_brought_back(change: Callable[[Scene], Path], scene: Scene) -> None:
+def test_a_run_whose_tag_was_deleted_is_not_brought_back(
+    change: Callable[[Scene], Path], scene: Scene
+) -> None:
     old_run(scene)
     bring(scene, str(scene.output))
     scene.git("tag", "-d", NAME)
@@ -505,7 +569,9 @@ def test_the_same_weights_of_another_session_are_another_training(scene: Scene) 
 def test_two_folders_of_one_call_are_told_apart(scene: Scene) -> None:
     old_run(scene)
     shutil.copytree(scene.output / NAME, scene.output / "copy" / NAME)
-    leave(scene.output / "more", NAME, scene.dataset, session=9, started=STARTED + timedelta(days=1))
+    leave(
+        scene.output / "more", NAME, scene.dataset, session=9, started=STARTED + timedelta(days=1)
+    )
     items = json.loads(bring(scene, str(scene.output), "--json", status=1).out)
     assert sorted((item["source"], item["state"]) for item in items) == [
         (f"~/output_dir/copy/{NAME}", items[0]["state"]),
@@ -584,7 +650,10 @@ def test_without_a_session_a_name_tells_what_belongs_together(scene: Scene) -> N
     bring(scene, str(models))
     assert scene.git("log", "-1", "--format=%ai", NAME) == "2024-03-09 18:40:00 +1300"
     assert missing(scene)[2:3] == ["start (told by the times of the files)"]
-    assert scene.git("tag", "-l", "--format=%(contents:subject)") == f"{NAME}: 2 models, 0 samples, 0 s, imported"
+    assert (
+        scene.git("tag", "-l", "--format=%(contents:subject)")
+        == f"{NAME}: 2 models, 0 samples, 0 s, imported"
+    )
 
 
 def test_a_model_that_tells_no_date_or_no_name_is_left_out(scene: Scene) -> None:
@@ -595,7 +664,10 @@ def test_a_model_that_tells_no_date_or_no_name_is_left_out(scene: Scene) -> None
     before = refs(scene)
     done = bring(scene, str(models), "--dataset", ".", status=1)
     assert "the header does not tell when it was trained" in done.err
-    assert "put beside it what else is left of the training (repos.git, config.toml), and import the folder" in done.err
+    assert (
+        "put beside it what else is left of the training (repos.git, config.toml), and import the "
+        "folder" in done.err
+    )
     assert "'my lora' cannot name a run" in done.err
     assert "broken.safetensors is not a sound safetensors file" in done.err
     assert refs(scene) == before
@@ -737,7 +809,9 @@ def test_real_models_of_sd_scripts_are_imported(scene: Scene) -> None:
     bring(scene, str(scene.home / "real"), "--dataset", ".")
     assert scene.tags() == ["base-tiny-v1s4", "tiny_lora"]
     assert scene.trailers("tiny_lora")["Network"] == "networks.lora dim=4 alpha=2.0"
-    started = datetime.fromtimestamp(int(scene.git("log", "-1", "--format=%at", "base-tiny-v1s4")), UTC)
+    started = datetime.fromtimestamp(
+        int(scene.git("log", "-1", "--format=%at", "base-tiny-v1s4")), UTC
+    )
     assert started == datetime(2026, 11, 23, 17, 20, 29, tzinfo=UTC)
     assert scene.outcome("base-tiny-v1s4")["Samples"] == "4"
 
@@ -776,21 +850,30 @@ def test_a_folder_that_has_vanished_made_nothing(scene: Scene, tmp_path: Path) -
     assert not left.made_something
 
 
-def test_it_is_said_when_reading_takes_long(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_said_when_reading_takes_long(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     old_run(scene)
     monkeypatch.setattr(intake, "_LONG", 1)
     told: list[str] = []
-    request = intake.Request(("..",), None, None, os.environ, scene.output / NAME, tmp_path / "cache")
+    request = intake.Request(
+        ("..",), None, None, os.environ, scene.output / NAME, tmp_path / "cache"
+    )
     plan = intake.look(request, told.append)
     assert told == ["reading 0.0 GB of models in 1 folder"]
     assert [item.name for item in plan.items] == [NAME]
 
 
-def test_a_lost_race_is_run_again_on_the_new_tip(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody who holds no lock of ours, as on another machine, appends between our look and our move."""
+def test_a_lost_race_is_run_again_on_the_new_tip(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who holds no lock of ours, as on another machine, appends between our look and our
+    move."""
     old_run(scene)
     theirs = scene.git("commit-tree", "HEAD^{tree}", "-m", "theirs\n\nLoragit-Format: 1")
-    request = intake.Request((str(scene.output),), None, None, os.environ, scene.dataset, tmp_path / "cache")
+    request = intake.Request(
+        (str(scene.output),), None, None, os.environ, scene.dataset, tmp_path / "cache"
+    )
     (item,) = intake.look(request, print).items
     assert item.run
     assert item.target

@@ -1,4 +1,5 @@
-"""``loragit init``: what is found, what is written, what is asked at a terminal, and that a run works afterwards."""
+"""``loragit init``: what is found, what is written, what is asked at a terminal, and that a run
+works afterwards."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ FILES = ("config.toml", "loragit.toml", "sample-prompts.txt")
 
 @pytest.fixture
 def scene(home: Path) -> Scene:
-    """Images with captions, in no repository and without any file; a trainer with an environment; a base model."""
+    """Images with captions, in no repository and without any file; a trainer with an environment; a
+    base model."""
     dataset = write_dataset(home / "datasets" / "gren")
     for name in ("config.toml", "sample-prompts.txt"):
         (dataset / name).unlink()
@@ -68,7 +70,8 @@ class Terminal:
         self.shown = ""
         # A session of its own with this terminal, so that Ctrl-C reaches it.
         take = (
-            "import os, fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+            "import os, fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+            "os.execv(sys.argv[1], sys.argv[1:])"
         )
         self.child = subprocess.Popen(
             [sys.executable, "-c", take, *LORAGIT, "init", *args],
@@ -120,14 +123,18 @@ def test_what_init_writes_is_enough_for_a_training(scene: Scene) -> None:
     for command in (done.out.split()[1:], ["train", "noobaiXL-gren-v1s1000"]):
         assert (run := scene.loragit(*command)).status == 0, run.err
     assert scene.tags() == ["noobaiXL-gren-v1s1000"]
-    assert scene.trailers("noobaiXL-gren-v1s1000")["Dataset-Commit"] == scene.git("rev-parse", "HEAD")
+    assert scene.trailers("noobaiXL-gren-v1s1000")["Dataset-Commit"] == scene.git(
+        "rev-parse", "HEAD"
+    )
     assert scene.outcome("noobaiXL-gren-v1s1000")["Samples"] == "4"
     again = scene.loragit("init")
     assert (again.status, again.out) == (0, "loragit train noobaiXL-gren-v2s1000 --dry-run\n")
     assert "all is there, nothing was written" in again.err
 
 
-def test_exactly_the_files_of_the_dataset_are_committed_and_the_hook_is_put_in(scene: Scene) -> None:
+def test_exactly_the_files_of_the_dataset_are_committed_and_the_hook_is_put_in(
+    scene: Scene,
+) -> None:
     (scene.dataset / "notes.psd").write_bytes(b"mine")
     (scene.dataset / "img" / "00_1024x1024_sdxl.npz").write_bytes(b"latents")
     assert scene.loragit("init", "--yes").status == 0
@@ -152,9 +159,14 @@ def test_without_a_terminal_it_tells_what_it_would_do_and_writes_nothing(scene: 
     done = scene.loragit("init")
     assert done.status == 1
     assert done.err.endswith(
-        "error: nothing was written: there is no terminal to ask at\nhint: loragit init --yes does all this\n"
+        "error: nothing was written: there is no terminal to ask at\nhint: loragit init --yes "
+        "does all this\n"
     )
-    for told in (*(f"would write {name}" for name in FILES), "would add to .gitignore", "would commit 8 files"):
+    for told in (
+        *(f"would write {name}" for name in FILES),
+        "would add to .gitignore",
+        "would commit 8 files",
+    ):
         assert told in done.err
     dry = scene.loragit("init", "--dry-run")
     assert dry.status == 0
@@ -172,7 +184,9 @@ def test_without_a_terminal_it_tells_what_it_would_do_and_writes_nothing(scene: 
         ("source/repos/sd-scripts", "is a"),
     ],
 )
-def test_a_folder_that_can_be_no_dataset_is_refused(scene: Scene, folder: str, problem: str) -> None:
+def test_a_folder_that_can_be_no_dataset_is_refused(
+    scene: Scene, folder: str, problem: str
+) -> None:
     before = listing(scene.home)
     done = scene.loragit("init", folder, "--yes", cwd=scene.home)
     assert done.status == 2
@@ -194,8 +208,8 @@ def test_no_file_is_written_over_and_what_differs_is_told(scene: Scene) -> None:
     own = scene.dataset / "loragit.toml"
     wanted = '"venv:~/source/repos/sd-scripts/venv"'
     assert (
-        f'{own} is left as it is: trainer.env is "venv:{scene.dataset}/elsewhere" there, and {wanted} was found'
-        in done.err
+        f'{own} is left as it is: trainer.env is "venv:{scene.dataset}/elsewhere" there, and '
+        f"{wanted} was found" in done.err
     )
     assert "pretrained_model_name_or_path is not set there" in done.err
     assert own.read_text() == '[trainer]\nenv = "venv:elsewhere"\n'
@@ -215,8 +229,13 @@ def test_a_dataset_in_a_repository_gets_no_other_and_no_commit(scene: Scene) -> 
     assert done.status == 0
     assert not (scene.dataset / ".git").exists()
     assert git(datasets, "rev-parse", "HEAD") == head
-    assert (scene.dataset / ".gitignore").read_text() == "# what sd-scripts caches beside the images\n*.npz\n"
-    assert "commit what was written: git add config.toml loragit.toml sample-prompts.txt .gitignore" in done.err
+    assert (
+        scene.dataset / ".gitignore"
+    ).read_text() == "# what sd-scripts caches beside the images\n*.npz\n"
+    assert (
+        "commit what was written: git add config.toml loragit.toml sample-prompts.txt .gitignore"
+        in done.err
+    )
     assert not hook.status(datasets).installed
     assert "all is there" in scene.loragit("init", "--yes").err
 
@@ -234,7 +253,9 @@ def test_who_has_no_name_gets_the_files_and_is_told(scene: Scene) -> None:
     (scene.home / ".gitconfig").write_text("[user]\n\tuseConfigOnly = true\n")
     done = scene.loragit("init", "--yes")
     assert done.status == 1
-    assert "error: the files are written, but not committed: git does not know who you are" in done.err
+    assert (
+        "error: the files are written, but not committed: git does not know who you are" in done.err
+    )
     assert "hint: git config --global user.name" in done.err
     assert set(FILES) <= {path.name for path in scene.dataset.iterdir()}
     assert scene.git("rev-parse", "--verify", "--quiet", "HEAD", check=False) == ""
@@ -254,10 +275,15 @@ def test_a_commit_that_git_refuses_is_told(scene: Scene) -> None:
 
 
 def test_a_file_with_a_secret_is_not_committed(scene: Scene) -> None:
-    (scene.dataset / "sample-prompts.txt").write_text("token hf_" + "AbCdEfGhIjKlMnOpQrStUvWxYz01234567\n")
+    (scene.dataset / "sample-prompts.txt").write_text(
+        "token hf_" + "AbCdEfGhIjKlMnOpQrStUvWxYz01234567\n"
+    )
     done = scene.loragit("init", "--yes")
     assert done.status == 0
-    assert "sample-prompts.txt is left out of the commit: it holds what looks like a secret" in done.err
+    assert (
+        "sample-prompts.txt is left out of the commit: it holds what looks like a secret"
+        in done.err
+    )
     assert scene.git("status", "--short") == "?? sample-prompts.txt"
 
 
@@ -281,13 +307,17 @@ def test_every_question_is_asked_before_the_first_write(scene: Scene) -> None:
     os.write(at.screen, b"n\n")
     assert at.end() == 0
     assert "img/00.png" in scene.git("ls-files")
-    assert (scene.dataset / ".gitignore").read_text() == "# what sd-scripts caches beside the images\n*.npz\n"
+    assert (
+        scene.dataset / ".gitignore"
+    ).read_text() == "# what sd-scripts caches beside the images\n*.npz\n"
     assert not hook.status(scene.dataset).installed
     assert scene.git("status", "--short") == ""
 
 
 @pytest.mark.parametrize(("key", "status"), [("\x03", 130), ("\x04", 1)])
-def test_ctrl_c_and_the_end_of_input_leave_nothing_half_done(scene: Scene, key: str, status: int) -> None:
+def test_ctrl_c_and_the_end_of_input_leave_nothing_half_done(
+    scene: Scene, key: str, status: int
+) -> None:
     before = listing(scene.dataset)
     at = Terminal(scene)
     for _ in FILES:
@@ -295,7 +325,9 @@ def test_ctrl_c_and_the_end_of_input_leave_nothing_half_done(scene: Scene, key: 
     at.answer("git repository?", key)
     # A signal that comes just before Python waits for a line is handled only after it.
     assert at.end(again=key) == status
-    assert ("the input ended before everything was answered; nothing was written" in at.shown) == (status == 1)
+    assert ("the input ended before everything was answered; nothing was written" in at.shown) == (
+        status == 1
+    )
     assert listing(scene.dataset) == before
 
 
@@ -312,7 +344,9 @@ def test_who_wants_nothing_gets_nothing(scene: Scene) -> None:
 
 
 def test_a_file_that_settings_call_otherwise_is_not_made_under_the_usual_name(scene: Scene) -> None:
-    (scene.dataset / "loragit.toml").write_text('[paths]\nprompts = "mine.txt"\nconfig = "mine.toml"\n')
+    (scene.dataset / "loragit.toml").write_text(
+        '[paths]\nprompts = "mine.txt"\nconfig = "mine.toml"\n'
+    )
     assert scene.loragit("init", "--yes").status == 0
     assert not {"config.toml", "sample-prompts.txt"} & set(os.listdir(scene.dataset))
 
@@ -383,7 +417,10 @@ def test_git_lfs_takes_the_images_where_it_is_installed(scene: Scene, tmp_path: 
     finally:
         os.environ["PATH"] = os.environ["PATH"].partition(os.pathsep)[2]
     assert "install --local" in (scene.home / "lfs.log").read_text()
-    assert "*.png filter=lfs diff=lfs merge=lfs -text" in (scene.dataset / ".gitattributes").read_text()
+    assert (
+        "*.png filter=lfs diff=lfs merge=lfs -text"
+        in (scene.dataset / ".gitattributes").read_text()
+    )
     assert {".gitattributes", "img/00.png"} <= set(scene.git("ls-files").splitlines())
 
 
@@ -397,7 +434,10 @@ def test_trainers_are_known_by_what_they_hold_and_a_repository_is_taken_first(sc
     (scene.home / "sd-scripts-empty").mkdir()
     done = scene.loragit("init", "--dry-run")
     assert '\nrepo = "~/ai/sd-scripts-dev"\n' in done.out
-    other = '# also found: "~/source/repos/sd-scripts-zip" (in no git repository: no commit would tell what ran)\n'
+    other = (
+        '# also found: "~/source/repos/sd-scripts-zip" (in no git repository: no commit '
+        "would tell what ran)\n"
+    )
     assert other in done.out
     assert "sd-scripts-empty" not in done.out
 
@@ -425,7 +465,10 @@ def test_without_trainer_model_and_images_it_is_told_what_to_do(scene: Scene) ->
     assert "warning: there are no images: put a folder of them here, then: loragit init" in done.err
     assert "warning: sd-scripts was not found; get it: git clone" in done.err
     assert "warning: no base model was found" in done.err
-    assert '# repo = "~/source/repos/sd-scripts"  # where' in (scene.dataset / "loragit.toml").read_text()
+    assert (
+        '# repo = "~/source/repos/sd-scripts"  # where'
+        in (scene.dataset / "loragit.toml").read_text()
+    )
     assert not (scene.dataset / "config.toml").exists()
     assert done.out == "loragit train base-gren-v1s1000 --dry-run\n"
 
@@ -436,7 +479,10 @@ def test_conda_environments_are_guessed_by_their_names(scene: Scene) -> None:
         environment(scene.home / "miniconda3" / "envs" / name)
         (scene.home / "miniconda3" / "envs" / name / "conda-meta").mkdir()
     done = scene.loragit("init", "--dry-run")
-    assert '\nenv = "conda:sdscripts"\n# also found: "conda:kohya_ss"\n# also found: "conda:aaa"\n' in done.out
+    assert (
+        '\nenv = "conda:sdscripts"\n# also found: "conda:kohya_ss"\n# also found: "conda:aaa"\n'
+        in done.out
+    )
     shutil.rmtree(scene.home / "miniconda3" / "envs" / "sdscripts")
     assert '\nenv = "conda:kohya_ss"\n' in scene.loragit("init", "--dry-run").out
     shutil.rmtree(scene.home / "miniconda3" / "envs" / "kohya_ss")
@@ -465,7 +511,12 @@ pretrained_model_name_or_path = "~/models/flux1-dev.safetensors"
 ae = "~/models/ae.safetensors"
 """
     sibling(scene, "new", flux, 0)
-    sibling(scene, "old", '[trainer.args]\npretrained_model_name_or_path = "~/models/noobaiXL.safetensors"\n', 9)
+    sibling(
+        scene,
+        "old",
+        '[trainer.args]\npretrained_model_name_or_path = "~/models/noobaiXL.safetensors"\n',
+        9,
+    )
     sibling(scene, "broken", "[trainer", -9)
     assert scene.loragit("init", "--yes").status == 0
     written = values(scene)
@@ -478,7 +529,10 @@ ae = "~/models/ae.safetensors"
 
 def test_a_relative_model_of_a_sibling_is_found_where_its_trainer_runs(scene: Scene) -> None:
     (scene.trainer / "net.safetensors").write_bytes(b"weights")
-    repo = '[trainer]\nrepo = "../../source/repos/sd-scripts"\n[trainer.args]\nnetwork_module = "lycoris.kohya"\n'
+    repo = (
+        '[trainer]\nrepo = "../../source/repos/sd-scripts"\n[trainer.args]\nnetwork_module = '
+        '"lycoris.kohya"\n'
+    )
     sibling(scene, "other", f'{repo}pretrained_model_name_or_path = "net.safetensors"\n', 0)
     (scene.trainer.parent / "LyCORIS" / "lycoris").mkdir(parents=True)
     (scene.trainer.parent / "LyCORIS" / "lycoris" / "kohya.py").touch()
@@ -496,16 +550,25 @@ def test_a_launcher_with_a_secret_is_not_taken_over(scene: Scene) -> None:
 
 def test_names_of_siblings_runs_tell_what_the_model_is_called(scene: Scene) -> None:
     other = sibling(
-        scene, "other", '[trainer.args]\npretrained_model_name_or_path = "~/models/noobaiXL.safetensors"\n', 0
+        scene,
+        "other",
+        '[trainer.args]\npretrained_model_name_or_path = "~/models/noobaiXL.safetensors"\n',
+        0,
     )
     git(other, "init", "-q")
     commit_all(other, "other")
     git(other, "tag", "other-v1")
-    write = ("--allow-empty", "-m", "noob-other-v1s4: a run\n\nRun: noob-other-v1s4\nLoragit-Format: 1")
+    write = (
+        "--allow-empty",
+        "-m",
+        "noob-other-v1s4: a run\n\nRun: noob-other-v1s4\nLoragit-Format: 1",
+    )
     git(other, "checkout", "-q", "--orphan", "runs")
     git(other, "commit", "-q", *write)
     git(other, "tag", "noob-other-v1s4")
-    assert scene.loragit("init", "--dry-run").out.endswith("loragit train noob-gren-v1s1000 --dry-run\n")
+    assert scene.loragit("init", "--dry-run").out.endswith(
+        "loragit train noob-gren-v1s1000 --dry-run\n"
+    )
 
 
 def test_what_the_user_settings_say_is_not_repeated(scene: Scene) -> None:
@@ -521,10 +584,15 @@ def test_what_the_user_settings_say_is_not_repeated(scene: Scene) -> None:
 
 
 def test_configs_and_prompts_of_other_names_are_found(scene: Scene) -> None:
-    (scene.dataset / "dataset.toml").write_text('[[datasets]]\n[[datasets.subsets]]\nimage_dir = "img"\n')
+    (scene.dataset / "dataset.toml").write_text(
+        '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "img"\n'
+    )
     (scene.dataset / "prompts.txt").write_text("zqx\n")
     assert scene.loragit("init", "--yes").status == 0
-    assert (values(scene)["paths.config"], values(scene)["paths.prompts"]) == ("dataset.toml", "prompts.txt")
+    assert (values(scene)["paths.config"], values(scene)["paths.prompts"]) == (
+        "dataset.toml",
+        "prompts.txt",
+    )
     assert not (scene.dataset / "config.toml").exists()
     assert scene.loragit("train", "noobaiXL-gren-v1s4").status == 0
 
@@ -533,7 +601,9 @@ def test_a_config_whose_folders_lie_in_the_trainers_folder_is_understood(scene: 
     (scene.dataset / "img").rename(scene.trainer / "gren")
     (scene.trainer / ".gitignore").write_text("__pycache__\ngren\nvenv\n")
     commit_all(scene.trainer, "ignore")
-    (scene.dataset / "config.toml").write_text('[[datasets]]\n[[datasets.subsets]]\nimage_dir = "gren"\n')
+    (scene.dataset / "config.toml").write_text(
+        '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "gren"\n'
+    )
     assert scene.loragit("init", "--yes").status == 0
     assert values(scene)["trainer.workdir"] == "trainer"
     assert scene.loragit("train", "noobaiXL-gren-v1s4").status == 0
@@ -544,7 +614,8 @@ def test_a_config_whose_folders_lie_in_the_trainers_folder_is_understood(scene: 
 
 def test_image_folders_are_read_as_they_were_laid_out(tmp_path: Path) -> None:
     files = (
-        "img/10_gren girl/a.png img/10_gren girl/a.caption img/10_gren girl/b.PNG img/3_other/a.webp img/3_other/a.txt "
+        "img/10_gren girl/a.png img/10_gren girl/a.caption img/10_gren girl/b.PNG "
+        "img/3_other/a.webp img/3_other/a.txt "
         "reg/1_girl/a.png sample/a.png .hidden/a.png img/deep/er/a.png root.jpg img/0_x/a.png"
     )
     for name in re.findall(r"\S[^.]*\.\w+(?:/\S+)?", files):
@@ -575,11 +646,18 @@ def test_captions_that_the_trainer_would_misread_become_no_prompts(tmp_path: Pat
     ):
         (tmp_path / "img" / f"{number}.png").touch()
         (tmp_path / "img" / f"{number}.txt").write_bytes(caption)
-    assert image_folders.first_captions(tmp_path, image_folders.find(tmp_path), 9) == ("good one", "zqx")
+    assert image_folders.first_captions(tmp_path, image_folders.find(tmp_path), 9) == (
+        "good one",
+        "zqx",
+    )
 
 
-NAMES = st.binary(min_size=1, max_size=12).filter(lambda name: not set(name) & {0, 47} and name not in (b".", b".."))
-TEXTS = st.text(min_size=1, max_size=12).filter(lambda n: not set(n) & {"\0", "/"} and n not in (".", ".."))
+NAMES = st.binary(min_size=1, max_size=12).filter(
+    lambda name: not set(name) & {0, 47} and name not in (b".", b"..")
+)
+TEXTS = st.text(min_size=1, max_size=12).filter(
+    lambda n: not set(n) & {"\0", "/"} and n not in (".", "..")
+)
 
 
 @examples(max_examples=60, deadline=None)
@@ -587,7 +665,9 @@ TEXTS = st.text(min_size=1, max_size=12).filter(lambda n: not set(n) & {"\0", "/
     dataset=NAMES | TEXTS.map(lambda name: name.encode(errors="replace")),
     images=NAMES | TEXTS.map(lambda name: name.encode(errors="replace")),
 )
-def test_whatever_folders_are_called_the_files_read_back_and_mean_them(dataset: bytes, images: bytes) -> None:
+def test_whatever_folders_are_called_the_files_read_back_and_mean_them(
+    dataset: bytes, images: bytes
+) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch, "home")
         folder = home / "datasets" / os.fsdecode(dataset)
@@ -615,7 +695,11 @@ def test_whatever_folders_are_called_the_files_read_back_and_mean_them(dataset: 
             config = snapshot.read_config(folder / "config.toml", folder)
             assert [each.path for each in config.folders] == [place]
         else:
-            assert not unicode or images.startswith(b".") or os.fsdecode(images).lower() in ("log", "venv", "model")
+            assert (
+                not unicode
+                or images.startswith(b".")
+                or os.fsdecode(images).lower() in ("log", "venv", "model")
+            )
         words = shlex.split(starter.first_run(seen, folder))
         assert RunName.parse(words[2])
         assert words[4:] in ([], ["--dataset", "."])
@@ -627,7 +711,10 @@ def test_a_folder_that_toml_cannot_name_is_left_out_and_told(scene: Scene) -> No
     shutil.copy(scene.dataset / "img" / "00.png", odd)
     done = scene.loragit("init", "--yes")
     assert done.status == 0, done.err
-    assert "warning: \\xff is left out of config.toml: its name is not UTF-8, and must be; rename it" in done.err
+    assert (
+        "warning: \\xff is left out of config.toml: its name is not UTF-8, and must be; rename it"
+        in done.err
+    )
     assert scene.loragit("train", "noobaiXL-gren-v1s4").status == 0
 
 
@@ -636,12 +723,19 @@ def test_a_name_that_means_another_dataset_is_told_with_the_folder(scene: Scene)
     done = scene.loragit("init", "--dry-run")
     assert done.out.endswith("loragit train noobaiXL-gren-v1s1000 --dry-run --dataset .\n")
     done = scene.loragit("init", "--dry-run", "datasets/gren", cwd=scene.home)
-    assert done.out.endswith(f"loragit train noobaiXL-gren-v1s1000 --dry-run --dataset {scene.dataset}\n")
+    assert done.out.endswith(
+        f"loragit train noobaiXL-gren-v1s1000 --dry-run --dataset {scene.dataset}\n"
+    )
 
 
 @pytest.mark.parametrize(
     ("model", "word"),
-    [("sd_xl_base_1.0.safetensors", "sdxl"), ("owner/flux1-dev", "flux1"), ("__.ckpt", "base"), ("a b-cde", "abcde")],
+    [
+        ("sd_xl_base_1.0.safetensors", "sdxl"),
+        ("owner/flux1-dev", "flux1"),
+        ("__.ckpt", "base"),
+        ("a b-cde", "abcde"),
+    ],
 )
 def test_a_model_is_called_by_the_first_word_of_its_name(model: str, word: str) -> None:
     assert starter._model_word(model) == word

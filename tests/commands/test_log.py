@@ -1,4 +1,5 @@
-"""``loragit log`` and ``show`` over histories of several runs: filters, order, what changed, what a terminal gets."""
+"""``loragit log`` and ``show`` over histories of several runs: filters, order, what changed, what a
+terminal gets."""
 
 from __future__ import annotations
 
@@ -27,7 +28,16 @@ from loragit.history.query.where import BadCondition, Condition, told
 from loragit.record.name import RunName
 from loragit.record.values import Entry, LyCORIS, Weights
 from tests.support.paths import ROOT, SD_SCRIPTS
-from tests.support.records import MOMENT, NAME, a_run, an_outcome, open_store, reverted, sealed, untagged
+from tests.support.records import (
+    MOMENT,
+    NAME,
+    a_run,
+    an_outcome,
+    open_store,
+    reverted,
+    sealed,
+    untagged,
+)
 from tests.support.scene import LORAGIT, Scene, git, make_scene, read_all
 
 SCRIPT = ("python", "sdxl_train_network.py")
@@ -52,7 +62,9 @@ def three_runs(scene: Scene) -> None:
     ):
         parts = RunName.parse(name)
         argv = (*SCRIPT, "--network_dim", rank, "--network_args", "conv_dim=4", "--xformers")
-        run = a_run(name=name, model=parts.model, version=parts.version, steps=parts.steps, argv=argv)
+        run = a_run(
+            name=name, model=parts.model, version=parts.version, steps=parts.steps, argv=argv
+        )
         opened = store.open(run)
         store.seal(opened, an_outcome(final_loss=loss, samples=number))
 
@@ -71,22 +83,33 @@ def three_runs(scene: Scene) -> None:
         (("--state", "reverted,sealed", "-n", "1"), ["pony-gren-v3s4"]),
         (("--state", "running"), []),
         (("--where", "args.network_dim>=16"), ["pony-gren-v3s4", "noob-gren-v2s8"]),
-        (("--where", "args.network_dim>=16", "--where", "outcome.final_loss > 0.15"), ["noob-gren-v2s8"]),
-        (("--where", "args.conv_dim=4.0", "--where", "args.xformers=true", "--reverse", "-n1"), ["noob-gren-v1s4"]),
+        (
+            ("--where", "args.network_dim>=16", "--where", "outcome.final_loss > 0.15"),
+            ["noob-gren-v2s8"],
+        ),
+        (
+            ("--where", "args.conv_dim=4.0", "--where", "args.xformers=true", "--reverse", "-n1"),
+            ["noob-gren-v1s4"],
+        ),
         (("--where", "run.model!=noob"), ["pony-gren-v3s4"]),
         (("--where", "name~^noob.*s8$"), ["noob-gren-v2s8"]),
         (("--sort", "outcome.final_loss"), ["pony-gren-v3s4", "noob-gren-v2s8", "noob-gren-v1s4"]),
         (("--sort", "name", "--reverse", "-n", "2"), ["pony-gren-v3s4", "noob-gren-v2s8"]),
         (("--sort", "opened", "--reverse"), ["noob-gren-v1s4", "noob-gren-v2s8", "pony-gren-v3s4"]),
         (("--grep", "VERSION 2"), ["noob-gren-v2s8"]),
-        (("--since", "yesterday", "--until", "now"), ["pony-gren-v3s4", "noob-gren-v2s8", "noob-gren-v1s4"]),
+        (
+            ("--since", "yesterday", "--until", "now"),
+            ["pony-gren-v3s4", "noob-gren-v2s8", "noob-gren-v1s4"],
+        ),
         (("--until", "2001-02-03"), []),
         (("--since", "2001-02-03", "noob"), ["noob-gren-v2s8", "noob-gren-v1s4"]),
         (("--dataset", "gren", "--all"), ["pony-gren-v3s4", "noob-gren-v2s8", "noob-gren-v1s4"]),
     ],
     ids=" ".join,
 )
-def test_a_log_lists_what_is_asked_for(scene: Scene, args: tuple[str, ...], names: list[str]) -> None:
+def test_a_log_lists_what_is_asked_for(
+    scene: Scene, args: tuple[str, ...], names: list[str]
+) -> None:
     three_runs(scene)
     assert listed(scene, *args) == names
 
@@ -94,18 +117,40 @@ def test_a_log_lists_what_is_asked_for(scene: Scene, args: tuple[str, ...], name
 @pytest.mark.parametrize(
     ("args", "error", "hint"),
     [
-        (("--where", "rank"), "'rank' is no condition", "a key, one of = != < <= > >= ~, and a value, as in"),
+        (
+            ("--where", "rank"),
+            "'rank' is no condition",
+            "a key, one of = != < <= > >= ~, and a value, as in",
+        ),
         (("--where", "name~("), "'(' is no regular expression", "as in name~^noob"),
-        (("--where", "args.network_dmi=1"), "no run has a value args.network_dmi", "did you mean args.network_dim?"),
-        (("--where", "network_dim=1"), "no run has a value network_dim", "did you mean args.network_dim? there"),
+        (
+            ("--where", "args.network_dmi=1"),
+            "no run has a value args.network_dmi",
+            "did you mean args.network_dim?",
+        ),
+        (
+            ("--where", "network_dim=1"),
+            "no run has a value network_dim",
+            "did you mean args.network_dim? there",
+        ),
         (("--sort", "loss"), "no run has a value loss", "there are: "),
-        (("--state", "done"), "there is no state done", "states are running, interrupted, sealed, reverted, untagged"),
-        (("--since", "soonish"), "'soonish' is no date", "for example 2026-11-23, yesterday or '2 weeks ago'"),
+        (
+            ("--state", "done"),
+            "there is no state done",
+            "states are running, interrupted, sealed, reverted, untagged",
+        ),
+        (
+            ("--since", "soonish"),
+            "'soonish' is no date",
+            "for example 2026-11-23, yesterday or '2 weeks ago'",
+        ),
         (("--until", "2026-02-31"), "'2026-02-31' is no date", "for example"),
     ],
     ids=" ".join,
 )
-def test_a_filter_that_means_nothing_is_an_error(scene: Scene, args: tuple[str, ...], error: str, hint: str) -> None:
+def test_a_filter_that_means_nothing_is_an_error(
+    scene: Scene, args: tuple[str, ...], error: str, hint: str
+) -> None:
     three_runs(scene)
     done = scene.loragit("log", *args)
     assert (done.status, done.out) == (2, "")
@@ -116,7 +161,11 @@ def test_a_filter_that_means_nothing_is_an_error(scene: Scene, args: tuple[str, 
 def test_where_nothing_is_as_asked_the_log_says_so(scene: Scene) -> None:
     three_runs(scene)
     done = scene.loragit("log", "v9")
-    assert (done.status, done.out, done.err) == (0, "", "loragit: none of 3 runs on record is as asked\n")
+    assert (done.status, done.out, done.err) == (
+        0,
+        "",
+        "loragit: none of 3 runs on record is as asked\n",
+    )
     assert listed(scene, "v9", "--where", "nothing=1", "--sort", "nothing") == []
 
 
@@ -133,7 +182,9 @@ def test_the_words_of_notes_and_outcomes_and_reverts_are_found(scene: Scene) -> 
 def test_a_run_whose_name_or_record_cannot_be_read_passes_no_filter_on_it(scene: Scene) -> None:
     three_runs(scene)
     tree = git(scene.dataset, "mktree", text_input="")
-    odd = scene.git("commit-tree", "-p", "runs", "-m", "s\n\nRun: a b\nDataset: gren\nLoragit-Format: 2", tree)
+    odd = scene.git(
+        "commit-tree", "-p", "runs", "-m", "s\n\nRun: a b\nDataset: gren\nLoragit-Format: 2", tree
+    )
     scene.git("update-ref", "refs/heads/runs", odd)
     assert listed(scene)[0] == "a b"
     assert len(listed(scene, "--model", "noob")) == 2
@@ -159,8 +210,13 @@ def test_all_datasets_are_one_log_with_the_dataset_in_front(scene: Scene) -> Non
     git(other, "init", "-q")
     sealed(open_store(other), "noob-mark-v1s4", dataset="mark")
     done = scene.loragit("log", "--all", cwd=scene.home)
-    assert sorted(line.split()[0:2] for line in done.out.splitlines()) == [["gren", NAME], ["mark", "noob-mark-v1s4"]]
-    assert sorted(run["repository"] for run in json.loads(scene.loragit("log", "--all", "--json").out)) == [
+    assert sorted(line.split()[0:2] for line in done.out.splitlines()) == [
+        ["gren", NAME],
+        ["mark", "noob-mark-v1s4"],
+    ]
+    assert sorted(
+        run["repository"] for run in json.loads(scene.loragit("log", "--all", "--json").out)
+    ) == [
         str(scene.dataset),
         str(other),
     ]
@@ -171,7 +227,9 @@ def test_a_shallow_clone_is_told(scene: Scene, tmp_path: Path) -> None:
     sealed(store, NAME)
     sealed(store, "noob-gren-v2s4")
     clone = tmp_path / "clone"
-    git(tmp_path, "clone", "-q", "--depth=1", "--branch=runs", f"file://{scene.dataset}", str(clone))
+    git(
+        tmp_path, "clone", "-q", "--depth=1", "--branch=runs", f"file://{scene.dataset}", str(clone)
+    )
     done = scene.loragit("log", cwd=clone)
     assert done.out.startswith("noob-gren-v2s4")
     assert done.err == f"loragit: {clone} is a shallow clone: older runs are missing here\n"
@@ -199,23 +257,39 @@ def test_runs_that_made_nothing_are_told_with_the_line_that_says_why(scene: Scen
 def test_what_is_not_as_it_should_be_is_told_of_the_outcome(scene: Scene) -> None:
     store = open_store(scene.dataset)
     outcome = an_outcome(
-        exit_status=130, truncated=("a.st",), unreadable=("b.st",), states=("s-state",), final_loss=float("nan")
+        exit_status=130,
+        truncated=("a.st",),
+        unreadable=("b.st",),
+        states=("s-state",),
+        final_loss=float("nan"),
     )
     store.seal(store.open(a_run()), outcome)
     (line,) = scene.loragit("log").out.splitlines()
-    assert "  1 model, 1 state, 1 cut short, 1 unreadable, exit status 130  2 samples  loss nan  " in line
+    assert (
+        "  1 model, 1 state, 1 cut short, 1 unreadable, exit status 130  2 samples  loss nan  "
+        in line
+    )
     (run,) = json.loads(scene.loragit("log", "--json").out)
     assert (run["exit_status"], run["final_loss"], run["truncated_count"]) == (130, None, 1)
     shown = scene.loragit("show", NAME).out.splitlines()
-    for line in ("  a.st  cut short", "  b.st  could not be read", "  s-state/  training state", "  in the end nan"):
+    for line in (
+        "  a.st  cut short",
+        "  b.st  could not be read",
+        "  s-state/  training state",
+        "  in the end nan",
+    ):
         assert line in shown
 
 
 def follow_on(scene: Scene, name: str, *trailers: str) -> None:
     """A run that somebody else's loragit recorded, with trailers of its own."""
-    message = "\n".join([f"{name}: a run", "", f"Run: {name}", "Dataset: gren", *trailers, "Loragit-Format: 1"])
+    message = "\n".join(
+        [f"{name}: a run", "", f"Run: {name}", "Dataset: gren", *trailers, "Loragit-Format: 1"]
+    )
     tree = scene.git("rev-parse", "runs^{tree}")
-    scene.git("update-ref", "refs/heads/runs", scene.git("commit-tree", "-p", "runs", "-m", message, tree))
+    scene.git(
+        "update-ref", "refs/heads/runs", scene.git("commit-tree", "-p", "runs", "-m", message, tree)
+    )
 
 
 def test_lineage_is_drawn_as_a_tree(scene: Scene) -> None:
@@ -225,8 +299,17 @@ def test_lineage_is_drawn_as_a_tree(scene: Scene) -> None:
     follow_on(scene, "two", "Derived-From: nobody", "Derived-From: root (sealed)")
     follow_on(scene, "three", "Resumed-From: one")
     follow_on(scene, "self", "Resumed-From: self")
-    names = [line.partition("  20")[0].rstrip() for line in scene.loragit("log", "--graph").out.splitlines()]
-    assert names == ["self", "root", "├─ two (from its weights)", "└─ one (resumed)", "   └─ three (resumed)"]
+    names = [
+        line.partition("  20")[0].rstrip()
+        for line in scene.loragit("log", "--graph").out.splitlines()
+    ]
+    assert names == [
+        "self",
+        "root",
+        "├─ two (from its weights)",
+        "└─ one (resumed)",
+        "   └─ three (resumed)",
+    ]
     plain = scene.loragit("log", "--graph", PYTHONIOENCODING="ascii").out
     assert "|- two (from its weights)" in plain
     shown = scene.loragit("show", "one").out.splitlines()
@@ -239,7 +322,9 @@ def test_forged_circles_lose_no_run(scene: Scene) -> None:
     sealed(open_store(scene.dataset), "a")
     runs = list(History.of(scene.dataset).runs)
     circle = [
-        runs[0]._replace(name=name, commit=name * 40, message=f"s\n\nRun: {name}\nResumed-From: {other}\n")
+        runs[0]._replace(
+            name=name, commit=name * 40, message=f"s\n\nRun: {name}\nResumed-From: {other}\n"
+        )
         for name, other in (("a", "b"), ("b", "a"))
     ]
     assert [(twig.run.name, twig.drawn) for twig in lineage.tree(circle)] == [("a", ""), ("b", "")]
@@ -252,7 +337,9 @@ def on_terminal(scene: Scene, *args: str, **environ: str) -> list[str]:
     """What ``loragit ARGS`` shows on a terminal."""
     ours, theirs = pty.openpty()
     settings = {"PAGER": "cat", "TERM": "dumb", **environ}
-    child = subprocess.Popen([*LORAGIT, *args], cwd=scene.dataset, env={**os.environ, **settings}, stdout=theirs)
+    child = subprocess.Popen(
+        [*LORAGIT, *args], cwd=scene.dataset, env={**os.environ, **settings}, stdout=theirs
+    )
     os.close(theirs)
     data = read_all(ours)
     os.close(ours)
@@ -284,7 +371,9 @@ def test_a_pager_gets_what_a_terminal_would(scene: Scene, tmp_path: Path) -> Non
     three_runs(scene)
     copy = tmp_path / "copy"
     for variable in ("GIT_PAGER", "PAGER"):
-        shown = on_terminal(scene, "log", COLUMNS="200", **{variable: f"echo paged $LESS; cat > {copy}"})
+        shown = on_terminal(
+            scene, "log", COLUMNS="200", **{variable: f"echo paged $LESS; cat > {copy}"}
+        )
         assert shown == ["paged FRX"]
         assert copy.read_text() == scene.loragit("log").out
     assert on_terminal(scene, "log", GIT_PAGER="exit 3")[:1] == []
@@ -301,7 +390,9 @@ def test_a_pager_gets_what_a_terminal_would(scene: Scene, tmp_path: Path) -> Non
 def test_a_file_of_a_record_is_printed_byte_for_byte(scene: Scene) -> None:
     data = b"\x00\xff\x1b[31m\r\nno newline at the end"
     sealed(open_store(scene.dataset), NAME, entries=(*a_run().entries, Entry("inputs/odd", data)))
-    done = subprocess.run([*LORAGIT, "show", f"{NAME}:inputs/odd"], cwd=scene.dataset, capture_output=True, check=True)
+    done = subprocess.run(
+        [*LORAGIT, "show", f"{NAME}:inputs/odd"], cwd=scene.dataset, capture_output=True, check=True
+    )
     assert (done.stdout, done.stderr) == (data, b"")
     gone = scene.loragit("show", f"{NAME}:inputs/even")
     assert (gone.status, gone.out) == (1, "")
@@ -309,17 +400,40 @@ def test_a_file_of_a_record_is_printed_byte_for_byte(scene: Scene) -> None:
 
 
 def test_everything_that_is_on_record_is_shown(scene: Scene) -> None:
-    started = ("accelerate", "launch", "~/sd/sdxl_train_network.py", "--network_dim", "8", "--lowram", "--seed", "1")
-    argv = (*started, "--network_args", "a=1", "b=it's", "--learning_rate", "1e-4", "--save_every_n_steps", "5")
+    started = (
+        "accelerate",
+        "launch",
+        "~/sd/sdxl_train_network.py",
+        "--network_dim",
+        "8",
+        "--lowram",
+        "--seed",
+        "1",
+    )
+    argv = (
+        *started,
+        "--network_args",
+        "a=1",
+        "b=it's",
+        "--learning_rate",
+        "1e-4",
+        "--save_every_n_steps",
+        "5",
+    )
     code = a_run().trainer._replace(url="https://example.org/x", dirty=tuple("0123456"))
-    environment = Entry("environment.txt", b"Python: 3.11.7\nGPU: big\n\naccelerate==1.2\ntorch==2.6.0+cu124\n")
+    environment = Entry(
+        "environment.txt", b"Python: 3.11.7\nGPU: big\n\naccelerate==1.2\ntorch==2.6.0+cu124\n"
+    )
     sealed(
         open_store(scene.dataset),
         NAME,
         argv=argv,
         trainer=code,
         lycoris=LyCORIS(version="3.2.0"),
-        weights=(Weights("Base-Model", "x.safetensors", "ab" * 32), Weights("VAE", "hub/vae", None)),
+        weights=(
+            Weights("Base-Model", "x.safetensors", "ab" * 32),
+            Weights("VAE", "hub/vae", None),
+        ),
         entries=(*a_run().entries, environment),
         dataset_commit=scene.git("rev-parse", "HEAD"),
         dataset_dirty=2,
@@ -329,11 +443,18 @@ def test_everything_that_is_on_record_is_shown(scene: Scene) -> None:
     for expected in (
         "  network_args  a=1 'b=it'\"'\"'s'",
         "  lowram  yes",
-        f"  sd-scripts {'a' * 40} (sd3) of https://example.org/x; not committed: 0, 1, 2, 3, 4 and 2 more",
+        (
+            f"  sd-scripts {'a' * 40} (sd3) of https://example.org/x; not committed: 0, 1, 2, 3, 4 "
+            "and 2 more"
+        ),
         "  LyCORIS release 3.2.0",
         f"  Base-Model: x.safetensors  sha256 {'ab' * 32}  AutoV2 ABABABABAB",
         "  VAE: hub/vae",
-        f"  gren in sub/: 1 image, 1 caption, at commit {scene.git('rev-parse', 'HEAD')[:8]}, 2 files not committed",
+        (
+            f"  gren in sub/: 1 image, 1 caption, at commit {scene.git('rev-parse', 'HEAD')[:8]}, "
+            "2 "
+            "files not committed"
+        ),
         "  Python 3.11.7",
         "  torch 2.6.0+cu124, accelerate 1.2, CUDA 12.4",
         "  2 packages",
@@ -345,7 +466,8 @@ def test_everything_that_is_on_record_is_shown(scene: Scene) -> None:
     ):
         assert expected in lines, expected
     order = [
-        lines.index(title) for title in ("Network", "Learning rates", "Steps", "Saving and samples", "Repositories")
+        lines.index(title)
+        for title in ("Network", "Learning rates", "Steps", "Saving and samples", "Repositories")
     ]
     assert order == sorted(order)
 
@@ -360,7 +482,9 @@ def test_what_changed_and_notes_and_namesakes_are_shown(scene: Scene) -> None:
     at = lines.index("Changed")
     assert lines[at : at + 3] == ["Changed", "  since noob-gren-v0s4:", "    +seed 2"]
     assert lines[lines.index("Notes") + 1] == "  too dark"
-    assert any(line.startswith(f"  {gone.commit[:8]}  2") and line.endswith("  reverted") for line in lines)
+    assert any(
+        line.startswith(f"  {gone.commit[:8]}  2") and line.endswith("  reverted") for line in lines
+    )
     (other,) = json.loads(scene.loragit("show", NAME, "--json").out)["others"]
     assert other["commit"] == gone.commit
     assert "    nothing" in scene.loragit("show", gone.commit).out.splitlines()
@@ -372,8 +496,13 @@ def test_a_record_of_a_later_format_is_shown_as_far_as_it_goes(scene: Scene) -> 
     toml.write_text("format = 2\n")
     blob = scene.git("hash-object", "-w", str(toml))
     tree = git(scene.dataset, "mktree", text_input=f"100644 blob {blob}\trun.toml\n")
-    message = "later: a run\n\nRun: later\nDataset: gren\nImported: 2026\nMissing: script\nLoragit-Format: 2"
-    scene.git("update-ref", "refs/heads/runs", scene.git("commit-tree", "-p", "runs", "-m", message, tree))
+    message = (
+        "later: a run\n\nRun: later\nDataset: gren\nImported: 2026\nMissing: "
+        "script\nLoragit-Format: 2"
+    )
+    scene.git(
+        "update-ref", "refs/heads/runs", scene.git("commit-tree", "-p", "runs", "-m", message, tree)
+    )
     done = scene.loragit("show", "later")
     assert done.status == 0
     assert "warning: later is recorded in format 2, and this loragit reads format 1" in done.err
@@ -461,7 +590,9 @@ def test_a_memory_of_another_repository_is_not_believed(scene: Scene) -> None:
     three_runs(scene)
     listed(scene)
     file = memory_of(scene)
-    body = file.read_bytes().partition(b"\n")[2].replace(os.fsencode(scene.dataset), b"/elsewhere", 1)
+    body = (
+        file.read_bytes().partition(b"\n")[2].replace(os.fsencode(scene.dataset), b"/elsewhere", 1)
+    )
     for other in (body, body.partition(b"\0")[0]):
         file.write_bytes(memory._HEADER + f"{zlib.adler32(other):08x}\n".encode() + other)
         assert Memory(scene.dataset / ".git").tip == ""
@@ -472,7 +603,9 @@ def test_a_rewritten_history_is_read_anew(scene: Scene) -> None:
     assert len(listed(scene)) == 3
     scene.git("update-ref", "refs/heads/runs", "runs~1")
     assert listed(scene) == ["noob-gren-v2s8", "noob-gren-v1s4"]
-    merge = scene.git("commit-tree", "-p", "runs", "-p", "pony-gren-v3s4^{commit}", "-m", "a merge", "runs^{tree}")
+    merge = scene.git(
+        "commit-tree", "-p", "runs", "-p", "pony-gren-v3s4^{commit}", "-m", "a merge", "runs^{tree}"
+    )
     scene.git("update-ref", "refs/heads/runs", merge)
     assert len(listed(scene)) == 3
     scene.git("update-ref", "refs/heads/runs", "noob-gren-v1s4^{commit}")
@@ -516,7 +649,9 @@ def test_the_loss_is_drawn_where_its_events_are_still_there(scene: Scene, home: 
     store = open_store(scene.dataset)
     argv = (*SCRIPT, "--logging_dir", "~/logs", "--log_prefix", "base-tiny")
     (home / "logs").symlink_to(logs)
-    store.seal(store.open(a_run(argv=argv)), an_outcome(started=start, finished=start, final_loss=0.5))
+    store.seal(
+        store.open(a_run(argv=argv)), an_outcome(started=start, finished=start, final_loss=0.5)
+    )
     lines = scene.loragit("show", NAME).out.splitlines()
     drawn = lines[lines.index("Loss") + 1].strip()
     assert set(drawn) <= set("▁▂▃▄▅▆▇█")
@@ -554,7 +689,13 @@ def test_a_chart_has_a_letter_for_each_share_of_the_values() -> None:
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(1, "1 byte"), (1023, "1023 bytes"), (1024, "1.0 KiB"), (227_540_992, "217 MiB"), (6_979_321_856, "6.5 GiB")],
+    [
+        (1, "1 byte"),
+        (1023, "1023 bytes"),
+        (1024, "1.0 KiB"),
+        (227_540_992, "217 MiB"),
+        (6_979_321_856, "6.5 GiB"),
+    ],
 )
 def test_a_size_is_told_as_people_read_it(number: int, text: str) -> None:
     assert size(number) == text
@@ -563,14 +704,24 @@ def test_a_size_is_told_as_people_read_it(number: int, text: str) -> None:
 
 # ---- conditions ----
 
-KEY = st.text(st.characters(blacklist_categories=["Cs", "Z", "Cc"], blacklist_characters="=!<>~"), min_size=1)
+KEY = st.text(
+    st.characters(blacklist_categories=["Cs", "Z", "Cc"], blacklist_characters="=!<>~"), min_size=1
+)
 KEYS = KEY.filter(lambda key: not any(letter.isspace() for letter in key))
-VALUE = st.text(st.characters(blacklist_categories=["Cs"])).map(str.strip).filter(lambda v: not v.startswith("="))
+VALUE = (
+    st.text(st.characters(blacklist_categories=["Cs"]))
+    .map(str.strip)
+    .filter(lambda v: not v.startswith("="))
+)
 
 
 @given(KEYS, st.sampled_from(["=", "!=", "<", "<=", ">", ">="]), VALUE, st.sampled_from(["", " "]))
-def test_a_condition_is_read_as_it_was_put_together(key: str, operator: str, value: str, blank: str) -> None:
-    assert Condition.parse(f"{key}{blank}{operator}{blank}{value}") == Condition(key, operator, value)
+def test_a_condition_is_read_as_it_was_put_together(
+    key: str, operator: str, value: str, blank: str
+) -> None:
+    assert Condition.parse(f"{key}{blank}{operator}{blank}{value}") == Condition(
+        key, operator, value
+    )
 
 
 @given(st.text())
@@ -606,7 +757,12 @@ def test_numbers_are_ordered_by_value_however_they_are_written(one: float, other
     ],
 )
 def test_a_condition_holds_where_any_value_is_so(condition: str, holds: bool) -> None:
-    values: dict[str, tuple[str | int | float | bool, ...]] = {"k": (1,), "w": ("a",), "many": (1, 2), "flag": (True,)}
+    values: dict[str, tuple[str | int | float | bool, ...]] = {
+        "k": (1,),
+        "w": ("a",),
+        "many": (1, 2),
+        "flag": (True,),
+    }
     assert Condition.parse(condition).meets(values) is holds
     assert told(False) == "false"
 

@@ -1,4 +1,5 @@
-"""``loragit recover``: whose runs it finishes, whose it leaves alone, and what it says of what is left over."""
+"""``loragit recover``: whose runs it finishes, whose it leaves alone, and what it says of what is
+left over."""
 
 from __future__ import annotations
 
@@ -36,7 +37,11 @@ from tests.support.scene import git, parsed_trailers
 NAME = "noob-gren-v1s4"
 GONE = 2**22 + 1
 """A number that no process has."""
-COPIES = (Entry("config.toml", b"a = 1\n"), Entry("sample-prompts.txt", b"a red thing\n"), Entry("repos.git", b""))
+COPIES = (
+    Entry("config.toml", b"a = 1\n"),
+    Entry("sample-prompts.txt", b"a red thing\n"),
+    Entry("repos.git", b""),
+)
 
 
 class Crashed:
@@ -95,7 +100,9 @@ class Crashed:
         (self.folder / ending.LOG).write_text("".join(f"{line}\n" for line in lines))
 
 
-def recover(dataset: Path, *names: str, gone: bool = False, dry_run: bool = False, **environ: str) -> int:
+def recover(
+    dataset: Path, *names: str, gone: bool = False, dry_run: bool = False, **environ: str
+) -> int:
     variables = {**os.environ, **environ}
     chosen = load(name=None, flags=Flags(dataset=str(dataset)), environ=variables, cwd=dataset)
     return command.recover(chosen, Asked(names, gone, dry_run, variables))
@@ -111,7 +118,9 @@ def subjects(dataset: Path) -> list[str]:
     return git(dataset, "log", "--format=%s", "runs").splitlines()
 
 
-def test_what_was_made_is_sealed_as_far_as_files_tell(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_made_is_sealed_as_far_as_files_tell(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     crashed = Crashed(dataset).folder_made()
     crashed.opened()
     crashed.log("steps: 2")
@@ -142,10 +151,16 @@ def test_an_end_that_was_noted_is_the_outcomes(dataset: Path) -> None:
     crashed.noted(end=end, trainer=Trainer(GONE, "1"))
     assert recover(dataset) == 0
     outcome = tagged(dataset)
-    assert [outcome[key] for key in ("Exit-Status", "Interrupted-By", "Duration")] == ["143", "SIGTERM", "600"]
+    assert [outcome[key] for key in ("Exit-Status", "Interrupted-By", "Duration")] == [
+        "143",
+        "SIGTERM",
+        "600",
+    ]
 
 
-def test_what_made_nothing_is_reverted_with_its_log(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_made_nothing_is_reverted_with_its_log(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     crashed = Crashed(dataset).folder_made()
     opened = crashed.opened()
     crashed.log("loading", "token hf-abcdefghijklmnop")
@@ -154,9 +169,15 @@ def test_what_made_nothing_is_reverted_with_its_log(dataset: Path, capsys: pytes
     assert "The run was cut off with its loragit and made nothing." in message
     assert "    loading\n    token ***" in message
     assert "Exit-Status" not in parsed_trailers(dataset, message)
-    assert git(dataset, "tag", "--list") == "" and git(dataset, "for-each-ref", "refs/loragit") == ""
+    assert (
+        git(dataset, "tag", "--list") == "" and git(dataset, "for-each-ref", "refs/loragit") == ""
+    )
     assert not crashed.folder.exists()
-    assert (crashed.private / "logs" / f"{NAME}-{opened.commit[:8]}.log").read_text().startswith("loading")
+    assert (
+        (crashed.private / "logs" / f"{NAME}-{opened.commit[:8]}.log")
+        .read_text()
+        .startswith("loading")
+    )
     assert git(dataset, "fsck", "--strict", "--no-dangling") == ""
 
 
@@ -168,7 +189,9 @@ def test_a_run_that_was_killed_before_its_trainer_says_so(dataset: Path) -> None
     assert told in git(dataset, "log", "-1", "--format=%B", "runs")
 
 
-def test_what_was_never_opened_leaves_nothing(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_never_opened_leaves_nothing(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     crashed = Crashed(dataset).folder_made().noted(inode=(0, 0))
     (crashed.folder / "mine.txt").write_text("mine")
     assert recover(dataset) == 1
@@ -182,12 +205,17 @@ def test_what_was_never_opened_leaves_nothing(dataset: Path, capsys: pytest.Capt
     assert git(dataset, "for-each-ref", "refs/heads/runs") == ""
 
 
-def test_a_folder_that_is_another_one_by_now_is_left_alone(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_is_another_one_by_now_is_left_alone(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     crashed = Crashed(dataset).folder_made().noted()
     crashed.folder.rename(crashed.folder.with_name("moved"))
     shutil.copytree(crashed.folder.with_name("moved"), crashed.folder)
     assert recover(dataset) == 1
-    assert f"{crashed.folder} stays: it is not the folder that this run made" in capsys.readouterr().err
+    assert (
+        f"{crashed.folder} stays: it is not the folder that this run made"
+        in capsys.readouterr().err
+    )
     assert (crashed.folder / "config.toml").exists()
 
 
@@ -217,7 +245,12 @@ def test_a_run_that_lives_is_not_touched_and_a_number_alone_shows_no_life(
         assert f"{NAME} would be finished: process {me}, since" in capsys.readouterr().err
         assert git(dataset, "for-each-ref") == before
     assert recover(dataset) == 0
-    assert git(dataset, "log", "-1", "--format=%B", "runs").count(f"This reverts commit {opened.commit}.") == 1
+    assert (
+        git(dataset, "log", "-1", "--format=%B", "runs").count(
+            f"This reverts commit {opened.commit}."
+        )
+        == 1
+    )
 
 
 def test_a_run_of_another_machine_is_recovered_there_or_where_somebody_says_that_it_is_gone(
@@ -228,12 +261,17 @@ def test_a_run_of_another_machine_is_recovered_there_or_where_somebody_says_that
     assert recover(dataset) == 1
     said = capsys.readouterr().err
     assert f"warning: {NAME} runs on elsewhere, process {GONE}" in said
-    assert f"hint: recover it there; or, if that machine is gone for good: loragit recover --gone {NAME}" in said
+    assert (
+        "hint: recover it there; or, if that machine is gone for good: loragit recover --gone "
+        f"{NAME}" in said
+    )
     assert recover(dataset, NAME, gone=True) == 0
     assert git(dataset, "tag", "--list") == ""
 
 
-def test_a_trainer_that_outlived_its_loragit_is_waited_for(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_trainer_that_outlived_its_loragit_is_waited_for(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     crashed = Crashed(dataset).folder_made()
     crashed.opened()
     sleeper = [sys.executable, "-c", "import sys; sys.stdin.read()"]
@@ -248,7 +286,9 @@ def test_a_trainer_that_outlived_its_loragit_is_waited_for(dataset: Path, capsys
         assert f"kill -- -{trainer.pid}" in said
     # One that nobody could note is known by its environment.
     crashed.noted(trainer=None)
-    unnoted = subprocess.Popen(sleeper, stdin=subprocess.PIPE, start_new_session=True, env=variables)
+    unnoted = subprocess.Popen(
+        sleeper, stdin=subprocess.PIPE, start_new_session=True, env=variables
+    )
     assert unnoted.stdin is not None
     with unnoted:
         while trainers_left(crashed.note) != (unnoted.pid,):  # until it has become the program
@@ -264,9 +304,13 @@ def test_what_is_left_of_a_training_whose_first_process_is_gone_is_waited_for(
 ) -> None:
     crashed = Crashed(dataset).folder_made()
     crashed.opened()
-    code = "echo x; read x; exec 3<&0; cat <&3 & echo $!"  # a script whose trainer goes on without it
+    code = (
+        "echo x; read x; exec 3<&0; cat <&3 & echo $!"  # a script whose trainer goes on without it
+    )
     pipe = subprocess.PIPE
-    with subprocess.Popen(["sh", "-c", code], stdin=pipe, stdout=pipe, text=True, start_new_session=True) as script:
+    with subprocess.Popen(
+        ["sh", "-c", code], stdin=pipe, stdout=pipe, text=True, start_new_session=True
+    ) as script:
         assert script.stdin and script.stdout
         script.stdout.readline()
         crashed.noted(trainer=Trainer(script.pid, process.start_time(script.pid) or ""))
@@ -276,7 +320,10 @@ def test_what_is_left_of_a_training_whose_first_process_is_gone_is_waited_for(
         script.wait()
         assert recover(dataset) == 1
         said = capsys.readouterr().err
-        assert f"{NAME} still trains, process {trainer}, though its loragit is gone\nhint: wait until" in said
+        assert (
+            f"{NAME} still trains, process {trainer}, though its loragit is gone\nhint: wait until"
+            in said
+        )
         assert f"kill -- -{script.pid}; then recover again" in said
     assert git(dataset, "tag", "--list") == NAME
 
@@ -289,7 +336,9 @@ def test_a_run_that_went_on_while_others_were_recovered_is_looked_at_anew(
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as loragit:
         began = process.start_time(loragit.pid) or ""
         fails, ends = (
-            Crashed(dataset, f"noob-gren-v{version}s4", pid=loragit.pid, pid_started=began).folder_made()
+            Crashed(
+                dataset, f"noob-gren-v{version}s4", pid=loragit.pid, pid_started=began
+            ).folder_made()
             for version in (2, 3)
         )
         for each in (fails, ends):
@@ -343,8 +392,14 @@ def test_a_container_that_counts_its_processes_apart_is_another_place(
     crashed.opened()
     assert recover(dataset) == 1
     said = capsys.readouterr().err
-    assert f"warning: {NAME} may run in another container, or as another user: process {GONE} cannot be seen" in said
-    assert f"hint: recover it there; or, if it runs nowhere any more: loragit recover --gone {NAME}" in said
+    assert (
+        f"warning: {NAME} may run in another container, or as another user: process {GONE} cannot "
+        "be seen" in said
+    )
+    assert (
+        f"hint: recover it there; or, if it runs nowhere any more: loragit recover --gone {NAME}"
+        in said
+    )
     assert git(dataset, "tag", "--list") == NAME
     # After another start of the machine nothing of it runs.
     crashed.noted(boot="another")
@@ -368,7 +423,9 @@ def test_a_time_that_no_calendar_has_is_no_end(dataset: Path) -> None:
     assert tagged(dataset)["Finished"][:2] == "20"
 
 
-def test_the_copy_of_a_log_is_on_the_disk_before_the_log_goes(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_copy_of_a_log_is_on_the_disk_before_the_log_goes(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     crashed = Crashed(dataset).folder_made()
     opened = crashed.opened()
     crashed.log("it failed")
@@ -382,13 +439,16 @@ def test_the_copy_of_a_log_is_on_the_disk_before_the_log_goes(dataset: Path, mon
     monkeypatch.setattr(durable, "sync", sync)
     assert recover(dataset) == 0
     logs = crashed.private / "logs"
-    assert [waited.get(path) for path in (logs / f"{NAME}-{opened.commit[:8]}.log", logs, crashed.private)] == [
-        True
-    ] * 3
+    assert [
+        waited.get(path)
+        for path in (logs / f"{NAME}-{opened.commit[:8]}.log", logs, crashed.private)
+    ] == [True] * 3
     assert not crashed.folder.exists()
 
 
-def test_what_is_done_already_is_only_forgotten(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_done_already_is_only_forgotten(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     ends = ("seal", "revert", "delete")
     for number, how in enumerate(ends, 1):
         crashed = Crashed(dataset, f"noob-gren-v{number}s4").folder_made()
@@ -408,7 +468,10 @@ def test_what_is_done_already_is_only_forgotten(dataset: Path, capsys: pytest.Ca
     assert "noob-gren-v2s4 was reverted already" in said
     assert "noob-gren-v3s4 has no tag any more" in said
     assert git(dataset, "rev-parse", "runs") == before
-    assert git(dataset, "for-each-ref", "--format=%(refname)", "refs/loragit") == "refs/loragit/keep/noob-gren-v1s4"
+    assert (
+        git(dataset, "for-each-ref", "--format=%(refname)", "refs/loragit")
+        == "refs/loragit/keep/noob-gren-v1s4"
+    )
     assert sorted(path.name for path in crashed.folder.parent.iterdir()) == ["noob-gren-v1s4"]
     assert list((crashed.private / "logs").iterdir()) != []
 
@@ -433,7 +496,9 @@ def test_a_trained_run_whose_tag_somebody_took_is_not_forgotten(
     assert git(dataset, "rev-parse", f"{NAME}^{{commit}}") == opened.commit
 
 
-def test_a_run_whose_tag_somebody_deleted_may_be_given_up(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_whose_tag_somebody_deleted_may_be_given_up(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     crashed = Crashed(dataset).folder_made()
     crashed.opened()
     crashed.model()
@@ -452,7 +517,9 @@ def test_edited_prompts_and_the_keep_setting_are_heeded(dataset: Path) -> None:
     (crashed.folder / "sample-prompts.txt").write_text("a blue thing\n")
     assert recover(dataset) == 0
     assert "Edited-Prompts-SHA1" in tagged(dataset)
-    assert "    a blue thing" in git(dataset, "for-each-ref", "--format=%(contents)", f"refs/tags/{NAME}")
+    assert "    a blue thing" in git(
+        dataset, "for-each-ref", "--format=%(contents)", f"refs/tags/{NAME}"
+    )
 
 
 def test_a_note_of_an_older_loragit_is_enough(dataset: Path) -> None:
@@ -471,7 +538,9 @@ def test_a_run_that_nobody_here_notes_is_named_and_finished_only_if_it_is_told_t
     crashed.opened()
     journal.remove(crashed.private, crashed.note)
     assert recover(dataset) == 1
-    assert f"{NAME} is open on record, and nothing here tells who runs it" in capsys.readouterr().err
+    assert (
+        f"{NAME} is open on record, and nothing here tells who runs it" in capsys.readouterr().err
+    )
     assert recover(dataset, NAME) == 1
     assert recover(dataset, NAME, gone=True, dry_run=True) == 0
     assert git(dataset, "tag", "--list") == NAME
@@ -528,14 +597,19 @@ def test_runs_grows_again_to_what_it_lost_and_what_went_apart_is_named(
 
 
 def test_runs_grows_to_tags_that_came_along_once_and_what_was_opened_meanwhile_stays(
-    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    dataset: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = open_store(dataset)
     first, *_ = (sealed(store, f"noob-gren-v{version}s4") for version in (1, 2, 10))
     last = store.open(a_run(name="noob-gren-v3s4"))
     other = tmp_path / "other"
     git(tmp_path, "clone", "-q", str(dataset), "other")
-    git(other, "remote", "remove", "origin")  # while its runs leads to them, they are another machine's affair
+    git(
+        other, "remote", "remove", "origin"
+    )  # while its runs leads to them, they are another machine's affair
     git(other, "update-ref", "refs/heads/runs", first.commit)
 
     def race(*asked: Any) -> bool:
@@ -557,7 +631,11 @@ def test_runs_grows_to_tags_that_came_along_once_and_what_was_opened_meanwhile_s
     # v10 comes before v2 in the order of names, and brings it along.
     said = capsys.readouterr().err
     assert said.splitlines()[:2] == [
-        f"loragit: runs goes on to {git(other, 'rev-parse', 'noob-gren-v10s4^0')[:8]}, the commit of noob-gren-v10s4",
+        (
+            f"loragit: runs goes on to {git(other, 'rev-parse', 'noob-gren-v10s4^0')[:8]}, the "
+            "commit "
+            "of noob-gren-v10s4"
+        ),
         f"loragit: runs goes on to {last.commit[:8]}, the commit of noob-gren-v3s4",
     ]
     assert f"warning: {last.name} is open on record, and nothing here tells who runs it" in said
@@ -574,7 +652,10 @@ def test_runs_does_not_grow_under_a_checkout_of_it(
     git(dataset, "worktree", "add", "-q", str(tmp_path / "seen"), "runs")
     assert recover(dataset) == 1
     said = capsys.readouterr().err
-    assert f"noob-gren-v2s4 is not on runs: the branch runs is checked out in {tmp_path / 'seen'}" in said
+    assert (
+        f"noob-gren-v2s4 is not on runs: the branch runs is checked out in {tmp_path / 'seen'}"
+        in said
+    )
     assert git(tmp_path / "seen", "status", "--porcelain") == ""
 
 
@@ -586,8 +667,14 @@ def test_a_tag_that_came_back_to_a_run_that_was_taken_back_is_named(
     git(dataset, "tag", NAME, run.commit)
     assert recover(dataset) == 1
     said = capsys.readouterr().err
-    assert f"warning: the tag {NAME} stands, though its run was taken back: it keeps the name from use" in said
-    assert f"hint: delete it: git tag -d {NAME}; and where it was pushed to: git push REMOTE :refs/tags/{NAME}" in said
+    assert (
+        f"warning: the tag {NAME} stands, though its run was taken back: it keeps the name from use"
+        in said
+    )
+    assert (
+        f"hint: delete it: git tag -d {NAME}; and where it was pushed to: git push REMOTE "
+        f":refs/tags/{NAME}" in said
+    )
 
 
 def test_a_trained_run_whose_commit_was_taken_from_runs_is_not_forgotten(
@@ -603,11 +690,15 @@ def test_a_trained_run_whose_commit_was_taken_from_runs_is_not_forgotten(
     assert list(journal.read(crashed.private)) == [crashed.note]
 
 
-def test_a_run_that_is_half_opened_is_not_forgotten(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_is_half_opened_is_not_forgotten(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     crashed = Crashed(dataset).folder_made()
     opened = crashed.opened()
     note = crashed.private / "moves" / "x.1.toml"
-    steps = [RefUpdate(f"refs/{name}", opened.commit, None) for name in ("heads/runs", f"tags/{NAME}")]
+    steps = [
+        RefUpdate(f"refs/{name}", opened.commit, None) for name in ("heads/runs", f"tags/{NAME}")
+    ]
     moves._note(note, tuple(steps), f"loragit: open {NAME}", GONE)
     git(dataset, "tag", "-d", NAME)
     hook = dataset / ".git" / "hooks" / "reference-transaction"
@@ -615,7 +706,10 @@ def test_a_run_that_is_half_opened_is_not_forgotten(dataset: Path, capsys: pytes
     hook.write_text("#!/bin/sh\nexit 1\n")
     hook.chmod(0o755)
     assert recover(dataset) == 1
-    assert f"warning: {NAME} was being opened, and its tag could not be made yet\n" in capsys.readouterr().err
+    assert (
+        f"warning: {NAME} was being opened, and its tag could not be made yet\n"
+        in capsys.readouterr().err
+    )
     assert crashed.folder.exists() and list(journal.read(crashed.private)) == [crashed.note]
     hook.unlink()
     assert recover(dataset) == 0
@@ -632,7 +726,10 @@ def test_a_run_that_is_open_and_not_on_runs_is_not_taken_back(
     git(dataset, "update-ref", "-d", "refs/heads/runs")
     assert recover(dataset) == 1
     said = capsys.readouterr().err
-    assert f"warning: {NAME} is open, and runs does not lead to its commit {opened.commit[:8]}\n" in said
+    assert (
+        f"warning: {NAME} is open, and runs does not lead to its commit {opened.commit[:8]}\n"
+        in said
+    )
     assert f"loragit: runs goes on to {opened.commit[:8]}, the commit of {NAME}\n" in said
     assert crashed.folder.exists()
     assert recover(dataset) == 0
@@ -658,12 +755,16 @@ def test_a_ref_that_a_power_cut_emptied_is_told_of_with_what_it_held(
         assert problem == f"warning: {ref} is empty, as a power cut may leave it"
         assert hint == f"hint: rm {ref} && git update-ref refs/{name} {held}; then: loragit recover"
         assert list(journal.read(crashed.private)) == [crashed.note]
-        subprocess.run(hint.removeprefix("hint: ").partition(";")[0], shell=True, check=True, cwd=dataset)
+        subprocess.run(
+            hint.removeprefix("hint: ").partition(";")[0], shell=True, check=True, cwd=dataset
+        )
     assert recover(dataset) == 0
     assert tagged(dataset)["Model"].startswith(NAME)
 
 
-def test_what_cannot_be_mended_here_is_named(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_mended_here_is_named(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     crashed = Crashed(dataset)
     private = crashed.private
     (private / "open").mkdir(parents=True)
@@ -672,7 +773,8 @@ def test_what_cannot_be_mended_here_is_named(dataset: Path, capsys: pytest.Captu
     (private / "open" / f"x.1.toml.{os.getpid()}.new").write_text("")
     (private / "moves").mkdir()
     (private / "moves" / "elsewhere.1.toml").write_text(
-        'reason = "loragit: open x"\npid = 1\npid_started = ""\nboot = ""\nhost = "elsewhere"\ntime = 1.0\nsteps = []\n'
+        'reason = "loragit: open x"\npid = 1\npid_started = ""\nboot = ""\nhost = '
+        '"elsewhere"\ntime = 1.0\nsteps = []\n'
     )
     output.make(crashed.folder, COPIES, ending.LOG)
     for other in ("noob-other-v1s4", "gren", "notes"):
@@ -683,9 +785,12 @@ def test_what_cannot_be_mended_here_is_named(dataset: Path, capsys: pytest.Captu
     assert f"the note {private / 'open' / 'x.1.toml'} cannot be read" in said
     assert "a move of refs (loragit: open x) was begun on elsewhere" in said
     assert (
-        f"no run on record has made the output folder {crashed.folder}\nhint: put it on record: loragit import" in said
+        f"no run on record has made the output folder {crashed.folder}\nhint: put it on record: "
+        "loragit import" in said
     )
-    assert [path.name for path in (private / "open").glob("*.new")] == [f"x.1.toml.{os.getpid()}.new"]
+    assert [path.name for path in (private / "open").glob("*.new")] == [
+        f"x.1.toml.{os.getpid()}.new"
+    ]
 
 
 def test_an_output_folder_that_is_not_there_makes_no_run_one_that_made_nothing(
@@ -697,7 +802,10 @@ def test_an_output_folder_that_is_not_there_makes_no_run_one_that_made_nothing(
     elsewhere = crashed.folder.rename(crashed.folder.with_name("unmounted"))
     assert recover(dataset) == 1
     said = capsys.readouterr().err
-    assert f"the output folder {crashed.folder} is gone (No such file or directory): nobody can tell" in said
+    assert (
+        f"the output folder {crashed.folder} is gone (No such file or directory): nobody can tell"
+        in said
+    )
     assert f"if it is gone for good: loragit recover --gone {NAME}" in said
     crashed.folder.mkdir()  # a mount point with nothing on it
     assert recover(dataset) == 1
@@ -741,12 +849,16 @@ def test_every_command_that_looks_at_runs_says_that_some_were_interrupted(
     Crashed(dataset).folder_made().opened()
     recovering.notice(repository)
     assert capsys.readouterr().err == (
-        f"warning: {NAME} was interrupted: no loragit works on it any more\nhint: finish it with: loragit recover\n"
+        f"warning: {NAME} was interrupted: no loragit works on it any more\nhint: finish it with: "
+        "loragit recover\n"
     )
     for number in range(2, 6):
         Crashed(dataset, f"noob-gren-v{number}s4").noted()
     recovering.notice(repository)
-    told = "noob-gren-v2s4, noob-gren-v3s4 and 2 more were interrupted: no loragit works on them any more"
+    told = (
+        "noob-gren-v2s4, noob-gren-v3s4 and 2 more were interrupted: no loragit works on them "
+        "any more"
+    )
     assert told in capsys.readouterr().err
     assert history.interrupted(repository, NAME)
     assert not history.interrupted(repository, "noob-gren-v9s4")

@@ -1,4 +1,5 @@
-"""``loragit train`` from the outside: a child process, a stub trainer that does as sd-scripts does, git as witness."""
+"""``loragit train`` from the outside: a child process, a stub trainer that does as sd-scripts does,
+git as witness."""
 
 from __future__ import annotations
 
@@ -72,7 +73,13 @@ def test_a_run_is_recorded_trained_and_sealed(scene: Scene) -> None:
 
 
 def test_the_trailers_tell_what_made_the_run(scene: Scene) -> None:
-    git(scene.trainer, "remote", "add", "origin", "https://me:secret@example.org/kohya-ss/sd-scripts")
+    git(
+        scene.trainer,
+        "remote",
+        "add",
+        "origin",
+        "https://me:secret@example.org/kohya-ss/sd-scripts",
+    )
     assert scene.train().status == 0
     head = git(scene.trainer, "rev-parse", "HEAD")
     folder = scene.output / NAME
@@ -118,8 +125,12 @@ def test_the_trainer_is_pointed_at_the_recorded_copies(scene: Scene) -> None:
     assert scene.train().status == 0
     folder = scene.output / NAME
     for name in ("config.toml", "sample-prompts.txt"):
-        recorded = subprocess.run(["git", "show", f"{NAME}:{name}"], cwd=scene.dataset, capture_output=True, check=True)
-        assert recorded.stdout == (folder / name).read_bytes() == (scene.dataset / name).read_bytes()
+        recorded = subprocess.run(
+            ["git", "show", f"{NAME}:{name}"], cwd=scene.dataset, capture_output=True, check=True
+        )
+        assert (
+            recorded.stdout == (folder / name).read_bytes() == (scene.dataset / name).read_bytes()
+        )
     argv = tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["command"]["argv"]
     pairs = dict(itertools.pairwise(argv))
     assert pairs["--dataset_config"] == f"~/output_dir/{NAME}/config.toml"
@@ -146,17 +157,26 @@ def test_the_fingerprints_of_the_dataset_are_checked_by_sha256sum(scene: Scene) 
     outside = scene.home / "reg images"
     shutil.copytree(scene.dataset / "img", outside)
     config = scene.dataset / "config.toml"
-    config.write_text(config.read_text() + f'\n  [[datasets.subsets]]\n  image_dir = "{outside}"\n  is_reg = true\n')
+    config.write_text(
+        config.read_text()
+        + f'\n  [[datasets.subsets]]\n  image_dir = "{outside}"\n  is_reg = true\n'
+    )
     commit_all(scene.dataset, "regularisation images")
     assert scene.train().status == 0
     listed = scene.git("show", f"{NAME}:dataset.sha256")
     done = subprocess.run(
-        ["sha256sum", "--check", "--strict", "-"], cwd=scene.dataset, input=listed, text=True, capture_output=True
+        ["sha256sum", "--check", "--strict", "-"],
+        cwd=scene.dataset,
+        input=listed,
+        text=True,
+        capture_output=True,
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 16
     captions = scene.git("ls-tree", "-r", "--name-only", NAME, "captions/").splitlines()
-    assert captions == [f"captions/{f}/{n:02d}.txt" for f in ("img", "outside/reg images") for n in range(4)]
+    assert captions == [
+        f"captions/{f}/{n:02d}.txt" for f in ("img", "outside/reg images") for n in range(4)
+    ]
 
 
 def test_prompts_that_were_edited_while_it_trained_are_in_the_sealed_tag(scene: Scene) -> None:
@@ -168,14 +188,19 @@ def test_prompts_that_were_edited_while_it_trained_are_in_the_sealed_tag(scene: 
     assert scene.train(STUB="edit").status == 0
     message = scene.git("for-each-ref", "--format=%(contents)", f"refs/tags/{NAME}")
     shown = "    zqx, a square\n    ---\n    *** \\x1b[31m"
-    assert f"\n\nThe sample prompts were edited while it trained. At the end they were:\n\n{shown}\n\nRun: " in message
+    assert (
+        "\n\nThe sample prompts were edited while it trained. At the end they "
+        f"were:\n\n{shown}\n\nRun: " in message
+    )
     assert "Exit-Status" in scene.outcome(NAME)
     at_the_end = b"zqx, a square\n---\n*** \x1b[31m"
     assert scene.outcome(NAME)["Edited-Prompts-SHA1"] == hashlib.sha1(at_the_end).hexdigest()
     # On record is what the trainer was given; the outcome is read as any other.
     assert scene.git("show", f"{NAME}:sample-prompts.txt") != "edited"
     assert "2 models" in scene.loragit("log").out
-    assert json.loads(scene.loragit("show", NAME, "--json").out)["outcome_record"]["Exit-Status"] == ["0"]
+    assert json.loads(scene.loragit("show", NAME, "--json").out)["outcome_record"][
+        "Exit-Status"
+    ] == ["0"]
     assert scene.train("noob-gren-v2s4").status == 0
     assert "Edited-Prompts-SHA1" not in scene.outcome("noob-gren-v2s4")
 
@@ -218,7 +243,9 @@ def test_the_committed_script_runs_as_it_stands(scene: Scene, tmp_path: Path) ->
     assert scene.train(NAME, "--", "--network_args", "algo=lokr", "it's=$HOME").status == 0
     copy = tmp_path / "a copy"
     git(scene.dataset, "worktree", "add", "-q", "--detach", str(copy), NAME)
-    done = subprocess.run([str(copy / "train.sh")], cwd="/", capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(copy / "train.sh")], cwd="/", capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert (copy / f"{NAME}.safetensors").is_file()
 
@@ -237,7 +264,11 @@ def test_repos_git_is_as_the_helpers_wrote_it(scene: Scene) -> None:
 
 def test_the_trainer_gets_no_git_variables_and_works_in_its_repository(scene: Scene) -> None:
     # As inside a hook or an alias of git's.
-    outside = {"GIT_DIR": str(scene.dataset / ".git"), "GIT_AUTHOR_NAME": "Nobody", "STUB": "environment"}
+    outside = {
+        "GIT_DIR": str(scene.dataset / ".git"),
+        "GIT_AUTHOR_NAME": "Nobody",
+        "STUB": "environment",
+    }
     assert scene.train(NAME, **outside).status == 0
     environ = json.loads((scene.output / NAME / "environ.json").read_text())
     assert [name for name in environ if name.startswith("GIT_")] == []
@@ -263,7 +294,8 @@ def test_stdout_and_stderr_of_the_trainer_stay_apart_and_plain(scene: Scene) -> 
 
 
 def gone(scene: Scene, status: int, reason: str) -> str:
-    """The run was reverted, its name is free, and the message says ``reason``. Returns the message."""
+    """The run was reverted, its name is free, and the message says ``reason``. Returns the
+    message."""
     assert scene.tags() == []
     assert not (scene.output / NAME).exists()
     message = scene.git("log", "-1", "--format=%B", "runs")
@@ -277,7 +309,8 @@ def gone(scene: Scene, status: int, reason: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("how", "status", "returned"), [("nothing", 0, 1), ("fail", 1, 1), ("kill", 128 + signal.SIGKILL, 137)]
+    ("how", "status", "returned"),
+    [("nothing", 0, 1), ("fail", 1, 1), ("kill", 128 + signal.SIGKILL, 137)],
 )
 def test_a_run_that_made_nothing_is_reverted_and_frees_its_name(
     scene: Scene, how: str, status: int, returned: int
@@ -339,7 +372,9 @@ def test_a_crash_after_the_first_checkpoint_is_sealed(scene: Scene) -> None:
     outcome = scene.outcome(NAME)
     assert outcome["Exit-Status"] == "1"
     assert outcome["Model"].startswith(f"{NAME}-step00000002.safetensors ")
-    assert "exit status 1" in scene.git("for-each-ref", "--format=%(contents:subject)", f"refs/tags/{NAME}")
+    assert "exit status 1" in scene.git(
+        "for-each-ref", "--format=%(contents:subject)", f"refs/tags/{NAME}"
+    )
 
 
 def test_samples_alone_are_a_product(scene: Scene) -> None:
@@ -409,7 +444,9 @@ def launcher(scene: Scene) -> str:
 
 def test_nothing_is_orphaned_under_a_launcher(scene: Scene, tmp_path: Path) -> None:
     launcher(scene)
-    status, _ = interrupted(scene, tmp_path, signal.SIGTERM, "wait")  # the helper checks that the trainer is gone
+    status, _ = interrupted(
+        scene, tmp_path, signal.SIGTERM, "wait"
+    )  # the helper checks that the trainer is gone
     assert status in (1, 128 + signal.SIGTERM)
     assert scene.outcome(NAME)["Interrupted-By"] == "SIGTERM"
 
@@ -430,8 +467,11 @@ def test_a_launcher_stands_before_the_script(scene: Scene) -> None:
 
 
 def listed(dataset: Path) -> list[str]:
-    """All that is there but git's index, and the lock of the housekeeping that an earlier run may have left at work."""
-    return sorted(str(p) for p in dataset.rglob("*") if "index" not in p.name and p.name != "maintenance.lock")
+    """All that is there but git's index, and the lock of the housekeeping that an earlier run may
+    have left at work."""
+    return sorted(
+        str(p) for p in dataset.rglob("*") if "index" not in p.name and p.name != "maintenance.lock"
+    )
 
 
 def refused(scene: Scene, *told: str, args: tuple[str, ...] = (), **environ: str) -> str:
@@ -533,9 +573,13 @@ def test_an_output_folder_that_exists_is_told(scene: Scene) -> None:
     assert list(mine.iterdir()) == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system without room that everybody has")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="needs a file system without room that everybody has"
+)
 def test_a_disk_without_room_is_told(scene: Scene) -> None:
-    refused(scene, "too little for the models", "make room", args=("--output", "/sys/fs/loragit/run"))
+    refused(
+        scene, "too little for the models", "make room", args=("--output", "/sys/fs/loragit/run")
+    )
 
 
 def test_a_dataset_outside_any_repository_is_told(scene: Scene) -> None:
@@ -545,7 +589,9 @@ def test_a_dataset_outside_any_repository_is_told(scene: Scene) -> None:
 
 @pytest.mark.parametrize("name", ["../x", "-x", "", "x" * 300, "x.lock", "runs", "a b"])
 def test_a_name_that_cannot_be_is_refused_with_the_convention(scene: Scene, name: str) -> None:
-    done = scene.loragit("train", "--", name) if name.startswith("-") else scene.loragit("train", name)
+    done = (
+        scene.loragit("train", "--", name) if name.startswith("-") else scene.loragit("train", name)
+    )
     assert done.status == 2
     assert "cannot name a run" in done.err
     assert "noob-gren-v2s512" in done.err
@@ -581,7 +627,9 @@ def test_an_argument_that_is_cut_short_is_not_missed(scene: Scene) -> None:
 
 
 def test_a_word_that_is_no_option_is_refused(scene: Scene) -> None:
-    refused(scene, "'learning_rate' is no option of the trainer", args=("--", "learning_rate", "1e-4"))
+    refused(
+        scene, "'learning_rate' is no option of the trainer", args=("--", "learning_rate", "1e-4")
+    )
 
 
 # ---- dirty repositories on purpose ----
@@ -597,12 +645,20 @@ def test_changes_are_recorded_where_that_is_asked_for(scene: Scene, tmp_path: Pa
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "-q", str(scene.trainer), str(clone))
     patch = subprocess.run(
-        ["git", "show", f"{NAME}:patches/sd-scripts.patch"], cwd=scene.dataset, capture_output=True, check=True
+        ["git", "show", f"{NAME}:patches/sd-scripts.patch"],
+        cwd=scene.dataset,
+        capture_output=True,
+        check=True,
     )
     subprocess.run(["git", "apply"], cwd=clone, input=patch.stdout, check=True)
     assert (clone / "sdxl_train_network.py").read_bytes() == stub.read_bytes()
     assert (clone / "extra.py").read_text() == "x = 1\n"
-    assert git(scene.trainer, "status", "--porcelain").split() == ["M", "sdxl_train_network.py", "??", "extra.py"]
+    assert git(scene.trainer, "status", "--porcelain").split() == [
+        "M",
+        "sdxl_train_network.py",
+        "??",
+        "extra.py",
+    ]
 
 
 def test_notes_and_configs_in_the_trainers_folder_are_not_dirt(scene: Scene) -> None:
@@ -632,7 +688,13 @@ def test_arguments_that_name_managed_paths_are_understood_not_doubled(scene: Sce
     assert (out / "lamp.safetensors").exists()
     assert scene.git("show", f"{NAME}:config.toml").endswith("# other")
     argv = tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["command"]["argv"]
-    for option in ("--dataset_config", "--output_dir", "--output_name", "--max_train_steps", "--seed"):
+    for option in (
+        "--dataset_config",
+        "--output_dir",
+        "--output_name",
+        "--max_train_steps",
+        "--seed",
+    ):
         assert sum(word.split("=")[0] == option for word in argv) == 1
     assert argv[argv.index("--max_train_steps") + 1] == "2"
     assert scene.outcome(NAME)["Model"].startswith("lamp.safetensors ")
@@ -648,7 +710,8 @@ def test_settings_become_arguments_and_the_models_table_overrides(scene: Scene) 
     argv = tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["command"]["argv"]
     words = " ".join(argv[2:])
     assert words.startswith(
-        "--learning_rate 5e-5 --network_dim 16 --gradient_checkpointing --network_args algo=lokr factor=4 "
+        "--learning_rate 5e-5 --network_dim 16 --gradient_checkpointing --network_args algo=lokr "
+        "factor=4 "
     )
 
 
@@ -675,7 +738,9 @@ def test_a_secret_in_what_would_be_committed_is_refused(scene: Scene) -> None:
     config = scene.home / "args.toml"
     config.write_text('[general]\nhuggingface_token = "hf_abcdefghijklmnopqrstuvwxyzABCDEFGH"\n')
     err = refused(
-        scene, "/args.toml, line 2, holds what looks like a secret", args=("--", "--config_file", str(config))
+        scene,
+        "/args.toml, line 2, holds what looks like a secret",
+        args=("--", "--config_file", str(config)),
     )
     assert "hf_abc" not in err
 
@@ -684,7 +749,8 @@ def test_a_config_file_is_read_recorded_and_passed_as_a_copy(scene: Scene) -> No
     other = scene.home / "other.toml"
     other.write_bytes((scene.dataset / "config.toml").read_bytes() + b"# other\n")
     (scene.home / "args.toml").write_text(
-        f'[data]\ndataset_config = "{other}"\n[out]\noutput_name = "lamp"\nlogging_dir = "{scene.home}/logs"\n'
+        f'[data]\ndataset_config = "{other}"\n[out]\noutput_name = "lamp"\nlogging_dir = '
+        f'"{scene.home}/logs"\n'
     )
     done = scene.train(NAME, "--", "--config_file", str(scene.home / "args"))
     assert done.status == 0, done.err
@@ -700,7 +766,12 @@ def test_a_lycoris_preset_and_further_inputs_are_recorded(scene: Scene) -> None:
     (scene.dataset / "notes.md").write_text("why\n")
     scene.settings('[record]\ninputs = ["notes.md"]\n')
     commit_all(scene.dataset, "notes")
-    assert scene.train(NAME, "--", "--network_args", f"preset={scene.home}/preset.toml", "algo=lokr").status == 0
+    assert (
+        scene.train(
+            NAME, "--", "--network_args", f"preset={scene.home}/preset.toml", "algo=lokr"
+        ).status
+        == 0
+    )
     assert scene.git("show", f"{NAME}:inputs/preset.toml") == "enable_conv = true"
     assert scene.git("show", f"{NAME}:inputs/notes.md") == "why"
     argv = tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["command"]["argv"]
@@ -763,7 +834,12 @@ def test_bump_takes_the_next_free_version(scene: Scene) -> None:
 def test_given_folders_and_steps_are_used_as_they_are(scene: Scene) -> None:
     out = scene.home / "exactly here"
     done = scene.loragit(
-        "train", "evening", cwd=scene.home, TRAINING_DIR=str(scene.dataset), OUTPUT_DIR=str(out), STEPS="3"
+        "train",
+        "evening",
+        cwd=scene.home,
+        TRAINING_DIR=str(scene.dataset),
+        OUTPUT_DIR=str(out),
+        STEPS="3",
     )
     assert done.status == 0, done.err
     assert (out / "evening.safetensors").exists()
@@ -798,7 +874,9 @@ def test_captions_of_an_unchanged_dataset_are_the_same_tree(scene: Scene) -> Non
     sound(scene)
 
 
-def test_captions_that_somebody_else_put_on_runs_are_not_taken_for_those_that_are_here(scene: Scene) -> None:
+def test_captions_that_somebody_else_put_on_runs_are_not_taken_for_those_that_are_here(
+    scene: Scene,
+) -> None:
     assert scene.train("noob-gren-v1s4").status == 0
     other = scene.home / "other"
     git(scene.home, "clone", "-q", "--branch", "runs", str(scene.dataset), "other")
@@ -826,7 +904,10 @@ def test_another_caption_extension_brings_other_captions(scene: Scene) -> None:
     config = scene.dataset / "config.toml"
     config.write_text(config.read_text().replace('".txt"', '".tags"'))
     assert scene.train("noob-gren-v2s4").status == 0
-    assert scene.git("ls-tree", "-r", "--name-only", "noob-gren-v2s4", "captions/") == "captions/img/00.tags"
+    assert (
+        scene.git("ls-tree", "-r", "--name-only", "noob-gren-v2s4", "captions/")
+        == "captions/img/00.tags"
+    )
 
 
 # ---- found by trying to break it ----
@@ -899,7 +980,9 @@ def test_epochs_decide_where_they_are_given(scene: Scene) -> None:
     assert scene.train(NAME, "--dry-run", "--", "--max_train_epochs", "3").out.startswith(
         f"{NAME}: noob on gren, version 1, 3 epochs\n"
     )
-    assert "max_train_steps" not in scene.train(NAME, "--dry-run", "--", "--max_train_epochs", "3").out
+    assert (
+        "max_train_steps" not in scene.train(NAME, "--dry-run", "--", "--max_train_epochs", "3").out
+    )
 
 
 def test_a_script_that_its_repository_ignores_is_refused(scene: Scene) -> None:
@@ -908,13 +991,21 @@ def test_a_script_that_its_repository_ignores_is_refused(scene: Scene) -> None:
     shutil.copy(scene.trainer / "sdxl_train_network.py", script)
     (scene.trainer / ".gitignore").write_text("__pycache__\nmine\n")
     commit_all(scene.trainer, "ignore mine")
-    refused(scene, "no commit would tell what ran", "git add --force", args=("--trainer-script", str(script)))
+    refused(
+        scene,
+        "no commit would tell what ran",
+        "git add --force",
+        args=("--trainer-script", str(script)),
+    )
 
 
 def test_lycoris_is_recorded_as_the_trainers_python_finds_it(scene: Scene) -> None:
     done = scene.train(NAME, LYCORIS_REPO=str(scene.trainer))
     assert done.status == 0, done.err
-    assert "is named as LyCORIS, but the trainer's Python finds it nowhere: that is recorded" in done.err
+    assert (
+        "is named as LyCORIS, but the trainer's Python finds it nowhere: that is recorded"
+        in done.err
+    )
     assert scene.trailers(NAME)["LyCORIS"] == "not installed"
 
 
@@ -927,9 +1018,17 @@ def test_captions_that_the_trainer_will_not_read_are_warned_of(scene: Scene) -> 
     config.write_text(config.read_text().replace('caption_extension = ".txt"\n', ""))
     done = scene.train()
     assert done.status == 0, done.err
-    assert "has 4 .txt files, but the trainer will look for .caption and train without captions" in done.err
+    assert (
+        "has 4 .txt files, but the trainer will look for .caption and train without captions"
+        in done.err
+    )
     assert "4 images, 0 captions" in scene.git("log", "-1", "--format=%B", "runs")
-    assert scene.train("noob-gren-v2s4", "--", "--caption_extension", ".txt").err.count("without captions") == 0
+    assert (
+        scene.train("noob-gren-v2s4", "--", "--caption_extension", ".txt").err.count(
+            "without captions"
+        )
+        == 0
+    )
     assert "4 images, 4 captions" in scene.git("log", "-1", "--format=%B", "runs")
     assert scene.train("noob-gren-v3s4").status == 0
     assert scene.git("ls-tree", "noob-gren-v3s4", "captions") == ""
@@ -939,7 +1038,10 @@ def test_a_folder_that_two_subsets_read_differently_is_recorded_for_both(scene: 
     (scene.dataset / "img" / "00.tags").write_text("tags")
     (scene.dataset / "img" / "notes.txt").write_text("of no image")
     config = scene.dataset / "config.toml"
-    subset = f'\n  [[datasets.subsets]]\n  image_dir = "{scene.dataset}/img"\n  caption_extension = ".tags"\n'
+    subset = (
+        f'\n  [[datasets.subsets]]\n  image_dir = "{scene.dataset}/img"\n  '
+        'caption_extension = ".tags"\n'
+    )
     config.write_text(config.read_text() + subset)
     assert scene.train().status == 0
     captions = scene.git("ls-tree", "-r", "--name-only", NAME, "captions/").splitlines()
@@ -958,10 +1060,16 @@ def test_the_way_up_from_a_link_is_the_trainers(scene: Scene) -> None:
     done = scene.train(LORAGIT_TRAINER_WORKDIR="dataset")
     assert done.status == 0, done.err
     listed = scene.git("show", f"{NAME}:dataset.sha256")
-    checked = subprocess.run(["sha256sum", "--check", "--quiet", "-"], cwd=scene.dataset, input=listed, text=True)
+    checked = subprocess.run(
+        ["sha256sum", "--check", "--quiet", "-"], cwd=scene.dataset, input=listed, text=True
+    )
     assert checked.returncode == 0
     assert "  ../img/00.png" in listed
 
 
 def test_weights_in_an_abbreviated_option_are_not_missed(scene: Scene) -> None:
-    refused(scene, "--pretrained is short for --pretrained_model_name_or_path", args=("--", "--pretrained", "x"))
+    refused(
+        scene,
+        "--pretrained is short for --pretrained_model_name_or_path",
+        args=("--", "--pretrained", "x"),
+    )

@@ -58,12 +58,15 @@ def model(scene: Scene, name: str = ONE) -> Path:
 
 
 def retag(scene: Scene, name: str, *changes: tuple[str, str]) -> str:
-    """Write the tag object anew with its text edited, have the ref name it, and take its reflog away."""
+    """Write the tag object anew with its text edited, have the ref name it, and take its reflog
+    away."""
     text = scene.git("cat-file", "tag", name) + "\n"
     for old, new in changes:
         assert re.search(old, text), text
         text = re.sub(old, new, text, count=1)
-    made = git(scene.dataset, "hash-object", "-w", "-t", "tag", "--literally", "--stdin", text_input=text)
+    made = git(
+        scene.dataset, "hash-object", "-w", "-t", "tag", "--literally", "--stdin", text_input=text
+    )
     scene.git("update-ref", f"refs/tags/{name}", made)
     (scene.dataset / ".git/logs/refs/tags" / name).unlink(missing_ok=True)
     return made
@@ -102,7 +105,10 @@ def test_names_and_their_beginnings_ask_for_those_runs_only(scene: Scene) -> Non
 
 def test_verbose_lists_every_run(scene: Scene) -> None:
     commit = scene.git("rev-parse", "--short=8", f"{ONE}^{{commit}}")
-    assert verified(scene, "-v") == f"ok     {ONE} ({commit}), sealed\n1 run, 2 models: all as recorded\n"
+    assert (
+        verified(scene, "-v")
+        == f"ok     {ONE} ({commit}), sealed\n1 run, 2 models: all as recorded\n"
+    )
 
 
 def test_without_any_run_that_is_said(plain: Scene) -> None:
@@ -131,7 +137,9 @@ def test_the_document_has_the_keys_that_are_promised(scene: Scene) -> None:
     for kind in ("runs", "findings"):
         assert sorted(document[kind][0]) == sorted(schema["properties"][kind]["items"]["required"])
     (finding,) = document["findings"]
-    assert finding["check"] in schema["properties"]["findings"]["items"]["properties"]["check"]["enum"]
+    assert (
+        finding["check"] in schema["properties"]["findings"]["items"]["properties"]["check"]["enum"]
+    )
     assert finding["run"] == ONE
     assert finding["path"] == str(model(scene))
     assert finding["since"]["earliest"] <= finding["since"]["latest"]
@@ -145,7 +153,9 @@ def test_the_document_has_the_keys_that_are_promised(scene: Scene) -> None:
 def test_a_model_that_is_gone(scene: Scene) -> None:
     model(scene).unlink()
     out = verified(scene, status=1)
-    assert re.search(rf"^wrong  {ONE}: {ONE}\.safetensors: it is gone \(between \S+Z and \S+Z\)$", out, re.M)
+    assert re.search(
+        rf"^wrong  {ONE}: {ONE}\.safetensors: it is gone \(between \S+Z and \S+Z\)$", out, re.M
+    )
     assert "look for another copy" in out
     assert out.endswith("1 run, 2 models: 1 wrong\n")
     assert "it is gone" in verified(scene, "--quick", status=1)
@@ -155,7 +165,9 @@ def test_a_model_whose_weights_were_changed(scene: Scene) -> None:
     data = bytearray(model(scene).read_bytes())
     data[-1] ^= 1
     model(scene).write_bytes(bytes(data))
-    assert re.match(rf"{ONE}.safetensors: it was changed: sha256 \w+ instead of \w+ \(between", one(scene)[2])
+    assert re.match(
+        rf"{ONE}.safetensors: it was changed: sha256 \w+ instead of \w+ \(between", one(scene)[2]
+    )
     assert verified(scene, "--quick") == "1 run, 2 models: all as recorded\n"
 
 
@@ -189,7 +201,10 @@ def test_a_sample_that_was_changed_and_one_that_is_gone(scene: Scene) -> None:
     first.write_bytes(b"another")
     second.unlink()
     messages = [message for _, check, message in found(scene, status=1) if check == "sample"]
-    assert [re.sub(r".*: (it \w+ \w+).*", r"\1", message) for message in messages] == ["it was changed", "it is gone"]
+    assert [re.sub(r".*: (it \w+ \w+).*", r"\1", message) for message in messages] == [
+        "it was changed",
+        "it is gone",
+    ]
 
 
 def test_an_output_folder_that_is_gone_is_noted_and_nothing_more(scene: Scene) -> None:
@@ -205,7 +220,10 @@ def test_what_may_not_be_read_is_a_line(scene: Scene) -> None:
     model(scene).chmod(0)
     assert "cannot be read (Permission denied)" in one(scene)[2]
     (scene.output / ONE).chmod(0)
-    assert f"its output folder {scene.output / ONE} cannot be read (Permission denied)" in one(scene)[2]
+    assert (
+        f"its output folder {scene.output / ONE} cannot be read (Permission denied)"
+        in one(scene)[2]
+    )
     (scene.output / ONE).chmod(0o700)
 
 
@@ -222,7 +240,9 @@ def test_a_training_state_that_is_gone_is_noted(plain: Scene) -> None:
     store = open_store(plain.dataset)
     opened = store.open(a_run())
     (plain.output / ONE).mkdir(parents=True)
-    outcome = an_outcome(models=(), samples=0, states=(f"{ONE}-state",), output=f"~/output_dir/{ONE}")
+    outcome = an_outcome(
+        models=(), samples=0, states=(f"{ONE}-state",), output=f"~/output_dir/{ONE}"
+    )
     store.seal(opened, outcome)
     assert one(plain, status=0) == ("note", "state", f"the training state {ONE}-state is gone")
 
@@ -289,7 +309,9 @@ def test_a_tag_that_was_moved(scene: Scene) -> None:
     )
     scene.git("tag", "-f", ONE, "HEAD")
     messages = [message for _, _, message in found(scene, status=1)]
-    assert f"the tag {ONE} is not on a run of that name, but on {head[:8]}: it was moved" in messages
+    assert (
+        f"the tag {ONE} is not on a run of that name, but on {head[:8]}: it was moved" in messages
+    )
 
 
 def test_a_tag_without_an_outcome(scene: Scene) -> None:
@@ -328,7 +350,9 @@ def test_a_tag_that_cannot_be_read(scene: Scene) -> None:
     assert scene.train(TWO).status == 0
     damage(loose(scene, scene.git("rev-parse", ONE)))
     everything = found(scene, status=1)
-    assert any(message.startswith(f"the tag {ONE} cannot be read") for _, _, message in everything), everything
+    assert any(
+        message.startswith(f"the tag {ONE} cannot be read") for _, _, message in everything
+    ), everything
     assert any(check == "objects" for _, check, _ in everything)
     assert not any(TWO in message for _, _, message in everything)
 
@@ -391,7 +415,16 @@ def test_a_commit_that_is_no_run(scene: Scene) -> None:
 
 
 def test_a_merge_is_no_stranger(scene: Scene) -> None:
-    made = git(scene.dataset, "commit-tree", "-p", "runs", "-p", "HEAD", "runs^{tree}", text_input="merge\n")
+    made = git(
+        scene.dataset,
+        "commit-tree",
+        "-p",
+        "runs",
+        "-p",
+        "HEAD",
+        "runs^{tree}",
+        text_input="merge\n",
+    )
     scene.git("update-ref", "refs/heads/runs", made)
     messages = [message for _, _, message in found(scene, status=1)]
     assert not any("(merge)" in message for message in messages)
@@ -410,7 +443,11 @@ def test_a_branch_that_was_rewound(scene: Scene) -> None:
         r"it was rewound or rewritten \(rewind\)",
         message,
     )
-    assert any(f"the tag {TWO} is on {lost[:8]}" in message for _, check, message in everything if check == "tag")
+    assert any(
+        f"the tag {TWO} is on {lost[:8]}" in message
+        for _, check, message in everything
+        if check == "tag"
+    )
     assert f"git branch runs-before {lost[:8]}" in verified(scene, status=1)
 
 
@@ -432,7 +469,9 @@ def test_a_remote_that_went_apart_is_noted(plain: Scene) -> None:
     store = open_store(plain.dataset)
     reverted(store, ONE)
     base = plain.git("rev-parse", "runs")
-    other = git(plain.dataset, "commit-tree", "-p", "runs", "runs^{tree}", text_input="x\n\nRun: x\n")
+    other = git(
+        plain.dataset, "commit-tree", "-p", "runs", "runs^{tree}", text_input="x\n\nRun: x\n"
+    )
     plain.git("update-ref", "refs/remotes/origin/runs", other)
     assert verified(plain) == "1 run, 0 models: all as recorded\n"
     (plain.dataset / ".git/logs/refs/remotes/origin/runs").unlink()
@@ -458,7 +497,11 @@ def amended(scene: Scene, change: dict[str, bytes | None], *message: tuple[str, 
             continue
         (scene.home / "blob").write_bytes(data)
         blob = scene.git("hash-object", "-w", "--no-filters", str(scene.home / "blob"))
-        scene.run(("git", "update-index", "--add", "--cacheinfo", f"100644,{blob},{path}"), scene.dataset, environ)
+        scene.run(
+            ("git", "update-index", "--add", "--cacheinfo", f"100644,{blob},{path}"),
+            scene.dataset,
+            environ,
+        )
     tree = scene.run(("git", "write-tree"), scene.dataset, environ).out.strip()
     text = scene.git("log", "-1", "--format=%B", "runs")
     for old, new in message:
@@ -481,8 +524,12 @@ def test_a_config_that_is_not_the_one_on_record(scene: Scene) -> None:
     config = scene.git("show", "runs:config.toml").encode() + b"\n# later\n"
     amended(scene, {"config.toml": config})
     first, second = records(scene)
-    assert re.fullmatch(r"config.toml is not what run.toml says of it: \d+ bytes instead of \d+", first)
-    assert re.fullmatch(r"Config-SHA1 of the message is \w{12}, and config.toml has another", second)
+    assert re.fullmatch(
+        r"config.toml is not what run.toml says of it: \d+ bytes instead of \d+", first
+    )
+    assert re.fullmatch(
+        r"Config-SHA1 of the message is \w{12}, and config.toml has another", second
+    )
     assert verified(scene, "--quick") == "1 run, 2 models: all as recorded\n"
 
 
@@ -491,7 +538,9 @@ def test_a_script_of_the_same_length(scene: Scene) -> None:
     amended(scene, {"train.sh": script[:-2] + b"X\n"})
     first, second = records(scene)
     assert re.fullmatch(r"train.sh is not what run.toml says of it: sha1 \w+ instead of \w+", first)
-    assert re.fullmatch(r"Script-SHA1 of the message is \w{12}, and no file of the record has another", second)
+    assert re.fullmatch(
+        r"Script-SHA1 of the message is \w{12}, and no file of the record has another", second
+    )
 
 
 def test_files_that_only_one_side_has(scene: Scene) -> None:
@@ -504,7 +553,10 @@ def test_files_that_only_one_side_has(scene: Scene) -> None:
 
 def test_a_message_that_says_otherwise(scene: Scene) -> None:
     amended(
-        scene, {}, (r"Trainer-Commit: \w+", f"Trainer-Commit: {'0' * 40}"), (r"Prompts-SHA1: \w+", "Prompts-SHA1: 0")
+        scene,
+        {},
+        (r"Trainer-Commit: \w+", f"Trainer-Commit: {'0' * 40}"),
+        (r"Prompts-SHA1: \w+", "Prompts-SHA1: 0"),
     )
     first, second = records(scene)
     assert re.fullmatch(r"Trainer-Commit is \w{40} in run.toml, and 0{40} in the message", first)
@@ -515,7 +567,9 @@ def test_weights_that_the_message_lacks(plain: Scene) -> None:
     from loragit.record.values import Weights
 
     store = open_store(plain.dataset)
-    sealed(store, ONE, weights=(Weights("VAE", "vae.pt", "a" * 64), Weights("Resume", "state", None)))
+    sealed(
+        store, ONE, weights=(Weights("VAE", "vae.pt", "a" * 64), Weights("Resume", "state", None))
+    )
     amended(plain, {}, (r"\nVAE: .*", ""))
     everything = [message for _, check, message in found(plain, status=1) if check == "record"]
     assert everything == ["VAE is vae.pt in run.toml, and not in the message"]
@@ -539,14 +593,22 @@ def test_a_damaged_and_a_newer_record(plain: Scene) -> None:
     assert len(messages) == 1
     assert "is damaged" in messages[0]
     amended(plain, {}, (r"Loragit-Format: 1", "Loragit-Format: 7"))
-    assert ("note", "record", "it is recorded in format 7, and this loragit checks format 1") in found(plain)
+    assert (
+        "note",
+        "record",
+        "it is recorded in format 7, and this loragit checks format 1",
+    ) in found(plain)
 
 
 def test_a_blob_that_is_missing(scene: Scene) -> None:
     blob = scene.git("rev-parse", "runs:environment.txt")
     loose(scene, blob).unlink()
     everything = found(scene, status=1)
-    assert ("wrong", "record", f"environment.txt cannot be read: git does not have it ({blob[:12]})") in everything
+    assert (
+        "wrong",
+        "record",
+        f"environment.txt cannot be read: git does not have it ({blob[:12]})",
+    ) in everything
     assert ("wrong", "objects", f"git fsck: missing blob {blob}") in everything
 
 
@@ -555,7 +617,8 @@ def test_a_blob_that_is_damaged(scene: Scene) -> None:
     damage(loose(scene, blob))
     everything = found(scene, status=1)
     assert any(
-        check == "record" and message.startswith("config.toml cannot be read") for _, check, message in everything
+        check == "record" and message.startswith("config.toml cannot be read")
+        for _, check, message in everything
     )
     assert any(check == "objects" and blob in message for _, check, message in everything)
 
@@ -591,15 +654,33 @@ def test_a_damaged_object_that_no_run_holds_is_noted(scene: Scene) -> None:
 
 def test_a_shallow_clone_says_so(scene: Scene) -> None:
     assert scene.train(TWO).status == 0
-    scene.git("clone", "-q", "--depth=1", "--branch=runs", f"file://{scene.dataset}", str(scene.home / "clone"))
+    scene.git(
+        "clone",
+        "-q",
+        "--depth=1",
+        "--branch=runs",
+        f"file://{scene.dataset}",
+        str(scene.home / "clone"),
+    )
     clone = Scene(scene.home, scene.home / "clone", scene.trainer)
     everything = found(clone)
-    assert ("note", "runs", "this is a shallow clone: older runs are not here, and were not looked at") in everything
+    assert (
+        "note",
+        "runs",
+        "this is a shallow clone: older runs are not here, and were not looked at",
+    ) in everything
 
 
 def test_what_a_partial_clone_lacks_is_not_called_damaged(scene: Scene) -> None:
     scene.git("config", "uploadpack.allowFilter", "true")
-    args = ("clone", "-q", "--no-checkout", "--filter=blob:none", f"file://{scene.dataset}", str(scene.home / "clone"))
+    args = (
+        "clone",
+        "-q",
+        "--no-checkout",
+        "--filter=blob:none",
+        f"file://{scene.dataset}",
+        str(scene.home / "clone"),
+    )
     scene.git(*args)
     clone = Scene(scene.home, scene.home / "clone", scene.trainer)
     clone.git("update-ref", "refs/heads/runs", "refs/remotes/origin/runs")
@@ -612,7 +693,8 @@ def test_what_a_partial_clone_lacks_is_not_called_damaged(scene: Scene) -> None:
 # ---- signatures ----
 
 signs = pytest.mark.skipif(
-    shutil.which("ssh-keygen") is None and not os.environ.get("CI"), reason="ssh-keygen makes the keys"
+    shutil.which("ssh-keygen") is None and not os.environ.get("CI"),
+    reason="ssh-keygen makes the keys",
 )
 
 
@@ -627,7 +709,11 @@ def test_signatures(plain: Scene) -> None:
     assert one(scene, status=0) == ("note", "signature", "its tag is not signed")
     git(scene.dataset, "config", "tag.gpgSign", "false")
     (scene.home / "allowed").write_text("")
-    assert one(scene, status=0) == ("note", "signature", "its tag is signed with a key that is not known here")
+    assert one(scene, status=0) == (
+        "note",
+        "signature",
+        "its tag is signed with a key that is not known here",
+    )
 
 
 @signs

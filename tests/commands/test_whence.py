@@ -1,4 +1,5 @@
-"""``loragit whence``: files that were renamed, copied, edited and mixed up, and which run made them."""
+"""``loragit whence``: files that were renamed, copied, edited and mixed up, and which run made
+them."""
 
 from __future__ import annotations
 
@@ -39,7 +40,10 @@ def model(scene: Scene, name: str = ONE) -> Path:
 
 
 def edited(
-    source: Path, target: Path, change: Callable[[dict[str, str]], object], payload: bytes | None = None
+    source: Path,
+    target: Path,
+    change: Callable[[dict[str, str]], object],
+    payload: bytes | None = None,
 ) -> Path:
     """A copy of a model with another header, and maybe with other weights of the same length."""
     data = source.read_bytes()
@@ -47,7 +51,9 @@ def edited(
     header = json.loads(data[8 : 8 + length])
     change(header["__metadata__"])
     text = json.dumps(header).encode()
-    target.write_bytes(struct.pack("<Q", len(text)) + text + (data[8 + length :] if payload is None else payload))
+    target.write_bytes(
+        struct.pack("<Q", len(text)) + text + (data[8 + length :] if payload is None else payload)
+    )
     return target
 
 
@@ -61,7 +67,9 @@ def told(scene: Scene, *files: Path | str, status: int = 0) -> list[dict[str, ob
         if "matches" in row:
             found = row["matches"]
             assert isinstance(found, list)
-            row["matches"] = [(match["run"], match["evidence"], match["product"]) for match in found]
+            row["matches"] = [
+                (match["run"], match["evidence"], match["product"]) for match in found
+            ]
     return rows
 
 
@@ -81,34 +89,50 @@ def test_a_model_that_was_renamed_is_known_by_its_bytes(scene: Scene, tmp_path: 
     assert (done.status, done.err) == (0, "")
 
 
-def test_a_model_whose_header_a_site_rewrote_is_known_by_its_weights(scene: Scene, tmp_path: Path) -> None:
+def test_a_model_whose_header_a_site_rewrote_is_known_by_its_weights(
+    scene: Scene, tmp_path: Path
+) -> None:
     copy = edited(model(scene), tmp_path / "x.safetensors", dict[str, str].clear)
     (row,) = told(scene, copy)
     # The stub's last step and its final model have the same weights.
     assert row["matches"] == [(ONE, ["weights"], f"{ONE}-step00000002.safetensors")]
-    assert row["warnings"] == ["its header is not the one on record: it was edited, or rewritten by a site or a tool"]
+    assert row["warnings"] == [
+        "its header is not the one on record: it was edited, or rewritten by a site or a tool"
+    ]
 
 
-def test_weights_that_were_changed_are_known_by_the_stamp_alone_and_doubted(scene: Scene, tmp_path: Path) -> None:
+def test_weights_that_were_changed_are_known_by_the_stamp_alone_and_doubted(
+    scene: Scene, tmp_path: Path
+) -> None:
     resized = edited(model(scene), tmp_path / "x.safetensors", lambda _: None, payload=bytes(256))
     (row,) = told(scene, resized)
     assert row["matches"] == [(ONE, ["stamp"], None)]
     assert "its weights are none that the run left" in str(row["warnings"])
 
 
-def test_a_stamp_that_names_another_run_than_the_weights_is_told(scene: Scene, tmp_path: Path) -> None:
+def test_a_stamp_that_names_another_run_than_the_weights_is_told(
+    scene: Scene, tmp_path: Path
+) -> None:
     assert scene.train(TWO, "--", "--seed", "7").status == 0
     stamp = f"loragit: {TWO} {scene.git('rev-parse', f'{TWO}^{{commit}}')}"
-    forged = edited(model(scene), tmp_path / "x.safetensors", lambda m: m.update(ss_training_comment=stamp))
+    forged = edited(
+        model(scene), tmp_path / "x.safetensors", lambda m: m.update(ss_training_comment=stamp)
+    )
     done = scene.loragit("whence", str(forged))
     assert done.status == 0
-    # The stub writes the same weights for every run: both are found by them, the one with the stamp first.
-    assert "several runs left the same weights: the same command and seed give the same bytes" in done.err
+    # The stub writes the same weights for every run: both are found by them, the one with the stamp
+    # first.
+    assert (
+        "several runs left the same weights: the same command and seed give the same bytes"
+        in done.err
+    )
 
 
 def test_a_stamp_that_disagrees_with_the_weights_is_told(scene: Scene, tmp_path: Path) -> None:
     stamp = f"loragit: {TWO} {'0' * 40}"
-    forged = edited(model(scene), tmp_path / "x.safetensors", lambda m: m.update(ss_training_comment=stamp))
+    forged = edited(
+        model(scene), tmp_path / "x.safetensors", lambda m: m.update(ss_training_comment=stamp)
+    )
     (row,) = told(scene, forged)
     assert row["matches"] == [(ONE, ["weights"], f"{ONE}-step00000002.safetensors")]
     warnings = row["warnings"]
@@ -118,7 +142,9 @@ def test_a_stamp_that_disagrees_with_the_weights_is_told(scene: Scene, tmp_path:
     ]
 
 
-def test_the_stamp_of_a_run_that_was_reverted_is_still_followed(scene: Scene, tmp_path: Path) -> None:
+def test_the_stamp_of_a_run_that_was_reverted_is_still_followed(
+    scene: Scene, tmp_path: Path
+) -> None:
     assert scene.train(TWO, STUB="fail").status == 1
     commit = scene.git("log", "-1", "--format=%H", "--skip=1", "runs")
     stamped = tmp_path / "x.safetensors"
@@ -128,10 +154,14 @@ def test_the_stamp_of_a_run_that_was_reverted_is_still_followed(scene: Scene, tm
     assert row["matches"] == [(TWO, ["stamp"], None)]
 
 
-def test_a_model_is_known_by_its_training_session_where_nothing_else_is_left(scene: Scene, tmp_path: Path) -> None:
+def test_a_model_is_known_by_its_training_session_where_nothing_else_is_left(
+    scene: Scene, tmp_path: Path
+) -> None:
     session = {"ss_session_id": "42", "ss_training_started_at": "1795454430.13"}
     script = (scene.trainer / "sdxl_train_network.py").read_text()
-    (scene.trainer / "sdxl_train_network.py").write_text(script.replace("metadata = {", f"metadata = {session!r} | {{"))
+    (scene.trainer / "sdxl_train_network.py").write_text(
+        script.replace("metadata = {", f"metadata = {session!r} | {{")
+    )
     commit_all(scene.trainer, "sessions")
     assert scene.train(TWO).status == 0
     assert scene.outcome(TWO)["Session"] == "42 1795454430.13"
@@ -149,7 +179,9 @@ def test_a_sample_image_is_known_whatever_it_is_called(scene: Scene, tmp_path: P
     assert known["matches"] == [(ONE, ["sample"], f"sample/{samples[0].name}")]
     assert unknown["matches"] == []
     digest = hashlib.sha256(samples[0].read_bytes()).hexdigest()
-    assert f"\nSample: sample/{samples[0].name} sha256:{digest}\n" in scene.git("cat-file", "tag", ONE)
+    assert f"\nSample: sample/{samples[0].name} sha256:{digest}\n" in scene.git(
+        "cat-file", "tag", ONE
+    )
 
 
 def test_the_page_has_every_key_of_the_document_and_every_kind_of_evidence() -> None:
@@ -157,7 +189,12 @@ def test_the_page_has_every_key_of_the_document_and_every_kind_of_evidence() -> 
     document = SCHEMA["items"]["properties"]
     match = document["matches"]["items"]["properties"]
     assert match["evidence"]["items"]["enum"] == list(whence.STRENGTH)
-    section = (DOCS / "json.md").read_text().partition("## `loragit whence --json`")[2].partition("\n## ")[0]
+    section = (
+        (DOCS / "json.md")
+        .read_text()
+        .partition("## `loragit whence --json`")[2]
+        .partition("\n## ")[0]
+    )
     assert [key for key in (*document, *match, *whence.STRENGTH) if f"`{key}`" not in section] == []
 
 
@@ -187,14 +224,18 @@ def test_runs_of_other_datasets_are_found_too(scene: Scene, home: Path) -> None:
     commit_all(other, "images")
     assert scene.loragit("train", "noob-moss-v1s4", "--", "--seed", "3", cwd=other).status == 0
     (row,) = told(scene, model(scene, "noob-moss-v1s4"))
-    assert ("noob-moss-v1s4", ["file", "weights", "stamp"], "noob-moss-v1s4.safetensors") in row["matches"]  # type: ignore[operator]
+    assert ("noob-moss-v1s4", ["file", "weights", "stamp"], "noob-moss-v1s4.safetensors") in row[
+        "matches"
+    ]  # type: ignore[operator]
     # From anywhere, also from a folder in no repository.
     done = scene.loragit("whence", str(model(scene, "noob-moss-v1s4")), cwd=home)
     assert done.status == 0
     assert "noob-moss-v1s4 (" in done.out
 
 
-def test_a_repository_of_many_datasets_is_asked_once(scene: Scene, home: Path, tmp_path: Path) -> None:
+def test_a_repository_of_many_datasets_is_asked_once(
+    scene: Scene, home: Path, tmp_path: Path
+) -> None:
     assert products.datasets(home / "datasets", scene.dataset) == (scene.dataset, home / "datasets")
     assert products.datasets(tmp_path / "nowhere", scene.dataset) == (scene.dataset,)
 
@@ -248,4 +289,7 @@ def test_what_cannot_be_looked_at_is_told(scene: Scene, tmp_path: Path) -> None:
     assert f"{tmp_path}/empty holds no model and no image" in empty.err
     (row,) = told(scene, "/dev/null", status=1)
     assert row == {"path": "/dev/null", "error": "null cannot be read: null is not a regular file"}
-    assert scene.loragit("whence", "/dev/null").err == "warning: null cannot be read: null is not a regular file\n"
+    assert (
+        scene.loragit("whence", "/dev/null").err
+        == "warning: null cannot be read: null is not a regular file\n"
+    )

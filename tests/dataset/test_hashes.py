@@ -32,7 +32,16 @@ from loragit.record.values import DatasetFile
 
 pytestmark = pytest.mark.every_python
 
-ODD_NAMES = [b"with space", b"line\nfeed", b"carriage\rreturn", b"back\\slash", b"\\", b"*star", b" lead", b"\xff\xfe"]
+ODD_NAMES = [
+    b"with space",
+    b"line\nfeed",
+    b"carriage\rreturn",
+    b"back\\slash",
+    b"\\",
+    b"*star",
+    b" lead",
+    b"\xff\xfe",
+]
 MiB = 1 << 20
 
 
@@ -49,7 +58,8 @@ def cache(tmp_path: Path) -> Cache:
 
 
 def write(folder: Path, name: str, data: bytes) -> str:
-    """Make a file whose times are old enough to be trusted, as far as a program may set them (not its ctime)."""
+    """Make a file whose times are old enough to be trusted, as far as a program may set them (not
+    its ctime)."""
     path = folder / name
     path.write_bytes(data)
     os.utime(path, (1_000_000_000, 1_000_000_000))
@@ -82,26 +92,36 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 
 def test_files_come_back_in_the_order_they_were_asked_for(folder: Path, cache: Cache) -> None:
-    digests = {name: write(folder, name, name.encode() * 1000) for name in ("b.png", "a.png", "c.txt")}
+    digests = {
+        name: write(folder, name, name.encode() * 1000) for name in ("b.png", "a.png", "c.txt")
+    }
     found = fingerprint(folder, ["c.txt", "a.png", "b.png", "a.png"], cache)
-    assert found == tuple(Fingerprint(name, 5000, digests[name]) for name in ("c.txt", "a.png", "b.png", "a.png"))
+    assert found == tuple(
+        Fingerprint(name, 5000, digests[name]) for name in ("c.txt", "a.png", "b.png", "a.png")
+    )
 
 
 @pytest.mark.parametrize("size", [0, 1, MiB - 1, MiB, MiB + 1, 3 * MiB])
-def test_every_size_around_the_buffer_is_hashed_whole(folder: Path, cache: Cache, size: int) -> None:
+def test_every_size_around_the_buffer_is_hashed_whole(
+    folder: Path, cache: Cache, size: int
+) -> None:
     digest = write(folder, "model", os.urandom(size))
     assert fingerprint(folder, ["model"], cache) == (Fingerprint("model", size, digest),)
 
 
 def test_files_of_many_buffers_are_hashed_whole_by_every_thread(folder: Path, cache: Cache) -> None:
     sizes = [40 * MiB, 9 * MiB, 8 * MiB, 8 * MiB, MiB, 17, 0, 33 * MiB]
-    digests = [write(folder, str(number), bytes([number]) * size) for number, size in enumerate(sizes)]
+    digests = [
+        write(folder, str(number), bytes([number]) * size) for number, size in enumerate(sizes)
+    ]
     found = fingerprint(folder, [str(number) for number in range(len(sizes))], cache)
     assert [one.sha256 for one in found] == digests
     assert [one.size for one in found] == sizes
 
 
-def test_the_second_look_reads_nothing(folder: Path, cache: Cache, later: Callable[[], None], reads: list[int]) -> None:
+def test_the_second_look_reads_nothing(
+    folder: Path, cache: Cache, later: Callable[[], None], reads: list[int]
+) -> None:
     names = [f"{number}.png" for number in range(20)]
     for name in names:
         write(folder, name, os.urandom(3000))
@@ -137,8 +157,12 @@ def test_a_file_modified_in_the_future_is_read_again(
 def overwritten(path: Path) -> None:
     before = path.stat()
     path.write_bytes(b"2" * 10)
-    # Many file systems tell times in ticks of some milliseconds, and an hour is said to have passed.
-    while path.stat().st_mtime_ns != before.st_mtime_ns or path.stat().st_ctime_ns == before.st_ctime_ns:
+    # Many file systems tell times in ticks of some milliseconds, and an hour is said to have
+    # passed.
+    while (
+        path.stat().st_mtime_ns != before.st_mtime_ns
+        or path.stat().st_ctime_ns == before.st_ctime_ns
+    ):
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
@@ -162,7 +186,9 @@ def test_a_changed_file_is_seen_even_with_its_old_time(
     (before,) = fingerprint(folder, ["a.png"], cache)
     change(folder / "a.png")
     (after,) = fingerprint(folder, ["a.png"], cache)
-    assert after.sha256 == hashlib.sha256((folder / "a.png").read_bytes()).hexdigest() != before.sha256
+    assert (
+        after.sha256 == hashlib.sha256((folder / "a.png").read_bytes()).hexdigest() != before.sha256
+    )
 
 
 def test_links_are_followed_and_a_new_target_is_seen(
@@ -220,7 +246,9 @@ def test_a_file_that_shrinks_while_it_is_read_is_hashed_as_it_then_is(
     )
 
 
-def test_names_of_any_bytes_are_cached(folder: Path, cache: Cache, later: Callable[[], None], reads: list[int]) -> None:
+def test_names_of_any_bytes_are_cached(
+    folder: Path, cache: Cache, later: Callable[[], None], reads: list[int]
+) -> None:
     names = [os.fsdecode(name) for name in ODD_NAMES]
     digests = [write(folder, name, os.fsencode(name)) for name in names]
     later()
@@ -244,17 +272,27 @@ def test_what_is_known_of_other_files_stays_until_they_are_gone(
     assert len(reads) == 3
 
 
-def test_two_folders_do_not_share_what_is_known(tmp_path: Path, cache: Cache, later: Callable[[], None]) -> None:
+def test_two_folders_do_not_share_what_is_known(
+    tmp_path: Path, cache: Cache, later: Callable[[], None]
+) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         write(tmp_path / name, "a", name.encode())
     later()
-    assert fingerprint(tmp_path / "one", ["a"], cache) != fingerprint(tmp_path / "two", ["a"], cache)
-    assert fingerprint(tmp_path / "one", ["a"], cache) != fingerprint(tmp_path / "two", ["a"], cache)
+    assert fingerprint(tmp_path / "one", ["a"], cache) != fingerprint(
+        tmp_path / "two", ["a"], cache
+    )
+    assert fingerprint(tmp_path / "one", ["a"], cache) != fingerprint(
+        tmp_path / "two", ["a"], cache
+    )
 
 
 def test_a_single_file_is_cached_under_its_own_name(
-    tmp_path: Path, cache: Cache, later: Callable[[], None], reads: list[int], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    cache: Cache,
+    later: Callable[[], None],
+    reads: list[int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     digest = write(tmp_path, "noob.safetensors", b"weights")
     later()
@@ -271,7 +309,11 @@ def test_a_cache_that_cannot_be_written_only_costs_time(
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "at" / "all")
-    cache = Cache({"file": tmp_path / "file", "below a file": tmp_path / "file" / "x"}.get(place, tmp_path / place))
+    cache = Cache(
+        {"file": tmp_path / "file", "below a file": tmp_path / "file" / "x"}.get(
+            place, tmp_path / place
+        )
+    )
     digest = write(folder, "a", b"a")
     later()
     for _ in range(2):
@@ -290,7 +332,9 @@ Cache(Path(sys.argv[1])).store("/img", {"a.png": ("1 2 3 4 5", "0" * 64)})
 def test_a_full_disk_leaves_no_half_written_cache(tmp_path: Path) -> None:
     # Coverage's own data would not fit on a full disk either.
     environ = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
-    subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path / "hashes")], check=True, env=environ)
+    subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path / "hashes")], check=True, env=environ
+    )
     assert list((tmp_path / "hashes").iterdir()) == []
 
 
@@ -309,7 +353,9 @@ def damage_bit(path: Path) -> None:
 
 def damage_other_format(path: Path) -> None:
     body = b"a\0b"
-    path.write_bytes(b"loragit-hashes 1 " + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    path.write_bytes(
+        b"loragit-hashes 1 " + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+    )
 
 
 def damage_folder(path: Path) -> None:
@@ -318,10 +364,16 @@ def damage_folder(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [damage_empty, damage_cut, damage_bit, damage_other_format, damage_folder], ids=lambda f: f.__name__
+    "damage",
+    [damage_empty, damage_cut, damage_bit, damage_other_format, damage_folder],
+    ids=lambda f: f.__name__,
 )
 def test_a_damaged_cache_is_not_believed(
-    folder: Path, cache: Cache, later: Callable[[], None], tmp_path: Path, damage: Callable[[Path], None]
+    folder: Path,
+    cache: Cache,
+    later: Callable[[], None],
+    tmp_path: Path,
+    damage: Callable[[Path], None],
 ) -> None:
     digest = write(folder, "a", b"a")
     later()
@@ -361,7 +413,10 @@ for _ in range(60):
 def test_several_writers_never_leave_a_torn_cache(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "hashes")
     cache.store("/img", {f"{n}.png": ("0", "0" * 64) for n in range(300)})
-    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "hashes"), mark]) for mark in "123"]
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "hashes"), mark])
+        for mark in "123"
+    ]
     while any(writer.poll() is None for writer in writers):
         entries = cache.load("/img")
         assert len(entries) == 300
@@ -376,11 +431,20 @@ def test_unreadable_files_are_all_named_in_order(folder: Path, cache: Cache) -> 
     os.mkfifo(folder / "pipe.png")
     (folder / "device.png").symlink_to(os.devnull)
     (folder / "dangling.png").symlink_to("nowhere")
-    names = ["pipe.png", "good.png", "gone.png", "folder.png", "dangling.png", "nul\0.png", "device.png"]
+    names = [
+        "pipe.png",
+        "good.png",
+        "gone.png",
+        "folder.png",
+        "dangling.png",
+        "nul\0.png",
+        "device.png",
+    ]
     with pytest.raises(CannotRead) as caught:
         fingerprint(folder, names, cache)
     assert caught.value.message == (
-        f"cannot read 6 files of {folder}: pipe.png (not a file), gone.png (No such file or directory), "
+        f"cannot read 6 files of {folder}: pipe.png (not a file), gone.png (No such file or "
+        "directory), "
         "folder.png (not a file), dangling.png (No such file or directory), "
         "'nul\\x00.png' (embedded null byte), device.png (not a file)"
     )
@@ -399,7 +463,9 @@ def test_a_file_that_vanishes_between_look_and_read_is_named(
         return opened(path, flags, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", too_late)
-    with pytest.raises(CannotRead, match=r"cannot read .*/img/a\.png \(No such file or directory\)"):
+    with pytest.raises(
+        CannotRead, match=r"cannot read .*/img/a\.png \(No such file or directory\)"
+    ):
         fingerprint(folder, ["a.png"], cache)
 
 
@@ -470,7 +536,8 @@ def test_memory_does_not_grow_with_the_size_of_a_file(tmp_path: Path) -> None:
 def test_the_listing_holds_files_and_links_to_files_sorted_by_bytes(folder: Path) -> None:
     for name in ["b", "a", "B", "é", "z"]:
         write(folder, name, b"")
-    # U+10000 comes after U+FFxx in bytes, and a lone byte 0xFF after both, but not among Python's strings.
+    # U+10000 comes after U+FFxx in bytes, and a lone byte 0xFF after both, but not among Python's
+    # strings.
     for raw in (b"\xef\xbc\xa1", b"\xf0\x90\x80\x80", b"\xff"):
         (folder / os.fsdecode(raw)).write_bytes(b"")
     (folder / "link").symlink_to("a")
@@ -481,7 +548,17 @@ def test_the_listing_holds_files_and_links_to_files_sorted_by_bytes(folder: Path
     os.mkfifo(folder / "pipe")
     found = list_files(folder)
     assert [os.fsencode(name) for name in found] == sorted(
-        [b"B", b"a", b"b", b"link", b"z", "é".encode(), b"\xef\xbc\xa1", b"\xf0\x90\x80\x80", b"\xff"]
+        [
+            b"B",
+            b"a",
+            b"b",
+            b"link",
+            b"z",
+            "é".encode(),
+            b"\xef\xbc\xa1",
+            b"\xf0\x90\x80\x80",
+            b"\xff",
+        ]
     )
 
 
@@ -494,7 +571,9 @@ def test_captions_are_read_in_order(folder: Path) -> None:
 
 def test_captions_that_cannot_be_read_are_all_named(folder: Path) -> None:
     write(folder, "a.txt", b"1girl\n")
-    with pytest.raises(CannotRead, match=r"cannot read 2 files of .*: b\.txt \(No such.*\), c\.txt \(No such"):
+    with pytest.raises(
+        CannotRead, match=r"cannot read 2 files of .*: b\.txt \(No such.*\), c\.txt \(No such"
+    ):
         read_many(folder, ["b.txt", "a.txt", "c.txt"])
 
 
@@ -523,12 +602,20 @@ def test_sha256sum_accepts_the_lines_and_writes_the_same(folder: Path, cache: Ca
         write(folder, name, os.fsencode(name))
     found = fingerprint(folder, decoded, cache)
     lines = digest_lines(DatasetFile(one.name, one.sha256) for one in reversed(found))
-    sums = subprocess.run([b"sha256sum", b"--", *names], cwd=folder, capture_output=True, check=True)
+    sums = subprocess.run(
+        [b"sha256sum", b"--", *names], cwd=folder, capture_output=True, check=True
+    )
     assert lines == sums.stdout
-    subprocess.run(["sha256sum", "--check", "--strict", "--quiet"], cwd=folder, input=lines, check=True)
+    subprocess.run(
+        ["sha256sum", "--check", "--strict", "--quiet"], cwd=folder, input=lines, check=True
+    )
     (folder / "plain.png").write_bytes(b"changed")
     check = subprocess.run(
-        ["sha256sum", "--check", "--quiet"], cwd=folder, input=lines, capture_output=True, check=False
+        ["sha256sum", "--check", "--quiet"],
+        cwd=folder,
+        input=lines,
+        capture_output=True,
+        check=False,
     )
     assert check.returncode == 1
 
@@ -539,7 +626,9 @@ def test_sha256sum_accepts_the_lines_and_writes_the_same(folder: Path, cache: Ca
 def test_lines_read_back_are_the_files_sorted_by_bytes(paths: list[bytes]) -> None:
     files = [DatasetFile(os.fsdecode(path), hashlib.sha256(path).hexdigest()) for path in paths]
     lines = digest_lines(files)
-    assert parse_digest_lines(lines) == tuple(sorted(files, key=lambda file: os.fsencode(file.path)))
+    assert parse_digest_lines(lines) == tuple(
+        sorted(files, key=lambda file: os.fsencode(file.path))
+    )
     assert lines.count(b"\n") == len(files)
 
 
@@ -553,7 +642,15 @@ def test_lines_in_binary_mode_and_without_a_last_line_feed_are_read() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"", b"\n", b"a.png", b"0" * 64 + b"  ", b"0" * 63 + b"  a", b"0" * 64 + b" a", b"g" * 64 + b"  a"],
+    [
+        b"",
+        b"\n",
+        b"a.png",
+        b"0" * 64 + b"  ",
+        b"0" * 63 + b"  a",
+        b"0" * 64 + b" a",
+        b"g" * 64 + b"  a",
+    ],
 )
 def test_a_line_that_is_not_sha256sums_is_refused_with_its_number(line: bytes) -> None:
     good = b"0" * 64 + b"  a.png\n"

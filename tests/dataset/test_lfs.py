@@ -22,7 +22,9 @@ def test_a_pointer_tells_the_hash_and_the_size_of_its_file() -> None:
 
 def test_a_pointer_with_an_extension_is_still_a_pointer() -> None:
     version, rest = CONTENT.split(b"\n", 1)
-    assert pointer(version + b"\next-0-foo sha256:" + b"0" * 64 + b"\n" + rest) == Pointer(OID, 12345)
+    assert pointer(version + b"\next-0-foo sha256:" + b"0" * 64 + b"\n" + rest) == Pointer(
+        OID, 12345
+    )
 
 
 @pytest.mark.parametrize(

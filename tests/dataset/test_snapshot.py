@@ -1,4 +1,5 @@
-"""What goes into a run: a dataset config read as the trainer reads it, and every file of every folder it names."""
+"""What goes into a run: a dataset config read as the trainer reads it, and every file of every
+folder it names."""
 
 from __future__ import annotations
 
@@ -30,7 +31,9 @@ from loragit.dataset.snapshot import (
 from loragit.errors import LoragitError
 
 NOTHING = Recorded(None, None, frozenset())
-few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def config(folder: Path, text: str, name: str = "config.toml", **more: str) -> Config:
@@ -105,7 +108,10 @@ def test_behind_a_link_two_dots_lead_up_from_where_it_leads(tmp_path: Path) -> N
     (tmp_path / "real" / "deep").mkdir(parents=True)
     (tmp_path / "real" / "img").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real" / "deep")
-    assert config(tmp_path, subsets('image_dir = "link/../img"')).folders[0].path == tmp_path / "real" / "img"
+    assert (
+        config(tmp_path, subsets('image_dir = "link/../img"')).folders[0].path
+        == tmp_path / "real" / "img"
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,7 +127,9 @@ def test_behind_a_link_two_dots_lead_up_from_where_it_leads(tmp_path: Path) -> N
         ("[]", "c.json", "holds no table"),
     ],
 )
-def test_a_config_that_tells_nothing_is_refused(tmp_path: Path, text: str, name: str, told: str) -> None:
+def test_a_config_that_tells_nothing_is_refused(
+    tmp_path: Path, text: str, name: str, told: str
+) -> None:
     with pytest.raises(CannotReadInput, match=told):
         config(tmp_path, text, name)
 
@@ -141,14 +149,35 @@ def test_a_file_that_cannot_be_read_is_told_with_why(tmp_path: Path) -> None:
 
 
 PATHS = st.sampled_from(
-    ["img", "../img", "a\0b", "../a\0b", "\ud800", "../\ud800", "\udcff", "~/x", "/", ".", "x" * 300]
+    [
+        "img",
+        "../img",
+        "a\0b",
+        "../a\0b",
+        "\ud800",
+        "../\ud800",
+        "\udcff",
+        "~/x",
+        "/",
+        ".",
+        "x" * 300,
+    ]
 )
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | PATHS,
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["datasets", "subsets", "general", "image_dir", "metadata_file", "caption_extension"]),
+            st.sampled_from(
+                [
+                    "datasets",
+                    "subsets",
+                    "general",
+                    "image_dir",
+                    "metadata_file",
+                    "caption_extension",
+                ]
+            ),
             inner,
             max_size=3,
         )
@@ -189,7 +218,12 @@ def test_a_folders_files_are_listed_where_an_image_is_among_them(tmp_path: Path)
     (place / "sub.png").mkdir()
     (place / "link.webp").symlink_to("b.PNG")
     (place / "broken.png").symlink_to("nowhere")
-    assert check_folder(Folder("img", place, (".txt",)), tmp_path) == ("a.txt", "b.PNG", "link.webp", "notes")
+    assert check_folder(Folder("img", place, (".txt",)), tmp_path) == (
+        "a.txt",
+        "b.PNG",
+        "link.webp",
+        "notes",
+    )
 
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
@@ -222,17 +256,30 @@ def dataset(root: Path, *folders: Folder, recorded: Recorded = NOTHING) -> Datas
 
 def checked(root: Path, digest: bytes) -> list[str]:
     """Paths that ``sha256sum -c``, started in ``root``, finds as they were."""
-    done = subprocess.run(["sha256sum", "--check", "--strict"], cwd=root, input=digest, capture_output=True)
+    done = subprocess.run(
+        ["sha256sum", "--check", "--strict"], cwd=root, input=digest, capture_output=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return [line.removesuffix(": OK") for line in os.fsdecode(done.stdout).split("\n")[:-1]]
 
 
 def test_every_file_is_fingerprinted_and_every_images_caption_is_kept(tmp_path: Path) -> None:
     root = tmp_path / "gren"
-    names = ("00.png", "00.txt", "00.caption", "01.jpg", "01_sdxl.npz", "02.txt", "00.txt.bak", "notes.txt")
+    names = (
+        "00.png",
+        "00.txt",
+        "00.caption",
+        "01.jpg",
+        "01_sdxl.npz",
+        "02.txt",
+        "00.txt.bak",
+        "notes.txt",
+    )
     img = image_folder(root / "img", *names)
     found = dataset(root, Folder("img", img, (".txt",)))
-    assert checked(root, found.digest) == sorted(f"img/{name}" for name in names if not name.endswith(".npz"))
+    assert checked(root, found.digest) == sorted(
+        f"img/{name}" for name in names if not name.endswith(".npz")
+    )
     assert (found.images, found.captions, found.kept) == (2, 1, None)
     assert [(e.path, e.data) for e in found.entries] == [("captions/img/00.txt", b"00.txt")]
     both = dataset(root, Folder("img", img, (".txt", ".caption")))
@@ -241,7 +288,10 @@ def test_every_file_is_fingerprinted_and_every_images_caption_is_kept(tmp_path: 
 
 def test_captions_have_a_place_for_each_folder(tmp_path: Path) -> None:
     root = tmp_path / "gren"
-    inside, top = image_folder(root / "a" / "img", "0.png", "0.txt"), image_folder(root, "1.png", "1.txt")
+    inside, top = (
+        image_folder(root / "a" / "img", "0.png", "0.txt"),
+        image_folder(root, "1.png", "1.txt"),
+    )
     outside = [image_folder(tmp_path / name / "img", "2.png", "2.txt") for name in ("reg", "more")]
     places = [Folder(str(path), path, (".txt",)) for path in (inside, top, *outside)]
     found = dataset(root, *places)
@@ -257,8 +307,12 @@ def test_captions_have_a_place_for_each_folder(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("names", [("root", "disk"), ("disk", "root"), ("root", "root"), ("disk", "disk")])
-def test_a_dataset_known_by_a_link_is_the_same_dataset(tmp_path: Path, names: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    "names", [("root", "disk"), ("disk", "root"), ("root", "root"), ("disk", "disk")]
+)
+def test_a_dataset_known_by_a_link_is_the_same_dataset(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
     real = tmp_path / "disk" / "deep" / "gren"
     image_folder(real / "img", "0.png", "0.txt")
     (tmp_path / "root").symlink_to(real)
@@ -279,8 +333,15 @@ def test_captions_that_are_on_record_are_not_read_again(tmp_path: Path) -> None:
     first = dataset(root, folder)
     recorded = Recorded(blob(first.digest), "c" * 40, frozenset({"captions/img/0.txt"}))
     again = dataset(root, folder, recorded=recorded)
-    assert (again.kept, again.entries, again.captions, again.digest) == ("c" * 40, (), 1, first.digest)
-    assert dataset(root, folder._replace(caption_suffixes=(".tags",)), recorded=recorded).kept is None
+    assert (again.kept, again.entries, again.captions, again.digest) == (
+        "c" * 40,
+        (),
+        1,
+        first.digest,
+    )
+    assert (
+        dataset(root, folder._replace(caption_suffixes=(".tags",)), recorded=recorded).kept is None
+    )
     assert dataset(root, folder, recorded=recorded._replace(captions=None)).kept is None
     (root / "img" / "0.txt").write_text("edited")
     changed = dataset(root, folder, recorded=recorded)
@@ -294,14 +355,18 @@ def test_images_that_git_lfs_has_not_fetched_are_refused(tmp_path: Path) -> None
     img = image_folder(root / "img", "0.png", "1.png", "1.txt")
     for name in ("0.png", "1.txt"):
         (img / name).write_text(pointer)
-    with pytest.raises(NothingToTrainOn, match=r"1 images of .* are git-lfs pointers, as 0\.png") as refused:
+    with pytest.raises(
+        NothingToTrainOn, match=r"1 images of .* are git-lfs pointers, as 0\.png"
+    ) as refused:
         dataset(root, Folder("img", img, (".txt",)))
     assert f"git -C {img} lfs pull" in str(refused.value.hint)
     (img / "0.png").write_text("version https://git-lfs.github.com/spec/v1\nnothing more")
     assert dataset(root, Folder("img", img, (".txt",))).captions == 1
 
 
-NAMES = st.binary(min_size=1, max_size=6).filter(lambda n: b"/" not in n and b"\0" not in n and n.strip(b"."))
+NAMES = st.binary(min_size=1, max_size=6).filter(
+    lambda n: b"/" not in n and b"\0" not in n and n.strip(b".")
+)
 
 
 @few
@@ -323,7 +388,11 @@ def test_files_of_any_name_are_checked_by_sha256sum(
 @pytest.mark.parametrize(
     ("names", "ends", "warned"),
     [
-        (("0.png", "0.txt"), (".caption",), "has 1 .txt files, but the trainer will look for .caption and"),
+        (
+            ("0.png", "0.txt"),
+            (".caption",),
+            "has 1 .txt files, but the trainer will look for .caption and",
+        ),
         (("0.png", "0.txt"), (".caption", ".tags"), "look for .caption and .tags and"),
         (("0.png", "0.txt", "1.png", "1.caption"), (".caption",), None),
         (("0.png", "0.txt"), (".txt",), None),

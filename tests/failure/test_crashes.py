@@ -1,4 +1,5 @@
-"""loragit is killed between any two steps of a run and at random times: git stays sound, recover finishes the run."""
+"""loragit is killed between any two steps of a run and at random times: git stays sound, recover
+finishes the run."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ END = 10_000
 
 @dataclass
 class Victim:
-    """A scene in which one run after the other is killed, each under a name of its own or one that was freed."""
+    """A scene in which one run after the other is killed, each under a name of its own or one that
+    was freed."""
 
     scene: Scene
     on_empty: str = "revert"
@@ -47,7 +49,8 @@ class Victim:
         return self.scene.dataset / ".git" / "loragit"
 
     def loragit(self, number: int, *args: str) -> tuple[int, list[str]]:
-        """Run it until the step of that number; its status as subprocess has it, and the steps that it reached."""
+        """Run it until the step of that number; its status as subprocess has it, and the steps that
+        it reached."""
         record = self.scene.home / "steps"
         record.unlink(missing_ok=True)
         done = subprocess.run(
@@ -85,7 +88,8 @@ class Victim:
     def check(self, *, trained: bool | None) -> bool:
         """What holds once a run that was killed has been recovered; whether it is sealed.
 
-        ``trained``: whether the trainer is known to have ended well (or not), ``None`` where that is not known.
+        ``trained``: whether the trainer is known to have ended well (or not), ``None`` where that
+        is not known.
         """
         git = self.scene.git
         assert git("fsck", "--strict", "--no-dangling") == ""
@@ -93,8 +97,13 @@ class Victim:
         assert git("status", "--porcelain") == ""
         rest = [path for path in self.private.rglob("*") if path.suffix in (".toml", ".new")]
         assert rest == []
-        # git's own housekeeping, which every run starts in the end, may still be looking for something to do.
-        locks = [path for path in (self.scene.dataset / ".git").rglob("*.lock") if path.name != "maintenance.lock"]
+        # git's own housekeeping, which every run starts in the end, may still be looking for
+        # something to do.
+        locks = [
+            path
+            for path in (self.scene.dataset / ".git").rglob("*.lock")
+            if path.name != "maintenance.lock"
+        ]
         assert [path for path in locks if path.parent != self.private] == []
         runs = self.commits(f"{self.name}: ")
         reverts = self.commits(f'Revert "{self.name}: ')
@@ -143,7 +152,8 @@ def victim(home: Path) -> Iterator[Victim]:
 def matrix(victim: Victim, first: Step | None, trained: Callable[[list[str]], bool | None]) -> int:
     """Kill a run at each of its steps, from the first ``first`` on; how many there were.
 
-    ``trained`` tells from the steps that were reached whether the trainer is known to have made something.
+    ``trained`` tells from the steps that were reached whether the trainer is known to have made
+    something.
     """
     _, points = victim.train()
     assert "FORGOTTEN" in points, victim.said
@@ -186,8 +196,10 @@ def test_a_run_that_makes_nothing_is_killed_at_every_step_of_its_end(
 
 
 def half_moved(victim: Victim) -> None:
-    """A run whose git was killed when it had moved the first ref of three, and left the locks of the others."""
-    # The git that waited for its orders ends without any, as its loragit is killed; so it is one that is gone.
+    """A run whose git was killed when it had moved the first ref of three, and left the locks of
+    the others."""
+    # The git that waited for its orders ends without any, as its loragit is killed; so it is one
+    # that is gone.
     _, reached = victim.train(victim.train_until(Step.MOVE_NOTED))
     assert reached[-1] == "MOVE_NOTED", victim.said
     folder = victim.scene.dataset / ".git"
@@ -216,7 +228,11 @@ def left(step: Step) -> Callable[[Victim], None]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("stub", "state", "trained"),
-    [("ok", left(Step.END_NOTED), True), ("fail", left(Step.END_NOTED), False), ("ok", half_moved, False)],
+    [
+        ("ok", left(Step.END_NOTED), True),
+        ("fail", left(Step.END_NOTED), False),
+        ("ok", half_moved, False),
+    ],
     ids=["seals", "reverts", "completes"],
 )
 def test_a_recovery_is_killed_at_every_step(
@@ -254,7 +270,8 @@ def test_the_matrix_reaches_every_step_that_has_a_name(victim: Victim) -> None:
 
 @pytest.mark.timeout(600)
 def test_runs_are_killed_at_random_times_with_the_gits_that_work_for_them(victim: Victim) -> None:
-    """A kill may hit git between two refs. The times differ from run to run; what holds afterwards does not."""
+    """A kill may hit git between two refs. The times differ from run to run; what holds afterwards
+    does not."""
     draw = random.Random(5)
     for number in range(int(os.environ.get("PYTEST_KILLS", "10"))):
         victim.stub = draw.choice(["ok", "fail"])

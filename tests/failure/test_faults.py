@@ -1,7 +1,8 @@
 """What goes wrong around a run: disks, rights, mounts, clocks, terminals, and the user's own hands.
 
-Each fault is said with a next step, a training that runs is not harmed, nothing is lost, and git finds the repository
-sound. ``FAULTS`` is the table; what cannot be struck by a process in the middle of a run stands below it.
+Each fault is said with a next step, a training that runs is not harmed, nothing is lost, and git
+finds the repository sound. ``FAULTS`` is the table; what cannot be struck by a process in the
+middle of a run stands below it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def nothing(scene: Scene) -> None:
 
 
 class Fault(NamedTuple):
-    """Something that goes wrong in or before a run of the stub trainer, which saves a model before and after it."""
+    """Something that goes wrong in or before a run of the stub trainer, which saves a model before
+    and after it."""
 
     said: tuple[str, ...]
     """On standard error."""
@@ -297,7 +299,10 @@ FAULTS = {
         look=two_models,
     ),
     "the outputs are read-only at the start": Fault(
-        said=("output_dir cannot be written, and the models must be", "choose another with --output"),
+        said=(
+            "output_dir cannot be written, and the models must be",
+            "choose another with --output",
+        ),
         status=1,
         before=read_only_output,
         state="absent",
@@ -323,14 +328,21 @@ FAULTS = {
         look=two_models,
     ),
     "the outputs may not be written": Fault(
-        said=("output_dir cannot be written, and the models must be", "choose another with --output"),
+        said=(
+            "output_dir cannot be written, and the models must be",
+            "choose another with --output",
+        ),
         status=1,
         before=in_turn(as_anybody, permit(0o555, OUTPUT)),
         mended=permit(0o755, OUTPUT),
         state="absent",
     ),
     "the disk of the outputs vanishes": Fault(
-        said=("is gone (No such file or directory): nobody can tell", "mount its disk again", STAYS),
+        said=(
+            "is gone (No such file or directory): nobody can tell",
+            "mount its disk again",
+            STAYS,
+        ),
         status=1,
         before=a_disk_on_a_plain_folder,
         strike=vanish,
@@ -340,7 +352,11 @@ FAULTS = {
     ),
     "the output folder is renamed": Fault(
         # The trainer has made a new one by then, and has found no prompts in it.
-        said=("is gone (something else is in its place): nobody can tell", "move the folder back", STAYS),
+        said=(
+            "is gone (something else is in its place): nobody can tell",
+            "move the folder back",
+            STAYS,
+        ),
         status=1,
         strike=rename_output,
         state="open",
@@ -360,7 +376,10 @@ FAULTS = {
     ),
     "the dataset is edited": Fault(
         said=(
-            "2 files of the dataset were changed or removed while it trained (img/01.txt, img/02.txt): on record is",
+            (
+                "2 files of the dataset were changed or removed while it trained (img/01.txt, "
+                "img/02.txt): on record is"
+            ),
             "gren/config.toml was edited while it trained: on record is what it was at the start",
         ),
         status=0,
@@ -376,10 +395,16 @@ FAULTS = {
         look=two_models,
     ),
     "the dataset's repository is repacked and collected": Fault(
-        said=("sealed",), status=0, strike=collect_garbage, look=in_turn(two_models, dataset_commit_is_there)
+        said=("sealed",),
+        status=0,
+        strike=collect_garbage,
+        look=in_turn(two_models, dataset_commit_is_there),
     ),
     "runs is checked out": Fault(
-        said=("sealed",), status=0, strike=check_out_runs, look=in_turn(two_models, runs_stays_checked_out)
+        said=("sealed",),
+        status=0,
+        strike=check_out_runs,
+        look=in_turn(two_models, runs_stays_checked_out),
     ),
     "the clock goes back": Fault(
         said=("sealed",),
@@ -395,7 +420,8 @@ FAULTS = {
 
 
 def struck(name: str, home: Path, fifo: Path) -> int:
-    """A run of loragit that ``FAULTS[name]`` happens to, and what is left of it; in a process of its own."""
+    """A run of loragit that ``FAULTS[name]`` happens to, and what is left of it; in a process of
+    its own."""
     fault = FAULTS[name]
     scene = Scene(home, home / "datasets" / "gren", home / "source" / "repos" / "sd-scripts")
     before = scene.git("for-each-ref", "--format=%(refname) %(objectname)")
@@ -438,12 +464,14 @@ def strike_in_the_middle(scene: Scene, strike: Step, reader: int) -> int:
 
 
 def check_record(scene: Scene, state: str, before: str) -> None:
-    """Whether the run is on record as ``state`` says, git finds all sound, and what was there is there."""
+    """Whether the run is on record as ``state`` says, git finds all sound, and what was there is
+    there."""
     scene.git("fsck", "--strict", "--full")
     refs = scene.git("for-each-ref", "--format=%(refname) %(objectname)").splitlines()
     kept = [line for line in before.splitlines() if not line.startswith("refs/heads/main ")]
     assert set(kept) <= set(refs)
-    # git's own housekeeping, which every run starts in the end, may still be looking whether there is something to do.
+    # git's own housekeeping, which every run starts in the end, may still be looking whether there
+    # is something to do.
     assert {path.name for path in (scene.dataset / ".git").rglob("*.lock")} <= {"maintenance.lock"}
     if state == "absent":
         assert refs == before.splitlines()
@@ -463,37 +491,53 @@ def can_mount() -> int:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_said_and_nothing_is_lost(name: str, home: Path, tmp_path: Path, nursery: Nursery) -> None:
+def test_a_fault_is_said_and_nothing_is_lost(
+    name: str, home: Path, tmp_path: Path, nursery: Nursery
+) -> None:
     fault = FAULTS[name]
     if fault.mounts and nursery.run(can_mount).status:
         pytest.skip("file systems may not be mounted here")
     scene = make_scene(home)
     fifo = tmp_path / "ready"
-    done = nursery.run(struck, name, home, fifo, cwd=scene.dataset, STUB="wait", STUB_READY=str(fifo))
+    done = nursery.run(
+        struck, name, home, fifo, cwd=scene.dataset, STUB="wait", STUB_READY=str(fifo)
+    )
     assert done.status == fault.status, done.err
     for each in fault.said:
         assert each in done.err, done.err
 
 
-def test_a_run_of_which_only_a_part_is_on_record_is_taken_back_by_recover(home: Path, nursery: Nursery) -> None:
+def test_a_run_of_which_only_a_part_is_on_record_is_taken_back_by_recover(
+    home: Path, nursery: Nursery
+) -> None:
     scene = make_scene(home)
-    # git has moved `runs` by the time it finds that it cannot write the reflog of the tag, as on a disk that fills up.
+    # git has moved `runs` by the time it finds that it cannot write the reflog of the tag, as on a
+    # disk that fills up.
     in_the_way = scene.dataset / ".git" / "logs" / "refs" / "tags" / NAME / "x"
     in_the_way.parent.mkdir(parents=True)
     in_the_way.touch()
     done = nursery.run(loragit, "train", NAME, cwd=scene.dataset)
     assert done.status == 1
-    assert f"error: loragit: open {NAME} was made in part, and git cannot make the rest: " in done.err, done.err
+    assert (
+        f"error: loragit: open {NAME} was made in part, and git cannot make the rest: " in done.err
+    ), done.err
     assert "then: loragit recover" in done.err
     assert scene.git("log", "--format=%s", "runs").startswith(f"{NAME}: ")
     shutil.rmtree(in_the_way.parent)
     done = nursery.run(loragit, "recover", cwd=scene.dataset)
     assert done.status == 0, done.err
-    assert [line.partition(":")[0] for line in scene.git("log", "--format=%s", "runs").splitlines()] == [
+    assert [
+        line.partition(":")[0] for line in scene.git("log", "--format=%s", "runs").splitlines()
+    ] == [
         f'Revert "{NAME}',
         NAME,
     ]
-    assert scene.git("log", "-1", "--format=%b", "runs").count("loragit was ended before the trainer began") == 1
+    assert (
+        scene.git("log", "-1", "--format=%b", "runs").count(
+            "loragit was ended before the trainer began"
+        )
+        == 1
+    )
     assert scene.git("for-each-ref", "refs/tags", "refs/loragit") == ""
     assert [*(scene.dataset / ".git" / "loragit").glob("open/*"), *scene.output.glob("*")] == []
     assert [*(scene.dataset / ".git" / "loragit").glob("moves/*")] == []
@@ -510,7 +554,9 @@ def with_few_files(limit: int) -> int:
 
 
 @pytest.mark.parametrize("limit", [6, 10, 14, 40])
-def test_with_few_file_descriptors_a_run_is_whole_or_does_not_begin(limit: int, home: Path, nursery: Nursery) -> None:
+def test_with_few_file_descriptors_a_run_is_whole_or_does_not_begin(
+    limit: int, home: Path, nursery: Nursery
+) -> None:
     scene = make_scene(home)
     before = scene.git("for-each-ref", "--format=%(refname) %(objectname)")
     done = nursery.run(with_few_files, limit, cwd=scene.dataset)
@@ -533,7 +579,8 @@ def on_a_terminal(programs: int, home: Path) -> int:
 
 
 def closed_in_mid_run(home: Path, fifo: Path) -> int:
-    """A run whose terminal is closed while it trains; in a process of its own, for it has the terminal's other end."""
+    """A run whose terminal is closed while it trains; in a process of its own, for it has the
+    terminal's other end."""
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDWR)
     screen, programs = pty.openpty()
@@ -557,24 +604,34 @@ def closed_in_mid_run(home: Path, fifo: Path) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def test_a_run_whose_terminal_is_closed_is_sealed_as_interrupted(home: Path, tmp_path: Path, nursery: Nursery) -> None:
+def test_a_run_whose_terminal_is_closed_is_sealed_as_interrupted(
+    home: Path, tmp_path: Path, nursery: Nursery
+) -> None:
     scene = make_scene(home)
     fifo = tmp_path / "ready"
-    done = nursery.run(closed_in_mid_run, home, fifo, cwd=scene.dataset, STUB="wait", STUB_READY=str(fifo))
+    done = nursery.run(
+        closed_in_mid_run, home, fifo, cwd=scene.dataset, STUB="wait", STUB_READY=str(fifo)
+    )
     assert done.status == 128 + signal.SIGHUP, done.err
     assert scene.outcome(NAME)["Interrupted-By"] == "SIGHUP"
     assert "saving checkpoint" in (scene.output / NAME / "sdscripts.log").read_text()
     check_record(scene, "sealed", "")
 
 
-def test_a_clock_that_goes_back_between_runs_changes_no_order(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_goes_back_between_runs_changes_no_order(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = open_store(dataset)
     now = time.time()
     for days, name in enumerate(("noob-gren-v1s4", "noob-gren-v2s4", "noob-gren-v3s4")):
         monkeypatch.setattr(time, "time", lambda days=days: now - days * 86400)
         sealed(kept, name)
     monkeypatch.undo()
-    assert [run.name for run in History.of(dataset).runs] == ["noob-gren-v3s4", "noob-gren-v2s4", "noob-gren-v1s4"]
+    assert [run.name for run in History.of(dataset).runs] == [
+        "noob-gren-v3s4",
+        "noob-gren-v2s4",
+        "noob-gren-v1s4",
+    ]
     assert git(dataset, "log", "--format=%s", "runs").count(":") == 3
     git(dataset, "fsck", "--strict")
 
@@ -625,7 +682,14 @@ DAMAGE = {
 
 def looked_at(name: str) -> int:
     """Every way to read what is there, one after the other; none may end in a traceback."""
-    for words in (["log"], ["log", "--json"], ["show", name], ["diff", name], ["status"], ["verify"]):
+    for words in (
+        ["log"],
+        ["log", "--json"],
+        ["show", name],
+        ["diff", name],
+        ["status"],
+        ["verify"],
+    ):
         os.write(2, f"$ {' '.join(words)}\n".encode())
         status = loragit(*words)
         os.write(2, f"status {status}\n".encode())
@@ -644,12 +708,16 @@ def opens(dataset: Path) -> int:
 
 
 @pytest.mark.parametrize("what", DAMAGE)
-def test_damaged_objects_are_told_and_nothing_moves(what: str, dataset: Path, nursery: Nursery) -> None:
+def test_damaged_objects_are_told_and_nothing_moves(
+    what: str, dataset: Path, nursery: Nursery
+) -> None:
     damage, revision = DAMAGE[what]
     kept = open_store(dataset)
     sealed(kept, "noob-gren-v1s4")
     sealed(kept, "noob-gren-v2s4", entries=(Entry("config.toml", b"a = 2\n"),))
-    running = kept.open(a_run(name="noob-gren-v3s4", dataset_commit=git(dataset, "rev-parse", "main")))
+    running = kept.open(
+        a_run(name="noob-gren-v3s4", dataset_commit=git(dataset, "rev-parse", "main"))
+    )
     if revision.startswith("runs"):
         # What the newest run stands on is that of the run before as well.
         kept.delete_tag(running)
@@ -662,7 +730,9 @@ def test_damaged_objects_are_told_and_nothing_moves(what: str, dataset: Path, nu
     assert "status 0" not in verified, done.out
     opened = nursery.run(opens, dataset)
     assert opened.status in (0, 1), opened.err
-    assert ((dataset / ".git" / "refs" / "heads" / "runs").read_text() == refs) == (opened.status == 1)
+    assert ((dataset / ".git" / "refs" / "heads" / "runs").read_text() == refs) == (
+        opened.status == 1
+    )
 
 
 def reverts(dataset: Path, run: Opened) -> int:

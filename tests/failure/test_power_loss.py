@@ -1,4 +1,5 @@
-"""A power cut at any moment of a training: git finds the repository sound, and what was promised is there."""
+"""A power cut at any moment of a training: git finds the repository sound, and what was promised is
+there."""
 
 from __future__ import annotations
 
@@ -39,7 +40,11 @@ class Traced(NamedTuple):
         """The disk when the trainer is about to be executed."""
         disk = copy.deepcopy(self.before)
         for call in self.replay(disk, unheard):
-            if call.name == "execve" and "sdxl_train_network.py" in call.text and "--output_dir" in call.text:
+            if (
+                call.name == "execve"
+                and "sdxl_train_network.py" in call.text
+                and "--output_dir" in call.text
+            ):
                 return disk
         raise AssertionError("no trainer was started")
 
@@ -52,7 +57,9 @@ class Traced(NamedTuple):
 
     def ref(self, name: str) -> str:
         """What the ref holds in the repository that was written last."""
-        return git(self.place, f"--git-dir={self.place}", "rev-parse", "--verify", "-q", name, check=False)
+        return git(
+            self.place, f"--git-dir={self.place}", "rev-parse", "--verify", "-q", name, check=False
+        )
 
 
 _DONE: list[Traced] = []
@@ -75,18 +82,25 @@ def traced(home: Path, tmp_path: Path) -> Traced:
 
 
 def lost_at_the_start(traced: Traced, unheard: Unheard = lambda _: False) -> list[str]:
-    """What of a run is not on the disk when the trainer starts; what is ``unheard`` of was not waited for."""
+    """What of a run is not on the disk when the trainer starts; what is ``unheard`` of was not
+    waited for."""
     disk = traced.at_the_start(unheard)
     state = disk.least()
     commit = traced.scene.git("rev-parse", "runs")
     expected = dict(zip(REFS, (commit, commit, traced.scene.git("rev-parse", "HEAD")), strict=True))
     lost = traced.fsck(state).splitlines()
     lost += [name for name, held in expected.items() if traced.ref(name) != held]
-    notes = {path: data for path, data in state.items() if path.startswith(f"{GIT_DIR}/loragit/open/")}
+    notes = {
+        path: data for path, data in state.items() if path.startswith(f"{GIT_DIR}/loragit/open/")
+    }
     if not any(data and path.endswith(".toml") for path, data in notes.items()):
         lost.append("the journal's note")
     output = traced.scene.output / NAME
-    lost += [str(path) for path in (output / "config.toml", output / "train.sh") if not disk.settled(path)]
+    lost += [
+        str(path)
+        for path in (output / "config.toml", output / "train.sh")
+        if not disk.settled(path)
+    ]
     return lost
 
 
@@ -99,7 +113,7 @@ def fan_out(path: Path) -> bool:
 
 
 @pytest.mark.timeout(300)
-def test_all_of_a_run_is_on_the_disk_before_its_trainer_starts_and_it_shows_where_one_wait_is_left_out(
+def test_all_of_a_run_is_on_the_disk_before_its_trainer_starts_and_it_shows_where_one_wait_is_left_out(  # noqa: E501
     traced: Traced,
 ) -> None:
     assert lost_at_the_start(traced) == []
@@ -114,12 +128,14 @@ def test_all_of_a_run_is_on_the_disk_before_its_trainer_starts_and_it_shows_wher
         "the note": lambda path: path.name == "open",
         "the output folder": lambda path: path.name == "output_dir",
     }
-    silent = [what for what, out in left_out.items() if not lost_at_the_start(traced, unheard_of(out))]
+    silent = [
+        what for what, out in left_out.items() if not lost_at_the_start(traced, unheard_of(out))
+    ]
     assert silent == []
 
 
 @pytest.mark.timeout(300)
-def test_git_finds_the_repository_sound_after_a_power_cut_at_any_step_and_the_outcome_is_there_in_the_end(
+def test_git_finds_the_repository_sound_after_a_power_cut_at_any_step_and_the_outcome_is_there_in_the_end(  # noqa: E501
     traced: Traced,
 ) -> None:
     disk, seen = copy.deepcopy(traced.before), set[frozenset[tuple[str, bytes | None]]]()
@@ -127,9 +143,17 @@ def test_git_finds_the_repository_sound_after_a_power_cut_at_any_step_and_the_ou
     for number, call in enumerate(traced.replay(disk)):
         if not any(path.is_relative_to(traced.scene.dataset / ".git") for path in call.paths):
             continue
-        states = [disk.least(), disk.names_only(), *([] if number % RANDOM_EVERY else [disk.some(number)])]
+        states = [
+            disk.least(),
+            disk.names_only(),
+            *([] if number % RANDOM_EVERY else [disk.some(number)]),
+        ]
         for state in states:
-            about = frozenset((p, d) for p, d in state.items() if p.startswith(f"{GIT_DIR}/") and "/hooks/" not in p)
+            about = frozenset(
+                (p, d)
+                for p, d in state.items()
+                if p.startswith(f"{GIT_DIR}/") and "/hooks/" not in p
+            )
             if about not in seen:
                 seen.add(about)
                 if told := traced.fsck(dict(sorted(about))):
@@ -140,7 +164,9 @@ def test_git_finds_the_repository_sound_after_a_power_cut_at_any_step_and_the_ou
     assert disk.state() == Disk(traced.scene.home).state()
     # A sealed run, and its models.
     assert traced.fsck(disk.least()) == ""
-    assert [traced.ref(name) for name in REFS] == [traced.scene.git("rev-parse", name) for name in REFS]
+    assert [traced.ref(name) for name in REFS] == [
+        traced.scene.git("rev-parse", name) for name in REFS
+    ]
     assert git(traced.place, f"--git-dir={traced.place}", "cat-file", "-t", NAME) == "tag"
     assert disk.settled(traced.scene.output / NAME)
     assert sum(path.endswith(".safetensors") for path in disk.least()) == 2

@@ -1,4 +1,5 @@
-"""Many processes at one repository: loragit with itself, with plain git, and with locks that others hold."""
+"""Many processes at one repository: loragit with itself, with plain git, and with locks that others
+hold."""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ def trains(folder: Path, worker: int, main: str) -> None:
 
 
 def writes_refs(folder: Path, stop: Path) -> int:
-    """Somebody at work with plain git, until ``stop`` is there; returns how often, at most 99 times."""
+    """Somebody at work with plain git, until ``stop`` is there; returns how often, at most 99
+    times."""
     turn = 0
     while turn < 99 and not (stop.exists() and turn):
         turn += 1
@@ -61,7 +63,9 @@ def writes_refs(folder: Path, stop: Path) -> int:
             ("tag", "-d", f"passing-{turn}"),
         ):
             # Only a lock that another git holds is a reason to fail, and a person would try again.
-            while subprocess.run(["git", *words], cwd=folder, capture_output=True, check=False).returncode:
+            while subprocess.run(
+                ["git", *words], cwd=folder, capture_output=True, check=False
+            ).returncode:
                 pass
     return turn
 
@@ -75,12 +79,17 @@ def keeps_house(folder: Path, stop: Path) -> None:
         turn += 1
 
 
-def test_sixteen_processes_beside_plain_git_lose_nothing(dataset: Path, tmp_path: Path, nursery: Nursery) -> None:
+def test_sixteen_processes_beside_plain_git_lose_nothing(
+    dataset: Path, tmp_path: Path, nursery: Nursery
+) -> None:
     main = git(dataset, "rev-parse", "main")
     stop = tmp_path / "stop"
     # The branch is unborn: its first commit is the one that races are lost on.
     workers = [nursery.start(trains, dataset, number, main) for number in range(WORKERS)]
-    theirs, house = nursery.start(writes_refs, dataset, stop), nursery.start(keeps_house, dataset, stop)
+    theirs, house = (
+        nursery.start(writes_refs, dataset, stop),
+        nursery.start(keeps_house, dataset, stop),
+    )
     done = [worker.wait() for worker in workers]
     stop.touch()
     turns, house_done = theirs.wait().status, house.wait()
@@ -88,17 +97,26 @@ def test_sixteen_processes_beside_plain_git_lose_nothing(dataset: Path, tmp_path
     assert (house_done.status, turns > 0) == (0, True)
 
     # Every run is on record exactly once, each end as well, in one line of commits.
-    rows = [row.split("\t") for row in git(dataset, "log", "--format=%P%x09%s", "runs").splitlines()]
+    rows = [
+        row.split("\t") for row in git(dataset, "log", "--format=%P%x09%s", "runs").splitlines()
+    ]
     assert [row[0] for row in rows].count("") == 1
     assert not any(" " in row[0] for row in rows)
     names = [row[1].split(":")[0] for row in rows]
     runs = [f"noob-gren{worker}-v{number}s4" for worker in range(WORKERS) for number in range(RUNS)]
     reverts = [f'Revert "{name}' for name in runs if "-v1s4" in name]
     assert sorted(names) == sorted(runs + reverts)
-    tags = dict(line.split() for line in git(dataset, "tag", "--format=%(refname:short) %(objecttype)").splitlines())
+    tags = dict(
+        line.split()
+        for line in git(dataset, "tag", "--format=%(refname:short) %(objecttype)").splitlines()
+    )
     sealed = {name: "tag" for name in runs if "-v0s4" in name}
-    assert tags == sealed | {f"mine-{turn}": "commit" for turn in range(1, turns + 1)} | {"moving": "commit"}
-    kept = git(dataset, "for-each-ref", "--format=%(refname:lstrip=3) %(objectname)", "refs/loragit/keep").splitlines()
+    assert tags == sealed | {f"mine-{turn}": "commit" for turn in range(1, turns + 1)} | {
+        "moving": "commit"
+    }
+    kept = git(
+        dataset, "for-each-ref", "--format=%(refname:lstrip=3) %(objectname)", "refs/loragit/keep"
+    ).splitlines()
     assert sorted(kept) == sorted(f"{name} {main}" for name in sealed)
 
     # So is what others wrote.
@@ -109,11 +127,16 @@ def test_sixteen_processes_beside_plain_git_lose_nothing(dataset: Path, tmp_path
     told = git(dataset, "notes", "--ref=mine", "show", "main").split("\n\n")
     assert told == [f"turn {turn}" for turn in range(1, turns + 1)]
     noted = git(dataset, "notes", "show", "main").splitlines()
-    assert sorted(noted) == sorted(f"{worker} {number}" for worker in range(WORKERS) for number in range(RUNS))
+    assert sorted(noted) == sorted(
+        f"{worker} {number}" for worker in range(WORKERS) for number in range(RUNS)
+    )
 
     git(dataset, "fsck", "--strict", "--full")
     assert list((dataset / ".git").rglob("*.lock")) == []
-    assert (git(dataset, "status", "--porcelain"), git(dataset, "symbolic-ref", "HEAD")) == ("", "refs/heads/main")
+    assert (git(dataset, "status", "--porcelain"), git(dataset, "symbolic-ref", "HEAD")) == (
+        "",
+        "refs/heads/main",
+    )
 
 
 # ---- locks that others hold ----
@@ -160,7 +183,9 @@ def impatient(told_soon: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(("end", "name"), LOCKS)
-def test_an_end_waits_for_the_lock_of_another_and_says_once_for_which(told_soon: Path, end: End, name: str) -> None:
+def test_an_end_waits_for_the_lock_of_another_and_says_once_for_which(
+    told_soon: Path, end: End, name: str
+) -> None:
     held = told_soon / ".git" / name
     said: list[str] = []
 
@@ -179,7 +204,9 @@ def test_an_end_waits_for_the_lock_of_another_and_says_once_for_which(told_soon:
 
 
 @pytest.mark.parametrize(("end", "name"), LOCKS)
-def test_where_a_lock_stays_the_run_stays_open_and_can_be_ended_later(impatient: Path, end: End, name: str) -> None:
+def test_where_a_lock_stays_the_run_stays_open_and_can_be_ended_later(
+    impatient: Path, end: End, name: str
+) -> None:
     held = impatient / ".git" / name
     kept = records.open_store(impatient)
     opened = kept.open(a_run())
@@ -199,7 +226,9 @@ def test_the_end_of_a_run_waits_longer_than_its_opening() -> None:
     assert patience.OPENING <= patience.ENDING / 4
 
 
-def test_an_opening_that_finds_a_lock_leaves_nothing(impatient: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_opening_that_finds_a_lock_leaves_nothing(
+    impatient: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held = impatient / ".git" / "refs" / "heads" / "runs.lock"
     held.touch()
     monkeypatch.setattr(Store._move, "__defaults__", (0.2,))
@@ -239,11 +268,15 @@ def test_another_loragit_is_waited_for_in_line_and_that_is_said(impatient: Path)
     path = impatient / ".git" / "loragit" / "lock"
     handle = held_by_another(path)
     seal(kept, opened)
-    assert said == [f"waiting for another loragit, which holds {path}; going on without it after 0.4 s"]
+    assert said == [
+        f"waiting for another loragit, which holds {path}; going on without it after 0.4 s"
+    ]
     os.close(held_by_another(path))  # it is free again
 
 
-def test_a_loragit_that_was_stopped_while_it_held_the_lock_keeps_no_run_from_its_end(impatient: Path) -> None:
+def test_a_loragit_that_was_stopped_while_it_held_the_lock_keeps_no_run_from_its_end(
+    impatient: Path,
+) -> None:
     kept = records.open_store(impatient)
     opened = kept.open(a_run())
     path = impatient / ".git" / "loragit" / "lock"
@@ -255,7 +288,9 @@ def test_a_loragit_that_was_stopped_while_it_held_the_lock_keeps_no_run_from_its
     os.close(held_by_another(path))
 
 
-def test_a_file_system_without_locks_is_no_error(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_locks_is_no_error(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def none(handle: int, how: int) -> None:
         raise OSError(37, "No locks available")
 

@@ -53,9 +53,12 @@ def state(folder: Path) -> RepoState:
 
 
 def everything(folder: Path) -> dict[str, tuple[bytes, int]]:
-    """Content and mtime (ns) of all files below ``folder``. Of objects only the content: git freshens their times."""
+    """Content and mtime (ns) of all files below ``folder``. Of objects only the content: git
+    freshens their times."""
     files = (file for file in folder.rglob("*") if file.is_file())
-    return {str(f): (f.read_bytes(), 0 if "objects" in f.parts else f.stat().st_mtime_ns) for f in files}
+    return {
+        str(f): (f.read_bytes(), 0 if "objects" in f.parts else f.stat().st_mtime_ns) for f in files
+    }
 
 
 class TestDiscover:
@@ -91,7 +94,15 @@ class TestDiscover:
         outer = tmp_path / "outer"
         outer.mkdir()
         run_git(outer, "init", "--quiet")
-        add = ("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(sd_scripts), "sub")
+        add = (
+            "-c",
+            "protocol.file.allow=always",
+            "submodule",
+            "--quiet",
+            "add",
+            str(sd_scripts),
+            "sub",
+        )
         run_git(outer, *add)
         found = git.discover(outer / "sub/library")
         assert (found.top, found.prefix) == (outer / "sub", "library")
@@ -127,7 +138,9 @@ class TestDiscover:
         run_git(tmp_path, "init", "--quiet")
         run_git(tmp_path, "config", "core.repositoryFormatVersion", "1")
         run_git(tmp_path, "config", key, value)
-        with pytest.raises(git.NotARepository, match=r"git cannot read the repository of .*: fatal: ") as caught:
+        with pytest.raises(
+            git.NotARepository, match=r"git cannot read the repository of .*: fatal: "
+        ) as caught:
             git.discover(tmp_path)
         assert caught.value.hint == "use the git that made it"
 
@@ -139,7 +152,9 @@ class TestDiscover:
         with pytest.raises(git.NotARepository):
             git.discover(sd_scripts / "train_network.py")
 
-    @pytest.mark.parametrize("name", ["with spaces", 'it\'s "quoted"', "Ünïcode", "line\nbreak", "-dash", "end "])
+    @pytest.mark.parametrize(
+        "name", ["with spaces", 'it\'s "quoted"', "Ünïcode", "line\nbreak", "-dash", "end "]
+    )
     def test_any_folder_name_will_do(self, tmp_path: Path, name: str) -> None:
         folder = tmp_path / name / "sub"
         folder.mkdir(parents=True)
@@ -168,7 +183,9 @@ class TestDiscover:
         assert caught.value.hint is not None
         assert "safe.directory" in caught.value.hint
 
-    def test_without_git_on_path_that_is_what_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_git_on_path_that_is_what_is_said(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
         with pytest.raises(git.GitMissing, match="git was not found") as caught:
             git.discover(tmp_path)
@@ -178,7 +195,8 @@ class TestDiscover:
 class TestRunning:
     def test_a_failure_carries_gits_last_words(self, sd_scripts: Path) -> None:
         with pytest.raises(
-            git.GitFailed, match="git rev-parse --verify nowhere failed: fatal: Needed a single revision"
+            git.GitFailed,
+            match="git rev-parse --verify nowhere failed: fatal: Needed a single revision",
         ):
             git.run("rev-parse", "--verify", "nowhere", cwd=sd_scripts)
 
@@ -188,7 +206,9 @@ class TestRunning:
             git.run("diff", "--quiet", cwd=sd_scripts)
         assert git.call("diff", "--quiet", cwd=sd_scripts).status == 1
 
-    def test_words_that_are_no_error_are_told_where_there_is_nothing_else(self, sd_scripts: Path) -> None:
+    def test_words_that_are_no_error_are_told_where_there_is_nothing_else(
+        self, sd_scripts: Path
+    ) -> None:
         with pytest.raises(git.GitFailed, match="failed: git: 'no-such-verb' is not a git command"):
             git.run("no-such-verb", cwd=sd_scripts)
 
@@ -208,16 +228,28 @@ class TestRunning:
         assert git.run("cat-file", "blob", oid, cwd=sd_scripts) == "a\n"
 
     def test_input_and_variables_reach_git(self, sd_scripts: Path) -> None:
-        assert git.run("hash-object", "--stdin", cwd=sd_scripts, data=b"") == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+        assert (
+            git.run("hash-object", "--stdin", cwd=sd_scripts, data=b"")
+            == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+        )
         names = ("GIT_AUTHOR_NAME=A B", "GIT_AUTHOR_EMAIL=c@d", "GIT_AUTHOR_DATE=1700000000 +0000")
-        assert git.run("var", "GIT_AUTHOR_IDENT", cwd=sd_scripts, variables=names) == "A B <c@d> 1700000000 +0000"
+        assert (
+            git.run("var", "GIT_AUTHOR_IDENT", cwd=sd_scripts, variables=names)
+            == "A B <c@d> 1700000000 +0000"
+        )
 
 
 class TestState:
     def test_a_clean_repository_on_a_branch(self, sd_scripts: Path) -> None:
         head = run_git(sd_scripts, "rev-parse", "HEAD")
         assert state(sd_scripts / "library") == RepoState(
-            label="sd-scripts", path=sd_scripts, commit=head, branch="main", url=None, dirty=(), on_remote=False
+            label="sd-scripts",
+            path=sd_scripts,
+            commit=head,
+            branch="main",
+            url=None,
+            dirty=(),
+            on_remote=False,
         )
 
     def test_a_detached_head_is_on_no_branch(self, sd_scripts: Path) -> None:
@@ -292,7 +324,15 @@ class TestDirty:
         assert state(sd_scripts).dirty == ("train_network.py",)
 
     def test_odd_names_come_as_they_are(self, sd_scripts: Path) -> None:
-        names = ["two words.py", "tab\there.py", "line\nbreak.py", "Ünï.py", '"quoted".py', "-> b.py", "1 . 2.py"]
+        names = [
+            "two words.py",
+            "tab\there.py",
+            "line\nbreak.py",
+            "Ünï.py",
+            '"quoted".py',
+            "-> b.py",
+            "1 . 2.py",
+        ]
         for name in names:
             write(sd_scripts / name, "")
         commit(sd_scripts)
@@ -300,11 +340,21 @@ class TestDirty:
             write(sd_scripts / name, "x")
         assert sorted(state(sd_scripts).dirty) == sorted(names)
 
-    def test_a_changed_submodule_is_dirt_and_a_clean_one_is_none(self, sd_scripts: Path, tmp_path: Path) -> None:
+    def test_a_changed_submodule_is_dirt_and_a_clean_one_is_none(
+        self, sd_scripts: Path, tmp_path: Path
+    ) -> None:
         outer = tmp_path / "outer"
         outer.mkdir()
         run_git(outer, "init", "--quiet")
-        add = ("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(sd_scripts), "sub")
+        add = (
+            "-c",
+            "protocol.file.allow=always",
+            "submodule",
+            "--quiet",
+            "add",
+            str(sd_scripts),
+            "sub",
+        )
         run_git(outer, *add)
         commit(outer)
         assert state(outer).dirty == ()
@@ -359,7 +409,9 @@ class TestDirty:
         assert state(sd_scripts / "library").dirty == ("train_network.py", "Ünï.py")
 
     @pytest.mark.parametrize("setting", ["true", "input"])
-    def test_line_endings_that_git_converts_are_no_dirt(self, sd_scripts: Path, setting: str) -> None:
+    def test_line_endings_that_git_converts_are_no_dirt(
+        self, sd_scripts: Path, setting: str
+    ) -> None:
         run_git(sd_scripts, "config", "core.autocrlf", setting)
         run_git(sd_scripts, "config", "core.safecrlf", "false")
         file = write(sd_scripts / "windows.py", "import os\r\nimport sys\r\n")
@@ -417,18 +469,24 @@ class TestRemotes:
         found = state(clone(sd_scripts, tmp_path / "clone"))
         assert (found.url, found.on_remote) == (str(sd_scripts), True)
 
-    def test_a_commit_that_was_not_pushed_is_on_no_remote(self, sd_scripts: Path, tmp_path: Path) -> None:
+    def test_a_commit_that_was_not_pushed_is_on_no_remote(
+        self, sd_scripts: Path, tmp_path: Path
+    ) -> None:
         copy = clone(sd_scripts, tmp_path / "clone")
         commit(copy, "mine")
         assert not state(copy).on_remote
 
-    def test_a_commit_behind_the_remotes_tip_is_on_the_remote(self, sd_scripts: Path, tmp_path: Path) -> None:
+    def test_a_commit_behind_the_remotes_tip_is_on_the_remote(
+        self, sd_scripts: Path, tmp_path: Path
+    ) -> None:
         commit(sd_scripts, "second")
         copy = clone(sd_scripts, tmp_path / "clone")
         run_git(copy, "checkout", "--quiet", "--detach", "HEAD^")
         assert state(copy).on_remote
 
-    def test_the_upstreams_remote_comes_before_origin(self, sd_scripts: Path, tmp_path: Path) -> None:
+    def test_the_upstreams_remote_comes_before_origin(
+        self, sd_scripts: Path, tmp_path: Path
+    ) -> None:
         copy = clone(sd_scripts, tmp_path / "clone")
         fork = clone(sd_scripts, tmp_path / "fork")
         run_git(copy, "remote", "add", "ada", str(fork))
@@ -463,7 +521,9 @@ class TestRemotes:
             ("/mnt/repos/sd scripts", "/mnt/repos/sd scripts"),
         ],
     )
-    def test_a_url_is_shown_without_credentials(self, sd_scripts: Path, url: str, shown: str) -> None:
+    def test_a_url_is_shown_without_credentials(
+        self, sd_scripts: Path, url: str, shown: str
+    ) -> None:
         run_git(sd_scripts, "remote", "add", "origin", url)
         assert state(sd_scripts).url == shown
 
@@ -512,7 +572,14 @@ def add_untracked(folder: Path) -> None:
 
 
 def add_oddly_named(folder: Path) -> None:
-    for name in ("two words.py", "a[1]*.py", "line\nbreak.py", "Ünï.py", ":(top)x.py", '"quoted".py'):
+    for name in (
+        "two words.py",
+        "a[1]*.py",
+        "line\nbreak.py",
+        "Ünï.py",
+        ":(top)x.py",
+        '"quoted".py',
+    ):
         write(folder / name, f"# {name!r}\n")
 
 
@@ -588,7 +655,10 @@ class TestPatch:
         write(sd_scripts / "networks/__pycache__/lora.cpython-311.pyc", b"\0compiled")
         write(sd_scripts / "networks/train.log", "ignored\n")
         found = checkout.patch(state(sd_scripts)).decode()
-        assert re.findall(r"^diff --git a/(\S+)", found, re.M) == ["networks/lora.py", "train_network.py"]
+        assert re.findall(r"^diff --git a/(\S+)", found, re.M) == [
+            "networks/lora.py",
+            "train_network.py",
+        ]
 
     def test_a_clean_repository_has_an_empty_one(self, sd_scripts: Path) -> None:
         assert checkout.patch(state(sd_scripts)) == b""
@@ -624,11 +694,15 @@ class TestPatch:
         assert checkout.patch(state(tree)) == checkout.patch(state(sd_scripts)) != b""
         assert everything(sd_scripts) == before
 
-    def test_it_works_in_a_clone_that_borrows_objects(self, sd_scripts: Path, tmp_path: Path) -> None:
+    def test_it_works_in_a_clone_that_borrows_objects(
+        self, sd_scripts: Path, tmp_path: Path
+    ) -> None:
         run_git(tmp_path, "clone", "--quiet", "--shared", str(sd_scripts), "shared")
         edit_binary(sd_scripts)
         edit_binary(tmp_path / "shared")
-        assert checkout.patch(state(tmp_path / "shared")) == checkout.patch(state(sd_scripts)) != b""
+        assert (
+            checkout.patch(state(tmp_path / "shared")) == checkout.patch(state(sd_scripts)) != b""
+        )
 
     def test_an_odd_folder_name_is_no_obstacle(self, tmp_path: Path) -> None:
         folder = tmp_path / 'a:b "c"'
@@ -660,18 +734,31 @@ class TestTracking:
         assert checkout.tracking(write(tmp_path / "lycoris/__init__.py", "")) is None
 
     def test_an_edited_a_staged_and_a_deleted_file_are_tracked(self, sd_scripts: Path) -> None:
-        assert checkout.tracking(write(sd_scripts / "library/train_util.py", "edited")) == sd_scripts
+        assert (
+            checkout.tracking(write(sd_scripts / "library/train_util.py", "edited")) == sd_scripts
+        )
         write(sd_scripts / "library/staged.py", "")
         run_git(sd_scripts, "add", "library/staged.py")
         assert checkout.tracking(sd_scripts / "library/staged.py") == sd_scripts
         (sd_scripts / "library/train_util.py").unlink()
         assert checkout.tracking(sd_scripts / "library/train_util.py") == sd_scripts
 
-    def test_a_file_in_a_submodule_belongs_to_the_submodule(self, sd_scripts: Path, tmp_path: Path) -> None:
+    def test_a_file_in_a_submodule_belongs_to_the_submodule(
+        self, sd_scripts: Path, tmp_path: Path
+    ) -> None:
         outer = tmp_path / "outer"
         outer.mkdir()
         run_git(outer, "init", "--quiet")
-        run_git(outer, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(sd_scripts), "sub")
+        run_git(
+            outer,
+            "-c",
+            "protocol.file.allow=always",
+            "submodule",
+            "--quiet",
+            "add",
+            str(sd_scripts),
+            "sub",
+        )
         assert checkout.tracking(outer / "sub/library/train_util.py") == outer / "sub"
 
     def test_a_pattern_is_a_name(self, sd_scripts: Path) -> None:
@@ -705,7 +792,9 @@ class TestIdentity:
     def test_the_repositorys_own_identity_wins(self, sd_scripts: Path) -> None:
         run_git(sd_scripts, "config", "user.name", "Someone <Else")
         author, _ = identity.IdentityQuestion(sd_scripts).answer()
-        assert run_git(sd_scripts, "var", "GIT_AUTHOR_IDENT").startswith(f"{author.name} <{author.email}> ")
+        assert run_git(sd_scripts, "var", "GIT_AUTHOR_IDENT").startswith(
+            f"{author.name} <{author.email}> "
+        )
 
     @pytest.mark.parametrize("missing", ["user.name", "user.email"])
     def test_half_an_identity_is_none(self, sd_scripts: Path, home: Path, missing: str) -> None:
@@ -716,7 +805,9 @@ class TestIdentity:
         assert caught.value.hint is not None
         assert "git config --global user.email" in caught.value.hint
 
-    def test_an_answer_that_is_no_identity_is_an_error(self, sd_scripts: Path, tmp_path: Path) -> None:
+    def test_an_answer_that_is_no_identity_is_an_error(
+        self, sd_scripts: Path, tmp_path: Path
+    ) -> None:
         with pytest.raises(git.GitFailed, match="git var answered 'nonsense'"):
             identity._identity(git.Reply(0, b"nonsense\n", b""))
 
@@ -752,7 +843,9 @@ class TestRefs:
         assert git.refs("refs/heads/runs", cwd=sd_scripts)["refs/heads/runs"].commit == second
         assert git.refs("refs/tags", cwd=sd_scripts) == {}
 
-    def test_a_worktree_that_has_a_branch_checked_out_is_named(self, sd_scripts: Path, tmp_path: Path) -> None:
+    def test_a_worktree_that_has_a_branch_checked_out_is_named(
+        self, sd_scripts: Path, tmp_path: Path
+    ) -> None:
         tree = tmp_path / "the runs"
         run_git(sd_scripts, "worktree", "add", "--quiet", "-b", "runs", str(tree))
         assert git.refs("refs/heads/runs", cwd=sd_scripts)["refs/heads/runs"].worktree == str(tree)
@@ -770,7 +863,9 @@ class TestUpdatingRefs:
     def all_refs(self, folder: Path) -> str:
         return run_git(folder, "for-each-ref")
 
-    def test_several_refs_are_made_moved_and_deleted_at_once(self, sd_scripts: Path, commits: tuple[str, str]) -> None:
+    def test_several_refs_are_made_moved_and_deleted_at_once(
+        self, sd_scripts: Path, commits: tuple[str, str]
+    ) -> None:
         first, second = commits
         run_git(sd_scripts, "branch", "runs", first)
         run_git(sd_scripts, "tag", "old", first)
@@ -790,7 +885,10 @@ class TestUpdatingRefs:
             "refs/tags/noob-gren-v2s512": second,
             "refs/loragit/keep/noob-gren-v2s512": first,
         }
-        assert run_git(sd_scripts, "log", "-g", "-1", "--format=%gs", "runs") == "loragit: open noob-gren-v2s512"
+        assert (
+            run_git(sd_scripts, "log", "-g", "-1", "--format=%gs", "runs")
+            == "loragit: open noob-gren-v2s512"
+        )
 
     @pytest.mark.parametrize(
         "lost",
@@ -814,30 +912,45 @@ class TestUpdatingRefs:
         before = self.all_refs(sd_scripts)
         with pytest.raises(git.GitFailed, match="update-ref"):
             git.update_refs(
-                [git.RefUpdate("refs/tags/first", second, None), wrong, git.RefUpdate("refs/tags/last", second, None)],
+                [
+                    git.RefUpdate("refs/tags/first", second, None),
+                    wrong,
+                    git.RefUpdate("refs/tags/last", second, None),
+                ],
                 reason="test",
                 cwd=sd_scripts,
             )
         assert self.all_refs(sd_scripts) == before
 
-    def test_a_ref_that_another_holds_is_left_and_named(self, sd_scripts: Path, commits: tuple[str, str]) -> None:
+    def test_a_ref_that_another_holds_is_left_and_named(
+        self, sd_scripts: Path, commits: tuple[str, str]
+    ) -> None:
         first, second = commits
         run_git(sd_scripts, "branch", "runs", first)
         write(sd_scripts / ".git/refs/heads/runs.lock", "")
         before = self.all_refs(sd_scripts)
         with pytest.raises(git.GitFailed, match=r"runs\.lock"):
             git.update_refs(
-                [git.RefUpdate("refs/tags/new", second, None), git.RefUpdate("refs/heads/runs", second, first)],
+                [
+                    git.RefUpdate("refs/tags/new", second, None),
+                    git.RefUpdate("refs/heads/runs", second, first),
+                ],
                 reason="test",
                 cwd=sd_scripts,
             )
         assert self.all_refs(sd_scripts) == before
 
-    def test_the_checkout_and_the_index_are_not_touched(self, sd_scripts: Path, commits: tuple[str, str]) -> None:
+    def test_the_checkout_and_the_index_are_not_touched(
+        self, sd_scripts: Path, commits: tuple[str, str]
+    ) -> None:
         first, second = commits
         index = (sd_scripts / ".git/index").read_bytes()
-        git.update_refs([git.RefUpdate("refs/heads/runs", second, None)], reason="test", cwd=sd_scripts)
-        git.update_refs([git.RefUpdate("refs/heads/runs", first, second)], reason="test", cwd=sd_scripts)
+        git.update_refs(
+            [git.RefUpdate("refs/heads/runs", second, None)], reason="test", cwd=sd_scripts
+        )
+        git.update_refs(
+            [git.RefUpdate("refs/heads/runs", first, second)], reason="test", cwd=sd_scripts
+        )
         assert (sd_scripts / ".git/index").read_bytes() == index
         assert run_git(sd_scripts, "status", "--porcelain") == ""
         assert run_git(sd_scripts, "symbolic-ref", "HEAD") == "refs/heads/main"
@@ -850,7 +963,8 @@ def test_every_error_is_one_that_is_told_without_a_traceback() -> None:
 
 def test_the_local_variables_are_gits_own_list(tmp_path: Path) -> None:
     own = set(run_git(tmp_path, "rev-parse", "--local-env-vars").split())
-    # GIT_CONFIG_PARAMETERS and GIT_CONFIG_COUNT carry `git -c key=value`, which the user may have meant for us.
+    # GIT_CONFIG_PARAMETERS and GIT_CONFIG_COUNT carry `git -c key=value`, which the user may have
+    # meant for us.
     assert own - {"GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT"} <= set(git.LOCAL_VARIABLES)
 
 
@@ -859,7 +973,8 @@ class TestABareRepositoryInAWorkTree:
 
     @pytest.fixture
     def planted(self, tmp_path: Path) -> Path:
-        """A folder below a planted repository; git would run its program there, and leave the file ``ran``."""
+        """A folder below a planted repository; git would run its program there, and leave the file
+        ``ran``."""
         planted = tmp_path / "gren" / "trainer"
         run_git(tmp_path, "init", "--quiet", "--bare", "gren/trainer")
         (planted / "sub").mkdir()
@@ -867,7 +982,11 @@ class TestABareRepositoryInAWorkTree:
         program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
         program.chmod(0o755)
         run_git(tmp_path / "gren", "init", "--quiet")
-        for key, value in (("core.fsmonitor", program), ("core.worktree", "."), ("core.bare", "false")):
+        for key, value in (
+            ("core.fsmonitor", program),
+            ("core.worktree", "."),
+            ("core.bare", "false"),
+        ):
             run_git(planted, "config", "--file", "config", key, str(value))
         run_git(planted / "sub", "status")
         (tmp_path / "ran").unlink()

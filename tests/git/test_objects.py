@@ -19,7 +19,9 @@ from loragit.record.values import Entry, Identity
 from tests.support.scene import commit_all, git
 
 ADA = Identity("Ada Trainer", "ada@example.org", 1_763_918_430, 780)
-few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @pytest.fixture
@@ -35,7 +37,9 @@ def objects(folder: Path) -> Objects:
 
 def listed(folder: Path, tree: str) -> dict[str, tuple[str, str]]:
     """Mode and blob by path, as git reads the tree."""
-    out = subprocess.run(["git", "ls-tree", "-r", "-z", tree], cwd=folder, capture_output=True, check=True).stdout
+    out = subprocess.run(
+        ["git", "ls-tree", "-r", "-z", tree], cwd=folder, capture_output=True, check=True
+    ).stdout
     rows = (row.partition(b"\t") for row in out.split(b"\0") if row)
     return {os.fsdecode(path): (about.decode()[:6], about.decode()[12:]) for about, _, path in rows}
 
@@ -44,7 +48,9 @@ def written_by_git(folder: Path, tree: str) -> str:
     """The id that git gives a tree of the same files."""
     own = {**os.environ, "GIT_INDEX_FILE": str(folder / ".git" / "scratch-index")}
     subprocess.run(["git", "read-tree", tree], cwd=folder, env=own, check=True)
-    done = subprocess.run(["git", "write-tree"], cwd=folder, env=own, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["git", "write-tree"], cwd=folder, env=own, capture_output=True, text=True, check=True
+    )
     return done.stdout.strip()
 
 
@@ -57,12 +63,32 @@ def count(folder: Path) -> int:
 PART = (
     st.sampled_from(["a", "a.b", "a-b", "a0", "b", "été"])
     | (st.text(min_size=1, max_size=4) | st.binary(min_size=1, max_size=4).map(os.fsdecode))
-).filter(lambda p: "/" not in p and "\0" not in p and p.strip(".") and ".git" not in p.lower() and "git~" not in p)
+).filter(
+    lambda p: (
+        "/" not in p
+        and "\0" not in p
+        and p.strip(".")
+        and ".git" not in p.lower()
+        and "git~" not in p
+    )
+)
 
 
 @few
-@given(st.lists(st.tuples(st.lists(PART, min_size=1, max_size=3), st.binary(max_size=4), st.booleans()), max_size=8))
-@example([(["a.b"], b"1", False), (["a", "x"], b"2", True), (["a-b"], b"", False), (["a0"], b"\r\n", False)])
+@given(
+    st.lists(
+        st.tuples(st.lists(PART, min_size=1, max_size=3), st.binary(max_size=4), st.booleans()),
+        max_size=8,
+    )
+)
+@example(
+    [
+        (["a.b"], b"1", False),
+        (["a", "x"], b"2", True),
+        (["a-b"], b"", False),
+        (["a0"], b"\r\n", False),
+    ]
+)
 def test_a_tree_is_what_git_itself_would_write(
     folder: Path, objects: Objects, files: list[tuple[list[str], bytes, bool]]
 ) -> None:
@@ -87,7 +113,9 @@ def test_bytes_are_written_as_they_are(folder: Path, objects: Objects) -> None:
     git(folder, "config", "core.autocrlf", "true")
     tree = objects.tree([Entry("a.txt", b"a\r\nb\n\0")])
     blob = listed(folder, tree)["a.txt"][1]
-    done = subprocess.run(["git", "cat-file", "blob", blob], cwd=folder, capture_output=True, check=True)
+    done = subprocess.run(
+        ["git", "cat-file", "blob", blob], cwd=folder, capture_output=True, check=True
+    )
     assert done.stdout == b"a\r\nb\n\0"
 
 
@@ -105,7 +133,9 @@ def test_what_is_there_already_is_not_written_again(folder: Path, objects: Objec
 
 def test_a_file_where_a_folder_was_and_the_other_way_round(folder: Path, objects: Objects) -> None:
     first = objects.tree([Entry("a", b"1"), Entry("b/c", b"2"), Entry("d", b"3")])
-    second = objects.tree([Entry("a/x", b"1"), Entry("b", b"2"), Entry("d", b"3", executable=True)], like=first)
+    second = objects.tree(
+        [Entry("a/x", b"1"), Entry("b", b"2"), Entry("d", b"3", executable=True)], like=first
+    )
     assert {path: mode for path, (mode, _) in listed(folder, second).items()} == {
         "a/x": "100644",
         "b": "100644",
@@ -139,10 +169,16 @@ def test_each_dataset_keeps_its_record_whatever_happens_to_the_others(
             expected.pop(place, None)
         else:
             expected[place] = version
-            record = objects.tree([Entry("run.toml", b"%d" % version), Entry("captions/img/a.txt", b"x")])
+            record = objects.tree(
+                [Entry("run.toml", b"%d" % version), Entry("captions/img/a.txt", b"x")]
+            )
         tree = objects.graft(tree, place, record)
     found = listed(folder, tree) if tree else {}
-    names = {f"{place}/{name}".lstrip("/") for place in expected for name in ("run.toml", "captions/img/a.txt")}
+    names = {
+        f"{place}/{name}".lstrip("/")
+        for place in expected
+        for name in ("run.toml", "captions/img/a.txt")
+    }
     assert found.keys() == names
     for place, version in expected.items():
         path = f"{place}/run.toml".lstrip("/")
@@ -187,7 +223,10 @@ def test_commits_and_tags_are_those_that_git_writes(folder: Path, objects: Objec
     read = objects.read_commit(first)
     assert (read.id, read.tree, read.message, read.parents) == (first, tree, "été\n\nbody\n", ())
     git(folder, "tag", "light", first)
-    assert (objects.tag_commit("refs/tags/v1"), objects.tag_commit("refs/tags/light")) == (second, first)
+    assert (objects.tag_commit("refs/tags/v1"), objects.tag_commit("refs/tags/light")) == (
+        second,
+        first,
+    )
     assert objects.tag_commit("refs/tags/nothing") is None
     assert objects.tag_commit("refs/tags/not a name") is None
     with pytest.raises(KeyError):

@@ -17,7 +17,8 @@ from tests.support.records import NAME, a_run, an_outcome, open_store, sealed
 from tests.support.scene import Scene, git, make_scene
 
 pytestmark = pytest.mark.skipif(
-    shutil.which("ssh-keygen") is None and not os.environ.get("CI"), reason="ssh-keygen makes the keys"
+    shutil.which("ssh-keygen") is None and not os.environ.get("CI"),
+    reason="ssh-keygen makes the keys",
 )
 
 
@@ -32,7 +33,13 @@ def ssh_key(scene: Scene, passphrase: str = "") -> Path:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", key], check=True)
     (scene.home / "allowed").write_text(f"ada@example.org {key.with_suffix('.pub').read_text()}")
     git(scene.dataset, "config", "--global", "gpg.format", "ssh")
-    git(scene.dataset, "config", "--global", "gpg.ssh.allowedSignersFile", str(scene.home / "allowed"))
+    git(
+        scene.dataset,
+        "config",
+        "--global",
+        "gpg.ssh.allowedSignersFile",
+        str(scene.home / "allowed"),
+    )
     git(scene.dataset, "config", "user.signingKey", str(key))
     return key
 
@@ -60,11 +67,16 @@ def test_a_setting_signs_without_gits_and_overrules_it(scene: Scene) -> None:
     git(scene.dataset, "config", "tag.gpgSign", "true")
     assert scene.train("noob-gren-v2s4", LORAGIT_RECORD_SIGN="no").status == 0
     assert scene.train("noob-gren-v3s4", LORAGIT_RECORD_SIGN="git").status == 0
-    verified = [scene.run(("git", "tag", "-v", f"noob-gren-v{n}s4"), scene.dataset, {}).status for n in (1, 2, 3)]
+    verified = [
+        scene.run(("git", "tag", "-v", f"noob-gren-v{n}s4"), scene.dataset, {}).status
+        for n in (1, 2, 3)
+    ]
     assert verified == [0, 1, 0]
 
 
-@pytest.mark.skipif(shutil.which("gpg") is None and not os.environ.get("CI"), reason="gpg makes the key")
+@pytest.mark.skipif(
+    shutil.which("gpg") is None and not os.environ.get("CI"), reason="gpg makes the key"
+)
 def test_a_gpg_key_signs_too(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     # A socket's path has little room: the agent's must not lie deep.
     folder = Path(tempfile.mkdtemp(prefix="loragit-gpg-", dir="/tmp"))
@@ -95,11 +107,18 @@ def test_the_object_is_what_an_unsigned_one_would_be_but_for_the_signature(scene
     repository = ours.discover(scene.dataset)
     head = scene.git("rev-parse", "HEAD")
     message = "a subject\n\n# no comment\n   indented   \n\nRun: x\n"
-    tag = signing.signed_tag(repository, "v1", head, message, Identity("Ada Ö", "ada@example.org", 86400, -90))
-    raw = subprocess.run(["git", "cat-file", "tag", tag], cwd=scene.dataset, capture_output=True, check=True).stdout
+    tag = signing.signed_tag(
+        repository, "v1", head, message, Identity("Ada Ö", "ada@example.org", 86400, -90)
+    )
+    raw = subprocess.run(
+        ["git", "cat-file", "tag", tag], cwd=scene.dataset, capture_output=True, check=True
+    ).stdout
     payload, begin, _ = raw.decode().partition("-----BEGIN SSH SIGNATURE-----")
     assert begin
-    assert payload == (f"object {head}\ntype commit\ntag v1\ntagger Ada Ö <ada@example.org> 86400 -0130\n\n{message}")
+    assert payload == (
+        f"object {head}\ntype commit\ntag v1\ntagger Ada Ö <ada@example.org> 86400 "
+        f"-0130\n\n{message}"
+    )
     assert scene.tags() == []
 
 
@@ -117,7 +136,9 @@ def test_in_a_linked_work_tree_its_own_configuration_holds(scene: Scene, tmp_pat
 
 
 @pytest.mark.parametrize("passphrase", ["", "correct horse"])
-def test_a_run_is_sealed_all_the_same_where_it_cannot_be_signed(scene: Scene, passphrase: str) -> None:
+def test_a_run_is_sealed_all_the_same_where_it_cannot_be_signed(
+    scene: Scene, passphrase: str
+) -> None:
     key = ssh_key(scene, passphrase)
     if not passphrase:
         key.unlink()
@@ -129,7 +150,9 @@ def test_a_run_is_sealed_all_the_same_where_it_cannot_be_signed(scene: Scene, pa
     assert scene.outcome(NAME)["Exit-Status"] == "0"
 
 
-def test_a_signer_that_waits_for_ever_is_not_waited_for(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signer_that_waits_for_ever_is_not_waited_for(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ssh_key(scene)
     waits = scene.home / "waits"
     waits.write_text("#!/bin/sh\nexec sleep 600\n")

@@ -1,4 +1,5 @@
-"""The reading API: what is on record is told as values, and what cannot be read is told as a fact."""
+"""The reading API: what is on record is told as values, and what cannot be read is told as a
+fact."""
 
 from __future__ import annotations
 
@@ -25,10 +26,26 @@ from loragit.history.compare import brief as briefs
 from loragit.history.contents import TooManyFiles
 from loragit.history.history import REVERTED, SEALED, NoSuchFile, NoSuchRun
 from loragit.history.query import where
-from loragit.history.record import CannotReadRecord, decimal, read_outcome, read_revert, read_trailers, whole
+from loragit.history.record import (
+    CannotReadRecord,
+    decimal,
+    read_outcome,
+    read_revert,
+    read_trailers,
+    whole,
+)
 from loragit.record import trailers
 from loragit.record.values import Entry, Weights
-from tests.support.records import MOMENT, NAME, a_run, an_outcome, open_store, reverted, sealed, untagged
+from tests.support.records import (
+    MOMENT,
+    NAME,
+    a_run,
+    an_outcome,
+    open_store,
+    reverted,
+    sealed,
+    untagged,
+)
 from tests.support.scene import git
 
 ENVIRONMENT = (
@@ -67,10 +84,18 @@ def test_a_sealed_run_is_told_as_values(dataset: Path) -> None:
     opened = sealed(open_store(dataset), NAME)
     (run,) = History.of(str(dataset)).runs
     assert isinstance(run, RecordedRun)
-    assert (run.name, run.commit, run.dataset, run.path, run.state) == (NAME, opened.commit, "gren", "", SEALED)
+    assert (run.name, run.commit, run.dataset, run.path, run.state) == (
+        NAME,
+        opened.commit,
+        "gren",
+        "",
+        SEALED,
+    )
     assert run.subject == "noob on gren, version 1, 4 steps"
     assert run.opened.isoformat() == git(dataset, "log", "-1", "--format=%aI", "runs")
-    assert run.opened.utcoffset() in (timedelta(hours=12), timedelta(hours=13)), "as it was in Auckland"
+    assert run.opened.utcoffset() in (timedelta(hours=12), timedelta(hours=13)), (
+        "as it was in Auckland"
+    )
     assert run.trailers["Trainer-Commit"] == ("a" * 40,)
     assert (run.trailer("Trainer-Branch"), run.trailer("VAE")) == ("sd3", None)
     assert (run.format, run.imported, run.resumed_from, run.derived_from) == (1, False, (), ())
@@ -80,7 +105,11 @@ def test_a_sealed_run_is_told_as_values(dataset: Path) -> None:
     assert (outcome.exit_status, outcome.started, outcome.seconds) == (0, MOMENT, 2520)
     assert outcome.finished == MOMENT + timedelta(minutes=42)
     assert outcome.models == an_outcome().models
-    assert (outcome.samples, outcome.final_loss, outcome.output) == (2, None, f"~/output_dir/{NAME}")
+    assert (outcome.samples, outcome.final_loss, outcome.output) == (
+        2,
+        None,
+        f"~/output_dir/{NAME}",
+    )
     assert outcome.subject == "1 model, 2 samples, 42 min"
     assert repr(run) == f"<sealed run {NAME}, commit {opened.commit[:8]}>"
 
@@ -106,7 +135,11 @@ def test_lineage_and_imports_are_told_by_their_trailers(dataset: Path) -> None:
     )
     append_commit(dataset, message)
     run = History.of(dataset).run("old")
-    assert (run.imported, run.resumed_from, run.derived_from) == (True, ("other",), ("one", "two and more"))
+    assert (run.imported, run.resumed_from, run.derived_from) == (
+        True,
+        ("other",),
+        ("one", "two and more"),
+    )
     assert run.format == 2
 
 
@@ -121,7 +154,12 @@ def test_notes_are_read_whether_git_has_spread_them_or_not(dataset: Path) -> Non
     git(dataset, "update-index", "--add", "--cacheinfo", f"100644,{blob},{path}")
     tree = git(dataset, "write-tree", f"--prefix={second.commit[:2]}/")
     folder = git(dataset, "mktree", text_input=f"040000 tree {tree}\t{second.commit[:2]}\n")
-    git(dataset, "update-ref", "refs/notes/commits", git(dataset, "commit-tree", "-m", "notes", folder))
+    git(
+        dataset,
+        "update-ref",
+        "refs/notes/commits",
+        git(dataset, "commit-tree", "-m", "notes", folder),
+    )
     assert History.of(dataset).run("noob-gren-v2s4").notes == ("spread",)
 
 
@@ -137,7 +175,9 @@ def test_a_run_is_found_by_name_by_its_beginning_and_by_commit(dataset: Path) ->
     assert history.run(NAME).state == SEALED
     assert history.run("noob-gren-v1s").commit == again[1].commit
     assert history.run(again[0].commit[:12].upper()).state == REVERTED
-    with pytest.raises(NoSuchRun, match="noob-gren-v1 means several runs: noob-gren-v12s4, noob-gren-v1s4") as failure:
+    with pytest.raises(
+        NoSuchRun, match="noob-gren-v1 means several runs: noob-gren-v12s4, noob-gren-v1s4"
+    ) as failure:
         history.run("noob-gren-v1")
     assert failure.value.hint == "write more of it"
     with pytest.raises(NoSuchRun, match="there is no run noob-gren-v13s4 on record") as failure:
@@ -155,11 +195,15 @@ def test_a_beginning_that_means_many_names_a_few(dataset: Path) -> None:
         History.of(dataset).run("noob")
 
 
-def test_several_commits_of_one_beginning_are_told(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_commits_of_one_beginning_are_told(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = open_store(dataset)
     untagged(store, NAME), untagged(store, NAME)
     history = History.of(dataset)
-    alike = tuple(run._replace(commit=f"abcd{number}" * 8) for number, run in enumerate(history.runs))
+    alike = tuple(
+        run._replace(commit=f"abcd{number}" * 8) for number, run in enumerate(history.runs)
+    )
     monkeypatch.setattr(history, "_runs", alike)
     with pytest.raises(NoSuchRun, match="abcd means several runs: abcd0"):
         history.run("abcd")
@@ -184,18 +228,33 @@ def test_the_run_before_is_the_newest_sealed_one_of_the_dataset(dataset: Path) -
 
 
 def test_the_record_is_told_as_values(dataset: Path) -> None:
-    weights = (Weights("Base-Model", "noob.safetensors", "d" * 64), Weights("VAE", "madebyollin/sdxl-vae", None))
+    weights = (
+        Weights("Base-Model", "noob.safetensors", "d" * 64),
+        Weights("VAE", "madebyollin/sdxl-vae", None),
+    )
     digests = Entry("dataset.sha256", f"{'e' * 64}  img/00.png\n{'f' * 64}  img/00.txt\n".encode())
     environment = Entry("environment.txt", ENVIRONMENT)
-    sealed(open_store(dataset), NAME, weights=weights, argv=ARGV, entries=entries(environment, digests))
+    sealed(
+        open_store(dataset), NAME, weights=weights, argv=ARGV, entries=entries(environment, digests)
+    )
     run = History.of(dataset).run(NAME)
     record = run.record
     assert record is run.record, "read once"
-    assert (record.name, record.model, record.version, record.steps, record.epochs) == (NAME, "noob", 1, 4, None)
+    assert (record.name, record.model, record.version, record.steps, record.epochs) == (
+        NAME,
+        "noob",
+        1,
+        4,
+        None,
+    )
     assert record.args == {"network_dim": ("8",), "xformers": ()}, "not the launcher's"
     assert record.argv == ARGV
     assert record.weights == weights
-    assert (record.trainer.label, record.trainer.commit, record.trainer.branch) == ("sd-scripts", "a" * 40, "sd3")
+    assert (record.trainer.label, record.trainer.commit, record.trainer.branch) == (
+        "sd-scripts",
+        "a" * 40,
+        "sd3",
+    )
     assert record.lycoris is None
     assert record.files["config.toml"].size == 6
     assert record.table["format"] == 1
@@ -203,8 +262,14 @@ def test_the_record_is_told_as_values(dataset: Path) -> None:
     assert run.captions == {"img/00.txt": run.tree["captions/img/00.txt"].id}
     assert [file.path for file in run.dataset_files] == ["img/00.png", "img/00.txt"]
     assert run.surroundings.about["GPU"] == ("one", "two")
-    assert run.packages == {"lycoris_lora": "@ 0123abcd", "torch": "2.6.0+cu124", "tools": "1 (editable)"}
-    with pytest.raises(NoSuchFile, match="the record of noob-gren-v1s4 holds no file captions") as failure:
+    assert run.packages == {
+        "lycoris_lora": "@ 0123abcd",
+        "torch": "2.6.0+cu124",
+        "tools": "1 (editable)",
+    }
+    with pytest.raises(
+        NoSuchFile, match="the record of noob-gren-v1s4 holds no file captions"
+    ) as failure:
         run.read("captions")
     assert failure.value.hint == f"see what it holds: loragit show {NAME}"
     for path in ("", "nothing", "../a.txt", "a\nb"):
@@ -215,7 +280,10 @@ def test_the_record_is_told_as_values(dataset: Path) -> None:
 @pytest.mark.parametrize(
     ("toml", "message"),
     [
-        (b"format = 2\n[run]\nname = 'later'\n", "is recorded in format 2, and this loragit reads format 1"),
+        (
+            b"format = 2\n[run]\nname = 'later'\n",
+            "is recorded in format 2, and this loragit reads format 1",
+        ),
         (b"format = = 1", "run.toml of noob-gren-v1s4 is damaged"),
         (b"a = " + b"[" * 5000, "run.toml of noob-gren-v1s4 is damaged"),
         (b"\xff", "run.toml of noob-gren-v1s4 is damaged"),
@@ -249,7 +317,9 @@ def test_a_record_that_cannot_be_read_is_told_and_the_run_is_listed(
 def test_a_record_of_other_types_is_read_as_far_as_it_goes() -> None:
     from loragit.history.record import read_record
 
-    record = read_record(b"format = 1\nrun = 3\nfiles = {a = 1}\nweights = 4\n[command]\nargv = [1, 'x']\n", "r")
+    record = read_record(
+        b"format = 1\nrun = 3\nfiles = {a = 1}\nweights = 4\n[command]\nargv = [1, 'x']\n", "r"
+    )
     assert (record.name, record.steps, record.weights, record.argv) == ("r", None, (), ("x",))
     assert record.files["a"].size == 0
     assert (record.trainer.label, record.trainer.commit) == ("trainer", None)
@@ -262,7 +332,9 @@ def test_two_runs_are_compared_by_what_differs(dataset: Path) -> None:
     newer = Entry("environment.txt", ENVIRONMENT.replace(b"2.6.0", b"2.7.0"))
     run = a_run().entries
     others = (*run[:2], Entry("captions/img/00.txt", b"other"), newer)
-    sealed(store, "noob-gren-v2s4", argv=(*base[:3], "16", "--learning_rate", "0.0001"), entries=others)
+    sealed(
+        store, "noob-gren-v2s4", argv=(*base[:3], "16", "--learning_rate", "0.0001"), entries=others
+    )
     after, before = History.of(dataset).runs
     found = History.of(dataset).compare(before, after)
     assert found.phrases() == ("network_dim 8 → 16", "1 caption", "torch 2.6.0+cu124 → 2.7.0+cu124")
@@ -315,7 +387,10 @@ def test_a_signature_that_git_would_check_runs_no_program(dataset: Path, tmp_pat
     program.write_text(f"#!/bin/sh\ntouch {witness}\n")
     program.chmod(0o755)
     raw = git(dataset, "cat-file", "commit", "runs").split("\n\n", 1)
-    signed = f"{raw[0]}\ngpgsig -----BEGIN PGP SIGNATURE-----\n \n AAAA\n -----END PGP SIGNATURE-----\n\n{raw[1]}\n"
+    signed = (
+        f"{raw[0]}\ngpgsig -----BEGIN PGP SIGNATURE-----\n \n AAAA\n -----END PGP "
+        f"SIGNATURE-----\n\n{raw[1]}\n"
+    )
     commit = git(dataset, "hash-object", "-t", "commit", "-w", "--stdin", text_input=signed)
     git(dataset, "update-ref", "refs/heads/runs", commit)
     git(dataset, "config", "log.showSignature", "true")
@@ -344,10 +419,23 @@ def test_a_message_without_end_is_read_up_to_a_point(dataset: Path) -> None:
         ("", (0, 0)),
     ],
 )
-def test_whatever_date_a_commit_has_is_some_date(dataset: Path, date: str, told: tuple[int, int]) -> None:
+def test_whatever_date_a_commit_has_is_some_date(
+    dataset: Path, date: str, told: tuple[int, int]
+) -> None:
     sealed(open_store(dataset), NAME)
-    raw = re.sub(r"(?m)^author .*$", f"author A <a> {date}", git(dataset, "cat-file", "commit", "runs"))
-    commit = git(dataset, "hash-object", "-t", "commit", "-w", "--literally", "--stdin", text_input=raw + "\n")
+    raw = re.sub(
+        r"(?m)^author .*$", f"author A <a> {date}", git(dataset, "cat-file", "commit", "runs")
+    )
+    commit = git(
+        dataset,
+        "hash-object",
+        "-t",
+        "commit",
+        "-w",
+        "--literally",
+        "--stdin",
+        text_input=raw + "\n",
+    )
     git(dataset, "update-ref", "refs/heads/runs", commit)
     (run,) = History.of(dataset).runs
     assert (run.time, run.offset) == told
@@ -366,9 +454,16 @@ def test_every_repository_below_the_datasets_folder_is_read_once(tmp_path: Path)
     (datasets / "plain").mkdir()
     (datasets / "broken" / ".git").mkdir(parents=True)
     (datasets / "link").symlink_to("a")
-    assert [run.name for each in History.all(datasets) for run in each.runs] == ["noob-a-v1s4", "noob-b-v1s4"]
+    assert [run.name for each in History.all(datasets) for run in each.runs] == [
+        "noob-a-v1s4",
+        "noob-b-v1s4",
+    ]
     git(datasets, "init", "-q")
-    assert [each.repository.top.name for each in History.all(str(datasets))] == ["datasets", "a", "b"]
+    assert [each.repository.top.name for each in History.all(str(datasets))] == [
+        "datasets",
+        "a",
+        "b",
+    ]
     assert History.all(datasets / "plain")[0].repository.top == datasets
     with pytest.raises(NotARepository, match="there is no folder"):
         History.all(tmp_path / "nowhere")
@@ -392,8 +487,14 @@ def test_the_api_is_imported_when_it_is_asked_for() -> None:
 
 # ---- messages ----
 
-WORDS = st.text(st.characters(blacklist_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1).map(str.strip).filter(bool)
-PAIRS = st.lists(st.tuples(st.from_regex(r"[A-Z][A-Za-z]*(-[A-Z][a-z]+)*", fullmatch=True), WORDS), min_size=1)
+WORDS = (
+    st.text(st.characters(blacklist_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1)
+    .map(str.strip)
+    .filter(bool)
+)
+PAIRS = st.lists(
+    st.tuples(st.from_regex(r"[A-Z][A-Za-z]*(-[A-Z][a-z]+)*", fullmatch=True), WORDS), min_size=1
+)
 
 
 @given(PAIRS)
@@ -418,14 +519,23 @@ def test_what_is_no_finite_number_is_none(written: str | None) -> None:
 
 def test_numbers_and_moments_are_read_carefully() -> None:
     assert (decimal("1e-4"), whole("12"), whole("-1"), whole("9" * 19)) == (0.0001, 12, None, None)
-    outcome = read_outcome("x: y\n\nStarted: 2026-11-23T17:20:30\nFinished: never\nSamples: many\nModel: odd\n", "x")
+    outcome = read_outcome(
+        "x: y\n\nStarted: 2026-11-23T17:20:30\nFinished: never\nSamples: many\nModel: odd\n", "x"
+    )
     assert outcome.started == MOMENT
-    assert (outcome.finished, outcome.samples, outcome.models, outcome.exit_status) == (None, 0, (), None)
+    assert (outcome.finished, outcome.samples, outcome.models, outcome.exit_status) == (
+        None,
+        0,
+        (),
+        None,
+    )
     assert outcome.subject == "y"
 
 
 def test_a_revert_by_hand_may_say_anything() -> None:
-    revert = read_revert("a" * 40, "Revert it\n\nIt was\nof no use.\n\nReverts: b\nExit-Status: 3\n")
+    revert = read_revert(
+        "a" * 40, "Revert it\n\nIt was\nof no use.\n\nReverts: b\nExit-Status: 3\n"
+    )
     assert (revert.reason, revert.exit_status, revert.log_tail) == ("It was of no use.", 3, ())
 
 
@@ -437,7 +547,9 @@ def test_a_hundred_thousand_tags_of_others_are_passed_over(dataset: Path) -> Non
     head = git(dataset, "rev-parse", "HEAD")
     tags = [f"{head} refs/tags/t{number}" for number in range(100_000)]
     packed = dataset / ".git" / "packed-refs"
-    packed.write_text("# pack-refs with: peeled fully-peeled sorted \n" + "\n".join(sorted(tags)) + "\n")
+    packed.write_text(
+        "# pack-refs with: peeled fully-peeled sorted \n" + "\n".join(sorted(tags)) + "\n"
+    )
     assert [(run.name, run.state) for run in History.of(dataset).runs] == [(NAME, SEALED)]
 
 
@@ -453,19 +565,30 @@ def test_trees_that_stand_for_more_files_than_there_is_room_for_are_refused(
         tree = git(dataset, "mktree", text_input=listed)
     bomb = git(dataset, "mktree", text_input=f"040000 tree {tree}\tcaptions\n")
     message = git(dataset, "log", "-1", "--format=%B", "runs")
-    git(dataset, "update-ref", "refs/heads/runs", git(dataset, "commit-tree", bomb, text_input=message))
+    git(
+        dataset,
+        "update-ref",
+        "refs/heads/runs",
+        git(dataset, "commit-tree", bomb, text_input=message),
+    )
     (run,) = History.of(dataset).runs
-    with pytest.raises(TooManyFiles, match="the record of noob-gren-v1s4 holds more than 1,000 files") as failure:
+    with pytest.raises(
+        TooManyFiles, match="the record of noob-gren-v1s4 holds more than 1,000 files"
+    ) as failure:
         _ = run.files
     assert failure.value.hint == f"see: git show {run.commit[:8]}:"
 
 
-def test_a_file_that_is_too_long_is_not_read(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_too_long_is_not_read(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     long = Entry("inputs/long", b"x" * 5000)
     sealed(open_store(dataset), NAME, entries=entries(long))
     run = History.of(dataset).run(NAME)
     monkeypatch.setattr(contents, "_MOST_FILE", 4096)
-    with pytest.raises(NoSuchFile, match="inputs/long of noob-gren-v1s4 is 5000 bytes long") as failure:
+    with pytest.raises(
+        NoSuchFile, match="inputs/long of noob-gren-v1s4 is 5000 bytes long"
+    ) as failure:
         run.read("inputs/long")
     assert failure.value.hint == f"git -C {dataset} show {run.commit}:inputs/long"
     assert run.read("config.toml") == b"a = 1\n", "and what comes after it is"
@@ -475,7 +598,15 @@ def test_a_partial_clone_fetches_nothing(dataset: Path, tmp_path: Path) -> None:
     sealed(open_store(dataset), NAME)
     git(dataset, "config", "uploadpack.allowFilter", "true")
     clone = tmp_path / "clone"
-    git(tmp_path, "clone", "-q", "--no-checkout", "--filter=blob:none", f"file://{dataset}", str(clone))
+    git(
+        tmp_path,
+        "clone",
+        "-q",
+        "--no-checkout",
+        "--filter=blob:none",
+        f"file://{dataset}",
+        str(clone),
+    )
     git(clone, "branch", "-q", "runs", "origin/runs")
     (run,) = History.of(clone).runs
     assert run.outcome is not None
@@ -506,7 +637,9 @@ def test_what_git_cannot_read_is_told(dataset: Path) -> None:
         with pytest.raises(GitFailed):
             reader.read("HEAD:a.txt")
         assert reader.read("HEAD:a.txt") is not None, "asked anew"
-        assert [found is None for found in reader.read_all(["HEAD:a.txt"] * 200 + ["no"])] == [False] * 200 + [True]
+        assert [found is None for found in reader.read_all(["HEAD:a.txt"] * 200 + ["no"])] == [
+            False
+        ] * 200 + [True]
     with pytest.raises(GitFailed, match="git log failed"):
         list(rows("log", "-z", "nothing", cwd=dataset))
     some = rows("log", "-z", "--format=%H", "HEAD", "--", cwd=dataset)
@@ -527,7 +660,9 @@ def test_a_damaged_tree_is_told(dataset: Path, damage: bytes) -> None:
     assert failure.value.hint == "git fsck tells more"
 
 
-def test_a_tag_without_end_is_not_read_and_the_run_is_listed(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tag_without_end_is_not_read_and_the_run_is_listed(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened = sealed(open_store(dataset), NAME)
     git(dataset, "tag", "-d", NAME)
     (dataset / "long").write_text("x" * 2**21)
@@ -560,7 +695,12 @@ def test_a_record_of_lists_and_tables_has_facts(dataset: Path) -> None:
     blob = git(dataset, "hash-object", "-w", "--stdin", text_input=toml)
     tree = git(dataset, "mktree", text_input=f"100644 blob {blob}\trun.toml\n")
     message = git(dataset, "log", "-1", "--format=%B", "runs")
-    git(dataset, "update-ref", "refs/heads/runs", git(dataset, "commit-tree", tree, text_input=message))
+    git(
+        dataset,
+        "update-ref",
+        "refs/heads/runs",
+        git(dataset, "commit-tree", tree, text_input=message),
+    )
     facts = where.facts(History.of(dataset).runs[0])
     assert (facts["a.b"], facts["a.c"], facts["a.e.f"]) == ((1, "x"), (), (True,))
     assert not {"day", "a.d"} & facts.keys()

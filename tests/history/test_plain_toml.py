@@ -26,13 +26,23 @@ def outcome(source: str, read: object) -> object:
 
 
 def test_what_loragit_writes_is_read_the_quick_way() -> None:
-    run = a_run(weights=(Weights("Base-Model", "x", "a" * 64), Weights("VAE", "y", None)), dataset_dirty=3)
+    run = a_run(
+        weights=(Weights("Base-Model", "x", "a" * 64), Weights("VAE", "y", None)), dataset_dirty=3
+    )
     source = run_toml.run_toml(run).data.decode()
     assert plaintoml._read(source) == tomllib.loads(source)
 
 
 ODD = (
-    *("a = 1\na = 2", "[a]\n[a]", "[[a]]\n[a]", "a = 1\n[a.b]", "[a]\nb = 1\n[a.b]", "a = [\n    1,", "a = [\n1,\n]"),
+    *(
+        "a = 1\na = 2",
+        "[a]\n[a]",
+        "[[a]]\n[a]",
+        "a = 1\n[a.b]",
+        "[a]\nb = 1\n[a.b]",
+        "a = [\n    1,",
+        "a = [\n1,\n]",
+    ),
     *(
         "a = 01",
         "a = 1.5",
@@ -46,8 +56,22 @@ ODD = (
         "a = [1]",
         "a=1",
     ),
-    *("a = []\n[[a]]", "a = true\nb = false", '[a."b c"]\nd = []', "# a comment", "[a]\r\nb = 1", "a = 9" + "9" * 30),
-    *("[a.b]\nc = 1\n[a]\nd = 2", "[a.b]\n[a.c]", "[[a]]\n[[a]]\nb = 1", "[a]\n[[a]]", "a = 1\n[[a]]", "[a.b.c]"),
+    *(
+        "a = []\n[[a]]",
+        "a = true\nb = false",
+        '[a."b c"]\nd = []',
+        "# a comment",
+        "[a]\r\nb = 1",
+        "a = 9" + "9" * 30,
+    ),
+    *(
+        "[a.b]\nc = 1\n[a]\nd = 2",
+        "[a.b]\n[a.c]",
+        "[[a]]\n[[a]]\nb = 1",
+        "[a]\n[[a]]",
+        "a = 1\n[[a]]",
+        "[a.b.c]",
+    ),
     *("a = [\n    [],\n]", "[[a]]\n[a.b]\nc = 1"),
 )
 
@@ -83,12 +107,23 @@ def test_any_order_of_lines_is_read_as_by_the_library(lines: list[str]) -> None:
     assert outcome(source, plaintoml.read) == outcome(source, tomllib.loads)
 
 
-# What the quick reader looks at stands between other letters more often than chance would have it, and all is short:
-# three hundred documents take less time than twenty long ones did.
+# What the quick reader looks at stands between other letters more often than chance would have it,
+# and all is short: three hundred documents take less time than twenty long ones did.
 TEXTS = st.text(st.sampled_from('ab"\\\n\t\x1f\x7f\u2028[]=.#é ,') | st.characters(), max_size=4)
-LEAVES = TEXTS | st.integers() | st.booleans() | st.floats() | st.lists(TEXTS | st.integers(), max_size=3)
+LEAVES = (
+    TEXTS
+    | st.integers()
+    | st.booleans()
+    | st.floats()
+    | st.lists(TEXTS | st.integers(), max_size=3)
+)
 TABLES = st.dictionaries(TEXTS, LEAVES, max_size=3)
-VALUES = LEAVES | TABLES | st.lists(TABLES, max_size=3) | st.dictionaries(TEXTS, LEAVES | TABLES, max_size=3)
+VALUES = (
+    LEAVES
+    | TABLES
+    | st.lists(TABLES, max_size=3)
+    | st.dictionaries(TEXTS, LEAVES | TABLES, max_size=3)
+)
 
 
 @settings(max_examples=20_000 if THOROUGH else 300, derandomize=not THOROUGH, deadline=None)

@@ -75,9 +75,23 @@ def test_a_merge_of_two_machines_runs_is_read_through(dataset: Path) -> None:
     git(dataset, "update-ref", "refs/heads/runs", base)
     untagged(store, "noob-gren-v3s4")
     tree = git(dataset, "rev-parse", "runs^{tree}")
-    merge = git(dataset, "commit-tree", "-p", "runs", "-p", here, "-m", "a merge\n\nNot a trailer: at all", tree)
+    merge = git(
+        dataset,
+        "commit-tree",
+        "-p",
+        "runs",
+        "-p",
+        here,
+        "-m",
+        "a merge\n\nNot a trailer: at all",
+        tree,
+    )
     git(dataset, "update-ref", "refs/heads/runs", merge)
-    assert sorted(states(dataset)) == [(NAME, "sealed"), ("noob-gren-v2s4", "reverted"), ("noob-gren-v3s4", "untagged")]
+    assert sorted(states(dataset)) == [
+        (NAME, "sealed"),
+        ("noob-gren-v2s4", "reverted"),
+        ("noob-gren-v3s4", "untagged"),
+    ]
 
 
 @pytest.mark.parametrize("status", ["1", "-9", "", "many"])
@@ -85,7 +99,12 @@ def test_a_revert_of_somebody_elses_is_read_as_far_as_it_goes(dataset: Path, sta
     opened = untagged(open_store(dataset), NAME)
     message = f"Revert by hand\n\nReverts: {opened.commit}\nExit-Status: {status}\n"
     tree = git(dataset, "rev-parse", "runs^{tree}")
-    git(dataset, "update-ref", "refs/heads/runs", git(dataset, "commit-tree", "-p", "runs", "-m", message, tree))
+    git(
+        dataset,
+        "update-ref",
+        "refs/heads/runs",
+        git(dataset, "commit-tree", "-p", "runs", "-m", message, tree),
+    )
     (run,) = History.of(dataset).runs
     assert run.state == "reverted"
     assert run.revert is not None
@@ -96,7 +115,13 @@ def test_a_revert_of_somebody_elses_is_read_as_far_as_it_goes(dataset: Path, sta
 
 def test_a_run_is_shown_with_its_own_files_wherever_it_is_asked_for(dataset: Path) -> None:
     store = open_store(dataset)
-    sealed(store, "noob-mark-v1s4", prefix="mark", dataset="mark", entries=(Entry("config.toml", b"mark"),))
+    sealed(
+        store,
+        "noob-mark-v1s4",
+        prefix="mark",
+        dataset="mark",
+        entries=(Entry("config.toml", b"mark"),),
+    )
     sealed(store, NAME, prefix="two  spaces/gren")
     for folder in (".", "mark", "two  spaces", "two  spaces/gren"):
         (dataset / folder).mkdir(exist_ok=True)

@@ -1,6 +1,8 @@
-"""What a hostile document, message or file may cost: time in proportion to its size, and memory within bounds.
+"""What a hostile document, message or file may cost: time in proportion to its size, and memory
+within bounds.
 
-Each took the square of the time, or gigabytes, before; processor time is what counts, for machines are busy.
+Each took the square of the time, or gigabytes, before; processor time is what counts, for machines
+are busy.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ from tests.support.scene import commit_all, git, slack
 pytestmark = pytest.mark.every_python
 
 SECONDS = 6.0
-"""Ten times what the largest of these takes; in the square of its size each took tens of seconds or more."""
+"""Ten times what the largest of these takes; in the square of its size each took tens of seconds or
+more."""
 
 
 @contextmanager
@@ -64,7 +67,10 @@ SQUARES: dict[str, tuple[Callable[[str], object], str]] = {
     "trailers of one key": (recorded.read_trailers, "s\n\n" + "A: b\n" * 100_000),
     "a trailer that goes on": (recorded.read_trailers, "s\n\nA: b\n" + " b\n" * 200_000),
     "trailers as git has them": (trailers.parse, "s\n\n" + "A: b\n" * 50_000),
-    "an environment of one key": (lambda told: recorded.read_environment(told.encode()), "A: b\n" * 100_000),
+    "an environment of one key": (
+        lambda told: recorded.read_environment(told.encode()),
+        "A: b\n" * 100_000,
+    ),
     "a note of many lines": (lambda told: notes.read(told.encode()), "x\n" * 100_000),
     "repositories of code": (
         lambda told: legacy.told_apart(legacy.parse_repos_git(told.encode()).repositories),
@@ -76,7 +82,9 @@ SQUARES: dict[str, tuple[Callable[[str], object], str]] = {
     ),
     "lines that repeat": (lambda told: lines.compare(told, "b\n" + told), "a\n" * 1_900),
     "tables with names": (
-        lambda told: tables.compare(*(({"a": json.loads(told)}, {"a": [{**t, "n": 1} for t in json.loads(told)]}))),
+        lambda told: tables.compare(
+            *(({"a": json.loads(told)}, {"a": [{**t, "n": 1} for t in json.loads(told)]}))
+        ),
         json.dumps([{"name": str(number)} for number in range(10_000)]),
     ),
     "equal tables": (
@@ -148,7 +156,13 @@ def test_too_much_of_a_toml_document_is_refused(source: str, problem: str, tmp_p
 
 
 @pytest.mark.parametrize(
-    "dots", ["'" + "a." * 500 + "'", '"""\n' + "a." * 500 + '"""', "1 # " + "a." * 500, "[" + "1.5, " * 500 + "]"]
+    "dots",
+    [
+        "'" + "a." * 500 + "'",
+        '"""\n' + "a." * 500 + '"""',
+        "1 # " + "a." * 500,
+        "[" + "1.5, " * 500 + "]",
+    ],
 )
 def test_dots_in_texts_comments_and_numbers_are_no_parts_of_a_key(dots: str) -> None:
     assert parsing.read_toml(f"a = {dots}").keys() == {"a"}
@@ -156,7 +170,11 @@ def test_dots_in_texts_comments_and_numbers_are_no_parts_of_a_key(dots: str) -> 
 
 @pytest.mark.parametrize(
     ("source", "problem"),
-    [("[" * 101 + "]" * 101, "nested deeper"), ("[" * 90_000, "too deep"), ("[" + "1" * 400 + "]", "too large")],
+    [
+        ("[" * 101 + "]" * 101, "nested deeper"),
+        ("[" * 90_000, "too deep"),
+        ("[" + "1" * 400 + "]", "too large"),
+    ],
 )
 def test_too_much_of_a_json_document_is_refused(source: str, problem: str) -> None:
     with pytest.raises(parsing.TooMuch, match=problem):
@@ -221,7 +239,9 @@ def test_a_device_without_an_end_is_not_read(tmp_path: Path) -> None:
         read_bytes(link, "dataset config")
 
 
-def test_all_events_of_a_run_together_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_events_of_a_run_together_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fixture = SD_SCRIPTS / "logs"
     file = next(fixture.rglob("events.out.tfevents.*"))
     once = list(losses._read([file]))
@@ -233,7 +253,9 @@ def test_all_events_of_a_run_together_are_bounded(tmp_path: Path, monkeypatch: p
 # ---- what git says ----
 
 
-def test_of_a_long_answer_only_the_beginning_is_held(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_long_answer_only_the_beginning_is_held(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (dataset / "run.toml").write_text("a" * 1_000_000)
     commit_all(dataset, "a record of somebody's")
     repository = discover(dataset)
@@ -261,7 +283,9 @@ def test_a_commit_of_another_repository_is_no_object_here(dataset: Path) -> None
         assert reader.read("HEAD:sub") is None
 
 
-@pytest.mark.parametrize("head", [b"\n", b"a\n", b"a blob \xc2\xb2\n", b"a blob -1\n", b"a blob 5 x\n", b"a blob 5"])
+@pytest.mark.parametrize(
+    "head", [b"\n", b"a\n", b"a blob \xc2\xb2\n", b"a blob -1\n", b"a blob 5 x\n", b"a blob 5"]
+)
 def test_an_answer_that_is_none_is_a_failure(head: bytes) -> None:
     import io
 
@@ -279,13 +303,23 @@ def test_a_record_that_is_nested_deep_is_no_estimate_of_room(dataset: Path) -> N
 
 
 def test_deep_documents_end_no_comparison() -> None:
-    code = "from loragit.history.compare.details import _parsed; print(_parsed('a.json', '[' * 900 + ']' * 900))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"None\n"
+    code = (
+        "from loragit.history.compare.details import _parsed; print(_parsed('a.json', '[' * "
+        "900 + ']' * 900))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+        == b"None\n"
+    )
 
 
-def test_a_tag_that_is_longer_than_any_of_ours_hides_no_run_and_takes_no_room(dataset: Path) -> None:
+def test_a_tag_that_is_longer_than_any_of_ours_hides_no_run_and_takes_no_room(
+    dataset: Path,
+) -> None:
     opened = sealed(open_store(dataset), NAME)
-    subprocess.run(["git", "tag", "-a", "-F", "-", "aaa"], input=b"b" * (5 << 20), cwd=dataset, check=True)
+    subprocess.run(
+        ["git", "tag", "-a", "-F", "-", "aaa"], input=b"b" * (5 << 20), cwd=dataset, check=True
+    )
     records = products.Records([dataset])
     assert [each.commit for each in records.holding(f"sha256:{'b' * 64}")] == [opened.commit]
     assert sum(len(told) for _, told in records._texts()) < 2 << 20

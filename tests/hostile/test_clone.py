@@ -1,4 +1,5 @@
-"""A cloned dataset that is made of traps: none of its programs may run before somebody agreed to it."""
+"""A cloned dataset that is made of traps: none of its programs may run before somebody agreed to
+it."""
 
 from __future__ import annotations
 
@@ -85,7 +86,9 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return made["dataset"]
     dataset = write_dataset(tmp_path_factory.mktemp("upstream") / "gren", images=1)
     ran = dataset.parent / "ran"
-    (dataset / "config.toml").write_text((dataset / "config.toml").read_text().replace(str(dataset / "img"), "img"))
+    (dataset / "config.toml").write_text(
+        (dataset / "config.toml").read_text().replace(str(dataset / "img"), "img")
+    )
     run_git(dataset, "init", "-q", "--bare", "trainer")
     planted = dataset / "trainer"
     shutil.rmtree(planted / "hooks", ignore_errors=True)
@@ -93,12 +96,31 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (planted / empty / "kept").touch()
     program = trap(dataset / "bin" / "trap", ran)
     (planted / "config").write_text(_PROGRAMS.format(trap=program))
-    for hook in ("pre-commit", "post-index-change", "reference-transaction", "post-checkout", "fsmonitor-watchman"):
+    for hook in (
+        "pre-commit",
+        "post-index-change",
+        "reference-transaction",
+        "post-checkout",
+        "fsmonitor-watchman",
+    ):
         trap(planted / "hooks" / hook, ran)
     (planted / "sub").mkdir()
-    for place in ("trainer/sub/train.py", "trainer/sub/trap.py", "json.py", "__future__.py", "site.py", "loragit.py"):
+    for place in (
+        "trainer/sub/train.py",
+        "trainer/sub/trap.py",
+        "json.py",
+        "__future__.py",
+        "site.py",
+        "loragit.py",
+    ):
         (dataset / place).write_text(f"open({str(ran)!r}, 'a').write(__file__ + '\\n')\n")
-    for place in ("bin/launch", "bin/python", "venv/bin/python", "venv/bin/python3", "venv/bin/activate"):
+    for place in (
+        "bin/launch",
+        "bin/python",
+        "venv/bin/python",
+        "venv/bin/python3",
+        "venv/bin/activate",
+    ):
         trap(dataset / place, ran)
     (dataset / "venv" / "pyvenv.cfg").write_text("home = /usr/bin\n")
     (dataset / ".gitattributes").write_text("* filter=trap diff=trap merge=trap\n")

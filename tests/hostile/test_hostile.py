@@ -1,4 +1,5 @@
-"""A repository that somebody made to be cloned: no command obeys it, shows what a terminal would obey, or gives up.
+"""A repository that somebody made to be cloned: no command obeys it, shows what a terminal would
+obey, or gives up.
 
 The commands run in this process, and what they tell is looked at letter by letter.
 """
@@ -56,7 +57,7 @@ sha256 = {json.dumps(ODD)}
 [command]
 workdir = {json.dumps("~/" + ODD)}
 argv = ["python", "a.py", {json.dumps("--seed" + ODD)}, {json.dumps(ODD)}, "--network_args", {json.dumps(ODD + "=1")}]
-"""
+"""  # noqa: E501
 
 Told = pytest.CaptureFixture[str]
 
@@ -69,10 +70,20 @@ def record(folder: Path, files: dict[str, str], message: str, *parents: str) -> 
         place = work / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content.encode("utf-8", "surrogateescape"))
-    environ = {**os.environ, "GIT_INDEX_FILE": str(folder.parent / "index"), "GIT_DIR": str(folder / ".git")}
+    environ = {
+        **os.environ,
+        "GIT_INDEX_FILE": str(folder.parent / "index"),
+        "GIT_DIR": str(folder / ".git"),
+    }
     (folder.parent / "index").unlink(missing_ok=True)
-    subprocess.run(["git", f"--work-tree={work}", "add", "-A", "-f", "."], check=True, env=environ, cwd=work)
-    tree = subprocess.run(["git", "write-tree"], check=True, env=environ, capture_output=True).stdout.decode().strip()
+    subprocess.run(
+        ["git", f"--work-tree={work}", "add", "-A", "-f", "."], check=True, env=environ, cwd=work
+    )
+    tree = (
+        subprocess.run(["git", "write-tree"], check=True, env=environ, capture_output=True)
+        .stdout.decode()
+        .strip()
+    )
     words = ["git", "commit-tree", tree, *(word for parent in parents for word in ("-p", parent))]
     data = message.encode("utf-8", "surrogateescape")
     made = subprocess.run(words, input=data, env=environ, capture_output=True, check=True)
@@ -82,10 +93,14 @@ def record(folder: Path, files: dict[str, str], message: str, *parents: str) -> 
 def files(number: int) -> dict[str, str]:
     odd = ODD.replace("\x07", f"{number}\x07")
     return {
-        "run.toml": RUN.replace("format = 1", "format = 1\n") if number == 1 else RUN.replace("--seed", "--other"),
+        "run.toml": RUN.replace("format = 1", "format = 1\n")
+        if number == 1
+        else RUN.replace("--seed", "--other"),
         "environment.txt": f"Python: {odd}\n\ntorch=={odd}\n{odd}==1\n",
-        "dataset.sha256": f"{HASH}  {odd}.png\n{'d' * 64}  ../../../../etc/passwd\n{'e' * 64}  /dev/zero\n",
-        "config.toml": f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = {json.dumps(odd)}\n# {odd[:0]}\n",
+        "dataset.sha256": f"{HASH}  {odd}.png\n{'d' * 64}  ../../../../etc/passwd\n{'e' * 64}  "
+        "/dev/zero\n",
+        "config.toml": f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = {json.dumps(odd)}\n# "
+        f"{odd[:0]}\n",
         "sample-prompts.txt": f"{odd}\n",
         "inputs/a.json": f'{{"a": "\\ud800", "b": {json.dumps(odd)}}}',
         f"inputs/{odd}.bin": f"{odd}\n",
@@ -95,10 +110,12 @@ def files(number: int) -> dict[str, str]:
 
 def message(name: str, number: int) -> str:
     trailers = "".join(
-        f"{key}: {ODD}\n" for key in ("Missing", "Resumed-From", "Derived-From", "Odd", "Trainer-Commit")
+        f"{key}: {ODD}\n"
+        for key in ("Missing", "Resumed-From", "Derived-From", "Odd", "Trainer-Commit")
     )
     return (
-        f"{name}: {ODD}\x1f\xff\n\n{ODD}\n\nRun: {name}\nDataset: {ODD}\x1f\nDataset-Path:\n{trailers}"
+        f"{name}: {ODD}\x1f\xff\n\n{ODD}\n\nRun: {name}\nDataset: "
+        f"{ODD}\x1f\nDataset-Path:\n{trailers}"
         f"Imported: 2026-11-24 from {ODD}\nLoragit-Format: 1\n"
         if number == 1
         else f"{name}: {ODD}\n\nRun: {name}\nDataset: {ODD}\x1f\nLoragit-Format: 1\n"
@@ -112,22 +129,39 @@ def hostile(dataset: Path) -> Path:
     sealed.append(record(dataset, files(2), message(OTHER, 2), sealed[0]))
     failed = record(dataset, files(1), f"{ODD}\n\nRun: {ODD}\nDataset: {ODD}\n", sealed[1])
     why = (
-        f'Revert "{ODD}"\n\nThis reverts commit {failed}.\n\n{ODD}\n\nThe last lines of its log:\n\n    error {ODD}\n\n'
+        f'Revert "{ODD}"\n\nThis reverts commit {failed}.\n\n{ODD}\n\nThe last lines of its '
+        f"log:\n\n    error {ODD}\n\n"
     )
-    tip = record(dataset, files(1), f"{why}Run: x\nExit-Status: 1\nReverts: {failed}\nLoragit-Format: 1\n", failed)
+    tip = record(
+        dataset,
+        files(1),
+        f"{why}Run: x\nExit-Status: 1\nReverts: {failed}\nLoragit-Format: 1\n",
+        failed,
+    )
     git(dataset, "update-ref", "refs/heads/runs", tip)
     for name, commit in ((NAME, sealed[0]), (OTHER, sealed[1])):
         said = (
-            f"{name}: {ODD}\n\nRun: {name}\nExit-Status: 0\nModel: {ODD} 5 bytes sha256:{HASH} step:1\nOutput: {ODD}\n"
+            f"{name}: {ODD}\n\nRun: {name}\nExit-Status: 0\nModel: {ODD} 5 bytes "
+            f"sha256:{HASH} step:1\nOutput: {ODD}\n"
         )
-        said += f"Model: a {'9' * 5000} bytes sha256:{HASH}\nState: {ODD}\nTruncated: {ODD}\nUnreadable: {ODD}\n"
         said += (
-            f"Interrupted-By: {ODD}\nFinal-Loss: {'9' * 400}\nSamples: 3\nSample: {ODD} sha256:{HASH}\nStarted: {ODD}\n"
+            f"Model: a {'9' * 5000} bytes sha256:{HASH}\nState: {ODD}\nTruncated: "
+            f"{ODD}\nUnreadable: {ODD}\n"
         )
-        subprocess.run(["git", "tag", "-a", "-F", "-", name, commit], input=said.encode(), cwd=dataset, check=True)
+        said += (
+            f"Interrupted-By: {ODD}\nFinal-Loss: {'9' * 400}\nSamples: 3\nSample: {ODD} "
+            f"sha256:{HASH}\nStarted: {ODD}\n"
+        )
+        subprocess.run(
+            ["git", "tag", "-a", "-F", "-", name, commit],
+            input=said.encode(),
+            cwd=dataset,
+            check=True,
+        )
     git(dataset, "notes", "add", "-m", f"{ODD}\n2026-11-24T19:30:00.000Z Best: {ODD}", sealed[0])
     (dataset / "loragit.toml").write_text(
-        f"[paths]\noutput = {json.dumps('/nowhere' + ODD)}\n[trainer]\nrepo = {json.dumps('/nowhere' + ODD)}\n"
+        f"[paths]\noutput = {json.dumps('/nowhere' + ODD)}\n[trainer]\nrepo = "
+        f"{json.dumps('/nowhere' + ODD)}\n"
         f"lycoris_repo = {json.dumps('/nowhere' + ODD)}\nlauncher = [{json.dumps(ODD)}]\n"
         f"[trainer.args]\na = {json.dumps(ODD)}\n"
     )
@@ -137,16 +171,42 @@ def hostile(dataset: Path) -> Path:
 
 
 def a_model(path: Path) -> None:
-    told = dict.fromkeys(("ss_output_name", "ss_sd_model_name", "ss_network_module", "ss_tag_frequency", "ss_x"), ODD)
-    told |= {"ss_training_comment": f"loragit: x{ODD.split(chr(0x2028))[0]} {'a' * 40}", "modelspec.date": "0001-01-01"}
-    head = json.dumps({"__metadata__": told, "a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    told = dict.fromkeys(
+        ("ss_output_name", "ss_sd_model_name", "ss_network_module", "ss_tag_frequency", "ss_x"), ODD
+    )
+    told |= {
+        "ss_training_comment": f"loragit: x{ODD.split(chr(0x2028))[0]} {'a' * 40}",
+        "modelspec.date": "0001-01-01",
+    }
+    head = json.dumps(
+        {"__metadata__": told, "a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
+    ).encode()
     path.write_bytes(len(head).to_bytes(8, "little") + head + bytes(4))
 
 
 COMMANDS = (
-    *("log", "log --failed", "log --graph", "log --json", "log -n 2", "log --where args.seed=1", "log --grep owned"),
-    *(f"show {NAME}", f"show --json {NAME}", f"show {OTHER}", f"show {OTHER}:nothing", "show nothing"),
-    *(f"diff {NAME} {OTHER}", f"diff --stat {NAME} {OTHER}", f"diff --json {NAME} {OTHER}", f"diff {OTHER}"),
+    *(
+        "log",
+        "log --failed",
+        "log --graph",
+        "log --json",
+        "log -n 2",
+        "log --where args.seed=1",
+        "log --grep owned",
+    ),
+    *(
+        f"show {NAME}",
+        f"show --json {NAME}",
+        f"show {OTHER}",
+        f"show {OTHER}:nothing",
+        "show nothing",
+    ),
+    *(
+        f"diff {NAME} {OTHER}",
+        f"diff --stat {NAME} {OTHER}",
+        f"diff --json {NAME} {OTHER}",
+        f"diff {OTHER}",
+    ),
     *("verify", "verify --verbose", "verify --quick", "verify --json"),
     *(
         "status",
@@ -157,8 +217,18 @@ COMMANDS = (
         f"note {NAME} -m text",
         f"note {NAME} --best x",
     ),
-    *("whence ../models", "whence --json ../models", "import --dry-run ../old", "import --dataset . ../old"),
-    *("train --dry-run noob-gren-v9s1", "hook status", "hook run pre-commit", f"train --dry-run {NAME}"),
+    *(
+        "whence ../models",
+        "whence --json ../models",
+        "import --dry-run ../old",
+        "import --dataset . ../old",
+    ),
+    *(
+        "train --dry-run noob-gren-v9s1",
+        "hook status",
+        "hook run pre-commit",
+        f"train --dry-run {NAME}",
+    ),
 )
 
 
@@ -168,7 +238,9 @@ def test_no_command_shows_what_a_terminal_would_obey(
     for folder in ("models", "old/run"):
         (hostile.parent / folder).mkdir(parents=True)
         a_model(hostile.parent / folder / f"a{ODD}.safetensors")
-    (hostile.parent / "old/run/repos.git").write_text(f"/a{ODD}/sd-scripts: (b{ODD}) {'a' * 40}\n{ODD}\n")
+    (hostile.parent / "old/run/repos.git").write_text(
+        f"/a{ODD}/sd-scripts: (b{ODD}) {'a' * 40}\n{ODD}\n"
+    )
     (hostile.parent / "old/run" / f"{ODD}.sh").write_text(f"TRAINING_DIR='/nowhere{ODD}'\n")
     monkeypatch.chdir(hostile)
     capsys.readouterr()
@@ -195,7 +267,9 @@ def test_a_message_as_long_as_it_may_be_takes_no_time(
     said = f"{OTHER}: x\n\nRun: {OTHER}\n" + "Redacted: a\n" * 80_000
     commit = record(dataset, files(2), said)
     git(dataset, "update-ref", "refs/heads/runs", commit)
-    subprocess.run(["git", "tag", "-a", "-F", "-", OTHER, commit], input=said.encode(), cwd=dataset, check=True)
+    subprocess.run(
+        ["git", "tag", "-a", "-F", "-", OTHER, commit], input=said.encode(), cwd=dataset, check=True
+    )
     monkeypatch.chdir(dataset)
     before = time.process_time()
     assert told_by("log", monkeypatch) == told_by(f"show {OTHER}", monkeypatch) == 0
@@ -203,7 +277,9 @@ def test_a_message_as_long_as_it_may_be_takes_no_time(
     assert OTHER in capsys.readouterr().out
 
 
-def test_only_names_that_a_run_can_have_are_offered_to_a_shell(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_names_that_a_run_can_have_are_offered_to_a_shell(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from loragit import cli
     from loragit.history import history
 
@@ -211,7 +287,12 @@ def test_only_names_that_a_run_can_have_are_offered_to_a_shell(dataset: Path, mo
     sealed(store, OTHER)
     for odd in ("x;reboot", "$(reboot)", "a`reboot`", "a|b&c", "a'b\"c", "\u202enoob", "-rf"):
         # git takes no such option for a tag's name, and a clone brings it all the same.
-        git(dataset, "update-ref", f"refs/tags/{odd}", git(dataset, "rev-parse", f"refs/tags/{OTHER}"))
+        git(
+            dataset,
+            "update-ref",
+            f"refs/tags/{odd}",
+            git(dataset, "rev-parse", f"refs/tags/{OTHER}"),
+        )
         assert odd in history.names(dataset)
     monkeypatch.chdir(dataset)
     assert cli._run_names() == [OTHER]

@@ -29,7 +29,9 @@ def arcs(data: Path) -> dict[str, set[tuple[int, int]]]:
     seen = CoverageData(str(data))
     seen.read()
     found = {name: set(seen.arcs(name) or ()) for name in seen.measured_files()}
-    return {name: pairs for name, pairs in found.items() if pairs}  # without those of which nothing ran
+    return {
+        name: pairs for name, pairs in found.items() if pairs
+    }  # without those of which nothing ran
 
 
 def test_a_child_leaves_what_coverage_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,8 +45,19 @@ def test_a_child_leaves_what_coverage_sees(tmp_path: Path, monkeypatch: pytest.M
         pytest.skip("this Python is measured in coverage's own way")
     plain = {name: text for name, text in os.environ.items() if name != child_coverage.VARIABLE}
     words = [str(program), "noob-gren-v2s512"]
-    subprocess.run([sys.executable, *words], env=plain | {child_coverage.VARIABLE: value}, check=True)
-    own = [sys.executable, "-m", "coverage", "run", "--rcfile", str(CONFIG), "--data-file", str(tmp_path / "own")]
+    subprocess.run(
+        [sys.executable, *words], env=plain | {child_coverage.VARIABLE: value}, check=True
+    )
+    own = [
+        sys.executable,
+        "-m",
+        "coverage",
+        "run",
+        "--rcfile",
+        str(CONFIG),
+        "--data-file",
+        str(tmp_path / "own"),
+    ]
     subprocess.run([*own, *words], env=plain, cwd=tmp_path, check=True)
     (data,) = tmp_path.glob("own.*")
     wanted = arcs(data)
@@ -52,6 +65,8 @@ def test_a_child_leaves_what_coverage_sees(tmp_path: Path, monkeypatch: pytest.M
     assert {name: set(pairs) for name, pairs in child_coverage.read(folder).items()} == wanted
 
 
-def test_no_child_is_measured_in_a_session_that_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_child_is_measured_in_a_session_that_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv(child_coverage.OWN_WAY, raising=False)
     assert child_coverage.start(tmp_path) is None

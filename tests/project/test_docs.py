@@ -36,8 +36,8 @@ HOOKS = ROOT / "docs" / "hooks.md"
 PAGES = (README, ROOT / "CHANGELOG.md", FORMAT, DESIGN, MIGRATING, PYTHON, JSON, SECURITY, HOOKS)
 
 STANDS_FOR = {"make demo DIR=~/loragit-demo": "loragit demo ~/loragit-demo"}
-"""What is run in place of a command that would install something first. The demo shows commands of its own, so that
-the rest of such a block is output."""
+"""What is run in place of a command that would install something first. The demo shows commands of
+its own, so that the rest of such a block is output."""
 
 NOT_RUN = {
     "make demo": "CI itself",
@@ -48,7 +48,8 @@ NOT_RUN = {
 """Commands that are shown and not run here, with what covers each."""
 
 BEFORE = {
-    "git push --follow-tags origin runs": "git init -q --bare ~/gren.git && git remote add origin ~/gren.git",
+    "git push --follow-tags origin runs": "git init -q --bare ~/gren.git && git remote add origin "
+    "~/gren.git",
 }
 """What a reader has to have, where a page says so in words."""
 
@@ -120,7 +121,10 @@ class Reader:
         self.home = home
         shims = home / "bin"
         shims.mkdir()
-        for name, words in (("loragit", [sys.executable, "-m", "loragit"]), ("python3", [sys.executable])):
+        for name, words in (
+            ("loragit", [sys.executable, "-m", "loragit"]),
+            ("python3", [sys.executable]),
+        ):
             shim = shims / name
             shim.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
             shim.chmod(0o755)
@@ -138,11 +142,19 @@ class Reader:
         """Run ``command``; the lines that the terminal shows afterwards."""
         state = self.home / "state"
         # The last command's status and folder are there, as in one long session.
-        script = f'set -o pipefail; cd -- "$1" || exit\n(exit "$2")\n{command}\nprintf "%s\\n" "$?" "$PWD" > "$3"\n'
+        script = (
+            f'set -o pipefail; cd -- "$1" || exit\n(exit "$2")\n{command}\nprintf "%s\\n" '
+            '"$?" "$PWD" > "$3"\n'
+        )
         words = ["bash", "-c", script, "bash", self.folder, str(self.status), str(state)]
         ours, theirs = pty.openpty()
         child = subprocess.Popen(
-            words, env=self.environ, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, start_new_session=True
+            words,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
         )
         os.close(theirs)
         data = read_all(ours)
@@ -150,7 +162,10 @@ class Reader:
         child.wait()
         status, self.folder = state.read_text().splitlines()
         self.status = int(status)
-        return [visible(line) for line in data.decode(errors="replace").replace("\r\n", "\n").splitlines()]
+        return [
+            visible(line)
+            for line in data.decode(errors="replace").replace("\r\n", "\n").splitlines()
+        ]
 
 
 def visible(line: str) -> str:
@@ -177,7 +192,8 @@ def stable(line: str) -> str:
 
 
 def missing(shown: tuple[str, ...], printed: list[str]) -> str | None:
-    """The first passage of ``shown`` that ``printed`` lacks; passages are parted by lines that are ``…``."""
+    """The first passage of ``shown`` that ``printed`` lacks; passages are parted by lines that are
+    ``…``."""
     begins, ends = shown[:1] != ("…",), shown[-1:] != ("…",)
     passages: list[list[str]] = [[]] if begins else []
     for line in shown:
@@ -198,7 +214,8 @@ def missing(shown: tuple[str, ...], printed: list[str]) -> str | None:
 
 @pytest.fixture
 def reader(home: Path) -> Reader:
-    """Has what "Your first run" expects: a trainer with its environment, a base model, a dataset in no repository."""
+    """Has what "Your first run" expects: a trainer with its environment, a base model, a dataset in
+    no repository."""
     write_dataset(home / "datasets" / "gren")
     trainer = make_trainer(home / "source" / "repos" / "sd-scripts")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", trainer / "venv"], check=True)
@@ -208,7 +225,8 @@ def reader(home: Path) -> Reader:
 
 
 def follow(reader: Reader, todo: list[Step]) -> None:
-    """Type every step. A status other than 0 is wrong, unless the page goes on to show it with ``echo $?``."""
+    """Type every step. A status other than 0 is wrong, unless the page goes on to show it with
+    ``echo $?``."""
     for number, step in enumerate(todo):
         if step.command in NOT_RUN:
             continue
@@ -220,13 +238,17 @@ def follow(reader: Reader, todo: list[Step]) -> None:
         asked = number + 1 < len(todo) and todo[number + 1].command == "echo $?"
         assert asked or reader.status == 0, told
         if step.shown is not None:
-            assert missing(step.shown, printed) is None, f"{told}\n--- the page shows\n{missing(step.shown, printed)}"
+            assert missing(step.shown, printed) is None, (
+                f"{told}\n--- the page shows\n{missing(step.shown, printed)}"
+            )
 
 
 # ---- what is shown is run ----
 
 
-@pytest.mark.skipif(not all(map(shutil.which, ("bash", "sha256sum"))), reason="the pages use bash and sha256sum")
+@pytest.mark.skipif(
+    not all(map(shutil.which, ("bash", "sha256sum"))), reason="the pages use bash and sha256sum"
+)
 def test_every_command_that_the_pages_show_does_what_they_show(reader: Reader) -> None:
     need("zsh")
     todo = walk(README, FORMAT, MIGRATING, JSON, HOOKS)
@@ -269,9 +291,14 @@ def test_every_settings_example_is_understood(home: Path) -> None:
 
 def test_a_transcript_that_is_wrong_is_noticed() -> None:
     printed = ["opened x as 0123abcd on runs", "steps", "sealed x: 2 models, 1 s"]
-    assert missing(("opened x as 99999999 on runs", "…", "sealed x: 2 models, 40 min"), printed) is None
+    assert (
+        missing(("opened x as 99999999 on runs", "…", "sealed x: 2 models, 40 min"), printed)
+        is None
+    )
     assert missing(("…", "sealed x: 2 mod…"), printed) is None
-    assert missing(("…", "sealed x: 3 models, 1 s"), printed) == re.escape("sealed x: 3 models, <duration>")
+    assert missing(("…", "sealed x: 3 models, 1 s"), printed) == re.escape(
+        "sealed x: 3 models, <duration>"
+    )
     assert missing(("opened x as 99999999 on runs", "sealed x: 2 models, 1 s"), printed) is not None
     assert missing(("opened x as 99999999 on runs",), printed) is not None
     assert missing(("steps", "…"), printed) is not None
@@ -298,7 +325,11 @@ def anchors(page: Path) -> set[str]:
 
 def test_every_section_that_the_code_points_at_is_there() -> None:
     sources = [*(ROOT / "src").rglob("*.py"), ROOT / "pyproject.toml"]
-    named = [found for source in sources for found in re.findall(r'docs/([\w-]+\.md),\s+"([^"]+)"', source.read_text())]
+    named = [
+        found
+        for source in sources
+        for found in re.findall(r'docs/([\w-]+\.md),\s+"([^"]+)"', source.read_text())
+    ]
     assert named
     for page, section in named:
         assert f"\n## {section}\n" in (ROOT / "docs" / page).read_text()
@@ -306,7 +337,9 @@ def test_every_section_that_the_code_points_at_is_there() -> None:
 
 def documented(page: Path, column: int = 0) -> set[str]:
     """What stands in code type in one column of a page's tables."""
-    rows = [line.strip("|").split("|") for line in page.read_text().splitlines() if line.startswith("|")]
+    rows = [
+        line.strip("|").split("|") for line in page.read_text().splitlines() if line.startswith("|")
+    ]
     return {word for row in rows for word in re.findall(r"`([^`]+)`", row[column])}
 
 
@@ -316,18 +349,34 @@ def test_every_setting_is_in_the_readme_and_no_other() -> None:
 
 
 def test_every_default_in_the_readme_is_the_one_that_holds() -> None:
-    rows = [line.strip("| ").split(" | ") for line in README.read_text().splitlines() if line.startswith("| `")]
-    told = {row[0].strip("`"): row[1].strip("`") for row in rows if row[0].strip("`") in settings_schema.SCHEMA}
+    rows = [
+        line.strip("| ").split(" | ")
+        for line in README.read_text().splitlines()
+        if line.startswith("| `")
+    ]
+    told = {
+        row[0].strip("`"): row[1].strip("`")
+        for row in rows
+        if row[0].strip("`") in settings_schema.SCHEMA
+    }
     for key, spec in settings_schema.SCHEMA.items():
-        assert told[key] == (settings_schema.literal(spec.default) if spec.default not in ("", ()) else "none"), key
+        assert told[key] == (
+            settings_schema.literal(spec.default) if spec.default not in ("", ()) else "none"
+        ), key
 
 
 def test_every_variable_is_in_the_readme() -> None:
-    told = {variable for name in documented(README) for variable in re.findall(r"\b[A-Z]+(?:_[A-Z]+)*\b", name)}
+    told = {
+        variable
+        for name in documented(README)
+        for variable in re.findall(r"\b[A-Z]+(?:_[A-Z]+)*\b", name)
+    }
     helpers = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', Path(settings_layers.__file__).read_text()))
     assert helpers >= {"SD_REPO", "SD_SCRIPT", "LYCORIS_REPO", "NO_CLEAN"}
     assert told >= helpers | {"TRAINING_DIR", "OUTPUT_DIR", "STEPS", "DEBUG"}
-    assert {variable for variable in told if variable.startswith("LORAGIT_T")} <= settings_schema.VARIABLES.keys()
+    assert {
+        variable for variable in told if variable.startswith("LORAGIT_T")
+    } <= settings_schema.VARIABLES.keys()
     without = {key for key, spec in settings_schema.SCHEMA.items() if spec.variable is None}
     assert without == {"record.inputs", "record.repos"}
 
@@ -336,14 +385,22 @@ def written_trailers() -> set[str]:
     """Every word in the source of the messages that has the form of a trailer's key."""
     trees = [ast.parse(Path(str(module.__file__)).read_text()) for module in (message, imported)]
     nodes = [node for tree in trees for node in ast.walk(tree)]
-    words = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    return {word for word in words if re.fullmatch(r"[A-Z][A-Za-z0-9]*(?:-[A-Z][A-Za-z0-9]*)*", word)}
+    words = {
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    return {
+        word for word in words if re.fullmatch(r"[A-Z][A-Za-z0-9]*(?:-[A-Z][A-Za-z0-9]*)*", word)
+    }
 
 
 def test_every_trailer_that_can_be_written_is_in_the_record_format_and_no_other() -> None:
     can_be_written = written_trailers() | set(sd_scripts.WEIGHTS.values())
     assert {"Run", "Reverts", "Model", "Interrupted-By", "CLIP-L"} <= can_be_written
-    told = {word for word in documented(FORMAT) if re.fullmatch(r"[A-Z][\w]*(?:-[A-Z][\w]*)*", word)}
+    told = {
+        word for word in documented(FORMAT) if re.fullmatch(r"[A-Z][\w]*(?:-[A-Z][\w]*)*", word)
+    }
     assert told == can_be_written
 
 

@@ -18,7 +18,16 @@ from tests.support.paths import ROOT
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     done = subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)],
+        [
+            sys.executable,
+            "-m",
+            "build",
+            "--wheel",
+            "--no-isolation",
+            "--outdir",
+            str(folder),
+            str(ROOT),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -32,8 +41,14 @@ def test_the_wheel_holds_the_hook_the_types_and_the_licence(wheel: Path) -> None
         names = set(archive.namelist())
         hook = archive.getinfo("loragit/hooks/pre-commit")
         assert archive.read(hook) == (ROOT / "hooks" / "pre-commit").read_bytes()
-    assert {"loragit/py.typed", "loragit/trainers/environment/probe.py", "loragit/commands/demo/trainer.py"} <= names
-    assert {f"loragit/commands/shell/{name}" for name in ("helpers.sh", "begin.zsh", "begin.bash")} <= names
+    assert {
+        "loragit/py.typed",
+        "loragit/trainers/environment/probe.py",
+        "loragit/commands/demo/trainer.py",
+    } <= names
+    assert {
+        f"loragit/commands/shell/{name}" for name in ("helpers.sh", "begin.zsh", "begin.bash")
+    } <= names
     assert f"loragit-{__version__}.dist-info/licenses/LICENSE" in names
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
 
@@ -46,7 +61,11 @@ def test_the_wheel_installs_and_answers(wheel: Path, tmp_path: Path) -> None:
         archive.extractall(target)
     python = tmp_path / "env" / "bin" / "python"
     done = subprocess.run(
-        [str(python), "-m", "loragit", "--version"], capture_output=True, text=True, check=False, cwd=tmp_path
+        [str(python), "-m", "loragit", "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
     )
     assert (done.stdout, done.stderr) == (f"loragit {__version__}\n", "")
     where = subprocess.run(

@@ -1,5 +1,6 @@
-"""No regular expression has a possessive quantifier or an atomic group: Python 3.11.0 to 3.11.4 match those wrongly
-(https://github.com/python/cpython/issues/106052), and Debian 12's own Python is one of them."""
+"""No regular expression has a possessive quantifier or an atomic group: Python 3.11.0 to 3.11.4
+match those wrongly (https://github.com/python/cpython/issues/106052), and Debian 12's own Python is
+one of them."""
 
 from __future__ import annotations
 
@@ -52,7 +53,8 @@ def operations(parsed: object) -> Iterator[str]:
 
 
 def patterns(source: str) -> Iterator[tuple[int, str | bytes]]:
-    """Every text in ``source`` that may be a regular expression or a part of one, with its line: all but docstrings.
+    """Every text in ``source`` that may be a regular expression or a part of one, with its line:
+    all but docstrings.
 
     Whatever an f-string is filled with, or ``+`` adds, counts as any of :data:`FILLED`.
     """
@@ -77,11 +79,15 @@ def written(node: ast.expr, filled: str) -> str | bytes | None:
     if isinstance(node, ast.Constant) and isinstance(node.value, (str, bytes)):
         return node.value
     if isinstance(node, ast.JoinedStr):
-        return "".join(str(each.value) if isinstance(each, ast.Constant) else filled for each in node.values)
+        return "".join(
+            str(each.value) if isinstance(each, ast.Constant) else filled for each in node.values
+        )
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         left, right = written(node.left, filled), written(node.right, filled)
         if isinstance(left, bytes) or isinstance(right, bytes):
-            return b"".join(each if isinstance(each, bytes) else filled.encode() for each in (left, right))
+            return b"".join(
+                each if isinstance(each, bytes) else filled.encode() for each in (left, right)
+            )
         if left is not None or right is not None:
             return "".join(filled if each is None else each for each in (left, right))
     return None
@@ -102,8 +108,12 @@ def test_no_file_has_a_pattern_that_an_old_python_matches_wrongly() -> None:
 def test_no_module_holds_such_a_pattern_that_was_put_together() -> None:
     names = {each.name for each in pkgutil.walk_packages(loragit.__path__, "loragit.")} - PROGRAMS
     modules = [importlib.import_module(name) for name in sorted(names)]
-    held = [(module.__name__, name, value) for module in modules for name, value in vars(module).items()]
-    compiled = [(where, name, each.pattern) for where, name, each in held if isinstance(each, re.Pattern)]
+    held = [
+        (module.__name__, name, value) for module in modules for name, value in vars(module).items()
+    ]
+    compiled = [
+        (where, name, each.pattern) for where, name, each in held if isinstance(each, re.Pattern)
+    ]
     assert len(compiled) > 50
     assert [(where, name) for where, name, pattern in compiled if refused(pattern)] == []
 
@@ -128,6 +138,8 @@ def test_such_a_pattern_is_found_however_it_is_written(source: str) -> None:
     assert any(refused(text) for _, text in patterns(source))
 
 
-@pytest.mark.parametrize("source", [r're.compile(r"a+\+[*+]+(?:a+)+a+?")', '"""a++"""', 'x = "a" + b', "x = f'{a}+b'"])
+@pytest.mark.parametrize(
+    "source", [r're.compile(r"a+\+[*+]+(?:a+)+a+?")', '"""a++"""', 'x = "a" + b', "x = f'{a}+b'"]
+)
 def test_no_other_text_is_taken_for_one(source: str) -> None:
     assert not any(refused(text) for _, text in patterns(source))

@@ -1,4 +1,5 @@
-"""What is written about a run: git reads the trailers, tomllib the table, and no character breaks a line."""
+"""What is written about a run: git reads the trailers, tomllib the table, and no character breaks a
+line."""
 
 from __future__ import annotations
 
@@ -33,14 +34,17 @@ from tests.support.records import CODE, MOMENT, NAME, a_run, an_outcome, opened
 pytestmark = pytest.mark.every_python
 
 ANY = st.text(max_size=12) | st.binary(max_size=8).map(os.fsdecode)
-"""What a name on disk or an answer of git's may be: control characters, bytes that are no UTF-8, everything."""
+"""What a name on disk or an answer of git's may be: control characters, bytes that are no UTF-8,
+everything."""
 LINE = ANY.filter(lambda t: bool(t.split()))
 CONFIG, SCRIPT = (hashlib.sha1(data).hexdigest() for data in (b"a = 1\n", b"#!/bin/sh\n"))
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 DIRECTING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
-few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 many = settings(max_examples=200, deadline=None)
 
 
@@ -51,14 +55,19 @@ def as_written(value: str) -> str:
 def by_git(message: str) -> list[tuple[str, str]]:
     """The trailers, as git reads them."""
     done = subprocess.run(
-        ["git", "interpret-trailers", "--parse"], input=message.encode(), capture_output=True, check=True
+        ["git", "interpret-trailers", "--parse"],
+        input=message.encode(),
+        capture_output=True,
+        check=True,
     )
     rows = (line.partition(":") for line in done.stdout.decode().split("\n") if line)
     return [(key, value.removeprefix(" ")) for key, _, value in rows]
 
 
 def by_us(message: str) -> list[tuple[str, str]]:
-    return sorted((key, value) for key, values in trailers.parse(message).items() for value in values)
+    return sorted(
+        (key, value) for key, values in trailers.parse(message).items() for value in values
+    )
 
 
 # ---- any text on one line ----
@@ -72,17 +81,29 @@ def by_us(message: str) -> list[tuple[str, str]]:
 def test_what_is_shown_is_one_line_that_no_terminal_obeys(given: str) -> None:
     told = text.shown(given)
     assert len(told.splitlines()) <= 1
-    assert not any(ord(c) < 32 or 127 <= ord(c) < 160 or bidirectional(c) in DIRECTING for c in told)
+    assert not any(
+        ord(c) < 32 or 127 <= ord(c) < 160 or bidirectional(c) in DIRECTING for c in told
+    )
     told.encode()  # no half of a pair is left
     assert text.shown(told) == told
 
 
 def test_what_can_be_shown_stays_as_it_is() -> None:
-    for same in ("", "noob-gren-v2s512", "été 画 \N{WHITE HEAVY CHECK MARK}", r"C:\new", "a\N{NO-BREAK SPACE}b"):
+    for same in (
+        "",
+        "noob-gren-v2s512",
+        "été 画 \N{WHITE HEAVY CHECK MARK}",
+        r"C:\new",
+        "a\N{NO-BREAK SPACE}b",
+    ):
         assert text.shown(same) == same
     assert text.shown("\x1b[31m\n\udcff\x9b\u2028") == "\\x1b[31m\\x0a\\xff\\x9b\\x2028"
-    assert text.shown("\ud800 \u202eab") == "\\xd800 \\x202eab", "half a pair as JSON can have it; another direction"
-    assert text.shown("a\u200bb\ufeff\U000e0041") == "a\\x200bb\\xfeff\\xe0041", "what takes no room"
+    assert text.shown("\ud800 \u202eab") == "\\xd800 \\x202eab", (
+        "half a pair as JSON can have it; another direction"
+    )
+    assert text.shown("a\u200bb\ufeff\U000e0041") == "a\\x200bb\\xfeff\\xe0041", (
+        "what takes no room"
+    )
 
 
 def test_a_record_holds_no_letter_that_directs_writing() -> None:
@@ -166,7 +187,9 @@ def test_git_and_loragit_read_the_same_trailers_whatever_the_names_are(
 @few
 @given(st.lists(ANY, max_size=4), LINE)
 @example(["Run: other", "", "---", "Reverts: nothing"], "x")
-def test_a_reverts_trailers_are_told_from_the_log_that_it_quotes(tail: list[str], dataset: str) -> None:
+def test_a_reverts_trailers_are_told_from_the_log_that_it_quotes(
+    tail: list[str], dataset: str
+) -> None:
     message = revert_message(
         opened(a_run(dataset=dataset, prefix="gren"), COMMIT), 137, "It made\nnothing.", tuple(tail)
     )
@@ -185,7 +208,9 @@ def test_a_reverts_trailers_are_told_from_the_log_that_it_quotes(tail: list[str]
     assert lines[0].startswith(f'Revert "{NAME}: noob on ')
     assert lines[2:5] == [f"This reverts commit {COMMIT}.", "", "It made\\x0anothing."]
     if tail:
-        assert [line[4:] for line in lines[8 : 8 + len(tail)]] == [text.shown(line) for line in tail]
+        assert [line[4:] for line in lines[8 : 8 + len(tail)]] == [
+            text.shown(line) for line in tail
+        ]
 
 
 def test_a_ruler_in_a_quoted_log_does_not_end_the_message() -> None:
@@ -196,7 +221,9 @@ def test_a_ruler_in_a_quoted_log_does_not_end_the_message() -> None:
 def paths(more: st.SearchStrategy[str]) -> st.SearchStrategy[Artifact]:
     digest = st.sampled_from(["0" * 64, "af" * 32])
     number = st.none() | st.integers(0, 10**9)
-    return st.builds(Artifact, more, st.integers(0, 2**60), digest, st.none() | digest, number, number)
+    return st.builds(
+        Artifact, more, st.integers(0, 2**60), digest, st.none() | digest, number, number
+    )
 
 
 @many
@@ -206,22 +233,32 @@ def test_a_models_line_is_read_back(model: Artifact) -> None:
     assert parse_model_line(model_line(model)) == model
 
 
-@pytest.mark.parametrize("line", ["", "a.safetensors", "a.safetensors 5 bytes", f"a 5 bytes sha256:{'0' * 63}"])
+@pytest.mark.parametrize(
+    "line", ["", "a.safetensors", "a.safetensors 5 bytes", f"a 5 bytes sha256:{'0' * 63}"]
+)
 def test_what_is_no_models_line_is_not_read(line: str) -> None:
     assert parse_model_line(line) is None
 
 
 @few
 @given(st.lists(paths(LINE), max_size=3), st.lists(LINE, max_size=2), LINE)
-def test_git_reads_every_line_of_an_outcome(models: list[Artifact], others: list[str], output: str) -> None:
+def test_git_reads_every_line_of_an_outcome(
+    models: list[Artifact], others: list[str], output: str
+) -> None:
     outcome = an_outcome(
-        models=tuple(models), truncated=tuple(others), states=tuple(others), unreadable=tuple(others), output=output
+        models=tuple(models),
+        truncated=tuple(others),
+        states=tuple(others),
+        unreadable=tuple(others),
+        output=output,
     )
     found = by_git(outcome_message(NAME, outcome))
     read = [parse_model_line(value) for key, value in found if key == "Model"]
     assert read == [model._replace(path=text.shown(model.path).lstrip()) for model in models]
     for key in ("Truncated", "State", "Unreadable"):
-        assert [value for at, value in found if at == key] == [as_written(other) for other in others]
+        assert [value for at, value in found if at == key] == [
+            as_written(other) for other in others
+        ]
     assert ("Output", as_written(output)) in found
 
 
@@ -229,7 +266,9 @@ def test_git_reads_every_line_of_an_outcome(models: list[Artifact], others: list
 
 
 def test_a_message_reads_as_people_write() -> None:
-    code = CODE._replace(path=Path("/code/LyCORIS"), label="LyCORIS", branch="dev", url=None, dirty=("a.py", "b.py"))
+    code = CODE._replace(
+        path=Path("/code/LyCORIS"), label="LyCORIS", branch="dev", url=None, dirty=("a.py", "b.py")
+    )
     run = a_run(
         dataset_commit=COMMIT,
         dataset_dirty=3,
@@ -237,7 +276,10 @@ def test_a_message_reads_as_people_write() -> None:
         captions=214,
         trainer=CODE._replace(branch=None, dirty=("x.py",)),
         lycoris=LyCORIS(repo=code, commit=code.commit, editable=True),
-        weights=(Weights("Base-Model", "noob.safetensors", "d" * 64), Weights("VAE", "owner/vae", None)),
+        weights=(
+            Weights("Base-Model", "noob.safetensors", "d" * 64),
+            Weights("VAE", "owner/vae", None),
+        ),
         prompts="sample-prompts.txt",
         entries=(*a_run().entries, Entry("sample-prompts.txt", b"x")),
     )
@@ -306,7 +348,10 @@ def test_lycoris_is_told_in_every_form(lycoris: LyCORIS, line: str, found: dict[
         ({"models": (), "samples": 0}, "0 models, 0 samples, 42 min"),
         ({"models": (), "samples": 1}, "1 sample, 42 min"),
         ({"states": ("a-state",)}, "1 model, 1 state, 2 samples, 42 min"),
-        ({"truncated": ("a", "b"), "exit_status": 1}, "1 model, 2 cut short, 2 samples, 42 min, exit status 1"),
+        (
+            {"truncated": ("a", "b"), "exit_status": 1},
+            "1 model, 2 cut short, 2 samples, 42 min, exit status 1",
+        ),
         ({"models": (), "unreadable": ("a",), "samples": 0}, "1 unreadable, 0 samples, 42 min"),
         ({"finished": MOMENT + timedelta(seconds=59.4)}, "1 model, 2 samples, 59 s"),
         ({"finished": MOMENT + timedelta(hours=3, minutes=5)}, "1 model, 2 samples, 3 h 5 min"),
@@ -338,7 +383,9 @@ def test_a_moment_is_told_in_utc() -> None:
 
 def every_text(value: str) -> dict[str, object]:
     """Changes that put ``value`` wherever a run holds free text."""
-    code = RepoState(value, Path("/x") / value.replace("\0", ""), COMMIT, value, value, (value,), on_remote=False)
+    code = RepoState(
+        value, Path("/x") / value.replace("\0", ""), COMMIT, value, value, (value,), on_remote=False
+    )
     return {
         "model": value,
         "dataset": value,
@@ -367,7 +414,9 @@ def test_the_table_of_a_run_is_toml_and_holds_every_text(value: str) -> None:
     assert table["lycoris"]["version"] == held
     assert table["command"] == {"workdir": held, "argv": [held, held]}
     assert table["weights"] == [{"role": "VAE", "name": held, "sha256": "d" * 64}]
-    bare = tomllib.loads(run_toml.run_toml(a_run(lycoris=LyCORIS(commit=COMMIT, url=value))).data.decode())
+    bare = tomllib.loads(
+        run_toml.run_toml(a_run(lycoris=LyCORIS(commit=COMMIT, url=value))).data.decode()
+    )
     assert bare["lycoris"] == {"installed": True, "editable": False, "commit": COMMIT, "url": held}
 
 
@@ -400,7 +449,9 @@ def test_repos_git_tells_both_repositories() -> None:
 @many
 @given(ANY.filter(lambda t: "\0" not in t))
 def test_repos_git_is_a_line_a_repository_whatever_it_is_called(value: str) -> None:
-    data = run_toml.repos_git(a_run(trainer=CODE._replace(path=Path("/code") / value, branch=value)))
+    data = run_toml.repos_git(
+        a_run(trainer=CODE._replace(path=Path("/code") / value, branch=value))
+    )
     assert len(data.decode("utf-8", "surrogateescape").splitlines()) == 3
 
 

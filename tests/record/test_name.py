@@ -28,7 +28,12 @@ def test_a_variant_may_belong_to_the_dataset_or_not() -> None:
 
 def test_a_name_without_a_model_still_names_its_dataset_and_steps() -> None:
     name = RunName.parse("gren-v2s512")
-    assert (name.model, name.dataset_candidates(), name.version, name.steps) == (None, ("gren",), 2, 512)
+    assert (name.model, name.dataset_candidates(), name.version, name.steps) == (
+        None,
+        ("gren",),
+        2,
+        512,
+    )
 
 
 def test_the_helpers_took_the_trailing_digits_as_steps() -> None:
@@ -38,7 +43,13 @@ def test_the_helpers_took_the_trailing_digits_as_steps() -> None:
 
 def test_a_name_that_fits_no_convention_has_no_parts() -> None:
     name = RunName.parse("evening")
-    assert (name.model, name.version, name.steps, name.stem, name.dataset_candidates()) == (None, None, None, None, ())
+    assert (name.model, name.version, name.steps, name.stem, name.dataset_candidates()) == (
+        None,
+        None,
+        None,
+        None,
+        (),
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,7 +77,9 @@ def test_a_name_that_fits_no_convention_has_no_parts() -> None:
         ("\u202egnp-v1s1", r"'\u202e'"),
     ],
 )
-def test_what_cannot_name_a_run_is_refused_with_the_reason_and_the_convention(text: str, reason: str) -> None:
+def test_what_cannot_name_a_run_is_refused_with_the_reason_and_the_convention(
+    text: str, reason: str
+) -> None:
     with pytest.raises(InvalidName) as caught:
         RunName.parse(text)
     assert reason in caught.value.message
@@ -112,7 +125,10 @@ def test_a_bump_goes_one_above_the_highest_version_that_is_taken() -> None:
 
 
 def test_a_bump_of_a_name_above_all_taken_ones_leaves_it() -> None:
-    assert RunName.parse("noob-gren-v9s512").bumped(frozenset({"noob-gren-v2s512"})).text == "noob-gren-v9s512"
+    assert (
+        RunName.parse("noob-gren-v9s512").bumped(frozenset({"noob-gren-v2s512"})).text
+        == "noob-gren-v9s512"
+    )
 
 
 def test_a_name_without_a_version_cannot_be_bumped() -> None:

@@ -31,11 +31,17 @@ def scene(home: Path) -> Scene:
 
 def noted(scene: Scene, revision: str = NAME) -> list[str]:
     """The note as git has it, each line without its moment."""
-    return [line.split(" ", 1)[1] for line in scene.git("notes", "show", f"{revision}^{{commit}}").splitlines()]
+    return [
+        line.split(" ", 1)[1]
+        for line in scene.git("notes", "show", f"{revision}^{{commit}}").splitlines()
+    ]
 
 
 def test_a_note_is_shown_by_plain_git_log_and_what_is_there_is_kept(scene: Scene) -> None:
-    assert scene.loragit("note", NAME, "-m", "soft edges", "-m", "try rank 8\nand fewer steps").status == 0
+    assert (
+        scene.loragit("note", NAME, "-m", "soft edges", "-m", "try rank 8\nand fewer steps").status
+        == 0
+    )
     done = scene.loragit("note", NAME, "--star", "--rating", "4", "--best", f"{NAME}")
     assert (done.status, done.out, done.err) == (0, "", f"loragit: noted 3 lines on {NAME}\n")
     assert noted(scene) == [
@@ -81,8 +87,12 @@ def test_notes_that_others_wrote_with_git_are_kept_whatever_their_fan_out(scene:
 
 def test_of_many_notes_at_once_none_is_lost(scene: Scene) -> None:
     runs = [sealed(open_store(scene.dataset), f"noob-gren-v{n}s4").name for n in range(2, 5)]
-    words = [(*LORAGIT, "note", run, "-m", f"{run} {number}") for number in range(3) for run in runs]
-    children = [subprocess.Popen(each, cwd=scene.dataset, stderr=subprocess.DEVNULL) for each in words]
+    words = [
+        (*LORAGIT, "note", run, "-m", f"{run} {number}") for number in range(3) for run in runs
+    ]
+    children = [
+        subprocess.Popen(each, cwd=scene.dataset, stderr=subprocess.DEVNULL) for each in words
+    ]
     assert [child.wait() for child in children] == [0] * 9
     for run in runs:
         assert sorted(noted(scene, run)) == [f"{run} {number}" for number in range(3)]
@@ -102,7 +112,12 @@ def test_notes_of_two_machines_are_joined_by_git_in_their_order(scene: Scene) ->
 @pytest.mark.parametrize(
     ("words", "told", "next_step", "status"),
     [
-        ((NAME, "--best", "x.safetensors"), f"{NAME} left no model x.safetensors", f"it left: {NAME}.safetensors", 2),
+        (
+            (NAME, "--best", "x.safetensors"),
+            f"{NAME} left no model x.safetensors",
+            f"it left: {NAME}.safetensors",
+            2,
+        ),
         ((NAME, "-m", "  \n "), "nothing was noted: there is no text", "-m TEXT", 1),
         ((NAME,), "nothing was noted: there is no terminal for an editor", "-m TEXT", 1),
         (("noob-gren-v9s4", "-m", "x"), "there is no run noob-gren-v9s4", "did you mean", 1),
@@ -128,7 +143,12 @@ def at_a_terminal(scene: Scene, editor: str) -> tuple[int, str]:
     ours, theirs = pty.openpty()
     environ = {**os.environ, "GIT_EDITOR": editor, "TERM": "dumb"}
     child = subprocess.Popen(
-        [*LORAGIT, "note", NAME], cwd=scene.dataset, env=environ, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE
+        [*LORAGIT, "note", NAME],
+        cwd=scene.dataset,
+        env=environ,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
     )
     os.close(theirs)
     _, err = child.communicate()
@@ -138,7 +158,9 @@ def at_a_terminal(scene: Scene, editor: str) -> tuple[int, str]:
 
 def test_without_a_text_the_users_editor_is_asked(scene: Scene) -> None:
     script = scene.home / "my editor"
-    script.write_text('#!/bin/sh\ncp "$2" "$1.seen"\nprintf "from the editor\\n# not this\\n" >> "$2"\n')
+    script.write_text(
+        '#!/bin/sh\ncp "$2" "$1.seen"\nprintf "from the editor\\n# not this\\n" >> "$2"\n'
+    )
     script.chmod(0o755)
     status, err = at_a_terminal(scene, f"'{script}' 'an argument'")
     assert (status, err) == (0, f"loragit: noted 1 line on {NAME}\n")
@@ -156,7 +178,10 @@ def test_an_editor_that_fails_or_writes_nothing_notes_nothing(scene: Scene) -> N
 
 def test_a_note_reads_as_its_last_marks_and_all_its_texts() -> None:
     note = b"by hand\n\n2026-11-24T19:30:00.000Z soft\n2026-11-24T19:30:00.001Z Starred: yes\n"
-    note += b"2026-11-24T19:30:01.000Z Rating: 2\n2026-11-24T19:30:02.000Z Rating: 5\nBest: a b.safetensors\n"
+    note += (
+        b"2026-11-24T19:30:01.000Z Rating: 2\n2026-11-24T19:30:02.000Z Rating: 5\nBest: a "
+        b"b.safetensors\n"
+    )
     note += b"Starred: no\nRating: many\n\xff\n"
     assert notes.read(note) == Note(
         observations=(
@@ -172,7 +197,9 @@ def test_a_note_reads_as_its_last_marks_and_all_its_texts() -> None:
 
 
 @given(st.lists(st.text(), max_size=20), st.binary(max_size=50))
-def test_any_text_becomes_lines_that_sort_and_nothing_is_lost(texts: list[str], before: bytes) -> None:
+def test_any_text_becomes_lines_that_sort_and_nothing_is_lost(
+    texts: list[str], before: bytes
+) -> None:
     lines = notes.stamped(texts, MOMENT)
     assert list(lines) == sorted(lines)
     assert len(lines) == sum(bool(text.strip()) for text in texts)
@@ -186,4 +213,6 @@ def test_any_text_becomes_lines_that_sort_and_nothing_is_lost(texts: list[str], 
 def test_moments_pass_the_end_of_a_second() -> None:
     first, second = notes.stamped(["a", "b"], MOMENT)
     assert (first, second) == ("2026-11-24T19:30:00.999Z a", "2026-11-24T19:30:01.000Z b")
-    assert datetime.fromisoformat(second[:24]) - datetime.fromisoformat(first[:24]) == timedelta(milliseconds=1)
+    assert datetime.fromisoformat(second[:24]) - datetime.fromisoformat(first[:24]) == timedelta(
+        milliseconds=1
+    )

@@ -29,7 +29,9 @@ def read(tmp_path: Path) -> Inputs:
         for number in range(3):
             (folder / f"{number}.png").write_bytes(b"\x89PNG" + bytes([number]) * 2000)
             (folder / f"{number}.txt").write_text(f"caption {number}")
-        os.utime(folder, ns=(1, 1))  # what comes into it later comes at another time, whatever the clock's ticks
+        os.utime(
+            folder, ns=(1, 1)
+        )  # what comes into it later comes at another time, whatever the clock's ticks
         folders.append(Folder(place, folder, (".txt",)))
     return look(tmp_path / "gren", folders)
 
@@ -39,7 +41,9 @@ def look(root: Path, folders: list[Folder]) -> Inputs:
     for entry in entries:
         (root / entry.path).write_bytes(entry.data)
     listed = [(folder, snapshot.check_folder(folder, root)) for folder in folders]
-    dataset = snapshot.read_dataset(listed, Recorded(None, None, frozenset()), root, Cache(root.parent / "cache"))
+    dataset = snapshot.read_dataset(
+        listed, Recorded(None, None, frozenset()), root, Cache(root.parent / "cache")
+    )
     sources = {entry.path: root / entry.path for entry in entries}
     return Inputs(entries[0], entries[1], (), dataset, (), (), sources)
 
@@ -77,12 +81,14 @@ def a_pipe_in_its_place(root: Path) -> None:
     [
         pytest.param(
             lambda root: touched(root / "img/1.txt", "CAPTION 1"),
-            f"1 file of the dataset was changed or removed while it trained (img/1.txt): {AS_IT_WAS}",
+            "1 file of the dataset was changed or removed while it trained (img/1.txt): "
+            f"{AS_IT_WAS}",
             id="same size",
         ),
         pytest.param(
             one_gone_and_one_longer,
-            f"2 files of the dataset were changed or removed while it trained (img/0.png, reg/2.txt): {AS_IT_WAS}",
+            "2 files of the dataset were changed or removed while it trained (img/0.png, "
+            f"reg/2.txt): {AS_IT_WAS}",
             id="removed",
         ),
         pytest.param(
@@ -98,7 +104,8 @@ def a_pipe_in_its_place(root: Path) -> None:
         ),
         pytest.param(
             a_pipe_in_its_place,
-            f"1 file of the dataset was changed or removed while it trained (img/1.txt): {AS_IT_WAS}",
+            "1 file of the dataset was changed or removed while it trained (img/1.txt): "
+            f"{AS_IT_WAS}",
             id="a pipe in its place",
         ),
         pytest.param(
@@ -113,12 +120,15 @@ def a_pipe_in_its_place(root: Path) -> None:
         ),
         pytest.param(
             lambda root: (root / "sample-prompts.txt").unlink(),
-            f"{{root}}/sample-prompts.txt cannot be read any more (No such file or directory): {AS_IT_WAS}",
+            f"{{root}}/sample-prompts.txt cannot be read any more (No such file or directory): "
+            f"{AS_IT_WAS}",
             id="prompts gone",
         ),
     ],
 )
-def test_each_kind_of_edit_is_said_with_what_is_on_record(read: Inputs, tmp_path: Path, edit: Edit, said: str) -> None:
+def test_each_kind_of_edit_is_said_with_what_is_on_record(
+    read: Inputs, tmp_path: Path, edit: Edit, said: str
+) -> None:
     root = tmp_path / "gren"
     edit(root)
     assert list(edits.told(read)) == [said.format(root=root)]
@@ -131,7 +141,10 @@ def test_what_is_too_large_to_be_read_again_is_said_not_to_have_been_compared(
     for name in ("img/1.txt", "img/2.txt"):
         touched(tmp_path / "gren" / name)
     assert list(edits.told(read)) == [
-        f"1 file of the dataset was written again, maybe with other bytes, while it trained (img/2.txt): {AS_IT_WAS}"
+        (
+            "1 file of the dataset was written again, maybe with other bytes, while it trained "
+            f"(img/2.txt): {AS_IT_WAS}"
+        )
     ]
 
 
@@ -143,7 +156,9 @@ def test_a_file_that_cannot_be_read_any_more_counts_as_changed(tmp_path: Path) -
     os.utime(folder / "0.txt", ns=(1, 1))  # another time than that of what comes in its place
     read = look(tmp_path, [Folder("img", folder, (".txt",))])
     (folder / "0.txt").unlink()
-    (folder / "0.txt").symlink_to("/proc/self/mem")  # empty for stat(2), and no page of it can be read at the start
+    (folder / "0.txt").symlink_to(
+        "/proc/self/mem"
+    )  # empty for stat(2), and no page of it can be read at the start
     assert "(img/0.txt)" in next(iter(edits.told(read)))
 
 
@@ -164,7 +179,10 @@ def test_ten_thousand_files_cost_little_more_than_to_look_at_each(tmp_path: Path
     # In turn, so that what else the machine does slows down both.
     bare, took = zip(
         *(
-            (seconds(lambda: [os.stat(name) for name in names]), seconds(lambda: list(edits.told(read))))
+            (
+                seconds(lambda: [os.stat(name) for name in names]),
+                seconds(lambda: list(edits.told(read))),
+            )
             for _ in range(8)
         ),
         strict=True,
@@ -172,7 +190,9 @@ def test_ten_thousand_files_cost_little_more_than_to_look_at_each(tmp_path: Path
     assert min(took) < 3 * min(bare)
 
 
-def test_a_disk_that_was_mounted_anew_is_not_read_again(read: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_was_mounted_anew_is_not_read_again(
+    read: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It may have another number, which is part of what a file is known by."""
 
     def elsewhere(watched: Watched) -> Watched:

@@ -1,8 +1,10 @@
-"""Records, to the byte: what whole commands write and print, with clock, identity and machine fixed.
+"""Records, to the byte: what whole commands write and print, with clock, identity and machine
+fixed.
 
-A scenario has a file in fixtures/golden, which holds every command with what it printed, every ref, commit, tag, tree
-and small file that came of it, and what the trainer was given. Nothing of loragit is imported. Where a change of the
-record is meant, write the files again, and read the difference: ``LORAGIT_GOLDEN=write pytest tests/test_golden.py``.
+A scenario has a file in fixtures/golden, which holds every command with what it printed, every ref,
+commit, tag, tree and small file that came of it, and what the trainer was given. Nothing of loragit
+is imported. Where a change of the record is meant, write the files again, and read the difference:
+``LORAGIT_GOLDEN=write pytest tests/test_golden.py``.
 """
 
 from __future__ import annotations
@@ -56,9 +58,13 @@ class Stage:
         return self.scene.home / "clock"
 
     def say(self, title: str, *texts: str) -> None:
-        self.parts.append("\n".join((f"==== {title}", *(text.rstrip("\n") for text in texts if text))))
+        self.parts.append(
+            "\n".join((f"==== {title}", *(text.rstrip("\n") for text in texts if text)))
+        )
 
-    def loragit(self, *args: str, status: int = 0, cwd: Path | None = None, **environ: str) -> Result:
+    def loragit(
+        self, *args: str, status: int = 0, cwd: Path | None = None, **environ: str
+    ) -> Result:
         done = self.run((*LORAGIT, *args), cwd, environ)
         assert done.status == status, done.out + done.err
         title = self.plain(f"loragit {shlex.join(args)}")
@@ -76,7 +82,11 @@ class Stage:
         driver = (sys.executable, str(HERE / "crashing.py"), str(self.scene.home / "steps"), step)
         done = self.run((*driver, *args), None, environ)
         assert done.status == -signal.SIGKILL, done.err
-        self.say(f"loragit {shlex.join(args)}, killed at {step}", self.plain(done.out), self.plain(done.err))
+        self.say(
+            f"loragit {shlex.join(args)}, killed at {step}",
+            self.plain(done.out),
+            self.plain(done.err),
+        )
 
     def plain(self, text: str) -> str:
         """Without what differs from machine to machine."""
@@ -97,9 +107,13 @@ class Stage:
     def history(self, folder: Path | None = None) -> None:
         """Every ref, reflog, commit, tag and blob."""
         top = folder or self.scene.dataset
-        self.say("refs", git(top, "for-each-ref", "--format=%(objecttype) %(objectname) %(refname)"))
+        self.say(
+            "refs", git(top, "for-each-ref", "--format=%(objecttype) %(objectname) %(refname)")
+        )
         for ref in ("HEAD", "refs/heads/runs", "refs/notes/commits"):
-            self.say(f"reflog of {ref}", git(top, "log", "-g", "--format=%H %gs", ref, "--", check=False))
+            self.say(
+                f"reflog of {ref}", git(top, "log", "-g", "--format=%H %gs", ref, "--", check=False)
+            )
         blobs: dict[str, str] = {}
         for commit in git(top, "rev-list", "--all", "--topo-order", "--reverse").splitlines():
             tree = git(top, "ls-tree", "-r", commit)
@@ -109,7 +123,9 @@ class Stage:
                 blobs.setdefault(entry.split()[2], path)
         for blob, path in blobs.items():
             self.say(f"blob {blob} {path}", self.shown(blob_data(top, blob)))
-        for tag in git(top, "for-each-ref", "--format=%(objecttype) %(refname)", "refs/tags").splitlines():
+        for tag in git(
+            top, "for-each-ref", "--format=%(objecttype) %(refname)", "refs/tags"
+        ).splitlines():
             kind, name = tag.split(" ")
             if kind == "tag":
                 self.say(f"tag {name}", git(top, "cat-file", "-p", name))
@@ -118,7 +134,9 @@ class Stage:
     def files(self, *folders: Path) -> None:
         for path in (path for folder in folders for path in sorted(folder.rglob("*"))):
             mode = f"{stat.S_IMODE(path.stat().st_mode):04o} {self.plain(str(path))}"
-            self.say(f"file {mode}", self.shown(path.read_bytes())) if path.is_file() else self.say(f"folder {mode}")
+            self.say(f"file {mode}", self.shown(path.read_bytes())) if path.is_file() else self.say(
+                f"folder {mode}"
+            )
 
     def trainings(self) -> None:
         """What each training saw: its command, and the variables that loragit changed."""
@@ -128,9 +146,12 @@ class Stage:
             changed = {
                 name: seen["environ"].get(name)
                 for name in sorted({*given, *seen["environ"]} - SET_BY_SHELL)
-                if not name.startswith(("COV", "GOLDEN", "PYTEST")) and given.get(name) != seen["environ"].get(name)
+                if not name.startswith(("COV", "GOLDEN", "PYTEST"))
+                and given.get(name) != seen["environ"].get(name)
             }
-            told = json.dumps({"argv": seen["argv"], "cwd": seen["cwd"], "environ": changed}, indent=1)
+            told = json.dumps(
+                {"argv": seen["argv"], "cwd": seen["cwd"], "environ": changed}, indent=1
+            )
             self.say(f"training {path.stem}", self.plain(told.replace(given["PATH"], "$PATH")))
 
     def end(self, *questions: str) -> None:
@@ -153,12 +174,16 @@ class Stage:
         wanted = file.read_text(encoding="utf-8")
         assert "==== " in wanted
         if text != wanted:
-            lines = difflib.unified_diff(wanted.splitlines(), text.splitlines(), file.name, "now", lineterm="", n=2)
+            lines = difflib.unified_diff(
+                wanted.splitlines(), text.splitlines(), file.name, "now", lineterm="", n=2
+            )
             pytest.fail("\n".join(lines), pytrace=False)
 
 
 def blob_data(folder: Path, blob: str) -> bytes:
-    return subprocess.run(["git", "cat-file", "blob", blob], cwd=folder, capture_output=True, check=True).stdout
+    return subprocess.run(
+        ["git", "cat-file", "blob", blob], cwd=folder, capture_output=True, check=True
+    ).stdout
 
 
 def repository(folder: Path, files: dict[str, str], branch: str, url: str) -> Path:
@@ -183,7 +208,9 @@ def drawings(folder: Path) -> Path:
     """A dataset whose config names no folder of this machine."""
     write_dataset(folder)
     config = folder / "config.toml"
-    config.write_text(config.read_text().replace(json.dumps(str(folder / "img")), f'"{relative_images(folder)}"'))
+    config.write_text(
+        config.read_text().replace(json.dumps(str(folder / "img")), f'"{relative_images(folder)}"')
+    )
     return folder
 
 
@@ -200,7 +227,8 @@ def dated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def stage(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    """A dataset, sd-scripts, LyCORIS and one more repository; a Python for the trainer, and a graphics card."""
+    """A dataset, sd-scripts, LyCORIS and one more repository; a Python for the trainer, and a
+    graphics card."""
     before = os.umask(0o022)
     # No zone of a list that a machine may lack, and no summer time.
     monkeypatch.setenv("TZ", "GOLD-5:30")
@@ -213,14 +241,20 @@ def stage(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
         dated(within)
         git(dataset, "init", "-q")
         commit_all(dataset, "four drawings")
-        trainer = repository(code / "sd-scripts", TRAINER, "sd3", "https://me:pw@example.org/sd-scripts")
+        trainer = repository(
+            code / "sd-scripts", TRAINER, "sd3", "https://me:pw@example.org/sd-scripts"
+        )
         repository(code / "LyCORIS", LYCORIS, "dev", "git@example.org:l.git")
-        repository(home / "losses", {"loss.py": "weight = 1\n"}, "main", "https://example.org/losses")
+        repository(
+            home / "losses", {"loss.py": "weight = 1\n"}, "main", "https://example.org/losses"
+        )
     script(home / "bin/nvidia-smi", '#!/bin/sh\necho "NVIDIA GeForce RTX 4090, 550.54.14"\n')
     words = shlex.join((sys.executable, str(HERE / "golden_python.py")))
     script(home / "env/bin/python", f'#!/bin/sh\nexec {words} "$@"\n')
     (home / "models").mkdir()
-    (home / "models" / "base.safetensors").write_bytes(trainer_files.safetensors({"unet": b"\1\2\3\4"}))
+    (home / "models" / "base.safetensors").write_bytes(
+        trainer_files.safetensors({"unet": b"\1\2\3\4"})
+    )
     (home / "clocks").mkdir()
     shutil.copy(HERE / "golden_clock.py", home / "clocks" / "sitecustomize.py")
     environ = {
@@ -269,11 +303,20 @@ def test_a_run_that_made_something_and_one_more_with_another_rate(stage: Stage) 
     stage.loragit("train", ONE, *full_arguments(stage, "2e-4"), GOLDEN=FULL)
     stage.loragit("train", ONE, "--bump", *full_arguments(stage, "3e-4"), GOLDEN=FULL)
     stage.loragit("note", ONE, "-m", "the eyes are off", "--rating", "2")
-    stage.loragit("note", TWO, "-m", "better", "--star", "--best", f"{TWO}-step00000002.safetensors")
+    stage.loragit(
+        "note", TWO, "-m", "better", "--star", "--best", f"{TWO}-step00000002.safetensors"
+    )
     renamed = stage.scene.home / "mine.safetensors"
     shutil.copy(stage.scene.output / ONE / f"{ONE}.safetensors", renamed)
     stage.loragit("whence", "--json", str(renamed), str(stage.scene.output / TWO / "sample"))
-    stage.end("log --json", f"show --json {ONE}", f"show {TWO}", f"diff --json {ONE} {TWO}", "verify --json", "log")
+    stage.end(
+        "log --json",
+        f"show --json {ONE}",
+        f"show {TWO}",
+        f"diff --json {ONE} {TWO}",
+        "verify --json",
+        "log",
+    )
     stage.check("run")
 
 
@@ -286,16 +329,30 @@ def test_runs_that_made_nothing(stage: Stage) -> None:
 
 
 def test_imports(stage: Stage) -> None:
-    folder = legacy_folder.leave(stage.scene.output, "noob-gren-v1s400", Path("/home/ada/datasets/gren"))
+    folder = legacy_folder.leave(
+        stage.scene.output, "noob-gren-v1s400", Path("/home/ada/datasets/gren")
+    )
     lone = legacy_folder.write_model(
-        stage.scene.home / "old" / "noob-gren-v2s100.safetensors", legacy_folder.header("noob-gren-v2s100", 8)
+        stage.scene.home / "old" / "noob-gren-v2s100.safetensors",
+        legacy_folder.header("noob-gren-v2s100", 8),
     )
     moment = legacy_folder.STARTED.timestamp()
-    for path in (lone, lone.parent, *(stage.scene.output / "logs").rglob("*"), stage.scene.output / "logs"):
+    for path in (
+        lone,
+        lone.parent,
+        *(stage.scene.output / "logs").rglob("*"),
+        stage.scene.output / "logs",
+    ):
         os.utime(path, (moment, moment))
     stage.loragit("import", "--json", str(folder))
     stage.loragit("import", str(lone))
-    stage.end("log --json", "show --json noob-gren-v1s400", "show noob-gren-v2s100", "verify --json", "log")
+    stage.end(
+        "log --json",
+        "show --json noob-gren-v1s400",
+        "show noob-gren-v2s100",
+        "verify --json",
+        "log",
+    )
     stage.check("import")
 
 
@@ -333,5 +390,7 @@ def test_two_datasets_in_one_repository(stage: Stage, monkeypatch: pytest.Monkey
     stage.loragit("train", ONE, GOLDEN="models")
     stage.loragit("train", "noob-blau-v1s4", cwd=top / "blau", GOLDEN="models")
     stage.loragit("train", TWO, status=1)
-    stage.end("log --json", "log --json --all", f"diff --json {ONE} blau:noob-blau-v1s4", "verify --json")
+    stage.end(
+        "log --json", "log --json --all", f"diff --json {ONE} blau:noob-blau-v1s4", "verify --json"
+    )
     stage.check("datasets")

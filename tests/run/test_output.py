@@ -22,7 +22,9 @@ def folder(tmp_path: Path) -> OutputFolder:
 
 
 def test_the_folder_holds_the_exact_bytes_and_an_executable_script(folder: OutputFolder) -> None:
-    assert {e.path: (folder.path / e.path).read_bytes() for e in ENTRIES} == {e.path: e.data for e in ENTRIES}
+    assert {e.path: (folder.path / e.path).read_bytes() for e in ENTRIES} == {
+        e.path: e.data for e in ENTRIES
+    }
     assert os.access(folder.path / "train.sh", os.X_OK)
     assert not os.access(folder.path / "config.toml", os.X_OK)
 
@@ -49,7 +51,9 @@ def test_a_file_of_ours_that_was_edited_is_the_users_now(folder: OutputFolder) -
     assert (folder.path / "config.toml").read_text() == "a = 2\n"
 
 
-def test_a_link_in_the_place_of_a_file_of_ours_is_not_ours(folder: OutputFolder, tmp_path: Path) -> None:
+def test_a_link_in_the_place_of_a_file_of_ours_is_not_ours(
+    folder: OutputFolder, tmp_path: Path
+) -> None:
     elsewhere = tmp_path / "mine.toml"
     elsewhere.write_bytes(b"a = 1\n")
     (folder.path / "config.toml").unlink()
@@ -58,7 +62,9 @@ def test_a_link_in_the_place_of_a_file_of_ours_is_not_ours(folder: OutputFolder,
     assert elsewhere.exists()
 
 
-def test_a_link_to_a_folder_is_foreign_and_not_followed(folder: OutputFolder, tmp_path: Path) -> None:
+def test_a_link_to_a_folder_is_foreign_and_not_followed(
+    folder: OutputFolder, tmp_path: Path
+) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "config.toml").write_bytes(b"a = 1\n")
@@ -75,7 +81,9 @@ def test_another_folder_in_its_place_is_never_touched(folder: OutputFolder, tmp_
     assert (folder.path / "config.toml").exists()
 
 
-def test_a_link_in_place_of_the_folder_is_never_followed(folder: OutputFolder, tmp_path: Path) -> None:
+def test_a_link_in_place_of_the_folder_is_never_followed(
+    folder: OutputFolder, tmp_path: Path
+) -> None:
     folder.path.rename(tmp_path / "moved")
     folder.path.symlink_to(tmp_path / "moved")
     assert folder.remove() == (".",)

@@ -33,7 +33,9 @@ def scene(home: Path) -> Scene:
     return scene
 
 
-def write_script(scene: Scene, text: str = TRAIN, name: str = "my lamp.sh", mode: int = 0o755) -> Path:
+def write_script(
+    scene: Scene, text: str = TRAIN, name: str = "my lamp.sh", mode: int = 0o755
+) -> Path:
     path = scene.home / "scripts" / name
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
@@ -53,8 +55,14 @@ def test_a_script_of_ones_own_is_the_run(scene: Scene) -> None:
     assert done.status == 2, done.err  # the stub knows no "a  b"
     done = scene.train(NAME, "--script", script_of(scene), "--", "--seed", "7")
     assert done.status == 0, done.err
-    shown = subprocess.run(["git", "show", f"{NAME}:my lamp.sh"], cwd=scene.dataset, capture_output=True, check=True)
-    assert shown.stdout == Path(script_of(scene)).read_bytes() == (scene.output / NAME / "my lamp.sh").read_bytes()
+    shown = subprocess.run(
+        ["git", "show", f"{NAME}:my lamp.sh"], cwd=scene.dataset, capture_output=True, check=True
+    )
+    assert (
+        shown.stdout
+        == Path(script_of(scene)).read_bytes()
+        == (scene.output / NAME / "my lamp.sh").read_bytes()
+    )
     assert scene.git("ls-tree", NAME, "my lamp.sh").startswith("100755 ")
     assert scene.git("ls-tree", NAME, "train.sh") == ""
     assert scene.trailers(NAME)["Script-SHA1"] == sha1(Path(script_of(scene)))
@@ -66,7 +74,10 @@ def test_a_script_of_ones_own_is_the_run(scene: Scene) -> None:
         "argv": ["~/scripts/my lamp.sh", "--seed", "7"],
     }
     assert table["trainer"]["script"] == "~/scripts/my lamp.sh"
-    assert f"{sha1(Path(script_of(scene)))}  my lamp.sh\n" in (scene.output / NAME / "repos.git").read_text()
+    assert (
+        f"{sha1(Path(script_of(scene)))}  my lamp.sh\n"
+        in (scene.output / NAME / "repos.git").read_text()
+    )
     sound(scene)
 
 
@@ -79,7 +90,10 @@ def test_its_models_name_their_run(scene: Scene) -> None:
 
 
 def test_it_finds_what_it_needs_in_its_environment(scene: Scene) -> None:
-    text = '#!/bin/sh\nenv > "$OUTPUT_DIR/env.txt"; pwd > "$OUTPUT_DIR/pwd.txt"; echo "$0" > "$OUTPUT_DIR/zero.txt"\n'
+    text = (
+        '#!/bin/sh\nenv > "$OUTPUT_DIR/env.txt"; pwd > "$OUTPUT_DIR/pwd.txt"; echo "$0" > '
+        '"$OUTPUT_DIR/zero.txt"\n'
+    )
     path = write_script(scene, text + TRAIN)
     lycoris = {"LYCORIS_REPO": str(scene.trainer), "GIT_DIR": "/nowhere", "PYTHONUNBUFFERED": ""}
     own = {"LORAGIT_PATHS_PROMPTS": "", "LORAGIT_TRAINER_PYTHON": sys.executable}
@@ -87,7 +101,9 @@ def test_it_finds_what_it_needs_in_its_environment(scene: Scene) -> None:
     done = scene.run(argv, scene.dataset, lycoris | {"SAMPLE_PROMPTS": "mine", **own})
     assert done.status == 0, done.err
     output = scene.output / NAME
-    found = dict(line.split("=", 1) for line in (output / "env.txt").read_text().splitlines() if "=" in line)
+    found = dict(
+        line.split("=", 1) for line in (output / "env.txt").read_text().splitlines() if "=" in line
+    )
     commit = scene.git("rev-parse", f"{NAME}^{{commit}}")
     expected = {
         "NAME": NAME,
@@ -110,10 +126,15 @@ def test_it_finds_what_it_needs_in_its_environment(scene: Scene) -> None:
 
 
 def test_no_arguments_of_the_settings_reach_it(scene: Scene) -> None:
-    scene.settings('[trainer.args]\nnetwork_dim = 8\noutput_dir = "x"\n[trainer]\nlauncher = "nowhere launch"\n')
+    scene.settings(
+        '[trainer.args]\nnetwork_dim = 8\noutput_dir = "x"\n[trainer]\nlauncher = "nowhere '
+        'launch"\n'
+    )
     commit_all(scene.dataset, "settings")
     assert scene.train(NAME, "--script", script_of(scene)).status == 0
-    assert tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["command"]["argv"] == ["~/scripts/my lamp.sh"]
+    assert tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["command"]["argv"] == [
+        "~/scripts/my lamp.sh"
+    ]
 
 
 def test_the_trainers_script_need_not_be_the_one_of_the_settings(scene: Scene) -> None:
@@ -136,10 +157,15 @@ def test_a_script_that_makes_nothing_is_reverted_with_its_status(scene: Scene) -
 
 def test_what_it_makes_counts_whatever_it_is_called(scene: Scene) -> None:
     png = '"$OUTPUT_DIR/sample/e000001_00_20261123164834.png"'
-    write_script(scene, f'#!/bin/sh\nmkdir "$OUTPUT_DIR/sample" "$OUTPUT_DIR/empty-state"; echo > {png}\n')
+    write_script(
+        scene, f'#!/bin/sh\nmkdir "$OUTPUT_DIR/sample" "$OUTPUT_DIR/empty-state"; echo > {png}\n'
+    )
     assert scene.train(NAME, "--script", script_of(scene)).status == 0
     assert scene.outcome(NAME)["Samples"] == "1"
-    write_script(scene, '#!/bin/sh\nmkdir "$OUTPUT_DIR/b-000002-state"; echo > "$OUTPUT_DIR/b-000002-state/x"\n')
+    write_script(
+        scene,
+        '#!/bin/sh\nmkdir "$OUTPUT_DIR/b-000002-state"; echo > "$OUTPUT_DIR/b-000002-state/x"\n',
+    )
     assert scene.train("noob-gren-v2s4", "--script", script_of(scene)).status == 0
     assert scene.outcome("noob-gren-v2s4")["State"] == "b-000002-state"
 
@@ -149,10 +175,16 @@ def test_a_script_that_is_edited_while_it_runs_is_told(scene: Scene) -> None:
     before = Path(script_of(scene)).read_text()
     done = scene.train(NAME, "--script", script_of(scene))
     assert done.status == 0, done.err
-    assert f"{script_of(scene)} was edited while it ran: on record is what it was at the start" in done.err
+    assert (
+        f"{script_of(scene)} was edited while it ran: on record is what it was at the start"
+        in done.err
+    )
     assert scene.git("show", f"{NAME}:my lamp.sh") + "\n" == before
     write_script(scene, TRAIN.replace("# rank 8", 'rm "$0"'))
-    assert "cannot be read any more (No such file" in scene.train("noob-gren-v2s4", "--script", script_of(scene)).err
+    assert (
+        "cannot be read any more (No such file"
+        in scene.train("noob-gren-v2s4", "--script", script_of(scene)).err
+    )
 
 
 def test_the_file_behind_a_link_gives_its_name(scene: Scene) -> None:
@@ -176,7 +208,9 @@ def test_the_file_behind_a_link_gives_its_name(scene: Scene) -> None:
         (".hidden", ".hidden"),
     ],
 )
-def test_a_name_that_the_record_uses_gets_another_place(scene: Scene, name: str, place: str) -> None:
+def test_a_name_that_the_record_uses_gets_another_place(
+    scene: Scene, name: str, place: str
+) -> None:
     write_script(scene, name=name)
     done = scene.train(NAME, "--script", str(scene.home / "scripts" / name), "--dry-run")
     assert done.status == 0, done.err
@@ -198,13 +232,23 @@ def test_a_dry_run_shows_the_script(scene: Scene) -> None:
         (TRAIN, 0o644, ("is not executable", "chmod +x '")),
         ("echo hello\n", 0o755, ("does not say what runs it", "#!/usr/bin/env bash")),
         ("#!\n", 0o755, ("names what is not there: nothing", "install that")),
-        ("#!/nowhere/zsh -f\n", 0o755, ("names what is not there: /nowhere/zsh -f", "install that")),
-        ("#!/usr/bin/env -S FOO=1 no-such-shell\n", 0o755, ("names what is not there: /usr/bin/env", "install that")),
+        (
+            "#!/nowhere/zsh -f\n",
+            0o755,
+            ("names what is not there: /nowhere/zsh -f", "install that"),
+        ),
+        (
+            "#!/usr/bin/env -S FOO=1 no-such-shell\n",
+            0o755,
+            ("names what is not there: /usr/bin/env", "install that"),
+        ),
         ("#!/usr/bin/env\n", 0o755, ("names what is not there: /usr/bin/env", "install that")),
         ("#!/bin/sh\r\necho\r\n", 0o755, ("ends as Windows ends lines", "sed -i")),
     ],
 )
-def test_a_script_that_cannot_run_is_refused(scene: Scene, text: str | None, mode: int, told: tuple[str, ...]) -> None:
+def test_a_script_that_cannot_run_is_refused(
+    scene: Scene, text: str | None, mode: int, told: tuple[str, ...]
+) -> None:
     Path(script_of(scene)).unlink()
     if text is not None:
         write_script(scene, text, mode=mode)
@@ -227,7 +271,12 @@ def test_a_program_need_not_be_a_script(scene: Scene) -> None:
 
 def test_a_trainer_repository_that_is_missing_is_told(scene: Scene) -> None:
     scene.trainer.rename(scene.home / "moved")
-    refused(scene, "there is no trainer repository", "set trainer.repo", args=("--script", script_of(scene)))
+    refused(
+        scene,
+        "there is no trainer repository",
+        "set trainer.repo",
+        args=("--script", script_of(scene)),
+    )
 
 
 def test_a_dirty_trainer_is_refused_here_too(scene: Scene) -> None:
@@ -267,7 +316,9 @@ def test_a_run_inside_a_run_is_refused(scene: Scene) -> None:
     assert scene.tags() == []
 
 
-def test_an_interrupted_script_leaves_nothing_running_and_is_sealed(scene: Scene, tmp_path: Path) -> None:
+def test_an_interrupted_script_leaves_nothing_running_and_is_sealed(
+    scene: Scene, tmp_path: Path
+) -> None:
     write_script(scene, TRAIN.replace("exec ", ""))
     ready = tmp_path / "ready"
     os.mkfifo(ready)
@@ -312,4 +363,9 @@ def test_the_script_behind_a_run_must_be_there(scene: Scene) -> None:
 
 
 def test_a_trainer_script_that_is_missing_is_told(scene: Scene) -> None:
-    refused(scene, "there is no trainer script /nowhere.py", "mend its path", args=("--trainer-script", "/nowhere.py"))
+    refused(
+        scene,
+        "there is no trainer script /nowhere.py",
+        "mend its path",
+        args=("--trainer-script", "/nowhere.py"),
+    )

@@ -32,7 +32,10 @@ def repositories(scene: Scene, revision: str = NAME) -> list[str]:
 
 
 def test_repositories_that_are_named_are_on_record(scene: Scene) -> None:
-    mine, other = make_repository(scene.home / "my losses", "topic"), make_repository(scene.home / "other")
+    mine, other = (
+        make_repository(scene.home / "my losses", "topic"),
+        make_repository(scene.home / "other"),
+    )
     git(other, "checkout", "-q", "--detach")
     git(mine, "remote", "add", "origin", "https://me:secret@example.org/losses")
     scene.settings('[record]\nrepos = ["~/my losses"]\n')
@@ -44,7 +47,12 @@ def test_repositories_that_are_named_are_on_record(scene: Scene) -> None:
     assert repositories(scene) == [f"my losses {first} (topic)", f"other {second} (detached)"]
     table = tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["repositories"]
     assert table == {
-        "my losses": {"commit": first, "branch": "topic", "url": "https://example.org/losses", "dirty": []},
+        "my losses": {
+            "commit": first,
+            "branch": "topic",
+            "url": "https://example.org/losses",
+            "dirty": [],
+        },
         "other": {"commit": second, "dirty": []},
     }
     lines = (scene.output / NAME / "repos.git").read_text().splitlines()
@@ -65,8 +73,13 @@ def test_what_is_on_record_already_is_not_recorded_twice(scene: Scene) -> None:
 
 
 def test_repositories_of_one_name_are_told_apart(scene: Scene) -> None:
-    folders = [make_repository(scene.home / place) for place in ("a/mine", "b/Mine", "c/sd-scripts", "d/lycoris")]
-    assert scene.train(NAME, *(word for each in folders for word in ("--repo", str(each)))).status == 0
+    folders = [
+        make_repository(scene.home / place)
+        for place in ("a/mine", "b/Mine", "c/sd-scripts", "d/lycoris")
+    ]
+    assert (
+        scene.train(NAME, *(word for each in folders for word in ("--repo", str(each)))).status == 0
+    )
     names = [line.rsplit(" ", 2)[0] for line in repositories(scene)]
     assert names == ["mine", "Mine-2", "sd-scripts-2", "lycoris-2"]
 
@@ -76,14 +89,18 @@ def test_linked_worktrees_and_submodules_are_repositories(scene: Scene) -> None:
     linked = scene.home / "linked"
     git(mine, "worktree", "add", "-q", str(linked))
     outer = make_repository(scene.home / "outer")
-    git(outer, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(mine), "inner")
+    git(
+        outer, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(mine), "inner"
+    )
     commit_all(outer, "inner")
     done = scene.train(NAME, "--repo", str(linked), "--repo", str(outer / "inner"))
     assert done.status == 0, done.err
     assert [line.split()[0] for line in repositories(scene)] == ["linked", "inner"]
 
 
-def test_a_repository_that_is_dirty_is_refused_or_its_changes_recorded(scene: Scene, tmp_path: Path) -> None:
+def test_a_repository_that_is_dirty_is_refused_or_its_changes_recorded(
+    scene: Scene, tmp_path: Path
+) -> None:
     mine = make_repository(scene.home / "mine")
     (mine / "loss.py").write_text("weight = 2\n")
     refused(scene, f"mine at {mine} is dirty: loss.py", "--allow-dirty", args=("--repo", str(mine)))
@@ -92,7 +109,10 @@ def test_a_repository_that_is_dirty_is_refused_or_its_changes_recorded(scene: Sc
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "-q", str(mine), str(clone))
     patch = subprocess.run(
-        ["git", "show", f"{NAME}:patches/mine.patch"], cwd=scene.dataset, capture_output=True, check=True
+        ["git", "show", f"{NAME}:patches/mine.patch"],
+        cwd=scene.dataset,
+        capture_output=True,
+        check=True,
     )
     subprocess.run(["git", "apply"], cwd=clone, input=patch.stdout, check=True)
     assert (clone / "loss.py").read_text() == "weight = 2\n"
@@ -102,7 +122,14 @@ def test_what_is_no_repository_is_refused_with_all_other_problems(scene: Scene) 
     (scene.home / "plain").mkdir()
     (scene.home / "young").mkdir()
     git(scene.home / "young", "init", "-q")
-    args = ("--repo", str(scene.home / "plain"), "--repo", "/nowhere", "--repo", str(scene.home / "young"))
+    args = (
+        "--repo",
+        str(scene.home / "plain"),
+        "--repo",
+        "/nowhere",
+        "--repo",
+        str(scene.home / "young"),
+    )
     refused(
         scene,
         "3 problems found",
@@ -126,7 +153,10 @@ def test_settings_tell_where_the_list_came_from(scene: Scene) -> None:
 def test_status_and_the_hook_ask_them_too(scene: Scene) -> None:
     mine = make_repository(scene.home / "mine")
     scene.settings('[record]\nrepos = ["~/mine"]\n')
-    assert f"mine {git(mine, 'rev-parse', '--short=8', 'HEAD')} (main), clean" in scene.loragit("status").out
+    assert (
+        f"mine {git(mine, 'rev-parse', '--short=8', 'HEAD')} (main), clean"
+        in scene.loragit("status").out
+    )
     assert scene.loragit("hook", "run", "pre-commit").status == 0
     (mine / "loss.py").write_text("weight = 2\n")
     done = scene.loragit("hook", "run", "pre-commit")

@@ -22,7 +22,14 @@ from loragit.trainers.safetensors import hash_file
 from loragit.trainers.sd_scripts.naming import NAMING
 from loragit.trainers.trainer import matched
 from tests.support.paths import SD_SCRIPTS
-from tests.support.trainer_files import event_record, payload_sha256, png, safetensors, write_events, write_safetensors
+from tests.support.trainer_files import (
+    event_record,
+    payload_sha256,
+    png,
+    safetensors,
+    write_events,
+    write_safetensors,
+)
 
 pytestmark = pytest.mark.every_python
 
@@ -36,7 +43,8 @@ NOBODY = 65534
 
 @pytest.fixture
 def private() -> Iterator[Path]:
-    """A folder, and a user who may not read every file; root, who may, is somebody else for the test."""
+    """A folder, and a user who may not read every file; root, who may, is somebody else for the
+    test."""
     with tempfile.TemporaryDirectory() as name:
         root = os.geteuid() == 0
         if root:
@@ -49,7 +57,9 @@ def private() -> Iterator[Path]:
                 os.seteuid(0)
 
 
-def found(output: Path, name: str = "run", *, logs: Logs | None = None, exit_status: int = 0) -> Outcome:
+def found(
+    output: Path, name: str = "run", *, logs: Logs | None = None, exit_status: int = 0
+) -> Outcome:
     return collect(
         output,
         name,
@@ -63,7 +73,8 @@ def found(output: Path, name: str = "run", *, logs: Logs | None = None, exit_sta
 
 
 def save(path: Path, *, steps: int | None = None, epoch: int | None = None) -> Path:
-    """A model as sd-scripts writes it; without ``--no_metadata`` where steps and epoch are given."""
+    """A model as sd-scripts writes it; without ``--no_metadata`` where steps and epoch are
+    given."""
     metadata = {"modelspec.title": "run"}
     metadata |= {} if steps is None else {"ss_steps": str(steps)}
     metadata |= {} if epoch is None else {"ss_epoch": str(epoch)}
@@ -104,7 +115,9 @@ def test_the_outcome_of_a_real_lycoris_run_is_read_right() -> None:
 def test_the_outcome_of_a_real_lora_run_names_its_payload_as_sd_scripts_does() -> None:
     result = found(FIXTURES / "output_dir" / "tiny_lora", "tiny_lora")
     (model,) = result.models
-    assert model.payload_sha256 == "55f5da957a7266013945a46ddc8b36db5b16a192b32a28f66270cc6476c75e6f"
+    assert (
+        model.payload_sha256 == "55f5da957a7266013945a46ddc8b36db5b16a192b32a28f66270cc6476c75e6f"
+    )
     assert (model.step, model.epoch, result.samples, result.final_loss) == (4, 1, 2, None)
 
 
@@ -151,8 +164,12 @@ def test_without_metadata_the_names_tell_step_and_epoch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "-1", "4.0", "None", "9" * 19, "\u0664"])
-def test_a_header_that_tells_nonsense_leaves_the_word_to_the_name(tmp_path: Path, text: str) -> None:
-    write_safetensors(tmp_path / "run-step00000004.safetensors", WEIGHTS, {"ss_steps": text, "ss_epoch": text})
+def test_a_header_that_tells_nonsense_leaves_the_word_to_the_name(
+    tmp_path: Path, text: str
+) -> None:
+    write_safetensors(
+        tmp_path / "run-step00000004.safetensors", WEIGHTS, {"ss_steps": text, "ss_epoch": text}
+    )
     assert [(model.step, model.epoch) for model in found(tmp_path).models] == [(4, None)]
 
 
@@ -181,7 +198,9 @@ def test_an_output_name_that_looks_like_an_epoch_is_not_taken_for_one(tmp_path: 
     save(tmp_path / "foo-000010.safetensors")
     save(tmp_path / "foo-000010-000002.safetensors")
     assert [model.epoch for model in found(tmp_path, "foo-000010").models] == [2, None]
-    assert [(model.path, model.epoch) for model in found(tmp_path, "foo").models] == [("foo-000010.safetensors", 10)]
+    assert [(model.path, model.epoch) for model in found(tmp_path, "foo").models] == [
+        ("foo-000010.safetensors", 10)
+    ]
 
 
 def test_the_model_inside_a_state_folder_is_not_a_product_of_its_own(tmp_path: Path) -> None:
@@ -191,7 +210,12 @@ def test_the_model_inside_a_state_folder_is_not_a_product_of_its_own(tmp_path: P
         save(tmp_path / f"run{place}-state" / "run.safetensors")
     result = found(tmp_path)
     assert result.models == ()
-    assert result.states == ("run-000001-state", "run-step00000004-state", "run-step00000012-state", "run-state")
+    assert result.states == (
+        "run-000001-state",
+        "run-step00000004-state",
+        "run-step00000012-state",
+        "run-state",
+    )
     assert result.made_something
 
 
@@ -203,8 +227,12 @@ def test_a_state_folder_that_is_empty_or_none_of_ours_does_not_count(tmp_path: P
     assert found(tmp_path).states == ()
 
 
-@pytest.mark.parametrize("kept", [0, 5, 50, len(safetensors(WEIGHTS, {"modelspec.title": "run"})) - 1])
-def test_a_model_that_was_cut_short_is_told_apart_from_whole_ones(tmp_path: Path, kept: int) -> None:
+@pytest.mark.parametrize(
+    "kept", [0, 5, 50, len(safetensors(WEIGHTS, {"modelspec.title": "run"})) - 1]
+)
+def test_a_model_that_was_cut_short_is_told_apart_from_whole_ones(
+    tmp_path: Path, kept: int
+) -> None:
     save(tmp_path / "run-000001.safetensors")
     os.truncate(save(tmp_path / "run-000002.safetensors"), kept)
     result = found(tmp_path, exit_status=137)
@@ -213,7 +241,9 @@ def test_a_model_that_was_cut_short_is_told_apart_from_whole_ones(tmp_path: Path
     assert result.exit_status == 137
 
 
-def test_a_model_of_the_right_length_that_never_reached_the_disk_is_not_whole(tmp_path: Path) -> None:
+def test_a_model_of_the_right_length_that_never_reached_the_disk_is_not_whole(
+    tmp_path: Path,
+) -> None:
     size = save(tmp_path / "run.safetensors").stat().st_size
     (tmp_path / "run.safetensors").write_bytes(b"\0" * size)
     result = found(tmp_path)
@@ -232,10 +262,17 @@ def archive() -> bytes:
 @pytest.mark.parametrize("ext", ["ckpt", "pt"])
 @pytest.mark.parametrize(
     ("data", "whole"),
-    [(archive(), True), (archive()[:-80], False), (b"\x80\x02}q\0." + b"\1" * 40, True), (b"", False)],
+    [
+        (archive(), True),
+        (archive()[:-80], False),
+        (b"\x80\x02}q\0." + b"\1" * 40, True),
+        (b"", False),
+    ],
     ids=["zip", "zip cut short", "pickle", "empty"],
 )
-def test_a_pickled_model_is_judged_by_what_its_format_tells(tmp_path: Path, ext: str, data: bytes, whole: bool) -> None:
+def test_a_pickled_model_is_judged_by_what_its_format_tells(
+    tmp_path: Path, ext: str, data: bytes, whole: bool
+) -> None:
     name = f"run-step00000004.{ext}"
     (tmp_path / name).write_bytes(data)
     result = found(tmp_path)
@@ -320,7 +357,9 @@ def test_a_state_folder_that_vanishes_while_it_is_looked_at_is_not_listed(
     assert found(tmp_path).states == ()
 
 
-@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir(), lambda path: path.write_text("")])
+@pytest.mark.parametrize(
+    "make", [lambda path: None, lambda path: path.mkdir(), lambda path: path.write_text("")]
+)
 def test_an_output_folder_that_is_missing_empty_or_a_file_holds_nothing(
     tmp_path: Path, make: Callable[[Path], object]
 ) -> None:
@@ -334,7 +373,12 @@ def test_samples_of_this_run_are_counted_and_nothing_else(tmp_path: Path) -> Non
     folder = tmp_path / "sample"
     folder.mkdir()
     ours = ["run_e000001_00_20261123164834_1.png", "run_000004_01_20261123164834.png"]
-    others = ["run2_000004_01_20261123164834.png", "000004_01_20261123164834.png", "run_000004_01.png", "grid.png"]
+    others = [
+        "run2_000004_01_20261123164834.png",
+        "000004_01_20261123164834.png",
+        "run_000004_01.png",
+        "grid.png",
+    ]
     for name in ours + others:
         (folder / name).write_bytes(png(2, 2, (255, 0, 0)))
     (folder / "run_000008_01_20261123164834.png").mkdir()
@@ -344,7 +388,10 @@ def test_samples_of_this_run_are_counted_and_nothing_else(tmp_path: Path) -> Non
 
 def test_only_log_folders_that_are_new_tell_the_final_loss(tmp_path: Path) -> None:
     def log(folder: str, loss: float, time: float) -> None:
-        write_events(tmp_path / folder / "network_train" / "events.out.tfevents.1.h", [(4, "loss/average", loss, time)])
+        write_events(
+            tmp_path / folder / "network_train" / "events.out.tfevents.1.h",
+            [(4, "loss/average", loss, time)],
+        )
 
     log("run_20261123164829", 1.0, 9000.0)
     log("run2_20261123172030", 2.0, 9000.0)
@@ -372,9 +419,13 @@ def test_a_prefix_may_be_empty_and_the_log_folder_missing(tmp_path: Path) -> Non
 
 
 def test_many_models_are_each_hashed_as_what_they_are(tmp_path: Path) -> None:
-    weights: dict[int, Mapping[str, bytes]] = {step: {"a": bytes([step]) * 5000} for step in range(1, 41)}
+    weights: dict[int, Mapping[str, bytes]] = {
+        step: {"a": bytes([step]) * 5000} for step in range(1, 41)
+    }
     for step, tensors in weights.items():
-        write_safetensors(tmp_path / f"run-step{step:08d}.safetensors", tensors, {"ss_steps": str(step)})
+        write_safetensors(
+            tmp_path / f"run-step{step:08d}.safetensors", tensors, {"ss_steps": str(step)}
+        )
     models = found(tmp_path).models
     assert {model.step: model.payload_sha256 for model in models} == {
         step: payload_sha256(tensors) for step, tensors in weights.items()

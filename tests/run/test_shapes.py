@@ -1,5 +1,5 @@
-"""Every shape a dataset's repository may have, and every end a run may come to: plain git reads all of it,
-and nothing of the user's is touched."""
+"""Every shape a dataset's repository may have, and every end a run may come to: plain git reads all
+of it, and nothing of the user's is touched."""
 
 from __future__ import annotations
 
@@ -70,7 +70,16 @@ def submodule(home: Path) -> Scene:
     outer = home / "datasets"
     outer.mkdir()
     git(outer, "init", "-q")
-    git(outer, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(original), "gren")
+    git(
+        outer,
+        "-c",
+        "protocol.file.allow=always",
+        "submodule",
+        "--quiet",
+        "add",
+        str(original),
+        "gren",
+    )
     own_paths(outer / "gren", original)
     commit_all(outer / "gren", "paths of this clone")
     commit_all(outer, "a submodule")
@@ -108,7 +117,8 @@ def packed_refs(home: Path) -> Scene:
 
 
 def spaces_and_letters(home: Path) -> Scene:
-    """Both in the repository's path and in the path within it; two spaces that no trailer may make one."""
+    """Both in the repository's path and in the path within it; two spaces that no trailer may make
+    one."""
     top = home / "mes données" / "été 画"
     dataset = write_dataset(top / "les  dessins" / "gren")
     git(top, "init", "-q")
@@ -150,14 +160,27 @@ SHAPES = (
 
 
 def users_things(dataset: Path) -> dict[str, object]:
-    """All in a repository that is the user's: none of it may change, not even a byte of the index."""
+    """All in a repository that is the user's: none of it may change, not even a byte of the
+    index."""
     git(dataset, "status")  # writes the index where it is stale
-    private, common = (Path(p) for p in git(dataset, "rev-parse", "--absolute-git-dir", "--git-common-dir").split("\n"))
+    private, common = (
+        Path(p)
+        for p in git(dataset, "rev-parse", "--absolute-git-dir", "--git-common-dir").split("\n")
+    )
     common = dataset.resolve() / common
-    branches = git(dataset, "for-each-ref", "--format=%(refname) %(objectname)", "refs/heads").splitlines()
+    branches = git(
+        dataset, "for-each-ref", "--format=%(refname) %(objectname)", "refs/heads"
+    ).splitlines()
     index = private / "index"
     return {
-        "status": git(dataset, "--no-optional-locks", "status", "--porcelain=v2", "--branch", "--untracked-files=all"),
+        "status": git(
+            dataset,
+            "--no-optional-locks",
+            "status",
+            "--porcelain=v2",
+            "--branch",
+            "--untracked-files=all",
+        ),
         "HEAD": (private / "HEAD").read_bytes(),
         "index": index.read_bytes() if index.exists() else None,
         "stash": git(dataset, "stash", "list"),
@@ -178,13 +201,17 @@ def files_of(dataset: Path) -> list[Path]:
 
 
 def blob(dataset: Path, revision: str) -> bytes:
-    return subprocess.run(["git", "cat-file", "blob", revision], cwd=dataset, capture_output=True, check=True).stdout
+    return subprocess.run(
+        ["git", "cat-file", "blob", revision], cwd=dataset, capture_output=True, check=True
+    ).stdout
 
 
 def checked_by_sha256sum(dataset: Path, revision: str) -> int:
     """How many files ``sha256sum -c`` finds as they were."""
     listed = blob(dataset, f"{revision}:./dataset.sha256")
-    done = subprocess.run(["sha256sum", "--check", "--strict", "-"], cwd=dataset, input=listed, capture_output=True)
+    done = subprocess.run(
+        ["sha256sum", "--check", "--strict", "-"], cwd=dataset, input=listed, capture_output=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return len(listed.splitlines())
 
@@ -238,7 +265,11 @@ def the_history_tells_all(scene: Scene) -> None:
 def the_records_are_whole(scene: Scene) -> None:
     for name in ("config.toml", "sample-prompts.txt"):
         recorded = blob(scene.dataset, f"{SEALED}:./{name}")
-        assert recorded == (scene.dataset / name).read_bytes() == (scene.output / SEALED / name).read_bytes()
+        assert (
+            recorded
+            == (scene.dataset / name).read_bytes()
+            == (scene.output / SEALED / name).read_bytes()
+        )
         sha1 = hashlib.sha1(recorded).hexdigest()
         assert sha1 in scene.trailers(SEALED).values()
     captions = sorted((scene.dataset / "img").glob("*.txt"))
@@ -264,13 +295,22 @@ def test_of_several_datasets_in_one_repository_each_keeps_its_entries(home: Path
     top = scene.dataset.parent
     mark = git(top, "rev-parse", "runs:mark")
     # From the dataset's own folder, from the top, and for a run that makes nothing.
-    for name, cwd, how in ((SEALED, scene.dataset, "ok"), (CHANGED, top, "ok"), (REVERTED, top, "fail")):
+    for name, cwd, how in (
+        (SEALED, scene.dataset, "ok"),
+        (CHANGED, top, "ok"),
+        (REVERTED, top, "fail"),
+    ):
         scene.loragit("train", name, cwd=cwd, STUB=how)
         assert git(top, "rev-parse", "runs:mark") == mark
     assert git(top, "ls-tree", "--name-only", "runs").splitlines() == ["gren", "mark"]
     assert git(top, "rev-parse", "runs:gren") == git(top, "rev-parse", f"{CHANGED}:gren")
     subjects = git(top, "log", "--format=%s", "runs", "--", "gren/").splitlines()
-    assert [subject.split(":")[0] for subject in subjects] == [f'Revert "{REVERTED}', REVERTED, CHANGED, SEALED]
+    assert [subject.split(":")[0] for subject in subjects] == [
+        f'Revert "{REVERTED}',
+        REVERTED,
+        CHANGED,
+        SEALED,
+    ]
     assert git(top, "log", "--format=%s", "runs", "--", "mark/").startswith("noob-mark-v1s4: ")
     assert scene.trailers(SEALED)["Dataset-Path"] == "gren"
     assert tomllib.loads(git(top, "show", f"{SEALED}:gren/run.toml"))["dataset"]["path"] == "gren"
@@ -356,9 +396,9 @@ def test_two_runs_at_once_both_end_up_on_runs(home: Path, tmp_path: Path) -> Non
     for child in children:
         child.send_signal(signal.SIGTERM)
     assert [child.wait() for child in children] == [143, 143, 143]
-    assert sorted(scene.git("log", "--format=%(trailers:key=Run,valueonly,separator=)", "runs").splitlines()) == sorted(
-        (SEALED, REVERTED, REVERTED, CHANGED)
-    )
+    assert sorted(
+        scene.git("log", "--format=%(trailers:key=Run,valueonly,separator=)", "runs").splitlines()
+    ) == sorted((SEALED, REVERTED, REVERTED, CHANGED))
     assert scene.git("rev-list", "--count", "--merges", "runs") == "0"
     assert scene.tags() == [SEALED, CHANGED]
     assert scene.git("status", "--porcelain") == ""
@@ -389,7 +429,9 @@ def test_files_of_any_name_are_recorded_as_they_are(home: Path) -> None:
     folder = scene.dataset / "im ages \"and\" 'quotes' \\ $HOME"
     (scene.dataset / "img").rename(folder)
     config = scene.dataset / "config.toml"
-    config.write_text(config.read_text().replace(json.dumps(str(scene.dataset / "img")), json.dumps(str(folder))))
+    config.write_text(
+        config.read_text().replace(json.dumps(str(scene.dataset / "img")), json.dumps(str(folder)))
+    )
     place = os.fsencode(folder)
     for name in HOSTILE:
         shutil.copy(place + b"/00.png", place + b"/" + name + b".png")
@@ -408,16 +450,23 @@ def test_files_of_any_name_are_recorded_as_they_are(home: Path) -> None:
         capture_output=True,
         check=True,
     ).stdout.split(b"\0")
-    assert sorted(listed) == sorted([b"", *(b"%02d.txt" % n for n in range(4)), *(n + b".txt" for n in HOSTILE)])
+    assert sorted(listed) == sorted(
+        [b"", *(b"%02d.txt" % n for n in range(4)), *(n + b".txt" for n in HOSTILE)]
+    )
     assert checked_by_sha256sum(scene.dataset, SEALED) == 2 * (4 + len(HOSTILE))
-    assert scene.git("diff", "--name-only", SEALED, CHANGED).splitlines() == ["run.toml", "train.sh"]
+    assert scene.git("diff", "--name-only", SEALED, CHANGED).splitlines() == [
+        "run.toml",
+        "train.sh",
+    ]
     shown = scene.git("show", f"{SEALED}:./captions/{folder.name}/{os.fsdecode(HOSTILE[4])}.txt")
     assert os.fsencode(shown) == b"caption of \xff\xfe not utf-8"
     assert not list(scene.home.rglob("pwned"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other file systems take no such names")
-@pytest.mark.parametrize("folder", [b"\xff\xfe", b"new\nline", b"  two  spaces ", b'"quoted" \\', b"-rf"])
+@pytest.mark.parametrize(
+    "folder", [b"\xff\xfe", b"new\nline", b"  two  spaces ", b'"quoted" \\', b"-rf"]
+)
 def test_a_dataset_may_lie_in_a_folder_of_any_name(home: Path, folder: bytes) -> None:
     """Also the way back to the standing run, which goes by the dataset's place, is found."""
     top = home / "datasets"
@@ -443,11 +492,15 @@ def test_a_dataset_may_lie_in_a_folder_of_any_name(home: Path, folder: bytes) ->
 @pytest.mark.skipif(sys.platform != "linux", reason="other file systems take no such names")
 def test_a_branch_that_is_no_utf_8_is_told_as_its_bytes(home: Path) -> None:
     scene = make_scene(home)
-    subprocess.run([b"git", b"checkout", b"-q", b"-b", b"\xffbranch"], cwd=scene.trainer, check=True)
+    subprocess.run(
+        [b"git", b"checkout", b"-q", b"-b", b"\xffbranch"], cwd=scene.trainer, check=True
+    )
     done = scene.train(SEALED)
     assert done.status == 0, done.err
     assert scene.trailers(SEALED)["Trainer-Branch"] == "\\xffbranch"
-    assert tomllib.loads(scene.git("show", f"{SEALED}:run.toml"))["trainer"]["branch"] == "\\xffbranch"
+    assert (
+        tomllib.loads(scene.git("show", f"{SEALED}:run.toml"))["trainer"]["branch"] == "\\xffbranch"
+    )
 
 
 def test_two_thousand_captions_are_written_once(home: Path) -> None:
@@ -461,20 +514,26 @@ def test_two_thousand_captions_are_written_once(home: Path) -> None:
     done = scene.train(CHANGED)
     assert done.status == 0, done.err
     assert len(scene.git("ls-tree", "--name-only", f"{SEALED}:captions/img").splitlines()) == 2000
-    assert scene.git("rev-parse", f"{SEALED}:captions") == scene.git("rev-parse", f"{CHANGED}:captions")
+    assert scene.git("rev-parse", f"{SEALED}:captions") == scene.git(
+        "rev-parse", f"{CHANGED}:captions"
+    )
     more = int(scene.git("count-objects").split()[0]) - int(before.split()[0])
     assert more < 10  # commit, tag, tree, run.toml, train.sh
     assert "2000 images, 2000 captions" in scene.git("show", "-s", CHANGED)
     (folder / "0007.txt").write_text("edited")
     assert scene.train("noob-gren-v5s4").status == 0
-    assert scene.git("diff", "--name-only", CHANGED, "noob-gren-v5s4", "--", "captions") == "captions/img/0007.txt"
+    assert (
+        scene.git("diff", "--name-only", CHANGED, "noob-gren-v5s4", "--", "captions")
+        == "captions/img/0007.txt"
+    )
 
 
 # ---- ends that take more than an exit status ----
 
 
 def own_trainer(scene: Scene, code: str) -> tuple[str, ...]:
-    """A trainer of the test's own, in a repository; the words that make ``loragit train`` run it."""
+    """A trainer of the test's own, in a repository; the words that make ``loragit train`` run
+    it."""
     folder = scene.home / "own"
     folder.mkdir()
     (folder / "own.py").write_text(
@@ -497,11 +556,14 @@ def freed(scene: Scene, told: str) -> None:
 
 def test_an_interruption_while_a_run_is_opened_takes_it_back(home: Path, tmp_path: Path) -> None:
     scene = make_scene(home)
-    real = subprocess.run(["sh", "-c", "command -v git"], capture_output=True, text=True, check=True).stdout.strip()
+    real = subprocess.run(
+        ["sh", "-c", "command -v git"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     between = tmp_path / "bin" / "git"
     between.parent.mkdir()
     between.write_text(
-        f"#!/bin/sh\ncase \"$*\" in *update-ref*) mkdir '{tmp_path}/once' && kill -INT $PPID;; esac 2>/dev/null\n"
+        f"#!/bin/sh\ncase \"$*\" in *update-ref*) mkdir '{tmp_path}/once' && kill -INT $PPID;; "
+        "esac 2>/dev/null\n"
         f'exec {real} "$@"\n'
     )
     between.chmod(0o755)
@@ -523,17 +585,23 @@ def test_a_launcher_that_cannot_be_started_makes_nothing(home: Path) -> None:
     freed(scene, "The trainer was not started: ")
 
 
-def test_a_tag_that_is_moved_during_a_training_stays_moved_and_hides_no_exit_status(home: Path, tmp_path: Path) -> None:
+def test_a_tag_that_is_moved_during_a_training_stays_moved_and_hides_no_exit_status(
+    home: Path, tmp_path: Path
+) -> None:
     scene = make_scene(home)
     words = own_trainer(
         scene,
         "open(output + '/noob-gren-v1s4.safetensors', 'wb').write(b'\\2\\0\\0\\0\\0\\0\\0\\0{}')\n"
-        f"os.chdir({str(scene.dataset)!r})\nos.system('git tag -f noob-gren-v1s4 main')\nsys.exit(7)\n",
+        f"os.chdir({str(scene.dataset)!r})\nos.system('git tag -f noob-gren-v1s4 "
+        "main')\nsys.exit(7)\n",
     )
     done = scene.train(SEALED, *words)
     assert done.status == 7, done.err
     assert "the run's tag was moved" in done.err
-    assert f"{SEALED} stays open on record; what the trainer wrote is in {scene.output / SEALED}" in done.err
+    assert (
+        f"{SEALED} stays open on record; what the trainer wrote is in {scene.output / SEALED}"
+        in done.err
+    )
     assert scene.git("rev-parse", SEALED) == scene.git("rev-parse", "main")
     assert (scene.output / SEALED / f"{SEALED}.safetensors").exists()
     scene.git("fsck", "--strict", "--full")
@@ -545,7 +613,9 @@ def test_nothing_is_deleted_through_a_link_that_a_trainer_left(home: Path) -> No
     precious.mkdir()
     for name in ("config.toml", "sdscripts.log", "train.sh"):
         (precious / name).write_text("mine")
-    words = own_trainer(scene, f"shutil.rmtree(output)\nos.symlink({str(precious)!r}, output)\nsys.exit(1)\n")
+    words = own_trainer(
+        scene, f"shutil.rmtree(output)\nos.symlink({str(precious)!r}, output)\nsys.exit(1)\n"
+    )
     done = scene.train(SEALED, *words)
     assert (done.status, "something else is in its place" in done.err) == (1, True)
     assert {path.name: path.read_text() for path in precious.iterdir()} == dict.fromkeys(
@@ -556,7 +626,9 @@ def test_nothing_is_deleted_through_a_link_that_a_trainer_left(home: Path) -> No
 
 def test_what_a_trainer_left_without_a_product_is_named_and_kept(home: Path) -> None:
     scene = make_scene(home)
-    words = own_trainer(scene, "[open(f'{output}/{name}', 'w').close() for name in 'abcde']\nsys.exit(1)\n")
+    words = own_trainer(
+        scene, "[open(f'{output}/{name}', 'w').close() for name in 'abcde']\nsys.exit(1)\n"
+    )
     done = scene.train(SEALED, *words)
     assert done.status == 1
     assert f"{scene.output / SEALED} stays: it holds a, b, c and 2 more; move it away" in done.err

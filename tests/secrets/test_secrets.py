@@ -40,7 +40,10 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 def made_up(length: int, letters: str = LETTERS) -> st.SearchStrategy[str]:
     """What a machine makes up: letters and digits, both."""
     return st.text(letters, min_size=length, max_size=length).filter(
-        lambda text: re.search("[0-9].*[0-9].*[0-9]", text) is not None and re.search("[a-zA-Z]", text) is not None
+        lambda text: (
+            re.search("[0-9].*[0-9].*[0-9]", text) is not None
+            and re.search("[a-zA-Z]", text) is not None
+        )
     )
 
 
@@ -52,7 +55,8 @@ SHAPES = {
     ),
     "W&B API key": made_up(77).map(lambda text: f"wandb_v1_{text[:27]}_{text[28:]}"),
     "GitHub token": st.one_of(
-        made_up(36).map(lambda text: f"ghp_{text}"), made_up(82).map(lambda text: f"github_pat_{text}")
+        made_up(36).map(lambda text: f"ghp_{text}"),
+        made_up(82).map(lambda text: f"github_pat_{text}"),
     ),
     "GitLab token": made_up(20).map(lambda text: f"glpat-{text}"),
     "API key": st.one_of(
@@ -71,11 +75,16 @@ SHAPES = {
     "webhook": made_up(60).map(lambda text: f"https://discord.com/api/webhooks/1234567890/{text}"),
     "password in a URL": made_up(12).map(lambda text: f"https://ada:{text}@example.org/data"),
     "private key": made_up(64).map(
-        lambda text: f"-----BEGIN OPENSSH PRIVATE KEY-----\n{text}\n{text}\n-----END OPENSSH PRIVATE KEY-----"
+        lambda text: (
+            f"-----BEGIN OPENSSH PRIVATE KEY-----\n{text}\n{text}\n-----END OPENSSH PRIVATE "
+            "KEY-----"
+        )
     ),
 }
 A_SHAPE = st.one_of(*(st.tuples(st.just(kind), shape) for kind, shape in SHAPES.items()))
-AROUND = st.sampled_from([("", ""), ("see ", " here"), ('x = "', '"'), ("(", ")"), ("['", "']"), ("1girl, ", ", solo")])
+AROUND = st.sampled_from(
+    [("", ""), ("see ", " here"), ('x = "', '"'), ("(", ")"), ("['", "']"), ("1girl, ", ", solo")]
+)
 
 ASSIGNMENTS = {
     'wandb_api_key = "{}"': "W&B API key",
@@ -108,7 +117,7 @@ ASSIGNMENTS = {
     'client_secret = "{}"': "secret",
     "SOME_API_KEY_2={}": "API key",
     "aws_secret_access_key = {}": "secret",
-    "https://civitai.com/api/download/models/1234567?type=Model&format=SafeTensor&size=pruned&fp=fp16&token={}": (
+    "https://civitai.com/api/download/models/1234567?type=Model&format=SafeTensor&size=pruned&fp=fp16&token={}": (  # noqa: E501
         "Civitai token"
     ),
     "civitai_key: '{}'": "Civitai token",
@@ -124,8 +133,14 @@ HARMLESS = [
     "keep_tokens_separator = '|||'",
     "class_tokens = 'zqx123 girl'",
     "max_token_length = 225",
-    "--max_token_length=225 --t5xxl_max_token_length 512 --num_vectors_per_token 8 --token_warmup_min 1",
-    "--token_warmup_step 0.25 --show_all_keys --no_token_padding --tokenizer_cache_dir tokenizers/v1",
+    (
+        "--max_token_length=225 --t5xxl_max_token_length 512 --num_vectors_per_token 8 "
+        "--token_warmup_min 1"
+    ),
+    (
+        "--token_warmup_step 0.25 --show_all_keys --no_token_padding --tokenizer_cache_dir "
+        "tokenizers/v1"
+    ),
     "--token_string zqx1234abc",
     "--placeholder_token zqx1234abc --initializer_token zqx1234abc",
     '"pad_token": "<|endoftext|>", "eos_token_id": 49407',
@@ -133,7 +148,10 @@ HARMLESS = [
     "key visual, a token of love, secret garden, 1girl, password, (master key:1.2), token: rare",
     "best quality, secret_(blue_archive), key: 1234567, (token:1.25), (secret_token:1.2511111)",
     "SECRET: MASTERPIECES, KEY: VISUALS",
-    "monkey, keyboard, tokenizer, keychain=2000, asian, right hand, sky-scraper, sk-1girl, hf_transfer",
+    (
+        "monkey, keyboard, tokenizer, keychain=2000, asian, right hand, sky-scraper, sk-1girl, "
+        "hf_transfer"
+    ),
     "a sign that says password: hunter2",
     'wandb_api_key = ""',
     'wandb_api_key = "***"',
@@ -193,14 +211,20 @@ def test_a_secret_of_a_known_shape_is_found_and_does_not_survive(
     assert Found(2, kind) in find(text.encode())
     hidden = redact(text.encode()).decode()
     assert all(part not in hidden for part in re.findall("[A-Za-z0-9]{12,}", secret))
-    assert hidden.startswith(f"first line\n{around[0]}") and hidden.endswith(f"{around[1]}\nlast line")
+    assert hidden.startswith(f"first line\n{around[0]}") and hidden.endswith(
+        f"{around[1]}\nlast line"
+    )
     assert find(hidden.encode()) == ()
     assert redact(hidden.encode()).decode() == hidden
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.sampled_from(sorted(ASSIGNMENTS)), st.one_of(made_up(40, HEX), made_up(32, HEX), made_up(20)))
-def test_a_secret_given_to_a_name_that_asks_for_one_is_found_and_does_not_survive(form: str, secret: str) -> None:
+@given(
+    st.sampled_from(sorted(ASSIGNMENTS)), st.one_of(made_up(40, HEX), made_up(32, HEX), made_up(20))
+)
+def test_a_secret_given_to_a_name_that_asks_for_one_is_found_and_does_not_survive(
+    form: str, secret: str
+) -> None:
     assume(not secret.isdigit() and re.fullmatch("[A-Za-z]+[0-9]{3}", secret) is None)
     text = "seed = 1\n" + form.format(secret) + "\n"
     if re.fullmatch("[0-9a-f]{40}", secret) or "relogin" not in form:
@@ -225,7 +249,9 @@ def test_what_is_no_secret_is_left_alone(text: str) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(
-    st.sampled_from([32, 40, 64, 128]).flatmap(lambda length: st.text(HEX, min_size=length, max_size=length)),
+    st.sampled_from([32, 40, 64, 128]).flatmap(
+        lambda length: st.text(HEX, min_size=length, max_size=length)
+    ),
     st.sampled_from(
         [
             "{}",
@@ -254,8 +280,30 @@ def test_a_hash_is_never_a_secret(digest: str, form: str) -> None:
     st.lists(
         st.sampled_from(
             [
-                *["1girl", "solo", "token", "key", "visual", "secret", "garden", "password", "keyhole", "looking"],
-                *["at", "viewer", "hf_", "sk-", "wandb", "bearer", "of", "trigger_token", "master_key", "2boys"],
+                *[
+                    "1girl",
+                    "solo",
+                    "token",
+                    "key",
+                    "visual",
+                    "secret",
+                    "garden",
+                    "password",
+                    "keyhole",
+                    "looking",
+                ],
+                *[
+                    "at",
+                    "viewer",
+                    "hf_",
+                    "sk-",
+                    "wandb",
+                    "bearer",
+                    "of",
+                    "trigger_token",
+                    "master_key",
+                    "2boys",
+                ],
                 *["(key:1.2)", "::", "=", "night-sky", "4k", "api", "monkey", "token-ring"],
             ]
         )
@@ -325,13 +373,40 @@ def test_a_private_key_without_its_end_is_hidden_up_to_the_closing_quote() -> No
     "unit",
     [
         *[b"key=", b'key="', b"key='key=\"", b"hf_", b"hf_a", b"ghp_", b"eyJ", b"eyJaaaaaaaa."],
-        *[b"://", b"://a:", b"sk-", b"://a:aaaaaaaa", b"-----BEGIN ", b"-----BEGIN PRIVATE KEY-----"],
-        *[b"token ", b"token                                                            ", b"xoxb-"],
+        *[
+            b"://",
+            b"://a:",
+            b"sk-",
+            b"://a:aaaaaaaa",
+            b"-----BEGIN ",
+            b"-----BEGIN PRIVATE KEY-----",
+        ],
+        *[
+            b"token ",
+            b"token                                                            ",
+            b"xoxb-",
+        ],
         *[b"wandb_v1_", b"glpat-", b"AIza", b"secret: ", b"bearer ", b"token=a1", b'"HF_TOKEN", '],
         *[b"key=\x80", b"\\", b"-here", b"a=", b'a="""', b"a='", b'a="\\', b"a.", b"password=("],
         *[b"api_key=a.", b"key=/", b"1e", b"_aA1", b"token: str = ", b"password='\\'", b"\n", b" "],
-        *[b'"', b"'", b"'''", b"machine a.b ", b"machine a.b login x ", b"aGZf", b"uthorization: Basic ", b"://a1"],
-        *[b"machine a.b login password ", b"rpa_a", b"nvapi-", b" a.py:1 ", b"A_KEY=a1", b"A_KEY a1"],
+        *[
+            b'"',
+            b"'",
+            b"'''",
+            b"machine a.b ",
+            b"machine a.b login x ",
+            b"aGZf",
+            b"uthorization: Basic ",
+            b"://a1",
+        ],
+        *[
+            b"machine a.b login password ",
+            b"rpa_a",
+            b"nvapi-",
+            b" a.py:1 ",
+            b"A_KEY=a1",
+            b"A_KEY a1",
+        ],
     ],
     ids=repr,
 )
@@ -356,7 +431,10 @@ def test_the_time_grows_with_the_text_whatever_it_is(unit: bytes) -> None:
 
 
 def test_ten_thousand_captions_take_no_time() -> None:
-    captions = [b"masterpiece, 1girl, solo, dress, looking at viewer, number %d" % number for number in range(10_000)]
+    captions = [
+        b"masterpiece, 1girl, solo, dress, looking at viewer, number %d" % number
+        for number in range(10_000)
+    ]
     began = time.process_time()
     assert not any(map(find, captions))
     assert time.process_time() - began < slack()  # a twentieth, on an idle machine
@@ -379,9 +457,32 @@ def test_looking_for_nothing_compiles_nothing() -> None:
     "name",
     [
         *sorted(SECRET_ARGUMENTS),
-        *["--wandb-api-key", "WANDB_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "CIVITAI_TOKEN", "hub_token"],
-        *["token", "apiKey", "accessToken", "api-key", "MY_PASSWORD", "passwd", "AWS_SECRET_ACCESS_KEY", "API_KEY_2"],
-        *["client.secret", "wandb_key", "civitai_key", "secret_key", "OPENAI_API_KEY", "GITHUB_TOKEN"],
+        *[
+            "--wandb-api-key",
+            "WANDB_API_KEY",
+            "HF_TOKEN",
+            "HUGGING_FACE_HUB_TOKEN",
+            "CIVITAI_TOKEN",
+            "hub_token",
+        ],
+        *[
+            "token",
+            "apiKey",
+            "accessToken",
+            "api-key",
+            "MY_PASSWORD",
+            "passwd",
+            "AWS_SECRET_ACCESS_KEY",
+            "API_KEY_2",
+        ],
+        *[
+            "client.secret",
+            "wandb_key",
+            "civitai_key",
+            "secret_key",
+            "OPENAI_API_KEY",
+            "GITHUB_TOKEN",
+        ],
     ],
 )
 def test_names_that_ask_for_a_secret(name: str) -> None:
@@ -391,11 +492,45 @@ def test_names_that_ask_for_a_secret(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *["keep_tokens", "keep_tokens_separator", "class_tokens", "max_token_length", "gemma2_max_token_length"],
-        *["t5xxl_max_token_length", "t5xxl_token_length", "num_vectors_per_token", "token_string", "token_warmup_min"],
-        *["token_warmup_step", "tokenizer_cache_dir", "t5_tokenizer_path", "no_token_padding", "show_all_keys"],
-        *["metadata_author", "secondary_separator", "placeholder_token", "initializer_token", "eosToken", "key"],
-        *["image_key", "GPG_KEY", "SSH_AUTH_SOCK", "wandb_run_name", "huggingface_repo_id", "hf_monkey", "", "-"],
+        *[
+            "keep_tokens",
+            "keep_tokens_separator",
+            "class_tokens",
+            "max_token_length",
+            "gemma2_max_token_length",
+        ],
+        *[
+            "t5xxl_max_token_length",
+            "t5xxl_token_length",
+            "num_vectors_per_token",
+            "token_string",
+            "token_warmup_min",
+        ],
+        *[
+            "token_warmup_step",
+            "tokenizer_cache_dir",
+            "t5_tokenizer_path",
+            "no_token_padding",
+            "show_all_keys",
+        ],
+        *[
+            "metadata_author",
+            "secondary_separator",
+            "placeholder_token",
+            "initializer_token",
+            "eosToken",
+            "key",
+        ],
+        *[
+            "image_key",
+            "GPG_KEY",
+            "SSH_AUTH_SOCK",
+            "wandb_run_name",
+            "huggingface_repo_id",
+            "hf_monkey",
+            "",
+            "-",
+        ],
     ],
 )
 def test_names_that_do_not(name: str) -> None:
@@ -403,7 +538,17 @@ def test_names_that_do_not(name: str) -> None:
 
 
 def test_the_values_of_secret_arguments_are_masked_however_they_look() -> None:
-    argv = ["python", "train.py", "--wandb_api_key", "x", "--keep_tokens", "1", "--huggingface_token=ab", "--seed", "1"]
+    argv = [
+        "python",
+        "train.py",
+        "--wandb_api_key",
+        "x",
+        "--keep_tokens",
+        "1",
+        "--huggingface_token=ab",
+        "--seed",
+        "1",
+    ]
     assert redact_argv(argv) == (
         *("python", "train.py", "--wandb_api_key", MASK, "--keep_tokens", "1"),
         *(f"--huggingface_token={MASK}", "--seed", "1"),
@@ -425,10 +570,16 @@ def test_the_values_of_secret_arguments_are_masked_however_they_look() -> None:
         (["--api-key", "x", "y"], ["--api-key", MASK, "y"]),
         (["wandb_api_key", "x"], ["wandb_api_key", "x"]),
         (["--num_vectors_per_token", "8"], ["--num_vectors_per_token", "8"]),
-        (["--network_args", "api_key=a1b2c3d4e5", "x=1"], ["--network_args", f"api_key={MASK}", "x=1"]),
+        (
+            ["--network_args", "api_key=a1b2c3d4e5", "x=1"],
+            ["--network_args", f"api_key={MASK}", "x=1"],
+        ),
         (["--url", "https://ada:pw@example.org"], ["--url", f"https://{MASK}@example.org"]),
         (["-c", "train.py --wandb_api_key a1b2c3d4"], ["-c", f"train.py --wandb_api_key {MASK}"]),
-        (["--wandb_api_key", "opensesame", "--note=opensesame!"], ["--wandb_api_key", MASK, f"--note={MASK}!"]),
+        (
+            ["--wandb_api_key", "opensesame", "--note=opensesame!"],
+            ["--wandb_api_key", MASK, f"--note={MASK}!"],
+        ),
         ([], []),
     ],
 )
@@ -438,12 +589,20 @@ def test_arguments_are_masked_as_argparse_reads_them(argv: list[str], hidden: li
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.text(max_size=30), max_size=6), st.sampled_from(sorted(SECRET_ARGUMENTS)), made_up(20), st.booleans()
+    st.lists(st.text(max_size=30), max_size=6),
+    st.sampled_from(sorted(SECRET_ARGUMENTS)),
+    made_up(20),
+    st.booleans(),
 )
 def test_a_secret_argument_never_survives_among_any_others(
     others: list[str], name: str, secret: str, joined: bool
 ) -> None:
-    argv = [*others, *([f"--{name}={secret}"] if joined else [f"--{name}", secret]), *others, f"x{secret}y"]
+    argv = [
+        *others,
+        *([f"--{name}={secret}"] if joined else [f"--{name}", secret]),
+        *others,
+        f"x{secret}y",
+    ]
     hidden = redact_argv(argv)
     assert len(hidden) == len(argv)
     assert not any(secret in argument for argument in hidden)
@@ -451,7 +610,14 @@ def test_a_secret_argument_never_survives_among_any_others(
 
 def test_secrets_come_from_arguments_and_from_the_environment() -> None:
     token = "hf_" + "aB3" * 12
-    argv = ["--wandb_api_key", "opensesame", "--huggingface_token", "tiny", "--comment", f"with {token}"]
+    argv = [
+        "--wandb_api_key",
+        "opensesame",
+        "--huggingface_token",
+        "tiny",
+        "--comment",
+        f"with {token}",
+    ]
     environ = {
         "WANDB_API_KEY": "from-environment",
         "HF_TOKEN": "opensesame",
@@ -460,7 +626,12 @@ def test_secrets_come_from_arguments_and_from_the_environment() -> None:
         "KEEP_TOKENS": "1234567",
         "SOME_PASSWORD": "correct horse",
     }
-    assert secret_values(argv, environ) == ("opensesame", "from-environment", "correct horse", token)
+    assert secret_values(argv, environ) == (
+        "opensesame",
+        "from-environment",
+        "correct horse",
+        token,
+    )
 
 
 @settings(max_examples=100, deadline=None)
@@ -468,13 +639,23 @@ def test_secrets_come_from_arguments_and_from_the_environment() -> None:
 @example("pass'word\"1\\2\n3\t4", "", "")
 @example("pässwörd", "", "")
 @example("ab\ud800cdefgh", "x", "y")
-def test_a_known_secret_is_hidden_however_it_is_quoted(secret: str, before: str, after: str) -> None:
+def test_a_known_secret_is_hidden_however_it_is_quoted(
+    secret: str, before: str, after: str
+) -> None:
     assume(len(set(secret)) > 3 and secret.strip() == secret and not set(secret) & {" ", "*"})
-    assume(secret not in f"{before}|{after} ['--wandb_api_key', ] Command returned non-zero exit status 1.")
+    assume(
+        secret
+        not in f"{before}|{after} ['--wandb_api_key', ] Command returned non-zero exit status 1."
+    )
     redactor = Redactor([secret])
     assert secret not in redactor(f"{before}{secret}{after}")
     assert secret not in redactor(f"{before}|\n{secret}\n|{after}")
-    for quoted in (repr(secret), repr(["--wandb_api_key", secret]), json.dumps(secret), shlex.quote(secret)):
+    for quoted in (
+        repr(secret),
+        repr(["--wandb_api_key", secret]),
+        json.dumps(secret),
+        shlex.quote(secret),
+    ):
         hidden = redactor(f"Command {quoted} returned non-zero exit status 1.")
         assert hidden.replace("'--wandb_api_key', ", "") in {
             f"Command {opening}{MASK}{closing} returned non-zero exit status 1."
@@ -486,7 +667,11 @@ def test_a_known_secret_is_hidden_where_a_terminal_broke_it() -> None:
     secret = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
     redactor = Redactor([secret])
     assert redactor("--seed 1\n--steps 4") == "--seed 1\n--steps 4"
-    for broken in (f"{secret[:9]}\n{secret[9:]}", f"{secret[:9]}  │\r\n│    {secret[9:]}", "\n".join(secret)):
+    for broken in (
+        f"{secret[:9]}\n{secret[9:]}",
+        f"{secret[:9]}  │\r\n│    {secret[9:]}",
+        "\n".join(secret),
+    ):
         assert redactor(f"--key {broken} --seed 1") == f"--key {MASK} --seed 1"
 
 
@@ -504,11 +689,17 @@ def test_a_line_that_may_go_on_is_told_from_one_that_does_not() -> None:
     for line in ("", "x", "x 0f1e2d3c4b5a69788796a5b4c3d2e1fa", "0f1e.", "0f1e\nx", "0 x", "f1e2"):
         assert not redactor.may_go_on(line), line
     assert not Redactor([]).may_go_on("x 0")
-    assert redactor("x 0f1e    train_util.py:17\n   2d3c4b5a6978   a.py\n 8796a5b4c3d2e1fa y") == "x *** y"
+    assert (
+        redactor("x 0f1e    train_util.py:17\n   2d3c4b5a6978   a.py\n 8796a5b4c3d2e1fa y")
+        == "x *** y"
+    )
 
 
 def test_a_token_that_was_appended_to_a_line_without_an_end_is_found() -> None:
-    for token in ("hf_aB3dE6gH9jaB3dE6gH9jaB3dE6gH9jaB3d", "ghp_aB3dE6gH9jaB3dE6gH9jaB3dE6gH9jaB3dE6"):
+    for token in (
+        "hf_aB3dE6gH9jaB3dE6gH9jaB3dE6gH9jaB3d",
+        "ghp_aB3dE6gH9jaB3dE6gH9jaB3dE6gH9jaB3dE6",
+    ):
         assert find(f"1girl, solo{token}\n".encode()) != ()
         assert redact(f"colour 1{token}".encode()) == b"colour 1***"
         assert find(f"solo{token}x".encode()) == ()
@@ -521,12 +712,17 @@ def test_a_marked_line_holds_no_secret_but_in_a_log() -> None:
     assert find(marked.encode()) == ()
     assert mask(marked.encode()) == marked.encode()
     assert token not in redact(marked.encode()).decode()
-    assert find(f"a = '{token}'\n# loragit: no secret".encode()) == (Found(1, "Hugging Face token"),)
+    assert find(f"a = '{token}'\n# loragit: no secret".encode()) == (
+        Found(1, "Hugging Face token"),
+    )
     assert found_values(f"{token}\n{marked}".encode()) == (token,)
 
 
 def test_the_longest_of_several_secrets_goes_first() -> None:
-    assert Redactor(["opensesame", "opensesame-and-more"])("x opensesame-and-more opensesame y") == f"x {MASK} {MASK} y"
+    assert (
+        Redactor(["opensesame", "opensesame-and-more"])("x opensesame-and-more opensesame y")
+        == f"x {MASK} {MASK} y"
+    )
 
 
 def test_each_line_of_a_secret_of_several_lines_is_hidden() -> None:
@@ -544,4 +740,7 @@ def test_a_secret_too_long_to_break_is_still_hidden() -> None:
 
 
 def test_any_text_passes_the_redactor() -> None:
-    assert Redactor(["opensesame"])("lone \ud800 surrogate, é, \udcff") == "lone \ud800 surrogate, é, \udcff"
+    assert (
+        Redactor(["opensesame"])("lone \ud800 surrogate, é, \udcff")
+        == "lone \ud800 surrogate, é, \udcff"
+    )

@@ -1,4 +1,5 @@
-"""Settings: which layer counts, what a path is relative to, which folder a name means, and every refusal."""
+"""Settings: which layer counts, what a path is relative to, which folder a name means, and every
+refusal."""
 
 from __future__ import annotations
 
@@ -23,7 +24,14 @@ from loragit.errors import LoragitError, UsageError
 from loragit.record.name import InvalidName, RunName
 from loragit.secrets.find import is_secret_name
 from loragit.settings.load import DatasetAmbiguous, DatasetNotFound, Flags, Origin, Settings, load
-from loragit.settings.schema import MAX_BYTES, SCHEMA, VARIABLES, UnknownSetting, UnreadableSettings, WrongSetting
+from loragit.settings.schema import (
+    MAX_BYTES,
+    SCHEMA,
+    VARIABLES,
+    UnknownSetting,
+    UnreadableSettings,
+    WrongSetting,
+)
 
 NAME = "noob-gren-v2s512"
 
@@ -86,13 +94,22 @@ def test_without_any_settings_the_helpers_defaults_hold(ground: Ground) -> None:
     assert trainer.kind == "sd-scripts"
     assert trainer.repo == ground.home / "source/repos/sd-scripts"
     assert trainer.script == "sdxl_train_network.py"
-    assert (trainer.python, trainer.env, trainer.launcher, trainer.lycoris_repo) == (None, None, (), None)
+    assert (trainer.python, trainer.env, trainer.launcher, trainer.lycoris_repo) == (
+        None,
+        None,
+        (),
+        None,
+    )
     assert (trainer.workdir, trainer.stop_timeout, trainer.args) == ("trainer", 30.0, ())
     assert settings.paths.datasets == ground.home / "datasets"
     assert settings.paths.output == ground.home / "output_dir"
     assert settings.paths.config == ground.dataset / "config.toml"
     assert settings.paths.prompts == ground.dataset / "sample-prompts.txt"
-    assert (settings.record.on_empty, settings.record.allow_dirty, settings.record.inputs) == ("revert", False, ())
+    assert (settings.record.on_empty, settings.record.allow_dirty, settings.record.inputs) == (
+        "revert",
+        False,
+        (),
+    )
     assert (settings.dataset_dir, settings.dataset) == (ground.dataset, "gren")
     assert settings.output_dir == ground.home / "output_dir" / NAME
     assert (settings.steps, settings.debug) == (512, False)
@@ -110,13 +127,19 @@ def test_flags_beat_the_environment_beats_the_dataset_beats_the_user(ground: Gro
     assert (settings.record.on_empty, source(settings, "record.on_empty")) == ("keep", "NO_CLEAN")
     settings = ground.load(NO_CLEAN="1", LORAGIT_RECORD_ON_EMPTY="delete-tag")
     assert source(settings, "record.on_empty") == "LORAGIT_RECORD_ON_EMPTY"
-    settings = ground.load(flags=Flags(on_empty="revert"), NO_CLEAN="1", LORAGIT_RECORD_ON_EMPTY="keep")
-    assert (settings.record.on_empty, source(settings, "record.on_empty")) == ("revert", "--on-empty")
+    settings = ground.load(
+        flags=Flags(on_empty="revert"), NO_CLEAN="1", LORAGIT_RECORD_ON_EMPTY="keep"
+    )
+    assert (settings.record.on_empty, source(settings, "record.on_empty")) == (
+        "revert",
+        "--on-empty",
+    )
 
 
 def test_a_models_table_overrides_its_own_file_and_lower_files_only(ground: Ground) -> None:
     ground.write_user(
-        '[trainer]\nscript = "a.py"\nstop_timeout = 1\n[models.noob]\nscript = "b.py"\nstop_timeout = 2\n'
+        '[trainer]\nscript = "a.py"\nstop_timeout = 1\n[models.noob]\nscript = '
+        '"b.py"\nstop_timeout = 2\n'
     )
     assert ground.load().trainer.script == "b.py"
     ground.write('[trainer]\nscript = "c.py"\n[models.other]\nscript = "d.py"\n')
@@ -128,7 +151,9 @@ def test_a_models_table_overrides_its_own_file_and_lower_files_only(ground: Grou
 
 def test_arguments_merge_key_by_key_and_keep_the_order_in_which_they_came(ground: Ground) -> None:
     ground.write_user("[trainer.args]\nzeta = 1\nalpha = true\nmid = [1, 2.5, 'x']\n")
-    ground.write("[trainer.args]\nnew = 'n'\nzeta = 9\n[models.noob.args]\nalpha = false\nlast = 1e-4\n")
+    ground.write(
+        "[trainer.args]\nnew = 'n'\nzeta = 9\n[models.noob.args]\nalpha = false\nlast = 1e-4\n"
+    )
     settings = ground.load()
     assert settings.trainer.args == (
         ("zeta", 9),
@@ -139,13 +164,21 @@ def test_arguments_merge_key_by_key_and_keep_the_order_in_which_they_came(ground
     )
     assert [type(value) for _, value in settings.trainer.args] == [int, bool, tuple, str, float]
     keys = [each.key for each in settings.origins]
-    assert keys[keys.index("trainer.args.zeta") :][:5] == [f"trainer.args.{name}" for name, _ in settings.trainer.args]
-    assert keys.index("trainer.stop_timeout") < keys.index("trainer.args.zeta") < keys.index("paths.datasets")
+    assert keys[keys.index("trainer.args.zeta") :][:5] == [
+        f"trainer.args.{name}" for name, _ in settings.trainer.args
+    ]
+    assert (
+        keys.index("trainer.stop_timeout")
+        < keys.index("trainer.args.zeta")
+        < keys.index("paths.datasets")
+    )
 
 
 def test_what_the_dataset_itself_decided_is_told_apart(ground: Ground) -> None:
     ground.write_user('[trainer]\nrepo = "/mine"\n')
-    ground.write('[trainer]\npython = "/evil/python"\nargs = { seed = 1 }\n[paths]\noutput = "../out"\n')
+    ground.write(
+        '[trainer]\npython = "/evil/python"\nargs = { seed = 1 }\n[paths]\noutput = "../out"\n'
+    )
     settings = ground.load()
     decided = {each.key for each in settings.from_dataset}
     assert decided == {"trainer.python", "trainer.args.seed", "paths.output", "output_dir"}
@@ -156,13 +189,16 @@ def test_what_the_dataset_itself_decided_is_told_apart(ground: Ground) -> None:
 
 
 def test_relative_paths_are_relative_to_the_file_that_holds_them(ground: Ground) -> None:
-    user = ground.write_user('[trainer]\nrepo = "trainer"\nlycoris_repo = "ly"\n[record]\ninputs = ["u.toml"]\n')
+    user = ground.write_user(
+        '[trainer]\nrepo = "trainer"\nlycoris_repo = "ly"\n[record]\ninputs = ["u.toml"]\n'
+    )
     settings = ground.load()
     assert settings.trainer.repo == user.parent / "trainer"
     assert settings.trainer.lycoris_repo == user.parent / "ly"
     assert settings.record.inputs == (user.parent / "u.toml",)
     ground.write(
-        '[trainer]\nrepo = "../sd"\n[paths]\nconfig = "c/x.toml"\nprompts = "/p.txt"\noutput = "out"\n'
+        '[trainer]\nrepo = "../sd"\n[paths]\nconfig = "c/x.toml"\nprompts = "/p.txt"\noutput = '
+        '"out"\n'
         '[record]\ninputs = ["more.toml", "~/z"]\n'
     )
     settings = ground.load()
@@ -176,19 +212,28 @@ def test_relative_paths_are_relative_to_the_file_that_holds_them(ground: Ground)
 def test_the_users_own_file_names_the_config_within_each_dataset(ground: Ground) -> None:
     ground.write_user('[paths]\nconfig = "train.toml"\nprompts = "p.txt"\n')
     paths = ground.load().paths
-    assert (paths.config, paths.prompts) == (ground.dataset / "train.toml", ground.dataset / "p.txt")
+    assert (paths.config, paths.prompts) == (
+        ground.dataset / "train.toml",
+        ground.dataset / "p.txt",
+    )
 
 
 def test_variables_and_flags_are_relative_to_the_current_folder(ground: Ground) -> None:
     settings = ground.load(
-        SD_REPO="sd", LYCORIS_REPO="ly", LORAGIT_PATHS_CONFIG="c.toml", LORAGIT_PATHS_OUTPUT="o", SD_SCRIPT="flux.py"
+        SD_REPO="sd",
+        LYCORIS_REPO="ly",
+        LORAGIT_PATHS_CONFIG="c.toml",
+        LORAGIT_PATHS_OUTPUT="o",
+        SD_SCRIPT="flux.py",
     )
     assert settings.trainer.repo == ground.cwd / "sd"
     assert settings.trainer.lycoris_repo == ground.cwd / "ly"
     assert settings.paths.config == ground.cwd / "c.toml"
     assert settings.output_dir == ground.cwd / "o" / NAME
     assert settings.trainer.script == "flux.py", "a script is relative to the trainer's repository"
-    assert ground.load(flags=Flags(trainer_script="mine.py")).trainer.script == str(ground.cwd / "mine.py")
+    assert ground.load(flags=Flags(trainer_script="mine.py")).trainer.script == str(
+        ground.cwd / "mine.py"
+    )
     assert ground.load(flags=Flags(output="here")).output_dir == ground.cwd / "here"
 
 
@@ -212,20 +257,31 @@ def test_an_unknown_user_is_told_with_the_key_and_the_file(ground: Ground) -> No
     own = ground.write('[trainer]\nrepo = "~no-such-user-here/x"\n')
     with pytest.raises(WrongSetting) as caught:
         ground.load()
-    assert caught.value.message == f"trainer.repo ({own}): there is no home folder for ~no-such-user-here"
+    assert (
+        caught.value.message
+        == f"trainer.repo ({own}): there is no home folder for ~no-such-user-here"
+    )
     assert caught.value.hint == "set HOME, or write the path in full"
 
 
 def test_prompts_and_optional_keys_can_be_none(ground: Ground) -> None:
-    ground.write_user('[trainer]\nlycoris_repo = "/ly"\nlauncher = "accelerate launch"\nenv = "conda:x"\n')
+    ground.write_user(
+        '[trainer]\nlycoris_repo = "/ly"\nlauncher = "accelerate launch"\nenv = "conda:x"\n'
+    )
     ground.write('[trainer]\nlycoris_repo = ""\nlauncher = ""\nenv = ""\n[paths]\nprompts = ""\n')
     settings = ground.load()
-    assert (settings.trainer.lycoris_repo, settings.trainer.launcher, settings.trainer.env) == (None, (), None)
+    assert (settings.trainer.lycoris_repo, settings.trainer.launcher, settings.trainer.env) == (
+        None,
+        (),
+        None,
+    )
     assert settings.paths.prompts is None
     assert ground.load(LORAGIT_PATHS_PROMPTS="").paths.prompts is None
 
 
-def test_a_launcher_is_split_as_a_shell_does_and_its_program_found_from_the_file(ground: Ground) -> None:
+def test_a_launcher_is_split_as_a_shell_does_and_its_program_found_from_the_file(
+    ground: Ground,
+) -> None:
     ground.write("[trainer]\nlauncher = 'accelerate launch --config \"a b.yaml\"'\n")
     assert ground.load().trainer.launcher == ("accelerate", "launch", "--config", "a b.yaml")
     ground.write('[trainer]\nlauncher = ["./bin/launch", "a/b", "c d", ""]\n')
@@ -248,7 +304,9 @@ def test_a_launcher_is_split_as_a_shell_does_and_its_program_found_from_the_file
         ("/a:b/python", "/a:b/python"),
     ],
 )
-def test_an_environment_is_a_conda_name_a_venv_or_a_path(ground: Ground, written: str, expected: str) -> None:
+def test_an_environment_is_a_conda_name_a_venv_or_a_path(
+    ground: Ground, written: str, expected: str
+) -> None:
     ground.write(f'[trainer]\nenv = "{written}"\n')
     assert ground.load().trainer.env == expected.format(home=ground.home, dataset=ground.dataset)
 
@@ -302,17 +360,37 @@ def test_the_helpers_variables_are_honoured(ground: Ground) -> None:
         DEBUG="1",
     )
     assert (settings.dataset_dir, settings.dataset) == (ground.cwd / "elsewhere", "elsewhere")
-    assert settings.output_dir == ground.cwd / "exactly-this", "the run's folder itself, nothing appended"
+    assert settings.output_dir == ground.cwd / "exactly-this", (
+        "the run's folder itself, nothing appended"
+    )
     assert (settings.steps, settings.debug, settings.record.on_empty) == (77, True, "keep")
     assert (settings.trainer.repo, settings.trainer.script) == (Path("/sd"), "train.py")
     assert settings.trainer.lycoris_repo == Path("/ly")
     sources = {each.source for each in settings.origins} - {"default"}
-    helpers = {"TRAINING_DIR", "OUTPUT_DIR", "STEPS", "SD_REPO", "SD_SCRIPT", "LYCORIS_REPO", "NO_CLEAN", "DEBUG"}
+    helpers = {
+        "TRAINING_DIR",
+        "OUTPUT_DIR",
+        "STEPS",
+        "SD_REPO",
+        "SD_SCRIPT",
+        "LYCORIS_REPO",
+        "NO_CLEAN",
+        "DEBUG",
+    }
     assert sources == helpers
 
 
 def test_empty_variables_count_as_not_set(ground: Ground) -> None:
-    names = ["TRAINING_DIR", "OUTPUT_DIR", "STEPS", "SD_REPO", "SD_SCRIPT", "LYCORIS_REPO", "NO_CLEAN", "DEBUG"]
+    names = [
+        "TRAINING_DIR",
+        "OUTPUT_DIR",
+        "STEPS",
+        "SD_REPO",
+        "SD_SCRIPT",
+        "LYCORIS_REPO",
+        "NO_CLEAN",
+        "DEBUG",
+    ]
     names += ["LORAGIT_TRAINER_REPO", "LORAGIT_RECORD_ON_EMPTY", "LORAGIT_RECORD_ALLOW_DIRTY"]
     names += ["LORAGIT_TRAINER_STOP_TIMEOUT"]
     assert ground.load(environ=dict.fromkeys(names, "")) == ground.load()
@@ -356,14 +434,17 @@ def test_every_scalar_key_has_a_variable_and_lists_have_none(ground: Ground) -> 
     assert (settings.record.allow_dirty, settings.record.allow_secrets) == (True, True)
     assert (settings.paths.prompts, settings.trainer.python) == (Path("/p"), "py")
     set_by_variables = {each.key for each in settings.origins if each.source.startswith("LORAGIT_")}
-    assert set_by_variables == set(SCHEMA) - {"record.inputs", "record.repos", "trainer.env"} | {"output_dir"}
+    assert set_by_variables == set(SCHEMA) - {"record.inputs", "record.repos", "trainer.env"} | {
+        "output_dir"
+    }
 
 
 def test_an_unknown_loragit_variable_names_the_nearest(ground: Ground) -> None:
     with pytest.raises(UnknownSetting) as caught:
         ground.load(LORAGIT_TRAINER_SCIRPT="x")
     assert caught.value.message == (
-        "unknown variable LORAGIT_TRAINER_SCIRPT in the environment; did you mean LORAGIT_TRAINER_SCRIPT?"
+        "unknown variable LORAGIT_TRAINER_SCIRPT in the environment; did you mean "
+        "LORAGIT_TRAINER_SCRIPT?"
     )
     assert caught.value.hint == "take it away with: unset LORAGIT_TRAINER_SCIRPT"
 
@@ -378,7 +459,11 @@ def test_an_unknown_loragit_variable_names_the_nearest(ground: Ground) -> None:
         (
             "LORAGIT_RECORD_ON_EMPTY",
             "undo",
-            'LORAGIT_RECORD_ON_EMPTY in the environment must be one of revert, delete-tag, keep; it is "undo"',
+            (
+                "LORAGIT_RECORD_ON_EMPTY in the environment must be one of revert, delete-tag, "
+                "keep; "
+                'it is "undo"'
+            ),
         ),
         (
             "LORAGIT_RECORD_ALLOW_DIRTY",
@@ -388,7 +473,10 @@ def test_an_unknown_loragit_variable_names_the_nearest(ground: Ground) -> None:
         (
             "LORAGIT_TRAINER_STOP_TIMEOUT",
             "soon",
-            'LORAGIT_TRAINER_STOP_TIMEOUT in the environment must be a number of seconds, 0 or more; it is "soon"',
+            (
+                "LORAGIT_TRAINER_STOP_TIMEOUT in the environment must be a number of seconds, 0 or "
+                'more; it is "soon"'
+            ),
         ),
     ],
 )
@@ -407,12 +495,30 @@ def test_a_wrong_variable_is_told_with_what_was_expected(
 def test_flags_say_dataset_steps_output_script_and_dirty(ground: Ground) -> None:
     other = ground.home / "datasets/other"
     other.mkdir()
-    flags = Flags("other", 9, "~/o", allow_dirty=True, allow_secrets=True, trainer_script="/t.py", debug=True)
+    flags = Flags(
+        "other", 9, "~/o", allow_dirty=True, allow_secrets=True, trainer_script="/t.py", debug=True
+    )
     settings = ground.load(flags=flags, TRAINING_DIR="/nowhere", STEPS="no number", OUTPUT_DIR="/o")
-    assert (settings.dataset_dir, settings.steps, settings.output_dir) == (other, 9, ground.home / "o")
-    assert (settings.record.allow_dirty, settings.record.allow_secrets, settings.debug) == (True, True, True)
+    assert (settings.dataset_dir, settings.steps, settings.output_dir) == (
+        other,
+        9,
+        ground.home / "o",
+    )
+    assert (settings.record.allow_dirty, settings.record.allow_secrets, settings.debug) == (
+        True,
+        True,
+        True,
+    )
     assert settings.trainer.script == "/t.py"
-    told = {"--dataset", "--steps", "--output", "--allow-dirty", "--allow-secrets", "--trainer-script", "--debug"}
+    told = {
+        "--dataset",
+        "--steps",
+        "--output",
+        "--allow-dirty",
+        "--allow-secrets",
+        "--trainer-script",
+        "--debug",
+    }
     assert {each.source for each in settings.origins} == {"default"} | told
 
 
@@ -429,7 +535,9 @@ def test_steps_out_of_range_are_refused(ground: Ground, steps: int) -> None:
 
 
 def test_an_unknown_way_to_deal_with_empty_runs_is_refused(ground: Ground) -> None:
-    with pytest.raises(WrongSetting, match='--on-empty must be one of revert, delete-tag, keep; it is "undo"'):
+    with pytest.raises(
+        WrongSetting, match='--on-empty must be one of revert, delete-tag, keep; it is "undo"'
+    ):
         ground.load(flags=Flags(on_empty="undo"))
 
 
@@ -483,7 +591,10 @@ def test_a_missing_dataset_lists_what_was_looked_for(ground: Ground) -> None:
     with pytest.raises(DatasetNotFound) as caught:
         ground.load()
     folders = [str(ground.home / "datasets" / name) for name in ("noob-gren", "gren")]
-    assert caught.value.message == f"no dataset for {NAME}: there is no folder {folders[0]} or {folders[1]}"
+    assert (
+        caught.value.message
+        == f"no dataset for {NAME}: there is no folder {folders[0]} or {folders[1]}"
+    )
     assert "--dataset" in (caught.value.hint or "")
 
 
@@ -592,11 +703,20 @@ def test_an_unknown_key_is_told_with_its_file_and_the_nearest(
         ("models = true", "models in {} must be a table; it is true"),
         ("[models]\nnoob = 2000-01-01", "models.noob in {} must be a table; it is a date or time"),
         ("[trainer]\nargs = 'x'", 'trainer.args in {} must be a table; it is "x"'),
-        ("[trainer]\nkind = 'kohya'", 'trainer.kind in {} must be one of sd-scripts; it is "kohya"'),
+        (
+            "[trainer]\nkind = 'kohya'",
+            'trainer.kind in {} must be one of sd-scripts; it is "kohya"',
+        ),
         ("[trainer]\nkind = []", "trainer.kind in {} must be one of sd-scripts; it is a list"),
         ("[models.x]\nkind = {}", "models.x.kind in {} must be one of sd-scripts; it is a table"),
-        ("[trainer]\nrepo = ''", 'trainer.repo in {} must be the path of a file or folder; it is ""'),
-        ("[trainer]\nworkdir = 'home'", 'trainer.workdir in {} must be one of trainer, dataset; it is "home"'),
+        (
+            "[trainer]\nrepo = ''",
+            'trainer.repo in {} must be the path of a file or folder; it is ""',
+        ),
+        (
+            "[trainer]\nworkdir = 'home'",
+            'trainer.workdir in {} must be one of trainer, dataset; it is "home"',
+        ),
         ("[trainer]\nstop_timeout = true", SECONDS + "true"),
         ("[trainer]\nstop_timeout = -1", SECONDS + "-1"),
         ("[trainer]\nstop_timeout = nan", SECONDS + "nan"),
@@ -606,26 +726,40 @@ def test_an_unknown_key_is_told_with_its_file_and_the_nearest(
         ),
         (
             "[trainer]\nlauncher = 'it\"s'",
-            'trainer.launcher in {} must be a command line (its quotes closed) or a list of texts; it is "it\\"s"',
+            (
+                "trainer.launcher in {} must be a command line (its quotes closed) or a list of "
+                'texts; it is "it\\"s"'
+            ),
         ),
         (
             "[trainer]\nlauncher = ['', 'x']",
-            "trainer.launcher in {} must be a command line (its quotes closed) or a list of texts; it is a list",
+            (
+                "trainer.launcher in {} must be a command line (its quotes closed) or a list of "
+                "texts; it is a list"
+            ),
         ),
         (
             "[trainer]\nlauncher = ['x', 1]",
-            "trainer.launcher in {} must be a command line (its quotes closed) or a list of texts; it is a list",
+            (
+                "trainer.launcher in {} must be a command line (its quotes closed) or a list of "
+                "texts; it is a list"
+            ),
         ),
         ("[record]\nallow_dirty = 1", "record.allow_dirty in {} must be true or false; it is 1"),
         ("[record]\ninputs = 'x'", 'record.inputs in {} must be a list of paths; it is "x"'),
         ("[record]\ninputs = ['']", "record.inputs in {} must be a list of paths; it is a list"),
         (
             f'[paths]\nprompts = "{"a" * 99}\\u0000"',
-            f'paths.prompts in {{}} must be the path of a file, or "" for none; it is "{"a" * 57}..."',
+            (
+                f'paths.prompts in {{}} must be the path of a file, or "" for none; it is '
+                f'"{"a" * 57}..."'
+            ),
         ),
     ],
 )
-def test_a_wrong_value_is_told_with_file_key_and_what_was_expected(ground: Ground, text: str, message: str) -> None:
+def test_a_wrong_value_is_told_with_file_key_and_what_was_expected(
+    ground: Ground, text: str, message: str
+) -> None:
     own = ground.write(text)
     with pytest.raises(WrongSetting) as caught:
         ground.load()
@@ -642,9 +776,12 @@ def test_an_environment_of_no_known_kind_is_refused(ground: Ground, env: str) ->
 
 
 @pytest.mark.parametrize(
-    "value", ["{ x = 1 }", "[[1]]", "[true]", "1979-05-27", f"0x{'f' * 17}", '"a\\u0000"', '["secret", {}]']
+    "value",
+    ["{ x = 1 }", "[[1]]", "[true]", "1979-05-27", f"0x{'f' * 17}", '"a\\u0000"', '["secret", {}]'],
 )
-def test_an_argument_of_a_wrong_type_is_refused_without_showing_it(ground: Ground, value: str) -> None:
+def test_an_argument_of_a_wrong_type_is_refused_without_showing_it(
+    ground: Ground, value: str
+) -> None:
     own = ground.write(f"[models.m.args]\na-b = {value}\n")
     with pytest.raises(WrongSetting) as caught:
         ground.load()
@@ -669,7 +806,9 @@ def test_what_cannot_name_an_argument_is_refused(ground: Ground, name: str) -> N
         (b"#" * (MAX_BYTES + 1), "is not a plain file of at most 256 KiB"),
     ],
 )
-def test_a_file_that_does_not_parse_is_told_with_its_line(ground: Ground, content: bytes, said: str) -> None:
+def test_a_file_that_does_not_parse_is_told_with_its_line(
+    ground: Ground, content: bytes, said: str
+) -> None:
     own = ground.dataset / "loragit.toml"
     own.write_bytes(content)
     with pytest.raises(UnreadableSettings) as caught:
@@ -684,7 +823,9 @@ def test_a_file_that_cannot_be_read_is_an_error_and_a_missing_one_is_not(ground:
         ground.load()
     own.rmdir()
     own.symlink_to("loragit.toml")
-    with pytest.raises(UnreadableSettings, match="cannot be read: Too many levels of symbolic links"):
+    with pytest.raises(
+        UnreadableSettings, match="cannot be read: Too many levels of symbolic links"
+    ):
         ground.load()
     own.unlink()
     os.mkfifo(own)
@@ -704,14 +845,18 @@ def lines(settings: Settings) -> Iterator[str]:
 
 def test_what_is_shown_is_a_toml_document_that_says_the_same_again(ground: Ground) -> None:
     ground.write(
-        "[trainer]\nlauncher = ['a', 'b \"c\"']\n[trainer.args]\nlearning_rate = 1e-05\nshuffle = true\n"
+        "[trainer]\nlauncher = ['a', 'b \"c\"']\n[trainer.args]\nlearning_rate = 1e-05\nshuffle = "
+        "true\n"
         'odd-key = "tab\\t, \\u007f, \\\\ and \\u00e9"\nloss = inf\nbetas = [0.9, "x", 3]\n'
     )
     settings = ground.load()
     shown = tomllib.loads("\n".join(lines(settings)))
     assert shown["trainer"]["repo"] == str(settings.trainer.repo)
     assert tuple(shown["trainer"]["launcher"]) == settings.trainer.launcher
-    args = {name: list(value) if isinstance(value, tuple) else value for name, value in settings.trainer.args}
+    args = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in settings.trainer.args
+    }
     assert shown["trainer"]["args"] == args
     assert (shown["steps"], shown["debug"]) == (512, False)
     assert shown["output_dir"] == str(settings.output_dir)
@@ -721,21 +866,31 @@ def test_what_is_shown_is_a_toml_document_that_says_the_same_again(ground: Groun
     assert values["trainer.lycoris_repo"] == ""
 
 
-def test_the_command_prints_toml_or_json(ground: Ground, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_toml_or_json(
+    ground: Ground, capsys: pytest.CaptureFixture[str]
+) -> None:
     ground.write('[trainer.args]\nseed = 1\nodd = "\\u2028\\u0085\\u001b"\n')
     settings = ground.load()
     show(settings, {})
     printed = capsys.readouterr().out
     assert tomllib.loads(printed)["trainer"]["args"] == {"seed": 1, "odd": "\u2028\x85\x1b"}
     (line,) = [line for line in printed.splitlines() if line.startswith("trainer.args.seed ")]
-    assert line.split() == ["trainer.args.seed", "=", "1", "#", str(ground.dataset / "loragit.toml")]
+    assert line.split() == [
+        "trainer.args.seed",
+        "=",
+        "1",
+        "#",
+        str(ground.dataset / "loragit.toml"),
+    ]
     show(settings, {}, as_json=True)
     document = json.loads(capsys.readouterr().out)
     assert document["steps"] == {"value": 512, "source": "name"}
     assert set(document) == {each.key for each in settings.origins} | {"python"}
 
 
-@pytest.mark.parametrize("key", ["wandb_api_key", "huggingface_token", "my_secret", "db-password", "TOKEN"])
+@pytest.mark.parametrize(
+    "key", ["wandb_api_key", "huggingface_token", "my_secret", "db-password", "TOKEN"]
+)
 def test_secret_arguments_are_never_shown(ground: Ground, key: str) -> None:
     ground.write(f'[trainer.args]\n"{key}" = "hunter2"\nkeep_tokens = 1\nmax_token_length = 225\n')
     settings = ground.load()
@@ -749,7 +904,8 @@ def test_secret_arguments_are_never_shown(ground: Ground, key: str) -> None:
 def test_secrets_inside_of_values_are_not_shown_either(ground: Ground) -> None:
     token = "hf_" + "aB3dE6gH9j" * 4
     ground.write(
-        f"[trainer]\nlauncher = ['env', 'WANDB_API_KEY=0123456789abcdef0123456789abcdef01234567', 'run']\n"
+        "[trainer]\nlauncher = ['env', 'WANDB_API_KEY=0123456789abcdef0123456789abcdef01234567', "
+        "'run']\n"
         f'[trainer.args]\nnetwork_args = ["dim=4", "where={token}"]\npassphrase = "correct horse"\n'
     )
     shown = "\n".join(lines(ground.load()))
@@ -789,7 +945,9 @@ TRAINER = st.fixed_dictionaries(
         "workdir": st.sampled_from(["trainer", "dataset"]),
         "lycoris_repo": RELATIVE,
         "stop_timeout": st.one_of(st.integers(0, 10**9), st.floats(0, 1e9)),
-        "args": st.dictionaries(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,11}", fullmatch=True), ARG, max_size=4),
+        "args": st.dictionaries(
+            st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,11}", fullmatch=True), ARG, max_size=4
+        ),
     },
 )
 RECORD = st.fixed_dictionaries(
@@ -802,7 +960,8 @@ RECORD = st.fixed_dictionaries(
     },
 )
 PATHS = st.fixed_dictionaries(
-    {}, optional={"output": RELATIVE, "config": RELATIVE, "prompts": st.one_of(st.just(""), RELATIVE)}
+    {},
+    optional={"output": RELATIVE, "config": RELATIVE, "prompts": st.one_of(st.just(""), RELATIVE)},
 )
 
 
@@ -812,7 +971,9 @@ def loaded(content: bytes, environ: Mapping[str, str] | None = None) -> tuple[Se
         Path(folder, "loragit.toml").write_bytes(content)
         flags = Flags(dataset=folder)
         given = {"HOME": folder} | dict(environ or {})
-        return load(name=RunName.parse("noob-x-v1s1"), flags=flags, environ=given, cwd=Path(folder)), Path(folder)
+        return load(
+            name=RunName.parse("noob-x-v1s1"), flags=flags, environ=given, cwd=Path(folder)
+        ), Path(folder)
 
 
 @examples(max_examples=60, deadline=None)
@@ -828,12 +989,16 @@ def test_every_known_key_keeps_its_value_and_type(
     assert got.python == trainer.get("python")
     assert got.launcher == tuple(str(word) for word in as_list(trainer.get("launcher", [])))
     assert got.workdir == trainer.get("workdir", "trainer")
-    assert got.lycoris_repo == (folder / str(trainer["lycoris_repo"]) if "lycoris_repo" in trainer else None)
+    assert got.lycoris_repo == (
+        folder / str(trainer["lycoris_repo"]) if "lycoris_repo" in trainer else None
+    )
     assert got.stop_timeout == trainer.get("stop_timeout", 30.0)
     assert type(got.stop_timeout) is float
     args = trainer.get("args", {})
     assert isinstance(args, dict)
-    expected = [(key, tuple(value) if isinstance(value, list) else value) for key, value in args.items()]
+    expected = [
+        (key, tuple(value) if isinstance(value, list) else value) for key, value in args.items()
+    ]
     assert repr(list(got.args)) == repr(expected), "repr tells types apart, and -0.0 from 0.0"
     assert settings.output_dir == folder / str(paths.get("output", "output_dir")) / "noob-x-v1s1"
     assert settings.paths.config == folder / str(paths.get("config", "config.toml"))
@@ -841,10 +1006,14 @@ def test_every_known_key_keeps_its_value_and_type(
     assert settings.paths.prompts == (folder / prompts if prompts else None)
     assert settings.record.on_empty == record.get("on_empty", "revert")
     assert settings.record.allow_dirty is record.get("allow_dirty", False)
-    assert settings.record.inputs == tuple(folder / str(each) for each in as_list(record.get("inputs", [])))
+    assert settings.record.inputs == tuple(
+        folder / str(each) for each in as_list(record.get("inputs", []))
+    )
     again = tomllib.loads("\n".join(lines(settings)))
     secret = {key for key in args if is_secret_name(key)}
-    assert again["trainer"].get("args", {}) == {k: "***" if k in secret else v for k, v in args.items()}
+    assert again["trainer"].get("args", {}) == {
+        k: "***" if k in secret else v for k, v in args.items()
+    }
 
 
 def as_list(value: object) -> list[object]:
@@ -865,14 +1034,20 @@ def test_an_unknown_key_always_names_a_known_one(key: str, table: str) -> None:
         tree = {part: tree}
     with pytest.raises(UnknownSetting) as caught:
         loaded(tomli_w.dumps(tree).encode())
-    assert caught.value.message.rpartition("did you mean ")[2].removesuffix("?") in known | {"models.noob.args"}
+    assert caught.value.message.rpartition("did you mean ")[2].removesuffix("?") in known | {
+        "models.noob.args"
+    }
 
 
 WORDS = sorted({part for key in SCHEMA for part in key.split(".")} | {"models", "args", "noob"})
-KEYS = st.one_of(st.sampled_from(WORDS), st.text(max_size=5).filter(lambda text: text.isprintable()))
+KEYS = st.one_of(
+    st.sampled_from(WORDS), st.text(max_size=5).filter(lambda text: text.isprintable())
+)
 LEAVES = st.one_of(
     st.text(st.characters(codec="utf-8"), max_size=8),
-    st.sampled_from(["~", "~x/", "/", "..", "conda:a", "venv:~", "keep", "a 'b", "sd-scripts", "trainer"]),
+    st.sampled_from(
+        ["~", "~x/", "/", "..", "conda:a", "venv:~", "keep", "a 'b", "sd-scripts", "trainer"]
+    ),
     st.integers(),
     st.floats(),
     st.booleans(),
@@ -883,7 +1058,9 @@ LEAVES = st.one_of(
 TREES = st.dictionaries(
     KEYS,
     st.recursive(
-        LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=8
+        LEAVES,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+        max_leaves=8,
     ),
     max_size=4,
 )
@@ -895,26 +1072,44 @@ def told(content: bytes, environ: Mapping[str, str] | None = None) -> None:
         settings, _ = loaded(content, environ)
     except LoragitError as error:
         assert isinstance(error, UsageError)
-        assert "loragit.toml" in error.message or any(name in error.message for name in environ or ())
+        assert "loragit.toml" in error.message or any(
+            name in error.message for name in environ or ()
+        )
     else:
         assert tomllib.loads("\n".join(lines(settings)))
 
 
 @examples(max_examples=80, deadline=None)
 @given(tree=TREES)
-def test_any_toml_document_loads_or_is_refused(tree: dict[str, str | int | date | time | datetime]) -> None:
+def test_any_toml_document_loads_or_is_refused(
+    tree: dict[str, str | int | date | time | datetime],
+) -> None:
     told(tomli_w.dumps(tree).encode())
 
 
 @examples(max_examples=60, deadline=None)
-@given(content=st.one_of(st.binary(max_size=40), st.text("[]{}=.\"'#\n\\ua1 ", max_size=20).map(str.encode)))
+@given(
+    content=st.one_of(
+        st.binary(max_size=40), st.text("[]{}=.\"'#\n\\ua1 ", max_size=20).map(str.encode)
+    )
+)
 def test_any_bytes_load_or_are_refused(content: bytes) -> None:
     told(content)
 
 
-HELPERS = ["SD_REPO", "SD_SCRIPT", "LYCORIS_REPO", "NO_CLEAN", "DEBUG", "STEPS", "OUTPUT_DIR", "TRAINING_DIR"]
+HELPERS = [
+    "SD_REPO",
+    "SD_SCRIPT",
+    "LYCORIS_REPO",
+    "NO_CLEAN",
+    "DEBUG",
+    "STEPS",
+    "OUTPUT_DIR",
+    "TRAINING_DIR",
+]
 TEXTS = st.one_of(
-    st.text(max_size=6), st.sampled_from(["~", "~x", "1", "true", "keep", "conda:x", "\udcff", "9" * 5000])
+    st.text(max_size=6),
+    st.sampled_from(["~", "~x", "1", "true", "keep", "conda:x", "\udcff", "9" * 5000]),
 )
 
 

@@ -60,9 +60,15 @@ def test_of_two_that_race_for_a_name_each_has_its_own_note(tmp_path: Path) -> No
         b"\xff",
         b"run = ",
         b'run = "x"\n',
-        b'run = "x"\nstarted = ""\npid = "1"\npid_started = ""\nboot = ""\nhost = ""\noutput = ""\n',
+        (
+            b'run = "x"\nstarted = ""\npid = "1"\npid_started = ""\nboot = ""\nhost = ""\noutput = '
+            b'""\n'
+        ),
         b'run = 7\nstarted = ""\npid = 1\npid_started = ""\nboot = ""\nhost = ""\noutput = ""\n',
-        b'run = "x"\nstarted = ""\npid = 1\npid_started = ""\nboot = ""\nhost = ""\noutput = ""\nmore = 1\n',
+        (
+            b'run = "x"\nstarted = ""\npid = 1\npid_started = ""\nboot = ""\nhost = ""\noutput = '
+            b'""\nmore = 1\n'
+        ),
     ],
 )
 def test_a_damaged_note_hides_no_other(tmp_path: Path, data: bytes) -> None:
@@ -74,7 +80,9 @@ def test_a_damaged_note_hides_no_other(tmp_path: Path, data: bytes) -> None:
     assert list(journal.read(tmp_path)) == [NOTE]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.binary(max_size=60))
 def test_no_bytes_at_all_are_an_error(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "open").mkdir(exist_ok=True)
@@ -107,7 +115,9 @@ def test_a_run_lives_as_long_as_its_very_process() -> None:
     ended = subprocess.Popen([sys.executable, "-S", "-c", ""])
     ended.wait()
     assert not history.alive(note(pid=ended.pid))
-    assert not history.alive(note(pid_started="another time")), "the number was given to another process"
+    assert not history.alive(note(pid_started="another time")), (
+        "the number was given to another process"
+    )
     assert not history.alive(note(boot="another start of the machine"))
     assert history.alive(note(boot="")), "a system that tells no start"
 

@@ -1,4 +1,5 @@
-"""Moves of refs that were cut short are made whole, or never were; locks of others are left alone."""
+"""Moves of refs that were cut short are made whole, or never were; locks of others are left
+alone."""
 
 from __future__ import annotations
 
@@ -73,13 +74,17 @@ def refs(folder: Path) -> str:
 
 
 def opened(store: Store, name: str) -> Opened:
-    return store.open(a_run(name=name, dataset_commit=git(store.repository.top, "rev-parse", "HEAD")))
+    return store.open(
+        a_run(name=name, dataset_commit=git(store.repository.top, "rev-parse", "HEAD"))
+    )
 
 
 KINDS: dict[str, Callable[[Store], Callable[[], object]]] = {
     "open": lambda store: lambda: opened(store, NAME),
     "seal": lambda store: (lambda run: lambda: store.seal(run, an_outcome()))(opened(store, NAME)),
-    "revert": lambda store: (lambda run: lambda: store.revert(run, 1, "Nothing.", ()))(opened(store, NAME)),
+    "revert": lambda store: (lambda run: lambda: store.revert(run, 1, "Nothing.", ()))(
+        opened(store, NAME)
+    ),
     "delete-tag": lambda store: (lambda run: lambda: store.delete_tag(run))(opened(store, NAME)),
     "note": lambda store: lambda: store.note(sealed(store, "noob-gren-v3s4").commit, ("good",)),
 }
@@ -157,7 +162,9 @@ def test_only_a_lock_that_this_very_git_can_have_made_is_removed(
     began = time.time() - 30
     noted.path.write_text(re.sub(r"(?m)^time = .*$", f"time = {began}", noted.path.read_text()))
     lock = lock_of(dataset, noted.steps[0].name)
-    lock.write_text(f"{noted.steps[0].new}\n" if content == "new" else f"{'1' * 40}\n" if content else "")
+    lock.write_text(
+        f"{noted.steps[0].new}\n" if content == "new" else f"{'1' * 40}\n" if content else ""
+    )
     os.utime(lock, (time.time() - age, time.time() - age))
     store.settle()
     assert lock.exists() is not goes
@@ -177,7 +184,9 @@ def test_a_list_of_refs_that_a_killed_git_was_writing_is_in_nobodys_way(dataset:
     assert store.settle() == ()
     assert fresh.exists() and lock.exists() and noted.path.exists()
     os.utime(lock, (time.time() - 20, time.time() - 20))
-    noted.path.write_text(re.sub(r"(?m)^time = .*$", f"time = {time.time() - 20}", noted.path.read_text()))
+    noted.path.write_text(
+        re.sub(r"(?m)^time = .*$", f"time = {time.time() - 20}", noted.path.read_text())
+    )
     assert store.settle() == (f"removed {lock}, which a git that is gone had left",)
     assert not fresh.exists() and not lock.exists()
     # The same of a git of somebody else's.
@@ -186,7 +195,9 @@ def test_a_list_of_refs_that_a_killed_git_was_writing_is_in_nobodys_way(dataset:
     assert not fresh.exists() and git(dataset, "tag", "--list") == ""
 
 
-def test_a_lock_that_is_waited_for_may_turn_out_to_be_nobodys(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_is_waited_for_may_turn_out_to_be_nobodys(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = open_store(dataset)
     run = opened(store, NAME)
     noted = cut_short(store, lambda: store.seal(run, an_outcome()))
@@ -203,7 +214,9 @@ def test_what_somebody_moved_since_is_not_moved_over(dataset: Path) -> None:
     noted = cut_short(store, lambda: opened(store, NAME))
     apply(dataset, noted.steps[0])
     git(dataset, "tag", NAME, "main")
-    with pytest.raises(MoveStuck, match=f"open {NAME} was made in part: refs/tags/{NAME} is at") as stuck:
+    with pytest.raises(
+        MoveStuck, match=f"open {NAME} was made in part: refs/tags/{NAME} is at"
+    ) as stuck:
         store.settle()
     assert stuck.value.hint is not None and str(noted.path) in stuck.value.hint
     assert git(dataset, "rev-parse", NAME) == git(dataset, "rev-parse", "main")
@@ -219,7 +232,11 @@ def test_a_move_that_is_stuck_keeps_no_other_run_from_its_end(dataset: Path) -> 
     store = Store(store.repository, store._author, store._committer, tell=said.append)
     store.seal(other, an_outcome())
     assert git(dataset, "cat-file", "-t", other.name) == "tag"
-    assert len(said) == 1 and "was made in part" in said[0] and said[0].endswith("see: loragit recover")
+    assert (
+        len(said) == 1
+        and "was made in part" in said[0]
+        and said[0].endswith("see: loragit recover")
+    )
 
 
 def test_a_move_that_is_stuck_keeps_no_other_move_from_being_made_whole(dataset: Path) -> None:
@@ -252,7 +269,15 @@ def test_a_keep_ref_that_was_there_already_is_no_sign_that_a_move_was_begun(data
         if reached is Step.MOVE_NOTED:
             steps.listener = None
             tip = git(dataset, "rev-parse", "runs")
-            theirs = git(dataset, "commit-tree", f"{tip}^{{tree}}", "-p", tip, "-m", "theirs\n\nLoragit-Format: 1")
+            theirs = git(
+                dataset,
+                "commit-tree",
+                f"{tip}^{{tree}}",
+                "-p",
+                tip,
+                "-m",
+                "theirs\n\nLoragit-Format: 1",
+            )
             git(dataset, "update-ref", "refs/heads/runs", theirs)
 
     steps.listener = overtaken
@@ -261,7 +286,9 @@ def test_a_keep_ref_that_was_there_already_is_no_sign_that_a_move_was_begun(data
     assert git(dataset, "rev-parse", NAME) == run.commit
 
 
-def test_a_git_that_is_killed_leaves_no_lock_in_the_way_of_finishing_its_work(dataset: Path) -> None:
+def test_a_git_that_is_killed_leaves_no_lock_in_the_way_of_finishing_its_work(
+    dataset: Path,
+) -> None:
     store = open_store(dataset)
 
     def listen(reached: Step) -> None:
@@ -363,7 +390,9 @@ def test_half_a_note_is_not_left(dataset: Path, nursery: Nursery) -> None:
     assert git(dataset, "tag") == ""
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff", b"pid = 1", b"steps = 3", b"steps = [1]", b"[[steps]]\nname = 1"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff", b"pid = 1", b"steps = 3", b"steps = [1]", b"[[steps]]\nname = 1"]
+)
 def test_a_damaged_note_is_passed_over(dataset: Path, data: bytes) -> None:
     store = open_store(dataset)
     folder = dataset / ".git" / "loragit" / "moves"

@@ -73,7 +73,9 @@ def test_the_same_inputs_give_the_same_tree(dataset: Path, tmp_path: Path) -> No
 def test_a_sealed_tag_is_annotated_and_carries_the_outcome(dataset: Path) -> None:
     kept = open_store(dataset)
     opened = kept.open(a_run())
-    kept.seal(opened, AN_OUTCOME._replace(exit_status=130, interrupted_by="SIGINT", final_loss=0.25))
+    kept.seal(
+        opened, AN_OUTCOME._replace(exit_status=130, interrupted_by="SIGINT", final_loss=0.25)
+    )
     assert git(dataset, "cat-file", "-t", "noob-gren-v1s4") == "tag"
     assert git(dataset, "rev-parse", "noob-gren-v1s4^{commit}") == opened.commit
     message = git(dataset, "for-each-ref", "--format=%(contents)", "refs/tags/noob-gren-v1s4")
@@ -94,7 +96,12 @@ def test_a_sealed_tag_is_annotated_and_carries_the_outcome(dataset: Path) -> Non
 def test_a_revert_says_why_and_frees_the_name(dataset: Path) -> None:
     kept = open_store(dataset)
     opened = kept.open(a_run())
-    kept.revert(opened, 1, "The trainer ended with exit status 1 and made nothing.", ("Traceback", "Error: \x1b[31m"))
+    kept.revert(
+        opened,
+        1,
+        "The trainer ended with exit status 1 and made nothing.",
+        ("Traceback", "Error: \x1b[31m"),
+    )
     message = git(dataset, "log", "-1", "--format=%B", "runs")
     assert message.startswith(
         'Revert "noob-gren-v1s4: noob on gren, version 1, 4 steps"\n\n'
@@ -104,7 +111,9 @@ def test_a_revert_says_why_and_frees_the_name(dataset: Path) -> None:
     assert "    Error: \\x1b[31m" in message
     assert parsed_trailers(dataset, message)["Reverts"] == opened.commit
     assert git(dataset, "tag", "--list") == ""
-    assert git(dataset, "rev-parse", "runs^{tree}") == git(dataset, "hash-object", "-t", "tree", "/dev/null")
+    assert git(dataset, "rev-parse", "runs^{tree}") == git(
+        dataset, "hash-object", "-t", "tree", "/dev/null"
+    )
     check(dataset)
     assert kept.open(a_run()).commit == git(dataset, "rev-parse", "noob-gren-v1s4")
 
@@ -117,7 +126,9 @@ def test_a_revert_brings_back_the_tree_of_the_newest_standing_run(dataset: Path)
     kept.delete_tag(deleted)
     failed = kept.open(a_run("noob-gren-v3s4", caption=b"three"))
     kept.revert(failed, 1, "why", ())
-    assert git(dataset, "rev-parse", "runs^{tree}") == git(dataset, "rev-parse", f"{standing.commit}^{{tree}}")
+    assert git(dataset, "rev-parse", "runs^{tree}") == git(
+        dataset, "rev-parse", f"{standing.commit}^{{tree}}"
+    )
     assert git(dataset, "rev-list", "--count", "runs") == "4"
 
 
@@ -165,7 +176,9 @@ def test_a_taken_name_is_refused_with_the_next_step(dataset: Path) -> None:
     kept.open(a_run())
     with pytest.raises(RunExists, match="run noob-gren-v1s4 already exists") as caught:
         kept.open(a_run())
-    assert caught.value.hint == "see it with: loragit show noob-gren-v1s4; take the next with --bump"
+    assert (
+        caught.value.hint == "see it with: loragit show noob-gren-v1s4; take the next with --bump"
+    )
     assert git(dataset, "rev-list", "--count", "runs") == "1"
 
 
@@ -174,10 +187,15 @@ def test_a_taken_name_is_refused_with_the_next_step(dataset: Path) -> None:
     [
         (("tag", "noob-gren-v1s4"), "there is a tag noob-gren-v1s4 already"),
         (("branch", "noob-gren-v1s4"), "there is a branch called noob-gren-v1s4"),
-        (("tag", "noob-gren-v1s4/x"), "git cannot have noob-gren-v1s4 beside refs/tags/noob-gren-v1s4/x"),
+        (
+            ("tag", "noob-gren-v1s4/x"),
+            "git cannot have noob-gren-v1s4 beside refs/tags/noob-gren-v1s4/x",
+        ),
     ],
 )
-def test_names_that_git_would_confuse_are_taken(dataset: Path, command: tuple[str, ...], told: str) -> None:
+def test_names_that_git_would_confuse_are_taken(
+    dataset: Path, command: tuple[str, ...], told: str
+) -> None:
     git(dataset, *command)
     place = look(ours.discover(dataset), RunName.parse("noob-gren-v1s4"))
     assert place.taken is not None
@@ -223,13 +241,17 @@ def test_packed_refs_are_read_and_moved(dataset: Path) -> None:
     check(dataset)
 
 
-def with_git_that(monkeypatch: pytest.MonkeyPatch, folder: Path, does: str, after: str = "", **environ: str) -> None:
-    """Put a git first on PATH that, around an update of refs by loragit, runs two lines of sh; ``real`` is git."""
+def with_git_that(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, does: str, after: str = "", **environ: str
+) -> None:
+    """Put a git first on PATH that, around an update of refs by loragit, runs two lines of sh;
+    ``real`` is git."""
     wrapper = folder / "bin" / "git"
     wrapper.parent.mkdir(exist_ok=True)
     wrapper.write_text(
         f'#!/bin/sh\nreal() {{ {shutil.which("git")} "$@"; }}\n'
-        f'case " $* " in *" update-ref -m "*) {does}\nreal "$@"; status=$?\n{after}\nexit $status;; esac\nreal "$@"\n'
+        f'case " $* " in *" update-ref -m "*) {does}\nreal "$@"; status=$?\n{after}\nexit '
+        '$status;; esac\nreal "$@"\n'
     )
     wrapper.chmod(0o755)
     monkeypatch.setenv("PATH", f"{wrapper.parent}{os.pathsep}{os.environ['PATH']}")
@@ -249,7 +271,10 @@ def test_a_race_that_plain_git_wins_is_tried_again_on_the_new_tip(
     with_git_that(monkeypatch, tmp_path, once, RACED=str(tmp_path / "raced"), THEIRS=theirs)
     opened = kept.open(a_run("noob-gren-v2s4"))
     assert (tmp_path / "raced").exists()
-    assert git(dataset, "rev-list", "--first-parent", "-2", "runs").split() == [opened.commit, theirs]
+    assert git(dataset, "rev-list", "--first-parent", "-2", "runs").split() == [
+        opened.commit,
+        theirs,
+    ]
 
 
 def test_a_repository_that_cannot_be_written_is_said_at_once(dataset: Path) -> None:
@@ -286,7 +311,7 @@ def test_git_that_is_ended_after_its_work_has_done_it(
 
 NEWER_WORDS = (
     f"""real() {{ {shutil.which("git")} "$@" 2>"$SAID"; set -- $?; """
-    """sed "s/ref updates aborted by hook/in 'prepared' phase, update aborted by the reference-transaction hook/" """
+    """sed "s/ref updates aborted by hook/in 'prepared' phase, update aborted by the reference-transaction hook/" """  # noqa: E501
     """"$SAID" >&2; return $1; }"""
 )
 """git 2.55's, of whatever git there is."""
@@ -305,7 +330,9 @@ def test_what_a_hook_refuses_is_tried_once_more_to_see_who_refused(
 ) -> None:
     if words == "newer":
         with_git_that(monkeypatch, tmp_path, NEWER_WORDS, SAID=str(tmp_path / "said"))
-    put_hook(dataset, 'echo "$1" >>.git/asked\necho "is at 1 but expected 2" >&2\n[ "$1" != prepared ]')
+    put_hook(
+        dataset, 'echo "$1" >>.git/asked\necho "is at 1 but expected 2" >&2\n[ "$1" != prepared ]'
+    )
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     expected = "aborted by the reference-transaction hook" if words == "newer" else "aborted by"
@@ -331,11 +358,16 @@ def test_a_race_that_is_lost_twice_beside_a_hook_is_tried_again(
         'x) real update-ref refs/heads/runs "$TWO";; esac; printf x >>"$RACED"'
     )
     (tmp_path / "raced").touch()
-    with_git_that(monkeypatch, tmp_path, twice, RACED=str(tmp_path / "raced"), ONE=theirs[1], TWO=theirs[2])
+    with_git_that(
+        monkeypatch, tmp_path, twice, RACED=str(tmp_path / "raced"), ONE=theirs[1], TWO=theirs[2]
+    )
     put_hook(dataset, '[ "$1" = prepared ]')
     opened = kept.open(a_run("noob-gren-v2s4"))
     assert (tmp_path / "raced").read_text() == "xxx"
-    assert git(dataset, "rev-list", "--first-parent", "-3", "runs").split() == [opened.commit, *theirs[:0:-1]]
+    assert git(dataset, "rev-list", "--first-parent", "-3", "runs").split() == [
+        opened.commit,
+        *theirs[:0:-1],
+    ]
 
 
 def test_where_no_account_can_be_written_nothing_is_blamed_on_a_hook(
@@ -371,10 +403,19 @@ def test_a_clone_goes_on_from_the_history_of_its_origin(dataset: Path, tmp_path:
 
 def test_the_record_of_a_dataset_below_another_is_carried_forward(dataset: Path) -> None:
     kept = open_store(dataset)
-    for name, prefix in (("noob-a-v1s4", "a"), ("noob-b-v1s4", "a/b"), ("noob-c-v1s4", ""), ("noob-a-v2s4", "a")):
+    for name, prefix in (
+        ("noob-a-v1s4", "a"),
+        ("noob-b-v1s4", "a/b"),
+        ("noob-c-v1s4", ""),
+        ("noob-a-v2s4", "a"),
+    ):
         kept.open(a_run(name, prefix=prefix))
     held = git(dataset, "ls-tree", "-r", "--name-only", "runs").splitlines()
-    assert [name for name in held if name.endswith("run.toml")] == ["a/b/run.toml", "a/run.toml", "run.toml"]
+    assert [name for name in held if name.endswith("run.toml")] == [
+        "a/b/run.toml",
+        "a/run.toml",
+        "run.toml",
+    ]
     kept.revert(kept.open(a_run("noob-a-v3s4", prefix="a")), 1, "why", ())
     assert git(dataset, "ls-tree", "-r", "--name-only", "runs").splitlines() == held
 
@@ -401,7 +442,9 @@ def test_a_revert_brings_a_deleted_branch_back_as_it_was(dataset: Path) -> None:
     check(dataset)
 
 
-def test_a_revert_writes_on_no_branch_that_is_not_loragits_any_more(dataset: Path, tmp_path: Path) -> None:
+def test_a_revert_writes_on_no_branch_that_is_not_loragits_any_more(
+    dataset: Path, tmp_path: Path
+) -> None:
     kept = open_store(dataset)
     kept.seal(kept.open(a_run()), AN_OUTCOME)
     opened = kept.open(a_run("noob-gren-v2s4"))

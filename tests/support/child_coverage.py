@@ -1,7 +1,8 @@
-"""Coverage of the ``loragit`` children that tests start, without importing coverage into each: see traced.py.
+"""Coverage of the ``loragit`` children that tests start, without importing coverage into each: see
+traced.py.
 
-Where that does not go (no C tracer, a Python whose site-packages cannot be written), coverage does it its own, slower,
-way: ``patch = ["subprocess"]`` in pyproject.toml.
+Where that does not go (no C tracer, a Python whose site-packages cannot be written), coverage does
+it its own, slower, way: ``patch = ["subprocess"]`` in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ import os, sys; names = {{}}; \
 told = sys.__dict__.setdefault("coverage_of_children", os.environ.get("{variable}", "").split(os.pathsep)); \
 told[1:] and exec(__import__("importlib.machinery").machinery.SourceFileLoader("", told[0]).get_code(""), names); \
 told[1:] and (names["measure"](*told[1:]), told.clear())
-"""
-"""A .pth file of one line. A folder of packages may be known by two names, and be read twice: told once is enough."""
+"""  # noqa: E501
+"""A .pth file of one line. A folder of packages may be known by two names, and be read twice: told
+once is enough."""
 
 
 def start(folder: Path) -> str | None:
-    """What :data:`VARIABLE` has to be in a child, for it to leave what it ran in ``folder``; None: no such way here."""
+    """What :data:`VARIABLE` has to be in a child, for it to leave what it ran in ``folder``; None:
+    no such way here."""
     tracer = importlib.util.find_spec("coverage.tracer")
     if OWN_WAY not in os.environ or tracer is None or tracer.origin is None or not _hooked():
         return None
@@ -43,7 +46,8 @@ def start(folder: Path) -> str | None:
 
 
 def _hooked() -> bool:
-    """Whether each Python of this environment looks at :data:`VARIABLE`. Without it, the file that does so is inert."""
+    """Whether each Python of this environment looks at :data:`VARIABLE`. Without it, the file that
+    does so is inert."""
     path = Path(sysconfig.get_path("purelib"), "loragit_child_coverage.pth")
     text = HOOK.format(variable=VARIABLE)
     if sys.prefix == sys.base_prefix:
@@ -77,7 +81,8 @@ def unpacked(pairs: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 @contextmanager
 def measured(folder: Path) -> Iterator[str | None]:
-    """Children are measured within; at the end the session's own coverage has their arcs. Yields as :func:`start`."""
+    """Children are measured within; at the end the session's own coverage has their arcs. Yields as
+    :func:`start`."""
     value = start(folder)
     yield value
     current = Coverage.current()

@@ -1,7 +1,7 @@
 """loragit, killed at a step: ``python crashing.py RECORD NUMBER ARGUMENTS…``.
 
-Each step that is reached is a line in the file RECORD; at the NUMBER-th, from 1 on, the process kills itself.
-NUMBER may be the name of a step instead: its first time.
+Each step that is reached is a line in the file RECORD; at the NUMBER-th, from 1 on, the process
+kills itself. NUMBER may be the name of a step instead: its first time.
 """
 
 import os

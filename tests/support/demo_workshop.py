@@ -1,4 +1,5 @@
-"""A dataset and the demo's trainer side by side, and readers of what it writes with code of the tests' own."""
+"""A dataset and the demo's trainer side by side, and readers of what it writes with code of the
+tests' own."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ class Workshop:
 
     @classmethod
     def made(cls, root: Path) -> Workshop:
-        """All files of the demo; each of the twelve images is shown once an epoch, two a step: six steps."""
+        """All files of the demo; each of the twelve images is shown once an epoch, two a step: six
+        steps."""
         shop = cls(root)
         for folder, entries in (
             (shop.dataset, dataset.dataset_files("python3")),
@@ -64,7 +66,8 @@ class Workshop:
         return self.root / "logs"
 
     def argv(self, **options: object) -> list[str]:
-        """Arguments of a run of six steps; an option of ``None`` is left out, ``True`` is a flag, a list several."""
+        """Arguments of a run of six steps; an option of ``None`` is left out, ``True`` is a flag, a
+        list several."""
         usual: dict[str, object] = {
             "pretrained_model_name_or_path": self.root / "noob.safetensors",
             "dataset_config": "config.toml",
@@ -88,13 +91,19 @@ class Workshop:
         return [sys.executable, str(self.trainer / "train_network.py"), *self.argv(**options)]
 
     def train(self, **options: object) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(self.command(**options), cwd=self.dataset, capture_output=True, check=False)
+        done = subprocess.run(
+            self.command(**options), cwd=self.dataset, capture_output=True, check=False
+        )
         # Decoded here: text mode would make a line's end of every redraw.
-        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+        )
 
     def files(self) -> list[str]:
         """What lies in the output folder; the time in a sample's name is written T."""
-        paths = (p.relative_to(self.output).as_posix() for p in self.output.rglob("*") if p.is_file())
+        paths = (
+            p.relative_to(self.output).as_posix() for p in self.output.rglob("*") if p.is_file()
+        )
         return sorted(re.sub(r"_\d{14}", "_T", p) for p in paths)
 
 
@@ -158,7 +167,9 @@ def scalars_of(file: Path) -> dict[str, dict[int, float]]:
     """tag -> step -> value, of events whose step takes one or two bytes."""
     found: dict[str, dict[int, float]] = {}
     for event in records_of(file)[1:]:
-        match = re.fullmatch(rb"\x09.{8}\x10(.[\x01-\x7f]?)\x2a.\x0a.\x0a.([a-z0-9_/]+)\x15(.{4})", event, re.DOTALL)
+        match = re.fullmatch(
+            rb"\x09.{8}\x10(.[\x01-\x7f]?)\x2a.\x0a.\x0a.([a-z0-9_/]+)\x15(.{4})", event, re.DOTALL
+        )
         assert match is not None, event
         step = sum((byte & 127) << 7 * i for i, byte in enumerate(match[1]))
         (value,) = struct.unpack("<f", match[3])

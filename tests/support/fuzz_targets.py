@@ -1,7 +1,9 @@
-"""Every parser of bytes that come from outside, each as a function of bytes that holds it to its contract.
+"""Every parser of bytes that come from outside, each as a function of bytes that holds it to its
+contract.
 
-A target raises only where loragit breaks its word: an exception that is not documented, or an outcome that a terminal
-would obey. :mod:`tests.test_fuzz` feeds them from hypothesis, ``fuzz/fuzz.py`` from atheris.
+A target raises only where loragit breaks its word: an exception that is not documented, or an
+outcome that a terminal would obey. :mod:`tests.test_fuzz` feeds them from hypothesis,
+``fuzz/fuzz.py`` from atheris.
 """
 
 from __future__ import annotations
@@ -135,7 +137,10 @@ def record(data: bytes) -> None:
         dict(where._of_record(found))
         nothing = recorded.read_environment(b"")
         side, other = (comparison.Side(each, {}, {}, nothing) for each in (found, _EMPTY))
-        for phrase in (*comparison.compare(side, other).phrases(), *comparison.compare(other, side).phrases()):
+        for phrase in (
+            *comparison.compare(side, other).phrases(),
+            *comparison.compare(other, side).phrases(),
+        ):
             check_shown(phrase)
         assert not comparison.compare(side, side).changes
 
@@ -226,7 +231,9 @@ def header(data: bytes) -> None:
             _metadata(tensors.read_header(path).metadata)
     # Most of what is made up is no header: what could be in one is tried without it.
     key, _, value = data.decode("utf-8", "replace").partition("\n")
-    _metadata({key: value, "ss_tag_frequency": value, "modelspec.date": key, "ss_training_comment": key})
+    _metadata(
+        {key: value, "ss_tag_frequency": value, "modelspec.date": key, "ss_training_comment": key}
+    )
 
 
 def _metadata(told: dict[str, str] | object) -> None:
@@ -261,7 +268,9 @@ def terminal(data: bytes) -> None:
     whole, pieces = Folder(), Folder()
     told = [*whole.feed(data), *whole.close()]
     size = len(data) % 7 + 1
-    cut = [line for at in range(0, len(data), size) for line in pieces.feed(data[at : at + size])] + pieces.close()
+    cut = [
+        line for at in range(0, len(data), size) for line in pieces.feed(data[at : at + size])
+    ] + pieces.close()
     assert told == cut
     for line in told:
         assert not OBEYED.search(line), ascii(line)

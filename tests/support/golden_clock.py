@@ -1,7 +1,8 @@
-"""Fixes what a record takes from the machine: copied as ``sitecustomize.py``, it is read by each Python of a scene.
+"""Fixes what a record takes from the machine: copied as ``sitecustomize.py``, it is read by each
+Python of a scene.
 
-The clock stands still at the second that the file ``$GOLDEN_CLOCK`` names. Waiting still ends, a thousand times later,
-for ``monotonic`` runs on, slowly. A graphics card's driver is not to be seen.
+The clock stands still at the second that the file ``$GOLDEN_CLOCK`` names. Waiting still ends, a
+thousand times later, for ``monotonic`` runs on, slowly. A graphics card's driver is not to be seen.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class _Moment(datetime.datetime):
 
 
 def _hide_driver(event: str, args: tuple[object, ...]) -> None:
-    if event in ("open", "os.scandir", "os.listdir") and str(args[0]).startswith("/proc/driver/nvidia"):
+    if event in ("open", "os.scandir", "os.listdir") and str(args[0]).startswith(
+        "/proc/driver/nvidia"
+    ):
         raise PermissionError(args[0])
 
 

@@ -1,8 +1,9 @@
-"""The trainer's Python of a scene: ``golden_python.py ARGUMENTS…``, as ``python ARGUMENTS…`` would be started.
+"""The trainer's Python of a scene: ``golden_python.py ARGUMENTS…``, as ``python ARGUMENTS…`` would
+be started.
 
-It answers the questions about its packages the same on every machine. In place of any script it is the trainer: it
-tells in ``~/seen`` what it was given, takes 754 s by the scene's clock, and writes what ``GOLDEN`` names, words joined
-with ``+``: ``models``, ``samples``, ``events``.
+It answers the questions about its packages the same on every machine. In place of any script it is
+the trainer: it tells in ``~/seen`` what it was given, takes 754 s by the scene's clock, and writes
+what ``GOLDEN`` names, words joined with ``+``: ``models``, ``samples``, ``events``.
 """
 
 from __future__ import annotations
@@ -42,8 +43,16 @@ def answer(probe: str) -> None:
         ["bitsandbytes", "0.44.0", SITE, fetched, False],
     ]
     origin = LYCORIS / "lycoris/__init__.py"
-    fields = ("3.11.9", "/opt/env/bin/python", "Linux 6.1.0 x86_64, glibc 2.36", str(origin), str(origin.parent))
-    said = b"".join(os.fsencode(field) + b"\0" for field in (*fields, "key", "no", json.dumps(packages)))
+    fields = (
+        "3.11.9",
+        "/opt/env/bin/python",
+        "Linux 6.1.0 x86_64, glibc 2.36",
+        str(origin),
+        str(origin.parent),
+    )
+    said = b"".join(
+        os.fsencode(field) + b"\0" for field in (*fields, "key", "no", json.dumps(packages))
+    )
     marker = names["MARKER"]
     assert isinstance(marker, bytes)
     os.write(1, marker + said + marker)
@@ -59,7 +68,14 @@ def tell() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    for name in ("output_dir", "output_name", "logging_dir", "log_prefix", "training_comment", "wandb_api_key"):
+    for name in (
+        "output_dir",
+        "output_name",
+        "logging_dir",
+        "log_prefix",
+        "training_comment",
+        "wandb_api_key",
+    ):
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--max_train_steps", type=int, default=1600)
     return parser.parse_known_args(sys.argv[2:])[0]
@@ -89,7 +105,10 @@ def train(made: list[str]) -> int:
     for step in (1, args.max_train_steps):
         print(f"\rsteps: {step}/{args.max_train_steps}", end="", flush=True)
     print(flush=True)
-    print(f"wandb key {args.wandb_api_key}, token {os.environ.get('HF_TOKEN')}, below {HOME}", flush=True)
+    print(
+        f"wandb key {args.wandb_api_key}, token {os.environ.get('HF_TOKEN')}, below {HOME}",
+        flush=True,
+    )
     if "models" in made:
         save(args, f"{args.output_name}-step00000002.safetensors", 2)
         save(args, f"{args.output_name}.safetensors", args.max_train_steps)
@@ -101,8 +120,16 @@ def train(made: list[str]) -> int:
             (folder / name).write_bytes(PICTURE + b"%d" % number)
     if "events" in made and args.logging_dir:
         begun = time.strftime("%Y%m%d%H%M%S", time.localtime())
-        file = Path(args.logging_dir, f"{args.log_prefix}{begun}", "network_train", "events.out.tfevents.1.host.1.0")
-        losses = [(1, "loss/average", 0.5, 1.76e9), (args.max_train_steps, "loss/average", 0.125, 1.76e9)]
+        file = Path(
+            args.logging_dir,
+            f"{args.log_prefix}{begun}",
+            "network_train",
+            "events.out.tfevents.1.host.1.0",
+        )
+        losses = [
+            (1, "loss/average", 0.5, 1.76e9),
+            (args.max_train_steps, "loss/average", 0.125, 1.76e9),
+        ]
         trainer_files.write_events(file, losses)
     print("done" if made else "RuntimeError: the card is full", flush=True)
     return 0 if made else 1

@@ -16,8 +16,11 @@ BASE = "3d" * 32
 STARTED = datetime(2024, 3, 9, 18, 30, tzinfo=UTC)
 
 
-def header(name: str, session: int = 7, started: datetime = STARTED, /, **changes: str | None) -> dict[str, str]:
-    """What sd-scripts writes of a training of 100 steps in 10 minutes; ``None`` takes a key away."""
+def header(
+    name: str, session: int = 7, started: datetime = STARTED, /, **changes: str | None
+) -> dict[str, str]:
+    """What sd-scripts writes of a training of 100 steps in 10 minutes; ``None`` takes a key
+    away."""
     seconds = started.timestamp()
     told: dict[str, str | None] = {
         "ss_output_name": name,
@@ -41,7 +44,9 @@ def header(name: str, session: int = 7, started: datetime = STARTED, /, **change
     return {key: value for key, value in {**told, **changes}.items() if value is not None}
 
 
-def write_model(path: Path, metadata: Mapping[str, str] | None = None, weights: bytes = b"") -> Path:
+def write_model(
+    path: Path, metadata: Mapping[str, str] | None = None, weights: bytes = b""
+) -> Path:
     """A whole model. Its weights are those of its name, unless said otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     data = weights or hashlib.sha256(path.stem.encode()).digest() * 4
@@ -70,7 +75,10 @@ def leave(
     folder.mkdir(parents=True)
     (folder / "config.toml").write_text('[[datasets]]\n[[datasets.subsets]]\nimage_dir = "img"\n')
     (folder / "sample-prompts.txt").write_text("zqx, a round thing --d 1\n")
-    text = f'#!/usr/bin/env zsh\nTRAINING_DIR="{dataset}"\npython sdxl_train_network.py --network_dim 4\n'
+    text = (
+        f'#!/usr/bin/env zsh\nTRAINING_DIR="{dataset}"\npython sdxl_train_network.py '
+        "--network_dim 4\n"
+    )
     (folder / script).write_text(text)
     (folder / script).chmod(0o755)
     (folder / "repos.git").write_text(
@@ -82,14 +90,23 @@ def leave(
     )
     (folder / "sdscripts.log").write_text("steps: 100%\n")
     if models:
-        write_model(folder / f"{name}-step00000050.safetensors", header(name, session, started, ss_steps="50"))
+        write_model(
+            folder / f"{name}-step00000050.safetensors",
+            header(name, session, started, ss_steps="50"),
+        )
         write_model(folder / f"{name}.safetensors", header(name, session, started))
     for number in range(samples):
         (folder / "sample").mkdir(exist_ok=True)
         (folder / "sample" / f"{name}_000100_{number:02d}_20240309184000.png").write_bytes(b"png")
     stamp = started.strftime("%Y%m%d%H%M%S")
     if loss is not None:
-        events = output_dir / "logs" / f"{name}-{stamp}" / "network_train" / "events.out.tfevents.1.host.1.0"
+        events = (
+            output_dir
+            / "logs"
+            / f"{name}-{stamp}"
+            / "network_train"
+            / "events.out.tfevents.1.host.1.0"
+        )
         trainer_files.write_events(events, [(100, "loss/average", loss, started.timestamp())])
     for path in folder.rglob("*"):
         os.utime(path, (started.timestamp(), started.timestamp()))

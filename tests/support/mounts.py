@@ -1,4 +1,5 @@
-"""File systems and rights of one process's own (Linux): what it mounts or gives up, nobody else sees."""
+"""File systems and rights of one process's own (Linux): what it mounts or gives up, nobody else
+sees."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ def _called(name: str, *args: object) -> None:
 
 
 def own_mounts() -> None:
-    """From now on, mounts are this process's and its children's. Raises OSError where the system does not allow it."""
+    """From now on, mounts are this process's and its children's. Raises OSError where the system
+    does not allow it."""
     user, group = os.getuid(), os.getgid()
     _called("unshare", _NEW_MOUNTS if user == 0 else _NEW_MOUNTS | _NEW_USER)
     if user != 0:
@@ -35,7 +37,8 @@ def own_mounts() -> None:
 
 
 def small_disk(path: Path, size: str) -> None:
-    """Put a file system of ``size`` (as tmpfs takes it) in the place of ``path``, with what is there."""
+    """Put a file system of ``size`` (as tmpfs takes it) in the place of ``path``, with what is
+    there."""
     with tempfile.TemporaryDirectory() as aside:
         shutil.copytree(path, aside, symlinks=True, dirs_exist_ok=True)
         _called("mount", b"none", os.fsencode(path), b"tmpfs", 0, f"size={size}".encode())
@@ -64,7 +67,8 @@ def unmount(path: Path) -> None:
 
 
 def as_anybody() -> None:
-    """Give up root's right to go past permissions, for this process and its children; others have none."""
+    """Give up root's right to go past permissions, for this process and its children; others have
+    none."""
     if os.getuid() != 0:
         return
     for capability in _OVERRIDES:

@@ -1,7 +1,7 @@
 """Children that are ready at once: one process imports everything, and forks a child for each call.
 
-A ``loragit`` of its own costs a third of a second before it does anything; such a child costs milliseconds, and may
-lose a right, a file system or a limit without anybody else's noticing.
+A ``loragit`` of its own costs a third of a second before it does anything; such a child costs
+milliseconds, and may lose a right, a file system or a limit without anybody else's noticing.
 """
 
 from __future__ import annotations
@@ -63,24 +63,41 @@ class Nursery:
         self._count = 0
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         # A test that was broken off may have left some of them waiting for what never comes.
         os.killpg(self._root.pid, signal.SIGKILL)
         self._root.communicate()
         self._scratch.cleanup()
 
-    def start(self, function: Callable[..., object], *args: object, cwd: Path = ROOT, **environ: str) -> Child:
-        """``function(*args)`` in a process of its own, with this process's environment and ``environ``.
+    def start(
+        self, function: Callable[..., object], *args: object, cwd: Path = ROOT, **environ: str
+    ) -> Child:
+        """``function(*args)`` in a process of its own, with this process's environment and
+        ``environ``.
 
         What it returns is the exit status, if that is a number.
         """
         self._count += 1
         folder = Path(self._scratch.name, str(self._count))
         folder.mkdir()
-        call = (function.__module__, function.__qualname__, args, str(cwd), {**os.environ, **environ}, str(folder))
+        call = (
+            function.__module__,
+            function.__qualname__,
+            args,
+            str(cwd),
+            {**os.environ, **environ},
+            str(folder),
+        )
         return Child(self, int(str(self.ask(("fork", *call)))), folder)
 
-    def run(self, function: Callable[..., object], *args: object, cwd: Path = ROOT, **environ: str) -> Result:
+    def run(
+        self, function: Callable[..., object], *args: object, cwd: Path = ROOT, **environ: str
+    ) -> Result:
         return self.start(function, *args, cwd=cwd, **environ).wait()
 
     def ask(self, request: tuple[object, ...]) -> object:
@@ -131,7 +148,11 @@ def _status(status: int) -> int:
 
 
 def _child(
-    function: Callable[..., object], args: tuple[object, ...], cwd: str, environ: dict[str, str], folder: str
+    function: Callable[..., object],
+    args: tuple[object, ...],
+    cwd: str,
+    environ: dict[str, str],
+    folder: str,
 ) -> None:
     """Never returns."""
     status = 70

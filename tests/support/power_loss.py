@@ -1,9 +1,10 @@
 """What a disk holds after a power cut: replays what strace saw being written, named and waited for.
 
-The model is harsher than file systems are. Bytes of a file are on the disk when an fsync of the file that began after
-they were written has ended; a name in a folder, or that it is gone, when that is so of the folder. Of everything else
-any part may be there or not. :func:`replay` stops at each step, and :meth:`Disk.after_power_cut` writes down what a
-machine that went dark at that step may come up with.
+The model is harsher than file systems are. Bytes of a file are on the disk when an fsync of the
+file that began after they were written has ended; a name in a folder, or that it is gone, when that
+is so of the folder. Of everything else any part may be there or not. :func:`replay` stops at each
+step, and :meth:`Disk.after_power_cut` writes down what a machine that went dark at that step may
+come up with.
 """
 
 from __future__ import annotations
@@ -24,27 +25,56 @@ CALLS = (
     "fsync,fdatasync,syncfs,sync,chdir,fchdir,clone,clone3,fork,vfork,execve"
 )
 _FORKS = {"clone", "clone3", "fork", "vfork"}
-_FROM_HERE = {"open", "creat", "rename", "link", "unlink", "rmdir", "mkdir", "truncate", "symlink", "chdir"}
+_FROM_HERE = {
+    "open",
+    "creat",
+    "rename",
+    "link",
+    "unlink",
+    "rmdir",
+    "mkdir",
+    "truncate",
+    "symlink",
+    "chdir",
+}
 """Calls whose paths are relative to the current folder; others say which folder they mean."""
 
 
 def tracer(trace: Path) -> tuple[str, ...]:
     """Words that, before a command, write what it and its children do to ``trace``."""
     filters = ("-e", f"trace={CALLS}", "-e", "signal=none")
-    # All bytes as hexadecimal digits and descriptors with their paths; only these calls are stopped at.
-    return ("strace", "-f", "--seccomp-bpf", "-qq", "-y", "-xx", "-s", "4194304", "-o", str(trace), *filters)
+    # All bytes as hexadecimal digits and descriptors with their paths; only these calls are stopped
+    # at.
+    return (
+        "strace",
+        "-f",
+        "--seccomp-bpf",
+        "-qq",
+        "-y",
+        "-xx",
+        "-s",
+        "4194304",
+        "-o",
+        str(trace),
+        *filters,
+    )
 
 
 def why_not(folder: Path) -> str | None:
     """Why nothing can be traced here; ``None`` where it can."""
     if shutil.which("strace") is None:
         return "strace is not installed"
-    done = subprocess.run([*tracer(folder / "try"), "true"], capture_output=True, text=True, check=False)
-    return None if done.returncode == 0 else f"strace does not work here: {done.stderr.strip()[:200]}"
+    done = subprocess.run(
+        [*tracer(folder / "try"), "true"], capture_output=True, text=True, check=False
+    )
+    return (
+        None if done.returncode == 0 else f"strace does not work here: {done.stderr.strip()[:200]}"
+    )
 
 
 class NotModelled(Exception):
-    """The program did something to a file that this model does not know; what it says would be wrong."""
+    """The program did something to a file that this model does not know; what it says would be
+    wrong."""
 
 
 @dataclass(eq=False)
@@ -114,7 +144,8 @@ class Disk:
         return dict(_walk(self.top, "", lambda folder: folder.names, lambda file: file.data))
 
     def least(self) -> State:
-        """What is on the disk for certain, and nothing more; a file that nobody waited for is empty."""
+        """What is on the disk for certain, and nothing more; a file that nobody waited for is
+        empty."""
         return dict(_walk(self.top, "", lambda folder: folder.kept, lambda file: file.kept or b""))
 
     def names_only(self) -> State:
@@ -127,7 +158,9 @@ class Disk:
 
         def names(folder: Folder) -> dict[str, Node]:
             both = {*folder.names, *folder.kept}
-            picked = {name: chance.choice((folder.names, folder.kept)).get(name) for name in sorted(both)}
+            picked = {
+                name: chance.choice((folder.names, folder.kept)).get(name) for name in sorted(both)
+            }
             return {name: node for name, node in picked.items() if node is not None}
 
         def contents(file: File) -> bytes:
@@ -136,10 +169,15 @@ class Disk:
         return dict(_walk(self.top, "", names, contents))
 
     def settled(self, path: Path) -> bool:
-        """Whether the file or folder at ``path`` is found after a power cut, as it is now; a folder with all below."""
+        """Whether the file or folder at ``path`` is found after a power cut, as it is now; a folder
+        with all below."""
         node: Node = self.top
         for part in path.relative_to(self.root).parts:
-            if not isinstance(node, Folder) or part not in node.names or node.kept.get(part) is not node.names[part]:
+            if (
+                not isinstance(node, Folder)
+                or part not in node.names
+                or node.kept.get(part) is not node.names[part]
+            ):
                 return False
             node = node.names[part]
         return _settled(node)
@@ -197,10 +235,14 @@ def write_state(state: State, folder: Path, below: str) -> Path:
     return folder
 
 
-def replay(trace: Path, disk: Disk, *, cwd: Path, unheard: Callable[[Call], bool] = lambda _: False) -> Iterator[Call]:
-    """Do to ``disk`` what was traced of a program started in ``cwd``, and yield each call when it is done.
+def replay(
+    trace: Path, disk: Disk, *, cwd: Path, unheard: Callable[[Call], bool] = lambda _: False
+) -> Iterator[Call]:
+    """Do to ``disk`` what was traced of a program started in ``cwd``, and yield each call when it
+    is done.
 
-    A program is yielded before it is executed. A wait for the disk that is ``unheard`` of does nothing.
+    A program is yielded before it is executed. A wait for the disk that is ``unheard`` of does
+    nothing.
     """
     player = _Player(disk, cwd)
     with trace.open(encoding="ascii") as lines:
@@ -248,7 +290,9 @@ class _Player:
     def _process(self, pid: int) -> _Process:
         if pid not in self.processes:
             # A vfork comes back after the child has gone on.
-            parents = [each for each, begun in self.begun.items() if begun.partition("(")[0] in _FORKS]
+            parents = [
+                each for each, begun in self.begun.items() if begun.partition("(")[0] in _FORKS
+            ]
             parent = self.processes[parents[-1]] if parents else _Process(self.cwd)
             self.processes[pid] = _Process(parent.folder, dict(parent.handles))
         return self.processes[pid]
@@ -259,7 +303,13 @@ class _Player:
             yield self._call(process, name, arguments)
         if name in ("fsync", "fdatasync"):
             node = self.disk.node(self._call(process, name, arguments).paths[0])
-            seen = node.data if isinstance(node, File) else dict(node.names) if isinstance(node, Folder) else None
+            seen = (
+                node.data
+                if isinstance(node, File)
+                else dict(node.names)
+                if isinstance(node, Folder)
+                else None
+            )
             self.waits[pid] = (node, seen)
 
     def _call(self, process: _Process, name: str, arguments: str) -> Call:
@@ -267,7 +317,9 @@ class _Player:
             arguments = arguments.partition(">")[0] + ">"
         # Of a descriptor with its path, and of a text: what it is.
         found = re.findall(r'(?:(-?\w+)<((?:\\x..)*)>(?:\(deleted\))?)|"((?:\\x..)*)"', arguments)
-        shown = re.sub(r"(?:\\x..)+", lambda match: _decoded(match[0]).decode("utf-8", "replace"), arguments)
+        shown = re.sub(
+            r"(?:\\x..)+", lambda match: _decoded(match[0]).decode("utf-8", "replace"), arguments
+        )
         paths: list[Path] = []
         base = process.folder if name in _FROM_HERE else None
         for handle, folder, text in found:
@@ -361,7 +413,12 @@ class _Player:
 
 def _only_read(text: str) -> bool:
     """Whether this is a file that was opened for reading, as most are."""
-    return text.startswith("openat(") and "O_RDONLY" in text and "O_CREAT" not in text and "unfinished" not in text
+    return (
+        text.startswith("openat(")
+        and "O_RDONLY" in text
+        and "O_CREAT" not in text
+        and "unfinished" not in text
+    )
 
 
 def _load(path: Path) -> Folder:
@@ -381,7 +438,10 @@ def _load(path: Path) -> Folder:
 
 
 def _walk(
-    folder: Folder, prefix: str, names: Callable[[Folder], dict[str, Node]], contents: Callable[[File], bytes]
+    folder: Folder,
+    prefix: str,
+    names: Callable[[Folder], dict[str, Node]],
+    contents: Callable[[File], bytes],
 ) -> Iterable[tuple[str, bytes | None]]:
     for name, node in sorted(names(folder).items()):
         path = prefix + name

@@ -1,4 +1,5 @@
-"""Runs and outcomes made up for tests, and records of them that take milliseconds instead of a training."""
+"""Runs and outcomes made up for tests, and records of them that take milliseconds instead of a
+training."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ from loragit.store.store import Store
 
 NAME = "noob-gren-v1s4"
 MOMENT = datetime(2026, 11, 23, 17, 20, 30, tzinfo=UTC)
-CODE = RepoState("sd-scripts", Path("/code/sd-scripts"), "a" * 40, "sd3", "https://example.org/sd-scripts")
+CODE = RepoState(
+    "sd-scripts", Path("/code/sd-scripts"), "a" * 40, "sd3", "https://example.org/sd-scripts"
+)
 
 _RUN = Run(
     name=NAME,
@@ -44,7 +47,9 @@ _RUN = Run(
     ),
 )
 _MODEL = Artifact(f"{NAME}.safetensors", 1024, "b" * 64, "c" * 64, 4, 1)
-_OUTCOME = Outcome(0, MOMENT, MOMENT + timedelta(minutes=42), f"~/output_dir/{NAME}", models=(_MODEL,), samples=2)
+_OUTCOME = Outcome(
+    0, MOMENT, MOMENT + timedelta(minutes=42), f"~/output_dir/{NAME}", models=(_MODEL,), samples=2
+)
 
 
 def a_run(**changes: object) -> Run:

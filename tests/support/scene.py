@@ -1,4 +1,5 @@
-"""What tests of whole commands need: a dataset, a trainer's repository, and ``git`` and ``loragit`` as children."""
+"""What tests of whole commands need: a dataset, a trainer's repository, and ``git`` and ``loragit``
+as children."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ def git(folder: Path, *args: str, check: bool = True, text_input: str | None = N
 def read_all(stream: int) -> bytes:
     """To the end of a pipe, or of a pseudo-terminal that nobody has open any more."""
     data = b""
-    # Linux ends a terminal with EIO. One reading may find less than what was written: the rest is still on its way.
+    # Linux ends a terminal with EIO. One reading may find less than what was written: the rest is
+    # still on its way.
     with suppress(OSError):
         while piece := os.read(stream, 65536):
             data += piece
@@ -44,7 +46,8 @@ def read_all(stream: int) -> bytes:
 
 
 def slack() -> float:
-    """What a bound of processor time is to be multiplied with: Python is slower where its coverage is measured."""
+    """What a bound of processor time is to be multiplied with: Python is slower where its coverage
+    is measured."""
     return 5.0 if sys.gettrace() else 1.0
 
 
@@ -107,7 +110,11 @@ class Scene:
 
     def outcome(self, name: str) -> dict[str, str]:
         """The trailers of a sealed tag's message, which a signature may follow."""
-        message = self.git("for-each-ref", "--format=%(contents:subject)%0a%0a%(contents:body)", f"refs/tags/{name}")
+        message = self.git(
+            "for-each-ref",
+            "--format=%(contents:subject)%0a%0a%(contents:body)",
+            f"refs/tags/{name}",
+        )
         return parsed_trailers(self.dataset, message)
 
     def settings(self, text: str) -> None:

@@ -38,7 +38,7 @@ trap cleanup_empty_output EXIT TERM
 store_commits_hashes "$SD_REPO"
 run_training_script "$SD_REPO/$SD_SCRIPT" "${args[@]}"
 echo "after: $?"
-"""
+"""  # noqa: E501
 SCRIPT = HEAD + SOURCE + BODY
 
 
@@ -60,10 +60,14 @@ def on_path(scene: Scene) -> dict[str, str]:
     return {"PATH": f"{shims}{os.pathsep}{os.environ['PATH']}"}
 
 
-def write(scene: Scene, shell: str, text: str = SCRIPT, place: str = "scripts/night.sh", name: str = NAME) -> Path:
+def write(
+    scene: Scene, shell: str, text: str = SCRIPT, place: str = "scripts/night.sh", name: str = NAME
+) -> Path:
     path = scene.home / place
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text.replace("{shell}", shell).replace("{name}", name).replace("{{", "{").replace("}}", "}"))
+    path.write_text(
+        text.replace("{shell}", shell).replace("{name}", name).replace("{{", "{").replace("}}", "}")
+    )
     path.chmod(0o755)
     return path
 
@@ -75,7 +79,11 @@ def run(scene: Scene, *words: str, **environ: str) -> Result:
 
 def run_code(scene: Scene, shell: str, code: str, **environ: str) -> Result:
     """Run ``code`` in a script that has read the functions."""
-    script = write(scene, shell, f"#!/usr/bin/env {shell}\n{SOURCE}" + code.replace("{", "{{").replace("}", "}}"))
+    script = write(
+        scene,
+        shell,
+        f"#!/usr/bin/env {shell}\n{SOURCE}" + code.replace("{", "{{").replace("}", "}}"),
+    )
     return run(scene, str(script), **environ)
 
 
@@ -83,7 +91,12 @@ class Waiting:
     """A script whose trainer waits for a signal."""
 
     def __init__(
-        self, scene: Scene, script: Path, folder: Path, how: str = "wait", prefix: tuple[str, ...] = ()
+        self,
+        scene: Scene,
+        script: Path,
+        folder: Path,
+        how: str = "wait",
+        prefix: tuple[str, ...] = (),
     ) -> None:
         ready = folder / "ready"
         os.mkfifo(ready)
@@ -126,4 +139,16 @@ def ended_by(number: int) -> tuple[int, int]:
     return (-number, 128 + number)
 
 
-__all__ = ["NAME", "SCRIPT", "SHELLS", "Waiting", "ended_by", "need", "on_path", "run", "run_code", "signal", "write"]
+__all__ = [
+    "NAME",
+    "SCRIPT",
+    "SHELLS",
+    "Waiting",
+    "ended_by",
+    "need",
+    "on_path",
+    "run",
+    "run_code",
+    "signal",
+    "write",
+]

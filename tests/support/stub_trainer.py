@@ -1,13 +1,15 @@
-"""A trainer for tests: sd-scripts' arguments, files and exit statuses (as ../docs tells), with nothing learnt.
+"""A trainer for tests: sd-scripts' arguments, files and exit statuses (as ../docs tells), with
+nothing learnt.
 
-``STUB`` in the environment says how it goes; several words may be joined with ``+``:
-``ok`` (default), ``nothing`` (exit 0, "No data found"), ``fail`` (exit 1 before the first save), ``late-fail``
-(exit 1 after a checkpoint), ``truncated`` (a cut model, exit 1), ``kill`` (SIGKILL to itself), ``samples`` (samples
-only), ``accelerate`` (fails as under accelerate, which prints the whole command), ``rich`` (prints its secrets in
-columns, as rich does at 60, then fails), ``wait`` (a checkpoint, then wait for a signal; ``STUB_READY`` names a FIFO or
-file to announce it in),
-``wait-empty`` (the same without a checkpoint), ``foreign`` (leaves notes.txt in the output folder, then fails),
-``environment`` (writes its environment as JSON beside the model), ``edit`` (changes the recorded prompts).
+``STUB`` in the environment says how it goes; several words may be joined with ``+``: ``ok``
+(default), ``nothing`` (exit 0, "No data found"), ``fail`` (exit 1 before the first save),
+``late-fail`` (exit 1 after a checkpoint), ``truncated`` (a cut model, exit 1), ``kill`` (SIGKILL to
+itself), ``samples`` (samples only), ``accelerate`` (fails as under accelerate, which prints the
+whole command), ``rich`` (prints its secrets in columns, as rich does at 60, then fails), ``wait``
+(a checkpoint, then wait for a signal; ``STUB_READY`` names a FIFO or file to announce it in),
+``wait-empty`` (the same without a checkpoint), ``foreign`` (leaves notes.txt in the output folder,
+then fails), ``environment`` (writes its environment as JSON beside the model), ``edit`` (changes
+the recorded prompts).
 """
 
 import argparse
@@ -26,8 +28,10 @@ import trainer_files  # type: ignore[import-not-found]  # copied beside it
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     names = (
-        "dataset_config output_dir output_name sample_prompts training_comment logging_dir log_prefix config_file "
-        "pretrained_model_name_or_path vae network_module network_dim learning_rate wandb_api_key network_weights seed "
+        "dataset_config output_dir output_name sample_prompts training_comment logging_dir "
+        "log_prefix config_file "
+        "pretrained_model_name_or_path vae network_module network_dim learning_rate wandb_api_key "
+        "network_weights seed "
         "caption_extension network_alpha mixed_precision save_every_n_steps sample_every_n_steps"
     )
     for name in names.split():
@@ -42,7 +46,11 @@ def save(args: argparse.Namespace, name: str, step: int, epoch: int, cut: int = 
     output = Path(args.output_dir)
     output.mkdir(parents=True, exist_ok=True)
     commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+        ["git", "rev-parse", "HEAD"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
     ).stdout.strip()
     metadata = {
         "ss_output_name": str(args.output_name),
@@ -52,7 +60,9 @@ def save(args: argparse.Namespace, name: str, step: int, epoch: int, cut: int = 
         "ss_epoch": str(epoch),
     }
     print(f"\nsaving checkpoint: {output / name}", flush=True)
-    trainer_files.write_safetensors(output / name, {"lora.weight": b"\x01\x02\x03\x04" * 64}, metadata)
+    trainer_files.write_safetensors(
+        output / name, {"lora.weight": b"\x01\x02\x03\x04" * 64}, metadata
+    )
     if cut:
         data = (output / name).read_bytes()
         (output / name).write_bytes(data[:-cut])
@@ -70,16 +80,26 @@ def sample(args: argparse.Namespace) -> None:
 def events(args: argparse.Namespace) -> None:
     if args.logging_dir is None:
         return
-    folder = Path(args.logging_dir) / f"{args.log_prefix or ''}{time.strftime('%Y%m%d%H%M%S')}" / "network_train"
+    folder = (
+        Path(args.logging_dir)
+        / f"{args.log_prefix or ''}{time.strftime('%Y%m%d%H%M%S')}"
+        / "network_train"
+    )
     folder.mkdir(parents=True)
-    values = [(1, "loss/average", 0.5, time.time()), (args.max_train_steps, "loss/average", 0.125, time.time())]
-    trainer_files.write_events(folder / f"events.out.tfevents.{int(time.time())}.host.{os.getpid()}.0", values)
+    values = [
+        (1, "loss/average", 0.5, time.time()),
+        (args.max_train_steps, "loss/average", 0.125, time.time()),
+    ]
+    trainer_files.write_events(
+        folder / f"events.out.tfevents.{int(time.time())}.host.{os.getpid()}.0", values
+    )
 
 
 def wait() -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    # A signal that comes just before the read would leave it waiting; the number in the pipe does not.
+    # A signal that comes just before the read would leave it waiting; the number in the pipe does
+    # not.
     signal.set_wakeup_fd(writer)
     signal.signal(signal.SIGUSR1, lambda *_: None)
     ready = os.environ.get("STUB_READY")
@@ -101,8 +121,17 @@ def main() -> int:
     if "rich" in how:
         told = f"{' '.join(sys.argv)} {os.environ.get('HF_TOKEN', '')}"
         for at in range(0, len(told), 30):
-            print(f"{'INFO     ' if not at else ' ' * 9}{told[at : at + 30]:30} {'' if at else 'train_util.py:17'}")
-        print("│ " + os.environ.get("HF_TOKEN", "")[:9] + "   │\n│ " + os.environ.get("HF_TOKEN", "")[9:] + " │")
+            print(
+                f"{'INFO     ' if not at else ' ' * 9}{told[at : at + 30]:30} "
+                f"{'' if at else 'train_util.py:17'}"
+            )
+        print(
+            "│ "
+            + os.environ.get("HF_TOKEN", "")[:9]
+            + "   │\n│ "
+            + os.environ.get("HF_TOKEN", "")[9:]
+            + " │"
+        )
         return 1
     if "accelerate" in how:
         print(f"HF_TOKEN is {os.environ.get('HF_TOKEN')}", file=sys.stderr)

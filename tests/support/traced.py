@@ -1,7 +1,9 @@
-"""Measures the coverage of a ``loragit`` that a test started; run by the child itself, before anything else.
+"""Measures the coverage of a ``loragit`` that a test started; run by the child itself, before
+anything else.
 
-coverage's own way costs each child 0.12 s: its import takes longer than most commands. This one takes its tracer alone,
-and leaves what that saw as it is to the test session (child_coverage.py), which knows how to read it.
+coverage's own way costs each child 0.12 s: its import takes longer than most commands. This one
+takes its tracer alone, and leaves what that saw as it is to the test session (child_coverage.py),
+which knows how to read it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Writers of the files that sd-scripts writes: models, TensorBoard events, pictures.
 
-Plain Python with no import from this project, so that a stub trainer can be given a copy of this file and import it.
+Plain Python with no import from this project, so that a stub trainer can be given a copy of this
+file and import it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 
 
 def payload_sha256(tensors: Mapping[str, bytes]) -> str:
-    """What ``networks.lora`` writes as ``sshs_model_hash`` of these tensors: the hash of the bytes after the header."""
+    """What ``networks.lora`` writes as ``sshs_model_hash`` of these tensors: the hash of the bytes
+    after the header."""
     return hashlib.sha256(b"".join(tensors.values())).hexdigest()
 
 
@@ -54,8 +56,11 @@ def record(data: bytes) -> bytes:
     return length + _masked_crc(length) + data + _masked_crc(data)
 
 
-def event_record(step: int, tag: str, value: float, wall_time: float, *, as_tensor: bool = False) -> bytes:
-    """A TFRecord that logs one number; ``as_tensor`` as TensorFlow 2 logs it, else as torch does."""
+def event_record(
+    step: int, tag: str, value: float, wall_time: float, *, as_tensor: bool = False
+) -> bytes:
+    """A TFRecord that logs one number; ``as_tensor`` as TensorFlow 2 logs it, else as torch
+    does."""
     if as_tensor:
         tensor = b"\x08\x01\x12\x00" + _nested(5, struct.pack("<f", value))
         number = _nested(8, tensor)
@@ -71,11 +76,14 @@ def event_record(step: int, tag: str, value: float, wall_time: float, *, as_tens
 def first_record(wall_time: float) -> bytes:
     """The record that every event file of torch begins with, 88 bytes long."""
     writer = _nested(1, b"tensorboard.summary.writer.event_file_writer")
-    return record(b"\x09" + struct.pack("<d", wall_time) + _nested(3, b"brain.Event:2") + _nested(10, writer))
+    return record(
+        b"\x09" + struct.pack("<d", wall_time) + _nested(3, b"brain.Event:2") + _nested(10, writer)
+    )
 
 
 def write_events(path: str | Path, scalars: Iterable[tuple[int, str, float, float]]) -> None:
-    """Write an event file of (step, tag, value, wall time in seconds since 1970), creating its folder."""
+    """Write an event file of (step, tag, value, wall time in seconds since 1970), creating its
+    folder."""
     scalars = list(scalars)
     started = scalars[0][3] if scalars else 0.0
     Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,5 @@
-"""The trainer as a child: nothing of its output is lost, no signal, and no process of it stays behind."""
+"""The trainer as a child: nothing of its output is lost, no signal, and no process of it stays
+behind."""
 
 from __future__ import annotations
 
@@ -62,7 +63,7 @@ def until_we_are_waited_for():
     # What interrupts whoever started us any earlier may still hit the start itself. Without /proc there is no telling.
     while os.path.exists("/proc") and open(f"/proc/{us}/stat").read().rpartition(")")[2].split()[0] != "S":
         time.sleep(0.001)
-"""
+"""  # noqa: E501
 
 
 def python(code: str, *arguments: object) -> tuple[str, ...]:
@@ -77,7 +78,9 @@ Start = Callable[..., Ended]
 def start(tmp_path: Path) -> Start:
     """Run a training in this very process."""
 
-    def start(*argv: str, grace: float = LONG, redact: Callable[[str], str] = str, **more: object) -> Ended:
+    def start(
+        *argv: str, grace: float = LONG, redact: Callable[[str], str] = str, **more: object
+    ) -> Ended:
         command = Command(argv, tmp_path, dict(os.environ))
         return train(command, log=tmp_path / "log", redact=redact, grace=grace, **more)  # type: ignore[arg-type]
 
@@ -98,7 +101,7 @@ ended = train(Command(tuple(argv), Path(folder), dict(os.environ)), log=Path(fol
               grace=float(grace))
 Path(folder, "ended.new").write_text(json.dumps([ended.exit_status, ended.interrupted_by, ended.trouble]))
 Path(folder, "ended.new").rename(Path(folder, "ended"))
-"""
+"""  # noqa: E501
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -230,7 +233,9 @@ def test_what_takes_too_long_is_killed_with_all_that_it_started(fifo: Path) -> N
 def test_who_is_interrupted_while_waiting_leaves_nobody_behind(tmp_path: Path) -> None:
     code = "until_we_are_waited_for(); os.kill(us, signal.SIGINT); rest()"
     with pytest.raises(KeyboardInterrupt):
-        ask(python(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); {code}")).answer()
+        ask(
+            python(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); {code}")
+        ).answer()
     assert not exists(number(tmp_path / "pid"))
 
 
@@ -242,7 +247,9 @@ def test_a_question_that_nobody_waits_for_is_ended(fifo: Path) -> None:
 
 
 def test_a_missing_program_is_named() -> None:
-    with pytest.raises(ProgramMissing, match="program no-such-program was not found on PATH") as raised:
+    with pytest.raises(
+        ProgramMissing, match="program no-such-program was not found on PATH"
+    ) as raised:
         ask(["no-such-program", "--version"])
     assert raised.value.hint == "install it, or name it with its path"
 
@@ -267,15 +274,22 @@ def test_what_cannot_be_started_says_why(tmp_path: Path) -> None:
     empty = make(tmp_path / "nothing", "\x00\x01")
     assert refusal(plain) == f"{plain} may not be executed"
     assert refusal(stale) == f"{stale} names an interpreter in its first line that does not exist"
-    assert refusal("./stale") == "./stale names an interpreter in its first line that does not exist"
+    assert (
+        refusal("./stale") == "./stale names an interpreter in its first line that does not exist"
+    )
     assert refusal(empty) == f"{empty} is not a program that this system runs"
     assert refusal(tmp_path / "none") == f"program {tmp_path / 'none'} does not exist"
     assert refusal(plain / "none") == f"program {plain / 'none'} does not exist"
-    assert refusal("true", tmp_path / "none") == f"true cannot run in {tmp_path / 'none'}: No such file or directory"
+    assert (
+        refusal("true", tmp_path / "none")
+        == f"true cannot run in {tmp_path / 'none'}: No such file or directory"
+    )
 
 
 def test_too_many_arguments_are_no_missing_program(tmp_path: Path) -> None:
-    with pytest.raises(CannotStart, match="true could not be started: Argument list too long") as raised:
+    with pytest.raises(
+        CannotStart, match="true could not be started: Argument list too long"
+    ) as raised:
         run(["true", "x" * 10_000_000], cwd=tmp_path)
     assert not isinstance(raised.value, ProgramMissing)
 
@@ -288,14 +302,22 @@ def test_git_variables_are_not_for_the_trainer() -> None:
     assert clean_environment(environ) == {"PATH": "/bin", "LEGIT_DIR": "y"}
 
 
-def test_run_returns_the_status_of_a_shell(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_run_returns_the_status_of_a_shell(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert run(["sh", "-c", "pwd; exit 4"], cwd=tmp_path) == 4
     assert run(["sh", "-c", "kill -TERM $$"], cwd=tmp_path) == 143
     assert capfd.readouterr().out == f"{tmp_path}\n"
 
 
 def test_ctrl_c_is_the_affair_of_the_child_that_runs_on_our_terminal(tmp_path: Path) -> None:
-    assert run(python("until_we_are_waited_for(); os.kill(us, signal.SIGINT); sys.exit(7)"), cwd=tmp_path) == 7
+    assert (
+        run(
+            python("until_we_are_waited_for(); os.kill(us, signal.SIGINT); sys.exit(7)"),
+            cwd=tmp_path,
+        )
+        == 7
+    )
 
 
 SPAWNS = """
@@ -367,7 +389,8 @@ def test_a_process_that_cannot_be_seen_from_here_is_not_taken_for_gone(
     if not (space and boot):
         pytest.skip("the system tells less")
     assert lives(me, began, boot, host, space) is lives(me, began, boot, host) is True
-    # A machine may get another name; a container may have that of its host, or that of one before it.
+    # A machine may get another name; a container may have that of its host, or that of one before
+    # it.
     assert lives(me, began, boot, "renamed", space) is True
     assert lives(me, "1", boot, "renamed", space) is False
     assert lives(me, began, boot, host, "pid:[1]") is lives(me, began, boot, "renamed") is None
@@ -401,7 +424,9 @@ def test_a_start_of_the_machine_has_a_name() -> None:
     assert len(boot_id() or "") >= 16
 
 
-def test_without_proc_ps_tells_when_a_process_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_proc_ps_tells_when_a_process_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As on macOS."""
     for module in (process, training):
         monkeypatch.setattr(module, "PROC", tmp_path)
@@ -425,15 +450,26 @@ def test_a_training_that_ends_well_is_told_in_full(
     pids: list[int] = []
     ended = start("sh", "-c", "echo $$; echo to stderr >&2; printf unfinished", started=pids.append)
     assert capfd.readouterr() == (f"{pids[0]}\nunfinished", "to stderr\n")
-    assert sorted((tmp_path / "log").read_text().splitlines()) == sorted([str(pids[0]), "to stderr", "unfinished"])
+    assert sorted((tmp_path / "log").read_text().splitlines()) == sorted(
+        [str(pids[0]), "to stderr", "unfinished"]
+    )
     assert sorted(ended.log_tail) == sorted([str(pids[0]), "to stderr", "unfinished"])
-    assert (ended.exit_status, ended.signal, ended.interrupted_by, ended.trouble) == (0, None, None, ())
+    assert (ended.exit_status, ended.signal, ended.interrupted_by, ended.trouble) == (
+        0,
+        None,
+        None,
+        (),
+    )
     assert before <= ended.started <= ended.finished
     assert ended.finished.tzinfo is UTC
 
 
-@pytest.mark.parametrize(("code", "status", "signal_"), [("exit 7", 7, None), ("kill -SEGV $$", 139, 11)])
-def test_the_exit_status_is_the_trainers(start: Start, code: str, status: int, signal_: int | None) -> None:
+@pytest.mark.parametrize(
+    ("code", "status", "signal_"), [("exit 7", 7, None), ("kill -SEGV $$", 139, 11)]
+)
+def test_the_exit_status_is_the_trainers(
+    start: Start, code: str, status: int, signal_: int | None
+) -> None:
     ended = start("sh", "-c", code)
     assert (ended.exit_status, ended.signal, ended.interrupted_by) == (status, signal_, None)
 
@@ -441,7 +477,11 @@ def test_the_exit_status_is_the_trainers(start: Start, code: str, status: int, s
 def test_the_trainer_has_a_session_of_its_own_and_nothing_to_read(
     start: Start, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    start(*python("print(os.getsid(0) == os.getpgid(0) == os.getpid(), sys.stdin.read(), os.getcwd())"))
+    start(
+        *python(
+            "print(os.getsid(0) == os.getpgid(0) == os.getpid(), sys.stdin.read(), os.getcwd())"
+        )
+    )
     assert capfd.readouterr().out == f"True  {tmp_path}\n"
 
 
@@ -488,7 +528,9 @@ def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
 
 
 def test_lines_are_redacted_in_the_log_and_at_its_end(start: Start, tmp_path: Path) -> None:
-    ended = start("sh", "-c", "echo key=secret; echo other", redact=lambda line: line.replace("secret", "***"))
+    ended = start(
+        "sh", "-c", "echo key=secret; echo other", redact=lambda line: line.replace("secret", "***")
+    )
     assert (tmp_path / "log").read_text() == "key=***\nother\n"
     assert ended.log_tail == ("key=***", "other")
 
@@ -496,17 +538,28 @@ def test_lines_are_redacted_in_the_log_and_at_its_end(start: Start, tmp_path: Pa
 # A failure of ours
 
 
-def test_lines_that_go_on_are_redacted_together_each_stream_its_own(start: Start, tmp_path: Path) -> None:
+def test_lines_that_go_on_are_redacted_together_each_stream_its_own(
+    start: Start, tmp_path: Path
+) -> None:
     script = "echo 'x sec'; echo other >&2; sleep 0.1; echo 'ret y'; echo sec"
     ended = start(
-        "sh", "-c", script, redact=lambda text: text.replace("sec\nret", "***"), goes_on=lambda t: t[-3:] == "sec"
+        "sh",
+        "-c",
+        script,
+        redact=lambda text: text.replace("sec\nret", "***"),
+        goes_on=lambda t: t[-3:] == "sec",
     )
     assert sorted(ended.log_tail) == ["other", "sec", "x *** y"]
     assert ended.log_tail[-1] == "sec"
 
 
 def test_no_line_waits_for_ever(start: Start) -> None:
-    ended = start("sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17; do echo $i; done", goes_on=bool)
+    ended = start(
+        "sh",
+        "-c",
+        "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17; do echo $i; done",
+        goes_on=bool,
+    )
     assert ended.log_tail == tuple(str(number) for number in range(1, 18))
 
 
@@ -517,7 +570,11 @@ def test_no_defect_makes_a_line_wait(start: Start) -> None:
     ended = start("sh", "-c", "echo one; echo two", goes_on=goes_on)
     assert ended.log_tail == ("one", "two")
     assert ended.trouble == (
-        "a line was redacted without the next: ZeroDivisionError: integer division or modulo by zero",
+        (
+            "a line was redacted without the next: ZeroDivisionError: integer division or modulo "
+            "by "
+            "zero"
+        ),
     )
 
 
@@ -529,7 +586,9 @@ def test_a_line_that_cannot_be_redacted_is_left_out_and_the_rest_goes_on(
 
     ended = start("sh", "-c", "echo one; echo secret; echo secret; echo two", redact=redact)
     assert (tmp_path / "log").read_text() == f"1one\n{LEFT_OUT}\n{LEFT_OUT}\n1two\n"
-    assert ended.trouble == ("a line could not be redacted: ZeroDivisionError: integer division or modulo by zero",)
+    assert ended.trouble == (
+        "a line could not be redacted: ZeroDivisionError: integer division or modulo by zero",
+    )
     assert (ended.exit_status, capfd.readouterr().out) == (0, "one\nsecret\nsecret\ntwo\n")
 
 
@@ -538,7 +597,10 @@ def test_a_start_that_cannot_be_noted_ends_no_training(start: Start) -> None:
         raise OSError("disk full")
 
     ended = start("sh", "-c", "exit 5", started=started)
-    assert (ended.exit_status, ended.trouble) == (5, ("the start was not noted: OSError: disk full",))
+    assert (ended.exit_status, ended.trouble) == (
+        5,
+        ("the start was not noted: OSError: disk full",),
+    )
 
 
 def test_should_we_be_ended_ourselves_the_training_is_not_left_alone(start: Start) -> None:
@@ -579,7 +641,9 @@ def test_streams_that_are_closed_from_the_start_do_not_swallow_the_log(drive: Dr
     assert sorted(drive.log.splitlines()) == ["err", "out"]
 
 
-def test_a_log_that_cannot_grow_ends_no_training_and_goes_on_when_it_can(drive: Driver, fifo: Path) -> None:
+def test_a_log_that_cannot_grow_ends_no_training_and_goes_on_when_it_can(
+    drive: Driver, fifo: Path
+) -> None:
     setup = """
 import resource
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
@@ -641,7 +705,9 @@ def terminal() -> Iterator[tuple[int, int]]:
     os.close(screen)
 
 
-def test_on_a_terminal_the_trainer_has_one_of_the_same_size(drive: Driver, terminal: tuple[int, int]) -> None:
+def test_on_a_terminal_the_trainer_has_one_of_the_same_size(
+    drive: Driver, terminal: tuple[int, int]
+) -> None:
     screen, programs = terminal
     drive(sys.executable, "-c", WHAT_IT_SEES, stdout=programs, stderr=programs)
     os.close(programs)
@@ -656,7 +722,9 @@ def test_without_a_terminal_the_streams_stay_plain_and_apart(drive: Driver) -> N
     assert drive.ended() == (0, None, [])
 
 
-def test_a_stream_that_is_redirected_stays_plain_beside_a_terminal(drive: Driver, terminal: tuple[int, int]) -> None:
+def test_a_stream_that_is_redirected_stays_plain_beside_a_terminal(
+    drive: Driver, terminal: tuple[int, int]
+) -> None:
     screen, programs = terminal
     _, err = drive(sys.executable, "-c", WHAT_IT_SEES, stdout=programs).communicate()
     os.close(programs)
@@ -664,7 +732,9 @@ def test_a_stream_that_is_redirected_stays_plain_beside_a_terminal(drive: Driver
     assert read_all(screen) == b"1 (77, 33)\r\nno controlling terminal\r\n"
 
 
-def test_redraws_reach_the_terminal_as_they_are_and_cost_no_lines(drive: Driver, terminal: tuple[int, int]) -> None:
+def test_redraws_reach_the_terminal_as_they_are_and_cost_no_lines(
+    drive: Driver, terminal: tuple[int, int]
+) -> None:
     screen, programs = terminal
     bars = b"".join(b"\r\x1b[32m%3d%%\x1b[0m" % i for i in range(101))
     drive(*python(f"os.write(2, {bars!r}); print()"), stdout=programs, stderr=programs)
@@ -674,7 +744,9 @@ def test_redraws_reach_the_terminal_as_they_are_and_cost_no_lines(drive: Driver,
     assert drive.log == "100%\n"
 
 
-def test_what_the_trainer_says_is_there_at_once(drive: Driver, terminal: tuple[int, int], fifo: Path) -> None:
+def test_what_the_trainer_says_is_there_at_once(
+    drive: Driver, terminal: tuple[int, int], fifo: Path
+) -> None:
     """It waits for the test to have seen, on the terminal and in the log, what it said before."""
     screen, programs = terminal
     drive("sh", "-c", 'printf "first\nsec"; cat "$0"', str(fifo), stdout=programs, stderr=programs)
@@ -705,9 +777,13 @@ print(*os.get_terminal_size())
     drive.ended()
 
 
-def test_a_terminal_that_is_closed_ends_no_training(drive: Driver, terminal: tuple[int, int], fifo: Path) -> None:
+def test_a_terminal_that_is_closed_ends_no_training(
+    drive: Driver, terminal: tuple[int, int], fifo: Path
+) -> None:
     screen, programs = terminal
-    child = drive("sh", "-c", 'echo ready; cat "$0"; exit 3', str(fifo), stdout=programs, stderr=programs)
+    child = drive(
+        "sh", "-c", 'echo ready; cat "$0"; exit 3', str(fifo), stdout=programs, stderr=programs
+    )
     os.close(programs)
     read_line(screen)
     copy = os.dup(screen)
@@ -721,12 +797,21 @@ def test_a_terminal_that_is_closed_ends_no_training(drive: Driver, terminal: tup
     os.dup2(os.open("/dev/null", os.O_RDONLY), screen)  # for the fixture to close
 
 
-def test_where_no_pseudo_terminal_is_to_be_had_pipes_do(drive: Driver, terminal: tuple[int, int]) -> None:
+def test_where_no_pseudo_terminal_is_to_be_had_pipes_do(
+    drive: Driver, terminal: tuple[int, int]
+) -> None:
     screen, programs = terminal
-    setup = "import errno\ndef none(): raise OSError(errno.ENOSPC, 'No space left on device')\nos.openpty = none"
+    setup = (
+        "import errno\ndef none(): raise OSError(errno.ENOSPC, 'No space left on "
+        "device')\nos.openpty = none"
+    )
     drive(sys.executable, "-c", WHAT_IT_SEES, setup=setup, stdout=programs, stderr=programs)
     os.close(programs)
-    assert sorted(read_all(screen).splitlines()) == [b"1 None", b"2 None", b"no controlling terminal"]
+    assert sorted(read_all(screen).splitlines()) == [
+        b"1 None",
+        b"2 None",
+        b"no controlling terminal",
+    ]
     assert drive.ended()[2] == ["no pseudo-terminal for the trainer: No space left on device"]
 
 
@@ -766,7 +851,10 @@ rest()
 def test_who_does_not_go_is_told_harder_after_the_grace_time(
     start: Start, first: int, ignored: list[int], last: int
 ) -> None:
-    code = f"for n in {[int(n) for n in ignored]}: signal.signal(n, signal.SIG_IGN)\nos.kill(us, {int(first)})\n"
+    code = (
+        f"for n in {[int(n) for n in ignored]}: signal.signal(n, signal.SIG_IGN)\nos.kill(us, "
+        f"{int(first)})\n"
+    )
     ended = start(*python(code + "rest()"), grace=0.05)
     assert (ended.exit_status, ended.signal, ended.interrupted_by) == (128 + last, last, first)
 
@@ -786,7 +874,9 @@ rest()
     assert capfd.readouterr().out == "2 15 "
 
 
-def test_a_signal_that_somebody_passes_on_counts_once(start: Start, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_signal_that_somebody_passes_on_counts_once(
+    start: Start, capfd: pytest.CaptureFixture[str]
+) -> None:
     code = """
 def again(number, _):
     os.write(1, b"%d " % number)
@@ -796,7 +886,8 @@ signal.signal(signal.SIGINT, again)
 os.kill(us, signal.SIGINT)
 rest()
 """
-    # The second SIGINT is the first one again, SIGHUP is another request: it is answered by the next harder signal.
+    # The second SIGINT is the first one again, SIGHUP is another request: it is answered by the
+    # next harder signal.
     ended = start(*python(code), grace=LONG, once=LONG)
     assert (ended.signal, ended.interrupted_by) == (signal.SIGTERM, signal.SIGINT)
     assert capfd.readouterr().out == "2 "
@@ -845,7 +936,14 @@ def test_where_children_are_ignored_the_exit_status_is_known_all_the_same(start:
 def test_signals_are_handled_afterwards_as_they_were(start: Start, tmp_path: Path) -> None:
     def handler(*_: object) -> None: ...
 
-    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT, signal.SIGCHLD]
+    numbers = [
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+        signal.SIGTSTP,
+        signal.SIGCONT,
+        signal.SIGCHLD,
+    ]
     before = {number: signal.signal(number, handler) for number in numbers}
     try:
         start("true")
@@ -891,7 +989,9 @@ def state(pid: int) -> str:
     return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0]
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at the trainer through /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="looks at the trainer through /proc"
+)
 def test_ctrl_z_stops_the_training_with_us_and_fg_continues_both(drive: Driver, fifo: Path) -> None:
     child = drive("sh", "-c", 'echo $$; read line < "$0"; echo "$line"', str(fifo))
     assert child.stdout is not None
@@ -899,7 +999,9 @@ def test_ctrl_z_stops_the_training_with_us_and_fg_continues_both(drive: Driver, 
     child.send_signal(signal.SIGTSTP)
     _, status = os.waitpid(child.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)
-    while state(trainer) != "T":  # it was told before we stopped; there is nothing to wait for it by
+    while (
+        state(trainer) != "T"
+    ):  # it was told before we stopped; there is nothing to wait for it by
         os.sched_yield()
     child.send_signal(signal.SIGCONT)
     fifo.write_text("going on\n")
@@ -909,13 +1011,17 @@ def test_ctrl_z_stops_the_training_with_us_and_fg_continues_both(drive: Driver, 
 
 def test_ctrl_z_where_nobody_could_continue_us_stops_nothing(drive: Driver) -> None:
     """As in a container, where loragit leads the session."""
-    child = drive(*python("os.kill(us, signal.SIGTSTP); os.kill(us, signal.SIGCONT); print('going on')"), session=True)
+    child = drive(
+        *python("os.kill(us, signal.SIGTSTP); os.kill(us, signal.SIGCONT); print('going on')"),
+        session=True,
+    )
     assert child.communicate()[0] == b"going on\n"
     assert drive.ended() == (0, None, [])
 
 
 def test_time_spent_stopped_is_no_grace_time(drive: Driver) -> None:
-    """Both are stopped in the middle of it for longer than it lasts; then the trainer leaves by itself."""
+    """Both are stopped in the middle of it for longer than it lasts; then the trainer leaves by
+    itself."""
     code = """
 signal.signal(signal.SIGINT, lambda *_: os.kill(us, signal.SIGTSTP))
 os.kill(us, signal.SIGINT)
@@ -958,7 +1064,11 @@ TRAINER = HEAD + "us = int(sys.argv[1]); print(os.getpid(), flush=True)\n"
     ids=["SIGINT to us", "SIGTERM to us", "SIGKILL to the launcher", "SIGTERM to the launcher"],
 )
 def test_a_trainer_is_not_orphaned_by_its_launcher(
-    start: Start, capfd: pytest.CaptureFixture[str], code: str, status: int, interrupted_by: int | None
+    start: Start,
+    capfd: pytest.CaptureFixture[str],
+    code: str,
+    status: int,
+    interrupted_by: int | None,
 ) -> None:
     ended = start(*python(LAUNCHER, TRAINER + code))
     assert not exists(int(capfd.readouterr().out))
@@ -996,15 +1106,23 @@ rest()
 
 
 @pytest.mark.parametrize("ignored", ["", "15"])
-def test_what_a_training_leaves_behind_is_ended(start: Start, capfd: pytest.CaptureFixture[str], ignored: str) -> None:
+def test_what_a_training_leaves_behind_is_ended(
+    start: Start, capfd: pytest.CaptureFixture[str], ignored: str
+) -> None:
     """First with SIGTERM; the trainer itself has long gone."""
-    script = f"trap '' {ignored}; sleep 600 & echo $!; exit 3" if ignored else "sleep 600 & echo $!; exit 3"
+    script = (
+        f"trap '' {ignored}; sleep 600 & echo $!; exit 3"
+        if ignored
+        else "sleep 600 & echo $!; exit 3"
+    )
     ended = start("sh", "-c", script, grace=0.1 if ignored else LONG)
     assert not exists(int(capfd.readouterr().out))
     assert (ended.exit_status, ended.trouble) == (3, ())
 
 
-def test_a_signal_ends_at_once_what_a_training_left_behind(start: Start, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_signal_ends_at_once_what_a_training_left_behind(
+    start: Start, capfd: pytest.CaptureFixture[str]
+) -> None:
     """It ignores SIGTERM, and asks us to end when its launcher is gone."""
     code = """
 launcher = os.getppid()
@@ -1026,7 +1144,9 @@ def test_what_follows_the_trainer_by_itself_is_let_go(
     assert capfd.readouterr().out == "<one>\n<two>\n"
 
 
-def test_who_is_stopped_hears_that_it_shall_end(start: Start, capfd: pytest.CaptureFixture[str]) -> None:
+def test_who_is_stopped_hears_that_it_shall_end(
+    start: Start, capfd: pytest.CaptureFixture[str]
+) -> None:
     """A trainer that its launcher has seen stopped cannot handle SIGTERM unless it is continued."""
     code = """
 trainer = os.fork()
@@ -1064,7 +1184,9 @@ print(os.read(ready, 20).decode(), flush=True)
         os.kill(daemon, signal.SIGKILL)
 
 
-def test_a_zombie_that_nobody_reaps_does_not_hold_us(start: Start, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_zombie_that_nobody_reaps_does_not_hold_us(
+    start: Start, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Its parent has left the training and sleeps."""
     code = """
 ready, told = os.pipe()
@@ -1107,7 +1229,8 @@ print(os.read(ready, 20).decode())
         os.kill(int(capfd.readouterr().out), 0)
 
 
-# A process that the kernel cannot end, as one that waits for a graphics card: here no signal reaches it
+# A process that the kernel cannot end, as one that waits for a graphics card: here no signal
+# reaches it
 
 
 @pytest.fixture

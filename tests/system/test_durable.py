@@ -20,19 +20,46 @@ from tests.support.scene import LORAGIT, Scene, git, make_scene
 
 
 def broken(path: Path) -> tuple[str, ...]:
-    """Words that, before a command, make waiting for the disk fail at ``path`` as on a disk that dies."""
+    """Words that, before a command, make waiting for the disk fail at ``path`` as on a disk that
+    dies."""
     if reason := why_not(Path(os.environ["HOME"])):
         pytest.skip(reason)
-    return ("strace", "-f", "-qq", "-o", os.devnull, "-P", str(path), "-e", "inject=fsync:error=EIO")
+    return (
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        os.devnull,
+        "-P",
+        str(path),
+        "-e",
+        "inject=fsync:error=EIO",
+    )
 
 
-def test_what_is_not_there_is_passed_over_and_what_cannot_be_opened_is_told_in_the_end(tmp_path: Path) -> None:
+def test_what_is_not_there_is_passed_over_and_what_cannot_be_opened_is_told_in_the_end(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "file").write_text("a")
     os.mkfifo(tmp_path / "pipe")
-    durable.sync_all([tmp_path / "none", tmp_path / "file" / "below", tmp_path / "file", tmp_path, tmp_path / "pipe"])
+    durable.sync_all(
+        [
+            tmp_path / "none",
+            tmp_path / "file" / "below",
+            tmp_path / "file",
+            tmp_path,
+            tmp_path / "pipe",
+        ]
+    )
     with pytest.raises(OSError, match="loop"):
-        durable.sync_all([tmp_path / "loop", *(tmp_path / f"none{number}" for number in range(40)), tmp_path / "file"])
+        durable.sync_all(
+            [
+                tmp_path / "loop",
+                *(tmp_path / f"none{number}" for number in range(40)),
+                tmp_path / "file",
+            ]
+        )
 
 
 def test_folders_are_made_down_to_the_last(tmp_path: Path) -> None:
@@ -50,10 +77,20 @@ def test_a_folder_that_is_gone_is_not_made_again_for_what_would_be_in_it(tmp_pat
 
 
 def test_many_blobs_are_a_pack_that_git_reads(dataset: Path) -> None:
-    blobs = [b"", b"x" * 15, b"x" * 16, b"x" * 3000, os.urandom(5000), *(b"caption %d" % n for n in range(300))]
+    blobs = [
+        b"",
+        b"x" * 15,
+        b"x" * 16,
+        b"x" * 3000,
+        os.urandom(5000),
+        *(b"caption %d" % n for n in range(300)),
+    ]
     for _ in range(2):  # the second time there is one of that name
         packs.write(dataset / ".git" / "objects", blobs)
-    assert sorted(path.suffix for path in (dataset / ".git" / "objects" / "pack").iterdir()) == [".idx", ".pack"]
+    assert sorted(path.suffix for path in (dataset / ".git" / "objects" / "pack").iterdir()) == [
+        ".idx",
+        ".pack",
+    ]
     names = git(dataset, "hash-object", "--stdin", text_input="caption 299").split()
     assert git(dataset, "cat-file", "blob", names[0]) == "caption 299"
     index = next((dataset / ".git" / "objects" / "pack").glob("*.idx"))
@@ -65,7 +102,9 @@ def test_many_new_captions_are_one_pack_and_few_are_not(dataset: Path) -> None:
     from loragit.record.values import Entry
 
     store = open_store(dataset)
-    captions = tuple(Entry(f"captions/img/{number:03d}.txt", b"zqx %d" % number) for number in range(100))
+    captions = tuple(
+        Entry(f"captions/img/{number:03d}.txt", b"zqx %d" % number) for number in range(100)
+    )
     store.open(a_run(entries=(*a_run().entries, *captions)))
     changed = tuple(entry._replace(data=entry.data + b"!") for entry in captions[:3])
     store.open(a_run(name="noob-gren-v2s4", entries=(*a_run().entries, *changed, *captions[3:])))
@@ -91,11 +130,16 @@ def scene(home: Path) -> Scene:
     return make_scene(home)
 
 
-def test_a_run_whose_refs_do_not_reach_the_disk_is_taken_back_before_its_trainer_starts(scene: Scene) -> None:
+def test_a_run_whose_refs_do_not_reach_the_disk_is_taken_back_before_its_trainer_starts(
+    scene: Scene,
+) -> None:
     heads = scene.dataset / ".git" / "refs" / "heads"
     result = scene.run((*broken(heads), *LORAGIT, "train", NAME), scene.dataset, {})
     assert result.status == 1
-    assert f"error: {heads} cannot be written through to the disk: Input/output error\nhint: check" in result.err
+    assert (
+        f"error: {heads} cannot be written through to the disk: Input/output error\nhint: check"
+        in result.err
+    )
     assert "prepare images" not in result.out
     assert scene.tags() == []
     assert "The trainer was not started: " in scene.git("log", "-1", "--format=%B", "runs")
@@ -112,7 +156,10 @@ def test_a_run_that_cannot_be_taken_back_either_is_finished_later(scene: Scene) 
     heads = scene.dataset / ".git" / "refs" / "heads"
     result = scene.run((*broken(heads), *LORAGIT, "train", NAME), scene.dataset, {})
     assert result.status == 1
-    assert f"warning: {NAME} may still be open on record; finish it with: loragit recover" in result.err
+    assert (
+        f"warning: {NAME} may still be open on record; finish it with: loragit recover"
+        in result.err
+    )
     assert f"error: {heads} cannot be written through to the disk" in result.err
     assert scene.tags() == [NAME]
     hook.unlink()
@@ -126,7 +173,10 @@ def test_a_model_that_does_not_reach_the_disk_is_told_and_sealed(scene: Scene) -
     model = scene.output / NAME / f"{NAME}.safetensors"
     result = scene.run((*broken(model), *LORAGIT, "train", NAME), scene.dataset, {})
     assert result.status == 0
-    assert f"{model} may not outlast a power cut: the disk did not take it (Input/output error)" in result.err
+    assert (
+        f"{model} may not outlast a power cut: the disk did not take it (Input/output error)"
+        in result.err
+    )
     assert scene.outcome(NAME)["Exit-Status"] == "0"
 
 
@@ -134,20 +184,25 @@ def test_an_outcome_whose_ref_does_not_reach_the_disk_is_told_and_there(dataset:
     store = open_store(dataset)
     opened = store.open(a_run())
     seal = (
-        "import sys; from pathlib import Path; from tests.records import a_run, an_outcome, open_store\n"
+        "import sys; from pathlib import Path; from tests.records import a_run, an_outcome, "
+        "open_store\n"
         "from tests.records import opened\n"
         "store = open_store(Path.cwd()); store.seal(opened(a_run(), sys.argv[1]), an_outcome())\n"
         "print(store.unsettled.message)"
     )
     words = (*broken(dataset / ".git" / "refs" / "tags"), sys.executable, "-c", seal, opened.commit)
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(words, cwd=dataset, env=environ, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        words, cwd=dataset, env=environ, capture_output=True, text=True, check=False
+    )
     assert "refs/tags cannot be written through to the disk" in done.stdout, done.stderr
     assert git(dataset, "cat-file", "-t", NAME) == "tag"
 
 
 def test_an_object_that_does_not_reach_the_disk_moves_no_ref(scene: Scene) -> None:
-    result = scene.run((*broken(scene.dataset / ".git" / "objects"), *LORAGIT, "train", NAME), scene.dataset, {})
+    result = scene.run(
+        (*broken(scene.dataset / ".git" / "objects"), *LORAGIT, "train", NAME), scene.dataset, {}
+    )
     assert result.status == 1
     assert "error: the record cannot be written" in result.err
     assert "hint: see that there is room" in result.err

@@ -41,7 +41,9 @@ def test_a_run_of_sd_scripts_reads_as_on_the_terminal() -> None:
     data = (TERMINAL / "ok.log").read_bytes()
     lines = fold(data)
     assert len(lines) == data.count(b"\n")
-    assert lines[1] == ("2026-11-23 17:20:30 INFO     Using v1 tokenizer                strategy_sd.py:26")
+    assert lines[1] == (
+        "2026-11-23 17:20:30 INFO     Using v1 tokenizer                strategy_sd.py:26"
+    )
     assert "2026-11-23 17:20:31|[LyCORIS]-INFO: Using rank adaptation algo: lokr" in lines
     assert "running training / 学習開始" in lines
     assert "saving checkpoint: ~/output_dir/base-tiny-v1s4/base-tiny-v1s4.safetensors" in lines
@@ -117,7 +119,10 @@ def test_what_is_only_overwritten_leaves_its_tail() -> None:
 
 
 def test_what_is_erased_leaves_none() -> None:
-    assert fold("loading\r\x1b[Kdone\n", "loading\rdone\x1b[K\n", "loading\x1b[2K\rdone\n") == ["done"] * 3
+    assert (
+        fold("loading\r\x1b[Kdone\n", "loading\rdone\x1b[K\n", "loading\x1b[2K\rdone\n")
+        == ["done"] * 3
+    )
 
 
 def test_padding_that_hid_a_longer_text_is_no_text() -> None:
@@ -129,7 +134,10 @@ def test_blanks_that_were_printed_stay() -> None:
 
 
 def test_a_bar_that_was_erased_leaves_no_line() -> None:
-    assert fold("before\n", "50%|#####     |\r               \r", "\nafter\n") == ["before", "after"]
+    assert fold("before\n", "50%|#####     |\r               \r", "\nafter\n") == [
+        "before",
+        "after",
+    ]
     assert fold("before\n", "50%|#####     |\r\x1b[K", "\nafter\n") == ["before", "after"]
 
 
@@ -252,7 +260,9 @@ def test_escape_sequences_are_removed(sequence: str) -> None:
 
 
 def test_a_hyperlink_keeps_its_text() -> None:
-    assert fold("see \x1b]8;id=7;file://x/y.py#26\x1b\\y.py\x1b]8;;\x1b\\:26\r\n") == ["see y.py:26"]
+    assert fold("see \x1b]8;id=7;file://x/y.py#26\x1b\\y.py\x1b]8;;\x1b\\:26\r\n") == [
+        "see y.py:26"
+    ]
 
 
 def test_an_unfinished_sequence_hides_no_line() -> None:
@@ -262,7 +272,14 @@ def test_an_unfinished_sequence_hides_no_line() -> None:
 
 @pytest.mark.parametrize(
     ("character", "shown"),
-    [("\x07", "^G"), ("\x00", "^@"), ("\x0b", "^K"), ("\x7f", "^?"), ("\x9b", "<U+009B>"), ("\u202e", "<U+202E>")],
+    [
+        ("\x07", "^G"),
+        ("\x00", "^@"),
+        ("\x0b", "^K"),
+        ("\x7f", "^?"),
+        ("\x9b", "<U+009B>"),
+        ("\u202e", "<U+202E>"),
+    ],
 )
 def test_other_control_characters_are_shown(character: str, shown: str) -> None:
     assert fold(f"a{character}b\n") == [f"a{shown}b"]
@@ -309,23 +326,57 @@ OUTPUT = st.lists(
         st.sampled_from(
             [
                 *("\n", "\r\n", "\r", "\b", "\t", "\x07", "\x1b", "\x9b", "\x18"),
-                *("\x1b[A", "\x1b[2A", "\x1b[B", "\x1b[C", "\x1b[3D", "\x1b[2G", "\x1b[K", "\x1b[1K", "\x1b[2K"),
-                *("\x1b[J", "\x1b[2J", "\x1b[H", "\x1b[1;31m", "\x1b[", "\x1b]0;t\x07", "\x1b]8;;\x1b\\", "\x1b]"),
-                *("学", "\u0301", "text", " ", "\x1b[F", "\x1b[E", "one\ntwo\r\nthree\n", "x" * 40_000),
+                *(
+                    "\x1b[A",
+                    "\x1b[2A",
+                    "\x1b[B",
+                    "\x1b[C",
+                    "\x1b[3D",
+                    "\x1b[2G",
+                    "\x1b[K",
+                    "\x1b[1K",
+                    "\x1b[2K",
+                ),
+                *(
+                    "\x1b[J",
+                    "\x1b[2J",
+                    "\x1b[H",
+                    "\x1b[1;31m",
+                    "\x1b[",
+                    "\x1b]0;t\x07",
+                    "\x1b]8;;\x1b\\",
+                    "\x1b]",
+                ),
+                *(
+                    "学",
+                    "\u0301",
+                    "text",
+                    " ",
+                    "\x1b[F",
+                    "\x1b[E",
+                    "one\ntwo\r\nthree\n",
+                    "x" * 40_000,
+                ),
             ]
         ),
         st.text(max_size=6),
         st.binary(max_size=4),
     ),
     max_size=30,
-).map(lambda parts: b"".join(p if isinstance(p, bytes) else p.encode("utf-8", "replace") for p in parts))
+).map(
+    lambda parts: b"".join(
+        p if isinstance(p, bytes) else p.encode("utf-8", "replace") for p in parts
+    )
+)
 
 
 @settings(max_examples=300, deadline=None)
 @given(data=OUTPUT, places=st.lists(st.integers(0, 400), max_size=12))
 @example(data=b"a\r\x1b[K\n  b  \n", places=[5, 6])
 @example(data=b"ab\x1b[A\r\nc \n", places=[0, 1, 2, 3, 4, 5, 6, 7, 8])
-def test_the_same_bytes_give_the_same_lines_however_they_are_cut(data: bytes, places: list[int]) -> None:
+def test_the_same_bytes_give_the_same_lines_however_they_are_cut(
+    data: bytes, places: list[int]
+) -> None:
     assert fold(*cut(data, places)) == fold(data)
 
 

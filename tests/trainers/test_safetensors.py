@@ -59,14 +59,17 @@ def test_the_payload_of_a_networks_lora_model_hashes_to_what_sd_scripts_wrote_in
 def test_two_saves_of_the_same_weights_differ_as_files_and_agree_in_payload() -> None:
     folder = OUTPUT / "base-tiny-v1s4"
     step, final = (
-        hash_file(folder / name) for name in ("base-tiny-v1s4-step00000004.safetensors", "base-tiny-v1s4.safetensors")
+        hash_file(folder / name)
+        for name in ("base-tiny-v1s4-step00000004.safetensors", "base-tiny-v1s4.safetensors")
     )
     assert step.sha256 != final.sha256
     assert step.payload_sha256 == final.payload_sha256
 
 
 @pytest.mark.parametrize("length", [len(MODEL) - 1, len(MODEL) - 64, len(MODEL) + 1])
-def test_a_file_of_another_length_than_its_header_says_is_not_whole(file: Callable[[bytes], Path], length: int) -> None:
+def test_a_file_of_another_length_than_its_header_says_is_not_whole(
+    file: Callable[[bytes], Path], length: int
+) -> None:
     header = read_header(file((MODEL + b"\0")[:length]))
     assert (header.whole, header.data_length) == (False, 64)
 
@@ -94,7 +97,10 @@ def test_a_model_without_metadata_or_tensors_is_read(file: Callable[[bytes], Pat
         (with_header('{"a": ' + "9" * 5000 + "}"), "does not parse"),
         (with_header('{"a": NaN}'), "NaN is not JSON"),
         (with_header('{"a": {}, "a": {}}'), "a key occurs twice"),
-        (with_header('{"a": {"data_offsets": [0, 0], "data_offsets": [0, 9]}}'), "a key occurs twice"),
+        (
+            with_header('{"a": {"data_offsets": [0, 0], "data_offsets": [0, 9]}}'),
+            "a key occurs twice",
+        ),
         (with_header('{"__metadata__": []}'), "__metadata__ is not an object"),
         (with_header('{"__metadata__": {"ss_steps": 4}}'), "not text"),
         (with_header('{"__metadata__": {"a": "\\ud800"}}'), "does not parse"),
@@ -108,11 +114,16 @@ def test_a_model_without_metadata_or_tensors_is_read(file: Callable[[bytes], Pat
         (with_header('{"a": {"data_offsets": [false, 4]}}'), "not two ascending offsets"),
         (with_header('{"a": {"data_offsets": [0, true]}}'), "not two ascending offsets"),
         (with_header('{"a": {"data_offsets": ["0", "4"]}}'), "not two ascending offsets"),
-        (with_header('{"a": {"data_offsets": [0, 9223372036854775808]}}'), "not two ascending offsets"),
+        (
+            with_header('{"a": {"data_offsets": [0, 9223372036854775808]}}'),
+            "not two ascending offsets",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_an_unsound_header_is_refused_with_its_reason(file: Callable[[bytes], Path], data: bytes, problem: str) -> None:
+def test_an_unsound_header_is_refused_with_its_reason(
+    file: Callable[[bytes], Path], data: bytes, problem: str
+) -> None:
     with pytest.raises(NotSafetensors, match=problem) as refusal:
         read_header(file(data))
     assert refusal.value.message.startswith("m.safetensors is not a sound safetensors file: ")
@@ -144,7 +155,9 @@ def test_memory_stays_flat_while_a_large_file_is_hashed(file: Callable[[bytes], 
     )
 
 
-def test_a_header_longer_than_one_reading_is_left_out_of_the_payload(file: Callable[[bytes], Path]) -> None:
+def test_a_header_longer_than_one_reading_is_left_out_of_the_payload(
+    file: Callable[[bytes], Path],
+) -> None:
     path = file(trainer_files.safetensors(WEIGHTS, {"ss_tag_frequency": "zqx " * (2 << 20)}))
     assert path.stat().st_size > 8 << 20
     assert hash_file(path).payload_sha256 == trainer_files.payload_sha256(WEIGHTS)
@@ -153,13 +166,17 @@ def test_a_header_longer_than_one_reading_is_left_out_of_the_payload(file: Calla
 @pytest.mark.parametrize(
     "data", [b"", b"\0" * 64, b"PK\x03\x04" + b"\0" * 60, b"\x80\x02}q\0." + b"\0" * 60, MODEL[:50]]
 )
-def test_a_file_that_is_not_safetensors_has_no_payload(file: Callable[[bytes], Path], data: bytes) -> None:
+def test_a_file_that_is_not_safetensors_has_no_payload(
+    file: Callable[[bytes], Path], data: bytes
+) -> None:
     hashes = hash_file(file(data))
     assert hashes == tensors.Hashes(hashlib.sha256(data).hexdigest(), None, len(data))
 
 
 @pytest.mark.parametrize("read", [read_header, hash_file])
-def test_what_is_not_a_regular_file_is_not_waited_on(tmp_path: Path, read: Callable[[Path], object]) -> None:
+def test_what_is_not_a_regular_file_is_not_waited_on(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
     os.mkfifo(tmp_path / "pipe.safetensors")
     with pytest.raises(OSError, match="not a regular file"):
         read(tmp_path / "pipe.safetensors")
@@ -173,7 +190,9 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: (
         st.lists(inner, max_size=4)
-        | st.dictionaries(st.sampled_from(["__metadata__", "data_offsets", "a", "b"]), inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["__metadata__", "data_offsets", "a", "b"]), inner, max_size=3
+        )
     ),
     max_leaves=12,
 )
@@ -188,8 +207,14 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(data[: draw(st.integers(0, len(data)))]) + draw(st.binary(max_size=8))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.one_of(st.binary(max_size=200), damaged(), JSON.map(lambda value: with_header(json.dumps(value)))))
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.one_of(
+        st.binary(max_size=200), damaged(), JSON.map(lambda value: with_header(json.dumps(value)))
+    )
+)
 def test_no_bytes_raise_anything_but_a_refusal(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "m.safetensors"
     path.write_bytes(data)
@@ -202,14 +227,19 @@ def test_no_bytes_raise_anything_but_a_refusal(tmp_path: Path, data: bytes) -> N
     assert all(isinstance(value, str) for value in header.metadata.values())
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     st.dictionaries(
-        st.text(min_size=1, max_size=8).filter(lambda name: name != "__metadata__"), st.binary(max_size=64)
+        st.text(min_size=1, max_size=8).filter(lambda name: name != "__metadata__"),
+        st.binary(max_size=64),
     ),
     st.dictionaries(st.text(max_size=8), st.text(max_size=20)),
 )
-def test_what_was_written_is_read_back(tmp_path: Path, weights: dict[str, bytes], metadata: dict[str, str]) -> None:
+def test_what_was_written_is_read_back(
+    tmp_path: Path, weights: dict[str, bytes], metadata: dict[str, str]
+) -> None:
     path = tmp_path / "m.safetensors"
     trainer_files.write_safetensors(path, weights, metadata)
     header = read_header(path)

@@ -40,21 +40,27 @@ def written(folder: Path, data: bytes, name: str = "events.out.tfevents.1.host")
 def test_an_event_file_of_sd_scripts_is_read_to_its_end(path: Path) -> None:
     found = list(scalars(path))
     tags = ["loss/current", "loss/average", "lr/textencoder", "lr/unet", "lr/group1"]
-    assert [(s.step, s.tag) for s in found] == [(step, tag) for step in (1, 2, 3, 4) for tag in tags] + [
-        (1, "loss/epoch_average")
-    ]
+    assert [(s.step, s.tag) for s in found] == [
+        (step, tag) for step in (1, 2, 3, 4) for tag in tags
+    ] + [(1, "loss/epoch_average")]
     assert [s.wall_time for s in found] == sorted(s.wall_time for s in found)
-    assert {s.value for s in found if s.tag.startswith("lr/")} == {struct.unpack("<f", b"\x6f\x12\x83\x3a")[0]}
+    assert {s.value for s in found if s.tag.startswith("lr/")} == {
+        struct.unpack("<f", b"\x6f\x12\x83\x3a")[0]
+    }
 
 
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.parts[-3])
 def test_the_writer_of_the_tests_writes_what_torch_writes(path: Path, tmp_path: Path) -> None:
     original = path.read_bytes()
     started = struct.unpack_from("<d", original, 13)[0]
-    again = first_record(started) + b"".join(event_record(s.step, s.tag, s.value, s.wall_time) for s in scalars(path))
+    again = first_record(started) + b"".join(
+        event_record(s.step, s.tag, s.value, s.wall_time) for s in scalars(path)
+    )
     assert again == original
     trainer_files.write_events(tmp_path / "logs" / "e", [(1, "a", 0.5, started)])
-    assert (tmp_path / "logs" / "e").read_bytes() == original[:88] + event_record(1, "a", 0.5, started)
+    assert (tmp_path / "logs" / "e").read_bytes() == original[:88] + event_record(
+        1, "a", 0.5, started
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,13 +75,19 @@ def test_the_final_loss_is_the_last_average(run: str, four_bytes: str) -> None:
     assert final_loss([path]) == struct.unpack("<f", bytes.fromhex(four_bytes))[0]
 
 
-def test_the_final_loss_of_several_files_is_the_latest_in_time_then_step_then_place(tmp_path: Path) -> None:
+def test_the_final_loss_of_several_files_is_the_latest_in_time_then_step_then_place(
+    tmp_path: Path,
+) -> None:
     late = written(tmp_path, event_record(1, "loss/average", 1.0, 2000.0), "a")
     early = written(tmp_path, event_record(9, "loss/average", 2.0, 1000.0), "b")
     assert final_loss([late, early]) == final_loss([early, late]) == 1.0
-    same_time = event_record(3, "loss/average", 3.0, 5.0) + event_record(2, "loss/average", 2.0, 5.0)
+    same_time = event_record(3, "loss/average", 3.0, 5.0) + event_record(
+        2, "loss/average", 2.0, 5.0
+    )
     assert final_loss([written(tmp_path, same_time)]) == 3.0
-    same_step = event_record(2, "loss/average", 2.0, 5.0) + event_record(2, "loss/average", 1.5, 5.0)
+    same_step = event_record(2, "loss/average", 2.0, 5.0) + event_record(
+        2, "loss/average", 1.5, 5.0
+    )
     assert final_loss([written(tmp_path, same_step)]) == 1.5
 
 
@@ -169,7 +181,9 @@ def test_an_event_that_holds_no_number_is_stepped_over(tmp_path: Path, event: by
         value((1, b"a"), (2, b"abc")),
     ],
 )
-def test_an_event_that_is_no_event_ends_the_reading_with_what_came_before(tmp_path: Path, event: bytes) -> None:
+def test_an_event_that_is_no_event_ends_the_reading_with_what_came_before(
+    tmp_path: Path, event: bytes
+) -> None:
     assert list(scalars(written(tmp_path, EVENTS + record(event) + EVENTS))) == READ
 
 
@@ -217,7 +231,8 @@ def test_a_length_beyond_the_end_of_the_file_ends_the_reading(tmp_path: Path, le
 
 
 def record_head(length: bytes) -> bytes:
-    """The first 12 bytes of a record whose length is ``length``: the writer's own, taken from a record of 8 bytes."""
+    """The first 12 bytes of a record whose length is ``length``: the writer's own, taken from a
+    record of 8 bytes."""
     return length + record(length)[-4:]
 
 
@@ -231,15 +246,23 @@ def damaged_events(draw: st.DrawFn) -> bytes:
 
 FIELDS = st.recursive(
     st.binary(max_size=12),
-    lambda inner: st.lists(st.tuples(st.integers(1, 9), inner | st.integers(0, 2**64 - 1)), max_size=4).map(
-        lambda fields: message(*fields)
-    ),
+    lambda inner: st.lists(
+        st.tuples(st.integers(1, 9), inner | st.integers(0, 2**64 - 1)), max_size=4
+    ).map(lambda fields: message(*fields)),
     max_leaves=6,
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.one_of(st.binary(max_size=120), damaged_events(), st.lists(FIELDS.map(record), max_size=3).map(b"".join)))
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.one_of(
+        st.binary(max_size=120),
+        damaged_events(),
+        st.lists(FIELDS.map(record), max_size=3).map(b"".join),
+    )
+)
 def test_no_bytes_raise_or_keep_the_reader_busy(tmp_path: Path, data: bytes) -> None:
     path = written(tmp_path, data)
     assert len(list(scalars(path))) <= len(data)

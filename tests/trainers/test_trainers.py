@@ -1,4 +1,5 @@
-"""A trainer's arguments: read, merged, written out again, and a script that gives them to it word for word."""
+"""A trainer's arguments: read, merged, written out again, and a script that gives them to it word
+for word."""
 
 from __future__ import annotations
 
@@ -23,7 +24,15 @@ from loragit.trainers.arguments import (
     refuse_short_forms,
 )
 from loragit.trainers.sd_scripts import arguments as sd_scripts
-from loragit.trainers.sd_scripts.arguments import Copies, Defaults, Plan, config_file, flatten, plan, words
+from loragit.trainers.sd_scripts.arguments import (
+    Copies,
+    Defaults,
+    Plan,
+    config_file,
+    flatten,
+    plan,
+    words,
+)
 from loragit.trainers.start import Start
 from loragit.trainers.train_sh import HERE, OUTPUT, train_script
 
@@ -31,9 +40,9 @@ WORK = Path("/srv/sd-scripts")
 DEFAULTS = Defaults("noob-gren-v1s4", Path("/data/config.toml"), Path("/data/prompts.txt"), WORK)
 NONE = Arguments({})
 
-WORD = st.text(max_size=10).filter(lambda t: "\0" not in t) | st.binary(max_size=6).map(os.fsdecode).filter(
-    lambda t: "\0" not in t
-)
+WORD = st.text(max_size=10).filter(lambda t: "\0" not in t) | st.binary(max_size=6).map(
+    os.fsdecode
+).filter(lambda t: "\0" not in t)
 
 
 # ---- arguments ----
@@ -66,7 +75,10 @@ def test_what_was_read_is_written_so_that_it_reads_the_same(given: list[str]) ->
     assert from_words(read.words()) == read
 
 
-@given(st.text(max_size=6), st.lists(st.text(max_size=4).filter(lambda t: not t.startswith("-")), min_size=2))
+@given(
+    st.text(max_size=6),
+    st.lists(st.text(max_size=4).filter(lambda t: not t.startswith("-")), min_size=2),
+)
 @example("-1e-4", ["a", "b"])
 @example("--b", ["", ""])
 def test_argparse_reads_what_is_written(one: str, several: list[str]) -> None:
@@ -83,7 +95,12 @@ def test_arguments_are_merged_without_giving_any_twice() -> None:
     merged = base.updated(Arguments({"b": ("3", "4"), "d": ("5",)}, ("y",)))
     assert merged.words() == ("x", "y", "--a", "1", "--b", "3", "4", "--c", "--d", "5")
     assert merged.without("a", "c", "nothing").words() == ("x", "y", "--b", "3", "4", "--d", "5")
-    assert (merged.one("a"), merged.one("b"), merged.one("c"), merged.one("nothing")) == ("1", "4", None, None)
+    assert (merged.one("a"), merged.one("b"), merged.one("c"), merged.one("nothing")) == (
+        "1",
+        "4",
+        None,
+        None,
+    )
 
 
 def test_a_value_that_begins_with_a_dash_stays_a_value() -> None:
@@ -116,7 +133,10 @@ def test_a_beginning_of_a_managed_option_is_not_missed() -> None:
         refuse_short_forms(from_words(["--output_di", "x"]), sd_scripts.MANAGED)
     assert refused.value.hint == "write --output_dir out"
     assert refused.value.exit_status == 2
-    refuse_short_forms(from_words(["--output_dir", "x", "--seed", "1", "--max_train_epochs", "2"]), sd_scripts.MANAGED)
+    refuse_short_forms(
+        from_words(["--output_dir", "x", "--seed", "1", "--max_train_epochs", "2"]),
+        sd_scripts.MANAGED,
+    )
 
 
 def test_words_before_the_first_option_are_refused() -> None:
@@ -138,7 +158,12 @@ def test_without_arguments_the_defaults_hold() -> None:
     assert (told.output_name, told.log_prefix) == ("noob-gren-v1s4", "noob-gren-v1s4_")
     assert (told.config, told.prompts) == (Path("/data/config.toml"), Path("/data/prompts.txt"))
     assert (told.output, told.steps, told.epochs, told.comment, told.network_module) == (None,) * 5
-    assert (told.logging_dir, told.caption_suffix, told.weights, told.inputs) == (None, None, (), ())
+    assert (told.logging_dir, told.caption_suffix, told.weights, told.inputs) == (
+        None,
+        None,
+        (),
+        (),
+    )
 
 
 def test_an_output_name_is_a_files_name() -> None:
@@ -148,16 +173,48 @@ def test_an_output_name_is_a_files_name() -> None:
 
 def test_arguments_that_name_managed_things_are_understood() -> None:
     told = read(
-        *("--dataset_config", "c.toml", "--sample_prompts=/p.txt", "--output_dir", "out", "--output_name", "lamp"),
-        *("--max_train_steps", "7", "--training_comment", "by moonlight", "--seed", "1", "--logging_dir", "logs"),
+        *(
+            "--dataset_config",
+            "c.toml",
+            "--sample_prompts=/p.txt",
+            "--output_dir",
+            "out",
+            "--output_name",
+            "lamp",
+        ),
+        *(
+            "--max_train_steps",
+            "7",
+            "--training_comment",
+            "by moonlight",
+            "--seed",
+            "1",
+            "--logging_dir",
+            "logs",
+        ),
         *("--log_prefix", "x_", "--network_module", "lycoris.kohya", "--max_train_epochs", "3"),
     )
     assert told.config == WORK / "c.toml"
     assert told.prompts == Path("/p.txt")
     assert told.output == WORK / "out"
-    assert (told.output_name, told.steps, told.epochs, told.comment) == ("lamp", 7, "3", "by moonlight")
-    assert (told.logging_dir, told.log_prefix, told.network_module) == (WORK / "logs", "x_", "lycoris.kohya")
-    assert list(told.arguments.options) == ["seed", "logging_dir", "log_prefix", "network_module", "max_train_epochs"]
+    assert (told.output_name, told.steps, told.epochs, told.comment) == (
+        "lamp",
+        7,
+        "3",
+        "by moonlight",
+    )
+    assert (told.logging_dir, told.log_prefix, told.network_module) == (
+        WORK / "logs",
+        "x_",
+        "lycoris.kohya",
+    )
+    assert list(told.arguments.options) == [
+        "seed",
+        "logging_dir",
+        "log_prefix",
+        "network_module",
+        "max_train_epochs",
+    ]
 
 
 @pytest.mark.parametrize("steps", ["0", "-1", "1.5", "many", "", "٣"])
@@ -179,7 +236,12 @@ def test_a_config_files_values_are_arguments_whatever_their_section() -> None:
     filed = flatten(
         {
             "seed": 7,
-            "training": {"learning_rate": 1e-4, "cache_latents": True, "lowram": False, "deep": {"x": "y"}},
+            "training": {
+                "learning_rate": 1e-4,
+                "cache_latents": True,
+                "lowram": False,
+                "deep": {"x": "y"},
+            },
             "network": {"network_args": ["algo=lokr", 4]},
         }
     )
@@ -190,7 +252,15 @@ def test_a_config_files_values_are_arguments_whatever_their_section() -> None:
 
 
 def test_the_command_line_overrides_a_config_file_and_is_all_that_is_passed_on() -> None:
-    filed = flatten({"output_name": "lamp", "logging_dir": "logs", "vae": "a.pt", "max_train_epochs": 2, "seed": 1})
+    filed = flatten(
+        {
+            "output_name": "lamp",
+            "logging_dir": "logs",
+            "vae": "a.pt",
+            "max_train_epochs": 2,
+            "seed": 1,
+        }
+    )
     told = read("--config_file", "args", "--vae", "b.pt", filed=filed)
     assert (told.output_name, told.logging_dir, told.epochs) == ("lamp", WORK / "logs", "2")
     assert told.weights == (("VAE", "b.pt"),)
@@ -202,8 +272,20 @@ def test_the_command_line_overrides_a_config_file_and_is_all_that_is_passed_on()
 
 
 def test_weights_are_told_by_role_each_of_several() -> None:
-    told = read("--base_weights", "a.pt", "b.pt", "--pretrained_model_name_or_path", "owner/m", "--resume", "--ae=")
-    assert told.weights == (("Base-Model", "owner/m"), ("Base-Weights", "a.pt"), ("Base-Weights", "b.pt"))
+    told = read(
+        "--base_weights",
+        "a.pt",
+        "b.pt",
+        "--pretrained_model_name_or_path",
+        "owner/m",
+        "--resume",
+        "--ae=",
+    )
+    assert told.weights == (
+        ("Base-Model", "owner/m"),
+        ("Base-Weights", "a.pt"),
+        ("Base-Weights", "b.pt"),
+    )
 
 
 def test_further_inputs_are_the_files_that_arguments_name() -> None:
@@ -230,7 +312,14 @@ def test_the_trainer_is_given_the_users_arguments_and_then_ours() -> None:
     told = read("--seed", "7", "--max_train_steps", "9")
     assert words(told, WORK, copies(told), 9, "loragit: x") == (
         *("--seed", "7", "--dataset_config", "/out/config.toml", "--output_dir", "/out"),
-        *("--output_name", "noob-gren-v1s4", "--sample_prompts", "/out/prompts.txt", "--max_train_steps", "9"),
+        *(
+            "--output_name",
+            "noob-gren-v1s4",
+            "--sample_prompts",
+            "/out/prompts.txt",
+            "--max_train_steps",
+            "9",
+        ),
         *("--training_comment", "loragit: x"),
     )
 
@@ -247,9 +336,9 @@ def test_logs_get_a_prefix_of_their_own_unless_one_is_given() -> None:
     told = read("--logging_dir", "logs")
     assert ("--log_prefix", "noob-gren-v1s4_") in pairs(words(told, WORK, copies(told), 9, "c"))
     told = read("--logging_dir", "logs", "--log_prefix", "mine")
-    assert [pair for pair in pairs(words(told, WORK, copies(told), 9, "c")) if pair[0] == "--log_prefix"] == [
-        ("--log_prefix", "mine")
-    ]
+    assert [
+        pair for pair in pairs(words(told, WORK, copies(told), 9, "c")) if pair[0] == "--log_prefix"
+    ] == [("--log_prefix", "mine")]
 
 
 def pairs(given: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -289,17 +378,38 @@ def run_script(script: bytes, folder: Path, **environ: str) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "train.sh"
     path.write_bytes(script)
-    done = subprocess.run(["sh", path], cwd="/", env={**os.environ, **environ}, capture_output=True, check=False)
+    done = subprocess.run(
+        ["sh", path], cwd="/", env={**os.environ, **environ}, capture_output=True, check=False
+    )
     assert done.returncode == 0, (done.stderr, script)
     return [os.fsdecode(word) for word in done.stdout.split(b"\0")[:-1]]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.lists(WORD, max_size=12), st.text("/ab ~.-$'\n", max_size=6))
 @example(
-    ["it's=$HOME", "$(x)", "`x`", "a\\", "\n", "", "~", "--", "-n", "*", "{HOME}/x", "x{HOME}", "a:{HOME}"], " h'o"
+    [
+        "it's=$HOME",
+        "$(x)",
+        "`x`",
+        "a\\",
+        "\n",
+        "",
+        "~",
+        "--",
+        "-n",
+        "*",
+        "{HOME}/x",
+        "x{HOME}",
+        "a:{HOME}",
+    ],
+    " h'o",
 )
-def test_words_of_any_kind_reach_the_trainer_as_they_are(tmp_path: Path, given: list[str], name: str) -> None:
+def test_words_of_any_kind_reach_the_trainer_as_they_are(
+    tmp_path: Path, given: list[str], name: str
+) -> None:
     home = f"{tmp_path}/ho me{name.rstrip('/')}"
     Path(home).mkdir(parents=True, exist_ok=True)
     given = [word.replace("{HOME}", home) for word in given]
@@ -312,10 +422,18 @@ def test_words_of_any_kind_reach_the_trainer_as_they_are(tmp_path: Path, given: 
 
 def test_the_folders_of_a_script_are_its_own_wherever_it_lies(tmp_path: Path) -> None:
     given = (f"{HERE}/config.toml", OUTPUT, f"preset={HERE}/inputs/p.toml", f"--x={OUTPUT}/y")
-    script = train_script("noob-gren-v1s4", str(tmp_path), (*ECHO, *given), "/home/ada", lambda _: None)
+    script = train_script(
+        "noob-gren-v1s4", str(tmp_path), (*ECHO, *given), "/home/ada", lambda _: None
+    )
     here = tmp_path / 'it\'s a "copy" $HOME'
     assert run_script(script, here) == [
-        *(str(tmp_path), f"{here}/config.toml", str(here), f"preset={here}/inputs/p.toml", f"--x={here}/y"),
+        *(
+            str(tmp_path),
+            f"{here}/config.toml",
+            str(here),
+            f"preset={here}/inputs/p.toml",
+            f"--x={here}/y",
+        ),
     ]
     assert run_script(script, here, OUTPUT_DIR="/else where")[2] == "/else where"
     assert run_script(script, here, CDPATH="/")[1] == f"{here}/config.toml"
@@ -332,16 +450,22 @@ def test_paths_in_the_home_folder_are_those_of_whoever_runs_the_script(tmp_path:
 
 
 def test_an_option_and_its_values_stand_on_one_line() -> None:
-    script = train_script("n", "/", ("python", "t.py", "--a", "1", "2", "--b", "--c=3"), "", lambda _: None)
+    script = train_script(
+        "n", "/", ("python", "t.py", "--a", "1", "2", "--b", "--c=3"), "", lambda _: None
+    )
     assert script.decode().split("exec ")[1] == "python t.py \\\n  --a 1 2 \\\n  --b \\\n  --c=3\n"
 
 
-def test_a_secret_is_read_from_the_environment_and_asked_for_where_it_is_missing(tmp_path: Path) -> None:
+def test_a_secret_is_read_from_the_environment_and_asked_for_where_it_is_missing(
+    tmp_path: Path,
+) -> None:
     given = (*ECHO, "--key", "s3cret", "--token=s3cret")
     script = train_script("n", "/", given, "", lambda at: "MY_KEY" if at in (5, 6) else None)
     assert b"s3cret" not in script
     assert run_script(script, tmp_path, MY_KEY="a b")[1:] == ["--key", "a b", "--token=a b"]
-    done = subprocess.run(["sh", tmp_path / "train.sh"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sh", tmp_path / "train.sh"], capture_output=True, text=True, check=False
+    )
     assert done.returncode != 0
     assert "MY_KEY" in done.stderr
 
@@ -368,7 +492,12 @@ def a_start(*given: str) -> Start:
 def test_the_real_command_names_the_commit_and_the_recorded_one_does_not() -> None:
     start = a_start("--in_json", "m.json")
     assert start.words("abc") == (
-        *("/home/ada/venv/bin/python", "/srv/sd-scripts/train.py", "--in_json", "/home/ada/out/inputs/m.json"),
+        *(
+            "/home/ada/venv/bin/python",
+            "/srv/sd-scripts/train.py",
+            "--in_json",
+            "/home/ada/out/inputs/m.json",
+        ),
         *("--dataset_config", "/home/ada/out/config.toml", "--output_dir", "/home/ada/out"),
         *("--output_name", "noob-gren-v1s4", "--max_train_steps", "4"),
         *("--training_comment", "loragit: noob-gren-v1s4 abc"),
@@ -382,7 +511,11 @@ def test_the_real_command_names_the_commit_and_the_recorded_one_does_not() -> No
 
 
 def test_a_secret_is_in_the_real_command_alone() -> None:
-    for secret in (("--wandb_api_key", "0123456789"), ("--wandb_api_key=0123456789",), ("--wandb_api_key=-123456789",)):
+    for secret in (
+        ("--wandb_api_key", "0123456789"),
+        ("--wandb_api_key=0123456789",),
+        ("--wandb_api_key=-123456789",),
+    ):
         start = a_start(*secret, "--log_config", "x 0123456789 -123456789")
         value = secret[-1].partition("=")[2] or secret[-1]
         assert any(word.endswith(value) for word in start.words("abc"))
@@ -392,12 +525,18 @@ def test_a_secret_is_in_the_real_command_alone() -> None:
         assert '"${WANDB_API_KEY:?}"' in script
 
 
-@pytest.mark.parametrize("name", ["wandb_api_key", "2nd_api_key", "été_api_key", "my-api-key", "api_key"])
+@pytest.mark.parametrize(
+    "name", ["wandb_api_key", "2nd_api_key", "été_api_key", "my-api-key", "api_key"]
+)
 def test_a_secret_of_any_name_has_a_variable_that_a_shell_takes(name: str, tmp_path: Path) -> None:
     script = a_start(f"--{name}", "0123456789abcdef").script()
     assert b"0123456789abcdef" not in script
-    (tmp_path / "train.sh").write_bytes(script.replace(b"\ncd -- ", b"\n: ").replace(b"\nexec ", b"\nexec echo "))
-    done = subprocess.run(["sh", tmp_path / "train.sh"], capture_output=True, text=True, check=False)
+    (tmp_path / "train.sh").write_bytes(
+        script.replace(b"\ncd -- ", b"\n: ").replace(b"\nexec ", b"\nexec echo ")
+    )
+    done = subprocess.run(
+        ["sh", tmp_path / "train.sh"], capture_output=True, text=True, check=False
+    )
     assert "not set" in done.stderr, done.stderr
 
 

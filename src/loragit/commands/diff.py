@@ -13,7 +13,14 @@ from loragit.git import command as git
 from loragit.history.compare import records as comparison
 from loragit.history.compare.captions import CaptionChange
 from loragit.history.compare.commits import DIVERGED, MISSING, REVERSED, Between, Commit
-from loragit.history.compare.details import ADDED, CHANGED, REMOVED, Difference, DocumentChange, details
+from loragit.history.compare.details import (
+    ADDED,
+    CHANGED,
+    REMOVED,
+    Difference,
+    DocumentChange,
+    details,
+)
 from loragit.history.compare.records import Change
 from loragit.history.history import RecordedRun
 from loragit.history.pairs import CodeChange, difference
@@ -68,7 +75,8 @@ class NoRunBefore(LoragitError):
 
 
 def diff(asked: Asked, chosen: Settings) -> int:
-    """Print what differs. Returns 0, with ``exit_code`` 1 where something does. Raises :class:`LoragitError`."""
+    """Print what differs. Returns 0, with ``exit_code`` 1 where something does. Raises
+    :class:`LoragitError`."""
     _check(asked)
     before, after = _found(asked, Seeker(asked.here, chosen.paths.datasets, asked.cwd))
     if asked.plain_git:
@@ -97,7 +105,9 @@ def _check(asked: Asked) -> None:
     if asked.extra and not asked.plain_git:
         raise UsageError("what follows -- is for git diff", hint="add --git, or leave it away")
     if asked.as_json and (asked.plain_git or asked.stat):
-        raise UsageError("--json tells all, and goes with neither --stat nor --git", hint="give one of them")
+        raise UsageError(
+            "--json tells all, and goes with neither --stat nor --git", hint="give one of them"
+        )
 
 
 def _found(asked: Asked, seeker: Seeker) -> tuple[RecordedRun, RecordedRun]:
@@ -117,12 +127,20 @@ def _found(asked: Asked, seeker: Seeker) -> tuple[RecordedRun, RecordedRun]:
 
 def _plain(before: RecordedRun, after: RecordedRun, asked: Asked) -> int:
     """``git diff`` of the two records; paths are relative to the datasets."""
-    words = [*_GIT, *(["--stat"] if asked.stat else []), *(["--exit-code"] if asked.exit_code else [])]
+    words = [
+        *_GIT,
+        *(["--stat"] if asked.stat else []),
+        *(["--exit-code"] if asked.exit_code else []),
+    ]
     trees = [run.contents.revision(run) for run in (before, after)]
     one, other = (run.contents.repository for run in (before, after))
     # git takes the objects of the other dataset's repository for this one's.
     beside = str(other.common_dir / "objects").replace("\\", "\\\\").replace('"', '\\"')
-    variables = () if one.common_dir == other.common_dir else (f'GIT_ALTERNATE_OBJECT_DIRECTORIES="{beside}"',)
+    variables = (
+        ()
+        if one.common_dir == other.common_dir
+        else (f'GIT_ALTERNATE_OBJECT_DIRECTORIES="{beside}"',)
+    )
     console.finish()
     return git.show(*words, *trees, *asked.extra, cwd=one.top, variables=variables)
 
@@ -136,10 +154,13 @@ def _codes(found: Difference, chosen: Settings) -> Iterator[CodeChange]:
         label, _, what = change.key.rpartition(".")
         if what != "commit" or change.before is None or change.after is None:
             continue
-        label = {comparison.TRAINER: _trainer(found), comparison.LYCORIS: "LyCORIS"}.get(change.kind, label)
-        place = {comparison.TRAINER: chosen.trainer.repo, comparison.LYCORIS: chosen.trainer.lycoris_repo}.get(
-            change.kind, places.get(label)
+        label = {comparison.TRAINER: _trainer(found), comparison.LYCORIS: "LyCORIS"}.get(
+            change.kind, label
         )
+        place = {
+            comparison.TRAINER: chosen.trainer.repo,
+            comparison.LYCORIS: chosen.trainer.lycoris_repo,
+        }.get(change.kind, places.get(label))
         known = place is not None and is_commit(change.before) and is_commit(change.after)
         told = between(place, change.before, change.after) if place and known else None
         yield CodeChange(change.kind, label, change.before, change.after, told)
@@ -152,14 +173,22 @@ def _trainer(found: Difference) -> str:
 # ---- for people ----
 
 
-def _lines(found: Difference, codes: Sequence[CodeChange], width: int | None, *, brief: bool) -> Iterator[str]:
+def _lines(
+    found: Difference, codes: Sequence[CodeChange], width: int | None, *, brief: bool
+) -> Iterator[str]:
     """Everything, line by line; with ``brief`` only what belongs to no kind."""
     fit = _fitting(width)
     if found.same:
         yield f"the same inputs: {_named(found.before)} and {_named(found.after)}"
     elif not brief:
-        several = (found.before.dataset, found.before.contents) != (found.after.dataset, found.after.contents)
-        yield from (fit(f"{sign} {_heading(run, several)}") for sign, run in (("-", found.before), ("+", found.after)))
+        several = (found.before.dataset, found.before.contents) != (
+            found.after.dataset,
+            found.after.contents,
+        )
+        yield from (
+            fit(f"{sign} {_heading(run, several)}")
+            for sign, run in (("-", found.before), ("+", found.after))
+        )
         for kind, title in _TITLES.items():
             lines = list(_section(kind, found, codes, width))
             yield from ("", title, *(fit(f"  {line}") for line in lines)) if lines else ()
@@ -172,7 +201,9 @@ def _lines(found: Difference, codes: Sequence[CodeChange], width: int | None, *,
 
 def _fitting(width: int | None) -> Callable[[str], str]:
     """Cuts a line to a terminal's width."""
-    return lambda line: text.shown(line).rstrip() if width is None else text.cut(text.shown(line).rstrip(), width)
+    return lambda line: (
+        text.shown(line).rstrip() if width is None else text.cut(text.shown(line).rstrip(), width)
+    )
 
 
 def _named(run: RecordedRun) -> str:
@@ -181,10 +212,15 @@ def _named(run: RecordedRun) -> str:
 
 def _heading(run: RecordedRun, several: bool) -> str:
     where = f"  in {run.contents.repository.top / run.path}" if several else ""
-    return f"{run.name}  {run.commit[:8]}  {run.minute}  {run.state}{', imported' if run.imported else ''}{where}"
+    return (
+        f"{run.name}  {run.commit[:8]}  {run.minute}  "
+        f"{run.state}{', imported' if run.imported else ''}{where}"
+    )
 
 
-def _section(kind: str, found: Difference, codes: Sequence[CodeChange], width: int | None) -> Iterator[str]:
+def _section(
+    kind: str, found: Difference, codes: Sequence[CodeChange], width: int | None
+) -> Iterator[str]:
     if kind == "code":
         yield from _code_lines(found, codes, width)
     elif kind == comparison.CAPTION:
@@ -201,14 +237,17 @@ def _pair(change: Change) -> Pair:
     if change.kind in _HASHED:
         # That a file is there or not says all; its hash only tells two of one name apart.
         short = before is not None and after is not None
-        before, after = (None if each is None else each[:10] if short else "" for each in (before, after))
+        before, after = (
+            None if each is None else each[:10] if short else "" for each in (before, after)
+        )
     if change.kind == comparison.ARGUMENT and (before is None or after is None):  # a flag
         before, after = ("" if each == "true" else each for each in (before, after))
     return change.key, before, after
 
 
 def _pairs(pairs: Sequence[Pair], width: int | None) -> Iterator[str]:
-    """A line each, names aligned; where both values are too long for a terminal's line, a line for each of them."""
+    """A line each, names aligned; where both values are too long for a terminal's line, a line for
+    each of them."""
     column = min(max((text.width(name) for name, _, _ in pairs), default=0), _NARROW)
     for name, before, after in pairs:
         padded = name + " " * (column - text.width(name))
@@ -232,7 +271,9 @@ def _document_lines(document: DocumentChange, width: int | None) -> Iterator[str
         yield f"{sign}{document.path}  {told}"
         return
     yield f"{sign}{document.path}"
-    yield from (f"  {line}" for line in _pairs(document.values, None if width is None else width - 2))
+    yield from (
+        f"  {line}" for line in _pairs(document.values, None if width is None else width - 2)
+    )
     yield from (f"  {line.sign} {line.text}" for line in document.lines)
 
 
@@ -245,7 +286,9 @@ def _caption_lines(found: Difference) -> Iterator[str]:
     column = min(max((text.width(caption.path) for caption in found.captions), default=0), _NARROW)
     for caption in found.captions:
         sign = "+" if caption.before is None else "-" if caption.after is None else " "
-        yield f"{sign} {caption.path}{' ' * (column - text.width(caption.path))}  {_caption(caption)}"
+        yield (
+            f"{sign} {caption.path}{' ' * (column - text.width(caption.path))}  {_caption(caption)}"
+        )
 
 
 def _caption(caption: CaptionChange) -> str:
@@ -253,7 +296,11 @@ def _caption(caption: CaptionChange) -> str:
         return ", ".join(caption.before or caption.after or ())
     if caption.reordered:
         return f"another order: {', '.join(caption.after)}"
-    parts = [f"{sign} {', '.join(some)}" for sign, some in (("-", caption.removed), ("+", caption.added)) if some]
+    parts = [
+        f"{sign} {', '.join(some)}"
+        for sign, some in (("-", caption.removed), ("+", caption.added))
+        if some
+    ]
     return "  ".join(parts) or "other blanks or line ends"
 
 
@@ -261,7 +308,9 @@ def _code_lines(found: Difference, codes: Sequence[CodeChange], width: int | Non
     told = {(code.kind, code.label): code for code in codes}
     for change in found.of(*_CODE):
         label, _, what = change.key.rpartition(".")
-        label = {comparison.TRAINER: _trainer(found), comparison.LYCORIS: "LyCORIS"}.get(change.kind, label)
+        label = {comparison.TRAINER: _trainer(found), comparison.LYCORIS: "LyCORIS"}.get(
+            change.kind, label
+        )
         yield from _pairs([(f"{label} {what}", _short(change.before), _short(change.after))], width)
         code = told.get((change.kind, label)) if what == "commit" else None
         if code is not None and code.between is not None:
@@ -278,9 +327,14 @@ def _between(found: Between) -> Iterator[str]:
     if found.relation == MISSING:
         yield f"{' and '.join(each[:8] for each in found.missing)} not in {found.repository}"
     elif found.relation == REVERSED:
-        yield f"back by {text.count(found.removed_count, 'commit')}: the later run has the earlier code"
+        yield (
+            f"back by {text.count(found.removed_count, 'commit')}: the later run has the "
+            "earlier code"
+        )
     elif found.relation == DIVERGED:
-        counts = (text.count(number, "commit") for number in (found.removed_count, found.added_count))
+        counts = (
+            text.count(number, "commit") for number in (found.removed_count, found.added_count)
+        )
         yield "the history diverged: {} gone, {} new".format(*counts)
     else:
         yield text.count(found.added_count, "commit")
@@ -305,10 +359,15 @@ def _stat(found: Difference, codes: Sequence[CodeChange]) -> Iterator[tuple[str,
             continue
         words = [f"{statuses[each]} {each}" for each in (CHANGED, ADDED, REMOVED) if statuses[each]]
         if kind == comparison.CAPTION and found.tags:
-            tags = (sum(each.removed for each in found.tags), sum(each.added for each in found.tags))
+            tags = (
+                sum(each.removed for each in found.tags),
+                sum(each.added for each in found.tags),
+            )
             words.append("tags: {} removed, {} added".format(*tags))
         if kind == "code":
-            words += [f"{code.label}: {_span(code.between)}" for code in codes if code.between is not None]
+            words += [
+                f"{code.label}: {_span(code.between)}" for code in codes if code.between is not None
+            ]
         yield title, "; ".join([", ".join(words[: len(statuses)]), *words[len(statuses) :]])
 
 
@@ -316,7 +375,10 @@ def _statuses(kind: str, found: Difference) -> Iterator[str]:
     if kind == comparison.CAPTION:
         yield from (_status(each.before, each.after) for each in found.captions)
         return
-    yield from (_status(each.before, each.after) for each in found.of(*(_CODE if kind == "code" else (kind,))))
+    yield from (
+        _status(each.before, each.after)
+        for each in found.of(*(_CODE if kind == "code" else (kind,)))
+    )
     for document in (each for each in found.documents if each.kind == kind and each.meant):
         values = [_status(each.before, each.after) for each in document.values]
         yield from values or [document.status]

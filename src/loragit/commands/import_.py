@@ -18,7 +18,9 @@ class NotAllImported(LoragitError):
     """Some trainings were left out because of a problem. The others are on record."""
 
     def __init__(self, problems: tuple[Finding, ...]) -> None:
-        super().__init__(f"not all was imported: {text.count(len(problems), 'problem')} found", findings=problems)
+        super().__init__(
+            f"not all was imported: {text.count(len(problems), 'problem')} found", findings=problems
+        )
 
 
 def import_(request: Request, *, dry_run: bool = False, as_json: bool = False) -> None:
@@ -35,7 +37,9 @@ def import_(request: Request, *, dry_run: bool = False, as_json: bool = False) -
     if as_json:
         _print_json(plan, done)
     _tell(plan, done, dry_run=dry_run)
-    failed = tuple(Finding(f"{run.source}: {why.message}", why.hint) for run, _, why in done if why is not None)
+    failed = tuple(
+        Finding(f"{run.source}: {why.message}", why.hint) for run, _, why in done if why is not None
+    )
     if plan.problems or failed:
         raise NotAllImported(plan.problems + failed)
 
@@ -59,13 +63,19 @@ def _write(plan: Plan) -> list[BroughtIn]:
         store = Store(target.repository, target.author, target.committer, tell=console.warn)
         done += store.bring_in([item.run for item in items if item.run is not None], moment)
         with suppress(LoragitError):
-            process.spawn_quietly(["git", "maintenance", "run", "--auto", "--quiet"], cwd=target.repository.top)
+            process.spawn_quietly(
+                ["git", "maintenance", "run", "--auto", "--quiet"], cwd=target.repository.top
+            )
     return done
 
 
 def _tell(plan: Plan, done: list[BroughtIn], *, dry_run: bool) -> None:
     states = [item.state for item in plan.items]
-    parts = [f"{count} {state}" for state in intake.STATES if state != intake.NEW and (count := states.count(state))]
+    parts = [
+        f"{count} {state}"
+        for state in intake.STATES
+        if state != intake.NEW and (count := states.count(state))
+    ]
     if dry_run:
         told = f"dry run: {text.count(states.count(intake.NEW), 'run')} would be imported"
     else:

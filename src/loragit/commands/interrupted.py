@@ -18,5 +18,7 @@ def notice(repository: Repository) -> None:
     if gone:
         were, it = ("were", "them") if len(gone) > 1 else ("was", "it")
         more = f" and {len(gone) - 3} more" if len(gone) > 3 else ""
-        console.warn(f"{', '.join(gone[:3])}{more} {were} interrupted: no loragit works on {it} any more")
+        console.warn(
+            f"{', '.join(gone[:3])}{more} {were} interrupted: no loragit works on {it} any more"
+        )
         console.hint("finish it with: loragit recover")

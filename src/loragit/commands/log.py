@@ -55,17 +55,27 @@ class _Told(NamedTuple):
     def summary(self, run: RecordedRun) -> dict[str, object]:
         from loragit.history.as_json import summary
 
-        return summary(run, self.briefs.get(run.commit), self.bases.get(run.commit), self.changes.get(run.commit))
+        return summary(
+            run,
+            self.briefs.get(run.commit),
+            self.bases.get(run.commit),
+            self.changes.get(run.commit),
+        )
 
 
 def log(folder: Path, wanted: Wanted) -> None:
     """Print the runs of the repository around ``folder``. Raises :class:`LoragitError`."""
     history = History.of(folder)
-    _log((history,), wanted, message.dataset_path(history.repository.prefix) if wanted.one_dataset else None)
+    _log(
+        (history,),
+        wanted,
+        message.dataset_path(history.repository.prefix) if wanted.one_dataset else None,
+    )
 
 
 def log_all(datasets: Path, wanted: Wanted) -> None:
-    """Print the runs of every dataset under the folder ``datasets``. Raises :class:`LoragitError`."""
+    """Print the runs of every dataset under the folder ``datasets``. Raises
+    :class:`LoragitError`."""
     _log(History.all(datasets), wanted, None)
 
 
@@ -101,7 +111,9 @@ def _selected(
     known: list[RecordedRun], wanted: Wanted, path: str | None, histories: Sequence[History]
 ) -> list[RecordedRun]:
     # A plain log goes without what only filters need, the sooner to be there.
-    if wanted._replace(limit=None, as_json=False, graph=False) == Wanted(one_dataset=wanted.one_dataset):
+    if wanted._replace(limit=None, as_json=False, graph=False) == Wanted(
+        one_dataset=wanted.one_dataset
+    ):
         runs = known if path is None else [run for run in known if run.path == path]
         return runs[: wanted.limit]
     from loragit.history.query import selection, where
@@ -134,7 +146,9 @@ def _print(told: _Told, wanted: Wanted, *, several: bool) -> None:
         from loragit.history.lineage import tree
 
         names = [(twig.run, f"{twig.drawn}{twig.run.name}", twig.how) for twig in tree(told.runs)]
-        rows = [(run, _row(run, told, f"{name} ({how})" if how else name)) for run, name, how in names]
+        rows = [
+            (run, _row(run, told, f"{name} ({how})" if how else name)) for run, name, how in names
+        ]
     else:
         rows = [(run, _row(run, told, run.name)) for run in told.runs]
     lines = [(run.dataset or _NOTHING, *row) if several else row for run, row in rows]
@@ -165,7 +179,11 @@ def _made(run: RecordedRun, brief: Brief | None) -> str:
     """What came out; where it is not as it should be, how."""
     if brief is None:
         revert = run.revert if run.state == REVERTED else None
-        return f"exit status {revert.exit_status}" if revert and revert.exit_status is not None else _NOTHING
+        return (
+            f"exit status {revert.exit_status}"
+            if revert and revert.exit_status is not None
+            else _NOTHING
+        )
     parts = [text.count(brief.models, "model")]
     parts += [text.count(brief.states, "state")] if brief.states else []
     parts += [f"{brief.truncated} cut short"] if brief.truncated else []
@@ -175,13 +193,17 @@ def _made(run: RecordedRun, brief: Brief | None) -> str:
 
 
 _DISPENSABLE = (-2, -4, -3, -6)
-"""Columns that a narrow terminal goes without, the first first: trainer, samples, loss, how long."""
+"""Columns that a narrow terminal goes without, the first first: trainer, samples, loss, how
+long."""
 
 
 def _narrowed(rows: list[tuple[str, ...]], width: int) -> list[tuple[str, ...]]:
     """``rows`` without the columns that leave no room for what changed."""
     columns = list(zip(*rows, strict=True))
-    widths = {number - len(columns): max(map(text.width, column)) + 2 for number, column in enumerate(columns[:-1])}
+    widths = {
+        number - len(columns): max(map(text.width, column)) + 2
+        for number, column in enumerate(columns[:-1])
+    }
     for number in _DISPENSABLE:
         if sum(widths.values()) + _LEAST > width:
             del widths[number]
@@ -198,14 +220,20 @@ def _failed_row(run: RecordedRun) -> tuple[str, ...]:
 
 
 def gist(lines: Sequence[str]) -> str:
-    """The line of a log's end that says most: the last that names an error, else the last that says anything."""
+    """The line of a log's end that says most: the last that names an error, else the last that says
+    anything."""
     told = [line.strip() for line in lines if line.strip()]
-    return next((line for line in reversed(told) if _names_an_error(line)), told[-1] if told else "")
+    return next(
+        (line for line in reversed(told) if _names_an_error(line)), told[-1] if told else ""
+    )
 
 
 def _names_an_error(line: str) -> bool:
     words = line.lower()
-    return any(word in words for word in ("error", "exception", "out of memory", "killed", "fatal", "no data found"))
+    return any(
+        word in words
+        for word in ("error", "exception", "out of memory", "killed", "fatal", "no data found")
+    )
 
 
 def heading(run: RecordedRun) -> str:

@@ -1,4 +1,5 @@
-"""``loragit note NAME``: an observation on a run, a star, a rating, the checkpoint that was picked."""
+"""``loragit note NAME``: an observation on a run, a star, a rating, the checkpoint that was
+picked."""
 
 from __future__ import annotations
 
@@ -20,7 +21,10 @@ from loragit.system import child as process
 
 _DRAFT = "NOTE_EDITMSG"
 """In ``.git/loragit/``, for the editor; stays there where the note could not be written."""
-_HELP = "# What is to be remembered of this run? A line is an observation; lines that begin with # are left out."
+_HELP = (
+    "# What is to be remembered of this run? A line is an observation; lines that begin with "
+    "# are left out."
+)
 
 
 class NothingNoted(LoragitError):
@@ -32,7 +36,8 @@ class NoSuchProduct(UsageError):
 
 
 def note(folder: Path, name: str, messages: Sequence[str], mark: Mark) -> None:
-    """Append to the note on the newest run called ``name``, standing or reverted; without anything to append, edit.
+    """Append to the note on the newest run called ``name``, standing or reverted; without anything
+    to append, edit.
 
     Raises :class:`LoragitError`; then nothing was noted.
     """
@@ -48,7 +53,9 @@ def note(folder: Path, name: str, messages: Sequence[str], mark: Mark) -> None:
         lines = _edited(repository, run, draft)
     stamped = notes.stamped(lines, datetime.now(UTC))
     if not stamped:
-        raise NothingNoted("nothing was noted: there is no text", hint="write some, or give it with -m TEXT")
+        raise NothingNoted(
+            "nothing was noted: there is no text", hint="write some, or give it with -m TEXT"
+        )
     author, committer = IdentityQuestion(repository.top).answer()
     Store(repository, author, committer, tell=console.warn).note(run.commit, stamped)
     draft.unlink(missing_ok=True)
@@ -56,7 +63,8 @@ def note(folder: Path, name: str, messages: Sequence[str], mark: Mark) -> None:
 
 
 def _product(run: RecordedRun, wanted: str) -> str:
-    """The run's product that ``wanted`` names, by its name or as a path. Raises :class:`NoSuchProduct`."""
+    """The run's product that ``wanted`` names, by its name or as a path. Raises
+    :class:`NoSuchProduct`."""
     models = [model.path for model in run.outcome.models] if run.outcome else []
     name = Path(wanted).name
     fitting = [path for path in models if name in (path, Path(path).stem)]
@@ -71,15 +79,23 @@ def _product(run: RecordedRun, wanted: str) -> str:
 def _edited(repository: Repository, run: RecordedRun, draft: Path) -> list[str]:
     """What the user writes in their editor, as git has it. Raises :class:`NothingNoted`."""
     if not sys.stdin.isatty():
-        raise NothingNoted("nothing was noted: there is no terminal for an editor", hint="give the text with -m TEXT")
+        raise NothingNoted(
+            "nothing was noted: there is no terminal for an editor",
+            hint="give the text with -m TEXT",
+        )
     editor = git.run("var", "GIT_EDITOR", cwd=repository.top)
     draft.parent.mkdir(parents=True, exist_ok=True)
     told = (run.name, run.subject, *((run.outcome.subject,) if run.outcome else ()))
     about = "\n".join(f"# {text.shown(line)}" for line in told)
     draft.write_text(f"\n{_HELP}\n#\n{about}\n", encoding="utf-8")
     # The editor may be several words with quotes, for a shell.
-    status = process.run(["/bin/sh", "-c", f'{editor} "$@"', "editor", str(draft)], cwd=repository.top)
+    status = process.run(
+        ["/bin/sh", "-c", f'{editor} "$@"', "editor", str(draft)], cwd=repository.top
+    )
     if status != 0:
-        raise NothingNoted(f"nothing was noted: the editor ended with exit status {status}", hint=f"it was: {editor}")
+        raise NothingNoted(
+            f"nothing was noted: the editor ended with exit status {status}",
+            hint=f"it was: {editor}",
+        )
     written = draft.read_text(encoding="utf-8", errors="replace")
     return [line for line in written.splitlines() if not line.startswith("#")]

@@ -24,13 +24,16 @@ class RunsBroken(LoragitError):
 
 
 def recover(chosen: Settings, asked: Asked) -> int:
-    """Do it for the repository of the dataset at hand. 1 where something is left that needs the user, else 0.
+    """Do it for the repository of the dataset at hand. 1 where something is left that needs the
+    user, else 0.
 
-    Raises :class:`LoragitError` where that is in no repository, or a name is given that no open run has, and
-    :class:`RunsBroken`.
+    Raises :class:`LoragitError` where that is in no repository, or a name is given that no open run
+    has, and :class:`RunsBroken`.
     """
     if asked.gone and not asked.names:
-        raise UsageError("--gone is said of single runs", hint="name them: loragit recover --gone NAME")
+        raise UsageError(
+            "--gone is said of single runs", hint="name them: loragit recover --gone NAME"
+        )
     repository = git.discover(chosen.dataset_dir)
     who = identity.IdentityQuestion(repository.top).answer()
     if emptied := leftovers.broken(repository, RUNS):
@@ -50,7 +53,8 @@ def recover(chosen: Settings, asked: Asked) -> int:
 
 
 def _check(repository: git.Repository, asked: Asked) -> None:
-    """Raises :class:`~loragit.history.NoSuchRun` for a name that neither a note nor the record has."""
+    """Raises :class:`~loragit.history.NoSuchRun` for a name that neither a note nor the record
+    has."""
     noted = {note.run for note in journal.read(repository.private)}
     known = History(repository)
     for name in asked.names:
@@ -59,7 +63,8 @@ def _check(repository: git.Repository, asked: Asked) -> None:
 
 
 def _lengthen(recovery: Recovery) -> None:
-    """Have ``runs`` lead to runs whose tag stands and whose commit it lacks, where it only has to grow."""
+    """Have ``runs`` lead to runs whose tag stands and whose commit it lacks, where it only has to
+    grow."""
     for name, commit in tuple(leftovers.loose_tags(recovery.repository, recovery.runs)):
         try:
             _follow(recovery, name, commit)
@@ -78,7 +83,8 @@ def _follow(recovery: Recovery, name: str, commit: str) -> None:
     elif not leftovers.continues(repository, there.runs, commit):
         recovery.leave(
             f"the tag {name} is on {commit[:8]}, which runs does not lead to",
-            f"see what became of runs: git reflog show runs; keep the run: git branch {name}-kept {commit[:8]}",
+            f"see what became of runs: git reflog show runs; keep the run: git branch {name}-kept "
+            f"{commit[:8]}",
         )
     elif recovery.asked.dry_run:
         console.say(f"runs would go on to {commit[:8]}, the commit of {name}")
@@ -93,7 +99,8 @@ def _unnoted(recovery: Recovery, chosen: Settings) -> None:
     for run in leftovers.unnoted(recovery.repository, recovery.runs):
         if not asked.names or (run.name in asked.names and not asked.gone):
             recovery.leave(
-                f"{run.name} is open on record, and nothing here tells who runs it: it came from another machine, "
+                f"{run.name} is open on record, and nothing here tells who runs it: it came from "
+                "another machine, "
                 "or its note is gone",
                 f"if it runs nowhere any more: loragit recover --gone {run.name}",
             )
@@ -104,8 +111,14 @@ def _unnoted(recovery: Recovery, chosen: Settings) -> None:
 def _note(run: RecordedRun, chosen: Settings, environ: Mapping[str, str]) -> Open:
     """The note that the run would have, as far as record and settings tell."""
     written = run.record.args.get("output_dir", ())  # none where the user's own script ran
-    output = places.expanded(written[-1], chosen.dataset_dir, environ) if written else chosen.paths.output / run.name
-    return Open(run.name, text.timestamp(run.opened), 0, "", "", journal.host(), str(output), run.commit)
+    output = (
+        places.expanded(written[-1], chosen.dataset_dir, environ)
+        if written
+        else chosen.paths.output / run.name
+    )
+    return Open(
+        run.name, text.timestamp(run.opened), 0, "", "", journal.host(), str(output), run.commit
+    )
 
 
 def _name(recovery: Recovery, chosen: Settings) -> None:

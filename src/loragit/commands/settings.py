@@ -19,39 +19,52 @@ Scalar = str | int | float
 
 
 def show(chosen: Settings, environ: Mapping[str, str], *, as_json: bool = False) -> None:
-    """Print every effective value: lines of TOML with the source as a comment, or a JSON object by key.
+    """Print every effective value: lines of TOML with the source as a comment, or a JSON object by
+    key.
 
     The trainer's Python, as it is found with ``environ``, comes last.
     """
     origins = (*effective(chosen), _python(chosen, environ))
     if as_json:
-        document = {origin.key: {"value": typed(origin), "source": origin.source} for origin in origins}
+        document = {
+            origin.key: {"value": typed(origin), "source": origin.source} for origin in origins
+        }
         console.write(json.dumps(document, indent=2) + "\n")
     else:
-        console.columns((f"{origin.key} = {origin.value}", f"# {origin.source}") for origin in origins)
+        console.columns(
+            (f"{origin.key} = {origin.value}", f"# {origin.source}") for origin in origins
+        )
 
 
 def _python(chosen: Settings, environ: Mapping[str, str]) -> Origin:
-    """Which Python the settings come to, and the environment that it is in; or why there is none."""
+    """Which Python the settings come to, and the environment that it is in; or why there is
+    none."""
     try:
         python = pythons.find_python(chosen.trainer, environ)
     except PythonMissing as error:
         return Origin("python", literal(""), shown(error.message))
-    return Origin("python", literal(str(python)), shown(str(pythons.prefix(python) or "in no environment")))
+    return Origin(
+        "python", literal(str(python)), shown(str(pythons.prefix(python) or "in no environment"))
+    )
 
 
 def effective(chosen: Settings) -> tuple[Origin, ...]:
-    """Every value in the order in which it is shown, its source on one line and without control characters.
+    """Every value in the order in which it is shown, its source on one line and without control
+    characters.
 
-    ``{key} = {value}  # {source}`` is a line of TOML for each, and all lines together are a TOML document.
-    Secrets are masked: arguments by their name, the words of an argument or of the launcher by their shape.
+    ``{key} = {value}  # {source}`` is a line of TOML for each, and all lines together are a TOML
+    document. Secrets are masked: arguments by their name, the words of an argument or of the
+    launcher by their shape.
     """
-    return tuple(origin._replace(value=_masked(origin), source=shown(origin.source)) for origin in chosen.origins)
+    return tuple(
+        origin._replace(value=_masked(origin), source=shown(origin.source))
+        for origin in chosen.origins
+    )
 
 
 def typed(origin: Origin) -> object:
-    """The value as JSON has it: a text, a number, true, false or a list of those. Not a number and infinity,
-    which JSON lacks, are the texts that TOML has for them."""
+    """The value as JSON has it: a text, a number, true, false or a list of those. Not a number and
+    infinity, which JSON lacks, are the texts that TOML has for them."""
     value = _value(origin)
     return [_finite(item) for item in value] if isinstance(value, tuple) else _finite(value)
 
@@ -71,7 +84,11 @@ def _masked(origin: Origin) -> str:
 
 
 def _redacted(value: Scalar) -> Scalar:
-    return secrets.redact(value.encode()).decode("utf-8", "replace") if isinstance(value, str) else value
+    return (
+        secrets.redact(value.encode()).decode("utf-8", "replace")
+        if isinstance(value, str)
+        else value
+    )
 
 
 def _finite(value: Scalar) -> Scalar:

@@ -18,18 +18,35 @@ from loragit.trainers.sd_scripts import arguments as sd_scripts
 _REST = "Other arguments"
 _GROUPS = {
     "Network": "network_ conv_ lycoris base_weights pretrained_model vae clip_l clip_g t5xxl",
-    "Learning rates": "learning_rate unet_lr text_encoder_lr lr_ loraplus optimizer scale_parameter",
+    "Learning rates": "learning_rate unet_lr text_encoder_lr lr_ loraplus optimizer "
+    "scale_parameter",
     "Steps": "max_train_ train_batch_size gradient_ seed max_grad_norm initial_ resume",
-    "Data": "dataset_ train_data in_json reg_data resolution enable_bucket bucket_ min_bucket max_bucket caption_ "
+    "Data": "dataset_ train_data in_json reg_data resolution enable_bucket bucket_ min_bucket "
+    "max_bucket caption_ "
     "cache_ shuffle_ keep_tokens flip_aug color_aug random_crop",
     "Saving and samples": "save_ output_ logging_ log_ sample_ training_comment metadata_ wandb_",
 }
 """Arguments by what people look for, by how they begin; the first group that has one counts."""
 
 _TOLD = (
-    *("Run", "Dataset", "Dataset-Path", "Dataset-Commit", "Dataset-Dirty", "Config-SHA1", "Prompts-SHA1"),
+    *(
+        "Run",
+        "Dataset",
+        "Dataset-Path",
+        "Dataset-Commit",
+        "Dataset-Dirty",
+        "Config-SHA1",
+        "Prompts-SHA1",
+    ),
     *("Script-SHA1", "Trainer-Commit", "Trainer-Branch", "Trainer-URL", "Trainer-Dirty", "LyCORIS"),
-    *("LyCORIS-Version", "LyCORIS-Commit", "LyCORIS-URL", "LyCORIS-Dirty", "Resumed-From", "Derived-From"),
+    *(
+        "LyCORIS-Version",
+        "LyCORIS-Commit",
+        "LyCORIS-URL",
+        "LyCORIS-Dirty",
+        "Resumed-From",
+        "Derived-From",
+    ),
     *("Imported", "Repository", "Loragit-Format", *sd_scripts.WEIGHTS.values()),
 )
 """Trailers that are shown in words of their own."""
@@ -39,7 +56,8 @@ _CHART = 60
 
 
 def show(folder: Path, asked: str, home: str, *, as_json: bool = False) -> None:
-    """Print the newest run that ``asked`` means, or after a colon one file of its record, byte for byte.
+    """Print the newest run that ``asked`` means, or after a colon one file of its record, byte for
+    byte.
 
     ``home`` is what ``~`` in a record stands for here. Raises :class:`LoragitError`.
     """
@@ -61,14 +79,18 @@ def show(folder: Path, asked: str, home: str, *, as_json: bool = False) -> None:
             console.say(f"a file of it: loragit show {asked}:run.toml")
 
 
-def _document(history: History, run: RecordedRun, others: Sequence[RecordedRun]) -> dict[str, object]:
+def _document(
+    history: History, run: RecordedRun, others: Sequence[RecordedRun]
+) -> dict[str, object]:
     bases = history.bases()
     brief = briefs.briefs([run]).get(run.commit)
     changed = briefs.changes([run], bases).get(run.commit)
     return whole(run, summary(run, brief, bases.get(run.commit), changed), others)
 
 
-def _lines(history: History, run: RecordedRun, others: Sequence[RecordedRun], home: str) -> Iterator[str]:
+def _lines(
+    history: History, run: RecordedRun, others: Sequence[RecordedRun], home: str
+) -> Iterator[str]:
     yield heading(run)
     yield from (line for line in (run.subject, came_out(run)) if line)
     if run.imported:
@@ -77,7 +99,10 @@ def _lines(history: History, run: RecordedRun, others: Sequence[RecordedRun], ho
         record = run.record
     except LoragitError as error:
         console.warn(error.message)
-        yield from _block("Trailers", [f"{key}: {value}" for key, values in run.trailers.items() for value in values])
+        yield from _block(
+            "Trailers",
+            [f"{key}: {value}" for key, values in run.trailers.items() for value in values],
+        )
     else:
         yield from _recorded(run, record)
     outcome = run.outcome
@@ -85,13 +110,19 @@ def _lines(history: History, run: RecordedRun, others: Sequence[RecordedRun], ho
         yield from _block("Came out", _products(outcome))
         yield from _block("Loss", _loss(run, outcome, home))
     if run.revert is not None:
-        yield from _block("Why it was taken back", [run.revert.reason, *(f"  {line}" for line in run.revert.log_tail)])
+        yield from _block(
+            "Why it was taken back",
+            [run.revert.reason, *(f"  {line}" for line in run.revert.log_tail)],
+        )
     yield from _block("Notes", run.notes)
     yield from _block("Lineage", _lineage(history, run))
     yield from _block("Changed", _changed(history, run))
     yield from _block("Also on record", _others(run))
     yield from _block("Files", _files(run))
-    yield from _block("Other runs of that name", [f"{each.commit[:8]}  {each.minute}  {each.state}" for each in others])
+    yield from _block(
+        "Other runs of that name",
+        [f"{each.commit[:8]}  {each.minute}  {each.state}" for each in others],
+    )
 
 
 def _block(title: str, lines: Sequence[str]) -> Iterator[str]:
@@ -108,8 +139,12 @@ def _recorded(run: RecordedRun, record: Record) -> Iterator[str]:
         groups.setdefault(_group(name), []).append((name, _quoted(values) if values else "yes"))
     for title in (*_GROUPS, _REST):
         yield from _block(title, _aligned(groups.get(title, ())))
-    codes = [code for code in (record.trainer, record.lycoris, *record.repositories) if code is not None]
-    yield from _block("Repositories", [_code(code) for code in codes if code.commit or code.version])
+    codes = [
+        code for code in (record.trainer, record.lycoris, *record.repositories) if code is not None
+    ]
+    yield from _block(
+        "Repositories", [_code(code) for code in codes if code.commit or code.version]
+    )
     yield from _block("Weights", [_weights(w.role, w.name, w.sha256) for w in record.weights])
     yield from _block("Dataset", [_dataset(run, record)])
     yield from _block("Environment", _environment(run))
@@ -117,7 +152,10 @@ def _recorded(run: RecordedRun, record: Record) -> Iterator[str]:
 
 
 def _group(name: str) -> str:
-    return next((title for title, starts in _GROUPS.items() if name.startswith(tuple(starts.split(" ")))), _REST)
+    return next(
+        (title for title, starts in _GROUPS.items() if name.startswith(tuple(starts.split(" ")))),
+        _REST,
+    )
 
 
 def _quoted(words: Sequence[str]) -> str:
@@ -140,14 +178,22 @@ def _code(code: Code) -> str:
 
 
 def _weights(role: str, name: str, sha256: str | None) -> str:
-    return f"{role}: {name}" + (f"  sha256 {sha256}  AutoV2 {sha256[:_AUTO_V2].upper()}" if sha256 else "")
+    return f"{role}: {name}" + (
+        f"  sha256 {sha256}  AutoV2 {sha256[:_AUTO_V2].upper()}" if sha256 else ""
+    )
 
 
 def _dataset(run: RecordedRun, record: Record) -> str:
     place = f" in {run.path}/" if run.path else ""
     counts = f"{text.count(record.images, 'image')}, {text.count(record.captions, 'caption')}"
-    commit = f"at commit {record.dataset_commit[:8]}" if record.dataset_commit else "not committed yet"
-    dirty = f", {text.count(record.dataset_dirty, 'file')} not committed" if record.dataset_dirty else ""
+    commit = (
+        f"at commit {record.dataset_commit[:8]}" if record.dataset_commit else "not committed yet"
+    )
+    dirty = (
+        f", {text.count(record.dataset_dirty, 'file')} not committed"
+        if record.dataset_dirty
+        else ""
+    )
     return f"{record.dataset}{place}: {counts}, {commit}{dirty}"
 
 
@@ -171,7 +217,11 @@ def _environment(run: RecordedRun) -> list[str]:
     cuda = around.packages.get("torch", "").partition("+cu")[2]
     if cuda.isdigit():
         named.append(f"CUDA {cuda[:-1]}.{cuda[-1]}")
-    return [*told, *([", ".join(named)] if named else []), text.count(len(around.packages), "package")]
+    return [
+        *told,
+        *([", ".join(named)] if named else []),
+        text.count(len(around.packages), "package"),
+    ]
 
 
 def _command(argv: Sequence[str], workdir: str | None) -> list[str]:
@@ -186,11 +236,14 @@ def _command(argv: Sequence[str], workdir: str | None) -> list[str]:
     joined = [" ".join(line) for line in lines if line]
     wrapped = [f"{'  ' if number else ''}{line}" for number, line in enumerate(joined)]
     command = [f"{line} \\" for line in wrapped[:-1]] + wrapped[-1:]
-    return ([f"cd {_for_a_shell(workdir, shlex.quote(workdir))}"] if workdir and command else []) + command
+    return (
+        [f"cd {_for_a_shell(workdir, shlex.quote(workdir))}"] if workdir and command else []
+    ) + command
 
 
 def _for_a_shell(word: str, quoted: str) -> str:
-    """``quoted``, but for ``~/`` at the beginning, which stands for the home folder in a record as in a shell."""
+    """``quoted``, but for ``~/`` at the beginning, which stands for the home folder in a record as
+    in a shell."""
     import shlex
 
     return f"~/{shlex.quote(word[2:])}" if word.startswith("~/") and len(word) > 2 else quoted
@@ -200,12 +253,17 @@ def _products(outcome: RecordedOutcome) -> list[str]:
     lines = []
     for model in outcome.models:
         when = [
-            f"{noun} {number}" for noun, number in (("step", model.step), ("epoch", model.epoch)) if number is not None
+            f"{noun} {number}"
+            for noun, number in (("step", model.step), ("epoch", model.epoch))
+            if number is not None
         ]
         lines.append(f"{model.path}  {', '.join([size(model.size), *when])}")
         lines.append(f"  sha256   {model.sha256}  AutoV2 {model.sha256[:_AUTO_V2].upper()}")
         if model.payload_sha256:
-            lines.append(f"  payload  {model.payload_sha256}  AutoV3 {model.payload_sha256[:_AUTO_V3].upper()}")
+            lines.append(
+                f"  payload  {model.payload_sha256}  AutoV3 "
+                f"{model.payload_sha256[:_AUTO_V3].upper()}"
+            )
     lines += [f"{path}  cut short" for path in outcome.truncated]
     lines += [f"{path}  could not be read" for path in outcome.unreadable]
     lines += [f"{path}/  training state" for path in outcome.states]
@@ -214,7 +272,11 @@ def _products(outcome: RecordedOutcome) -> list[str]:
     status = "" if outcome.exit_status is None else f"exit status {outcome.exit_status}"
     signal = f"interrupted by {outcome.interrupted_by}" if outcome.interrupted_by else ""
     signal += f", finished later, {text.timestamp(outcome.recovered)}" if outcome.recovered else ""
-    times = [f"{word} {text.timestamp(at)}" for word, at in (("from", outcome.started), ("to", outcome.finished)) if at]
+    times = [
+        f"{word} {text.timestamp(at)}"
+        for word, at in (("from", outcome.started), ("to", outcome.finished))
+        if at
+    ]
     return [*lines, ", ".join(part for part in (status, signal, " ".join(times)) if part)]
 
 
@@ -238,7 +300,10 @@ def _loss(run: RecordedRun, outcome: RecordedOutcome, home: str) -> list[str]:
     drawn = losses.chart(found, _CHART, plain=console.plain()) if found else ""
     if found is None or not drawn:
         return final
-    span = f"{found.values[0]:.4g} at step {found.steps[0]}, {found.values[-1]:.4g} at step {found.steps[-1]}"
+    span = (
+        f"{found.values[0]:.4g} at step {found.steps[0]}, {found.values[-1]:.4g} at step "
+        f"{found.steps[-1]}"
+    )
     return [drawn, span, *final]
 
 
@@ -248,7 +313,11 @@ def _lineage(history: History, run: RecordedRun) -> list[str]:
     told = [f"resumed from {value}" for value in run.resumed_from]
     told += [f"started from the weights of {value}" for value in run.derived_from]
     above = parents(history.runs)
-    below = [each for each in history.runs if each.commit in above and above[each.commit][0].commit == run.commit]
+    below = [
+        each
+        for each in history.runs
+        if each.commit in above and above[each.commit][0].commit == run.commit
+    ]
     return told + [f"{each.name} went on from it ({above[each.commit][1]})" for each in below]
 
 
@@ -264,8 +333,14 @@ def _changed(history: History, run: RecordedRun) -> list[str]:
 
 
 def _others(run: RecordedRun) -> list[str]:
-    """Trailers that are not shown in words of their own: those of imported runs, and of formats to come."""
-    return [f"{key}: {value}" for key, values in run.trailers.items() if key not in _TOLD for value in values]
+    """Trailers that are not shown in words of their own: those of imported runs, and of formats to
+    come."""
+    return [
+        f"{key}: {value}"
+        for key, values in run.trailers.items()
+        if key not in _TOLD
+        for value in values
+    ]
 
 
 def _files(run: RecordedRun) -> list[str]:

@@ -18,7 +18,8 @@ from loragit.store import journal
 
 
 def status(chosen: Settings, *, as_json: bool = False) -> None:
-    """Print it for the dataset at hand. Raises :class:`LoragitError` where that is in no repository."""
+    """Print it for the dataset at hand. Raises :class:`LoragitError` where that is in no
+    repository."""
     repository = git.discover(chosen.dataset_dir)
     notes = [(note, history.alive(note)) for note in journal.read(repository.private)]
     places = [(chosen.trainer.kind, chosen.trainer.repo)]
@@ -31,13 +32,17 @@ def status(chosen: Settings, *, as_json: bool = False) -> None:
 
         document = {
             "runs": [
-                {"run": n.run, "started": n.started, "pid": n.pid, "alive": a, "output": n.output} for n, a in notes
+                {"run": n.run, "started": n.started, "pid": n.pid, "alive": a, "output": n.output}
+                for n, a in notes
             ],
             "repositories": [_table(label, state) for label, state in states],
         }
         console.write(json.dumps(document, indent=2) + "\n")
         return
-    _print_runs((f"{n.run}: since {n.started}, process {n.pid}, writes {text.shown(n.output)}", a) for n, a in notes)
+    _print_runs(
+        (f"{n.run}: since {n.started}, process {n.pid}, writes {text.shown(n.output)}", a)
+        for n, a in notes
+    )
     recovering.notice(repository)
     for label, state in states:
         console.out(_line(label, state))

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from loragit.run.results import Logs
 
 ONCE = 1.0
-"""Seconds within which a signal counts once where the shell functions wait for us, and pass on what they are told."""
+"""Seconds within which a signal counts once where the shell functions wait for us, and pass on what
+they are told."""
 
 
 class _Running(NamedTuple):
@@ -62,7 +63,8 @@ class _Ended(NamedTuple):
 
 
 def train(request: Request) -> int:
-    """Train, on record. Returns the trainer's exit status, or 1 where that is 0 and nothing was made.
+    """Train, on record. Returns the trainer's exit status, or 1 where that is 0 and nothing was
+    made.
 
     Raises :class:`LoragitError` where the run was not opened; then nothing was written.
     """
@@ -75,12 +77,15 @@ def train(request: Request) -> int:
         running = _open(ready)
         status = _finish(running, _run(running))
     with contextlib.suppress(LoragitError):
-        process.spawn_quietly(["git", "maintenance", "run", "--auto", "--quiet"], cwd=ready.repository.top)
+        process.spawn_quietly(
+            ["git", "maintenance", "run", "--auto", "--quiet"], cwd=ready.repository.top
+        )
     return status
 
 
 def dry_run(request: Request) -> None:
-    """Show the run as it would be recorded and started; write nothing. Raises :class:`LoragitError`."""
+    """Show the run as it would be recorded and started; write nothing. Raises
+    :class:`LoragitError`."""
     ready = preflight.prepare(consent.asking(request))
     for line in ready.warnings:
         console.warn(line)
@@ -96,13 +101,15 @@ def dry_run(request: Request) -> None:
     for line in script.data.decode("utf-8", "replace").splitlines() if script else ():
         console.out(line)
     python = pythons.find_python(ready.settings.trainer, request.environ)
-    console.say(f"the trainer's Python is {python}, in {pythons.prefix(python) or 'no environment'}")
+    console.say(
+        f"the trainer's Python is {python}, in {pythons.prefix(python) or 'no environment'}"
+    )
     console.say(f"dry run: {ready.run.name} could start; nothing was written")
 
 
 def _open(ready: Ready) -> _Running:
-    """Note the run, write the trainer's copies, then the record. On failure all of it is taken back, unless a part of
-    the record is there already."""
+    """Note the run, write the trainer's copies, then the record. On failure all of it is taken
+    back, unless a part of the record is there already."""
     store = Store(ready.repository, ready.author, ready.committer, tell=console.warn)
     private = ready.repository.private
     note = _note(ready)
@@ -121,7 +128,8 @@ def _open(ready: Ready) -> _Running:
 
         opened = store.open(ready.run, about_to)
     except MoveStuck:
-        # It may be on record: as after a crash, `loragit recover` takes it back, and needs note and folder for that.
+        # It may be on record: as after a crash, `loragit recover` takes it back, and needs note and
+        # folder for that.
         raise
     except BaseException:
         if _may_stand(store, note):
@@ -136,7 +144,8 @@ def _open(ready: Ready) -> _Running:
 
 
 def _may_stand(store: Store, note: Open) -> bool:
-    """Whether a run that could not be opened is open on record all the same: a disk that fails takes nothing back."""
+    """Whether a run that could not be opened is open on record all the same: a disk that fails
+    takes nothing back."""
     try:
         return bool(note.commit) and store.holds(note.run, note.commit)
     except LoragitError:
@@ -193,7 +202,9 @@ def _run(running: _Running) -> _Ended:
     ready = running.ready
     now = datetime.now(UTC)
     if waiting := signals.waiting():
-        return _not_begun(now, "it was interrupted before the trainer began", 128 + waiting[0], waiting[0])
+        return _not_begun(
+            now, "it was interrupted before the trainer began", 128 + waiting[0], waiting[0]
+        )
     commit = running.opened.commit
     environ = {**ready.environ, **ready.start.variables(commit)}
     command = process.Command(ready.start.words(commit), ready.start.workdir, environ)
@@ -217,13 +228,20 @@ def _run(running: _Running) -> _Ended:
     reached(Step.TRAINER_ENDED)
     for line in (*ended.trouble, *_script_edited(ready), *edits.told(ready.read)):
         console.warn(line)
-    end = End(ended.started.isoformat(), ended.finished.isoformat(), ended.exit_status, _named(ended.interrupted_by))
+    end = End(
+        ended.started.isoformat(),
+        ended.finished.isoformat(),
+        ended.exit_status,
+        _named(ended.interrupted_by),
+    )
     return _Ended(ended.exit_status, end, ended.log_tail)
 
 
 def _not_begun(now: datetime, why: str, exit_status: int, signal: int | None = None) -> _Ended:
     finished = max(now, datetime.now(UTC))  # the clock may be set back
-    return _Ended(exit_status, End(now.isoformat(), finished.isoformat(), exit_status, _named(signal), why))
+    return _Ended(
+        exit_status, End(now.isoformat(), finished.isoformat(), exit_status, _named(signal), why)
+    )
 
 
 def _named(number: int | None) -> str:
@@ -234,15 +252,17 @@ def _named(number: int | None) -> str:
 
 
 def _script_edited(ready: Ready) -> Iterator[str]:
-    """What to say where the user's own script is no longer what was recorded: shells read a script as they go."""
+    """What to say where the user's own script is no longer what was recorded: shells read a script
+    as they go."""
     recorded = ready.run.entry(ready.run.script)
     if ready.start.own is not None and recorded is not None:
         yield from edits.of_file(Path(ready.start.program[0]), recorded.data, "ran")
 
 
 def _began(running: _Running, pid: int) -> None:
-    """Note the trainer's process. While it runs there is time to import what is needed afterwards, and to look for
-    garbage again, but among what is new alone: the files of the dataset stay known until the end."""
+    """Note the trainer's process. While it runs there is time to import what is needed afterwards,
+    and to look for garbage again, but among what is new alone: the files of the dataset stay known
+    until the end."""
     reached(Step.TRAINER_STARTED)
     trainer = Trainer(pid, process.start_time(pid) or "")
     journal.write(running.ready.repository.private, running.note._replace(trainer=trainer))
@@ -255,19 +275,26 @@ def _began(running: _Running, pid: int) -> None:
 
 
 def _finish(running: _Running, ended: _Ended) -> int:
-    """Seal or revert. A failure of ours is told, leaves the run open on record, and hides no exit status."""
+    """Seal or revert. A failure of ours is told, leaves the run open on record, and hides no exit
+    status."""
     ready = running.ready
     note = running.note._replace(end=ended.end)
     assert note.work is not None
-    run = ending.Unended(running.store, running.opened, note, note.work, running.folder, running.hide)
+    run = ending.Unended(
+        running.store, running.opened, note, note.work, running.folder, running.hide
+    )
     try:
-        with contextlib.suppress(LoragitError):  # a disk that is full will be told of where it does harm
+        with contextlib.suppress(
+            LoragitError
+        ):  # a disk that is full will be told of where it does harm
             journal.write(ready.repository.private, note)
             reached(Step.END_NOTED)
         made_something = ending.end(run, ended.end, ended.log_tail)
     except (LoragitError, OSError) as error:
         console.error(ending.told(error))
-        console.warn(f"{running.name} stays open on record; what the trainer wrote is in {ready.output}")
+        console.warn(
+            f"{running.name} stays open on record; what the trainer wrote is in {ready.output}"
+        )
         if not isinstance(error, output.OutputGone):
             console.hint("once that is mended, finish it with: loragit recover")
         return ended.exit_status or 1

@@ -1,4 +1,5 @@
-"""``loragit trust``, and the question that ``train`` asks: may be done what the dataset's own files say?"""
+"""``loragit trust``, and the question that ``train`` asks: may be done what the dataset's own files
+say?"""
 
 from __future__ import annotations
 
@@ -28,14 +29,16 @@ class NotRemembered(LoragitError):
 
 
 def asking(request: preflight.Request) -> preflight.Request:
-    """``request``, with somebody to ask where there is a terminal; ``--trust`` is the answer itself."""
+    """``request``, with somebody to ask where there is a terminal; ``--trust`` is the answer
+    itself."""
     if request.trusted:
         return request._replace(agree=_told)
     return request._replace(agree=_asked) if console.can_ask() else request
 
 
 def ran(chosen: Settings) -> None:
-    """A run goes ahead with these settings: what ran before there was a remote needs no question when there is one."""
+    """A run goes ahead with these settings: what ran before there was a remote needs no question
+    when there is one."""
     subject = trust.of_settings(chosen)
     if subject.claims and not trust.known(subject):
         trust.remember(subject)
@@ -57,7 +60,9 @@ def _show(subject: Subject, origin: str) -> None:
     for claim in subject.claims:
         console.say(f"  {claim.shown}  # {claim.about}")
     if any(secrets.MASK in claim.shown for claim in subject.claims):
-        console.say(f"{secrets.MASK} stands for what looks like a secret: {subject.folder / FILE} shows it")
+        console.say(
+            f"{secrets.MASK} stands for what looks like a secret: {subject.folder / FILE} shows it"
+        )
 
 
 def trust_(chosen: Settings, *, yes: bool) -> int:
@@ -69,21 +74,30 @@ def trust_(chosen: Settings, *, yes: bool) -> int:
     subjects = [subject for subject in _subjects(chosen) if subject.claims]
     for subject in subjects:
         if trust.known(subject):
-            console.say(f"agreed to already: {text.count(len(subject.claims), 'value')} of {subject.folder}")
+            console.say(
+                f"agreed to already: {text.count(len(subject.claims), 'value')} of {subject.folder}"
+            )
             continue
         _show(subject, trust.came_from(subject.folder) or "its repository has no remote")
         if not yes and not console.can_ask():
-            raise NobodyToAsk("nothing was agreed to: there is no terminal to ask at", hint="loragit trust --yes")
+            raise NobodyToAsk(
+                "nothing was agreed to: there is no terminal to ask at", hint="loragit trust --yes"
+            )
         if not yes and not console.confirm(_QUESTION, default=False):
             agreed = False
         elif not trust.remember(subject):
-            raise NotRemembered(f"{trust.memory()} cannot be written", hint="see whom it belongs to")
+            raise NotRemembered(
+                f"{trust.memory()} cannot be written", hint="see whom it belongs to"
+            )
     if not subjects:
         console.say(
-            f"{chosen.dataset_dir} names no program and no file of its own choice: there is nothing to agree to"
+            f"{chosen.dataset_dir} names no program and no file of its own choice: there is "
+            "nothing to agree to"
         )
     elif agreed:
-        console.say(f"{chosen.dataset_dir} may be trained on; another program there is another question")
+        console.say(
+            f"{chosen.dataset_dir} may be trained on; another program there is another question"
+        )
     return 0 if agreed else 1
 
 
@@ -93,11 +107,19 @@ def _subjects(chosen: Settings) -> Iterator[Subject]:
         yield trust.of_document(folder, chosen.written, chosen.trainer.repo)
     if trust.came_from(folder) is not None:
         paths = chosen.paths
-        workdir = launch.find_workdir(chosen, launch.plain(chosen.trainer.repo / chosen.trainer.script))
+        workdir = launch.find_workdir(
+            chosen, launch.plain(chosen.trainer.repo / chosen.trainer.script)
+        )
         try:
             config = snapshot.read_config(paths.config, workdir)
         except LoragitError:  # told when it is needed
             return
-        read: list[Path] = [paths.config, *([paths.prompts] if paths.prompts else []), *chosen.record.inputs]
+        read: list[Path] = [
+            paths.config,
+            *([paths.prompts] if paths.prompts else []),
+            *chosen.record.inputs,
+        ]
         there = [path for path in read if os.path.exists(path)]
-        yield trust.of_inputs(folder, config.path, config.files, [each.path for each in config.folders], there)
+        yield trust.of_inputs(
+            folder, config.path, config.files, [each.path for each in config.folders], there
+        )

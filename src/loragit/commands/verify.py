@@ -1,4 +1,5 @@
-"""``loragit verify [NAME…]``: recomputes what the record says, and tells what is not so any more."""
+"""``loragit verify [NAME…]``: recomputes what the record says, and tells what is not so any
+more."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ _SHOWN = 5
 def show(folder: Path, asked: Asked, *, verbose: bool = False, as_json: bool = False) -> int:
     """Verify the repository that ``folder`` lies in. Returns 1 where something is wrong, else 0.
 
-    ``verbose`` also lists every run that is as recorded. Raises :class:`~loragit.git.NotARepository`,
-    :class:`~loragit.history.NoSuchRun`.
+    ``verbose`` also lists every run that is as recorded. Raises
+    :class:`~loragit.git.NotARepository`, :class:`~loragit.history.NoSuchRun`.
     """
     history = History.of(folder)
     try:
@@ -51,10 +52,15 @@ def _lines(report: Report, *, verbose: bool) -> Iterator[str]:
     if verbose:
         touched = {verdict.commit for verdict in report.verdicts}
         yield from (
-            f"ok     {run.name} ({run.commit[:8]}), {run.state}" for run in report.runs if run.commit not in touched
+            f"ok     {run.name} ({run.commit[:8]}), {run.state}"
+            for run in report.runs
+            if run.commit not in touched
         )
     for check, number in left.items():
-        yield f"note   {count(number, 'more note')} on the {check} of other runs (--verbose shows all)"
+        yield (
+            f"note   {count(number, 'more note')} on the {check} of other runs (--verbose "
+            "shows all)"
+        )
     yield _summary(report)
 
 
@@ -79,7 +85,12 @@ def _document(report: Report, asked: Asked) -> dict[str, object]:
         "wrong_count": len(report.of(WRONG)),
         "note_count": len(report.of(NOTE)),
         "runs": [
-            {"run": run.name, "commit": run.commit, "state": run.state, "status": _status(run.commit, report.verdicts)}
+            {
+                "run": run.name,
+                "commit": run.commit,
+                "state": run.state,
+                "status": _status(run.commit, report.verdicts),
+            }
             for run in report.runs
         ],
         "findings": [_finding(verdict) for verdict in report.verdicts],

@@ -27,7 +27,8 @@ STRENGTH = {
     STAMP: "its training comment names the run and its commit",
     SESSION: "its training session is the one on record",
 }
-"""Kinds of evidence, the strongest first. A hash cannot be mistaken; a header is text that anybody can edit."""
+"""Kinds of evidence, the strongest first. A hash cannot be mistaken; a header is text that anybody
+can edit."""
 
 _SHOWN = (
     ("output name", "ss_output_name"),
@@ -86,9 +87,11 @@ class Origin(NamedTuple):
 
 
 def whence(paths: Sequence[Path], datasets: Path, here: Path, *, as_json: bool = False) -> int:
-    """Tell of each file which run made it. Returns 0, or 1 where the origin of one is not on record.
+    """Tell of each file which run made it. Returns 0, or 1 where the origin of one is not on
+    record.
 
-    ``datasets`` is the folder of all datasets, ``here`` the current one. Raises :class:`NothingToLookAt`.
+    ``datasets`` is the folder of all datasets, ``here`` the current one. Raises
+    :class:`NothingToLookAt`.
     """
     files = tuple(_files(paths))
     records = Records(products.datasets(datasets, here))
@@ -110,16 +113,21 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
         if path.is_dir():
             below = sorted(_below(path))
             if not below:
-                raise NothingToLookAt(f"{path} holds no model and no image", hint="name a .safetensors file")
+                raise NothingToLookAt(
+                    f"{path} holds no model and no image", hint="name a .safetensors file"
+                )
             yield from below
         elif path.exists():
             yield path
         else:
-            raise NothingToLookAt(f"there is no file {path}", hint="name a .safetensors file, or a folder of them")
+            raise NothingToLookAt(
+                f"there is no file {path}", hint="name a .safetensors file, or a folder of them"
+            )
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Models and images in ``folder``, at any depth; links to folders and hidden folders are passed over."""
+    """Models and images in ``folder``, at any depth; links to folders and hidden folders are passed
+    over."""
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(root, name) for name in names if name.lower().endswith(MODELS + IMAGES))
@@ -144,15 +152,23 @@ def _origin(path: Path, records: Records) -> Origin | Unreadable:
     for sealed, kind in _listed(hashes.sha256, payload, records):
         product = _product(sealed, hashes.sha256, payload)
         _add(
-            matches, sealed.commit, Match(sealed.run, sealed.commit, sealed.repository, (kind,), product, sealed.output)
+            matches,
+            sealed.commit,
+            Match(sealed.run, sealed.commit, sealed.repository, (kind,), product, sealed.output),
         )
     by_content = set(matches)
     for run, commit in products.stamps(header.get("ss_training_comment", "")):
         _stamped(run, commit, records, matches, warnings)
     if not matches:
         _by_session(header, records, matches)
-    warnings += _doubts(matches, by_content, {run for run, _ in products.stamps(header.get("ss_training_comment", ""))})
-    ordered = sorted(matches.values(), key=lambda match: min(map(list(STRENGTH).index, match.evidence)))
+    warnings += _doubts(
+        matches,
+        by_content,
+        {run for run, _ in products.stamps(header.get("ss_training_comment", ""))},
+    )
+    ordered = sorted(
+        matches.values(), key=lambda match: min(map(list(STRENGTH).index, match.evidence))
+    )
     return Origin(path, hashes.sha256, payload, tuple(ordered), tuple(warnings), header)
 
 
@@ -164,7 +180,9 @@ def _header(path: Path) -> tuple[Mapping[str, str], str | None]:
         header = tensors.read_header(path)
     except tensors.NotSafetensors as error:
         return {}, error.message
-    whole = None if header.whole else f"{path.name} is cut short: it is not as long as its header says"
+    whole = (
+        None if header.whole else f"{path.name} is cut short: it is not as long as its header says"
+    )
     return header.metadata, whole
 
 
@@ -180,9 +198,14 @@ def _product(sealed: Sealed, sha256: str, payload: str | None) -> str | None:
     def fits(model: Artifact) -> bool:
         return model.sha256 == sha256 or (payload is not None and model.payload_sha256 == payload)
 
-    # Of models with the same weights (the last step's and the final one) the very file is meant, if it is there.
+    # Of models with the same weights (the last step's and the final one) the very file is meant, if
+    # it is there.
     models = sorted(sealed.models, key=lambda model: model.sha256 != sha256)
-    samples = (value.removesuffix(f" sha256:{sha256}") for value in sealed.values("Sample") if sha256 in value)
+    samples = (
+        value.removesuffix(f" sha256:{sha256}")
+        for value in sealed.values("Sample")
+        if sha256 in value
+    )
     return next((model.path for model in models if fits(model)), None) or next(samples, None)
 
 
@@ -192,10 +215,14 @@ def _add(matches: dict[str, Match], commit: str, match: Match) -> None:
         matches[commit] = match
     else:
         evidence = sorted({*known.evidence, *match.evidence}, key=list(STRENGTH).index)
-        matches[commit] = known._replace(evidence=tuple(evidence), product=known.product or match.product)
+        matches[commit] = known._replace(
+            evidence=tuple(evidence), product=known.product or match.product
+        )
 
 
-def _stamped(run: str, commit: str, records: Records, matches: dict[str, Match], warnings: list[str]) -> None:
+def _stamped(
+    run: str, commit: str, records: Records, matches: dict[str, Match], warnings: list[str]
+) -> None:
     """Look for the run that a training comment names."""
     sealed = next((each for each in records.holding(f"\0{commit}\0") if each.run == run), None)
     if sealed is not None:
@@ -205,14 +232,19 @@ def _stamped(run: str, commit: str, records: Records, matches: dict[str, Match],
     if repository is not None:
         _add(matches, commit, Match(run, commit, repository, (STAMP,), None, ""))
     else:
-        warnings.append(f"its training comment names the run {run} ({commit[:8]}), which no dataset here has on record")
+        warnings.append(
+            f"its training comment names the run {run} ({commit[:8]}), which no dataset here has "
+            "on record"
+        )
 
 
 def _by_session(header: Mapping[str, str], records: Records, matches: dict[str, Match]) -> None:
     told = f"{header.get('ss_session_id')} {header.get('ss_training_started_at')}"
     if outcome.SESSION.fullmatch(told):
         for sealed in records.holding(f"\nSession: {told}\n"):
-            match = Match(sealed.run, sealed.commit, sealed.repository, (SESSION,), None, sealed.output)
+            match = Match(
+                sealed.run, sealed.commit, sealed.repository, (SESSION,), None, sealed.output
+            )
             _add(matches, sealed.commit, match)
 
 
@@ -221,12 +253,18 @@ def _doubts(matches: Mapping[str, Match], by_content: set[str], stamped: set[str
     certain = [matches[commit] for commit in by_content]
     if certain and stamped and not any(match.run in stamped for match in certain):
         names = ", ".join(sorted(stamped))
-        yield f"its training comment names {names}, but the weights are {certain[0].run}'s: the header was edited"
-    elif certain and all(FILE not in match.evidence and SAMPLE not in match.evidence for match in certain):
+        yield (
+            f"its training comment names {names}, but the weights are {certain[0].run}'s: the "
+            "header was edited"
+        )
+    elif certain and all(
+        FILE not in match.evidence and SAMPLE not in match.evidence for match in certain
+    ):
         yield "its header is not the one on record: it was edited, or rewritten by a site or a tool"
     if not certain and matches:
         yield (
-            "its weights are none that the run left: they were changed afterwards (resized, merged, converted), "
+            "its weights are none that the run left: they were changed afterwards (resized, "
+            "merged, converted), "
             "or the file was not whole when the run was sealed"
         )
     if len({match.run for match in certain}) > 1:
@@ -252,7 +290,9 @@ def _print(origin: Origin | Unreadable) -> None:
         for label, key in _SHOWN:
             value = origin.header.get(key)
             if value and value != "None":
-                console.out(f"    {label}: {value if len(value) <= _WIDTH else value[:_WIDTH] + '…'}")
+                console.out(
+                    f"    {label}: {value if len(value) <= _WIDTH else value[:_WIDTH] + '…'}"
+                )
     for warning in origin.warnings:
         console.warn(f"{origin.path.name}: {warning}")
 
@@ -265,7 +305,11 @@ def _table(origin: Origin | Unreadable) -> dict[str, object]:
         "sha256": origin.sha256,
         "payload_sha256": origin.payload_sha256,
         "matches": [
-            {**match._asdict(), "repository": str(match.repository), "evidence": list(match.evidence)}
+            {
+                **match._asdict(),
+                "repository": str(match.repository),
+                "evidence": list(match.evidence),
+            }
             for match in origin.matches
         ],
         "warnings": list(origin.warnings),

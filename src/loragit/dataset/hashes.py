@@ -1,6 +1,8 @@
-"""sha256 of many files, each read once for as long as it stays the same; digests in sha256sum's format.
+"""sha256 of many files, each read once for as long as it stays the same; digests in sha256sum's
+format.
 
-Names are plain ``str`` as :mod:`os` gives them, so that a name of any bytes goes through (surrogateescape).
+Names are plain ``str`` as :mod:`os` gives them, so that a name of any bytes goes through
+(surrogateescape).
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from loragit.errors import LoragitError
 from loragit.record.values import DatasetFile
 
 MARGIN_NS = 2_000_000_000
-"""A time stamp is trusted once it is this old: two writes within one tick of the file system's clock (2 s on FAT,
-the coarsest in use) leave the same stamp, and the second could otherwise go unseen (git's "racily clean")."""
+"""A time stamp is trusted once it is this old: two writes within one tick of the file system's
+clock (2 s on FAT, the coarsest in use) leave the same stamp, and the second could otherwise go
+unseen (git's "racily clean")."""
 
 _BUFFER = 1 << 20
 """Bytes read at once. Fits the caches near a core; larger ones were no faster."""
@@ -54,8 +57,12 @@ class CannotRead(LoragitError):
     """Files or a folder that vanished, may not be read, or are something else than a file."""
 
     def __init__(self, folder: str, reasons: Sequence[tuple[str, str]]) -> None:
-        """``reasons`` holds, for each file, its name relative to ``folder`` ("" for the folder itself) and why."""
-        where = [(_shown(str(Path(folder, name)) if len(reasons) == 1 else name), why) for name, why in reasons]
+        """``reasons`` holds, for each file, its name relative to ``folder`` ("" for the folder
+        itself) and why."""
+        where = [
+            (_shown(str(Path(folder, name)) if len(reasons) == 1 else name), why)
+            for name, why in reasons
+        ]
         named = ", ".join(f"{name} ({why})" for name, why in where[:_NAMED])
         more = f" and {len(where) - _NAMED} more" if len(where) > _NAMED else ""
         many = f"{len(where)} files of {_shown(folder)}: " if len(where) > 1 else ""
@@ -72,8 +79,9 @@ class BadDigests(LoragitError):
 class Cache:
     """Hashes that were computed before, on disk, one file for each folder that was hashed.
 
-    It only saves time: where its folder cannot be made, read or written, or its content is damaged, everything
-    is hashed again and nothing is said. Several processes may use it at once; the last one to write wins.
+    It only saves time: where its folder cannot be made, read or written, or its content is damaged,
+    everything is hashed again and nothing is said. Several processes may use it at once; the last
+    one to write wins.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -81,7 +89,8 @@ class Cache:
         self._folder = folder
 
     def load(self, folder: str) -> dict[str, tuple[str, str]]:
-        """File name to identity (see :func:`identity`) and sha256, for what is known of ``folder``."""
+        """File name to identity (see :func:`identity`) and sha256, for what is known of
+        ``folder``."""
         try:
             data = self._path(folder).read_bytes()
         except OSError:
@@ -95,7 +104,9 @@ class Cache:
     def store(self, folder: str, entries: Mapping[str, tuple[str, str]]) -> None:
         """Replace all that is known of ``folder``."""
         # NUL is the one byte that no file name holds.
-        body = os.fsencode("\0".join(f"{name}\0{key}\0{digest}" for name, (key, digest) in entries.items()))
+        body = os.fsencode(
+            "\0".join(f"{name}\0{key}\0{digest}" for name, (key, digest) in entries.items())
+        )
         path = self._path(folder)
         unfinished = path.with_suffix(f".{os.urandom(8).hex()}")
         try:
@@ -111,24 +122,29 @@ class Cache:
 
 
 def list_files(folder: Path) -> list[str]:
-    """Names of the files directly in ``folder``, sorted by their bytes; a link to a file is one too.
+    """Names of the files directly in ``folder``, sorted by their bytes; a link to a file is one
+    too.
 
     Raises :class:`CannotRead` where the folder cannot be listed.
     """
     try:
         with os.scandir(folder) as entries:
-            return _sorted([e.name for e in entries if e.is_file(follow_symlinks=False) or _is_file(e)])
+            return _sorted(
+                [e.name for e in entries if e.is_file(follow_symlinks=False) or _is_file(e)]
+            )
     except OSError as error:
         raise CannotRead(str(folder), [("", _why(error))]) from error
 
 
 def _sorted(names: list[str]) -> list[str]:
-    """By their bytes. Text sorts as its UTF-8 does, unless it stands for bytes that are none (surrogates)."""
+    """By their bytes. Text sorts as its UTF-8 does, unless it stands for bytes that are none
+    (surrogates)."""
     return sorted(names) if "".join(names).isascii() else sorted(names, key=os.fsencode)
 
 
 def read_many(folder: Path, names: Iterable[str]) -> list[bytes]:
-    """Whole content of each file, in the order of ``names`` (relative to ``folder``); for small files.
+    """Whole content of each file, in the order of ``names`` (relative to ``folder``); for small
+    files.
 
     Raises :class:`CannotRead`, naming all that cannot be read.
     """
@@ -151,14 +167,17 @@ def read_many(folder: Path, names: Iterable[str]) -> list[bytes]:
 def fingerprint(folder: Path, names: Sequence[str], cache: Cache) -> tuple[Fingerprint, ...]:
     """Hash the files ``names``, relative to ``folder``, in that order; links are followed.
 
-    A file is read only where size, time of modification and of change, inode or device differ from what the
-    cache knows, or where its times are too young to be told apart from a later write. A file that changes while
-    it is read is read once more and not cached. Raises :class:`CannotRead`, naming all that cannot be read.
+    A file is read only where size, time of modification and of change, inode or device differ from
+    what the cache knows, or where its times are too young to be told apart from a later write. A
+    file that changes while it is read is read once more and not cached. Raises :class:`CannotRead`,
+    naming all that cannot be read.
     """
     return seen(folder, names, cache)[0]
 
 
-def seen(folder: Path, names: Sequence[str], cache: Cache) -> tuple[tuple[Fingerprint, ...], tuple[str, ...]]:
+def seen(
+    folder: Path, names: Sequence[str], cache: Cache
+) -> tuple[tuple[Fingerprint, ...], tuple[str, ...]]:
     """As :func:`fingerprint`, and each file's :func:`identity` when it was hashed."""
     place = str(folder.absolute())
     known = cache.load(place)
@@ -171,13 +190,21 @@ def seen(folder: Path, names: Sequence[str], cache: Cache) -> tuple[tuple[Finger
         os.close(directory)
     if hashing.failures:
         order = {name: number for number, name in enumerate(names)}
-        raise CannotRead(str(folder), sorted(hashing.failures, key=lambda failure: order[failure[0]]))
+        raise CannotRead(
+            str(folder), sorted(hashing.failures, key=lambda failure: order[failure[0]])
+        )
     if hashing.fresh:
         asked = frozenset(names)
-        others = {name: entry for name, entry in known.items() if name in asked or os.path.lexists(f"{place}/{name}")}
+        others = {
+            name: entry
+            for name, entry in known.items()
+            if name in asked or os.path.lexists(f"{place}/{name}")
+        }
         cache.store(place, others | hashing.fresh)
     every = range(len(names))
-    return tuple(map(hashing.found.__getitem__, every)), tuple(map(hashing.identities.__getitem__, every))
+    return tuple(map(hashing.found.__getitem__, every)), tuple(
+        map(hashing.identities.__getitem__, every)
+    )
 
 
 def fingerprint_file(path: Path, cache: Cache) -> Fingerprint:
@@ -186,17 +213,20 @@ def fingerprint_file(path: Path, cache: Cache) -> Fingerprint:
     As :func:`fingerprint`; all such files share one file of the cache.
     """
     absolute = path.absolute()
-    found = fingerprint(Path(absolute.anchor), [str(absolute.relative_to(absolute.anchor))], cache)[0]
+    found = fingerprint(Path(absolute.anchor), [str(absolute.relative_to(absolute.anchor))], cache)[
+        0
+    ]
     return Fingerprint(path.name, found.size, found.sha256)
 
 
 def digest_lines(files: Iterable[DatasetFile]) -> bytes:
     """The lines that ``sha256sum`` prints for ``files``, sorted by the bytes of their paths.
 
-    A name with a backslash, a line feed or a carriage return is escaped, and its line then begins with a
-    backslash (coreutils, "md5sum invocation"). ``sha256sum -c`` reads them back.
+    A name with a backslash, a line feed or a carriage return is escaped, and its line then begins
+    with a backslash (coreutils, "md5sum invocation"). ``sha256sum -c`` reads them back.
     """
-    # All together, where they hold nothing but ASCII and nothing to be escaped: then text sorts as its bytes do.
+    # All together, where they hold nothing but ASCII and nothing to be escaped: then text sorts as
+    # its bytes do.
     ordered = sorted(files)
     if _PLAIN_PATHS.fullmatch("\0".join([path for path, _ in ordered])):
         return "".join([f"{digest}  {path}\n" for path, digest in ordered]).encode()
@@ -227,8 +257,9 @@ def parse_digest_lines(data: bytes) -> tuple[DatasetFile, ...]:
 class _Hashing:
     """One call of :func:`fingerprint`: a queue of files, worked off by several threads at once.
 
-    hashlib and the system calls let go of the interpreter's lock, so that threads reach what as many processes
-    would; each has one buffer of its own, so that memory does not grow with the size of a file.
+    hashlib and the system calls let go of the interpreter's lock, so that threads reach what as
+    many processes would; each has one buffer of its own, so that memory does not grow with the size
+    of a file.
     """
 
     def __init__(self, directory: int, names: Sequence[str]) -> None:
@@ -240,7 +271,8 @@ class _Hashing:
         self.failures: list[tuple[str, str]] = []
         self._directory = directory
         self._names = names
-        # Before the first look at any file: whatever is written later has a stamp that is not older.
+        # Before the first look at any file: whatever is written later has a stamp that is not
+        # older.
         self._trusted_ns = time.time_ns() - MARGIN_NS
         self._queue: deque[tuple[int, os.stat_result]] = deque()
         self._stopped = False
@@ -256,7 +288,10 @@ class _Hashing:
                 continue
             key, digest = known.get(name, ("", ""))
             if key == identity(state):
-                self.found[number], self.identities[number] = Fingerprint(name, state.st_size, digest), key
+                self.found[number], self.identities[number] = (
+                    Fingerprint(name, state.st_size, digest),
+                    key,
+                )
             elif stat.S_ISREG(state.st_mode):
                 waiting.append((number, state))
             else:
@@ -306,10 +341,14 @@ class _Hashing:
             digest, size, after = self._read(name, after.st_size, buffer)
         elif max(before.st_mtime_ns, before.st_ctime_ns) < self._trusted_ns:
             self.fresh[name] = (key, digest)
-        self.found[number], self.identities[number] = Fingerprint(name, size, digest), identity(after)
+        self.found[number], self.identities[number] = (
+            Fingerprint(name, size, digest),
+            identity(after),
+        )
 
     def _read(self, name: str, expected: int, buffer: bytearray) -> tuple[str, int, os.stat_result]:
-        """Hash, size and, taken afterwards, state of the file. ``expected`` bytes spare a look for its end."""
+        """Hash, size and, taken afterwards, state of the file. ``expected`` bytes spare a look for
+        its end."""
         from hashlib import sha256
 
         handle = os.open(name, os.O_RDONLY, dir_fd=self._directory)

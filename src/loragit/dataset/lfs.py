@@ -1,4 +1,5 @@
-"""Git LFS pointers: the few lines that stand in a working tree for a file that was never downloaded."""
+"""Git LFS pointers: the few lines that stand in a working tree for a file that was never
+downloaded."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ VERSION_LINE = b"version https://git-lfs.github.com/spec/v1"
 """How every pointer begins (git-lfs, docs/spec.md)."""
 
 MAX_BYTES = 1024
-"""A pointer is shorter than this (git-lfs, docs/spec.md); reading so much of a file is enough to tell."""
+"""A pointer is shorter than this (git-lfs, docs/spec.md); reading so much of a file is enough to
+tell."""
 
 _HEX = frozenset("0123456789abcdef")
 
@@ -23,7 +25,8 @@ class Pointer(NamedTuple):
 
 
 def is_pointer_prefix(head: bytes) -> bool:
-    """Whether a file that begins with ``head`` (42 bytes are enough) may be a pointer. Costs nothing."""
+    """Whether a file that begins with ``head`` (42 bytes are enough) may be a pointer. Costs
+    nothing."""
     return head.startswith(VERSION_LINE)
 
 

@@ -1,6 +1,8 @@
-"""What goes into a run: the exact bytes of config, prompts and captions, and the fingerprint of every image.
+"""What goes into a run: the exact bytes of config, prompts and captions, and the fingerprint of
+every image.
 
-Folders and extensions are those that sd-scripts reads (``library/train_util.py`` and ``config_util.py``).
+Folders and extensions are those that sd-scripts reads (``library/train_util.py`` and
+``config_util.py``).
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ DEFAULT_CAPTION_SUFFIX = ".caption"
 MAX_POINTER = 1024
 """Bytes. git-lfs pointers are smaller (specification v1)."""
 MAX_INPUT = 1 << 28
-"""Bytes of a file that goes on record as it is; a longer one could not be read from there at once either."""
+"""Bytes of a file that goes on record as it is; a longer one could not be read from there at once
+either."""
 
 _FOLDER_KEYS = ("image_dir", "conditioning_data_dir")
 _FILE_KEYS = ("metadata_file", "in_json")
@@ -51,7 +54,8 @@ class Folder(NamedTuple):
     caption_suffixes: tuple[str, ...]
     """With their dots; several where several subsets read the same folder."""
     captioned: bool = True
-    """Whether captions belong in it: regularisation and conditioning images need none, nor do ``class_tokens``."""
+    """Whether captions belong in it: regularisation and conditioning images need none, nor do
+    ``class_tokens``."""
 
 
 class Config(NamedTuple):
@@ -104,8 +108,13 @@ class Recorded(NamedTuple):
     """Paths of all captions in the record."""
 
     def same(self, digest: bytes, names: Iterable[str]) -> bool:
-        """Whether it was made of the same files, and has captions of the same ones: then they are the same bytes."""
-        return self.captions is not None and self.digest == _blob(digest) and self.names == frozenset(names)
+        """Whether it was made of the same files, and has captions of the same ones: then they are
+        the same bytes."""
+        return (
+            self.captions is not None
+            and self.digest == _blob(digest)
+            and self.names == frozenset(names)
+        )
 
 
 def _blob(data: bytes) -> str:
@@ -116,7 +125,8 @@ def _blob(data: bytes) -> str:
 def read_bytes(path: Path, what: str) -> bytes:
     """The exact bytes of ``path``. Raises :class:`CannotReadInput`, which calls it ``what``.
 
-    A cloned dataset may name any path: a device without an end is not read, and no pipe is waited for.
+    A cloned dataset may name any path: a device without an end is not read, and no pipe is waited
+    for.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -126,7 +136,9 @@ def read_bytes(path: Path, what: str) -> bytes:
                 return file.read(MAX_INPUT)
     except OSError as error:
         hint = "see that it is there and that you may read it"
-        raise CannotReadInput(f"the {what} {path} cannot be read: {error.strerror or error}", hint=hint) from error
+        raise CannotReadInput(
+            f"the {what} {path} cannot be read: {error.strerror or error}", hint=hint
+        ) from error
     except ValueError as error:  # a path that no file can have
         raise CannotReadInput(f"the {what} {str(path)!r} cannot be read: {error}") from error
     raise CannotReadInput(
@@ -136,14 +148,21 @@ def read_bytes(path: Path, what: str) -> bytes:
 
 
 def read_table(path: Path, data: bytes, what: str) -> Mapping[str, object]:
-    """``data`` parsed by the suffix of ``path`` as sd-scripts does: JSON where it is ``.json``, else TOML.
+    """``data`` parsed by the suffix of ``path`` as sd-scripts does: JSON where it is ``.json``,
+    else TOML.
 
     Raises :class:`CannotReadInput`, naming line and reason.
     """
     try:
-        table = parsing.read_json(data) if path.suffix.lower() == ".json" else parsing.read_toml(data.decode())
+        table = (
+            parsing.read_json(data)
+            if path.suffix.lower() == ".json"
+            else parsing.read_toml(data.decode())
+        )
     except ValueError as error:
-        raise CannotReadInput(f"the {what} {path} does not parse: {error}", hint="mend it and start again") from error
+        raise CannotReadInput(
+            f"the {what} {path} does not parse: {error}", hint="mend it and start again"
+        ) from error
     if not isinstance(table, dict):
         raise CannotReadInput(f"the {what} {path} holds no table")
     return table
@@ -165,7 +184,11 @@ def read_config(path: Path, workdir: Path, caption_suffix: str = DEFAULT_CAPTION
                 place = _absolute(workdir, value)
                 folder = folders.get(place) or Folder(value, place, (), captioned=False)
                 suffixes = dict.fromkeys((*folder.caption_suffixes, suffix))
-                captioned = key == _FOLDER_KEYS[0] and not subset.get("is_reg") and not subset.get("class_tokens")
+                captioned = (
+                    key == _FOLDER_KEYS[0]
+                    and not subset.get("is_reg")
+                    and not subset.get("class_tokens")
+                )
                 folders[place] = folder._replace(
                     caption_suffixes=tuple(suffixes), captioned=folder.captioned or captioned
                 )
@@ -181,8 +204,11 @@ def read_config(path: Path, workdir: Path, caption_suffix: str = DEFAULT_CAPTION
     return Config(path, data, tuple(folders.values()), tuple(files))
 
 
-def _subsets(table: Mapping[str, object], default: str) -> Iterator[tuple[Mapping[str, object], str]]:
-    """Every subset with the caption suffix that holds for it: its own, its dataset's, the general one."""
+def _subsets(
+    table: Mapping[str, object], default: str
+) -> Iterator[tuple[Mapping[str, object], str]]:
+    """Every subset with the caption suffix that holds for it: its own, its dataset's, the general
+    one."""
     general = _suffix(table.get("general"), default)
     for dataset in _tables(table.get("datasets")):
         of_dataset = _suffix(dataset, general)
@@ -205,22 +231,30 @@ def _absolute(workdir: Path, written: str) -> Path:
         if b"\0" in os.fsencode(written):
             raise ValueError("a NUL in it")
     except ValueError as error:
-        raise CannotReadInput(f"{written!r} in the dataset config is no path: {error}", hint="mend it there") from error
+        raise CannotReadInput(
+            f"{written!r} in the dataset config is no path: {error}", hint="mend it there"
+        ) from error
     path = workdir / written
     # Behind a link ".." goes up from where the link leads, not from where it lies.
     return path.resolve() if ".." in path.parts else Path(os.path.normpath(path))
 
 
 def check_folder(folder: Folder, dataset: Path) -> tuple[str, ...]:
-    """Names of the files in ``folder``, sorted. Raises :class:`NothingToTrainOn` where there is no image."""
+    """Names of the files in ``folder``, sorted. Raises :class:`NothingToTrainOn` where there is no
+    image."""
     try:
         names = tuple(fingerprint.list_files(folder.path))
     except fingerprint.CannotRead as error:
         beside = dataset / folder.written
         hint = "mend image_dir in the dataset config"
         if os.path.isdir(beside):
-            hint = f'write {beside} in the dataset config, or set trainer.workdir = "dataset" in loragit.toml'
-        raise NothingToTrainOn(f"the image folder {folder.written!r}: {error.message}", hint=hint) from error
+            hint = (
+                f'write {beside} in the dataset config, or set trainer.workdir = "dataset" in '
+                "loragit.toml"
+            )
+        raise NothingToTrainOn(
+            f"the image folder {folder.written!r}: {error.message}", hint=hint
+        ) from error
     if not any(is_picture(name) for name in names):
         raise NothingToTrainOn(
             f"the image folder {folder.written!r} ({folder.path}) holds no images",
@@ -230,7 +264,8 @@ def check_folder(folder: Folder, dataset: Path) -> tuple[str, ...]:
 
 
 def _is_caption(name: str, end: str, stems: Container[str]) -> bool:
-    """Whether a file called ``name`` captions one of the images of these ``stems``, with ``end`` for its suffix."""
+    """Whether a file called ``name`` captions one of the images of these ``stems``, with ``end``
+    for its suffix."""
     return name.endswith(end) and name.removesuffix(end) in stems
 
 
@@ -240,19 +275,21 @@ def is_picture(name: str) -> bool:
 
 
 def is_cache(name: str) -> bool:
-    """Whether ``name`` is a cache that the trainer itself writes next to the images (latents, text encoder)."""
+    """Whether ``name`` is a cache that the trainer itself writes next to the images (latents, text
+    encoder)."""
     return name.endswith(".npz")
 
 
 def read_dataset(
     listed: Sequence[tuple[Folder, tuple[str, ...]]], recorded: Recorded, root: Path, cache: Cache
 ) -> Dataset:
-    """Fingerprint every file of ``listed`` (folder, names) and read its captions, if ``recorded`` has not the same.
+    """Fingerprint every file of ``listed`` (folder, names) and read its captions, if ``recorded``
+    has not the same.
 
-    Caches of the trainer's own are left out: they are made from what is here, and their presence would make
-    the second run with the same inputs differ from the first. ``root`` is the dataset's folder.
-    Raises :class:`loragit.fingerprint.CannotRead`, :class:`CannotReadInput` for captions of no sensible length,
-    :class:`NothingToTrainOn` for images that are LFS pointers.
+    Caches of the trainer's own are left out: they are made from what is here, and their presence
+    would make the second run with the same inputs differ from the first. ``root`` is the dataset's
+    folder. Raises :class:`loragit.fingerprint.CannotRead`, :class:`CannotReadInput` for captions of
+    no sensible length, :class:`NothingToTrainOn` for images that are LFS pointers.
     """
     files: list[DatasetFile] = []
     watched: list[Watched] = []
@@ -267,12 +304,16 @@ def read_dataset(
         changed_ns = _changed_ns(folder.path)
         prints, identities = fingerprint.seen(folder.path, used, cache)
         watched.append(Watched(folder.path, prefix, changed_ns, prints, identities))
-        refuse_pointers(folder, [p.name for p in prints if p.size < MAX_POINTER and p.name in pictures])
+        refuse_pointers(
+            folder, [p.name for p in prints if p.size < MAX_POINTER and p.name in pictures]
+        )
         files += [DatasetFile(prefix + p.name, p.sha256) for p in prints]
         images += len(pictures)
         stems = {name.rpartition(".")[0] for name in pictures}
         ends = folder.caption_suffixes
-        texts = [n for n in used if n.endswith(ends) and any(_is_caption(n, end, stems) for end in ends)]
+        texts = [
+            n for n in used if n.endswith(ends) and any(_is_caption(n, end, stems) for end in ends)
+        ]
         written.append((folder.path, texts, places.of(folder.path)))
         if texts:
             sizes = {p.name: p.size for p in prints}
@@ -286,10 +327,12 @@ def read_dataset(
 
 
 def _refuse_long(folder: Folder, size: int) -> None:
-    """Captions are held in memory. Raises :class:`CannotReadInput` for more of them than anybody has."""
+    """Captions are held in memory. Raises :class:`CannotReadInput` for more of them than anybody
+    has."""
     if size > MAX_INPUT:
         raise CannotReadInput(
-            f"the captions in {folder.path} are {size >> 20} MiB together, more than can be on record",
+            f"the captions in {folder.path} are {size >> 20} MiB together, more than can be on "
+            "record",
             hint="see which are so long: ls -lS",
         )
 
@@ -313,7 +356,8 @@ def _read_captions(written: Iterable[tuple[Path, list[str], str]]) -> Iterator[E
 
 
 def uncaptioned(folder: Folder, names: Collection[str]) -> str | None:
-    """What to warn of where the trainer will find no caption in ``folder`` though there are text files."""
+    """What to warn of where the trainer will find no caption in ``folder`` though there are text
+    files."""
     ends = folder.caption_suffixes
     captions = [name for name in names if name.endswith((*ends, ".txt"))]
     if not captions:
@@ -325,7 +369,8 @@ def uncaptioned(folder: Folder, names: Collection[str]) -> str | None:
     if not texts:
         return None
     return (
-        f"{folder.path} has {texts} .txt files, but the trainer will look for {' and '.join(folder.caption_suffixes)} "
+        f"{folder.path} has {texts} .txt files, but the trainer will look for "
+        f"{' and '.join(folder.caption_suffixes)} "
         'and train without captions: set caption_extension = ".txt" in the dataset config'
     )
 
@@ -338,9 +383,11 @@ def _from(root: Path, folder: Path) -> str:
 
 
 def refuse_pointers(folder: Folder, small: list[str]) -> None:
-    """An image that git-lfs has not fetched is a text file of three lines; the trainer would fail on it.
+    """An image that git-lfs has not fetched is a text file of three lines; the trainer would fail
+    on it.
 
-    ``small`` names images of fewer than :data:`MAX_POINTER` bytes. Raises :class:`NothingToTrainOn`.
+    ``small`` names images of fewer than :data:`MAX_POINTER` bytes. Raises
+    :class:`NothingToTrainOn`.
     """
     pointers = [
         name
@@ -355,7 +402,8 @@ def refuse_pointers(folder: Folder, small: list[str]) -> None:
 
 
 class _CaptionPlaces:
-    """Where captions go in the record: ``captions/<folder>``, and below ``outside`` for folders elsewhere."""
+    """Where captions go in the record: ``captions/<folder>``, and below ``outside`` for folders
+    elsewhere."""
 
     def __init__(self, root: Path, folders: Iterable[Path]) -> None:
         self._root = root

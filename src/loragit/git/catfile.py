@@ -1,7 +1,8 @@
 """What git prints, read as it comes: rows of a long answer, and objects by their names.
 
-For reading alone. Whatever a repository's configuration or a missing object may suggest, nothing is fetched and no
-program of its own is run; and nothing is held in memory that is longer than the reader asked for.
+For reading alone. Whatever a repository's configuration or a missing object may suggest, nothing is
+fetched and no program of its own is run; and nothing is held in memory that is longer than the
+reader asked for.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from loragit.git import command as git
 from loragit.git.command import GitFailed
 
 MOST = 1 << 20
-"""Bytes of a row or an object that are read unless more is asked for; what loragit writes is a hundredth of it."""
+"""Bytes of a row or an object that are read unless more is asked for; what loragit writes is a
+hundredth of it."""
 
 _QUIETLY = (
     # A log that shows signatures runs gpg.program of the repository's configuration.
@@ -25,18 +27,21 @@ _QUIETLY = (
     "--no-replace-objects",
 )
 _ALONE = ("GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none")
-"""A partial clone lacks objects; that is told, and the network is left alone. (Older git knows only the second.)"""
+"""A partial clone lacks objects; that is told, and the network is left alone. (Older git knows only
+the second.)"""
 
 _PIECE = 1 << 16
 _LOT = 4096
-"""Bytes of questions that git is given before its answers are read: more could fill both pipes (PIPE_BUF)."""
+"""Bytes of questions that git is given before its answers are read: more could fill both pipes
+(PIPE_BUF)."""
 
 
 def rows(*args: str, cwd: Path, most: int = MOST) -> Iterator[bytes]:
-    """What ``git ARGS`` prints, up to each NUL, as it comes; of a row that is longer than ``most`` bytes its beginning.
+    """What ``git ARGS`` prints, up to each NUL, as it comes; of a row that is longer than ``most``
+    bytes its beginning.
 
-    Closing the iterator before its end ends git. Raises :class:`loragit.git.GitFailed` at the end of an answer that
-    git did not finish well.
+    Closing the iterator before its end ends git. Raises :class:`loragit.git.GitFailed` at the end
+    of an answer that git did not finish well.
     """
     yield from answer(ask(*args, cwd=cwd), args[0], cwd, most)
 
@@ -59,7 +64,9 @@ def answer(child: git.Child, verb: str, cwd: Path, most: int = MOST) -> Iterator
             child.kill()
         status = child.wait()
     if status != 0:
-        raise GitFailed(f"git {verb} failed in {cwd}", hint=f"see what it says: git -C {cwd} {verb} runs")
+        raise GitFailed(
+            f"git {verb} failed in {cwd}", hint=f"see what it says: git -C {cwd} {verb} runs"
+        )
 
 
 def _split(stream: IO[bytes], most: int) -> Iterator[bytes]:
@@ -99,7 +106,12 @@ class Reader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -114,7 +126,8 @@ class Reader:
             child.wait()
 
     def read(self, name: str, most: int = MOST) -> Object | None:
-        """The object that ``name`` means (an id, or ``COMMIT:PATH``); ``None`` where there is none."""
+        """The object that ``name`` means (an id, or ``COMMIT:PATH``); ``None`` where there is
+        none."""
         (found,) = self.read_all((name,), most)
         return found
 
@@ -138,7 +151,9 @@ class Reader:
                 child.stdin.flush()
             except OSError as error:
                 self.close()
-                raise GitFailed("git cat-file ended before its time", hint="see: git fsck") from error
+                raise GitFailed(
+                    "git cat-file ended before its time", hint="see: git fsck"
+                ) from error
             whole = False
             try:
                 for question in lot[done:]:
@@ -175,7 +190,10 @@ def _answer(stream: IO[bytes], question: bytes, most: int) -> Object | None:
         return None
     about = head.split()
     if not head.endswith(b"\n") or len(about) != 3 or not (head.isascii() and about[2].isdigit()):
-        raise GitFailed(f"git cannot read {question.decode(errors='replace').strip()}", hint="git fsck tells more")
+        raise GitFailed(
+            f"git cannot read {question.decode(errors='replace').strip()}",
+            hint="git fsck tells more",
+        )
     identity, kind, size = about[0].decode(), about[1].decode(), int(about[2])
     if size > most:
         return Object(identity, kind, size, None)

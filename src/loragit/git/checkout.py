@@ -1,6 +1,7 @@
 """How a checkout stands: its commit, what differs from it, where it came from.
 
-git judges this, because the libraries call clean repositories dirty (docs/design.md, "Who does what").
+git judges this, because the libraries call clean repositories dirty (docs/design.md, "Who does
+what").
 """
 
 from __future__ import annotations
@@ -37,20 +38,26 @@ class StateQuestion:
         self.folder = folder
         self.label = label
         self._top = git.start("rev-parse", "--show-toplevel", cwd=folder)
-        self._status = git.start("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", cwd=folder)
+        self._status = git.start(
+            "status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", cwd=folder
+        )
         self._lost = git.start("rev-list", "-1", "HEAD", "--not", "--remotes", cwd=folder)
         self._urls = git.start("config", "-z", "--get-regexp", r"^remote\..*\.url$", cwd=folder)
 
     def answer(self) -> RepoState:
         """Raises :class:`~loragit.git.NotARepository`, also where there is no commit yet."""
-        top, status, lost, urls = (q.reply() for q in (self._top, self._status, self._lost, self._urls))
+        top, status, lost, urls = (
+            q.reply() for q in (self._top, self._status, self._lost, self._urls)
+        )
         if top.status != 0 or status.status != 0:
             failed = top if top.status != 0 else status
             raise git.not_found(self.folder, failed)
         folder = Path(top.out.decode("utf-8", "surrogateescape").removesuffix("\n"))
         report = _parse_status(status.out)
         if report.commit is None:
-            raise git.NotARepository(f"the repository {folder} has no commit yet", hint="commit its files first")
+            raise git.NotARepository(
+                f"the repository {folder} has no commit yet", hint="commit its files first"
+            )
         return RepoState(
             label=self.label,
             path=folder,
@@ -63,7 +70,8 @@ class StateQuestion:
 
 
 def repo_state(folder: Path, label: str) -> RepoState:
-    """How the repository that holds ``folder`` stands. Raises :class:`~loragit.git.NotARepository`."""
+    """How the repository that holds ``folder`` stands. Raises
+    :class:`~loragit.git.NotARepository`."""
     return StateQuestion(folder, label).answer()
 
 
@@ -109,7 +117,8 @@ def _parse_status(out: bytes) -> StatusReport:
 
 
 def start_dirty(repository: git.Repository) -> git.Question:
-    """Ask what differs from HEAD below the repository's folder; :func:`read_dirty` reads the reply."""
+    """Ask what differs from HEAD below the repository's folder; :func:`read_dirty` reads the
+    reply."""
     return git.start(
         "status",
         "--porcelain=v2",
@@ -131,7 +140,8 @@ def read_dirty(question: git.Question) -> StatusReport:
 
 
 def _importable(path: Path) -> bool:
-    """Whether Python could import an untracked path: a ``.py`` file, or a folder that directly holds one.
+    """Whether Python could import an untracked path: a ``.py`` file, or a folder that directly
+    holds one.
 
     Configs, logs and models that people keep in the trainer's folder change nothing in what runs.
     """
@@ -158,7 +168,9 @@ def _remote_url(urls: Mapping[str, str], upstream: str | None) -> str | None:
     """The upstream's remote, else ``origin``, else the first; without credentials."""
     if not urls:
         return None
-    of_branch = next((r for r in urls if upstream is not None and upstream.startswith(r + "/")), None)
+    of_branch = next(
+        (r for r in urls if upstream is not None and upstream.startswith(r + "/")), None
+    )
     url = urls[of_branch or ("origin" if "origin" in urls else next(iter(urls)))]
     return text.without_credentials(url)
 
@@ -169,7 +181,8 @@ def patch_path(state: RepoState) -> str:
 
 
 def patch(state: RepoState) -> bytes:
-    """What makes ``state.commit`` the work tree as it stands: ``git apply`` takes it. Includes untracked ``dirty``.
+    """What makes ``state.commit`` the work tree as it stands: ``git apply`` takes it. Includes
+    untracked ``dirty``.
 
     Neither the repository's index nor its objects are written: both are replaced by temporary ones.
     """
@@ -186,7 +199,8 @@ def patch(state: RepoState) -> bytes:
         git.run("read-tree", "HEAD", cwd=state.path, variables=own)
         git.run("add", "--update", cwd=state.path, variables=own)
         there = [path for path in state.dirty if (state.path / path).exists()]
-        # A file may have been staged though it is ignored; what an untracked folder ignores is no part of it.
+        # A file may have been staged though it is ignored; what an untracked folder ignores is no
+        # part of it.
         folders = [path for path in there if path.endswith("/")]
         files = [path for path in there if not path.endswith("/")]
         for paths, force in ((files, ("--force",)), (folders, ())):
@@ -195,8 +209,18 @@ def patch(state: RepoState) -> bytes:
                 add = ("add", *force, "--pathspec-from-file=-", "--pathspec-file-nul")
                 git.run(*add, cwd=state.path, data=data, variables=own)
         # diff-index, unlike diff, obeys no diff.* setting of the user's.
-        args = ("diff-index", "--cached", "--patch", "--binary", "--full-index", "--no-renames", "--no-ext-diff")
-        diff = git.start(*args, "--no-textconv", "--no-color", "HEAD", cwd=state.path, variables=own)
+        args = (
+            "diff-index",
+            "--cached",
+            "--patch",
+            "--binary",
+            "--full-index",
+            "--no-renames",
+            "--no-ext-diff",
+        )
+        diff = git.start(
+            *args, "--no-textconv", "--no-color", "HEAD", cwd=state.path, variables=own
+        )
         reply = diff.reply()
         if reply.status != 0:
             raise git.GitFailed(f"git diff failed in {state.path}: {git.last_words(reply)}")
@@ -204,9 +228,11 @@ def patch(state: RepoState) -> bytes:
 
 
 def patched_line(data: bytes, line: int) -> tuple[str | None, int | None]:
-    """The file, relative to the repository's top, that line ``line`` (from 1) of a patch is about, and the line of it.
+    """The file, relative to the repository's top, that line ``line`` (from 1) of a patch is about,
+    and the line of it.
 
-    No file above the first one's name; no line where the patch takes it out, or where it is of no text.
+    No file above the first one's name; no line where the patch takes it out, or where it is of no
+    text.
     """
     path: str | None = None
     there, old, new = 0, 0, 0
@@ -242,7 +268,9 @@ def tracking(file: Path) -> Path | None:
     """
     if not file.parent.is_dir():
         return None
-    reply = git.call("--literal-pathspecs", "ls-files", "--error-unmatch", "--", file.name, cwd=file.parent)
+    reply = git.call(
+        "--literal-pathspecs", "ls-files", "--error-unmatch", "--", file.name, cwd=file.parent
+    )
     if b"dubious ownership" in reply.err:
         raise git.not_found(file.parent, reply)
     if reply.status != 0:

@@ -1,8 +1,8 @@
 """The user's git as a child: where a repository is, what is dirty, which refs move.
 
-git judges these because the libraries were measured to be wrong or to lose data there (docs/design.md,
-"Who does what"). Every child is started from an argument list, with git's own optional locks off, so that
-looking at a repository never writes to it.
+git judges these because the libraries were measured to be wrong or to lose data there
+(docs/design.md, "Who does what"). Every child is started from an argument list, with git's own
+optional locks off, so that looking at a repository never writes to it.
 """
 
 from __future__ import annotations
@@ -19,34 +19,45 @@ from loragit.errors import LoragitError, shell_word
 from loragit.system import durable
 
 LOCAL_VARIABLES = (
-    *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_CONFIG", "GIT_DIR", "GIT_GRAFT_FILE"),
+    *(
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_CONFIG",
+        "GIT_DIR",
+        "GIT_GRAFT_FILE",
+    ),
     *("GIT_IMPLICIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_INTERNAL_SUPER_PREFIX", "GIT_NAMESPACE"),
     *("GIT_NO_REPLACE_OBJECTS", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_QUARANTINE_PATH"),
     *("GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE", "GIT_WORK_TREE"),
 )
-"""What git sets for the children of a hook to name *that* repository (of ``git rev-parse --local-env-vars``).
+"""What git sets for the children of a hook to name *that* repository (of ``git rev-parse
+--local-env-vars``).
 
 Configuration from the environment stays: people put ``safe.directory`` there.
 """
 
 _OWN_TERMS = (
     "--no-optional-locks",
-    # A cloned dataset may name a folder, or carry a bare repository, whose configuration would run a program.
+    # A cloned dataset may name a folder, or carry a bare repository, whose configuration would run
+    # a program.
     "-c",
     "safe.bareRepository=explicit",
     "-c",
     "core.fsmonitor=false",
 )
 DURABLE = ("-c", "core.fsync=all", "-c", "core.fsyncMethod=fsync")
-"""Terms with which git waits for the disk whatever it is told elsewhere; before 2.36 it does not know them."""
+"""Terms with which git waits for the disk whatever it is told elsewhere; before 2.36 it does not
+know them."""
 _NOWHERE = "GIT_DIR=/dev/null"
-"""What keeps git from taking the folder that it is started in for a repository. Git before 2.38 knows no
-``safe.bareRepository``."""
+"""What keeps git from taking the folder that it is started in for a repository. Git before 2.38
+knows no ``safe.bareRepository``."""
 _ZERO = "0" * 40
 _MOST_TREE = 1 << 25
-"""Bytes of a list of files: a few trees that hold each other can stand for more than there is room for."""
+"""Bytes of a list of files: a few trees that hold each other can stand for more than there is room
+for."""
 _DAMAGED = re.compile(
-    "missing object|bad (?:tree )?object|nonexistent object|corrupt|could not parse|unable to unpack|inflate"
+    "missing object|bad (?:tree )?object|nonexistent object|corrupt|could not parse|unable to "
+    "unpack|inflate"
 )
 """What git's message holds where an object is lost or damaged."""
 
@@ -84,7 +95,9 @@ Child = subprocess.Popen[bytes]
 class Question:
     """A git command under way. Several may run at the same time; each is answered once."""
 
-    def __init__(self, args: tuple[str, ...], cwd: Path, data: bytes | None, variables: tuple[str, ...]) -> None:
+    def __init__(
+        self, args: tuple[str, ...], cwd: Path, data: bytes | None, variables: tuple[str, ...]
+    ) -> None:
         self.args = args
         self._data = data
         self._child = child(args, cwd, fed=data is not None, heard=True, variables=variables)
@@ -100,7 +113,8 @@ class Question:
         return Reply(self._child.returncode, out, err)
 
     def beginning(self, most: int) -> bytes:
-        """The first ``most`` bytes of what it prints, in place of :meth:`reply`; what comes after them is not read."""
+        """The first ``most`` bytes of what it prints, in place of :meth:`reply`; what comes after
+        them is not read."""
         assert self._child.stdout
         out = self._child.stdout.read(most)
         self._child.kill()
@@ -124,16 +138,21 @@ class Question:
 def failed(asked: str, reply: Reply) -> GitFailed:
     """What to raise where git could not do what it was ``asked``."""
     words = last_words(reply)
-    hint = "git fsck tells more; fetch what is lost from a clone" if _DAMAGED.search(words) else None
+    hint = (
+        "git fsck tells more; fetch what is lost from a clone" if _DAMAGED.search(words) else None
+    )
     if "reference broken" in words:
         hint = "loragit recover tells how to mend it"
     kind = GitKilled if reply.status < 0 else GitFailed
     return kind(f"git {asked} failed: {words}", hint=hint)
 
 
-def child(args: tuple[str, ...], cwd: Path, *, fed: bool, heard: bool, variables: tuple[str, ...] = ()) -> Child:
-    """A git of its own, its standard output a pipe; standard input is one where it is ``fed``, and standard error
-    where its complaints are ``heard``. Raises :class:`NotARepository`, :class:`GitMissing`."""
+def child(
+    args: tuple[str, ...], cwd: Path, *, fed: bool, heard: bool, variables: tuple[str, ...] = ()
+) -> Child:
+    """A git of its own, its standard output a pipe; standard input is one where it is ``fed``, and
+    standard error where its complaints are ``heard``. Raises :class:`NotARepository`,
+    :class:`GitMissing`."""
     if is_bare(cwd):
         variables = (*variables, _NOWHERE)
     try:
@@ -156,8 +175,11 @@ def child(args: tuple[str, ...], cwd: Path, *, fed: bool, heard: bool, variables
         raise GitMissing("git was not found on PATH", hint="install git 2.30 or newer") from error
 
 
-def start(*args: str, cwd: Path, data: bytes | None = None, variables: tuple[str, ...] = ()) -> Question:
-    """Start ``git ARGS`` in ``cwd`` and return at once; ``variables`` (``NAME=value``) are added to its environment.
+def start(
+    *args: str, cwd: Path, data: bytes | None = None, variables: tuple[str, ...] = ()
+) -> Question:
+    """Start ``git ARGS`` in ``cwd`` and return at once; ``variables`` (``NAME=value``) are added to
+    its environment.
 
     Raises :class:`GitMissing`.
     """
@@ -175,7 +197,8 @@ def call(*args: str, cwd: Path) -> Reply:
 
 
 def show(*args: str, cwd: Path, variables: tuple[str, ...] = ()) -> int:
-    """Run ``git ARGS`` before the user's eyes, in the user's pager where it goes to a terminal; git's exit status.
+    """Run ``git ARGS`` before the user's eyes, in the user's pager where it goes to a terminal;
+    git's exit status.
 
     Raises :class:`GitMissing`.
     """
@@ -194,11 +217,13 @@ def show(*args: str, cwd: Path, variables: tuple[str, ...] = ()) -> int:
 
 @cache
 def is_bare(folder: Path) -> bool:
-    """Whether git would take ``folder`` or one above it for a repository though no ``.git`` is there.
+    """Whether git would take ``folder`` or one above it for a repository though no ``.git`` is
+    there.
 
-    Such a folder can be committed and cloned, unlike a ``.git``. git runs what its ``config`` and its ``hooks`` name,
-    and settings that lead to it come with the clone as well: so it is nothing to ask git about. Looked at once in a
-    process, since git is asked a dozen times in the same few folders.
+    Such a folder can be committed and cloned, unlike a ``.git``. git runs what its ``config`` and
+    its ``hooks`` name, and settings that lead to it come with the clone as well: so it is nothing
+    to ask git about. Looked at once in a process, since git is asked a dozen times in the same few
+    folders.
     """
     here = Path(os.path.realpath(folder))
     for each in (here, *here.parents):
@@ -206,7 +231,8 @@ def is_bare(folder: Path) -> bool:
             return False
         # As git's own is_git_directory: with commondir the other two may lie elsewhere.
         if os.path.lexists(each / "HEAD") and (
-            os.path.lexists(each / "commondir") or (os.path.isdir(each / "objects") and os.path.isdir(each / "refs"))
+            os.path.lexists(each / "commondir")
+            or (os.path.isdir(each / "objects") and os.path.isdir(each / "refs"))
         ):
             return True
     return False
@@ -220,7 +246,8 @@ def last_words(reply: Reply) -> str:
 
 
 def pager() -> str:
-    """The user's pager for a shell, as git finds it: ``GIT_PAGER``, ``core.pager``, ``PAGER``, else ``less``.
+    """The user's pager for a shell, as git finds it: ``GIT_PAGER``, ``core.pager``, ``PAGER``, else
+    ``less``.
 
     A repository's own configuration is not asked: somebody else may have written it.
     """
@@ -277,11 +304,17 @@ def not_found(folder: Path, reply: Reply) -> NotARepository:
             hint=f"if you do: git config --global --add safe.directory {word}",
         )
     if is_bare(folder) or "work tree" in words or "bare repository" in words:
-        return NotARepository(f"{folder} is a repository without a work tree", hint="name a clone with one")
+        return NotARepository(
+            f"{folder} is a repository without a work tree", hint="name a clone with one"
+        )
     if "unknown repository extension" in words or "Expected git repo version" in words:
         told = " ".join(reply.err.decode("utf-8", "replace").split())
-        return NotARepository(f"git cannot read the repository of {folder}: {told}", hint="use the git that made it")
-    return NotARepository(f"{folder} is in no git repository ({words})", hint=f"make it one: git init {word}")
+        return NotARepository(
+            f"git cannot read the repository of {folder}: {told}", hint="use the git that made it"
+        )
+    return NotARepository(
+        f"{folder} is in no git repository ({words})", hint=f"make it one: git init {word}"
+    )
 
 
 class Ref(NamedTuple):
@@ -297,7 +330,8 @@ class Ref(NamedTuple):
 
 
 class RefsQuestion:
-    """Refs that match ``patterns`` (as ``git for-each-ref`` takes them), under way from the start."""
+    """Refs that match ``patterns`` (as ``git for-each-ref`` takes them), under way from the
+    start."""
 
     def __init__(self, *patterns: str, cwd: Path) -> None:
         line = "%(refname)%00%(objectname)%00%(*objectname)%00%(worktreepath)"
@@ -319,13 +353,19 @@ def refs(*patterns: str, cwd: Path) -> dict[str, Ref]:
 
 
 def start_tree(revision: str, repository: Repository) -> Question:
-    """Ask what ``revision`` holds at the place of the repository's folder; :func:`read_tree` reads the reply."""
+    """Ask what ``revision`` holds at the place of the repository's folder; :func:`read_tree` reads
+    the reply."""
     return start("ls-tree", "-r", "-t", "-z", f"{revision}:{repository.prefix}", cwd=repository.top)
 
 
 def start_file(revision: str, path: str, repository: Repository) -> Question:
     """Ask for the bytes that ``revision`` has at ``path``, relative to the repository's folder."""
-    return start("cat-file", "blob", f"{revision}:{f'{repository.prefix}/{path}'.lstrip('/')}", cwd=repository.top)
+    return start(
+        "cat-file",
+        "blob",
+        f"{revision}:{f'{repository.prefix}/{path}'.lstrip('/')}",
+        cwd=repository.top,
+    )
 
 
 class TreeItem(NamedTuple):
@@ -336,10 +376,13 @@ class TreeItem(NamedTuple):
 
 
 def read_tree(question: Question) -> dict[str, TreeItem]:
-    """Items by path; empty where there is no such revision or folder, or more of them than a dataset has files."""
+    """Items by path; empty where there is no such revision or folder, or more of them than a
+    dataset has files."""
     out = question.beginning(_MOST_TREE)
     rows = out.decode("utf-8", "surrogateescape").split("\0") if len(out) < _MOST_TREE else ()
-    split = ((about.split(" "), path) for about, _, path in (row.partition("\t") for row in rows) if path)
+    split = (
+        (about.split(" "), path) for about, _, path in (row.partition("\t") for row in rows) if path
+    )
     return {path: TreeItem(about[1] == "tree", about[2]) for about, path in split}
 
 
@@ -361,13 +404,16 @@ def update_refs(
     begun: Callable[[int], None] | None = None,
     variables: tuple[str, ...] = (),
 ) -> None:
-    """All of ``updates`` or none. Raises :class:`GitFailed` where a ref is not what it must be, or is locked.
+    """All of ``updates`` or none. Raises :class:`GitFailed` where a ref is not what it must be, or
+    is locked.
 
-    ``begun`` is called with git's process id before git is told what to do.
-    What a ref holds is on the disk before the ref gets its name (from git 2.36 on); :func:`settle_refs` does the rest.
+    ``begun`` is called with git's process id before git is told what to do. What a ref holds is on
+    the disk before the ref gets its name (from git 2.36 on); :func:`settle_refs` does the rest.
     """
     lines = [
-        f"delete {name}\0{old or _ZERO}\0" if new is None else f"update {name}\0{new}\0{old or _ZERO}\0"
+        f"delete {name}\0{old or _ZERO}\0"
+        if new is None
+        else f"update {name}\0{new}\0{old or _ZERO}\0"
         for name, new, old in updates
     ]
     args = (*DURABLE, "update-ref", "-m", reason, "--create-reflog", "--stdin", "-z")
@@ -382,7 +428,8 @@ def update_refs(
 
 
 def settle_refs(names: Iterable[str], repository: Repository) -> None:
-    """Return when the refs ``names`` (full), or that they are gone, and their reflogs are on the disk.
+    """Return when the refs ``names`` (full), or that they are gone, and their reflogs are on the
+    disk.
 
     git does not do it for names in folders, and never for reflogs. Raises :class:`NotDurable`.
     """
@@ -396,5 +443,6 @@ def settle_refs(names: Iterable[str], repository: Repository) -> None:
         durable.sync_all(paths)
     except OSError as error:
         raise NotDurable(
-            f"{error.filename} cannot be written through to the disk: {error.strerror}", hint="check the disk"
+            f"{error.filename} cannot be written through to the disk: {error.strerror}",
+            hint="check the disk",
         ) from error

@@ -1,4 +1,5 @@
-"""Which hook made git refuse to move refs, by git's own account of what it started (trace2, api-trace2.txt).
+"""Which hook made git refuse to move refs, by git's own account of what it started (trace2,
+api-trace2.txt).
 
 git's words for such a refusal are not the same in every version, and a hook prints what it likes.
 """
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 _ASKED = ("preparing", "prepared")
-"""Phases of a transaction at whose beginning a hook may refuse it: the first is git 2.5x's. Later ones only tell it."""
+"""Phases of a transaction at whose beginning a hook may refuse it: the first is git 2.5x's. Later
+ones only tell it."""
 
 
 class Watch(NamedTuple):
-    """A git that is told to write down what it starts; or is not, where that would not be worth it."""
+    """A git that is told to write down what it starts; or is not, where that would not be worth
+    it."""
 
     account: Path | None = None
 
@@ -26,7 +29,8 @@ class Watch(NamedTuple):
         return (f"GIT_TRACE2_EVENT={self.account}",) if self.account else ()
 
     def refusing_hook(self) -> str | None:
-        """The hook that refused what git, which has ended, was to do; ``None`` where none did, or nobody watched."""
+        """The hook that refused what git, which has ended, was to do; ``None`` where none did, or
+        nobody watched."""
         try:
             return _refusing(self.account.read_bytes()) if self.account else None
         except OSError:
@@ -35,8 +39,8 @@ class Watch(NamedTuple):
 
 @contextmanager
 def watch(*, wanted: bool) -> Iterator[Watch]:
-    """A :class:`Watch` for one git, which costs it a millisecond; one that does nothing where it is not ``wanted``, or
-    no file can be made for it."""
+    """A :class:`Watch` for one git, which costs it a millisecond; one that does nothing where it is
+    not ``wanted``, or no file can be made for it."""
     if not wanted:
         yield Watch()
         return
@@ -68,7 +72,8 @@ def _refusing(account: bytes) -> str | None:
 
 
 def _events(account: bytes) -> Iterator[dict[str, object]]:
-    """What the first git in ``account`` tells. Others, which its hooks started, write there as well."""
+    """What the first git in ``account`` tells. Others, which its hooks started, write there as
+    well."""
     import json
 
     first = None

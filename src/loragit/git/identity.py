@@ -29,7 +29,8 @@ class IdentityQuestion:
             if reply.status != 0 or re.match(rb" <|.*<>", reply.out):
                 raise IdentityMissing(
                     "git does not know who you are",
-                    hint='git config --global user.name "Your Name" && git config --global user.email you@example.org',
+                    hint='git config --global user.name "Your Name" && git config --global '
+                    "user.email you@example.org",
                 )
         return _identity(author), _identity(committer)
 

@@ -1,7 +1,9 @@
-"""Packs and loose objects as files: many blobs written as one pack, and a loose object that was cut short.
+"""Packs and loose objects as files: many blobs written as one pack, and a loose object that was cut
+short.
 
-A pack is two files to write through to the disk where ten thousand loose objects would be ten thousand, and takes a
-hundredth of their room. Formats: gitformat-pack(5), packs of version 2 without deltas, indexes of version 2.
+A pack is two files to write through to the disk where ten thousand loose objects would be ten
+thousand, and takes a hundredth of their room. Formats: gitformat-pack(5), packs of version 2
+without deltas, indexes of version 2.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ class _Item(NamedTuple):
 
 
 def write(objects: Path, blobs: Sequence[bytes]) -> None:
-    """Add a pack of ``blobs`` (:data:`LARGEST` bytes at most) to the object store ``objects``; on return it is durable.
+    """Add a pack of ``blobs`` (:data:`LARGEST` bytes at most) to the object store ``objects``; on
+    return it is durable.
 
     The pack gets its name before the index that makes git look into it. Raises OSError.
     """
@@ -39,7 +42,10 @@ def write(objects: Path, blobs: Sequence[bytes]) -> None:
     # What a crash leaves under tmp_ is removed by git prune.
     for suffix, content in (("pack", data), ("idx", _index(items, checksum))):
         durable.write(
-            folder / f"pack-{checksum.hex()}.{suffix}", content, fresh=f"tmp_{suffix}_loragit_{os.getpid()}", mode=0o444
+            folder / f"pack-{checksum.hex()}.{suffix}",
+            content,
+            fresh=f"tmp_{suffix}_loragit_{os.getpid()}",
+            mode=0o444,
         )
     durable.sync(objects)
 
@@ -68,7 +74,8 @@ def _header(size: int) -> bytes:
 
 
 def _deflated(blob: bytes) -> bytes:
-    """A caption is short: to set up zlib's usual window of 32 KiB takes ten times as long as to fill it."""
+    """A caption is short: to set up zlib's usual window of 32 KiB takes ten times as long as to
+    fill it."""
     if len(blob) > 1 << 10:
         return zlib.compress(blob)
     small = zlib.compressobj(zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, 10, 1)
@@ -85,7 +92,10 @@ def _index(items: list[_Item], checksum: bytes | bytearray) -> bytes:
         total += count
         fan_out.append(total)
     data = b"\xfftOc" + pack(">I256I", 2, *fan_out) + b"".join(item.id for item in items)
-    data += pack(f">{2 * total}I", *(item.crc for item in items), *(item.offset for item in items)) + checksum
+    data += (
+        pack(f">{2 * total}I", *(item.crc for item in items), *(item.offset for item in items))
+        + checksum
+    )
     return data + sha1(data, usedforsecurity=False).digest()
 
 
@@ -94,7 +104,8 @@ _PIECE = 1 << 16
 
 
 def cut_short(path: Path) -> bool:
-    """Whether the file of a loose object ends too early. libgit2 1.9 never comes back from reading such a one."""
+    """Whether the file of a loose object ends too early. libgit2 1.9 never comes back from reading
+    such a one."""
     try:
         data = path.read_bytes()
     except OSError:  # packed, in another repository's store, or missing

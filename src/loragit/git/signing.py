@@ -1,8 +1,9 @@
-"""Signed tags, made by the user's own git: gpg, ssh and x509 keys, agents and all of ``gpg.*`` are its business.
+"""Signed tags, made by the user's own git: gpg, ssh and x509 keys, agents and all of ``gpg.*`` are
+its business.
 
-git signs only while it makes a tag, and moves the tag's ref without compare-and-swap. So it makes the tag in a scratch
-repository that has nothing but this one's configuration, and writes the object into this one's store: what comes out is
-an object that no ref names yet, as of every other step.
+git signs only while it makes a tag, and moves the tag's ref without compare-and-swap. So it makes
+the tag in a scratch repository that has nothing but this one's configuration, and writes the object
+into this one's store: what comes out is an object that no ref names yet, as of every other step.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from loragit.record.values import Identity
 from loragit.system import child as process
 
 TIMEOUT = 60.0
-"""Seconds that a signature may take. A key that asks for a passphrase waits for ever where nobody is there."""
+"""Seconds that a signature may take. A key that asks for a passphrase waits for ever where nobody
+is there."""
 
 
 class CannotSign(LoragitError):
@@ -26,17 +28,21 @@ class CannotSign(LoragitError):
 
 
 def wanted(choice: bool | None, repository: Repository) -> bool:
-    """Whether sealed tags are to be signed: as ``choice`` says, ``None`` for what git's ``tag.gpgSign`` says."""
+    """Whether sealed tags are to be signed: as ``choice`` says, ``None`` for what git's
+    ``tag.gpgSign`` says."""
     if choice is not None:
         return choice
     reply = git.call("config", "--type=bool", "--get", "tag.gpgSign", cwd=repository.top)
     return reply.out.strip() == b"true"
 
 
-def signed_tag(repository: Repository, name: str, commit: str, message: str, tagger: Identity) -> str:
+def signed_tag(
+    repository: Repository, name: str, commit: str, message: str, tagger: Identity
+) -> str:
     """Id of a signed tag object in the repository's store. ``name`` is without ``refs/tags/``.
 
-    The signing program gets no terminal, so that it fails instead of waiting for somebody. Raises :class:`CannotSign`.
+    The signing program gets no terminal, so that it fails instead of waiting for somebody. Raises
+    :class:`CannotSign`.
     """
     try:
         return _signed_in_scratch(repository, name, commit, message, tagger)
@@ -47,12 +53,16 @@ def signed_tag(repository: Repository, name: str, commit: str, message: str, tag
         ) from error
 
 
-def _signed_in_scratch(repository: Repository, name: str, commit: str, message: str, tagger: Identity) -> str:
+def _signed_in_scratch(
+    repository: Repository, name: str, commit: str, message: str, tagger: Identity
+) -> str:
     """As :func:`signed_tag`. Raises OSError besides."""
     with tempfile.TemporaryDirectory(prefix="loragit-") as scratch:
         folder = Path(scratch)
         _make_repository(folder, repository)
-        objects = git.run("rev-parse", "--path-format=absolute", "--git-path", "objects", cwd=repository.top)
+        objects = git.run(
+            "rev-parse", "--path-format=absolute", "--git-path", "objects", cwd=repository.top
+        )
         sign = "-" if tagger.offset < 0 else "+"
         hours, minutes = divmod(abs(tagger.offset), 60)
         variables = {
@@ -64,24 +74,47 @@ def _signed_in_scratch(repository: Repository, name: str, commit: str, message: 
             "LC_ALL": "C",
             "TMPDIR": scratch,  # git leaves its draft behind where the signing program fails
         }
-        argv = ["git", *git.DURABLE, "tag", "--sign", "--no-column", "--cleanup=verbatim", "--file=-", name, commit]
+        argv = [
+            "git",
+            *git.DURABLE,
+            "tag",
+            "--sign",
+            "--no-column",
+            "--cleanup=verbatim",
+            "--file=-",
+            name,
+            commit,
+        ]
         question = process.ask(
-            argv, cwd=repository.top, env={**os.environ, **variables}, input=message.encode(), detached=True
+            argv,
+            cwd=repository.top,
+            env={**os.environ, **variables},
+            input=message.encode(),
+            detached=True,
         )
         try:
             answer = question.answer(TIMEOUT)
         except process.TimedOut as error:
-            raise CannotSign(f"signing the tag took longer than {TIMEOUT:g} s", hint=_HINT) from error
-        tag = (folder / "refs/tags" / name).read_text("ascii").strip() if answer.status == 0 else None
-        # Where ssh-keygen fails, git 2.39 says so, makes a tag without a signature, and exits with 0.
-        if tag is None or b"\n-----BEGIN " not in git.call("cat-file", "tag", tag, cwd=repository.top).out:
+            raise CannotSign(
+                f"signing the tag took longer than {TIMEOUT:g} s", hint=_HINT
+            ) from error
+        tag = (
+            (folder / "refs/tags" / name).read_text("ascii").strip() if answer.status == 0 else None
+        )
+        # Where ssh-keygen fails, git 2.39 says so, makes a tag without a signature, and exits with
+        # 0.
+        if (
+            tag is None
+            or b"\n-----BEGIN " not in git.call("cat-file", "tag", tag, cwd=repository.top).out
+        ):
             said = " ".join(answer.err.decode("utf-8", "replace").split())
             raise CannotSign(f"the tag could not be signed: {said[:300]}", hint=_HINT)
         return tag
 
 
 _HINT = (
-    "see that git can sign: git tag -s -m test TEST; a key with a passphrase has to be in an agent (ssh-add); "
+    "see that git can sign: git tag -s -m test TEST; a key with a passphrase has to be in an "
+    "agent (ssh-add); "
     "or leave it: record.sign = false"
 )
 
@@ -93,7 +126,10 @@ def _make_repository(folder: Path, repository: Repository) -> None:
     (folder / "HEAD").write_text("ref: refs/heads/none\n", "ascii")
     own = [repository.common_dir / "config", repository.git_dir / "config.worktree"]
     included = "".join(f"\tpath = {_quoted(path)}\n" for path in own)
-    text = f"[core]\n\trepositoryformatversion = 0\n\tbare = true\n[include]\n{included}[core]\n\tbare = true\n"
+    text = (
+        "[core]\n\trepositoryformatversion = 0\n\tbare = "
+        f"true\n[include]\n{included}[core]\n\tbare = true\n"
+    )
     (folder / "config").write_text(text, "utf-8", "surrogateescape")
 
 

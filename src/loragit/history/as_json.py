@@ -82,7 +82,9 @@ def whole(run: RecordedRun, listed: Document, others: Sequence[RecordedRun]) -> 
     return {
         **listed,
         "record": {key: list(values) for key, values in run.trailers.items()},
-        "outcome_record": {key: list(values) for key, values in outcome.trailers.items()} if outcome else {},
+        "outcome_record": {key: list(values) for key, values in outcome.trailers.items()}
+        if outcome
+        else {},
         "models": [model._asdict() for model in outcome.models] if outcome else [],
         "truncated": list(outcome.truncated) if outcome else [],
         "unreadable": list(outcome.unreadable) if outcome else [],
@@ -94,7 +96,10 @@ def whole(run: RecordedRun, listed: Document, others: Sequence[RecordedRun]) -> 
         "unreadable_record": unreadable,
         **({} if record is None else _recorded(record)),
         "packages": _packages(run),
-        "others": [{"commit": other.commit, "state": other.state, "opened": other.minute} for other in others],
+        "others": [
+            {"commit": other.commit, "state": other.state, "opened": other.minute}
+            for other in others
+        ],
     }
 
 
@@ -112,7 +117,9 @@ def _recorded(record: Record) -> Document:
         "argv": list(record.argv),
         "workdir": record.workdir,
         "script": record.trainer_script,
-        "repositories": [_code(code) for code in (record.trainer, record.lycoris, *record.repositories) if code],
+        "repositories": [
+            _code(code) for code in (record.trainer, record.lycoris, *record.repositories) if code
+        ],
         "weights": [_weights(weights) for weights in record.weights],
     }
 

@@ -1,4 +1,5 @@
-"""The branch ``runs`` and the tags on it, read into a list of runs: two children of git, whatever their number."""
+"""The branch ``runs`` and the tags on it, read into a list of runs: two children of git, whatever
+their number."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ class Tag(NamedTuple):
 
 
 class Refs(NamedTuple):
-    """The refs that a history is read from. Tags are by short name, all of them: the user's own too."""
+    """The refs that a history is read from. Tags are by short name, all of them: the user's own
+    too."""
 
     runs: str | None
     """Commit of ``runs``; ``None`` before the first run."""
@@ -85,17 +87,27 @@ def read_refs(repository: Repository, question: git.Question) -> Refs:
 
 def _refs_one_by_one(repository: Repository) -> Refs:
     """The same where a ref leads nowhere: that one is no tag of a run, and the others are read."""
-    reply = git.call("for-each-ref", "--format=%(refname)%00%(objectname)", _TAGS, RUNS, cwd=repository.top)
-    rows = [row.split("\0") for row in reply.out.decode("utf-8", "surrogateescape").split("\n") if row]
+    reply = git.call(
+        "for-each-ref", "--format=%(refname)%00%(objectname)", _TAGS, RUNS, cwd=repository.top
+    )
+    rows = [
+        row.split("\0") for row in reply.out.decode("utf-8", "surrogateescape").split("\n") if row
+    ]
     peeled = {}
     with catfile.Reader(repository.top) as reader:
         for _, target in rows:
-            with suppress(GitFailed):  # an object that is damaged ends the git that was asked for it
+            with suppress(
+                GitFailed
+            ):  # an object that is damaged ends the git that was asked for it
                 if found := reader.read(f"{target}^{{commit}}"):
                     peeled[target] = found.id
     held = dict(row for row in rows if len(row) == 2)
     objects = {name.removeprefix(_TAGS): target for name, target in held.items() if name != RUNS}
-    return Refs(held.get(RUNS), objects, {name: peeled.get(target, target) for name, target in objects.items()})
+    return Refs(
+        held.get(RUNS),
+        objects,
+        {name: peeled.get(target, target) for name, target in objects.items()},
+    )
 
 
 def read(contents: Contents, known: Refs) -> list[RecordedRun]:
@@ -104,7 +116,8 @@ def read(contents: Contents, known: Refs) -> list[RecordedRun]:
 
 
 def read_anew(contents: Contents, known: Refs) -> tuple[list[RecordedRun], LoragitError | None]:
-    """The same without what is remembered; where git gives up, all that can still be reached, and what it said."""
+    """The same without what is remembered; where git gives up, all that can still be reached, and
+    what it said."""
     if known.runs is None:
         return [], None
     try:
@@ -112,13 +125,17 @@ def read_anew(contents: Contents, known: Refs) -> tuple[list[RecordedRun], Lorag
     except GitFailed as error:
         starts = [known.runs, *known.commits.values()]
         # Nothing is known of their order: a revert must be known before the run that it takes back.
-        rows = sorted(_reachable(contents.repository, starts), key=lambda row: not row.split("\x1f", 8)[7])
+        rows = sorted(
+            _reachable(contents.repository, starts), key=lambda row: not row.split("\x1f", 8)[7]
+        )
         return _runs(contents, known, rows), error
 
 
 def _runs(contents: Contents, known: Refs, rows: Iterable[str]) -> list[RecordedRun]:
     contents.tags = tuple(
-        known.objects[name] for name, commit in known.commits.items() if known.objects[name] != commit
+        known.objects[name]
+        for name, commit in known.commits.items()
+        if known.objects[name] != commit
     )
     live = _live(contents.repository)
     reverts: dict[str, tuple[str, str]] = {}
@@ -139,15 +156,20 @@ def _runs(contents: Contents, known: Refs, rows: Iterable[str]) -> list[Recorded
         else:
             state, tag = SEALED, known.objects[name]
         at = int(time), int(offset)
-        found.append(RecordedRun(name, commit, dataset, path, *at, state, trainer, message, tag, by, contents))
+        found.append(
+            RecordedRun(
+                name, commit, dataset, path, *at, state, trainer, message, tag, by, contents
+            )
+        )
     return _newest_first(found)
 
 
 def _newest_first(found: list[RecordedRun]) -> list[RecordedRun]:
-    """``found``, which is in the order of the branch, by time; of one second, the branch has the order.
+    """``found``, which is in the order of the branch, by time; of one second, the branch has the
+    order.
 
-    Imported runs lie on top of what was there when they were imported. Any other run was opened after those below
-    it, whatever the clock said then: it may have been set back.
+    Imported runs lie on top of what was there when they were imported. Any other run was opened
+    after those below it, whatever the clock said then: it may have been set back.
     """
     latest = 0
     order = []
@@ -157,7 +179,9 @@ def _newest_first(found: list[RecordedRun]) -> list[RecordedRun]:
         if run.time > latest and not imported:
             latest = run.time
     order.reverse()
-    return [run for _, run in sorted(zip(order, found, strict=True), key=itemgetter(0), reverse=True)]
+    return [
+        run for _, run in sorted(zip(order, found, strict=True), key=itemgetter(0), reverse=True)
+    ]
 
 
 def _rows(contents: Contents, tip: str) -> list[str]:
@@ -187,11 +211,16 @@ def _is_commit_of(repository: Repository, commit: str) -> bool:
 def _commits(repository: Repository, tip: str, parents: list[str], *but: str) -> Iterator[str]:
     """The rows of ``tip``'s history; ``parents`` gets those of every commit that was seen.
 
-    A row: commit, seconds since 1970, minutes east of UTC, name, dataset, its path, the trainer's commit, the commit
-    that is reverted, message; parted by ``\\x1f``.
+    A row: commit, seconds since 1970, minutes east of UTC, name, dataset, its path, the trainer's
+    commit, the commit that is reverted, message; parted by ``\\x1f``.
     """
     for raw in _log(repository, tip, *but):
-        commit, above, date, message = (*raw.decode("utf-8", "replace").split("\x1f", 3), "", "", "")[:4]
+        commit, above, date, message = (
+            *raw.decode("utf-8", "replace").split("\x1f", 3),
+            "",
+            "",
+            "",
+        )[:4]
         parents.append(above)
         if row := _row(commit, date, message):
             yield row
@@ -203,7 +232,10 @@ def _row(commit: str, date: str, message: str) -> str:
     if not (reverted or name):
         return ""
     time, offset = _when(date)
-    values = (*(first(message, key) for key in ("Dataset", "Dataset-Path", "Trainer-Commit")), reverted)
+    values = (
+        *(first(message, key) for key in ("Dataset", "Dataset-Path", "Trainer-Commit")),
+        reverted,
+    )
     told = "\x1f".join(value.replace("\x1f", " ") for value in (name, *values))
     return f"{commit}\x1f{time}\x1f{offset}\x1f{told}\x1f{message}"
 
@@ -226,13 +258,16 @@ def _reachable(repository: Repository, starts: Iterable[str]) -> Iterator[str]:
             above = {value for key, _, value in lines if key == "parent"} - seen
             seen |= above
             waiting += above
-            date = next((value.rpartition("> ")[2] for key, _, value in lines if key == "author"), "")
+            date = next(
+                (value.rpartition("> ")[2] for key, _, value in lines if key == "author"), ""
+            )
             if row := _row(commit, date, message):
                 yield row
 
 
 def _log(repository: Repository, *revisions: str) -> Iterator[bytes]:
-    """A row a commit, children before their parents: id, parents, date, message, parted by ``\\x1f``."""
+    """A row a commit, children before their parents: id, parents, date, message, parted by
+    ``\\x1f``."""
     return catfile.rows(
         "log",
         "-z",
@@ -271,7 +306,8 @@ def _live(repository: Repository) -> dict[str, bool]:
 
 
 def lives(note: Open) -> bool | None:
-    """Whether the process that opened the run still lives; ``None`` where that cannot be told from here."""
+    """Whether the process that opened the run still lives; ``None`` where that cannot be told from
+    here."""
     from loragit.system import child as process
 
     return process.lives(note.pid, note.pid_started, note.boot, note.host, note.space)
@@ -283,7 +319,8 @@ def alive(note: Open) -> bool:
 
 
 def bases(runs: Sequence[RecordedRun]) -> dict[str, RecordedRun]:
-    """For each of ``runs`` (newest first), by commit, the next older one of the same dataset that is sealed."""
+    """For each of ``runs`` (newest first), by commit, the next older one of the same dataset that
+    is sealed."""
     found: dict[str, RecordedRun] = {}
     standing: dict[tuple[str, str], RecordedRun] = {}
     for run in reversed(runs):
@@ -301,7 +338,8 @@ def is_commit(text: str) -> bool:
 
 
 def repositories(datasets: Path) -> Iterator[Repository]:
-    """The repository that ``datasets`` lies in, then those of the folders in it, by name; each once."""
+    """The repository that ``datasets`` lies in, then those of the folders in it, by name; each
+    once."""
     seen = set[Path]()
     for folder in (datasets, *_with_git(datasets)):
         try:
@@ -316,7 +354,8 @@ def repositories(datasets: Path) -> Iterator[Repository]:
 
 
 def _with_git(datasets: Path) -> list[Path]:
-    """Folders in ``datasets`` that are a repository's top: asking git about every other would take long."""
+    """Folders in ``datasets`` that are a repository's top: asking git about every other would take
+    long."""
     try:
         return sorted(folder for folder in datasets.iterdir() if (folder / ".git").exists())
     except OSError:

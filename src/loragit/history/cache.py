@@ -1,7 +1,9 @@
-"""What was read of a history before, in the user's cache folder: it saves time and is never trusted over git.
+"""What was read of a history before, in the user's cache folder: it saves time and is never trusted
+over git.
 
-Commits are remembered by the tip that leads to them, what a sealed tag says by the tag object, and what changed from
-one run to another by the two commits: each is what its id says for ever. How a run stands is not remembered.
+Commits are remembered by the tip that leads to them, what a sealed tag says by the tag object, and
+what changed from one run to another by the two commits: each is what its id says for ever. How a
+run stands is not remembered.
 """
 
 from __future__ import annotations
@@ -79,7 +81,11 @@ class Memory:
         if not self.is_new:
             return
         head = [str(self._common_dir), self.tip, str(len(self.rows)), str(len(self.briefs))]
-        pairs = [f"{key}\x1f{value}" for known in (self.briefs, self.changes) for key, value in known.items()]
+        pairs = [
+            f"{key}\x1f{value}"
+            for known in (self.briefs, self.changes)
+            for key, value in known.items()
+        ]
         body = "\0".join([*head, *self.rows, *pairs]).encode("utf-8", "surrogateescape")
         path = self._path()
         unfinished = path.with_suffix(f".{os.urandom(8).hex()}")
@@ -94,7 +100,8 @@ class Memory:
         self._stored = self._state()
 
     def forget_unused(self, tags: set[str], pairs: set[str]) -> None:
-        """Drop what is not of the tag objects ``tags`` and the ``pairs`` of commits, once that is most of it."""
+        """Drop what is not of the tag objects ``tags`` and the ``pairs`` of commits, once that is
+        most of it."""
         for known, used in ((self.briefs, tags), (self.changes, pairs)):
             if len(known) > 2 * len(used) + _ROOM:
                 for key in known.keys() - used:
@@ -102,7 +109,8 @@ class Memory:
 
 
 def _folder() -> str:
-    """The user's cache folder, as platformdirs has it; on Linux without the 10 ms that importing it takes."""
+    """The user's cache folder, as platformdirs has it; on Linux without the 10 ms that importing it
+    takes."""
     if sys.platform == "linux" and (told := os.environ.get("XDG_CACHE_HOME", "")).startswith("/"):
         return f"{told}/loragit"
     if sys.platform == "linux" and not told and os.environ.get("HOME", "").startswith("/"):

@@ -1,4 +1,5 @@
-"""What the record of a run holds, read from its repository when it is asked for: one git for all questions."""
+"""What the record of a run holds, read from its repository when it is asked for: one git for all
+questions."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 NOTES = "refs/notes/commits"
 _MOST_FILE = 1 << 28
-"""Bytes of a record's file that are read on demand: captions, configs and lists of hashes stay far below."""
+"""Bytes of a record's file that are read on demand: captions, configs and lists of hashes stay far
+below."""
 _MOST_PATHS = 500_000
 _OWN = ("captions", "inputs", "patches")
 """Folders of a record itself."""
@@ -30,7 +32,8 @@ _MOST_TAGS = 1 << 26
 
 
 class Contents:
-    """The objects of one repository that records are made of. Reads only; closed when nobody holds it any more."""
+    """The objects of one repository that records are made of. Reads only; closed when nobody holds
+    it any more."""
 
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
@@ -59,13 +62,15 @@ class Contents:
     def revision(self, run: RecordedRun, path: str = "") -> str:
         """``path`` of the run's record, as git names it: ``COMMIT:FOLDER/PATH``."""
         place = run.path
-        # The trailer has the folder's name on one line; the folder that was asked about is known better.
+        # The trailer has the folder's name on one line; the folder that was asked about is known
+        # better.
         if place == message.dataset_path(self.repository.prefix):
             place = self.repository.prefix
         return f"{run.commit}:{'/'.join(part for part in (place, path) if part)}"
 
     def outcome(self, tag: str, name: str) -> RecordedOutcome:
-        """What the tag object ``tag`` says came out. Raises :class:`GitFailed` where it cannot be read."""
+        """What the tag object ``tag`` says came out. Raises :class:`GitFailed` where it cannot be
+        read."""
         from loragit.history.record import read_outcome
 
         if tag not in self._messages:
@@ -73,10 +78,17 @@ class Contents:
         return read_outcome(self._messages[tag], name)
 
     def _read_messages(self, wanted: str) -> None:
-        """Read the tag ``wanted``, and with the second question all others too: who asks twice asks for all."""
-        others = [tag for tag in self.tags if tag != wanted and tag not in self._messages] if self._messages else []
+        """Read the tag ``wanted``, and with the second question all others too: who asks twice asks
+        for all."""
+        others = (
+            [tag for tag in self.tags if tag != wanted and tag not in self._messages]
+            if self._messages
+            else []
+        )
         total = 0
-        for tag, found in zip((wanted, *others), self._reader.read_all((wanted, *others)), strict=True):
+        for tag, found in zip(
+            (wanted, *others), self._reader.read_all((wanted, *others)), strict=True
+        ):
             if found is not None and found.data is not None:
                 self._messages[tag] = tag_message(found.data)
                 total += found.size
@@ -92,7 +104,9 @@ class Contents:
         blob = self._noted.get(commit)
         found = self._reader.read(blob) if blob else None
         data = found.data if found else None
-        return tuple(line for line in (data or b"").decode("utf-8", "replace").splitlines() if line.strip())
+        return tuple(
+            line for line in (data or b"").decode("utf-8", "replace").splitlines() if line.strip()
+        )
 
     def _read_notes(self) -> Iterator[tuple[str, str]]:
         """(commit, blob): git spreads notes over folders of two hex digits when there are many."""
@@ -115,11 +129,14 @@ class Contents:
         found = self._reader.read(self.revision(run, "run.toml"))
         if found is None or found.data is None:
             why = "is missing" if found is None else f"is {found.size} bytes long"
-            raise CannotReadRecord(f"run.toml of {run.name} {why}", hint=f"see: git show --stat {run.commit[:8]}")
+            raise CannotReadRecord(
+                f"run.toml of {run.name} {why}", hint=f"see: git show --stat {run.commit[:8]}"
+            )
         return read_record(found.data, run.name)
 
     def tree(self, run: RecordedRun) -> dict[str, TreeItem]:
-        """Files and folders of the run's record, by path; not those of a dataset in this one's folder.
+        """Files and folders of the run's record, by path; not those of a dataset in this one's
+        folder.
 
         Raises :class:`TooManyFiles`.
         """
@@ -130,7 +147,8 @@ class Contents:
         return self._items(self.revision(run))
 
     def below(self, run: RecordedRun, items: dict[str, TreeItem]) -> dict[str, TreeItem]:
-        """``items`` of the run's record with all that is below them. Raises :class:`TooManyFiles`."""
+        """``items`` of the run's record with all that is below them. Raises
+        :class:`TooManyFiles`."""
         found: dict[str, TreeItem] = {}
         for name, item in items.items():
             inside = dict(self._walk(run, name, item)) if item.folder else {}
@@ -141,8 +159,11 @@ class Contents:
                 raise _too_many(run)
         return found
 
-    def _walk(self, run: RecordedRun, folder: str, item: TreeItem) -> Iterator[tuple[str, TreeItem]]:
-        """What is below ``folder``. A few trees that hold each other can stand for more paths than there is room."""
+    def _walk(
+        self, run: RecordedRun, folder: str, item: TreeItem
+    ) -> Iterator[tuple[str, TreeItem]]:
+        """What is below ``folder``. A few trees that hold each other can stand for more paths than
+        there is room."""
         waiting = [(folder, item)]
         seen = 0
         while waiting:
@@ -156,7 +177,8 @@ class Contents:
                     waiting.append((f"{path}/{name}", below))
 
     def _items(self, tree: str) -> dict[str, TreeItem]:
-        """What lies directly in the tree that ``tree`` names; nothing where there is no such tree."""
+        """What lies directly in the tree that ``tree`` names; nothing where there is no such
+        tree."""
         found = self._reader.read(tree, _MOST_FILE)
         if found is not None and found.kind == "commit":
             found = self._reader.read(f"{found.id}^{{tree}}", _MOST_FILE)
@@ -176,17 +198,20 @@ class Contents:
         if found.data is None:
             raise NoSuchFile(
                 f"{path} of {run.name} is {found.size} bytes long, too much to read at once",
-                hint=f"git -C {shell_word(self.repository.top)} show {shell_word(self.revision(run, clean))}",
+                hint=f"git -C {shell_word(self.repository.top)} show "
+                f"{shell_word(self.revision(run, clean))}",
             )
         return found.data
 
     def blobs(self, ids: Iterable[str], most: int = _MOST_FILE) -> Iterator[bytes | None]:
-        """The bytes of each of ``ids``, in their order; ``None`` where it is missing or longer than ``most``."""
+        """The bytes of each of ``ids``, in their order; ``None`` where it is missing or longer than
+        ``most``."""
         for found in self._reader.read_all(ids, most):
             yield found.data if found is not None and found.kind == "blob" else None
 
     def dataset_files(self, run: RecordedRun) -> tuple[DatasetFile, ...]:
-        """``dataset.sha256``. Raises :class:`NoSuchFile`, :class:`~loragit.fingerprint.BadDigests`."""
+        """``dataset.sha256``. Raises :class:`NoSuchFile`,
+        :class:`~loragit.fingerprint.BadDigests`."""
         from loragit.dataset.hashes import parse_digest_lines
 
         return parse_digest_lines(self.read(run, "dataset.sha256"))
@@ -198,7 +223,8 @@ class TooManyFiles(LoragitError):
 
 def _too_many(run: RecordedRun) -> TooManyFiles:
     return TooManyFiles(
-        f"the record of {run.name} holds more than {_MOST_PATHS:,} files", hint=f"see: git show {run.commit[:8]}:"
+        f"the record of {run.name} holds more than {_MOST_PATHS:,} files",
+        hint=f"see: git show {run.commit[:8]}:",
     )
 
 
@@ -211,7 +237,10 @@ def _parsed_tree(data: bytes, length: int) -> Iterator[tuple[str, TreeItem]]:
             raise GitFailed("a tree of the record is damaged", hint="git fsck tells more")
         mode, _, name = data[at:end].partition(b" ")
         at = end + 1 + length
-        yield name.decode("utf-8", "surrogateescape"), TreeItem(mode == b"40000", data[end + 1 : at].hex())
+        yield (
+            name.decode("utf-8", "surrogateescape"),
+            TreeItem(mode == b"40000", data[end + 1 : at].hex()),
+        )
 
 
 def tag_message(data: bytes) -> str:

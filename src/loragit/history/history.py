@@ -1,6 +1,7 @@
 """Runs as they stand on record, read through git alone, whatever their number.
 
-``History.of(folder)`` is the door: a list of :class:`RecordedRun`, newest first. docs/python.md shows how it is used.
+``History.of(folder)`` is the door: a list of :class:`RecordedRun`, newest first. docs/python.md
+shows how it is used.
 """
 
 from __future__ import annotations
@@ -62,15 +63,18 @@ class History:
 
     @classmethod
     def of(cls, folder: Path | str) -> History:
-        """The history of the repository that ``folder`` lies in. Raises :class:`~loragit.git.NotARepository`."""
+        """The history of the repository that ``folder`` lies in. Raises
+        :class:`~loragit.git.NotARepository`."""
         return cls(git.discover(folder_of(folder)))
 
     @classmethod
     def all(cls, datasets: Path | str) -> tuple[History, ...]:
-        """A history for each repository of the folder ``datasets``: its own, and those of the folders in it.
+        """A history for each repository of the folder ``datasets``: its own, and those of the
+        folders in it.
 
-        They are in order of their folders' names; a repository counts once, and one that git does not trust is left
-        out. Raises :class:`~loragit.git.NotARepository` where there is no such folder.
+        They are in order of their folders' names; a repository counts once, and one that git does
+        not trust is left out. Raises :class:`~loragit.git.NotARepository` where there is no such
+        folder.
         """
         return tuple(cls(repository) for repository in branch.repositories(folder_of(datasets)))
 
@@ -87,9 +91,11 @@ class History:
         return self._runs
 
     def reread(self) -> LoragitError | None:
-        """Read :attr:`runs` from git alone, and nothing of what is remembered of them: for a check of the record.
+        """Read :attr:`runs` from git alone, and nothing of what is remembered of them: for a check
+        of the record.
 
-        Where git cannot read all of it, ``runs`` holds what can still be reached, and what git said is returned.
+        Where git cannot read all of it, ``runs`` holds what can still be reached, and what git said
+        is returned.
         """
         found, problem = branch.read_anew(self._contents, self.refs)
         self._runs = tuple(found)
@@ -112,17 +118,25 @@ class History:
         return (self.repository.common_dir / "shallow").exists()
 
     def find(self, text: str) -> tuple[RecordedRun, ...]:
-        """The runs that ``text`` means, newest first: a run's name, the beginning of one name or of a commit's id.
+        """The runs that ``text`` means, newest first: a run's name, the beginning of one name or of
+        a commit's id.
 
-        Several runs may have had one name. Raises :class:`NoSuchRun`, where no run or more than one name is meant.
+        Several runs may have had one name. Raises :class:`NoSuchRun`, where no run or more than one
+        name is meant.
         """
         if named := tuple(run for run in self.runs if run.name == text):
             return named
-        if branch.is_commit(text) and (found := tuple(run for run in self.runs if run.commit.startswith(text.lower()))):
+        if branch.is_commit(text) and (
+            found := tuple(run for run in self.runs if run.commit.startswith(text.lower()))
+        ):
             if len(found) > 1:
                 raise _several(text, [run.commit[:12] for run in found])
             return found
-        begun = dict.fromkeys(run.name for run in self.runs if run.name.startswith(text)) if text else {}
+        begun = (
+            dict.fromkeys(run.name for run in self.runs if run.name.startswith(text))
+            if text
+            else {}
+        )
         if len(begun) == 1:
             return tuple(run for run in self.runs if run.name in begun)
         if begun:
@@ -145,7 +159,8 @@ class History:
         )
 
     def previous(self, run: RecordedRun) -> RecordedRun | None:
-        """The newest sealed run of the same dataset that is older than ``run``: what people compare it with."""
+        """The newest sealed run of the same dataset that is older than ``run``: what people compare
+        it with."""
         return self.bases().get(run.commit)
 
     def bases(self) -> dict[str, RecordedRun]:
@@ -168,7 +183,9 @@ class History:
 
 def _several(text: str, found: list[str]) -> SeveralRuns:
     more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
-    return SeveralRuns(f"{text} means several runs: {', '.join(found[:_LISTED])}{more}", hint="write more of it")
+    return SeveralRuns(
+        f"{text} means several runs: {', '.join(found[:_LISTED])}{more}", hint="write more of it"
+    )
 
 
 def alive(note: Open) -> bool:
@@ -177,12 +194,14 @@ def alive(note: Open) -> bool:
 
 
 def lives(note: Open) -> bool | None:
-    """Whether the process that opened the run still lives; ``None`` where that cannot be told from here."""
+    """Whether the process that opened the run still lives; ``None`` where that cannot be told from
+    here."""
     return branch.lives(note)
 
 
 def interrupted(repository: Repository, name: str) -> bool:
-    """Whether a run of that name was opened here, and no process that may be at work on it is left."""
+    """Whether a run of that name was opened here, and no process that may be at work on it is
+    left."""
     from loragit.store import journal
 
     notes = [note for note in journal.read(repository.private) if note.run == name]
@@ -190,7 +209,8 @@ def interrupted(repository: Repository, name: str) -> bool:
 
 
 def names(folder: Path) -> tuple[str, ...]:
-    """Names of the standing runs of the repository around ``folder``, for a shell's completion; never raises."""
+    """Names of the standing runs of the repository around ``folder``, for a shell's completion;
+    never raises."""
     try:
         return tuple(sorted(branch.refs(git.discover(folder)).objects))
     except LoragitError:

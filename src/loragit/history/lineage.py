@@ -32,25 +32,40 @@ def parents(runs: Sequence[RecordedRun]) -> dict[str, tuple[RecordedRun, str]]:
         for key, how in (("Resumed-From", RESUMED), ("Derived-From", DERIVED)):
             if f"\n{key}: " not in run.message:
                 continue
-            above = next((each for value in run.trailers.get(key, ()) if (each := _meant(value, run, by_name))), None)
+            above = next(
+                (
+                    each
+                    for value in run.trailers.get(key, ())
+                    if (each := _meant(value, run, by_name))
+                ),
+                None,
+            )
             if above is not None:
                 found[run.commit] = (above, how)
                 break
     return found
 
 
-def _meant(value: str, run: RecordedRun, by_name: dict[str, list[RecordedRun]]) -> RecordedRun | None:
-    """The run that a trailer's value names, by name and, of several of one name, by commit, else the newest before."""
+def _meant(
+    value: str, run: RecordedRun, by_name: dict[str, list[RecordedRun]]
+) -> RecordedRun | None:
+    """The run that a trailer's value names, by name and, of several of one name, by commit, else
+    the newest before."""
     words = _WORD.findall(value)
     named = next((by_name[word] for word in words if word in by_name), [])
     others = [each for each in named if each.commit != run.commit]
-    exact = [each for each in others if any(len(word) > 6 and each.commit.startswith(word) for word in words)]
+    exact = [
+        each
+        for each in others
+        if any(len(word) > 6 and each.commit.startswith(word) for word in words)
+    ]
     older = [each for each in others if each.time <= run.time]
     return next(iter(exact or older), None)
 
 
 def tree(runs: Sequence[RecordedRun]) -> list[Twig]:
-    """``runs`` with each below the one that it went on from; roots, and the runs below one, in the given order."""
+    """``runs`` with each below the one that it went on from; roots, and the runs below one, in the
+    given order."""
     above = parents(runs)
     below: dict[str, list[RecordedRun]] = {}
     for run in runs:

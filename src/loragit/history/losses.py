@@ -16,7 +16,8 @@ from loragit.history.runs import RecordedRun
 from loragit.trainers.tensorboard import LOSSES, Scalar, scalars
 
 _MOST_BYTES = 1 << 26
-"""Of all event files together: a training of 100,000 steps writes a tenth of it, and this much takes seconds."""
+"""Of all event files together: a training of 100,000 steps writes a tenth of it, and this much
+takes seconds."""
 _MOST_FILES = 32
 _MOST_FOLDERS = 256
 _AROUND = 120
@@ -53,7 +54,11 @@ def curve(run: RecordedRun, home: str) -> Curve | None:
         if span[0] <= scalar.wall_time <= span[1]:
             found[scalar.tag][scalar.step] = scalar.value
     told = next((found[tag] for tag in LOSSES if found[tag]), None)
-    return None if told is None else Curve(tuple(sorted(told)), tuple(told[step] for step in sorted(told)))
+    return (
+        None
+        if told is None
+        else Curve(tuple(sorted(told)), tuple(told[step] for step in sorted(told)))
+    )
 
 
 def _here(path: str, home: str) -> str:
@@ -63,8 +68,8 @@ def _here(path: str, home: str) -> str:
 def event_files(folder: Path, prefix: str) -> Iterator[Path]:
     """Event files of folders that are called as the run's were; links to folders are not followed.
 
-    No deeper than a trainer writes them, and in so many folders at most: a record that somebody else wrote may name
-    the root of the disk.
+    No deeper than a trainer writes them, and in so many folders at most: a record that somebody
+    else wrote may name the root of the disk.
     """
     try:
         names = sorted(each.name for each in folder.iterdir() if each.name.startswith(prefix))
@@ -73,7 +78,9 @@ def event_files(folder: Path, prefix: str) -> Iterator[Path]:
     for name in names[:_MOST_FOLDERS]:
         for place in (folder / name, *_folders(folder / name)):
             with suppress(OSError):
-                yield from sorted(each for each in place.iterdir() if each.name.startswith("events.out.tfevents."))
+                yield from sorted(
+                    each for each in place.iterdir() if each.name.startswith("events.out.tfevents.")
+                )
 
 
 def _folders(place: Path) -> list[Path]:
@@ -98,7 +105,8 @@ def _read(paths: Iterable[Path]) -> Iterator[Scalar]:
 
 
 def chart(found: Curve, columns: int, *, plain: bool) -> str:
-    """The curve as a row of at most ``columns`` letters, each the mean of its share of the values."""
+    """The curve as a row of at most ``columns`` letters, each the mean of its share of the
+    values."""
     letters = _ASCII if plain else _BLOCKS
     values = [value for value in found.values if math.isfinite(value)]
     if not values:

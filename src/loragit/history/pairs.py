@@ -1,4 +1,5 @@
-"""Two runs compared, as JSON: docs/json.md and docs/schema/diff.json describe this document, and keep it stable."""
+"""Two runs compared, as JSON: docs/json.md and docs/schema/diff.json describe this document, and
+keep it stable."""
 
 from __future__ import annotations
 
@@ -53,7 +54,13 @@ def difference(found: Difference, codes: Sequence[CodeChange]) -> Document:
         ],
         "tags": [total._asdict() for total in found.tags],
         "code": [
-            {"kind": code.kind, "label": code.label, "before": code.before, "after": code.after, **_lying(code.between)}
+            {
+                "kind": code.kind,
+                "label": code.label,
+                "before": code.before,
+                "after": code.after,
+                **_lying(code.between),
+            }
             for code in codes
         ],
     }

@@ -1,6 +1,7 @@
 """TOML as loragit itself writes it, read a value a line: ten times as fast as a parser of all TOML.
 
-A log compares thousands of records. Whatever does not look exactly like the plain form goes to :mod:`loragit.parsing`.
+A log compares thousands of records. Whatever does not look exactly like the plain form goes to
+:mod:`loragit.parsing`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-_HEADER = re.compile(r'(\[\[?)([A-Za-z0-9_-]+)(?:\.(?:([A-Za-z0-9_-]+)|"([^"\\\x00-\x1f\x7f]*)"))?(\]\]?)')
+_HEADER = re.compile(
+    r'(\[\[?)([A-Za-z0-9_-]+)(?:\.(?:([A-Za-z0-9_-]+)|"([^"\\\x00-\x1f\x7f]*)"))?(\]\]?)'
+)
 _PAIR = re.compile(r"([A-Za-z0-9_-]+) = (.+)")
 _STRING = re.compile(r'"([^"\\\x00-\x1f\x7f]*)"')
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,17}")
@@ -20,7 +23,8 @@ class _Other(Exception):
 
 
 def read(source: str) -> dict[str, object]:
-    """The document that ``source`` is, as :func:`loragit.parsing.read_toml` gives it. Raises what that raises."""
+    """The document that ``source`` is, as :func:`loragit.parsing.read_toml` gives it. Raises what
+    that raises."""
     try:
         return _read(source)
     except _Other:
@@ -45,7 +49,8 @@ def _read(source: str) -> dict[str, object]:
 
 
 def _table(root: dict[str, object], line: str) -> dict[str, object]:
-    """The new table that a header begins; it may be in another or the next of a list, and nothing deeper."""
+    """The new table that a header begins; it may be in another or the next of a list, and nothing
+    deeper."""
     match = _HEADER.fullmatch(line)
     if match is None or len(match[1]) != len(match[5]):
         raise _Other

@@ -1,7 +1,8 @@
-"""A run's record read back: ``run.toml``, ``environment.txt`` and messages as values. Opens no file, asks nobody.
+"""A run's record read back: ``run.toml``, ``environment.txt`` and messages as values. Opens no
+file, asks nobody.
 
-What a record does not say is ``None`` or empty: records of the next years, and of other hands, are read as far as they
-go. docs/record-format.md has every key.
+What a record does not say is ``None`` or empty: records of the next years, and of other hands, are
+read as far as they go. docs/record-format.md has every key.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ class Record(NamedTuple):
 
     @property
     def args(self) -> Values:
-        """The trainer's arguments by name, without ``--``; of a flag no value, of a repeated one the last."""
+        """The trainer's arguments by name, without ``--``; of a flag no value, of a repeated one
+        the last."""
         return given_to_script(self.argv, self.trainer_script)
 
 
@@ -94,15 +96,21 @@ def read_record(data: bytes, run: str) -> Record:
         table = plaintoml.read(data.decode("utf-8"))
     except ValueError as error:
         raise CannotReadRecord(
-            f"run.toml of {run} is damaged: {error}", hint=f"see it: git show {shell_word(run)}:./run.toml"
+            f"run.toml of {run} is damaged: {error}",
+            hint=f"see it: git show {shell_word(run)}:./run.toml",
         ) from error
     number = _number(table, "format") or 0
     if number > FORMAT:
         raise CannotReadRecord(
             f"{run} is recorded in format {number}, and this loragit reads format {FORMAT}",
-            hint=f"install a newer loragit; plain git shows it too: git show {shell_word(run)}:./run.toml",
+            hint="install a newer loragit; plain git shows it too: git show "
+            f"{shell_word(run)}:./run.toml",
         )
-    about, dataset, trainer = _table(table, "run"), _table(table, "dataset"), _table(table, "trainer")
+    about, dataset, trainer = (
+        _table(table, "run"),
+        _table(table, "dataset"),
+        _table(table, "trainer"),
+    )
     lycoris, command = _table(table, "lycoris"), _table(table, "command")
     others = _table(table, "repositories")
     return Record(
@@ -131,7 +139,8 @@ def read_record(data: bytes, run: str) -> Record:
 
 
 def given_to_script(argv: Sequence[str], script: str | None) -> Values:
-    """The arguments in ``argv`` that follow ``script``, whatever launcher stands before it, with options of its own."""
+    """The arguments in ``argv`` that follow ``script``, whatever launcher stands before it, with
+    options of its own."""
     name = (script or "").rpartition("/")[2]
     at = next((i for i, word in enumerate(argv) if name and word.rpartition("/")[2] == name), -1)
     return MappingProxyType(dict(arguments.from_words(argv[at + 1 :]).options))
@@ -164,11 +173,16 @@ def _code(table: Mapping[str, object], label: str) -> Code:
 
 def _files(table: Mapping[str, object]) -> list[tuple[str, Kept]]:
     about = [(path, _table(table, path)) for path in table]
-    return [(path, Kept(_text(file, "sha1") or "", _number(file, "size") or 0)) for path, file in about]
+    return [
+        (path, Kept(_text(file, "sha1") or "", _number(file, "size") or 0)) for path, file in about
+    ]
 
 
 def _weights(found: object) -> list[Weights]:
-    return [Weights(_text(row, "role") or "", _text(row, "name") or "", _text(row, "sha256")) for row in _rows(found)]
+    return [
+        Weights(_text(row, "role") or "", _text(row, "name") or "", _text(row, "sha256"))
+        for row in _rows(found)
+    ]
 
 
 def _rows(found: object) -> list[Mapping[str, object]]:
@@ -202,7 +216,8 @@ def read_environment(data: bytes) -> Surroundings:
 
 
 class RecordedOutcome(NamedTuple):
-    """What came out of a run, as its sealed tag tells it. ``None`` stands for what the tag does not say."""
+    """What came out of a run, as its sealed tag tells it. ``None`` stands for what the tag does not
+    say."""
 
     exit_status: int | None
     """The trainer's, as a shell reports it."""
@@ -272,7 +287,9 @@ class Revert(NamedTuple):
     @property
     def reason(self) -> str:
         """Why, in a sentence; empty where somebody else reverted it and said nothing."""
-        return next((each for each in self.message.split("\n\n")[1:] if _is_prose(each)), "").replace("\n", " ")
+        return next(
+            (each for each in self.message.split("\n\n")[1:] if _is_prose(each)), ""
+        ).replace("\n", " ")
 
     @property
     def log_tail(self) -> tuple[str, ...]:
@@ -287,7 +304,8 @@ def read_revert(commit: str, message: str) -> Revert:
 
 
 def _is_prose(paragraph: str) -> bool:
-    """Whether a paragraph of a revert is the reason, and not one of those that loragit puts around it."""
+    """Whether a paragraph of a revert is the reason, and not one of those that loragit puts around
+    it."""
     begins = ("This reverts commit ", "The last lines of its log:", "    ")
     return not paragraph.startswith(begins) and not re.match(r"[A-Z][\w-]*: ", paragraph)
 
@@ -295,11 +313,14 @@ def _is_prose(paragraph: str) -> bool:
 def read_trailers(message: str) -> Values:
     """The trailers of a message that loragit wrote: its last paragraph, a line each.
 
-    They are what ``git interpret-trailers`` reads, without the hundredth of a second that a child takes for it.
+    They are what ``git interpret-trailers`` reads, without the hundredth of a second that a child
+    takes for it.
     """
     last = message.rstrip("\n").rpartition("\n\n")[2]
     found: dict[str, list[list[str]]] = {}
-    pieces: list[str] = []  # of the value that the next line may go on; of what is no trailer, nobody's
+    pieces: list[
+        str
+    ] = []  # of the value that the next line may go on; of what is no trailer, nobody's
     for line in last.split("\n"):
         if line.startswith((" ", "\t")):
             pieces.append(line.strip())
@@ -316,7 +337,11 @@ _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 
 def without_signature(message: str) -> str:
     """``message`` of a tag without what ``git tag -s`` put below it."""
-    for start in ("-----BEGIN PGP SIGNATURE-----", "-----BEGIN SSH SIGNATURE-----", "-----BEGIN SIGNED MESSAGE-----"):
+    for start in (
+        "-----BEGIN PGP SIGNATURE-----",
+        "-----BEGIN SSH SIGNATURE-----",
+        "-----BEGIN SIGNED MESSAGE-----",
+    ):
         message = message.partition(start)[0]
     return message.rstrip("\n")
 
@@ -328,7 +353,11 @@ def _one(found: Values, key: str) -> str | None:
 
 def whole(written: str | None) -> int | None:
     """``written`` as a number of at most 18 digits, else ``None``."""
-    return int(written) if written and len(written) <= 18 and written.isascii() and written.isdigit() else None
+    return (
+        int(written)
+        if written and len(written) <= 18 and written.isascii() and written.isdigit()
+        else None
+    )
 
 
 def decimal(written: str | None) -> float | None:

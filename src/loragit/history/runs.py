@@ -1,4 +1,5 @@
-"""The values of a history: a run as it stands on record, with what is read of it when it is asked for."""
+"""The values of a history: a run as it stands on record, with what is read of it when it is asked
+for."""
 
 from __future__ import annotations
 
@@ -43,9 +44,10 @@ class NoSuchFile(LoragitError):
 class RecordedRun(NamedTuple):
     """One run on record.
 
-    The fields are what the list of runs tells; the properties that need more read it from the repository when they
-    are first asked for, and raise :class:`~loragit.errors.LoragitError` where it cannot be read. Two reads of one run
-    give the same answers; only ``state`` and ``notes`` may change between two histories.
+    The fields are what the list of runs tells; the properties that need more read it from the
+    repository when they are first asked for, and raise :class:`~loragit.errors.LoragitError` where
+    it cannot be read. Two reads of one run give the same answers; only ``state`` and ``notes`` may
+    change between two histories.
     """
 
     name: str
@@ -54,7 +56,8 @@ class RecordedRun(NamedTuple):
     dataset: str
     """Name of the dataset."""
     path: str
-    """The dataset's folder in its repository, as the trailer ``Dataset-Path`` has it; empty at the top."""
+    """The dataset's folder in its repository, as the trailer ``Dataset-Path`` has it; empty at the
+    top."""
     time: int
     """When it was opened: seconds since 1970, UTC."""
     offset: int
@@ -109,7 +112,8 @@ class RecordedRun(NamedTuple):
     @property
     def imported(self) -> bool:
         """Whether it was trained before loragit, and recorded afterwards."""
-        # Of ten thousand runs most are not, and reading their trailers would take longer than all the rest.
+        # Of ten thousand runs most are not, and reading their trailers would take longer than all
+        # the rest.
         return "\nImported: " in self.message and "Imported" in self.trailers
 
     @property
@@ -141,7 +145,8 @@ class RecordedRun(NamedTuple):
 
     @property
     def record(self) -> Record:
-        """``run.toml``. Raises :class:`~loragit.recorded.CannotReadRecord`, also for a newer format."""
+        """``run.toml``. Raises :class:`~loragit.recorded.CannotReadRecord`, also for a newer
+        format."""
         return self.contents.record(self)
 
     @property
@@ -177,9 +182,14 @@ class RecordedRun(NamedTuple):
 
     @property
     def captions(self) -> Mapping[str, str]:
-        """Id of the blob of each caption, by its path below ``captions/``; :meth:`read` gives the words."""
+        """Id of the blob of each caption, by its path below ``captions/``; :meth:`read` gives the
+        words."""
         start = "captions/"
-        files = {path: item.id for path, item in self.tree.items() if not item.folder and path.startswith(start)}
+        files = {
+            path: item.id
+            for path, item in self.tree.items()
+            if not item.folder and path.startswith(start)
+        }
         return MappingProxyType({path.removeprefix(start): blob for path, blob in files.items()})
 
     def __repr__(self) -> str:

@@ -1,6 +1,7 @@
 """Text forms of an imported run: its commit's message and its ``run.toml``.
 
-They are those of a run that loragit trained (:mod:`loragit.text`), without what nobody knows, and they say so.
+They are those of a run that loragit trained (:mod:`loragit.text`), without what nobody knows, and
+they say so.
 """
 
 from __future__ import annotations
@@ -17,14 +18,19 @@ from loragit.record.values import FORMAT, Code, Entry, Imported
 
 def subject(run: Imported) -> str:
     """``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
-    return headline(run.name, run.model, run.dataset, run.version, f"{run.steps} steps" if run.steps else None)
+    return headline(
+        run.name, run.model, run.dataset, run.version, f"{run.steps} steps" if run.steps else None
+    )
 
 
 def message(run: Imported, moment: datetime) -> str:
     """The commit's message, for a run that is imported at ``moment``."""
     codes = [code for code in (run.trainer, run.lycoris, *run.others) if code is not None]
     body = [f"Imported from {run.source}; no full record: what is not there is told as Missing."]
-    body += [f"{code.label} {code.commit[:8]}" + (f" ({code.branch})" if code.branch else "") for code in codes]
+    body += [
+        f"{code.label} {code.commit[:8]}" + (f" ({code.branch})" if code.branch else "")
+        for code in codes
+    ]
     body += [run.network] if run.network else []
     pairs = [("Run", run.name), ("Dataset", run.dataset)]
     if run.prefix:
@@ -50,12 +56,18 @@ def _code_trailers(run: Imported) -> list[tuple[str, str]]:
     if run.lycoris:
         pairs.append(("LyCORIS-Commit", run.lycoris.commit))
     for code in run.others:
-        pairs.append(("Repository", f"{code.label} {code.commit}" + (f" ({code.branch})" if code.branch else "")))
+        pairs.append(
+            (
+                "Repository",
+                f"{code.label} {code.commit}" + (f" ({code.branch})" if code.branch else ""),
+            )
+        )
     return pairs
 
 
 def run_toml(run: Imported) -> Entry:
-    """``run.toml``: what is known, one value a line; the table ``imported`` says that it is not all."""
+    """``run.toml``: what is known, one value a line; the table ``imported`` says that it is not
+    all."""
     table: dict[str, object] = {
         "format": FORMAT,
         "imported": {
@@ -63,7 +75,9 @@ def run_toml(run: Imported) -> Entry:
             "missing": [encodable(what) for what in run.missing],
             "redacted": [encodable(path) for path in run.redacted],
         },
-        "run": known({"name": run.name, "model": run.model, "version": run.version, "steps": run.steps}),
+        "run": known(
+            {"name": run.name, "model": run.model, "version": run.version, "steps": run.steps}
+        ),
         "dataset": known({"name": run.dataset, "path": run.prefix or "."}),
     }
     if run.trainer:

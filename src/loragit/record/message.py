@@ -15,7 +15,8 @@ _PROMPTS = 200
 """Most lines of edited prompts that a sealed tag quotes."""
 _MODEL = re.compile(
     r"(?P<path>.+) (?P<size>[0-9]{1,19}) bytes sha256:(?P<sha256>[0-9a-f]{64})"
-    r"(?: payload:(?P<payload>[0-9a-f]{64}))?(?: step:(?P<step>[0-9]{1,19}))?(?: epoch:(?P<epoch>[0-9]{1,19}))?"
+    r"(?: payload:(?P<payload>[0-9a-f]{64}))?(?: step:(?P<step>[0-9]{1,19}))?(?: "
+    r"epoch:(?P<epoch>[0-9]{1,19}))?"
 )
 
 
@@ -25,7 +26,9 @@ def run_subject(run: Run) -> str:
     return headline(run.name, run.model, run.dataset, run.version, length)
 
 
-def headline(name: str, model: str | None, dataset: str, version: int | None, length: str | None) -> str:
+def headline(
+    name: str, model: str | None, dataset: str, version: int | None, length: str | None
+) -> str:
     """A subject of what is known: ``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
     parts = [shown(f"{model} on {dataset}" if model else dataset)]
     parts += [] if version is None else [f"version {version}"]
@@ -34,11 +37,18 @@ def headline(name: str, model: str | None, dataset: str, version: int | None, le
 
 def run_message(run: Run) -> str:
     """The commit's message: subject, a body for people, trailers for programs."""
-    place = f"dataset at {run.dataset_commit[:8]}" if run.dataset_commit else "dataset not committed yet"
+    place = (
+        f"dataset at {run.dataset_commit[:8]}"
+        if run.dataset_commit
+        else "dataset not committed yet"
+    )
     body = [
         repository_line(run.trainer) + (f" of {run.trainer.url}" if run.trainer.url else ""),
         lycoris_line(run.lycoris),
-        *(repository_line(state) + (f" of {state.url}" if state.url else "") for state in run.repositories),
+        *(
+            repository_line(state) + (f" of {state.url}" if state.url else "")
+            for state in run.repositories
+        ),
         f"{count(run.images, 'image')}, {count(run.captions, 'caption')}; {place}",
     ]
     pairs = [("Run", run.name), ("Dataset", run.dataset)]
@@ -59,7 +69,8 @@ def run_message(run: Run) -> str:
 
 
 def dataset_path(prefix: str) -> str:
-    """The value of ``Dataset-Path`` for a dataset's folder: as every trailer's, a line without blanks around it."""
+    """The value of ``Dataset-Path`` for a dataset's folder: as every trailer's, a line without
+    blanks around it."""
     return shown(prefix).strip()
 
 
@@ -80,7 +91,10 @@ def lycoris_line(lycoris: LyCORIS) -> str:
     if not lycoris.installed:
         return "LyCORIS not installed"
     if lycoris.commit is None:
-        return f"LyCORIS {lycoris.version} ({'editable, of no commit' if lycoris.editable else 'release'})"
+        return (
+            f"LyCORIS {lycoris.version} "
+            f"({'editable, of no commit' if lycoris.editable else 'release'})"
+        )
     notes = [_standing(lycoris.repo)] if lycoris.repo else []
     notes += ["editable"] if lycoris.editable else []
     return f"LyCORIS {lycoris.commit[:8]}" + (f" ({', '.join(notes)})" if notes else "")
@@ -120,7 +134,11 @@ def _dataset_trailers(run: Run) -> list[tuple[str, str]]:
 
 def _input_trailers(run: Run) -> list[tuple[str, str]]:
     pairs = []
-    for key, path in (("Config-SHA1", run.config), ("Prompts-SHA1", run.prompts), ("Script-SHA1", run.script)):
+    for key, path in (
+        ("Config-SHA1", run.config),
+        ("Prompts-SHA1", run.prompts),
+        ("Script-SHA1", run.script),
+    ):
         entry = run.entry(path) if path else None
         if entry is not None:
             pairs.append((key, sha1(entry.data)))
@@ -128,8 +146,13 @@ def _input_trailers(run: Run) -> list[tuple[str, str]]:
 
 
 def outcome_subject(outcome: Outcome) -> str:
-    """``3 models, 12 samples, 42 min``; with the exit status where it is not 0, or that the run was imported."""
-    parts = [count(len(outcome.models), "model")] if outcome.models or not outcome.made_something else []
+    """``3 models, 12 samples, 42 min``; with the exit status where it is not 0, or that the run was
+    imported."""
+    parts = (
+        [count(len(outcome.models), "model")]
+        if outcome.models or not outcome.made_something
+        else []
+    )
     parts += [count(len(outcome.states), "state")] if outcome.states else []
     parts += [f"{len(outcome.truncated)} cut short"] if outcome.truncated else []
     parts += [f"{len(outcome.unreadable)} unreadable"] if outcome.unreadable else []
@@ -171,7 +194,10 @@ def outcome_message(name: str, outcome: Outcome) -> str:
         pairs.append(("Edited-Prompts-SHA1", sha1(outcome.prompts.data)))
         lines = outcome.prompts.data.decode("utf-8", "replace").splitlines()[:_PROMPTS]
         quoted = "\n".join(f"    {shown(line)}".rstrip() for line in lines)
-        head += f"\n\nThe sample prompts were edited while it trained. At the end they were:\n\n{quoted}"
+        head += (
+            "\n\nThe sample prompts were edited while it trained. At the end they "
+            f"were:\n\n{quoted}"
+        )
     return trailers.append(head, [(key, shown(value)) for key, value in pairs])
 
 
@@ -199,14 +225,19 @@ def parse_model_line(line: str) -> Artifact | None:
     )
 
 
-def revert_message(run: Opened, exit_status: int | None, reason: str, log_tail: tuple[str, ...]) -> str:
-    """The message of the commit that takes back a run that made nothing. ``log_tail`` is redacted already.
+def revert_message(
+    run: Opened, exit_status: int | None, reason: str, log_tail: tuple[str, ...]
+) -> str:
+    """The message of the commit that takes back a run that made nothing. ``log_tail`` is redacted
+    already.
 
     ``exit_status`` is ``None`` where nobody was there to hear it.
     """
     parts = [f'Revert "{run.subject}"', f"This reverts commit {run.commit}.", shown(reason)]
     if log_tail:
-        parts.append("The last lines of its log:\n\n" + "\n".join(f"    {shown(line)}" for line in log_tail))
+        parts.append(
+            "The last lines of its log:\n\n" + "\n".join(f"    {shown(line)}" for line in log_tail)
+        )
     pairs = [("Run", run.name), ("Dataset", run.dataset)]
     if run.prefix:
         pairs.append(("Dataset-Path", run.prefix))

@@ -14,23 +14,27 @@ RUNS = "refs/heads/runs"
 CONVENTION = "{model}-{dataset}[-{variant}]-v{version}s{steps}, for example noob-gren-v2s512"
 
 MAX_BYTES = 150
-"""Longest name, in UTF-8 bytes. File systems allow 255 for one name, and trainers append up to about 60
-(sd-scripts' samples: ``_e000000_00_20261123164834_4294967295.png``)."""
+"""Longest name, in UTF-8 bytes. File systems allow 255 for one name, and trainers append up to
+about 60 (sd-scripts' samples: ``_e000000_00_20261123164834_4294967295.png``)."""
 
 _PUNCTUATION = frozenset("._-+=@")
-_RESERVED = frozenset({"stash", "HEAD", "FETCH_HEAD", "ORIG_HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD"})
+_RESERVED = frozenset(
+    {"stash", "HEAD", "FETCH_HEAD", "ORIG_HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD"}
+)
 _VERSIONED = re.compile(r"(?P<head>.+)-v(?P<version>[0-9]{1,9})s(?P<steps>[0-9]{1,9})")
 _TRAILING_STEPS = re.compile(r"(?P<head>.+)-[^-]*?(?P<steps>[0-9]{1,9})")
 
 
 class InvalidName(UsageError):
-    """The text cannot be a run's name: not a valid tag, not a plain folder name, or ambiguous to git."""
+    """The text cannot be a run's name: not a valid tag, not a plain folder name, or ambiguous to
+    git."""
 
 
 class RunName(NamedTuple):
     """A name that is a valid tag and a plain folder name, with what the convention reads from it.
 
-    A part that the text does not carry is ``None``; whether that matters is decided where settings are known.
+    A part that the text does not carry is ``None``; whether that matters is decided where settings
+    are known.
     """
 
     text: str
@@ -62,7 +66,8 @@ class RunName(NamedTuple):
         )
 
     def dataset_candidates(self) -> tuple[str, ...]:
-        """Folder names that the name may mean: the helpers' reading first, then the convention's, longest first.
+        """Folder names that the name may mean: the helpers' reading first, then the convention's,
+        longest first.
 
         ``noob-gren-lokr-v2s512`` gives ``noob-gren-lokr``, ``gren-lokr``, ``gren``.
         """
@@ -73,13 +78,17 @@ class RunName(NamedTuple):
         return tuple(dict.fromkeys(reading for reading in readings if reading.strip(".-")))
 
     def bumped(self, taken: frozenset[str]) -> RunName:
-        """This name with the next free version: one above the highest that ``taken`` holds for its stem.
+        """This name with the next free version: one above the highest that ``taken`` holds for its
+        stem.
 
-        ``taken`` holds names of tags and output folders. The name itself is returned where its version is
-        already above all of them. Raises :class:`InvalidName` where the name carries no version.
+        ``taken`` holds names of tags and output folders. The name itself is returned where its
+        version is already above all of them. Raises :class:`InvalidName` where the name carries no
+        version.
         """
         if self.version is None or self.stem is None:
-            raise InvalidName(f"{self.text} has no version to bump", hint=f"a name with one: {CONVENTION}")
+            raise InvalidName(
+                f"{self.text} has no version to bump", hint=f"a name with one: {CONVENTION}"
+            )
         highest = -1
         for other in taken:
             match = _VERSIONED.fullmatch(other)
@@ -105,16 +114,20 @@ class RunName(NamedTuple):
 
 
 def is_valid(text: str) -> bool:
-    """Whether a run can be called ``text``. Then a shell, too, takes it for a word and nothing else."""
+    """Whether a run can be called ``text``. Then a shell, too, takes it for a word and nothing
+    else."""
     return _problem(text) is None
 
 
 def _check(text: str) -> None:
-    """Refuse what is no tag (git-check-ref-format), no plain folder name, or reads as something else to git."""
+    """Refuse what is no tag (git-check-ref-format), no plain folder name, or reads as something
+    else to git."""
     problem = _problem(text)
     if problem is not None:
         shown = text if len(text) <= 60 else text[:57] + "..."
-        raise InvalidName(f"{shown!r} cannot name a run: {problem}", hint=f"a name reads {CONVENTION}")
+        raise InvalidName(
+            f"{shown!r} cannot name a run: {problem}", hint=f"a name reads {CONVENTION}"
+        )
 
 
 def _problem(text: str) -> str | None:
@@ -124,7 +137,9 @@ def _problem(text: str) -> str | None:
     if bad is not None:
         return f"it holds {bad!r}; letters, digits and . _ - + = @ may be used"
     if unicodedata.normalize("NFC", text) != text:
-        return "its letters are not in the composed form (NFC), which file systems and git tell apart"
+        return (
+            "its letters are not in the composed form (NFC), which file systems and git tell apart"
+        )
     if len(text.encode()) > MAX_BYTES:
         return f"it is longer than {MAX_BYTES} bytes"
     if text[0] in "-.":

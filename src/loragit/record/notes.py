@@ -1,7 +1,8 @@
-"""Observations on runs, as lines of a git note: plain ``git log runs`` shows them, and ``git notes merge`` joins them.
+"""Observations on runs, as lines of a git note: plain ``git log runs`` shows them, and ``git notes
+merge`` joins them.
 
-A line is an observation, its moment first, so that the lines of two machines can be put together and sorted
-(``notes.mergeStrategy = cat_sort_uniq``) and still read in their order.
+A line is an observation, its moment first, so that the lines of two machines can be put together
+and sorted (``notes.mergeStrategy = cat_sort_uniq``) and still read in their order.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ REF = "refs/notes/commits"
 RATINGS = range(1, 6)
 
 _LINE = re.compile(
-    r"(?:(?P<moment>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z) )?(?:(?P<key>Starred|Rating|Best): )?(?P<text>.*)"
+    r"(?:(?P<moment>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z) )?(?:(?P<key>Starred|Rating|Best): "
+    r")?(?P<text>.*)"
 )
 
 
@@ -26,7 +28,8 @@ class Observation(NamedTuple):
     """One line of a note."""
 
     moment: str | None
-    """UTC, as in ``2026-11-24T19:30:00.000Z``; ``None`` in a line that somebody wrote with git itself."""
+    """UTC, as in ``2026-11-24T19:30:00.000Z``; ``None`` in a line that somebody wrote with git
+    itself."""
     text: str
 
 
@@ -59,7 +62,8 @@ class Mark(NamedTuple):
 
 
 def stamped(lines: Iterable[str], moment: datetime) -> tuple[str, ...]:
-    """``lines`` with their moments: a millisecond apart, so that a merge that sorts keeps their order."""
+    """``lines`` with their moments: a millisecond apart, so that a merge that sorts keeps their
+    order."""
     moments = (moment.astimezone(UTC) + timedelta(milliseconds=number) for number in range(10**6))
     return tuple(
         f"{at.strftime('%Y-%m-%dT%H:%M:%S')}.{at.microsecond // 1000:03}Z {shown(line).strip()}"
@@ -70,11 +74,14 @@ def stamped(lines: Iterable[str], moment: datetime) -> tuple[str, ...]:
 def appended(note: bytes, lines: Iterable[str]) -> bytes:
     """``note`` with ``lines`` at its end; what is there is kept, byte for byte."""
     between = b"" if not note or note.endswith(b"\n") else b"\n"
-    return note + between + "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+    return (
+        note + between + "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+    )
 
 
 def read(note: bytes) -> Note:
-    """What a note says; lines that were written with git itself are observations without a moment."""
+    """What a note says; lines that were written with git itself are observations without a
+    moment."""
     found = Note()
     observations: list[Observation] = []
     for line in note.decode("utf-8", "replace").splitlines():
@@ -94,7 +101,8 @@ def read(note: bytes) -> Note:
 
 
 def fan_outs(commit: str) -> Iterator[str]:
-    """Paths at which git looks for the note on ``commit``: folders of two digits each, as deep as they are there."""
+    """Paths at which git looks for the note on ``commit``: folders of two digits each, as deep as
+    they are there."""
     for depth in range(4):
         folders = [commit[2 * level : 2 * level + 2] for level in range(depth)]
         yield "/".join((*folders, commit[2 * depth :]))

@@ -1,6 +1,8 @@
-"""``run.toml`` and ``repos.git``: the whole record as TOML, and its short form for the output folder.
+"""``run.toml`` and ``repos.git``: the whole record as TOML, and its short form for the output
+folder.
 
-docs/record-format.md describes both. All are pure functions of their values: no clock, no locale, no dict order.
+docs/record-format.md describes both. All are pure functions of their values: no clock, no locale,
+no dict order.
 """
 
 from __future__ import annotations
@@ -64,7 +66,10 @@ def _run_table(run: Run) -> dict[str, object]:
         ),
         "files": files_table(run.entries),
         **({"weights": [weights_table(w) for w in run.weights]} if run.weights else {}),
-        "command": {"workdir": encodable(run.workdir), "argv": [encodable(word) for word in run.argv]},
+        "command": {
+            "workdir": encodable(run.workdir),
+            "argv": [encodable(word) for word in run.argv],
+        },
     }
 
 
@@ -72,7 +77,9 @@ def files_table(entries: Iterable[Entry]) -> dict[str, object]:
     """Hash and size of each of ``entries`` but the captions, by its path."""
     return {
         encodable(entry.path): {"sha1": sha1(entry.data), "size": len(entry.data)}
-        for entry in sorted(entries, key=lambda entry: entry.path.encode("utf-8", "surrogateescape"))
+        for entry in sorted(
+            entries, key=lambda entry: entry.path.encode("utf-8", "surrogateescape")
+        )
         if not entry.path.startswith("captions/")
     }
 
@@ -91,7 +98,11 @@ def _lycoris_table(lycoris: LyCORIS) -> dict[str, object]:
     table: dict[str, object] = {"installed": lycoris.installed}
     if lycoris.installed:
         table["editable"] = lycoris.editable
-    repository = _repository_table(lycoris.repo) if lycoris.repo else {"commit": lycoris.commit, "url": lycoris.url}
+    repository = (
+        _repository_table(lycoris.repo)
+        if lycoris.repo
+        else {"commit": lycoris.commit, "url": lycoris.url}
+    )
     return known({**table, "version": lycoris.version, **repository})
 
 
@@ -101,7 +112,8 @@ def known(table: Mapping[str, object]) -> dict[str, object]:
 
 
 def encodable(text: str) -> str:
-    """``text`` as TOML can hold it: a byte that is not UTF-8, which branches and paths may have, as ``\\xff``."""
+    """``text`` as TOML can hold it: a byte that is not UTF-8, which branches and paths may have, as
+    ``\\xff``."""
     return _SURROGATE.sub(lambda match: ascii(match[0])[1:-1].replace("\\udc", "\\x"), text)
 
 
@@ -110,8 +122,12 @@ def repos_git(run: Run) -> bytes:
 
     A line a repository, ``path: (branch) commit``, then the SHA-1 of script, config and prompts.
     """
-    states = [run.trainer] + ([run.lycoris.repo] if run.lycoris.repo else []) + list(run.repositories)
-    lines = [shown(f"{state.path}: ({state.branch or 'detached'}) {state.commit}") for state in states]
+    states = (
+        [run.trainer] + ([run.lycoris.repo] if run.lycoris.repo else []) + list(run.repositories)
+    )
+    lines = [
+        shown(f"{state.path}: ({state.branch or 'detached'}) {state.commit}") for state in states
+    ]
     for path in (run.script, run.config, run.prompts):
         entry = run.entry(path) if path else None
         if entry is not None:

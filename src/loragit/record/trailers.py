@@ -4,7 +4,8 @@ from __future__ import annotations
 
 
 def parse(message: str) -> dict[str, tuple[str, ...]]:
-    """Values of each trailer of ``message``, in their order; empty where its last paragraph holds none."""
+    """Values of each trailer of ``message``, in their order; empty where its last paragraph holds
+    none."""
     import dulwich.trailers
 
     # dulwich takes an indented "---", as in a quoted log, for the end of the message; git does not.
@@ -23,7 +24,8 @@ def append(message: str, trailers: list[tuple[str, str]]) -> str:
 
 
 def first(message: str, key: str) -> str:
-    """The first value of ``key`` among the trailers of a message that loragit wrote; empty where there is none.
+    """The first value of ``key`` among the trailers of a message that loragit wrote; empty where
+    there is none.
 
     Makes no table of all of them: a log asks thousands of messages for three each.
     """

@@ -1,4 +1,5 @@
-"""The values that travel: what a run is, what it was made of, what came out. Opens no file, asks nobody.
+"""The values that travel: what a run is, what it was made of, what came out. Opens no file, asks
+nobody.
 
 The text forms of these values (message, ``run.toml``, ``repos.git``) are in :mod:`loragit.text`.
 """
@@ -40,9 +41,11 @@ class RepoState(NamedTuple):
     branch: str | None
     """Name of the branch; ``None`` where HEAD is detached."""
     url: str | None
-    """Of the branch's remote, else ``origin``, else the first; without credentials. ``None`` without a remote."""
+    """Of the branch's remote, else ``origin``, else the first; without credentials. ``None``
+    without a remote."""
     dirty: tuple[str, ...] = ()
-    """Paths, relative to ``path``, that differ from HEAD or that a trainer could import though untracked."""
+    """Paths, relative to ``path``, that differ from HEAD or that a trainer could import though
+    untracked."""
     on_remote: bool = True
     """Whether any remote-tracking branch contains ``commit``."""
 
@@ -95,7 +98,8 @@ class Ancestor(NamedTuple):
     run: str
     commit: str
     product: str
-    """What it left and the other one starts with, as the trainer called it; a state's folder, or a model."""
+    """What it left and the other one starts with, as the trainer called it; a state's folder, or a
+    model."""
     resumed: bool
     """Whether its training goes on, from a state; else only its weights are started from."""
 
@@ -104,7 +108,8 @@ class Entry(NamedTuple):
     """One file of a record's tree."""
 
     path: str
-    """Relative to the record's root, ``/`` between parts: ``config.toml``, ``captions/img/00.txt``."""
+    """Relative to the record's root, ``/`` between parts: ``config.toml``,
+    ``captions/img/00.txt``."""
     data: bytes
     executable: bool = False
 
@@ -113,7 +118,8 @@ class DatasetFile(NamedTuple):
     """A file that the dataset config brings into a run, or a sample image that came out of it."""
 
     path: str
-    """Relative to the dataset's folder (may begin with ``../``) or to the output folder, ``/`` between parts."""
+    """Relative to the dataset's folder (may begin with ``../``) or to the output folder, ``/``
+    between parts."""
     sha256: str
     """64 hex digits."""
 
@@ -161,7 +167,8 @@ class Run(NamedTuple):
     ancestors: tuple[Ancestor, ...] = ()
     """Runs that this one goes on from."""
     kept: tuple[tuple[str, str], ...] = ()
-    """(path, id of a tree): folders that are on ``runs`` already, with the very bytes that this run has."""
+    """(path, id of a tree): folders that are on ``runs`` already, with the very bytes that this run
+    has."""
 
     def entry(self, path: str) -> Entry | None:
         """The file at ``path`` in the record."""
@@ -202,8 +209,8 @@ class Outcome(NamedTuple):
     """What a run left when the trainer had ended."""
 
     exit_status: int | None
-    """As a shell reports it: 128 + n where signal n ended the trainer. ``None`` where nobody knows: of an imported run,
-    and where loragit was gone before the trainer."""
+    """As a shell reports it: 128 + n where signal n ended the trainer. ``None`` where nobody knows:
+    of an imported run, and where loragit was gone before the trainer."""
     started: datetime
     """UTC."""
     finished: datetime
@@ -223,11 +230,14 @@ class Outcome(NamedTuple):
     pictures: tuple[DatasetFile, ...] = ()
     """The sample images that could be read, relative to the output folder."""
     prompts: Entry | None = None
-    """The sample prompts at the end, where somebody edited the trainer's copy while it trained; secrets masked."""
+    """The sample prompts at the end, where somebody edited the trainer's copy while it trained;
+    secrets masked."""
     session: str | None = None
-    """What the models say of the training that they come from: ``<ss_session_id> <ss_training_started_at>``."""
+    """What the models say of the training that they come from: ``<ss_session_id>
+    <ss_training_started_at>``."""
     interrupted_by: str | None = None
-    """Name of the signal that loragit was sent while the trainer ran, as in ``SIGINT``; ``crash`` where it was gone."""
+    """Name of the signal that loragit was sent while the trainer ran, as in ``SIGINT``; ``crash``
+    where it was gone."""
     recovered: datetime | None = None
     """When ``loragit recover`` finished it, UTC; ``None`` where the loragit that opened it did."""
     final_loss: float | None = None
@@ -235,7 +245,8 @@ class Outcome(NamedTuple):
 
     @property
     def made_something(self) -> bool:
-        """Whether there is anything to keep: a whole model, a state folder or a sample; or may be."""
+        """Whether there is anything to keep: a whole model, a state folder or a sample; or may
+        be."""
         return bool(self.models or self.states or self.samples or self.unreadable)
 
     @property
@@ -255,7 +266,8 @@ class Code(NamedTuple):
 
 
 class Imported(NamedTuple):
-    """A run that loragit did not start, put together from what it left. What nobody knows is not made up."""
+    """A run that loragit did not start, put together from what it left. What nobody knows is not
+    made up."""
 
     name: str
     model: str | None
@@ -275,7 +287,8 @@ class Imported(NamedTuple):
     sessions: tuple[str, ...]
     """``ss_session_id`` of its models: a random number that sd-scripts gives a training."""
     sha1s: tuple[tuple[str, str], ...]
-    """(trailer, SHA-1) of config, prompts and script, as they are in the record or as the old record tells."""
+    """(trailer, SHA-1) of config, prompts and script, as they are in the record or as the old
+    record tells."""
     entries: tuple[Entry, ...]
     """Every file of the record but ``run.toml``."""
     source: str

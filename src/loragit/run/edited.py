@@ -1,4 +1,5 @@
-"""Files of the user's that were edited while a run trained: on record is what they were when it started."""
+"""Files of the user's that were edited while a run trained: on record is what they were when it
+started."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from loragit.dataset.snapshot import Watched, is_picture
 from loragit.run.preflight.inputs import Inputs
 
 MAX_HASHED = 1 << 30
-"""Bytes of files that are read again at most, a second or two: the run's outcome waits to be sealed meanwhile."""
+"""Bytes of files that are read again at most, a second or two: the run's outcome waits to be sealed
+meanwhile."""
 
 _NAMED = 3
 _AS_IT_WAS = "on record is what it was at the start"
@@ -23,8 +25,8 @@ _AS_IT_WAS = "on record is what it was at the start"
 def told(read: Inputs) -> Iterator[str]:
     """A line for each kind of edit since ``read`` was read. Raises nothing.
 
-    Files of the dataset are told apart by size and times, and only those that differ there are read: ten thousand
-    untouched files cost ten thousand calls of stat(2).
+    Files of the dataset are told apart by size and times, and only those that differ there are
+    read: ten thousand untouched files cost ten thousand calls of stat(2).
     """
     for entry in read.entries:
         path = read.sources.get(entry.path)
@@ -35,7 +37,11 @@ def told(read: Inputs) -> Iterator[str]:
         if look.unreadable:
             yield f"{look.unreadable}: {_AS_IT_WAS}"
     kinds = (
-        ("file", "of the dataset {was} changed or removed", [name for look in looks for name in look.changed]),
+        (
+            "file",
+            "of the dataset {was} changed or removed",
+            [name for look in looks for name in look.changed],
+        ),
         ("image", "came into the dataset", [name for look in looks for name in look.new]),
         (
             "file",
@@ -51,11 +57,15 @@ def told(read: Inputs) -> Iterator[str]:
 def _line(noun: str, what: str, names: list[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     verb = what.format(was="was" if len(names) == 1 else "were")
-    return f"{text.count(len(names), noun)} {verb} while it trained ({', '.join(names[:_NAMED])}{more}): {_AS_IT_WAS}"
+    return (
+        f"{text.count(len(names), noun)} {verb} while it trained "
+        f"({', '.join(names[:_NAMED])}{more}): {_AS_IT_WAS}"
+    )
 
 
 def of_file(path: Path, data: bytes, did: str = "trained") -> Iterator[str]:
-    """What to say of one file that was read whole and held ``data``; ``did`` is what the run did meanwhile."""
+    """What to say of one file that was read whole and held ``data``; ``did`` is what the run did
+    meanwhile."""
     try:
         if path.stat().st_size == len(data) and path.read_bytes() == data:
             return
@@ -87,7 +97,11 @@ class _Look:
         watched = self._watched
         if watched.folder.stat().st_mtime_ns != watched.changed_ns:
             known = {each.name for each in watched.prints}
-            names = [e.name for e in watched.folder.iterdir() if is_picture(e.name) and e.name not in known]
+            names = [
+                e.name
+                for e in watched.folder.iterdir()
+                if is_picture(e.name) and e.name not in known
+            ]
             self.new = [watched.prefix + name for name in sorted(names)]
         directory = os.open(watched.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -124,7 +138,9 @@ def _times(identity: str) -> list[str]:
 def _sha256(name: str, directory: int) -> str | None:
     """``None`` where it cannot be read any more."""
     try:
-        with os.fdopen(os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory), "rb") as file:
+        with os.fdopen(
+            os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory), "rb"
+        ) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None

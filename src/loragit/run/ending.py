@@ -1,7 +1,8 @@
 """How a run ends: sealed with what came out, or taken back because nothing did.
 
-``loragit train`` ends its own run this way, and ``loragit recover`` one whose loragit is gone: all that is needed is in
-the note of the run. Each step can be done again, so that one who is killed in the middle is followed by another.
+``loragit train`` ends its own run this way, and ``loragit recover`` one whose loragit is gone: all
+that is needed is in the note of the run. Each step can be done again, so that one who is killed in
+the middle is followed by another.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ class Unended(NamedTuple):
 def end(run: Unended, how: End, log_tail: tuple[str, ...]) -> bool:
     """Seal or revert, and forget the note. Whether the trainer made something.
 
-    Raises :class:`~loragit.output.OutputGone`, another :class:`LoragitError`, OSError; the run is still open on record
-    then, or all but cleared away.
+    Raises :class:`~loragit.output.OutputGone`, another :class:`LoragitError`, OSError; the run is
+    still open on record then, or all but cleared away.
     """
     from loragit.run import results as outcome
 
@@ -71,7 +72,10 @@ def end(run: Unended, how: End, log_tail: tuple[str, ...]) -> bool:
     else:
         _undo(run, how, found, log_tail)
     if run.store.unsettled:
-        console.warn(f"the end of {run.opened.name} may not outlast a power cut: {run.store.unsettled.message}")
+        console.warn(
+            f"the end of {run.opened.name} may not outlast a power cut: "
+            f"{run.store.unsettled.message}"
+        )
     forget(run.store, run.note)
     return found.made_something
 
@@ -112,12 +116,15 @@ def collect(run: Unended, how: End) -> Outcome:
         logs=logs,
     )
     return found._replace(
-        prompts=_edited_prompts(run), interrupted_by=how.interrupted_by or None, recovered=run.recovered
+        prompts=_edited_prompts(run),
+        interrupted_by=how.interrupted_by or None,
+        recovered=run.recovered,
     )
 
 
 def _edited_prompts(run: Unended) -> Entry | None:
-    """The trainer's copy of the sample prompts, which it reads at every sampling, if somebody edited it."""
+    """The trainer's copy of the sample prompts, which it reads at every sampling, if somebody
+    edited it."""
     written = run.folder.files.get(run.work.prompts)
     if written is None:
         return None
@@ -142,7 +149,9 @@ def _undo(run: Unended, how: End, found: Outcome, log_tail: tuple[str, ...]) -> 
         console.say(f"deleted the tag {name}: {reason}")
     else:
         tail = tuple(text.home_as_tilde(line[:TAIL_WIDTH], home) for line in log_tail)
-        commit = run.store.revert(run.opened, how.exit_status, text.home_as_tilde(reason, home), tail)
+        commit = run.store.revert(
+            run.opened, how.exit_status, text.home_as_tilde(reason, home), tail
+        )
         console.say(f"reverted {name} as {commit[:8]}: {reason}")
     clear(run, kept)
 
@@ -156,10 +165,14 @@ class Kept(NamedTuple):
 
 
 def clear(run: Unended, kept: Kept) -> None:
-    """Remove the output folder of a run that made nothing, if it holds nothing but what loragit put there."""
+    """Remove the output folder of a run that made nothing, if it holds nothing but what loragit put
+    there."""
     foreign = run.folder.remove() if kept.may_go else (LOG,)
     if foreign:
-        console.warn(f"{run.folder.why_it_stays(foreign)}; move it away before {run.opened.name} is used again")
+        console.warn(
+            f"{run.folder.why_it_stays(foreign)}; move it away before {run.opened.name} is used "
+            "again"
+        )
     if kept.copy is not None:
         console.say(f"the log is {kept.copy}")
 
@@ -176,11 +189,14 @@ def _reason(how: End, found: Outcome) -> str:
 
 
 def keep_log(run: Unended) -> Kept:
-    """A copy of the log that outlives the output folder: ``.git/loragit/logs/<name>-<commit>.log``."""
+    """A copy of the log that outlives the output folder:
+    ``.git/loragit/logs/<name>-<commit>.log``."""
     import shutil
 
     source = run.folder.path / LOG
-    target = run.store.repository.private / "logs" / f"{run.opened.name}-{run.opened.commit[:8]}.log"
+    target = (
+        run.store.repository.private / "logs" / f"{run.opened.name}-{run.opened.commit[:8]}.log"
+    )
     try:
         durable.make_folder(target.parent, run.store.repository.common_dir)
         shutil.copyfile(source, target, follow_symlinks=False)
@@ -201,4 +217,6 @@ def told(error: LoragitError | OSError) -> LoragitError:
     """What the system refused, in the form in which loragit tells it."""
     if isinstance(error, LoragitError):
         return error
-    return LoragitError(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror))
+    return LoragitError(
+        f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    )

@@ -1,4 +1,5 @@
-"""The output folder of a run: made for this run alone, and removed only where it holds nothing but our own files."""
+"""The output folder of a run: made for this run alone, and removed only where it holds nothing but
+our own files."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ class CannotWriteOutput(LoragitError):
 
 
 class OutputGone(LoragitError):
-    """The output folder cannot be looked at any more: whether something is in it nobody can tell."""
+    """The output folder cannot be looked at any more: whether something is in it nobody can
+    tell."""
 
 
 class OutputFolder(NamedTuple):
@@ -42,23 +44,29 @@ class OutputFolder(NamedTuple):
         """What to say where another folder, or something else, is in its place."""
         if self._identity() == self.inode:
             return None
-        return f"{self.path} is not the folder any more that this run made: what it wrote before is not there"
+        return (
+            f"{self.path} is not the folder any more that this run made: what it wrote before "
+            "is not there"
+        )
 
     def require(self, run: str) -> None:
-        """Raises :class:`OutputGone` where it is not there any more: ``run`` may have made something."""
+        """Raises :class:`OutputGone` where it is not there any more: ``run`` may have made
+        something."""
         try:
             gone = "something else is in its place" if self._identity() != self.inode else None
         except OSError as error:
             gone = str(error.strerror)
         if gone:
             raise OutputGone(
-                f"the output folder {self.path} is gone ({gone}): nobody can tell whether the run made something",
+                f"the output folder {self.path} is gone ({gone}): nobody can tell whether the run "
+                "made something",
                 hint="mount its disk again, or move the folder back, then: loragit recover; "
                 f"if it is gone for good: loragit recover --gone {run}",
             )
 
     def foreign(self) -> tuple[str, ...]:
-        """Paths in the folder that are not ours, or no longer as we wrote them; empty where it may be removed."""
+        """Paths in the folder that are not ours, or no longer as we wrote them; empty where it may
+        be removed."""
         try:
             if self._identity() != self.inode:
                 return (".",)
@@ -74,9 +82,11 @@ class OutputFolder(NamedTuple):
         return f"{self.path} stays: it holds {', '.join(sorted(foreign)[:3])}{more}"
 
     def remove(self) -> tuple[str, ...]:
-        """Remove the folder if it holds nothing but ours; else return what is foreign, and touch nothing.
+        """Remove the folder if it holds nothing but ours; else return what is foreign, and touch
+        nothing.
 
-        Never goes through a symbolic link: folders are opened by descriptor and must be those we made.
+        Never goes through a symbolic link: folders are opened by descriptor and must be those we
+        made.
         """
         foreign = self.foreign()
         if foreign:
@@ -141,7 +151,8 @@ def sha256(data: bytes) -> str:
 
 
 def make(path: Path, entries: Iterable[Entry], log: str) -> OutputFolder:
-    """Make the folder and write ``entries`` into it, through to the disk; on any failure leave nothing behind.
+    """Make the folder and write ``entries`` into it, through to the disk; on any failure leave
+    nothing behind.
 
     Raises :class:`OutputExists`, :class:`CannotWriteOutput`.
     """
@@ -151,11 +162,13 @@ def make(path: Path, entries: Iterable[Entry], log: str) -> OutputFolder:
         path.mkdir()
     except FileExistsError as error:
         raise OutputExists(
-            f"the output folder {path} exists already", hint="take another version (--bump takes the next)"
+            f"the output folder {path} exists already",
+            hint="take another version (--bump takes the next)",
         ) from error
     except OSError as error:
         raise CannotWriteOutput(
-            f"the output folder {path} cannot be made: {error.strerror}", hint="choose another with --output"
+            f"the output folder {path} cannot be made: {error.strerror}",
+            hint="choose another with --output",
         ) from error
     status = path.lstat()
     folder = OutputFolder(path, (status.st_dev, status.st_ino), digests(files.values()), log)
@@ -164,12 +177,14 @@ def make(path: Path, entries: Iterable[Entry], log: str) -> OutputFolder:
         for entry in files.values():
             _write(path / entry.path, entry)
             reached(Step.COPY_WRITTEN)
-        # A copy that a power cut empties would no longer be known as ours, and keep the name of the run from use.
+        # A copy that a power cut empties would no longer be known as ours, and keep the name of the
+        # run from use.
         durable.sync_all((*_with_folders(path, files), path.parent))
     except OSError as error:
         _discard(path, files)
         raise CannotWriteOutput(
-            f"{path} cannot be written: {error.strerror}", hint="make room, or choose another folder with --output"
+            f"{path} cannot be written: {error.strerror}",
+            hint="make room, or choose another folder with --output",
         ) from error
     return folder
 
@@ -184,7 +199,9 @@ def _with_folders(top: Path, names: Iterable[str]) -> Iterable[Path]:
 
 def _write(path: Path, entry: Entry) -> None:
     path.parent.mkdir(exist_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o777 if entry.executable else 0o666)
+    handle = os.open(
+        path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o777 if entry.executable else 0o666
+    )
     with os.fdopen(handle, "wb") as file:
         file.write(entry.data)
 

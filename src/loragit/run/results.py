@@ -1,7 +1,9 @@
-"""What a training left: models, states and samples, found by the trainer's naming rules, checked and hashed.
+"""What a training left: models, states and samples, found by the trainer's naming rules, checked
+and hashed.
 
-Files decide, not the exit status: a trainer exits 0 without a product and non-zero after a good checkpoint. Nothing
-here writes, and no file that vanishes, is damaged or may not be read stops the rest from being found.
+Files decide, not the exit status: a trainer exits 0 without a product and non-zero after a good
+checkpoint. Nothing here writes, and no file that vanishes, is damaged or may not be read stops the
+rest from being found.
 """
 
 from __future__ import annotations
@@ -17,12 +19,20 @@ from typing import NamedTuple
 
 from loragit.record.values import Artifact, DatasetFile, Outcome
 from loragit.system import durable
-from loragit.trainers.safetensors import Hashes, Header, NotSafetensors, hash_file, open_regular, read_header
+from loragit.trainers.safetensors import (
+    Hashes,
+    Header,
+    NotSafetensors,
+    hash_file,
+    open_regular,
+    read_header,
+)
 from loragit.trainers.tensorboard import final_loss
 from loragit.trainers.trainer import Naming, matched
 
 SESSION = re.compile(r"[0-9]{1,20} [0-9]{1,20}(?:\.[0-9]{1,20})?")
-"""A random number and seconds since 1970, as sd-scripts' ``ss_session_id`` and ``ss_training_started_at``."""
+"""A random number and seconds since 1970, as sd-scripts' ``ss_session_id`` and
+``ss_training_started_at``."""
 
 
 class Logs(NamedTuple):
@@ -35,7 +45,8 @@ class Logs(NamedTuple):
 
 
 def log_folders(logging_dir: Path, prefix: str, naming: Naming) -> frozenset[str]:
-    """Names of the log folders with that prefix in ``logging_dir``; empty where there is no such folder."""
+    """Names of the log folders with that prefix in ``logging_dir``; empty where there is no such
+    folder."""
     return frozenset(
         entry.name
         for entry in _entries(logging_dir)
@@ -54,14 +65,18 @@ def collect(
     shown_output: str,
     logs: Logs | None,
 ) -> Outcome:
-    """Find, check and hash what the training called ``output_name`` (any, where that is ``None``) left in ``output``.
+    """Find, check and hash what the training called ``output_name`` (any, where that is ``None``)
+    left in ``output``.
 
-    ``shown_output`` is how the record writes the output folder. Models are looked for in ``output`` itself only, since
-    state folders hold a ``model.safetensors`` of their own. A symbolic link counts as what it points at. ``truncated``
-    lists every model that is cut short or damaged, ``unreadable`` those that could not be looked into. An output
-    folder that is missing or cannot be listed gives an outcome without products.
+    ``shown_output`` is how the record writes the output folder. Models are looked for in ``output``
+    itself only, since state folders hold a ``model.safetensors`` of their own. A symbolic link
+    counts as what it points at. ``truncated`` lists every model that is cut short or damaged,
+    ``unreadable`` those that could not be looked into. An output folder that is missing or cannot
+    be listed gives an outcome without products.
     """
-    named = {e.name: output_name for e in _entries(output) if matched(naming.model, e.name, output_name)}
+    named = {
+        e.name: output_name for e in _entries(output) if matched(naming.model, e.name, output_name)
+    }
     return Outcome(
         exit_status=exit_status,
         started=started,
@@ -76,12 +91,17 @@ def collect(
 
 
 def settle(output: Path, found: Outcome, *further: str) -> str | None:
-    """Wait until the models, states and samples of ``found``, and the files ``further``, are on the disk.
+    """Wait until the models, states and samples of ``found``, and the files ``further``, are on the
+    disk.
 
-    All names are relative to ``output``. Trainers do not wait, and the record must not outlive what it tells of.
-    Returns what to say where that failed.
+    All names are relative to ``output``. Trainers do not wait, and the record must not outlive what
+    it tells of. Returns what to say where that failed.
     """
-    names = (*(model.path for model in found.models), *(picture.path for picture in found.pictures), *further)
+    names = (
+        *(model.path for model in found.models),
+        *(picture.path for picture in found.pictures),
+        *further,
+    )
     paths = [output / name for name in names]
     for state in found.states:
         for folder, _, files in os.walk(output / state):
@@ -89,7 +109,10 @@ def settle(output: Path, found: Outcome, *further: str) -> str | None:
     try:
         durable.sync_all((*paths, *(path.parent for path in paths), output, output.parent))
     except OSError as error:
-        return f"{error.filename} may not outlast a power cut: the disk did not take it ({error.strerror})"
+        return (
+            f"{error.filename} may not outlast a power cut: the disk did not take it "
+            f"({error.strerror})"
+        )
     return None
 
 
@@ -101,7 +124,8 @@ class Reading(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """Files named like models, each kind in order of saving, the final one last; named as in :class:`Outcome`."""
+    """Files named like models, each kind in order of saving, the final one last; named as in
+    :class:`Outcome`."""
 
     models: tuple[Artifact, ...]
     truncated: tuple[str, ...]
@@ -109,23 +133,29 @@ class Judged(NamedTuple):
     session: str | None
 
 
-def judged(folder: Path, named: Mapping[str, str | None], naming: Naming, reading: Reading | None = None) -> Judged:
+def judged(
+    folder: Path, named: Mapping[str, str | None], naming: Naming, reading: Reading | None = None
+) -> Judged:
     """Check and hash the files of ``folder`` that ``named`` holds, with the output name of each."""
     found = _models(folder, named, naming, reading or Reading(read_header, hash_file))
     return Judged(
         models=tuple(model.artifact for model in found if model.artifact is not None),
-        truncated=tuple(model.name for model in found if model.artifact is None and not model.unreadable),
+        truncated=tuple(
+            model.name for model in found if model.artifact is None and not model.unreadable
+        ),
         unreadable=tuple(model.name for model in found if model.unreadable),
         session=next((model.session for model in reversed(found) if model.session), None),
     )
 
 
 class _Place(NamedTuple):
-    """Where in a training something was saved, as far as is known. Sorts in order of saving, the final one last."""
+    """Where in a training something was saved, as far as is known. Sorts in order of saving, the
+    final one last."""
 
     step: int | None
     epoch: int | None
-    """Counted from 1: the epoch that was running (a step file) or that was complete (an epoch file, the final one)."""
+    """Counted from 1: the epoch that was running (a step file) or that was complete (an epoch file,
+    the final one)."""
     final: bool
 
     @classmethod
@@ -137,13 +167,19 @@ class _Place(NamedTuple):
         return cls(step, epoch, final=step is None and epoch is None)
 
     def refined(self, header: Header) -> _Place:
-        """With what the header tells; it knows the step of an epoch file, and a name says only one of the two."""
+        """With what the header tells; it knows the step of an epoch file, and a name says only one
+        of the two."""
         step = _number(header.metadata.get("ss_steps"))
         epoch = _number(header.metadata.get("ss_epoch"))
-        # sd-scripts writes the index of the running epoch into step files, the number of complete ones into others.
+        # sd-scripts writes the index of the running epoch into step files, the number of complete
+        # ones into others.
         if epoch is not None and self.step is not None:
             epoch += 1
-        return _Place(self.step if step is None else step, self.epoch if epoch is None else epoch, final=self.final)
+        return _Place(
+            self.step if step is None else step,
+            self.epoch if epoch is None else epoch,
+            final=self.final,
+        )
 
     @property
     def order(self) -> tuple[bool, int, int]:
@@ -166,10 +202,13 @@ class _Found(NamedTuple):
         return (self.place.order, self.name)
 
 
-def _models(folder: Path, named: Mapping[str, str | None], naming: Naming, reading: Reading) -> list[_Found]:
+def _models(
+    folder: Path, named: Mapping[str, str | None], naming: Naming, reading: Reading
+) -> list[_Found]:
     """Every file of ``named``, judged; several at the same time."""
     candidates = [
-        _Found(name, _Place.of_name(matched(naming.model, name, output_name))) for name, output_name in named.items()
+        _Found(name, _Place.of_name(matched(naming.model, name, output_name)))
+        for name, output_name in named.items()
     ]
     if len(candidates) < 2:
         found = [_judge(folder, candidate, reading) for candidate in candidates]
@@ -182,7 +221,8 @@ def _models(folder: Path, named: Mapping[str, str | None], naming: Naming, readi
 
 
 def _judge(output: Path, candidate: _Found, reading: Reading) -> _Found | None:
-    """The candidate, with its artifact if it is whole; ``None`` if it is no file, or has vanished since."""
+    """The candidate, with its artifact if it is whole; ``None`` if it is no file, or has vanished
+    since."""
     path = output / candidate.name
     place = candidate.place
     session = None
@@ -220,7 +260,8 @@ def _judge(output: Path, candidate: _Found, reading: Reading) -> _Found | None:
 
 
 def _session(header: Header) -> str | None:
-    """What tells a training from every other one, where the header has it in the form that sd-scripts writes."""
+    """What tells a training from every other one, where the header has it in the form that
+    sd-scripts writes."""
     told = f"{header.metadata.get('ss_session_id')} {header.metadata.get('ss_training_started_at')}"
     return told if SESSION.fullmatch(told) else None
 
@@ -228,8 +269,9 @@ def _session(header: Header) -> str | None:
 def _whole_pickle(path: Path) -> bool:
     """Whether a ``.ckpt`` or ``.pt`` is whole, as far as can be told without running what it holds.
 
-    Since version 1.6 torch writes a zip archive, whose directory comes last: a save that was cut short lacks it. The
-    older format has no length and no end mark after its tensors; of it, every file that is not empty passes.
+    Since version 1.6 torch writes a zip archive, whose directory comes last: a save that was cut
+    short lacks it. The older format has no length and no end mark after its tensors; of it, every
+    file that is not empty passes.
     """
     with open_regular(path) as file:
         beginning = file.read(2)
@@ -241,7 +283,8 @@ def _whole_pickle(path: Path) -> bool:
 
 
 def states(output: Path, output_name: str | None, naming: Naming) -> tuple[str, ...]:
-    """Names of state folders in order of saving. An empty one is a save that was cut short, and does not count."""
+    """Names of state folders in order of saving. An empty one is a save that was cut short, and
+    does not count."""
     found = [
         _Found(entry.name, _Place.of_name(match))
         for entry in _entries(output)
@@ -253,7 +296,13 @@ def states(output: Path, output_name: str | None, naming: Naming) -> tuple[str, 
 def sample_names(output: Path, output_name: str | None, naming: Naming) -> tuple[str, ...]:
     """Names of the sample images, sorted."""
     entries = _entries(output / naming.sample_dir)
-    return tuple(sorted(e.name for e in entries if _is_sample(e.name, output_name, naming) and stat.S_ISREG(_mode(e))))
+    return tuple(
+        sorted(
+            e.name
+            for e in entries
+            if _is_sample(e.name, output_name, naming) and stat.S_ISREG(_mode(e))
+        )
+    )
 
 
 def _is_sample(file_name: str, output_name: str | None, naming: Naming) -> bool:
@@ -264,7 +313,8 @@ def _is_sample(file_name: str, output_name: str | None, naming: Naming) -> bool:
 
 
 def hashed(folder: Path, place: str, names: Iterable[str]) -> tuple[DatasetFile, ...]:
-    """sha256 of each file of ``folder``, which the record calls ``place``; those that cannot be read are left out."""
+    """sha256 of each file of ``folder``, which the record calls ``place``; those that cannot be
+    read are left out."""
     from concurrent.futures import ThreadPoolExecutor
 
     def file(name: str) -> DatasetFile | None:
@@ -284,12 +334,17 @@ def logged_loss(logs: Logs, naming: Naming) -> float | None:
 
 
 def _event_files(logs: Logs, naming: Naming) -> list[Path]:
-    """The event files of the log folders that are new, in order of folder and name; links are not followed."""
+    """The event files of the log folders that are new, in order of folder and name; links are not
+    followed."""
     found = []
     for name in sorted(log_folders(logs.folder, logs.prefix, naming) - logs.before):
         for root, folders, files in os.walk(logs.folder / name):
             folders.sort()
-            found += [Path(root, file) for file in sorted(files) if file.startswith("events.out.tfevents.")]
+            found += [
+                Path(root, file)
+                for file in sorted(files)
+                if file.startswith("events.out.tfevents.")
+            ]
     # A pipe of that name would be waited on for ever.
     return [path for path in found if stat.S_ISREG(_mode(path))]
 
@@ -312,7 +367,8 @@ def _mode(entry: os.DirEntry[str] | Path) -> int:
 
 
 def _holds_something(entry: os.DirEntry[str]) -> bool:
-    """Whether this is a folder that is not empty; one that may not be listed gets the benefit of the doubt."""
+    """Whether this is a folder that is not empty; one that may not be listed gets the benefit of
+    the doubt."""
     if not stat.S_ISDIR(_mode(entry)):
         return False
     try:

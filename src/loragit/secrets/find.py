@@ -1,8 +1,9 @@
 """Secrets in what would be committed or shown: finding them, and putting ``***`` in their place.
 
-Two signs give a secret away: a shape that nothing else has (``hf_…``, a private key, a password in a URL), or a name
-that asks for one and is given a literal value (``wandb_api_key = "…"``, ``--huggingface_token …``). Hashes, commits,
-captions and prompts have neither. A search takes time in proportion to the text, whatever the text is.
+Two signs give a secret away: a shape that nothing else has (``hf_…``, a private key, a password in
+a URL), or a name that asks for one and is given a literal value (``wandb_api_key = "…"``,
+``--huggingface_token …``). Hashes, commits, captions and prompts have neither. A search takes time
+in proportion to the text, whatever the text is.
 """
 
 from __future__ import annotations
@@ -48,11 +49,13 @@ class _Span(NamedTuple):
 
 
 _ABBREVIATIONS = ("--wandb_a", "--huggingface_t")
-"""argparse takes a beginning that no other argument has; these are the shortest, among sd-scripts' arguments."""
+"""argparse takes a beginning that no other argument has; these are the shortest, among sd-scripts'
+arguments."""
 
 
 def find(data: bytes) -> tuple[Found, ...]:
-    """The secrets in a text, in order; one of a kind a line; but for lines that are marked to hold none."""
+    """The secrets in a text, in order; one of a kind a line; but for lines that are marked to hold
+    none."""
     line, counted, found = 1, 0, []
     for span in _unmarked(data):
         line += data.count(b"\n", counted, span.start)
@@ -63,28 +66,44 @@ def find(data: bytes) -> tuple[Found, ...]:
 
 def found_values(data: bytes) -> tuple[str, ...]:
     """The secrets themselves that :func:`find` finds, where they are UTF-8."""
-    return tuple(dict.fromkeys(data[span.start : span.end].decode("utf-8", "replace") for span in _unmarked(data)))
+    return tuple(
+        dict.fromkeys(
+            data[span.start : span.end].decode("utf-8", "replace") for span in _unmarked(data)
+        )
+    )
 
 
 def find_known(data: bytes, values: Iterable[str]) -> tuple[Found, ...]:
-    """Where each of ``values`` stands first, however quoted; but for those that are plain words or numbers."""
+    """Where each of ``values`` stands first, however quoted; but for those that are plain words or
+    numbers."""
     found = []
     for value in telling(values):
         at = min((at for at in map(data.find, _encoded(value)) if at >= 0), default=None)
         if at is not None:
-            found.append(Found(data.count(b"\n", 0, at) + 1, "the value of a variable or an argument that holds one"))
+            found.append(
+                Found(
+                    data.count(b"\n", 0, at) + 1,
+                    "the value of a variable or an argument that holds one",
+                )
+            )
     return tuple(dict.fromkeys(found))
 
 
 def telling(values: Iterable[str]) -> tuple[str, ...]:
     """Those of ``values`` that are no plain words or numbers, which stand in texts by chance."""
-    return tuple(v for v in values if len(v) >= 16 or (len(v) >= MIN_LENGTH and not v.isalpha() and not v.isdigit()))
+    return tuple(
+        v
+        for v in values
+        if len(v) >= 16 or (len(v) >= MIN_LENGTH and not v.isalpha() and not v.isdigit())
+    )
 
 
 def mask(data: bytes, known: Iterable[str] = ()) -> bytes:
-    """``data`` with :data:`MASK` in place of all that :func:`find` and, with ``known``, :func:`find_known` find."""
+    """``data`` with :data:`MASK` in place of all that :func:`find` and, with ``known``,
+    :func:`find_known` find."""
     for form in sorted(
-        {form for value in telling(known) for form in _encoded(value)}, key=lambda form: (-len(form), form)
+        {form for value in telling(known) for form in _encoded(value)},
+        key=lambda form: (-len(form), form),
     ):
         data = data.replace(form, MASK.encode())
     return _without(data, _unmarked(data))
@@ -96,15 +115,19 @@ def redact(data: bytes) -> bytes:
 
 
 def redact_plain(data: bytes) -> bytes:
-    """As :func:`redact`, but for what could be a command: whoever reads ``data`` must see what would run."""
-    return _without(data, [span for span in _spans(data) if _PLAIN.fullmatch(data, span.start, span.end)])
+    """As :func:`redact`, but for what could be a command: whoever reads ``data`` must see what
+    would run."""
+    return _without(
+        data, [span for span in _spans(data) if _PLAIN.fullmatch(data, span.start, span.end)]
+    )
 
 
 def redact_argv(argv: Sequence[str], known: Iterable[str] = ()) -> tuple[str, ...]:
-    """``argv`` with :data:`MASK` for the values of secret arguments and for secrets inside the others.
+    """``argv`` with :data:`MASK` for the values of secret arguments and for secrets inside the
+    others.
 
-    Both ``--wandb_api_key X`` and ``--wandb_api_key=X`` are understood, abbreviated or not. A value that was masked
-    once is masked wherever else it stands, and so are those of ``known``.
+    Both ``--wandb_api_key X`` and ``--wandb_api_key=X`` are understood, abbreviated or not. A value
+    that was masked once is masked wherever else it stands, and so are those of ``known``.
     """
     values = argument_values(argv)
     hide = Redactor([*values.values(), *known])
@@ -115,7 +138,8 @@ def redact_argv(argv: Sequence[str], known: Iterable[str] = ()) -> tuple[str, ..
 
 
 def secret_values(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The secrets that a trainer is given: in its arguments, and in variables such as ``HF_TOKEN``."""
+    """The secrets that a trainer is given: in its arguments, and in variables such as
+    ``HF_TOKEN``."""
     values = list(argument_values(argv).values())
     values += [value for name, value in environ.items() if is_secret_name(name)]
     for argument in argv:
@@ -125,12 +149,15 @@ def secret_values(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[str,
 
 
 def argument_values(argv: Sequence[str]) -> dict[int, str]:
-    """The value of each secret argument, by the place of the argument that holds or ends with it."""
+    """The value of each secret argument, by the place of the argument that holds or ends with
+    it."""
     values = {}
     follows = False
     for number, argument in enumerate(argv):
         name, sign, value = argument.partition("=")
-        short = name.startswith(_ABBREVIATIONS) and any(f"--{full}".startswith(name) for full in SECRET_ARGUMENTS)
+        short = name.startswith(_ABBREVIATIONS) and any(
+            f"--{full}".startswith(name) for full in SECRET_ARGUMENTS
+        )
         asks = short or (name.startswith("--") and is_secret_name(name))
         if asks and sign:
             values[number] = value
@@ -142,12 +169,15 @@ def argument_values(argv: Sequence[str]) -> dict[int, str]:
 
 def variables(environ: Mapping[str, str]) -> dict[str, str]:
     """The variable that holds a secret, by the secret; the first by name where several hold it."""
-    held = {value: name for name, value in sorted(environ.items(), reverse=True) if is_secret_name(name)}
+    held = {
+        value: name for name, value in sorted(environ.items(), reverse=True) if is_secret_name(name)
+    }
     return {value: name for value, name in held.items() if len(value) >= MIN_LENGTH}
 
 
 class Redactor:
-    """Puts :data:`MASK` in place of known secrets, however quoted, and of everything that looks like a secret."""
+    """Puts :data:`MASK` in place of known secrets, however quoted, and of everything that looks
+    like a secret."""
 
     def __init__(self, values: Iterable[str]) -> None:
         """``values`` shorter than :data:`MIN_LENGTH` characters are not looked for."""
@@ -167,8 +197,8 @@ class Redactor:
     def may_go_on(self, text: str) -> bool:
         """Whether a known secret may have begun at the end of ``text`` and go on in the next line.
 
-        Then the two have to be redacted together. A line that a program broke at the width of its terminal, or of 80
-        columns, ends so.
+        Then the two have to be redacted together. A line that a program broke at the width of its
+        terminal, or of 80 columns, ends so.
         """
         joined = _joined(text)
         return any(
@@ -182,7 +212,9 @@ def _spans(data: bytes) -> list[_Span]:
     """Where the secrets are, in order; those that overlap are one."""
     merged: list[_Span] = []
     for span in sorted([*_shapes(data), *_assigned(data)], key=lambda span: span.start):
-        if merged and span.start < merged[-1].end:  # of two that begin together, the shape came first
+        if (
+            merged and span.start < merged[-1].end
+        ):  # of two that begin together, the shape came first
             merged[-1] = merged[-1]._replace(end=max(span.end, merged[-1].end))
         else:
             merged.append(span)
@@ -236,10 +268,13 @@ def _assignment(data: bytes, start: int, end: int) -> _Span | None:
 
 def _beside(before: bytes, word: bytes) -> bool:
     """Whether a value may follow a name that ends in ``word`` with nothing but blanks between."""
-    return b"--" in before or word.lower() == b"bearer" or (word.isupper() and before.endswith(b"_"))
+    return (
+        b"--" in before or word.lower() == b"bearer" or (word.isupper() and before.endswith(b"_"))
+    )
 
 
-# What stands around a line that was broken: a box's borders, or the column in which rich tells the place in the code.
+# What stands around a line that was broken: a box's borders, or the column in which rich tells the
+# place in the code.
 _BORDER = " \t\r│|"
 _PLACE = r"(?<=[ \t])[\w.-]+\.py(?::\d+)?"
 _LONGEST_BREAK = 1024
@@ -248,11 +283,14 @@ _LONGEST_BREAK = 1024
 
 def _joined(text: str) -> str:
     """``text`` as it was before it was broken into lines."""
-    return "".join(re.sub(f"{_PLACE}$", "", line.strip(_BORDER)).strip(_BORDER) for line in text.split("\n"))
+    return "".join(
+        re.sub(f"{_PLACE}$", "", line.strip(_BORDER)).strip(_BORDER) for line in text.split("\n")
+    )
 
 
 def _broken(forms: Sequence[str]) -> re.Pattern[str]:
-    """Matches any of ``forms`` with line breaks, and what stands beside them, anywhere in it. Slow to compile."""
+    """Matches any of ``forms`` with line breaks, and what stands beside them, anywhere in it. Slow
+    to compile."""
     between = rf"(?:[ \t│|]*(?:{_PLACE}[ \t│|]*)?\r?\n[ \t│|]*)?"
     return re.compile("|".join(between.join(map(re.escape, form)) for form in forms))
 

@@ -1,6 +1,7 @@
 """What gives a secret away: the shape of a value, or the name that it is given to.
 
-Patterns and judgements alone; :mod:`loragit.secrets` looks for them in texts, :mod:`loragit.secret_tables` in tables.
+Patterns and judgements alone; :mod:`loragit.secrets` looks for them in texts,
+:mod:`loragit.secret_tables` in tables.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ NO_SECRET = b"loragit: no secret"
 _MARKED = rb"(?:#|//|;|--|%|/\*|<!--)[ \t]*loragit: no secret[ \t]*(?:\*/|-->)?\s*$"
 
 MIN_LENGTH = 6
-"""Characters of the shortest value that is looked for wherever it may stand: shorter ones are parts of words."""
+"""Characters of the shortest value that is looked for wherever it may stand: shorter ones are parts
+of words."""
 
 
 class Found(NamedTuple):
@@ -32,11 +34,13 @@ class Found(NamedTuple):
     """In words: ``Hugging Face token``, ``password``."""
 
 
-# A kind, how it begins, and the whole of it; where there is a group, that is the secret. Beginnings are found by
-# bytes.find, which on ten thousand captions is nearly all there is to do. No pattern may pass over beginnings of its
-# own and then fail, or a text of nothing else would take time in the square of its length: hence the look-behinds
-# and the bounds.
-_URL_PASSWORD = rb"://([^\s/:@'\"<>{}\[$*]{0,256}:(?![$<{*%]|[Pp]ass(?:wor|w)?d?@)[^\s/@'\"]{1,512})@"
+# A kind, how it begins, and the whole of it; where there is a group, that is the secret. Beginnings
+# are found by bytes.find, which on ten thousand captions is nearly all there is to do. No pattern
+# may pass over beginnings of its own and then fail, or a text of nothing else would take time in
+# the square of its length: hence the look-behinds and the bounds.
+_URL_PASSWORD = (
+    rb"://([^\s/:@'\"<>{}\[$*]{0,256}:(?![$<{*%]|[Pp]ass(?:wor|w)?d?@)[^\s/@'\"]{1,512})@"
+)
 _PRIVATE_KEY = (
     rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?s:(?!-----|\\?[\"']).)*"
     rb"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?"
@@ -46,8 +50,8 @@ _NETRC = (
     rb"machine\s{1,8}[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}(?::[0-9]{1,5})?"
     rb"(?:\s{1,64}(?:login|account)\s{1,8}\S{1,256}){0,2}\s{1,64}password\s{1,8}(?!\*{3}|[$<])(\S{4,512})"
 )
-# After a letter too, but then of the very length and with all kinds of letters: `echo hf_… >> caption.txt` joins it to
-# a last line that has no end.
+# After a letter too, but then of the very length and with all kinds of letters: `echo hf_… >>
+# caption.txt` joins it to a last line that has no end.
 _JOINED = rb"(?=[a-z0-9]{0,40}[A-Z])(?=[A-Z0-9]{0,40}[a-z])[A-Za-z0-9]"
 SHAPES = (
     (
@@ -59,9 +63,17 @@ SHAPES = (
     ("W&B API key", b"wandb_v1_", rb"(?<!\w)wandb_v1_\w{20,}"),
     ("W&B API key", b"wandb login ", rb"wandb login (?:--relogin )?((?:local-)?[0-9a-f]{40})\b"),
     ("GitHub token", b"github_pat_", rb"(?<!\w)github_pat_\w{22,}"),
-    ("GitHub token", b"gh", rb"(?<!\w)gh[opsur]_[A-Za-z0-9]{36,}|gh[opsur]_" + _JOINED + rb"{36}(?![A-Za-z0-9])"),
+    (
+        "GitHub token",
+        b"gh",
+        rb"(?<!\w)gh[opsur]_[A-Za-z0-9]{36,}|gh[opsur]_" + _JOINED + rb"{36}(?![A-Za-z0-9])",
+    ),
     ("GitLab token", b"glpat-", rb"(?<![\w-])glpat-[\w-]{20,}"),
-    ("API key", b"sk-", rb"(?<![\w-])sk-(?:[A-Za-z0-9]{20}|(?:proj|svcacct|admin|ant|or)-[\w-]{20})[\w-]*"),
+    (
+        "API key",
+        b"sk-",
+        rb"(?<![\w-])sk-(?:[A-Za-z0-9]{20}|(?:proj|svcacct|admin|ant|or)-[\w-]{20})[\w-]*",
+    ),
     ("API key", b"r8_", rb"(?<!\w)r8_[A-Za-z0-9]{37}"),
     ("API key", b"AIza", rb"(?<![\w-])AIza[\w-]{35}"),
     ("API key", b"rpa_", rb"(?<!\w)rpa_[A-Za-z0-9]{36,}"),
@@ -79,7 +91,11 @@ SHAPES = (
     ("password", b"uthorization: Basic ", rb"uthorization: Basic ([A-Za-z0-9+/]{8,1024}={0,2})"),
     ("password", b"machine", _NETRC),
     # As base64, `hf_` begins so.
-    ("Hugging Face token", b"aGZf", rb"(?<![A-Za-z0-9+/=])aGZf[A-Za-z0-9+/]{40,64}={0,2}(?![A-Za-z0-9+/])"),
+    (
+        "Hugging Face token",
+        b"aGZf",
+        rb"(?<![A-Za-z0-9+/=])aGZf[A-Za-z0-9+/]{40,64}={0,2}(?![A-Za-z0-9+/])",
+    ),
     ("private key", b"-----BEGIN ", _PRIVATE_KEY),
 )
 
@@ -92,10 +108,13 @@ _PART_OF_TEXT = (
     r"|video|audio|text|prompt|caption|concept|subject|start|end|stop|max|min|num|keep|first|last|target|vision|new"
     r"|rare|unique|identifier|activation|modifier|person|query|empty|null|sot|eot|one|single|next|prev|each|by|of|tag|separator|style|character|negative|positive|input|output"
 )
-"""``<such>_token`` is no secret: ``num_vectors_per_token``, ``placeholder_token``, ``eos_token``."""
+"""``<such>_token`` is no secret: ``num_vectors_per_token``, ``placeholder_token``,
+``eos_token``."""
 
 _HOLDER = r"(?:(?:api|auth|access|secret)_?)?(?:tokens|secrets|passwords|credentials|keys)"
-_SERVICES = frozenset({"wandb", "civitai", "huggingface", "hf", "openai", "github", "gitlab", "replicate", "runpod"})
+_SERVICES = frozenset(
+    {"wandb", "civitai", "huggingface", "hf", "openai", "github", "gitlab", "replicate", "runpod"}
+)
 """``<such>_key`` is as good as ``<such>_api_key``."""
 
 _KINDS = (
@@ -108,7 +127,16 @@ _KINDS = (
     ("token", "token"),
     ("bearer", "token"),
 )
-NAME_ENDS = (b"token", b"key", b"secret", b"password", b"passwd", b"passphrase", b"wandb", b"bearer")
+NAME_ENDS = (
+    b"token",
+    b"key",
+    b"secret",
+    b"password",
+    b"passwd",
+    b"passphrase",
+    b"wandb",
+    b"bearer",
+)
 NAME_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.("
 
 # From the end of a name to the beginning of its value.
@@ -126,7 +154,7 @@ QUOTED = (
 BARE = rb"[^\s\"'`,;)\]}]{1,256}[\x80-\xbf]{0,3}"  # no letter of several bytes is cut in two
 
 _NO_SECRET = (
-    rb"(?is)[$<{%~@#]|\.{0,2}/|[a-z]:[\\/]|.*(?:\s|://|\$\{)|--"  # a variable, a blank, a path, an address, prose
+    rb"(?is)[$<{%~@#]|\.{0,2}/|[a-z]:[\\/]|.*(?:\s|://|\$\{)|--"  # a variable, a blank, a path, an address, prose  # noqa: E501
     rb"|(?:none|null|true|false|string|default|changeme|redacted|password|placeholder|[x*._-]+)$"
     rb"|(?:your|insert|enter|paste|put|replace|change|example)(?:$|[-_])|.*[-_]here$"
 )
@@ -136,23 +164,30 @@ _WORDS = (
 )
 _OTHER_KEYS = r"(?:GPG|PGP|PUBLIC|PUB|CACHE|PRIMARY|FOREIGN|SORT|HOST|IMAGE|STATE|METRIC)_KEY"
 """``<SUCH>_KEY=`` in capitals is given a fingerprint or a name."""
-_NO_WORD = rb"(?!/)(?=(?:[^0-9]*[0-9]){3})(?=(?:[^A-Z]*[A-Z]){2})(?=(?:[^a-z]*[a-z]){2})[A-Za-z0-9+/=]{20,}$"
+_NO_WORD = rb"(?!/)(?=(?:[^0-9]*[0-9]){3})(?=(?:[^A-Z]*[A-Z]){2})(?=(?:[^a-z]*[a-z]){2})[A-Za-z0-9+/=]{20,}$"  # noqa: E501
 NOTHING, DIGITS, WORD, LETTERS, MIXED = range(5)
 """How much a value looks like one that a machine made up."""
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a value for ``name`` (an argument, a variable, a key; in any case) would be a secret."""
+    """Whether a value for ``name`` (an argument, a variable, a key; in any case) would be a
+    secret."""
     lower = name.lower().rstrip("0123456789_")
     last = re.split(r"[.(]", lower)[-1].replace("-", "_")
     if last.endswith("token"):
-        return re.fullmatch(_PART_OF_TEXT, last.removesuffix("token").rstrip("_").rpartition("_")[2]) is None
+        return (
+            re.fullmatch(_PART_OF_TEXT, last.removesuffix("token").rstrip("_").rpartition("_")[2])
+            is None
+        )
     parts = re.split(r"[-_.(]", lower)
-    return bool(re.search(_ASKS_FOR_ONE, last)) or (parts[-1] == "key" and not _SERVICES.isdisjoint(parts))
+    return bool(re.search(_ASKS_FOR_ONE, last)) or (
+        parts[-1] == "key" and not _SERVICES.isdisjoint(parts)
+    )
 
 
 def is_holder(name: str) -> bool:
-    """Whether a table called ``name`` is there to hold secrets under names of its own choice: ``[tokens]``."""
+    """Whether a table called ``name`` is there to hold secrets under names of its own choice:
+    ``[tokens]``."""
     return re.fullmatch(_HOLDER, name.lower().replace("-", "_")) is not None
 
 
@@ -168,15 +203,18 @@ def is_marked(line: bytes) -> bool:
 
 @cache
 def compiled(pattern: bytes) -> re.Pattern[bytes]:
-    """Patterns are compiled when a text first calls for them: all of them take as long as Python's own start."""
+    """Patterns are compiled when a text first calls for them: all of them take as long as Python's
+    own start."""
     return re.compile(pattern)
 
 
 def given(name: str, how: str, value: bytes, quoted: bool) -> bool:
-    """Whether ``value`` is a secret, from the name it is given to and how: by a sign, or " " (beside it, in a list).
+    """Whether ``value`` is a secret, from the name it is given to and how: by a sign, or " "
+    (beside it, in a list).
 
-    Code is full of names beside names (``token=args.hf_token``) and prose of words beside words: the less the place
-    says that this is a value, the more the value must look like what a machine made up.
+    Code is full of names beside names (``token=args.hf_token``) and prose of words beside words:
+    the less the place says that this is a value, the more the value must look like what a machine
+    made up.
     """
     lower = name.lower()
     if lower.endswith("wandb"):
@@ -184,9 +222,16 @@ def given(name: str, how: str, value: bytes, quoted: bool) -> bool:
     if lower.endswith("bearer"):
         return how == " " and len(value) >= 16 and look(value) >= MIXED
     if not is_secret_name(name):
-        if name.isupper() and name.endswith("_KEY") and how == "=" and not re.search(f"{_OTHER_KEYS}$", name):
+        if (
+            name.isupper()
+            and name.endswith("_KEY")
+            and how == "="
+            and not re.search(f"{_OTHER_KEYS}$", name)
+        ):
             return len(value) >= 16 and look(value) >= MIXED
-        return (how == "=" or (how == ":" and quoted)) and compiled(_NO_WORD).match(value) is not None
+        return (how == "=" or (how == ":" and quoted)) and compiled(_NO_WORD).match(
+            value
+        ) is not None
     if re.search(rb"[()\[\]{}<>|\\]", value) and not (quoted and "pass" in lower):
         return False  # code
     looks = look(value)
@@ -216,7 +261,8 @@ def kind(name: str, address: bytes) -> str:
 
 
 def forms(value: str) -> Iterator[str]:
-    """A secret as it may be written: as it is, quoted by Python, JSON, a shell or an address; a line of it."""
+    """A secret as it may be written: as it is, quoted by Python, JSON, a shell or an address; a
+    line of it."""
     yield value
     if re.fullmatch(r"[\w.~-]+", value, re.ASCII):
         return

@@ -1,4 +1,5 @@
-"""Secrets in JSON, JSON Lines and TOML: the literal values of keys that ask for one, however they look."""
+"""Secrets in JSON, JSON Lines and TOML: the literal values of keys that ask for one, however they
+look."""
 
 from __future__ import annotations
 
@@ -16,12 +17,11 @@ _NO_VALUE = re.compile(r"(?:\*\*\*|\$\w+|\$\{\w+\})?")
 _OF_SERVICE = frozenset({"api", "auth", "login", "credential", "credentials"})
 """What stands for a key in the table of a service: ``[wandb] login = …``."""
 _MADE_UP = 16
-"""Characters of the shortest value that a table of secrets may hold under a name that asks for none."""
+"""Characters of the shortest value that a table of secrets may hold under a name that asks for
+none."""
 
 # Strings of JSON and TOML, and comments, in which a quote begins no string.
-_LITERALS = (
-    rb'"""(?:[^\\]|\\.)*?"""|\'\'\'.*?\'\'\'|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|#[^\n]*'  # one match a literal, in order
-)
+_LITERALS = rb'"""(?:[^\\]|\\.)*?"""|\'\'\'.*?\'\'\'|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|#[^\n]*'  # one match a literal, in order  # noqa: E501
 
 
 class _Given(NamedTuple):
@@ -45,7 +45,8 @@ def values(data: bytes) -> tuple[str, ...]:
 
 
 def mask_values(data: bytes) -> bytes:
-    """``data`` with ``***`` for each string that is one of :func:`values`; the rest byte for byte as it was."""
+    """``data`` with ``***`` for each string that is one of :func:`values`; the rest byte for byte
+    as it was."""
     hidden = frozenset(values(data))
     if not hidden:
         return data
@@ -87,7 +88,8 @@ def _given(data: bytes) -> Iterator[_Given]:
 
 
 def _trees(data: bytes) -> Iterator[tuple[object, int | None]]:
-    """What a text holds, and the line where it is a line's; nothing where it is no JSON, JSON Lines or TOML."""
+    """What a text holds, and the line where it is a line's; nothing where it is no JSON, JSON Lines
+    or TOML."""
     for parse in (parsing.read_json, parsing.read_toml):
         with suppress(ValueError):
             yield parse(data.decode("utf-8-sig")), None
@@ -124,9 +126,15 @@ def _asked(path: tuple[str, ...], value: str) -> str | None:
     looks = signs.look(value.encode(*UTF8))
     service = signs.is_service(holder)
     if service and (key.lower() in _OF_SERVICE or signs.is_secret_name(f"{holder}.{key}")):
-        return signs.kind(f"{holder}.token", holder.encode(*UTF8)) if looks >= signs.LETTERS else None
+        return (
+            signs.kind(f"{holder}.token", holder.encode(*UTF8)) if looks >= signs.LETTERS else None
+        )
     if signs.is_holder(holder) or (signs.is_secret_name(holder) and "/" not in holder):
-        enough = looks >= signs.LETTERS if signs.is_service(key) else looks >= signs.MIXED and len(value) >= _MADE_UP
+        enough = (
+            looks >= signs.LETTERS
+            if signs.is_service(key)
+            else looks >= signs.MIXED and len(value) >= _MADE_UP
+        )
         return signs.kind(f"{key}_token", key.encode(*UTF8)) if enough else None
     return None
 
@@ -152,7 +160,9 @@ class _Lines:
             if not self._spend(len(self._lines)):
                 return None
             name = re.compile(rb"(?<![\w-])" + re.escape(key.encode(*UTF8)) + rb"[\"']?[ \t]*[:=]")
-            self._named[key] = [number for number, line in enumerate(self._lines, 1) if name.search(line)]
+            self._named[key] = [
+                number for number, line in enumerate(self._lines, 1) if name.search(line)
+            ]
         named = self._named[key]
         if not self._spend(len(named)):
             return None

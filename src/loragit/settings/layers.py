@@ -7,13 +7,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit.settings import paths as places
-from loragit.settings.schema import SCHEMA, Document, Value, WrongSetting, checked, literal, read_variables, truth
+from loragit.settings.schema import (
+    SCHEMA,
+    Document,
+    Value,
+    WrongSetting,
+    checked,
+    literal,
+    read_variables,
+    truth,
+)
 
-_HELPERS = {"SD_REPO": "trainer.repo", "SD_SCRIPT": "trainer.script", "LYCORIS_REPO": "trainer.lycoris_repo"}
+_HELPERS = {
+    "SD_REPO": "trainer.repo",
+    "SD_SCRIPT": "trainer.script",
+    "LYCORIS_REPO": "trainer.lycoris_repo",
+}
 """Variables of the zsh helpers that set a key. Empty counts as not set, as it did there."""
 
 _IN_DATASET = frozenset({"paths.config", "paths.prompts"})
-"""Files that every dataset has: the user's own file says them relative to the dataset, not to itself."""
+"""Files that every dataset has: the user's own file says them relative to the dataset, not to
+itself."""
 
 _PYTHONS = ("trainer.env", "trainer.python")
 """The two ways to name the trainer's Python."""
@@ -55,13 +69,17 @@ def of_file(document: Document, model: str | None, *, of_user: bool = False) -> 
     folder, source = document.path.parent, str(document.path)
     tables = [document.values, {} if model is None else document.models.get(model, {})]
     return [
-        {key: Given(value, source, None if of_user and key in _IN_DATASET else folder) for key, value in table.items()}
+        {
+            key: Given(value, source, None if of_user and key in _IN_DATASET else folder)
+            for key, value in table.items()
+        }
         for table in tables
     ]
 
 
 def of_environment(environ: Mapping[str, str], cwd: Path) -> list[Layer]:
-    """The helpers' variables, and above them ``LORAGIT_*``, which say more exactly what is meant."""
+    """The helpers' variables, and above them ``LORAGIT_*``, which say more exactly what is
+    meant."""
     helpers = {
         key: Given(checked(key, environ[variable], variable), variable, cwd)
         for variable, key in _HELPERS.items()
@@ -72,20 +90,24 @@ def of_environment(environ: Mapping[str, str], cwd: Path) -> list[Layer]:
         raise WrongSetting(f"NO_CLEAN must be 1 or 0; it is {literal(environ['NO_CLEAN'])}")
     if no_clean:
         helpers["record.on_empty"] = Given("keep", "NO_CLEAN")
-    own = {key: Given(value, variable, cwd) for key, (value, variable) in read_variables(environ).items()}
+    own = {
+        key: Given(value, variable, cwd)
+        for key, (value, variable) in read_variables(environ).items()
+    }
     return [helpers, own]
 
 
 def last(layers: Sequence[Layer], key: str) -> int:
-    """Index of the highest layer that gives ``key``; the lowest layer comes first and gives every key."""
+    """Index of the highest layer that gives ``key``; the lowest layer comes first and gives every
+    key."""
     return max(index for index, layer in enumerate(layers) if key in layer)
 
 
 def merged(layers: Sequence[Layer]) -> dict[str, Given]:
     """The highest layer's value of each key, in the order in which the keys were first given.
 
-    ``trainer.env`` and ``trainer.python`` say one thing in two ways, so that the later one overrides the other.
-    Raises :class:`WrongSetting` where one layer says both.
+    ``trainer.env`` and ``trainer.python`` say one thing in two ways, so that the later one
+    overrides the other. Raises :class:`WrongSetting` where one layer says both.
     """
     result: dict[str, Given] = {}
     for layer in layers:

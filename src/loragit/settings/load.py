@@ -1,7 +1,9 @@
-"""What a run is made with: flags, environment, ``loragit.toml`` and defaults, merged once and checked.
+"""What a run is made with: flags, environment, ``loragit.toml`` and defaults, merged once and
+checked.
 
-Precedence, highest first: flags, environment, the dataset's ``loragit.toml``, the user's own, defaults. Within one
-file ``[models.<model>]`` stands above ``[trainer]``. Which values there are: :mod:`loragit.settings_schema`.
+Precedence, highest first: flags, environment, the dataset's ``loragit.toml``, the user's own,
+defaults. Within one file ``[models.<model>]`` stands above ``[trainer]``. Which values there are:
+:mod:`loragit.settings_schema`.
 """
 
 from __future__ import annotations
@@ -66,19 +68,22 @@ class Flags(NamedTuple):
     on_empty: str | None = None
     debug: bool = False
     repos: tuple[str, ...] = ()
-    """Further repositories to record, beside those of ``record.repos``; relative to the current folder."""
+    """Further repositories to record, beside those of ``record.repos``; relative to the current
+    folder."""
 
 
 class Origin(NamedTuple):
     """Where one effective value came from."""
 
     key: str
-    """As in ``loragit.toml``: ``trainer.repo``, ``trainer.args.seed``; also ``dataset_dir``, ``output_dir``,
-    ``steps`` and ``debug``, which no file can set."""
+    """As in ``loragit.toml``: ``trainer.repo``, ``trainer.args.seed``; also ``dataset_dir``,
+    ``output_dir``, ``steps`` and ``debug``, which no file can set."""
     value: str
-    """As TOML, in one line; ``"***"`` where an argument's name says that it is a secret, ``""`` for none."""
+    """As TOML, in one line; ``"***"`` where an argument's name says that it is a secret, ``""`` for
+    none."""
     source: str
-    """``default``, ``name``, ``current folder``, a variable, a flag, or the absolute path of a file."""
+    """``default``, ``name``, ``current folder``, a variable, a flag, or the absolute path of a
+    file."""
 
 
 class Trainer(NamedTuple):
@@ -89,7 +94,8 @@ class Trainer(NamedTuple):
     script: str
     """Absolute, or relative to ``repo``."""
     python: str | None
-    """An absolute path (it holds a ``/``) or a command; ``None`` where ``env`` is given or neither is."""
+    """An absolute path (it holds a ``/``) or a command; ``None`` where ``env`` is given or neither
+    is."""
     env: str | None
     """``conda:NAME``, ``conda:/prefix``, ``venv:/path`` or the absolute path of a Python."""
     launcher: tuple[str, ...]
@@ -100,12 +106,14 @@ class Trainer(NamedTuple):
     stop_timeout: float
     """Seconds from SIGINT to SIGTERM, and from there to SIGKILL."""
     args: tuple[tuple[str, ArgValue], ...]
-    """Arguments without their ``--``, in the order in which they were first given. ``True`` is a flag, ``False``
-    no argument at all, a tuple several values of one argument. May hold secrets."""
+    """Arguments without their ``--``, in the order in which they were first given. ``True`` is a
+    flag, ``False`` no argument at all, a tuple several values of one argument. May hold secrets."""
 
     def __repr__(self) -> str:
         """Without ``args``, for a traceback must not show a secret."""
-        return f"Trainer({self.kind!r}, {str(self.repo)!r}, {self.script!r}, args of {len(self.args)})"
+        return (
+            f"Trainer({self.kind!r}, {str(self.repo)!r}, {self.script!r}, args of {len(self.args)})"
+        )
 
 
 class Paths(NamedTuple):
@@ -145,7 +153,8 @@ class Settings(NamedTuple):
     origins: tuple[Origin, ...]
     """One a value, in the order in which they are shown."""
     dataset_dir: Path
-    """The dataset's folder, which exists; absolute, with the symbolic links that the user went through."""
+    """The dataset's folder, which exists; absolute, with the symbolic links that the user went
+    through."""
     dataset: str
     """Its name."""
     output_dir: Path | None
@@ -157,7 +166,8 @@ class Settings(NamedTuple):
 
     @property
     def from_dataset(self) -> tuple[Origin, ...]:
-        """What the dataset's own ``loragit.toml`` decided. Who made a cloned dataset wrote that, not its user."""
+        """What the dataset's own ``loragit.toml`` decided. Who made a cloned dataset wrote that,
+        not its user."""
         own = str(self.dataset_dir / FILE)
         return tuple(origin for origin in self.origins if origin.source in (own, own + _AND_FLAG))
 
@@ -183,8 +193,9 @@ class _Asked(NamedTuple):
 def load(*, name: RunName | None, flags: Flags, environ: Mapping[str, str], cwd: Path) -> Settings:
     """Settle everything for the run ``name``, or for the dataset at hand where that is ``None``.
 
-    ``cwd`` is absolute. Reads the two settings files and looks which folders exist; the user's own file is looked
-    for where platformdirs says for this process. Raises :class:`~loragit.errors.LoragitError` and nothing else.
+    ``cwd`` is absolute. Reads the two settings files and looks which folders exist; the user's own
+    file is looked for where platformdirs says for this process. Raises
+    :class:`~loragit.errors.LoragitError` and nothing else.
     """
     asked = _Asked(name, flags, environ, cwd)
     model = None if name is None else name.model
@@ -198,7 +209,8 @@ def load(*, name: RunName | None, flags: Flags, environ: Mapping[str, str], cwd:
     document = read_file(folder / FILE)
     own = layers.of_file(document, model)
     given = {
-        key: layers.resolved(key, one, folder, environ) for key, one in layers.merged([*below, *own, *above]).items()
+        key: layers.resolved(key, one, folder, environ)
+        for key, one in layers.merged([*below, *own, *above]).items()
     }
     given["record.repos"] = _with_flagged_repos(given["record.repos"], asked)
     given["dataset_dir"] = dataset
@@ -223,7 +235,9 @@ def _flag_layer(asked: _Asked) -> Layer:
         script = asked.path("--trainer-script", flags.trainer_script)
         layer["trainer.script"] = Given(str(script), "--trainer-script")
     if flags.on_empty is not None:
-        layer["record.on_empty"] = Given(checked("record.on_empty", flags.on_empty, "--on-empty"), "--on-empty")
+        layer["record.on_empty"] = Given(
+            checked("record.on_empty", flags.on_empty, "--on-empty"), "--on-empty"
+        )
     if flags.allow_dirty:
         layer["record.allow_dirty"] = Given(True, "--allow-dirty")
     if flags.allow_secrets:
@@ -257,7 +271,9 @@ def _steps(name: RunName, asked: _Asked) -> Given:
     text = asked.environ.get("STEPS")
     if text:
         if _STEPS.fullmatch(text) is None or int(text) < 1:
-            raise WrongSetting(f"STEPS must be a number from 1 to {_MOST_STEPS}; it is {literal(text[:60])}")
+            raise WrongSetting(
+                f"STEPS must be a number from 1 to {_MOST_STEPS}; it is {literal(text[:60])}"
+            )
         return Given(int(text), "STEPS")
     if not name.steps:
         says = "no number of steps" if name.steps is None else "0 steps"
@@ -278,7 +294,9 @@ def _dataset(asked: _Asked, datasets: Given) -> Given:
     """The dataset's folder, which exists."""
 
     def below_datasets() -> Path:
-        return Path(str(layers.resolved("paths.datasets", datasets, asked.cwd, asked.environ).value))
+        return Path(
+            str(layers.resolved("paths.datasets", datasets, asked.cwd, asked.environ).value)
+        )
 
     text, variable = asked.flags.dataset, asked.environ.get("TRAINING_DIR")
     if text is not None:
@@ -287,7 +305,10 @@ def _dataset(asked: _Asked, datasets: Given) -> Given:
             looked.append(below_datasets() / text)
         return Given(str(places.existing(looked, f"--dataset {text}")), "--dataset")
     if variable:
-        return Given(str(places.existing([asked.path("TRAINING_DIR", variable)], "TRAINING_DIR")), "TRAINING_DIR")
+        return Given(
+            str(places.existing([asked.path("TRAINING_DIR", variable)], "TRAINING_DIR")),
+            "TRAINING_DIR",
+        )
     marked = places.root_above(asked.cwd, FILE) or asked.cwd
     if asked.name is None:
         return Given(str(marked), "current folder")
@@ -333,7 +354,9 @@ def _trainer(given: Mapping[str, Given]) -> Trainer:
         workdir=_text(given, "trainer.workdir"),
         lycoris_repo=_path(given, "trainer.lycoris_repo"),
         stop_timeout=float(_text(given, "trainer.stop_timeout")),
-        args=tuple((key.removeprefix(ARGS), given[key].value) for key in given if key.startswith(ARGS)),
+        args=tuple(
+            (key.removeprefix(ARGS), given[key].value) for key in given if key.startswith(ARGS)
+        ),
     )
 
 
@@ -351,7 +374,8 @@ def _path(given: Mapping[str, Given], key: str) -> Path | None:
 
 
 def _shown_after(key: str) -> int:
-    """The trainer first, then its arguments, then the rest; within each the order is the given one."""
+    """The trainer first, then its arguments, then the rest; within each the order is the given
+    one."""
     return 1 if key.startswith(ARGS) else 0 if key.startswith("trainer.") else 2
 
 

@@ -24,7 +24,8 @@ class DatasetAmbiguous(UsageError):
 
 
 def home(environ: Mapping[str, str], user: str = "") -> Path:
-    """Home folder of ``user``; without one ``$HOME``, else the home folder of whoever runs this process."""
+    """Home folder of ``user``; without one ``$HOME``, else the home folder of whoever runs this
+    process."""
     if not user and environ.get("HOME"):
         return Path(environ["HOME"])
     import pwd
@@ -32,13 +33,17 @@ def home(environ: Mapping[str, str], user: str = "") -> Path:
     try:
         return Path((pwd.getpwnam(user) if user else pwd.getpwuid(os.getuid())).pw_dir)
     except (KeyError, ValueError) as error:
-        raise NoSuchPath(f"there is no home folder for ~{user}", hint="set HOME, or write the path in full") from error
+        raise NoSuchPath(
+            f"there is no home folder for ~{user}", hint="set HOME, or write the path in full"
+        ) from error
 
 
 def expanded(text: str, base: Path, environ: Mapping[str, str]) -> Path:
-    """``text`` as a path below ``base``, with ``~`` and ``~user`` at its beginning read as a shell reads them.
+    """``text`` as a path below ``base``, with ``~`` and ``~user`` at its beginning read as a shell
+    reads them.
 
-    Symbolic links and ``..`` are kept: what ``..`` means is known only when links before it are followed.
+    Symbolic links and ``..`` are kept: what ``..`` means is known only when links before it are
+    followed.
     """
     if "\0" in text:
         raise NoSuchPath("a path holds a NUL character, which no file's name can")
@@ -50,14 +55,18 @@ def expanded(text: str, base: Path, environ: Mapping[str, str]) -> Path:
 
 def root_above(folder: Path, marker: str) -> Path | None:
     """The nearest of ``folder`` and its parents that holds a file called ``marker``."""
-    return next((each for each in (folder, *folder.parents) if _status(each / marker, stat.S_ISREG)), None)
+    return next(
+        (each for each in (folder, *folder.parents) if _status(each / marker, stat.S_ISREG)), None
+    )
 
 
 def existing(looked: Sequence[Path], asked: str) -> Path:
-    """The first of ``looked`` that is a folder, not called ``..``. Raises :class:`DatasetNotFound`."""
+    """The first of ``looked`` that is a folder, not called ``..``. Raises
+    :class:`DatasetNotFound`."""
     for place in looked:
         if _status(place, stat.S_ISDIR):
-            # Only the file system knows what the folder above is called, and its name is the dataset's.
+            # Only the file system knows what the folder above is called, and its name is the
+            # dataset's.
             return place.resolve() if place.name == ".." else place
     raise DatasetNotFound(
         f"{asked}: there is no folder {' or '.join(map(str, looked))}",
@@ -66,15 +75,19 @@ def existing(looked: Sequence[Path], asked: str) -> Path:
 
 
 def by_name(name: RunName, datasets: Path, here: Iterable[Path]) -> tuple[Path, bool]:
-    """The folder that ``name`` means, under ``datasets`` or among ``here``; and whether it was among ``here`` alone.
+    """The folder that ``name`` means, under ``datasets`` or among ``here``; and whether it was
+    among ``here`` alone.
 
-    Folders ``here`` count where they are called like one of the name's readings. Several paths to one folder
-    count once. Raises :class:`DatasetNotFound`, :class:`DatasetAmbiguous`, or
+    Folders ``here`` count where they are called like one of the name's readings. Several paths to
+    one folder count once. Raises :class:`DatasetNotFound`, :class:`DatasetAmbiguous`, or
     :class:`~loragit.names.InvalidName` where the name tells no dataset.
     """
     readings = name.dataset_candidates()
     if not readings:
-        raise InvalidName(f"{name} tells no dataset", hint=f"a name reads {CONVENTION}; or give --dataset and --steps")
+        raise InvalidName(
+            f"{name} tells no dataset",
+            hint=f"a name reads {CONVENTION}; or give --dataset and --steps",
+        )
     places = [datasets / reading for reading in readings]
     local = [place for place in here if place.name in readings]
     found: dict[object, Path] = {}
@@ -84,7 +97,8 @@ def by_name(name: RunName, datasets: Path, here: Iterable[Path]) -> tuple[Path, 
             found.setdefault((status.st_dev, status.st_ino), place)
     if not found:
         raise DatasetNotFound(
-            f"no dataset for {name}: there is no folder {' or '.join(map(str, dict.fromkeys((*places, *local))))}",
+            f"no dataset for {name}: there is no folder "
+            f"{' or '.join(map(str, dict.fromkeys((*places, *local))))}",
             hint="name the dataset's folder with --dataset",
         )
     if len(found) > 1:

@@ -1,7 +1,8 @@
-"""What ``loragit.toml`` and the environment may say: keys, types, and errors that name where and what instead.
+"""What ``loragit.toml`` and the environment may say: keys, types, and errors that name where and
+what instead.
 
-Values come out checked but not yet resolved: paths are the text as written, because what they are relative to
-depends on where they were written (:mod:`loragit.settings`).
+Values come out checked but not yet resolved: paths are the text as written, because what they are
+relative to depends on where they were written (:mod:`loragit.settings`).
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ ON_EMPTY = ("revert", "delete-tag", "keep")
 WORKDIRS = ("trainer", "dataset")
 
 ARGS = "trainer.args."
-"""What the keys of ``[trainer.args]`` begin with in a flat mapping; the rest is the argument as written."""
+"""What the keys of ``[trainer.args]`` begin with in a flat mapping; the rest is the argument as
+written."""
 
 PREFIX = "LORAGIT_"
 MARKS = frozenset({"LORAGIT_REASON", "LORAGIT_RUN", "LORAGIT_RUN_OUTPUT", "LORAGIT_SHELL"})
-"""Variables that loragit, its hooks and its shell functions are told things with; they set nothing."""
+"""Variables that loragit, its hooks and its shell functions are told things with; they set
+nothing."""
 
 MAX_BYTES = 256 * 1024
-"""Largest ``loragit.toml``. A cloned dataset may hold anything; a parser's time grows faster than the file."""
+"""Largest ``loragit.toml``. A cloned dataset may hold anything; a parser's time grows faster than
+the file."""
 
 MOST_REPOS = 30
 """Repositories that one file names: git is asked about all of them at the same time."""
@@ -46,8 +50,12 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SCHEME = re.compile(r"[A-Za-z][\w.+-]*:")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
-_ESCAPES = {ord(char): f"\\{short}" for char, short in zip('\b\t\n\f\r"\\', 'btnfr"\\', strict=True)}
-_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+_ESCAPES = {
+    ord(char): f"\\{short}" for char, short in zip('\b\t\n\f\r"\\', 'btnfr"\\', strict=True)
+}
+_BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 """Letters that count as printable and show nothing: they could make two commands look the same."""
 
 
@@ -72,7 +80,8 @@ class Key(NamedTuple):
     """A TOML value, checked and in its final type; ``None`` where it is wrong."""
     default: Value
     variable: Callable[[str], object] | None = str
-    """The text of an environment variable as a TOML value; ``None`` where the key has no variable."""
+    """The text of an environment variable as a TOML value; ``None`` where the key has no
+    variable."""
 
 
 class Document(NamedTuple):
@@ -82,7 +91,8 @@ class Document(NamedTuple):
     values: Mapping[str, Value]
     """By dotted key: ``trainer.repo``, ``trainer.args.learning_rate``; in the file's order."""
     models: Mapping[str, Mapping[str, Value]]
-    """``[models.<model>]`` by model; keys as in ``values``, with ``trainer`` for ``models.<model>``."""
+    """``[models.<model>]`` by model; keys as in ``values``, with ``trainer`` for
+    ``models.<model>``."""
 
     def __repr__(self) -> str:
         """The path alone, for a traceback must not show a secret."""
@@ -90,7 +100,8 @@ class Document(NamedTuple):
 
 
 def truth(text: str) -> bool | None:
-    """``1 true yes on`` and ``0 false no off`` or nothing, in any case; ``None`` for any other text."""
+    """``1 true yes on`` and ``0 false no off`` or nothing, in any case; ``None`` for any other
+    text."""
     word = text.strip().lower()
     return True if word in _TRUE else False if word in _FALSE else None
 
@@ -175,7 +186,11 @@ _ARGUMENT_NAME = re.compile(r"[A-Za-z0-9][\w-]*", re.ASCII)
 
 def _argument(value: object) -> ArgValue | None:
     if isinstance(value, list):
-        items = [item for item in value if not isinstance(item, bool | list) and _argument(item) is not None]
+        items = [
+            item
+            for item in value
+            if not isinstance(item, bool | list) and _argument(item) is not None
+        ]
         return tuple(items) if len(items) == len(value) else None
     if isinstance(value, bool | float):
         return value
@@ -206,10 +221,13 @@ SCHEMA: Mapping[str, Key] = {
     "record.inputs": Key("a list of paths", _files, (), None),
     "record.repos": Key(f"a list of at most {MOST_REPOS} paths", _repositories, (), None),
 }
-"""Every key, in the order in which it is shown. ``""`` as a value of a key that takes it means: none."""
+"""Every key, in the order in which it is shown. ``""`` as a value of a key that takes it means:
+none."""
 
 VARIABLES: Mapping[str, str] = {
-    PREFIX + key.replace(".", "_").upper(): key for key, spec in SCHEMA.items() if spec.variable is not None
+    PREFIX + key.replace(".", "_").upper(): key
+    for key, spec in SCHEMA.items()
+    if spec.variable is not None
 }
 """``LORAGIT_TRAINER_REPO`` and its like, with the key that each sets."""
 
@@ -242,7 +260,9 @@ def _parse(path: Path) -> Mapping[str, object]:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
-            raise UnreadableSettings(f"{path} is not a plain file of at most {MAX_BYTES // 1024} KiB")
+            raise UnreadableSettings(
+                f"{path} is not a plain file of at most {MAX_BYTES // 1024} KiB"
+            )
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return {}
@@ -255,12 +275,14 @@ def _parse(path: Path) -> Mapping[str, object]:
         raise UnreadableSettings(f"{path} is not UTF-8 text (at line {line})") from error
     except ValueError as error:
         raise UnreadableSettings(
-            f"{path} is not valid TOML: {error}", hint="texts need quotes; see https://toml.io for the syntax"
+            f"{path} is not valid TOML: {error}",
+            hint="texts need quotes; see https://toml.io for the syntax",
         ) from error
 
 
 def _read_table(content: object, table: str, shown: str, path: Path) -> dict[str, Value]:
-    """Values of one table by their key in :data:`SCHEMA`; ``shown`` is what the file calls the table."""
+    """Values of one table by their key in :data:`SCHEMA`; ``shown`` is what the file calls the
+    table."""
     values: dict[str, Value] = {}
     for name, value in _table(content, shown, path).items():
         key = f"{table}.{name}"
@@ -270,7 +292,11 @@ def _read_table(content: object, table: str, shown: str, path: Path) -> dict[str
         elif key in SCHEMA:
             values[key] = checked(key, value, f"{dotted(shown, name)} in {path}")
         else:
-            known = [shown + each.removeprefix(table) for each in _EVERY_NAME if each.startswith(f"{table}.")]
+            known = [
+                shown + each.removeprefix(table)
+                for each in _EVERY_NAME
+                if each.startswith(f"{table}.")
+            ]
             raise _unknown(dotted(shown, name), known if shown != table else _EVERY_NAME, path)
     return values
 
@@ -282,7 +308,8 @@ def _table(content: object, shown: str, path: Path) -> Mapping[str, object]:
 
 
 def checked(key: str, value: object, source: str, written: object | None = None) -> Value:
-    """``value`` in the final type of ``key``. The error says it with ``source`` and shows ``written`` instead."""
+    """``value`` in the final type of ``key``. The error says it with ``source`` and shows
+    ``written`` instead."""
     result = SCHEMA[key].read(value)
     if result is None:
         shown = _described(value if written is None else written)
@@ -292,12 +319,19 @@ def checked(key: str, value: object, source: str, written: object | None = None)
 
 def _checked_argument(name: str, value: object, shown: str, path: Path) -> ArgValue:
     if not _ARGUMENT_NAME.fullmatch(name):
-        raise WrongSetting(f"{shown} in {path} is no name of an argument: write it without --, as in network_dim = 16")
-    checked = _argument(value)
-    if isinstance(checked, tuple) and any(isinstance(item, str) and item.startswith("--") for item in checked):
-        # argparse would take it for an option of its own, and what it says would have been looked at by nobody.
         raise WrongSetting(
-            f"{shown} in {path} holds a value that begins with --, which the trainer takes for another argument",
+            f"{shown} in {path} is no name of an argument: write it without --, as in network_dim "
+            "= 16"
+        )
+    checked = _argument(value)
+    if isinstance(checked, tuple) and any(
+        isinstance(item, str) and item.startswith("--") for item in checked
+    ):
+        # argparse would take it for an option of its own, and what it says would have been looked
+        # at by nobody.
+        raise WrongSetting(
+            f"{shown} in {path} holds a value that begins with --, which the trainer takes for "
+            "another argument",
             hint="give that argument a line of its own",
         )
     if checked is None:
@@ -310,10 +344,13 @@ def _checked_argument(name: str, value: object, shown: str, path: Path) -> ArgVa
 def read_variables(environ: Mapping[str, str]) -> dict[str, tuple[Value, str]]:
     """Keys that ``LORAGIT_*`` variables set, each with the variable's name.
 
-    An empty variable counts as not set, except where an empty text is a value of its key (``""`` for none).
+    An empty variable counts as not set, except where an empty text is a value of its key (``""``
+    for none).
     """
     found: dict[str, tuple[Value, str]] = {}
-    for variable in sorted(name for name in environ if name.startswith(PREFIX) and name not in MARKS):
+    for variable in sorted(
+        name for name in environ if name.startswith(PREFIX) and name not in MARKS
+    ):
         key = VARIABLES.get(variable)
         if key is None:
             known = nearest(variable, VARIABLES)
@@ -323,7 +360,10 @@ def read_variables(environ: Mapping[str, str]) -> dict[str, tuple[Value, str]]:
             )
         reader, text = SCHEMA[key].variable, environ[variable]
         if reader is not None and (text or SCHEMA[key].read("") is not None):
-            found[key] = (checked(key, reader(text), f"{variable} in the environment", text), variable)
+            found[key] = (
+                checked(key, reader(text), f"{variable} in the environment", text),
+                variable,
+            )
     return found
 
 
@@ -344,7 +384,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def dotted(*parts: str) -> str:
-    """A TOML key: the first part as it is (it may be dotted itself), the others quoted where TOML asks for it."""
+    """A TOML key: the first part as it is (it may be dotted itself), the others quoted where TOML
+    asks for it."""
     return ".".join((parts[0], *map(_quoted_key, parts[1:])))
 
 
@@ -353,7 +394,8 @@ def _quoted_key(part: str) -> str:
 
 
 def literal(value: Value) -> str:
-    """``value`` as TOML, in one line. What is no Unicode (bytes of the environment can be that) reads ``?``."""
+    """``value`` as TOML, in one line. What is no Unicode (bytes of the environment can be that)
+    reads ``?``."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):
@@ -367,7 +409,10 @@ def _visible(written: str) -> str:
     """With escapes, as TOML has them, for all that a terminal obeys or shows nothing of."""
     if written.isprintable() and not _BLANK.search(written):
         return written
-    return "".join(char if char.isprintable() and not _BLANK.match(char) else _escaped(ord(char)) for char in written)
+    return "".join(
+        char if char.isprintable() and not _BLANK.match(char) else _escaped(ord(char))
+        for char in written
+    )
 
 
 def _escaped(code: int) -> str:
@@ -378,6 +423,17 @@ def _described(value: object) -> str:
     if isinstance(value, str):
         return literal(value if len(value) <= 60 else value[:57] + "...")
     if isinstance(value, bool | int | float):
-        # Python refuses to write out numbers of more than 4,300 digits, and TOML can hold them in hexadecimal.
-        return literal(value) if not isinstance(value, int) or abs(value) < 2**64 else "a very large number"
-    return "a list" if isinstance(value, list) else "a table" if isinstance(value, dict) else "a date or time"
+        # Python refuses to write out numbers of more than 4,300 digits, and TOML can hold them in
+        # hexadecimal.
+        return (
+            literal(value)
+            if not isinstance(value, int) or abs(value) < 2**64
+            else "a very large number"
+        )
+    return (
+        "a list"
+        if isinstance(value, list)
+        else "a table"
+        if isinstance(value, dict)
+        else "a date or time"
+    )

@@ -1,4 +1,5 @@
-"""Tags of runs that ``runs`` does not lead to because they are of another machine: fetched, and not merged yet."""
+"""Tags of runs that ``runs`` does not lead to because they are of another machine: fetched, and not
+merged yet."""
 
 from __future__ import annotations
 
@@ -12,10 +13,11 @@ _KEEP = "refs/loragit/keep/"
 
 
 def fetched(repository: Repository, loose: Mapping[str, str]) -> frozenset[str]:
-    """Those of ``loose`` (short names of tags with their commits) that a branch ``runs`` of a remote leads to.
+    """Those of ``loose`` (short names of tags with their commits) that a branch ``runs`` of a
+    remote leads to.
 
-    git brings such a tag with every fetch of that branch. One of a run that was made here is none of them: ``runs`` had
-    it.
+    git brings such a tag with every fetch of that branch. One of a run that was made here is none
+    of them: ``runs`` had it.
     """
     if not loose:
         return frozenset()
@@ -28,14 +30,19 @@ def fetched(repository: Repository, loose: Mapping[str, str]) -> frozenset[str]:
 
 
 def made_here(repository: Repository, names: Iterable[str]) -> frozenset[str]:
-    """Those of ``names`` whose run was put on record in this repository, as far as it still tells."""
+    """Those of ``names`` whose run was put on record in this repository, as far as it still
+    tells."""
     kept = git.refs(_KEEP, cwd=repository.top)
-    return frozenset(name for name in names if _KEEP + name in kept or _written_here(repository, name))
+    return frozenset(
+        name for name in names if _KEEP + name in kept or _written_here(repository, name)
+    )
 
 
 def _written_here(repository: Repository, name: str) -> bool:
     """Whether the tag's own reflog is loragit's. A fetch writes none for tags."""
     try:
-        return b"\tloragit: " in (repository.common_dir / "logs" / "refs" / "tags" / name).read_bytes()
+        return (
+            b"\tloragit: " in (repository.common_dir / "logs" / "refs" / "tags" / name).read_bytes()
+        )
     except OSError:
         return False

@@ -1,4 +1,5 @@
-"""Where a run would go: whether its name is free, and whether ``runs`` can be appended to. Writes nothing."""
+"""Where a run would go: whether its name is free, and whether ``runs`` can be appended to. Writes
+nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ FORMAT = "\nLoragit-Format: "
 """What every message of loragit's holds."""
 _ORIGIN = "refs/remotes/origin/runs"
 _MOST = 1 << 20
-"""Bytes of a message that are read; ours are a hundredth of it, and those of a clone may be of any length."""
+"""Bytes of a message that are read; ours are a hundredth of it, and those of a clone may be of any
+length."""
 
 
 class Place(NamedTuple):
@@ -22,7 +24,8 @@ class Place(NamedTuple):
     runs: str | None
     """Commit of ``runs``; ``None`` before the first run."""
     origin: str | None
-    """Commit of ``origin``'s ``runs`` in a clone that has no ``runs`` of its own yet: the history to go on from."""
+    """Commit of ``origin``'s ``runs`` in a clone that has no ``runs`` of its own yet: the history
+    to go on from."""
     taken: str | None
     """Why the name cannot be used, or ``None``."""
     blocked: str | None
@@ -30,7 +33,8 @@ class Place(NamedTuple):
     unblock: str
     """What to do about that."""
     keep: str | None
-    """What the name's keep ref holds, left over from somebody's interrupted run; ``None`` where there is none."""
+    """What the name's keep ref holds, left over from somebody's interrupted run; ``None`` where
+    there is none."""
 
 
 class PlaceQuestion:
@@ -51,7 +55,8 @@ def look(repository: Repository, name: RunName) -> Place:
 
 
 class Places:
-    """Where runs of any name would go, as the refs stood when they were last read. Writes nothing."""
+    """Where runs of any name would go, as the refs stood when they were last read. Writes
+    nothing."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
@@ -78,7 +83,8 @@ def _start_tip(repository: Repository) -> git.Question:
 
 
 def _is_ours(tip: git.Question) -> bool:
-    """Whether the tip that :func:`_start_tip` asked for is a run, a revert, or a merge of two branches ``runs``.
+    """Whether the tip that :func:`_start_tip` asked for is a run, a revert, or a merge of two
+    branches ``runs``.
 
     One that cannot be read is taken for ours: whoever builds on it is told that it is damaged.
     """
@@ -96,7 +102,10 @@ def _place(name: RunName, found: Mapping[str, Ref], *, ours: bool) -> Place:
     branch = f"refs/heads/{name}"
     runs = found.get(RUNS)
     blocked = None
-    unblock = "check out another branch there (or git worktree prune, if it is gone): runs is loragit's to write"
+    unblock = (
+        "check out another branch there (or git worktree prune, if it is gone): runs is "
+        "loragit's to write"
+    )
     if runs is not None and runs.worktree:
         blocked = f"the branch runs is checked out in {runs.worktree}"
     elif below := next((ref for ref in found if ref.startswith(RUNS + "/")), None):
@@ -120,4 +129,6 @@ def _place(name: RunName, found: Mapping[str, Ref], *, ours: bool) -> Place:
 
 def names_taken(repository: Repository) -> frozenset[str]:
     """Short names of every tag."""
-    return frozenset(ref.removeprefix("refs/tags/") for ref in git.refs("refs/tags", cwd=repository.top))
+    return frozenset(
+        ref.removeprefix("refs/tags/") for ref in git.refs("refs/tags", cwd=repository.top)
+    )

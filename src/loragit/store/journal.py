@@ -1,8 +1,9 @@
-"""Runs in progress: one small file a run under ``.git/loragit/open/``, written before anything else of it.
+"""Runs in progress: one small file a run under ``.git/loragit/open/``, written before anything else
+of it.
 
-It tells a later command whose run it was and whether that process still lives, also on another machine that shares the
-repository, and all that ``loragit recover`` needs to finish the run in its place. Each change of it is on the disk
-before work goes on.
+It tells a later command whose run it was and whether that process still lives, also on another
+machine that shares the repository, and all that ``loragit recover`` needs to finish the run in its
+place. Each change of it is on the disk before work goes on.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Work(NamedTuple):
     """What has to be known to finish a run."""
 
     files: tuple[tuple[str, str], ...]
-    """What loragit puts into the output folder: path relative to it, and the bytes' sha256 in hex."""
+    """What loragit puts into the output folder: path relative to it, and the bytes' sha256 in
+    hex."""
     output_name: str
     """What the models are called; empty where any name counts."""
     prompts: str
@@ -94,7 +96,8 @@ class Open(NamedTuple):
     end: End | None = None
     """``None`` before it ended."""
     space: str = ""
-    """Which processes are counted together with it: those of a container are not with those of its host."""
+    """Which processes are counted together with it: those of a container are not with those of its
+    host."""
 
 
 def write(folder: Path, note: Open) -> None:
@@ -105,9 +108,12 @@ def write(folder: Path, note: Open) -> None:
     table = {key: value for key, value in note._asdict().items() if value is not None}
     for key in ("work", "trainer", "end"):
         if key in table:
-            table[key] = {name: value for name, value in table[key]._asdict().items() if value is not None}
+            table[key] = {
+                name: value for name, value in table[key]._asdict().items() if value is not None
+            }
     try:
-        # The repository may have been moved while the run trained: what looks like one must not come in its place.
+        # The repository may have been moved while the run trained: what looks like one must not
+        # come in its place.
         durable.make_folder(path.parent, folder.parent)
         # A folder may have any bytes in its name.
         durable.write(path, tomli_w.dumps(table).encode("utf-8", "surrogateescape"))
@@ -156,7 +162,11 @@ def _read(path: Path) -> Open:
     table = tomllib.loads(path.read_text("utf-8", "surrogateescape"))
     work, trainer, end = (table.pop(key, None) for key in ("work", "trainer", "end"))
     inode = table.pop("inode", [0, 0])
-    if not (isinstance(inode, list) and len(inode) == 2 and all(isinstance(number, int) for number in inode)):
+    if not (
+        isinstance(inode, list)
+        and len(inode) == 2
+        and all(isinstance(number, int) for number in inode)
+    ):
         raise ValueError("inode")
     note = Open(**table)
     if not isinstance(note.pid, int) or not all(
@@ -167,7 +177,9 @@ def _read(path: Path) -> Open:
     return note._replace(
         inode=(inode[0], inode[1]),
         work=_work(work) if work is not None else None,
-        trainer=Trainer(_of(trainer, "pid", int), _of(trainer, "pid_started", str)) if trainer is not None else None,
+        trainer=Trainer(_of(trainer, "pid", int), _of(trainer, "pid_started", str))
+        if trainer is not None
+        else None,
         end=_end(end) if end is not None else None,
     )
 

@@ -1,4 +1,5 @@
-"""How long a change of the record is tried again while others are at work, and what the user is told meanwhile."""
+"""How long a change of the record is tried again while others are at work, and what the user is
+told meanwhile."""
 
 from __future__ import annotations
 
@@ -10,14 +11,16 @@ from pathlib import Path
 from loragit.errors import LoragitError
 
 OPENING = 15.0
-"""Seconds for which a run that is to be opened waits: somebody sits there, and nothing is lost yet."""
+"""Seconds for which a run that is to be opened waits: somebody sits there, and nothing is lost
+yet."""
 ENDING = 120.0
 """Seconds for which the end of a run waits: hours of training are worth them."""
 TOLD_AFTER = 1.0
 """Seconds after which the user is told what is waited for."""
 
 _RACES = 15.0
-"""Seconds for which lost races are run again. Each loss means that somebody else's update went through."""
+"""Seconds for which lost races are run again. Each loss means that somebody else's update went
+through."""
 _FEWEST = 10
 """Attempts that there are in any case: on a busy machine one may take a second."""
 _LOCKED = re.compile(r"Unable to create '(.+\.lock)': File exists")
@@ -29,8 +32,8 @@ _UNWRITABLE = (
     "Disk quota exceeded",
     "couldn't write",
 )
-"""What git's message holds where the disk takes nothing (strerror(3) in the C locale). Of a lock that it has made and
-cannot fill git 2.39 does not say why."""
+"""What git's message holds where the disk takes nothing (strerror(3) in the C locale). Of a lock
+that it has made and cannot fill git 2.39 does not say why."""
 _LASTING = (*_UNWRITABLE, "cannot create")
 """What git's message holds where trying again is no use."""
 
@@ -59,7 +62,8 @@ class Patience:
         return self._attempts > 0
 
     def after(self, refusal: LoragitError) -> None:
-        """Wait a little before the next attempt. Raises :class:`StillLocked` or ``refusal`` where there is none."""
+        """Wait a little before the next attempt. Raises :class:`StillLocked` or ``refusal`` where
+        there is none."""
         self._attempts += 1
         waited = time.monotonic() - self._begun
         lock = held_lock(refusal.message)
@@ -68,7 +72,8 @@ class Patience:
                 raise refusal
         elif waited >= self._seconds:
             raise StillLocked(
-                f"{lock} has been there for {waited:.0f} s: another program holds it, or left it behind",
+                f"{lock} has been there for {waited:.0f} s: another program holds it, or left it "
+                "behind",
                 hint=f"when no git is at work there, remove it: rm {lock}",
             ) from refusal
         elif waited >= TOLD_AFTER and not self._told:
@@ -93,7 +98,8 @@ def lasting(message: str) -> bool:
 
 
 def next_step(message: str, folder: Path, hook: str | None) -> str | None:
-    """What to do about such a one, or one of the ``hook`` called so; ``folder`` is the repository's."""
+    """What to do about such a one, or one of the ``hook`` called so; ``folder`` is the
+    repository's."""
     if any(each in message for each in _UNWRITABLE):
         return f"see that there is room, and that you may write {folder}"
     return f"see what the repository's hook {hook} asks for" if hook else None

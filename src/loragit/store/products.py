@@ -1,6 +1,8 @@
-"""Which run made a file: what the sealed tags of many datasets list, found by what identifies the file.
+"""Which run made a file: what the sealed tags of many datasets list, found by what identifies the
+file.
 
-Reads refs and messages through git alone, two children a repository whatever the number of runs, and writes nothing.
+Reads refs and messages through git alone, two children a repository whatever the number of runs,
+and writes nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from loragit.record.message import parse_model_line
 from loragit.record.values import Artifact
 
 STAMP = re.compile(r"loragit: (?P<run>\S{1,150}) (?P<commit>[0-9a-f]{40})(?![0-9a-f])")
-"""What ``loragit train`` gives the trainer as ``--training_comment``, or at the end of the user's own."""
+"""What ``loragit train`` gives the trainer as ``--training_comment``, or at the end of the user's
+own."""
 
 _FORMAT = "%(refname)%00%(*objectname)%00%(contents:subject)%0a%0a%(contents:body)%00%01"
 _AT_ONCE = 16
@@ -39,7 +42,8 @@ class Sealed(NamedTuple):
 
     def values(self, key: str) -> tuple[str, ...]:
         """Of the trailers called ``key``."""
-        # Of ten thousand runs with the same weights each is asked; git's own reading would take seconds.
+        # Of ten thousand runs with the same weights each is asked; git's own reading would take
+        # seconds.
         start = f"{key}: "
         last = self.message.rstrip("\n").rpartition("\n\n")[2].split("\n")
         return tuple(line.removeprefix(start) for line in last if line.startswith(start))
@@ -47,7 +51,9 @@ class Sealed(NamedTuple):
     @property
     def models(self) -> tuple[Artifact, ...]:
         """Whole models that the run left."""
-        return tuple(model for line in self.values("Model") if (model := parse_model_line(line)) is not None)
+        return tuple(
+            model for line in self.values("Model") if (model := parse_model_line(line)) is not None
+        )
 
     @property
     def output(self) -> str:
@@ -98,10 +104,13 @@ class Records:
         return tuple(found.values())
 
     def repository_of(self, run: str, commit: str) -> Path | None:
-        """The repository that has ``commit`` on record as the run ``run``, sealed, open or reverted."""
+        """The repository that has ``commit`` on record as the run ``run``, sealed, open or
+        reverted."""
         for folder, _ in self._texts():
             with suppress(GitFailed):
-                said = b"".join(catfile.rows("log", "-1", "-z", "--format=%B", commit, "--", cwd=folder))
+                said = b"".join(
+                    catfile.rows("log", "-1", "-z", "--format=%B", commit, "--", cwd=folder)
+                )
                 if trailers.parse(said.decode("utf-8", "replace")).get("Run") == (run,):
                     return folder
         return None
@@ -111,13 +120,20 @@ def _sealed(folder: Path, row: str) -> Sealed | None:
     """``None`` for a lightweight tag, and for one that is not loragit's."""
     name, commit, message = (*row.lstrip("\n").split("\0"), "", "")[:3]
     name = name.removeprefix("refs/tags/")
-    return Sealed(folder, name, commit, message) if commit and f"\nRun: {name}\n" in message else None
+    return (
+        Sealed(folder, name, commit, message) if commit and f"\nRun: {name}\n" in message else None
+    )
 
 
 def datasets(folder: Path, here: Path) -> tuple[Path, ...]:
-    """Folders to ask for runs: ``here``, the repositories in ``folder``, and ``folder``, which may be in one itself."""
+    """Folders to ask for runs: ``here``, the repositories in ``folder``, and ``folder``, which may
+    be in one itself."""
     try:
-        children = sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir() and entry.name[:1] != ".")
+        children = sorted(
+            Path(entry.path)
+            for entry in os.scandir(folder)
+            if entry.is_dir() and entry.name[:1] != "."
+        )
     except OSError:
         children = []
     repositories = [child for child in children if (child / ".git").exists()]

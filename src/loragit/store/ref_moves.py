@@ -1,9 +1,10 @@
-"""Moves of refs that are noted before git makes them, and made whole if git or loragit is killed meanwhile.
+"""Moves of refs that are noted before git makes them, and made whole if git or loragit is killed
+meanwhile.
 
-git moves the refs of one transaction one after the other (files backend: all locks first, then a rename each, deletions
-last), so that a kill leaves some moved, some not, and locks that nobody removes. The note,
-``.git/loragit/moves/<host>.<pid>.toml``, is written while git waits for its orders: it says what was to move where, and
-which process was to do it.
+git moves the refs of one transaction one after the other (files backend: all locks first, then a
+rename each, deletions last), so that a kill leaves some moved, some not, and locks that nobody
+removes. The note, ``.git/loragit/moves/<host>.<pid>.toml``, is written while git waits for its
+orders: it says what was to move where, and which process was to do it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from loragit.system import child as process
 from loragit.system import durable
 
 QUIET = 10.0
-"""Seconds after which an empty lock of a git that is gone counts as left behind. git holds one for milliseconds."""
+"""Seconds after which an empty lock of a git that is gone counts as left behind. git holds one for
+milliseconds."""
 _PAUSE = 0.25
 """Seconds between two looks at such a lock."""
 _LEFT = "removed {}, which a git that is gone had left"
@@ -37,7 +39,8 @@ class MoveFailed(LoragitError):
 
 
 class MoveStuck(LoragitError):
-    """A move was made in part, and the rest cannot be made: somebody else moved those refs since, or the disk is full.
+    """A move was made in part, and the rest cannot be made: somebody else moved those refs since,
+    or the disk is full.
 
     Its note stays, for :func:`settle`.
     """
@@ -60,7 +63,8 @@ class Noted(NamedTuple):
 
     @property
     def under_way(self) -> bool:
-        """Whether that git may still be at work. On another machine that cannot be told: taken as yes."""
+        """Whether that git may still be at work. On another machine that cannot be told: taken as
+        yes."""
         return process.lives(self.pid, self.pid_started, self.boot, self.host) is not False
 
 
@@ -71,12 +75,13 @@ def make(
     first: Callable[[], None] = lambda: None,
     variables: tuple[str, ...] = (),
 ) -> NotDurable | None:
-    """Move refs, all of ``steps`` or none, as :func:`loragit.git.update_refs`; and all of them if git is killed
-    after it has begun. ``first`` is done while git starts; where it raises, no ref moves. ``variables`` are added
-    to git's environment.
-    Returns when they are on the disk, or why they may not outlast a power cut.
+    """Move refs, all of ``steps`` or none, as :func:`loragit.git.update_refs`; and all of them if
+    git is killed after it has begun. ``first`` is done while git starts; where it raises, no ref
+    moves. ``variables`` are added to git's environment. Returns when they are on the disk, or why
+    they may not outlast a power cut.
 
-    Raises :class:`loragit.git.GitFailed`, :class:`MoveFailed`: nothing was moved; :class:`MoveStuck`.
+    Raises :class:`loragit.git.GitFailed`, :class:`MoveFailed`: nothing was moved;
+    :class:`MoveStuck`.
     """
     moves = tuple(steps)
     path = _free_name(repository)
@@ -107,8 +112,12 @@ def make(
 
 
 def _free_name(repository: Repository) -> Path:
-    """For a note. In a container many processes have one number, and an older note may still be needed."""
-    names = (f"{os.uname().nodename}.{os.getpid()}{end}.toml" for end in ("", *(f".{n}" for n in range(1, 100))))
+    """For a note. In a container many processes have one number, and an older note may still be
+    needed."""
+    names = (
+        f"{os.uname().nodename}.{os.getpid()}{end}.toml"
+        for end in ("", *(f".{n}" for n in range(1, 100)))
+    )
     paths = [_folder(repository) / name for name in names]
     return next((path for path in paths if not path.exists()), paths[0])
 
@@ -144,38 +153,48 @@ def _note(path: Path, steps: tuple[RefUpdate, ...], reason: str, pid: int) -> No
         time.time(),
     )
     table = {key: value for key, value in noted._asdict().items() if key not in ("path", "steps")}
-    table["steps"] = [{"name": name, "new": new or "", "old": old or ""} for name, new, old in steps]
+    table["steps"] = [
+        {"name": name, "new": new or "", "old": old or ""} for name, new, old in steps
+    ]
     try:
         durable.make_folder(path.parent, path.parents[2])
         if len(steps) == 1:
-            # One ref moves or does not, and the note only tells whose its lock was: not worth waiting for the disk.
+            # One ref moves or does not, and the note only tells whose its lock was: not worth
+            # waiting for the disk.
             path.write_bytes(tomli_w.dumps(table).encode())
         else:
             durable.write(path, tomli_w.dumps(table).encode())
     except OSError as error:
         with suppress(OSError):
             path.unlink()  # half of it
-        raise MoveFailed(f"{path} cannot be written: {error.strerror}", hint="check the repository's disk") from error
+        raise MoveFailed(
+            f"{path} cannot be written: {error.strerror}", hint="check the repository's disk"
+        ) from error
     return noted
 
 
 def read(repository: Repository) -> Iterator[Noted]:
-    """Every move that is noted; a note that is damaged was cut short before git got its orders, and is passed over."""
+    """Every move that is noted; a note that is damaged was cut short before git got its orders, and
+    is passed over."""
     import tomllib
 
     with suppress(OSError):
         for path in sorted(_folder(repository).glob("*.toml")):
             with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
                 table = tomllib.loads(path.read_text(encoding="utf-8"))
-                steps = tuple(RefUpdate(s["name"], s["new"] or None, s["old"] or None) for s in table.pop("steps"))
+                steps = tuple(
+                    RefUpdate(s["name"], s["new"] or None, s["old"] or None)
+                    for s in table.pop("steps")
+                )
                 yield Noted(path=path, steps=steps, **table)
 
 
 def settle(repository: Repository) -> tuple[str, ...]:
-    """Make whole every move whose git is gone, and remove the locks that it left; what was done, a line each.
+    """Make whole every move whose git is gone, and remove the locks that it left; what was done, a
+    line each.
 
-    To be called by whoever holds loragit's lock. When all were tried, raises the first :class:`MoveStuck` or
-    :class:`loragit.git.GitFailed`.
+    To be called by whoever holds loragit's lock. When all were tried, raises the first
+    :class:`MoveStuck` or :class:`loragit.git.GitFailed`.
     """
     told, failed = [_LEFT.format(path) for path in _unpacked(repository)], None
     for noted in read(repository):
@@ -197,11 +216,12 @@ def settle(repository: Repository) -> tuple[str, ...]:
 
 def _completed(repository: Repository, noted: Noted) -> bool:
     """Whether the move was begun; then all of it is made. Raises :class:`MoveStuck`."""
-    # A ref that was to stay as it was, a keep ref that somebody's interrupted run left, tells nothing either.
+    # A ref that was to stay as it was, a keep ref that somebody's interrupted run left, tells
+    # nothing either.
     steps = [step for step in noted.steps if step.new != step.old]
     made = [step for step in steps if _made(repository, step)]
-    # git deletes last. That a ref is gone before another was moved tells nothing: somebody else may have deleted it,
-    # and git have refused for that reason.
+    # git deletes last. That a ref is gone before another was moved tells nothing: somebody else may
+    # have deleted it, and git have refused for that reason.
     if not made or (all(step.new is None for step in made) and any(step.new for step in steps)):
         return False
     left = [step for step in steps if step not in made]
@@ -213,7 +233,8 @@ def _completed(repository: Repository, noted: Noted) -> bool:
         if now != step.old:
             raise MoveStuck(
                 f"{noted.reason} was made in part: {step.name} is at {(now or 'nothing')[:8]}, "
-                f"and should go from {(step.old or 'nothing')[:8]} to {(step.new or 'nothing')[:8]}",
+                f"and should go from {(step.old or 'nothing')[:8]} to "
+                f"{(step.new or 'nothing')[:8]}",
                 hint=f"see who moved it: git reflog show {step.name}; then remove {noted.path}",
             )
     try:
@@ -221,7 +242,8 @@ def _completed(repository: Repository, noted: Noted) -> bool:
     except git.GitFailed as error:
         # Another loragit may have done the same meanwhile.
         if not all(_made(repository, step) for step in left):
-            # No GitFailed: who gets that tries again from the start, and puts the same run on record twice.
+            # No GitFailed: who gets that tries again from the start, and puts the same run on
+            # record twice.
             raise MoveStuck(
                 f"{noted.reason} was made in part, and git cannot make the rest: {error.message}",
                 hint="make room, or take away what stands in the way; then: loragit recover",
@@ -243,14 +265,16 @@ def _made(repository: Repository, step: RefUpdate) -> bool:
 
 
 def _locks(repository: Repository, noted: Noted) -> Iterator[tuple[Path, str | None]]:
-    """The locks that git takes for a move, with what it writes into each: of a list of refs that is not known."""
+    """The locks that git takes for a move, with what it writes into each: of a list of refs that is
+    not known."""
     for step in noted.steps:
         yield repository.common_dir / f"{step.name}.lock", step.new or ""
     yield repository.common_dir / "packed-refs.lock", None
 
 
 def _unlocked(repository: Repository, noted: Noted) -> tuple[Path, ...]:
-    """Remove the locks that the git of ``noted``, which is gone, has left: those alone that it can have made."""
+    """Remove the locks that the git of ``noted``, which is gone, has left: those alone that it can
+    have made."""
     removed = []
     for lock, content in _locks(repository, noted):
         with suppress(OSError):
@@ -264,7 +288,8 @@ def _unlocked(repository: Repository, noted: Noted) -> tuple[Path, ...]:
 
 
 def _unpacked(repository: Repository) -> tuple[Path, ...]:
-    """Remove the new list of refs that a killed git has left, and that keeps every git from deleting or packing refs.
+    """Remove the new list of refs that a killed git has left, and that keeps every git from
+    deleting or packing refs.
 
     It is written by whoever holds packed-refs.lock: without a lock it is nobody's.
     """
@@ -290,10 +315,11 @@ def _in_doubt(repository: Repository, noted: Noted) -> bool:
 
 
 def _may_be_its(lock: Path, content: str | None, noted: Noted) -> bool:
-    """Whether ``lock`` can have been made by the git of ``noted``. Raises OSError where there is none.
+    """Whether ``lock`` can have been made by the git of ``noted``. Raises OSError where there is
+    none.
 
-    git writes the new value into the lock of a ref before it moves any, and nobody else wants to move the ref to an
-    object that no ref leads to.
+    git writes the new value into the lock of a ref before it moves any, and nobody else wants to
+    move the ref to an object that no ref leads to.
     """
     status = lock.stat()
     if content is not None and status.st_size:

@@ -1,6 +1,7 @@
 """The runs branch of a dataset's repository: open a run, seal it, revert it, read what is there.
 
-pygit2 writes the objects, git moves the refs, always by compare-and-swap (docs/design.md, "Who does what").
+pygit2 writes the objects, git moves the refs, always by compare-and-swap (docs/design.md, "Who does
+what").
 """
 
 from __future__ import annotations
@@ -21,7 +22,13 @@ from loragit.git.command import NotDurable, RefUpdate, Repository
 from loragit.git.objects import Objects
 from loragit.git.signing import CannotSign
 from loragit.record import imported, notes, run_toml, trailers
-from loragit.record.message import dataset_path, outcome_message, revert_message, run_message, run_subject
+from loragit.record.message import (
+    dataset_path,
+    outcome_message,
+    revert_message,
+    run_message,
+    run_subject,
+)
 from loragit.record.name import RUNS, RunName
 from loragit.record.values import Entry, Identity, Imported, Opened, Outcome, Run
 from loragit.store import lock
@@ -56,7 +63,12 @@ class Store:
     """The record in one repository. Objects are written through pygit2, opened on first use."""
 
     def __init__(
-        self, repository: Repository, author: Identity, committer: Identity, *, tell: Tell = lambda _: None
+        self,
+        repository: Repository,
+        author: Identity,
+        committer: Identity,
+        *,
+        tell: Tell = lambda _: None,
     ) -> None:
         """``tell`` hears of a wait that is longer than a moment, and for what."""
         self.repository = repository
@@ -74,11 +86,12 @@ class Store:
         return self._opened
 
     def open(self, run: Run, about_to: Callable[[str], None] = lambda _: None) -> Opened:
-        """One commit on ``runs``, one tag on it, one ref that keeps the dataset's commit: all three or none.
+        """One commit on ``runs``, one tag on it, one ref that keeps the dataset's commit: all three
+        or none.
 
-        ``about_to`` is told the commit before any ref moves, and again where another is made after a lost race.
-        On return they are on the disk. Raises :class:`RunExists`, :class:`RunsUnusable`,
-        :class:`loragit.git.GitFailed`, :class:`loragit.git.NotDurable`.
+        ``about_to`` is told the commit before any ref moves, and again where another is made after
+        a lost race. On return they are on the disk. Raises :class:`RunExists`,
+        :class:`RunsUnusable`, :class:`loragit.git.GitFailed`, :class:`loragit.git.NotDurable`.
         """
         name = RunName.parse(run.name)
         message = run_message(run)
@@ -128,13 +141,17 @@ class Store:
     def _free(self, name: RunName, place: Place) -> Place:
         """``place``, where the run may go. Raises as :meth:`_free_place`."""
         if place.taken:
-            raise RunExists(place.taken, hint=f"see it with: loragit show {name}; take the next with --bump")
+            raise RunExists(
+                place.taken, hint=f"see it with: loragit show {name}; take the next with --bump"
+            )
         return _writable(place)
 
     def bring_in(self, runs: Iterable[Imported], moment: datetime) -> tuple[BroughtIn, ...]:
-        """Put ``runs`` on record in their order, each as a commit on ``runs`` and its sealed tag: both or none.
+        """Put ``runs`` on record in their order, each as a commit on ``runs`` and its sealed tag:
+        both or none.
 
-        They are dated as they happened; ``moment`` is told as that of the import. One that fails stops no other.
+        They are dated as they happened; ``moment`` is told as that of the import. One that fails
+        stops no other.
         """
         done = []
         with lock.hold(self._lock, self._tell):
@@ -164,7 +181,9 @@ class Store:
             who = _then(self._author, started), _then(self._committer, started)
             commit = self._appended(place, run.prefix, entries, (), message, who)
             tag_message = outcome_message(name.text, run.outcome)
-            tag = self._objects.tag(name.text, commit, tag_message, _then(self._committer, finished))
+            tag = self._objects.tag(
+                name.text, commit, tag_message, _then(self._committer, finished)
+            )
             steps[:] = [RefUpdate(RUNS, commit, place.runs), RefUpdate(name.tag, tag, None)]
             return commit, steps
 
@@ -173,10 +192,11 @@ class Store:
         return commit
 
     def seal(self, opened: Opened, outcome: Outcome, *, sign: bool = False) -> CannotSign | None:
-        """Replace the run's tag by an annotated one that carries ``outcome``, signed with the user's key if ``sign``.
+        """Replace the run's tag by an annotated one that carries ``outcome``, signed with the
+        user's key if ``sign``.
 
-        An outcome is worth more than a signature: where the tag cannot be signed it is written without one, and why is
-        returned. Raises :class:`SealFailed`.
+        An outcome is worth more than a signature: where the tag cannot be signed it is written
+        without one, and why is returned. Raises :class:`SealFailed`.
         """
         name = RunName.parse(opened.name)
         _, tagger = self._now()
@@ -184,40 +204,51 @@ class Store:
         signed, unsigned = "", None
         if sign:
             try:
-                signed = signing.signed_tag(self.repository, name.text, opened.commit, message, tagger)
+                signed = signing.signed_tag(
+                    self.repository, name.text, opened.commit, message, tagger
+                )
             except CannotSign as error:
                 unsigned = error
 
         def attempt() -> tuple[str, list[RefUpdate]]:
-            # Each time anew: who waits for a lock may wait for a garbage collection, which takes what no ref names.
+            # Each time anew: who waits for a lock may wait for a garbage collection, which takes
+            # what no ref names.
             tag = signed or self._objects.tag(name.text, opened.commit, message, tagger)
             return tag, [RefUpdate(name.tag, tag, opened.commit)]
 
         self._move(attempt, f"loragit: seal {name}", lambda: self._still_open(opened), ENDING)
         return unsigned
 
-    def revert(self, opened: Opened, exit_status: int | None, reason: str, log_tail: tuple[str, ...]) -> str:
-        """Take back a run that made nothing: a commit says why, the tag is deleted, the name is free.
+    def revert(
+        self, opened: Opened, exit_status: int | None, reason: str, log_tail: tuple[str, ...]
+    ) -> str:
+        """Take back a run that made nothing: a commit says why, the tag is deleted, the name is
+        free.
 
-        The commit's tree is that of the newest standing run of the same dataset. Returns the commit. Raises
-        :class:`SealFailed`, :class:`RunsUnusable`.
+        The commit's tree is that of the newest standing run of the same dataset. Returns the
+        commit. Raises :class:`SealFailed`, :class:`RunsUnusable`.
         """
         name = RunName.parse(opened.name)
         message = revert_message(opened, exit_status, reason, log_tail)
 
         def attempt() -> tuple[str, list[RefUpdate]]:
             place = _writable(look(self.repository, name))
-            tip = place.runs or opened.commit  # where somebody deleted `runs`, this brings it back as it was
+            tip = (
+                place.runs or opened.commit
+            )  # where somebody deleted `runs`, this brings it back as it was
             self._leads_to(tip, opened.commit)
             standing = self._standing_tree(tip, opened.prefix, opened.commit)
             tree = self._objects.graft(self._tree(tip), opened.prefix, standing)
             commit = self._objects.commit(tree, [tip], message, *self._now())
             return commit, [RefUpdate(RUNS, commit, place.runs), *self._frees(opened)]
 
-        return self._move(attempt, f"loragit: revert {opened.name}", lambda: self._still_open(opened), ENDING)
+        return self._move(
+            attempt, f"loragit: revert {opened.name}", lambda: self._still_open(opened), ENDING
+        )
 
     def _leads_to(self, tip: str, commit: str) -> None:
-        """Raises :class:`SealFailed` where ``runs``, at ``tip``, was taken back since ``commit`` was put on it."""
+        """Raises :class:`SealFailed` where ``runs``, at ``tip``, was taken back since ``commit``
+        was put on it."""
         args = ("merge-base", "--is-ancestor", commit, tip)
         if tip != commit and git.call(*args, cwd=self.repository.top).status == 1:
             raise SealFailed(
@@ -238,19 +269,24 @@ class Store:
         )
 
     def release(self, opened: Opened) -> None:
-        """Delete the keep ref of a run whose tag is gone, which may be left where deleting both was cut short."""
+        """Delete the keep ref of a run whose tag is gone, which may be left where deleting both was
+        cut short."""
         name = RunName.parse(opened.name)
 
         def attempt() -> tuple[str, list[RefUpdate]]:
             keep = self._ref(name.keep)
-            return "", [RefUpdate(name.keep, None, keep)] if keep and self._ref(name.tag) is None else []
+            return "", [RefUpdate(name.keep, None, keep)] if keep and self._ref(
+                name.tag
+            ) is None else []
 
         self._move(attempt, f"loragit: release {name}", lambda: None)
 
     def note(self, commit: str, lines: tuple[str, ...]) -> None:
-        """Append ``lines`` to the note on ``commit``; what is there is kept. Raises :class:`loragit.git.GitFailed`.
+        """Append ``lines`` to the note on ``commit``; what is there is kept. Raises
+        :class:`loragit.git.GitFailed`.
 
-        Not by ``git notes``, which loses notes that others write at the same time: it moves the ref without looking.
+        Not by ``git notes``, which loses notes that others write at the same time: it moves the ref
+        without looking.
         """
 
         def attempt() -> tuple[str, list[RefUpdate]]:
@@ -259,7 +295,10 @@ class Store:
             data = notes.appended(self._objects.note(tree, commit), lines)
             message = "Notes added by loragit\n"
             made = self._objects.commit(
-                self._objects.with_note(tree, commit, data), [tip] if tip else [], message, *self._now()
+                self._objects.with_note(tree, commit, data),
+                [tip] if tip else [],
+                message,
+                *self._now(),
             )
             return made, [RefUpdate(notes.REF, made, tip)]
 
@@ -272,7 +311,8 @@ class Store:
         return steps + ([RefUpdate(name.keep, None, keep)] if keep else [])
 
     def _still_open(self, opened: Opened) -> None:
-        """Raises :class:`SealFailed` where somebody else moved or deleted the run's tag meanwhile."""
+        """Raises :class:`SealFailed` where somebody else moved or deleted the run's tag
+        meanwhile."""
         name = RunName.parse(opened.name)
         now = self._ref(name.tag)
         if now == opened.commit:
@@ -281,19 +321,24 @@ class Store:
         again = f"have it again: git tag {name} {opened.commit[:12]}"
         seen = f"see what moved it: git reflog show {name.tag}"
         what, hint = ("deleted", again) if now is None else ("moved", seen)
-        raise SealFailed(f"the run's tag was {what} while it ran; its commit is {opened.commit[:8]}", hint=hint)
+        raise SealFailed(
+            f"the run's tag was {what} while it ran; its commit is {opened.commit[:8]}", hint=hint
+        )
 
     def holds(self, name: str, commit: str) -> bool:
-        """Whether the run ``name`` is open on record as ``commit``. Raises :class:`loragit.git.GitFailed`."""
+        """Whether the run ``name`` is open on record as ``commit``. Raises
+        :class:`loragit.git.GitFailed`."""
         return self._ref(RunName.parse(name).tag) == commit
 
     def settle(self) -> tuple[str, ...]:
-        """Make whole what a git that is gone had begun (:func:`loragit.moves.settle`); what was done, a line each."""
+        """Make whole what a git that is gone had begun (:func:`loragit.moves.settle`); what was
+        done, a line each."""
         with lock.hold(self._lock, self._tell):
             return moves.settle(self.repository)
 
     def _settle(self) -> None:
-        """As :meth:`settle`; what cannot be made whole is told, and keeps nothing else from the record."""
+        """As :meth:`settle`; what cannot be made whole is told, and keeps nothing else from the
+        record."""
         try:
             moves.settle(self.repository)
         except LoragitError as error:
@@ -309,7 +354,11 @@ class Store:
             if self._ref(RUNS) != tip:
                 raise RunsUnusable("runs went on meanwhile", hint="look again: loragit recover")
 
-        self._move(lambda: (commit, [RefUpdate(RUNS, commit, tip)]), f"loragit: recover {commit[:8]}", still_there)
+        self._move(
+            lambda: (commit, [RefUpdate(RUNS, commit, tip)]),
+            f"loragit: recover {commit[:8]}",
+            still_there,
+        )
 
     def _move(
         self,
@@ -318,10 +367,11 @@ class Store:
         still_wanted: Callable[[], None],
         seconds: float = OPENING,
     ) -> str:
-        """Move refs as ``attempt`` says; after a lost race, or while another holds a lock, again from what is then.
+        """Move refs as ``attempt`` says; after a lost race, or while another holds a lock, again
+        from what is then.
 
-        Returns what ``attempt`` named beside its last steps. ``still_wanted`` raises where trying again is no use.
-        ``seconds`` is how long a lock is waited for.
+        Returns what ``attempt`` named beside its last steps. ``still_wanted`` raises where trying
+        again is no use. ``seconds`` is how long a lock is waited for.
         """
         with lock.hold(self._lock, self._tell):
             self._settle()
@@ -351,14 +401,17 @@ class Store:
                     still_wanted()
                     hook = watch.refusing_hook()
                     if hook or lasting(error.message):
-                        hint = next_step(error.message, self.repository.common_dir, hook) or error.hint
+                        hint = (
+                            next_step(error.message, self.repository.common_dir, hook) or error.hint
+                        )
                         raise git.GitFailed(error.message, hint=hint) from error
                     patience.after(error)
             with suppress(LoragitError):  # what a killed git has left may be known as such by now
                 moves.settle(self.repository)
 
     def _standing_tree(self, tip: str, prefix: str, but: str) -> str | None:
-        """Tree, at ``prefix``, of the newest run of that dataset whose tag stands, other than ``but``."""
+        """Tree, at ``prefix``, of the newest run of that dataset whose tag stands, other than
+        ``but``."""
         place = dataset_path(prefix)
         for commit in self._objects.history(tip):
             if commit.id == but:
@@ -396,6 +449,7 @@ def _writable(place: Place) -> Place:
 
 
 def _then(who: Identity, moment: datetime) -> Identity:
-    """``who`` at a moment of the past, in the zone that this machine has at that time of the year, as git has it."""
+    """``who`` at a moment of the past, in the zone that this machine has at that time of the year,
+    as git has it."""
     seconds = int(moment.timestamp())
     return who._replace(time=seconds, offset=time.localtime(seconds).tm_gmtoff // 60)

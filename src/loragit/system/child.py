@@ -1,4 +1,5 @@
-"""Children: those that are asked something, those that nobody waits for, and the trainer. Linux and macOS."""
+"""Children: those that are asked something, those that nobody waits for, and the trainer. Linux and
+macOS."""
 
 from __future__ import annotations
 
@@ -14,7 +15,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit.errors import LoragitError, shell_word
-from loragit.system.supervise import ENDED, PROC, Signals, Watch, has_proc, members, proc_stat, signal_group
+from loragit.system.supervise import (
+    ENDED,
+    PROC,
+    Signals,
+    Watch,
+    has_proc,
+    members,
+    proc_stat,
+    signal_group,
+)
 from loragit.system.terminal import Output, own_streams
 
 _TOOLS = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}
@@ -30,7 +40,8 @@ class ProgramMissing(CannotStart):
 
 
 class TimedOut(LoragitError):
-    """A question was not answered in time; whoever was asked is gone. ``out`` is what it had said by then."""
+    """A question was not answered in time; whoever was asked is gone. ``out`` is what it had said
+    by then."""
 
     out = b""
 
@@ -86,9 +97,11 @@ class Question:
         self._answer: Answer | None = None
 
     def answer(self, timeout: float | None = None) -> Answer:
-        """Wait for the answer, at most ``timeout`` seconds: then everything that was started is killed.
+        """Wait for the answer, at most ``timeout`` seconds: then everything that was started is
+        killed.
 
-        Raises :class:`TimedOut`. The answer is whole when the child and whoever has its output have closed it.
+        Raises :class:`TimedOut`. The answer is whole when the child and whoever has its output have
+        closed it.
         """
         if self._answer is None:
             try:
@@ -96,7 +109,8 @@ class Question:
             except subprocess.TimeoutExpired as error:
                 self.cancel()
                 late = TimedOut(
-                    f"{self._name} did not answer within {timeout:g} s", hint="run it by hand to see what it waits for"
+                    f"{self._name} did not answer within {timeout:g} s",
+                    hint="run it by hand to see what it waits for",
                 )
                 late.out = error.output or b""
                 raise late from None
@@ -128,18 +142,23 @@ def ask(
     stderr: int = subprocess.PIPE,
     detached: bool = False,
 ) -> Question:
-    """Start a child that answers on its stdout, in a process group of its own; many can be at work at the same time.
+    """Start a child that answers on its stdout, in a process group of its own; many can be at work
+    at the same time.
 
-    It reads ``input`` or nothing, never the terminal; ``detached`` it has no terminal at all, not even one to open.
-    Where ``stderr`` is given, a descriptor, that is its standard error and no part of the answer. Raises
-    :class:`ProgramMissing` and :class:`CannotStart`.
+    It reads ``input`` or nothing, never the terminal; ``detached`` it has no terminal at all, not
+    even one to open. Where ``stderr`` is given, a descriptor, that is its standard error and no
+    part of the answer. Raises :class:`ProgramMissing` and :class:`CannotStart`.
     """
     stdin = subprocess.PIPE if input else subprocess.DEVNULL
     streams = (stdin, subprocess.PIPE, stderr)
-    # A new session has a group of its own too, and a process that leads one cannot be given another.
-    child = _start(argv, cwd, env, streams, start_new_session=detached, process_group=None if detached else 0)
+    # A new session has a group of its own too, and a process that leads one cannot be given
+    # another.
+    child = _start(
+        argv, cwd, env, streams, start_new_session=detached, process_group=None if detached else 0
+    )
     if child.stdin is not None:
-        # What the pipe holds goes at once, so that the child need not wait until its answer is wanted.
+        # What the pipe holds goes at once, so that the child need not wait until its answer is
+        # wanted.
         os.set_blocking(child.stdin.fileno(), False)
         try:
             input = input[os.write(child.stdin.fileno(), input) :]  # noqa: A001
@@ -152,24 +171,31 @@ def ask(
 
 
 def run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None) -> int:
-    """Run a child on our own terminal, a pager or an editor; returns its status as a shell reports it."""
+    """Run a child on our own terminal, a pager or an editor; returns its status as a shell reports
+    it."""
     child = _start(argv, cwd, env, (None, None, None))
     while True:
         try:
             return _status(child.wait())
-        except KeyboardInterrupt:  # the terminal told the child as well, and what follows is the child's decision
+        except (
+            KeyboardInterrupt
+        ):  # the terminal told the child as well, and what follows is the child's decision
             continue
 
 
 def spawn_quietly(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None) -> None:
-    """Start a child that nobody waits for, without any terminal. A program that is missing does nothing."""
+    """Start a child that nobody waits for, without any terminal. A program that is missing does
+    nothing."""
     nothing = (subprocess.DEVNULL, subprocess.DEVNULL, subprocess.DEVNULL)
     # The shell is gone at once and leaves the child to init: it never becomes a zombie of ours.
-    _start(["/bin/sh", "-c", '"$@" &', "sh", *argv], cwd, env, nothing, start_new_session=True).wait()
+    _start(
+        ["/bin/sh", "-c", '"$@" &', "sh", *argv], cwd, env, nothing, start_new_session=True
+    ).wait()
 
 
 def exists(pid: int) -> bool:
-    """Whether a process has this number. One that has ended and only waits to be reaped does not count."""
+    """Whether a process has this number. One that has ended and only waits to be reaped does not
+    count."""
     try:
         if pid <= 0:
             return False
@@ -183,22 +209,26 @@ def exists(pid: int) -> bool:
 
 
 def start_time(pid: int) -> str | None:
-    """When process ``pid`` began, to be compared for equality only; ``None`` where there is no such process.
+    """When process ``pid`` began, to be compared for equality only; ``None`` where there is no such
+    process.
 
     With :func:`boot_id` it tells a process from a later one of the same number.
     """
     if has_proc():
         stat = proc_stat(pid)
-        return None if stat is None else stat[19]  # field 22 of proc_pid_stat(5): clock ticks since boot
+        return (
+            None if stat is None else stat[19]
+        )  # field 22 of proc_pid_stat(5): clock ticks since boot
     return _said(["ps", "-o", "lstart=", "-p", str(pid)])
 
 
 def lives(pid: int, started: str, boot: str, host: str, space: str = "") -> bool | None:
-    """Whether the process that was ``pid`` of ``host``, begun at ``started`` in ``boot``, is still there; ``None``
-    where that cannot be told from here: on another machine, or in a container that counts its processes apart.
+    """Whether the process that was ``pid`` of ``host``, begun at ``started`` in ``boot``, is still
+    there; ``None`` where that cannot be told from here: on another machine, or in a container that
+    counts its processes apart.
 
-    ``started``, ``boot`` and ``space`` are as :func:`start_time`, :func:`boot_id` and :func:`pid_space` tell them,
-    empty where they could not.
+    ``started``, ``boot`` and ``space`` are as :func:`start_time`, :func:`boot_id` and
+    :func:`pid_space` tell them, empty where they could not.
     """
     if _elsewhere(boot, host, space):
         return None
@@ -207,7 +237,8 @@ def lives(pid: int, started: str, boot: str, host: str, space: str = "") -> bool
     now = start_time(pid)
     if now and started:
         return now == started
-    # One that the system shows to its owner alone (hidepid of /proc) may be a later one of the same number.
+    # One that the system shows to its owner alone (hidepid of /proc) may be a later one of the same
+    # number.
     return None if exists(pid) else False
 
 
@@ -226,7 +257,8 @@ def _elsewhere(boot: str, host: str, space: str) -> bool:
 
 
 def pid_space() -> str:
-    """Which processes are counted together with this one (pid_namespaces(7)); empty where the system does not tell."""
+    """Which processes are counted together with this one (pid_namespaces(7)); empty where the
+    system does not tell."""
     try:
         return str(PROC.joinpath("self", "ns", "pid").readlink())
     except OSError:
@@ -236,20 +268,23 @@ def pid_space() -> str:
 def group_left(leader: int, started: str) -> tuple[int, ...]:
     """Processes that are left of the group that the process ``leader``, begun at ``started``, led.
 
-    Where the number is another process's by now, nothing is left: a number in use as a group's is given to nobody.
+    Where the number is another process's by now, nothing is left: a number in use as a group's is
+    given to nobody.
     """
     now = start_time(leader)
     return members(leader) if now is None or now == started else ()
 
 
 def told(variable: str, value: str) -> tuple[int, ...]:
-    """Processes of ours that were started with ``variable=value`` in their environment; none where the system does
-    not tell (macOS)."""
+    """Processes of ours that were started with ``variable=value`` in their environment; none where
+    the system does not tell (macOS)."""
     wanted = os.fsencode(f"{variable}={value}")
     found = []
     for folder in PROC.glob("[0-9]*"):
         with suppress(OSError):
-            if wanted in folder.joinpath("environ").read_bytes().split(b"\0") and exists(int(folder.name)):
+            if wanted in folder.joinpath("environ").read_bytes().split(b"\0") and exists(
+                int(folder.name)
+            ):
                 found.append(int(folder.name))
     return tuple(sorted(found))
 
@@ -275,16 +310,18 @@ def train(
 ) -> Ended:
     """Run a training to its end, and leave no process of it behind.
 
-    Its output goes to our stdout and stderr as it comes and, redraws folded and every line through ``redact``, into
-    ``log``, which must not exist; the last ``tail`` lines are returned. Lines for which ``goes_on`` holds are redacted
-    together with the next. It is in a session of its own, so that the
-    terminal tells us alone: SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed on to all of it, followed by SIGTERM after
-    ``grace`` seconds and SIGKILL after as many again, and sooner at a second signal. Ctrl-Z stops it with us.
-    ``started`` is called with the trainer's process id. Within ``once`` seconds the same signal counts once: a shell
-    that waits for us may pass on what a terminal has told both.
+    Its output goes to our stdout and stderr as it comes and, redraws folded and every line through
+    ``redact``, into ``log``, which must not exist; the last ``tail`` lines are returned. Lines for
+    which ``goes_on`` holds are redacted together with the next. It is in a session of its own, so
+    that the terminal tells us alone: SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed on to all of
+    it, followed by SIGTERM after ``grace`` seconds and SIGKILL after as many again, and sooner at a
+    second signal. Ctrl-Z stops it with us. ``started`` is called with the trainer's process id.
+    Within ``once`` seconds the same signal counts once: a shell that waits for us may pass on what
+    a terminal has told both.
 
-    Raises :class:`ProgramMissing`, :class:`CannotStart` and :class:`~loragit.terminal.CannotLog`, all of them before
-    anything has run. To be called from the main thread, with nothing left in the buffers of our own streams.
+    Raises :class:`ProgramMissing`, :class:`CannotStart` and :class:`~loragit.terminal.CannotLog`,
+    all of them before anything has run. To be called from the main thread, with nothing left in the
+    buffers of our own streams.
     """
     sinks = own_streams()
     with Signals() as signals:
@@ -343,20 +380,27 @@ def _start(
 def _cannot_start(error: OSError, program: str, cwd: Path | None) -> CannotStart:
     if cwd is not None and str(error.filename) == str(cwd):
         return CannotStart(
-            f"{program} cannot run in {cwd}: {error.strerror}", hint="see which setting names that folder"
+            f"{program} cannot run in {cwd}: {error.strerror}",
+            hint="see which setting names that folder",
         )
     if error.errno == errno.EACCES:
-        return ProgramMissing(f"{program} may not be executed", hint=f"allow it with: chmod +x {shell_word(program)}")
+        return ProgramMissing(
+            f"{program} may not be executed", hint=f"allow it with: chmod +x {shell_word(program)}"
+        )
     if error.errno == errno.ENOEXEC:
         hint = "a script needs a first line such as #!/bin/sh"
         return ProgramMissing(f"{program} is not a program that this system runs", hint=hint)
     if error.errno not in (errno.ENOENT, errno.ENOTDIR):
         return CannotStart(f"{program} could not be started: {error.strerror}")
     if "/" not in program:
-        return ProgramMissing(f"program {program} was not found on PATH", hint="install it, or name it with its path")
+        return ProgramMissing(
+            f"program {program} was not found on PATH", hint="install it, or name it with its path"
+        )
     if (cwd or Path()).joinpath(program).exists():
         hint = "its environment was moved or removed: install it again"
-        return ProgramMissing(f"{program} names an interpreter in its first line that does not exist", hint=hint)
+        return ProgramMissing(
+            f"{program} names an interpreter in its first line that does not exist", hint=hint
+        )
     return ProgramMissing(f"program {program} does not exist", hint="see which setting names it")
 
 
@@ -374,10 +418,12 @@ def _said(argv: Sequence[str]) -> str | None:
 
 
 class Pager:
-    """What shows a long output a page at a time, fed through the standard output of this process."""
+    """What shows a long output a page at a time, fed through the standard output of this
+    process."""
 
     def __init__(self, command: str) -> None:
-        """Start ``command`` in a shell, as git does, and put it in the place of standard output. Raises OSError."""
+        """Start ``command`` in a shell, as git does, and put it in the place of standard output.
+        Raises OSError."""
         # As git has it: quit if one screen is enough, show colours, leave the text on the screen.
         environ = {"LESS": "FRX", "LV": "-c"} | dict(os.environ)
         self._child = subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, env=environ)

@@ -1,4 +1,5 @@
-"""What must outlast a power cut: files and folders that are written through to the disk before work goes on."""
+"""What must outlast a power cut: files and folders that are written through to the disk before work
+goes on."""
 
 from __future__ import annotations
 
@@ -9,13 +10,18 @@ from contextlib import suppress
 from pathlib import Path
 
 _AT_ONCE = 8
-"""Files that are waited for at the same time, at most: a disk takes many requests together for little more than one."""
+"""Files that are waited for at the same time, at most: a disk takes many requests together for
+little more than one."""
 
 
-def write(path: Path, data: bytes | bytearray, *, fresh: str | None = None, mode: int = 0o666) -> None:
-    """Put ``data`` in the place of whatever is at ``path``: after a power cut either is there whole. Raises OSError.
+def write(
+    path: Path, data: bytes | bytearray, *, fresh: str | None = None, mode: int = 0o666
+) -> None:
+    """Put ``data`` in the place of whatever is at ``path``: after a power cut either is there
+    whole. Raises OSError.
 
-    The new file is written beside it under a name of this process's own, which a crash may leave behind: ``fresh``.
+    The new file is written beside it under a name of this process's own, which a crash may leave
+    behind: ``fresh``.
     """
     beside = path.with_name(fresh or f"{path.name}.{os.getpid()}.new")
     if mode & 0o200 == 0:
@@ -38,7 +44,8 @@ def write(path: Path, data: bytes | bytearray, *, fresh: str | None = None, mode
 def make_folder(path: Path, top: Path | None = None) -> None:
     """Make ``path`` and the folders above it where they are missing, names and all. Raises OSError.
 
-    ``top`` is not made: where it was moved away, or its disk is gone, nothing is to come into its place.
+    ``top`` is not made: where it was moved away, or its disk is gone, nothing is to come into its
+    place.
     """
     if path.is_dir():
         return
@@ -52,7 +59,8 @@ def make_folder(path: Path, top: Path | None = None) -> None:
 def sync(path: Path) -> None:
     """Write a file's bytes, or a folder's list of names, through to the disk. Raises OSError.
 
-    A file system that cannot do it for folders (EINVAL, as some network ones say) does it in its own way.
+    A file system that cannot do it for folders (EINVAL, as some network ones say) does it in its
+    own way.
     """
     # Without O_NONBLOCK a pipe of that name would be waited on for ever.
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -66,7 +74,8 @@ def sync(path: Path) -> None:
 
 
 def sync_all(paths: Iterable[Path]) -> None:
-    """As :func:`sync` for each of ``paths``, several at a time; those that are not there are passed over.
+    """As :func:`sync` for each of ``paths``, several at a time; those that are not there are passed
+    over.
 
     Raises the first OSError, when all have been tried.
     """
@@ -102,7 +111,8 @@ def sync_all(paths: Iterable[Path]) -> None:
 
 
 def _flush(handle: int) -> None:
-    """fsync(2); on macOS what that means elsewhere, since its own leaves the bytes in the drive's memory."""
+    """fsync(2); on macOS what that means elsewhere, since its own leaves the bytes in the drive's
+    memory."""
     import fcntl
 
     thorough = getattr(fcntl, "F_FULLFSYNC", None)

@@ -1,8 +1,10 @@
-"""What a terminal would show, as lines of text: redraws folded, escape sequences removed. Opens nothing.
+"""What a terminal would show, as lines of text: redraws folded, escape sequences removed. Opens
+nothing.
 
-The model is a terminal of unlimited width that remembers its last :data:`WINDOW` rows. A row becomes a line when
-the cursor leaves it downwards at the bottom. Programs that draw above the bottom (nested progress bars move up with
-``ESC[A``) get the rows that they come back to held until they are done with them.
+The model is a terminal of unlimited width that remembers its last :data:`WINDOW` rows. A row
+becomes a line when the cursor leaves it downwards at the bottom. Programs that draw above the
+bottom (nested progress bars move up with ``ESC[A``) get the rows that they come back to held until
+they are done with them.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ WINDOW = 64
 """Rows above the bottom that the cursor can return to."""
 
 _FARTHEST = 1_000
-"""Column that the cursor can be sent to beyond the end of a line. It bounds what a short sequence can cost."""
+"""Column that the cursor can be sent to beyond the end of a line. It bounds what a short sequence
+can cost."""
 
 _CALM = 8
 """Line ends without a move upwards after which no row is held any more."""
@@ -31,11 +34,13 @@ _COMBINED = 32
 _PARAMETERS_KEPT = 64
 """Characters of a control sequence's parameters that are remembered."""
 
-# C0, DEL and C1; line and paragraph separators, which split lines elsewhere; bidirectional controls, which hide text.
+# C0, DEL and C1; line and paragraph separators, which split lines elsewhere; bidirectional
+# controls, which hide text.
 _CONTROL = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
 _TEXT = re.compile(f"[^{_CONTROL}]+")
-# Half the limit: no such line can be wider than the limit, whatever the width of its characters. No character fits
-# in two places, so a line matches in one way only; how many are matched at once bounds the memory that it takes.
+# Half the limit: no such line can be wider than the limit, whatever the width of its characters. No
+# character fits in two places, so a line matches in one way only; how many are matched at once
+# bounds the memory that it takes.
 _WHOLE_LINES = re.compile(f"(?:[^{_CONTROL}]{{0,{LIMIT // 2}}}\r*\n){{1,1000}}")
 # No text: carriage returns, and colours, which need not take the way through the states.
 _RETURNS = re.compile("\r+")
@@ -76,7 +81,8 @@ class _Row:
         return text.rstrip(" ") if self._redrawn else text
 
     def put(self, column: int, new: Sequence[str]) -> None:
-        """Overwrite from ``column`` on. Half a wide character does not survive: a blank takes its place."""
+        """Overwrite from ``column`` on. Half a wide character does not survive: a blank takes its
+        place."""
         cells = self.cells
         if column > len(cells):
             cells.extend(" " * (column - len(cells)))
@@ -88,7 +94,8 @@ class _Row:
         cells[column:end] = new
 
     def erase(self, start: int = 0, end: int | None = None) -> None:
-        """Blank the columns from ``start`` up to, not including, ``end``; without one, to the row's own end."""
+        """Blank the columns from ``start`` up to, not including, ``end``; without one, to the row's
+        own end."""
         cells = self.cells
         if end is not None and end < len(cells):
             self.put(start, " " * (end - start))
@@ -98,7 +105,8 @@ class _Row:
             del cells[start:]
 
     def told(self) -> str | None:
-        """The line to tell, now that the row is left; ``None`` where it was told before, or a bar was erased."""
+        """The line to tell, now that the row is left; ``None`` where it was told before, or a bar
+        was erased."""
         text, before, redrawn = self.text, self._told, self._redrawn
         self._cells, self._told, self._redrawn = None, text, False
         if text == before or (not text and (redrawn or before is not None)):
@@ -112,10 +120,12 @@ class _Row:
 
 
 class Folder:
-    """Turns one stream of terminal output into lines. The same bytes give the same lines, however they are cut.
+    """Turns one stream of terminal output into lines. The same bytes give the same lines, however
+    they are cut.
 
-    Lines hold no control characters: what is no redraw, no colour and no line end is shown (``^G``, ``<U+009B>``);
-    tabs become blanks. Bytes that are not UTF-8 become U+FFFD. Time is linear in the bytes, memory is bounded.
+    Lines hold no control characters: what is no redraw, no colour and no line end is shown (``^G``,
+    ``<U+009B>``); tabs become blanks. Bytes that are not UTF-8 become U+FFFD. Time is linear in the
+    bytes, memory is bounded.
     """
 
     def __init__(self) -> None:
@@ -154,11 +164,15 @@ class Folder:
             at = self._state(text, at)
         return self._lines
 
-    # States of the parser. Each takes characters from ``at`` on and returns where it stopped; a state that takes none
-    # has handed over to another one.
+    # States of the parser. Each takes characters from ``at`` on and returns where it stopped; a
+    # state that takes none has handed over to another one.
 
     def _ground(self, text: str, at: int) -> int:
-        quiet = self._column == 0 and self._reach == 0 and self._untold == self._at == len(self._rows) - 1
+        quiet = (
+            self._column == 0
+            and self._reach == 0
+            and self._untold == self._at == len(self._rows) - 1
+        )
         if quiet and self._rows[-1].fresh and (match := _WHOLE_LINES.match(text, at)):
             self._whole_lines(match.group())
         elif match := _TEXT.match(text, at):
@@ -185,7 +199,8 @@ class Folder:
         return at + 1
 
     def _csi(self, text: str, at: int) -> int:
-        """After ``ESC[``: parameters, then one final character. Any other character breaks it off."""
+        """After ``ESC[``: parameters, then one final character. Any other character breaks it
+        off."""
         if match := _PARAMETERS.match(text, at):
             self._parameters = (self._parameters + match.group())[:_PARAMETERS_KEPT]
             return match.end()
@@ -197,7 +212,8 @@ class Folder:
         return at + 1
 
     def _string(self, text: str, at: int) -> int:
-        """Titles, hyperlinks, images: up to BEL or ``ESC\\``. A line end breaks them off, so that none hides a log."""
+        """Titles, hyperlinks, images: up to BEL or ``ESC\\``. A line end breaks them off, so that
+        none hides a log."""
         if match := _TEXT.match(text, at):
             return match.end()
         if text[at] == "\x1b":
@@ -213,7 +229,8 @@ class Folder:
     # What the characters do.
 
     def _whole_lines(self, block: str) -> None:
-        """Lines with nothing in them to obey, below everything: most of any log, so the short way."""
+        """Lines with nothing in them to obey, below everything: most of any log, so the short
+        way."""
         lines = block.split("\n")
         lines.pop()
         if "\r" in block:
@@ -301,7 +318,8 @@ class Folder:
             self._calm = 0
 
     def _obey(self, final: str, number: int) -> None:
-        """Control sequences that move or erase (ECMA-48, 8.3); all others only colour and switch."""
+        """Control sequences that move or erase (ECMA-48, 8.3); all others only colour and
+        switch."""
         count = max(1, number)
         if final in "ABEF":
             self._move(-count if final in "AF" else count)
@@ -330,7 +348,8 @@ class Folder:
         self._go_to(self._column)
 
     def _new_page(self) -> None:
-        """Addressed or cleared screens have no place in a log: what follows goes below what was there."""
+        """Addressed or cleared screens have no place in a log: what follows goes below what was
+        there."""
         self._at = len(self._rows) - 1
         if self._rows[-1].text:
             self._line_feed()

@@ -1,4 +1,5 @@
-"""Signals that must wait: between opening a run and its end, no signal may leave the record half-written."""
+"""Signals that must wait: between opening a run and its end, no signal may leave the record
+half-written."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 @contextmanager
 def postponed() -> Iterator[None]:
-    """Within, signals that would end this process wait, also for threads that start there; then they come."""
+    """Within, signals that would end this process wait, also for threads that start there; then
+    they come."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
@@ -24,9 +26,9 @@ def postponed() -> Iterator[None]:
 def held() -> Iterator[None]:
     """Within, signals that would end this process wait; at the end those that came are forgotten.
 
-    They are blocked, not caught: git's processes inherit that, so that Ctrl-C, which a terminal sends to all of
-    them, does not stop git between two refs. A training lets them through while it runs (:mod:`loragit.training`).
-    Concerns the calling thread.
+    They are blocked, not caught: git's processes inherit that, so that Ctrl-C, which a terminal
+    sends to all of them, does not stop git between two refs. A training lets them through while it
+    runs (:mod:`loragit.training`). Concerns the calling thread.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
@@ -41,4 +43,6 @@ def held() -> Iterator[None]:
 
 def waiting() -> tuple[int, ...]:
     """Signals that came and are held; those that are ignored (nohup) do not count."""
-    return tuple(n for n in ENDING if n in signal.sigpending() and signal.getsignal(n) is not signal.SIG_IGN)
+    return tuple(
+        n for n in ENDING if n in signal.sigpending() and signal.getsignal(n) is not signal.SIG_IGN
+    )

@@ -1,4 +1,5 @@
-"""One training under way: its signals, its time to end, and that in the end all of it is gone. Linux and macOS."""
+"""One training under way: its signals, its time to end, and that in the end all of it is gone.
+Linux and macOS."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ class Child(Protocol):
 
 
 class Signals:
-    """Signals as bytes in a pipe, for as long as a training runs; what was ignored before stays ignored (nohup)."""
+    """Signals as bytes in a pipe, for as long as a training runs; what was ignored before stays
+    ignored (nohup)."""
 
     late: int | None = None
     """A signal to end that came when there was nothing left to pass it on to."""
@@ -78,7 +80,8 @@ class Signals:
             return b""
 
     def stop_ourselves(self) -> None:
-        """As Ctrl-Z does it; returns when somebody continues us, at once where nobody could (an orphaned group)."""
+        """As Ctrl-Z does it; returns when somebody continues us, at once where nobody could (an
+        orphaned group)."""
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
         signal.signal(signal.SIGTSTP, _heard)
@@ -87,7 +90,9 @@ class Signals:
 class Watch:
     """One training under way: its output, its signals, and that in the end all of it is gone."""
 
-    def __init__(self, child: Child, output: Output, signals: Signals, grace: float, once: float) -> None:
+    def __init__(
+        self, child: Child, output: Output, signals: Signals, grace: float, once: float
+    ) -> None:
         self._child = child
         self._once = once
         self._heard: dict[int, float] = {}
@@ -115,7 +120,8 @@ class Watch:
             self._turn(None)
 
     def release(self) -> None:
-        """Should a defect of ours have ended :meth:`run`, nothing is left without anyone who watches it."""
+        """Should a defect of ours have ended :meth:`run`, nothing is left without anyone who
+        watches it."""
         if self._child.returncode is None:
             signal_group(self._child.pid, signal.SIGKILL)
             self._child.wait()
@@ -128,7 +134,8 @@ class Watch:
         self._output.relay([*readable, *writable])
 
     def _timeout(self) -> float | None:
-        """Seconds until something is to be done. That a process has ended that is no child of ours no event tells."""
+        """Seconds until something is to be done. That a process has ended that is no child of ours
+        no event tells."""
         left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
         if left is None or self._child.returncode is None:
             return left
@@ -166,7 +173,8 @@ class Watch:
             self._send(number)
 
     def _repeats(self, number: int) -> bool:
-        """Whether this is the signal of a moment ago: somebody who was told it too has passed it on."""
+        """Whether this is the signal of a moment ago: somebody who was told it too has passed it
+        on."""
         now = time.monotonic()
         if now - self._heard.get(number, -self._once) < self._once:
             return True
@@ -179,7 +187,9 @@ class Watch:
             self._output.abandon()
         elif first and self._child.returncode is None:
             self._send(number)
-            self._steps = [signal.SIGKILL] if number == signal.SIGTERM else [signal.SIGTERM, signal.SIGKILL]
+            self._steps = (
+                [signal.SIGKILL] if number == signal.SIGTERM else [signal.SIGTERM, signal.SIGKILL]
+            )
             self._deadline = time.monotonic() + self._grace
         elif self._steps:
             self._harder()
@@ -226,7 +236,8 @@ def group_of(pid: int) -> int:
 
 
 def any_left(group: int) -> bool:
-    """Whether a process of ``group`` runs. Zombies do not count: somebody else may never reap them."""
+    """Whether a process of ``group`` runs. Zombies do not count: somebody else may never reap
+    them."""
     try:
         os.killpg(group, 0)
     except (ProcessLookupError, PermissionError):  # as in signal_group
@@ -235,11 +246,20 @@ def any_left(group: int) -> bool:
 
 
 def members(group: int) -> tuple[int, ...]:
-    """Processes of ``group`` that run, whoever's they are; where the system lists none (macOS), the group's number."""
+    """Processes of ``group`` that run, whoever's they are; where the system lists none (macOS), the
+    group's number."""
     if not has_proc():
         return (group,) if any_left(group) else ()
-    stats = {int(entry.name): proc_stat(int(entry.name)) for entry in PROC.iterdir() if entry.name.isdecimal()}
-    return tuple(pid for pid, stat in stats.items() if stat and int(stat[2]) == group and stat[0] not in ENDED)
+    stats = {
+        int(entry.name): proc_stat(int(entry.name))
+        for entry in PROC.iterdir()
+        if entry.name.isdecimal()
+    }
+    return tuple(
+        pid
+        for pid, stat in stats.items()
+        if stat and int(stat[2]) == group and stat[0] not in ENDED
+    )
 
 
 def has_proc() -> bool:

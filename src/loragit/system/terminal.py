@@ -1,7 +1,7 @@
 """What a trainer writes, on its way: to our own stdout and stderr at once, and folded into a log.
 
-Nothing that goes wrong here stops the flow: a closed terminal or a full disk is noted, and the rest goes on. Linux and
-macOS.
+Nothing that goes wrong here stops the flow: a closed terminal or a full disk is noted, and the rest
+goes on. Linux and macOS.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ _TOGETHER = 16
 """Most lines that are redacted as one: a key of 64 characters in a column of four."""
 
 _OUTSIDERS = 64
-"""Reads that a stream is given after everything of the training has gone: somebody else may write to it for ever."""
+"""Reads that a stream is given after everything of the training has gone: somebody else may write
+to it for ever."""
 
 
 class CannotLog(LoragitError):
@@ -43,8 +44,9 @@ def own_streams() -> tuple[int | None, int | None]:
 class Output:
     """The streams of one training, from its start to its end.
 
-    ``stdout`` and ``stderr`` are what the child gets. A stream of ours that is a terminal becomes a pseudo-terminal
-    for the child, one for both where both are; anything else becomes a pipe, so that its bytes stay plain and apart.
+    ``stdout`` and ``stderr`` are what the child gets. A stream of ours that is a terminal becomes a
+    pseudo-terminal for the child, one for both where both are; anything else becomes a pipe, so
+    that its bytes stay plain and apart.
     """
 
     def __init__(
@@ -55,7 +57,8 @@ class Output:
         sinks: tuple[int | None, int | None],
         goes_on: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """Create ``log``, which must not exist. ``sinks`` are :func:`own_streams`. Raises :class:`CannotLog`.
+        """Create ``log``, which must not exist. ``sinks`` are :func:`own_streams`. Raises
+        :class:`CannotLog`.
 
         Lines for which ``goes_on`` holds are redacted together with the next.
         """
@@ -89,7 +92,8 @@ class Output:
         _close(self._writers)
 
     def readers(self) -> list[int]:
-        """Where output may be waiting. A stream whose last bytes are not delivered yet has to wait."""
+        """Where output may be waiting. A stream whose last bytes are not delivered yet has to
+        wait."""
         return [c.source for c in self._channels if c.source is not None and not c.pending]
 
     def writers(self) -> list[int]:
@@ -107,8 +111,10 @@ class Output:
                 self._take(channel)
 
     def drain(self) -> bool:
-        """After the training: take what the streams still hold. True while bytes wait to be delivered."""
-        # Until now they kept the last bytes from being thrown away with the terminal, as macOS does.
+        """After the training: take what the streams still hold. True while bytes wait to be
+        delivered."""
+        # Until now they kept the last bytes from being thrown away with the terminal, as macOS
+        # does.
         _close(self._slaves)
         for channel in self._channels:
             while channel.source is not None and not channel.pending:
@@ -170,7 +176,8 @@ class Output:
         return bool(data)
 
     def _whole(self, channel: _Channel, lines: list[str]) -> list[str]:
-        """``lines``, those in one text that a program broke within a secret; the last may have to wait for the next."""
+        """``lines``, those in one text that a program broke within a secret; the last may have to
+        wait for the next."""
         texts: list[str] = []
         for line in lines:
             channel.begun.append(line)
@@ -219,7 +226,8 @@ class _Channel:
         return texts
 
     def deliver(self, note: Callable[[str], None]) -> None:
-        """Write as much as the sink takes without making us wait, for a signal could not be passed on then."""
+        """Write as much as the sink takes without making us wait, for a signal could not be passed
+        on then."""
         while self.pending and self.sink is not None:
             _, ready, _ = select.select([], [self.sink], [], 0)
             if not ready:
@@ -243,7 +251,9 @@ class _Channel:
 class Transcript:
     """The log: lines as they come, each redacted; the last ones are remembered."""
 
-    def __init__(self, path: Path, redact: Callable[[str], str], tail: int, note: Callable[[str], None]) -> None:
+    def __init__(
+        self, path: Path, redact: Callable[[str], str], tail: int, note: Callable[[str], None]
+    ) -> None:
         self.path = path
         self._redact = redact
         self._note = note
@@ -257,7 +267,9 @@ class Transcript:
                 if isinstance(error, FileExistsError)
                 else "see what its folder allows"
             )
-            raise CannotLog(f"the log {path} cannot be made: {error.strerror}", hint=hint) from error
+            raise CannotLog(
+                f"the log {path} cannot be made: {error.strerror}", hint=hint
+            ) from error
 
     @property
     def tail(self) -> tuple[str, ...]:

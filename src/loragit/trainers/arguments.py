@@ -1,7 +1,7 @@
 """A trainer's arguments: read from settings and from the command line, merged, written out again.
 
-The trainers' parsers are Python's argparse with long options only: an option's values run up to the next
-word that begins with ``--``.
+The trainers' parsers are Python's argparse with long options only: an option's values run up to the
+next word that begins with ``--``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Arguments(NamedTuple):
     """Words before the first option."""
 
     def one(self, name: str) -> str | None:
-        """The value of ``name``, its last where it has several; ``None`` where it is absent or a flag."""
+        """The value of ``name``, its last where it has several; ``None`` where it is absent or a
+        flag."""
         values = self.options.get(name, ())
         return values[-1] if values else None
 
@@ -55,7 +56,8 @@ def option(name: str, *values: str) -> tuple[str, ...]:
 
 
 def from_settings(table: Iterable[tuple[str, Value]], home: str) -> Arguments:
-    """Strings and numbers as one value, ``true`` as a flag, ``false`` as nothing, lists as several values.
+    """Strings and numbers as one value, ``true`` as a flag, ``false`` as nothing, lists as several
+    values.
 
     ``~/`` at the start of a string is the home folder: no shell will expand it.
     """
@@ -99,7 +101,10 @@ def refuse_short_forms(arguments: Arguments, names: Iterable[str]) -> None:
     Raises :class:`BadArgument` for a beginning of one of ``names``.
     """
     for given in arguments.options:
-        full = next((name for name in names if name != given and len(given) > 4 and name.startswith(given)), None)
+        full = next(
+            (name for name in names if name != given and len(given) > 4 and name.startswith(given)),
+            None,
+        )
         if full is not None and given not in names:
             raise BadArgument(f"--{given} is short for --{full}", hint=f"write --{full} out")
 
@@ -108,5 +113,6 @@ def refuse_leading(arguments: Arguments) -> None:
     """sd-scripts takes options alone. Raises :class:`BadArgument` for words before the first."""
     if arguments.leading:
         raise BadArgument(
-            f"{arguments.leading[0]!r} is no option of the trainer", hint="its options come after --, as in -- --seed 7"
+            f"{arguments.leading[0]!r} is no option of the trainer",
+            hint="its options come after --, as in -- --seed 7",
         )

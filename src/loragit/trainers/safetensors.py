@@ -1,8 +1,9 @@
 """Model files: what a safetensors header says, and the hashes that name a file and its weights.
 
-The files are not trusted. A header is believed only as far as the file's own size carries it: nothing is
-allocated because a header claims it. The layout is the one of the safetensors format: 8 bytes that hold the
-header's length (unsigned, little-endian), the header (a JSON object in UTF-8), then the tensors.
+The files are not trusted. A header is believed only as far as the file's own size carries it:
+nothing is allocated because a header claims it. The layout is the one of the safetensors format: 8
+bytes that hold the header's length (unsigned, little-endian), the header (a JSON object in UTF-8),
+then the tensors.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 HEADER_LIMIT = 100_000_000
-"""Longest header that the format allows, in bytes (``MAX_HEADER_SIZE`` of the safetensors crate)."""
+"""Longest header that the format allows, in bytes (``MAX_HEADER_SIZE`` of the safetensors
+crate)."""
 
 _PREFIX = 8
 _OFFSET_LIMIT = 2**63 - 1
@@ -34,12 +36,14 @@ _BLOCK = 4 << 20
 
 
 class NotSafetensors(LoragitError):
-    """The file does not begin with a sound safetensors header; a file cut short in its header is one."""
+    """The file does not begin with a sound safetensors header; a file cut short in its header is
+    one."""
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(
             f"{path.name} is not a sound safetensors file: {problem}",
-            hint="it may have been cut short while it was saved or copied; check its size against another copy",
+            hint="it may have been cut short while it was saved or copied; check its size against "
+            "another copy",
         )
 
 
@@ -71,10 +75,10 @@ class Hashes(NamedTuple):
 def read_header(path: Path) -> Header:
     """Read and check the header of ``path``.
 
-    Raises :class:`NotSafetensors` for a header that is cut short, longer than :data:`HEADER_LIMIT`, not a JSON
-    object in UTF-8, with a key twice, nested too deep, with more values than
-    any model has, or with metadata or offsets of the wrong kind; ``OSError``
-    where the file cannot be read or is not a regular file.
+    Raises :class:`NotSafetensors` for a header that is cut short, longer than :data:`HEADER_LIMIT`,
+    not a JSON object in UTF-8, with a key twice, nested too deep, with more values than any model
+    has, or with metadata or offsets of the wrong kind; ``OSError`` where the file cannot be read or
+    is not a regular file.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -96,7 +100,8 @@ def read_header(path: Path) -> Header:
 
 
 def hash_file(path: Path) -> Hashes:
-    """Read ``path`` once and hash it; memory does not grow with the file. Works for files of any format.
+    """Read ``path`` once and hash it; memory does not grow with the file. Works for files of any
+    format.
 
     Raises ``OSError`` where the file cannot be read or is not a regular file.
     """
@@ -117,7 +122,8 @@ def hash_file(path: Path) -> Hashes:
 def open_regular(path: Path) -> FileIO:
     """Open ``path`` for reading, unbuffered, through symbolic links.
 
-    Raises ``OSError``, also for what is not a regular file: a pipe of that name would be waited on for ever.
+    Raises ``OSError``, also for what is not a regular file: a pipe of that name would be waited on
+    for ever.
     """
     file = FileIO(path, "r", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -129,8 +135,8 @@ def open_regular(path: Path) -> FileIO:
 def _update_both(first: _Hash, block: memoryview, second: _Hash, part: memoryview) -> None:
     """Feed two hashers at once.
 
-    hashlib lets go of the interpreter lock while it hashes, so a second thread takes one large file from about 800 to
-    1,400 MB/s on two cores and costs several files at once nothing.
+    hashlib lets go of the interpreter lock while it hashes, so a second thread takes one large file
+    from about 800 to 1,400 MB/s on two cores and costs several files at once nothing.
     """
     helper = Thread(target=second.update, args=(part,))
     helper.start()
@@ -139,10 +145,11 @@ def _update_both(first: _Hash, block: memoryview, second: _Hash, part: memoryvie
 
 
 def _payload_start(file: FileIO) -> int | None:
-    """Where the tensors begin, if the file begins like safetensors; the file's position is left alone.
+    """Where the tensors begin, if the file begins like safetensors; the file's position is left
+    alone.
 
-    Judged by content, since a renamed file is the same model. A zip archive or a pickle (``.ckpt``, ``.pt``) never
-    passes: read as a length, its first bytes are far beyond the limit.
+    Judged by content, since a renamed file is the same model. A zip archive or a pickle (``.ckpt``,
+    ``.pt``) never passes: read as a length, its first bytes are far beyond the limit.
     """
     descriptor = file.fileno()
     beginning = os.pread(descriptor, _PREFIX + 1, 0)
@@ -157,7 +164,9 @@ def _parse(raw: bytes) -> dict[str, object]:
     if not raw.startswith(b"{"):
         raise ValueError("it is not an object")
     check_values(raw)  # a hundred megabytes of "[]," would become gigabytes
-    entries = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+    entries = json.loads(
+        raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
+    )
     assert isinstance(entries, dict)
     return entries
 
@@ -181,7 +190,8 @@ def _metadata(entry: object) -> Mapping[str, str]:
     for key, value in entry.items():
         if not isinstance(value, str):
             raise ValueError("__metadata__ holds a value that is not text")
-        # Half of a surrogate pair parses, but could never be written into a record; UnicodeError is a ValueError.
+        # Half of a surrogate pair parses, but could never be written into a record; UnicodeError is
+        # a ValueError.
         f"{key}{value}".encode()
     return MappingProxyType(entry)
 

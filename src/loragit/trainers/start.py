@@ -1,4 +1,5 @@
-"""How one run's trainer is started, told three ways: the real command, the recorded one, and ``train.sh``."""
+"""How one run's trainer is started, told three ways: the real command, the recorded one, and
+``train.sh``."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ class Start(NamedTuple):
     held: Mapping[str, str] = MappingProxyType({})
     """The variable that holds it, by each secret of the trainer's environment."""
     own: tuple[str, ...] | None = None
-    """Arguments of the user's own script, which is ``program`` then; ``None`` where the trainer's script runs."""
+    """Arguments of the user's own script, which is ``program`` then; ``None`` where the trainer's
+    script runs."""
     hidden: tuple[str, ...] = ()
     """Further secrets, which no argument may give away: those of a file that the trainer reads."""
 
@@ -46,7 +48,8 @@ class Start(NamedTuple):
 
     def variables(self, commit: str) -> dict[str, str]:
         """What is added to the environment of the run whose commit is ``commit``."""
-        # Whoever starts loragit again in there, and the shell functions, must know that a run is under way.
+        # Whoever starts loragit again in there, and the shell functions, must know that a run is
+        # under way.
         marks = {"LORAGIT_RUN": self.name, "LORAGIT_RUN_OUTPUT": str(self.output)}
         if self.own is None:
             return marks
@@ -74,14 +77,17 @@ class Start(NamedTuple):
         return self._words(str(self.output), str(self.output), f"loragit: {self.name} {commit}")
 
     def recorded(self) -> tuple[str, ...]:
-        """The command for the record: secrets ``***``, the home folder ``~``, no commit (it would hold its own id)."""
+        """The command for the record: secrets ``***``, the home folder ``~``, no commit (it would
+        hold its own id)."""
         words = self._words(str(self.output), str(self.output), f"loragit: {self.name}")
         return tuple(text.home_as_tilde(word, self.home) for word in self._redacted(words))
 
     def script(self) -> bytes:
         """``train.sh``: secrets are read from the environment."""
         words = self._words(HERE, OUTPUT, f"loragit: {self.name}")
-        return train_script(self.name, str(self.workdir), words, self.home, self._variables(words).get)
+        return train_script(
+            self.name, str(self.workdir), words, self.home, self._variables(words).get
+        )
 
     def _redacted(self, words: tuple[str, ...]) -> tuple[str, ...]:
         return secrets.redact_argv(words, (*self.held, *self.hidden))
@@ -103,7 +109,9 @@ class Start(NamedTuple):
         for at in others:
             value = _value(words[at])
             # With a prefix, for a shell has variables of its own: --path must not ask for PATH.
-            name = holders.get(value) or _as_variable(f"SECRET_{_option(hidden, at)}".upper()).rstrip("_")
+            name = holders.get(value) or _as_variable(
+                f"SECRET_{_option(hidden, at)}".upper()
+            ).rstrip("_")
             variables[at] = _free(name, value, values)
         return variables
 

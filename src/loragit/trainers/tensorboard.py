@@ -1,15 +1,17 @@
 """TensorBoard event files, read without TensorBoard: the scalars that a trainer logged.
 
-An event file is a row of TFRecords: length (8 bytes, little-endian), its masked CRC-32C (4), the data, the data's
-masked CRC-32C (4). The data is an ``Event`` of TensorFlow's ``event.proto``, of which only these fields are read::
+An event file is a row of TFRecords: length (8 bytes, little-endian), its masked CRC-32C (4), the
+data, the data's masked CRC-32C (4). The data is an ``Event`` of TensorFlow's ``event.proto``, of
+which only these fields are read::
 
     Event          wall_time = 1 (double), step = 2 (int64), summary = 5
     Summary        value = 1 (repeated)
     Summary.Value  tag = 1, simple_value = 2 (float), tensor = 8
     TensorProto    float_val = 5 (repeated float)
 
-The checksum of each length is checked (8 bytes, and lengths repeat, so it is nearly free): it is what keeps a damaged
-file from being read out of step. That of the data is not: in Python it would cost more than all the rest.
+The checksum of each length is checked (8 bytes, and lengths repeat, so it is nearly free): it is
+what keeps a damaged file from being read out of step. That of the data is not: in Python it would
+cost more than all the rest.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from struct import unpack
 from typing import BinaryIO, NamedTuple
 
 LOSSES = ("loss/average", "loss/current")
-"""Tags of a final loss, the better one first: sd-scripts' moving average, then the last step's own."""
+"""Tags of a final loss, the better one first: sd-scripts' moving average, then the last step's
+own."""
 
 # A record of scalars has some 40 bytes. Longer ones than this hold pictures, and are stepped over.
 _LONGEST_RECORD = 1 << 20
@@ -35,7 +38,8 @@ class Scalar(NamedTuple):
     wall_time: float
     """Seconds since 1970, UTC."""
     step: int
-    """What the trainer logged it against: the training step, or for ``loss/epoch_average`` the epoch."""
+    """What the trainer logged it against: the training step, or for ``loss/epoch_average`` the
+    epoch."""
     tag: str
     value: float
     """As logged, widened from 32 bits; may be infinite or not a number."""
@@ -46,11 +50,12 @@ class _Corrupt(Exception):
 
 
 def scalars(path: Path, tags: Container[str] | None = None) -> Iterator[Scalar]:
-    """Yield the scalars of the event file ``path`` in the order of the file; of ``tags`` only, where given.
+    """Yield the scalars of the event file ``path`` in the order of the file; of ``tags`` only,
+    where given.
 
-    A file that ends within a record, as that of a killed trainer does, ends quietly there; so does one with a
-    damaged length or event. Raises ``OSError`` where the file cannot be read or is not a regular one: a pipe of that
-    name would be waited on for ever.
+    A file that ends within a record, as that of a killed trainer does, ends quietly there; so does
+    one with a damaged length or event. Raises ``OSError`` where the file cannot be read or is not a
+    regular one: a pipe of that name would be waited on for ever.
     """
     with open(path, "rb", opener=_opener) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -68,10 +73,12 @@ def _opener(name: str, flags: int) -> int:
 
 
 def final_loss(paths: Iterable[Path]) -> float | None:
-    """The last ``loss/average`` of all event files together, else the last ``loss/current``, else ``None``.
+    """The last ``loss/average`` of all event files together, else the last ``loss/current``, else
+    ``None``.
 
-    Last is by time, then step, then place in the file. A loss that is infinite or not a number is returned as it is:
-    that a training went off the rails is worth knowing. A file that cannot be read is passed over.
+    Last is by time, then step, then place in the file. A loss that is infinite or not a number is
+    returned as it is: that a training went off the rails is worth knowing. A file that cannot be
+    read is passed over.
     """
     last: dict[str, Scalar] = {}
     for path in paths:
@@ -85,7 +92,8 @@ def final_loss(paths: Iterable[Path]) -> float | None:
 
 
 def _when(scalar: Scalar) -> tuple[float, int]:
-    # A time that is not a number would compare as neither before nor after, and win or lose by chance.
+    # A time that is not a number would compare as neither before nor after, and win or lose by
+    # chance.
     known = scalar.wall_time == scalar.wall_time
     return (scalar.wall_time if known else float("-inf"), scalar.step)
 
@@ -160,7 +168,8 @@ def _float(layout: str, value: int | bytes) -> float:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Yield number and value of every field of a message: an unsigned integer, or bytes for all other types."""
+    """Yield number and value of every field of a message: an unsigned integer, or bytes for all
+    other types."""
     at = 0
     while at < len(data):
         key, at = _varint(data, at)
@@ -197,7 +206,8 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=256)
 def _masked_crc(data: bytes) -> int:
-    """CRC-32C, rotated and shifted as TFRecord wants it (a checksum of data that holds checksums is weak)."""
+    """CRC-32C, rotated and shifted as TFRecord wants it (a checksum of data that holds checksums is
+    weak)."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc = _crc_table()[(crc ^ byte) & 255] ^ (crc >> 8)

@@ -1,4 +1,5 @@
-"""The script of a run: POSIX sh that starts the trainer as loragit started it, from wherever it lies."""
+"""The script of a run: POSIX sh that starts the trainer as loragit started it, from wherever it
+lies."""
 
 from __future__ import annotations
 
@@ -19,9 +20,10 @@ def train_script(
 ) -> bytes:
     """The text of ``train.sh``.
 
-    ``words`` are the program and its arguments, with :data:`HERE` and :data:`OUTPUT` for the folders.
-    ``secret`` names the environment variable that holds the value of the word at a place, for words that must not be
-    recorded: what follows ``--option=``, or else all of the word. Paths under ``home`` are written with ``$HOME``.
+    ``words`` are the program and its arguments, with :data:`HERE` and :data:`OUTPUT` for the
+    folders. ``secret`` names the environment variable that holds the value of the word at a place,
+    for words that must not be recorded: what follows ``--option=``, or else all of the word. Paths
+    under ``home`` are written with ``$HOME``.
     """
     lines: list[str] = []
     for place, word in enumerate(words):
@@ -33,7 +35,8 @@ def train_script(
             lines.append(shown)
     return (
         "#!/bin/sh\n"
-        f"# {name}, as loragit started it. Runs as it stands: reads the config and prompts beside it,\n"
+        f"# {name}, as loragit started it. Runs as it stands: reads the config and prompts beside "
+        "it,\n"
         "# and writes to $OUTPUT_DIR, or else beside itself.\n"
         'here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 1\n'
         f"cd -- {_word(workdir, home, None)} || exit 1\n"

@@ -28,7 +28,9 @@ def git(folder: Path, *args: str) -> str:
 
 def local(folder: Path, key: str) -> str | None:
     """A value of the repository's own configuration."""
-    done = subprocess.run(["git", "config", "--local", key], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "config", "--local", key], cwd=folder, capture_output=True, text=True, check=False
+    )
     return done.stdout.strip() if done.returncode == 0 else None
 
 
@@ -67,7 +69,9 @@ def test_the_settings_name_the_demos_own_folders(tmp_path: Path) -> None:
     demo = command.prepare(tmp_path / "demo")
     environ = command.child_environment(demo, os.environ)
     for run in RUNS:
-        settled = settings.load(name=RunName.parse(run.name), flags=Flags(), environ=environ, cwd=demo.dataset)
+        settled = settings.load(
+            name=RunName.parse(run.name), flags=Flags(), environ=environ, cwd=demo.dataset
+        )
         assert settled.dataset_dir == demo.dataset
         assert Path(os.path.normpath(settled.trainer.repo)) == demo.trainer
         assert settled.trainer.python == sys.executable
@@ -111,7 +115,9 @@ def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path: Path)
     assert (tmp_path / "mine").read_text() == "mine"
 
 
-def test_the_users_hooks_ignores_and_signing_do_not_stand_in_the_way(tmp_path: Path, home: Path) -> None:
+def test_the_users_hooks_ignores_and_signing_do_not_stand_in_the_way(
+    tmp_path: Path, home: Path
+) -> None:
     hooks = home / "hooks"
     hooks.mkdir()
     for name in ("pre-commit", "prepare-commit-msg", "commit-msg"):
@@ -154,13 +160,20 @@ def test_an_identity_that_the_runs_would_not_see_is_repeated(tmp_path: Path, hom
     (home / ".config" / "git").mkdir(parents=True)
     (home / ".gitconfig").rename(home / ".config" / "git" / "config")
     demo = command.prepare(tmp_path / "demo")
-    assert [local(demo.dataset, key) for key in ("user.name", "user.email")] == ["Ada Trainer", "ada@example.org"]
+    assert [local(demo.dataset, key) for key in ("user.name", "user.email")] == [
+        "Ada Trainer",
+        "ada@example.org",
+    ]
 
 
 def test_what_the_user_has_set_for_other_trainings_is_kept_from_the_runs(tmp_path: Path) -> None:
     demo = Demo(tmp_path, tmp_path / "gren", tmp_path / "sd-scripts", tmp_path / "out")
-    theirs = dict.fromkeys(("TRAINING_DIR", "XDG_CONFIG_HOME", "LORAGIT_TRAINER_REPO"), "/elsewhere")
-    theirs |= dict.fromkeys(("OUTPUT_DIR", "STEPS", "SD_REPO", "SD_SCRIPT", "LYCORIS_REPO", "NO_CLEAN"), "/elsewhere")
+    theirs = dict.fromkeys(
+        ("TRAINING_DIR", "XDG_CONFIG_HOME", "LORAGIT_TRAINER_REPO"), "/elsewhere"
+    )
+    theirs |= dict.fromkeys(
+        ("OUTPUT_DIR", "STEPS", "SD_REPO", "SD_SCRIPT", "LYCORIS_REPO", "NO_CLEAN"), "/elsewhere"
+    )
     assert command.child_environment(demo, theirs | {"PATH": "/bin", "DEBUG": "1"}) == {
         "PATH": "/bin",
         "DEBUG": "1",
@@ -235,7 +248,9 @@ def test_the_demo_makes_two_models_and_a_revert_and_its_next_steps_work(
     steps = re.findall(r"^  (\S.*)$", told.out.partition("Try next:\n")[2], re.MULTILINE)
     assert steps[0] == f"cd {shlex.quote(str(made))}"
     for step in steps:
-        done = subprocess.run(["sh", "-c", f"{steps[0]} && {step}"], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["sh", "-c", f"{steps[0]} && {step}"], capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, (step, done.stderr)
         assert step == steps[0] or done.stdout + done.stderr
     assert git(made, "tag", "--list").splitlines() == [first, second, failed]
@@ -243,7 +258,11 @@ def test_the_demo_makes_two_models_and_a_revert_and_its_next_steps_work(
 
 @pytest.mark.parametrize(
     ("found", "shown"),
-    [(("bin/loragit", "py/loragit"), "loragit"), (("py/loragit",), "{py}/loragit"), ((), "{py}/python -m loragit")],
+    [
+        (("bin/loragit", "py/loragit"), "loragit"),
+        (("py/loragit",), "{py}/loragit"),
+        ((), "{py}/python -m loragit"),
+    ],
 )
 def test_the_commands_to_copy_start_this_loragit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: tuple[str, ...], shown: str
@@ -266,18 +285,28 @@ def test_without_a_folder_the_demo_keeps_a_new_one_and_says_where(tmp_path: Path
         "SD_REPO": "/nowhere",
         "LORAGIT_RECORD_ON_EMPTY": "keep",
     }
-    done = subprocess.run(argv, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        argv, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     (folder,) = tmp_path.glob("loragit-demo-*")
     assert f"Everything is in {folder}, which you may delete." in done.stdout
     # In the order in which it happened, also where nobody looks at a terminal.
-    assert done.stdout.index("Run 1 of 3.") < done.stdout.index("Run 3 of 3.") < done.stdout.index("$ git log runs")
+    assert (
+        done.stdout.index("Run 1 of 3.")
+        < done.stdout.index("Run 3 of 3.")
+        < done.stdout.index("$ git log runs")
+    )
 
 
 def test_a_demo_that_goes_wrong_says_what_did(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "RUNS", (Run("noob-gren-v9s2", "No such network.", ("--network_module", "nothing")),))
+    monkeypatch.setattr(
+        command,
+        "RUNS",
+        (Run("noob-gren-v9s2", "No such network.", ("--network_module", "nothing")),),
+    )
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert command.demo(None) == 1
     (folder,) = tmp_path.iterdir()
@@ -286,6 +315,9 @@ def test_a_demo_that_goes_wrong_says_what_did(
     assert told[at + 1 :] == [
         f"hint: look around in {folder}",
         "  - noob-gren-v9s2 ended with exit status 1; it should have been 0",
-        f"  - noob-gren-v9s2 should have made {folder}/output_dir/noob-gren-v9s2/noob-gren-v9s2.safetensors",
+        (
+            "  - noob-gren-v9s2 should have made "
+            f"{folder}/output_dir/noob-gren-v9s2/noob-gren-v9s2.safetensors"
+        ),
         "  - noob-gren-v9s2 should have a tag",
     ]

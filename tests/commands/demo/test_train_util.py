@@ -26,16 +26,23 @@ def workshop(tmp_path: Path) -> Workshop:
 
 @pytest.fixture
 def scripts(monkeypatch: pytest.MonkeyPatch) -> tuple[types.ModuleType, types.ModuleType]:
-    """``train_network.py`` and ``library/train_util.py``, imported from where the package keeps them."""
+    """``train_network.py`` and ``library/train_util.py``, imported from where the package keeps
+    them."""
     train_util = importlib.import_module("loragit.commands.demo.train_util")
     library = types.ModuleType("library")
     library.train_util = train_util  # type: ignore[attr-defined]
-    for name, module in (("library", library), ("networks", types.ModuleType("networks")), ("networks.lora", lora)):
+    for name, module in (
+        ("library", library),
+        ("networks", types.ModuleType("networks")),
+        ("networks.lora", lora),
+    ):
         monkeypatch.setitem(sys.modules, name, module)
     return importlib.import_module("loragit.commands.demo.trainer"), train_util
 
 
-def test_its_parts_agree_on_the_size_of_a_picture(scripts: tuple[types.ModuleType, types.ModuleType]) -> None:
+def test_its_parts_agree_on_the_size_of_a_picture(
+    scripts: tuple[types.ModuleType, types.ModuleType],
+) -> None:
     assert scripts[1].SIDE == lora.SIDE == dataset.SIDE
     assert (lora.FEATURES, lora.BASE) == (dataset.FEATURES, dataset.BASE_TENSOR)
 
@@ -71,7 +78,11 @@ def test_a_whole_run_in_this_process(
     ]
     assert len([f for f in workshop.files() if f.startswith("sample/")]) == 6
     assert "epoch 2/2" in capsys.readouterr().out
-    scripts[0].main(workshop.argv(sample_every_n_epochs=1, sample_prompts=None, no_metadata=True, output_name="b"))
+    scripts[0].main(
+        workshop.argv(
+            sample_every_n_epochs=1, sample_prompts=None, no_metadata=True, output_name="b"
+        )
+    )
     assert "No prompt file: None" in capsys.readouterr().out
 
 
@@ -101,7 +112,9 @@ def test_steps_above_127_are_logged_right(
     for step in (1, 127, 128, 16_383):
         events.scalar("loss/current", step / 2, step)
     events.file.close()
-    assert scalars_of(event_file(workshop)) == {"loss/current": {1: 0.5, 127: 63.5, 128: 64.0, 16_383: 8191.5}}
+    assert scalars_of(event_file(workshop)) == {
+        "loss/current": {1: 0.5, 127: 63.5, 128: 64.0, 16_383: 8191.5}
+    }
 
 
 def test_a_slow_step_is_told_in_seconds_a_step(
@@ -126,7 +139,8 @@ def test_a_slow_step_is_told_in_seconds_a_step(
 
 
 def encode_png(width: int, height: int, rgb: bytes, filters: list[int]) -> bytes:
-    """A PNG whose line ``y`` is filtered with ``filters[y]``; written from the specification, encoder's side."""
+    """A PNG whose line ``y`` is filtered with ``filters[y]``; written from the specification,
+    encoder's side."""
     stride, lines = width * 3, []
     for y in range(height):
         line, kind = rgb[y * stride : (y + 1) * stride], filters[y]
@@ -142,8 +156,16 @@ def encode_png(width: int, height: int, rgb: bytes, filters: list[int]) -> bytes
         lines.append(bytes(out))
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     data = zlib.compress(b"".join(lines))
-    chunks = ((b"IHDR", header), (b"IDAT", data[:9]), (b"tEXt", b"a\0b"), (b"IDAT", data[9:]), (b"IEND", b""))
-    framed = (struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in chunks)
+    chunks = (
+        (b"IHDR", header),
+        (b"IDAT", data[:9]),
+        (b"tEXt", b"a\0b"),
+        (b"IDAT", data[9:]),
+        (b"IEND", b""),
+    )
+    framed = (
+        struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in chunks
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
 
 
@@ -159,7 +181,10 @@ def test_every_line_filter_of_png_is_undone(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize(
     ("data", "told"),
-    [(b"GIF89a", "not a PNG"), (encode_png(1, 1, b"abc", [0]).replace(b"\x08\x02", b"\x08\x06"), "only 8-bit RGB")],
+    [
+        (b"GIF89a", "not a PNG"),
+        (encode_png(1, 1, b"abc", [0]).replace(b"\x08\x02", b"\x08\x06"), "only 8-bit RGB"),
+    ],
 )
 def test_other_images_are_refused(data: bytes, told: str) -> None:
     train_util = importlib.import_module("loragit.commands.demo.train_util")
@@ -198,7 +223,10 @@ def test_gradients_are_those_of_the_loss(tmp_path: Path) -> None:
     network = lora.create_network(model, 2, 1.0, 3)
     rng = random.Random(4)
     network.up[:] = [[rng.uniform(-1, 1) for _ in column] for column in network.up]
-    batch = [(("a", "b"), [rng.uniform(-1, 1) for _ in range(lora.OUTPUTS)]), (("c",), [0.5] * lora.OUTPUTS)]
+    batch = [
+        (("a", "b"), [rng.uniform(-1, 1) for _ in range(lora.OUTPUTS)]),
+        (("c",), [0.5] * lora.OUTPUTS),
+    ]
     told: list[list[float]] = []
 
     class Listening(lora.AdamW):
@@ -220,5 +248,8 @@ def test_gradients_are_those_of_the_loss(tmp_path: Path) -> None:
         rows[row][column] -= 2e-4
         less = network.learn(batch, 0.1)
         rows[row][column] += 1e-4
-        # The gradients are of the sum over outputs and batch, halved; the loss is the mean over both.
-        assert (more - less) / 2e-4 == pytest.approx(2 * expected / lora.OUTPUTS / len(batch), rel=1e-4)
+        # The gradients are of the sum over outputs and batch, halved; the loss is the mean over
+        # both.
+        assert (more - less) / 2e-4 == pytest.approx(
+            2 * expected / lora.OUTPUTS / len(batch), rel=1e-4
+        )

@@ -29,7 +29,9 @@ from tests.support.demo_workshop import (
 
 
 def git(folder: Path, *args: str) -> str:
-    return subprocess.run(["git", *args], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", *args], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 @pytest.fixture
@@ -50,19 +52,31 @@ def test_a_run_writes_the_files_that_sd_scripts_would(workshop: Workshop) -> Non
     ]
 
 
-def test_epochs_name_models_and_samples_and_the_last_epoch_is_the_final_model(workshop: Workshop) -> None:
-    workshop.train(max_train_steps=None, max_train_epochs=3, save_every_n_epochs=1, sample_every_n_epochs=2)
+def test_epochs_name_models_and_samples_and_the_last_epoch_is_the_final_model(
+    workshop: Workshop,
+) -> None:
+    workshop.train(
+        max_train_steps=None, max_train_epochs=3, save_every_n_epochs=1, sample_every_n_epochs=2
+    )
     models = [f"{NAME}-000001.safetensors", f"{NAME}-000002.safetensors", f"{NAME}.safetensors"]
     assert workshop.files()[:3] == models
     assert [f for f in workshop.files() if "_00_" in f] == [f"sample/{NAME}_e000002_00_T_1.png"]
     headers = [header_of(workshop.output / model)[1] for model in models]
-    assert [(m["ss_steps"], m["ss_epoch"]) for m in headers] == [("6", "1"), ("12", "2"), ("18", "3")]
+    assert [(m["ss_steps"], m["ss_epoch"]) for m in headers] == [
+        ("6", "1"),
+        ("12", "2"),
+        ("18", "3"),
+    ]
     assert headers[0]["ss_max_train_steps"] == "18"
 
 
 def test_a_run_without_a_name_uses_the_default_names(workshop: Workshop) -> None:
     workshop.train(
-        output_name=None, max_train_steps=12, save_every_n_steps=12, save_every_n_epochs=1, sample_every_n_steps=12
+        output_name=None,
+        max_train_steps=12,
+        save_every_n_steps=12,
+        save_every_n_epochs=1,
+        sample_every_n_steps=12,
     )
     assert workshop.files() == [
         "at-step00000012.safetensors",
@@ -78,7 +92,12 @@ def test_the_header_says_what_a_real_one_says(workshop: Workshop) -> None:
     git(workshop.trainer, "init", "--quiet")
     git(workshop.trainer, "add", "--all")
     git(workshop.trainer, "commit", "--quiet", "-m", "trainer")
-    workshop.train(save_every_n_steps=2, network_alpha=1.5, training_comment="by hand", network_args=["a=1", "b=x=y"])
+    workshop.train(
+        save_every_n_steps=2,
+        network_alpha=1.5,
+        training_comment="by hand",
+        network_args=["a=1", "b=x=y"],
+    )
     _, metadata, payload = header_of(workshop.output / f"{NAME}.safetensors")
     _, real, _ = header_of(REAL / "output_dir/tiny_lora/tiny_lora.safetensors")
     assert set(real) - set(metadata) == set()
@@ -98,13 +117,15 @@ def test_the_header_says_what_a_real_one_says(workshop: Workshop) -> None:
         "ss_num_train_images": "12",
         "ss_dataset_dirs": '{"img": {"n_repeats": 1, "img_count": 12}}',
         "ss_sd_model_name": "noob.safetensors",
-        "ss_new_sd_model_hash": hashlib.sha256((workshop.root / "noob.safetensors").read_bytes()).hexdigest(),
+        "ss_new_sd_model_hash": hashlib.sha256(
+            (workshop.root / "noob.safetensors").read_bytes()
+        ).hexdigest(),
         "sshs_model_hash": hashlib.sha256(payload).hexdigest(),
         "modelspec.implementation_version": f"sd-scripts/{commit}",
     }
     assert {key: metadata[key] for key in expected} == expected
     assert json.loads(metadata["ss_tag_frequency"])["img"] == {
-        "gren": 12, "large": 6, "red": 3, "green": 3, "blue": 3, "yellow": 3, "circle": 4, "square": 4, "triangle": 4
+        "gren": 12, "large": 6, "red": 3, "green": 3, "blue": 3, "yellow": 3, "circle": 4, "square": 4, "triangle": 4  # noqa: E501
     }  # fmt: skip
     (described,) = json.loads(metadata["ss_datasets"])
     (real_described,) = json.loads(real["ss_datasets"])
@@ -119,7 +140,13 @@ def test_repeated_images_make_longer_epochs(workshop: Workshop) -> None:
     workshop.repeat(3)
     workshop.train(max_train_steps=20)
     _, metadata, _ = header_of(workshop.output / f"{NAME}.safetensors")
-    keys = ("ss_num_train_images", "ss_num_batches_per_epoch", "ss_num_epochs", "ss_epoch", "ss_steps")
+    keys = (
+        "ss_num_train_images",
+        "ss_num_batches_per_epoch",
+        "ss_num_epochs",
+        "ss_epoch",
+        "ss_steps",
+    )
     assert [metadata[key] for key in keys] == ["36", "18", "2", "2", "20"]
     assert json.loads(metadata["ss_dataset_dirs"]) == {"img": {"n_repeats": 3, "img_count": 12}}
 
@@ -127,16 +154,24 @@ def test_repeated_images_make_longer_epochs(workshop: Workshop) -> None:
 def test_no_metadata_drops_all_but_modelspec(workshop: Workshop) -> None:
     workshop.train(no_metadata=True, training_comment="gone")
     _, metadata, _ = header_of(workshop.output / f"{NAME}.safetensors")
-    assert {key.split(".")[0] for key in metadata} == {"modelspec", "sshs_model_hash", "sshs_legacy_hash"}
+    assert {key.split(".")[0] for key in metadata} == {
+        "modelspec",
+        "sshs_model_hash",
+        "sshs_legacy_hash",
+    }
 
 
 def test_outside_a_repository_the_commit_is_unknown(workshop: Workshop) -> None:
     workshop.train()
-    assert header_of(workshop.output / f"{NAME}.safetensors")[1]["ss_sd_scripts_commit_hash"] == "(unknown)"
+    assert (
+        header_of(workshop.output / f"{NAME}.safetensors")[1]["ss_sd_scripts_commit_hash"]
+        == "(unknown)"
+    )
 
 
 def test_the_adapter_in_the_file_draws_the_sample(workshop: Workshop) -> None:
-    """base + alpha / dim * up @ down, on the features of the prompt's tags, gives the sample's pixels."""
+    """base + alpha / dim * up @ down, on the features of the prompt's tags, gives the sample's
+    pixels."""
     prompts = workshop.dataset / "sample-prompts.txt"
     prompts.write_text("# none of this\n\n gren, circle, red --w 32 --h 68 --n ugly\n")
     workshop.train(sample_every_n_steps=6, save_every_n_steps=6, network_alpha=3)
@@ -147,7 +182,9 @@ def test_the_adapter_in_the_file_draws_the_sample(workshop: Workshop) -> None:
         ".lora_down.weight": [2, 32],
         ".lora_up.weight": [3072, 2],
     }
-    down, up = (floats(tensors, payload, f"{lora.MODULE}.lora_{part}.weight") for part in ("down", "up"))
+    down, up = (
+        floats(tensors, payload, f"{lora.MODULE}.lora_{part}.weight") for part in ("down", "up")
+    )
     assert floats(tensors, payload, f"{lora.MODULE}.alpha") == [3.0]
     model = (workshop.root / "noob.safetensors").read_bytes()
     base = struct.unpack(f"<{3072 * 32}f", model[-3072 * 32 * 4 :])
@@ -155,7 +192,9 @@ def test_the_adapter_in_the_file_draws_the_sample(workshop: Workshop) -> None:
     features = [sum((d[i] - 127.5) / 127.5 for d in digests) for i in range(32)]
     hidden = [sum(down[k * 32 + i] * features[i] for i in range(32)) * 3 / 2 for k in range(2)]
     drawn = [
-        sum(base[o * 32 + i] * features[i] for i in range(32)) + up[o * 2] * hidden[0] + up[o * 2 + 1] * hidden[1]
+        sum(base[o * 32 + i] * features[i] for i in range(32))
+        + up[o * 2] * hidden[0]
+        + up[o * 2 + 1] * hidden[1]
         for o in range(3072)
     ]
     (sample,) = (workshop.output / "sample").iterdir()
@@ -182,7 +221,13 @@ def test_sixty_steps_bring_the_loss_down_and_a_higher_rank_further(workshop: Wor
 
 
 def test_the_event_file_holds_what_accelerate_logs(workshop: Workshop) -> None:
-    workshop.train(max_train_steps=130, network_dim=1, lr_scheduler="linear", logging_dir="../logs", log_prefix="a_")
+    workshop.train(
+        max_train_steps=130,
+        network_dim=1,
+        lr_scheduler="linear",
+        logging_dir="../logs",
+        log_prefix="a_",
+    )
     file = event_file(workshop, "a_")
     real = next(REAL.glob("logs/tiny_lora_*/network_train/events.*"))
     assert len(file.read_bytes()) > 88
@@ -209,7 +254,9 @@ def test_the_same_seed_gives_the_same_tensors_and_another_seed_others(workshop: 
     first, again, other = payloads
     assert first == again
     assert first != other
-    assert (workshop.output / "a.safetensors").read_bytes() != (workshop.output / "b.safetensors").read_bytes()
+    assert (workshop.output / "a.safetensors").read_bytes() != (
+        workshop.output / "b.safetensors"
+    ).read_bytes()
 
 
 def test_a_run_without_a_seed_draws_one_and_says_which(workshop: Workshop) -> None:
@@ -234,7 +281,9 @@ def leave_no_folder(shop: Workshop) -> None:
 
 
 @pytest.mark.parametrize("spoil", [leave_no_images, leave_no_folder])
-def test_no_data_ends_with_0_and_writes_nothing(workshop: Workshop, spoil: Callable[[Workshop], None]) -> None:
+def test_no_data_ends_with_0_and_writes_nothing(
+    workshop: Workshop, spoil: Callable[[Workshop], None]
+) -> None:
     spoil(workshop)
     done = workshop.train(logging_dir=workshop.logs)
     assert done.returncode == 0
@@ -246,7 +295,10 @@ def test_no_data_ends_with_0_and_writes_nothing(workshop: Workshop, spoil: Calla
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"network_module": "networks.lroa"}, "ModuleNotFoundError: No module named 'networks.lroa'"),
+        (
+            {"network_module": "networks.lroa"},
+            "ModuleNotFoundError: No module named 'networks.lroa'",
+        ),
         ({"pretrained_model_name_or_path": "../nothing.safetensors"}, "FileNotFoundError"),
         ({"dataset_config": "nothing.toml"}, "FileNotFoundError"),
         ({"config_file": "nothing"}, "FileNotFoundError"),
@@ -273,7 +325,9 @@ def test_what_fails_before_the_training_leaves_nothing(
         {"dataset_config": None},
     ],
 )
-def test_a_bad_argument_ends_with_2_and_leaves_nothing(workshop: Workshop, options: dict[str, object]) -> None:
+def test_a_bad_argument_ends_with_2_and_leaves_nothing(
+    workshop: Workshop, options: dict[str, object]
+) -> None:
     done = workshop.train(**options)
     assert done.returncode == 2
     assert "usage:" in done.stderr
@@ -314,11 +368,16 @@ def test_a_signal_ends_it_and_leaves_the_first_event_only(workshop: Workshop) ->
     assert event_file(workshop).read_bytes()[12:21][:1] == b"\x09"
 
 
-def test_a_config_file_gives_arguments_and_the_command_line_overrides_it(workshop: Workshop) -> None:
+def test_a_config_file_gives_arguments_and_the_command_line_overrides_it(
+    workshop: Workshop,
+) -> None:
     (workshop.dataset / "train.toml").write_text(
-        'seed = 5\n[network]\nnetwork_module = "networks.lora"\nnetwork_dim = 3\n[x]\nmax_train_steps = 2\n'
+        'seed = 5\n[network]\nnetwork_module = "networks.lora"\nnetwork_dim = '
+        "3\n[x]\nmax_train_steps = 2\n"
     )
-    done = workshop.train(config_file="train", network_module=None, network_dim=None, seed=None, max_train_steps=4)
+    done = workshop.train(
+        config_file="train", network_module=None, network_dim=None, seed=None, max_train_steps=4
+    )
     assert done.returncode == 0, done.stderr
     _, metadata, _ = header_of(workshop.output / f"{NAME}.safetensors")
     assert [metadata[f"ss_{key}"] for key in ("network_dim", "seed", "steps")] == ["3", "5", "4"]
@@ -328,10 +387,13 @@ def test_the_progress_bar_redraws_its_line(workshop: Workshop) -> None:
     done = workshop.train(max_train_steps=40)
     start, *redraws = done.stderr.split("\rsteps: ")[1:]
     assert start == "  0%|          | 0/40 [00:00<?, ?it/s]"
-    assert re.fullmatch(r"100%\|█{10}\| 40/40 \[00:\d\d<00:00, +[\d.]+(it/s|s/it), avr_loss=[\d.]+\]\n", redraws[-1])
+    assert re.fullmatch(
+        r"100%\|█{10}\| 40/40 \[00:\d\d<00:00, +[\d.]+(it/s|s/it), avr_loss=[\d.]+\]\n", redraws[-1]
+    )
     for redraw in redraws[:-1]:
         assert re.fullmatch(
-            r" +\d+%\|.{10}\| \d+/40 \[00:\d\d<\d\d:\d\d, +[\d.]+(it/s|s/it), avr_loss=[\d.]+\]", redraw
+            r" +\d+%\|.{10}\| \d+/40 \[00:\d\d<\d\d:\d\d, +[\d.]+(it/s|s/it), avr_loss=[\d.]+\]",
+            redraw,
         )
 
 
@@ -349,5 +411,10 @@ def test_images_and_captions_of_a_real_dataset_are_read(workshop: Workshop) -> N
     assert done.returncode == 0, done.stderr
     _, metadata, _ = header_of(workshop.output / f"{NAME}.safetensors")
     _, real, _ = header_of(REAL / "output_dir/tiny_lora/tiny_lora.safetensors")
-    for key in ("ss_tag_frequency", "ss_dataset_dirs", "ss_num_train_images", "ss_num_batches_per_epoch"):
+    for key in (
+        "ss_tag_frequency",
+        "ss_dataset_dirs",
+        "ss_num_train_images",
+        "ss_num_batches_per_epoch",
+    ):
         assert metadata[key] == real[key]

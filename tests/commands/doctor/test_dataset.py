@@ -1,4 +1,5 @@
-"""What is odd about the files of a dataset: each oddity once there, once not; a fix that is a command is run."""
+"""What is odd about the files of a dataset: each oddity once there, once not; a fix that is a
+command is run."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ HOUR = 3600
 
 
 def make(folder: Path, *stems: str) -> Path:
-    """Images of different bytes with captions; the folder's name holds what a shell would take apart."""
+    """Images of different bytes with captions; the folder's name holds what a shell would take
+    apart."""
     folder.mkdir(parents=True)
     for number, stem in enumerate(stems):
         (folder / f"{stem}.png").write_bytes(png(2, 2, (number, 0, 0)))
@@ -28,7 +30,9 @@ def make(folder: Path, *stems: str) -> Path:
     return folder
 
 
-def look(*folders: Path, captioned: bool = True, apart: frozenset[Path] = frozenset()) -> list[Check]:
+def look(
+    *folders: Path, captioned: bool = True, apart: frozenset[Path] = frozenset()
+) -> list[Check]:
     named = [Folder(path.name, path, (".txt",), captioned) for path in folders]
     cache = Cache(folders[0].parent / "cache")
     found = dataset_checks.look(dataset_checks.listed(named, apart), cache)
@@ -79,7 +83,9 @@ def test_a_folder_that_is_not_there_is_left_to_those_who_tell_of_it(tmp_path: Pa
 
 
 @pytest.mark.parametrize("suffix", ["", "_0064x0128_sdxl", "_1024x1024_flux"])
-def test_latents_older_than_their_image_are_stale_and_the_fix_removes_them(img: Path, suffix: str) -> None:
+def test_latents_older_than_their_image_are_stale_and_the_fix_removes_them(
+    img: Path, suffix: str
+) -> None:
     stale = aged(img / f"01{suffix}.npz", HOUR)
     young = img / f"00{suffix}.npz"
     young.write_bytes(b"cache")
@@ -146,14 +152,22 @@ def test_captions_without_images_are_counted_and_named(img: Path) -> None:
     for number in range(10, 17):
         (img / f"{number}.txt").write_text("zqx")
     check = one(img)
-    assert check.message == f"7 captions in {img} without an image: 10.txt, 11.txt, 12.txt, 13.txt, 14.txt and 2 more"
+    assert (
+        check.message
+        == f"7 captions in {img} without an image: 10.txt, 11.txt, 12.txt, 13.txt, 14.txt and 2 "
+        "more"
+    )
     assert check.fix == "see whether an image is missing, or whether its name differs"
 
 
 def test_prompts_beside_the_images_are_no_caption(img: Path) -> None:
     (img / "sample-prompts.txt").write_text("zqx")
     assert odd(img) != []
-    assert [check for check in look(img, apart=frozenset({img / "sample-prompts.txt"})) if check.status != OK] == []
+    assert [
+        check
+        for check in look(img, apart=frozenset({img / "sample-prompts.txt"}))
+        if check.status != OK
+    ] == []
 
 
 def test_images_of_the_same_bytes_are_found_across_folders(tmp_path: Path) -> None:
@@ -166,7 +180,10 @@ def test_images_of_the_same_bytes_are_found_across_folders(tmp_path: Path) -> No
     assert (check.check, check.status) == ("duplicates", WARNING)
     shown = f"{img}/00.png = 09.png = {more}/aa.png"
     assert check.message == f"1 image there more than once, with the same bytes: {shown}"
-    assert check.fix == "keep one of each; num_repeats in the dataset config says that images count more"
+    assert (
+        check.fix
+        == "keep one of each; num_repeats in the dataset config says that images count more"
+    )
 
 
 def test_many_of_the_same_bytes_are_not_all_named(tmp_path: Path) -> None:
@@ -230,7 +247,9 @@ def test_an_image_that_goes_away_meanwhile_is_unreadable(img: Path) -> None:
         ("a.jpeg", b"II*\0rest", "TIFF"),
     ],
 )
-def test_a_suffix_that_the_bytes_belie_is_a_warning(img: Path, name: str, head: bytes, kind: str) -> None:
+def test_a_suffix_that_the_bytes_belie_is_a_warning(
+    img: Path, name: str, head: bytes, kind: str
+) -> None:
     (img / name).write_bytes(head)
     (img / "a.txt").write_text("zqx")
     check = one(img)

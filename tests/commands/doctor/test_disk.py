@@ -1,4 +1,5 @@
-"""How many models and states a run has on the disk: against the demo's trainer, and against sd-scripts' own rule."""
+"""How many models and states a run has on the disk: against the demo's trainer, and against
+sd-scripts' own rule."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ counted = st.none() | st.integers(0, 9)
 
 def options(**values: int | str | bool | None) -> Arguments:
     """Options that are not ``None``; ``True`` is a flag, ``False`` none."""
-    said = {name: value for name, value in values.items() if value is not None and value is not False}
+    said = {
+        name: value for name, value in values.items() if value is not None and value is not False
+    }
     return Arguments({name: () if value is True else (str(value),) for name, value in said.items()})
 
 
@@ -43,11 +46,15 @@ def test_the_demos_trainer_leaves_as_many_models_as_are_foretold(
 
 
 def most_at_once(steps: int, per_epoch: int, saved: dict[str, int | None], what: str) -> int:
-    """Plays a training: saves, and what each save removes, as sd-scripts does; the most that were there together."""
+    """Plays a training: saves, and what each save removes, as sd-scripts does; the most that were
+    there together."""
     every, last = saved["save_every_n_steps"], saved["save_last_n_steps"]
     epochs_every, last_epochs = saved["save_every_n_epochs"], saved["save_last_n_epochs"]
     if what:
-        last, last_epochs = saved["save_last_n_steps_state"] or last, saved["save_last_n_epochs_state"] or last_epochs
+        last, last_epochs = (
+            saved["save_last_n_steps_state"] or last,
+            saved["save_last_n_epochs_state"] or last_epochs,
+        )
     there: set[str] = set()
     most = 0
     for step in range(1, steps + 1):
@@ -87,14 +94,20 @@ def test_what_is_foretold_is_the_most_that_a_rotation_ever_has(
     steps: int, per_epoch: int, saved: dict[str, int | None]
 ) -> None:
     told = checkpoints.saves(options(**saved, save_state=True), steps, per_epoch)
-    assert told == Saves(most_at_once(steps, per_epoch, saved, ""), most_at_once(steps, per_epoch, saved, "_state"))
+    assert told == Saves(
+        most_at_once(steps, per_epoch, saved, ""), most_at_once(steps, per_epoch, saved, "_state")
+    )
 
 
 def test_states_are_saved_where_they_are_asked_for() -> None:
     every = {"save_every_n_steps": 10, "save_last_n_steps": 30}
     assert checkpoints.saves(options(**every), 100, None) == Saves(5, 0)
-    assert checkpoints.saves(options(**every, save_state_on_train_end=True), 100, None) == Saves(5, 1)
-    assert checkpoints.saves(options(**every, save_state=True, save_last_n_steps_state=10), 100, None) == Saves(5, 3)
+    assert checkpoints.saves(options(**every, save_state_on_train_end=True), 100, None) == Saves(
+        5, 1
+    )
+    assert checkpoints.saves(
+        options(**every, save_state=True, save_last_n_steps_state=10), 100, None
+    ) == Saves(5, 3)
 
 
 def test_a_ratio_of_epochs_is_understood() -> None:
@@ -104,7 +117,9 @@ def test_a_ratio_of_epochs_is_understood() -> None:
 
 
 def test_what_is_no_number_counts_as_not_said() -> None:
-    assert checkpoints.saves(options(save_every_n_steps="often", save_every_n_epochs="-1"), 100, 10) == Saves(1, 0)
+    assert checkpoints.saves(
+        options(save_every_n_steps="often", save_every_n_epochs="-1"), 100, 10
+    ) == Saves(1, 0)
 
 
 def test_steps_are_counted_as_a_dataset_config_says() -> None:
@@ -129,25 +144,38 @@ def test_steps_are_counted_as_a_dataset_config_says() -> None:
 
 
 LORA: dict[str, int | str | bool | None] = {"network_module": "networks.lora", "network_dim": 16}
-BEFORE = Past("noob-gren-v1s4", options(**LORA, save_precision="bf16"), "sdxl_train_network.py", 218_000_000)
+BEFORE = Past(
+    "noob-gren-v1s4", options(**LORA, save_precision="bf16"), "sdxl_train_network.py", 218_000_000
+)
 
 
 def test_the_size_is_that_of_an_earlier_run_with_the_same_network() -> None:
     wanted = options(**LORA, save_precision="bf16", save_every_n_steps=100, save_state=True)
-    need = checkpoints.need(wanted, "sdxl_train_network.py", 400, None, (BEFORE._replace(largest=0), BEFORE))
+    need = checkpoints.need(
+        wanted, "sdxl_train_network.py", 400, None, (BEFORE._replace(largest=0), BEFORE)
+    )
     assert not need.estimated
     assert need.total == 5 * 218_000_000 + 5 * 6 * 218_000_000
-    assert need.line == ("about 7.6 GB for 5 models of 218 MB and 5 training states of 1.3 GB (as in noob-gren-v1s4)")
+    assert need.line == (
+        "about 7.6 GB for 5 models of 218 MB and 5 training states of 1.3 GB (as in noob-gren-v1s4)"
+    )
 
 
 def test_without_such_a_run_the_size_is_an_estimate_and_says_so() -> None:
     for other in (options(network_dim=16), options(**LORA), options(**LORA | {"network_dim": 8})):
         assert checkpoints.need(other, "sdxl_train_network.py", 4, None, (BEFORE,)).estimated
-    flux = checkpoints.need(options(**LORA, save_precision="bf16"), "flux_train_network.py", 4, None, (BEFORE,))
+    flux = checkpoints.need(
+        options(**LORA, save_precision="bf16"), "flux_train_network.py", 4, None, (BEFORE,)
+    )
     assert flux.estimated
-    assert flux.line == "about 152 MB for 1 model of 152 MB (an estimate from network_dim 16 on flux)"
+    assert (
+        flux.line == "about 152 MB for 1 model of 152 MB (an estimate from network_dim 16 on flux)"
+    )
     plain = checkpoints.need(options(), "/own/train.py", 4, None, ())
-    assert plain.line == "about 10 MB for 1 model of 10 MB (an estimate from network_dim 4 on sd in float32)"
+    assert (
+        plain.line
+        == "about 10 MB for 1 model of 10 MB (an estimate from network_dim 4 on sd in float32)"
+    )
 
 
 def test_earlier_runs_are_the_sealed_ones_of_this_dataset(home: Path) -> None:
@@ -163,7 +191,10 @@ def test_earlier_runs_are_the_sealed_ones_of_this_dataset(home: Path) -> None:
     store.seal(empty, an_outcome(models=()))
     assert {run.name: run for run in checkpoints.past(git.discover(scene.dataset))} == {
         "noob-gren-v1s4": Past(
-            "noob-gren-v1s4", options(network_dim=16, output_name="x"), "sdxl_train_network.py", 1024
+            "noob-gren-v1s4",
+            options(network_dim=16, output_name="x"),
+            "sdxl_train_network.py",
+            1024,
         ),
         "noob-gren-v4s4": Past("noob-gren-v4s4", options(), "sdxl_train_network.py", 0),
     }
@@ -175,4 +206,6 @@ def test_another_dataset_in_the_same_repository_is_not_this_one(home: Path) -> N
     sealed(open_store(scene.dataset), "noob-gren-v1s4")
     sealed(open_store(scene.dataset / "other"), "noob-other-v1s4", prefix="other", dataset="other")
     assert [run.name for run in checkpoints.past(git.discover(scene.dataset))] == ["noob-gren-v1s4"]
-    assert [run.name for run in checkpoints.past(git.discover(scene.dataset / "other"))] == ["noob-other-v1s4"]
+    assert [run.name for run in checkpoints.past(git.discover(scene.dataset / "other"))] == [
+        "noob-other-v1s4"
+    ]

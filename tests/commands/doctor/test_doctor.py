@@ -1,4 +1,5 @@
-"""``loragit doctor``: each check once right and once not, with its words and its fix; a fix really repairs."""
+"""``loragit doctor``: each check once right and once not, with its words and its fix; a fix really
+repairs."""
 
 from __future__ import annotations
 
@@ -18,7 +19,17 @@ import pytest
 from loragit import text
 from loragit.commands import doctor
 from loragit.commands.doctor import installation
-from loragit.commands.doctor.check import AREAS, DATASET, FAILED, INSTALLATION, OK, RECORD, TRAINER, WARNING, Check
+from loragit.commands.doctor.check import (
+    AREAS,
+    DATASET,
+    FAILED,
+    INSTALLATION,
+    OK,
+    RECORD,
+    TRAINER,
+    WARNING,
+    Check,
+)
 from loragit.errors import LoragitError
 from loragit.git import command as git
 from loragit.run.preflight import prepare as preflight
@@ -36,7 +47,8 @@ SETTINGS = '[trainer]\nenv = "venv:~/env"\n'
 
 
 def make_python(folder: Path) -> Path:
-    """The folder of packages of an environment in ``folder`` that starts the Python of these tests."""
+    """The folder of packages of an environment in ``folder`` that starts the Python of these
+    tests."""
     base = Path(sys._base_executable)  # type: ignore[attr-defined]
     packages = folder / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
     packages.mkdir(parents=True)
@@ -62,7 +74,8 @@ def program(path: Path, body: str) -> Path:
 
 @pytest.fixture
 def scene(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Scene]:
-    """Where nothing is wrong: a trainer's environment, a graphics card, loragit on PATH, the hook in place."""
+    """Where nothing is wrong: a trainer's environment, a graphics card, loragit on PATH, the hook
+    in place."""
     made = make_scene(home)
     packages = make_python(home / "env")
     install(packages, "torch", "2.4.0+cu121")
@@ -96,7 +109,8 @@ def wrong(scene: Scene, name: str | None = None, **changes: str | Path | None) -
 
 
 def seen(scene: Scene, *args: str) -> list[Check]:
-    """Every check, of a child: a preflight that ends early leaves questions that only a process's end stops."""
+    """Every check, of a child: a preflight that ends early leaves questions that only a process's
+    end stops."""
     return [Check(**row) for row in json.loads(scene.loragit("doctor", "--json", *args).out)]
 
 
@@ -113,8 +127,11 @@ def shell(scene: Scene, command: str) -> None:
 
 
 def same_as(error: LoragitError, found: list[Check]) -> None:
-    """What a run is refused for is among ``found`` in the same words, and nothing else has failed."""
-    refused = [(each.problem, each.hint) for each in error.findings] or [(error.message, error.hint)]
+    """What a run is refused for is among ``found`` in the same words, and nothing else has
+    failed."""
+    refused = [(each.problem, each.hint) for each in error.findings] or [
+        (error.message, error.hint)
+    ]
     told = {(check.message, check.fix) for check in found if check.status == FAILED}
     assert told == set(refused)
 
@@ -137,21 +154,34 @@ def test_where_nothing_is_wrong_every_check_is_ok(scene: Scene) -> None:
     assert set(areas) == set(AREAS)
     told = {check.check: check.message for check in found}
     assert re.fullmatch(r"git \d+\.\d+[.\d]* at /.*/git", told["git"])
-    assert re.fullmatch(r"pygit2 [\d.]+ \(libgit2 [\d.]+\), dulwich [\d.]+, typer [\d.]+", told["libraries"])
+    assert re.fullmatch(
+        r"pygit2 [\d.]+ \(libgit2 [\d.]+\), dulwich [\d.]+, typer [\d.]+", told["libraries"]
+    )
     assert told["loragit"].endswith(f" at {sys.executable}")
     assert told["command"] == f"loragit on PATH is {scene.home}/bin/loragit"
     assert told["identity"] == "runs are committed by Ada Trainer <ada@example.org>"
-    assert told["hook"] == f"the pre-commit hook is installed: {scene.dataset}/.git/hooks/pre-commit"
+    assert (
+        told["hook"] == f"the pre-commit hook is installed: {scene.dataset}/.git/hooks/pre-commit"
+    )
     assert told["script"] == f"the trainer's script is {scene.trainer}/sdxl_train_network.py"
-    assert re.fullmatch(rf"sd-scripts [0-9a-f]{{8}} \(sd3\) at {scene.trainer}, clean", told["repository"])
-    assert told["python"] == f"the trainer's Python is {sys.version.split()[0]} at {scene.home}/env/bin/python"
+    assert re.fullmatch(
+        rf"sd-scripts [0-9a-f]{{8}} \(sd3\) at {scene.trainer}, clean", told["repository"]
+    )
+    assert (
+        told["python"]
+        == f"the trainer's Python is {sys.version.split()[0]} at {scene.home}/env/bin/python"
+    )
     assert (told["torch"], told["accelerate"]) == ("torch==2.4.0+cu121", "accelerate==0.33.0")
     assert told["LyCORIS"] == "LyCORIS not installed"
     assert told["graphics card"] == "NVIDIA GeForce RTX 3090, driver 550.54.14"
     assert told["run"] == "a run could start: 4 images, 4 captions"
     assert told["runs"] == f"no run on record yet in {scene.dataset}"
-    assert f"the dataset's settings: {scene.dataset}/loragit.toml" in [check.message for check in found]
-    assert f"no settings of your own in {scene.home}/.config/loragit/loragit.toml" in [c.message for c in found]
+    assert f"the dataset's settings: {scene.dataset}/loragit.toml" in [
+        check.message for check in found
+    ]
+    assert f"no settings of your own in {scene.home}/.config/loragit/loragit.toml" in [
+        c.message for c in found
+    ]
 
 
 def test_a_line_a_check_with_its_fix_below_and_a_summary_at_the_end(scene: Scene) -> None:
@@ -163,7 +193,10 @@ def test_a_line_a_check_with_its_fix_below_and_a_summary_at_the_end(scene: Scene
     at = lines.index("warning  no NVIDIA graphics card is seen")
     assert lines[at + 1] == "    fix: see what nvidia-smi says"
     at = lines.index(f"failed  there are no sample prompts {scene.dataset}/sample-prompts.txt")
-    assert lines[at + 1] == '    fix: write them there, or set paths.prompts = "" to train without samples'
+    assert (
+        lines[at + 1]
+        == '    fix: write them there, or set paths.prompts = "" to train without samples'
+    )
     number = sum(not line.startswith("    ") for line in lines) - 1
     assert lines[-1] == f"{number} checks, 1 warning, 1 failed"
     assert (done.status, done.err) == (1, "")
@@ -174,20 +207,28 @@ def test_for_a_machine_it_is_a_list_of_the_same(scene: Scene) -> None:
     assert (done.status, done.err) == (0, "")
     table = json.loads(done.out)
     assert {tuple(row) for row in table} == {("area", "check", "status", "message", "fix")}
-    assert [row["message"] for row in table if row["check"] == "run"] == [f"{NAME} could start: 4 images, 4 captions"]
+    assert [row["message"] for row in table if row["check"] == "run"] == [
+        f"{NAME} could start: 4 images, 4 captions"
+    ]
     (scene.dataset / "config.toml").unlink()
     done = scene.loragit("doctor", "--json", "--dataset", "gren", cwd=scene.home)
     assert done.status == 1
-    assert [(row["area"], row["status"], row["fix"]) for row in json.loads(done.out) if row["status"] == FAILED] == [
-        (DATASET, FAILED, "write one there, or name another: -- --dataset_config PATH")
-    ]
+    assert [
+        (row["area"], row["status"], row["fix"])
+        for row in json.loads(done.out)
+        if row["status"] == FAILED
+    ] == [(DATASET, FAILED, "write one there, or name another: -- --dataset_config PATH")]
 
 
 def test_it_writes_nothing_but_caches(scene: Scene) -> None:
     sealed(open_store(scene.dataset), NAME)
 
     def everything() -> dict[Path, tuple[int, int]]:
-        files = (path for path in scene.home.rglob("*") if ".cache" not in path.parts and "env" not in path.parts)
+        files = (
+            path
+            for path in scene.home.rglob("*")
+            if ".cache" not in path.parts and "env" not in path.parts
+        )
         return {path: (path.lstat().st_mtime_ns, path.lstat().st_size) for path in files}
 
     before = everything()
@@ -209,10 +250,14 @@ def test_outside_a_dataset_it_looks_at_the_installation_and_says_so(scene: Scene
     assert DATASET in {check.area for check in look(scene, cwd=scene.home, dataset="gren")}
 
 
-def test_too_little_room_is_told_outside_a_dataset_too(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_room_is_told_outside_a_dataset_too(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(preflight, "MIN_FREE", 2**62)
     found = [check for check in look(scene, cwd=scene.home) if check.check == "disk"]
-    assert [(check.status, check.fix) for check in found] == [(FAILED, "make room, or set paths.output")]
+    assert [(check.status, check.fix) for check in found] == [
+        (FAILED, "make room, or set paths.output")
+    ]
 
 
 # ---- the installation ----
@@ -230,7 +275,9 @@ def test_without_git_it_says_so_once(scene: Scene, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_git_that_is_too_old_is_a_failure(scene: Scene) -> None:
-    real = subprocess.run(["sh", "-c", "command -v git"], capture_output=True, text=True, check=True).stdout.strip()
+    real = subprocess.run(
+        ["sh", "-c", "command -v git"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     old = program(
         scene.home / "bin/git",
         f'case "$*" in *" version") echo "git version 2.25.1";; *) exec {real} "$@";; esac',
@@ -241,7 +288,9 @@ def test_a_git_that_is_too_old_is_a_failure(scene: Scene) -> None:
     assert check.fix == "install git 2.30 or newer"
 
 
-def test_a_library_that_cannot_be_imported_is_a_failure(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_cannot_be_imported_is_a_failure(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(installation, "_LIBRARIES", ("pygit2", "pygit3"))
     check = one(scene)
     assert (check.check, check.status) == ("libraries", FAILED)
@@ -252,7 +301,9 @@ def test_a_library_that_cannot_be_imported_is_a_failure(scene: Scene, monkeypatc
 def test_without_loragit_on_path_scripts_do_not_find_it(scene: Scene) -> None:
     (scene.home / "bin/loragit").unlink()
     os.environ["PATH"] = os.pathsep.join(
-        folder for folder in os.environ["PATH"].split(os.pathsep) if not Path(folder, "loragit").exists()
+        folder
+        for folder in os.environ["PATH"].split(os.pathsep)
+        if not Path(folder, "loragit").exists()
     )
     found = {check.check: check for check in wrong(scene)}
     assert found["command"].message == "there is no loragit on PATH"
@@ -274,7 +325,9 @@ def test_another_loragit_on_path_is_a_warning(scene: Scene, body: str, told: str
     where = program(scene.home / "bin/loragit", body)
     check = one(scene)
     assert (check.check, check.status) == ("command", WARNING)
-    assert check.message.startswith(f"the loragit on PATH, {where}, is another one: {told}; this is loragit ")
+    assert check.message.startswith(
+        f"the loragit on PATH, {where}, is another one: {told}; this is loragit "
+    )
     assert check.fix == "keep one of them; type -a loragit shows where they are"
 
 
@@ -283,7 +336,9 @@ def test_an_installed_loragit_is_known_by_its_python(scene: Scene) -> None:
     assert wrong(scene) == []
 
 
-def test_a_loragit_on_path_that_hangs_is_not_waited_for(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loragit_on_path_that_hangs_is_not_waited_for(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(installation, "ANSWER", 0.2)
     program(scene.home / "bin/loragit", "exec sleep 60")
     assert "did not answer within 0.2 s" in one(scene).message
@@ -299,7 +354,9 @@ def test_an_unknown_user_is_told_once_and_as_a_run_is_refused(scene: Scene) -> N
     assert wrong(scene) == []
 
 
-def test_caches_that_cannot_be_written_are_a_warning(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_caches_that_cannot_be_written_are_a_warning(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (scene.home / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", f"{scene.home}/file/cache")
     check = one(scene)
@@ -308,7 +365,9 @@ def test_caches_that_cannot_be_written_are_a_warning(scene: Scene, monkeypatch: 
     assert check.fix == f"see whom it belongs to (ls -ld {scene.home}/file), or set XDG_CACHE_HOME"
 
 
-def test_a_hook_that_is_missing_old_or_edited_is_a_warning_whose_fix_puts_it_there(scene: Scene) -> None:
+def test_a_hook_that_is_missing_old_or_edited_is_a_warning_whose_fix_puts_it_there(
+    scene: Scene,
+) -> None:
     hook = scene.dataset / ".git/hooks/pre-commit"
     edited = hook.read_text() + "# mine\n"
     hook.unlink()
@@ -337,7 +396,9 @@ def test_hooks_that_git_cannot_run_are_a_warning(scene: Scene) -> None:
     assert wrong(scene) == []
 
 
-def test_settings_that_do_not_parse_are_a_failure_and_the_rest_is_said_to_be_left(scene: Scene) -> None:
+def test_settings_that_do_not_parse_are_a_failure_and_the_rest_is_said_to_be_left(
+    scene: Scene,
+) -> None:
     scene.settings("[trainer\n")
     done = scene.loragit("doctor")
     assert done.status == 1
@@ -387,22 +448,31 @@ def test_a_dirty_trainer_is_a_failure_unless_its_changes_are_recorded(scene: Sce
         (scene.trainer / f"more{number}.py").write_text("")
     found = wrong(scene)
     same_as(refusal(scene), found)
-    assert [(check.area, check.check, check.status) for check in found] == [(TRAINER, "repository", FAILED)]
+    assert [(check.area, check.check, check.status) for check in found] == [
+        (TRAINER, "repository", FAILED)
+    ]
     assert found[0].message.endswith("more0.py, more1.py, more2.py, more3.py and 2 more")
     assert [check.status for check in wrong(scene, cwd=scene.home)] == [WARNING]
     scene.settings(SETTINGS + "[record]\nallow_dirty = true\n")
     check = one(scene)
-    assert (check.status, check.fix) == (WARNING, "its changes are recorded with every run; commit them there")
+    assert (check.status, check.fix) == (
+        WARNING,
+        "its changes are recorded with every run; commit them there",
+    )
 
 
 def test_a_python_that_is_missing_is_told_once_and_as_a_run_is_refused(scene: Scene) -> None:
     scene.settings('[trainer]\nenv = "venv:~/nowhere"\n')
     found = wrong(scene)
     same_as(refusal(scene), found)
-    assert [(check.area, check.check, check.status) for check in found] == [(TRAINER, "python", FAILED)]
+    assert [(check.area, check.check, check.status) for check in found] == [
+        (TRAINER, "python", FAILED)
+    ]
 
 
-def test_a_python_that_hangs_is_waited_for_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_python_that_hangs_is_waited_for_once(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(environment, "TIMEOUT", 2.0)
     hanging = program(scene.home / "env/bin/hanging", "exec sleep 600")
     scene.settings(f'[trainer]\npython = "{hanging}"\n')
@@ -425,10 +495,25 @@ def test_a_python_that_cannot_be_started_is_a_failure(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("package", "version", "message", "status"),
     [
-        ("torch", "2.4.0+cpu", "torch==2.4.0+cpu is a build without CUDA: it would train on the processor", WARNING),
+        (
+            "torch",
+            "2.4.0+cpu",
+            "torch==2.4.0+cpu is a build without CUDA: it would train on the processor",
+            WARNING,
+        ),
         ("torch", "2.4.0", "torch==2.4.0, which does not say whether it is built for CUDA", OK),
-        ("torch", "", "the trainer's Python has no torch, which sd-scripts cannot do without", WARNING),
-        ("accelerate", "", "the trainer's Python has no accelerate, which sd-scripts cannot do without", WARNING),
+        (
+            "torch",
+            "",
+            "the trainer's Python has no torch, which sd-scripts cannot do without",
+            WARNING,
+        ),
+        (
+            "accelerate",
+            "",
+            "the trainer's Python has no accelerate, which sd-scripts cannot do without",
+            WARNING,
+        ),
     ],
 )
 def test_packages_are_told_by_what_is_installed(
@@ -449,13 +534,17 @@ def test_packages_are_told_by_what_is_installed(
 def test_a_torch_of_the_index_is_told_with_the_cuda_that_came_with_it(scene: Scene) -> None:
     (packages,) = (scene.home / "env").glob("lib/*/site-packages")
     (packages / "torch-2.4.0+cu121.dist-info").rename(packages / "torch-2.5.1.dist-info")
-    (packages / "torch-2.5.1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.5.1\n")
+    (packages / "torch-2.5.1.dist-info/METADATA").write_text(
+        "Metadata-Version: 2.1\nName: torch\nVersion: 2.5.1\n"
+    )
     install(packages, "nvidia_cuda_runtime_cu12", "12.4.127")
     told = {check.check: check.message for check in look(scene)}
     assert told["torch"] == "torch==2.5.1, with nvidia-cuda-runtime-cu12==12.4.127"
 
 
-def test_lycoris_is_told_as_it_is_found_and_a_folder_that_is_not_there_is_a_warning(scene: Scene) -> None:
+def test_lycoris_is_told_as_it_is_found_and_a_folder_that_is_not_there_is_a_warning(
+    scene: Scene,
+) -> None:
     (packages,) = (scene.home / "env").glob("lib/*/site-packages")
     install(packages, "lycoris_lora", "3.1.0")
     (packages / "lycoris").mkdir()
@@ -483,7 +572,8 @@ def break_much(scene: Scene) -> None:
     (scene.dataset / "sample-prompts.txt").unlink()
     (scene.dataset / "img").rename(scene.dataset / "images")
     scene.settings(
-        '[trainer]\nlauncher = "no-such-launcher"\n[trainer.args]\nvae = "/no/vae.safetensors"\noutput_name = "x"\n'
+        '[trainer]\nlauncher = "no-such-launcher"\n[trainer.args]\nvae = '
+        '"/no/vae.safetensors"\noutput_name = "x"\n'
     )
     with open(scene.trainer / "sdxl_train_network.py", "a") as script:
         script.write("# mine\n")
@@ -498,7 +588,10 @@ def test_with_a_name_it_finds_what_train_finds_in_the_same_words(scene: Scene) -
         failed = [check for check in seen(scene, NAME) if check.status == FAILED]
         assert {(f"  - {check.message}", f"    {check.fix}") for check in failed} == told
         # With arguments that are understood, it comes further.
-        scene.settings('[trainer]\nlauncher = "no-such-launcher"\n[trainer.args]\nvae = "/no/vae.safetensors"\n')
+        scene.settings(
+            '[trainer]\nlauncher = "no-such-launcher"\n[trainer.args]\nvae = '
+            '"/no/vae.safetensors"\n'
+        )
         (scene.output / NAME).mkdir(parents=True, exist_ok=True)
 
 
@@ -523,16 +616,22 @@ def test_without_a_name_nobody_hears_of_the_one_that_is_made_up(scene: Scene) ->
             break_much(scene)
         for made_up in ("model-dataset-v1s1000", "model-dataset-v2s1000"):
             found = seen(scene)
-            assert [check for check in found if "-dataset-v" in f"{check.message} {check.fix}"] == []
+            assert [
+                check for check in found if "-dataset-v" in f"{check.message} {check.fix}"
+            ] == []
             assert [check for check in found if "exists already" in check.message] == []
             scene.git("tag", made_up, "HEAD", check=False)
             (scene.output / made_up).mkdir(parents=True, exist_ok=True)
     scene.git("branch", "model-dataset-v3s1000")
-    assert "there is a branch called NAME: git would not know which one is meant" in [c.message for c in seen(scene)]
+    assert "there is a branch called NAME: git would not know which one is meant" in [
+        c.message for c in seen(scene)
+    ]
 
 
 def test_a_run_of_the_model_that_the_settings_name_is_looked_at(scene: Scene) -> None:
-    scene.settings(SETTINGS + '[models."no word"]\n[models.pony.args]\nvae = "/no/pony.safetensors"\n')
+    scene.settings(
+        SETTINGS + '[models."no word"]\n[models.pony.args]\nvae = "/no/pony.safetensors"\n'
+    )
     assert one(scene).message == "VAE: there is no file /no/pony.safetensors"
     assert wrong(scene, NAME) == []
     # The model of the newest run goes before.
@@ -546,19 +645,28 @@ def test_folders_are_looked_for_where_the_trainer_will_run(scene: Scene) -> None
     assert {check.check for check in look(scene) if check.status == FAILED} == {"run"}
     scene.settings(SETTINGS + 'workdir = "dataset"\n')
     assert wrong(scene) == []
-    assert f"4 images in {scene.dataset}/img, each begins as its kind does" in [check.message for check in look(scene)]
+    assert f"4 images in {scene.dataset}/img, each begins as its kind does" in [
+        check.message for check in look(scene)
+    ]
 
 
 def test_what_train_warns_of_is_a_warning(scene: Scene) -> None:
     scene.settings(SETTINGS + "[trainer.args]\nno_metadata = true\n")
     check = one(scene)
-    assert (check.status, check.message) == (WARNING, "--no_metadata: the models will not name their run")
+    assert (check.status, check.message) == (
+        WARNING,
+        "--no_metadata: the models will not name their run",
+    )
 
 
-def test_steps_that_are_none_are_told_with_and_without_a_name(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_that_are_none_are_told_with_and_without_a_name(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("STEPS", "many")
     for name in (None, NAME):
-        assert one(scene, name).message == 'STEPS must be a number from 1 to 999999999; it is "many"'
+        assert (
+            one(scene, name).message == 'STEPS must be a number from 1 to 999999999; it is "many"'
+        )
 
 
 def test_a_folder_in_no_repository_is_a_failure_whose_fix_makes_it_one(scene: Scene) -> None:
@@ -587,12 +695,17 @@ def test_the_files_of_the_dataset_are_looked_at(scene: Scene) -> None:
 
 
 def test_a_config_file_says_what_the_settings_do_not(scene: Scene) -> None:
-    (scene.trainer / "own.toml").write_text("[saving]\nsave_every_n_steps = 100\nsave_state = true\n")
+    (scene.trainer / "own.toml").write_text(
+        "[saving]\nsave_every_n_steps = 100\nsave_state = true\n"
+    )
     commit_all(scene.trainer, "own")
     scene.settings(SETTINGS + '[trainer.args]\nconfig_file = "own"\nnetwork_dim = 8\n')
     told = {check.check: check.message for check in look(scene)}
     assert told["disk"].startswith("1000 steps will write about ")
-    assert "for 11 models of 114 MB and 11 training states of 341 MB (an estimate from network_dim 8" in told["disk"]
+    assert (
+        "for 11 models of 114 MB and 11 training states of 341 MB (an estimate from network_dim 8"
+        in told["disk"]
+    )
     (scene.trainer / "own.toml").write_text("saving =")
     commit_all(scene.trainer, "broken")
     found = seen(scene)
@@ -601,15 +714,21 @@ def test_a_config_file_says_what_the_settings_do_not(scene: Scene) -> None:
     assert "disk" not in {check.check for check in found}
 
 
-def test_models_that_find_no_room_are_a_warning_by_an_estimate_and_a_failure_by_experience(scene: Scene) -> None:
+def test_models_that_find_no_room_are_a_warning_by_an_estimate_and_a_failure_by_experience(
+    scene: Scene,
+) -> None:
     scene.settings(SETTINGS + "[trainer.args]\nnetwork_dim = 16\nsave_every_n_steps = 1\n")
     name = "noob-gren-v2s999999999"
     check = one(scene, name)
     assert (check.area, check.check, check.status) == (DATASET, "disk", WARNING)
     assert re.match(
-        r"999999999 steps will write about [\d.]+ GB for 1000000000 models of 227 MB \(an est", check.message
+        r"999999999 steps will write about [\d.]+ GB for 1000000000 models of 227 MB \(an est",
+        check.message,
     )
-    assert check.fix == "make room, save less often (save_every_n_steps, save_last_n_steps), or set paths.output"
+    assert (
+        check.fix
+        == "make room, save less often (save_every_n_steps, save_last_n_steps), or set paths.output"
+    )
     store = open_store(scene.dataset)
     opened = store.open(a_run(name=NAME, argv=("python", "x.py", "--network_dim", "16")))
     (model,) = an_outcome().models
@@ -619,7 +738,9 @@ def test_models_that_find_no_room_are_a_warning_by_an_estimate_and_a_failure_by_
     assert f"models of 200 MB (as in {NAME}); " in check.message
     # Without a name, it is asked for as many steps as the newest run had.
     told = {each.check: each.message for each in look(scene)}
-    assert told["disk"].startswith(f"4 steps will write about 1.0 GB for 5 models of 200 MB (as in {NAME}); ")
+    assert told["disk"].startswith(
+        f"4 steps will write about 1.0 GB for 5 models of 200 MB (as in {NAME}); "
+    )
 
 
 # ---- the record ----
@@ -632,14 +753,19 @@ def test_runs_that_is_checked_out_is_told_as_a_run_is_refused(scene: Scene) -> N
     scene.git("worktree", "add", str(scene.home / "tree"), "runs")
     found = wrong(scene, "noob-gren-v2s4")
     same_as(refusal(scene, "noob-gren-v2s4"), found)
-    assert [(check.area, check.check, check.status) for check in found] == [(RECORD, "runs", FAILED)]
+    assert [(check.area, check.check, check.status) for check in found] == [
+        (RECORD, "runs", FAILED)
+    ]
     assert found[0].message == f"the branch runs is checked out in {scene.home}/tree"
 
 
 def test_a_branch_runs_of_somebody_elses_is_a_failure_whose_fix_moves_it(scene: Scene) -> None:
     scene.git("branch", "runs")
     check = one(scene)
-    assert (check.area, check.message) == (RECORD, "there is a branch runs that loragit did not make")
+    assert (check.area, check.message) == (
+        RECORD,
+        "there is a branch runs that loragit did not make",
+    )
     assert check.fix
     shell(scene, check.fix.partition(": ")[2])
     assert wrong(scene) == []
@@ -657,7 +783,9 @@ def test_a_run_that_was_interrupted_is_named_and_one_that_goes_on_is_not(scene: 
     journal.write(private, note._replace(pid_started="once"))
     check = one(scene)
     assert (check.area, check.check, check.status) == (RECORD, "interrupted runs", WARNING)
-    assert check.message == f"{NAME} was interrupted: its loragit, process {me} since {now}, is gone"
+    assert (
+        check.message == f"{NAME} was interrupted: its loragit, process {me} since {now}, is gone"
+    )
     assert check.fix == "finish it with: loragit recover"
 
 
@@ -671,7 +799,10 @@ def test_a_lock_that_a_killed_git_left_is_a_warning_whose_fix_removes_it(scene: 
     young.unlink()
     check = one(scene)
     assert (check.area, check.check, check.status) == (RECORD, "locks", WARNING)
-    assert check.message == f"{lock} is 60 minutes old: a git that was killed left it, and it blocks others"
+    assert (
+        check.message
+        == f"{lock} is 60 minutes old: a git that was killed left it, and it blocks others"
+    )
     assert check.fix
     assert check.fix.startswith("if no git is at work there: rm ")
     shell(scene, check.fix.partition(": ")[2])

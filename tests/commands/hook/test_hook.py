@@ -42,7 +42,9 @@ def commit(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     with (folder / "notes.txt").open("a") as notes:
         notes.write("more\n")
     git(folder, "add", "notes.txt")
-    return subprocess.run(["git", "commit", "-m", "more", *args], cwd=folder, capture_output=True, text=True)
+    return subprocess.run(
+        ["git", "commit", "-m", "more", *args], cwd=folder, capture_output=True, text=True
+    )
 
 
 def count(folder: Path) -> int:
@@ -71,7 +73,9 @@ def trainer(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def dataset(tmp_path: Path, trainer: Path) -> Path:
-    return repository(tmp_path / "data sets" / "gren", loragit__toml=f'[trainer]\nrepo = "{trainer}"\n')
+    return repository(
+        tmp_path / "data sets" / "gren", loragit__toml=f'[trainer]\nrepo = "{trainer}"\n'
+    )
 
 
 @pytest.fixture
@@ -84,7 +88,9 @@ def loragit(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def path_without_loragit(monkeypatch: pytest.MonkeyPatch) -> None:
     folders = os.environ["PATH"].split(":")
-    monkeypatch.setenv("PATH", ":".join(folder for folder in folders if not Path(folder, "loragit").exists()))
+    monkeypatch.setenv(
+        "PATH", ":".join(folder for folder in folders if not Path(folder, "loragit").exists())
+    )
 
 
 @pytest.fixture
@@ -117,7 +123,9 @@ def test_a_commit_passes_while_the_trainer_is_clean(installed: Path) -> None:
     assert count(installed) == 2
 
 
-def test_a_commit_is_refused_while_the_trainer_is_dirty_and_the_files_are_named(installed: Path, trainer: Path) -> None:
+def test_a_commit_is_refused_while_the_trainer_is_dirty_and_the_files_are_named(
+    installed: Path, trainer: Path
+) -> None:
     (trainer / "train.py").write_text("changed\n")
     (trainer / "new one.py").write_text("new\n")
     done = commit(installed)
@@ -158,7 +166,9 @@ def test_an_untracked_module_in_the_trainer_is_refused_and_untracked_notes_are_n
     assert "notes.md" not in done.stderr
 
 
-def test_a_commit_of_named_paths_judges_the_trainer_by_its_own_index(installed: Path, trainer: Path) -> None:
+def test_a_commit_of_named_paths_judges_the_trainer_by_its_own_index(
+    installed: Path, trainer: Path
+) -> None:
     # git gives such a commit's hook a GIT_INDEX_FILE of its own.
     (installed / "loragit.toml").write_text((installed / "loragit.toml").read_text() + "# more\n")
     assert commit(installed, "loragit.toml").returncode == 0
@@ -199,7 +209,9 @@ def test_a_kept_hook_that_fails_stops_the_commit_before_the_trainer_is_looked_at
     assert script.returncode == 7
 
 
-def test_a_kept_hook_that_passes_does_not_hide_a_dirty_trainer(dataset: Path, trainer: Path, on_path: Path) -> None:
+def test_a_kept_hook_that_passes_does_not_hide_a_dirty_trainer(
+    dataset: Path, trainer: Path, on_path: Path
+) -> None:
     executable(hooks_of(dataset) / "pre-commit", FOREIGN)
     hook.install(dataset, "loragit")
     (trainer / "train.py").write_text("changed\n")
@@ -260,7 +272,8 @@ echo manager >> ran.log
 legacy=$(dirname "$0")/pre-commit.legacy
 [ ! -x "$legacy" ] || PRE_COMMIT_RUNNING_LEGACY=1 exec "$legacy"
 """
-"""What pre-commit does: it calls the hook that it moved aside, and gives up where it finds itself called by itself."""
+"""What pre-commit does: it calls the hook that it moved aside, and gives up where it finds itself
+called by itself."""
 
 
 def install_manager(folder: Path) -> Path:
@@ -287,7 +300,9 @@ def test_a_hook_manager_that_calls_the_hook_it_found_does_not_go_round_in_circle
     assert commit(dataset).returncode == 0
 
 
-def test_a_hook_that_a_manager_moved_aside_is_known_where_it_lies(dataset: Path, trainer: Path, on_path: Path) -> None:
+def test_a_hook_that_a_manager_moved_aside_is_known_where_it_lies(
+    dataset: Path, trainer: Path, on_path: Path
+) -> None:
     executable(hooks_of(dataset) / "pre-commit", FOREIGN)
     hook.install(dataset, "loragit")
     moved = install_manager(dataset).with_name("pre-commit.legacy")
@@ -335,7 +350,11 @@ def test_an_untouched_hook_of_another_version_is_updated(dataset: Path) -> None:
     path = hook.install(dataset, "loragit").status.path
     body = b"exit 0\n"
     path.write_bytes(
-        b"#!/bin/sh\n" + hook.mark("pre-commit") + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+        b"#!/bin/sh\n"
+        + hook.mark("pre-commit")
+        + hashlib.sha256(body).hexdigest().encode()
+        + b"\n"
+        + body
     )
     assert "update it with: loragit hook install" in text(hook.status(dataset))
     done = hook.install(dataset, "loragit")
@@ -372,7 +391,10 @@ def test_status_tells_what_is_there(dataset: Path, on_path: Path) -> None:
     assert "is another hook; loragit hook install keeps it" in text(hook.status(dataset))
     hook.install(dataset, "loragit")
     told = text(hook.status(dataset)).splitlines()
-    assert (told[0], told[-1]) == (f"installed: {path}", f"{path}.chained was there before, and runs first")
+    assert (told[0], told[-1]) == (
+        f"installed: {path}",
+        f"{path}.chained was there before, and runs first",
+    )
 
 
 def test_status_tells_that_loragit_is_gone(dataset: Path, loragit: Path) -> None:
@@ -397,11 +419,16 @@ def test_uninstall_brings_a_kept_hook_back_where_ours_was_removed_by_hand(datase
     path.unlink()
     assert text(hook.status(dataset)).endswith(f"{path}.chained was kept by an earlier install")
     done = hook.uninstall(dataset)
-    assert text(done) == f"there was no hook of loragit's at {path}\nthe hook that was there before is back"
+    assert (
+        text(done)
+        == f"there was no hook of loragit's at {path}\nthe hook that was there before is back"
+    )
     assert path.read_bytes() == FOREIGN
 
 
-def test_install_makes_a_folder_for_hooks_that_is_missing(dataset: Path, on_path: Path, trainer: Path) -> None:
+def test_install_makes_a_folder_for_hooks_that_is_missing(
+    dataset: Path, on_path: Path, trainer: Path
+) -> None:
     folder = hooks_of(dataset)
     for sample in folder.iterdir():
         sample.unlink()
@@ -428,16 +455,22 @@ def test_hooks_that_cannot_be_written_are_an_error_that_says_where(dataset: Path
     assert str(folder) in caught.value.message
 
 
-def test_a_hooks_path_that_is_no_folder_is_an_error_that_says_how_to_unset_it(dataset: Path) -> None:
+def test_a_hooks_path_that_is_no_folder_is_an_error_that_says_how_to_unset_it(
+    dataset: Path,
+) -> None:
     git(dataset, "config", "core.hooksPath", "/dev/null")
     with pytest.raises(hook.HooksUnusable) as caught:
         hook.install(dataset, "loragit")
     assert "git config --local --unset core.hooksPath" in str(caught.value.hint)
 
 
-def test_a_package_without_its_hook_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_without_its_hook_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
-        installed_hooks, "__file__", str(tmp_path / "src" / "loragit" / "commands" / "hook" / "installed.py")
+        installed_hooks,
+        "__file__",
+        str(tmp_path / "src" / "loragit" / "commands" / "hook" / "installed.py"),
     )
     with pytest.raises(hook.HookMissing):
         hook.hook_source()
@@ -449,7 +482,9 @@ def test_a_package_without_its_hook_says_so(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("where", ["relative", "absolute"])
-def test_core_hooks_path_is_obeyed(dataset: Path, trainer: Path, on_path: Path, tmp_path: Path, where: str) -> None:
+def test_core_hooks_path_is_obeyed(
+    dataset: Path, trainer: Path, on_path: Path, tmp_path: Path, where: str
+) -> None:
     value = "my hooks" if where == "relative" else str(tmp_path / "my hooks")
     git(dataset, "config", "core.hooksPath", value)
     (dataset / "images").mkdir()
@@ -484,7 +519,9 @@ def test_a_folder_of_hooks_for_all_repositories_leaves_those_without_datasets_al
     assert "gone from all of them" in text(hook.uninstall(dataset))
 
 
-def test_a_linked_worktree_has_the_hook(dataset: Path, trainer: Path, on_path: Path, tmp_path: Path) -> None:
+def test_a_linked_worktree_has_the_hook(
+    dataset: Path, trainer: Path, on_path: Path, tmp_path: Path
+) -> None:
     git(dataset, "worktree", "add", "-q", str(tmp_path / "linked"))
     done = hook.install(tmp_path / "linked", "loragit")
     assert done.status.path == dataset / ".git" / "hooks" / "pre-commit"
@@ -495,7 +532,9 @@ def test_a_linked_worktree_has_the_hook(dataset: Path, trainer: Path, on_path: P
     assert commit(tmp_path / "linked").returncode == 0
 
 
-def test_a_submodule_has_a_hook_of_its_own(dataset: Path, trainer: Path, on_path: Path, tmp_path: Path) -> None:
+def test_a_submodule_has_a_hook_of_its_own(
+    dataset: Path, trainer: Path, on_path: Path, tmp_path: Path
+) -> None:
     parent = repository(tmp_path / "parent")
     git(parent, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(dataset), "gren")
     done = hook.install(parent / "gren", "loragit")
@@ -510,7 +549,9 @@ def test_a_submodule_has_a_hook_of_its_own(dataset: Path, trainer: Path, on_path
 # --- finding loragit ---
 
 
-def test_loragit_is_found_where_it_was_when_it_is_not_on_path(dataset: Path, trainer: Path, loragit: Path) -> None:
+def test_loragit_is_found_where_it_was_when_it_is_not_on_path(
+    dataset: Path, trainer: Path, loragit: Path
+) -> None:
     hook.install(dataset, shlex.quote(str(loragit)))
     assert commit(dataset).returncode == 0
     (trainer / "train.py").write_text("changed\n")
@@ -526,7 +567,9 @@ def test_a_command_of_several_words_starts_loragit(dataset: Path, trainer: Path)
     assert "sd-scripts has an uncommitted change" in commit(dataset).stderr
 
 
-def test_a_loragit_that_is_gone_stops_the_commit_and_says_how_to_go_on(dataset: Path, loragit: Path) -> None:
+def test_a_loragit_that_is_gone_stops_the_commit_and_says_how_to_go_on(
+    dataset: Path, loragit: Path
+) -> None:
     hook.install(dataset, shlex.quote(str(loragit)))
     loragit.unlink()
     done = commit(dataset)
@@ -563,7 +606,9 @@ def test_a_broken_loragit_on_path_gives_way_to_the_one_that_is_recorded(
 # --- what is looked at ---
 
 
-def test_a_repository_without_settings_and_runs_is_nobodys_dataset(tmp_path: Path, home: Path) -> None:
+def test_a_repository_without_settings_and_runs_is_nobodys_dataset(
+    tmp_path: Path, home: Path
+) -> None:
     dirty = repository(home / "source" / "repos" / "sd-scripts", train__py="")
     (dirty / "train.py").write_text("changed\n")
     other = repository(tmp_path / "other")
@@ -577,7 +622,9 @@ def test_a_default_trainer_that_is_not_there_is_not_mentioned(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("ignored", [False, True])
-def test_every_dataset_of_a_repository_is_looked_at(tmp_path: Path, trainer: Path, ignored: bool) -> None:
+def test_every_dataset_of_a_repository_is_looked_at(
+    tmp_path: Path, trainer: Path, ignored: bool
+) -> None:
     forked = repository(tmp_path / "forked", train__py="")
     many = repository(tmp_path / "many", **({"__gitignore": "loragit.toml\n"} if ignored else {}))
     for name, repo in (("gren", trainer), ("deep/noob", forked), ("third", trainer)):
@@ -588,7 +635,9 @@ def test_every_dataset_of_a_repository_is_looked_at(tmp_path: Path, trainer: Pat
     for repo in (trainer, forked):
         (repo / "train.py").write_text("changed\n")
     facts = {refusal.message for refusal in looked_at(many).refusals}
-    assert facts == {f"sd-scripts has an uncommitted change in {repo}" for repo in (trainer, forked)}
+    assert facts == {
+        f"sd-scripts has an uncommitted change in {repo}" for repo in (trainer, forked)
+    }
 
 
 def test_a_settings_file_that_was_deleted_names_nothing(dataset: Path, trainer: Path) -> None:
@@ -597,7 +646,9 @@ def test_a_settings_file_that_was_deleted_names_nothing(dataset: Path, trainer: 
     assert looked_at(dataset) == Verdict()
 
 
-def test_lycoris_is_looked_at_and_one_repository_is_told_of_once(dataset: Path, trainer: Path, tmp_path: Path) -> None:
+def test_lycoris_is_looked_at_and_one_repository_is_told_of_once(
+    dataset: Path, trainer: Path, tmp_path: Path
+) -> None:
     lycoris = repository(tmp_path / "lycoris", setup__py="")
     (lycoris / "setup.py").write_text("changed\n")
     (lycoris / "lycoris").mkdir()
@@ -611,7 +662,9 @@ def test_lycoris_is_looked_at_and_one_repository_is_told_of_once(dataset: Path, 
     assert len(looked_at(dataset).refusals) == 1
 
 
-def test_a_trainer_that_only_one_model_uses_is_looked_at(dataset: Path, trainer: Path, tmp_path: Path) -> None:
+def test_a_trainer_that_only_one_model_uses_is_looked_at(
+    dataset: Path, trainer: Path, tmp_path: Path
+) -> None:
     flux = repository(tmp_path / "flux", train__py="")
     (flux / "train.py").write_text("changed\n")
     with (dataset / "loragit.toml").open("a") as settings:
@@ -619,7 +672,9 @@ def test_a_trainer_that_only_one_model_uses_is_looked_at(dataset: Path, trainer:
     assert [named(refusal) for refusal in looked_at(dataset).refusals] == [["train.py"]]
 
 
-def test_the_environment_names_the_trainer_as_it_does_for_a_run(dataset: Path, tmp_path: Path) -> None:
+def test_the_environment_names_the_trainer_as_it_does_for_a_run(
+    dataset: Path, tmp_path: Path
+) -> None:
     other = repository(tmp_path / "other", train__py="")
     (other / "train.py").write_text("changed\n")
     assert check(dataset, {**os.environ, "SD_REPO": str(other)}).refusals
@@ -635,11 +690,15 @@ def test_a_dirty_trainer_that_the_settings_allow_is_a_note(dataset: Path, traine
     )
 
 
-def test_a_dirty_trainer_that_only_one_of_two_datasets_allows_is_refused(dataset: Path, trainer: Path) -> None:
+def test_a_dirty_trainer_that_only_one_of_two_datasets_allows_is_refused(
+    dataset: Path, trainer: Path
+) -> None:
     (trainer / "train.py").write_text("changed\n")
     for name in ("a", "z"):
         (dataset / name).mkdir()
-        (dataset / name / "loragit.toml").write_text(f'[trainer]\nrepo = "{trainer}"\n[record]\nallow_dirty = true\n')
+        (dataset / name / "loragit.toml").write_text(
+            f'[trainer]\nrepo = "{trainer}"\n[record]\nallow_dirty = true\n'
+        )
     assert len(looked_at(dataset).refusals) == 1
 
 
@@ -649,7 +708,9 @@ def test_a_dataset_inside_its_trainers_repository_can_be_committed(trainer: Path
     assert looked_at(trainer) == Verdict()
 
 
-def test_a_trainer_that_is_missing_or_no_repository_is_a_note(dataset: Path, tmp_path: Path) -> None:
+def test_a_trainer_that_is_missing_or_no_repository_is_a_note(
+    dataset: Path, tmp_path: Path
+) -> None:
     (tmp_path / "plain").mkdir()
     (tmp_path / "file").touch()
     git(tmp_path, "init", "-q", "unborn")
@@ -686,7 +747,9 @@ def test_settings_that_do_not_parse_are_refused_with_the_error(installed: Path) 
     assert "git commit --no-verify" in done.stderr
 
 
-def test_one_broken_settings_file_does_not_hide_a_dirty_trainer_of_another(dataset: Path, trainer: Path) -> None:
+def test_one_broken_settings_file_does_not_hide_a_dirty_trainer_of_another(
+    dataset: Path, trainer: Path
+) -> None:
     (trainer / "train.py").write_text("changed\n")
     (dataset / "broken").mkdir()
     (dataset / "broken" / "loragit.toml").write_text("[trainer]\nrepos = 1\n")
@@ -712,7 +775,9 @@ def test_settings_that_came_with_a_clone_cannot_make_git_run_a_program(tmp_path:
     git(made, "add", "-A")
     git(made, "commit", "-q", "-m", "bad")
     git(tmp_path, "clone", "-q", str(made), "cloned")
-    subprocess.run(["git", "status"], cwd=tmp_path / "cloned" / "trainer" / "sub", capture_output=True)
+    subprocess.run(
+        ["git", "status"], cwd=tmp_path / "cloned" / "trainer" / "sub", capture_output=True
+    )
     assert (tmp_path / "ran").exists(), "git would run it"
     (tmp_path / "ran").unlink()
     verdict = looked_at(tmp_path / "cloned")
@@ -729,7 +794,9 @@ def test_a_work_tree_that_only_variables_know_of_is_a_note(tmp_path: Path) -> No
 # --- run_hook ---
 
 
-def test_run_hook_answers_with_its_own_status(dataset: Path, trainer: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_hook_answers_with_its_own_status(
+    dataset: Path, trainer: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert hook.run_hook("pre-commit", (), os.environ, dataset) == 0
     assert capsys.readouterr() == ("", "")
     (trainer / "train.py").write_text("changed\n")
@@ -757,7 +824,10 @@ def test_run_hook_notes_what_it_could_not_look_at_and_passes(
 
 
 def test_the_hook_imports_nothing_heavy() -> None:
-    code = "import sys, loragit.commands.hook; print([m for m in sys.modules if m in ('typer', 'pygit2', 'dulwich')])"
+    code = (
+        "import sys, loragit.commands.hook; print([m for m in sys.modules if m in ('typer', "
+        "'pygit2', 'dulwich')])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "[]\n"
 
@@ -772,14 +842,20 @@ def test_each_guard_is_installed_beside_a_kept_one_and_taken_out(dataset: Path, 
     assert text(done) == f"installed {theirs}\n{theirs}.chained was there before, and runs first"
     assert theirs.read_bytes() == hook.hook_source(name).read_bytes()
     assert subprocess.run(["git", "config", "loragit.command"], cwd=dataset).returncode == 1
-    assert text(hook.status(dataset, name)) == f"installed: {theirs}\n{theirs}.chained was there before, and runs first"
+    assert (
+        text(hook.status(dataset, name))
+        == f"installed: {theirs}\n{theirs}.chained was there before, and runs first"
+    )
     assert not hook.install(dataset, "loragit", name).changed
     theirs.write_bytes(theirs.read_bytes() + b"# mine\n")
     with pytest.raises(hook.HookEdited) as caught:
         hook.uninstall(dataset, name)
     assert f"{name}.edited" in str(caught.value.hint)
     theirs.write_bytes(hook.hook_source(name).read_bytes())
-    assert text(hook.uninstall(dataset, name)) == f"removed {theirs}\nthe hook that was there before is back"
+    assert (
+        text(hook.uninstall(dataset, name))
+        == f"removed {theirs}\nthe hook that was there before is back"
+    )
     assert theirs.read_bytes() == FOREIGN
     assert f"loragit hook install {name} keeps it" in text(hook.status(dataset, name))
 
@@ -806,25 +882,40 @@ def test_a_bare_repository_gets_the_guards_and_no_hook_for_commits(tmp_path: Pat
     bare = tmp_path / "shared.git"
     told = list(hook.install_lines(bare, "loragit", hook.GUARDS, secrets=None))
     assert told == [f"installed {bare}/hooks/{name}" for name in hook.GUARDS]
-    assert list(hook.status_lines(bare, ())) == [f"installed: {bare}/hooks/{name}" for name in hook.GUARDS]
-    assert list(hook.uninstall_lines(bare, ())) == [f"removed {bare}/hooks/{name}" for name in hook.GUARDS]
+    assert list(hook.status_lines(bare, ())) == [
+        f"installed: {bare}/hooks/{name}" for name in hook.GUARDS
+    ]
+    assert list(hook.uninstall_lines(bare, ())) == [
+        f"removed {bare}/hooks/{name}" for name in hook.GUARDS
+    ]
     with pytest.raises(NotARepository):
         list(hook.install_lines(bare, "loragit", (), secrets=None))
-    with pytest.raises(NotARepository):  # what lies around a folder is not taken for the one that is meant
+    with pytest.raises(
+        NotARepository
+    ):  # what lies around a folder is not taken for the one that is meant
         hook.status(bare / "objects", "update")
 
 
-def test_without_a_name_one_is_installed_all_are_told_of_and_all_are_taken_out(dataset: Path, on_path: Path) -> None:
+def test_without_a_name_one_is_installed_all_are_told_of_and_all_are_taken_out(
+    dataset: Path, on_path: Path
+) -> None:
     folder = hooks_of(dataset)
-    assert list(hook.install_lines(dataset, "loragit", (), secrets=None)) == [f"installed {folder}/pre-commit"]
+    assert list(hook.install_lines(dataset, "loragit", (), secrets=None)) == [
+        f"installed {folder}/pre-commit"
+    ]
     assert [line for line in hook.status_lines(dataset, ()) if "secrets" not in line] == [
         f"installed: {folder}/pre-commit",
         f"not installed: there is no {folder}/reference-transaction",
         f"not installed: there is no {folder}/update",
     ]
     list(hook.install_lines(dataset, "loragit", ("update", "update"), secrets=None))
-    assert list(hook.uninstall_lines(dataset, ())) == [f"removed {folder}/pre-commit", f"removed {folder}/update"]
-    assert list(hook.uninstall_lines(dataset, ("update",))) == [f"there was no hook of loragit's at {folder}/update"]
+    assert list(hook.uninstall_lines(dataset, ())) == [
+        f"removed {folder}/pre-commit",
+        f"removed {folder}/update",
+    ]
+    assert list(hook.uninstall_lines(dataset, ("update",))) == [
+        f"there was no hook of loragit's at {folder}/update"
+    ]
 
 
 def test_a_hook_that_loragit_does_not_have_and_secrets_elsewhere_are_refused(dataset: Path) -> None:
@@ -837,9 +928,13 @@ def test_a_hook_that_loragit_does_not_have_and_secrets_elsewhere_are_refused(dat
             verb()
 
 
-def test_a_folder_for_all_repositories_says_what_a_guard_does_there(dataset: Path, home: Path) -> None:
+def test_a_folder_for_all_repositories_says_what_a_guard_does_there(
+    dataset: Path, home: Path
+) -> None:
     git(dataset, "config", "--global", "core.hooksPath", str(home / "hooks"))
-    assert "those without runs of loragit's are let be" in text(hook.install(dataset, "loragit", hook.GUARDS[0]))
+    assert "those without runs of loragit's are let be" in text(
+        hook.install(dataset, "loragit", hook.GUARDS[0])
+    )
     assert "takes nothing but runs" in text(hook.install(dataset, "loragit", "update"))
 
 

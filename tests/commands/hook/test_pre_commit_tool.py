@@ -47,7 +47,9 @@ def this_repository(folder: Path) -> str:
     folder.mkdir()
     for part in PARTS:
         if (ROOT / part).is_dir():
-            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__")
+            )
         else:
             shutil.copy(ROOT / part, folder / part)
     return repository(folder)
@@ -55,15 +57,21 @@ def this_repository(folder: Path) -> str:
 
 def pre_commit(folder: Path, *args: str, **environ: str) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-m", "pre_commit", *args]
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, env={**os.environ, **environ})
+    return subprocess.run(
+        words, cwd=folder, capture_output=True, text=True, env={**os.environ, **environ}
+    )
 
 
-@pytest.mark.timeout(900)  # pip installs the package, with what it needs, into an environment of the tool's
+@pytest.mark.timeout(
+    900
+)  # pip installs the package, with what it needs, into an environment of the tool's
 def test_both_hooks_work_under_pre_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRE_COMMIT_HOME", str(tmp_path / "tool"))
     for name, value in WHAT_PIP_READS.items():
         monkeypatch.setenv(name, value)
-    if "PIP_CONFIG_FILE" not in WHAT_PIP_READS and (mine := next(filter(Path.is_file, PIP_FILES), None)):
+    if "PIP_CONFIG_FILE" not in WHAT_PIP_READS and (
+        mine := next(filter(Path.is_file, PIP_FILES), None)
+    ):
         monkeypatch.setenv("PIP_CONFIG_FILE", str(mine))
     commit = this_repository(tmp_path / "loragit")
     trainer = tmp_path / "sd-scripts"
@@ -90,7 +98,9 @@ def test_both_hooks_work_under_pre_commit(tmp_path: Path, monkeypatch: pytest.Mo
     def staged(name: str, content: str) -> subprocess.CompletedProcess[str]:
         (dataset / name).write_text(content)
         git(dataset, "add", name)
-        return subprocess.run(["git", "commit", "-m", "more"], cwd=dataset, capture_output=True, text=True)
+        return subprocess.run(
+            ["git", "commit", "-m", "more"], cwd=dataset, capture_output=True, text=True
+        )
 
     done = staged("caption.txt", "1girl, holding key")
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,5 @@
-"""The hooks that keep a record as it is: plain git against a repository that has them, and what they must let be."""
+"""The hooks that keep a record as it is: plain git against a repository that has them, and what
+they must let be."""
 
 from __future__ import annotations
 
@@ -51,7 +52,9 @@ def state(folder: Path) -> str:
 
 def attempt(folder: Path, *args: str, reason: str = "") -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "LORAGIT_REASON": reason, "GIT_EDITOR": "true"}
-    return subprocess.run(["git", *args], cwd=folder, capture_output=True, text=True, env=environment)
+    return subprocess.run(
+        ["git", *args], cwd=folder, capture_output=True, text=True, env=environment
+    )
 
 
 def refused(folder: Path, *args: str) -> str:
@@ -60,7 +63,10 @@ def refused(folder: Path, *args: str) -> str:
     done = attempt(folder, *args)
     assert done.returncode != 0, args
     assert state(folder) == before, args
-    assert 'hint: where it must be, say why, which goes on record: LORAGIT_REASON="why" git' in done.stderr
+    assert (
+        'hint: where it must be, say why, which goes on record: LORAGIT_REASON="why" git'
+        in done.stderr
+    )
     return done.stderr
 
 
@@ -90,12 +96,17 @@ def test_runs_is_neither_rewound_nor_deleted_by_any_command(record: Path, packed
         ("update-ref", "-d", "refs/heads/runs", tip),
         ("branch", "-m", "runs", "x"),
     ):
-        assert "error: runs holds every run on record, and would be deleted" in refused(record, *words)
+        assert "error: runs holds every run on record, and would be deleted" in refused(
+            record, *words
+        )
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_branch_that_was_to_be_renamed_is_still_there_with_its_reflog(record: Path, packed: bool) -> None:
-    """git takes steps of a rename, and does not take them back where a hook refuses the next one."""
+def test_a_branch_that_was_to_be_renamed_is_still_there_with_its_reflog(
+    record: Path, packed: bool
+) -> None:
+    """git takes steps of a rename, and does not take them back where a hook refuses the next
+    one."""
     git(record, "branch", "mine")
     for branch in ("mine", "main"):
         if packed:
@@ -139,7 +150,9 @@ def test_the_tag_of_an_ended_run_is_neither_moved_nor_deleted(record: Path, pack
     told = refused(record, "tag", "-d", ONE)
     assert f"error: {ONE} tells what came out of a run, and would be deleted" in told
     assert f'LORAGIT_REASON="why" git tag -d {ONE}' in told
-    assert f"error: {ONE} tells what came out of a run, and would be moved" in refused(record, "tag", "-f", ONE, TWO)
+    assert f"error: {ONE} tells what came out of a run, and would be moved" in refused(
+        record, "tag", "-f", ONE, TWO
+    )
     refused(record, "tag", "-f", "-a", "-m", "another", ONE, f"{ONE}^{{}}")
     refused(record, "update-ref", f"refs/tags/{ONE}", f"{ONE}^{{}}")
     refused(record, "fetch", "-q", ".", f"+refs/tags/{TWO}:refs/tags/{ONE}")
@@ -153,7 +166,11 @@ def test_one_of_ours_among_many_stops_all_of_them(record: Path) -> None:
     for place in (3, 130):
         some = [*lines[:place], f"delete refs/tags/{ONE}", *lines[place:]]
         done = subprocess.run(
-            ["git", "update-ref", "--stdin"], cwd=record, input="\n".join(some) + "\n", capture_output=True, text=True
+            ["git", "update-ref", "--stdin"],
+            cwd=record,
+            input="\n".join(some) + "\n",
+            capture_output=True,
+            text=True,
         )
         assert done.returncode != 0
         assert f"{ONE} tells what came out of a run" in done.stderr
@@ -206,7 +223,11 @@ def test_what_is_the_users_own_stays_so(record: Path) -> None:
     passes(record, "branch", "x", "HEAD")
     passes(record, "branch", "-M", "x", "y")
     passes(record, "branch", "-D", "y")
-    for words in (("v1",), ("-a", "-m", "Run: x\nSamples: many", "v2"), ("-a", "-m", "x", "noob-gren-v9s4")):
+    for words in (
+        ("v1",),
+        ("-a", "-m", "Run: x\nSamples: many", "v2"),
+        ("-a", "-m", "x", "noob-gren-v9s4"),
+    ):
         passes(record, "tag", *words)
     for name in ("v1", "noob-gren-v9s4"):
         passes(record, "tag", "-f", name, "runs")
@@ -255,7 +276,8 @@ def test_refs_are_packed_and_objects_collected_as_ever(store: Store, linked: boo
 def test_a_clone_without_loragit_on_path_can_be_made_fetched_into_and_pushed(
     store: Store, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a folder of hooks for every repository, the hook is called from the very first ref of a clone on."""
+    """With a folder of hooks for every repository, the hook is called from the very first ref of a
+    clone on."""
     monkeypatch.setenv("PATH", "/usr/local/bin:/usr/bin:/bin")
     git(store.repository.top, "config", "--global", "core.hooksPath", str(home / "hooks"))
     put(home / "hooks", "reference-transaction")
@@ -281,7 +303,9 @@ def test_a_clone_without_loragit_on_path_can_be_made_fetched_into_and_pushed(
 
 def test_a_kept_hook_sees_everything_first_and_may_refuse(record: Path) -> None:
     chained = record / ".git/hooks/reference-transaction.chained"
-    chained.write_text('#!/bin/sh\necho "$1" >>seen.log\ncat >>seen.log\n! grep -q forbidden seen.log\n')
+    chained.write_text(
+        '#!/bin/sh\necho "$1" >>seen.log\ncat >>seen.log\n! grep -q forbidden seen.log\n'
+    )
     chained.chmod(0o755)
     passes(record, "branch", "fine")
     main = head(record)
@@ -296,10 +320,17 @@ def test_the_shell_itself_does_all_where_no_ref_is_ours(record: Path, tmp_path: 
     """No program is started: there is none on PATH."""
     hook = record / ".git/hooks/reference-transaction"
     zeros, main = "0" * 40, head(record)
-    rows = "".join(f"{zeros} {main} refs/{kind}/{kind}\n" for kind in ("heads", "remotes/origin", "stash", "bisect"))
+    rows = "".join(
+        f"{zeros} {main} refs/{kind}/{kind}\n"
+        for kind in ("heads", "remotes/origin", "stash", "bisect")
+    )
     for state_ in ("preparing", "prepared", "committed", "aborted"):
         done = subprocess.run(
-            ["/bin/sh", hook, state_], input=rows, text=True, capture_output=True, env={"PATH": str(tmp_path)}
+            ["/bin/sh", hook, state_],
+            input=rows,
+            text=True,
+            capture_output=True,
+            env={"PATH": str(tmp_path)},
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -307,7 +338,9 @@ def test_the_shell_itself_does_all_where_no_ref_is_ours(record: Path, tmp_path: 
 @pytest.mark.parametrize("name", ["reference-transaction", "update"])
 @pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])
 def test_the_hooks_are_plain_sh(shell: str, name: str) -> None:
-    words = [shell, "sh"] if shell == "busybox" else [shell, "--posix"] if shell == "bash" else [shell]
+    words = (
+        [shell, "sh"] if shell == "busybox" else [shell, "--posix"] if shell == "bash" else [shell]
+    )
     if shutil.which(shell) is None:
         pytest.skip(f"there is no {shell} here")
     assert subprocess.run([*words, "-n", HOOKS / name], capture_output=True).stderr == b""
@@ -326,7 +359,8 @@ def mine(dataset: Path) -> Store:
 
 @pytest.fixture
 def shared(mine: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A bare repository with the hook and what is in ``mine``; on that machine there is no loragit."""
+    """A bare repository with the hook and what is in ``mine``; on that machine there is no
+    loragit."""
     monkeypatch.setenv("PATH", "/usr/local/bin:/usr/bin:/bin")
     git(tmp_path, "init", "-q", "--bare", "shared.git")
     bare = tmp_path / "shared.git"
@@ -345,7 +379,11 @@ def rejected(mine: Store, shared: Path, *args: str) -> str:
     done = attempt(mine.repository.top, "push", "origin", *args)
     assert done.returncode != 0, args
     assert everything(shared) == before
-    told = [line.removeprefix("remote: ").rstrip() for line in done.stderr.splitlines() if line.startswith("remote: ")]
+    told = [
+        line.removeprefix("remote: ").rstrip()
+        for line in done.stderr.splitlines()
+        if line.startswith("remote: ")
+    ]
     assert [line.partition(":")[0] for line in told] == ["error", "hint", "error"], done.stderr
     return told[0].removeprefix("error: ")
 
@@ -372,14 +410,19 @@ def test_runs_of_two_machines_meet_in_a_merge(mine: Store, shared: Path, tmp_pat
     assert "runs only grows, and this would take commits back" in rejected(mine, shared, "+runs")
     git(top, "fetch", "-q")
     tree = git(top, "rev-parse", "runs^{tree}")
-    merge = git(top, "commit-tree", tree, "-p", "runs", "-p", "origin/runs", "-m", "Merge origin/runs")
+    merge = git(
+        top, "commit-tree", tree, "-p", "runs", "-p", "origin/runs", "-m", "Merge origin/runs"
+    )
     git(top, "update-ref", "refs/heads/runs", merge)
     passes(top, "push", "-q", "origin", "runs", "--tags")
 
 
 def test_nothing_of_the_record_is_taken_back_by_a_push(mine: Store, shared: Path) -> None:
     top = mine.repository.top
-    assert rejected(mine, shared, "+runs~1:runs") == "runs only grows, and this would take commits back"
+    assert (
+        rejected(mine, shared, "+runs~1:runs")
+        == "runs only grows, and this would take commits back"
+    )
     assert rejected(mine, shared, ":runs") == "runs cannot be deleted"
     told = f"the tag {ONE} tells what came out of a run, and cannot be moved or deleted"
     assert rejected(mine, shared, f":refs/tags/{ONE}") == told
@@ -396,14 +439,18 @@ def test_nothing_of_the_record_is_taken_back_by_a_push(mine: Store, shared: Path
     assert rejected(mine, shared, ":refs/notes/commits") == "notes on runs cannot be deleted"
 
 
-def test_runs_takes_nothing_but_runs_reverts_and_merges(mine: Store, shared: Path, tmp_path: Path) -> None:
+def test_runs_takes_nothing_but_runs_reverts_and_merges(
+    mine: Store, shared: Path, tmp_path: Path
+) -> None:
     top = mine.repository.top
     tree = git(top, "rev-parse", "main^{tree}")
     made = git(top, "commit-tree", tree, "-p", "runs", "-m", "by hand")
     told = f"{made} is no run, no revert and no merge: it does not belong on runs"
     assert rejected(mine, shared, f"{made}:refs/heads/runs") == told
     merge = git(top, "commit-tree", tree, "-p", "runs", "-p", "main", "-m", "merge")
-    assert f"{git(top, 'rev-parse', 'main')} is no run" in rejected(mine, shared, f"{merge}:refs/heads/runs")
+    assert f"{git(top, 'rev-parse', 'main')} is no run" in rejected(
+        mine, shared, f"{merge}:refs/heads/runs"
+    )
     git(tmp_path, "init", "-q", "--bare", "new.git")
     put(tmp_path / "new.git/hooks", "update")
     git(top, "remote", "set-url", "origin", str(tmp_path / "new.git"))
@@ -414,7 +461,10 @@ def test_runs_takes_nothing_but_runs_reverts_and_merges(mine: Store, shared: Pat
 def test_the_tag_of_a_run_under_way_is_not_taken(mine: Store, shared: Path) -> None:
     top = mine.repository.top
     mine.open(a_run(name=THREE))
-    assert rejected(mine, shared, THREE) == f"the run {THREE} is under way: its tag changes when it ends"
+    assert (
+        rejected(mine, shared, THREE)
+        == f"the run {THREE} is under way: its tag changes when it ends"
+    )
     passes(top, "push", "-q", "origin", "runs")
     passes(top, "push", "-q", "origin", f"{THREE}:refs/tags/mine")
     passes(top, "push", "-q", "origin", ":refs/tags/mine")
@@ -455,6 +505,8 @@ def test_only_the_phase_that_holds_all_locks_is_judged(record: Path, phase: str)
     environ = {**os.environ, "GIT_DIR": ".git"}
 
     def ask(phase: str) -> int:
-        return subprocess.run([hook, phase], cwd=record, input=line, text=True, env=environ).returncode
+        return subprocess.run(
+            [hook, phase], cwd=record, input=line, text=True, env=environ
+        ).returncode
 
     assert (ask("prepared"), ask(phase)) == (1, 0)

@@ -1,4 +1,5 @@
-"""The search for secrets before a commit: real commits through the installed hook, and the files that are named."""
+"""The search for secrets before a commit: real commits through the installed hook, and the files
+that are named."""
 
 from __future__ import annotations
 
@@ -42,7 +43,9 @@ def folder(tmp_path: Path) -> Path:
 def commit(folder: Path, *args: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Commit what is staged, as a user would."""
     words = ["git", "commit", "-m", "more", *args]
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, env={**os.environ, **environ})
+    return subprocess.run(
+        words, cwd=folder, capture_output=True, text=True, env={**os.environ, **environ}
+    )
 
 
 def passes(folder: Path, *args: str) -> None:
@@ -77,7 +80,10 @@ def test_a_commit_with_a_secret_is_refused_with_file_and_line_and_what_to_do(fol
     stage(folder, ".env", f"A=1\n{LINE}\n")
     err = refused(folder, "error: what would be committed holds what looks like a secret\n")
     assert "  - .env, line 2: Hugging Face token\n" in err
-    assert "take it out and stage the files again; if it is none, end its line with the comment # loragit: no" in err
+    assert (
+        "take it out and stage the files again; if it is none, end its line with the comment # "
+        "loragit: no" in err
+    )
     stage(folder, "img/01.txt", f"1girl\n{HF}")
     assert "2 secrets" in refused(folder, "  - img/01.txt, line 2: Hugging Face token\n")
     passes(folder, "--no-verify")
@@ -86,23 +92,49 @@ def test_a_commit_with_a_secret_is_refused_with_file_and_line_and_what_to_do(fol
 @pytest.mark.parametrize(
     ("path", "content", "told"),
     [
-        (".netrc", "machine api.wandb.ai\n  login user\n  password 0f1e2d3c4b5a6978\n", "line 3: password"),
+        (
+            ".netrc",
+            "machine api.wandb.ai\n  login user\n  password 0f1e2d3c4b5a6978\n",
+            "line 3: password",
+        ),
         (".git-credentials", "https://ada:sekret9Pw@github.com\n", "line 1: password in a URL"),
-        ("tracker.toml", '[wandb]\nkey = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"\n', "line 2: W&B API key"),
-        ("loragit.toml", '[trainer.args]\nwandb_api_key = "correct-horse"\n', "line 2: W&B API key"),
-        ("accounts.json", '{"tokens": {\n"hf": "correcthorsebattery"}}', "line 2: Hugging Face token"),
+        (
+            "tracker.toml",
+            '[wandb]\nkey = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"\n',
+            "line 2: W&B API key",
+        ),
+        (
+            "loragit.toml",
+            '[trainer.args]\nwandb_api_key = "correct-horse"\n',
+            "line 2: W&B API key",
+        ),
+        (
+            "accounts.json",
+            '{"tokens": {\n"hf": "correcthorsebattery"}}',
+            "line 2: Hugging Face token",
+        ),
         ("meta.jsonl", '{"file": "a"}\n{"api_key": "x y z"}\n', "line 2: API key"),
         (
             "get.sh",
             "wget 'https://civitai.com/api/download/models/1?token=0f1e2d3c4b5a69788796a5b4c3d2e1f0'",
             "Civitai",
         ),
-        ("id_ed25519", "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----", "private key"),
+        (
+            "id_ed25519",
+            "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----",
+            "private key",
+        ),
         ("notes.txt", f"\ufeffone\n{HF}".encode("utf-16-le"), "line 2: Hugging Face token"),
-        (".git/../setup.bat", "setx WANDB_API_KEY 0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c", "W&B API key"),
+        (
+            ".git/../setup.bat",
+            "setx WANDB_API_KEY 0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c",
+            "W&B API key",
+        ),
     ],
 )
-def test_secrets_as_people_commit_them(folder: Path, path: str, content: str | bytes, told: str) -> None:
+def test_secrets_as_people_commit_them(
+    folder: Path, path: str, content: str | bytes, told: str
+) -> None:
     path = os.path.normpath(path)
     stage(folder, path, content)
     refused(folder, f"- {path}, ", told)
@@ -159,7 +191,10 @@ def test_what_a_merge_brings_is_not_new(folder: Path) -> None:
     git(folder, "switch", "-q", "main")
     stage(folder, "a.env", "ours\n")
     passes(folder)
-    assert subprocess.run(["git", "merge", "-q", "side"], cwd=folder, capture_output=True).returncode == 1
+    assert (
+        subprocess.run(["git", "merge", "-q", "side"], cwd=folder, capture_output=True).returncode
+        == 1
+    )
     stage(folder, "a.env", f"both\n{LINE}\n")
     passes(folder)
 
@@ -168,7 +203,9 @@ def test_the_first_commit_is_searched_whole(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q", "new")
     stage(tmp_path / "new", "a.env", LINE)
     (refusal,) = check(tmp_path / "new", {}, None).refusals
-    assert [finding.problem for finding in refusal.findings] == ["a.env, line 1: Hugging Face token"]
+    assert [finding.problem for finding in refusal.findings] == [
+        "a.env, line 1: Hugging Face token"
+    ]
 
 
 def test_a_marked_line_passes_and_its_neighbours_do_not(folder: Path) -> None:
@@ -188,7 +225,12 @@ def test_names_of_any_kind_are_searched_and_told_in_a_line(folder: Path) -> None
         if name == "$HOME":
             (folder / name).unlink()
     err = refused(
-        folder, "7 secrets", "  -  a b , line 1:", r"  - new\x0aline, line 1", r"\xff\xfe, line 1", "- -rf, line"
+        folder,
+        "7 secrets",
+        "  -  a b , line 1:",
+        r"  - new\x0aline, line 1",
+        r"\xff\xfe, line 1",
+        "- -rf, line",
     )
     assert len(err.splitlines()) == 10
 
@@ -198,7 +240,9 @@ def test_a_file_named_as_a_secret_is_told_without_it(folder: Path) -> None:
     refused(folder, "- the file name img/***.txt")
 
 
-def test_pictures_models_binaries_links_and_submodules_are_let_be(folder: Path, tmp_path: Path) -> None:
+def test_pictures_models_binaries_links_and_submodules_are_let_be(
+    folder: Path, tmp_path: Path
+) -> None:
     for name in ("a.PNG", "b.safetensors", "c.npz"):
         stage(folder, name, LINE)
     stage(folder, "d.dat", b"\0" + LINE.encode())
@@ -211,7 +255,9 @@ def test_pictures_models_binaries_links_and_submodules_are_let_be(folder: Path, 
     refused(folder, "- other, line 1")
 
 
-def test_a_text_that_is_too_large_is_told_and_passes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_that_is_too_large_is_told_and_passes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     large = LINE + "\n" + " " * staged.MAX_BYTES
     stage(folder, "large.txt", large)
     stage(folder, "gone.txt", large).unlink()
@@ -219,7 +265,10 @@ def test_a_text_that_is_too_large_is_told_and_passes(folder: Path, monkeypatch: 
     done = commit(folder)
     assert done.returncode == 0
     for name in ("large.txt", "gone.txt"):
-        assert f"warning: {name} was not searched for secrets: it is larger than 8 MiB\n" in done.stderr
+        assert (
+            f"warning: {name} was not searched for secrets: it is larger than 8 MiB\n"
+            in done.stderr
+        )
     assert "large.dat" not in done.stderr
 
 
@@ -227,7 +276,10 @@ def test_a_value_of_the_environment_is_found_whatever_it_looks_like(folder: Path
     stage(folder, "img/01.txt", "1girl, correct-horse")
     stage(folder, "meta.toml", 'x = "correct-horse" # loragit: no secret')
     err = refused(
-        folder, "- img/01.txt, line 1: the value of a variable", "- meta.toml, line 1", MY_TOKEN="correct-horse"
+        folder,
+        "- img/01.txt, line 1: the value of a variable",
+        "- meta.toml, line 1",
+        MY_TOKEN="correct-horse",
     )
     assert "horse" not in err
     passes(folder)
@@ -241,7 +293,9 @@ def test_many_findings_are_cut_and_counted(folder: Path) -> None:
 def test_ten_thousand_captions_are_searched_in_no_time(folder: Path) -> None:
     (folder / "img").mkdir()
     for number in range(10_000):
-        (folder / "img" / f"{number:05}.txt").write_text(f"1girl, solo, key, holding key, monkey, number {number}")
+        (folder / "img" / f"{number:05}.txt").write_text(
+            f"1girl, solo, key, holding key, monkey, number {number}"
+        )
     git(folder, "add", "img")
     began = time.process_time(), os.times().children_user
     assert check(folder, {}, None) == Verdict()
@@ -249,14 +303,18 @@ def test_ten_thousand_captions_are_searched_in_no_time(folder: Path) -> None:
     assert time.process_time() - began[0] + os.times().children_user - began[1] < 3 * slack()
     stage(folder, "img/09999.txt", f"1girl\n{HF}")
     (refusal,) = check(folder, {}, None).refusals
-    assert [finding.problem for finding in refusal.findings] == ["img/09999.txt, line 2: Hugging Face token"]
+    assert [finding.problem for finding in refusal.findings] == [
+        "img/09999.txt, line 2: Hugging Face token"
+    ]
 
 
 def test_more_text_than_is_searched_at_once_is_searched(tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / f"{number}.txt").write_text("1girl, " * 100_000 + (LINE if number == 1 else ""))
     (refusal,) = check_files([f"{number}.txt" for number in range(3)], tmp_path, {}).refusals
-    assert [finding.problem for finding in refusal.findings] == ["1.txt, line 1: Hugging Face token"]
+    assert [finding.problem for finding in refusal.findings] == [
+        "1.txt, line 1: Hugging Face token"
+    ]
 
 
 # ---- turned on and off ----
@@ -270,7 +328,9 @@ def test_the_search_is_off_until_it_is_wanted_and_off_again(tmp_path: Path) -> N
     done = hook.install(folder, command)
     stage(folder, "a.env", LINE)
     passes(folder)
-    assert "it does not look for secrets; let it: loragit hook install --secrets" in hook.lines(hook.status(folder))
+    assert "it does not look for secrets; let it: loragit hook install --secrets" in hook.lines(
+        hook.status(folder)
+    )
     again = hook.install(folder, command, secrets=True)
     assert not again.changed
     assert hook.lines(again)[1] == "it also refuses secrets in what is staged"
@@ -298,7 +358,9 @@ def test_the_command_line_turns_it_on_and_off(folder: Path) -> None:
 
 def test_a_repository_that_is_searched_is_held_up_where_loragit_is_gone(folder: Path) -> None:
     git(folder, "config", "loragit.command", "/nowhere/loragit")
-    path = ":".join(each for each in os.environ["PATH"].split(":") if not Path(each, "loragit").exists())
+    path = ":".join(
+        each for each in os.environ["PATH"].split(":") if not Path(each, "loragit").exists()
+    )
     stage(folder, "a.txt", "clean")
     done = commit(folder, PATH=path)
     assert done.returncode == 1
@@ -311,7 +373,9 @@ def test_a_setting_that_is_no_truth_is_refused(folder: Path) -> None:
     git(folder, "config", "loragit.secrets", "perhaps")
     stage(folder, "a.txt", "clean")
     refused(
-        folder, "loragit.secrets in git's configuration is neither true nor false", "git config loragit.secrets true"
+        folder,
+        "loragit.secrets in git's configuration is neither true nor false",
+        "git config loragit.secrets true",
     )
 
 
@@ -331,7 +395,9 @@ def test_a_dirty_trainer_and_a_secret_are_told_together(folder: Path, tmp_path: 
 
 def run(folder: Path, *args: str, **environ: str) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-m", "loragit", "hook", "run", "secrets", *args]
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, env={**os.environ, **environ})
+    return subprocess.run(
+        words, cwd=folder, capture_output=True, text=True, env={**os.environ, **environ}
+    )
 
 
 def test_without_files_it_searches_what_is_staged_whatever_the_setting(folder: Path) -> None:

@@ -1,4 +1,5 @@
-"""``setup_conda_env`` with stand-ins for conda, mamba and micromamba that do as those do in a shell."""
+"""``setup_conda_env`` with stand-ins for conda, mamba and micromamba that do as those do in a
+shell."""
 
 from __future__ import annotations
 
@@ -106,7 +107,8 @@ def test_an_environment_is_activated_and_trains(scene: Scene, shell: str) -> Non
     scene.git("add", "-A")
     scene.git("commit", "-qm", "settings")
     code = (
-        f"set -euo pipefail\nsetup_training_vars {NAME}\nsetup_conda_env sdscripts\necho $CUDA_HOME\n"
+        f"set -euo pipefail\nsetup_training_vars {NAME}\nsetup_conda_env sdscripts\necho "
+        "$CUDA_HOME\n"
         '(unset NOBODY; echo "$NOBODY") 2>/dev/null || echo "strict again"\n'
         'run_training_script "$HOME/source/repos/sd-scripts/sdxl_train_network.py"\n'
     )
@@ -117,7 +119,9 @@ def test_an_environment_is_activated_and_trains(scene: Scene, shell: str) -> Non
     assert f'"RAN_BY": "{prefix}"' in (scene.output / NAME / "environ.json").read_text()
 
 
-def test_an_environment_that_is_missing_is_told_with_those_that_there_are(scene: Scene, shell: str) -> None:
+def test_an_environment_that_is_missing_is_told_with_those_that_there_are(
+    scene: Scene, shell: str
+) -> None:
     make_conda(scene.home / "miniconda3", "sdscripts", "other")
     done = run_code(scene, shell, 'setup_conda_env sd || echo "$? <${CONDA_PREFIX-none}>"\n')
     assert done.out == "1 <none>\n"
@@ -142,9 +146,13 @@ def test_the_folder_of_conda_can_be_given(scene: Scene, shell: str) -> None:
     make_conda(scene.home / "miniconda3", "sdscripts")
     root = make_conda(scene.home / "my conda", "sdscripts")
     done = run_code(
-        scene, shell, 'cd "$HOME"\nsetup_conda_env sdscripts "my conda"\nsetup_conda_env base "$HOME/my conda"\n'
+        scene,
+        shell,
+        'cd "$HOME"\nsetup_conda_env sdscripts "my conda"\nsetup_conda_env base "$HOME/my conda"\n',
     )
-    assert done.out == f"Conda environment: {root}/envs/sdscripts\nConda environment: {root}\n", done.err
+    assert done.out == f"Conda environment: {root}/envs/sdscripts\nConda environment: {root}\n", (
+        done.err
+    )
     done = run_code(scene, shell, "setup_conda_env nobody /nowhere || echo $?\n")
     assert done.out == "1\n"
 
@@ -171,7 +179,9 @@ def test_an_environment_can_be_named_by_its_folder(scene: Scene, shell: str) -> 
 @pytest.mark.parametrize("kind", ["micromamba", "mamba"])
 def test_micromamba_and_mamba_activate_their_own(scene: Scene, shell: str, kind: str) -> None:
     root = scene.home / "micromamba"
-    program = make_program(scene.home / ".local" / "bin" / kind if kind == "micromamba" else root / "bin" / kind)
+    program = make_program(
+        scene.home / ".local" / "bin" / kind if kind == "micromamba" else root / "bin" / kind
+    )
     prefix = make_prefix(root / "envs" / "sdscripts")
     if kind == "micromamba":
         # It is told where its environments are, and the stand-in is not.

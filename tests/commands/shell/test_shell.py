@@ -1,4 +1,5 @@
-"""The functions of ``loragit zsh`` and ``loragit bash``, in whole training scripts under the real shells."""
+"""The functions of ``loragit zsh`` and ``loragit bash``, in whole training scripts under the real
+shells."""
 
 from __future__ import annotations
 
@@ -14,8 +15,28 @@ from pathlib import Path
 import pytest
 
 from tests.commands.test_train import sound
-from tests.support.scene import LORAGIT, Scene, commit_all, git, make_scene, make_trainer, write_dataset
-from tests.support.shell_scene import BODY, HEAD, NAME, SCRIPT, SHELLS, SOURCE, need, on_path, run, run_code, write
+from tests.support.scene import (
+    LORAGIT,
+    Scene,
+    commit_all,
+    git,
+    make_scene,
+    make_trainer,
+    write_dataset,
+)
+from tests.support.shell_scene import (
+    BODY,
+    HEAD,
+    NAME,
+    SCRIPT,
+    SHELLS,
+    SOURCE,
+    need,
+    on_path,
+    run,
+    run_code,
+    write,
+)
 
 TRAIN = 'run_training_script "$HOME/source/repos/sd-scripts/sdxl_train_network.py"'
 FUNCTIONS = {
@@ -60,12 +81,17 @@ def test_a_script_trains_on_record_and_is_its_own_record(scene: Scene, shell: st
     head = git(scene.trainer, "rev-parse", "--short=8", "HEAD")
     told = done.out.splitlines()
     assert told[:2] == [
-        f"output_name: {NAME}, steps: 4, training_dir: {scene.dataset}, output_dir: {scene.output / NAME}",
+        (
+            f"output_name: {NAME}, steps: 4, training_dir: {scene.dataset}, output_dir: "
+            f"{scene.output / NAME}"
+        ),
         f"sd-scripts: {scene.trainer} {head} (sd3)",
     ]
     assert told[-1] == "after: 0"
     assert f"sealed {NAME}: 2 models, 3 samples" in done.err
-    shown = subprocess.run(["git", "show", f"{NAME}:night.sh"], cwd=scene.dataset, capture_output=True, check=True)
+    shown = subprocess.run(
+        ["git", "show", f"{NAME}:night.sh"], cwd=scene.dataset, capture_output=True, check=True
+    )
     assert shown.stdout == script.read_bytes()
     assert scene.git("ls-tree", NAME, "night.sh").startswith("100755 ")
     assert scene.git("ls-tree", NAME, "train.sh") == ""
@@ -87,7 +113,9 @@ def test_what_is_set_already_stays(scene: Scene, shell: str) -> None:
     done = run(scene, str(script))
     assert done.status == 0, done.err
     output = scene.home / "my runs" / "evening"
-    assert done.out.startswith(f"output_name: evening, steps: 3, training_dir: {other}, output_dir: {output}\n")
+    assert done.out.startswith(
+        f"output_name: evening, steps: 3, training_dir: {other}, output_dir: {output}\n"
+    )
     assert (output / "evening.safetensors").is_file()
     assert git(other, "log", "-1", "--format=%s", "runs") == "evening: my pictures, 3 steps"
 
@@ -95,14 +123,22 @@ def test_what_is_set_already_stays(scene: Scene, shell: str) -> None:
 def test_a_folder_that_the_dataset_chose_is_shown_and_not_obeyed(scene: Scene, shell: str) -> None:
     scene.settings('[paths]\noutput = "/nowhere\\u001b[31m"\n')
     said = scene.loragit("shell", "variables", NAME).out
-    done = subprocess.run([shell, "-c", f'{said}printf %s "$OUTPUT_DIR"'], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [shell, "-c", f'{said}printf %s "$OUTPUT_DIR"'], capture_output=True, text=True, check=True
+    )
     told, folder = done.stdout.splitlines()
     assert told.endswith(f"output_dir: /nowhere\\x1b[31m/{NAME}")
     assert folder == "/nowhere\x1b[31m"
 
 
 def test_variables_of_the_environment_count_as_well(scene: Scene, shell: str) -> None:
-    done = run(scene, str(write(scene, shell)), STEPS="2", OUTPUT_DIR=str(scene.home / "runs"), DATASET_NAME="gren")
+    done = run(
+        scene,
+        str(write(scene, shell)),
+        STEPS="2",
+        OUTPUT_DIR=str(scene.home / "runs"),
+        DATASET_NAME="gren",
+    )
     assert done.status == 0, done.err
     assert argv_of(scene)[-3] == "2"
     assert (scene.home / "runs" / NAME / f"{NAME}.safetensors").is_file()
@@ -114,7 +150,12 @@ def test_settings_say_where_datasets_and_outputs_are(scene: Scene, shell: str) -
     scene.dataset.parent.rename(scene.home / "sets")
     config = scene.home / "sets" / "gren" / "config.toml"
     config.write_text(config.read_text().replace("/datasets/", "/sets/"))
-    done = run(scene, str(write(scene, shell)), LORAGIT_PATHS_DATASETS=str(scene.home / "sets"), STUB="nothing")
+    done = run(
+        scene,
+        str(write(scene, shell)),
+        LORAGIT_PATHS_DATASETS=str(scene.home / "sets"),
+        STUB="nothing",
+    )
     assert (scene.home / "from settings" / NAME / "sdscripts.log").is_file(), done.err
 
 
@@ -157,8 +198,10 @@ def test_debug_tells_more_and_trains_all_the_same(scene: Scene, shell: str) -> N
 # ---- whatever the shell is like ----
 
 ODD = {
-    "bash": "set -u -f\nIFS=e\nshopt -s expand_aliases nullglob failglob extglob\nset -o posix +o posix\n",
-    "zsh": "setopt no_unset sh_word_split ksh_arrays warn_create_global glob_subst no_function_argzero posix_builtins\n"
+    "bash": "set -u -f\nIFS=e\nshopt -s expand_aliases nullglob failglob extglob\nset -o posix +o "
+    "posix\n",
+    "zsh": "setopt no_unset sh_word_split ksh_arrays warn_create_global glob_subst "
+    "no_function_argzero posix_builtins\n"
     "chpwd() { echo went; }\n",
 }
 ALIASES = "".join(
@@ -199,20 +242,29 @@ def test_aliases_and_options_are_as_before_afterwards(scene: Scene, shell: str) 
 
 
 def test_the_functions_are_all_that_a_script_gets(scene: Scene, shell: str) -> None:
-    listing = {"bash": "compgen -A function; compgen -v", "zsh": "print -l ${(k)functions} ${(k)parameters}"}[shell]
+    listing = {
+        "bash": "compgen -A function; compgen -v",
+        "zsh": "print -l ${(k)functions} ${(k)parameters}",
+    }[shell]
     listing = listing.replace("{", "{{").replace("}", "}}")
     code = (
-        f'#!/usr/bin/env {shell}\nset -euo pipefail\nbefore=$({listing})\n{SOURCE}echo "$before"\necho =\n{listing}\n'
+        f"#!/usr/bin/env {shell}\nset -euo pipefail\nbefore=$({listing})\n{SOURCE}echo "
+        f'"$before"\necho =\n{listing}\n'
     )
     before, after = run(scene, str(write(scene, shell, code))).out.split("\n=\n")
     new = set(after.split()) - set(before.split())
     own = {name for name in new if name.startswith("_loragit")}
     # What shells set themselves as they go.
-    assert new - own - FUNCTIONS - {"before", "_", "BASH_REMATCH", "?", "!", "LINENO", "PIPESTATUS"} == set()
+    assert (
+        new - own - FUNCTIONS - {"before", "_", "BASH_REMATCH", "?", "!", "LINENO", "PIPESTATUS"}
+        == set()
+    )
     assert new >= FUNCTIONS
 
 
-@pytest.mark.parametrize("line", ['eval "$(loragit {shell})"\n', 'source /dev/stdin <<<"$(loragit {shell})"\n'])
+@pytest.mark.parametrize(
+    "line", ['eval "$(loragit {shell})"\n', 'source /dev/stdin <<<"$(loragit {shell})"\n']
+)
 def test_the_functions_can_be_read_in_other_ways(scene: Scene, shell: str, line: str) -> None:
     done = run(scene, str(write(scene, shell, HEAD + line + BODY)))
     assert done.status == 0, done.err
@@ -254,7 +306,9 @@ def test_a_script_is_found_when_its_shell_is_called(scene: Scene, shell: str) ->
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_a_script_is_found_though_it_has_gone_elsewhere(scene: Scene, shell: str, before: bool) -> None:
+def test_a_script_is_found_though_it_has_gone_elsewhere(
+    scene: Scene, shell: str, before: bool
+) -> None:
     go = 'cd /\ncd "$HOME/datasets"\n'
     decoy = scene.home / "datasets" / "scripts" / "night.sh"
     decoy.parent.mkdir()
@@ -278,7 +332,10 @@ def test_a_script_whose_file_is_gone_is_told_and_trains(scene: Scene, shell: str
     script = write(scene, shell, HEAD + 'rm "$0"\n' + SOURCE + BODY)
     done = run(scene, str(script))
     assert done.status == 0, done.err
-    assert f"warning: the script {script} was not found, and train.sh is recorded in its place" in done.err
+    assert (
+        f"warning: the script {script} was not found, and train.sh is recorded in its place"
+        in done.err
+    )
     recorded_script(scene, "train.sh")
 
 
@@ -290,7 +347,12 @@ def test_without_a_file_there_is_our_own_script(scene: Scene, shell: str) -> Non
     scene.git("tag", "-d", NAME)
     shutil.rmtree(scene.output)
     done_by_stdin = subprocess.run(
-        [shell], input=text, cwd=scene.home, env={**os.environ, **on_path(scene)}, capture_output=True, text=True
+        [shell],
+        input=text,
+        cwd=scene.home,
+        env={**os.environ, **on_path(scene)},
+        capture_output=True,
+        text=True,
     )
     assert done_by_stdin.returncode == 0, done_by_stdin.stderr
     recorded_script(scene, "train.sh")
@@ -303,7 +365,11 @@ def test_a_name_that_cannot_be_ends_a_script(scene: Scene, shell: str) -> None:
     for name, told in (("", "it is empty"), ("../x", "it holds '/'"), ("evening", "no dataset")):
         done = run_code(scene, shell, f"setup_training_vars '{name}'\necho went on\n")
         assert (done.status, done.out) == (1, "")
-        assert told in done.err or "tells no dataset" in done.err or "says no number of steps" in done.err
+        assert (
+            told in done.err
+            or "tells no dataset" in done.err
+            or "says no number of steps" in done.err
+        )
         assert "hint: " in done.err
     nothing_written(scene)
 
@@ -326,7 +392,9 @@ def test_an_interactive_shell_trains_in_the_foreground(scene: Scene, shell: str)
 
 
 def test_a_dataset_that_is_missing_ends_a_script(scene: Scene, shell: str) -> None:
-    done = run_code(scene, shell, f"TRAINING_DIR=/nowhere\nsetup_training_vars {NAME}\necho went on\n")
+    done = run_code(
+        scene, shell, f"TRAINING_DIR=/nowhere\nsetup_training_vars {NAME}\necho went on\n"
+    )
     assert (done.status, done.out) == (1, "")
     assert "TRAINING_DIR: there is no folder /nowhere" in done.err
     assert "set TRAINING_DIR in the script: the dataset's folder" in done.err
@@ -334,7 +402,9 @@ def test_a_dataset_that_is_missing_ends_a_script(scene: Scene, shell: str) -> No
     assert "no dataset for noob-nobody-v1s4" in done.err
     (scene.home / "datasets" / "noob-gren").mkdir()
     assert "means several datasets" in run_code(scene, shell, f"setup_training_vars {NAME}\n").err
-    done = run_code(scene, shell, f'DATASET_NAME=gren\nsetup_training_vars {NAME}\necho "$TRAINING_DIR"\n')
+    done = run_code(
+        scene, shell, f'DATASET_NAME=gren\nsetup_training_vars {NAME}\necho "$TRAINING_DIR"\n'
+    )
     assert done.out.endswith(f"{scene.dataset}\n")
 
 
@@ -346,7 +416,9 @@ def test_an_output_folder_that_exists_ends_a_script_and_stays(scene: Scene, shel
             write(
                 scene,
                 shell,
-                SCRIPT.replace("trap", "#").replace("setup_tr", "trap cleanup_empty_output EXIT\nsetup_tr", 1),
+                SCRIPT.replace("trap", "#").replace(
+                    "setup_tr", "trap cleanup_empty_output EXIT\nsetup_tr", 1
+                ),
             )
         ),
     )
@@ -362,7 +434,9 @@ def test_the_helpers_reading_of_a_name_is_tried_first(scene: Scene, shell: str) 
     assert done.out.endswith(f"noob-gren {NAME}\n")
 
 
-def test_nothing_is_exported_and_a_name_of_the_machine_is_replaced(scene: Scene, shell: str) -> None:
+def test_nothing_is_exported_and_a_name_of_the_machine_is_replaced(
+    scene: Scene, shell: str
+) -> None:
     # WSL puts the machine's name into NAME.
     code = f'setup_training_vars {NAME}\necho "$NAME"\nsh -c \'echo "${{STEPS-unset}}"\'\n'
     assert run_code(scene, shell, code, NAME="MACHINE").out.splitlines()[1:] == [NAME, "unset"]
@@ -382,11 +456,16 @@ def test_training_needs_a_name_and_a_script(scene: Scene, shell: str) -> None:
         nothing_written(scene)
 
 
-def test_a_trainer_may_be_named_by_a_relative_path_and_runs_in_its_folder(scene: Scene, shell: str) -> None:
+def test_a_trainer_may_be_named_by_a_relative_path_and_runs_in_its_folder(
+    scene: Scene, shell: str
+) -> None:
     mine = make_trainer(scene.home / "my trainers")
     scene.settings('[trainer]\nworkdir = "dataset"\n')
     commit_all(scene.dataset, "settings")
-    code = f'cd "$HOME"\nsetup_training_vars {NAME}\nrun_training_script "my trainers/sdxl_train_network.py" --seed 7\n'
+    code = (
+        f'cd "$HOME"\nsetup_training_vars {NAME}\nrun_training_script "my '
+        'trainers/sdxl_train_network.py" --seed 7\n'
+    )
     done = run_code(scene, shell, code, STUB="environment")
     assert done.status == 0, done.err
     assert (scene.output / NAME / "cwd.txt").read_text() == str(mine)
@@ -409,7 +488,8 @@ def test_repositories_are_listed_and_recorded(scene: Scene, shell: str) -> None:
     (scene.home / "plain").mkdir()
     code = (
         f'LYCORIS_REPO="{lycoris}"\nsetup_training_vars {NAME}\n'
-        f'store_commits_hashes "{scene.trainer}" "my losses" "{scene.home}/plain" "" linked "$LYCORIS_REPO" ||'
+        f'store_commits_hashes "{scene.trainer}" "my losses" "{scene.home}/plain" "" linked '
+        '"$LYCORIS_REPO" ||'
         ' echo "status $?"\n'
         f"{TRAIN}\n"
     )
@@ -421,7 +501,9 @@ def test_repositories_are_listed_and_recorded(scene: Scene, shell: str) -> None:
     assert lines[5] == "status 1"
     assert f"{scene.home}/plain is in no git repository" in done.err
     assert "a repository's path is empty" in done.err
-    recorded = scene.git("log", "-1", "--format=%(trailers:key=Repository,valueonly)", NAME).split("\n")
+    recorded = scene.git("log", "-1", "--format=%(trailers:key=Repository,valueonly)", NAME).split(
+        "\n"
+    )
     assert [line.rsplit(" ", 2)[0] for line in recorded if line] == ["my losses", "linked"]
     assert f"{lycoris} is named as LyCORIS, but the trainer's Python finds it nowhere" in done.err
 
@@ -469,10 +551,14 @@ def test_cleaning_up_removes_nothing_and_keeps_the_status(scene: Scene, shell: s
     assert (done.status, done.out) == (6, "5\n")
     assert done.err.count(f"cleanup: {folder} stays") == 2
     assert folder.is_dir()
-    done = run_code(scene, shell, "set -eu\ntrap cleanup_empty_output EXIT TERM\nfalse\n", DEBUG="yes")
+    done = run_code(
+        scene, shell, "set -eu\ntrap cleanup_empty_output EXIT TERM\nfalse\n", DEBUG="yes"
+    )
     assert done.status == 1
     assert "cleanup: no run was set up" in done.err
-    done = run_code(scene, shell, f"OUTPUT_DIR={scene.output}\nNAME=x\ncleanup_empty_output\n", DEBUG="1")
+    done = run_code(
+        scene, shell, f"OUTPUT_DIR={scene.output}\nNAME=x\ncleanup_empty_output\n", DEBUG="1"
+    )
     assert f"cleanup: there is no {scene.output}/x" in done.err
     assert "cleanup" not in run_code(scene, shell, "cleanup_empty_output\n", DEBUG="0").err
 
@@ -523,7 +609,10 @@ def test_an_environment_that_is_active_counts_above_settings(scene: Scene, shell
     assert ran_by(scene, shell, f"CONDA_PREFIX={home}/conda; CONDA_DEFAULT_ENV=base") == "set"
     asked = {"LORAGIT_TRAINER_PYTHON": f"{home}/asked/bin/python"}
     assert ran_by(scene, shell, f"VIRTUAL_ENV={home}/venv", **asked) == "asked"
-    assert ran_by(scene, shell, f"VIRTUAL_ENV={home}/venv", LORAGIT_TRAINER_ENV=f"venv:{home}/asked") == "asked"
+    assert (
+        ran_by(scene, shell, f"VIRTUAL_ENV={home}/venv", LORAGIT_TRAINER_ENV=f"venv:{home}/asked")
+        == "asked"
+    )
 
 
 def test_training_is_not_made_nicer(scene: Scene, shell: str) -> None:
@@ -552,7 +641,9 @@ def test_a_script_that_loragit_runs_is_recorded_once(scene: Scene, shell: str) -
     assert f"part of the run {NAME}; working directory: {scene.trainer}" in done.err
     assert "after: 0" in done.out
     assert "cleanup" not in done.err
-    assert re.search(rf"output_name: {NAME}, steps: 4, .* output_dir: {scene.output / NAME}\n", done.out)
+    assert re.search(
+        rf"output_name: {NAME}, steps: 4, .* output_dir: {scene.output / NAME}\n", done.out
+    )
     scene.git("tag", "-d", NAME)
     shutil.rmtree(scene.output)
     failed = scene.run(argv, scene.home, {**on_path(scene), "STUB": "fail"})

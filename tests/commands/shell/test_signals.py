@@ -1,4 +1,5 @@
-"""Signals to a training script: whoever tells it to end ends the training, at once, and the record is whole."""
+"""Signals to a training script: whoever tells it to end ends the training, at once, and the record
+is whole."""
 
 from __future__ import annotations
 
@@ -11,9 +12,24 @@ import pytest
 from loragit.system import child as process
 from tests.commands.test_train import gone, sound
 from tests.support.scene import Scene, make_scene
-from tests.support.shell_scene import HEAD, NAME, SCRIPT, SHELLS, SOURCE, Waiting, ended_by, need, run, write
+from tests.support.shell_scene import (
+    HEAD,
+    NAME,
+    SCRIPT,
+    SHELLS,
+    SOURCE,
+    Waiting,
+    ended_by,
+    need,
+    run,
+    write,
+)
 
-BARE = HEAD + SOURCE + 'setup_training_vars "$NAME"\nrun_training_script "$SD_REPO/$SD_SCRIPT"\necho went on\n'
+BARE = (
+    HEAD
+    + SOURCE
+    + 'setup_training_vars "$NAME"\nrun_training_script "$SD_REPO/$SD_SCRIPT"\necho went on\n'
+)
 """A script without a trap."""
 
 
@@ -30,7 +46,8 @@ def shell(request: pytest.FixtureRequest) -> str:
 
 
 def sealed(scene: Scene, number: signal.Signals) -> None:
-    """The run is on record with its checkpoint and the signal that ended it, which reached it once."""
+    """The run is on record with its checkpoint and the signal that ended it, which reached it
+    once."""
     outcome = scene.outcome(NAME)
     assert outcome["Interrupted-By"] == number.name
     assert outcome["Exit-Status"] == str(128 + number)
@@ -64,7 +81,9 @@ def test_a_training_that_made_nothing_is_reverted(
     gone(scene, 128 + number, "made nothing")
 
 
-def test_the_scripts_own_trap_runs_when_the_training_has_ended(scene: Scene, shell: str, tmp_path: Path) -> None:
+def test_the_scripts_own_trap_runs_when_the_training_has_ended(
+    scene: Scene, shell: str, tmp_path: Path
+) -> None:
     own = "trap 'echo mine; exit 3' TERM\ntrap 'echo left' EXIT\n"
     waiting = Waiting(scene, write(scene, shell, BARE.replace(SOURCE, SOURCE + own)), tmp_path)
     waiting.tell(signal.SIGTERM)
@@ -75,7 +94,9 @@ def test_the_scripts_own_trap_runs_when_the_training_has_ended(scene: Scene, she
 
 def test_a_trap_that_goes_on_is_told_the_status(scene: Scene, shell: str, tmp_path: Path) -> None:
     own = "trap 'echo mine' INT\n"
-    body = BARE.replace(SOURCE, SOURCE + own).replace('_SCRIPT"\n', '_SCRIPT" || echo "status $?"\n')
+    body = BARE.replace(SOURCE, SOURCE + own).replace(
+        '_SCRIPT"\n', '_SCRIPT" || echo "status $?"\n'
+    )
     waiting = Waiting(scene, write(scene, shell, body), tmp_path)
     waiting.tell_all(signal.SIGINT)
     done = waiting.end()
@@ -92,7 +113,9 @@ def test_traps_are_as_before_afterwards(scene: Scene, shell: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["nohup", "trap"])
-def test_a_signal_that_is_ignored_stays_ignored(scene: Scene, shell: str, tmp_path: Path, how: str) -> None:
+def test_a_signal_that_is_ignored_stays_ignored(
+    scene: Scene, shell: str, tmp_path: Path, how: str
+) -> None:
     body = BARE.replace(SOURCE, SOURCE + "trap '' HUP\n") if how == "trap" else BARE
     prefix = ("nohup",) if how == "nohup" else ()
     waiting = Waiting(scene, write(scene, shell, body), tmp_path, prefix=prefix)
@@ -106,7 +129,9 @@ def test_a_signal_that_is_ignored_stays_ignored(scene: Scene, shell: str, tmp_pa
     assert "Interrupted-By" not in scene.outcome(NAME)
 
 
-def test_cleaning_up_ends_a_training_that_still_runs(scene: Scene, shell: str, tmp_path: Path) -> None:
+def test_cleaning_up_ends_a_training_that_still_runs(
+    scene: Scene, shell: str, tmp_path: Path
+) -> None:
     own = "trap 'exit 4' USR1\nDEBUG=1\n"
     waiting = Waiting(scene, write(scene, shell, SCRIPT.replace(SOURCE, SOURCE + own)), tmp_path)
     waiting.tell(signal.SIGUSR1)
@@ -116,9 +141,13 @@ def test_cleaning_up_ends_a_training_that_still_runs(scene: Scene, shell: str, t
     sealed(scene, signal.SIGTERM)
 
 
-def test_a_signal_that_concerns_nobody_does_not_end_the_wait(scene: Scene, shell: str, tmp_path: Path) -> None:
+def test_a_signal_that_concerns_nobody_does_not_end_the_wait(
+    scene: Scene, shell: str, tmp_path: Path
+) -> None:
     own = "trap 'echo poked' USR1\n"
-    waiting = Waiting(scene, write(scene, shell, SCRIPT.replace(SOURCE, SOURCE + own), place="a b/c.sh"), tmp_path)
+    waiting = Waiting(
+        scene, write(scene, shell, SCRIPT.replace(SOURCE, SOURCE + own), place="a b/c.sh"), tmp_path
+    )
     waiting.tell(signal.SIGUSR1)
     waiting.tell(signal.SIGUSR1)
     while waiting.child.stdout is not None and waiting.child.stdout.readline() != "poked\n":
@@ -129,9 +158,12 @@ def test_a_signal_that_concerns_nobody_does_not_end_the_wait(scene: Scene, shell
     assert "2 models" in done.err
 
 
-def test_a_training_in_a_subshell_is_ended_with_it(scene: Scene, shell: str, tmp_path: Path) -> None:
+def test_a_training_in_a_subshell_is_ended_with_it(
+    scene: Scene, shell: str, tmp_path: Path
+) -> None:
     body = BARE.replace(
-        'run_training_script "$SD_REPO/$SD_SCRIPT"', '(run_training_script "$SD_REPO/$SD_SCRIPT") | cat'
+        'run_training_script "$SD_REPO/$SD_SCRIPT"',
+        '(run_training_script "$SD_REPO/$SD_SCRIPT") | cat',
     )
     waiting = Waiting(scene, write(scene, shell, body), tmp_path)
     waiting.tell_all(signal.SIGTERM)
@@ -139,7 +171,9 @@ def test_a_training_in_a_subshell_is_ended_with_it(scene: Scene, shell: str, tmp
     sealed(scene, signal.SIGTERM)
 
 
-def test_a_script_that_loragit_runs_is_ended_with_its_trainer(scene: Scene, shell: str, tmp_path: Path) -> None:
+def test_a_script_that_loragit_runs_is_ended_with_its_trainer(
+    scene: Scene, shell: str, tmp_path: Path
+) -> None:
     script = write(scene, shell)
     prefix = (str(scene.home / "shims" / "loragit"), "train", NAME, "--script")
     waiting = Waiting(scene, script, tmp_path, prefix=prefix)

@@ -20,7 +20,9 @@ TAGS = st.lists(st.text("abc é", min_size=1).map(str.strip).filter(bool), max_s
 
 
 @given(TAGS, TAGS)
-def test_what_is_taken_from_a_caption_and_given_to_it_makes_the_other(before: list[str], after: list[str]) -> None:
+def test_what_is_taken_from_a_caption_and_given_to_it_makes_the_other(
+    before: list[str], after: list[str]
+) -> None:
     found = tags.change("0.txt", ", ".join(before), " ,\n".join(after))
     assert Counter(before) - Counter(found.removed) + Counter(found.added) == Counter(after)
     assert not set(found.added) & set(found.removed)
@@ -31,7 +33,10 @@ def test_what_is_taken_from_a_caption_and_given_to_it_makes_the_other(before: li
 
 @given(st.lists(st.tuples(TAGS, TAGS), max_size=6))
 def test_totals_count_each_caption_once(pairs: list[tuple[list[str], list[str]]]) -> None:
-    changes = [tags.change(str(number), ",".join(one), ",".join(other)) for number, (one, other) in enumerate(pairs)]
+    changes = [
+        tags.change(str(number), ",".join(one), ",".join(other))
+        for number, (one, other) in enumerate(pairs)
+    ]
     for total in tags.totals(changes):
         assert total.removed == sum(total.tag in each.removed for each in changes)
         assert total.added == sum(total.tag in each.added for each in changes)
@@ -79,15 +84,27 @@ batch_size = 1
 """
 
 SCALARS = st.one_of(
-    st.booleans(), st.integers(-9, 9), st.floats(allow_nan=True), st.text("ab", max_size=2), st.just("1e-4")
+    st.booleans(),
+    st.integers(-9, 9),
+    st.floats(allow_nan=True),
+    st.text("ab", max_size=2),
+    st.just("1e-4"),
 )
 LEAVES = st.dictionaries(st.sampled_from(["rate", "repeats", "a b"]), SCALARS, max_size=3)
 SUBSETS = st.lists(
-    st.builds(lambda folder, rest: {**rest, **folder}, st.fixed_dictionaries({"image_dir": st.text("xyz")}), LEAVES),
+    st.builds(
+        lambda folder, rest: {**rest, **folder},
+        st.fixed_dictionaries({"image_dir": st.text("xyz")}),
+        LEAVES,
+    ),
     max_size=4,
 )
-DATASETS = st.lists(st.builds(lambda rest, subsets: {**rest, "subsets": subsets}, LEAVES, SUBSETS), max_size=4)
-DOCUMENTS = st.builds(lambda general, datasets: {"general": general, "datasets": datasets}, LEAVES, DATASETS)
+DATASETS = st.lists(
+    st.builds(lambda rest, subsets: {**rest, "subsets": subsets}, LEAVES, SUBSETS), max_size=4
+)
+DOCUMENTS = st.builds(
+    lambda general, datasets: {"general": general, "datasets": datasets}, LEAVES, DATASETS
+)
 
 
 def changed(source: str) -> list[tuple[str, str | None, str | None]]:
@@ -96,20 +113,34 @@ def changed(source: str) -> list[tuple[str, str | None, str | None]]:
 
 
 @given(DOCUMENTS)
-def test_a_document_is_the_same_as_itself_whatever_the_order_of_keys(document: dict[str, object]) -> None:
+def test_a_document_is_the_same_as_itself_whatever_the_order_of_keys(
+    document: dict[str, object],
+) -> None:
     turned = {key: document[key] for key in reversed(document)}
     assert tables.compare(document, turned) == ()
 
 
 @given(DOCUMENTS, DOCUMENTS)
-def test_from_the_other_side_the_same_differs(one: dict[str, object], other: dict[str, object]) -> None:
-    there = Counter((each.before, each.after) for each in tables.compare(one, other) if "(order)" not in each.key)
-    back = Counter((each.after, each.before) for each in tables.compare(other, one) if "(order)" not in each.key)
+def test_from_the_other_side_the_same_differs(
+    one: dict[str, object], other: dict[str, object]
+) -> None:
+    there = Counter(
+        (each.before, each.after)
+        for each in tables.compare(one, other)
+        if "(order)" not in each.key
+    )
+    back = Counter(
+        (each.after, each.before)
+        for each in tables.compare(other, one)
+        if "(order)" not in each.key
+    )
     assert there == back
 
 
 @given(DOCUMENTS, st.randoms())
-def test_tables_that_changed_places_differ_in_nothing_else(document: dict[str, list[object]], random: object) -> None:
+def test_tables_that_changed_places_differ_in_nothing_else(
+    document: dict[str, list[object]], random: object
+) -> None:
     moved = list(document["datasets"])
     random.shuffle(moved)  # type: ignore[attr-defined]
     found = tables.compare(document, {**document, "datasets": moved})
@@ -118,7 +149,9 @@ def test_tables_that_changed_places_differ_in_nothing_else(document: dict[str, l
 
 
 @given(st.lists(LEAVES, max_size=6), st.lists(LEAVES, max_size=6))
-def test_a_table_is_matched_once_at_most(old: list[dict[str, object]], new: list[dict[str, object]]) -> None:
+def test_a_table_is_matched_once_at_most(
+    old: list[dict[str, object]], new: list[dict[str, object]]
+) -> None:
     pairs = tables.matched(old, new)
     assert len({one for one, _ in pairs}) == len({other for _, other in pairs}) == len(pairs)
     assert sorted(pairs) == sorted((one, other) for other, one in tables.matched(new, old))
@@ -171,7 +204,9 @@ def test_the_one_table_that_is_left_is_told_value_by_value() -> None:
 
 def test_two_subsets_of_one_folder_are_told_apart_by_number() -> None:
     one = {"subsets": [{"image_dir": "img", "flip": True}, {"image_dir": "img", "flip": False}]}
-    other = {"subsets": [{"image_dir": "img", "flip": True}, {"image_dir": "img", "flip": False, "n": 2}]}
+    other = {
+        "subsets": [{"image_dir": "img", "flip": True}, {"image_dir": "img", "flip": False, "n": 2}]
+    }
     assert tables.compare(one, other) == (ValueChange("subsets[img, 1].n", None, "2"),)
 
 

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loragit.history.compare.records import CAPTION, FILE, IMAGE, KINDS, LYCORIS, TRAINER, Side, compare, same_value
+from loragit.history.compare.records import (
+    CAPTION,
+    FILE,
+    IMAGE,
+    KINDS,
+    LYCORIS,
+    TRAINER,
+    Side,
+    compare,
+    same_value,
+)
 from loragit.history.record import Surroundings, read_record
 from loragit.record import run_toml
 from loragit.record.values import LyCORIS, RepoState, Run, Weights
@@ -35,14 +45,35 @@ def phrases(before: Side, after: Side) -> tuple[str, ...]:
 
 
 def test_two_runs_of_the_same_inputs_differ_in_nothing() -> None:
-    own = ("--output_dir", "~/out/one", "--output_name", "one", "--training_comment", "loragit: one", "--seed", "1")
+    own = (
+        "--output_dir",
+        "~/out/one",
+        "--output_name",
+        "one",
+        "--training_comment",
+        "loragit: one",
+        "--seed",
+        "1",
+    )
     other = [word.replace("one", "two") for word in own]
     assert compare(side(*own, name="one"), side(*other, name="two")).changes == ()
 
 
 def test_rank_and_rates_come_first_and_numbers_count_by_value() -> None:
-    before = side("--seed", "1", "--unet_lr", "1e-4", "--network_dim", "8", "--clip_skip", "2", "--lowram")
-    after = side("--seed", "1.0", "--unet_lr", "0.00005", "--network_dim", "16", "--clip_skip", "1", "--vae_tiling")
+    before = side(
+        "--seed", "1", "--unet_lr", "1e-4", "--network_dim", "8", "--clip_skip", "2", "--lowram"
+    )
+    after = side(
+        "--seed",
+        "1.0",
+        "--unet_lr",
+        "0.00005",
+        "--network_dim",
+        "16",
+        "--clip_skip",
+        "1",
+        "--vae_tiling",
+    )
     assert phrases(before, after) == (
         "network_dim 8 → 16",
         "unet_lr 1e-4 → 0.00005",
@@ -53,8 +84,19 @@ def test_rank_and_rates_come_first_and_numbers_count_by_value() -> None:
 
 
 def test_pairs_of_network_args_go_by_their_own_names() -> None:
-    before = side("--network_args", "algo=loha", "conv_dim=4", "--optimizer_args", "weight_decay=0.1", "odd")
-    after = side("--network_args", "conv_dim=8", "algo=loha", "seed=3", "--seed", "2", "--optimizer_args", "odd")
+    before = side(
+        "--network_args", "algo=loha", "conv_dim=4", "--optimizer_args", "weight_decay=0.1", "odd"
+    )
+    after = side(
+        "--network_args",
+        "conv_dim=8",
+        "algo=loha",
+        "seed=3",
+        "--seed",
+        "2",
+        "--optimizer_args",
+        "odd",
+    )
     assert phrases(before, after) == (
         "conv_dim 4 → 8",
         "optimizer_args weight_decay=0.1 odd → odd",
@@ -72,9 +114,9 @@ def test_weights_are_compared_by_content_and_not_by_path() -> None:
     assert phrases(side(weights=(base,)), side(weights=(other,))) == (
         "Base-Model noob.safetensors (aaaaaaaaaa) → noob.safetensors (bbbbbbbbbb)",
     )
-    assert phrases(side(weights=(base,)), side(weights=(base._replace(name="pony", sha256=None),))) == (
-        "Base-Model noob.safetensors → pony",
-    )
+    assert phrases(
+        side(weights=(base,)), side(weights=(base._replace(name="pony", sha256=None),))
+    ) == ("Base-Model noob.safetensors → pony",)
     two = Weights("Base-Weights", "x", None), Weights("Base-Weights", "y", None)
     assert phrases(side(weights=two[:1]), side(weights=two)) == ("+Base-Weights 2 y",)
     assert phrases(side(weights=two), side()) == ("-Base-Weights x", "-Base-Weights 2 y")
@@ -98,12 +140,34 @@ def test_code_is_compared_by_commit_and_by_what_was_not_committed() -> None:
 
 def test_images_captions_and_files_are_counted() -> None:
     before = side(
-        dataset={"img/0.png": "a", "img/1.png": "b", "img/0.txt": "c", "notes.txt": "d", "../x/i/2.txt": "g"},
-        tree={"captions/img/0.txt": "c", "captions/outside/i/2.txt": "g", "config.toml": "1", "run.toml": "x"},
+        dataset={
+            "img/0.png": "a",
+            "img/1.png": "b",
+            "img/0.txt": "c",
+            "notes.txt": "d",
+            "../x/i/2.txt": "g",
+        },
+        tree={
+            "captions/img/0.txt": "c",
+            "captions/outside/i/2.txt": "g",
+            "config.toml": "1",
+            "run.toml": "x",
+        },
     )
     after = side(
-        dataset={"img/0.png": "e", "img/2.png": "b", "img/3.png": "b", "img/0.txt": "f", "notes.txt": "h"},
-        tree={"captions/img/0.txt": "f", "config.toml": "2", "sample-prompts.txt": "3", "inputs/preset.toml": "4"},
+        dataset={
+            "img/0.png": "e",
+            "img/2.png": "b",
+            "img/3.png": "b",
+            "img/0.txt": "f",
+            "notes.txt": "h",
+        },
+        tree={
+            "captions/img/0.txt": "f",
+            "config.toml": "2",
+            "sample-prompts.txt": "3",
+            "inputs/preset.toml": "4",
+        },
     )
     found = compare(before, after)
     assert found.phrases() == (
@@ -126,14 +190,23 @@ def test_images_captions_and_files_are_counted() -> None:
 
 def test_packages_that_matter_are_named_and_the_others_counted() -> None:
     before = side(packages={"torch": "2.6", "a": "1", "b": "1"}, about={"GPU": ("one", "two")})
-    after = side(packages={"torch": "2.7", "a": "2", "c": "1"}, about={"GPU": ("one",), "Driver": ("5",)})
-    assert phrases(before, after) == ("GPU one, two → one", "+Driver 5", "torch 2.6 → 2.7", "3 other packages")
+    after = side(
+        packages={"torch": "2.7", "a": "2", "c": "1"}, about={"GPU": ("one",), "Driver": ("5",)}
+    )
+    assert phrases(before, after) == (
+        "GPU one, two → one",
+        "+Driver 5",
+        "torch 2.6 → 2.7",
+        "3 other packages",
+    )
     assert phrases(side(packages={"a": "1"}), side()) == ("1 package",)
 
 
 def test_a_patch_is_told_beside_what_it_patches() -> None:
     found = compare(side(), side(tree={"patches/sd-scripts.patch": "1"}))
-    assert [(change.kind, change.key) for change in found.changes] == [("patch", "patches/sd-scripts.patch")]
+    assert [(change.kind, change.key) for change in found.changes] == [
+        ("patch", "patches/sd-scripts.patch")
+    ]
     assert found.phrases() == ("1 patch",)
 
 
@@ -149,7 +222,9 @@ def test_a_patch_is_told_beside_what_it_patches() -> None:
         ("a", "b", False),
     ],
 )
-def test_numbers_are_the_same_by_value_and_texts_by_letter(one: str, other: str, same: bool) -> None:
+def test_numbers_are_the_same_by_value_and_texts_by_letter(
+    one: str, other: str, same: bool
+) -> None:
     assert same_value(one, other) is same
 
 

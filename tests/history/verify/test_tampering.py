@@ -1,4 +1,5 @@
-"""``verify`` after plain git was used on the record: every way to take something back leaves a trace that is told."""
+"""``verify`` after plain git was used on the record: every way to take something back leaves a
+trace that is told."""
 
 from __future__ import annotations
 
@@ -43,13 +44,16 @@ def pushed(record: Path, tmp_path: Path) -> Path:
 
 
 def told(folder: Path, *names: str, quick: bool = False) -> list[tuple[str, str, str]]:
-    """(status, check, message) of each finding; commits and moments are not shown, missing outputs left out."""
+    """(status, check, message) of each finding; commits and moments are not shown, missing outputs
+    left out."""
     history = History.of(folder)
     try:
         report = verify(history, Asked(names, Path("/nowhere"), quick=quick))
     finally:
         history.close()
-    short = [(v.status, v.check, re.sub(r"\b[0-9a-f]{8}\b", "ID", v.message)) for v in report.verdicts]
+    short = [
+        (v.status, v.check, re.sub(r"\b[0-9a-f]{8}\b", "ID", v.message)) for v in report.verdicts
+    ]
     return [(s, c, re.sub(r"\d{4}-\S+Z", "T", m)) for s, c, m in short if c != "output"]
 
 
@@ -77,7 +81,9 @@ WAS = "was at ID until T, which is not in its history, 1 commit of it: it was re
 
 def shell(command: str, folder: Path) -> str:
     """What a fix does, typed as it is told."""
-    done = subprocess.run(command.partition(": ")[2], shell=True, cwd=folder, capture_output=True, text=True)
+    done = subprocess.run(
+        command.partition(": ")[2], shell=True, cwd=folder, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -104,7 +110,10 @@ def test_runs_of_another_machine_that_were_only_fetched_are_no_rewritten_history
     apart = "runs and origin/runs went apart: 1 commit here, 1 commit there"
     assert told(record) == [("note", "runs", apart)]
     history = History.of(record)
-    assert list(leftovers.loose_tags(history.repository, {run.commit: run for run in history.runs})) == []
+    assert (
+        list(leftovers.loose_tags(history.repository, {run.commit: run for run in history.runs}))
+        == []
+    )
     # What was made here is not excused by a remote that has it.
     git(record, "push", "-q", "--force", "origin", "runs", "--tags")
     git(record, "branch", "-f", "runs", "runs~1")
@@ -117,7 +126,10 @@ def test_in_a_shallow_clone_tags_beyond_its_end_are_not_loose(pushed: Path, tmp_
     git(tmp_path / "other", "fetch", "-q", "--depth=1", "origin", "tag", ONE)
     history = History.of(tmp_path / "other")
     assert ONE in history.refs.objects and [run.name for run in history.runs] == [TWO]
-    assert list(leftovers.loose_tags(history.repository, {run.commit: run for run in history.runs})) == []
+    assert (
+        list(leftovers.loose_tags(history.repository, {run.commit: run for run in history.runs}))
+        == []
+    )
 
 
 # --- runs ---
@@ -126,11 +138,21 @@ def test_in_a_shallow_clone_tags_beyond_its_end_are_not_loose(pushed: Path, tmp_
 @pytest.mark.parametrize("what", ["runs", f"{TWO}:config.toml"])
 def test_an_object_that_git_shows_another_in_the_place_of(record: Path, what: str) -> None:
     name = git(record, "rev-parse", what)
-    git(record, "replace", "-f", name, git(record, "rev-parse", "main" if what == "runs" else "main:a.txt"))
+    git(
+        record,
+        "replace",
+        "-f",
+        name,
+        git(record, "rev-parse", "main" if what == "runs" else "main:a.txt"),
+    )
     another = git(record, "commit-tree", "-m", "no run holds it", "main^{tree}")
     git(record, "replace", git(record, "rev-parse", "main"), another)
     (row,) = told(record)
-    assert row == ("wrong", "objects", "git shows ID in the place of ID, which runs holds: it was replaced")
+    assert row == (
+        "wrong",
+        "objects",
+        "git shows ID in the place of ID, which runs holds: it was replaced",
+    )
     (fix,) = fixes(record)
     shell(fix, record)
     assert told(record) == []
@@ -142,7 +164,8 @@ def test_branch_f_and_reset(record: Path, pushed: Path) -> None:
     # Somebody clears the reflog: the remote's tells what was pushed.
     (record / ".git/logs/refs/heads/runs").unlink()
     once = (
-        "runs was pushed to origin/runs at ID on T, and does not lead there any more, 1 commit of it: "
+        "runs was pushed to origin/runs at ID on T, and does not lead there any more, 1 commit of "
+        "it: "
         "it was rewound or rewritten"
     )
     assert told(record) == [("wrong", "runs", once), TAG_LOST]
@@ -159,10 +182,17 @@ def test_amend_on_runs_with_and_without_reflogs(record: Path, pushed: Path) -> N
     git(record, "checkout", "-q", "-f", "main")
     name = f"{TWO} is ID here, and ID there"
     rewritten = f"1 commit of runs is not what origin/runs has: the history was rewritten ({name})"
-    found = [message for status, check, message in told(record) if (status, check) == ("wrong", "runs")]
-    assert found == [f"runs {WAS} (commit (amend): {TWO}: noob on gren, version 1, 4 steps)", rewritten]
+    found = [
+        message for status, check, message in told(record) if (status, check) == ("wrong", "runs")
+    ]
+    assert found == [
+        f"runs {WAS} (commit (amend): {TWO}: noob on gren, version 1, 4 steps)",
+        rewritten,
+    ]
     forget(record)
-    found = [message for status, check, message in told(record) if (status, check) == ("wrong", "runs")]
+    found = [
+        message for status, check, message in told(record) if (status, check) == ("wrong", "runs")
+    ]
     assert found == [rewritten]
     assert TAG_LOST in told(record)
     (diff,) = [fix for fix in fixes(record) if "git diff" in fix]
@@ -178,25 +208,37 @@ def test_a_history_that_was_filtered_from_its_root_on(
     git(record, "update-ref", "-d", "refs/original/refs/heads/runs")
     rows = told(record)
     name = f"{ONE} is ID here, and ID there"
-    rewritten = f"2 commits of runs are not what origin/runs has: the history was rewritten ({name})"
+    rewritten = (
+        f"2 commits of runs are not what origin/runs has: the history was rewritten ({name})"
+    )
     assert [row for row in rows if row[1] == "runs"] == [("wrong", "runs", rewritten)]
     assert [row for row in rows if row[1] == "tag"] == [lost(ONE), lost(TWO)]
-    # Without a remote, the tags are left to tell; and where they were moved along, their own reflogs.
+    # Without a remote, the tags are left to tell; and where they were moved along, their own
+    # reflogs.
     git(record, "remote", "remove", "origin")
     assert [row for row in told(record) if row[1] != "record"] == [lost(ONE), lost(TWO)]
 
 
-def test_tags_that_were_moved_along_with_a_filtered_history(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tags_that_were_moved_along_with_a_filtered_history(
+    record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FILTER_BRANCH_SQUELCH_WARNING", "1")
     words = ("--msg-filter", "sed 's/4 steps/9 steps/'", "--tag-name-filter", "cat", "--", "runs")
     git(record, "filter-branch", "-f", *words)
     (record / ".git/logs/refs/heads/runs").unlink()
-    replaced = [f"the tag {name} is not the one that loragit wrote (ID): it was replaced" for name in (TWO, ONE)]
-    assert [message for status, check, message in told(record) if (status, check) == ("wrong", "tag")] == replaced
+    replaced = [
+        f"the tag {name} is not the one that loragit wrote (ID): it was replaced"
+        for name in (TWO, ONE)
+    ]
+    assert [
+        message for status, check, message in told(record) if (status, check) == ("wrong", "tag")
+    ] == replaced
 
 
 @pytest.mark.parametrize("remote", [False, True])
-def test_runs_that_was_deleted(record: Path, tmp_path: Path, remote: bool, request: pytest.FixtureRequest) -> None:
+def test_runs_that_was_deleted(
+    record: Path, tmp_path: Path, remote: bool, request: pytest.FixtureRequest
+) -> None:
     if remote:
         request.getfixturevalue("pushed")
     tip = git(record, "rev-parse", "runs")
@@ -241,7 +283,9 @@ def test_a_remote_that_somebody_rewound(record: Path, pushed: Path, tmp_path: Pa
     assert git(pushed, "rev-parse", "runs") == git(record, "rev-parse", "runs")
 
 
-def test_a_remote_that_somebody_rewound_before_it_was_taken_over_here(pushed: Path, tmp_path: Path) -> None:
+def test_a_remote_that_somebody_rewound_before_it_was_taken_over_here(
+    pushed: Path, tmp_path: Path
+) -> None:
     git(tmp_path, "clone", "-q", str(pushed), "copy")
     copy = tmp_path / "copy"
     git(copy, "fetch", "-q")
@@ -256,7 +300,11 @@ def test_a_remote_that_somebody_rewound_before_it_was_taken_over_here(pushed: Pa
 
 
 def test_a_tag_that_was_replaced_on_its_run(record: Path) -> None:
-    body = git(record, "cat-file", "tag", ONE).partition("\n\n")[2].replace("Exit-Status: 0", "Exit-Status: 1")
+    body = (
+        git(record, "cat-file", "tag", ONE)
+        .partition("\n\n")[2]
+        .replace("Exit-Status: 0", "Exit-Status: 1")
+    )
     git(record, "tag", "-f", "-a", "-m", body, ONE, f"{ONE}^{{}}")
     replaced = f"the tag {ONE} is not the one that loragit wrote (ID): it was replaced"
     assert told(record) == [("wrong", "tag", replaced)]

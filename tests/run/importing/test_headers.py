@@ -47,7 +47,9 @@ def test_a_header_tells_name_dates_code_and_base_model() -> None:
     assert metadata.training({}) == NOTHING
 
 
-@pytest.mark.parametrize("path", sorted(FIXTURES.rglob("*.safetensors")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted(FIXTURES.rglob("*.safetensors")), ids=lambda path: path.name
+)
 def test_headers_that_sd_scripts_wrote_are_read(path: Path) -> None:
     values = read_header(path).metadata
     told = metadata.training(values)
@@ -85,10 +87,15 @@ def test_a_value_of_another_form_counts_as_none(key: str, value: str, field: str
 
 def test_without_the_ss_values_modelspec_tells_some() -> None:
     told = metadata.training(
-        {"modelspec.date": "2024-03-09T18:40:00", "modelspec.implementation_version": f"sd-scripts/{COMMIT}"}
+        {
+            "modelspec.date": "2024-03-09T18:40:00",
+            "modelspec.implementation_version": f"sd-scripts/{COMMIT}",
+        }
     )
     assert told.commit == COMMIT
-    assert told.finished == datetime(2024, 3, 9, 18, 40).astimezone(UTC), "a local time, as sd-scripts writes it"
+    assert told.finished == datetime(2024, 3, 9, 18, 40).astimezone(UTC), (
+        "a local time, as sd-scripts writes it"
+    )
     zoned = metadata.training({"modelspec.date": "2024-03-09T18:40:00Z"})
     assert zoned.finished == datetime(2024, 3, 9, 18, 40, tzinfo=UTC)
     assert metadata.training({"modelspec.date": "0001-01-01"}).finished is None
@@ -96,8 +103,13 @@ def test_without_the_ss_values_modelspec_tells_some() -> None:
 
 
 def test_a_hash_that_is_none_of_the_file_is_not_made_up() -> None:
-    told = metadata.training(header("gren", ss_new_sd_model_hash="abcd1234", ss_vae_name="v.pt", ss_new_vae_hash=BASE))
-    assert told.weights == (Weights("Base-Model", "noobaiXL.safetensors", None), Weights("VAE", "v.pt", BASE))
+    told = metadata.training(
+        header("gren", ss_new_sd_model_hash="abcd1234", ss_vae_name="v.pt", ss_new_vae_hash=BASE)
+    )
+    assert told.weights == (
+        Weights("Base-Model", "noobaiXL.safetensors", None),
+        Weights("VAE", "v.pt", BASE),
+    )
     assert metadata.training(header("gren", ss_sd_model_name="x" * 300)).weights == ()
 
 
@@ -166,13 +178,19 @@ def test_the_rarest_tags_are_cut_and_that_is_said(monkeypatch: pytest.MonkeyPatc
     assert table({"ss_tag_frequency": json.dumps(long)})["ss_tag_frequency"] == {"img": {"y": 2}}
 
 
-@pytest.mark.parametrize("tags", ['{"img": 4}', '{"img": {"a": "b"}}', "[1]", '{"img": {"a": true}}'])
+@pytest.mark.parametrize(
+    "tags", ['{"img": 4}', '{"img": {"a": "b"}}', "[1]", '{"img": {"a": true}}']
+)
 def test_a_tag_frequency_of_another_form_is_a_value_like_any(tags: str) -> None:
     assert table({"ss_tag_frequency": tags})["ss_tag_frequency"] == json.loads(tags)
 
 
 def test_large_values_are_cut_and_that_is_said() -> None:
-    values = {"ss_a": "x" * 100_000, "ss_b": json.dumps(["y" * 100_000]), "modelspec.thumbnail": "z" * 100_000}
+    values = {
+        "ss_a": "x" * 100_000,
+        "ss_b": json.dumps(["y" * 100_000]),
+        "modelspec.thumbnail": "z" * 100_000,
+    }
     kept = metadata.metadata_toml(values, "a.safetensors")
     assert kept is not None
     assert kept.cut == (
@@ -181,7 +199,9 @@ def test_large_values_are_cut_and_that_is_said() -> None:
         "ss_b: 34468 of 100004 characters",
     )
     assert len(kept.entry.data) < 140_000
-    many = metadata.metadata_toml({f"ss_{n}": "x" for n in range(metadata.MAX_KEYS + 7)}, "a.safetensors")
+    many = metadata.metadata_toml(
+        {f"ss_{n}": "x" for n in range(metadata.MAX_KEYS + 7)}, "a.safetensors"
+    )
     assert many is not None
     assert many.cut == ("7 keys",)
 
@@ -194,7 +214,11 @@ def test_any_values_come_back_and_nothing_in_them_is_obeyed(values: dict[str, st
         assert not values
         return
     text = kept.entry.data.decode()
-    assert all(line.isprintable() or line == "" for line in text.replace("\t", " ").split("\n") if line.isascii())
+    assert all(
+        line.isprintable() or line == ""
+        for line in text.replace("\t", " ").split("\n")
+        if line.isascii()
+    )
     read = tomllib.loads(text)["metadata"]
     assert read.keys() == values.keys()
     assert all(read[key] == value for key, value in values.items() if value[:1] not in ("{", "["))

@@ -62,7 +62,9 @@ def test_a_changed_file_is_read_again_and_one_that_is_gone_forgotten(
     assert list(cache.load("\0models")) == [str(model)]
 
 
-def test_a_young_file_is_not_remembered(tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_young_file_is_not_remembered(
+    tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
     models = Models(cache)
     model = write_model(tmp_path / "a.safetensors")
     now = model.stat().st_ctime_ns  # however slow the machine is

@@ -35,19 +35,42 @@ def places(*paths: Path) -> tuple[list[Place], list[str]]:
         ("config.toml", "a.ckpt"),
     ],
 )
-def test_a_runs_own_folder_is_told_by_what_lies_in_it(tmp_path: Path, files: tuple[str, ...]) -> None:
+def test_a_runs_own_folder_is_told_by_what_lies_in_it(
+    tmp_path: Path, files: tuple[str, ...]
+) -> None:
     make(tmp_path, *files, "sample/repos.git", "a-state/model.safetensors")
     assert places(tmp_path) == ([Place(tmp_path, None)], [])
 
 
 def test_folders_are_looked_into_two_levels_deep(tmp_path: Path) -> None:
-    make(tmp_path, "a/repos.git", "b/c/repos.git", "b/c/d/repos.git", "e/f/g/repos.git", ".hidden/repos.git", "h/i.txt")
-    assert places(tmp_path) == ([Place(tmp_path / "a", None), Place(tmp_path / "b" / "c", None)], [])
+    make(
+        tmp_path,
+        "a/repos.git",
+        "b/c/repos.git",
+        "b/c/d/repos.git",
+        "e/f/g/repos.git",
+        ".hidden/repos.git",
+        "h/i.txt",
+    )
+    assert places(tmp_path) == (
+        [Place(tmp_path / "a", None), Place(tmp_path / "b" / "c", None)],
+        [],
+    )
 
 
 def test_models_without_a_record_are_listed(tmp_path: Path) -> None:
-    make(tmp_path, "a.safetensors", "b.safetensors", "c.ckpt", "more/d.safetensors", "a-state/model.safetensors")
-    expected = [Place(tmp_path, ("a.safetensors", "b.safetensors")), Place(tmp_path / "more", ("d.safetensors",))]
+    make(
+        tmp_path,
+        "a.safetensors",
+        "b.safetensors",
+        "c.ckpt",
+        "more/d.safetensors",
+        "a-state/model.safetensors",
+    )
+    expected = [
+        Place(tmp_path, ("a.safetensors", "b.safetensors")),
+        Place(tmp_path / "more", ("d.safetensors",)),
+    ]
     assert places(tmp_path) == (expected, [])
     assert search.size(expected) == 15
     assert search.size([Place(tmp_path, None)]) == 15, "a ckpt among them"
@@ -57,9 +80,16 @@ def test_models_without_a_record_are_listed(tmp_path: Path) -> None:
 def test_what_is_named_twice_is_found_once(tmp_path: Path) -> None:
     make(tmp_path, "a/x.safetensors", "a/y.safetensors", "b/repos.git", "b/z.safetensors")
     (tmp_path / "link").symlink_to(tmp_path / "b")
-    named = (tmp_path / "a" / "y.safetensors", tmp_path / "a" / "x.safetensors", tmp_path / "b" / "z.safetensors")
+    named = (
+        tmp_path / "a" / "y.safetensors",
+        tmp_path / "a" / "x.safetensors",
+        tmp_path / "b" / "z.safetensors",
+    )
     found, problems = places(*named, tmp_path / "b", tmp_path)
-    assert found == [Place(tmp_path / "a", ("y.safetensors", "x.safetensors")), Place(tmp_path / "b", None)]
+    assert found == [
+        Place(tmp_path / "a", ("y.safetensors", "x.safetensors")),
+        Place(tmp_path / "b", None),
+    ]
     assert problems == []
 
 
@@ -73,13 +103,19 @@ def test_each_path_that_has_nothing_is_told(tmp_path: Path) -> None:
     found, problems = places(tmp_path / "empty", tmp_path / "c.ckpt", tmp_path / "gone")
     assert found == []
     assert [problem.removeprefix(str(tmp_path)) for problem in problems] == [
-        "/empty is not a folder of a training: nowhere in it is a repos.git, an sdscripts.log or a model",
+        (
+            "/empty is not a folder of a training: nowhere in it is a repos.git, an sdscripts.log "
+            "or "
+            "a model"
+        ),
         "/c.ckpt is neither a folder nor a .safetensors file",
         f"there is no {tmp_path}/gone",
     ]
 
 
-def test_a_loop_of_links_and_too_many_folders_come_to_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loop_of_links_and_too_many_folders_come_to_an_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make(tmp_path, "a/repos.git", "b/repos.git", "c/repos.git")
     (tmp_path / "loop").symlink_to(tmp_path)
     (tmp_path / "self").symlink_to(tmp_path / "self")
@@ -100,6 +136,8 @@ def test_a_folder_that_may_not_be_listed_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "a").chmod(0o000)
     (tmp_path / "b").chmod(0o100)
     assert places(tmp_path)[0] == []
-    assert places(tmp_path / "b" / "x.safetensors")[0] == [Place(tmp_path / "b", ("x.safetensors",))]
+    assert places(tmp_path / "b" / "x.safetensors")[0] == [
+        Place(tmp_path / "b", ("x.safetensors",))
+    ]
     (tmp_path / "a").chmod(0o700)
     (tmp_path / "b").chmod(0o700)

@@ -19,21 +19,29 @@ pytestmark = pytest.mark.every_python
 ID = "1f" * 20
 LONG_ID = "1f" * 32
 
-PATHS = st.text(st.characters(codec="utf-8", exclude_characters="\n\r"), min_size=1, max_size=40).map(
-    lambda path: f"/{path}"
+PATHS = st.text(
+    st.characters(codec="utf-8", exclude_characters="\n\r"), min_size=1, max_size=40
+).map(lambda path: f"/{path}")
+BRANCHES = st.from_regex(r"\A[A-Za-z0-9()/._-]{1,20}\Z").filter(
+    lambda branch: branch not in ("detached", "HEAD")
 )
-BRANCHES = st.from_regex(r"\A[A-Za-z0-9()/._-]{1,20}\Z").filter(lambda branch: branch not in ("detached", "HEAD"))
 
 
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
         (f"/code/sd-scripts: (sd3) {ID}", Repository("/code/sd-scripts", ID, "sd3")),
-        (f"/code/sd-scripts: (fix(ui)/x) {LONG_ID}", Repository("/code/sd-scripts", LONG_ID, "fix(ui)/x")),
+        (
+            f"/code/sd-scripts: (fix(ui)/x) {LONG_ID}",
+            Repository("/code/sd-scripts", LONG_ID, "fix(ui)/x"),
+        ),
         (f"/a: (b) c: (d) e/x y: (dev) {ID}", Repository("/a: (b) c: (d) e/x y", ID, "dev")),
         (f"/code/sd-scripts: (detached) {ID}", Repository("/code/sd-scripts", ID, None)),
         (f"/code/sd-scripts: (HEAD) {ID}", Repository("/code/sd-scripts", ID, None)),
-        (f"/code/sd-scripts: {ID} (Failed to get branch)", Repository("/code/sd-scripts", ID, None)),
+        (
+            f"/code/sd-scripts: {ID} (Failed to get branch)",
+            Repository("/code/sd-scripts", ID, None),
+        ),
         ("/code/LyCORIS: Git command failed", Repository("/code/LyCORIS", None, None)),
         ("/code/LyCORIS: Not a git repository", Repository("/code/LyCORIS", None, None)),
     ],
@@ -66,7 +74,11 @@ def test_what_loragit_itself_writes_is_read() -> None:
 
 
 def test_damaged_lines_are_counted_and_the_others_read() -> None:
-    data = b"\xef\xbb\xbf/code/\xff: (sd3) " + ID.encode() + b"\n\x00\x01\n/code/x: (sd3) 1f1f\n\nsd-scripts\n"
+    data = (
+        b"\xef\xbb\xbf/code/\xff: (sd3) "
+        + ID.encode()
+        + b"\n\x00\x01\n/code/x: (sd3) 1f1f\n\nsd-scripts\n"
+    )
     read = legacy.parse_repos_git(data)
     assert read == ReposGit((Repository("/code/\udcff", ID, "sd3"),), unread=3)
 
@@ -91,7 +103,10 @@ def test_repositories_are_told_apart_by_name_then_by_what_they_hold(tmp_path: Pa
     (lycoris / "lycoris" / "kohya.py").touch()
     trainer.mkdir()
     (trainer / "train_network.py").touch()
-    named = [Repository(path, ID, None) for path in ("/x/LyCORIS-fork", "/x/sd-scripts-dev/", "/x/sd-scripts", "notes")]
+    named = [
+        Repository(path, ID, None)
+        for path in ("/x/LyCORIS-fork", "/x/sd-scripts-dev/", "/x/sd-scripts", "notes")
+    ]
     assert legacy.told_apart(tuple(named)) == legacy.Codes(
         Code("sd-scripts-dev", ID, None),
         Code("LyCORIS-fork", ID, None),
@@ -103,7 +118,9 @@ def test_repositories_are_told_apart_by_name_then_by_what_they_hold(tmp_path: Pa
     )
     assert legacy.told_apart((Repository("/x/sd-scripts", None, None),)) == legacy.Codes()
     for name in ("a\0b", "a" * 5000):
-        assert legacy.told_apart((Repository(f"/{name}", ID, None),)).others == (Code(name, ID, None),)
+        assert legacy.told_apart((Repository(f"/{name}", ID, None),)).others == (
+            Code(name, ID, None),
+        )
 
 
 @pytest.mark.parametrize(
@@ -121,8 +138,12 @@ def test_repositories_are_told_apart_by_name_then_by_what_they_hold(tmp_path: Pa
         ("MY_TRAINING_DIR=/no\n", []),
     ],
 )
-def test_a_script_names_its_dataset_as_far_as_it_says_all_itself(script: str, expected: list[str]) -> None:
-    assert [str(path) for path in legacy.dataset_folders(ReposGit(), script.encode(), "/home/ada")] == expected
+def test_a_script_names_its_dataset_as_far_as_it_says_all_itself(
+    script: str, expected: list[str]
+) -> None:
+    assert [
+        str(path) for path in legacy.dataset_folders(ReposGit(), script.encode(), "/home/ada")
+    ] == expected
 
 
 def test_the_config_in_repos_git_names_the_dataset_after_the_script() -> None:

@@ -1,4 +1,5 @@
-"""Lineage: a run that starts from what another one left names it, in the record that plain git reads."""
+"""Lineage: a run that starts from what another one left names it, in the record that plain git
+reads."""
 
 from __future__ import annotations
 
@@ -20,9 +21,16 @@ def scene(home: Path) -> Scene:
     made = make_scene(home)
     script = made.trainer / "sdxl_train_network.py"
     # A trainer that also saves its state, and takes one.
-    text = script.read_text().replace("caption_extension", "caption_extension resume base_weights", 1)
-    text = text.replace("\n    return 0\n\n\nsys.exit", "\n    state(args)\n    return 0\n\n\nsys.exit")
-    state = "def state(args):\n    folder = Path(args.output_dir) / f'{args.output_name}-state'\n    folder.mkdir()\n"
+    text = script.read_text().replace(
+        "caption_extension", "caption_extension resume base_weights", 1
+    )
+    text = text.replace(
+        "\n    return 0\n\n\nsys.exit", "\n    state(args)\n    return 0\n\n\nsys.exit"
+    )
+    state = (
+        "def state(args):\n    folder = Path(args.output_dir) / "
+        "f'{args.output_name}-state'\n    folder.mkdir()\n"
+    )
     state += "    (folder / 'model.safetensors').write_bytes(b'state')\n\n\ndef main("
     script.write_text(text.replace("def main(", state))
     commit_all(made.trainer, "states")
@@ -72,19 +80,32 @@ def test_a_run_of_another_dataset_is_named_too(scene: Scene, home: Path) -> None
     git(other, "init", "-q")
     commit_all(other, "images")
     model = scene.output / ONE / f"{ONE}-step00000002.safetensors"
-    done = scene.loragit("train", "noob-moss-v1s4", "--", "--network_weights", str(model), cwd=other)
+    done = scene.loragit(
+        "train", "noob-moss-v1s4", "--", "--network_weights", str(model), cwd=other
+    )
     assert done.status == 0, done.err
-    assert f"\nDerived-From: {ONE} {commit(scene)} {model.name}\n" in git(other, "log", "-1", "--format=%B", "runs")
+    assert f"\nDerived-From: {ONE} {commit(scene)} {model.name}\n" in git(
+        other, "log", "-1", "--format=%B", "runs"
+    )
 
 
 def test_weights_and_states_of_nobody_name_no_run(scene: Scene, tmp_path: Path) -> None:
     unknown = tmp_path / "unknown.safetensors"
-    unknown.write_bytes(safetensors({"w": b"1"}, {"ss_training_comment": f"loragit: {ONE} {'0' * 40}"}))
+    unknown.write_bytes(
+        safetensors({"w": b"1"}, {"ss_training_comment": f"loragit: {ONE} {'0' * 40}"})
+    )
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"no model")
     state = tmp_path / f"{ONE}-state"
     state.mkdir()
-    arguments = ("--network_weights", str(unknown), "--base_weights", str(broken), "--resume", str(state))
+    arguments = (
+        "--network_weights",
+        str(unknown),
+        "--base_weights",
+        str(broken),
+        "--resume",
+        str(state),
+    )
     assert scene.train(TWO, "--", *arguments).status == 0
     assert not {"Resumed-From", "Derived-From"} & scene.trailers(TWO).keys()
 
@@ -93,4 +114,7 @@ def test_the_same_start_gives_the_same_tree(scene: Scene) -> None:
     model = scene.output / ONE / f"{ONE}.safetensors"
     for name in (TWO, "noob-gren-v3s4"):
         assert scene.train(name, "--", "--network_weights", str(model)).status == 0
-    assert scene.git("diff", "--name-only", TWO, "noob-gren-v3s4").split() == ["run.toml", "train.sh"]
+    assert scene.git("diff", "--name-only", TWO, "noob-gren-v3s4").split() == [
+        "run.toml",
+        "train.sh",
+    ]

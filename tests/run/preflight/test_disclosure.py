@@ -1,4 +1,5 @@
-"""What a run would give away is refused, file and line told; with ``--allow-secrets`` it is recorded as ``***``."""
+"""What a run would give away is refused, file and line told; with ``--allow-secrets`` it is
+recorded as ``***``."""
 
 from __future__ import annotations
 
@@ -38,7 +39,9 @@ def append(path: Path, more: str) -> int:
     return path.read_text()[: path.read_text().index(more)].count("\n") + 1
 
 
-def refused(scene: Scene, *told: str, args: tuple[str, ...] = (), hide: str = "", **environ: str) -> Result:
+def refused(
+    scene: Scene, *told: str, args: tuple[str, ...] = (), hide: str = "", **environ: str
+) -> Result:
     done = scene.train(NAME, *args, **environ)
     assert done.status == 1, done
     for each in told:
@@ -52,7 +55,9 @@ def refused(scene: Scene, *told: str, args: tuple[str, ...] = (), hide: str = ""
 
 def record(scene: Scene) -> str:
     """All that is committed and tagged, of all runs."""
-    return scene.git("log", "-p", "--format=%B", "runs") + scene.git("for-each-ref", "--format=%(contents)")
+    return scene.git("log", "-p", "--format=%B", "runs") + scene.git(
+        "for-each-ref", "--format=%(contents)"
+    )
 
 
 LEAKS = {
@@ -66,8 +71,16 @@ LEAKS = {
     ),
     "a variable _TOKEN=": (f"# export SOME_TOKEN={CIVITAI}", CIVITAI, "token"),
     "a variable _KEY=": (f"# export SOME_KEY={CIVITAI}", CIVITAI, "API key"),
-    "an address with a password": ("# url = https://ada:sekret9Pw@example.org/x", "sekret9Pw", "password in a URL"),
-    "an address with a token": (f"# git clone https://{CIVITAI}@example.org/x", CIVITAI, "token in a URL"),
+    "an address with a password": (
+        "# url = https://ada:sekret9Pw@example.org/x",
+        "sekret9Pw",
+        "password in a URL",
+    ),
+    "an address with a token": (
+        f"# git clone https://{CIVITAI}@example.org/x",
+        CIVITAI,
+        "token in a URL",
+    ),
 }
 
 
@@ -75,7 +88,9 @@ LEAKS = {
 
 
 @pytest.mark.parametrize("leak", sorted(LEAKS))
-def test_every_kind_is_refused_in_every_file_of_a_record_with_file_and_line(scene: Scene, leak: str) -> None:
+def test_every_kind_is_refused_in_every_file_of_a_record_with_file_and_line(
+    scene: Scene, leak: str
+) -> None:
     line, secret, kind = LEAKS[leak]
     where = [
         scene.dataset / "config.toml",
@@ -102,10 +117,15 @@ def test_every_kind_is_refused_in_every_file_of_a_record_with_file_and_line(scen
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("sample-prompts.toml", f'[prompt]\nwidth = 64\n[[prompt.subset]]\nprompt = "1girl"\nhf_token = "{CIVITAI}"\n'),
+        (
+            "sample-prompts.toml",
+            f'[prompt]\nwidth = 64\n[[prompt.subset]]\nprompt = "1girl"\nhf_token = "{CIVITAI}"\n',
+        ),
         (
             "sample-prompts.json",
-            json.dumps([{"prompt": "1girl"}, {"wandb_api_key": WANDB}]).replace("}, ", "},\n\n\n\n"),
+            json.dumps([{"prompt": "1girl"}, {"wandb_api_key": WANDB}]).replace(
+                "}, ", "},\n\n\n\n"
+            ),
         ),
     ],
 )
@@ -117,7 +137,9 @@ def test_prompts_of_the_other_kinds_are_refused_too(scene: Scene, name: str, con
 
 def test_what_a_tracker_config_holds_is_refused_and_masked(scene: Scene) -> None:
     tracker = scene.home / "tracker.toml"
-    tracker.write_text(f'[wandb]\nname = "x"\nkey = "{WANDB}"\n\n[tokens]\nhf = "correcthorsebattery"\n')
+    tracker.write_text(
+        f'[wandb]\nname = "x"\nkey = "{WANDB}"\n\n[tokens]\nhf = "correcthorsebattery"\n'
+    )
     args = ("--", "--log_tracker_config", str(tracker))
     scene.trainer.joinpath("sdxl_train_network.py").write_text(
         scene.trainer.joinpath("sdxl_train_network.py")
@@ -137,17 +159,28 @@ def test_the_line_in_a_patch_is_told_as_the_line_of_the_file(scene: Scene) -> No
     new = scene.trainer / "new one.py"
     new.write_text(f"x = 1\n\nlogin('{HF}')\n")
     script = scene.trainer / "sdxl_train_network.py"
-    script.write_text(script.read_text().replace("import signal\n", f"import signal\nTOKEN = '{HF}'\n"))
+    script.write_text(
+        script.read_text().replace("import signal\n", f"import signal\nTOKEN = '{HF}'\n")
+    )
     number = script.read_text().split("TOKEN = ")[0].count("\n") + 1
-    refused(scene, f"{new}, line 3, holds", f"{script}, line {number}, holds", args=("--allow-dirty",), hide=HF)
+    refused(
+        scene,
+        f"{new}, line 3, holds",
+        f"{script}, line {number}, holds",
+        args=("--allow-dirty",),
+        hide=HF,
+    )
 
 
 def test_a_patch_tells_of_each_line_where_it_stands() -> None:
     patch = (
-        b"diff --git a/gone.py b/gone.py\ndeleted file mode 100644\nindex 1..0\n--- a/gone.py\n+++ /dev/null\n"
+        b"diff --git a/gone.py b/gone.py\ndeleted file mode 100644\nindex 1..0\n--- "
+        b"a/gone.py\n+++ /dev/null\n"
         b"@@ -1 +0,0 @@\n-old\n"
-        b'diff --git "a/n\\303\\251 w.py" "b/n\\303\\251 w.py"\nindex 1..2 100644\n--- "a/n\\303\\251 w.py"\n'
-        b'+++ "b/n\\303\\251 w.py"\t\n@@ -3,3 +5,3 @@ def f():\n one\n-two\n+--- a/no/name\n three\n\\ No newline\n'
+        b'diff --git "a/n\\303\\251 w.py" "b/n\\303\\251 w.py"\nindex 1..2 100644\n--- '
+        b'"a/n\\303\\251 w.py"\n'
+        b'+++ "b/n\\303\\251 w.py"\t\n@@ -3,3 +5,3 @@ def f():\n one\n-two\n+--- a/no/name\n '
+        b"three\n\\ No newline\n"
         b"diff --git a/b.bin b/b.bin\nGIT binary patch\nliteral 3\n"
     )
     told = [patched_line(patch, number) for number in range(1, patch.count(b"\n") + 1)]
@@ -173,7 +206,12 @@ def test_a_file_whose_name_is_a_secret_is_refused_whatever_is_allowed(scene: Sce
     for suffix in ("png", "txt"):
         (scene.dataset / "img" / f"00.{suffix}").rename(scene.dataset / "img" / f"{HF}.{suffix}")
     for args in ((), ("--allow-secrets",)):
-        done = refused(scene, "the file name captions/img/***.txt holds what looks like a secret", args=args, hide=HF)
+        done = refused(
+            scene,
+            "the file name captions/img/***.txt holds what looks like a secret",
+            args=args,
+            hide=HF,
+        )
         assert "give the file another name" in done.err
 
 
@@ -187,7 +225,9 @@ def test_more_lines_than_a_few_are_counted(scene: Scene) -> None:
 
 
 def test_what_is_allowed_is_masked_in_the_record_and_in_nothing_else(scene: Scene) -> None:
-    config, prompts, caption = (scene.dataset / each for each in ("config.toml", "sample-prompts.txt", "img/01.txt"))
+    config, prompts, caption = (
+        scene.dataset / each for each in ("config.toml", "sample-prompts.txt", "img/01.txt")
+    )
     number = append(config, f'[x]\nhub_token = "{HF}"')
     append(prompts, f"1girl {HF} --d 1")
     append(caption, HF)
@@ -197,15 +237,21 @@ def test_what_is_allowed_is_masked_in_the_record_and_in_nothing_else(scene: Scen
     done = scene.train(NAME, "--allow-secrets", "--", "--config_file", str(args))
     assert done.status == 0, done.err
     warning = (
-        f"warning: {config}, line {number + 1}, holds what looks like a secret (Hugging Face token): recorded as ***"
+        f"warning: {config}, line {number + 1}, holds what looks like a secret (Hugging "
+        "Face token): recorded as ***"
     )
     assert warning in done.err.splitlines()
-    assert f"warning: {args}, line 2, holds what looks like a secret (W&B API key): recorded as ***" in done.err
+    assert (
+        f"warning: {args}, line 2, holds what looks like a secret (W&B API key): recorded as ***"
+        in done.err
+    )
     assert f"warning: {caption}, line 2, holds" in done.err
     told = record(scene)
     assert HF not in told
     assert "horse" not in told
-    assert scene.git("show", f"{NAME}:config.toml") == before[config].decode().replace(HF, "***").rstrip("\n")
+    assert scene.git("show", f"{NAME}:config.toml") == before[config].decode().replace(
+        HF, "***"
+    ).rstrip("\n")
     assert scene.git("show", f"{NAME}:captions/img/01.txt").splitlines()[-1] == "***"
     # The trainer's copies and the user's own files are what they were.
     assert {path: path.read_bytes() for path in before} == before
@@ -259,7 +305,9 @@ def test_masking_is_deterministic_and_captions_are_never_taken_over_unmasked(sce
         assert done.status == 0, done.err
     shown = [scene.git("show", f"{name}:captions/img/02.txt") for name in runs]
     assert shown == ["zqx, correct-horse", "zqx, ***", "zqx, ***", "zqx, correct-horse"]
-    assert scene.git("rev-parse", "noob-gren-v2s4:captions") == scene.git("rev-parse", "noob-gren-v3s4:captions")
+    assert scene.git("rev-parse", "noob-gren-v2s4:captions") == scene.git(
+        "rev-parse", "noob-gren-v3s4:captions"
+    )
     assert ["Redacted" in scene.trailers(name) for name in runs] == [False, True, True, False]
     done = scene.train("noob-gren-v5s4", MY_TOKEN="correct-horse")
     assert done.status == 1
@@ -296,7 +344,9 @@ def test_a_line_that_is_marked_holds_no_secret_but_for_one_that_is_known(scene: 
 # ---- as functions ----
 
 
-def disclosed(*entries: Entry, known: tuple[str, ...] = (), allow: bool = True, **changes: object) -> list[str]:
+def disclosed(
+    *entries: Entry, known: tuple[str, ...] = (), allow: bool = True, **changes: object
+) -> list[str]:
     """What speaks against a run of these entries."""
     findings = Findings()
     look(a_run(entries=entries, **changes), known, Sources({}), allow=allow, findings=findings)
@@ -306,7 +356,8 @@ def disclosed(*entries: Entry, known: tuple[str, ...] = (), allow: bool = True, 
 def test_what_masking_does_not_help_is_refused() -> None:
     assert disclosed(Entry("inputs/a.toml", f"x = '{HF}'".encode())) == []
     assert disclosed(Entry("config.toml", b"a = 1"), dataset=HF) == [
-        f"{where}, line {line}, holds what looks like a secret (Hugging Face token), and masking it does not help"
+        f"{where}, line {line}, holds what looks like a secret (Hugging Face token), and masking "
+        "it does not help"
         for where, lines in (("run.toml", (10,)), ("the message", (1, 8)))
         for line in lines
     ]
@@ -319,7 +370,12 @@ def test_what_masking_does_not_help_is_refused() -> None:
 
 def test_what_is_masked_is_told_of_code_and_lycoris_too() -> None:
     state = CODE._replace(branch=HF, dirty=(f"{HF}.py", "b.py"))
-    run = a_run(trainer=state, lycoris=LyCORIS(repo=state, commit="a" * 40), workdir=f"~/{HF}", trainer_script=HF)
+    run = a_run(
+        trainer=state,
+        lycoris=LyCORIS(repo=state, commit="a" * 40),
+        workdir=f"~/{HF}",
+        trainer_script=HF,
+    )
     done = look(run, (), Sources({}), allow=True, findings=Findings())
     assert HF not in message.run_message(done.run) + run_toml.run_toml(done.run).data.decode()
     assert done.run.trainer.dirty == ("***.py", "b.py")
@@ -339,18 +395,33 @@ def test_a_file_in_utf_16_is_looked_at_and_masked_in_its_own_form(codec: str) ->
 
 def test_values_are_handed_on_for_the_log() -> None:
     entry = Entry("inputs/a.toml", f'wandb_api_key = "correct-horse"\n# {HF}\n'.encode())
-    assert disclosure.values([entry, Entry("config.toml", b"token = 'short'")]) == ("correct-horse", HF)
+    assert disclosure.values([entry, Entry("config.toml", b"token = 'short'")]) == (
+        "correct-horse",
+        HF,
+    )
 
 
 KEYS = st.sampled_from(["wandb_api_key", "a", "note", '"a b"', "seed"])
 VALUES = st.sampled_from(
-    ['"x"', "1", "'correct-horse'", f'"{HF}"', '"""two\nlines"""', "['a', \"b\"]", "{ token = 'q' }"]
+    [
+        '"x"',
+        "1",
+        "'correct-horse'",
+        f'"{HF}"',
+        '"""two\nlines"""',
+        "['a', \"b\"]",
+        "{ token = 'q' }",
+    ]
 )
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.dictionaries(KEYS, VALUES, max_size=5), st.sampled_from(["", "  # why 'not'"]), st.booleans())
-def test_masking_leaves_no_secret_and_changes_nothing_else(table: dict[str, str], end: str, nested: bool) -> None:
+@given(
+    st.dictionaries(KEYS, VALUES, max_size=5), st.sampled_from(["", "  # why 'not'"]), st.booleans()
+)
+def test_masking_leaves_no_secret_and_changes_nothing_else(
+    table: dict[str, str], end: str, nested: bool
+) -> None:
     lines = [f"{key} = {value}{end}" for key, value in table.items()]
     data = ("[deep.tokens]\n" * nested + "\n".join(lines) + "\n").encode()
     hidden = masked(data, ("correct-horse",))
@@ -365,8 +436,18 @@ def test_masking_leaves_no_secret_and_changes_nothing_else(table: dict[str, str]
 
 def flat(tree: object, place: str = "") -> list[tuple[str, object]]:
     """(where, value) of all that is no table and no list."""
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else None
-    return [(place, tree)] if items is None else [one for key, value in items for one in flat(value, f"{place}/{key}")]
+    items = (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree)
+        if isinstance(tree, list)
+        else None
+    )
+    return (
+        [(place, tree)]
+        if items is None
+        else [one for key, value in items for one in flat(value, f"{place}/{key}")]
+    )
 
 
 def test_a_string_that_is_cut_wrongly_is_left_alone() -> None:
@@ -375,7 +456,11 @@ def test_a_string_that_is_cut_wrongly_is_left_alone() -> None:
 
 
 def test_suspects_are_all_but_captions_that_cannot_hold_any() -> None:
-    entries = (Entry("config.toml", b""), Entry("captions/a.txt", b"1girl"), Entry("captions/b.txt", b"key"))
+    entries = (
+        Entry("config.toml", b""),
+        Entry("captions/a.txt", b"1girl"),
+        Entry("captions/b.txt", b"key"),
+    )
     assert disclosure._suspects(entries, ()) == entries[:1]
     assert disclosure._suspects((*entries, Entry("captions/c.txt", HF.encode())), ())[1:] == (
         *entries[1:],

@@ -1,4 +1,5 @@
-"""The files a run is made of: read once, each at its place in the record, and all that is wrong told at once."""
+"""The files a run is made of: read once, each at its place in the record, and all that is wrong
+told at once."""
 
 from __future__ import annotations
 
@@ -34,16 +35,21 @@ def gren(tmp_path: Path) -> Path:
     (root / "img" / "0.png").write_text("image")
     (root / "img" / "0.txt").write_text("caption")
     (root / "config.toml").write_text(
-        f'[[datasets]]\n[[datasets.subsets]]\nimage_dir = "{root}/img"\ncaption_extension = ".txt"\n'
+        f'[[datasets]]\n[[datasets.subsets]]\nimage_dir = "{root}/img"\ncaption_extension = '
+        '".txt"\n'
     )
     (root / "prompts.txt").write_text("a thing --d 1\n")
     return root
 
 
-def read(root: Path, *words: str, prompts: str | None = "prompts.txt") -> tuple[Inputs | None, dict[str, str | None]]:
+def read(
+    root: Path, *words: str, prompts: str | None = "prompts.txt"
+) -> tuple[Inputs | None, dict[str, str | None]]:
     """What was read, and each problem with its hint."""
     chosen = ours.load(name=None, flags=Flags(dataset=str(root)), environ=os.environ, cwd=root)
-    defaults = Defaults("noob-gren-v1s4", root / "config.toml", root / prompts if prompts else None, root)
+    defaults = Defaults(
+        "noob-gren-v1s4", root / "config.toml", root / prompts if prompts else None, root
+    )
     plan = sd_scripts.plan(from_words(words), Arguments({}), defaults)
     findings = Findings()
     found = inputs.read(plan, chosen, root, NOTHING, Cache(root.parent / "cache"), findings)
@@ -66,10 +72,18 @@ def refused(root: Path, *words: str, prompts: str | None = "prompts.txt") -> tup
 
 def test_config_prompts_and_dataset_are_read(gren: Path) -> None:
     found = whole(gren)
-    assert (found.config.path, found.config.data) == ("config.toml", (gren / "config.toml").read_bytes())
+    assert (found.config.path, found.config.data) == (
+        "config.toml",
+        (gren / "config.toml").read_bytes(),
+    )
     assert found.prompts is not None
     assert (found.prompts.path, found.prompts.data) == ("sample-prompts.txt", b"a thing --d 1\n")
-    assert (found.dataset.images, found.dataset.captions, found.further, found.weights) == (1, 1, (), ())
+    assert (found.dataset.images, found.dataset.captions, found.further, found.weights) == (
+        1,
+        1,
+        (),
+        (),
+    )
     assert found.warnings == ()
     assert whole(gren, prompts=None).prompts is None
 
@@ -108,7 +122,9 @@ def test_config_and_prompts_that_are_missing_are_told_with_the_next_step(gren: P
     assert 'paths.prompts = ""' in str(hint)
 
 
-@pytest.mark.parametrize(("name", "data"), [("p.toml", "a ="), ("p.json", "{"), ("p.json", "[" * 100_000)])
+@pytest.mark.parametrize(
+    ("name", "data"), [("p.toml", "a ="), ("p.json", "{"), ("p.json", "[" * 100_000)]
+)
 def test_prompts_that_do_not_parse_are_told(gren: Path, name: str, data: str) -> None:
     (gren / name).write_text(data)
     assert f"the sample prompts {gren / name} do" in refused(gren, prompts=name)[0]
@@ -138,9 +154,14 @@ def test_further_inputs_have_places_of_their_own(gren: Path) -> None:
         (gren / name).write_text(name)
     config = gren / "config.toml"
     config.write_text(config.read_text() + f'metadata_file = "{gren}/c/meta.json"\n')
-    (gren / "loragit.toml").write_text('[record]\ninputs = ["c/meta.json", ".hidden.toml", "é\'\\".toml"]\n')
+    (gren / "loragit.toml").write_text(
+        '[record]\ninputs = ["c/meta.json", ".hidden.toml", "é\'\\".toml"]\n'
+    )
     found = whole(gren, "--in_json", "a b/meta.json", "--network_args", "preset=c/meta.json")
-    assert [(str(path.relative_to(gren)), entry.path, entry.data.decode()) for path, entry in found.further] == [
+    assert [
+        (str(path.relative_to(gren)), entry.path, entry.data.decode())
+        for path, entry in found.further
+    ] == [
         ("a b/meta.json", "inputs/meta.json", "a b/meta.json"),
         ("c/meta.json", "inputs/2-meta.json", "c/meta.json"),
         (".hidden.toml", "inputs/hidden.toml", ".hidden.toml"),
@@ -148,7 +169,12 @@ def test_further_inputs_have_places_of_their_own(gren: Path) -> None:
     ]
 
 
-@given(st.lists(st.binary(min_size=1, max_size=4).map(os.fsdecode) | st.text(min_size=1, max_size=4), max_size=6))
+@given(
+    st.lists(
+        st.binary(min_size=1, max_size=4).map(os.fsdecode) | st.text(min_size=1, max_size=4),
+        max_size=6,
+    )
+)
 def test_a_place_is_a_plain_name_that_nothing_else_has(names: list[str]) -> None:
     taken: set[str] = set()
     for name in names:
@@ -179,7 +205,9 @@ def test_weights_are_files_folders_or_names_of_a_hub(gren: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("value", ["/none", "./none", "../none", "~/none", "none.safetensors", "owner/x.ckpt", "x.pt"])
+@pytest.mark.parametrize(
+    "value", ["/none", "./none", "../none", "~/none", "none.safetensors", "owner/x.ckpt", "x.pt"]
+)
 def test_weights_that_can_only_be_a_file_must_be_there(gren: Path, value: str) -> None:
     problem, hint = refused(gren, "--vae", value)
     assert problem.startswith("VAE: there is no file ")

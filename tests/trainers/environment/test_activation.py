@@ -1,7 +1,9 @@
-"""The trainer's environment: what an activated shell has, whatever the scripts of an environment do.
+"""The trainer's environment: what an activated shell has, whatever the scripts of an environment
+do.
 
-``fixtures/conda-activate.json`` is what conda 26.7 itself made of the prefixes that :func:`lay_out` makes: the exported
-variables before and after ``conda activate`` in bash, with ``{root}`` for the installation's folder.
+``fixtures/conda-activate.json`` is what conda 26.7 itself made of the prefixes that :func:`lay_out`
+makes: the exported variables before and after ``conda activate`` in bash, with ``{root}`` for the
+installation's folder.
 """
 
 from __future__ import annotations
@@ -108,20 +110,33 @@ def lay_out(root: Path) -> None:
     a, b = root / "envs/a", root / "envs/b"
     variables(a, SHARED="of a", ONLY_A="1", lower="up", DROPPED="***unset***", PATH="/no")
     variables(b, SHARED="of b", QUOTE="two words")
-    write(b / "etc/conda/env_vars.d/pkg.json", json.dumps({"FROM_PACKAGE": "p", "SHARED": "of package"}))
+    write(
+        b / "etc/conda/env_vars.d/pkg.json",
+        json.dumps({"FROM_PACKAGE": "p", "SHARED": "of package"}),
+    )
     for each in (a, b):
         n, seen = each.name, f"SEEN_{each.name.upper()}"
-        begins = f'export ORDER="$ORDER +{n}1"\nexport {seen}="$CONDA_PREFIX"\nexport PATH="/tool-{n}:$PATH"\nLOCAL=1\n'
+        begins = (
+            f'export ORDER="$ORDER +{n}1"\nexport {seen}="$CONDA_PREFIX"\nexport '
+            f'PATH="/tool-{n}:$PATH"\nLOCAL=1\n'
+        )
         script(each, begins, "10-first.sh")
         script(each, f'export ORDER="$ORDER +{n}2"\n', "20-second.sh")
         script(each, "exit 1\n", "ignored.csh")
         ends = f'export ORDER="$ORDER -{n}1($CONDA_DEFAULT_ENV)"\nunset {seen}\n'
         script(each, ends, "10-first.sh", "deactivate.d")
-        script(each, f'export ORDER="$ORDER -{n}2"\nexport PATH="/gone:$PATH"\n', "20-second.sh", "deactivate.d")
+        script(
+            each,
+            f'export ORDER="$ORDER -{n}2"\nexport PATH="/gone:$PATH"\n',
+            "20-second.sh",
+            "deactivate.d",
+        )
 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: str(case["when"]))
-def test_a_conda_environment_is_activated_as_conda_does_it(tmp_path: Path, case: dict[str, str]) -> None:
+def test_a_conda_environment_is_activated_as_conda_does_it(
+    tmp_path: Path, case: dict[str, str]
+) -> None:
     lay_out(tmp_path)
     told = json.loads(json.dumps(case).replace("{root}", str(tmp_path)))
     which, before, after = told["activates"], told["before"], told["after"]
@@ -133,7 +148,8 @@ def test_a_conda_environment_is_activated_as_conda_does_it(tmp_path: Path, case:
         for name in CONDAS_OWN:
             each.pop(name, None)
     assert ours == after
-    # conda puts the environment where the one before it was. Here only its own scripts stand before it.
+    # conda puts the environment where the one before it was. Here only its own scripts stand before
+    # it.
     assert paths[0].index(f"{chosen}/bin") == (1 if which == "b" else 0)
     for path in paths:
         path.remove(f"{chosen}/bin")
@@ -190,7 +206,16 @@ def test_an_active_virtual_environment_is_left_for_conda(prefix: Path) -> None:
 
 
 def test_variables_that_no_shell_could_export_are_not_set(prefix: Path) -> None:
-    state = {"env_vars": {"no-name": "x", "x; touch it": "y", "N": 1, "NUL": "a\0b", "path": "/no", "GIT_DIR": "/g"}}
+    state = {
+        "env_vars": {
+            "no-name": "x",
+            "x; touch it": "y",
+            "N": 1,
+            "NUL": "a\0b",
+            "path": "/no",
+            "GIT_DIR": "/g",
+        }
+    }
     write(prefix / "conda-meta/state", json.dumps(state))
     script(prefix, ":")
     assert set(result(prefix)) == {
@@ -220,8 +245,18 @@ def test_a_state_without_variables_sets_none(prefix: Path) -> None:
 def test_what_scripts_export_unset_and_define_is_taken_over_exactly(prefix: Path) -> None:
     hard = "two\nlines, 'quotes' \"too\", $HOME, `x`, \\ and ü\n"
     variables(prefix, HARD=hard)
-    script(prefix, 'export AGAIN="$HARD"; unset GONE; f() { echo; }; export -f f; export GIT_SSL_CAINFO=x; HERE=no\n')
-    before = {"GONE": "1", "ODD-name": "kept", "BASH_FUNC_theirs%%": "() { :; }", "BYTES": "\udcff", "EMPTY": ""}
+    script(
+        prefix,
+        'export AGAIN="$HARD"; unset GONE; f() { echo; }; export -f f; export GIT_SSL_CAINFO=x; '
+        "HERE=no\n",
+    )
+    before = {
+        "GONE": "1",
+        "ODD-name": "kept",
+        "BASH_FUNC_theirs%%": "() { :; }",
+        "BYTES": "\udcff",
+        "EMPTY": "",
+    }
     environ = result(prefix, before)
     assert environ["HARD"] == environ["AGAIN"] == hard
     assert environ["BASH_FUNC_f%%"].startswith("() {")
@@ -232,7 +267,14 @@ def test_what_scripts_export_unset_and_define_is_taken_over_exactly(prefix: Path
 def test_what_says_something_about_a_shell_is_the_callers(prefix: Path, tmp_path: Path) -> None:
     trap = write(tmp_path / "trap", f"touch {tmp_path}/sprung\n")
     script(prefix, f"cd {tmp_path}; export PS1=x ENV=y\n")
-    before = {"PWD": "/w", "SHLVL": "3", "_": "/u", "BASH_ENV": str(trap), "SHELLOPTS": "errexit", "PS1": "$ "}
+    before = {
+        "PWD": "/w",
+        "SHLVL": "3",
+        "_": "/u",
+        "BASH_ENV": str(trap),
+        "SHELLOPTS": "errexit",
+        "PS1": "$ ",
+    }
     environ = result(prefix, before)
     assert {name: environ.get(name) for name in before} == before
     assert "ENV" not in environ
@@ -240,7 +282,11 @@ def test_what_says_something_about_a_shell_is_the_callers(prefix: Path, tmp_path
 
 
 def test_what_scripts_print_is_seen_by_nobody_unless_they_fail(prefix: Path) -> None:
-    script(prefix, "echo welcome; echo here >&2; printf 'A=1\\0'; head -c 300000 /dev/zero | tr '\\0' x\n", "a.sh")
+    script(
+        prefix,
+        "echo welcome; echo here >&2; printf 'A=1\\0'; head -c 300000 /dev/zero | tr '\\0' x\n",
+        "a.sh",
+    )
     script(prefix, "export IT=1\necho the reason is a\a bell >&2\nfalse\n", "b.sh")
     script(prefix, "return 3\n", "c.sh")
     found = activated(prefix)
@@ -248,13 +294,18 @@ def test_what_scripts_print_is_seen_by_nobody_unless_they_fail(prefix: Path) -> 
     assert (environ["IT"], environ.get("A")) == ("1", None)
     folder = prefix / "etc/conda/activate.d"
     assert found.warnings == [
-        f"{folder}/b.sh failed with status 1, and what it exported counts: the reason is a\\x07 bell",
+        (
+            f"{folder}/b.sh failed with status 1, and what it exported counts: the reason is "
+            "a\\x07 "
+            "bell"
+        ),
         f"{folder}/c.sh failed with status 3, and what it exported counts",
     ]
 
 
 @pytest.mark.parametrize(
-    "text", ["exit 0", "exec true", "kill -9 $$", "set -e; false", "exec 3>&-; echo 'syntax (' ; exit 9"]
+    "text",
+    ["exit 0", "exec true", "kill -9 $$", "set -e; false", "exec 3>&-; echo 'syntax (' ; exit 9"],
 )
 def test_a_script_that_ends_the_shell_is_left_out_and_told(prefix: Path, text: str) -> None:
     script(prefix, "export A=1\n", "a.sh")
@@ -262,28 +313,41 @@ def test_a_script_that_ends_the_shell_is_left_out_and_told(prefix: Path, text: s
     script(prefix, "export C=1\n", "c.sh")
     found = activated(prefix)
     environ = found.environ()
-    assert [environ.get(name) for name in ("A", "BAD", "C", "CONDA_PREFIX")] == ["1", None, "1", str(prefix)]
+    assert [environ.get(name) for name in ("A", "BAD", "C", "CONDA_PREFIX")] == [
+        "1",
+        None,
+        "1",
+        str(prefix),
+    ]
     (warning,) = found.warnings
     why = "it ended the shell that sourced it: "
     assert warning.startswith(f"{bad} is left out of the environment: {why}")
 
 
-def test_a_script_that_hangs_is_ended_with_what_it_started(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_script_that_hangs_is_ended_with_what_it_started(
+    prefix: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(activation, "TIMEOUT", 1.0)
     script(prefix, "export A=1\n", "a.sh")
     bad = script(prefix, "echo waiting for you\nsleep 600\n", "b.sh")
     found = activated(prefix)
     environ = found.environ()
     assert (environ["A"], environ["CONDA_PREFIX"]) == ("1", str(prefix))
-    assert found.warnings == [f"{bad} is left out of the environment: it did not end within 1 s: waiting for you"]
+    assert found.warnings == [
+        f"{bad} is left out of the environment: it did not end within 1 s: waiting for you"
+    ]
 
 
-def test_a_script_of_the_environment_before_may_end_the_shell_too(prefix: Path, tmp_path: Path) -> None:
+def test_a_script_of_the_environment_before_may_end_the_shell_too(
+    prefix: Path, tmp_path: Path
+) -> None:
     old = make_prefix(tmp_path / "old")
     bad = script(old, "exit 1\n", folder="deactivate.d")
     found = activated(prefix, {"CONDA_PREFIX": str(old), "CONDA_SHLVL": "1"})
     assert found.environ()["CONDA_PREFIX_1"] == str(old)
-    assert found.warnings == [f"{bad} is left out of the environment: it ended the shell that sourced it"]
+    assert found.warnings == [
+        f"{bad} is left out of the environment: it ended the shell that sourced it"
+    ]
 
 
 def test_what_a_script_leaves_running_is_not_waited_for(prefix: Path, tmp_path: Path) -> None:
@@ -314,7 +378,9 @@ def test_what_a_script_prints_to_dev_stderr_is_quoted_as_well(prefix: Path) -> N
     assert [each.rpartition(": ")[2] for each in found.warnings] == ["second"]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     value=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
     raw=st.binary().filter(lambda raw: b"\0" not in raw),
@@ -329,12 +395,15 @@ def test_any_value_comes_through_a_shell_as_it_is(prefix: Path, value: str, raw:
 def test_without_bash_sh_sources(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pythons, "program", lambda _name, _environ: Path("/nowhere/bash"))
     script(prefix, 'export IT="${BASH_VERSION:-no bash}"\n')
-    assert result(prefix)["IT"] in ("no bash", os.environ.get("BASH_VERSION", "no bash")) or os.path.samefile(
-        "/bin/sh", "/bin/bash"
-    )
+    assert result(prefix)["IT"] in (
+        "no bash",
+        os.environ.get("BASH_VERSION", "no bash"),
+    ) or os.path.samefile("/bin/sh", "/bin/bash")
 
 
-def test_a_shell_that_cannot_be_started_is_told(prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shell_that_cannot_be_started_is_told(
+    prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broken = write(tmp_path / "bash", "#!/nowhere/sh\n")
     broken.chmod(0o755)
     monkeypatch.setattr(pythons, "program", lambda _name, _environ: broken)
@@ -345,9 +414,13 @@ def test_a_shell_that_cannot_be_started_is_told(prefix: Path, tmp_path: Path, mo
     assert warning.startswith("1 script of the environment could not be sourced: ")
 
 
-def test_a_shell_that_does_not_tell_the_environment_is_told(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shell_that_does_not_tell_the_environment_is_told(
+    prefix: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told = activation._program
-    monkeypatch.setattr(activation, "_program", lambda plan: told(plan).replace("/usr/bin/env", "/nowhere/env"))
+    monkeypatch.setattr(
+        activation, "_program", lambda plan: told(plan).replace("/usr/bin/env", "/nowhere/env")
+    )
     script(prefix, "export IT=1\n")
     found = activated(prefix)
     assert "IT" not in found.environ()
@@ -395,10 +468,13 @@ def test_for_a_virtual_environment_as_python_made_it_no_child_is_started(
     monkeypatch.setattr(process, "ask", None)
     environ = result(folder, {"PYTHONHOME": "/p"})
     shells = {"_", "PWD", "SHLVL", "PS1", "VIRTUAL_ENV_PROMPT"}
-    assert environ == {name: value for name, value in sourced.items() if name not in shells} | {"PYTHONUNBUFFERED": "1"}
+    assert environ == {name: value for name, value in sourced.items() if name not in shells} | {
+        "PYTHONUNBUFFERED": "1"
+    }
 
 
-# What Python writes differs: in 3.11, in Debian's 3.11, which quotes otherwise, in 3.12 and in 3.13.
+# What Python writes differs: in 3.11, in Debian's 3.11, which quotes otherwise, in 3.12 and in
+# 3.13.
 
 
 def middle(text: str) -> str:
@@ -445,7 +521,9 @@ def test_a_virtual_environments_script_that_was_changed_anywhere_is_sourced(
 
 
 @pytest.mark.parametrize("config", ["", "home = /nowhere\nversion = 3.11.1\n", "home\nversion\n"])
-def test_where_nobody_knows_what_python_made_the_script_is_sourced(tmp_path: Path, config: str) -> None:
+def test_where_nobody_knows_what_python_made_the_script_is_sourced(
+    tmp_path: Path, config: str
+) -> None:
     folder = make_virtual(tmp_path / "v")
     (folder / "pyvenv.cfg").write_text(config)
     assert activated(folder).waits
@@ -468,7 +546,9 @@ def test_a_virtual_environment_that_was_moved_is_told_and_used_where_it_is(tmp_p
     assert environ["VIRTUAL_ENV"] == str(folder)
     assert environ["PATH"] == f"{folder}/bin:{PATH}"
     (warning,) = found.warnings
-    assert warning.startswith(f"{folder}/bin/activate activates {old}: {folder} was moved or copied from there")
+    assert warning.startswith(
+        f"{folder}/bin/activate activates {old}: {folder} was moved or copied from there"
+    )
 
 
 def test_a_virtual_environment_may_be_named_through_a_link(tmp_path: Path) -> None:
@@ -482,18 +562,34 @@ def test_a_virtual_environment_may_be_named_through_a_link(tmp_path: Path) -> No
 def test_a_plain_python_has_its_own_programs_first(tmp_path: Path) -> None:
     environ = result(tmp_path)
     assert environ == {"PATH": f"{tmp_path}/bin:{PATH}", "PYTHONUNBUFFERED": "1"}
-    assert result(tmp_path / "usr", {"PATH": f"{tmp_path}/usr/bin"})["PATH"] == f"{tmp_path}/usr/bin"
+    assert (
+        result(tmp_path / "usr", {"PATH": f"{tmp_path}/usr/bin"})["PATH"] == f"{tmp_path}/usr/bin"
+    )
 
 
 @pytest.mark.parametrize("command", [None, "python3"])
-def test_where_no_environment_is_named_the_callers_is_left_as_it_is(prefix: Path, command: str | None) -> None:
+def test_where_no_environment_is_named_the_callers_is_left_as_it_is(
+    prefix: Path, command: str | None
+) -> None:
     script(prefix, "export IT=1\n")
-    before = {"PATH": f"/first:{prefix}/bin", "CONDA_PREFIX": str(prefix), "CONDA_SHLVL": "1", "GIT_DIR": "/g"}
+    before = {
+        "PATH": f"/first:{prefix}/bin",
+        "CONDA_PREFIX": str(prefix),
+        "CONDA_SHLVL": "1",
+        "GIT_DIR": "/g",
+    }
     found = activate(settings_of(None, command), prefix / "bin/python", before)
     del before["GIT_DIR"]
     assert found.environ() == before | {"PYTHONUNBUFFERED": "1"}
-    assert activate(settings_of("named"), None, before).environ() == before | {"PYTHONUNBUFFERED": "1"}
-    assert activate(settings_of(None, str(prefix / "bin/python")), prefix / "bin/python", before).environ()["IT"] == "1"
+    assert activate(settings_of("named"), None, before).environ() == before | {
+        "PYTHONUNBUFFERED": "1"
+    }
+    assert (
+        activate(
+            settings_of(None, str(prefix / "bin/python")), prefix / "bin/python", before
+        ).environ()["IT"]
+        == "1"
+    )
 
 
 # ---- whole runs ----
@@ -515,19 +611,26 @@ def test_a_run_has_the_environment_of_an_activated_shell_and_no_shell(scene: Sce
     seen = scene.home / "seen"
     (prefix / "bin/python").unlink()
     python = write(
-        prefix / "bin/python", f'#!/bin/sh\necho "$PPID $FROM_SCRIPT" >> {seen}\nexec {sys.executable} "$@"\n'
+        prefix / "bin/python",
+        f'#!/bin/sh\necho "$PPID $FROM_SCRIPT" >> {seen}\nexec {sys.executable} "$@"\n',
     )
     python.chmod(0o755)
     script(prefix, "export FROM_SCRIPT=yes\n")
     choose(scene, 'env = "conda:sd"')
     environ = {**os.environ, "STUB": "ok+environment"}
-    with subprocess.Popen([*LORAGIT, "train", NAME], cwd=scene.dataset, env=environ, stderr=subprocess.PIPE) as child:
+    with subprocess.Popen(
+        [*LORAGIT, "train", NAME], cwd=scene.dataset, env=environ, stderr=subprocess.PIPE
+    ) as child:
         _, told = child.communicate()
     assert child.returncode == 0, told
     # The probe and the trainer, both children of loragit itself.
     assert seen.read_text().splitlines() == [f"{child.pid} yes"] * 2
     trained = json.loads((scene.output / NAME / "environ.json").read_text())
-    assert (trained["FROM_STATE"], trained["FROM_SCRIPT"], trained["CONDA_DEFAULT_ENV"]) == ("1", "yes", "sd")
+    assert (trained["FROM_STATE"], trained["FROM_SCRIPT"], trained["CONDA_DEFAULT_ENV"]) == (
+        "1",
+        "yes",
+        "sd",
+    )
 
 
 def test_the_launcher_is_the_environments_own(scene: Scene) -> None:
@@ -536,7 +639,11 @@ def test_the_launcher_is_the_environments_own(scene: Scene) -> None:
         accelerate = write(folder / "accelerate", f'#!/bin/sh\nshift\nexec {sys.executable} "$@"\n')
         accelerate.chmod(0o755)
     choose(scene, 'env = "conda:sd"\nlauncher = "accelerate launch"')
-    active = {"CONDA_PREFIX": "/gone", "CONDA_SHLVL": "1", "PATH": f"{scene.home}/other:/gone/bin:{os.environ['PATH']}"}
+    active = {
+        "CONDA_PREFIX": "/gone",
+        "CONDA_SHLVL": "1",
+        "PATH": f"{scene.home}/other:/gone/bin:{os.environ['PATH']}",
+    }
     done = scene.train(**active)
     assert done.status == 0, done.err
     argv = tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["command"]["argv"]
@@ -549,7 +656,10 @@ def test_a_script_that_fails_is_told_and_the_run_goes_on(scene: Scene) -> None:
     choose(scene, 'env = "conda:sd"')
     done = scene.train()
     assert done.status == 0
-    assert f"warning: {bad} failed with status 1, and what it exported counts: no driver here" in done.err
+    assert (
+        f"warning: {bad} failed with status 1, and what it exported counts: no driver here"
+        in done.err
+    )
 
 
 def test_a_missing_environment_is_refused_with_those_that_exist(scene: Scene) -> None:
@@ -562,7 +672,9 @@ def test_a_missing_environment_is_refused_with_those_that_exist(scene: Scene) ->
     assert (scene.tags(), scene.output.exists()) == ([], False)
 
 
-def test_settings_and_a_dry_run_show_the_environment_and_settings_source_nothing(scene: Scene) -> None:
+def test_settings_and_a_dry_run_show_the_environment_and_settings_source_nothing(
+    scene: Scene,
+) -> None:
     prefix = make_prefix(scene.home / "miniconda3/envs/sd")
     sourced = scene.home / "sourced"
     script(prefix, f"echo it >> {sourced}\n")
@@ -574,7 +686,9 @@ def test_settings_and_a_dry_run_show_the_environment_and_settings_source_nothing
         assert scene.loragit(command).status == 0
     assert not sourced.exists()
     dry = scene.train(NAME, "--dry-run")
-    assert f"the trainer's Python is {prefix}/bin/python, in the conda environment {prefix}" in dry.err
+    assert (
+        f"the trainer's Python is {prefix}/bin/python, in the conda environment {prefix}" in dry.err
+    )
     assert sourced.read_text() == "it\n"
     shutil.rmtree(prefix)
     missing = json.loads(scene.loragit("settings", "--json").out)["python"]

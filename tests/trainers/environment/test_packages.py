@@ -1,4 +1,5 @@
-"""What the trainer's own Python says: real virtual environments, laid out as pip, setuptools and uv leave them."""
+"""What the trainer's own Python says: real virtual environments, laid out as pip, setuptools and uv
+leave them."""
 
 from __future__ import annotations
 
@@ -24,7 +25,12 @@ from loragit import text
 from loragit.record.values import Environment, LyCORIS
 from loragit.trainers.environment import packages as environment
 from loragit.trainers.environment import probe
-from loragit.trainers.environment.packages import EnvironmentQuestion, Host, ProbeFailed, environment_text
+from loragit.trainers.environment.packages import (
+    EnvironmentQuestion,
+    Host,
+    ProbeFailed,
+    environment_text,
+)
 
 pytestmark = pytest.mark.every_python
 
@@ -69,7 +75,9 @@ class Trainer:
     cache: Path
     host: Host
 
-    def ask(self, script_folder: Path | None = None, /, **variables: str) -> tuple[Environment, LyCORIS]:
+    def ask(
+        self, script_folder: Path | None = None, /, **variables: str
+    ) -> tuple[Environment, LyCORIS]:
         question = EnvironmentQuestion(
             self.python,
             cwd=self.repo,
@@ -114,7 +122,9 @@ def trainer(tmp_path: Path) -> Trainer:
     repository(repo)
     python, site = make_venv(tmp_path / "venv")
     nowhere = tmp_path / "nowhere"
-    return Trainer(repo, python, site, tmp_path / "cache/environments", Host(proc=nowhere, wsl=nowhere))
+    return Trainer(
+        repo, python, site, tmp_path / "cache/environments", Host(proc=nowhere, wsl=nowhere)
+    )
 
 
 @pytest.fixture
@@ -126,23 +136,32 @@ def clone(tmp_path: Path) -> Path:
     write(folder / "setup.py", "")
     commit = repository(folder)
     run_git(folder, "checkout", "--quiet", "-b", "dev")
-    run_git(folder, "remote", "add", "origin", "https://ada:hunter2@github.com/KohakuBlueleaf/LyCORIS")
+    run_git(
+        folder, "remote", "add", "origin", "https://ada:hunter2@github.com/KohakuBlueleaf/LyCORIS"
+    )
     run_git(folder, "update-ref", "refs/remotes/origin/dev", commit)
     return folder
 
 
 def dist_info(
-    site: Path, name: str = "lycoris_lora", version: str = VERSION, direct_url: Mapping[str, object] | None = None
+    site: Path,
+    name: str = "lycoris_lora",
+    version: str = VERSION,
+    direct_url: Mapping[str, object] | None = None,
 ) -> Path:
     """What pip leaves about a wheel."""
     folder = site / f"{name}-{version}.dist-info"
     write(folder / "INSTALLER", "pip\n")
-    write(folder / "METADATA", f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {version}\n\ntext\n")
+    write(
+        folder / "METADATA",
+        f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {version}\n\ntext\n",
+    )
     write(folder / "RECORD", "")
     write(folder / "REQUESTED", "")
     write(
         folder / "WHEEL",
-        "Wheel-Version: 1.0\nGenerator: bdist_wheel (0.48.0)\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "Wheel-Version: 1.0\nGenerator: bdist_wheel (0.48.0)\nRoot-Is-Purelib: true\nTag: "
+        "py3-none-any\n",
     )
     write(folder / "top_level.txt", "lycoris\n")
     if direct_url is not None:
@@ -192,7 +211,9 @@ def install_with_finder(site: Path, source: Path) -> None:
 
 
 def egg_info(folder: Path, version: str = VERSION) -> Path:
-    return write(folder / "PKG-INFO", f"Metadata-Version: 2.1\nName: lycoris-lora\nVersion: {version}\n").parent
+    return write(
+        folder / "PKG-INFO", f"Metadata-Version: 2.1\nName: lycoris-lora\nVersion: {version}\n"
+    ).parent
 
 
 def install_with_egg_link(site: Path, source: Path) -> None:
@@ -223,7 +244,9 @@ class TestPython:
         system = os.uname()
         assert found.platform.startswith(f"{system.sysname} {system.release} {system.machine}")
 
-    def test_it_is_asked_in_the_trainers_environment_and_folder(self, trainer: Trainer, tmp_path: Path) -> None:
+    def test_it_is_asked_in_the_trainers_environment_and_folder(
+        self, trainer: Trainer, tmp_path: Path
+    ) -> None:
         dist_info(trainer.repo / "vendor", "one", "1")
         dist_info(tmp_path / "two", "two", "2")
         path = os.pathsep.join(("vendor", str(tmp_path / "two")))
@@ -263,14 +286,22 @@ class TestPython:
 
 class TestFailing:
     def test_a_python_that_is_missing(self, trainer: Trainer, tmp_path: Path) -> None:
-        with pytest.raises(ProbeFailed, match=r"the trainer's Python .*/gone cannot be started") as caught:
-            EnvironmentQuestion(tmp_path / "gone", cwd=trainer.repo, env={}, cache=trainer.cache, host=trainer.host)
+        with pytest.raises(
+            ProbeFailed, match=r"the trainer's Python .*/gone cannot be started"
+        ) as caught:
+            EnvironmentQuestion(
+                tmp_path / "gone", cwd=trainer.repo, env={}, cache=trainer.cache, host=trainer.host
+            )
         assert caught.value.hint == "see trainer.python and trainer.env in: loragit settings"
 
     def fails(self, trainer: Trainer, tmp_path: Path, script: str) -> ProbeFailed:
         fake = program(tmp_path / "fake python", script)
         question = EnvironmentQuestion(
-            fake, cwd=trainer.repo, env=os.environ, cache=trainer.cache, host=cards_by_smi(tmp_path, "sleep 60")
+            fake,
+            cwd=trainer.repo,
+            env=os.environ,
+            cache=trainer.cache,
+            host=cards_by_smi(tmp_path, "sleep 60"),
         )
         with pytest.raises(ProbeFailed) as caught:
             question.answer()
@@ -280,7 +311,11 @@ class TestFailing:
         return caught.value
 
     def test_one_that_crashes_has_the_last_word(self, trainer: Trainer, tmp_path: Path) -> None:
-        error = self.fails(trainer, tmp_path, "#!/bin/sh\necho a >&2\necho 'Fatal Python error: init_fs' >&2\nexit 1\n")
+        error = self.fails(
+            trainer,
+            tmp_path,
+            "#!/bin/sh\necho a >&2\necho 'Fatal Python error: init_fs' >&2\nexit 1\n",
+        )
         assert error.message.endswith("fake python did not answer: Fatal Python error: init_fs")
         assert "3.8 or newer" in str(error.hint)
 
@@ -339,14 +374,19 @@ class TestPackages:
         dist_info(trainer.site, "c", "1", direct_url={"url": tmp_path.as_uri(), "dir_info": {}})
         assert trainer.packages() == ("b==1 (editable)", "c==1")
 
-    def test_the_first_on_the_path_is_the_one_that_counts(self, trainer: Trainer, tmp_path: Path) -> None:
+    def test_the_first_on_the_path_is_the_one_that_counts(
+        self, trainer: Trainer, tmp_path: Path
+    ) -> None:
         dist_info(trainer.site, "torch", "2.0")
         dist_info(tmp_path / "other", "Torch", "2.1")
         assert trainer.packages(PYTHONPATH=str(tmp_path / "other")) == ("torch==2.1",)
 
     def test_old_forms_are_read(self, trainer: Trainer) -> None:
         egg_info(trainer.site / "lycoris_lora-1.9.egg-info", "1.9")
-        write(trainer.site / "distro_pkg-3.egg-info", "Metadata-Version: 1.1\nName: distro-pkg\nVersion: 3\n")
+        write(
+            trainer.site / "distro_pkg-3.egg-info",
+            "Metadata-Version: 1.1\nName: distro-pkg\nVersion: 3\n",
+        )
         egg = trainer.site / "old-2-py3.11.egg"
         write(egg / "EGG-INFO/PKG-INFO", "Metadata-Version: 1.1\nName: old\nVersion: 2\n")
         write(trainer.site / "easy-install.pth", f"./{egg.name}\n")
@@ -354,7 +394,9 @@ class TestPackages:
 
     def test_a_zip_on_the_path_is_read(self, trainer: Trainer, tmp_path: Path) -> None:
         with zipfile.ZipFile(tmp_path / "packed.zip", "w") as packed:
-            packed.writestr("packed-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: packed\nVersion: 1\n")
+            packed.writestr(
+                "packed-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: packed\nVersion: 1\n"
+            )
         assert trainer.packages(PYTHONPATH=str(tmp_path / "packed.zip")) == ("packed==1",)
 
     def test_a_damaged_one_is_left_out(self, trainer: Trainer) -> None:
@@ -362,9 +404,14 @@ class TestPackages:
         (trainer.site / "empty-1.dist-info").mkdir()
         write(trainer.site / "nameless-1.dist-info/METADATA", "Metadata-Version: 2.1\n\n")
         dist_info(trainer.site, "latin", "1")
-        write(trainer.site / "latin-1.dist-info/METADATA", b"Name: latin\nVersion: 1\nAuthor: \xe9\n")
+        write(
+            trainer.site / "latin-1.dist-info/METADATA", b"Name: latin\nVersion: 1\nAuthor: \xe9\n"
+        )
         write(dist_info(trainer.site, "strange", "1") / "direct_url.json", "{not json")
-        assert [line for line in trainer.packages() if not line.startswith("latin")] == ["good==1", "strange==1"]
+        assert [line for line in trainer.packages() if not line.startswith("latin")] == [
+            "good==1",
+            "strange==1",
+        ]
 
 
 def changed(site: Path, source: Path, change: str) -> None:
@@ -388,7 +435,9 @@ def changed(site: Path, source: Path, change: str) -> None:
         case "a path file's content":
             dist_info(source / "more", "more", "1")
             write(site / "easy-install.pth", f"{source}\n{source / 'more'}\n")
-        case "code that adds to the path":  # no sitecustomize: Debian's Python has one, which hides any other
+        case (
+            "code that adds to the path"
+        ):  # no sitecustomize: Debian's Python has one, which hides any other
             dist_info(source / "more", "more", "1")
             write(site / "more.pth", f"import sys; sys.path.append({str(source / 'more')!r})\n")
         case "an egg-link":
@@ -410,7 +459,8 @@ CHANGES = [
 class TestMemory:
     @pytest.fixture
     def known(self, trainer: Trainer, clone: Path) -> Trainer:
-        """A trainer whose packages were read before; the memory of it was tampered with, which shows its use."""
+        """A trainer whose packages were read before; the memory of it was tampered with, which
+        shows its use."""
         source = {"url": "https://github.com/a/b", "vcs_info": {"vcs": "git", "commit_id": "aaaa"}}
         dist_info(trainer.site, "b", "1", direct_url=source)
         install_with_egg_link(trainer.site, clone)
@@ -438,7 +488,9 @@ class TestMemory:
         write(known.site / "__pycache__/x.pyc", b"")
         assert "b @ remembered" in known.packages()
 
-    def test_another_script_folder_without_packages_changes_nothing(self, known: Trainer, tmp_path: Path) -> None:
+    def test_another_script_folder_without_packages_changes_nothing(
+        self, known: Trainer, tmp_path: Path
+    ) -> None:
         assert "b @ remembered" in known.ask(tmp_path / "elsewhere")[0].packages
 
     @pytest.mark.parametrize("change", CHANGES)
@@ -446,7 +498,9 @@ class TestMemory:
         changed(known.site, clone, change)
         seen = known.packages()
         assert "b @ remembered" not in seen
-        fresh = Trainer(known.repo, known.python, known.site, known.cache.parent / "fresh", known.host)
+        fresh = Trainer(
+            known.repo, known.python, known.site, known.cache.parent / "fresh", known.host
+        )
         assert seen == fresh.packages()
 
     def test_a_change_that_takes_back_every_time_is_seen(self, known: Trainer) -> None:
@@ -456,7 +510,9 @@ class TestMemory:
         os.utime(url, ns=(before.st_atime_ns, before.st_mtime_ns))
         assert "b @ cccc" in known.packages()
 
-    def test_what_was_installed_this_very_moment_is_read_again_the_next_time(self, trainer: Trainer) -> None:
+    def test_what_was_installed_this_very_moment_is_read_again_the_next_time(
+        self, trainer: Trainer
+    ) -> None:
         info = dist_info(trainer.site, "b", "1")
         settle(trainer.site)
         moment = time.time() + 1  # in reach however slow the machine is
@@ -475,7 +531,9 @@ class TestMemory:
         "content",
         [b"", b"\xff\xfe", b"[]", b"{}", "cut", "other probe", "wrong row", "row of wrong types"],
     )
-    def test_a_damaged_memory_is_ignored_and_mended(self, known: Trainer, content: bytes | str) -> None:
+    def test_a_damaged_memory_is_ignored_and_mended(
+        self, known: Trainer, content: bytes | str
+    ) -> None:
         file = known.memory()
         assert file is not None
         whole = file.read_text()
@@ -488,7 +546,9 @@ class TestMemory:
             case "wrong row":
                 file.write_text(json.dumps({**memory, "packages": [["b"]]}))
             case "row of wrong types":
-                file.write_text(json.dumps({**memory, "packages": [["b", 1, "", None, None, False]]}))
+                file.write_text(
+                    json.dumps({**memory, "packages": [["b", 1, "", None, None, False]]})
+                )
             case bytes():
                 file.write_bytes(content)
         for _ in range(2):
@@ -525,7 +585,10 @@ class TestMemory:
 
     def test_no_credentials_are_remembered(self, trainer: Trainer) -> None:
         dist_info(
-            trainer.site, "b", "1", direct_url={"url": "https://ada:hunter2@example.org/b.zip", "archive_info": {}}
+            trainer.site,
+            "b",
+            "1",
+            direct_url={"url": "https://ada:hunter2@example.org/b.zip", "archive_info": {}},
         )
         settle(trainer.site)
         trainer.packages()
@@ -539,8 +602,12 @@ class TestLyCORIS:
     def test_it_is_not_installed(self, trainer: Trainer) -> None:
         assert trainer.lycoris() == LyCORIS()
 
-    @pytest.mark.parametrize("install", [install_editable, install_with_finder, install_with_egg_link])
-    def test_an_editable_clone_is_found_as_a_repository(self, trainer: Trainer, clone: Path, install: object) -> None:
+    @pytest.mark.parametrize(
+        "install", [install_editable, install_with_finder, install_with_egg_link]
+    )
+    def test_an_editable_clone_is_found_as_a_repository(
+        self, trainer: Trainer, clone: Path, install: object
+    ) -> None:
         assert callable(install)
         install(trainer.site, clone)
         write(clone / "lycoris/new.py", "")
@@ -558,7 +625,9 @@ class TestLyCORIS:
             editable=True,
         )
 
-    def test_a_commit_that_was_not_pushed_is_on_no_remote(self, trainer: Trainer, clone: Path) -> None:
+    def test_a_commit_that_was_not_pushed_is_on_no_remote(
+        self, trainer: Trainer, clone: Path
+    ) -> None:
         install_editable(trainer.site, clone)
         run_git(clone, "commit", "--quiet", "--allow-empty", "-m", "mine")
         found = trainer.lycoris()
@@ -581,10 +650,15 @@ class TestLyCORIS:
 
     def test_an_archive_has_its_url(self, trainer: Trainer) -> None:
         modules(trainer.site)
-        dist_info(trainer.site, direct_url={"url": "https://token@example.org/lycoris.zip", "archive_info": {}})
+        dist_info(
+            trainer.site,
+            direct_url={"url": "https://token@example.org/lycoris.zip", "archive_info": {}},
+        )
         assert trainer.lycoris() == LyCORIS(version=VERSION, url="https://example.org/lycoris.zip")
 
-    def test_a_folder_that_was_installed_and_not_linked_has_its_version(self, trainer: Trainer, clone: Path) -> None:
+    def test_a_folder_that_was_installed_and_not_linked_has_its_version(
+        self, trainer: Trainer, clone: Path
+    ) -> None:
         modules(trainer.site)
         dist_info(trainer.site, direct_url={"url": clone.as_uri(), "dir_info": {}})
         assert trainer.lycoris() == LyCORIS(version=VERSION)
@@ -598,12 +672,20 @@ class TestLyCORIS:
         assert found.repo is not None
         assert (found.repo.path, found.version, found.editable) == (clone, None, False)
 
-    def test_a_clone_on_the_path_that_was_once_built_has_a_version(self, trainer: Trainer, clone: Path) -> None:
+    def test_a_clone_on_the_path_that_was_once_built_has_a_version(
+        self, trainer: Trainer, clone: Path
+    ) -> None:
         egg_info(clone / "lycoris_lora.egg-info")
         found = trainer.lycoris(PYTHONPATH=str(clone))
-        assert (found.commit, found.version, found.editable) == (run_git(clone, "rev-parse", "HEAD"), VERSION, False)
+        assert (found.commit, found.version, found.editable) == (
+            run_git(clone, "rev-parse", "HEAD"),
+            VERSION,
+            False,
+        )
 
-    def test_the_installation_knows_more_than_what_a_build_left(self, trainer: Trainer, clone: Path) -> None:
+    def test_the_installation_knows_more_than_what_a_build_left(
+        self, trainer: Trainer, clone: Path
+    ) -> None:
         install_editable(trainer.site, clone)
         egg_info(clone / "lycoris_lora.egg-info", "0.1")
         found = trainer.lycoris(PYTHONPATH=str(clone))
@@ -614,16 +696,25 @@ class TestLyCORIS:
         commit = repository(trainer.repo)
         found = trainer.lycoris()
         assert found.repo is not None
-        assert (found.repo.path, found.commit, found.version, found.editable) == (trainer.repo, commit, None, False)
+        assert (found.repo.path, found.commit, found.version, found.editable) == (
+            trainer.repo,
+            commit,
+            None,
+            False,
+        )
 
-    def test_a_release_in_a_venv_that_the_trainers_repository_ignores_is_a_release(self, trainer: Trainer) -> None:
+    def test_a_release_in_a_venv_that_the_trainers_repository_ignores_is_a_release(
+        self, trainer: Trainer
+    ) -> None:
         python, site = make_venv(trainer.repo / "venv")
         modules(site)
         dist_info(site)
         inside = Trainer(trainer.repo, python, site, trainer.cache, trainer.host)
         assert inside.lycoris() == LyCORIS(version=VERSION)
 
-    @pytest.mark.parametrize("install", [install_editable, install_with_finder, install_with_egg_link])
+    @pytest.mark.parametrize(
+        "install", [install_editable, install_with_finder, install_with_egg_link]
+    )
     def test_installed_from_a_folder_that_is_gone_it_cannot_be_imported(
         self, trainer: Trainer, clone: Path, install: object
     ) -> None:
@@ -632,12 +723,16 @@ class TestLyCORIS:
         clone.rename(clone.with_name("moved"))
         assert trainer.lycoris() == LyCORIS()
 
-    def test_an_editable_folder_that_is_no_repository_has_its_version(self, trainer: Trainer, clone: Path) -> None:
+    def test_an_editable_folder_that_is_no_repository_has_its_version(
+        self, trainer: Trainer, clone: Path
+    ) -> None:
         install_editable(trainer.site, clone)
         (clone / ".git").rename(clone / "was.git")
         assert trainer.lycoris() == LyCORIS(version=VERSION, editable=True)
 
-    def test_a_source_folder_with_an_odd_name_is_known_for_its_own(self, trainer: Trainer, tmp_path: Path) -> None:
+    def test_a_source_folder_with_an_odd_name_is_known_for_its_own(
+        self, trainer: Trainer, tmp_path: Path
+    ) -> None:
         source = tmp_path / "my 100% LyCORIS ü"
         modules(source / "src")
         write(trainer.site / "lycoris.pth", f"{source / 'src'}\n")
@@ -652,14 +747,18 @@ class TestLyCORIS:
         install_editable(trainer.site, source)
         assert trainer.lycoris() == LyCORIS(version=VERSION, editable=True)
 
-    def test_a_link_in_site_packages_leads_to_the_clone(self, trainer: Trainer, clone: Path) -> None:
+    def test_a_link_in_site_packages_leads_to_the_clone(
+        self, trainer: Trainer, clone: Path
+    ) -> None:
         (trainer.site / "lycoris").symlink_to(clone / "lycoris")
         dist_info(trainer.site, version="0.1")
         found = trainer.lycoris()
         assert found.repo is not None
         assert (found.repo.path, found.version) == (clone, None)
 
-    def test_files_that_are_links_into_a_cache_are_still_the_release(self, trainer: Trainer, tmp_path: Path) -> None:
+    def test_files_that_are_links_into_a_cache_are_still_the_release(
+        self, trainer: Trainer, tmp_path: Path
+    ) -> None:
         modules(tmp_path / "archive")
         (trainer.site / "lycoris").mkdir()
         (trainer.site / "lycoris/__init__.py").symlink_to(tmp_path / "archive/lycoris/__init__.py")
@@ -672,7 +771,9 @@ class TestLyCORIS:
         assert found == LyCORIS(version="unknown")
         assert found.installed
 
-    def test_a_folder_that_merely_has_the_name_is_not_lycoris(self, trainer: Trainer, clone: Path) -> None:
+    def test_a_folder_that_merely_has_the_name_is_not_lycoris(
+        self, trainer: Trainer, clone: Path
+    ) -> None:
         clone.rename(trainer.repo / "lycoris")
         assert trainer.lycoris() == LyCORIS()
         modules(trainer.site)
@@ -709,10 +810,14 @@ class TestLyCORIS:
         dist_info(trainer.site)
         assert trainer.lycoris() == LyCORIS(version=VERSION)
 
-    def test_one_that_the_site_imported_is_found_where_it_is(self, trainer: Trainer, clone: Path) -> None:
+    def test_one_that_the_site_imported_is_found_where_it_is(
+        self, trainer: Trainer, clone: Path
+    ) -> None:
         for file in (clone / "lycoris").rglob("*.py"):
             write(file, "")
-        preload = f"import sys; sys.path.insert(0, {str(clone)!r}); import lycoris; sys.path.pop(0)\n"
+        preload = (
+            f"import sys; sys.path.insert(0, {str(clone)!r}); import lycoris; sys.path.pop(0)\n"
+        )
         write(trainer.site / "preload.pth", preload)
         found = trainer.lycoris()
         assert found.repo is not None
@@ -727,7 +832,10 @@ class TestLyCORIS:
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        ("https://ada:p@ss/w@example.org/a", "https://ss/w@example.org/a"),  # no URL: a slash ends the host
+        (
+            "https://ada:p@ss/w@example.org/a",
+            "https://ss/w@example.org/a",
+        ),  # no URL: a slash ends the host
         ("https://ada:p@ss@example.org/a", "https://example.org/a"),
         ("https://${USER}:${PASSWORD}@example.org/a", "https://example.org/a"),
         ("ssh://git@example.org/a", "ssh://git@example.org/a"),
@@ -753,25 +861,38 @@ def cards_by_proc(folder: Path, version: str, *models: str) -> Host:
     for number, model in enumerate(models):
         write(
             driver / f"gpus/0000:{number:02x}:00.0/information",
-            f"Model: \t\t {model}\nIRQ:   \t\t 142\nGPU UUID: \t GPU-80ded6bd-1a89-2628-3d94-902187dbab1d\n"
+            f"Model: \t\t {model}\nIRQ:   \t\t 142\nGPU UUID: \t "
+            "GPU-80ded6bd-1a89-2628-3d94-902187dbab1d\n"
             f"Video BIOS: \t 94.02.42.00.a9\nBus Type: \t PCIe\nGPU Excluded:\t No\n",
         )
     return Host(proc=folder / "proc", wsl=folder / "wsl")
 
 
 CLOSED = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.129.03  Thu Oct 19 18:56:32 UTC 2023"
-OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  565.77  Release Build  (root@x)  Sun Feb  9 2025"
+OPEN = (
+    "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  565.77  Release Build  (root@x) "
+    " Sun Feb  9 2025"
+)
 
 
 class TestCards:
-    def cards(self, host: Host, tmp_path: Path, path: str = "") -> tuple[tuple[str, ...], str | None]:
+    def cards(
+        self, host: Host, tmp_path: Path, path: str = ""
+    ) -> tuple[tuple[str, ...], str | None]:
         return environment._CardsQuestion(host, tmp_path, {"PATH": path}).answer()
 
     @pytest.mark.parametrize(("version", "driver"), [(CLOSED, "535.129.03"), (OPEN, "565.77")])
-    def test_the_drivers_own_files_are_read(self, tmp_path: Path, version: str, driver: str) -> None:
-        host = cards_by_proc(tmp_path, version, "NVIDIA GeForce RTX 3090", "NVIDIA RTX 5000 Ada Generation")
+    def test_the_drivers_own_files_are_read(
+        self, tmp_path: Path, version: str, driver: str
+    ) -> None:
+        host = cards_by_proc(
+            tmp_path, version, "NVIDIA GeForce RTX 3090", "NVIDIA RTX 5000 Ada Generation"
+        )
         program(tmp_path / "wsl/nvidia-smi", f"#!/bin/sh\n: > '{tmp_path}/asked'\n")
-        assert self.cards(host, tmp_path) == (("NVIDIA GeForce RTX 3090", "NVIDIA RTX 5000 Ada Generation"), driver)
+        assert self.cards(host, tmp_path) == (
+            ("NVIDIA GeForce RTX 3090", "NVIDIA RTX 5000 Ada Generation"),
+            driver,
+        )
         assert not (tmp_path / "asked").exists()
 
     def test_they_reach_the_environment(self, trainer: Trainer, tmp_path: Path) -> None:
@@ -783,7 +904,10 @@ class TestCards:
         script = 'test "$*" = "--query-gpu=name,driver_version --format=csv,noheader" || exit 2\n'
         script += "echo 'NVIDIA GeForce RTX 3090, 546.17'\necho 'Tesla, the old one, 546.17'"
         host = cards_by_smi(tmp_path, script)
-        assert self.cards(host, tmp_path) == (("NVIDIA GeForce RTX 3090", "Tesla, the old one"), "546.17")
+        assert self.cards(host, tmp_path) == (
+            ("NVIDIA GeForce RTX 3090", "Tesla, the old one"),
+            "546.17",
+        )
 
     def test_nvidia_smi_on_path_comes_first(self, tmp_path: Path) -> None:
         host = cards_by_smi(tmp_path, "echo 'wrong, 1'")
@@ -798,10 +922,14 @@ class TestCards:
         assert self.cards(host, tmp_path) == ((), "535.129.03")
 
     def test_an_nvidia_smi_that_fails_knows_no_card(self, tmp_path: Path) -> None:
-        host = cards_by_smi(tmp_path, "echo 'NVIDIA-SMI has failed, because it cannot talk to the driver'; exit 9")
+        host = cards_by_smi(
+            tmp_path, "echo 'NVIDIA-SMI has failed, because it cannot talk to the driver'; exit 9"
+        )
         assert self.cards(host, tmp_path) == ((), None)
 
-    def test_an_nvidia_smi_that_hangs_is_not_waited_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_nvidia_smi_that_hangs_is_not_waited_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(environment, "SMI_TIMEOUT", 0.1)
         started = time.monotonic()
         assert self.cards(cards_by_smi(tmp_path, "exec /bin/sleep 60"), tmp_path) == ((), None)
@@ -842,7 +970,10 @@ class TestText:
 
     def test_a_bare_machine_says_so(self) -> None:
         found = Environment("3.11.7", "/usr/bin/python3", (), "Darwin 23.1.0 arm64", (), None)
-        assert environment_text(found) == b"Python: 3.11.7\nPlatform: Darwin 23.1.0 arm64\nGPU: none found\n\n"
+        assert (
+            environment_text(found)
+            == b"Python: 3.11.7\nPlatform: Darwin 23.1.0 arm64\nGPU: none found\n\n"
+        )
 
     def test_two_questions_have_one_answer(self, trainer: Trainer, tmp_path: Path) -> None:
         for name in ("b", "a", "C"):
@@ -852,11 +983,24 @@ class TestText:
         assert first.endswith(b"\n\na==1\nb==1\nc==1\n")
 
 
-def test_no_module_of_the_folders_that_it_is_asked_in_is_run(trainer: Trainer, tmp_path: Path) -> None:
+def test_no_module_of_the_folders_that_it_is_asked_in_is_run(
+    trainer: Trainer, tmp_path: Path
+) -> None:
     """Somebody else's dataset may lie there: ``workdir = "dataset"``, ``get_lycoris_repo``."""
-    for name in ("__future__", "_blake2", "hashlib", "json", "contextlib", "csv", "email", "importlib", "lycoris"):
+    for name in (
+        "__future__",
+        "_blake2",
+        "hashlib",
+        "json",
+        "contextlib",
+        "csv",
+        "email",
+        "importlib",
+        "lycoris",
+    ):
         write(
-            trainer.repo / f"{name}.py", f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\nannotations = None\n"
+            trainer.repo / f"{name}.py",
+            f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\nannotations = None\n",
         )
     dist_info(trainer.repo)
     _, lycoris = trainer.ask()
@@ -865,7 +1009,8 @@ def test_no_module_of_the_folders_that_it_is_asked_in_is_run(trainer: Trainer, t
 
 
 class TestProbe:
-    """The probe in this process, where it can be watched; everything above ran it in the trainer's own."""
+    """The probe in this process, where it can be watched; everything above ran it in the trainer's
+    own."""
 
     @pytest.fixture
     def path(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -877,12 +1022,21 @@ class TestProbe:
         return out.split(probe.MARKER)[1].split(b"\0")
 
     def test_it_lists_the_packages_unless_the_key_is_known(
-        self, path: list[str], tmp_path: Path, clone: Path, capfdbinary: pytest.CaptureFixture[bytes]
+        self,
+        path: list[str],
+        tmp_path: Path,
+        clone: Path,
+        capfdbinary: pytest.CaptureFixture[bytes],
     ) -> None:
         install_with_egg_link(tmp_path / "site", clone)
         write(tmp_path / "site/nameless-1.dist-info/METADATA", "Metadata-Version: 2.1\n\n")
         write(tmp_path / "packed.zip", b"")
-        path += [str(tmp_path / "site"), str(clone), str(tmp_path / "gone"), str(tmp_path / "packed.zip")]
+        path += [
+            str(tmp_path / "site"),
+            str(clone),
+            str(tmp_path / "gone"),
+            str(tmp_path / "packed.zip"),
+        ]
         settle(tmp_path / "site", clone)
         os.utime(tmp_path / "packed.zip", (1, 1))
         probe.main(str(tmp_path), "")
@@ -907,13 +1061,22 @@ class TestProbe:
     @pytest.mark.skipif(sys.version_info < (3, 11), reason="needs safe_path")
     def test_a_safe_path_is_left_alone(self, tmp_path: Path) -> None:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", PROBE + "\nsys.stderr.write(sys.path[0])", str(tmp_path), ""],
+            [
+                sys.executable,
+                "-P",
+                "-c",
+                PROBE + "\nsys.stderr.write(sys.path[0])",
+                str(tmp_path),
+                "",
+            ],
             capture_output=True,
             check=True,
         )
         assert done.stderr.decode() != str(tmp_path)
 
-    def test_the_digest_needs_no_particular_module(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_the_digest_needs_no_particular_module(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
         found = [str(dist_info(tmp_path))]
         moment = time.time_ns()
         expected = probe.key_of(found, moment)
@@ -921,7 +1084,9 @@ class TestProbe:
         assert probe.key_of(found, moment) == expected
         assert re.fullmatch("[0-9a-f]{40}", expected[0])
 
-    def test_a_system_without_a_glibc_has_no_word_of_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_system_without_a_glibc_has_no_word_of_it(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def unknown(name: str | int) -> str | None:
             raise ValueError("unrecognized configuration name")
 
@@ -938,7 +1103,9 @@ class TestProbe:
         monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
         yield
 
-    def test_a_namespace_has_a_folder_and_no_file(self, path: list[str], tmp_path: Path, broken_finder: None) -> None:
+    def test_a_namespace_has_a_folder_and_no_file(
+        self, path: list[str], tmp_path: Path, broken_finder: None
+    ) -> None:
         (tmp_path / "lycoris").mkdir()
         path.append(str(tmp_path))
         assert probe.find("lycoris") == ("", str(tmp_path / "lycoris"))

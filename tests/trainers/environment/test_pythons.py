@@ -1,4 +1,5 @@
-"""The trainer's Python: found where people keep it, never through a symbolic link, and missed with a next step."""
+"""The trainer's Python: found where people keep it, never through a symbolic link, and missed with
+a next step."""
 
 from __future__ import annotations
 
@@ -42,7 +43,9 @@ def found(folder: Path, home: Path, line: str, environ: Mapping[str, str] | None
     return find_python(settings.trainer, given)
 
 
-def missed(folder: Path, home: Path, line: str, environ: Mapping[str, str] | None = None) -> tuple[str, str]:
+def missed(
+    folder: Path, home: Path, line: str, environ: Mapping[str, str] | None = None
+) -> tuple[str, str]:
     """What is said, and the next step, where there is no Python."""
     with pytest.raises(PythonMissing) as caught:
         found(folder, home, line, environ)
@@ -74,7 +77,9 @@ def venv(prefix: Path) -> Path:
 # ---- PATH, and a path ----
 
 
-def test_by_default_python3_is_taken_from_path_else_python(folder: Path, home: Path, tmp_path: Path) -> None:
+def test_by_default_python3_is_taken_from_path_else_python(
+    folder: Path, home: Path, tmp_path: Path
+) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     plain = python(first)
     path = {"PATH": f":relative:{first}/bin:{second}/bin"}
@@ -103,16 +108,24 @@ def test_what_cannot_be_executed_is_no_python(folder: Path, home: Path, tmp_path
 
 
 @pytest.mark.parametrize("key", ["env", "python"])
-def test_a_path_is_taken_as_it_is_and_its_links_are_kept(folder: Path, home: Path, key: str) -> None:
+def test_a_path_is_taken_as_it_is_and_its_links_are_kept(
+    folder: Path, home: Path, key: str
+) -> None:
     real = python(folder / "real")
     link = folder / "v/bin/python"
     link.parent.mkdir(parents=True)
     link.symlink_to(real)
     assert found(folder, home, f'{key} = "v/bin/python"') == link
     environment = f"{folder}/v is no Python but an environment"
-    assert missed(folder, home, f'{key} = "./v"') == (environment, f'write it as env = "venv:{folder}/v"')
+    assert missed(folder, home, f'{key} = "./v"') == (
+        environment,
+        f'write it as env = "venv:{folder}/v"',
+    )
     (folder / "v/conda-meta").mkdir()
-    assert missed(folder, home, f'{key} = "./v"') == (environment, f'write it as env = "conda:{folder}/v"')
+    assert missed(folder, home, f'{key} = "./v"') == (
+        environment,
+        f'write it as env = "conda:{folder}/v"',
+    )
     with pytest.raises(PythonMissing, match=f"{folder}/sdscripts is no Python that can be run"):
         found(folder, home, f'{key} = "./sdscripts"')
     real.unlink()
@@ -134,18 +147,24 @@ def test_a_virtual_environments_python_stays_inside_it(folder: Path, home: Path)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / ".venv"], check=True)
     file = found(folder, home, 'env = "venv:.venv"')
     assert file == folder / ".venv/bin/python"
-    asked = subprocess.run([file, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True, check=True)
+    asked = subprocess.run(
+        [file, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True, check=True
+    )
     assert asked.stdout.strip() == str(folder / ".venv")
     assert str(pythons.prefix(file)) == f"the virtual environment {folder}/.venv"
 
 
-def test_a_missing_virtual_environment_is_told_with_the_command_that_makes_it(folder: Path, home: Path) -> None:
+def test_a_missing_virtual_environment_is_told_with_the_command_that_makes_it(
+    folder: Path, home: Path
+) -> None:
     message, hint = missed(folder, home, 'env = "venv:~/v"')
     assert message == f"there is no environment with a Python in {home}/v"
     assert hint == f"{home}/v/bin/python would have to be; make it with: python3 -m venv {home}/v"
 
 
-def test_a_missing_virtual_environment_is_told_with_those_that_there_are(folder: Path, home: Path) -> None:
+def test_a_missing_virtual_environment_is_told_with_those_that_there_are(
+    folder: Path, home: Path
+) -> None:
     trainer = home / "source/repos/sd-scripts"
     venv(home / "envs/torch")
     python(home / "envs/plain")
@@ -153,18 +172,28 @@ def test_a_missing_virtual_environment_is_told_with_those_that_there_are(folder:
         venv(trainer / name)
     message, hint = missed(folder, home, 'env = "venv:~/envs/v"')
     there_are = f"{home}/envs/torch, {trainer}/.venv, {trainer}/env"
-    assert message == f"there is no environment with a Python in {home}/envs/v; there are: {there_are}"
-    assert hint == f'write it as env = "venv:{home}/envs/torch", or make it with: python3 -m venv {home}/envs/v'
+    assert (
+        message == f"there is no environment with a Python in {home}/envs/v; there are: {there_are}"
+    )
+    assert (
+        hint == f'write it as env = "venv:{home}/envs/torch", or make it with: python3 -m venv '
+        f"{home}/envs/v"
+    )
     message, _ = missed(folder, home, 'env = "venv:~/source/repos/sd-scripts/v"')
     assert message.endswith(f"there are: {trainer}/.venv, {trainer}/env, {trainer}/other")
 
 
-def test_each_way_in_which_a_virtual_environment_is_broken_is_told_apart(folder: Path, home: Path) -> None:
+def test_each_way_in_which_a_virtual_environment_is_broken_is_told_apart(
+    folder: Path, home: Path
+) -> None:
     file = venv(folder / "v")
     line = 'env = "venv:v"'
     file.chmod(0o644)
     broken = f"the environment {folder}/v is broken: {file}"
-    assert missed(folder, home, line) == (f"{broken} may not be executed", f"allow it with: chmod +x {file}")
+    assert missed(folder, home, line) == (
+        f"{broken} may not be executed",
+        f"allow it with: chmod +x {file}",
+    )
     file.unlink()
     none = f"the environment {folder}/v has no Python: {file} is not there"
     assert missed(folder, home, line) == (none, "make it anew")
@@ -183,7 +212,9 @@ def test_each_way_in_which_a_virtual_environment_is_broken_is_told_apart(folder:
 
 
 @pytest.mark.parametrize("root", pythons._ROOTS)
-def test_conda_environments_are_found_where_installers_put_them(folder: Path, home: Path, root: str) -> None:
+def test_conda_environments_are_found_where_installers_put_them(
+    folder: Path, home: Path, root: str
+) -> None:
     file = conda(home / root / "envs/sd")
     assert found(folder, home, 'env = "conda:sd"') == file
     base = conda(home / root)
@@ -198,7 +229,9 @@ def test_conda_environments_are_found_where_it_is_for_everybody(
     assert found(folder, home, 'env = "conda:sd"') == file
 
 
-def test_conda_environments_are_found_from_its_variables_first(folder: Path, home: Path, tmp_path: Path) -> None:
+def test_conda_environments_are_found_from_its_variables_first(
+    folder: Path, home: Path, tmp_path: Path
+) -> None:
     at_home = conda(home / "miniconda3/envs/sd")
     places = {
         "CONDA_ENVS_DIRS": "envs",
@@ -230,7 +263,9 @@ def test_a_plain_list_of_folders_in_condas_settings_is_read(
     folder: Path, home: Path, tmp_path: Path, file: str
 ) -> None:
     (home / "miniconda3").mkdir()
-    where = {"CONDARC": tmp_path / "rc", "root": home / "miniconda3/.condarc"}.get(file, home / file)
+    where = {"CONDARC": tmp_path / "rc", "root": home / "miniconda3/.condarc"}.get(
+        file, home / file
+    )
     where.parent.mkdir(parents=True, exist_ok=True)
     where.write_text(
         "channels:\n  - defaults\nenvs_dirs:  # mine\n\n  # big disk\n"
@@ -260,14 +295,24 @@ def test_condas_settings_that_are_no_text_are_left_alone(folder: Path, home: Pat
     assert found(folder, home, 'env = "conda:sd"') == file
 
 
-def test_conda_environments_are_found_from_condas_own_list(folder: Path, home: Path, tmp_path: Path) -> None:
+def test_conda_environments_are_found_from_condas_own_list(
+    folder: Path, home: Path, tmp_path: Path
+) -> None:
     root, apart = tmp_path / "opt/conda", tmp_path / "big/envs/sd"
     base, inner, listed = conda(root), conda(root / "envs/in"), conda(apart)
     unnamed = conda(tmp_path / "project/env")
     (root / "condabin").mkdir()
     (root / "condabin/conda").touch()
     (home / ".conda").mkdir()
-    lines = [root, "", apart, unnamed.parent.parent, tmp_path / "gone/envs/old", "relative/envs/odd", "\udcff"]
+    lines = [
+        root,
+        "",
+        apart,
+        unnamed.parent.parent,
+        tmp_path / "gone/envs/old",
+        "relative/envs/odd",
+        "\udcff",
+    ]
     text = "\n".join(map(str, lines))
     (home / ".conda/environments.txt").write_text(text, "utf-8", "surrogateescape")
     assert found(folder, home, 'env = "conda:base"') == base
@@ -277,7 +322,10 @@ def test_conda_environments_are_found_from_condas_own_list(folder: Path, home: P
     assert str(pythons.prefix(unnamed)) == f"the conda environment {tmp_path}/project/env"
     (tmp_path / "big/envs/empty").mkdir()
     message, hint = missed(folder, home, 'env = "conda:old"')
-    assert message == f"no conda environment is called old; there are: {tmp_path}/project/env, base, in, sd"
+    assert (
+        message
+        == f"no conda environment is called old; there are: {tmp_path}/project/env, base, in, sd"
+    )
     assert hint.startswith("make it with: conda create -n old python, or name another: ")
 
 
@@ -322,15 +370,23 @@ def test_many_environments_are_not_all_told(folder: Path, home: Path) -> None:
     assert message.endswith("e10, e11 and 3 more")
 
 
-def test_each_way_in_which_a_conda_environment_is_broken_is_told_apart(folder: Path, home: Path) -> None:
+def test_each_way_in_which_a_conda_environment_is_broken_is_told_apart(
+    folder: Path, home: Path
+) -> None:
     file = conda(home / "miniconda3/envs/sd")
     prefix, line = file.parent.parent, 'env = "conda:sd"'
     file.chmod(0o644)
     broken = f"the conda environment {prefix} is broken: {file}"
-    assert missed(folder, home, line) == (f"{broken} may not be executed", f"allow it with: chmod +x {file}")
+    assert missed(folder, home, line) == (
+        f"{broken} may not be executed",
+        f"allow it with: chmod +x {file}",
+    )
     file.unlink()
     none = f"the conda environment {prefix} has no Python"
-    assert missed(folder, home, line) == (none, "put one into it with: conda install --name sd python")
+    assert missed(folder, home, line) == (
+        none,
+        "put one into it with: conda install --name sd python",
+    )
     hint = f"put one into it with: conda install --prefix {prefix} python"
     assert missed(folder, home, f'env = "conda:{prefix}"') == (none, hint)
     file.symlink_to("python3.9")
@@ -341,7 +397,10 @@ def test_each_way_in_which_a_conda_environment_is_broken_is_told_apart(folder: P
 
 def test_a_missing_prefix_is_told_with_the_command_that_makes_it(folder: Path, home: Path) -> None:
     message, hint = missed(folder, home, 'env = "conda:~/p"')
-    assert message == f"there is no conda environment in {home}/p; no conda environment was found at all"
+    assert (
+        message
+        == f"there is no conda environment in {home}/p; no conda environment was found at all"
+    )
     assert hint.startswith(f"make it with: conda create -p {home}/p python, or name another: ")
 
 
@@ -360,7 +419,9 @@ def test_a_python_belongs_to_the_environment_that_it_lies_in(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("scheme", ["conda", "venv"])
-def test_a_path_that_no_file_can_have_is_no_environment(folder: Path, home: Path, scheme: str) -> None:
+def test_a_path_that_no_file_can_have_is_no_environment(
+    folder: Path, home: Path, scheme: str
+) -> None:
     message, _ = missed(folder, home, f'env = "{scheme}:/{"x" * 5000}"')
     assert message.startswith(
         ("there is no conda environment in /xxx", "there is no environment with a Python in /xxx")
@@ -368,7 +429,9 @@ def test_a_path_that_no_file_can_have_is_no_environment(folder: Path, home: Path
 
 
 @given(text=st.text())
-def test_any_text_in_condas_settings_is_survived(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+def test_any_text_in_condas_settings_is_survived(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
     file = tmp_path_factory.mktemp("rc") / ".condarc"
     file.write_text(f"envs_dirs:\n  - {text}\n", "utf-8", "replace")
     found = list(pythons._envs_dirs(file, {"X": "/x"}, Path("/home/ada")))

@@ -1,4 +1,5 @@
-"""``loragit demo``: a dataset, a trainer and three runs to look at, in a folder that can be thrown away."""
+"""``loragit demo``: a dataset, a trainer and three runs to look at, in a folder that can be thrown
+away."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ DROPPED = ("OUTPUT_DIR", "STEPS", "SD_REPO", "SD_SCRIPT", "LYCORIS_REPO", "NO_CL
 """Variables of the user's that would point the demo's runs elsewhere, beside ``LORAGIT_*``."""
 
 NAME, EMAIL = "loragit demo", "demo@loragit.invalid"
-"""Who commits the scratch files; and who the runs are by, where git does not know who the user is."""
+"""Who commits the scratch files; and who the runs are by, where git does not know who the user
+is."""
 
 
 class FolderTaken(LoragitError):
@@ -77,7 +79,8 @@ RUNS = (
 
 
 def prepare(folder: Path) -> Demo:
-    """Make the dataset, the trainer and the base model in ``folder``, which must be empty or not exist.
+    """Make the dataset, the trainer and the base model in ``folder``, which must be empty or not
+    exist.
 
     Both repositories are committed and clean; no run has happened. Raises :class:`FolderTaken`.
     """
@@ -86,9 +89,13 @@ def prepare(folder: Path) -> Demo:
         folder.mkdir(parents=True, exist_ok=True)
         taken = next(folder.iterdir(), None) is not None
     except OSError as error:
-        raise FolderTaken(f"{folder} cannot be used: {error.strerror}", hint="name a folder to make") from error
+        raise FolderTaken(
+            f"{folder} cannot be used: {error.strerror}", hint="name a folder to make"
+        ) from error
     if taken:
-        raise FolderTaken(f"{folder} is not empty", hint="name a folder that does not exist, or an empty one")
+        raise FolderTaken(
+            f"{folder} is not empty", hint="name a folder that does not exist, or an empty one"
+        )
     demo = Demo(folder, folder / "datasets/gren", folder / "sd-scripts", folder / "output_dir")
     _write(folder / "models", (Entry("noob.safetensors", dataset.base_model()),))
     _write(demo.trainer, dataset.trainer_files())
@@ -109,8 +116,14 @@ def _write(folder: Path, entries: Iterable[Entry]) -> None:
 
 
 def _commit(folder: Path, message: str) -> None:
-    """Make ``folder`` a repository of all that it holds, whatever the user's hooks, ignores and signing say."""
-    own = {"user.name": NAME, "user.email": EMAIL, "commit.gpgSign": "false", "core.hooksPath": os.devnull}
+    """Make ``folder`` a repository of all that it holds, whatever the user's hooks, ignores and
+    signing say."""
+    own = {
+        "user.name": NAME,
+        "user.email": EMAIL,
+        "commit.gpgSign": "false",
+        "core.hooksPath": os.devnull,
+    }
     own |= {"core.autocrlf": "false", "core.safecrlf": "false"}
     options = [word for key, value in own.items() for word in ("-c", f"{key}={value}")]
     git.run("init", "--quiet", "--initial-branch=main", cwd=folder)
@@ -119,26 +132,41 @@ def _commit(folder: Path, message: str) -> None:
 
 
 def child_environment(demo: Demo, environ: Mapping[str, str]) -> dict[str, str]:
-    """``environ`` for the demo's runs: their own dataset, and nothing of what the user has set for others."""
-    kept = {key: value for key, value in environ.items() if key not in DROPPED and not key.startswith("LORAGIT_")}
+    """``environ`` for the demo's runs: their own dataset, and nothing of what the user has set for
+    others."""
+    kept = {
+        key: value
+        for key, value in environ.items()
+        if key not in DROPPED and not key.startswith("LORAGIT_")
+    }
     # The user's own loragit.toml may hold arguments that only their trainer knows.
-    return kept | {"TRAINING_DIR": str(demo.dataset), "XDG_CONFIG_HOME": str(demo.folder / "config")}
+    return kept | {
+        "TRAINING_DIR": str(demo.dataset),
+        "XDG_CONFIG_HOME": str(demo.folder / "config"),
+    }
 
 
 def _introduce(demo: Demo) -> None:
-    """Tell the scratch repositories who the user is, where git would not know it in the runs' environment."""
+    """Tell the scratch repositories who the user is, where git would not know it in the runs'
+    environment."""
     hidden = (f"XDG_CONFIG_HOME={demo.folder / 'config'}",)
     for repository in (demo.dataset, demo.trainer):
         for key, fallback in (("user.name", NAME), ("user.email", EMAIL)):
             if git.start("config", key, cwd=repository, variables=hidden).reply().status != 0:
-                known = git.call("config", key, cwd=repository).out.decode("utf-8", "surrogateescape").strip()
+                known = (
+                    git.call("config", key, cwd=repository)
+                    .out.decode("utf-8", "surrogateescape")
+                    .strip()
+                )
                 git.run("config", key, known or fallback, cwd=repository)
 
 
 def demo(folder: Path | None, environ: Mapping[str, str] = os.environ) -> int:
-    """Prepare, train :data:`RUNS` at the terminal, show what git has of it. Returns 0, or 1 where a run went wrong.
+    """Prepare, train :data:`RUNS` at the terminal, show what git has of it. Returns 0, or 1 where a
+    run went wrong.
 
-    Without ``folder`` a new one under the system's temporary folder is used; it is kept. Raises :class:`FolderTaken`.
+    Without ``folder`` a new one under the system's temporary folder is used; it is kept. Raises
+    :class:`FolderTaken`.
     """
     if folder is None:
         import tempfile
@@ -148,7 +176,9 @@ def demo(folder: Path | None, environ: Mapping[str, str] = os.environ) -> int:
     _tell(f"Made a dataset, a trainer and a base model in {made.folder}")
     problems: list[str] = []
     for number, run in enumerate(RUNS, 1):
-        _tell("", f"Run {number} of {len(RUNS)}. {run.about}", f"$ loragit {shlex.join(run.command)}")
+        _tell(
+            "", f"Run {number} of {len(RUNS)}. {run.about}", f"$ loragit {shlex.join(run.command)}"
+        )
         argv = [sys.executable, "-m", "loragit", *run.command]
         status = process.run(argv, cwd=made.dataset, env=child_environment(made, environ))
         problems += judge(made, run, status)
@@ -156,7 +186,11 @@ def demo(folder: Path | None, environ: Mapping[str, str] = os.environ) -> int:
     history = git.call("--no-pager", "log", "--decorate=short", "runs", cwd=made.dataset)
     _tell(*history.out.decode("utf-8", "surrogateescape").splitlines(), "")
     if problems:
-        console.error(DemoFailed("the demo did not go as it should have", hint=f"look around in {made.folder}"))
+        console.error(
+            DemoFailed(
+                "the demo did not go as it should have", hint=f"look around in {made.folder}"
+            )
+        )
         for problem in problems:
             console.finding(problem, None)
         return 1
@@ -174,11 +208,18 @@ def _tell(*lines: str) -> None:
 def judge(demo: Demo, run: Run, status: int) -> list[str]:
     """What is not as it should be after ``run`` ended with ``status``, a sentence each."""
     model = demo.output / run.name / f"{run.name}.safetensors"
-    tagged = git.call("rev-parse", "--verify", "--quiet", f"refs/tags/{run.name}", cwd=demo.dataset).status == 0
+    tagged = (
+        git.call(
+            "rev-parse", "--verify", "--quiet", f"refs/tags/{run.name}", cwd=demo.dataset
+        ).status
+        == 0
+    )
     expected = 1 if run.fails else 0
     problems = []
     if status != expected:
-        problems.append(f"{run.name} ended with exit status {status}; it should have been {expected}")
+        problems.append(
+            f"{run.name} ended with exit status {status}; it should have been {expected}"
+        )
     if run.fails and model.parent.exists():
         problems.append(f"{run.name} should have made nothing, but left {model.parent}")
     if not run.fails and not model.is_file():
@@ -195,7 +236,11 @@ def start_words(environ: Mapping[str, str]) -> str:
     if shutil.which("loragit", path=environ.get("PATH")):
         return "loragit"
     beside = Path(sys.executable).with_name("loragit")
-    return shlex.quote(str(beside)) if beside.is_file() else shlex.join([sys.executable, "-m", "loragit"])
+    return (
+        shlex.quote(str(beside))
+        if beside.is_file()
+        else shlex.join([sys.executable, "-m", "loragit"])
+    )
 
 
 def _next_steps(demo: Demo, environ: Mapping[str, str]) -> list[str]:

@@ -1,6 +1,8 @@
-"""What the demo trains on: twelve drawings with captions, a base model, and the settings that name them.
+"""What the demo trains on: twelve drawings with captions, a base model, and the settings that name
+them.
 
-Makes bytes; writes nothing. Every part is the same on every machine, but for the path of the trainer's Python.
+Makes bytes; writes nothing. Every part is the same on every machine, but for the path of the
+trainer's Python.
 """
 
 from __future__ import annotations
@@ -108,7 +110,9 @@ def drawings() -> tuple[Drawing, ...]:
         for colour, paint in COLOURS.items():
             large = len(made) % 2 == 0
             tags = ("gren", shape, colour, *(("large",) if large else ()))
-            made.append(Drawing(f"{len(made):02d}", tags, _draw(inside, paint, 1.0 if large else 0.7)))
+            made.append(
+                Drawing(f"{len(made):02d}", tags, _draw(inside, paint, 1.0 if large else 0.7))
+            )
     return tuple(made)
 
 
@@ -117,7 +121,10 @@ def _draw(inside: Inside, paint: Colour, size: float) -> bytes:
     scale = middle * size
     rows = []
     for y in range(SIDE):
-        line = [paint if inside((x - middle) / scale, (y - middle) / scale) else PAPER for x in range(SIDE)]
+        line = [
+            paint if inside((x - middle) / scale, (y - middle) / scale) else PAPER
+            for x in range(SIDE)
+        ]
         rows.append(bytes(value for colour in line for value in colour))
     return png(rows)
 
@@ -127,17 +134,24 @@ def png(rows: list[bytes]) -> bytes:
     header = struct.pack(">IIBBBBB", len(rows[0]) // 3, len(rows), 8, 2, 0, 0, 0)
     data = zlib.compress(b"".join(b"\0" + row for row in rows))
     chunks = ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))
-    framed = (struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in chunks)
+    framed = (
+        struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in chunks
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
 
 
 def base_model() -> bytes:
-    """A safetensors file with the frozen matrix, [SIDE * SIDE * 3, FEATURES] float32: it draws faint noise."""
+    """A safetensors file with the frozen matrix, [SIDE * SIDE * 3, FEATURES] float32: it draws
+    faint noise."""
     rows = SIDE * SIDE * 3
     rng = random.Random(2023)  # noqa: S311 - the same model on every machine
-    payload = struct.pack(f"<{rows * FEATURES}f", *(rng.uniform(-0.05, 0.05) for _ in range(rows * FEATURES)))
+    payload = struct.pack(
+        f"<{rows * FEATURES}f", *(rng.uniform(-0.05, 0.05) for _ in range(rows * FEATURES))
+    )
     tensor = {"dtype": "F32", "shape": [rows, FEATURES], "data_offsets": [0, len(payload)]}
-    text = json.dumps({"__metadata__": {"format": "pt"}, BASE_TENSOR: tensor}, separators=(",", ":")).encode()
+    text = json.dumps(
+        {"__metadata__": {"format": "pt"}, BASE_TENSOR: tensor}, separators=(",", ":")
+    ).encode()
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text + payload
 
@@ -167,14 +181,15 @@ adapter to a frozen matrix, on the CPU, in about a second.
 - `train_network.py`: arguments, the training loop, models, TensorBoard events
 - `networks/lora.py`: the network, what `--network_module networks.lora` names
 - `library/train_util.py`: dataset config, images, metadata, samples
-"""
+"""  # noqa: E501
 
 TRAINER_IGNORES = "logs\n__pycache__\nwd14_tagger_model\nvenv\n*.egg-info\nbuild\n.vscode\nwandb\n"
 """sd-scripts' own .gitignore, in part."""
 
 
 def trainer_files() -> tuple[Entry, ...]:
-    """The trainer's repository: this package's scripts under the names that sd-scripts gives theirs."""
+    """The trainer's repository: this package's scripts under the names that sd-scripts gives
+    theirs."""
     from importlib.resources import files
 
     package = files("loragit.commands.demo")

@@ -1,4 +1,5 @@
-"""A network module of the small trainer, as ``networks/lora.py`` is one of sd-scripts. Plain Python, no packages.
+"""A network module of the small trainer, as ``networks/lora.py`` is one of sd-scripts. Plain
+Python, no packages.
 
 The frozen matrix of the base model maps the features of a caption to a picture of 32 x 32 pixels;
 ``alpha / dim * up @ down`` is learned on top of it.
@@ -26,7 +27,8 @@ MODULE = "lora_unet_mid"
 
 
 def create_network(base_model: Path, dim: int | None, alpha: float | None, seed: int) -> Network:
-    """A network that adds nothing yet. Raises ``OSError``, or ``KeyError`` where the model has no such tensor."""
+    """A network that adds nothing yet. Raises ``OSError``, or ``KeyError`` where the model has no
+    such tensor."""
     data = base_model.read_bytes()
     (length,) = struct.unpack_from("<Q", data)
     start, end = json.loads(data[8 : 8 + length])[BASE]["data_offsets"]
@@ -45,20 +47,23 @@ def features_of(tags: tuple[str, ...]) -> list[float]:
 
 
 class Network:
-    """``(base + alpha / dim * up @ down) @ features``, and the optimizer that fits ``up`` and ``down``."""
+    """``(base + alpha / dim * up @ down) @ features``, and the optimizer that fits ``up`` and
+    ``down``."""
 
     def __init__(self, base: list[float], dim: int, alpha: float, rng: random.Random) -> None:
         self.base = [base[i : i + FEATURES] for i in range(0, OUTPUTS * FEATURES, FEATURES)]
         self.dim, self.alpha, self.scale = dim, alpha, alpha / dim
         bound = 1 / math.sqrt(FEATURES)
         self.down = [[rng.uniform(-bound, bound) for _ in range(FEATURES)] for _ in range(dim)]
-        # Kept by columns, [dim][OUTPUTS]: a step then is a few passes over long rows, which Python is fast at.
+        # Kept by columns, [dim][OUTPUTS]: a step then is a few passes over long rows, which Python
+        # is fast at.
         self.up = [[0.0] * OUTPUTS for _ in range(dim)]
         self.optimizer = AdamW(self.down + self.up)
         self.seen: dict[tuple[str, ...], tuple[list[float], list[float]]] = {}
 
     def caption(self, tags: tuple[str, ...]) -> tuple[list[float], list[float]]:
-        """Features of ``tags``, and what the base model draws for them. The base never changes: asked once."""
+        """Features of ``tags``, and what the base model draws for them. The base never changes:
+        asked once."""
         if tags not in self.seen:
             features = features_of(tags)
             self.seen[tags] = features, [sum(map(mul, row, features)) for row in self.base]
@@ -93,11 +98,18 @@ class Network:
         return loss
 
     def save_weights(self, file: Path, metadata: dict[str, str]) -> None:
-        """Write a safetensors file; ``metadata`` gets the hash of the payload, as AUTOMATIC1111's web UI takes it."""
+        """Write a safetensors file; ``metadata`` gets the hash of the payload, as AUTOMATIC1111's
+        web UI takes it."""
         tensors = {
             f"{MODULE}.alpha": ([], [self.alpha]),
-            f"{MODULE}.lora_down.weight": ([self.dim, FEATURES], [v for row in self.down for v in row]),
-            f"{MODULE}.lora_up.weight": ([OUTPUTS, self.dim], [v for row in zip(*self.up, strict=True) for v in row]),
+            f"{MODULE}.lora_down.weight": (
+                [self.dim, FEATURES],
+                [v for row in self.down for v in row],
+            ),
+            f"{MODULE}.lora_up.weight": (
+                [OUTPUTS, self.dim],
+                [v for row in zip(*self.up, strict=True) for v in row],
+            ),
         }
         header: dict[str, object] = {}
         payload = b""
@@ -129,7 +141,9 @@ class AdamW:
         rate *= math.sqrt(1 - 0.999**self.steps) / (1 - 0.9**self.steps)
         for i, gradient in enumerate(gradients):
             first = [0.9 * m + 0.1 * g for m, g in zip(self.first[i], gradient, strict=True)]
-            second = [0.999 * v + 0.001 * g * g for v, g in zip(self.second[i], gradient, strict=True)]
+            second = [
+                0.999 * v + 0.001 * g * g for v, g in zip(self.second[i], gradient, strict=True)
+            ]
             moments = zip(self.rows[i], first, second, strict=True)
             self.rows[i][:] = [w - rate * m / (v**0.5 + 1e-8) for w, m, v in moments]
             self.first[i], self.second[i] = first, second

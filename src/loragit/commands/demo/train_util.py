@@ -1,4 +1,5 @@
-"""What the small trainer reads and writes beside the network, as ``library/train_util.py`` of sd-scripts does."""
+"""What the small trainer reads and writes beside the network, as ``library/train_util.py`` of
+sd-scripts does."""
 
 from __future__ import annotations
 
@@ -17,8 +18,21 @@ from typing import Any
 
 SIDE = 32
 """Pixels along each side of what the network learns and draws."""
-SUBSET_KEYS = {"image_dir", "num_repeats", "caption_extension", "shuffle_caption", "keep_tokens", "class_tokens"}
-DATASET_KEYS = SUBSET_KEYS | {"resolution", "batch_size", "subsets", "enable_bucket", "min_bucket_reso"}
+SUBSET_KEYS = {
+    "image_dir",
+    "num_repeats",
+    "caption_extension",
+    "shuffle_caption",
+    "keep_tokens",
+    "class_tokens",
+}
+DATASET_KEYS = SUBSET_KEYS | {
+    "resolution",
+    "batch_size",
+    "subsets",
+    "enable_bucket",
+    "min_bucket_reso",
+}
 DATASET_KEYS |= {"max_bucket_reso", "bucket_reso_steps", "bucket_no_upscale"}
 
 Picture = tuple[tuple[str, ...], list[float]]
@@ -26,7 +40,8 @@ Picture = tuple[tuple[str, ...], list[float]]
 
 
 def log(text: str) -> None:
-    """A line on standard output, at once: at a pipe too it stands between the redraws of the bar as it was said."""
+    """A line on standard output, at once: at a pipe too it stands between the redraws of the bar as
+    it was said."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
@@ -67,7 +82,8 @@ class Dataset:
 
 
 def load_datasets(file: Path) -> list[Dataset]:
-    """What the dataset config names; folders are relative to the working directory. Strict about keys."""
+    """What the dataset config names; folders are relative to the working directory. Strict about
+    keys."""
     config = tomllib.loads(file.read_text(encoding="utf-8"))
     general = config.pop("general", {})
     tables = config.pop("datasets", [])
@@ -79,7 +95,9 @@ def load_datasets(file: Path) -> list[Dataset]:
     for table in tables:
         options = general | {k: v for k, v in table.items() if k != "subsets"}
         subsets = [load_subset(options | s) for s in table.get("subsets", [])]
-        datasets.append(Dataset(options, int(options.get("batch_size", 1)), [s for s in subsets if s.pictures]))
+        datasets.append(
+            Dataset(options, int(options.get("batch_size", 1)), [s for s in subsets if s.pictures])
+        )
     return [d for d in datasets if d.subsets]
 
 
@@ -90,12 +108,18 @@ def load_subset(options: dict[str, Any]) -> Subset:
         log(f"INFO     found directory {folder} contains {len(images)} image files")
     else:
         log(f"WARNING  not directory: {folder}")
-    return Subset(folder, int(options.get("num_repeats", 1)), options, tuple(load(i, options) for i in images))
+    return Subset(
+        folder, int(options.get("num_repeats", 1)), options, tuple(load(i, options) for i in images)
+    )
 
 
 def load(image: Path, options: dict[str, Any]) -> Picture:
     caption = image.with_suffix(options.get("caption_extension", ".caption"))
-    text = caption.read_text(encoding="utf-8") if caption.is_file() else str(options.get("class_tokens", ""))
+    text = (
+        caption.read_text(encoding="utf-8")
+        if caption.is_file()
+        else str(options.get("class_tokens", ""))
+    )
     return split_tags(text), shrink(*read_png(image.read_bytes()))
 
 
@@ -104,7 +128,8 @@ def split_tags(text: str) -> tuple[str, ...]:
 
 
 def read_png(data: bytes) -> tuple[int, int, bytes]:
-    """Width, height and RGB bytes. Raises ``ValueError`` for anything but 8-bit RGB that is not interlaced."""
+    """Width, height and RGB bytes. Raises ``ValueError`` for anything but 8-bit RGB that is not
+    interlaced."""
     if not data.startswith(b"\x89PNG\r\n\x1a\n"):
         raise ValueError("not a PNG file")
     width = height = 0
@@ -148,7 +173,8 @@ def unfilter(kind: int, line: bytes, above: bytes) -> bytes:
 
 
 def shrink(width: int, height: int, rgb: bytes) -> list[float]:
-    """The picture on SIDE x SIDE pixels, each the mean of what it covers, as RGB values in -1..1."""
+    """The picture on SIDE x SIDE pixels, each the mean of what it covers, as RGB values in
+    -1..1."""
     values = []
     for y in range(SIDE):
         rows = range(y * height // SIDE, max((y + 1) * height // SIDE, y * height // SIDE + 1))
@@ -170,14 +196,25 @@ def write_png(file: Path, width: int, height: int, values: list[float]) -> None:
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     with file.open("wb") as out:
         out.write(b"\x89PNG\r\n\x1a\n")
-        for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(b"".join(lines))), (b"IEND", b"")):
-            out.write(struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)))
+        for kind, body in (
+            (b"IHDR", header),
+            (b"IDAT", zlib.compress(b"".join(lines))),
+            (b"IEND", b""),
+        ):
+            out.write(
+                struct.pack(">I", len(body))
+                + kind
+                + body
+                + struct.pack(">I", zlib.crc32(kind + body))
+            )
 
 
 def revision() -> str:
     """The commit of the repository that this file is in."""
     try:
-        answer = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=Path(__file__).resolve().parent)
+        answer = subprocess.check_output(
+            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).resolve().parent
+        )
     except (OSError, subprocess.CalledProcessError):
         return "(unknown)"
     return answer.decode("ascii").strip()
@@ -196,7 +233,7 @@ ss_scale_weight_norms=None ss_text_encoder_lr=None ss_v2=False ss_validate_every
 ss_validate_every_n_steps=None ss_validation_seed=None ss_validation_split=0.0 ss_zero_terminal_snr=False
 modelspec.sai_model_spec=1.0.1 modelspec.architecture=stable-diffusion-v1/lora modelspec.implementation=diffusers
 modelspec.prediction_type=epsilon
-"""
+"""  # noqa: E501
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
@@ -226,7 +263,10 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "min_bucket_reso": options.get("min_bucket_reso"),
         "max_bucket_reso": options.get("max_bucket_reso"),
         "tag_frequency": {s.folder.name: s.frequency() for s in dataset.subsets},
-        "bucket_info": {"buckets": {"0": {"resolution": resolution, "count": images}}, "mean_img_ar_error": 0.0},
+        "bucket_info": {
+            "buckets": {"0": {"resolution": resolution, "count": images}},
+            "mean_img_ar_error": 0.0,
+        },
         "resize_interpolation": None,
         "subsets": subsets,
     }
@@ -238,7 +278,9 @@ def metadata_of(args: Any, datasets: list[Dataset], started: float, batches: int
     weights = model.read_bytes()
     frequency = {s.folder.name: s.frequency() for d in datasets for s in d.subsets}
     folders = {
-        s.folder.name: {"n_repeats": s.repeats, "img_count": len(s.pictures)} for d in datasets for s in d.subsets
+        s.folder.name: {"n_repeats": s.repeats, "img_count": len(s.pictures)}
+        for d in datasets
+        for s in d.subsets
     }
     values: dict[str, object] = {
         "ss_session_id": random.SystemRandom().getrandbits(32),
@@ -279,8 +321,13 @@ def metadata_of(args: Any, datasets: list[Dataset], started: float, batches: int
 
 
 def sample_images(args: Any, network: Any, epoch: int | None, step: int) -> None:
-    """Draw every prompt, where ``epoch`` (at an epoch's end) or ``step`` (else) is one to draw at."""
-    every = args.sample_every_n_steps if args.sample_every_n_epochs is None else args.sample_every_n_epochs
+    """Draw every prompt, where ``epoch`` (at an epoch's end) or ``step`` (else) is one to draw
+    at."""
+    every = (
+        args.sample_every_n_steps
+        if args.sample_every_n_epochs is None
+        else args.sample_every_n_epochs
+    )
     by_epoch = args.sample_every_n_epochs is not None
     if not every or by_epoch != (epoch is not None) or (step if epoch is None else epoch) % every:
         return
@@ -288,7 +335,9 @@ def sample_images(args: Any, network: Any, epoch: int | None, step: int) -> None
     if not args.sample_prompts or not Path(args.sample_prompts).is_file():
         log(f"ERROR    No prompt file: {args.sample_prompts}")
         return
-    lines = [line.strip() for line in Path(args.sample_prompts).read_text(encoding="utf-8").splitlines()]
+    lines = [
+        line.strip() for line in Path(args.sample_prompts).read_text(encoding="utf-8").splitlines()
+    ]
     folder = Path(args.output_dir) / "sample"
     folder.mkdir(parents=True, exist_ok=True)
     for i, line in enumerate(line for line in lines if line and not line.startswith("#")):

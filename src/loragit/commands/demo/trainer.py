@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """A small trainer that behaves like sd-scripts' ``train_network.py``. Plain Python, no packages.
 
-It teaches a network (``networks/lora.py``) to draw the images of a dataset from their captions. Arguments, file names,
-header metadata, samples, TensorBoard events, progress bar and exit statuses are those of kohya-ss/sd-scripts.
+It teaches a network (``networks/lora.py``) to draw the images of a dataset from their captions.
+Arguments, file names, header metadata, samples, TensorBoard events, progress bar and exit statuses
+are those of kohya-ss/sd-scripts.
 """
 
 from __future__ import annotations
@@ -25,19 +26,39 @@ from library import train_util  # type: ignore[import-not-found]
 
 # Taken as sd-scripts takes them; they change nothing here.
 VALUES = (
-    "vae tokenizer_cache_dir text_encoder_lr optimizer_args lr_warmup_steps sample_sampler clip_skip save_precision"
+    "vae tokenizer_cache_dir text_encoder_lr optimizer_args lr_warmup_steps sample_sampler "
+    "clip_skip save_precision"
 )
 VALUES += " max_data_loader_n_workers log_with log_tracker_name wandb_api_key huggingface_token"
-FLAGS = "sdpa xformers gradient_checkpointing cache_latents network_train_unet_only no_half_vae lowram"
+FLAGS = (
+    "sdpa xformers gradient_checkpointing cache_latents network_train_unet_only no_half_vae lowram"
+)
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description="Train a low-rank adapter.")
-    for name in ("pretrained_model_name_or_path", "dataset_config", "config_file", "output_dir", "output_name"):
+    for name in (
+        "pretrained_model_name_or_path",
+        "dataset_config",
+        "config_file",
+        "output_dir",
+        "output_name",
+    ):
         p.add_argument(f"--{name}")
-    for name in ("sample_prompts", "logging_dir", "log_prefix", "training_comment", "network_module"):
+    for name in (
+        "sample_prompts",
+        "logging_dir",
+        "log_prefix",
+        "training_comment",
+        "network_module",
+    ):
         p.add_argument(f"--{name}")
-    for name in ("sample_every_n_steps", "sample_every_n_epochs", "save_every_n_steps", "save_every_n_epochs"):
+    for name in (
+        "sample_every_n_steps",
+        "sample_every_n_epochs",
+        "save_every_n_steps",
+        "save_every_n_epochs",
+    ):
         p.add_argument(f"--{name}", type=int)
     p.add_argument("--max_train_steps", type=int, default=1600)
     p.add_argument("--max_train_epochs", type=int)
@@ -60,11 +81,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
-    """The command line over ``--config_file`` (its sections are flattened). Exits with 2 on a bad argument."""
+    """The command line over ``--config_file`` (its sections are flattened). Exits with 2 on a bad
+    argument."""
     p = parser()
     args = p.parse_args(argv)
     if args.config_file:
-        name = args.config_file if args.config_file.endswith(".toml") else f"{args.config_file}.toml"
+        name = (
+            args.config_file if args.config_file.endswith(".toml") else f"{args.config_file}.toml"
+        )
         table = tomllib.loads(Path(name).read_text(encoding="utf-8"))
         flat: dict[str, Any] = {}
         for key, value in table.items():
@@ -118,7 +142,8 @@ class Events:
 
 
 class Bar:
-    """A progress bar as tqdm draws it: redrawn with a carriage return, ten times a second at most."""
+    """A progress bar as tqdm draws it: redrawn with a carriage return, ten times a second at
+    most."""
 
     def __init__(self, total: int) -> None:
         self.total, self.n, self.note = total, 0, ""
@@ -136,7 +161,12 @@ class Bar:
         speed = "?it/s" if not rate else f"{rate:5.2f}it/s" if rate >= 1 else f"{1 / rate:5.2f}s/it"
         bar = f"{'█' * (eighths // 8) + part:<10}"
         counted = f"{100 * self.n // self.total:3d}%|{bar}| {self.n}/{self.total}"
-        print(f"\rsteps: {counted} [{clock(elapsed)}<{left}, {speed}{self.note}]", end="", file=sys.stderr, flush=True)
+        print(
+            f"\rsteps: {counted} [{clock(elapsed)}<{left}, {speed}{self.note}]",
+            end="",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def step(self, note: str) -> None:
         self.n += 1
@@ -156,7 +186,9 @@ def learning_rate(args: argparse.Namespace, step: int) -> float:
     """The rate of ``step``, counted from 0."""
     done: float = step / args.max_train_steps
     factors = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
-    return factors[args.lr_scheduler] * float(args.learning_rate if args.unet_lr is None else args.unet_lr)
+    return factors[args.lr_scheduler] * float(
+        args.learning_rate if args.unet_lr is None else args.unet_lr
+    )
 
 
 class Training:
@@ -173,7 +205,9 @@ class Training:
         self.events: Events | None = None
         if args.logging_dir:
             stamp = time.strftime("%Y%m%d%H%M%S")
-            self.events = Events(Path(args.logging_dir) / f"{args.log_prefix or ''}{stamp}" / "network_train")
+            self.events = Events(
+                Path(args.logging_dir) / f"{args.log_prefix or ''}{stamp}" / "network_train"
+            )
 
     def epoch(self) -> list[list[Any]]:
         """The batches of one epoch, in a new order."""
@@ -181,16 +215,24 @@ class Training:
         for dataset in self.datasets:
             images = dataset.images()
             self.shuffle(images)
-            batches += [images[i : i + dataset.batch_size] for i in range(0, len(images), dataset.batch_size)]
+            batches += [
+                images[i : i + dataset.batch_size]
+                for i in range(0, len(images), dataset.batch_size)
+            ]
         self.shuffle(batches)
         return batches
 
     def save(self, suffix: str, unnamed: str, step: int, epoch: int) -> None:
         """Write a model; ``unnamed`` is its name where the run has none."""
-        file = Path(self.args.output_dir) / f"{self.args.output_name or unnamed}{suffix}.safetensors"
+        file = (
+            Path(self.args.output_dir) / f"{self.args.output_name or unnamed}{suffix}.safetensors"
+        )
         file.parent.mkdir(parents=True, exist_ok=True)
         train_util.log(f"\nsaving checkpoint: {file}")
-        times = {"ss_training_finished_at": str(time.time()), "modelspec.date": time.strftime("%Y-%m-%dT%H:%M:%S")}
+        times = {
+            "ss_training_finished_at": str(time.time()),
+            "modelspec.date": time.strftime("%Y-%m-%dT%H:%M:%S"),
+        }
         metadata = self.metadata | times | {"ss_steps": str(step), "ss_epoch": str(epoch)}
         if self.args.no_metadata:
             metadata = {k: v for k, v in metadata.items() if k.startswith("modelspec.")}
@@ -202,7 +244,8 @@ class Training:
                 self.events.scalar(name.replace("_", "/", 1), value, step)
 
     def learn(self, batch: list[Any], step: int) -> float:
-        """Step ``step``, counted from 1. Returns the mean loss of the last epoch's worth of steps."""
+        """Step ``step``, counted from 1. Returns the mean loss of the last epoch's worth of
+        steps."""
         rate = learning_rate(self.args, step - 1)
         loss = self.network.learn(batch, rate)
         self.losses.append(loss)
@@ -239,7 +282,9 @@ def main(argv: list[str]) -> None:
     datasets = train_util.load_datasets(Path(args.dataset_config))
     if not datasets:
         # As sd-scripts does: exit status 0, and nothing is written.
-        train_util.log("ERROR    No data found. Please verify the dataset config: image_dir must hold images")
+        train_util.log(
+            "ERROR    No data found. Please verify the dataset config: image_dir must hold images"
+        )
         return
     if args.seed is None:
         args.seed = random.SystemRandom().randrange(2**32)

@@ -1,4 +1,5 @@
-"""``loragit doctor [NAME]``: every check of a run, of the installation and of the record, each with its fix."""
+"""``loragit doctor [NAME]``: every check of a run, of the installation and of the record, each with
+its fix."""
 
 from __future__ import annotations
 
@@ -84,7 +85,10 @@ def _show(found: Iterable[Check]) -> None:
         if check.fix:
             console.out(f"    fix: {check.fix}")
     warnings, failed = numbers.get(WARNING, 0), numbers.get(FAILED, 0)
-    console.out(f"{text.count(sum(numbers.values()), 'check')}, {text.count(warnings, 'warning')}, {failed} failed")
+    console.out(
+        f"{text.count(sum(numbers.values()), 'check')}, {text.count(warnings, 'warning')}, "
+        f"{failed} failed"
+    )
 
 
 def examine(asked: Asked) -> tuple[tuple[Check, ...], str | None]:
@@ -96,9 +100,14 @@ def examine(asked: Asked) -> tuple[tuple[Check, ...], str | None]:
     try:
         run = RunName.parse(asked.name) if asked.name else None
         flags = Flags(dataset=asked.dataset)
-        chosen: Settings | None = settings.load(name=run, flags=flags, environ=asked.environ, cwd=asked.cwd)
+        chosen: Settings | None = settings.load(
+            name=run, flags=flags, environ=asked.environ, cwd=asked.cwd
+        )
     except LoragitError as error:
-        chosen, broken = None, Check(INSTALLATION, "settings", FAILED, error.message, error.hint or "mend it there")
+        chosen, broken = (
+            None,
+            Check(INSTALLATION, "settings", FAILED, error.message, error.hint or "mend it there"),
+        )
     folder = chosen.dataset_dir if chosen else places.root_above(asked.cwd, FILE) or asked.cwd
     found = list(installation.look(asked.environ, folder, preflight.caches()))
     if chosen is None:
@@ -106,7 +115,10 @@ def examine(asked: Asked) -> tuple[tuple[Check, ...], str | None]:
         left = "the rest was not looked at: it hangs on that"
     elif not _is_dataset(asked, chosen):
         found += _Examination(asked, chosen).outside()
-        left = f"{folder} is no dataset's folder: only the installation was looked at; --dataset names a dataset"
+        left = (
+            f"{folder} is no dataset's folder: only the installation was looked at; --dataset "
+            "names a dataset"
+        )
     else:
         found += _Examination(asked, chosen).inside()
     return each_once(tuple(found)), left
@@ -115,7 +127,11 @@ def examine(asked: Asked) -> tuple[tuple[Check, ...], str | None]:
 def _is_dataset(asked: Asked, chosen: Settings) -> bool:
     """Whether somebody says so, or there is one of the files that make a folder one."""
     said = asked.name or asked.dataset or asked.environ.get("TRAINING_DIR")
-    return bool(said) or os.path.exists(chosen.dataset_dir / FILE) or os.path.exists(chosen.paths.config)
+    return (
+        bool(said)
+        or os.path.exists(chosen.dataset_dir / FILE)
+        or os.path.exists(chosen.paths.config)
+    )
 
 
 class _Examination:
@@ -145,7 +161,8 @@ class _Examination:
         return (*found.all(), *self._question(self._chosen).answer())
 
     def inside(self) -> tuple[Check, ...]:
-        """Everything. The trainer's Python is asked twice at the same time, by the preflight too: it may hang."""
+        """Everything. The trainer's Python is asked twice at the same time, by the preflight too:
+        it may hang."""
         from concurrent.futures import ThreadPoolExecutor
 
         free = self._free_name()
@@ -154,9 +171,15 @@ class _Examination:
             name, flags = free.text, Flags(dataset=str(self._chosen.dataset_dir))
         try:
             run = RunName.parse(name)
-            chosen = settings.load(name=run, flags=flags, environ=self._asked.environ, cwd=self._asked.cwd)
+            chosen = settings.load(
+                name=run, flags=flags, environ=self._asked.environ, cwd=self._asked.cwd
+            )
         except LoragitError as error:
-            return (Check(INSTALLATION, "settings", FAILED, error.message, error.hint or "mend it there"),)
+            return (
+                Check(
+                    INSTALLATION, "settings", FAILED, error.message, error.hint or "mend it there"
+                ),
+            )
         question = self._question(chosen)
         with ThreadPoolExecutor(1) as pool:
             trainer = pool.submit(question.answer)
@@ -170,7 +193,12 @@ class _Examination:
         found = Checks(INSTALLATION)
         path = self._chosen.dataset_dir / FILE
         there = os.path.exists(path)
-        found.ok("settings", f"the dataset's settings: {path}" if there else f"no settings of the dataset's in {path}")
+        found.ok(
+            "settings",
+            f"the dataset's settings: {path}"
+            if there
+            else f"no settings of the dataset's in {path}",
+        )
         return found.all()
 
     def _question(self, chosen: Settings) -> trainer_checks.TrainerQuestion:
@@ -179,22 +207,34 @@ class _Examination:
         if not trust.settle(trust.of_settings(chosen), None, refused):
             (why,) = refused.all()
             python = trust.Untrusted(why.problem, hint=why.hint)
-        env = activate(chosen.trainer, python if isinstance(python, Path) else None, self._asked.environ).environ()
+        env = activate(
+            chosen.trainer, python if isinstance(python, Path) else None, self._asked.environ
+        ).environ()
         cache = self._caches / "environments"
-        return trainer_checks.TrainerQuestion(chosen, python, workdir=_workdir(chosen), env=env, cache=cache)
+        return trainer_checks.TrainerQuestion(
+            chosen, python, workdir=_workdir(chosen), env=env, cache=cache
+        )
 
     def _preflight(self, chosen: Settings, name: str, flags: Flags) -> tuple[Check, ...]:
         """What ``train`` would find, in its own words."""
         found: list[Check] = []
         try:
-            ready = preflight.prepare(preflight.Request(name, flags, self._asked.environ, self._asked.cwd))
+            ready = preflight.prepare(
+                preflight.Request(name, flags, self._asked.environ, self._asked.cwd)
+            )
         except LoragitError as error:
             for each in error.findings or (Finding(error.message, error.hint),):
                 fix = each.hint or "mend it and look again"
                 found.append(Check(_area(each, chosen), "run", FAILED, each.problem, fix))
         else:
-            found += [Check(_area(Finding(line, None), chosen), "run", WARNING, line) for line in ready.warnings]
-            made = f"{text.count(ready.run.images, 'image')}, {text.count(ready.run.captions, 'caption')}"
+            found += [
+                Check(_area(Finding(line, None), chosen), "run", WARNING, line)
+                for line in ready.warnings
+            ]
+            made = (
+                f"{text.count(ready.run.images, 'image')}, "
+                f"{text.count(ready.run.captions, 'caption')}"
+            )
             weights = "".join(f", {each.name}" for each in ready.run.weights)
             checks = Checks(DATASET)
             checks.ok("run", f"{self._asked.name or 'a run'} could start: {made}{weights}")
@@ -202,13 +242,16 @@ class _Examination:
         return tuple(found) if self._asked.name else tuple(_without(name, check) for check in found)
 
     def _free_name(self) -> RunName:
-        """A name that nothing has: what holds for any run is asked with it, and nobody is told of it."""
+        """A name that nothing has: what holds for any run is asked with it, and nobody is told of
+        it."""
         chosen = self._chosen
         steps = next((run.steps for run in self._names() if run.steps), STEPS)
         models = [run.model for run in self._names() if run.model]
         models += settings_schema.read_file(chosen.dataset_dir / FILE).models
         models += settings_schema.read_file(settings.user_file()).models
-        name = next(filter(None, (_named(model, steps) for model in models)), None) or _named("model", steps)
+        name = next(filter(None, (_named(model, steps) for model in models)), None) or _named(
+            "model", steps
+        )
         assert name is not None
         try:
             folders = {folder.name for folder in chosen.paths.output.iterdir()}
@@ -221,7 +264,8 @@ class _Examination:
         return name.bumped(tags | folders)
 
     def _names(self) -> list[RunName]:
-        """Of this dataset's sealed runs, newest first; a tag may have a name that no run of ours has."""
+        """Of this dataset's sealed runs, newest first; a tag may have a name that no run of ours
+        has."""
         found = []
         for run in self._past:
             with suppress(LoragitError):
@@ -232,18 +276,32 @@ class _Examination:
         if self._repository is None:
             return ()
         try:
-            return (*_hook(self._chosen.dataset_dir), *repository_checks.look(self._repository, free))
+            return (
+                *_hook(self._chosen.dataset_dir),
+                *repository_checks.look(self._repository, free),
+            )
         except LoragitError as error:
-            return (Check(RECORD, "repository", FAILED, error.message, error.hint or "see what git says of it"),)
+            return (
+                Check(
+                    RECORD,
+                    "repository",
+                    FAILED,
+                    error.message,
+                    error.hint or "see what git says of it",
+                ),
+            )
 
     def _arguments(self, chosen: Settings) -> Arguments | None:
-        """The trainer's, as settings and ``--config_file`` give them; ``None`` where the preflight tells why not."""
+        """The trainer's, as settings and ``--config_file`` give them; ``None`` where the preflight
+        tells why not."""
         given = arguments.from_settings(chosen.trainer.args, self._asked.environ.get("HOME", ""))
         path = sd_scripts.config_file(given, _workdir(chosen))
         if path is None:
             return given
         try:
-            table = snapshot.read_table(path, snapshot.read_bytes(path, "config file"), "config file")
+            table = snapshot.read_table(
+                path, snapshot.read_bytes(path, "config file"), "config file"
+            )
         except LoragitError:
             return None
         return sd_scripts.flatten(table).updated(given)
@@ -262,15 +320,23 @@ class _Examination:
         images = {one.folder.written: len(one.images) for one in listings}
         return (*found, *self._room(chosen, given, config, images))
 
-    def _room(self, chosen: Settings, given: Arguments, config: Config, images: Mapping[str, int]) -> tuple[Check, ...]:
+    def _room(
+        self, chosen: Settings, given: Arguments, config: Config, images: Mapping[str, int]
+    ) -> tuple[Check, ...]:
         """Whether the models that the settings will write find room."""
         table = snapshot.read_table(config.path, config.data, "dataset config")
         per_epoch = checkpoints.steps_per_epoch(table, images, given)
         steps = checkpoints.steps_of(given, chosen.steps or STEPS, per_epoch)
         need = checkpoints.need(given, chosen.trainer.script, steps, per_epoch, self._past)
         place, free = installation.free_space(chosen.output_dir or chosen.paths.output)
-        told = f"{text.count(steps, 'step')} will write {need.line}; {place} has {text.size(free)} free"
-        fix = "make room, save less often (save_every_n_steps, save_last_n_steps), or set paths.output"
+        told = (
+            f"{text.count(steps, 'step')} will write {need.line}; {place} has "
+            f"{text.size(free)} free"
+        )
+        fix = (
+            "make room, save less often (save_every_n_steps, save_last_n_steps), or set "
+            "paths.output"
+        )
         found = Checks(DATASET)
         if need.total <= free:
             found.ok("disk", told)
@@ -299,10 +365,21 @@ def _without(name: str, check: Check) -> Check:
 def _area(finding: Finding, chosen: Settings) -> str:
     """Where a finding of the preflight is shown. It is the same wherever that is."""
     problem = finding.problem
-    of_trainer = ("there is no trainer ", "the trainer's ", "the launcher ", "LyCORIS ", f"{chosen.trainer.kind} ")
+    of_trainer = (
+        "there is no trainer ",
+        "the trainer's ",
+        "the launcher ",
+        "LyCORIS ",
+        f"{chosen.trainer.kind} ",
+    )
     if problem.startswith(of_trainer):
         return TRAINER
-    of_record = ("the branch runs ", "there is a branch runs ", "git cannot have ", "the dataset's repository ")
+    of_record = (
+        "the branch runs ",
+        "there is a branch runs ",
+        "git cannot have ",
+        "the dataset's repository ",
+    )
     return RECORD if problem.startswith(of_record) else DATASET
 
 
@@ -321,7 +398,14 @@ def _hook(folder: Path) -> tuple[Check, ...]:
     if now.installed and now.startable and now.state is hook.State.CURRENT:
         found.ok("hook", f"the pre-commit hook is {first}")
     else:
-        here, aside = (shlex.quote(str(path)) for path in (now.path, now.path.with_name(f"{hook.PRE_COMMIT}.edited")))
+        here, aside = (
+            shlex.quote(str(path))
+            for path in (now.path, now.path.with_name(f"{hook.PRE_COMMIT}.edited"))
+        )
         kept = f"mv {here} {aside} && " if now.state is hook.State.EDITED else ""
-        found.warn("hook", "; ".join((f"the pre-commit hook is {first}", *rest)), f"{kept}loragit hook install")
+        found.warn(
+            "hook",
+            "; ".join((f"the pre-commit hook is {first}", *rest)),
+            f"{kept}loragit hook install",
+        )
     return found.all()

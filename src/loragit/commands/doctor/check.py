@@ -1,4 +1,5 @@
-"""What a look at the installation, a trainer, a dataset or a record found: what is right, and what is not."""
+"""What a look at the installation, a trainer, a dataset or a record found: what is right, and what
+is not."""
 
 from __future__ import annotations
 
@@ -56,10 +57,13 @@ class Checks:
 
 
 def each_once(found: tuple[Check, ...]) -> tuple[Check, ...]:
-    """In the order of :data:`AREAS`, each message once: what several have seen counts as the worst of them said."""
+    """In the order of :data:`AREAS`, each message once: what several have seen counts as the worst
+    of them said."""
     first: dict[str, Check] = {}
     for one in found:
         known = first.get(one.message)
         if known is None or STATUSES.index(one.status) > STATUSES.index(known.status):
-            first[one.message] = one if known is None else one._replace(area=known.area, check=known.check)
+            first[one.message] = (
+                one if known is None else one._replace(area=known.area, check=known.check)
+            )
     return tuple(sorted(first.values(), key=lambda one: AREAS.index(one.area)))

@@ -1,6 +1,8 @@
-"""What is odd about the files of a dataset: images, captions, and the caches that the trainer keeps beside them.
+"""What is odd about the files of a dataset: images, captions, and the caches that the trainer keeps
+beside them.
 
-Each folder is listed once, the first bytes of each image are read, and only images of equal size are hashed.
+Each folder is listed once, the first bytes of each image are read, and only images of equal size
+are hashed.
 """
 
 from __future__ import annotations
@@ -25,10 +27,12 @@ _SHOWN = 5
 """Files that are named; the rest are counted."""
 
 _LISTED = 20
-"""Stale caches that a command deletes by their names; where there are more, it deletes all of a folder."""
+"""Stale caches that a command deletes by their names; where there are more, it deletes all of a
+folder."""
 
 _HEAD = 64
-"""Bytes that tell an image from what is none: the formats' signatures, and the first line of a git-lfs pointer."""
+"""Bytes that tell an image from what is none: the formats' signatures, and the first line of a
+git-lfs pointer."""
 
 _FORMATS = (
     ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), (".png",)),
@@ -48,7 +52,8 @@ _TEXTS = re.compile(r"(?P<stem>.+)_(?:te_outputs|[A-Za-z0-9]+_te)")
 
 
 class Listing(NamedTuple):
-    """A folder of images as it stood: file names, with the times and sizes that the system tells."""
+    """A folder of images as it stood: file names, with the times and sizes that the system
+    tells."""
 
     folder: Folder
     images: Mapping[str, os.stat_result]
@@ -60,7 +65,8 @@ class Listing(NamedTuple):
 
 
 def listed(folders: Iterable[Folder], apart: frozenset[Path]) -> tuple[Listing, ...]:
-    """Every folder that can be listed. ``apart`` are files that may lie among captions and are none."""
+    """Every folder that can be listed. ``apart`` are files that may lie among captions and are
+    none."""
     found = []
     for folder in folders:
         try:
@@ -93,7 +99,9 @@ def _list(folder: Folder, apart: frozenset[Path]) -> Listing:
                 continue
             if stat.S_ISREG(status.st_mode):
                 kind[name] = status
-    return Listing(folder, _sorted(images), _sorted(captions), _sorted(caches), tuple(sorted(broken)))
+    return Listing(
+        folder, _sorted(images), _sorted(captions), _sorted(caches), tuple(sorted(broken))
+    )
 
 
 def _sorted(files: Mapping[str, os.stat_result]) -> dict[str, os.stat_result]:
@@ -101,7 +109,8 @@ def _sorted(files: Mapping[str, os.stat_result]) -> dict[str, os.stat_result]:
 
 
 def look(listings: Sequence[Listing], cache: Cache) -> tuple[Check, ...]:
-    """Everything odd, folder by folder, then what concerns several. Writes nothing but ``cache``."""
+    """Everything odd, folder by folder, then what concerns several. Writes nothing but
+    ``cache``."""
     found = Checks(DATASET)
     for one in listings:
         _images(found, one)
@@ -135,7 +144,9 @@ def _heads(one: Listing) -> _Heads:
             heads.unreadable.append((name, error.strerror or str(error)))
             continue
         if lfs.is_pointer_prefix(head):
-            heads.small.append(name) if status.st_size < snapshot.MAX_POINTER else heads.strange.append(name)
+            heads.small.append(
+                name
+            ) if status.st_size < snapshot.MAX_POINTER else heads.strange.append(name)
             continue
         kind, suffixes = next(((k, s) for k, begins, s in _FORMATS if begins.match(head)), ("", ()))
         if not kind:
@@ -153,7 +164,10 @@ def _images(found: Checks, one: Listing) -> None:
         again = f"copy them again, or take them out; {every} shows all that are empty"
         found.fail("empty images", f"{_images_are(place, empty)} empty", again)
     if one.broken:
-        told = f"{count(len(one.broken), 'link')} in {place} to an image that is not there: {_named(one.broken)}"
+        told = (
+            f"{count(len(one.broken), 'link')} in {place} to an image that is not there: "
+            f"{_named(one.broken)}"
+        )
         found.fail("unreadable images", told, "mend the links, or take them out")
     if heads.unreadable:
         error = CannotRead(str(place), heads.unreadable)
@@ -171,9 +185,15 @@ def _images(found: Checks, one: Listing) -> None:
     if heads.misnamed:
         shown = ", ".join(f"{name} is {kind}" for name, kind in heads.misnamed[:_SHOWN])
         told = f"{count(len(heads.misnamed), 'image')} in {place} not what the suffix says: {shown}"
-        found.warn("suffixes", told + _more(heads.misnamed), "name them after what they are, or save them again")
+        found.warn(
+            "suffixes",
+            told + _more(heads.misnamed),
+            "name them after what they are, or save them again",
+        )
     if one.images and not (empty or one.broken or any(heads)):
-        found.ok("images", f"{count(len(one.images), 'image')} in {place}, each begins as its kind does")
+        found.ok(
+            "images", f"{count(len(one.images), 'image')} in {place}, each begins as its kind does"
+        )
 
 
 def _head(folder: Path, name: str) -> bytes:
@@ -195,19 +215,25 @@ def _captions(found: Checks, one: Listing) -> None:
     if folder.captioned and without:
         found.warn(
             "captions",
-            f"{count(len(without), 'image')} of {len(one.images)} in {folder.path} without a caption ({ends}): "
-            + _named(without),
-            "write them, or say caption_extension or class_tokens in the dataset config: it trains on no words else",
+            f"{count(len(without), 'image')} of {len(one.images)} in {folder.path} without a "
+            f"caption ({ends}): " + _named(without),
+            "write them, or say caption_extension or class_tokens in the dataset config: it "
+            "trains on no words else",
         )
     if orphans:
         found.warn(
             "captions",
-            f"{count(len(orphans), 'caption')} in {folder.path} without an image: {_named(orphans)}",
+            f"{count(len(orphans), 'caption')} in {folder.path} without an image: "
+            f"{_named(orphans)}",
             "see whether an image is missing, or whether its name differs",
         )
     if one.images and not orphans and not (folder.captioned and without):
         number = len(stems) - len(without)
-        found.ok("captions", f"{count(number, 'caption')} ({ends}) for {count(len(stems), 'image')} in {folder.path}")
+        found.ok(
+            "captions",
+            f"{count(number, 'caption')} ({ends}) for {count(len(stems), 'image')} in "
+            f"{folder.path}",
+        )
 
 
 def _caption_stem(name: str, folder: Folder) -> str:
@@ -225,7 +251,11 @@ def _caches(found: Checks, one: Listing) -> None:
     for name, status in one.captions.items():
         stem = _caption_stem(name, folder)
         texts[stem] = max(status.st_mtime_ns, texts.get(stem, 0))
-    stale = [name for name, status in one.caches.items() if status.st_mtime_ns < _made_from(_stem(name), images, texts)]
+    stale = [
+        name
+        for name, status in one.caches.items()
+        if status.st_mtime_ns < _made_from(_stem(name), images, texts)
+    ]
     if stale:
         place = folder.path
         fix = f"they are made again: rm {_quoted(place, stale)}"
@@ -233,14 +263,21 @@ def _caches(found: Checks, one: Listing) -> None:
             # Caches that are still right are made again too, which costs time and nothing else.
             every = f"find {shlex.quote(str(place))} -maxdepth 1 -name '*.npz' -exec rm {{}} +"
             fix = f"all caches there are made again: {every}"
-        told = f"{count(len(stale), 'cache')} in {place} older than the image or caption: {_named(stale)}"
+        told = (
+            f"{count(len(stale), 'cache')} in {place} older than the image or caption: "
+            f"{_named(stale)}"
+        )
         found.warn("stale caches", told, fix)
     elif one.caches:
-        found.ok("stale caches", f"{count(len(one.caches), 'cache')} in {folder.path}, none older than its image")
+        found.ok(
+            "stale caches",
+            f"{count(len(one.caches), 'cache')} in {folder.path}, none older than its image",
+        )
 
 
 def _made_from(cache: str, images: Mapping[str, int], texts: Mapping[str, int]) -> int:
-    """When the image or caption that ``cache`` (without suffix) is made from was last changed, in ns; 0 for none."""
+    """When the image or caption that ``cache`` (without suffix) is made from was last changed, in
+    ns; 0 for none."""
     if cache in images:
         return images[cache]
     if (match := _LATENTS.fullmatch(cache)) and match["stem"] in images:
@@ -257,7 +294,11 @@ def _duplicates(found: Checks, listings: Sequence[Listing], cache: Cache) -> Non
             sizes[status.st_size] = sizes.get(status.st_size, 0) + 1
     same: dict[str, list[Path]] = {}
     for one in listings:
-        names = [name for name, status in one.images.items() if status.st_size and sizes[status.st_size] > 1]
+        names = [
+            name
+            for name, status in one.images.items()
+            if status.st_size and sizes[status.st_size] > 1
+        ]
         try:
             prints = fingerprint.fingerprint(one.folder.path, names, cache) if names else ()
         except CannotRead:  # told already, by whoever reads them first
@@ -269,7 +310,8 @@ def _duplicates(found: Checks, listings: Sequence[Listing], cache: Cache) -> Non
         shown = "; ".join(" = ".join(_shortly(paths)) for paths in groups[:_SHOWN])
         found.warn(
             "duplicates",
-            f"{count(len(groups), 'image')} there more than once, with the same bytes: {shown}{_more(groups)}",
+            f"{count(len(groups), 'image')} there more than once, with the same bytes: "
+            f"{shown}{_more(groups)}",
             "keep one of each; num_repeats in the dataset config says that images count more",
         )
     elif sizes:

@@ -1,6 +1,8 @@
-"""How much disk the models of a run will need: how many are there at most, and how large each will be. An estimate.
+"""How much disk the models of a run will need: how many are there at most, and how large each will
+be. An estimate.
 
-Options and what they keep are those of sd-scripts (``library/train_util.py``, ``get_remove_…``; ``train_network.py``).
+Options and what they keep are those of sd-scripts (``library/train_util.py``, ``get_remove_…``;
+``train_network.py``).
 """
 
 from __future__ import annotations
@@ -26,8 +28,9 @@ _PAST = 10
 """Runs of the dataset that are looked at, newest first."""
 
 _PER_RANK = {"sdxl": 7.1e6, "flux": 9.5e6, "sd3": 5e6, "sd": 1.2e6}
-"""Bytes of an adapter of rank 1 with two bytes a value, on transformer or U-Net and text encoders, by the beginning of
-the script's name. Of the size that ``networks.lora`` and its kin write; LoKr and IA3 are mostly smaller."""
+"""Bytes of an adapter of rank 1 with two bytes a value, on transformer or U-Net and text encoders,
+by the beginning of the script's name. Of the size that ``networks.lora`` and its kin write; LoKr
+and IA3 are mostly smaller."""
 
 _DEFAULT_RANK = 4
 """Of ``networks.lora`` where no ``network_dim`` is given."""
@@ -80,12 +83,18 @@ class Need(NamedTuple):
         models = f"{text.count(self.saves.models, 'model')} of {text.size(self.size)}"
         states = ""
         if self.saves.states:
-            states = f" and {text.count(self.saves.states, 'training state')} of {text.size(self.state_size)}"
+            states = (
+                f" and {text.count(self.saves.states, 'training state')} of "
+                f"{text.size(self.state_size)}"
+            )
         return f"about {text.size(self.total)} for {models}{states} ({self.source})"
 
 
-def need(given: Arguments, script: str, steps: int, per_epoch: int | None, past: tuple[Past, ...]) -> Need:
-    """What a run of ``steps`` steps with the arguments ``given`` will write; ``past``: earlier runs, newest first."""
+def need(
+    given: Arguments, script: str, steps: int, per_epoch: int | None, past: tuple[Past, ...]
+) -> Need:
+    """What a run of ``steps`` steps with the arguments ``given`` will write; ``past``: earlier
+    runs, newest first."""
     like = next((run for run in past if run.largest and _like(run, given, script)), None)
     short = given.one("save_precision") in _SHORT
     if like is not None:
@@ -101,8 +110,9 @@ def need(given: Arguments, script: str, steps: int, per_epoch: int | None, past:
 def saves(given: Arguments, steps: int, per_epoch: int | None) -> Saves:
     """What a run of ``steps`` steps leaves or has on the way, at most.
 
-    ``per_epoch`` are the steps of an epoch; without them, what is saved after epochs is not counted. A rotation first
-    saves and then removes, so that it has one more than it keeps; in the end that one is the final model.
+    ``per_epoch`` are the steps of an epoch; without them, what is saved after epochs is not
+    counted. A rotation first saves and then removes, so that it has one more than it keeps; in the
+    end that one is the final model.
     """
     models = 1 + sum(_kept(given, steps, per_epoch, ""))
     if "save_state" in given.options:
@@ -111,7 +121,8 @@ def saves(given: Arguments, steps: int, per_epoch: int | None) -> Saves:
 
 
 def _kept(given: Arguments, steps: int, per_epoch: int | None, what: str) -> Iterator[int]:
-    """What is kept of the saves after steps, and of those after epochs; ``what`` is ``_state`` for states."""
+    """What is kept of the saves after steps, and of those after epochs; ``what`` is ``_state`` for
+    states."""
     every = _number(given, "save_every_n_steps")
     if every:
         last = _last(given, "save_last_n_steps", what)
@@ -152,13 +163,17 @@ def _kind(script: str) -> str:
 
 
 def steps_of(given: Arguments, steps: int, per_epoch: int | None) -> int:
-    """Steps of a run: those of ``max_train_epochs`` where it is given, which decides in sd-scripts."""
+    """Steps of a run: those of ``max_train_epochs`` where it is given, which decides in
+    sd-scripts."""
     epochs = _number(given, "max_train_epochs")
     return epochs * per_epoch if epochs and per_epoch else steps
 
 
-def steps_per_epoch(table: Mapping[str, object], images: Mapping[str, int], given: Arguments) -> int | None:
-    """Steps of an epoch by a dataset config; ``images`` are counted by ``image_dir`` as the config writes it.
+def steps_per_epoch(
+    table: Mapping[str, object], images: Mapping[str, int], given: Arguments
+) -> int | None:
+    """Steps of an epoch by a dataset config; ``images`` are counted by ``image_dir`` as the config
+    writes it.
 
     Buckets that no batch fills add some. ``None`` where the config does not tell.
     """
@@ -170,7 +185,9 @@ def steps_per_epoch(table: Mapping[str, object], images: Mapping[str, int], give
         shown = 0
         for subset in _tables(dataset.get("subsets")):
             each = {**of_dataset, **subset}
-            shown += images.get(str(each.get("image_dir")), 0) * _positive(each.get("num_repeats"), 1)
+            shown += images.get(str(each.get("image_dir")), 0) * _positive(
+                each.get("num_repeats"), 1
+            )
         usual = _number(given, "train_batch_size") or 1
         batches += -(-shown // _positive(of_dataset.get("batch_size"), usual))
     return -(-batches // (_number(given, "gradient_accumulation_steps") or 1)) or None
@@ -192,9 +209,16 @@ def past(repository: Repository) -> tuple[Past, ...]:
     """
     line = "--format=%(refname:strip=2)%00%(*objectname)%00%(contents)%00"
     asked = ("for-each-ref", line, "--sort=-creatordate", f"--count={_TAGS}", "refs/tags")
-    fields = (field.decode("utf-8", "surrogateescape") for field in catfile.rows(*asked, cwd=repository.top))
+    fields = (
+        field.decode("utf-8", "surrogateescape")
+        for field in catfile.rows(*asked, cwd=repository.top)
+    )
     rows = zip(fields, fields, fields, strict=False)
-    found = (_past(repository, name.lstrip("\n"), commit, message) for name, commit, message in rows if commit)
+    found = (
+        _past(repository, name.lstrip("\n"), commit, message)
+        for name, commit, message in rows
+        if commit
+    )
     return tuple(islice((run for run in found if run is not None), _PAST))
 
 
@@ -212,6 +236,13 @@ def _past(repository: Repository, name: str, commit: str, message: str) -> Past 
     except (LoragitError, ValueError, KeyError, TypeError):  # a tag of the user's own
         return None
     start = next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
-    lines = (line.removeprefix("Model: ") for line in message.splitlines() if line.startswith("Model: "))
+    lines = (
+        line.removeprefix("Model: ") for line in message.splitlines() if line.startswith("Model: ")
+    )
     models = (parse_model_line(line) for line in lines)
-    return Past(name, arguments.from_words(words[start:]), script, max((m.size for m in models if m), default=0))
+    return Past(
+        name,
+        arguments.from_words(words[start:]),
+        script,
+        max((m.size for m in models if m), default=0),
+    )

@@ -1,4 +1,5 @@
-"""Whether loragit itself is well: git, its own libraries, its command on PATH, its caches, room on the disk."""
+"""Whether loragit itself is well: git, its own libraries, its command on PATH, its caches, room on
+the disk."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ _AGAIN = "install loragit again: pipx reinstall loragit"
 
 
 def look(environ: Mapping[str, str], folder: Path, caches: Path) -> tuple[Check, ...]:
-    """``folder`` is where git is asked who the user is, ``caches`` the folder of loragit's caches, there or not."""
+    """``folder`` is where git is asked who the user is, ``caches`` the folder of loragit's caches,
+    there or not."""
     found = Checks(INSTALLATION)
     _git(found, environ)
     _libraries(found)
@@ -66,7 +68,9 @@ def _libraries(found: Checks) -> None:
     for name in _LIBRARIES:
         try:
             below = getattr(import_module(name), "LIBGIT2_VERSION", None)
-            told.append(f"{name} {metadata.version(name)}" + (f" (libgit2 {below})" if below else ""))
+            told.append(
+                f"{name} {metadata.version(name)}" + (f" (libgit2 {below})" if below else "")
+            )
         except ImportError as error:  # also where a library of the system's is missing, or metadata
             found.fail("libraries", f"{name} cannot be imported: {error}", _AGAIN)
     version = sys.version.split()[0]
@@ -81,7 +85,11 @@ def _command(found: Checks, environ: Mapping[str, str]) -> None:
 
     where = shutil.which("loragit", path=environ.get("PATH"))
     if where is None:
-        found.warn("command", "there is no loragit on PATH", "put it there: pipx ensurepath, then open a new terminal")
+        found.warn(
+            "command",
+            "there is no loragit on PATH",
+            "put it there: pipx ensurepath, then open a new terminal",
+        )
         return
     python = _interpreter(Path(where))
     if python is None:
@@ -93,13 +101,15 @@ def _command(found: Checks, environ: Mapping[str, str]) -> None:
     else:
         found.warn(
             "command",
-            f"the loragit on PATH, {where}, is another one: {other}; this is loragit {__version__} of {sys.executable}",
+            f"the loragit on PATH, {where}, is another one: {other}; this is loragit "
+            f"{__version__} of {sys.executable}",
             "keep one of them; type -a loragit shows where they are",
         )
 
 
 def _interpreter(script: Path) -> Path | None:
-    """The Python that the first line of an installed ``loragit`` names; ``None`` where that is no Python."""
+    """The Python that the first line of an installed ``loragit`` names; ``None`` where that is no
+    Python."""
     try:
         with script.open("rb") as file:
             first = file.readline(4096)
@@ -138,7 +148,8 @@ def _caches(found: Checks, caches: Path) -> None:
     else:
         found.warn(
             "caches",
-            f"{existing} cannot be written: without caches in {caches} every start reads all images again",
+            f"{existing} cannot be written: without caches in {caches} every start reads all "
+            "images again",
             f"see whom it belongs to (ls -ld {shlex.quote(str(existing))}), or set XDG_CACHE_HOME",
         )
 
@@ -152,7 +163,10 @@ def _own_settings(found: Checks) -> None:
         found.fail("settings", error.message, error.hint or "mend that file")
     else:
         there = os.path.lexists(path)
-        found.ok("settings", f"your own settings: {path}" if there else f"no settings of your own in {path}")
+        found.ok(
+            "settings",
+            f"your own settings: {path}" if there else f"no settings of your own in {path}",
+        )
 
 
 def free_space(place: Path) -> tuple[Path, int]:

@@ -1,4 +1,5 @@
-"""How the dataset's repository stands: the branch ``runs``, what an interruption left, and what was never pushed."""
+"""How the dataset's repository stands: the branch ``runs``, what an interruption left, and what was
+never pushed."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from loragit.store.free_name import PlaceQuestion
 from loragit.text import count
 
 STALE = 10 * 60
-"""Seconds after which a lock is taken for one that a killed git left. A large commit holds its own for less."""
+"""Seconds after which a lock is taken for one that a killed git left. A large commit holds its own
+for less."""
 
 _ORIGIN = "refs/remotes/origin/runs"
 _LOCKED = ("packed-refs", "HEAD", "index", "config", "shallow")
@@ -26,7 +28,8 @@ _LOCKED = ("packed-refs", "HEAD", "index", "config", "shallow")
 
 
 def look(repository: Repository, free: RunName) -> tuple[Check, ...]:
-    """``free`` is any name that no run has. Reads refs, the journal and names of files; writes nothing.
+    """``free`` is any name that no run has. Reads refs, the journal and names of files; writes
+    nothing.
 
     Raises :class:`~loragit.git.GitFailed`.
     """
@@ -46,7 +49,10 @@ def _branch(found: Checks, repository: Repository, free: RunName) -> None:
         found.ok("runs", f"no run on record yet in {repository.top}")
     else:
         number = git.run("rev-list", "--count", "--first-parent", RUNS, "--", cwd=repository.top)
-        found.ok("runs", f"runs is at {place.runs[:8]}, {count(int(number), 'commit')}, in {repository.top}")
+        found.ok(
+            "runs",
+            f"runs is at {place.runs[:8]}, {count(int(number), 'commit')}, in {repository.top}",
+        )
 
 
 def _interrupted(found: Checks, repository: Repository) -> None:
@@ -54,7 +60,8 @@ def _interrupted(found: Checks, repository: Repository) -> None:
     for note in gone:
         found.warn(
             "interrupted runs",
-            f"{note.run} was interrupted: its loragit, process {note.pid} since {note.started}, is gone",
+            f"{note.run} was interrupted: its loragit, process {note.pid} since {note.started}, "
+            "is gone",
             "finish it with: loragit recover",
         )
     if not gone:
@@ -67,7 +74,8 @@ def _locks(found: Checks, repository: Repository) -> None:
     for lock, age in stale:
         found.warn(
             "locks",
-            f"{lock} is {round(age / 60)} minutes old: a git that was killed left it, and it blocks others",
+            f"{lock} is {round(age / 60)} minutes old: a git that was killed left it, and it "
+            "blocks others",
             f"if no git is at work there: rm {shlex.quote(str(lock))}",
         )
     if not stale:
@@ -87,7 +95,9 @@ def _ages(repository: Repository) -> Iterator[tuple[Path, float]]:
 def _lock_files(repository: Repository) -> Iterator[Path]:
     for folder in dict.fromkeys((repository.git_dir, repository.common_dir)):
         yield from (folder / f"{name}.lock" for name in _LOCKED)
-    yield repository.common_dir / "packed-refs.new"  # it keeps git from deleting refs, lock or no lock
+    yield (
+        repository.common_dir / "packed-refs.new"
+    )  # it keeps git from deleting refs, lock or no lock
     for place, _, names in os.walk(repository.common_dir / "refs"):
         yield from (Path(place, name) for name in sorted(names) if name.endswith(".lock"))
 
@@ -102,13 +112,26 @@ def _origin(found: Checks, repository: Repository) -> None:
     if _ORIGIN not in refs:
         found.warn("origin", "runs was never pushed to origin", push)
         return
-    numbers = git.run("rev-list", "--left-right", "--count", f"{RUNS}...{_ORIGIN}", "--", cwd=top).split()
+    numbers = git.run(
+        "rev-list", "--left-right", "--count", f"{RUNS}...{_ORIGIN}", "--", cwd=top
+    ).split()
     ahead, behind = (int(number) for number in numbers)
     if ahead and behind:
-        apart = f"runs and origin/runs went apart: {count(ahead, 'commit')} here, {count(behind, 'commit')} there"
-        found.warn("origin", apart, "keep both, and force neither: nothing is lost as long as both are there")
+        apart = (
+            f"runs and origin/runs went apart: {count(ahead, 'commit')} here, "
+            f"{count(behind, 'commit')} there"
+        )
+        found.warn(
+            "origin",
+            apart,
+            "keep both, and force neither: nothing is lost as long as both are there",
+        )
     elif behind:
-        found.warn("origin", f"origin/runs has {count(behind, 'commit')} more", "git fetch origin runs:runs")
+        found.warn(
+            "origin",
+            f"origin/runs has {count(behind, 'commit')} more",
+            "git fetch origin runs:runs",
+        )
     elif ahead:
         found.warn("origin", f"{count(ahead, 'commit')} of runs not pushed to origin", push)
     else:

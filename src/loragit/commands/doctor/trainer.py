@@ -1,4 +1,5 @@
-"""How the trainer's side stands: its repository, its Python, the packages it cannot do without, the graphics card."""
+"""How the trainer's side stands: its repository, its Python, the packages it cannot do without, the
+graphics card."""
 
 from __future__ import annotations
 
@@ -24,12 +25,18 @@ _NEEDED = ("torch", "accelerate")
 class TrainerQuestion:
     """The questions, under way from the start. ``workdir`` is where the trainer will run.
 
-    ``python`` is the trainer's, and ``env`` its environment. What a run is refused for is told in the words of
-    :mod:`loragit.preflight`.
+    ``python`` is the trainer's, and ``env`` its environment. What a run is refused for is told in
+    the words of :mod:`loragit.preflight`.
     """
 
     def __init__(
-        self, chosen: Settings, python: Path | LoragitError, *, workdir: Path, env: Mapping[str, str], cache: Path
+        self,
+        chosen: Settings,
+        python: Path | LoragitError,
+        *,
+        workdir: Path,
+        env: Mapping[str, str],
+        cache: Path,
     ) -> None:
         self._found = Checks(TRAINER)
         self._chosen = chosen
@@ -38,10 +45,14 @@ class TrainerQuestion:
         self._environment: EnvironmentQuestion | None = None
         self._state: StateQuestion | None = None
         folder = self._script.parent
-        cwd = workdir if workdir.is_dir() else Path("/")  # a trainer that is missing says nothing of its Python
+        cwd = (
+            workdir if workdir.is_dir() else Path("/")
+        )  # a trainer that is missing says nothing of its Python
         try:
             if isinstance(python, Path):
-                self._environment = EnvironmentQuestion(python, cwd=cwd, script_folder=folder, env=env, cache=cache)
+                self._environment = EnvironmentQuestion(
+                    python, cwd=cwd, script_folder=folder, env=env, cache=cache
+                )
             self._state = StateQuestion(folder, chosen.trainer.kind) if folder.is_dir() else None
         except LoragitError as error:
             self._found.fail("python", error.message, error.hint)
@@ -93,20 +104,23 @@ class TrainerQuestion:
         self._card(environment)
 
     def _packages(self, environment: Environment) -> None:
-        """torch is never imported: its version tells how it was built, where it is not from the default index."""
+        """torch is never imported: its version tells how it was built, where it is not from the
+        default index."""
         lines = {re.split(r"==| @ ", line)[0]: line for line in environment.packages}
         for name in _NEEDED:
             if name not in lines:
                 self._found.warn(
                     name,
                     f"the trainer's Python has no {name}, which sd-scripts cannot do without",
-                    f"install what sd-scripts needs into {self._python}, or name another Python: trainer.env",
+                    f"install what sd-scripts needs into {self._python}, or name another Python: "
+                    "trainer.env",
                 )
             elif name == "torch" and "+cpu" in lines[name]:
                 self._found.warn(
                     name,
                     f"{lines[name]} is a build without CUDA: it would train on the processor",
-                    f"{self._python} -m pip install --force-reinstall torch, with the index that pytorch.org names",
+                    f"{self._python} -m pip install --force-reinstall torch, with the index that "
+                    "pytorch.org names",
                 )
             else:
                 self._found.ok(name, lines[name] + (_build(lines) if name == "torch" else ""))
@@ -115,7 +129,9 @@ class TrainerQuestion:
         expected = self._chosen.trainer.lycoris_repo
         if expected is not None and not expected.is_dir():
             self._found.warn(
-                "LyCORIS", f"trainer.lycoris_repo names {expected}, where no folder is", "mend or remove that setting"
+                "LyCORIS",
+                f"trainer.lycoris_repo names {expected}, where no folder is",
+                "mend or remove that setting",
             )
         else:
             self._found.ok("LyCORIS", lycoris_line(lycoris))
@@ -125,7 +141,9 @@ class TrainerQuestion:
             driver = f", driver {environment.driver}" if environment.driver else ""
             self._found.ok("graphics card", f"{', '.join(environment.gpus)}{driver}")
         else:
-            self._found.warn("graphics card", "no NVIDIA graphics card is seen", "see what nvidia-smi says")
+            self._found.warn(
+                "graphics card", "no NVIDIA graphics card is seen", "see what nvidia-smi says"
+            )
 
 
 def find_python(chosen: Settings, environ: Mapping[str, str]) -> Path | LoragitError:
@@ -137,9 +155,12 @@ def find_python(chosen: Settings, environ: Mapping[str, str]) -> Path | LoragitE
 
 
 def _build(lines: Mapping[str, str]) -> str:
-    """How torch was built: by its own version, else by the CUDA packages that its wheel depends on."""
+    """How torch was built: by its own version, else by the CUDA packages that its wheel depends
+    on."""
     local = re.search(r"\+(\w+)", lines["torch"])
     if local:
         return ""  # the version says so itself: 2.4.0+cu121
-    runtime = next((line for name, line in lines.items() if name.startswith("nvidia-cuda-runtime")), None)
+    runtime = next(
+        (line for name, line in lines.items() if name.startswith("nvidia-cuda-runtime")), None
+    )
     return f", with {runtime}" if runtime else ", which does not say whether it is built for CUDA"

@@ -58,28 +58,39 @@ SECRETS = "secrets"
 """The half of the pre-commit hook that can be run alone: ``loragit hook run secrets [FILE]...``."""
 
 REFUSED = 3
-"""Exit status of a hook that refuses. The installed script takes any other failure for a loragit that is broken."""
+"""Exit status of a hook that refuses. The installed script takes any other failure for a loragit
+that is broken."""
 
 
 def checked(names: Sequence[str]) -> tuple[str, ...]:
-    """``names``, each once. Raises :class:`~loragit.errors.UsageError` where loragit has no such hook."""
+    """``names``, each once. Raises :class:`~loragit.errors.UsageError` where loragit has no such
+    hook."""
     for name in names:
         if name not in NAMES:
-            raise UsageError(f"loragit has no {name} hook to install", hint=f"the hooks it has: {', '.join(NAMES)}")
+            raise UsageError(
+                f"loragit has no {name} hook to install",
+                hint=f"the hooks it has: {', '.join(NAMES)}",
+            )
     return tuple(dict.fromkeys(names))
 
 
-def install_lines(cwd: Path, command: str, names: Sequence[str], *, secrets: bool | None) -> Iterator[str]:
-    """Install each of ``names``, or without any the pre-commit hook, and tell; raises as :func:`install`."""
+def install_lines(
+    cwd: Path, command: str, names: Sequence[str], *, secrets: bool | None
+) -> Iterator[str]:
+    """Install each of ``names``, or without any the pre-commit hook, and tell; raises as
+    :func:`install`."""
     wanted = checked(names) or (PRE_COMMIT,)
     if secrets is not None and PRE_COMMIT not in wanted:
-        raise UsageError("only the pre-commit hook looks for secrets", hint="loragit hook install --secrets")
+        raise UsageError(
+            "only the pre-commit hook looks for secrets", hint="loragit hook install --secrets"
+        )
     for name in wanted:
         yield from lines(install(cwd, command, name, secrets=secrets))
 
 
 def uninstall_lines(cwd: Path, names: Sequence[str]) -> Iterator[str]:
-    """Take each of ``names`` out, or without any every hook of loragit's, and tell; raises as :func:`uninstall`."""
+    """Take each of ``names`` out, or without any every hook of loragit's, and tell; raises as
+    :func:`uninstall`."""
     for name in checked(names) or _usual(cwd):
         done = uninstall(cwd, name)
         if names or name == PRE_COMMIT or done.removed or done.restored:
@@ -93,7 +104,8 @@ def status_lines(cwd: Path, names: Sequence[str]) -> Iterator[str]:
 
 
 def text_of(name: str) -> str:
-    """The hook as this version ships it. Raises :class:`~loragit.errors.UsageError` where loragit has no such hook."""
+    """The hook as this version ships it. Raises :class:`~loragit.errors.UsageError` where loragit
+    has no such hook."""
     (wanted,) = checked((name,))
     return hook_source(wanted).read_text("utf-8")
 
@@ -103,20 +115,25 @@ def _usual(cwd: Path) -> tuple[str, ...]:
 
 
 def become(name: str, args: Sequence[str]) -> NoReturn:
-    """Be one of :data:`GUARDS`: this process goes on as the shell that runs it, its environment as git set it."""
+    """Be one of :data:`GUARDS`: this process goes on as the shell that runs it, its environment as
+    git set it."""
     os.execv("/bin/sh", ["sh", str(hook_source(name)), *args])  # noqa: S606 - there is nothing left to do here
 
 
-def run_hook(name: str, args: Sequence[str], environ: Mapping[str, str], cwd: Path, index: str | None = None) -> int:
-    """Be the hook ``name``, called by git with ``args`` in ``cwd``; :data:`REFUSED` or 0. Tells why on stderr.
+def run_hook(
+    name: str, args: Sequence[str], environ: Mapping[str, str], cwd: Path, index: str | None = None
+) -> int:
+    """Be the hook ``name``, called by git with ``args`` in ``cwd``; :data:`REFUSED` or 0. Tells why
+    on stderr.
 
-    :data:`SECRETS` searches the files ``args``, or without any what is staged. ``index`` is the file of git's index,
-    where git named one to the hook.
+    :data:`SECRETS` searches the files ``args``, or without any what is staged. ``index`` is the
+    file of git's index, where git named one to the hook.
 
     One of :data:`GUARDS` becomes the shell that runs it, and this does not return.
 
-    The process's own environment must be without :data:`loragit.git.LOCAL_VARIABLES`: git sets them for hooks, and
-    with them every repository that is asked would answer for the one that is committed to.
+    The process's own environment must be without :data:`loragit.git.LOCAL_VARIABLES`: git sets them
+    for hooks, and with them every repository that is asked would answer for the one that is
+    committed to.
     """
     if name in GUARDS:
         become(name, args)
@@ -138,9 +155,13 @@ def _verdict(
 ) -> precommit.Verdict:
     if name == SECRETS:
         files = args[1:] if args[:1] == ["--"] else args
-        return staged.check_files(files, cwd, environ) if files else staged.check(cwd, environ, index)
+        return (
+            staged.check_files(files, cwd, environ) if files else staged.check(cwd, environ, index)
+        )
     if name != PRE_COMMIT:
-        raise UsageError(f"loragit has no {name} hook", hint=f"the hooks it has: {', '.join((*NAMES, SECRETS))}")
+        raise UsageError(
+            f"loragit has no {name} hook", hint=f"the hooks it has: {', '.join((*NAMES, SECRETS))}"
+        )
     if args:
         raise UsageError(f"the {PRE_COMMIT} hook takes no arguments")
     setting = git.start("config", "--bool", "--get", staged.SETTING, cwd=cwd)
@@ -161,7 +182,9 @@ def lines(result: Status | Installed | Uninstalled) -> tuple[str, ...]:
 
 
 def _uninstalled_lines(done: Uninstalled) -> Iterator[str]:
-    yield f"removed {done.path}" if done.removed else f"there was no hook of loragit's at {done.path}"
+    yield (
+        f"removed {done.path}" if done.removed else f"there was no hook of loragit's at {done.path}"
+    )
     if done.restored:
         yield "the hook that was there before is back"
     if done.removed and done.shared:
@@ -200,17 +223,29 @@ _SEARCHES = "it also refuses secrets in what is staged"
 def _status_lines(now: Status) -> Iterator[str]:
     yield _TOLD[now.state].format(now.path, again(now.name))
     if now.state is not State.ABSENT and not now.executable:
-        yield f"git ignores it, for it is not executable; make it so with: chmod +x {shlex.quote(str(now.path))}"
+        yield (
+            "git ignores it, for it is not executable; make it so with: chmod +x "
+            f"{shlex.quote(str(now.path))}"
+        )
     if now.state not in (State.ABSENT, State.FOREIGN) and not now.startable:
-        yield "it will not find loragit, neither on PATH nor where it was; mend that with: loragit hook install"
+        yield (
+            "it will not find loragit, neither on PATH nor where it was; mend that with: "
+            "loragit hook install"
+        )
     if now.state not in (State.ABSENT, State.FOREIGN) and now.name == PRE_COMMIT:
-        yield _SEARCHES if now.secrets else "it does not look for secrets; let it: loragit hook install --secrets"
+        yield (
+            _SEARCHES
+            if now.secrets
+            else "it does not look for secrets; let it: loragit hook install --secrets"
+        )
     yield from _about(now)
 
 
 def _about(now: Status) -> Iterator[str]:
     if now.chained is not None:
         runs = now.state not in (State.ABSENT, State.FOREIGN)
-        yield f"{now.chained} was " + ("there before, and runs first" if runs else "kept by an earlier install")
+        yield f"{now.chained} was " + (
+            "there before, and runs first" if runs else "kept by an earlier install"
+        )
     if now.shared:
         yield "core.hooksPath sets that folder for every repository; " + _LET_BE[now.name]

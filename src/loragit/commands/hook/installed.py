@@ -1,4 +1,5 @@
-"""loragit's hooks as files of a repository: where git looks for them, whose they are, put in and taken out."""
+"""loragit's hooks as files of a repository: where git looks for them, whose they are, put in and
+taken out."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from loragit.git import command as git
 PRE_COMMIT = "pre-commit"
 """Calls loragit, which looks at the trainer's code and at what is staged."""
 GUARDS = ("reference-transaction", "update")
-"""Keep the record from being taken back: in this repository, and in one that several push to. They need no loragit."""
+"""Keep the record from being taken back: in this repository, and in one that several push to. They
+need no loragit."""
 NAMES = (PRE_COMMIT, *GUARDS)
 
 
@@ -63,7 +65,8 @@ class Status(NamedTuple):
     chained: Path | None
     """The hook that was there before, which runs first."""
     shared: bool
-    """Whether ``core.hooksPath`` of the user or the machine sets the folder, so that it serves all repositories."""
+    """Whether ``core.hooksPath`` of the user or the machine sets the folder, so that it serves all
+    repositories."""
     command: str | None
     """How to start loragit where it is not on PATH: words for a shell."""
     startable: bool
@@ -102,7 +105,8 @@ class Uninstalled(NamedTuple):
 
 
 def mark(name: str) -> bytes:
-    """Begins the second line of the hook: so loragit knows its own, and whether somebody edited it."""
+    """Begins the second line of the hook: so loragit knows its own, and whether somebody edited
+    it."""
     return f"# loragit {name} hook, sha256 of the lines below: ".encode()
 
 
@@ -113,7 +117,9 @@ def hook_source(name: str = PRE_COMMIT) -> Path:
         source = folder / "hooks" / name
         if source.is_file():
             return source
-    raise HookMissing("this installation of loragit has no hook", hint="install it again: pipx reinstall loragit")
+    raise HookMissing(
+        "this installation of loragit has no hook", hint="install it again: pipx reinstall loragit"
+    )
 
 
 def status(cwd: Path, name: str = PRE_COMMIT) -> Status:
@@ -141,7 +147,9 @@ def status(cwd: Path, name: str = PRE_COMMIT) -> Status:
         )
     # ``pre-commit install``, the tool's, moves a hook aside to the second and runs it.
     states = {place: _state(place, name) for place in (folder / name, folder / f"{name}.legacy")}
-    path = next((p for p, s in states.items() if s not in (State.ABSENT, State.FOREIGN)), folder / name)
+    path = next(
+        (p for p, s in states.items() if s not in (State.ABSENT, State.FOREIGN)), folder / name
+    )
     chained = folder / f"{name}.chained"
     return Status(
         name=name,
@@ -151,19 +159,25 @@ def status(cwd: Path, name: str = PRE_COMMIT) -> Status:
         chained=chained if os.path.lexists(chained) else None,
         shared=scope in ("global", "system"),
         command=command,
-        startable=name in GUARDS or any(shutil.which(word) for word in ("loragit", *shlex.split(command or "")[:1])),
+        startable=name in GUARDS
+        or any(shutil.which(word) for word in ("loragit", *shlex.split(command or "")[:1])),
         top=top,
         secrets=secrets and name == PRE_COMMIT,
     )
 
 
 def is_bare(folder: Path) -> bool:
-    """Whether ``folder`` itself is a bare repository. A bare one that lies around it is not looked for."""
-    return all((folder / part).is_dir() for part in ("objects", "refs")) and (folder / "HEAD").is_file()
+    """Whether ``folder`` itself is a bare repository. A bare one that lies around it is not looked
+    for."""
+    return (
+        all((folder / part).is_dir() for part in ("objects", "refs"))
+        and (folder / "HEAD").is_file()
+    )
 
 
 def _repository(cwd: Path, name: str) -> tuple[Path, tuple[str, ...]]:
-    """Where git is to be asked, and how; nothing is committed in a bare repository, but it is pushed to."""
+    """Where git is to be asked, and how; nothing is committed in a bare repository, but it is
+    pushed to."""
     if name in GUARDS and is_bare(cwd):
         return cwd, (f"--git-dir={cwd}",)
     return git.discover(cwd).top, ()
@@ -184,7 +198,10 @@ def _state(path: Path, name: str) -> State:
         return State.CURRENT
     import hashlib
 
-    untouched = second.removeprefix(mark(name)).decode("ascii", "replace") == hashlib.sha256(body).hexdigest()
+    untouched = (
+        second.removeprefix(mark(name)).decode("ascii", "replace")
+        == hashlib.sha256(body).hexdigest()
+    )
     return State.OTHER_VERSION if untouched else State.EDITED
 
 
@@ -193,13 +210,18 @@ def again(name: str) -> str:
     return "loragit hook install" if name == PRE_COMMIT else f"loragit hook install {name}"
 
 
-def install(cwd: Path, command: str, name: str = PRE_COMMIT, *, secrets: bool | None = None) -> Installed:
-    """Put the hook ``name`` into the repository around ``cwd``; a hook of another kind is kept, and runs first.
+def install(
+    cwd: Path, command: str, name: str = PRE_COMMIT, *, secrets: bool | None = None
+) -> Installed:
+    """Put the hook ``name`` into the repository around ``cwd``; a hook of another kind is kept, and
+    runs first.
 
-    ``secrets`` turns the search for secrets in what is staged on or off, for this repository; ``None`` leaves that.
+    ``secrets`` turns the search for secrets in what is staged on or off, for this repository;
+    ``None`` leaves that.
 
-    ``command`` starts loragit where it is not on PATH: words for a shell, quoted as a shell needs them. Raises
-    :class:`HookEdited`, :class:`HookInTheWay`, :class:`HooksUnusable`, :class:`~loragit.git.NotARepository`.
+    ``command`` starts loragit where it is not on PATH: words for a shell, quoted as a shell needs
+    them. Raises :class:`HookEdited`, :class:`HookInTheWay`, :class:`HooksUnusable`,
+    :class:`~loragit.git.NotARepository`.
     """
     now = status(cwd, name)
     kept = None
@@ -209,7 +231,8 @@ def install(cwd: Path, command: str, name: str = PRE_COMMIT, *, secrets: bool | 
         if now.chained is not None:
             raise HookInTheWay(
                 f"{now.path} is not loragit's, and a hook was kept before as {now.chained}",
-                hint=f"make them one, or take one away; then: {again(name)}; compare: diff {_pair(now)}",
+                hint=f"make them one, or take one away; then: {again(name)}; compare: diff "
+                f"{_pair(now)}",
             )
         kept = now.path.with_name(f"{name}.chained")
     changed = now.state is not State.CURRENT or not now.executable
@@ -241,7 +264,8 @@ def uninstall(cwd: Path, name: str = PRE_COMMIT) -> Uninstalled:
         else:
             now.chained.replace(now.path)
             if now.path.name != name and _alike(now.path, now.path.with_name(name)):
-                # What was kept is the tool that moved ours aside: it is in place already, and would call itself.
+                # What was kept is the tool that moved ours aside: it is in place already, and would
+                # call itself.
                 now.path.unlink()
     removed, restored = now.state is not State.ABSENT, now.chained is not None
     return Uninstalled(name, now.path, removed, restored, now.shared)
@@ -252,7 +276,8 @@ def _alike(one: Path, other: Path) -> bool:
 
 
 def _place(path: Path, data: bytes, kept: Path | None) -> None:
-    """Write the hook whole or not at all; a symbolic link is renamed or replaced itself, never followed."""
+    """Write the hook whole or not at all; a symbolic link is renamed or replaced itself, never
+    followed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
@@ -271,14 +296,18 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise HooksUnusable(
-            f"the hooks in {folder} cannot be changed: {error.strerror}", hint=f"see who may: ls -ld {folder}"
+            f"the hooks in {folder} cannot be changed: {error.strerror}",
+            hint=f"see who may: ls -ld {folder}",
         ) from error
 
 
 def _edited(now: Status) -> HookEdited:
     path = now.path
     aside = f"mv {shlex.quote(str(path))} {shlex.quote(str(path.with_name(now.name + '.edited')))}"
-    return HookEdited(f"{path} is loragit's hook, and somebody edited it", hint=f"keep it under another name: {aside}")
+    return HookEdited(
+        f"{path} is loragit's hook, and somebody edited it",
+        hint=f"keep it under another name: {aside}",
+    )
 
 
 def _pair(now: Status) -> str:

@@ -1,7 +1,8 @@
 """What a commit would add, searched for secrets: the staged bytes, whatever lies in the work tree.
 
-It is on the way of every commit, so nothing here needs typer, pygit2 or dulwich, and git is not asked for what the work
-tree has as well: of ten thousand captions it would take a second to read them from its objects.
+It is on the way of every commit, so nothing here needs typer, pygit2 or dulwich, and git is not
+asked for what the work tree has as well: of ten thousand captions it would take a second to read
+them from its objects.
 """
 
 from __future__ import annotations
@@ -66,20 +67,23 @@ class _Leak(NamedTuple):
 
 
 def wanted(setting: git.Question) -> bool:
-    """The answer to ``git config --bool --get`` :data:`SETTING`. Raises :class:`LoragitError` where it is none."""
+    """The answer to ``git config --bool --get`` :data:`SETTING`. Raises :class:`LoragitError` where
+    it is none."""
     reply = setting.reply()
     if reply.status > 1:
         raise LoragitError(
-            f"{SETTING} in git's configuration is neither true nor false", hint=f"git config {SETTING} true"
+            f"{SETTING} in git's configuration is neither true nor false",
+            hint=f"git config {SETTING} true",
         )
     return reply.out.strip() == b"true"
 
 
 def check(cwd: Path, environ: Mapping[str, str], index: str | None) -> Verdict:
-    """Whether what is staged in ``index`` (the repository's own where that is ``None``) adds secrets to ``HEAD``.
+    """Whether what is staged in ``index`` (the repository's own where that is ``None``) adds
+    secrets to ``HEAD``.
 
-    A secret in a line that ``HEAD`` has already, in the same file or in one that the commit takes away, is not new.
-    Raises :class:`~loragit.git.GitFailed`.
+    A secret in a line that ``HEAD`` has already, in the same file or in one that the commit takes
+    away, is not new. Raises :class:`~loragit.git.GitFailed`.
     """
     try:
         repository = git.discover(cwd)
@@ -87,7 +91,9 @@ def check(cwd: Path, environ: Mapping[str, str], index: str | None) -> Verdict:
         return Verdict(notes=(f"what is staged was not searched for secrets: {error.message}",))
     changes = _changes(repository, index)
     notes: list[str] = []
-    added = [c for c in changes if c.mode in (*_REGULAR, _LINK) and not c.path.lower().endswith(_NO_TEXT)]
+    added = [
+        c for c in changes if c.mode in (*_REGULAR, _LINK) and not c.path.lower().endswith(_NO_TEXT)
+    ]
     known = secrets.telling(secrets.secret_values((), environ))
     leaks = list(_search(_staged(added, repository, notes), known))
     if leaks:
@@ -120,7 +126,8 @@ def _read_all(paths: Iterable[str], cwd: Path, notes: list[str]) -> Iterator[_Te
 
 
 def _read(path: str) -> bytes | None:
-    """The bytes of a file, or of what its beginning tells to be no text; ``None`` for a text that is too large."""
+    """The bytes of a file, or of what its beginning tells to be no text; ``None`` for a text that
+    is too large."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     with os.fdopen(handle, "rb", buffering=0) as file:
         status = os.fstat(handle)
@@ -147,9 +154,13 @@ def _too_large(path: str) -> str:
 
 def _changes(repository: git.Repository, index: str | None) -> list[_Change]:
     head = git.call("rev-parse", "--quiet", "--verify", "HEAD^{tree}", cwd=repository.top)
-    base = head.out.decode().strip() or git.run("hash-object", "-t", "tree", os.devnull, cwd=repository.top)
+    base = head.out.decode().strip() or git.run(
+        "hash-object", "-t", "tree", os.devnull, cwd=repository.top
+    )
     variables = (f"GIT_INDEX_FILE={index}",) if index else ()
-    asked = git.start("diff-index", "--cached", "--raw", "-r", "-z", base, cwd=repository.top, variables=variables)
+    asked = git.start(
+        "diff-index", "--cached", "--raw", "-r", "-z", base, cwd=repository.top, variables=variables
+    )
     reply = asked.reply()
     if reply.status != 0:
         raise git.GitFailed(f"git diff-index failed: {git.last_words(reply)}")
@@ -158,7 +169,9 @@ def _changes(repository: git.Repository, index: str | None) -> list[_Change]:
     return [_Change(path, about[1], about[2], about[3]) for about, path in rows]
 
 
-def _staged(changes: Iterable[_Change], repository: git.Repository, notes: list[str]) -> Iterator[_Text]:
+def _staged(
+    changes: Iterable[_Change], repository: git.Repository, notes: list[str]
+) -> Iterator[_Text]:
     """The staged content of each: from the work tree, where that is the same, else from git."""
     asked: dict[str, str] = {}
     for change in changes:
@@ -168,7 +181,9 @@ def _staged(changes: Iterable[_Change], repository: git.Repository, notes: list[
         else:
             yield _Text(change.path, data)
     sizes = {}
-    for row in git.run("cat-file", "--batch-check", cwd=repository.top, data=_rows(asked.values())).splitlines():
+    for row in git.run(
+        "cat-file", "--batch-check", cwd=repository.top, data=_rows(asked.values())
+    ).splitlines():
         about = row.split(" ")
         sizes[about[0]] = int(about[2]) if len(about) == 3 else 0
     for path, blob in asked.items():
@@ -180,7 +195,8 @@ def _staged(changes: Iterable[_Change], repository: git.Repository, notes: list[
 
 
 def _same(path: str, change: _Change) -> bytes | None:
-    """The bytes of the work tree's file where they are the staged ones; ``None`` where they are not, or not so soon."""
+    """The bytes of the work tree's file where they are the staged ones; ``None`` where they are
+    not, or not so soon."""
     if change.mode == _LINK:
         return None
     try:
@@ -190,11 +206,16 @@ def _same(path: str, change: _Change) -> bytes | None:
     if data is None:
         return None
     make = hashlib.sha1 if len(change.new) == 40 else hashlib.sha256
-    return data if make(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == change.new else None
+    return (
+        data
+        if make(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == change.new
+        else None
+    )
 
 
 def _lies_as_binary(path: str) -> bool:
-    """Whether the work tree's file is no text, so that nobody need hear that the staged one was not searched."""
+    """Whether the work tree's file is no text, so that nobody need hear that the staged one was not
+    searched."""
     try:
         data = _read(path)
     except OSError:
@@ -209,7 +230,11 @@ def _rows(names: Iterable[str]) -> bytes:
 def _blobs(names: Iterable[str], repository: git.Repository) -> dict[str, bytes]:
     """Contents by the name that each was asked for; those that there are."""
     names = list(names)
-    out = git.start("cat-file", "--batch", cwd=repository.top, data=_rows(names)).reply().out if names else b""
+    out = (
+        git.start("cat-file", "--batch", cwd=repository.top, data=_rows(names)).reply().out
+        if names
+        else b""
+    )
     found, at = {}, 0
     for name in names:
         end = out.find(b"\n", at)
@@ -257,12 +282,19 @@ def _line(leak: _Leak) -> bytes:
     return disclosure.as_utf8(leak.text.data).split(b"\n")[leak.found.line - 1].rstrip()
 
 
-def _lines_before(changes: Sequence[_Change], paths: set[str], repository: git.Repository) -> frozenset[bytes]:
-    """Lines of what is there already: in ``HEAD`` (renamed files too), or in the branch that is merged."""
-    there = [c for c in changes if c.old.strip(_NONE) and (c.path in paths or not c.mode.strip(_NONE))]
+def _lines_before(
+    changes: Sequence[_Change], paths: set[str], repository: git.Repository
+) -> frozenset[bytes]:
+    """Lines of what is there already: in ``HEAD`` (renamed files too), or in the branch that is
+    merged."""
+    there = [
+        c for c in changes if c.old.strip(_NONE) and (c.path in paths or not c.mode.strip(_NONE))
+    ]
     names = [c.old for c in there] + [f"MERGE_HEAD:{path}" for path in paths if "\n" not in path]
     contents = _blobs(names, repository).values()
-    return frozenset(line.rstrip() for data in contents for line in disclosure.as_utf8(data).split(b"\n"))
+    return frozenset(
+        line.rstrip() for data in contents for line in disclosure.as_utf8(data).split(b"\n")
+    )
 
 
 def _names(paths: Sequence[str], known: tuple[str, ...]) -> Iterator[str]:
@@ -284,10 +316,16 @@ def _verdict(told: list[str], notes: list[str]) -> Verdict:
     if not told:
         return Verdict(notes=tuple(notes))
     more = [f"and {len(told) - SHOWN} more"] if len(told) > SHOWN else []
-    them, it = ("it", "it is none, end its line") if len(told) == 1 else ("them", "one is none, end its line")
+    them, it = (
+        ("it", "it is none, end its line")
+        if len(told) == 1
+        else ("them", "one is none, end its line")
+    )
     refusal = SecretsStaged(
-        "what would be committed holds what looks like " + ("a secret" if len(told) == 1 else f"{len(told)} secrets"),
-        hint=f"take {them} out and stage the files again; if {it} with the comment # loragit: no secret",
+        "what would be committed holds what looks like "
+        + ("a secret" if len(told) == 1 else f"{len(told)} secrets"),
+        hint=f"take {them} out and stage the files again; if {it} with the comment # loragit: no "
+        "secret",
         findings=tuple(Finding(line, None) for line in (*told[:SHOWN], *more)),
     )
     return Verdict((refusal,), tuple(notes))

@@ -1,4 +1,5 @@
-"""What the pre-commit hook asks before a commit: are the repositories of code that the dataset names committed?
+"""What the pre-commit hook asks before a commit: are the repositories of code that the dataset
+names committed?
 
 It is on the way of every commit, so nothing here needs typer, pygit2 or dulwich.
 """
@@ -25,7 +26,8 @@ SHOWN = 10
 
 
 class TrainerDirty(LoragitError):
-    """A repository of code that settings name has uncommitted changes: its commit does not say what would run."""
+    """A repository of code that settings name has uncommitted changes: its commit does not say what
+    would run."""
 
 
 class Verdict(NamedTuple):
@@ -49,8 +51,9 @@ class _Named(NamedTuple):
 def check(cwd: Path, environ: Mapping[str, str]) -> Verdict:
     """Whether the repositories of code that the datasets around ``cwd`` name are committed.
 
-    A repository without a ``loragit.toml`` and without runs is nobody's dataset: it gets an empty verdict. A folder
-    that is missing or no repository is noted, never refused. Raises :class:`~loragit.git.GitMissing`.
+    A repository without a ``loragit.toml`` and without runs is nobody's dataset: it gets an empty
+    verdict. A folder that is missing or no repository is noted, never refused. Raises
+    :class:`~loragit.git.GitMissing`.
     """
     try:
         repository = git.discover(cwd)
@@ -65,15 +68,22 @@ def check(cwd: Path, environ: Mapping[str, str]) -> Verdict:
         except LoragitError as error:
             refusals.append(error)
     asked = list(named.values())
-    found = [_ask(asked[first : first + _AT_ONCE], repository.top) for first in range(0, len(asked), _AT_ONCE)]
+    found = [
+        _ask(asked[first : first + _AT_ONCE], repository.top)
+        for first in range(0, len(asked), _AT_ONCE)
+    ]
     dirty = {str(refusal): refusal for verdict in found for refusal in verdict.refusals}
-    return Verdict((*refusals, *dirty.values()), tuple(note for verdict in found for note in verdict.notes))
+    return Verdict(
+        (*refusals, *dirty.values()), tuple(note for verdict in found for note in verdict.notes)
+    )
 
 
 def _datasets(top: Path) -> tuple[Path, ...]:
-    """Folders of the work tree that hold a ``loragit.toml``; ``top`` where none does but runs were recorded."""
+    """Folders of the work tree that hold a ``loragit.toml``; ``top`` where none does but runs were
+    recorded."""
     wanted = ("-z", "--", settings_schema.FILE, f"*/{settings_schema.FILE}")
-    # The file may name folders of this machine, so people let git ignore it: the second question finds those too.
+    # The file may name folders of this machine, so people let git ignore it: the second question
+    # finds those too.
     questions = (
         git.start("ls-files", "-c", "-o", "--exclude-standard", *wanted, cwd=top),
         git.start("ls-files", "-o", "-i", "--exclude-standard", "--directory", *wanted, cwd=top),
@@ -98,8 +108,11 @@ def _variants(folder: Path, environ: Mapping[str, str]) -> Iterator[Settings]:
 
 def _collect(settings: Settings, named: dict[Path, _Named]) -> None:
     trainer = settings.trainer
-    default = any(origin.key == "trainer.repo" and origin.source == "default" for origin in settings.origins)
-    # Nobody said that the default folder is there, so nobody need hear at every commit that it is not.
+    default = any(
+        origin.key == "trainer.repo" and origin.source == "default" for origin in settings.origins
+    )
+    # Nobody said that the default folder is there, so nobody need hear at every commit that it is
+    # not.
     repos = [(trainer.repo, trainer.kind)] if trainer.repo.exists() or not default else []
     if trainer.lycoris_repo is not None:
         repos.append((trainer.lycoris_repo, "LyCORIS"))
@@ -111,7 +124,8 @@ def _collect(settings: Settings, named: dict[Path, _Named]) -> None:
 
 
 def _ask(named: Sequence[_Named], own: Path) -> Verdict:
-    """Ask the repositories at once; ``own`` is the one that is committed to, which is dirty as a matter of course."""
+    """Ask the repositories at once; ``own`` is the one that is committed to, which is dirty as a
+    matter of course."""
     notes: list[str] = []
     questions: list[tuple[_Named, checkout.StateQuestion]] = []
     for one in named:
@@ -129,7 +143,9 @@ def _ask(named: Sequence[_Named], own: Path) -> Verdict:
         if not state.dirty or state.path.samefile(own):
             continue
         if one.allowed:
-            notes.append(f"{one.label} has {_changes(state.dirty)} in {state.path}, which the settings allow")
+            notes.append(
+                f"{one.label} has {_changes(state.dirty)} in {state.path}, which the settings allow"
+            )
         else:
             refusals.setdefault(state.path, _dirty(one.label, state.path, state.dirty))
     return Verdict(tuple(refusals.values()), tuple(notes))
@@ -146,7 +162,9 @@ def _dirty(label: str, folder: Path, dirty: tuple[str, ...]) -> TrainerDirty:
         hint = f"commit or stash {them}; see: {there} status"
     else:
         aside = " ".join(shlex.quote(path) for path in dirty)
-        hint = f"commit {them}, or put {them} aside: {there} stash push --include-untracked -- {aside}"
+        hint = (
+            f"commit {them}, or put {them} aside: {there} stash push --include-untracked -- {aside}"
+        )
     more = (f"and {len(dirty) - SHOWN} more",) if len(dirty) > SHOWN else ()
     findings = tuple(Finding(line, None) for line in dirty[:SHOWN] + more)
     return TrainerDirty(f"{label} has {_changes(dirty)} in {folder}", hint=hint, findings=findings)

@@ -1,7 +1,8 @@
-"""``loragit init [FOLDER]``: a dataset's first files and its repository, from what is found around it.
+"""``loragit init [FOLDER]``: a dataset's first files and its repository, from what is found around
+it.
 
-Everything is looked at and asked before the first write. No file that exists is written over; ``.gitignore`` and
-``.gitattributes`` are added to.
+Everything is looked at and asked before the first write. No file that exists is written over;
+``.gitignore`` and ``.gitattributes`` are added to.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class Request(NamedTuple):
 
 
 def init(request: Request) -> int:
-    """Set the dataset up; the exit status. Raises :class:`LoragitError` before anything is written."""
+    """Set the dataset up; the exit status. Raises :class:`LoragitError` before anything is
+    written."""
     seen = surroundings.look(_folder(request), request.environ)
     state = _state(seen)
     _tell_found(seen)
@@ -73,13 +75,16 @@ def init(request: Request) -> int:
     failed = False
     if plan.empty:
         nothing_missing = setup.plan(seen, state, usual).empty
-        console.say("all is there, nothing was written" if nothing_missing else "nothing was written")
+        console.say(
+            "all is there, nothing was written" if nothing_missing else "nothing was written"
+        )
     elif request.dry_run:
         _show(plan)
     elif not request.yes and not asks:
         _show(plan)
         raise NobodyToAsk(
-            "nothing was written: there is no terminal to ask at", hint="loragit init --yes does all this"
+            "nothing was written: there is no terminal to ask at",
+            hint="loragit init --yes does all this",
         )
     else:
         failed = not _carry_out(plan, seen.folder, request.command)
@@ -93,11 +98,18 @@ def _folder(request: Request) -> Path:
     if ".." in folder.parts:
         folder = folder.resolve()
     if not folder.is_dir():
-        raise NoDataset(f"there is no folder {folder}", hint="make it, put the images into it, and start again")
+        raise NoDataset(
+            f"there is no folder {folder}", hint="make it, put the images into it, and start again"
+        )
     if folder == folder.parent or folder.samefile(places.home(request.environ)):
-        raise NoDataset(f"{folder} is no dataset's folder", hint="name one: loragit init ~/datasets/NAME")
+        raise NoDataset(
+            f"{folder} is no dataset's folder", hint="name one: loragit init ~/datasets/NAME"
+        )
     if surroundings.is_trainer(folder):
-        raise NoDataset(f"{folder} is a trainer's folder", hint="name the dataset's: loragit init ~/datasets/NAME")
+        raise NoDataset(
+            f"{folder} is a trainer's folder",
+            hint="name the dataset's: loragit init ~/datasets/NAME",
+        )
     return folder
 
 
@@ -107,7 +119,9 @@ def _state(seen: Surroundings) -> State:
         shared = git.call("config", "--get", "core.hooksPath", cwd=seen.folder).status == 0
         return State(begun=False, hook=False, shared=shared, caches_ignored=False, lfs=lfs)
     now = hook.status(seen.folder)
-    ignored = git.call("check-ignore", "--quiet", "--no-index", "--", "img/cache.npz", cwd=seen.folder)
+    ignored = git.call(
+        "check-ignore", "--quiet", "--no-index", "--", "img/cache.npz", cwd=seen.folder
+    )
     return State(
         begun=git.call("rev-parse", "--verify", "--quiet", "HEAD", cwd=seen.folder).status == 0,
         hook=now.installed,
@@ -120,25 +134,36 @@ def _state(seen: Surroundings) -> State:
 def _tell_found(seen: Surroundings) -> None:
     home = str(seen.home)
     if seen.trainer is not None:
-        console.say(f"found sd-scripts in {text.home_as_tilde(str(seen.trainer), home)}, its script {seen.script}")
+        console.say(
+            f"found sd-scripts in {text.home_as_tilde(str(seen.trainer), home)}, its script "
+            f"{seen.script}"
+        )
     if seen.env is not None:
         console.say(f"found the trainer's Python: {text.home_as_tilde(seen.env, home)}")
     if seen.base_model is not None:
         console.say(f"found the base model {text.home_as_tilde(seen.base_model, home)}")
     for each in seen.images:
-        captions = f"{text.count(len(each.captions), 'caption')} ({each.suffix})" if each.suffix else "no captions"
+        captions = (
+            f"{text.count(len(each.captions), 'caption')} ({each.suffix})"
+            if each.suffix
+            else "no captions"
+        )
         console.say(f"found {text.count(len(each.images), 'image')} in {each.place}, {captions}")
 
 
 # ---- questions ----
 
 
-def _asked(seen: Surroundings, state: State, wanted: Wanted, request: Request) -> tuple[Surroundings, Wanted]:
+def _asked(
+    seen: Surroundings, state: State, wanted: Wanted, request: Request
+) -> tuple[Surroundings, Wanted]:
     """The user's answers. Only what is still to be decided is asked."""
     if _lacks_model(seen) and not os.path.lexists(seen.settings_file):
         seen = seen._replace(base_model=_asked_model(seen, request))
     files = frozenset(
-        name for name in sorted(setup.missing(seen)) if console.confirm(f"Write {seen.folder / name}?", default=True)
+        name
+        for name in sorted(setup.missing(seen))
+        if console.confirm(f"Write {seen.folder / name}?", default=True)
     )
     repository = seen.repository is not None or console.confirm(
         f"Make {seen.folder} a git repository? Runs are recorded in it.", default=True
@@ -146,13 +171,20 @@ def _asked(seen: Surroundings, state: State, wanted: Wanted, request: Request) -
     images, commit = wanted.images, wanted.commit
     if repository and not state.begun:
         if seen.images:
-            options = {key: about for key, about in setup.IMAGES.items() if key != "lfs" or state.lfs}
+            options = {
+                key: about for key, about in setup.IMAGES.items() if key != "lfs" or state.lfs
+            }
             images = console.choose("What becomes of the images?", options, default=images)
-        commit = console.confirm("Commit settings, config, prompts and captions as the first commit?", default=True)
+        commit = console.confirm(
+            "Commit settings, config, prompts and captions as the first commit?", default=True
+        )
     put = False
     if repository and not state.hook:
         where = ", for all of your repositories (core.hooksPath)" if state.shared else ""
-        question = f"Install the hook that refuses a commit while the trainer's code is not committed{where}?"
+        question = (
+            "Install the hook that refuses a commit while the trainer's code is not "
+            f"committed{where}?"
+        )
         put = console.confirm(question, default=wanted.hook)
     return seen, Wanted(files=files, repository=repository, images=images, commit=commit, hook=put)
 
@@ -234,7 +266,8 @@ def _carry_out(plan: Plan, folder: Path, command: str) -> bool:
             console.error(failure)
             done = False
     if any(entry.path == settings_schema.FILE for entry in plan.new):
-        # What was found on this machine is trusted, also where the repository has a remote, now or later.
+        # What was found on this machine is trusted, also where the repository has a remote, now or
+        # later.
         trust.remember(trust.of_file(folder))
     return done
 
@@ -248,10 +281,26 @@ def _commit(plan: Plan, folder: Path) -> None:
         own = ("GIT_LITERAL_PATHSPECS=1",)
         git.run("add", "--force", *listed, cwd=folder, data=paths, variables=own)
         message = f"{text.shown(folder.name)}: settings of the dataset"
-        git.run("commit", "--quiet", "--only", "--message", message, *listed, cwd=folder, data=paths, variables=own)
+        git.run(
+            "commit",
+            "--quiet",
+            "--only",
+            "--message",
+            message,
+            *listed,
+            cwd=folder,
+            data=paths,
+            variables=own,
+        )
     except LoragitError as failure:
-        hint = f"{failure.hint}; then: loragit init" if failure.hint else "see: git status; then: loragit init"
-        raise NoCommit(f"the files are written, but not committed: {failure.message}", hint=hint) from failure
+        hint = (
+            f"{failure.hint}; then: loragit init"
+            if failure.hint
+            else "see: git status; then: loragit init"
+        )
+        raise NoCommit(
+            f"the files are written, but not committed: {failure.message}", hint=hint
+        ) from failure
     console.say(f"committed {text.count(len(plan.commit), 'file')}")
 
 
@@ -265,7 +314,9 @@ def _hook(folder: Path, command: str) -> None:
 
 def _tell_differences(seen: Surroundings, environ: Mapping[str, str]) -> None:
     for key, now, other in starter.differences(seen, environ):
-        console.say(f"{seen.settings_file} is left as it is: {key} is {now} there, and {other} was found")
+        console.say(
+            f"{seen.settings_file} is left as it is: {key} is {now} there, and {other} was found"
+        )
 
 
 def _tell_next(seen: Surroundings, plan: Plan, request: Request) -> None:
@@ -278,7 +329,9 @@ def _tell_next(seen: Surroundings, plan: Plan, request: Request) -> None:
             f"~/source/repos/sd-scripts, or name it in {settings_schema.FILE}"
         )
     if _lacks_model(seen):
-        console.warn(f"no base model was found: fill in {surroundings.BASE_MODEL} in {settings_schema.FILE}")
+        console.warn(
+            f"no base model was found: fill in {surroundings.BASE_MODEL} in {settings_schema.FILE}"
+        )
     if seen.repository is None and not plan.repository:
         console.warn("runs are recorded in a git repository, and there is none yet: git init")
     stays = seen.repository is not None and plan.new and not plan.commit

@@ -1,7 +1,8 @@
-"""What lies around a dataset: trainers, their environments, LyCORIS, base models, and what sibling datasets use.
+"""What lies around a dataset: trainers, their environments, LyCORIS, base models, and what sibling
+datasets use.
 
-Only looks: writes nothing, and starts nothing but git. Where things are looked for is a short list of folders and of
-what lies directly in them; a home folder is never walked.
+Only looks: writes nothing, and starts nothing but git. Where things are looked for is a short list
+of folders and of what lies directly in them; a home folder is never walked.
 """
 
 from __future__ import annotations
@@ -28,7 +29,12 @@ from loragit.settings.load import Flags, Settings
 from loragit.settings.schema import ARGS, FILE, Value, read_file
 from loragit.trainers.environment import pythons
 
-SCRIPTS = ("sdxl_train_network.py", "train_network.py", "flux_train_network.py", "sd3_train_network.py")
+SCRIPTS = (
+    "sdxl_train_network.py",
+    "train_network.py",
+    "flux_train_network.py",
+    "sd3_train_network.py",
+)
 """sd-scripts' scripts that train adapters, the one that is meant most often first."""
 BASE_MODEL = "pretrained_model_name_or_path"
 
@@ -48,8 +54,20 @@ _MODELS = (
 """Where base models lie, relative to the home folder."""
 _WITH_MODEL = ("vae", "ae", "clip_l", "clip_g", "t5xxl")
 """Arguments that go together with a base model."""
-_CONFIGS = ("config.toml", "config.json", "dataset.toml", "dataset_config.toml", "dataset-config.toml")
-_PROMPTS = ("sample-prompts.txt", "sample_prompts.txt", "prompts.txt", "sample-prompts.toml", "sample-prompts.json")
+_CONFIGS = (
+    "config.toml",
+    "config.json",
+    "dataset.toml",
+    "dataset_config.toml",
+    "dataset-config.toml",
+)
+_PROMPTS = (
+    "sample-prompts.txt",
+    "sample_prompts.txt",
+    "prompts.txt",
+    "sample-prompts.toml",
+    "sample-prompts.json",
+)
 _MOST_MODELS = 20
 _MOST_HISTORIES = 5
 _IMPROBABLE = 9
@@ -115,7 +133,8 @@ class Surroundings(NamedTuple):
     """Where the folders that the dataset config names count from, as ``trainer.workdir`` has it."""
     images: tuple[ImageFolder, ...]
     model: str | None
-    """What the names of runs call the base model, of this dataset or of siblings that use the same one."""
+    """What the names of runs call the base model, of this dataset or of siblings that use the same
+    one."""
     runs: frozenset[str]
     """Names that are taken: of runs in this repository, and of output folders."""
 
@@ -132,7 +151,8 @@ class Surroundings(NamedTuple):
 def look(folder: Path, environ: Mapping[str, str]) -> Surroundings:
     """Look around the dataset in ``folder``, which is absolute and exists.
 
-    Raises :class:`LoragitError` where settings that exist are wrong, or git does not work in the repository there.
+    Raises :class:`LoragitError` where settings that exist are wrong, or git does not work in the
+    repository there.
     """
     home = places.home(environ)
     chosen = settings.load(name=None, flags=Flags(dataset=str(folder)), environ=environ, cwd=folder)
@@ -159,7 +179,9 @@ def look(folder: Path, environ: Mapping[str, str]) -> Surroundings:
         base_model=model,
         other_models=tuple(each for each in models if each != model),
         weights=tuple(_weights(alike, model)),
-        network_module=next(filter(None, (each.text(ARGS + "network_module") for each in alike)), None),
+        network_module=next(
+            filter(None, (each.text(ARGS + "network_module") for each in alike)), None
+        ),
         siblings=siblings,
         config=config,
         prompts=_existing(folder, _PROMPTS, chosen.paths.prompts),
@@ -171,7 +193,11 @@ def look(folder: Path, environ: Mapping[str, str]) -> Surroundings:
 
 
 def _called(folder: Path, model: str | None, siblings: Iterable[Sibling]) -> str | None:
-    same = [each.folder for each in siblings if model is not None and each.text(ARGS + BASE_MODEL) == model]
+    same = [
+        each.folder
+        for each in siblings
+        if model is not None and each.text(ARGS + BASE_MODEL) == model
+    ]
     for place in (folder, *same[:_MOST_HISTORIES]):
         for name in history.names(place):
             read = RunName.parse(name)
@@ -181,7 +207,9 @@ def _called(folder: Path, model: str | None, siblings: Iterable[Sibling]) -> str
 
 
 def _taken(folder: Path, chosen: Settings) -> frozenset[str]:
-    return frozenset((*history.names(folder), *(entry.name for entry in entries(chosen.paths.output))))
+    return frozenset(
+        (*history.names(folder), *(entry.name for entry in entries(chosen.paths.output)))
+    )
 
 
 def is_trainer(folder: Path) -> bool:
@@ -199,7 +227,8 @@ def _repository(folder: Path) -> git.Repository | None:
 def _siblings(folder: Path, datasets: Path, environ: Mapping[str, str]) -> Iterator[Sibling]:
     """Datasets beside ``folder`` and under ``datasets`` that have settings which are understood.
 
-    Not those of somebody else's that nobody has agreed to: what is found is written into settings that are trusted.
+    Not those of somebody else's that nobody has agreed to: what is found is written into settings
+    that are trusted.
     """
     files: dict[Path, float] = {}
     for parent in dict.fromkeys((folder.parent, datasets)):
@@ -220,7 +249,9 @@ def _resolved(path: Path, environ: Mapping[str, str]) -> dict[str, Value]:
     for key, value in values.items():
         values[key] = layers.resolved(key, layers.Given(value, str(path)), folder, environ).value
     repo = values.get("trainer.repo")
-    workdir = folder if values.get("trainer.workdir") == "dataset" else Path(str(repo)) if repo else None
+    workdir = (
+        folder if values.get("trainer.workdir") == "dataset" else Path(str(repo)) if repo else None
+    )
     for name in (BASE_MODEL, *_WITH_MODEL):
         written = values.get(ARGS + name)
         if isinstance(written, str) and written.startswith("~/"):
@@ -231,16 +262,27 @@ def _resolved(path: Path, environ: Mapping[str, str]) -> dict[str, Value]:
 
 
 def _trainers(chosen: Settings, siblings: Iterable[Sibling], home: Path) -> tuple[Checkout, ...]:
-    """Every checkout once: what settings say, what siblings use, the usual places; repositories first."""
+    """Every checkout once: what settings say, what siblings use, the usual places; repositories
+    first."""
     said = chosen.trainer.repo
     is_said = _is_said(chosen, "trainer.repo")
-    paths = [said, *(Path(text) for each in siblings if (text := each.text("trainer.repo"))), *_usual(chosen, home)]
+    paths = [
+        said,
+        *(Path(text) for each in siblings if (text := each.text("trainer.repo"))),
+        *_usual(chosen, home),
+    ]
     found: dict[tuple[int, int], Checkout] = {}
     for path in paths:
         if is_trainer(path):
             status = path.stat()
-            found.setdefault((status.st_dev, status.st_ino), Checkout(path, _tracked(path / _HOLDS[0])))
-    return tuple(sorted(found.values(), key=lambda each: (not (is_said and each.path == said), not each.tracked)))
+            found.setdefault(
+                (status.st_dev, status.st_ino), Checkout(path, _tracked(path / _HOLDS[0]))
+            )
+    return tuple(
+        sorted(
+            found.values(), key=lambda each: (not (is_said and each.path == said), not each.tracked)
+        )
+    )
 
 
 def _is_said(chosen: Settings, key: str) -> bool:
@@ -251,7 +293,9 @@ def _usual(chosen: Settings, home: Path) -> Iterator[Path]:
     dataset = chosen.dataset_dir
 
     def named(folder: Path) -> Iterator[Path]:
-        return (folder / each.name for each in entries(folder) if each.name.startswith("sd-scripts"))
+        return (
+            folder / each.name for each in entries(folder) if each.name.startswith("sd-scripts")
+        )
 
     yield from named(home / "source/repos")
     yield from named(home)
@@ -259,7 +303,9 @@ def _usual(chosen: Settings, home: Path) -> Iterator[Path]:
     # What came with a dataset is not found: settings are written with it that are trusted.
     own = trust.top_of(dataset) if trust.came_from(dataset) else None
     for folder in (*(home / each for each in _CODE), dataset.parent, dataset.parent.parent):
-        yield from (each for each in named(folder) if own is None or not each.resolve().is_relative_to(own))
+        yield from (
+            each for each in named(folder) if own is None or not each.resolve().is_relative_to(own)
+        )
 
 
 def _tracked(file: Path) -> bool:
@@ -270,22 +316,34 @@ def _tracked(file: Path) -> bool:
 
 
 def _script(chosen: Settings, trainer: Path | None, siblings: Iterable[Sibling]) -> str | None:
-    """What settings say, what siblings used last, else the first of sd-scripts' own; one that the trainer holds."""
+    """What settings say, what siblings used last, else the first of sd-scripts' own; one that the
+    trainer holds."""
     said = (chosen.trainer.script,) if _is_said(chosen, "trainer.script") else ()
     wanted = (*said, *(each.script for each in siblings), *SCRIPTS)
-    return next((each for each in wanted if trainer is not None and os.path.isfile(trainer / each)), None)
+    return next(
+        (each for each in wanted if trainer is not None and os.path.isfile(trainer / each)), None
+    )
 
 
 def _environments(
-    chosen: Settings, trainer: Path | None, siblings: Sequence[Sibling], environ: Mapping[str, str], home: Path
+    chosen: Settings,
+    trainer: Path | None,
+    siblings: Sequence[Sibling],
+    environ: Mapping[str, str],
+    home: Path,
 ) -> tuple[str | None, tuple[str, ...]]:
-    """The one to use, and the others: of siblings, inside the trainer's repository, conda's by their names."""
+    """The one to use, and the others: of siblings, inside the trainer's repository, conda's by
+    their names."""
     used = [text for each in siblings if (text := each.text("trainer.env"))]
     within = [f"venv:{trainer / each}" for each in _ENVIRONMENTS] if trainer else []
     names = {each.name for each in pythons.environments(environ, home)}
     conda = [f"conda:{name}" for name in sorted(names, key=lambda name: (_probability(name), name))]
     probable = [each for each in conda if _probability(each.removeprefix("conda:")) < _IMPROBABLE]
-    usable = [each for each in dict.fromkeys((*used, *within, *probable)) if _usable(each, chosen, environ)]
+    usable = [
+        each
+        for each in dict.fromkeys((*used, *within, *probable))
+        if _usable(each, chosen, environ)
+    ]
     env = usable[0] if usable else None
     return env, tuple(each for each in dict.fromkeys((*usable, *conda)) if each != env)
 
@@ -296,7 +354,9 @@ def _probability(name: str) -> int:
     if lower in exact:
         return exact.index(lower)
     beginnings = ("kohya", "lora")
-    return next((3 + rank for rank, each in enumerate(beginnings) if lower.startswith(each)), _IMPROBABLE)
+    return next(
+        (3 + rank for rank, each in enumerate(beginnings) if lower.startswith(each)), _IMPROBABLE
+    )
 
 
 def _usable(env: str, chosen: Settings, environ: Mapping[str, str]) -> bool:
@@ -311,7 +371,11 @@ def _launcher(siblings: Iterable[Sibling]) -> tuple[str, ...]:
     """What siblings start the script with; not where a word of it looks like a secret."""
     for each in siblings:
         value = each.values.get("trainer.launcher")
-        if isinstance(value, tuple) and value and not secrets.find(" ".join(map(str, value)).encode(errors="replace")):
+        if (
+            isinstance(value, tuple)
+            and value
+            and not secrets.find(" ".join(map(str, value)).encode(errors="replace"))
+        ):
             return tuple(map(str, value))
     return ()
 
@@ -320,14 +384,21 @@ def _lycoris(trainer: Path | None) -> Iterator[Path]:
     """Checkouts of LyCORIS beside the trainer and in it."""
     for folder in (trainer.parent, trainer) if trainer else ():
         for entry in entries(folder):
-            if entry.name.lower().startswith("lycoris") and os.path.isfile(folder / entry.name / "lycoris/kohya.py"):
+            if entry.name.lower().startswith("lycoris") and os.path.isfile(
+                folder / entry.name / "lycoris/kohya.py"
+            ):
                 yield folder / entry.name
 
 
 def _models(siblings: Iterable[Sibling], home: Path) -> tuple[tuple[str, ...], bool]:
     """Base models, and whether the first is sure: siblings use it, or it is the only one."""
     used = [text for each in siblings if (text := each.text(ARGS + BASE_MODEL)) and _there(text)]
-    lying = [str(home / folder / each.name) for folder in _MODELS for each in entries(home / folder) if _is_model(each)]
+    lying = [
+        str(home / folder / each.name)
+        for folder in _MODELS
+        for each in entries(home / folder)
+        if _is_model(each)
+    ]
     every = tuple(dict.fromkeys((*used, *lying)))[:_MOST_MODELS]
     return every, bool(used) or len(every) == 1
 
@@ -338,7 +409,9 @@ def _there(model: str) -> bool:
 
 def _is_model(entry: os.DirEntry[str]) -> bool:
     name = entry.name.lower()
-    return name.endswith(MODEL_SUFFIXES) and not any(word in name for word in ("lora", "lycoris", "vae"))
+    return name.endswith(MODEL_SUFFIXES) and not any(
+        word in name for word in ("lora", "lycoris", "vae")
+    )
 
 
 def _weights(siblings: Iterable[Sibling], model: str | None) -> Iterator[tuple[str, str]]:

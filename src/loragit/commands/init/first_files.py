@@ -1,4 +1,5 @@
-"""The first files of a dataset: the texts of ``loragit.toml``, dataset config, prompts and ``.gitignore``.
+"""The first files of a dataset: the texts of ``loragit.toml``, dataset config, prompts and
+``.gitignore``.
 
 Writes nothing. Every value is written as TOML has it, so that a file reads back as what was found,
 whatever a folder is called; what TOML cannot hold (names that are no Unicode) is left out.
@@ -30,7 +31,10 @@ STEPS = 1000
 
 _CAPTIONS = 3
 """That become prompts."""
-_NETWORKS = {"flux_train_network.py": "networks.lora_flux", "sd3_train_network.py": "networks.lora_sd3"}
+_NETWORKS = {
+    "flux_train_network.py": "networks.lora_flux",
+    "sd3_train_network.py": "networks.lora_sd3",
+}
 _ARGUMENTS: Mapping[str, Value] = {
     "network_dim": 16,
     "network_alpha": 8,
@@ -44,8 +48,14 @@ _ARGUMENTS: Mapping[str, Value] = {
 _MISSING = {
     "trainer.repo": ("~/source/repos/sd-scripts", "where sd-scripts is; it was not found"),
     "trainer.script": (SCHEMA["trainer.script"].default, "relative to repo"),
-    "trainer.env": ("conda:sdscripts", 'the trainer\'s Python: "conda:NAME" or "venv:PATH"; without, python3 on PATH'),
-    "trainer.launcher": ("accelerate launch --num_cpu_threads_per_process 1", "instead of the plain Python"),
+    "trainer.env": (
+        "conda:sdscripts",
+        'the trainer\'s Python: "conda:NAME" or "venv:PATH"; without, python3 on PATH',
+    ),
+    "trainer.launcher": (
+        "accelerate launch --num_cpu_threads_per_process 1",
+        "instead of the plain Python",
+    ),
     BASE_MODEL_KEY: ("~/models/BASE.safetensors", "the model to train on: fill it in"),
 }
 """An example of each key for the file that lacks it, and a word on what to do."""
@@ -81,7 +91,8 @@ def said_elsewhere(key: str, seen: Surroundings) -> str | None:
 
 
 def _place(path: Path, seen: Surroundings) -> str:
-    """``path`` as it means the same on the next machine: from the home folder, else from near the dataset."""
+    """``path`` as it means the same on the next machine: from the home folder, else from near the
+    dataset."""
     from_home = _argument(str(path), seen)
     near = seen.folder.parent.parent
     if from_home.startswith("/") and len(near.parts) > 1 and path.is_relative_to(near):
@@ -90,13 +101,16 @@ def _place(path: Path, seen: Surroundings) -> str:
 
 
 def _argument(text: str, seen: Surroundings) -> str:
-    """The same for an argument of the trainer, whose relative paths do not count from the dataset."""
+    """The same for an argument of the trainer, whose relative paths do not count from the
+    dataset."""
     home = str(seen.home).rstrip("/")
     return f"~{text.removeprefix(home)}" if home and text.startswith(f"{home}/") else text
 
 
 def _env(env: str, seen: Surroundings) -> str:
-    scheme, colon, place = env.partition(":") if env.startswith(("venv:", "conda:")) else ("", "", env)
+    scheme, colon, place = (
+        env.partition(":") if env.startswith(("venv:", "conda:")) else ("", "", env)
+    )
     return f"{scheme}{colon}{_place(Path(place), seen) if '/' in place else place}"
 
 
@@ -108,7 +122,8 @@ def _own(path: Path | None, usual: str, seen: Surroundings) -> str | None:
 
 
 def differences(seen: Surroundings, environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """(key, what holds, what was found), as TOML, for what was found otherwise than settings say it."""
+    """(key, what holds, what was found), as TOML, for what was found otherwise than settings say
+    it."""
     holds = {each.key: each.value for each in seen.chosen.origins}
     for key, value in found(seen).items():
         meant = layers.resolved(key, layers.Given(value, ""), seen.folder, environ).value
@@ -123,20 +138,30 @@ def settings_text(seen: Surroundings, *, prompts: bool) -> str:
     """``loragit.toml``. ``prompts``: whether there are or will be sample prompts."""
     values = found(seen)
     lines = [
-        "# What `loragit train` uses for this dataset. Paths count from this folder; ~ is the home folder.",
+        (
+            "# What `loragit train` uses for this dataset. Paths count from this folder; ~ is the "
+            "home folder."
+        ),
         "# `loragit settings` shows what holds.",
         "",
         "[trainer]",
         *_line("trainer.repo", values, seen),
-        *(f"# also found: {literal(_place(each.path, seen))}{_untracked(each.tracked)}" for each in seen.trainers[1:]),
+        *(
+            f"# also found: {literal(_place(each.path, seen))}{_untracked(each.tracked)}"
+            for each in seen.trainers[1:]
+        ),
         *_line("trainer.script", values, seen),
         *_line("trainer.env", values, seen),
         *(f"# also found: {literal(_env(each, seen))}" for each in seen.other_envs),
         *_line("trainer.launcher", values, seen),
-        *(f"# lycoris_repo = {literal(_place(each, seen))}  # if it is used" for each in seen.lycoris),
+        *(
+            f"# lycoris_repo = {literal(_place(each, seen))}  # if it is used"
+            for each in seen.lycoris
+        ),
         "# The trainer runs in this folder: the image folders of the dataset config count from it."
         if seen.workdir == "dataset"
-        else "# The trainer runs in its own folder: the image folders of the dataset config count from there.",
+        else "# The trainer runs in its own folder: the image folders of the dataset config count "
+        "from there.",
         f"workdir = {literal(seen.workdir)}",
         "",
         "[trainer.args]",
@@ -148,8 +173,16 @@ def settings_text(seen: Surroundings, *, prompts: bool) -> str:
     given = {key.removeprefix(ARGS): value for key, value in values.items() if key.startswith(ARGS)}
     given.pop(BASE_MODEL, None)
     elsewhere = {key for key in begin if said_elsewhere(ARGS + key, seen)}
-    lines += (f"{key} = {literal(value)}" for key, value in (begin | given).items() if key not in elsewhere)
-    paths = {key.removeprefix("paths."): value for key, value in values.items() if key.startswith("paths.")}
+    lines += (
+        f"{key} = {literal(value)}"
+        for key, value in (begin | given).items()
+        if key not in elsewhere
+    )
+    paths = {
+        key.removeprefix("paths."): value
+        for key, value in values.items()
+        if key.startswith("paths.")
+    }
     if not prompts:
         paths["prompts"] = ""
     if paths:
@@ -176,15 +209,16 @@ def _line(key: str, values: Mapping[str, Value], seen: Surroundings) -> Iterator
 def config_text(folders: Iterable[ImageFolder], *, base: Path | None, side: int) -> str:
     """A dataset config of ``folders``, all of which can be named.
 
-    ``base`` is the dataset's folder where the trainer runs elsewhere, so that paths must be absolute. ``side`` is the
-    resolution in pixels.
+    ``base`` is the dataset's folder where the trainer runs elsewhere, so that paths must be
+    absolute. ``side`` is the resolution in pixels.
     """
     folders = tuple(folders)
     general = image_folders.suffix_of_most(folders)
     lines = [
         "# What sd-scripts trains on; every key is told in its docs/config_README-en.md.",
         "[general]",
-        f"caption_extension = {literal(general or '.txt')}" + ("" if general else "  # there are no captions yet"),
+        f"caption_extension = {literal(general or '.txt')}"
+        + ("" if general else "  # there are no captions yet"),
         "",
         "[[datasets]]",
         f"resolution = {side}",
@@ -193,7 +227,12 @@ def config_text(folders: Iterable[ImageFolder], *, base: Path | None, side: int)
     ]
     for each in folders:
         place = each.place if base is None else str(base / each.place)
-        lines += ("", "  [[datasets.subsets]]", f"  image_dir = {literal(place)}", f"  num_repeats = {each.repeats}")
+        lines += (
+            "",
+            "  [[datasets.subsets]]",
+            f"  image_dir = {literal(place)}",
+            f"  num_repeats = {each.repeats}",
+        )
         if each.suffix not in (None, general):
             lines.append(f"  caption_extension = {literal(each.suffix or '')}")
         if not each.captions and each.tokens:
@@ -213,24 +252,36 @@ def prompts_text(seen: Surroundings) -> str:
     size = f"--w {side(seen)} --h {side(seen)}"
     folders = [each for each in seen.images if not each.regularisation]
     lines = image_folders.first_captions(seen.folder, folders, _CAPTIONS)
-    lines = lines or tuple(dict.fromkeys(each.tokens for each in folders if _is_prompt(each.tokens)))[:_CAPTIONS]
+    lines = (
+        lines
+        or tuple(dict.fromkeys(each.tokens for each in folders if _is_prompt(each.tokens)))[
+            :_CAPTIONS
+        ]
+    )
     told = "from the dataset's captions" if lines else f"for example: a photograph {size} --d 1"
-    head = f"# One line a picture, {told}; --w and --h are its size in pixels, --d is its seed, --n what it is not.\n"
+    head = (
+        f"# One line a picture, {told}; --w and --h are its size in pixels, --d is its seed, "
+        "--n what it is not.\n"
+    )
     return head + "".join(f"{line} {size} --d {number}\n" for number, line in enumerate(lines, 1))
 
 
 def _is_prompt(tokens: str) -> bool:
-    return tokens != "" and tokens.isprintable() and not tokens.startswith("#") and "--" not in tokens
+    return (
+        tokens != "" and tokens.isprintable() and not tokens.startswith("#") and "--" not in tokens
+    )
 
 
 def image_patterns(folders: Iterable[ImageFolder]) -> tuple[str, ...]:
-    """Patterns of git for images: every kind in lower case, and in upper case those that there are."""
+    """Patterns of git for images: every kind in lower case, and in upper case those that there
+    are."""
     there = {name[name.rindex(".") :] for each in folders for name in each.images}
     return tuple(f"*{end}" for end in IMAGE_SUFFIXES if end.islower() or end in there)
 
 
 def extended(now: bytes, lines: Iterable[str], about: str) -> bytes:
-    """What to append to a file of git's that holds ``now``, so that it has ``lines``; nothing where it has them."""
+    """What to append to a file of git's that holds ``now``, so that it has ``lines``; nothing where
+    it has them."""
     held = {line.strip() for line in now.decode("utf-8", "surrogateescape").splitlines()}
     new = [line for line in lines if line not in held]
     if not new:
@@ -264,7 +315,8 @@ def _run_name(model: str, dataset: str) -> RunName:
 
 
 def _model_word(model: str | None) -> str:
-    """A base model's file in a word without a dash, which would end it in a run's name: ``sd_xl_base`` is ``sdxl``."""
+    """A base model's file in a word without a dash, which would end it in a run's name:
+    ``sd_xl_base`` is ``sdxl``."""
     word = ""
     for part in re.split(r"[-_\s]+", Path(model or "").stem):
         word += _word(part)
@@ -275,4 +327,6 @@ def _model_word(model: str | None) -> str:
 
 def _word(text: str, more: str = "") -> str:
     """What of ``text`` a run's name may hold."""
-    return "".join(c for c in unicodedata.normalize("NFC", text) if c.isalnum() or c in f"._+=@{more}").strip(".-")
+    return "".join(
+        c for c in unicodedata.normalize("NFC", text) if c.isalnum() or c in f"._+=@{more}"
+    ).strip(".-")

@@ -18,7 +18,20 @@ from loragit.dataset.snapshot import IMAGE_SUFFIXES
 CAPTION_SUFFIXES = (".txt", ".caption", ".cap", ".tags")
 """What captions are called; of two that are as frequent the first counts."""
 
-_OTHER = frozenset({"sample", "samples", "log", "logs", "model", "models", "output", "outputs", "output_dir", "venv"})
+_OTHER = frozenset(
+    {
+        "sample",
+        "samples",
+        "log",
+        "logs",
+        "model",
+        "models",
+        "output",
+        "outputs",
+        "output_dir",
+        "venv",
+    }
+)
 """Folders that training leaves in a dataset, whose images are not to be trained on."""
 _REGULARISATION = frozenset({"reg", "regularization", "regularisation"})
 _REPEATED = re.compile(r"(?P<repeats>\d{1,6})_(?P<tokens>.*)", re.DOTALL)
@@ -48,13 +61,18 @@ class ImageFolder(NamedTuple):
 
     @property
     def nameable(self) -> bool:
-        """Whether a dataset config can name it: TOML holds Unicode alone, and a path may be any bytes."""
+        """Whether a dataset config can name it: TOML holds Unicode alone, and a path may be any
+        bytes."""
         return is_unicode(self.place)
 
 
 def find(root: Path) -> tuple[ImageFolder, ...]:
     """Every folder of images in ``root``, that itself among them, sorted by its place."""
-    return tuple(found for place in sorted(_places(root)) if (found := _image_folder(root, place)) is not None)
+    return tuple(
+        found
+        for place in sorted(_places(root))
+        if (found := _image_folder(root, place)) is not None
+    )
 
 
 def suffix_of_most(folders: Iterable[ImageFolder]) -> str | None:
@@ -69,9 +87,12 @@ def suffix_of_most(folders: Iterable[ImageFolder]) -> str | None:
 def first_captions(root: Path, folders: Iterable[ImageFolder], number: int) -> tuple[str, ...]:
     """Up to ``number`` different captions, in one line each, of every folder in turn.
 
-    A caption that sd-scripts would read as options (`` --``) or as a comment is passed over, and so is what is no text.
+    A caption that sd-scripts would read as options (`` --``) or as a comment is passed over, and so
+    is what is no text.
     """
-    in_turn = zip_longest(*([root / each.place / name for name in each.captions] for each in folders))
+    in_turn = zip_longest(
+        *([root / each.place / name for name in each.captions] for each in folders)
+    )
     found: dict[str, None] = {}
     for path in chain.from_iterable(in_turn):
         line = _caption(path) if path is not None else ""
@@ -116,7 +137,8 @@ def _image_folder(root: Path, place: str) -> ImageFolder | None:
         return None
     stems = {name.rpartition(".")[0] for name in images}
     by_suffix = {
-        end: [n for n in names if n.endswith(end) and n.removesuffix(end) in stems] for end in CAPTION_SUFFIXES
+        end: [n for n in names if n.endswith(end) and n.removesuffix(end) in stems]
+        for end in CAPTION_SUFFIXES
     }
     suffix = _most(Counter({end: len(found) for end, found in by_suffix.items()}))
     repeated = _REPEATED.fullmatch(place.rpartition("/")[2])

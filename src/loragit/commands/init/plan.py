@@ -1,4 +1,5 @@
-"""What ``loragit init`` will do to a dataset's folder, settled before the first write. Writes nothing."""
+"""What ``loragit init`` will do to a dataset's folder, settled before the first write. Writes
+nothing."""
 
 from __future__ import annotations
 
@@ -15,8 +16,10 @@ from loragit.secrets import find as secrets
 from loragit.settings import schema as settings_schema
 
 IMAGES = {
-    "ignored": "git leaves the images out: the repository stays small, and the hash of each is on record in any case",
-    "kept": "the images are in the repository too: it is a whole copy of the dataset, and grows with every change",
+    "ignored": "git leaves the images out: the repository stays small, and the hash of each is on "
+    "record in any case",
+    "kept": "the images are in the repository too: it is a whole copy of the dataset, and grows "
+    "with every change",
     "lfs": "the images are in git-lfs: the repository holds a pointer to each",
 }
 """What becomes of the images, the default first."""
@@ -69,8 +72,11 @@ def missing(seen: Surroundings) -> frozenset[str]:
     named = _named(seen)
     absent = {
         settings_schema.FILE: not os.path.lexists(seen.settings_file),
-        starter.CONFIG: seen.config is None and bool(named) and _free(seen.chosen.paths.config, starter.CONFIG, seen),
-        starter.PROMPTS: seen.prompts is None and _free(seen.chosen.paths.prompts, starter.PROMPTS, seen),
+        starter.CONFIG: seen.config is None
+        and bool(named)
+        and _free(seen.chosen.paths.config, starter.CONFIG, seen),
+        starter.PROMPTS: seen.prompts is None
+        and _free(seen.chosen.paths.prompts, starter.PROMPTS, seen),
     }
     return frozenset(name for name, is_absent in absent.items() if is_absent)
 
@@ -81,7 +87,8 @@ def _free(said: Path | None, name: str, seen: Surroundings) -> bool:
 
 
 def _base(seen: Surroundings) -> Path | None:
-    """What the image folders of a new config are written from; ``None`` where the trainer runs in the dataset."""
+    """What the image folders of a new config are written from; ``None`` where the trainer runs in
+    the dataset."""
     if not os.path.lexists(seen.settings_file) or seen.chosen.trainer.workdir == "dataset":
         return None
     return seen.folder
@@ -90,7 +97,9 @@ def _base(seen: Surroundings) -> Path | None:
 def _named(seen: Surroundings) -> tuple[ImageFolder, ...]:
     """Image folders that a dataset config can name."""
     base = _base(seen)
-    return tuple(each for each in seen.images if each.nameable and (base is None or is_unicode(str(base))))
+    return tuple(
+        each for each in seen.images if each.nameable and (base is None or is_unicode(str(base)))
+    )
 
 
 def plan(seen: Surroundings, state: State, wanted: Wanted) -> Plan:
@@ -98,7 +107,9 @@ def plan(seen: Surroundings, state: State, wanted: Wanted) -> Plan:
     names = missing(seen) & wanted.files
     texts = {}
     if starter.CONFIG in names:
-        texts[starter.CONFIG] = starter.config_text(_named(seen), base=_base(seen), side=starter.side(seen))
+        texts[starter.CONFIG] = starter.config_text(
+            _named(seen), base=_base(seen), side=starter.side(seen)
+        )
     if settings_schema.FILE in names:
         prompts = seen.prompts is not None or starter.PROMPTS in names
         texts[settings_schema.FILE] = starter.settings_text(seen, prompts=prompts)
@@ -106,7 +117,8 @@ def plan(seen: Surroundings, state: State, wanted: Wanted) -> Plan:
         texts[starter.PROMPTS] = starter.prompts_text(seen)
     new = tuple(Entry(name, content.encode()) for name, content in texts.items())
     warnings = [
-        f"{text.shown(each.place)} is left out of {starter.CONFIG}: its name is not UTF-8, and must be; rename it"
+        f"{text.shown(each.place)} is left out of {starter.CONFIG}: its name is not UTF-8, and "
+        "must be; rename it"
         for each in seen.images
         if starter.CONFIG in names and not each.nameable
     ]
@@ -125,7 +137,9 @@ def plan(seen: Surroundings, state: State, wanted: Wanted) -> Plan:
     )
 
 
-def _added(seen: Surroundings, state: State, wanted: Wanted, warnings: list[str]) -> tuple[Entry, ...]:
+def _added(
+    seen: Surroundings, state: State, wanted: Wanted, warnings: list[str]
+) -> tuple[Entry, ...]:
     """Lines that the dataset's ``.gitignore`` and ``.gitattributes`` lack."""
     wants: list[tuple[str, tuple[str, ...], str]] = []
     if not state.caches_ignored:
@@ -141,7 +155,9 @@ def _added(seen: Surroundings, state: State, wanted: Wanted, warnings: list[str]
     for name, lines, about in wants:
         path = seen.folder / name
         if path.is_symlink():
-            warnings.append(f"{path} is a symbolic link and is left as it is; git does not follow it")
+            warnings.append(
+                f"{path} is a symbolic link and is left as it is; git does not follow it"
+            )
             continue
         before = path.read_bytes() if path.exists() else b""
         data = found.get(name, b"")
@@ -149,8 +165,11 @@ def _added(seen: Surroundings, state: State, wanted: Wanted, warnings: list[str]
     return tuple(Entry(name, data) for name, data in found.items() if data)
 
 
-def _committed(seen: Surroundings, wanted: Wanted, written: tuple[Entry, ...], warnings: list[str]) -> tuple[str, ...]:
-    """What the first commit holds: what was written, config and prompts, captions, and images that are not ignored."""
+def _committed(
+    seen: Surroundings, wanted: Wanted, written: tuple[Entry, ...], warnings: list[str]
+) -> tuple[str, ...]:
+    """What the first commit holds: what was written, config and prompts, captions, and images that
+    are not ignored."""
     paths = {entry.path: None for entry in written}
     there = (seen.config, seen.prompts, seen.settings_file)
     for path in there:
@@ -165,5 +184,7 @@ def _committed(seen: Surroundings, wanted: Wanted, written: tuple[Entry, ...], w
             paths[name] = None
     for each in seen.images:
         names = each.captions if wanted.images == "ignored" else (*each.captions, *each.images)
-        paths |= dict.fromkeys(name if each.place == "." else f"{each.place}/{name}" for name in names)
+        paths |= dict.fromkeys(
+            name if each.place == "." else f"{each.place}/{name}" for name in names
+        )
     return tuple(paths)

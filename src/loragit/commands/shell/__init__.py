@@ -1,4 +1,5 @@
-"""``loragit zsh`` and ``loragit bash``: functions for training scripts, and what those functions ask loragit.
+"""``loragit zsh`` and ``loragit bash``: functions for training scripts, and what those functions
+ask loragit.
 
 The functions are in ``shell/``. What can be done here is done here, and not in two shells.
 """
@@ -48,12 +49,15 @@ def source(shell: str) -> str:
     """The functions as code for ``shell``, which calls this very loragit by its absolute path."""
     folder = Path(__file__).resolve().parent
     parts = [(folder / name).read_text("utf-8") for name in (f"begin.{shell}", "helpers.sh")]
-    head = f"# loragit's functions for training scripts. Read them with: source <(loragit {shell})\n"
+    head = (
+        f"# loragit's functions for training scripts. Read them with: source <(loragit {shell})\n"
+    )
     return "\n".join((f"{head}_loragit_words=({shlex.join(own_words())})", *parts))
 
 
 def own_words() -> tuple[str, ...]:
-    """What starts this loragit, wherever PATH leads: an environment that is activated changes it."""
+    """What starts this loragit, wherever PATH leads: an environment that is activated changes
+    it."""
     beside = Path(sys.executable).with_name("loragit")
     return (str(beside),) if beside.is_file() else (sys.executable, "-P", "-m", "loragit")
 
@@ -83,7 +87,10 @@ def _assignments(found: Mapping[str, str]) -> str:
 def _telling(values: Mapping[str, str]) -> str:
     """What tells them at a terminal; a dataset's own settings may have chosen the folder."""
     output = f"{values['OUTPUT_DIR']}/{values['NAME']}"
-    line = f"output_name: {values['NAME']}, steps: {values['STEPS']}, training_dir: {values['TRAINING_DIR']}, "
+    line = (
+        f"output_name: {values['NAME']}, steps: {values['STEPS']}, training_dir: "
+        f"{values['TRAINING_DIR']}, "
+    )
     return f"printf '%s\\n' {shlex.quote(text.shown(f'{line}output_dir: {output}'))}\n"
 
 
@@ -91,7 +98,8 @@ def variables(name: str, environ: Mapping[str, str], cwd: Path) -> dict[str, str
     """What ``setup_training_vars NAME`` sets: all that ``environ`` does not hold yet, and NAME.
 
     Relative folders in ``environ`` come out in full, since the trainer will run in another folder.
-    ``OUTPUT_DIR`` is the folder that holds the run's own, here and in ``environ``. Raises :class:`LoragitError`.
+    ``OUTPUT_DIR`` is the folder that holds the run's own, here and in ``environ``. Raises
+    :class:`LoragitError`.
     """
     run = RunName.parse(name)
     found = {"NAME": run.text}
@@ -101,15 +109,20 @@ def variables(name: str, environ: Mapping[str, str], cwd: Path) -> dict[str, str
     base = inside or environ.get("OUTPUT_DIR")
     output = str(places.expanded(base, cwd, environ) / run.text) if base else None
     try:
-        chosen = settings.load(name=run, flags=Flags(dataset=dataset, output=output), environ=given, cwd=cwd)
+        chosen = settings.load(
+            name=run, flags=Flags(dataset=dataset, output=output), environ=given, cwd=cwd
+        )
     except (settings.DatasetNotFound, settings.DatasetAmbiguous) as error:
         # A script has no --dataset.
-        raise type(error)(error.message, hint="set TRAINING_DIR in the script: the dataset's folder") from error
+        raise type(error)(
+            error.message, hint="set TRAINING_DIR in the script: the dataset's folder"
+        ) from error
     assert chosen.output_dir is not None
     if not inside and os.path.lexists(chosen.output_dir):
         raise OutputTaken(
             f"the output folder {chosen.output_dir} exists already",
-            hint=f"give the run another version in its name, or move the folder away; see: loragit show {run}",
+            hint="give the run another version in its name, or move the folder away; see: "
+            f"loragit show {run}",
         )
     found |= {
         "DATASET_NAME": chosen.dataset,
@@ -126,7 +139,8 @@ def variables(name: str, environ: Mapping[str, str], cwd: Path) -> dict[str, str
 
 
 def _inside(run: RunName, environ: Mapping[str, str]) -> str | None:
-    """Within a run that loragit started: the folder that holds its output folder. Raises :class:`OtherRun`."""
+    """Within a run that loragit started: the folder that holds its output folder. Raises
+    :class:`OtherRun`."""
     running = environ.get("LORAGIT_RUN")
     if not running:
         return None
@@ -145,9 +159,11 @@ def _inside(run: RunName, environ: Mapping[str, str]) -> str | None:
 
 
 def conda(name: str, root: str | None, environ: Mapping[str, str], cwd: Path) -> dict[str, str]:
-    """Which program activates the environment ``name`` (or the one in a folder), of the conda in ``root`` if given.
+    """Which program activates the environment ``name`` (or the one in a folder), of the conda in
+    ``root`` if given.
 
-    Raises :class:`~loragit.pythons.PythonMissing`, which lists the environments that there are, :class:`NoManager`.
+    Raises :class:`~loragit.pythons.PythonMissing`, which lists the environments that there are,
+    :class:`NoManager`.
     """
     home = places.home(environ)
     looked = dict(environ)
@@ -161,7 +177,8 @@ def conda(name: str, root: str | None, environ: Mapping[str, str], cwd: Path) ->
     found = next(_managers(prefix, folder, environ, home), None)
     if found is None:
         raise NoManager(
-            f"there is an environment {prefix}, but no conda, mamba or micromamba that could activate it",
+            f"there is an environment {prefix}, but no conda, mamba or micromamba that could "
+            "activate it",
             hint=f"give the folder that conda is in: setup_conda_env {shlex.quote(name)} PATH",
         )
     own = prefix in (found.root, found.root / "envs" / name)
@@ -180,19 +197,30 @@ class _Manager(NamedTuple):
     """Holds the environments that it knows by their names."""
 
 
-def _managers(prefix: Path, root: Path | None, environ: Mapping[str, str], home: Path) -> Iterator[_Manager]:
+def _managers(
+    prefix: Path, root: Path | None, environ: Mapping[str, str], home: Path
+) -> Iterator[_Manager]:
     """Those that could activate ``prefix``: the one that it belongs to first."""
     owner = prefix.parent.parent if prefix.parent.name == "envs" else prefix
     roots = [folder for folder in (root, owner) if folder is not None]
     named = [Path(environ[key]) for key in ("CONDA_EXE", "MAMBA_EXE") if environ.get(key)]
-    folders = [Path(entry) for entry in environ.get("PATH", os.defpath).split(os.pathsep) if entry.startswith("/")]
+    folders = [
+        Path(entry)
+        for entry in environ.get("PATH", os.defpath).split(os.pathsep)
+        if entry.startswith("/")
+    ]
     for folder in roots:
         yield from _programs(folder / "bin", folder)
         yield from _programs(folder / "condabin", folder)
     for program in named:
         if os.access(program, os.X_OK):
             yield _Manager(program.name, program, _root(program, environ, home))
-    for folder in (*folders, *(home / each / "bin" for each in _BESIDE), home / ".local/bin", home / "bin"):
+    for folder in (
+        *folders,
+        *(home / each / "bin" for each in _BESIDE),
+        home / ".local/bin",
+        home / "bin",
+    ):
         for found in _programs(folder, folder.parent):
             yield found._replace(root=_root(found.program, environ, home))
 
@@ -212,9 +240,11 @@ def _root(program: Path, environ: Mapping[str, str], home: Path) -> Path:
 
 
 def lycoris_repo(environ: Mapping[str, str], cwd: Path) -> Path:
-    """The repository that the ``python`` (else ``python3``) on PATH imports LyCORIS from; it is not imported.
+    """The repository that the ``python`` (else ``python3``) on PATH imports LyCORIS from; it is not
+    imported.
 
-    Raises :class:`NoRepository`, :class:`~loragit.pythons.PythonMissing`, :class:`~loragit.environment.ProbeFailed`.
+    Raises :class:`NoRepository`, :class:`~loragit.pythons.PythonMissing`,
+    :class:`~loragit.environment.ProbeFailed`.
     """
     from loragit.run.preflight import prepare as preflight
     from loragit.system import child as process
@@ -225,13 +255,16 @@ def lycoris_repo(environ: Mapping[str, str], cwd: Path) -> Path:
     except pythons.PythonMissing:
         python = pythons.on_path("python3", environ)
     env = process.clean_environment(environ)
-    _, found = EnvironmentQuestion(python, cwd=cwd, env=env, cache=preflight.caches() / "environments").answer()
+    _, found = EnvironmentQuestion(
+        python, cwd=cwd, env=env, cache=preflight.caches() / "environments"
+    ).answer()
     if found.repo is not None:
         return found.repo.path
     if not found.installed:
         raise NoRepository(
             f"LyCORIS is not installed for {python}",
-            hint="activate the trainer's environment before, or install it there: pip install lycoris-lora",
+            hint="activate the trainer's environment before, or install it there: pip install "
+            "lycoris-lora",
         )
     raise NoRepository(
         f"{python} has LyCORIS {found.commit or found.version} as a package, from no repository",
@@ -242,7 +275,10 @@ def lycoris_repo(environ: Mapping[str, str], cwd: Path) -> Path:
 def repository_line(path: str) -> str:
     """``sd-scripts: /path 48d368fa (sd3)``. Raises :class:`~loragit.git.NotARepository`."""
     if not path:
-        raise UsageError("a repository's path is empty", hint="see which variable is: store_commits_hashes takes paths")
+        raise UsageError(
+            "a repository's path is empty",
+            hint="see which variable is: store_commits_hashes takes paths",
+        )
     state = checkout.repo_state(Path(path), "")
     name = state.path.name or str(state.path)
     standing = message.repository_line(state).partition(" ")[2]

@@ -1,7 +1,8 @@
-"""What a log tells of many runs in a few words: what came out, and what changed since the run before.
+"""What a log tells of many runs in a few words: what came out, and what changed since the run
+before.
 
-Both are computed once and remembered (:mod:`loragit.history.memory`): the outcome by the tag object, the changes by
-the two commits.
+Both are computed once and remembered (:mod:`loragit.history.memory`): the outcome by the tag
+object, the changes by the two commits.
 """
 
 from __future__ import annotations
@@ -56,7 +57,13 @@ def _packed(run: RecordedRun) -> str:
     outcome = run.outcome
     assert outcome is not None
     counts = (outcome.models, outcome.truncated, outcome.unreadable, outcome.states)
-    values = (outcome.exit_status, outcome.seconds, *map(len, counts), outcome.samples, outcome.final_loss)
+    values = (
+        outcome.exit_status,
+        outcome.seconds,
+        *map(len, counts),
+        outcome.samples,
+        outcome.final_loss,
+    )
     return " ".join("-" if value is None else repr(value) for value in values)
 
 
@@ -74,8 +81,11 @@ def _unpacked(packed: str) -> Brief:
     )
 
 
-def changes(runs: Sequence[RecordedRun], bases: Mapping[str, RecordedRun]) -> dict[str, tuple[str, ...]]:
-    """What each of ``runs`` does otherwise than the one of ``bases``, in a few words each, by its commit.
+def changes(
+    runs: Sequence[RecordedRun], bases: Mapping[str, RecordedRun]
+) -> dict[str, tuple[str, ...]]:
+    """What each of ``runs`` does otherwise than the one of ``bases``, in a few words each, by its
+    commit.
 
     A run without one, and one whose record or whose base's cannot be read, is left out.
     """
@@ -115,7 +125,8 @@ def _short(phrase: str) -> str:
 
 
 def remember(runs: Sequence[RecordedRun], bases: Mapping[str, RecordedRun]) -> None:
-    """Write down what was computed; ``runs`` are all of their repositories, and ``bases`` theirs."""
+    """Write down what was computed; ``runs`` are all of their repositories, and ``bases``
+    theirs."""
     for contents, group in _by_repository(runs):
         if not contents.memory.is_new:
             continue
@@ -128,4 +139,7 @@ def _by_repository(runs: Sequence[RecordedRun]) -> list[tuple[Contents, list[Rec
     several = {id(run.contents): run.contents for run in runs}
     if len(several) == 1:  # as nearly always: ten thousand runs are not looked through once more
         return [(runs[0].contents, list(runs))]
-    return [(contents, [run for run in runs if run.contents is contents]) for contents in several.values()]
+    return [
+        (contents, [run for run in runs if run.contents is contents])
+        for contents in several.values()
+    ]

@@ -21,7 +21,8 @@ class CaptionChange(NamedTuple):
 
     @property
     def added(self) -> tuple[str, ...]:
-        """Tags that are new, in the order in which they stand; one that is given twice counts twice."""
+        """Tags that are new, in the order in which they stand; one that is given twice counts
+        twice."""
         return _beyond(self.after or (), self.before or ())
 
     @property
@@ -41,7 +42,8 @@ class TagTotal(NamedTuple):
 
     tag: str
     removed: int
-    """Number of captions that have lost it. Captions that are there on one side only do not count."""
+    """Number of captions that have lost it. Captions that are there on one side only do not
+    count."""
     added: int
     """Number of captions that have gained it."""
 

@@ -1,4 +1,5 @@
-"""Commits between two states of a repository of code, as far as that repository is at hand. Reads only."""
+"""Commits between two states of a repository of code, as far as that repository is at hand. Reads
+only."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ MOST = 50
 
 FORWARD, REVERSED, DIVERGED, MISSING = "forward", "reversed", "diverged", "missing"
 RELATIONS = (FORWARD, REVERSED, DIVERGED, MISSING)
-"""The later run has the later commit; it has an earlier one; each has commits that the other lacks; one of them is not
-there."""
+"""The later run has the later commit; it has an earlier one; each has commits that the other lacks;
+one of them is not there."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
@@ -50,7 +51,8 @@ def is_commit(text: str | None) -> bool:
 
 
 def between(repository: Path, old: str, new: str) -> Between | None:
-    """What lies between the commits ``old`` and ``new``; ``None`` where ``repository`` is none that can be read."""
+    """What lies between the commits ``old`` and ``new``; ``None`` where ``repository`` is none that
+    can be read."""
     try:
         missing = _missing(repository, (old, new))
         if missing:
@@ -66,13 +68,30 @@ def between(repository: Path, old: str, new: str) -> Between | None:
 def _missing(repository: Path, commits: tuple[str, str]) -> tuple[str, ...]:
     with catfile.Reader(repository) as reader:
         found = list(reader.read_all(commits))
-    return tuple(each for each, item in zip(commits, found, strict=True) if item is None or item.kind != "commit")
+    return tuple(
+        each
+        for each, item in zip(commits, found, strict=True)
+        if item is None or item.kind != "commit"
+    )
 
 
 def _only(repository: Path, commit: str, other: str) -> tuple[tuple[Commit, ...], int]:
-    """Commits that ``commit`` leads to and ``other`` does not: the newest of them, and their number."""
-    asked = ("log", "-z", f"-n{MOST}", "--encoding=UTF-8", "--format=%H %s", commit, f"^{other}", "--")
-    rows = [row.decode("utf-8", "replace").partition(" ") for row in catfile.rows(*asked, cwd=repository)]
+    """Commits that ``commit`` leads to and ``other`` does not: the newest of them, and their
+    number."""
+    asked = (
+        "log",
+        "-z",
+        f"-n{MOST}",
+        "--encoding=UTF-8",
+        "--format=%H %s",
+        commit,
+        f"^{other}",
+        "--",
+    )
+    rows = [
+        row.decode("utf-8", "replace").partition(" ")
+        for row in catfile.rows(*asked, cwd=repository)
+    ]
     found = tuple(Commit(identity, subject) for identity, _, subject in rows)
     if len(found) < MOST:
         return found, len(found)

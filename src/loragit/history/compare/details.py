@@ -1,4 +1,5 @@
-"""Two runs compared in full: what differs, down to tags, values and lines, and what could not be compared."""
+"""Two runs compared in full: what differs, down to tags, values and lines, and what could not be
+compared."""
 
 from __future__ import annotations
 
@@ -52,8 +53,8 @@ _GAPS = (
     ("dataset.sha256", "images", (IMAGE,)),
     ("environment.txt", "environment and packages", (ENVIRONMENT, PACKAGE)),
 )
-"""What a record may lack, as the trailer ``Missing`` calls it; what people call it; kinds that are then not
-compared."""
+"""What a record may lack, as the trailer ``Missing`` calls it; what people call it; kinds that are
+then not compared."""
 
 
 class DocumentChange(NamedTuple):
@@ -72,7 +73,8 @@ class DocumentChange(NamedTuple):
 
     @property
     def meant(self) -> bool:
-        """Whether more differs than how it is written: comments, blanks, the order of keys, line ends."""
+        """Whether more differs than how it is written: comments, blanks, the order of keys, line
+        ends."""
         return bool(self.values or self.lines) or self.status != CHANGED
 
 
@@ -94,7 +96,9 @@ class Difference(NamedTuple):
     @property
     def same(self) -> bool:
         """Whether nothing differs, as far as the records tell."""
-        return not (self.changes or self.captions or any(document.meant for document in self.documents))
+        return not (
+            self.changes or self.captions or any(document.meant for document in self.documents)
+        )
 
     def of(self, *kinds: str) -> tuple[Change, ...]:
         return tuple(change for change in self.changes if change.kind in kinds)
@@ -127,12 +131,16 @@ def details(before: RecordedRun, after: RecordedRun) -> Difference:
         tuple(_documents(before, after, files)),
         captions,
         tags.totals(captions),
-        (*(told for _, _, told in gaps), *(f"{role}: its hash is not on record of both" for role in unsure)),
+        (
+            *(told for _, _, told in gaps),
+            *(f"{role}: its hash is not on record of both" for role in unsure),
+        ),
     )
 
 
 def _on_record(change: Change, halves: tuple[Side, Side]) -> bool:
-    """Whether the change is one of a file that the record holds, not one whose hash alone is known."""
+    """Whether the change is one of a file that the record holds, not one whose hash alone is
+    known."""
     return any(change.key in half.tree for half in halves)
 
 
@@ -167,10 +175,15 @@ def _by_role(weights: Sequence[Weights]) -> dict[str, Weights]:
     return {each.role: each for each in reversed(weights)}
 
 
-def _captions(before: RecordedRun, after: RecordedRun, changes: Sequence[Change]) -> tuple[CaptionChange, ...]:
+def _captions(
+    before: RecordedRun, after: RecordedRun, changes: Sequence[Change]
+) -> tuple[CaptionChange, ...]:
     old = _texts(before, [change.before for change in changes])
     new = _texts(after, [change.after for change in changes])
-    found = [tags.change(change.key, one, other) for change, one, other in zip(changes, old, new, strict=True)]
+    found = [
+        tags.change(change.key, one, other)
+        for change, one, other in zip(changes, old, new, strict=True)
+    ]
     return tuple(sorted(found))
 
 
@@ -184,7 +197,9 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")
 
 
-def _documents(before: RecordedRun, after: RecordedRun, changes: Sequence[Change]) -> Iterator[DocumentChange]:
+def _documents(
+    before: RecordedRun, after: RecordedRun, changes: Sequence[Change]
+) -> Iterator[DocumentChange]:
     paired = _paired(changes)
     old = _texts(before, [change.before for _, change in paired])
     new = _texts(after, [change.after for _, change in paired])
@@ -196,29 +211,38 @@ def _documents(before: RecordedRun, after: RecordedRun, changes: Sequence[Change
 
 
 def _paired(changes: Sequence[Change]) -> list[tuple[str, Change]]:
-    """Each change with the path that its earlier side has: a config stays one where it goes from TOML to JSON."""
+    """Each change with the path that its earlier side has: a config stays one where it goes from
+    TOML to JSON."""
     gone = [change for change in changes if change.kind == CONFIG and change.after is None]
     come = [change for change in changes if change.kind == CONFIG and change.before is None]
     if len(gone) == len(come) == 1:
         both = come[0]._replace(before=gone[0].before)
-        return [(gone[0].key, both), *((each.key, each) for each in changes if each not in (gone[0], come[0]))]
+        return [
+            (gone[0].key, both),
+            *((each.key, each) for each in changes if each not in (gone[0], come[0])),
+        ]
     return [(change.key, change) for change in changes]
 
 
 def _parsed(path: str, written: str | None) -> dict[str, object] | None:
-    """The document as a table, an empty one where there is none; ``None`` where the file is no TOML and no JSON."""
+    """The document as a table, an empty one where there is none; ``None`` where the file is no TOML
+    and no JSON."""
     if not path.endswith((".toml", ".json")):
         return None
     if written is None:
         return {}
     try:
-        found: object = parsing.read_json(written) if path.endswith(".json") else parsing.read_toml(written)
+        found: object = (
+            parsing.read_json(written) if path.endswith(".json") else parsing.read_toml(written)
+        )
     except ValueError:
         return None
     return found if isinstance(found, dict) else {"": found}
 
 
-def _values(old: dict[str, object] | None, new: dict[str, object] | None) -> tuple[ValueChange, ...] | None:
+def _values(
+    old: dict[str, object] | None, new: dict[str, object] | None
+) -> tuple[ValueChange, ...] | None:
     if old is None or new is None:
         return None
     return tables.compare(old, new)

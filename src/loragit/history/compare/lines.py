@@ -8,7 +8,8 @@ from typing import NamedTuple
 _MOST = 2000
 """Lines of a side up to which their order counts: beyond, to look for it would take long."""
 _MOST_PAIRS = 40_000
-"""Pairs of equal lines up to which their order counts: a thousand times the same line would take minutes."""
+"""Pairs of equal lines up to which their order counts: a thousand times the same line would take
+minutes."""
 
 
 class Line(NamedTuple):
@@ -30,7 +31,9 @@ def compare(before: str, after: str) -> tuple[Line, ...]:
     import difflib
 
     found = []
-    for tag, start, end, other, until in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+    for tag, start, end, other, until in difflib.SequenceMatcher(
+        None, old, new, autojunk=False
+    ).get_opcodes():
         if tag != "equal":
             found += [Line("-", line) for line in old[start:end]]
             found += [Line("+", line) for line in new[other:until]]
@@ -39,4 +42,7 @@ def compare(before: str, after: str) -> tuple[Line, ...]:
 
 def _unordered(old: list[str], new: list[str]) -> tuple[Line, ...]:
     gone, come = Counter(old) - Counter(new), Counter(new) - Counter(old)
-    return (*(Line("-", line) for line in gone.elements()), *(Line("+", line) for line in come.elements()))
+    return (
+        *(Line("-", line) for line in gone.elements()),
+        *(Line("+", line) for line in come.elements()),
+    )

@@ -1,7 +1,7 @@
 """What differs between two runs: two records in, a list of changes out. Opens no file, asks nobody.
 
-Values are compared by what they mean to the trainer: ``1e-4`` is ``0.0001``, and where a run writes its output is no
-difference between two runs.
+Values are compared by what they mean to the trainer: ``1e-4`` is ``0.0001``, and where a run writes
+its output is no difference between two runs.
 """
 
 from __future__ import annotations
@@ -15,31 +15,78 @@ from loragit.history.record import Code, Record, Surroundings, Values, decimal
 from loragit.record.values import Weights
 from loragit.trainers.sd_scripts import arguments as sd_scripts
 
-ARGUMENT, WEIGHTS, TRAINER, LYCORIS, REPOSITORY = "argument", "weights", "trainer", "lycoris", "repository"
-IMAGE, FILE, CAPTION, PROMPTS, CONFIG, INPUT = "image", "file", "caption", "prompts", "config", "input"
+ARGUMENT, WEIGHTS, TRAINER, LYCORIS, REPOSITORY = (
+    "argument",
+    "weights",
+    "trainer",
+    "lycoris",
+    "repository",
+)
+IMAGE, FILE, CAPTION, PROMPTS, CONFIG, INPUT = (
+    "image",
+    "file",
+    "caption",
+    "prompts",
+    "config",
+    "input",
+)
 ENVIRONMENT, PACKAGE, PATCH = "environment", "package", "patch"
 KINDS = (
     *(ARGUMENT, WEIGHTS, TRAINER, LYCORIS, REPOSITORY),
     *(IMAGE, FILE, CAPTION, PROMPTS, CONFIG, INPUT),
     *(ENVIRONMENT, PACKAGE, PATCH),
 )
-"""Kinds of changes, in the order in which a comparison lists them. ``image``: a file of the dataset that is no caption
-and no other text; ``file``: one that is; ``repository``: a further
-one, told as ``LABEL.commit``; ``caption``: what the record holds under ``captions/``."""
+"""Kinds of changes, in the order in which a comparison lists them. ``image``: a file of the dataset
+that is no caption and no other text; ``file``: one that is; ``repository``: a further one, told as
+``LABEL.commit``; ``caption``: what the record holds under ``captions/``."""
 
-OWN = frozenset({"dataset_config", "sample_prompts", "output_dir", "output_name", "training_comment", "log_prefix"})
+OWN = frozenset(
+    {
+        "dataset_config",
+        "sample_prompts",
+        "output_dir",
+        "output_name",
+        "training_comment",
+        "log_prefix",
+    }
+)
 """Arguments that loragit makes of the run's name and folder: no two runs share them."""
 
 _FIRST = (
-    *("network_module", "network_dim", "network_alpha", "dim", "alpha", "conv_dim", "conv_alpha", "algo", "preset"),
-    *("learning_rate", "unet_lr", "text_encoder_lr", "text_encoder_lr1", "text_encoder_lr2", "loraplus_lr_ratio"),
+    *(
+        "network_module",
+        "network_dim",
+        "network_alpha",
+        "dim",
+        "alpha",
+        "conv_dim",
+        "conv_alpha",
+        "algo",
+        "preset",
+    ),
+    *(
+        "learning_rate",
+        "unet_lr",
+        "text_encoder_lr",
+        "text_encoder_lr1",
+        "text_encoder_lr2",
+        "loraplus_lr_ratio",
+    ),
     *("max_train_steps", "max_train_epochs", "train_batch_size", "gradient_accumulation_steps"),
     *("optimizer_type", "optimizer_args", "lr_scheduler", "lr_warmup_steps", "seed"),
 )
 """Arguments that people look for first; the others follow by name."""
 _RANK = {name: number for number, name in enumerate(_FIRST)}
 
-_IMPORTANT = ("torch", "lycoris-lora", "diffusers", "transformers", "accelerate", "xformers", "bitsandbytes")
+_IMPORTANT = (
+    "torch",
+    "lycoris-lora",
+    "diffusers",
+    "transformers",
+    "accelerate",
+    "xformers",
+    "bitsandbytes",
+)
 """Packages that are named in a line; of the others the number."""
 
 _TEXTS = (".txt", ".caption", ".json", ".toml", ".md", ".yaml", ".yml", ".csv")
@@ -51,7 +98,8 @@ class Side(NamedTuple):
 
     record: Record
     tree: Mapping[str, str]
-    """Content of each file of the record, by path; any name of the content will do (an object's id)."""
+    """Content of each file of the record, by path; any name of the content will do (an object's
+    id)."""
     dataset: Mapping[str, str]
     """sha256 of each file of the dataset, by path."""
     surroundings: Surroundings
@@ -63,15 +111,18 @@ class Change(NamedTuple):
     kind: str
     """One of :data:`KINDS`."""
     key: str
-    """What: an argument's name, a role of weights, a path, a package; ``network_args`` go by their own names."""
+    """What: an argument's name, a role of weights, a path, a package; ``network_args`` go by their
+    own names."""
     before: str | None
-    """``None``: it was not there. For files, their content's name. A flag that is given is ``true``."""
+    """``None``: it was not there. For files, their content's name. A flag that is given is
+    ``true``."""
     after: str | None
     """``None``: it is not there any more."""
 
 
 class Comparison(NamedTuple):
-    """All that differs between two runs, in the order of :data:`KINDS`, the most telling first in each."""
+    """All that differs between two runs, in the order of :data:`KINDS`, the most telling first in
+    each."""
 
     changes: tuple[Change, ...]
 
@@ -80,7 +131,8 @@ class Comparison(NamedTuple):
         return tuple(change for change in self.changes if change.kind in kinds)
 
     def phrases(self) -> tuple[str, ...]:
-        """The same in a few words each, for a line: ``unet_lr 1e-4 → 5e-5``, ``2 captions``, ``torch 2.6 → 2.7``."""
+        """The same in a few words each, for a line: ``unet_lr 1e-4 → 5e-5``, ``2 captions``,
+        ``torch 2.6 → 2.7``."""
         return tuple(_phrases(self))
 
 
@@ -96,7 +148,9 @@ def compare(before: Side, after: Side) -> Comparison:
         *_repositories(old.repositories, new.repositories),
         *_dataset(before, after),
         *_files(before, after),
-        *_mappings(ENVIRONMENT, _joined(before.surroundings.about), _joined(after.surroundings.about)),
+        *_mappings(
+            ENVIRONMENT, _joined(before.surroundings.about), _joined(after.surroundings.about)
+        ),
         *_packages(before.surroundings.packages, after.surroundings.packages),
     ]
     return Comparison(tuple(sorted(changes, key=lambda change: KINDS.index(change.kind))))
@@ -118,13 +172,18 @@ def _arguments(old: Record, new: Record) -> list[Change]:
 
 
 def _given(record: Record) -> dict[str, str]:
-    """Each argument as one text, pairs under their own names. Files of weights are compared by content, not here."""
+    """Each argument as one text, pairs under their own names. Files of weights are compared by
+    content, not here."""
     roles = {weights.role for weights in record.weights}
     told = OWN | {name for name, role in sd_scripts.WEIGHTS.items() if role in roles}
     args = {name: values for name, values in record.args.items() if name not in told}
     found = {name: " ".join(values) if values else "true" for name, values in args.items()}
     pairs = pairs_of(args)
-    return {name: value for name, value in found.items() if name not in _GROUPS or not _paired(args[name])} | pairs
+    return {
+        name: value
+        for name, value in found.items()
+        if name not in _GROUPS or not _paired(args[name])
+    } | pairs
 
 
 _GROUPS = ("network_args", "optimizer_args")
@@ -133,7 +192,8 @@ _GROUPS = ("network_args", "optimizer_args")
 def pairs_of(args: Values) -> dict[str, str]:
     """The ``key=value`` pairs of arguments that hold some, under their own names.
 
-    One that is called like an argument is given with what it belongs to, as in ``network_args.seed``.
+    One that is called like an argument is given with what it belongs to, as in
+    ``network_args.seed``.
     """
     found = {}
     for group in _GROUPS:
@@ -223,10 +283,19 @@ def _dataset(before: Side, after: Side) -> list[Change]:
 
 def _caption(path: str) -> str:
     """Where the record holds a file of the dataset, if that is a caption."""
-    return f"captions/outside/{'/'.join(path.split('/')[-2:])}" if path.startswith("../") else f"captions/{path}"
+    return (
+        f"captions/outside/{'/'.join(path.split('/')[-2:])}"
+        if path.startswith("../")
+        else f"captions/{path}"
+    )
 
 
-_KIND_OF = (("captions/", CAPTION), ("sample-prompts.", PROMPTS), ("config.", CONFIG), ("inputs/", INPUT))
+_KIND_OF = (
+    ("captions/", CAPTION),
+    ("sample-prompts.", PROMPTS),
+    ("config.", CONFIG),
+    ("inputs/", INPUT),
+)
 _ELSEWHERE = ("run.toml", "train.sh", "environment.txt", "dataset.sha256")
 """Files that hold what is compared value by value."""
 
@@ -266,7 +335,12 @@ def _phrases(found: Comparison) -> Iterator[str]:
         label, _, what = change.key.rpartition(".")
         yield _code_phrase(label, change._replace(key=what))
     yield from _counted(found.of(IMAGE), "image")
-    for kind, noun in ((CAPTION, "caption"), (FILE, "other file"), (INPUT, "input"), (PATCH, "patch")):
+    for kind, noun in (
+        (CAPTION, "caption"),
+        (FILE, "other file"),
+        (INPUT, "input"),
+        (PATCH, "patch"),
+    ):
         if changed := found.of(kind):
             yield text.count(len(changed), noun)
     yield from (kind for kind in (PROMPTS, CONFIG) if found.of(kind))
@@ -276,7 +350,9 @@ def _phrases(found: Comparison) -> Iterator[str]:
     for change in named:
         yield _phrase(change.key, change.before, change.after)
     if others := len(found.of(PACKAGE)) - len(named):
-        yield text.count(others, "package") if not named else f"{text.count(others, 'other package')}"
+        yield (
+            text.count(others, "package") if not named else f"{text.count(others, 'other package')}"
+        )
 
 
 def _phrase(key: str, before: str | None, after: str | None) -> str:
@@ -291,7 +367,9 @@ def _code_phrase(label: str, change: Change) -> str:
     if change.key == "uncommitted":
         return f"{label} uncommitted changes" if change.after else f"{label} clean"
     if change.key == "commit":
-        before, after = (None if each is None else _short(each) for each in (change.before, change.after))
+        before, after = (
+            None if each is None else _short(each) for each in (change.before, change.after)
+        )
         return _phrase(label, before, after)
     return _phrase(f"{label} {change.key}", change.before, change.after)
 

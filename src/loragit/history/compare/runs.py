@@ -21,17 +21,20 @@ _HELD = 64
 
 
 def compare(before: RecordedRun, after: RecordedRun) -> Comparison:
-    """What ``after`` does otherwise than ``before``. Raises :class:`~loragit.errors.LoragitError`."""
+    """What ``after`` does otherwise than ``before``. Raises
+    :class:`~loragit.errors.LoragitError`."""
     return compared(*sides(before, after))
 
 
 def sides(before: RecordedRun, after: RecordedRun) -> tuple[Side, Side]:
-    """Both sides of the comparison, as far as they are not the same objects. Raises what :func:`compare` raises."""
+    """Both sides of the comparison, as far as they are not the same objects. Raises what
+    :func:`compare` raises."""
     return _sides(*(_Half(run, run.record, run.contents.tops(run)) for run in (before, after)))
 
 
 def compare_many(pairs: Sequence[tuple[RecordedRun, RecordedRun]]) -> Iterator[Comparison | None]:
-    """The comparison of each (before, after), in their order; ``None`` where a record cannot be read."""
+    """The comparison of each (before, after), in their order; ``None`` where a record cannot be
+    read."""
     held: dict[str, _Half | None] = {}
     for pair in pairs:
         for run in pair:
@@ -75,5 +78,9 @@ def _side(half: _Half, same: AbstractSet[tuple[str, TreeItem]]) -> Side:
     differing = run.contents.below(run, dict(half.tops.items() - same))
     files = {path: item.id for path, item in differing.items() if not item.folder}
     hashes = run.dataset_files if "dataset.sha256" in files else ()
-    around = read_environment(run.read("environment.txt")) if "environment.txt" in files else _NO_SURROUNDINGS
+    around = (
+        read_environment(run.read("environment.txt"))
+        if "environment.txt" in files
+        else _NO_SURROUNDINGS
+    )
     return Side(half.record, files, {file.path: file.sha256 for file in hashes}, around)

@@ -1,7 +1,7 @@
 """TOML and JSON documents compared value by value. Opens no file, asks nobody.
 
-Tables of a list are matched by what they are, wherever they stand: subsets by their ``image_dir``, datasets by their
-subsets, others by what they have in common.
+Tables of a list are matched by what they are, wherever they stand: subsets by their ``image_dir``,
+datasets by their subsets, others by what they have in common.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ _IDENTITIES = ("image_dir", "metadata_file", "in_json", "name", "prompt")
 _TELLING = 100
 """How much more an identity that two tables share says than any other value."""
 _MOST = 64
-"""Tables without an identity up to which each is held against each; beyond, they are taken in their order."""
+"""Tables without an identity up to which each is held against each; beyond, they are taken in their
+order."""
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -27,7 +28,8 @@ class ValueChange(NamedTuple):
     """A value that is not what it was."""
 
     key: str
-    """Where: ``datasets[0].subsets[img].num_repeats``; ``datasets (order)`` for tables that changed places."""
+    """Where: ``datasets[0].subsets[img].num_repeats``; ``datasets (order)`` for tables that changed
+    places."""
     before: str | None
     """As TOML writes it; ``None``: it was not there."""
     after: str | None
@@ -35,7 +37,8 @@ class ValueChange(NamedTuple):
 
 
 def compare(before: Table, after: Table) -> tuple[ValueChange, ...]:
-    """What differs by meaning: ``1e-4`` is ``0.0001``, and the order of keys is nothing; texts count by letter."""
+    """What differs by meaning: ``1e-4`` is ``0.0001``, and the order of keys is nothing; texts
+    count by letter."""
     return tuple(_tables(before, after, ""))
 
 
@@ -57,9 +60,15 @@ def _tables(old: Table, new: Table, prefix: str) -> Iterator[ValueChange]:
     for key in (*old, *(key for key in new if key not in old)):
         place = _below(prefix, key)
         if key not in old:
-            yield from (ValueChange(where, None, written(value)) for where, value in _values(new[key], place))
+            yield from (
+                ValueChange(where, None, written(value))
+                for where, value in _values(new[key], place)
+            )
         elif key not in new:
-            yield from (ValueChange(where, written(value), None) for where, value in _values(old[key], place))
+            yield from (
+                ValueChange(where, written(value), None)
+                for where, value in _values(old[key], place)
+            )
         else:
             yield from _changed(old[key], new[key], place)
 
@@ -102,7 +111,8 @@ def _rows(old: Sequence[Table], new: Sequence[Table], place: str) -> Iterator[Va
 
 
 def matched(old: Sequence[Table], new: Sequence[Table]) -> list[tuple[int, int]]:
-    """Pairs of numbers of tables that are the same one: equal, of the same identity, or with most in common.
+    """Pairs of numbers of tables that are the same one: equal, of the same identity, or with most
+    in common.
 
     The other way round the pairs are the same ones, turned.
     """
@@ -114,7 +124,12 @@ def matched(old: Sequence[Table], new: Sequence[Table]) -> list[tuple[int, int]]
             del left[one], right[other]
             pairs.append((one, other))
 
-    take(_alike({one: _meaning(old[one]) for one in left}, {other: _meaning(new[other]) for other in right}))
+    take(
+        _alike(
+            {one: _meaning(old[one]) for one in left},
+            {other: _meaning(new[other]) for other in right},
+        )
+    )
     mine, theirs = _by_identity(old, left), _by_identity(new, right)
     for identity, ours in mine.items():
         if identity is not None:
@@ -151,7 +166,10 @@ def _closest(
     """Pairs that share most, at least so much."""
     if max(len(ours), len(theirs)) > _MOST:
         return list(zip(ours, theirs, strict=False))
-    mine, others = {one: _traits(old[one]) for one in ours}, {other: _traits(new[other]) for other in theirs}
+    mine, others = (
+        {one: _traits(old[one]) for one in ours},
+        {other: _traits(new[other]) for other in theirs},
+    )
     scores = {(one, other): _common(mine[one], others[other]) for one in ours for other in theirs}
     # Of equal pairs the ones that moved least: an order that is the same from either side.
     ranked = sorted(scores, key=lambda pair: (-scores[pair], abs(pair[0] - pair[1]), sum(pair)))
@@ -167,7 +185,10 @@ Traits = Counter[tuple[str, object]]
 
 def _traits(table: Table) -> Traits:
     """Every value of a table with its key, numbers of lists left out."""
-    return Counter((re.sub(r"\[\d+\]", "[]", key), _meaning(value)) for key, value in _flat(table, "", numbered=True))
+    return Counter(
+        (re.sub(r"\[\d+\]", "[]", key), _meaning(value))
+        for key, value in _flat(table, "", numbered=True)
+    )
 
 
 def _common(one: Traits, other: Traits) -> int:
@@ -189,7 +210,8 @@ def _identity(table: Table) -> str | None:
 
 
 def _labels(rows: Sequence[Table]) -> list[str]:
-    """What each table is called in a key: its identity where no other has it, else its number, from 0."""
+    """What each table is called in a key: its identity where no other has it, else its number, from
+    0."""
     identities = [_identity(row) for row in rows]
     often = Counter(identities)
     return [

@@ -1,4 +1,5 @@
-"""Runs found by what a user calls them, in the dataset at hand or in any other: ``NAME``, ``DATASET:NAME``."""
+"""Runs found by what a user calls them, in the dataset at hand or in any other: ``NAME``,
+``DATASET:NAME``."""
 
 from __future__ import annotations
 
@@ -43,7 +44,9 @@ class Seeker:
         except (NoSuchRun, NotARepository) as error:
             return self._elsewhere(text, here, error)
 
-    def _elsewhere(self, text: str, here: History | None, nowhere: LoragitError) -> tuple[History, RecordedRun]:
+    def _elsewhere(
+        self, text: str, here: History | None, nowhere: LoragitError
+    ) -> tuple[History, RecordedRun]:
         found: list[tuple[History, RecordedRun]] = []
         for history in self._all():
             if history is not here:
@@ -56,9 +59,12 @@ class Seeker:
         # A name in full means that run, whatever begins with it elsewhere.
         named = [(history, run) for history, run in found if run.name == text] or found
         if len(named) > 1:
-            told = ", ".join(f"{run.name} in {history.repository.top}" for history, run in named[:5])
+            told = ", ".join(
+                f"{run.name} in {history.repository.top}" for history, run in named[:5]
+            )
             raise SeveralRuns(
-                f"{text} means runs of several datasets: {told}", hint="say which: DATASET:NAME, or --dataset"
+                f"{text} means runs of several datasets: {told}",
+                hint="say which: DATASET:NAME, or --dataset",
             )
         if not named or (isinstance(nowhere, SeveralRuns) and named[0][1].name != text):
             raise nowhere

@@ -29,7 +29,8 @@ class Selection(NamedTuple):
     """What a run must be to be listed; empty and ``None`` ask for nothing."""
 
     names: tuple[str, ...] = ()
-    """Patterns with ``*``, ``?`` and ``[…]`` for the whole name, or a part of it; one must match."""
+    """Patterns with ``*``, ``?`` and ``[…]`` for the whole name, or a part of it; one must
+    match."""
     path: str | None = None
     """The dataset's folder in its repository."""
     models: tuple[str, ...] = ()
@@ -48,7 +49,8 @@ class Selection(NamedTuple):
     limit: int | None = None
 
     def of(self, runs: Iterable[RecordedRun]) -> list[RecordedRun]:
-        """Those of ``runs`` (newest first) that are asked for. Raises :class:`~loragit.history.where.BadCondition`."""
+        """Those of ``runs`` (newest first) that are asked for. Raises
+        :class:`~loragit.history.where.BadCondition`."""
         found = [run for run in runs if self._listed(run)]
         if self.grep:
             found = [run for run in found if self._says(run, self.grep.lower())]
@@ -67,7 +69,9 @@ class Selection(NamedTuple):
             return False
         if self.states and run.state not in self.states:
             return False
-        if (self.since is not None and run.time < self.since) or (self.until is not None and run.time > self.until):
+        if (self.since is not None and run.time < self.since) or (
+            self.until is not None and run.time > self.until
+        ):
             return False
         return not (self.models or self.versions) or self._named(run)
 
@@ -76,7 +80,9 @@ class Selection(NamedTuple):
             name = RunName.parse(run.name)
         except InvalidName:
             return False
-        return (not self.models or name.model in self.models) and (not self.versions or name.version in self.versions)
+        return (not self.models or name.model in self.models) and (
+            not self.versions or name.version in self.versions
+        )
 
     def _says(self, run: RecordedRun, wanted: str) -> bool:
         texts = [run.message, *(run.reverted_by or ())[1:], *run.notes]
@@ -91,7 +97,8 @@ def matches(name: str, pattern: str) -> bool:
 
 
 def ordered(runs: list[RecordedRun], key: str) -> list[RecordedRun]:
-    """``runs`` in the order of a recorded value, smallest first, numbers before words and nothing last."""
+    """``runs`` in the order of a recorded value, smallest first, numbers before words and nothing
+    last."""
     values = [facts(run) for run in runs]
     if runs and not any(key in each for each in values):
         raise unknown_key(key, {each for one in values for each in one})
@@ -107,7 +114,8 @@ def _place(values: tuple[object, ...]) -> tuple[int, float, str]:
 
 
 def states(words: Iterable[str]) -> tuple[str, ...]:
-    """States that ``words`` name, each a state or several with commas. Raises :class:`BadFilter`."""
+    """States that ``words`` name, each a state or several with commas. Raises
+    :class:`BadFilter`."""
     found = tuple(state for word in words for state in word.split(",") if state)
     for state in found:
         if state not in STATES:
@@ -116,7 +124,8 @@ def states(words: Iterable[str]) -> tuple[str, ...]:
 
 
 def moment(words: str, repository: Path, *, end: bool = False) -> int:
-    """A date as git in ``repository`` understands it (``2 weeks ago``, ``2026-11-23``), in seconds since 1970.
+    """A date as git in ``repository`` understands it (``2 weeks ago``, ``2026-11-23``), in seconds
+    since 1970.
 
     A day alone is its beginning, or its ``end``. Raises :class:`BadFilter` for what is no date.
     """
@@ -135,4 +144,6 @@ def moment(words: str, repository: Path, *, end: bool = False) -> int:
 
 
 def _no_date(words: str) -> BadFilter:
-    return BadFilter(f"{words!r} is no date", hint="for example 2026-11-23, yesterday or '2 weeks ago'")
+    return BadFilter(
+        f"{words!r} is no date", hint="for example 2026-11-23, yesterday or '2 weeks ago'"
+    )

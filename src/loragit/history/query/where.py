@@ -1,4 +1,5 @@
-"""Conditions on recorded values, as in ``args.network_dim>=16``, and the values that they are about."""
+"""Conditions on recorded values, as in ``args.network_dim>=16``, and the values that they are
+about."""
 
 from __future__ import annotations
 
@@ -35,19 +36,23 @@ class Condition(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Condition:
-        """Read ``KEY OPERATOR VALUE``; blanks around them do not count. Raises :class:`BadCondition`."""
+        """Read ``KEY OPERATOR VALUE``; blanks around them do not count. Raises
+        :class:`BadCondition`."""
         match = _FORM.fullmatch(text)
         if match is None:
             raise BadCondition(
                 f"{text!r} is no condition",
-                hint=f"a key, one of {' '.join(OPERATORS)}, and a value, as in args.network_dim>=16",
+                hint=f"a key, one of {' '.join(OPERATORS)}, and a value, as in "
+                "args.network_dim>=16",
             )
         key, operator, value = match[1], match[2], match[3]
         if operator == "~":
             try:
                 re.compile(value)
             except (re.error, OverflowError, RecursionError) as error:
-                raise BadCondition(f"{value!r} is no regular expression: {error}", hint="as in name~^noob") from error
+                raise BadCondition(
+                    f"{value!r} is no regular expression: {error}", hint="as in name~^noob"
+                ) from error
         return cls(key, "=" if operator == "==" else operator, value)
 
     def meets(self, facts: Facts) -> bool:
@@ -96,7 +101,12 @@ def facts(run: RecordedRun) -> Facts:
     else:
         found |= dict(_of_record(record))
     found |= dict(_of_outcome(run))
-    about = {"name": run.name, "commit": run.commit, "state": run.state, "opened": run.opened.isoformat()}
+    about = {
+        "name": run.name,
+        "commit": run.commit,
+        "state": run.state,
+        "opened": run.opened.isoformat(),
+    }
     return found | {key: (value,) for key, value in about.items()} | {"imported": (run.imported,)}
 
 
@@ -107,7 +117,10 @@ def _of_record(record: Record) -> Iterator[tuple[str, tuple[Value, ...]]]:
     for name, value in pairs_of(record.args).items():
         yield f"args.{name}", (value,)
     for weights in record.weights:
-        yield f"weights.{weights.role}", tuple(each for each in (weights.name, weights.sha256) if each)
+        yield (
+            f"weights.{weights.role}",
+            tuple(each for each in (weights.name, weights.sha256) if each),
+        )
 
 
 def _flat(table: Mapping[str, object], before: str) -> Iterator[tuple[str, tuple[Value, ...]]]:
@@ -151,7 +164,8 @@ def _of_outcome(run: RecordedRun) -> Iterator[tuple[str, tuple[Value, ...]]]:
 def meeting(runs: Iterable[RecordedRun], conditions: tuple[Condition, ...]) -> list[RecordedRun]:
     """Those of ``runs`` that meet every condition.
 
-    Raises :class:`BadCondition` where no run at all has a value of that key, with the keys there are.
+    Raises :class:`BadCondition` where no run at all has a value of that key, with the keys there
+    are.
     """
     if not conditions:
         return list(runs)
@@ -174,6 +188,10 @@ def unknown_key(key: str, keys: set[str]) -> BadCondition:
     """What is said where no run has a value called ``key``."""
     import difflib
 
-    close = difflib.get_close_matches(key, keys, n=1) or [each for each in sorted(keys) if each.endswith(f".{key}")]
+    close = difflib.get_close_matches(key, keys, n=1) or [
+        each for each in sorted(keys) if each.endswith(f".{key}")
+    ]
     meant = f"did you mean {close[0]}? " if close else ""
-    return BadCondition(f"no run has a value {key}", hint=f"{meant}there are: {', '.join(sorted(keys))}")
+    return BadCondition(
+        f"no run has a value {key}", hint=f"{meant}there are: {', '.join(sorted(keys))}"
+    )

@@ -1,4 +1,5 @@
-"""The branch ``runs`` and its tags: only what belongs there, nothing taken back, every outcome at its run."""
+"""The branch ``runs`` and its tags: only what belongs there, nothing taken back, every outcome at
+its run."""
 
 from __future__ import annotations
 
@@ -55,11 +56,16 @@ def look(history: History, line: Line) -> Iterator[Verdict]:
 
 
 def tags(history: History, line: Line, wanted: frozenset[str] | None) -> Iterator[Verdict]:
-    """Whether every tag that tells an outcome is where it belongs; of ``wanted`` names only, ``None`` for all."""
+    """Whether every tag that tells an outcome is where it belongs; of ``wanted`` names only,
+    ``None`` for all."""
     runs = {run.commit: run for run in history.runs}
     names = {run.name for run in history.runs if run.state != "reverted"}
     refs = tuple(history.refs.tags())
-    loose = {name: tag.commit for name, tag in refs if tag.commit not in line.commits and name not in names}
+    loose = {
+        name: tag.commit
+        for name, tag in refs
+        if tag.commit not in line.commits and name not in names
+    }
     fetched = elsewhere.fetched(history.repository, loose)
     sealing: dict[str, list[str]] = {}
     with catfile.Reader(history.repository.top) as reader:
@@ -67,7 +73,11 @@ def tags(history: History, line: Line, wanted: frozenset[str] | None) -> Iterato
             if name in fetched or (wanted is not None and name not in wanted):
                 continue
             # A tag that is damaged leads to no commit, and looks like a lightweight one.
-            found = read_seal(reader, tag.object) if tag.annotated or tag.commit not in runs else Seal("", "", {})
+            found = (
+                read_seal(reader, tag.object)
+                if tag.annotated or tag.commit not in runs
+                else Seal("", "", {})
+            )
             if found is None and name in names:
                 told = f"the tag {name} cannot be read: what came out of the run is not known"
                 yield wrong(TAG, told, "fetch it from a clone that has it")._replace(run=name)
@@ -107,15 +117,24 @@ def read_seal(reader: catfile.Reader, tag: str) -> Seal | None:
         return None
     head = found.data.partition(b"\n\n")[0].decode("utf-8", "replace")
     said = dict(row.partition(" ")[::2] for row in reversed(head.split("\n")))
-    return Seal(said.get("tag", ""), said.get("object", ""), read_trailers(without_signature(tag_message(found.data))))
+    return Seal(
+        said.get("tag", ""),
+        said.get("object", ""),
+        read_trailers(without_signature(tag_message(found.data))),
+    )
 
 
-def _sealed(name: str, tag: Tag, seal: Seal, runs: Mapping[str, RecordedRun], line: Line) -> Iterator[Verdict]:
+def _sealed(
+    name: str, tag: Tag, seal: Seal, runs: Mapping[str, RecordedRun], line: Line
+) -> Iterator[Verdict]:
     """What is wrong with the outcome that ``name`` tells."""
     said = {seal.name, *seal.trailers["Run"]} - {name}
     see = f"see it: git cat-file tag {tag.object[:12]}"
     if said:
-        told = f"the tag {name} holds the outcome of {', '.join(sorted(said))}: it was copied, renamed or edited"
+        told = (
+            f"the tag {name} holds the outcome of {', '.join(sorted(said))}: it was copied, "
+            "renamed or edited"
+        )
         yield wrong(TAG, told, see)._replace(run=name)
     run = runs.get(tag.commit)
     if run is not None and run.name != name:
@@ -123,7 +142,9 @@ def _sealed(name: str, tag: Tag, seal: Seal, runs: Mapping[str, RecordedRun], li
         yield wrong(TAG, told, see)._replace(run=name, commit=tag.commit)
     elif tag.commit in line.commits:
         if run is None or run.state == "reverted":
-            told = f"the tag {name} is on {tag.commit[:8]}, which is no run that stands: it was moved"
+            told = (
+                f"the tag {name} is on {tag.commit[:8]}, which is no run that stands: it was moved"
+            )
             yield wrong(TAG, told, see)._replace(run=name)
     elif line.whole:
         told = (
@@ -134,13 +155,18 @@ def _sealed(name: str, tag: Tag, seal: Seal, runs: Mapping[str, RecordedRun], li
 
 
 def _other(name: str, tag: Tag, runs: Mapping[str, RecordedRun]) -> Iterator[Verdict]:
-    """A tag that is called like a run and tells no outcome: that of an open run, or none of loragit's."""
+    """A tag that is called like a run and tells no outcome: that of an open run, or none of
+    loragit's."""
     run = runs.get(tag.commit)
     at_home = run is not None and run.name == name
     if not at_home:
         word = shell_word(name)
         told = f"the tag {name} is not on a run of that name, but on {tag.commit[:8]}: it was moved"
-        yield wrong(TAG, told, f"see: git show {word}; git log --grep {word} runs")._replace(run=name)
+        yield wrong(TAG, told, f"see: git show {word}; git log --grep {word} runs")._replace(
+            run=name
+        )
     elif tag.annotated:
         told = f"the tag {name} tells no outcome as loragit does: it was edited, or made by hand"
-        yield wrong(TAG, told, f"see it: git cat-file tag {tag.object[:12]}")._replace(run=name, commit=tag.commit)
+        yield wrong(TAG, told, f"see it: git cat-file tag {tag.object[:12]}")._replace(
+            run=name, commit=tag.commit
+        )

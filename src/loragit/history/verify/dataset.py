@@ -1,4 +1,5 @@
-"""What a run was trained on against what the dataset holds now. Datasets live on: this is never more than a note."""
+"""What a run was trained on against what the dataset holds now. Datasets live on: this is never
+more than a note."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ _NONE = ""
 
 
 class Present:
-    """The datasets of a repository as they are now; each file is read once, however many runs had it."""
+    """The datasets of a repository as they are now; each file is read once, however many runs had
+    it."""
 
     def __init__(self, top: Path, *, quick: bool) -> None:
         """``top`` of the repository. ``quick`` looks only whether files are there."""
@@ -35,7 +37,8 @@ class Present:
         self._found: dict[tuple[str, str], Verdict | None] = {}
 
     def look(self, run: RecordedRun) -> Verdict | None:
-        """What is otherwise now than when ``run`` was opened; ``None`` where nothing is, or nobody knows."""
+        """What is otherwise now than when ``run`` was opened; ``None`` where nothing is, or nobody
+        knows."""
         item = run.contents.tops(run).get("dataset.sha256")
         if item is None:
             return None
@@ -56,9 +59,21 @@ class Present:
             return note(DATASET, f"the dataset's folder {place} is gone")
         self._hash(place / file.path for file in files)
         gone = [file.path for file in files if self._hashes[place / file.path] == _NONE]
-        changed = [file.path for file in files if self._hashes[place / file.path] not in (_NONE, file.sha256)]
-        parts = ((changed if not self._quick else [], "changed"), (gone, "gone"), (self._new(place, files), "new"))
-        told = [f"{text.count(len(names), 'file')} {how} ({_named(names)})" for names, how in parts if names]
+        changed = [
+            file.path
+            for file in files
+            if self._hashes[place / file.path] not in (_NONE, file.sha256)
+        ]
+        parts = (
+            (changed if not self._quick else [], "changed"),
+            (gone, "gone"),
+            (self._new(place, files), "new"),
+        )
+        told = [
+            f"{text.count(len(names), 'file')} {how} ({_named(names)})"
+            for names, how in parts
+            if names
+        ]
         return note(DATASET, f"the dataset has gone on since: {', '.join(told)}") if told else None
 
     def _hash(self, paths: Iterable[Path]) -> None:
@@ -73,7 +88,11 @@ class Present:
         """Files that lie now in a folder that the run had files of."""
         known = {file.path for file in files}
         folders = {os.path.dirname(path) for path in known}  # noqa: PTH120 - a path in the record, not on the disk
-        there = (f"{folder}/{name}".lstrip("/") for folder in sorted(folders) for name in self._names(place / folder))
+        there = (
+            f"{folder}/{name}".lstrip("/")
+            for folder in sorted(folders)
+            for name in self._names(place / folder)
+        )
         return [path for path in there if path not in known and not snapshot.is_cache(path)]
 
     def _names(self, folder: Path) -> list[str]:

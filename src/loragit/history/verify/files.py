@@ -1,4 +1,5 @@
-"""What a run left on the disk against what its sealed tag lists. No cache is asked: it would only repeat itself."""
+"""What a run left on the disk against what its sealed tag lists. No cache is asked: it would only
+repeat itself."""
 
 from __future__ import annotations
 
@@ -14,7 +15,17 @@ from loragit import text
 from loragit.errors import shell_word
 from loragit.history.history import RecordedRun
 from loragit.history.record import RecordedOutcome
-from loragit.history.verify.verdict import MODEL, OUTPUT, SAMPLE, STATE, Since, Verdict, moment, note, wrong
+from loragit.history.verify.verdict import (
+    MODEL,
+    OUTPUT,
+    SAMPLE,
+    STATE,
+    Since,
+    Verdict,
+    moment,
+    note,
+    wrong,
+)
 from loragit.record.message import parse_model_line
 from loragit.trainers.safetensors import NotSafetensors, hash_file, open_regular, read_header
 
@@ -36,8 +47,11 @@ class Product(NamedTuple):
     """When it was as recorded, UTC."""
 
 
-def products(run: RecordedRun, outcome: RecordedOutcome, home: Path) -> tuple[list[Product], list[Verdict]]:
-    """What is to be looked at of ``run``, and what is to be said without. ``home`` is what ``~`` stands for."""
+def products(
+    run: RecordedRun, outcome: RecordedOutcome, home: Path
+) -> tuple[list[Product], list[Verdict]]:
+    """What is to be looked at of ``run``, and what is to be said without. ``home`` is what ``~``
+    stands for."""
     told = [each.about(run) for each in _unreadable(outcome)]
     if not (outcome.models or outcome.trailers.get("Sample") or outcome.states):
         return [], told
@@ -48,7 +62,9 @@ def products(run: RecordedRun, outcome: RecordedOutcome, home: Path) -> tuple[li
     if problem:
         several = text.count(len(outcome.models), "model")
         told.append(
-            problem._replace(message=f"{problem.message}: {several} not looked at", path=str(folder)).about(run)
+            problem._replace(
+                message=f"{problem.message}: {several} not looked at", path=str(folder)
+            ).about(run)
         )
         return [], told
     finished = text.timestamp(outcome.finished) if outcome.finished else None
@@ -56,8 +72,12 @@ def products(run: RecordedRun, outcome: RecordedOutcome, home: Path) -> tuple[li
     for check, name, size, sha256, payload in _listed(outcome):
         path = _inside(folder, name)
         if path is None:
-            message = f"{name} is listed, and lies outside of the output folder: it was not looked at"
-            told.append(wrong(check, message, f"see: git show -s {shell_word(run.name)}").about(run))
+            message = (
+                f"{name} is listed, and lies outside of the output folder: it was not looked at"
+            )
+            told.append(
+                wrong(check, message, f"see: git show -s {shell_word(run.name)}").about(run)
+            )
         else:
             found.append(Product(run, check, name, path, size, sha256, payload, finished))
     told += [each.about(run) for each in _states(outcome, folder)]
@@ -78,7 +98,9 @@ def _unreadable(outcome: RecordedOutcome) -> Iterator[Verdict]:
     broken = [line for line in outcome.trailers.get("Model", ()) if parse_model_line(line) is None]
     broken += [line for line in outcome.trailers.get("Sample", ()) if " sha256:" not in line]
     for line in broken:
-        yield wrong(MODEL, f"its outcome has a line that cannot be read: {line[:200]}", "the tag was edited")
+        yield wrong(
+            MODEL, f"its outcome has a line that cannot be read: {line[:200]}", "the tag was edited"
+        )
 
 
 def _folder(outcome: RecordedOutcome, home: Path) -> Path | None:
@@ -88,7 +110,8 @@ def _folder(outcome: RecordedOutcome, home: Path) -> Path | None:
 
 
 def _absent(folder: Path) -> Verdict | None:
-    """Why nothing of a whole folder can be looked at. A folder that is gone was moved, deleted, or not mounted."""
+    """Why nothing of a whole folder can be looked at. A folder that is gone was moved, deleted, or
+    not mounted."""
     try:
         with os.scandir(folder):
             return None
@@ -96,7 +119,9 @@ def _absent(folder: Path) -> Verdict | None:
         return note(OUTPUT, f"its output folder {folder} is gone")
     except OSError as error:
         hint = "see that it is mounted, and that you may read it"
-        return wrong(OUTPUT, f"its output folder {folder} cannot be read ({error.strerror or error})", hint)
+        return wrong(
+            OUTPUT, f"its output folder {folder} cannot be read ({error.strerror or error})", hint
+        )
 
 
 def _inside(folder: Path, name: str) -> Path | None:
@@ -108,7 +133,9 @@ def _inside(folder: Path, name: str) -> Path | None:
     if "\\x" in name and not os.path.lexists(path):
         # The record is one line and shows control characters: the file may have them.
         try:
-            path = next((each for each in path.parent.iterdir() if text.shown(each.name) == path.name), path)
+            path = next(
+                (each for each in path.parent.iterdir() if text.shown(each.name) == path.name), path
+            )
         except OSError:
             return path
     return path
@@ -139,7 +166,9 @@ def _glance(product: Product) -> Verdict | None:
         regular = stat.S_ISREG(state.st_mode)
         if regular and product.size in (None, state.st_size):
             return None
-        return _cut(product, state) or _changed(product, state, f"{state.st_size} bytes instead of {product.size}")
+        return _cut(product, state) or _changed(
+            product, state, f"{state.st_size} bytes instead of {product.size}"
+        )
     except OSError as error:
         return _lost(product, error)
 

@@ -1,4 +1,5 @@
-"""The objects of the repository, as ``git fsck`` judges them, and which of its complaints concern runs."""
+"""The objects of the repository, as ``git fsck`` judges them, and which of its complaints concern
+runs."""
 
 from __future__ import annotations
 
@@ -22,13 +23,24 @@ _CHATTER = ("Checking ", "dangling ", "unreachable ", "notice: ", "root ", "hint
 
 
 def look(repository: Repository, refs: Sequence[str], *, quick: bool) -> Iterator[Verdict]:
-    """``refs`` are full names: what they lead to is what counts. ``quick`` looks only whether all is there."""
-    args = ("--strict", "--full", "--no-dangling", "--no-progress", *(("--connectivity-only",) if quick else ()))
+    """``refs`` are full names: what they lead to is what counts. ``quick`` looks only whether all
+    is there."""
+    args = (
+        "--strict",
+        "--full",
+        "--no-dangling",
+        "--no-progress",
+        *(("--connectivity-only",) if quick else ()),
+    )
     reply = git.start("fsck", *args, *refs, cwd=repository.top, variables=_ALONE).reply()
     said = [line for line in _lines(reply.out + reply.err) if not line.startswith(_CHATTER)]
     if not said:
         if reply.status != 0:
-            yield wrong(OBJECTS, f"git fsck ended with exit status {reply.status}, and said nothing", "run: git fsck")
+            yield wrong(
+                OBJECTS,
+                f"git fsck ended with exit status {reply.status}, and said nothing",
+                "run: git fsck",
+            )
         return
     held = _held(repository, refs)
     verdicts = list(dict.fromkeys(_judgements(said, held)))
@@ -36,7 +48,12 @@ def look(repository: Repository, refs: Sequence[str], *, quick: bool) -> Iterato
     yield from verdicts[:_SHOWN]
     for status in dict.fromkeys(verdict.status for verdict in verdicts[_SHOWN:]):
         number = sum(verdict.status == status for verdict in verdicts[_SHOWN:])
-        yield Verdict(status, OBJECTS, f"git fsck has {count(number, 'further complaint')}", "see all: git fsck")
+        yield Verdict(
+            status,
+            OBJECTS,
+            f"git fsck has {count(number, 'further complaint')}",
+            "see all: git fsck",
+        )
 
 
 def _lines(output: bytes) -> list[str]:
@@ -49,18 +66,30 @@ def _held(repository: Repository, refs: Sequence[str]) -> set[str] | None:
     """Ids of all objects that ``refs`` lead to; ``None`` where git cannot tell."""
     args = ("rev-list", "--objects", "--no-object-names", "--missing=print", *refs, "--")
     reply = git.start(*args, cwd=repository.top, variables=_ALONE).reply()
-    return {line.lstrip("?") for line in reply.out.decode("ascii").split("\n")} if reply.status == 0 else None
+    return (
+        {line.lstrip("?") for line in reply.out.decode("ascii").split("\n")}
+        if reply.status == 0
+        else None
+    )
 
 
 def replaced(repository: Repository, refs: Sequence[str]) -> Iterator[Verdict]:
     """Objects that ``refs`` lead to and that git shows others in the place of (``git replace``)."""
     args = ("for-each-ref", "--format=%(refname) %(objectname)", _REPLACE)
-    rows = git.start(*args, cwd=repository.top, variables=_ALONE).reply().out.decode("ascii", "replace").splitlines()
+    rows = (
+        git.start(*args, cwd=repository.top, variables=_ALONE)
+        .reply()
+        .out.decode("ascii", "replace")
+        .splitlines()
+    )
     held = _held(repository, refs) if rows else None
     for row in rows:
         name, _, other = row.removeprefix(_REPLACE).partition(" ")
         if held is None or name in held:
-            told = f"git shows {other[:8]} in the place of {name[:8]}, which runs holds: it was replaced"
+            told = (
+                f"git shows {other[:8]} in the place of {name[:8]}, which runs holds: it was "
+                "replaced"
+            )
             yield wrong(OBJECTS, told, f"see what is on record: git replace -d {name}")
 
 
@@ -68,11 +97,14 @@ def missing(repository: Repository) -> frozenset[str]:
     """Ids of the objects that runs lead to and that are not here: in a partial clone, by design."""
     args = ("rev-list", "--objects", "--no-object-names", "--missing=print", RUNS, "--")
     reply = git.start(*args, cwd=repository.top, variables=_ALONE).reply()
-    return frozenset(line[1:] for line in reply.out.decode("ascii").split("\n") if line.startswith("?"))
+    return frozenset(
+        line[1:] for line in reply.out.decode("ascii").split("\n") if line.startswith("?")
+    )
 
 
 def _judgements(said: Sequence[str], held: set[str] | None) -> Iterator[Verdict]:
-    """A verdict a line, the last one first: why an object cannot be read stands before the line that names it."""
+    """A verdict a line, the last one first: why an object cannot be read stands before the line
+    that names it."""
     ids: set[str] = set()
     for line in reversed(said):
         ids = {*_IDS.findall(line), *(first + rest for first, rest in _LOOSE.findall(line))} or ids
@@ -84,4 +116,8 @@ def _judged(line: str, ids: set[str], held: set[str] | None) -> Verdict:
         return note(OBJECTS, f"git fsck, of something that no run holds: {line}")
     if line.startswith("warning"):
         return note(OBJECTS, f"git fsck: {line}")
-    return wrong(OBJECTS, f"git fsck: {line}", "fetch it from a clone that has it, or from a backup of the repository")
+    return wrong(
+        OBJECTS,
+        f"git fsck: {line}",
+        "fetch it from a clone that has it, or from a backup of the repository",
+    )

@@ -1,4 +1,5 @@
-"""What the record was once: reflogs, remotes and the log of exceptions, against what is there now."""
+"""What the record was once: reflogs, remotes and the log of exceptions, against what is there
+now."""
 
 from __future__ import annotations
 
@@ -47,10 +48,13 @@ class Override(NamedTuple):
 
 
 def reflog(history: History, ref: str) -> list[Move]:
-    """The moves of ``ref``, oldest first; none where no reflog is kept. That of a deleted ref is gone with it."""
+    """The moves of ``ref``, oldest first; none where no reflog is kept. That of a deleted ref is
+    gone with it."""
     moves = []
     for row in _text(history.repository.common_dir / "logs" / ref).splitlines():
-        match = re.match(r"([0-9a-f]{40,64}) ([0-9a-f]{40,64}) .*> (\d{1,12}) [+-]\d{4}(?:\t(.*))?$", row)
+        match = re.match(
+            r"([0-9a-f]{40,64}) ([0-9a-f]{40,64}) .*> (\d{1,12}) [+-]\d{4}(?:\t(.*))?$", row
+        )
         if match and match[2].strip("0"):
             moves.append(Move(match[1], match[2], int(match[3]), match[4] or "no reason given"))
     return moves
@@ -58,7 +62,10 @@ def reflog(history: History, ref: str) -> list[Move]:
 
 def overrides(history: History) -> list[Override]:
     """What the reference-transaction hook let through for a reason, oldest first."""
-    rows = (row.split("\t", 4) for row in _text(history.repository.private / "overrides.log").splitlines())
+    rows = (
+        row.split("\t", 4)
+        for row in _text(history.repository.private / "overrides.log").splitlines()
+    )
     return [Override(*row) for row in rows if len(row) == 5]
 
 
@@ -77,7 +84,9 @@ def excepted(history: History, wanted: Collection[str] | None) -> Iterator[Verdi
         run = name if name != each.ref else None
         if wanted is None or run in wanted:
             done = (
-                f"moved from {each.old[:8]} to {each.new[:8]}" if each.new.strip("0") else f"deleted at {each.old[:8]}"
+                f"moved from {each.old[:8]} to {each.new[:8]}"
+                if each.new.strip("0")
+                else f"deleted at {each.old[:8]}"
             )
             told = f"{each.ref} was {done} on {each.time}, for a reason: {each.reason}"
             yield note(LINE if run is None else TAG, told)._replace(run=run)
@@ -89,7 +98,11 @@ def look(history: History, line: Line) -> Iterator[Verdict]:
         yield from _gone(history)
         return
     known = {each.old for each in overrides(history) if each.ref == RUNS}
-    told = [verdict for verdict in _lost_tips(history, RUNS, line.commits) if verdict.commit not in known]
+    told = [
+        verdict
+        for verdict in _lost_tips(history, RUNS, line.commits)
+        if verdict.commit not in known
+    ]
     yield from (verdict._replace(commit=None) for verdict in told)
     for ref, tip in targets(history, "refs/remotes/*/runs"):
         yield from _remote(history, line, ref, tip, quiet=bool(told), known=known)
@@ -99,20 +112,35 @@ def _gone(history: History) -> Iterator[Verdict]:
     """There is no branch ``runs``: was there one?"""
     remotes = list(targets(history, "refs/remotes/*/runs"))
     here = [ref for ref, _ in targets(history, KEEP)]
-    pushed = [ref for ref, _ in remotes if any(move.why == _PUSHED for move in reflog(history, ref))]
+    pushed = [
+        ref for ref, _ in remotes if any(move.why == _PUSHED for move in reflog(history, ref))
+    ]
     where = [ref.removeprefix("refs/remotes/") for ref in (pushed or [ref for ref, _ in remotes])]
     if where:
         fix = f"have it again: git branch runs {where[0]}"
         if here or pushed:
-            yield wrong(LINE, f"there is no branch runs any more, and {where[0]} has it: it was deleted here", fix)
+            yield wrong(
+                LINE,
+                f"there is no branch runs any more, and {where[0]} has it: it was deleted here",
+                fix,
+            )
         else:
-            yield note(LINE, f"there is no branch runs here; {where[0]} has it, and was not looked at", fix)
+            yield note(
+                LINE, f"there is no branch runs here; {where[0]} has it, and was not looked at", fix
+            )
     elif sealed := _sealed(history):
-        told = f"the branch runs is gone, and {count(len(sealed), 'tag')} of its runs left: it was deleted"
+        told = (
+            f"the branch runs is gone, and {count(len(sealed), 'tag')} of its runs left: it "
+            "was deleted"
+        )
         data = "".join(f"{each}\n" for each in sealed).encode()
         # In this order no commit comes before one that is built on it.
-        tip = git.run("rev-list", "--topo-order", "-n1", "--stdin", cwd=history.repository.top, data=data)
-        yield wrong(LINE, told, f"have it again up to the newest of them: git branch runs {tip[:12]}")
+        tip = git.run(
+            "rev-list", "--topo-order", "-n1", "--stdin", cwd=history.repository.top, data=data
+        )
+        yield wrong(
+            LINE, told, f"have it again up to the newest of them: git branch runs {tip[:12]}"
+        )
 
 
 def _sealed(history: History) -> list[str]:
@@ -128,7 +156,8 @@ def _sealed(history: History) -> list[str]:
 
 
 def _lost_tips(history: History, ref: str, commits: Collection[str]) -> Iterator[Verdict]:
-    """What ``ref`` pointed at once and does not lead to any more; ``commits`` are those that it leads to.
+    """What ``ref`` pointed at once and does not lead to any more; ``commits`` are those that it
+    leads to.
 
     The verdicts name the tip as their commit.
     """
@@ -163,29 +192,41 @@ def _only(history: History, commit: str, ref: str) -> str:
     """How many commits ``commit`` leads to and ``ref`` does not, as part of a sentence."""
     reply = git.call("rev-list", "--count", commit, f"^{ref}", "--", cwd=history.repository.top)
     number = reply.out.decode("ascii", "replace").strip()
-    return f", {count(int(number), 'commit')} of it" if reply.status == 0 and number.isdigit() else ""
+    return (
+        f", {count(int(number), 'commit')} of it" if reply.status == 0 and number.isdigit() else ""
+    )
 
 
 def _remote(
     history: History, line: Line, ref: str, tip: str, *, quiet: bool, known: Collection[str]
 ) -> Iterator[Verdict]:
-    """What a remote's branch tells; ``quiet`` where the branch's own reflog told of a loss already."""
+    """What a remote's branch tells; ``quiet`` where the branch's own reflog told of a loss
+    already."""
     name = _called(ref)
     reply = git.call("rev-list", tip, "--", cwd=history.repository.top)
     if reply.status != 0:
-        yield wrong(LINE, f"{name} cannot be compared with runs: {git.last_words(reply)}", "run: git fsck")
+        yield wrong(
+            LINE, f"{name} cannot be compared with runs: {git.last_words(reply)}", "run: git fsck"
+        )
         return
     there = set(reply.out.decode("ascii", "replace").split())
     for verdict in _lost_tips(history, ref, there):
         if verdict.commit in line.commits:
             fix = f"bring it back there: git push {name.partition('/')[0]} runs"
-            yield note(LINE, f"{verdict.message}; it is still here", fix)._replace(since=verdict.since)
+            yield note(LINE, f"{verdict.message}; it is still here", fix)._replace(
+                since=verdict.since
+            )
         elif verdict.commit not in known:
             yield verdict._replace(commit=None)
-    pushed = [move for move in reflog(history, ref) if move.why == _PUSHED and move.new not in line.commits]
+    pushed = [
+        move
+        for move in reflog(history, ref)
+        if move.why == _PUSHED and move.new not in line.commits
+    ]
     if pushed and pushed[-1].new not in known and not quiet:
         told = (
-            f"runs was pushed to {name} at {pushed[-1].new[:8]} on {moment(pushed[-1].time)}, and does not lead there "
+            f"runs was pushed to {name} at {pushed[-1].new[:8]} on {moment(pushed[-1].time)}, and "
+            "does not lead there "
             f"any more{_only(history, pushed[-1].new, RUNS)}: it was rewound or rewritten"
         )
         yield wrong(LINE, told, _keep("runs", pushed[-1].new))
@@ -193,8 +234,11 @@ def _remote(
         yield from _apart(history, line, name, tip, there)
 
 
-def _apart(history: History, line: Line, name: str, tip: str, there: Collection[str]) -> Iterator[Verdict]:
-    """Both have commits that the other lacks: two machines trained, or one of them rewrote what was there."""
+def _apart(
+    history: History, line: Line, name: str, tip: str, there: Collection[str]
+) -> Iterator[Verdict]:
+    """Both have commits that the other lacks: two machines trained, or one of them rewrote what was
+    there."""
     here, others = len(line.commits - set(there)), len(set(there) - line.commits)
     if not here:
         return
@@ -204,18 +248,22 @@ def _apart(history: History, line: Line, name: str, tip: str, there: Collection[
     if same:
         who = same[-1]  # the oldest
         told = (
-            f"{count(len(same), 'commit')} of runs {'is' if len(same) == 1 else 'are'} not what {name} has: "
+            f"{count(len(same), 'commit')} of runs {'is' if len(same) == 1 else 'are'} not what "
+            f"{name} has: "
             f"the history was rewritten "
             f"({who.name} is {ours[who][:8]} here, and {theirs[who][:8]} there)"
         )
         yield wrong(LINE, told, f"see what differs: git diff {theirs[who][:8]} {ours[who][:8]}")
         return
-    told = f"runs and {name} went apart: {count(here, 'commit')} here, {count(others, 'commit')} there"
+    told = (
+        f"runs and {name} went apart: {count(here, 'commit')} here, {count(others, 'commit')} there"
+    )
     yield note(LINE, told, "force neither: nothing is lost as long as both are there")
 
 
 class _Author(NamedTuple):
-    """Which run a commit is of, and when it was written by whom: what stays when a commit is rewritten."""
+    """Which run a commit is of, and when it was written by whom: what stays when a commit is
+    rewritten."""
 
     name: str
     reverts: bool
@@ -234,7 +282,9 @@ def _signed(history: History, revisions: str) -> dict[_Author, str]:
 
 def targets(history: History, pattern: str) -> Iterator[tuple[str, str]]:
     """Refs with what they hold, which may not be there: nothing is peeled."""
-    reply = git.call("for-each-ref", "--format=%(refname)%00%(objectname)", pattern, cwd=history.repository.top)
+    reply = git.call(
+        "for-each-ref", "--format=%(refname)%00%(objectname)", pattern, cwd=history.repository.top
+    )
     for row in reply.out.decode("utf-8", "surrogateescape").split("\n"):
         name, nul, target = row.partition("\0")
         if nul:

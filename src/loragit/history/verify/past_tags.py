@@ -1,4 +1,5 @@
-"""Tags and notes that are not what they were: the outcome of a run replaced or deleted, an observation taken out."""
+"""Tags and notes that are not what they were: the outcome of a run replaced or deleted, an
+observation taken out."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ _SEALS = re.compile(r"loragit: (seal|import) ")
 
 
 def look(history: History, wanted: Collection[str] | None, *, quick: bool) -> Iterator[Verdict]:
-    """Tags of ``wanted`` runs, ``None`` for all. ``quick`` does not search for tags that no ref names any more."""
+    """Tags of ``wanted`` runs, ``None`` for all. ``quick`` does not search for tags that no ref
+    names any more."""
     known = {(each.ref, each.old) for each in overrides(history)}
     chosen = [run for run in history.runs if wanted is None or run.name in wanted]
     for run in chosen:
@@ -39,11 +41,16 @@ def look(history: History, wanted: Collection[str] | None, *, quick: bool) -> It
         # loragit deletes it together with the tag.
         left = name not in history.refs.objects and name not in told and _TAGS + name not in deleted
         if left and (wanted is None or name in wanted):
-            message = f"the tag {name} is gone, and with it what came out of the run: it was deleted by hand"
+            message = (
+                f"the tag {name} is gone, and with it what came out of the run: it was "
+                "deleted by hand"
+            )
             yield note(TAG, message, "a clone or a remote may still have it")._replace(run=name)
 
 
-def _replaced(history: History, run: RecordedRun, known: Collection[tuple[str, str]]) -> Iterator[Verdict]:
+def _replaced(
+    history: History, run: RecordedRun, known: Collection[tuple[str, str]]
+) -> Iterator[Verdict]:
     """The tag's own reflog says what it was when the run was sealed."""
     ref = _TAGS + run.name
     moves = reflog(history, ref)
@@ -51,10 +58,14 @@ def _replaced(history: History, run: RecordedRun, known: Collection[tuple[str, s
     if sealed is None or sealed.new == run.tag or (ref, sealed.new) in known:
         return
     last = moves[-1]
-    told = f"the tag {run.name} is not the one that loragit wrote ({sealed.new[:8]}): it was replaced"
+    told = (
+        f"the tag {run.name} is not the one that loragit wrote ({sealed.new[:8]}): it was replaced"
+    )
     fix = f"see what it said: git cat-file tag {sealed.new[:12]}"
     latest = moment(last.time) if last.new == run.tag else None
-    yield wrong(TAG, told, fix)._replace(run=run.name, commit=run.commit, since=Since(moment(sealed.time), latest))
+    yield wrong(TAG, told, fix)._replace(
+        run=run.name, commit=run.commit, since=Since(moment(sealed.time), latest)
+    )
 
 
 def _deleted(history: History, missing: dict[str, RecordedRun]) -> Iterator[Verdict]:
@@ -67,8 +78,13 @@ def _deleted(history: History, missing: dict[str, RecordedRun]) -> Iterator[Verd
             seal = read_seal(reader, each)
             run = missing.get(seal.name) if seal is not None and seal.ours else None
             if run is not None and seal is not None and seal.object == run.commit:
-                told = f"the tag {run.name} is gone, and with it what came out of the run: it was deleted by hand"
-                fix = f"have it back: git update-ref {shell_word(f'refs/tags/{run.name}')} {each} ''"
+                told = (
+                    f"the tag {run.name} is gone, and with it what came out of the run: it "
+                    "was deleted by hand"
+                )
+                fix = (
+                    f"have it back: git update-ref {shell_word(f'refs/tags/{run.name}')} {each} ''"
+                )
                 yield wrong(TAG, told, fix).about(run)
 
 
@@ -82,13 +98,17 @@ def look_notes(history: History) -> Iterator[Verdict]:
     moves = [move for move in reflog(history, notes.REF) if move.new not in commits]
     if moves:
         fix = f"join them again: git notes merge -s cat_sort_uniq {moves[-1].new[:12]}"
-        told = f"the notes were at {moves[-1].new[:8]}, which is not in their history: they were rewound or rewritten"
+        told = (
+            f"the notes were at {moves[-1].new[:8]}, which is not in their history: they were "
+            "rewound or rewritten"
+        )
         yield wrong(NOTES, told, fix)._replace(since=Since(moment(moves[-1].time), None))
     yield from _taken_out(history)
 
 
 def _taken_out(history: History) -> Iterator[Verdict]:
-    """Lines that an older version of a note has and the newest has not. ``git notes edit`` may do that."""
+    """Lines that an older version of a note has and the newest has not. ``git notes edit`` may do
+    that."""
     runs = {run.commit: run for run in history.runs}
     versions: dict[str, list[str]] = {}
     args = (
@@ -104,7 +124,10 @@ def _taken_out(history: History) -> Iterator[Verdict]:
         notes.REF,
         "--",
     )
-    fields = [field.decode("utf-8", "replace") for field in catfile.rows(*args, cwd=history.repository.top)]
+    fields = [
+        field.decode("utf-8", "replace")
+        for field in catfile.rows(*args, cwd=history.repository.top)
+    ]
     for about, path in pairwise(fields):
         match = re.match(r"\s*:\d+ \d+ [0-9a-f]+ ([0-9a-f]+) [AMD]", about)
         if match and (commit := path.replace("/", "")) in runs:
@@ -116,7 +139,9 @@ def _taken_out(history: History) -> Iterator[Verdict]:
                 lost = set().union(*texts[1:]) - texts[0]
                 if lost:
                     told = f"{count(len(lost), 'line')} of the notes on it changed or taken out"
-                    yield note(NOTES, told, f"see: git log -p --first-parent {notes.REF}").about(runs[commit])
+                    yield note(NOTES, told, f"see: git log -p --first-parent {notes.REF}").about(
+                        runs[commit]
+                    )
 
 
 def _lines(reader: catfile.Reader, blob: str) -> set[str]:

@@ -1,4 +1,5 @@
-"""The record of a run against itself: what the message and ``run.toml`` say of the files, and the files."""
+"""The record of a run against itself: what the message and ``run.toml`` say of the files, and the
+files."""
 
 from __future__ import annotations
 
@@ -15,7 +16,11 @@ from loragit.history.record import Kept, Record
 from loragit.history.verify.verdict import RECORD, Verdict, note, wrong
 from loragit.record.values import FORMAT
 
-_NAMES = {"Config-SHA1": ("config.toml", "config.json"), "Prompts-SHA1": ("sample-prompts.",), "Script-SHA1": ("",)}
+_NAMES = {
+    "Config-SHA1": ("config.toml", "config.json"),
+    "Prompts-SHA1": ("sample-prompts.",),
+    "Script-SHA1": ("",),
+}
 """How the file begins that a trailer hashes. A script may have any name."""
 
 
@@ -23,14 +28,16 @@ class Records:
     """Checks one record after another; a file that many runs share is read once."""
 
     def __init__(self, missing: frozenset[str], *, quick: bool) -> None:
-        """``missing``: ids of objects that are not here by design. ``quick`` reads no file but ``run.toml``."""
+        """``missing``: ids of objects that are not here by design. ``quick`` reads no file but
+        ``run.toml``."""
         self._missing = missing
         self._quick = quick
         self._known: dict[str, Kept] = {}
         self._lists: dict[str, str] = {}
 
     def look(self, run: RecordedRun) -> Iterator[Verdict]:
-        """What is wrong with the record of ``run``; a record of a later format is told and let be."""
+        """What is wrong with the record of ``run``; a record of a later format is told and let
+        be."""
         if run.format > FORMAT:
             told = f"it is recorded in format {run.format}, and this loragit checks format {FORMAT}"
             yield note(RECORD, told, "install a newer loragit").about(run)
@@ -42,7 +49,9 @@ class Records:
         except LoragitError as error:
             # Which tree it was is not told; git fsck tells of those that are damaged.
             absent = isinstance(error, GitFailed) and bool(self._missing)
-            yield (_absent(["its tree"]) if absent else wrong(RECORD, error.message, error.hint)).about(run)
+            yield (
+                _absent(["its tree"]) if absent else wrong(RECORD, error.message, error.hint)
+            ).about(run)
             return
         if record is None:
             yield _absent(["run.toml"]).about(run)
@@ -50,14 +59,18 @@ class Records:
         for each in self._found(run, tree, record):
             yield each.about(run)
 
-    def _found(self, run: RecordedRun, tree: Mapping[str, TreeItem], record: Record) -> Iterator[Verdict]:
+    def _found(
+        self, run: RecordedRun, tree: Mapping[str, TreeItem], record: Record
+    ) -> Iterator[Verdict]:
         yield from _said(run, record)
         files = {path: item for path, item in tree.items() if not item.folder}
         yield from _unlisted(run, files, record)
         if not self._quick:
             yield from self._contents(run, files, record)
 
-    def _contents(self, run: RecordedRun, files: Mapping[str, TreeItem], record: Record) -> Iterator[Verdict]:
+    def _contents(
+        self, run: RecordedRun, files: Mapping[str, TreeItem], record: Record
+    ) -> Iterator[Verdict]:
         """Every file of the record, read."""
         absent: list[str] = []
         for path in sorted(files):
@@ -77,7 +90,8 @@ class Records:
         yield from self._digests(run, files)
 
     def _held(self, run: RecordedRun, path: str, blob: str) -> Kept | str | None:
-        """Hash and size of a blob; why it cannot be read; ``None`` where it is missing by design."""
+        """Hash and size of a blob; why it cannot be read; ``None`` where it is missing by
+        design."""
         if blob not in self._known:
             if blob in self._missing:
                 return None
@@ -94,11 +108,23 @@ class Records:
         """The hashes of the message. Every file of the record was read by now."""
         for key, begins in _NAMES.items():
             value = run.trailer(key)
-            candidates = {path: self._known.get(files[path].id) for path in files if "/" not in path}
+            candidates = {
+                path: self._known.get(files[path].id) for path in files if "/" not in path
+            }
             fitting = {path: held for path, held in candidates.items() if path.startswith(begins)}
-            if value and not any(held is not None and held.sha1 == value for held in fitting.values()):
-                which = next(iter(fitting), "no such file") if key != "Script-SHA1" else "no file of the record"
-                yield wrong(RECORD, f"{key} of the message is {value[:12]}, and {which} has another", _see(run))
+            if value and not any(
+                held is not None and held.sha1 == value for held in fitting.values()
+            ):
+                which = (
+                    next(iter(fitting), "no such file")
+                    if key != "Script-SHA1"
+                    else "no file of the record"
+                )
+                yield wrong(
+                    RECORD,
+                    f"{key} of the message is {value[:12]}, and {which} has another",
+                    _see(run),
+                )
 
     def _digests(self, run: RecordedRun, files: Mapping[str, TreeItem]) -> Iterator[Verdict]:
         item = files.get("dataset.sha256")
@@ -111,16 +137,22 @@ class Records:
             except LoragitError as error:
                 self._lists[item.id] = error.message
         if self._lists[item.id]:
-            yield wrong(RECORD, f"dataset.sha256: {self._lists[item.id]}", _see(run))._replace(path="dataset.sha256")
+            yield wrong(RECORD, f"dataset.sha256: {self._lists[item.id]}", _see(run))._replace(
+                path="dataset.sha256"
+            )
 
 
 def _unlisted(run: RecordedRun, files: Mapping[str, TreeItem], record: Record) -> Iterator[Verdict]:
     """Files that only the record has, or only its list."""
     for path in sorted(record.files.keys() - files.keys()):
-        yield wrong(RECORD, f"{path} is in run.toml, and not in the record", _see(run))._replace(path=path)
+        yield wrong(RECORD, f"{path} is in run.toml, and not in the record", _see(run))._replace(
+            path=path
+        )
     for path in sorted(files.keys() - record.files.keys() - {"run.toml"}):
         if not path.startswith("captions/"):
-            yield wrong(RECORD, f"{path} is in the record, and not in run.toml", _see(run))._replace(path=path)
+            yield wrong(
+                RECORD, f"{path} is in the record, and not in run.toml", _see(run)
+            )._replace(path=path)
 
 
 class _Pair(NamedTuple):
@@ -154,7 +186,10 @@ def _said(run: RecordedRun, record: Record) -> Iterator[Verdict]:
 
 
 def _absent(paths: list[str]) -> Verdict:
-    told = f"{text.count(len(paths), 'file')} of its record not here ({paths[0]}): this is a partial clone"
+    told = (
+        f"{text.count(len(paths), 'file')} of its record not here ({paths[0]}): this is a "
+        "partial clone"
+    )
     return note(RECORD, told, "git fetch --refetch --no-filter brings all")
 
 

@@ -22,12 +22,20 @@ _PROGRAMS = {
 }
 """Programs that git would start, with its defaults."""
 
-_BAD = re.compile(r"^\[GNUPG:\] BADSIG |incorrect signature|Could not verify signature", re.MULTILINE)
+_BAD = re.compile(
+    r"^\[GNUPG:\] BADSIG |incorrect signature|Could not verify signature", re.MULTILINE
+)
 _UNKNOWN = re.compile(
-    r"^\[GNUPG:\] (?:NO_PUBKEY|ERRSIG) |No principal matched|allowedSignersFile|TRUST_(?:UNDEFINED|NEVER)", re.MULTILINE
+    r"^\[GNUPG:\] (?:NO_PUBKEY|ERRSIG) |No principal "
+    r"matched|allowedSignersFile|TRUST_(?:UNDEFINED|NEVER)",
+    re.MULTILINE,
 )
 _STALE = re.compile(r"^\[GNUPG:\] (EXPSIG|EXPKEYSIG|REVKEYSIG) ", re.MULTILINE)
-_WORDS = {"EXPSIG": "has expired", "EXPKEYSIG": "is of a key that has expired", "REVKEYSIG": "is of a revoked key"}
+_WORDS = {
+    "EXPSIG": "has expired",
+    "EXPKEYSIG": "is of a key that has expired",
+    "REVKEYSIG": "is of a revoked key",
+}
 
 
 def look(
@@ -38,7 +46,9 @@ def look(
     Without one, a tag is told of only where signatures are ``wanted``.
     """
     signed = [run for run, message in zip(runs, messages, strict=True) if is_signed(message)]
-    found = [verdict.about(run) for run, verdict in _judge(repository, signed) if verdict is not None]
+    found = [
+        verdict.about(run) for run, verdict in _judge(repository, signed) if verdict is not None
+    ]
     if wanted:
         having = {run.commit for run in signed}
         unsigned = [run for run in runs if run.commit not in having]
@@ -50,7 +60,9 @@ def is_signed(message: str) -> bool:
     return without_signature(message) != message.rstrip("\n")
 
 
-def _judge(repository: Repository, signed: Sequence[RecordedRun]) -> Iterator[tuple[RecordedRun, Verdict | None]]:
+def _judge(
+    repository: Repository, signed: Sequence[RecordedRun]
+) -> Iterator[tuple[RecordedRun, Verdict | None]]:
     if not signed:
         return
     terms = _own_programs(repository)
@@ -60,8 +72,11 @@ def _judge(repository: Repository, signed: Sequence[RecordedRun]) -> Iterator[tu
 
 
 def _own_programs(repository: Repository) -> tuple[str, ...]:
-    """What makes git start the user's programs, and none that the repository's own configuration names."""
-    reply = git.call("config", "--show-scope", "-z", "--get-regexp", r"^gpg\.(.*\.)?program$", cwd=repository.top)
+    """What makes git start the user's programs, and none that the repository's own configuration
+    names."""
+    reply = git.call(
+        "config", "--show-scope", "-z", "--get-regexp", r"^gpg\.(.*\.)?program$", cwd=repository.top
+    )
     fields = reply.out.decode("utf-8", "surrogateescape").split("\0")
     programs = dict(_PROGRAMS)
     for scope, pair in zip(fields[::2], fields[1::2], strict=False):
@@ -77,14 +92,20 @@ def _ask(top: Path, terms: tuple[str, ...], tag: str) -> Verdict | None:
     said = (reply.err + reply.out).decode("utf-8", "replace")
     stale = _STALE.search(said)
     if _BAD.search(said):
-        return wrong(SIGNATURE, "the signature of its tag is bad: the tag was edited after it was signed", _see(tag))
+        return wrong(
+            SIGNATURE,
+            "the signature of its tag is bad: the tag was edited after it was signed",
+            _see(tag),
+        )
     if stale:
         return note(SIGNATURE, f"the signature of its tag {_WORDS[stale[1]]}", _see(tag))
     if reply.status == 0:
         return None
     if _UNKNOWN.search(said):
         return note(SIGNATURE, "its tag is signed with a key that is not known here", _see(tag))
-    return note(SIGNATURE, f"the signature of its tag cannot be judged: {git.last_words(reply)}", _see(tag))
+    return note(
+        SIGNATURE, f"the signature of its tag cannot be judged: {git.last_words(reply)}", _see(tag)
+    )
 
 
 def _see(tag: str) -> str:

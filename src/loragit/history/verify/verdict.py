@@ -1,4 +1,5 @@
-"""What a check of the record found: one thing that is wrong, or worth knowing, and since when it can have been so."""
+"""What a check of the record found: one thing that is wrong, or worth knowing, and since when it
+can have been so."""
 
 from __future__ import annotations
 
@@ -40,7 +41,13 @@ class Since(NamedTuple):
     def __str__(self) -> str:
         if self.earliest and self.latest:
             return f"between {self.earliest} and {self.latest}"
-        return f"after {self.earliest}" if self.earliest else f"by {self.latest}" if self.latest else ""
+        return (
+            f"after {self.earliest}"
+            if self.earliest
+            else f"by {self.latest}"
+            if self.latest
+            else ""
+        )
 
 
 class Verdict(NamedTuple):
@@ -75,5 +82,6 @@ def note(check: str, message: str, fix: str | None = None) -> Verdict:
 
 
 def moment(seconds: float) -> str:
-    """``seconds`` since 1970 as the record writes a moment; a clock that went wild gives the nearest that there is."""
+    """``seconds`` since 1970 as the record writes a moment; a clock that went wild gives the
+    nearest that there is."""
     return text.timestamp(datetime.fromtimestamp(min(max(seconds, 0), 253402300799), UTC))

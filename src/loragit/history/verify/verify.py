@@ -1,4 +1,5 @@
-"""Recomputes what the record says, and tells where it is not so. Reads git and files, and writes nothing.
+"""Recomputes what the record says, and tells where it is not so. Reads git and files, and writes
+nothing.
 
 Nothing is taken from a cache: what was true when it was remembered is what is in question.
 """
@@ -100,16 +101,24 @@ def _is_partial(history: History) -> bool:
 def _repository(history: History, asked: Asked, problem: LoragitError | None) -> Iterator[Verdict]:
     """What is to be said of the repository; where runs are named, only of their tags."""
     if problem is not None:
-        told = "the history of runs cannot be read to its end: what can still be reached was looked at"
+        told = (
+            "the history of runs cannot be read to its end: what can still be reached was looked at"
+        )
         yield wrong(LINE, told, "fetch what is missing from a clone that has it")
     known = line.read(history)
     if asked.names:
         names = frozenset(run.name for run in _wanted(history, asked.names))
         yield from _tags(history, known, names, asked)
         return
-    tags = [f"refs/tags/{name}" for name in {run.name for run in history.runs} & history.refs.objects.keys()]
+    tags = [
+        f"refs/tags/{name}"
+        for name in {run.name for run in history.runs} & history.refs.objects.keys()
+    ]
     noted = (
-        [NOTES] if git.call("show-ref", "--verify", "--quiet", NOTES, cwd=history.repository.top).status == 0 else []
+        [NOTES]
+        if git.call("show-ref", "--verify", "--quiet", NOTES, cwd=history.repository.top).status
+        == 0
+        else []
     )
     if history.refs.runs is not None:
         refs = [RUNS, *sorted(tags), *noted]
@@ -122,7 +131,9 @@ def _repository(history: History, asked: Asked, problem: LoragitError | None) ->
     yield from past_tags.look_notes(history)
 
 
-def _tags(history: History, known: line.Line, names: frozenset[str] | None, asked: Asked) -> Iterator[Verdict]:
+def _tags(
+    history: History, known: line.Line, names: frozenset[str] | None, asked: Asked
+) -> Iterator[Verdict]:
     """The tags, as they are and as they were, of the runs ``names``; ``None`` for all."""
     if history.refs.runs is not None:
         yield from line.tags(history, known, names)
@@ -130,7 +141,9 @@ def _tags(history: History, known: line.Line, names: frozenset[str] | None, aske
     yield from past.excepted(history, names)
 
 
-def _outcomes(runs: Sequence[RecordedRun], found: list[Verdict]) -> Iterator[tuple[RecordedRun, RecordedOutcome]]:
+def _outcomes(
+    runs: Sequence[RecordedRun], found: list[Verdict]
+) -> Iterator[tuple[RecordedRun, RecordedOutcome]]:
     """The outcome of each sealed run."""
     for run in runs:
         try:
@@ -142,8 +155,12 @@ def _outcomes(runs: Sequence[RecordedRun], found: list[Verdict]) -> Iterator[tup
                 yield run, outcome
 
 
-def _records(history: History, runs: Sequence[RecordedRun], asked: Asked, *, partial: bool) -> Iterator[Verdict]:
-    records = Records(objects.missing(history.repository) if partial else frozenset(), quick=asked.quick)
+def _records(
+    history: History, runs: Sequence[RecordedRun], asked: Asked, *, partial: bool
+) -> Iterator[Verdict]:
+    records = Records(
+        objects.missing(history.repository) if partial else frozenset(), quick=asked.quick
+    )
     present = Present(history.repository.top, quick=asked.quick)
     for run in runs:
         yield from records.look(run)

@@ -1,4 +1,5 @@
-"""Which trainings a repository has on record already, by whatever names one again: hash, session, commit, place.
+"""Which trainings a repository has on record already, by whatever names one again: hash, session,
+commit, place.
 
 Read through two children of git, whatever the number of runs.
 """
@@ -13,8 +14,8 @@ from loragit.git.command import Repository
 from loragit.record.message import parse_model_line
 
 _EVERYWHERE = ("--glob=refs/heads/run[s]", "--glob=refs/remotes/*/run[s]")
-"""``runs``, and those that were fetched: what is on record elsewhere is not put there a second time. Patterns, for they
-may match nothing, and a name may not."""
+"""``runs``, and those that were fetched: what is on record elsewhere is not put there a second
+time. Patterns, for they may match nothing, and a name may not."""
 _TAG_FIELDS = "%(refname)%00%(*objectname)%00%(objectname)%00%(contents)%00"
 
 
@@ -70,19 +71,23 @@ class Ledger:
 
     def __init__(self, repository: Repository) -> None:
         log = catfile.ask("log", "-z", "--format=%H%n%B", *_EVERYWHERE, "--", cwd=repository.top)
-        tags = catfile.ask("for-each-ref", f"--format={_TAG_FIELDS}", "refs/tags", cwd=repository.top)
+        tags = catfile.ask(
+            "for-each-ref", f"--format={_TAG_FIELDS}", "refs/tags", cwd=repository.top
+        )
         self._runs = dict(_runs(_decoded(catfile.answer(log, "log", repository.top))))
         """By commit, the newest first."""
         self._tags = dict(_tags(_decoded(catfile.answer(tags, "for-each-ref", repository.top))))
         """By name."""
         self._by_hash = {each: name for name, tag in self._tags.items() for each in tag.hashes}
-        self._by_session = {each: commit for commit, run in reversed(self._runs.items()) for each in run.sessions}
+        self._by_session = {
+            each: commit for commit, run in reversed(self._runs.items()) for each in run.sessions
+        }
 
     def find(self, marks: Marks) -> Known | None:
         """The run that ``marks`` are those of; ``None`` where none is.
 
-        Weights alone do not tell: the same settings give the same ones. Only for a model without a session, whose
-        header somebody took away, they have to.
+        Weights alone do not tell: the same settings give the same ones. Only for a model without a
+        session, whose header somebody took away, they have to.
         """
         for commit in sorted(marks.commits & self._runs.keys()):
             return self._known(commit)
@@ -91,7 +96,14 @@ class Ledger:
                 return Known(self._by_hash[digest], stands=True)
         for session in sorted(marks.sessions & self._by_session.keys()):
             return self._known(self._by_session[session])
-        return next((self._known(commit) for commit, run in self._runs.items() if self._same(commit, run, marks)), None)
+        return next(
+            (
+                self._known(commit)
+                for commit, run in self._runs.items()
+                if self._same(commit, run, marks)
+            ),
+            None,
+        )
 
     def _known(self, commit: str) -> Known:
         name = self._runs[commit].name
@@ -106,7 +118,12 @@ class Ledger:
             return False  # models that can be told apart, and were
         if marks.source in places:
             return standing or run.source is not None
-        return run.name == marks.name and run.source is not None and not run.sessions and not marks.files
+        return (
+            run.name == marks.name
+            and run.source is not None
+            and not run.sessions
+            and not marks.files
+        )
 
 
 def _decoded(rows: Iterable[bytes]) -> Iterator[str]:
@@ -121,17 +138,29 @@ def _runs(rows: Iterable[str]) -> Iterator[tuple[str, _Run]]:
         if name is not None and all(key != "Reverts" for key, _ in found):
             imported = next((value for key, value in found if key == "Imported"), None)
             source = None if imported is None else imported.partition(" from ")[2]
-            yield commit, _Run(name, frozenset(value for key, value in found if key == "Session"), source)
+            yield (
+                commit,
+                _Run(name, frozenset(value for key, value in found if key == "Session"), source),
+            )
 
 
 def _tags(fields: Iterator[str]) -> Iterator[tuple[str, _Tag]]:
     for name, peeled, target, contents in zip(fields, fields, fields, fields, strict=False):
         lines = [line.partition(": ") for line in contents.splitlines()]
         models = [parse_model_line(value) for key, _, value in lines if key == "Model"]
-        hashes = [each for model in models if model for each in (model.sha256, model.payload_sha256) if each]
+        hashes = [
+            each
+            for model in models
+            if model
+            for each in (model.sha256, model.payload_sha256)
+            if each
+        ]
         output = next((value for key, _, value in lines if key == "Output"), None)
         if name:
-            yield name.lstrip("\n").removeprefix("refs/tags/"), _Tag(peeled or target, frozenset(hashes), output)
+            yield (
+                name.lstrip("\n").removeprefix("refs/tags/"),
+                _Tag(peeled or target, frozenset(hashes), output),
+            )
 
 
 def _trailers(message: str) -> list[tuple[str, str]]:

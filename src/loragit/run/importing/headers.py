@@ -1,7 +1,8 @@
-"""What the header of a model tells of the training that made it (``ss_…`` of sd-scripts, ``modelspec.…``).
+"""What the header of a model tells of the training that made it (``ss_…`` of sd-scripts,
+``modelspec.…``).
 
-A header is what anybody wrote into a file. Values are taken as claims: only those of the right form count, and what is
-kept of the rest is bounded in size and number.
+A header is what anybody wrote into a file. Values are taken as claims: only those of the right form
+count, and what is kept of the rest is bounded in size and number.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from loragit.record.values import Entry, Weights
 MAX_VALUE = 64 * 1024
 """Characters of a value that are kept."""
 MAX_TAGS = 5000
-"""Tags of ``ss_tag_frequency`` that are kept, the most frequent first; a caption holds some twenty."""
+"""Tags of ``ss_tag_frequency`` that are kept, the most frequent first; a caption holds some
+twenty."""
 MAX_KEYS = 500
 """sd-scripts writes about a hundred."""
 _MAX_JSON = 16 * 1024 * 1024
@@ -29,7 +31,9 @@ _MAX_NETWORK = 200
 
 _KEY = re.compile(r"(?:ss|sshs)_[A-Za-z0-9_.-]{1,100}|modelspec\.[A-Za-z0-9_.-]{1,100}")
 _SECONDS = re.compile(r"[0-9]{9,10}(?:\.[0-9]{1,12})?")
-_COMMENT = re.compile(r"(?:.*\()?loragit: (?P<name>\S+) (?P<commit>[0-9a-f]{40}|[0-9a-f]{64})\)?", re.DOTALL)
+_COMMENT = re.compile(
+    r"(?:.*\()?loragit: (?P<name>\S+) (?P<commit>[0-9a-f]{40}|[0-9a-f]{64})\)?", re.DOTALL
+)
 _EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 """What lies outside is no date of a training but a clock that was never set."""
@@ -66,7 +70,10 @@ def training(metadata: Mapping[str, str]) -> Training:
         started=_moment(told("ss_training_started_at")),
         finished=_moment(told("ss_training_finished_at")) or _local(told("modelspec.date")),
         commit=_of_form(told("ss_sd_scripts_commit_hash"), r"[0-9a-f]{40}")
-        or _of_form(told("modelspec.implementation_version", "").removeprefix("sd-scripts/"), r"[0-9a-f]{40}"),
+        or _of_form(
+            told("modelspec.implementation_version", "").removeprefix("sd-scripts/"),
+            r"[0-9a-f]{40}",
+        ),
         steps=int(steps) if re.fullmatch(r"[1-9][0-9]{0,8}", steps) else None,
         network=_network(metadata),
         weights=tuple(_weights(metadata)),
@@ -113,7 +120,8 @@ def _network(metadata: Mapping[str, str]) -> str | None:
 
 
 def _weights(metadata: Mapping[str, str]) -> list[Weights]:
-    """Base model and VAE where they have a name; the short hash that sd-scripts also writes is none of a file."""
+    """Base model and VAE where they have a name; the short hash that sd-scripts also writes is none
+    of a file."""
     found = []
     for role, name_key, hash_key in (
         ("Base-Model", "ss_sd_model_name", "ss_new_sd_model_hash"),
@@ -137,7 +145,8 @@ class Kept(NamedTuple):
 
 
 def metadata_toml(metadata: Mapping[str, str], file_name: str) -> Kept | None:
-    """The header's values, one a line and sorted, JSON among them expanded; ``None`` where there are none.
+    """The header's values, one a line and sorted, JSON among them expanded; ``None`` where there
+    are none.
 
     Keys that are neither ``ss_…`` nor ``sshs_…`` nor ``modelspec.…`` are left out.
     """
@@ -189,7 +198,9 @@ def _expressible(tree: object, depth: int) -> object:
         tree.encode()  # half of a surrogate pair parses; UnicodeError is a ValueError
     if isinstance(tree, dict):
         "".join(tree).encode()
-        return {key: _expressible(value, depth - 1) for key, value in tree.items() if value is not None}
+        return {
+            key: _expressible(value, depth - 1) for key, value in tree.items() if value is not None
+        }
     if isinstance(tree, list):
         return [_expressible(value, depth - 1) for value in tree]
     if isinstance(tree, float) and not math.isfinite(tree):
@@ -200,7 +211,8 @@ def _expressible(tree: object, depth: int) -> object:
 
 
 def _tags(tree: object) -> list[tuple[str, str, int]]:
-    """(folder, tag, how often), the most frequent first; empty where the value has not sd-scripts' form."""
+    """(folder, tag, how often), the most frequent first; empty where the value has not sd-scripts'
+    form."""
     if not isinstance(tree, dict) or not all(isinstance(tags, dict) for tags in tree.values()):
         return []
     rows = [(folder, tag, often) for folder, tags in tree.items() for tag, often in tags.items()]

@@ -1,4 +1,5 @@
-"""Model files, each read once: within a process, and their hashes also from one process to the next."""
+"""Model files, each read once: within a process, and their hashes also from one process to the
+next."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ class Models:
         return self._headers[path]
 
     def hashes(self, path: Path) -> Hashes:
-        """As :func:`loragit.tensors.hash_file`; a file is read again only where it may have changed."""
+        """As :func:`loragit.tensors.hash_file`; a file is read again only where it may have
+        changed."""
         trusted_ns = time.time_ns() - MARGIN_NS
         before = path.stat()
         place = str(path.absolute())
@@ -40,9 +42,15 @@ class Models:
             sha256, _, payload = digests.partition(" ")
             return Hashes(sha256, payload or None, before.st_size)
         found = hash_file(path)
-        if identity(path.stat()) == identity(before) and max(before.st_mtime_ns, before.st_ctime_ns) < trusted_ns:
+        if (
+            identity(path.stat()) == identity(before)
+            and max(before.st_mtime_ns, before.st_ctime_ns) < trusted_ns
+        ):
             with self._lock:
-                self._fresh[place] = (identity(before), f"{found.sha256} {found.payload_sha256 or ''}")
+                self._fresh[place] = (
+                    identity(before),
+                    f"{found.sha256} {found.payload_sha256 or ''}",
+                )
         return found
 
     def keep(self) -> None:

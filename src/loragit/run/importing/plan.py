@@ -1,4 +1,5 @@
-"""What an import would put on record: everything is looked at, and all problems are known, before it writes."""
+"""What an import would put on record: everything is looked at, and all problems are known, before
+it writes."""
 
 from __future__ import annotations
 
@@ -70,7 +71,8 @@ class Item(NamedTuple):
     """Name of the dataset, where it could be told."""
     started: datetime | None
     state: str
-    """:data:`NEW`; :data:`ON_RECORD`; :data:`EMPTY` (it made nothing); :data:`LEFT_OUT`, for a problem."""
+    """:data:`NEW`; :data:`ON_RECORD`; :data:`EMPTY` (it made nothing); :data:`LEFT_OUT`, for a
+    problem."""
     note: str
     """What came out, or why it is not imported."""
     run: Imported | None = None
@@ -98,14 +100,17 @@ class _LeftOut(Exception):
 
 
 def look(request: Request, say: Callable[[str], None]) -> Plan:
-    """Look at everything. Writes nothing but caches. Raises :class:`LoragitError` where nothing can be told at all.
+    """Look at everything. Writes nothing but caches. Raises :class:`LoragitError` where nothing can
+    be told at all.
 
     ``say`` is told what takes long.
     """
     findings = Findings()
     models = Models(Cache(request.cache))
     home = request.environ.get("HOME", "")
-    paths = [_plain(places.expanded(written, request.cwd, request.environ)) for written in request.paths]
+    paths = [
+        _plain(places.expanded(written, request.cwd, request.environ)) for written in request.paths
+    ]
     there = search.search(paths, findings)
     if (size := search.size(there)) >= _LONG:
         say(f"reading {size / 1e9:.1f} GB of models in {text.count(len(there), 'folder')}")
@@ -113,9 +118,16 @@ def look(request: Request, say: Callable[[str], None]) -> Plan:
     models.keep()
     if request.name is not None and len(found) > 1:
         raise UsageError(
-            f"--name {request.name} cannot name {len(found)} trainings", hint="name the folder of the one that is meant"
+            f"--name {request.name} cannot name {len(found)} trainings",
+            hint="name the folder of the one that is meant",
         )
-    found.sort(key=lambda each: (each.span is None, each.span.started.timestamp() if each.span else 0, each.name))
+    found.sort(
+        key=lambda each: (
+            each.span is None,
+            each.span.started.timestamp() if each.span else 0,
+            each.name,
+        )
+    )
     judge = _Judge(request, home, findings)
     items = tuple(judge.item(each) for each in found)
     return Plan(items, tuple(_warnings(found, home)), findings.all())
@@ -126,7 +138,10 @@ def _warnings(found: Iterable[Remains], home: str) -> Iterator[str]:
         if each.others and each.made_something:
             many = f" and {len(each.others) - 3} more" if len(each.others) > 3 else ""
             where = text.home_as_tilde(str(each.folder), home)
-            yield f"{where} also holds models of another training, left out: {', '.join(each.others[:3])}{many}"
+            yield (
+                f"{where} also holds models of another training, left out: "
+                f"{', '.join(each.others[:3])}{many}"
+            )
 
 
 def _plain(path: Path) -> Path:
@@ -178,7 +193,8 @@ class _Judge:
             raise _LeftOut(
                 LEFT_OUT,
                 "the header does not tell when it was trained",
-                "put beside it what else is left of the training (repos.git, config.toml), and import the folder",
+                "put beside it what else is left of the training (repos.git, config.toml), and "
+                "import the folder",
             )
         run = self._run(left, name, target.repository, item, span)
         self._free(target, name)
@@ -193,29 +209,41 @@ class _Judge:
             return
         if left.judged.truncated:
             cut = ", ".join(left.judged.truncated[:3])
-            raise _LeftOut(LEFT_OUT, f"nothing in it is whole: {cut}", "see whether another copy is")
+            raise _LeftOut(
+                LEFT_OUT, f"nothing in it is whole: {cut}", "see whether another copy is"
+            )
         raise _LeftOut(EMPTY, "made nothing: neither a model nor a state nor a sample is in it")
 
     def _name(self, written: str) -> RunName:
         try:
             return RunName.parse(written)
         except LoragitError as error:
-            raise _LeftOut(LEFT_OUT, error.message, "import it alone, with a name: --name NAME") from error
+            raise _LeftOut(
+                LEFT_OUT, error.message, "import it alone, with a name: --name NAME"
+            ) from error
 
     def _dataset(self, name: RunName, left: Remains) -> Path:
-        """The dataset's folder: as flag or variable say, as the old record says, else as ``train`` would find it."""
+        """The dataset's folder: as flag or variable say, as the old record says, else as ``train``
+        would find it."""
         flag = self._request.dataset
         environ = self._request.environ
         if flag is None and not environ.get("TRAINING_DIR"):
             named = legacy.dataset_folders(left.papers.repos, left.papers.script, self._home)
-            flag = next((str(place) for place in named if place != left.folder and os.path.isdir(place)), None)
+            flag = next(
+                (str(place) for place in named if place != left.folder and os.path.isdir(place)),
+                None,
+            )
         try:
             # Some old names tell no steps, and nothing here depends on them.
             asked = Flags(dataset=flag, steps=1)
-            return settings.load(name=name, flags=asked, environ=environ, cwd=self._request.cwd).dataset_dir
+            return settings.load(
+                name=name, flags=asked, environ=environ, cwd=self._request.cwd
+            ).dataset_dir
         except (settings.DatasetNotFound, settings.DatasetAmbiguous, InvalidName) as error:
             raise _LeftOut(
-                LEFT_OUT, f"its dataset is not known: {error.message}", "say which it is with --dataset"
+                LEFT_OUT,
+                f"its dataset is not known: {error.message}",
+                "say which it is with --dataset",
             ) from error
 
     def _target(self, folder: Path) -> Target:
@@ -250,10 +278,14 @@ class _Judge:
             taken = f"{name} is also what {self._chosen[top, name.text]} is called"
         if taken:
             raise _LeftOut(
-                LEFT_OUT, f"{taken}, and that is another training", "import it alone, with another name: --name NAME"
+                LEFT_OUT,
+                f"{taken}, and that is another training",
+                "import it alone, with another name: --name NAME",
             )
 
-    def _run(self, left: Remains, name: RunName, repository: Repository, item: Item, span: Span) -> Imported:
+    def _run(
+        self, left: Remains, name: RunName, repository: Repository, item: Item, span: Span
+    ) -> Imported:
         codes = _codes(left)
         entries, redacted = list(left.papers.entries), list(left.papers.redacted)
         missing = [*remains.missing(left), *_missing_codes(left, codes)]
@@ -276,7 +308,9 @@ class _Judge:
             trainer=codes.trainer,
             lycoris=codes.lycoris,
             others=codes.others,
-            weights=tuple(Weights(w.role, self._hide(w.name), w.sha256) for w in last.weights) if last else (),
+            weights=tuple(Weights(w.role, self._hide(w.name), w.sha256) for w in last.weights)
+            if last
+            else (),
             network=self._hide(last.network) if last and last.network else None,
             sessions=left.sessions,
             sha1s=left.papers.sha1s,
@@ -308,7 +342,8 @@ class _Judge:
         if found:
             raise _LeftOut(
                 LEFT_OUT,
-                f"the name of a file or folder in it holds what looks like a secret ({found[0].kind})",
+                "the name of a file or folder in it holds what looks like a secret "
+                f"({found[0].kind})",
                 "rename it",
             )
 
@@ -326,7 +361,8 @@ def _marks(left: Remains, name: RunName, source: str) -> Marks:
 
 
 def _codes(left: Remains) -> legacy.Codes:
-    """The repositories that ``repos.git`` tells; the trainer's commit else as the models' headers do."""
+    """The repositories that ``repos.git`` tells; the trainer's commit else as the models' headers
+    do."""
     codes = legacy.told_apart(left.papers.repos.repositories)
     commit = next((each.commit for each in reversed(left.trainings) if each.commit), None)
     if codes.trainer is None and commit is not None:
@@ -337,4 +373,6 @@ def _codes(left: Remains) -> legacy.Codes:
 def _missing_codes(left: Remains, codes: legacy.Codes) -> list[str]:
     module = next((each.network for each in left.trainings if each.network), "")
     lost = [] if codes.trainer else ["trainer commit"]
-    return lost + (["LyCORIS commit"] if module.startswith("lycoris") and codes.lycoris is None else [])
+    return lost + (
+        ["LyCORIS commit"] if module.startswith("lycoris") and codes.lycoris is None else []
+    )

@@ -1,4 +1,5 @@
-"""Where trainings left something: output folders with a record of the helpers or of loragit, and models without one."""
+"""Where trainings left something: output folders with a record of the helpers or of loragit, and
+models without one."""
 
 from __future__ import annotations
 
@@ -39,27 +40,37 @@ def search(paths: Iterable[Path], findings: Findings) -> tuple[Place, ...]:
         if path.is_dir():
             if not looking.walk(path, _DEPTH):
                 findings.add(
-                    f"{path} is not a folder of a training: nowhere in it is a repos.git, an sdscripts.log or a model",
+                    f"{path} is not a folder of a training: nowhere in it is a repos.git, an "
+                    "sdscripts.log or a model",
                     "name the folder that the models were written to",
                 )
         elif path.is_file() and path.suffix == ".safetensors":
             looking.add_file(path)
         elif path.exists():
-            findings.add(f"{path} is neither a folder nor a .safetensors file", "name an output folder, or a model")
+            findings.add(
+                f"{path} is neither a folder nor a .safetensors file",
+                "name an output folder, or a model",
+            )
         else:
-            findings.add(f"there is no {path}", "name a run's output folder, a folder of such folders, or a model")
+            findings.add(
+                f"there is no {path}",
+                "name a run's output folder, a folder of such folders, or a model",
+            )
     if looking.cut:
         findings.add(f"only {MAX_FOLDERS} folders were looked into", "name fewer at once")
     return tuple(looking.places.values())
 
 
 def size(places: Iterable[Place]) -> int:
-    """Bytes of the models at ``places``, as far as they can be looked at: about what there is to read."""
+    """Bytes of the models at ``places``, as far as they can be looked at: about what there is to
+    read."""
     total = 0
     for place in places:
         with suppress(OSError):
             names = _listed(place.folder)[0] if place.models is None else place.models
-            total += sum((place.folder / name).stat().st_size for name in names if name.endswith(_MODELS))
+            total += sum(
+                (place.folder / name).stat().st_size for name in names if name.endswith(_MODELS)
+            )
     return total
 
 
@@ -67,7 +78,8 @@ class _Search:
     def __init__(self) -> None:
         self.places: dict[Path, Place] = {}
         self.seen: dict[tuple[int, int], int] = {}
-        """How deep was looked into each folder, by device and inode: links may lead to one twice."""
+        """How deep was looked into each folder, by device and inode: links may lead to one
+        twice."""
         self.cut = False
 
     def walk(self, folder: Path, depth: int) -> bool:
@@ -120,7 +132,11 @@ def _listed(folder: Path) -> tuple[list[str], list[str]]:
                 continue
             if not is_folder:
                 files.append(entry.name)
-            elif not entry.name.startswith(".") and entry.name != "sample" and not entry.name.endswith("-state"):
+            elif (
+                not entry.name.startswith(".")
+                and entry.name != "sample"
+                and not entry.name.endswith("-state")
+            ):
                 folders.append(entry.name)
     return sorted(files), sorted(folders)
 

@@ -1,4 +1,5 @@
-"""The text files that lie beside a training's models: config, prompts, script, ``repos.git``. Masked, and bounded."""
+"""The text files that lie beside a training's models: config, prompts, script, ``repos.git``.
+Masked, and bounded."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ class Papers(NamedTuple):
     entries: tuple[Entry, ...] = ()
     """Secrets in them are masked."""
     sha1s: tuple[tuple[str, str], ...] = ()
-    """(trailer, SHA-1): of what ran where ``repos.git`` tells it, else of the file as it lies there."""
+    """(trailer, SHA-1): of what ran where ``repos.git`` tells it, else of the file as it lies
+    there."""
     repos: ReposGit = ReposGit()
     script: bytes = b""
     """As it lies there; may hold secrets."""
@@ -42,7 +44,8 @@ class Papers(NamedTuple):
 
 
 def read(folder: Path) -> Papers:
-    """Read what lies directly in ``folder``. Links are not followed: what they lead to is today's, not the run's."""
+    """Read what lies directly in ``folder``. Links are not followed: what they lead to is today's,
+    not the run's."""
     names = _regular_files(folder)
     raw = _read(folder, "repos.git") if "repos.git" in names else None
     repos = legacy.parse_repos_git(raw or b"")
@@ -61,7 +64,11 @@ def read(folder: Path) -> Papers:
     ran = scripts[0] if scripts else None
     for trailer, file_name, names_told in (*told, ("Script-SHA1", ran, others)):
         found.hash(trailer, file_name, names_told, repos)
-    missing = [*([] if config else ["config.toml"]), *([] if scripts else ["script"]), *found.missing]
+    missing = [
+        *([] if config else ["config.toml"]),
+        *([] if scripts else ["script"]),
+        *found.missing,
+    ]
     if repos.unread:
         missing.append(f"{text.count(repos.unread, 'line')} of repos.git that cannot be read")
     return Papers(
@@ -76,7 +83,8 @@ def read(folder: Path) -> Papers:
 
 
 def masked(entry: Entry) -> tuple[Entry | None, bool]:
-    """``entry`` without its secrets, and whether there were some; ``None`` where they cannot be taken out."""
+    """``entry`` without its secrets, and whether there were some; ``None`` where they cannot be
+    taken out."""
     data = secrets.redact(secret_tables.mask_values(entry.data))
     if secrets.find(data) or any(True for _ in secret_tables.find_values(data)):
         return None, True
@@ -99,7 +107,9 @@ class _Found:
         path = self._folder / name
         data = _read(self._folder, name)
         if data is None:
-            self.missing.append(f"{place} (it cannot be read, or is larger than {MAX_BYTES >> 20} MiB)")
+            self.missing.append(
+                f"{place} (it cannot be read, or is larger than {MAX_BYTES >> 20} MiB)"
+            )
             return
         self.raw[name] = data
         executable = bool(path.lstat().st_mode & stat.S_IXUSR)
@@ -117,7 +127,9 @@ class _Found:
         if then or now:
             self.sha1s.append((trailer, then or now or ""))
         if then and now and then != now:
-            self.missing.append(f"{name} as it was when the run began (repos.git tells another SHA-1)")
+            self.missing.append(
+                f"{name} as it was when the run began (repos.git tells another SHA-1)"
+            )
 
 
 def _scripts(names: Iterable[str], repos: ReposGit, run: str) -> list[str]:
@@ -125,7 +137,9 @@ def _scripts(names: Iterable[str], repos: ReposGit, run: str) -> list[str]:
     told = [file.name for file in repos.files if file.name not in (*_CONFIGS, *_PROMPTS)]
     first = [*told, "train.sh", f"{run}.sh", f"{run}.zsh"]
     scripts = [name for name in names if name.endswith(_SCRIPTS) or name in told]
-    return sorted(scripts, key=lambda name: (first.index(name) if name in first else len(first), name))
+    return sorted(
+        scripts, key=lambda name: (first.index(name) if name in first else len(first), name)
+    )
 
 
 def _regular_files(folder: Path) -> list[str]:

@@ -1,4 +1,5 @@
-"""What one training left, read and checked whole: papers, models, samples, events, and when it was."""
+"""What one training left, read and checked whole: papers, models, samples, events, and when it
+was."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ from loragit.trainers.sd_scripts.naming import NAMING
 _MODEL = re.compile("(?P<stem>.+?)" + NAMING.model.pattern)
 _STAMP = "%Y%m%d%H%M%S"
 _APART = timedelta(hours=36)
-"""How far the stamp of a log folder may lie from a training: it is a local time, of whatever zone that was."""
+"""How far the stamp of a log folder may lie from a training: it is a local time, of whatever zone
+that was."""
 
 
 class Span(NamedTuple):
@@ -45,7 +47,8 @@ class Remains(NamedTuple):
 
     folder: Path
     name: str
-    """The folder's, or for models without a record the output name: what the run is called if nobody says otherwise."""
+    """The folder's, or for models without a record the output name: what the run is called if
+    nobody says otherwise."""
     source: Path
     """The folder, or the one file there is."""
     papers: Papers
@@ -76,7 +79,8 @@ class Remains(NamedTuple):
 
 
 def read(place: Place, models: Models, findings: Findings) -> tuple[Remains, ...]:
-    """The trainings whose files lie at ``place``. What cannot be told apart or read is a finding."""
+    """The trainings whose files lie at ``place``. What cannot be told apart or read is a
+    finding."""
     if place.models is None:
         return (_recorded(place.folder, models),)
     found = []
@@ -96,23 +100,30 @@ class _Group(NamedTuple):
 
 
 def _recorded(folder: Path, models: Models) -> Remains:
-    """A run's own folder: its models are those called like it, else those of the name that most have."""
+    """A run's own folder: its models are those called like it, else those of the name that most
+    have."""
     trainings = {name: _training(folder / name, models) for name in _names(folder)}
     called = {name: _output_name(name, training) for name, training in trainings.items()}
-    counts = sorted(set(called.values()), key=lambda each: (-list(called.values()).count(each), each))
+    counts = sorted(
+        set(called.values()), key=lambda each: (-list(called.values()).count(each), each)
+    )
     own = folder.name if folder.name in counts else next(iter(counts), folder.name)
-    sessions = {training.session for name, training in trainings.items() if training and called[name] == own}
+    sessions = {
+        training.session for name, training in trainings.items() if training and called[name] == own
+    }
     ours = {
         name: output_name
         for name, output_name in called.items()
-        if output_name == own or ((training := trainings[name]) and training.session and training.session in sessions)
+        if output_name == own
+        or ((training := trainings[name]) and training.session and training.session in sessions)
     }
     remains = _Reader(folder, own, models).remains(ours, papers.read(folder), recorded=True)
     return remains._replace(name=folder.name, others=tuple(sorted(called.keys() - ours.keys())))
 
 
 def _grouped(place: Place, models: Models, findings: Findings) -> list[_Group]:
-    """Those of one session belong together, whatever they are called; without one, those of one output name."""
+    """Those of one session belong together, whatever they are called; without one, those of one
+    output name."""
     groups: dict[str, dict[str, str]] = {}
     for name in place.models or ():
         try:
@@ -121,7 +132,10 @@ def _grouped(place: Place, models: Models, findings: Findings) -> list[_Group]:
             findings.add(error.message, error.hint)
             continue
         except OSError as error:
-            findings.add(f"{place.folder / name} cannot be read: {error.strerror or error}", "see whom it belongs to")
+            findings.add(
+                f"{place.folder / name} cannot be read: {error.strerror or error}",
+                "see whom it belongs to",
+            )
             continue
         output_name = _output_name(name, training)
         key = f"session {training.session}" if training.session else f"name {output_name}"
@@ -137,13 +151,18 @@ def _grouped(place: Place, models: Models, findings: Findings) -> list[_Group]:
 
 def _training(path: Path, models: Models) -> Training | None:
     try:
-        return metadata.training(models.header(path).metadata) if path.suffix == ".safetensors" else None
+        return (
+            metadata.training(models.header(path).metadata)
+            if path.suffix == ".safetensors"
+            else None
+        )
     except (NotSafetensors, OSError):
         return None
 
 
 def _output_name(file_name: str, training: Training | None) -> str:
-    """What the training that wrote ``file_name`` called its output: as its header says if the file is named so."""
+    """What the training that wrote ``file_name`` called its output: as its header says if the file
+    is named so."""
     told = training.output_name if training else None
     if told and trainer.matched(NAMING.model, file_name, told):
         return told
@@ -168,7 +187,9 @@ class _Reader:
 
     def remains(self, files: Mapping[str, str], found: Papers, *, recorded: bool) -> Remains:
         folder = self._folder
-        judged = outcome.judged(folder, files, NAMING, Reading(self._models.header, self._models.hashes))
+        judged = outcome.judged(
+            folder, files, NAMING, Reading(self._models.header, self._models.hashes)
+        )
         readable = [model.path for model in judged.models if model.path.endswith(".safetensors")]
         headers = [self._models.header(folder / path).metadata for path in readable]
         trainings = tuple(metadata.training(header) for header in headers)
@@ -191,19 +212,30 @@ class _Reader:
             others=(),
         )
 
-    def _span(self, trainings: Iterable[Training], products: list[str], *, recorded: bool) -> Span | None:
-        """The headers tell best; of files the oldest that was written before the training, and the newest product."""
+    def _span(
+        self, trainings: Iterable[Training], products: list[str], *, recorded: bool
+    ) -> Span | None:
+        """The headers tell best; of files the oldest that was written before the training, and the
+        newest product."""
         starts = [training.started for training in trainings if training.started]
         ends = [training.finished for training in trainings if training.finished]
         guessed = (*(() if starts else ("start",)), *(() if ends else ("end",)))
         if not recorded:
             known = [*starts, *ends]
             return Span(min(known), max(known), guessed) if known else None
-        ends = ends or self._times([*products, NAMING.sample_dir, "sdscripts.log"]) or self._times(["."])
+        ends = (
+            ends
+            or self._times([*products, NAMING.sample_dir, "sdscripts.log"])
+            or self._times(["."])
+        )
         if not ends:
             return None
         finished = max([*ends, *starts])
-        starts = starts or self._times(["repos.git"]) or self._times(["config.toml", "config.json", "sdscripts.log"])
+        starts = (
+            starts
+            or self._times(["repos.git"])
+            or self._times(["config.toml", "config.json", "sdscripts.log"])
+        )
         started = min([*starts, finished])
         return Span(started, finished, guessed)
 
@@ -216,7 +248,8 @@ class _Reader:
         return times
 
     def _final_loss(self, span: Span | None) -> float | None:
-        """From the log folders called like the training and of its time, in a ``logs`` near its output folder."""
+        """From the log folders called like the training and of its time, in a ``logs`` near its
+        output folder."""
         if span is None:
             return None
         near = (self._folder.parent, self._folder, self._folder.parent.parent)
@@ -224,8 +257,14 @@ class _Reader:
             for name in dict.fromkeys((self._folder.name, self._name)):
                 for prefix in (f"{name}-", f"{name}_"):
                     there = outcome.log_folders(parent, prefix, NAMING)
-                    others = frozenset(each for each in there if not _of_time(each.removeprefix(prefix), span))
-                    loss = outcome.logged_loss(Logs(parent, prefix, others), NAMING) if there - others else None
+                    others = frozenset(
+                        each for each in there if not _of_time(each.removeprefix(prefix), span)
+                    )
+                    loss = (
+                        outcome.logged_loss(Logs(parent, prefix, others), NAMING)
+                        if there - others
+                        else None
+                    )
                     if loss is not None:
                         return loss
         return None
@@ -241,20 +280,39 @@ def _of_time(stamp: str, span: Span) -> bool:
 
 def kept_metadata(remains: Remains) -> metadata.Kept | None:
     """``metadata.toml`` of the last whole model, and what was cut."""
-    last = next((model.path for model in reversed(remains.judged.models) if model.path.endswith(".safetensors")), "")
+    last = next(
+        (
+            model.path
+            for model in reversed(remains.judged.models)
+            if model.path.endswith(".safetensors")
+        ),
+        "",
+    )
     return metadata.metadata_toml(remains.header, last) if remains.header else None
 
 
 def missing(remains: Remains) -> tuple[str, ...]:
-    """What a full record would hold and nothing tells any more; in the order of docs/record-format.md."""
+    """What a full record would hold and nothing tells any more; in the order of
+    docs/record-format.md."""
     found = remains.papers
     known = remains.trainings
     repositories = {name for name, _ in found.sha1s}
     lost = [*found.missing] if remains.recorded else ["config.toml", "script"]
     if not found.has_prompts and (remains.samples or "Prompts-SHA1" in repositories):
         lost.append("sample-prompts")
-    lost += [f"{what} (told by the times of the files)" for what in remains.span.guessed] if remains.span else []
+    lost += (
+        [f"{what} (told by the times of the files)" for what in remains.span.guessed]
+        if remains.span
+        else []
+    )
     if not any(weights.sha256 for training in known for weights in training.weights):
         lost.append("weights")
-    always = ("command", "captions", "dataset.sha256", "dataset commit", "environment.txt", "exit status")
+    always = (
+        "command",
+        "captions",
+        "dataset.sha256",
+        "dataset commit",
+        "environment.txt",
+        "exit status",
+    )
     return tuple(text.shown(what) for what in (*lost, *always))

@@ -1,6 +1,8 @@
-"""What the zsh helpers wrote beside a training's models: ``repos.git``, and scripts that name their dataset.
+"""What the zsh helpers wrote beside a training's models: ``repos.git``, and scripts that name their
+dataset.
 
-Nothing here opens a file. Text is read line by line, and what makes no sense is counted, never guessed at.
+Nothing here opens a file. Text is read line by line, and what makes no sense is counted, never
+guessed at.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from typing import NamedTuple
 
 from loragit.record.values import Code
 
-# A line is read from its end: a path may hold blanks, colons and parentheses, a branch no blank and no colon
-# (git-check-ref-format).
+# A line is read from its end: a path may hold blanks, colons and parentheses, a branch no blank and
+# no colon (git-check-ref-format).
 _ID = r"(?P<commit>[0-9a-f]{40}|[0-9a-f]{64})"
 _ON_BRANCH = re.compile(rf"(?P<path>.+): \((?P<branch>[^\s:]+)\) {_ID}")
 _NO_BRANCH = re.compile(rf"(?P<path>.+): {_ID} \(Failed to get branch\)")
@@ -25,7 +27,7 @@ _DETACHED = ("detached", "HEAD")
 """What stands for a branch where there was none: loragit's own word, and git's."""
 
 _ASSIGNED = re.compile(
-    r"""(?m)^[ \t]*(?:export[ \t]+|local[ \t]+)?TRAINING_DIR=(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s;&|]+)"""
+    r"""(?m)^[ \t]*(?:export[ \t]+|local[ \t]+)?TRAINING_DIR=(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s;&|]+)"""  # noqa: E501
 )
 _OPTION = re.compile(r"""--dataset_config(?:=|[ \t]+)(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s;&|)]+)""")
 
@@ -142,11 +144,14 @@ def _kind(repository: Repository) -> str | None:
 
 
 def dataset_folders(told: ReposGit, script: bytes, home: str) -> Iterator[Path]:
-    """Folders that the script and ``repos.git`` name as the dataset's, the surest first; absolute, perhaps gone."""
+    """Folders that the script and ``repos.git`` name as the dataset's, the surest first; absolute,
+    perhaps gone."""
     text = script.decode("utf-8", "surrogateescape")
     written = [(match["value"], False) for match in _ASSIGNED.finditer(text)]
     written += [(match["value"], True) for match in _OPTION.finditer(text)]
-    written += [(file.path, True) for file in told.files if file.name in ("config.toml", "config.json")]
+    written += [
+        (file.path, True) for file in told.files if file.name in ("config.toml", "config.json")
+    ]
     for value, is_file in written:
         place = _place(value, home)
         if place is not None:

@@ -1,4 +1,5 @@
-"""Which runs a new one goes on from: products of known runs among the weights and states that it starts with."""
+"""Which runs a new one goes on from: products of known runs among the weights and states that it
+starts with."""
 
 from __future__ import annotations
 
@@ -27,19 +28,27 @@ class Start(NamedTuple):
     """Of a file."""
 
 
-def starts(given: Iterable[tuple[str, str]], weights: Iterable[Weights], workdir: Path) -> tuple[Start, ...]:
-    """What of ``given``, (role, path as written), a run goes on from; ``weights`` are the same, in the same order."""
+def starts(
+    given: Iterable[tuple[str, str]], weights: Iterable[Weights], workdir: Path
+) -> tuple[Start, ...]:
+    """What of ``given``, (role, path as written), a run goes on from; ``weights`` are the same, in
+    the same order."""
     pairs = zip(given, weights, strict=True)
     return tuple(
-        Start(role, workdir / value, known.sha256) for (role, value), known in pairs if role in (RESUME, *DERIVED)
+        Start(role, workdir / value, known.sha256)
+        for (role, value), known in pairs
+        if role in (RESUME, *DERIVED)
     )
 
 
-def ancestors(found: Iterable[Start], datasets: Path, here: Path, environ: Mapping[str, str]) -> tuple[Ancestor, ...]:
-    """The run of each of ``found`` that a run of some dataset under ``datasets``, or of ``here``, left; each once.
+def ancestors(
+    found: Iterable[Start], datasets: Path, here: Path, environ: Mapping[str, str]
+) -> tuple[Ancestor, ...]:
+    """The run of each of ``found`` that a run of some dataset under ``datasets``, or of ``here``,
+    left; each once.
 
-    Weights are known by their hash, else by the run that their header names; a state, which holds neither, by where it
-    lies. What is of no known run is passed over.
+    Weights are known by their hash, else by the run that their header names; a state, which holds
+    neither, by where it lies. What is of no known run is passed over.
     """
     wanted = tuple(found)
     if not wanted:
@@ -53,12 +62,19 @@ def _of(start: Start, records: Records, environ: Mapping[str, str]) -> Iterator[
     if start.role == RESUME:
         states = records.holding(f"\nState: {start.path.name}\n")
         left = (sealed for sealed in states if _lies_in(start.path, sealed, environ))
-        yield from (Ancestor(sealed.run, sealed.commit, start.path.name, resumed=True) for sealed in left)
+        yield from (
+            Ancestor(sealed.run, sealed.commit, start.path.name, resumed=True) for sealed in left
+        )
     elif start.sha256 is not None:
-        known = [(sealed, _called(sealed, start.sha256)) for sealed in records.holding(f"sha256:{start.sha256}")]
+        known = [
+            (sealed, _called(sealed, start.sha256))
+            for sealed in records.holding(f"sha256:{start.sha256}")
+        ]
         if not known:
             known = list(_stamped(start.path, records))
-        yield from (Ancestor(sealed.run, sealed.commit, name, resumed=False) for sealed, name in known[:1])
+        yield from (
+            Ancestor(sealed.run, sealed.commit, name, resumed=False) for sealed, name in known[:1]
+        )
 
 
 def _called(sealed: Sealed, sha256: str) -> str:
@@ -67,13 +83,16 @@ def _called(sealed: Sealed, sha256: str) -> str:
 
 
 def _stamped(path: Path, records: Records) -> Iterator[tuple[Sealed, str]]:
-    """The runs that the header of a model names: it was edited since, or the weights were resized or merged."""
+    """The runs that the header of a model names: it was edited since, or the weights were resized
+    or merged."""
     try:
         comment = tensors.read_header(path).metadata.get("ss_training_comment", "")
     except (tensors.NotSafetensors, OSError):
         return
     for run, commit in products.stamps(comment):
-        yield from ((sealed, path.name) for sealed in records.holding(f"\0{commit}\0") if sealed.run == run)
+        yield from (
+            (sealed, path.name) for sealed in records.holding(f"\0{commit}\0") if sealed.run == run
+        )
 
 
 def _lies_in(state: Path, sealed: Sealed, environ: Mapping[str, str]) -> bool:

@@ -1,4 +1,5 @@
-"""What a record would give away: secrets in its files and names are refused, or recorded as ``***``."""
+"""What a record would give away: secrets in its files and names are refused, or recorded as
+``***``."""
 
 from __future__ import annotations
 
@@ -18,7 +19,10 @@ from loragit.secrets.find import Found
 
 _SHOWN = 3
 """Most lines of one file that are told."""
-_TAKE_OUT = "take it out (arguments and the environment are not recorded), or record *** in its place: --allow-secrets"
+_TAKE_OUT = (
+    "take it out (arguments and the environment are not recorded), or record *** in its "
+    "place: --allow-secrets"
+)
 _MARK = "; if it is none, end the line with the comment # loragit: no secret"
 _WITH_COMMENTS = (".toml", ".py", ".sh", ".yaml", ".yml", ".cfg", ".ini")
 _BYTES = ("utf-8", "surrogateescape")
@@ -54,17 +58,27 @@ class Disclosed(NamedTuple):
 
 
 def secrets_in(data: bytes, known: Iterable[str] = ()) -> tuple[Found, ...]:
-    """The secrets in a file, one a line, in order: by their looks, by the key they are given to, or of ``known``."""
+    """The secrets in a file, one a line, in order: by their looks, by the key they are given to, or
+    of ``known``."""
     plain = as_utf8(data)
-    found = [*secrets.find(plain), *secret_tables.find_values(plain), *secrets.find_known(plain, known)]
+    found = [
+        *secrets.find(plain),
+        *secret_tables.find_values(plain),
+        *secrets.find_known(plain, known),
+    ]
     by_line = {each.line: each for each in reversed(found)}
     return tuple(sorted(by_line.values(), key=lambda each: each.line or 0))
 
 
 def values(entries: Iterable[Entry]) -> tuple[str, ...]:
-    """The secrets in files. Where these are recorded all the same, they must stand in no argument and no log either."""
+    """The secrets in files. Where these are recorded all the same, they must stand in no argument
+    and no log either."""
     texts = [as_utf8(entry.data) for entry in entries]
-    found = (value for data in texts for value in (*secret_tables.values(data), *secrets.found_values(data)))
+    found = (
+        value
+        for data in texts
+        for value in (*secret_tables.values(data), *secrets.found_values(data))
+    )
     return tuple(dict.fromkeys(value for value in found if len(value) >= secrets.MIN_LENGTH))
 
 
@@ -74,7 +88,9 @@ def masked(data: bytes, known: Iterable[str] = ()) -> bytes:
     hidden = secrets.mask(secret_tables.mask_values(plain), known)
     if plain is data:
         return hidden
-    return data[:2] + hidden.decode().encode("utf-16-le" if data.startswith(codecs.BOM_UTF16_LE) else "utf-16-be")
+    return data[:2] + hidden.decode().encode(
+        "utf-16-le" if data.startswith(codecs.BOM_UTF16_LE) else "utf-16-be"
+    )
 
 
 def as_utf8(data: bytes) -> bytes:
@@ -85,22 +101,36 @@ def as_utf8(data: bytes) -> bytes:
     return data
 
 
-def look(run: Run, known: tuple[str, ...], sources: Sources, *, allow: bool, findings: Findings) -> Disclosed:
-    """A finding for each line of the record that holds what looks like a secret, or one of ``known``.
+def look(
+    run: Run, known: tuple[str, ...], sources: Sources, *, allow: bool, findings: Findings
+) -> Disclosed:
+    """A finding for each line of the record that holds what looks like a secret, or one of
+    ``known``.
 
-    With ``allow`` a warning instead: the run that is returned has ``***`` there. What cannot be masked stays a finding.
+    With ``allow`` a warning instead: the run that is returned has ``***`` there. What cannot be
+    masked stays a finding.
     """
-    found = {entry: leaks for entry in _suspects(run.entries, known) if (leaks := secrets_in(_telling(entry), known))}
+    found = {
+        entry: leaks
+        for entry in _suspects(run.entries, known)
+        if (leaks := secrets_in(_telling(entry), known))
+    }
     of_names = {entry: leaks for entry in _names(run) if (leaks := _looks(entry.data, known))}
     told = [*_told(found, sources), *_told(of_names, sources)]
     for path in _leaking_paths(run, known):
-        findings.add(f"the file name {path} holds what looks like a secret", "give the file another name")
+        findings.add(
+            f"the file name {path} holds what looks like a secret", "give the file another name"
+        )
     if not allow:
         for problem, hint in told:
             findings.add(problem, hint)
         return Disclosed(run, ())
-    run = _masked(run, {entry.path: masked(entry.data, known) for entry in found}, known, names=bool(of_names))
-    left = {entry: secrets_in(entry.data, known) for entry in run.entries if entry.path in run.redacted}
+    run = _masked(
+        run, {entry.path: masked(entry.data, known) for entry in found}, known, names=bool(of_names)
+    )
+    left = {
+        entry: secrets_in(entry.data, known) for entry in run.entries if entry.path in run.redacted
+    }
     left |= {entry: _looks(entry.data, known) for entry in _names(run)}
     for problem, _ in _told(left, sources):
         findings.add(f"{problem}, and masking it does not help", "take it out")
@@ -118,7 +148,11 @@ def _suspects(entries: Iterable[Entry], known: Iterable[str]) -> tuple[Entry, ..
     """What has to be looked at one by one: of ten thousand captions most often none."""
     captions = [e for e in entries if e.path.startswith("captions/")]
     others = tuple(e for e in entries if not e.path.startswith("captions/"))
-    return (*others, *captions) if _looks(b"\n".join(as_utf8(e.data) for e in captions), known) else others
+    return (
+        (*others, *captions)
+        if _looks(b"\n".join(as_utf8(e.data) for e in captions), known)
+        else others
+    )
 
 
 def _looks(data: bytes, known: Iterable[str]) -> tuple[Found, ...]:
@@ -131,7 +165,8 @@ def _names(run: Run) -> tuple[Entry, ...]:
 
 
 def _leaking_paths(run: Run, known: tuple[str, ...]) -> Iterator[str]:
-    """Paths in the record that hold a secret, masked. They cannot be recorded otherwise than they are."""
+    """Paths in the record that hold a secret, masked. They cannot be recorded otherwise than they
+    are."""
     paths = "\n".join(entry.path for entry in run.entries).encode(*_BYTES)
     if _looks(paths, known):
         shown = zip(paths.split(b"\n"), secrets.mask(paths, known).split(b"\n"), strict=True)
@@ -153,7 +188,8 @@ def _told(found: Mapping[Entry, tuple[Found, ...]], sources: Sources) -> Iterato
 
 
 def _masked(run: Run, files: Mapping[str, bytes], known: tuple[str, ...], *, names: bool) -> Run:
-    """``run`` with ``files`` in place of its own; with ``names``, also what its message and its table tell."""
+    """``run`` with ``files`` in place of its own; with ``names``, also what its message and its
+    table tell."""
     entries = tuple(e._replace(data=files[e.path]) if e.path in files else e for e in run.entries)
     run = run._replace(entries=entries, redacted=tuple(sorted(files)))
     if not names:

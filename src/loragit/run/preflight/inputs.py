@@ -1,4 +1,5 @@
-"""The files a run is made of, read once: config, prompts, further inputs, the dataset, the weights."""
+"""The files a run is made of, read once: config, prompts, further inputs, the dataset, the
+weights."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from loragit.settings.load import Settings
 from loragit.trainers.sd_scripts.arguments import Plan
 
 _MAX_INPUTS = 1 << 29
-"""Bytes of all further inputs together: they are held in memory, and a cloned dataset may name any number."""
+"""Bytes of all further inputs together: they are held in memory, and a cloned dataset may name any
+number."""
 _WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 
 
@@ -40,10 +42,15 @@ class Inputs(NamedTuple):
     @property
     def entries(self) -> tuple[Entry, ...]:
         """The files of the record that were read, but for the dataset's."""
-        return (self.config, *([self.prompts] if self.prompts else []), *(entry for _, entry in self.further))
+        return (
+            self.config,
+            *([self.prompts] if self.prompts else []),
+            *(entry for _, entry in self.further),
+        )
 
     def outside(self, plan: Plan, folder: Path) -> trust.Subject:
-        """What lies outside of the dataset's repository and was read because its own files say so; often nothing."""
+        """What lies outside of the dataset's repository and was read because its own files say so;
+        often nothing."""
         if trust.came_from(folder) is None:
             return trust.Subject(folder, ())
         folders = [real for _, real in self.dataset.folders]
@@ -51,14 +58,21 @@ class Inputs(NamedTuple):
 
 
 def read(
-    plan: Plan, chosen: Settings, workdir: Path, recorded: Recorded, cache: Cache, findings: Findings
+    plan: Plan,
+    chosen: Settings,
+    workdir: Path,
+    recorded: Recorded,
+    cache: Cache,
+    findings: Findings,
 ) -> Inputs | None:
-    """Everything, or ``None`` where ``findings`` tell what is missing, unreadable or does not parse."""
+    """Everything, or ``None`` where ``findings`` tell what is missing, unreadable or does not
+    parse."""
     ask, root = findings.ask, chosen.dataset_dir
     config = ask(lambda: _config(plan, workdir))
     prompts = _asked_prompts(plan.prompts, findings)
     further = _further(
-        (*(p for _, p in plan.inputs), *(config.files if config else ()), *chosen.record.inputs), findings
+        (*(p for _, p in plan.inputs), *(config.files if config else ()), *chosen.record.inputs),
+        findings,
     )
     weights = _weights(plan, workdir, cache, findings)
     if config is None:
@@ -71,13 +85,22 @@ def read(
     dataset = ask(lambda: snapshot.read_dataset(listed, recorded, root, cache))
     if dataset is None:
         return None
-    warnings = tuple(filter(None, (snapshot.uncaptioned(folder, names) for folder, names in listed)))
+    warnings = tuple(
+        filter(None, (snapshot.uncaptioned(folder, names) for folder, names in listed))
+    )
     suffix = ".json" if config.path.suffix.lower() == ".json" else ".toml"
     sources = {f"config{suffix}": plan.config} | {entry.path: path for path, entry in further}
     if prompts and plan.prompts:
         sources[prompts.path] = plan.prompts
     return Inputs(
-        Entry(f"config{suffix}", config.data), prompts, further, dataset, weights, warnings, sources, config.files
+        Entry(f"config{suffix}", config.data),
+        prompts,
+        further,
+        dataset,
+        weights,
+        warnings,
+        sources,
+        config.files,
     )
 
 
@@ -85,9 +108,12 @@ def _config(plan: Plan, workdir: Path) -> Config:
     path = plan.config
     if not os.path.exists(path):
         raise CannotReadInput(
-            f"there is no dataset config {path}", hint="write one there, or name another: -- --dataset_config PATH"
+            f"there is no dataset config {path}",
+            hint="write one there, or name another: -- --dataset_config PATH",
         )
-    return snapshot.read_config(path, workdir, plan.caption_suffix or snapshot.DEFAULT_CAPTION_SUFFIX)
+    return snapshot.read_config(
+        path, workdir, plan.caption_suffix or snapshot.DEFAULT_CAPTION_SUFFIX
+    )
 
 
 def _asked_prompts(path: Path | None, findings: Findings) -> Entry | None:
@@ -125,7 +151,10 @@ def _further(paths: Iterable[Path], findings: Findings) -> tuple[tuple[Path, Ent
             continue
         left -= len(data)
         if left < 0:
-            findings.add(f"the inputs up to {path} are more than {_MAX_INPUTS >> 20} MiB together", "name fewer")
+            findings.add(
+                f"the inputs up to {path} are more than {_MAX_INPUTS >> 20} MiB together",
+                "name fewer",
+            )
             break
         files[path] = Entry(_free_place(path.name, taken), data)
         taken.add(files[path].path)
@@ -151,12 +180,15 @@ def _weights(plan: Plan, workdir: Path, cache: Cache, findings: Findings) -> tup
         elif os.path.isdir(path):
             found.append(Weights(role, path.name, None))
         elif _means_file(value):
-            findings.add(f"{role}: there is no file {path}", "mend the path in the settings or the arguments")
+            findings.add(
+                f"{role}: there is no file {path}", "mend the path in the settings or the arguments"
+            )
         else:
             found.append(Weights(role, value, None))
     return tuple(found)
 
 
 def _means_file(value: str) -> bool:
-    """Whether a value can only be a path: a hub's id is ``owner/name``, without a suffix of weights."""
+    """Whether a value can only be a path: a hub's id is ``owner/name``, without a suffix of
+    weights."""
     return value.startswith(("/", "./", "../", "~")) or value.endswith(_WEIGHT_SUFFIXES)

@@ -1,4 +1,5 @@
-"""What a run starts: script, program, working folder, and the arguments of settings and command line together."""
+"""What a run starts: script, program, working folder, and the arguments of settings and command
+line together."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ _OF_THE_RECORD = re.compile(
 
 
 def read_script(path: Path) -> Entry:
-    """The user's own script as it stands: its bytes, its mode, and its place in the record, which is its file's name.
+    """The user's own script as it stands: its bytes, its mode, and its place in the record, which
+    is its file's name.
 
     Symbolic links are followed. Raises :class:`UnusableScript`.
     """
@@ -42,32 +44,40 @@ def read_script(path: Path) -> Entry:
         data = path.read_bytes()
         executable = bool(path.stat().st_mode & 0o111)
     except OSError as error:
-        raise UnusableScript(f"the script {path} cannot be read: {error.strerror}", hint="see whose it is") from error
+        raise UnusableScript(
+            f"the script {path} cannot be read: {error.strerror}", hint="see whose it is"
+        ) from error
     name = "".join(letter if letter.isprintable() else "_" for letter in path.resolve().name)
     return Entry(f"script-{name}" if _OF_THE_RECORD.fullmatch(name) else name, data, executable)
 
 
 def check_program(path: Path, data: bytes, environ: Mapping[str, str]) -> None:
-    """That the system can execute the file ``path``, which holds ``data``. Raises :class:`UnusableScript`."""
+    """That the system can execute the file ``path``, which holds ``data``. Raises
+    :class:`UnusableScript`."""
     if not os.access(path, os.X_OK):
-        raise UnusableScript(f"the script {path} is not executable", hint=f"make it so: chmod +x {shell_word(path)}")
+        raise UnusableScript(
+            f"the script {path} is not executable", hint=f"make it so: chmod +x {shell_word(path)}"
+        )
     if data.startswith((b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")):
         return
     if not data.startswith(b"#!"):
         raise UnusableScript(
-            f"the script {path} does not say what runs it", hint="give it a first line such as #!/usr/bin/env bash"
+            f"the script {path} does not say what runs it",
+            hint="give it a first line such as #!/usr/bin/env bash",
         )
     line = data[2:].split(b"\n", 1)[0].decode("utf-8", "surrogateescape")
     if line.endswith("\r"):
         raise UnusableScript(
-            f"the first line of {path} ends as Windows ends lines, and names a program that is not there",
+            f"the first line of {path} ends as Windows ends lines, and names a program that is "
+            "not there",
             hint=f"turn its line ends: sed -i 's/\\r$//' {shell_word(path)}",
         )
     words = line.split()
     if not words or _missing(words, environ):
         shown = " ".join(words) or "nothing"
         raise UnusableScript(
-            f"the first line of {path} names what is not there: {shown}", hint="install that, or name another"
+            f"the first line of {path} names what is not there: {shown}",
+            hint="install that, or name another",
         )
 
 
@@ -83,8 +93,11 @@ def _missing(words: list[str], environ: Mapping[str, str]) -> bool:
     )
 
 
-def own_variables(name: str, chosen: Settings, output: Path, lycoris: Path | None) -> dict[str, str]:
-    """What the user's own script finds in its environment, but for what only the inputs and the commit tell."""
+def own_variables(
+    name: str, chosen: Settings, output: Path, lycoris: Path | None
+) -> dict[str, str]:
+    """What the user's own script finds in its environment, but for what only the inputs and the
+    commit tell."""
     found = {
         "NAME": name,
         "STEPS": str(chosen.steps),
@@ -98,10 +111,14 @@ def own_variables(name: str, chosen: Settings, output: Path, lycoris: Path | Non
 
 
 def find_repo(chosen: Settings, findings: Findings) -> Path:
-    """A path in the trainer's repository, for a run that starts no script of it; ``findings`` tell of a missing one."""
+    """A path in the trainer's repository, for a run that starts no script of it; ``findings`` tell
+    of a missing one."""
     folder = plain(chosen.trainer.repo)
     if not os.path.isdir(folder):
-        findings.add(f"there is no trainer repository {folder}", "set trainer.repo in loragit.toml (or SD_REPO)")
+        findings.add(
+            f"there is no trainer repository {folder}",
+            "set trainer.repo in loragit.toml (or SD_REPO)",
+        )
     return folder / os.path.basename(chosen.trainer.script)  # noqa: PTH119 - a text, not a file
 
 
@@ -123,8 +140,11 @@ def find_workdir(chosen: Settings, script: Path) -> Path:
     return trainer if script.is_relative_to(trainer) else script.parent
 
 
-def program(chosen: Settings, python: Path, script: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """What starts the trainer's script: the launcher, found on the trainer's PATH, or the Python itself."""
+def program(
+    chosen: Settings, python: Path, script: Path, environ: Mapping[str, str]
+) -> tuple[str, ...]:
+    """What starts the trainer's script: the launcher, found on the trainer's PATH, or the Python
+    itself."""
     launcher = chosen.trainer.launcher
     if not launcher:
         return (str(python), str(script))
@@ -150,22 +170,36 @@ def check_room(path: Path, least: int, what: str, findings: Findings) -> None:
     free = status.f_bavail * status.f_frsize
     if free < least:
         findings.add(
-            f"{existing} has {free // 2**20} MiB free, too little for the {what} ({least // 2**20} MiB at least)",
+            f"{existing} has {free // 2**20} MiB free, too little for the {what} "
+            f"({least // 2**20} MiB at least)",
             "make room, or choose another disk with --output or paths.output",
         )
 
 
 def judge_code(state: RepoState, findings: Findings, *, allow_dirty: bool) -> list[str]:
-    """What to warn of in a repository of code; where it is dirty and may not be, ``findings`` tell."""
+    """What to warn of in a repository of code; where it is dirty and may not be, ``findings``
+    tell."""
     if state.dirty and not allow_dirty:
         findings.add(*checkout.dirty(state))
     if state.on_remote or not state.url:
         return []
-    return [f"{state.label} commit {state.commit[:8]} is on no remote: nobody else can fetch it until it is pushed"]
+    return [
+        (
+            f"{state.label} commit {state.commit[:8]} is on no remote: nobody else can fetch it "
+            "until "
+            "it is pushed"
+        )
+    ]
 
 
 def plan(
-    name: str, chosen: Settings, extra: tuple[str, ...], workdir: Path, home: str, *, own_script: bool
+    name: str,
+    chosen: Settings,
+    extra: tuple[str, ...],
+    workdir: Path,
+    home: str,
+    *,
+    own_script: bool,
 ) -> sd_scripts.Plan:
     """What the arguments of settings, ``--config_file`` and command line (``extra``) say together.
 
@@ -182,7 +216,9 @@ def plan(
         data = snapshot.read_bytes(path, "config file")
         filed = sd_scripts.flatten(snapshot.read_table(path, data, "config file"))
     paths = chosen.paths
-    return sd_scripts.plan(given, filed, sd_scripts.Defaults(name, paths.config, paths.prompts, workdir))
+    return sd_scripts.plan(
+        given, filed, sd_scripts.Defaults(name, paths.config, paths.prompts, workdir)
+    )
 
 
 def _settings_arguments(chosen: Settings, home: str) -> arguments.Arguments:
@@ -193,7 +229,9 @@ def _settings_arguments(chosen: Settings, home: str) -> arguments.Arguments:
         ("max_train_steps", "leave it out: the run's name or --steps tells"),
     ):
         if key in given.options:
-            raise arguments.BadArgument(f"trainer.args.{key} would be the same for every run", hint=hint)
+            raise arguments.BadArgument(
+                f"trainer.args.{key} would be the same for every run", hint=hint
+            )
     return given
 
 

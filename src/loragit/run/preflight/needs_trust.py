@@ -1,4 +1,5 @@
-"""What of a dataset's ``loragit.toml`` starts a program, loads code, or reaches out of the dataset's folder."""
+"""What of a dataset's ``loragit.toml`` starts a program, loads code, or reaches out of the
+dataset's folder."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ _READ = {
 """Keys that count where they lead out of the dataset's folder."""
 
 _SCRIPT = re.compile(r"(?:\w+_)?train(?:_\w+)?\.py")
-"""What sd-scripts calls the scripts that train. They are in the trainer's repository, which counts for itself."""
+"""What sd-scripts calls the scripts that train. They are in the trainer's repository, which counts
+for itself."""
 
 
 class Claim(NamedTuple):
@@ -52,7 +54,8 @@ class Claim(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """``key = value``, to be asked about: without secrets, but with everything that a shell would run."""
+        """``key = value``, to be asked about: without secrets, but with everything that a shell
+        would run."""
         return self._without(secrets.redact_plain)
 
     @property
@@ -61,13 +64,16 @@ class Claim(NamedTuple):
         return self._without(secrets.redact)
 
     def _without(self, redact: Callable[[bytes], bytes]) -> str:
-        if self.setting.startswith(ARGS) and secrets.is_secret_name(self.setting.removeprefix(ARGS)):
+        if self.setting.startswith(ARGS) and secrets.is_secret_name(
+            self.setting.removeprefix(ARGS)
+        ):
             return f"{self.key} = {literal(secrets.MASK)}"
         return f"{self.key} = {redact(self.value.encode()).decode('utf-8', 'replace')}"
 
 
 def of(document: Document) -> tuple[Claim, ...]:
-    """Of every table of a dataset's settings, those of single models included, in the file's order."""
+    """Of every table of a dataset's settings, those of single models included, in the file's
+    order."""
     found = [*_of_table(document.values, None)]
     for model, values in document.models.items():
         found += _of_table(values, model)
@@ -86,13 +92,19 @@ def _key(setting: str, model: str | None) -> str:
     if model is None:
         return setting if argument is None else dotted("trainer.args", argument)
     table = dotted("models", model)
-    return dotted(f"{table}.args", argument) if argument is not None else f"{table}.{setting.removeprefix('trainer.')}"
+    return (
+        dotted(f"{table}.args", argument)
+        if argument is not None
+        else f"{table}.{setting.removeprefix('trainer.')}"
+    )
 
 
 def _about(setting: str, value: Value) -> str | None:
     """What the value does; ``None`` where it can do no harm."""
     if setting.startswith(ARGS):
-        return "is passed to the trainer" if reach.reaches(setting.removeprefix(ARGS), value) else None
+        return (
+            "is passed to the trainer" if reach.reaches(setting.removeprefix(ARGS), value) else None
+        )
     if value == SCHEMA[setting].default or (setting == "record.sign" and value is True):
         return None
     if setting == "trainer.script" and _SCRIPT.fullmatch(str(value)):

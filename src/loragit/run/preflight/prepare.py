@@ -1,7 +1,8 @@
-"""Everything that can be known before a run begins: all findings together, or a run that is ready to go.
+"""Everything that can be known before a run begins: all findings together, or a run that is ready
+to go.
 
-Nothing is written here but caches, and what the user agreed to. Questions to git, to the trainer's Python and to the
-disk are under way at the same time: together they cost what the slowest costs.
+Nothing is written here but caches, and what the user agreed to. Questions to git, to the trainer's
+Python and to the disk are under way at the same time: together they cost what the slowest costs.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ from loragit.trainers.sd_scripts import arguments as sd_scripts
 from loragit.trainers.start import Start
 
 MIN_FREE = 256 * 1024 * 1024
-"""Bytes that must be free where the models will be written: one small adapter with its samples and log."""
+"""Bytes that must be free where the models will be written: one small adapter with its samples and
+log."""
 MIN_FREE_RECORD = 16 * 1024 * 1024
 """Bytes that must be free where the record will be written."""
 SCRIPT = "train.sh"
@@ -57,7 +59,8 @@ class Request(NamedTuple):
     script: str | None = None
     """The user's own script, which runs in place of the trainer's; relative to ``cwd``."""
     from_script: str | None = None
-    """The user's own script that stands behind this run, to be recorded in place of ``train.sh``."""
+    """The user's own script that stands behind this run, to be recorded in place of
+    ``train.sh``."""
     trusted: bool = False
     """Whether the user agrees to what the dataset's own files start and read."""
     agree: Agree | None = None
@@ -77,7 +80,9 @@ class PreflightFailed(LoragitError):
 
     def __init__(self, name: str, findings: tuple[Finding, ...]) -> None:
         problems = text.count(len(findings), "problem")
-        super().__init__(f"{name} was not started, nothing was written: {problems} found", findings=findings)
+        super().__init__(
+            f"{name} was not started, nothing was written: {problems} found", findings=findings
+        )
 
 
 class Ready(NamedTuple):
@@ -95,7 +100,8 @@ class Ready(NamedTuple):
     secret_values: tuple[str, ...]
     """What must not reach the log or the record."""
     given: Run
-    """As ``run``, but with the bytes that the trainer gets, where the record has ``***`` for a secret."""
+    """As ``run``, but with the bytes that the trainer gets, where the record has ``***`` for a
+    secret."""
     read: Inputs
     """The user's files as they were read."""
 
@@ -116,25 +122,33 @@ class Ready(NamedTuple):
 
 
 def prepare(request: Request) -> Ready:
-    """Look at everything. Raises :class:`PreflightFailed`, or what is wrong with the name or the settings."""
+    """Look at everything. Raises :class:`PreflightFailed`, or what is wrong with the name or the
+    settings."""
     _refuse_conflicts(request)
     name = RunName.parse(request.name)
     chosen = settings.load(name=name, flags=request.flags, environ=request.environ, cwd=request.cwd)
     if request.bump:
         name = _bumped(name, chosen)
-        chosen = settings.load(name=name, flags=request.flags, environ=request.environ, cwd=request.cwd)
+        chosen = settings.load(
+            name=name, flags=request.flags, environ=request.environ, cwd=request.cwd
+        )
     return _Preflight(request, name, chosen).ready()
 
 
 def _refuse_conflicts(request: Request) -> None:
     """Raises :class:`OptionsConflict`, :class:`InsideRun`."""
     other = "--trainer-script" if request.flags.trainer_script is not None else "--from-script"
-    if request.script is not None and (request.from_script is not None or other == "--trainer-script"):
-        raise OptionsConflict(f"--script and {other} cannot both be given", hint="--script says all of what runs")
+    if request.script is not None and (
+        request.from_script is not None or other == "--trainer-script"
+    ):
+        raise OptionsConflict(
+            f"--script and {other} cannot both be given", hint="--script says all of what runs"
+        )
     if running := request.environ.get("LORAGIT_RUN"):
         raise InsideRun(
             f"this is started by the run {text.shown(running)}, and would record it twice",
-            hint="let the script start the trainer itself, or start the script without loragit train --script",
+            hint="let the script start the trainer itself, or start the script without loragit "
+            "train --script",
         )
 
 
@@ -198,7 +212,11 @@ class _Preflight:
         hashes = Cache(caches() / "hashes")
         words = (*plan.arguments.words(), *self.request.extra) if plan else ()
         known = secrets.secret_values(words, environ)
-        read = inputs.read(plan, chosen, workdir, asked.recorded(known), hashes, findings) if plan else None
+        read = (
+            inputs.read(plan, chosen, workdir, asked.recorded(known), hashes, findings)
+            if plan
+            else None
+        )
         if plan and read:
             trust.settle(read.outside(plan, chosen.dataset_dir), self.request.agree, findings)
         answers = asked.answers()
@@ -213,11 +231,15 @@ class _Preflight:
         start = self._start(plan, read, program, workdir, output)
         start = start._replace(held=secrets.variables(environ), hidden=known)
         if self.request.script is not None:
-            lycoris = answers.lycoris.repo.path if answers.lycoris and answers.lycoris.repo else None
+            lycoris = (
+                answers.lycoris.repo.path if answers.lycoris and answers.lycoris.repo else None
+            )
             environ |= launch.own_variables(self.name, chosen, output, lycoris)
         given = self._run(start, read, answers, own)
         sources = self._sources(read, answers, own)
-        disclosed = disclosure.look(given, known, sources, allow=chosen.record.allow_secrets, findings=findings)
+        disclosed = disclosure.look(
+            given, known, sources, allow=chosen.record.allow_secrets, findings=findings
+        )
         self.warnings += disclosed.warnings
         if findings.all():
             raise PreflightFailed(self.name, findings.all())
@@ -237,7 +259,8 @@ class _Preflight:
         )
 
     def _own_script(self) -> Entry | None:
-        """The user's own script as it will be recorded. Raises :class:`~loragit.launch.UnusableScript`."""
+        """The user's own script as it will be recorded. Raises
+        :class:`~loragit.launch.UnusableScript`."""
         request = self.request
         written = request.script if request.script is not None else request.from_script
         if written is None:
@@ -260,7 +283,9 @@ class _Preflight:
         request = self.request
         own_script = request.flags.trainer_script is not None or request.script is not None
         extra = request.extra if request.script is None else ()
-        return launch.plan(self.name, self.settings, extra, workdir, self.home, own_script=own_script)
+        return launch.plan(
+            self.name, self.settings, extra, workdir, self.home, own_script=own_script
+        )
 
     def _output(self, plan: sd_scripts.Plan | None) -> Path:
         """The run's output folder: it must not exist yet, and there must be room for it."""
@@ -280,7 +305,9 @@ class _Preflight:
     def _judge(self, answers: Answers, plan: sd_scripts.Plan | None) -> None:
         """What the answers of git and of the trainer's Python mean for the run."""
         for state in answers.code:
-            self.warnings += launch.judge_code(state, self.findings, allow_dirty=self.settings.record.allow_dirty)
+            self.warnings += launch.judge_code(
+                state, self.findings, allow_dirty=self.settings.record.allow_dirty
+            )
         module = plan.network_module if plan else None
         wants_lycoris = module is not None and module.split(".")[0] == "lycoris"
         if wants_lycoris and answers.lycoris is not None and not answers.lycoris.installed:
@@ -292,7 +319,8 @@ class _Preflight:
             self.warnings.append("--no_metadata: the models will not name their run")
         if answers.script_tracked is False and self.request.script is None:
             self.findings.add(
-                f"the trainer's repository does not hold {self.settings.trainer.script}: no commit would tell what ran",
+                f"the trainer's repository does not hold {self.settings.trainer.script}: no "
+                "commit would tell what ran",
                 "commit it there (git add --force where it is ignored)",
             )
         repository = answers.repository
@@ -300,7 +328,10 @@ class _Preflight:
             launch.check_room(repository.common_dir, MIN_FREE_RECORD, "record", self.findings)
             self.findings.ask(lambda: repo.Objects(repository.git_dir))
         if answers.dataset_branch == RUNS.removeprefix("refs/heads/"):
-            self.findings.add("the dataset's repository is on the branch runs", "check out another: git switch -c main")
+            self.findings.add(
+                "the dataset's repository is on the branch runs",
+                "check out another: git switch -c main",
+            )
         place = answers.place
         if place is not None and place.taken:
             from loragit.history import history
@@ -313,7 +344,12 @@ class _Preflight:
             self.findings.add(place.blocked, place.unblock)
 
     def _start(
-        self, plan: sd_scripts.Plan, read: Inputs, program: tuple[str, ...], workdir: Path, output: Path
+        self,
+        plan: sd_scripts.Plan,
+        read: Inputs,
+        program: tuple[str, ...],
+        workdir: Path,
+        output: Path,
     ) -> Start:
         return Start(
             name=self.name,
@@ -354,7 +390,9 @@ class _Preflight:
             captions=read.dataset.captions,
             argv=start.recorded(),
             workdir=text.home_as_tilde(str(start.workdir), self.home),
-            weights=tuple(weights._replace(name=self.hide(weights.name)) for weights in read.weights),
+            weights=tuple(
+                weights._replace(name=self.hide(weights.name)) for weights in read.weights
+            ),
             config=start.config,
             prompts=start.prompts,
             script=recorded.path,
@@ -365,26 +403,38 @@ class _Preflight:
         entries = [*read.entries, recorded]
         entries.append(Entry("environment.txt", environment.environment_text(answers.environment)))
         entries.append(Entry("dataset.sha256", read.dataset.digest))
-        entries += [Entry(checkout.patch_path(s), checkout.patch(s)) for s in answers.code if s.dirty]
+        entries += [
+            Entry(checkout.patch_path(s), checkout.patch(s)) for s in answers.code if s.dirty
+        ]
         kept = (("captions", read.dataset.kept),) if read.dataset.kept else ()
         return run._replace(entries=(*entries, *read.dataset.entries), kept=kept)
 
     def _ancestors(self, start: Start, read: Inputs) -> tuple[Ancestor, ...]:
         """The runs that this one goes on from."""
         found = ancestry.starts(start.plan.weights, read.weights, start.workdir)
-        return ancestry.ancestors(found, self.settings.paths.datasets, self.settings.dataset_dir, self.request.environ)
+        return ancestry.ancestors(
+            found, self.settings.paths.datasets, self.settings.dataset_dir, self.request.environ
+        )
 
     def _sources(self, read: Inputs, answers: Answers, own: Entry | None) -> disclosure.Sources:
         """The user's own files that the record is made of."""
-        written = self.request.script if self.request.script is not None else self.request.from_script
+        written = (
+            self.request.script if self.request.script is not None else self.request.from_script
+        )
         scripts = {own.path: self._written(written)} if own and written is not None else {}
         patched = tuple((checkout.patch_path(state), state.path) for state in answers.code)
         return disclosure.Sources({**read.sources, **scripts}, read.dataset.folders, patched)
 
     def _portable(self, state: RepoState) -> RepoState:
         """A remote may be a folder of the user's."""
-        return state if state.url is None else state._replace(url=text.home_as_tilde(self.hide(state.url), self.home))
+        return (
+            state
+            if state.url is None
+            else state._replace(url=text.home_as_tilde(self.hide(state.url), self.home))
+        )
 
     def _portable_lycoris(self, lycoris: LyCORIS) -> LyCORIS:
         url = None if lycoris.url is None else text.home_as_tilde(self.hide(lycoris.url), self.home)
-        return lycoris._replace(url=url, repo=self._portable(lycoris.repo) if lycoris.repo else None)
+        return lycoris._replace(
+            url=url, repo=self._portable(lycoris.repo) if lycoris.repo else None
+        )

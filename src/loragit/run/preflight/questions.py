@@ -1,10 +1,12 @@
-"""What other processes must be asked before a run: git, and the trainer's Python. All at the same time."""
+"""What other processes must be asked before a run: git, and the trainer's Python. All at the same
+time."""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +28,8 @@ from loragit.trainers.environment.activation import Activation
 from loragit.trainers.environment.packages import EnvironmentQuestion
 
 _MOST_RECORD = 1 << 20
-"""Bytes of a ``run.toml`` that are read; who trains gets ``runs`` from others too, and what stands in it."""
+"""Bytes of a ``run.toml`` that are read; who trains gets ``runs`` from others too, and what stands
+in it."""
 
 
 class Answers(NamedTuple):
@@ -39,10 +42,12 @@ class Answers(NamedTuple):
     lycoris: LyCORIS | None
     environment: Environment | None
     repositories: tuple[RepoState, ...]
-    """Further repositories to record: each once, none that is on record in any case, no two of one label."""
+    """Further repositories to record: each once, none that is on record in any case, no two of one
+    label."""
     dataset_commit: str | None
     script_tracked: bool | None
-    """Whether the trainer's repository tracks the script; ``None`` where there is no repository or no script."""
+    """Whether the trainer's repository tracks the script; ``None`` where there is no repository or
+    no script."""
     dataset_branch: str | None
     place: Place | None
     """Where the run would go."""
@@ -83,23 +88,34 @@ class Inquiry:
             if python is None or not workdir.is_dir():
                 return None
             env = activation.environ()
-            return ask(lambda: EnvironmentQuestion(python, cwd=workdir, script_folder=folder, env=env, cache=cache))
+            return ask(
+                lambda: EnvironmentQuestion(
+                    python, cwd=workdir, script_folder=folder, env=env, cache=cache
+                )
+            )
 
-        self._trainer = ask(lambda: StateQuestion(folder, chosen.trainer.kind)) if folder.is_dir() else None
+        self._trainer = (
+            ask(lambda: StateQuestion(folder, chosen.trainer.kind)) if folder.is_dir() else None
+        )
         # Not by the file's full path, which may go through a link.
         tracked = ("--literal-pathspecs", "ls-files", "--error-unmatch", "--", script.name)
         self._tracked = git.start(*tracked, cwd=folder) if os.path.isfile(script) else None
         self._lycoris = chosen.trainer.lycoris_repo
-        asked = [ask(lambda each=each: StateQuestion(each, each.name)) for each in chosen.record.repos]  # type: ignore[misc]
-        self._further = [question for question in asked if question is not None]
+        further = [
+            ask(partial(StateQuestion, folder, folder.name)) for folder in chosen.record.repos
+        ]
+        self._further = [question for question in further if question is not None]
         self._activation = activation
-        # This takes longest of all to be answered, but a shell that sources scripts need not be waited for yet.
+        # This takes longest of all to be answered, but a shell that sources scripts need not be
+        # waited for yet.
         self._environment = None if activation.waits else of_environment()
         self._repository = ask(lambda: git.discover(chosen.dataset_dir))
         self._dirty = checkout.start_dirty(self._repository) if self._repository else None
         self._place = PlaceQuestion(self._repository, name) if self._repository else None
         self._tree = git.start_tree(RUNS, self._repository) if self._repository else None
-        self._table = git.start_file(RUNS, "run.toml", self._repository) if self._repository else None
+        self._table = (
+            git.start_file(RUNS, "run.toml", self._repository) if self._repository else None
+        )
         self._identities = IdentityQuestion(chosen.dataset_dir)
         if activation.waits:
             self._environment = of_environment()
@@ -112,27 +128,37 @@ class Inquiry:
     def recorded(self, secrets_known: Iterable[str]) -> Recorded:
         """What ``runs`` holds of this dataset already.
 
-        No captions that have to be read again: some are redacted there, nobody looked for ``secrets_known`` in them,
-        or somebody else put them there, who may have put others than those of which the hashes are.
+        No captions that have to be read again: some are redacted there, nobody looked for
+        ``secrets_known`` in them, or somebody else put them there, who may have put others than
+        those of which the hashes are.
         """
         items = git.read_tree(self._tree) if self._tree else {}
         digest, captions = items.get("dataset.sha256"), items.get("captions")
         table = self._table.beginning(_MOST_RECORD) if self._table else b""
         masked = b'"captions/' in table or len(table) == _MOST_RECORD
-        if masked or secrets.telling(secrets_known) or not (self._repository and _made_here(self._repository)):
+        if (
+            masked
+            or secrets.telling(secrets_known)
+            or not (self._repository and _made_here(self._repository))
+        ):
             captions = None
         return Recorded(
             digest.id if digest else None,
             captions.id if captions else None,
-            frozenset(path for path, item in items.items() if path.startswith("captions/") and not item.folder),
+            frozenset(
+                path
+                for path, item in items.items()
+                if path.startswith("captions/") and not item.folder
+            ),
         )
 
     def answers(self) -> Answers:
         """Wait for all of them. What went wrong is among the findings."""
         ask, dirty = self._ask, self._dirty
-        # pygit2 takes longest to import of all, and from here on this process mostly waits. Not earlier: an import
-        # and ten thousand system calls take the interpreter's lock from each other, and both lose. Signals wait for
-        # its end: an interruption while two threads import leaves a lock that nobody opens again.
+        # pygit2 takes longest to import of all, and from here on this process mostly waits. Not
+        # earlier: an import and ten thousand system calls take the interpreter's lock from each
+        # other, and both lose. Signals wait for its end: an interruption while two threads import
+        # leaves a lock that nobody opens again.
         with signals.postponed():
             loading = threading.Thread(target=repo.load)
             loading.start()
@@ -146,7 +172,9 @@ class Inquiry:
         found = ask(self._environment.answer) if self._environment else None
         lycoris = found[1] if found else None
         known = [trainer, lycoris.repo if lycoris else None]
-        recorded = [state.path for state in known if state] + ([self._repository.top] if self._repository else [])
+        recorded = [state.path for state in known if state] + (
+            [self._repository.top] if self._repository else []
+        )
         return Answers(
             repository=self._repository,
             identities=identities,
@@ -163,16 +191,27 @@ class Inquiry:
         )
 
     def _misnamed(self, lycoris: LyCORIS | None) -> Iterator[str]:
-        """What is recorded is what the trainer's Python imports, whatever the settings say of LyCORIS."""
+        """What is recorded is what the trainer's Python imports, whatever the settings say of
+        LyCORIS."""
         if self._lycoris is None or lycoris is None:
             return
         if lycoris.repo is None or lycoris.repo.path != self._lycoris.resolve():
-            found = f"from {lycoris.repo.path}" if lycoris.repo else "as a package" if lycoris.installed else "nowhere"
-            yield f"{self._lycoris} is named as LyCORIS, but the trainer's Python finds it {found}: that is recorded"
+            found = (
+                f"from {lycoris.repo.path}"
+                if lycoris.repo
+                else "as a package"
+                if lycoris.installed
+                else "nowhere"
+            )
+            yield (
+                f"{self._lycoris} is named as LyCORIS, but the trainer's Python finds it "
+                f"{found}: that is recorded"
+            )
 
 
 def _made_here(repository: Repository) -> bool:
-    """Whether a run that was opened here is the tip of ``runs``; with several datasets, all that led there too."""
+    """Whether a run that was opened here is the tip of ``runs``; with several datasets, all that
+    led there too."""
     try:
         lines = (repository.common_dir / "logs" / RUNS).read_bytes().splitlines()
     except OSError:
@@ -181,8 +220,11 @@ def _made_here(repository: Repository) -> bool:
     return ours and bool(lines) and b"\tloragit: open " in lines[-1]
 
 
-def _distinct(states: Iterable[RepoState], recorded: Iterable[Path], kind: str) -> Iterator[RepoState]:
-    """``states`` without those that are ``recorded``, each labelled by its folder's name, with a number if it must be.
+def _distinct(
+    states: Iterable[RepoState], recorded: Iterable[Path], kind: str
+) -> Iterator[RepoState]:
+    """``states`` without those that are ``recorded``, each labelled by its folder's name, with a
+    number if it must be.
 
     File names are made of labels, and not every file system tells capitals from small letters.
     """

@@ -1,7 +1,9 @@
-"""Whether what a dataset's own files say may be done: who made a cloned dataset wrote them, not who trains on it.
+"""Whether what a dataset's own files say may be done: who made a cloned dataset wrote them, not who
+trains on it.
 
-Nothing is asked of a repository that nothing came into from elsewhere. What somebody agreed to is remembered in the
-user's own folder, by the content: another launcher is another question, another learning rate is none.
+Nothing is asked of a repository that nothing came into from elsewhere. What somebody agreed to is
+remembered in the user's own folder, by the content: another launcher is another question, another
+learning rate is none.
 """
 
 from __future__ import annotations
@@ -28,16 +30,31 @@ from loragit.system import durable
 
 _VERSION = 1
 _MAX_HASHED = 64 * 1024 * 1024
-"""Bytes of a program in the dataset that are hashed, so that another program there is another question."""
+"""Bytes of a program in the dataset that are hashed, so that another program there is another
+question."""
 _MAX_ROWS = 500_000
 """Files of a repository that are told apart; in a larger one every commit is another question."""
 _LINK = b"120000 "
 """How ``git ls-tree`` begins a line about a symbolic link."""
 _DATA = (
-    *(b".png", b".jpg", b".jpeg", b".webp", b".bmp", b".avif", b".jxl", b".gif", b".txt", b".caption", b".npz", b".md"),
+    *(
+        b".png",
+        b".jpg",
+        b".jpeg",
+        b".webp",
+        b".bmp",
+        b".avif",
+        b".jxl",
+        b".gif",
+        b".txt",
+        b".caption",
+        b".npz",
+        b".md",
+    ),
     *(b".toml", b".json", b".jsonl", b".safetensors", b".sha256", b".gitignore", b".gitattributes"),
 )
-"""How files end that are no code, wherever they lie. What an argument names counts whatever it is called."""
+"""How files end that are no code, wherever they lie. What an argument names counts whatever it is
+called."""
 _TOLD = 3
 """Claims that a refusal names; the rest are counted."""
 
@@ -53,12 +70,19 @@ class Subject(NamedTuple):
     """The dataset's."""
     claims: tuple[Claim, ...]
     contents: tuple[tuple[str, str], ...] = ()
-    """(path as written, hash) of what the dataset itself holds of the programs that the claims name."""
+    """(path as written, hash) of what the dataset itself holds of the programs that the claims
+    name."""
 
     @property
     def digest(self) -> str:
-        """Changes with any of the claims, with the programs among them that the dataset holds, and with the place."""
-        told = [_VERSION, os.path.realpath(self.folder), [claim[:3] for claim in self.claims], self.contents]
+        """Changes with any of the claims, with the programs among them that the dataset holds, and
+        with the place."""
+        told = [
+            _VERSION,
+            os.path.realpath(self.folder),
+            [claim[:3] for claim in self.claims],
+            self.contents,
+        ]
         return hashlib.sha256(json.dumps(told).encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -89,7 +113,8 @@ def _refusal(subject: Subject) -> Finding:
     more = f"; and {len(subject.claims) - _TOLD} more" if len(subject.claims) > _TOLD else ""
     return Finding(
         f"these come from the dataset, and nobody has agreed to them here: {told}{more}",
-        f"read {subject.folder / FILE}, then agree: --trust, or loragit trust --dataset {shell_word(subject.folder)}",
+        f"read {subject.folder / FILE}, then agree: --trust, or loragit trust --dataset "
+        f"{shell_word(subject.folder)}",
     )
 
 
@@ -99,25 +124,34 @@ def _refusal(subject: Subject) -> Finding:
 def of_settings(chosen: Settings) -> Subject:
     """What the dataset's ``loragit.toml`` says, of all models, where any of it holds here.
 
-    Empty where everything of that kind is said by flags, by variables or by the user's own settings.
+    Empty where everything of that kind is said by flags, by variables or by the user's own
+    settings.
     """
     if chosen.written is None:
         return Subject(chosen.dataset_dir, ())
     ours = {origin.key for origin in chosen.from_dataset}
     found = of_document(chosen.dataset_dir, chosen.written, chosen.trainer.repo)
-    return found if any(claim.setting in ours for claim in found.claims) else Subject(chosen.dataset_dir, ())
+    return (
+        found
+        if any(claim.setting in ours for claim in found.claims)
+        else Subject(chosen.dataset_dir, ())
+    )
 
 
 def of_document(folder: Path, document: Document, trainer: Path | None = None) -> Subject:
-    """What a ``loragit.toml`` in ``folder`` says. ``trainer`` is the folder that arguments count from, if known."""
+    """What a ``loragit.toml`` in ``folder`` says. ``trainer`` is the folder that arguments count
+    from, if known."""
     found = claims.of(document)
-    return Subject(folder, found, tuple(_contents(folder, document, found, trainer)) if found else ())
+    return Subject(
+        folder, found, tuple(_contents(folder, document, found, trainer)) if found else ()
+    )
 
 
 def _contents(
     folder: Path, document: Document, found: Iterable[Claim], trainer: Path | None
 ) -> Iterator[tuple[str, str]]:
-    """What the dataset's repository holds of what is named: a pull that changes a program there asks again."""
+    """What the dataset's repository holds of what is named: a pull that changes a program there
+    asks again."""
     top = top_of(folder)
     tables = (document.values, *document.models.values())
     repos = dict.fromkeys(str(table["trainer.repo"]) for table in tables if "trainer.repo" in table)
@@ -151,7 +185,8 @@ def _texts(claim: Claim) -> Iterator[str]:
 
 
 def _content(place: Path, top: Path) -> str:
-    """A file by its hash, a folder by what HEAD holds of it; empty for what is neither, or lies elsewhere."""
+    """A file by its hash, a folder by what HEAD holds of it; empty for what is neither, or lies
+    elsewhere."""
     if not place.is_relative_to(top):
         return ""
     with suppress(OSError, LoragitError):
@@ -159,7 +194,11 @@ def _content(place: Path, top: Path) -> str:
             with place.open("rb") as file:
                 digest = hashlib.sha256(file.read(_MAX_HASHED)).hexdigest()
                 status = os.fstat(file.fileno())
-            return digest if status.st_size <= _MAX_HASHED else f"{digest} {status.st_size} {status.st_mtime_ns}"
+            return (
+                digest
+                if status.st_size <= _MAX_HASHED
+                else f"{digest} {status.st_size} {status.st_mtime_ns}"
+            )
         if place == top:
             return _code(top)
         if place.is_dir():
@@ -168,9 +207,11 @@ def _content(place: Path, top: Path) -> str:
 
 
 def _tree(folder: Path, top: Path) -> str:
-    """A folder by its tree in HEAD, or by the commit of the submodule that it is or lies in; empty for neither.
+    """A folder by its tree in HEAD, or by the commit of the submodule that it is or lies in; empty
+    for neither.
 
-    A tree holds links by where they lead, and what lies there may change: then all code of the repository counts.
+    A tree holds links by where they lead, and what lies there may change: then all code of the
+    repository counts.
     """
     for each in (folder, *folder.parents[:-1]):
         found = _id(f"HEAD:{each}", top)
@@ -180,7 +221,11 @@ def _tree(folder: Path, top: Path) -> str:
             return found
         if each != folder:
             break
-        return found + _code(top) if any(row.startswith(_LINK) for row in _rows(found.strip(), top)) else found
+        return (
+            found + _code(top)
+            if any(row.startswith(_LINK) for row in _rows(found.strip(), top))
+            else found
+        )
     return ""
 
 
@@ -211,10 +256,12 @@ def _rows(tree: str, top: Path) -> Iterator[bytes]:
 def of_inputs(
     folder: Path, config: Path, named: Iterable[Path], folders: Iterable[Path], read: Iterable[Path]
 ) -> Subject:
-    """Files and folders outside of the dataset's repository that its own files lead to, and that would go on record.
+    """Files and folders outside of the dataset's repository that its own files lead to, and that
+    would go on record.
 
-    ``named`` and ``folders`` are those of the dataset config ``config``; they count where that is the dataset's own.
-    What lies in the dataset, ``read`` and the files of ``folders``, counts where it is a link that leads elsewhere.
+    ``named`` and ``folders`` are those of the dataset config ``config``; they count where that is
+    the dataset's own. What lies in the dataset, ``read`` and the files of ``folders``, counts where
+    it is a link that leads elsewhere.
     """
     top = top_of(folder)
     inside = Path(os.path.realpath(config)).is_relative_to(top)
@@ -224,7 +271,9 @@ def of_inputs(
             found[str(path)] = None
     for path in read:
         # As it is written: the folder that it is said to lie in may be such a link itself.
-        lies = path.parent.resolve().is_relative_to(top) or any(map(path.is_relative_to, (folder, top)))
+        lies = path.parent.resolve().is_relative_to(top) or any(
+            map(path.is_relative_to, (folder, top))
+        )
         if lies and not Path(os.path.realpath(path)).is_relative_to(top):
             found[str(path)] = None
     for each in folders:
@@ -247,10 +296,11 @@ def _leading_out(folder: Path, top: Path) -> Iterator[str]:
 
 
 def came_from(folder: Path) -> str | None:
-    """How others' commits may have come into the repository of ``folder``, in words; ``None`` where they cannot have.
+    """How others' commits may have come into the repository of ``folder``, in words; ``None`` where
+    they cannot have.
 
-    Looks at files alone. A folder in no repository is nobody else's: nothing came by git. One that git does not work
-    in counts as foreign.
+    Looks at files alone. A folder in no repository is nobody else's: nothing came by git. One that
+    git does not work in counts as foreign.
     """
     if git.is_bare(folder):
         return "it is a repository without a work tree"
@@ -271,10 +321,15 @@ def _signs(git_dir: Path, common: Path) -> Iterator[str]:
         yield f"its repository has a remote{': ' + _url(url[1]) if url else ''}"
     if b"\tclone: from " in _read(common / "logs" / "HEAD").partition(b"\n")[0]:
         yield "its repository was cloned"
-    if any(os.path.exists(each / "FETCH_HEAD") for each in (git_dir, common, *common.glob("worktrees/*"))):
+    if any(
+        os.path.exists(each / "FETCH_HEAD")
+        for each in (git_dir, common, *common.glob("worktrees/*"))
+    ):
         yield "something was fetched into its repository"
     remotes = common / "refs" / "remotes"
-    if (remotes.is_dir() and any(remotes.iterdir())) or b" refs/remotes/" in _read(common / "packed-refs"):
+    if (remotes.is_dir() and any(remotes.iterdir())) or b" refs/remotes/" in _read(
+        common / "packed-refs"
+    ):
         yield "its repository has branches of a remote"
 
 
@@ -327,7 +382,8 @@ def known(subject: Subject) -> bool:
 
 
 def remember(subject: Subject) -> bool:
-    """Keep that it was agreed to. Where that cannot be written it holds for this once, and ``False`` says so."""
+    """Keep that it was agreed to. Where that cannot be written it holds for this once, and
+    ``False`` says so."""
     lines = [
         "# Agreed to on this machine; see loragit trust. Delete this file to be asked again.",
         f"dataset = {literal(os.path.realpath(subject.folder))}",

@@ -1,4 +1,5 @@
-"""What an interrupted write may have left and no note tells of: named, or mended where that only adds."""
+"""What an interrupted write may have left and no note tells of: named, or mended where that only
+adds."""
 
 from __future__ import annotations
 
@@ -32,10 +33,13 @@ class Leftover(NamedTuple):
     hint: str
 
 
-def loose_tags(repository: Repository, runs: Mapping[str, RecordedRun]) -> Iterator[tuple[str, str]]:
+def loose_tags(
+    repository: Repository, runs: Mapping[str, RecordedRun]
+) -> Iterator[tuple[str, str]]:
     """Tags of runs, by short name, whose commit ``runs`` does not lead to, with that commit.
 
-    Those of another machine's runs, which were fetched or lie beyond the end of a shallow clone, are none.
+    Those of another machine's runs, which were fetched or lie beyond the end of a shallow clone,
+    are none.
     """
     history = History(repository)
     candidates = {name: tag.commit for name, tag in history.refs.tags() if tag.commit not in runs}
@@ -52,7 +56,11 @@ def loose_tags(repository: Repository, runs: Mapping[str, RecordedRun]) -> Itera
                 if found is None or found.kind != "commit" or found.data is None:
                     continue
                 message = found.data.decode("utf-8", "replace").partition("\n\n")[2]
-                if FORMAT in message and first(message, "Run") == name and not first(message, "Reverts"):
+                if (
+                    FORMAT in message
+                    and first(message, "Run") == name
+                    and not first(message, "Reverts")
+                ):
                     yield name, commit
 
 
@@ -62,8 +70,8 @@ def leads(repository: Repository, tip: str | None, commit: str) -> bool:
 
 
 def continues(repository: Repository, tip: str | None, commit: str) -> bool:
-    """Whether ``runs``, whose tip is ``tip``, can simply grow to ``commit``: it is its first, or descends from the tip
-    in one line of ours."""
+    """Whether ``runs``, whose tip is ``tip``, can simply grow to ``commit``: it is its first, or
+    descends from the tip in one line of ours."""
     if tip is None:
         args: tuple[str, ...] = (commit,)
     elif not _is_ancestor(repository, tip, commit):
@@ -72,7 +80,9 @@ def continues(repository: Repository, tip: str | None, commit: str) -> bool:
         args = (commit, f"^{tip}")
     rows = catfile.rows("log", "-z", "--format=%P%n%B", *args, "--", cwd=repository.top)
     try:
-        return all(FORMAT.encode() in row and b" " not in row.partition(b"\n")[0] for row in rows if row)
+        return all(
+            FORMAT.encode() in row and b" " not in row.partition(b"\n")[0] for row in rows if row
+        )
     except git.GitFailed:
         return False
 
@@ -92,8 +102,8 @@ def unnoted(repository: Repository, runs: Mapping[str, RecordedRun]) -> Iterator
 
 
 def broken(repository: Repository, ref: str) -> Leftover | None:
-    """What to say where the file of ``ref`` (full name) holds nothing: a power cut empties it under a git before 2.36,
-    which takes it for a ref that is there, and moves it no more."""
+    """What to say where the file of ``ref`` (full name) holds nothing: a power cut empties it under
+    a git before 2.36, which takes it for a ref that is there, and moves it no more."""
     path = repository.common_dir / ref
     try:
         if path.read_bytes().strip(b"\0\n"):
@@ -102,7 +112,9 @@ def broken(repository: Repository, ref: str) -> Leftover | None:
         return None
     held = _last_held(repository.common_dir / "logs" / ref)
     put = f" && git update-ref {ref} {held}" if held else ""
-    return Leftover(f"{path} is empty, as a power cut may leave it", f"rm {path}{put}; then: loragit recover")
+    return Leftover(
+        f"{path} is empty, as a power cut may leave it", f"rm {path}{put}; then: loragit recover"
+    )
 
 
 def _last_held(log: Path) -> str | None:
@@ -116,17 +128,23 @@ def _last_held(log: Path) -> str | None:
 def damaged(repository: Repository) -> Iterator[Leftover]:
     """Notes that cannot be read."""
     for path in journal.damaged(repository.private):
-        yield Leftover(f"the note {path} cannot be read: whose run it was is not known", f"look at it, then: rm {path}")
+        yield Leftover(
+            f"the note {path} cannot be read: whose run it was is not known",
+            f"look at it, then: rm {path}",
+        )
 
 
 def stale_tags(repository: Repository, runs: Mapping[str, RecordedRun]) -> Iterator[Leftover]:
-    """Tags of runs that were taken back: a plain ``git fetch`` brings them again where they were pushed too early."""
+    """Tags of runs that were taken back: a plain ``git fetch`` brings them again where they were
+    pushed too early."""
     held = History(repository).refs.objects
     for run in runs.values():
         if run.state == REVERTED and held.get(run.name) == run.commit:
             yield Leftover(
-                f"the tag {run.name} stands, though its run was taken back: it keeps the name from use",
-                f"delete it: git tag -d {run.name}; and where it was pushed to: git push REMOTE :refs/tags/{run.name}",
+                f"the tag {run.name} stands, though its run was taken back: it keeps the name "
+                "from use",
+                f"delete it: git tag -d {run.name}; and where it was pushed to: git push REMOTE "
+                f":refs/tags/{run.name}",
             )
 
 
@@ -135,14 +153,19 @@ def waiting(repository: Repository) -> Iterator[Leftover]:
     for noted in moves.read(repository):
         if noted.host != journal.host():
             yield Leftover(
-                f"a move of refs ({noted.reason}) was begun on {noted.host}, and its note is still there",
+                f"a move of refs ({noted.reason}) was begun on {noted.host}, and its note is "
+                "still there",
                 f"run loragit recover there; or, if that machine is gone for good: rm {noted.path}",
             )
 
 
-def folders(repository: Repository, outputs: Path, dataset: str, runs: Mapping[str, RecordedRun]) -> Iterator[Leftover]:
+def folders(
+    repository: Repository, outputs: Path, dataset: str, runs: Mapping[str, RecordedRun]
+) -> Iterator[Leftover]:
     """Output folders of this dataset that no run on record has made."""
-    known = {run.name for run in runs.values()} | {note.run for note in journal.read(repository.private)}
+    known = {run.name for run in runs.values()} | {
+        note.run for note in journal.read(repository.private)
+    }
     try:
         names = sorted(folder.name for folder in outputs.iterdir())
     except OSError:

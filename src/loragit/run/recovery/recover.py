@@ -1,7 +1,8 @@
-"""Runs whose loragit is gone: finished from their notes, as it would have done, or told of where that cannot be.
+"""Runs whose loragit is gone: finished from their notes, as it would have done, or told of where
+that cannot be.
 
-Nothing here decides by a process's number alone, a live run is never touched, and everything can be done again: whoever
-is killed in the middle of a recovery is followed by the next.
+Nothing here decides by a process's number alone, a live run is never touched, and everything can be
+done again: whoever is killed in the middle of a recovery is followed by the next.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ from loragit import console, text
 from loragit.errors import LoragitError
 from loragit.git.command import Repository
 from loragit.history import history
-from loragit.history.history import INTERRUPTED, REVERTED, RUNNING, SEALED, UNTAGGED, History, RecordedRun
+from loragit.history.history import (
+    INTERRUPTED,
+    REVERTED,
+    RUNNING,
+    SEALED,
+    UNTAGGED,
+    History,
+    RecordedRun,
+)
 from loragit.record.name import RunName
 from loragit.record.values import Identity, Opened
 from loragit.run import ending
@@ -48,7 +57,8 @@ class Asked(NamedTuple):
     names: tuple[str, ...]
     """Runs; empty for all."""
     gone: bool
-    """Whether the user says that the processes of ``names`` are gone, where that cannot be told from here."""
+    """Whether the user says that the processes of ``names`` are gone, where that cannot be told
+    from here."""
     dry_run: bool
     environ: Mapping[str, str]
     """Whose secrets must not reach the record."""
@@ -57,7 +67,9 @@ class Asked(NamedTuple):
 class Recovery:
     """One look at the runs in progress of a repository."""
 
-    def __init__(self, repository: Repository, who: tuple[Identity, Identity], asked: Asked) -> None:
+    def __init__(
+        self, repository: Repository, who: tuple[Identity, Identity], asked: Asked
+    ) -> None:
         self.repository = repository
         self.asked = asked
         self.store = Store(repository, *who, tell=console.warn)
@@ -69,7 +81,8 @@ class Recovery:
         self._notes: tuple[Open, ...] = ()
 
     def run(self) -> None:
-        """Finish what can be finished, one after the other; two of these at the same time do it in turn."""
+        """Finish what can be finished, one after the other; two of these at the same time do it in
+        turn."""
         private = self.repository.private
         if self.asked.dry_run:
             self.look()
@@ -92,7 +105,8 @@ class Recovery:
             self.look()
 
     def finish_unnoted(self, note: Open) -> None:
-        """Finish a run of which the user says that it runs nowhere; ``note`` is made up of its record."""
+        """Finish a run of which the user says that it runs nowhere; ``note`` is made up of its
+        record."""
         if self.asked.dry_run:
             self._tell(note)
             return
@@ -135,7 +149,9 @@ class Recovery:
             console.say(held.why)
         else:
             self.done += 1
-            console.say(f"{note.run} would be finished: process {note.pid}, since {note.started}, is gone")
+            console.say(
+                f"{note.run} would be finished: process {note.pid}, since {note.started}, is gone"
+            )
 
     def _held(self, note: Open) -> _Held | None:
         """Why the run is not ours to finish; ``None`` where it is."""
@@ -147,7 +163,8 @@ class Recovery:
         if left := trainers_left(note):
             return _Held(
                 f"{note.run} still trains, process {left[0]}, though its loragit is gone",
-                f"wait until it has ended, or end it with: kill -- -{training.group_of(left[0])}; then recover again",
+                f"wait until it has ended, or end it with: kill -- -{training.group_of(left[0])}; "
+                "then recover again",
             )
         return None
 
@@ -158,7 +175,9 @@ class Recovery:
             return
         # Its loragit is gone, and nobody writes the note any more.
         self.look()
-        now = next((each for each in self._notes if (each.run, each.pid) == (note.run, note.pid)), None)
+        now = next(
+            (each for each in self._notes if (each.run, each.pid) == (note.run, note.pid)), None
+        )
         if now == note:
             self._finish(note)
         elif now is not None:
@@ -183,7 +202,8 @@ class Recovery:
             self._after(note, run)
 
     def _unclear(self, note: Open, run: RecordedRun | None) -> Leftover | None:
-        """What keeps anybody from telling how the run stands, so that nothing of it may be taken back."""
+        """What keeps anybody from telling how the run stands, so that nothing of it may be taken
+        back."""
         tag = RunName.parse(note.run).tag
         if run is None and note.commit and self.store.holds(note.run, note.commit):
             return Leftover(
@@ -211,8 +231,13 @@ class Recovery:
     def _never_opened(self, note: Open) -> None:
         """Nothing is on record, and nothing was trained: take back the output folder."""
         if note.trainer is not None or note.end is not None:
-            hint = f"see it: git show {note.commit[:12]}; bring it back: git branch runs-before {note.commit[:12]}"
-            self.leave(f"{note.run} was trained, and runs does not lead to its commit any more", hint)
+            hint = (
+                f"see it: git show {note.commit[:12]}; bring it back: git branch runs-before "
+                f"{note.commit[:12]}"
+            )
+            self.leave(
+                f"{note.run} was trained, and runs does not lead to its commit any more", hint
+            )
             return
         folder = self._folder(note, note.work) if note.work else None
         removable = folder is not None and os.path.lexists(folder.path) and not self._used(note)
@@ -224,10 +249,15 @@ class Recovery:
     def _after(self, note: Open, run: RecordedRun) -> None:
         """The outcome is on record already; what may be left are an output folder and the note."""
         unended = self._unended(note, run)
-        if run.state == UNTAGGED and not unended.without_output and self._made_something(note, unended):
+        if (
+            run.state == UNTAGGED
+            and not unended.without_output
+            and self._made_something(note, unended)
+        ):
             # loragit takes the tag away of a run that made nothing, and of no other.
             self.leave(
-                f"{note.run} made something, and somebody deleted or moved its tag before that was on record",
+                f"{note.run} made something, and somebody deleted or moved its tag before that "
+                "was on record",
                 f"have the tag again: git tag -f {note.run} {run.commit[:12]}; then recover again; "
                 f"or, if the run is not worth it: loragit recover --gone {note.run}",
             )
@@ -238,11 +268,14 @@ class Recovery:
         if run.state != SEALED:
             self.store.release(unended.opened)
         ending.forget(self.store, note)
-        told = {SEALED: "was sealed already", REVERTED: "was reverted already"}.get(run.state, "has no tag any more")
+        told = {SEALED: "was sealed already", REVERTED: "was reverted already"}.get(
+            run.state, "has no tag any more"
+        )
         self.did(f"{note.run} {told}")
 
     def _made_something(self, note: Open, unended: Unended) -> bool:
-        """Whether in the folder that the run made, and nobody else writes into by now, there is what it made."""
+        """Whether in the folder that the run made, and nobody else writes into by now, there is
+        what it made."""
         with suppress(OSError):
             return (
                 not self._used(note)
@@ -252,20 +285,26 @@ class Recovery:
         return False
 
     def _used(self, note: Open) -> bool:
-        """Whether another run writes into the same folder by now. A run is noted before its folder is made: to be asked
-        when it is known which folder is there."""
+        """Whether another run writes into the same folder by now. A run is noted before its folder
+        is made: to be asked when it is known which folder is there."""
         noted = journal.read(self.repository.private)
-        return any(each.output == note.output and (each.run, each.pid) != (note.run, note.pid) for each in noted)
+        return any(
+            each.output == note.output and (each.run, each.pid) != (note.run, note.pid)
+            for each in noted
+        )
 
     def _unended(self, note: Open, run: RecordedRun) -> Unended:
         work = note.work or work_of(run, self.asked.environ.get("HOME", ""))
         opened = Opened(run.name, run.message.partition("\n")[0], run.dataset, run.path, run.commit)
         now = datetime.now(UTC)
         gone = self.asked.gone and run.name in self.asked.names
-        return Unended(self.store, opened, note, work, self._folder(note, work), self._hide, now, gone)
+        return Unended(
+            self.store, opened, note, work, self._folder(note, work), self._hide, now, gone
+        )
 
     def _folder(self, note: Open, work: Work) -> OutputFolder:
-        """The output folder as it was made; where nobody noted which it was, the one that is there."""
+        """The output folder as it was made; where nobody noted which it was, the one that is
+        there."""
         path = Path(note.output)
         device, inode = note.inode
         with suppress(OSError):
@@ -276,11 +315,22 @@ class Recovery:
         return OutputFolder(path, (device, inode), dict(work.files), ending.LOG)
 
     def _end(self, note: Open) -> End:
-        """As it was noted; else as far as files tell: the last that was written shows a sign of life."""
+        """As it was noted; else as far as files tell: the last that was written shows a sign of
+        life."""
         if note.end is not None:
             return note.end
-        if note.trainer is None and note.work is not None and not os.path.lexists(Path(note.output, ending.LOG)):
-            return End(note.started, note.started, None, CRASH, "loragit was ended before the trainer began")
+        if (
+            note.trainer is None
+            and note.work is not None
+            and not os.path.lexists(Path(note.output, ending.LOG))
+        ):
+            return End(
+                note.started,
+                note.started,
+                None,
+                CRASH,
+                "loragit was ended before the trainer began",
+            )
         started = datetime.fromisoformat(note.started)
         # A file system may hold times that no calendar has.
         last = min(max(_times(Path(note.output)), default=0.0), time.time())
@@ -311,10 +361,12 @@ def _out_of_sight(note: Open) -> _Held:
     if note.host != journal.host():
         return _Held(
             f"{note.run} runs on {text.shown(note.host)}, process {note.pid}",
-            f"recover it there; or, if that machine is gone for good: loragit recover --gone {note.run}",
+            "recover it there; or, if that machine is gone for good: loragit recover --gone "
+            f"{note.run}",
         )
     return _Held(
-        f"{note.run} may run in another container, or as another user: process {note.pid} cannot be seen from here",
+        f"{note.run} may run in another container, or as another user: process {note.pid} cannot "
+        "be seen from here",
         f"recover it there; or, if it runs nowhere any more: loragit recover --gone {note.run}",
     )
 
@@ -341,8 +393,8 @@ def _times(folder: Path) -> Iterable[float]:
 
 
 def work_of(run: RecordedRun, home: str) -> Work:
-    """What the record itself tells of a run that has no note here, or one of an older loragit. Raises
-    :class:`~loragit.recorded.CannotReadRecord`."""
+    """What the record itself tells of a run that has no note here, or one of an older loragit.
+    Raises :class:`~loragit.recorded.CannotReadRecord`."""
     args = run.record.args
     name = args.get("output_name", ("",))
     prompts = args.get("sample_prompts", ("",))

@@ -1,8 +1,10 @@
-"""The trainer's environment: the one of a shell in which its conda or virtual environment was activated.
+"""The trainer's environment: the one of a shell in which its conda or virtual environment was
+activated.
 
-What activation sets is worked out here, by the rules of conda's own ``conda activate``. Scripts that want to have a
-word in it (``activate.d``, ``bin/activate``) are sourced by a shell that says which environment it ends up with and
-is gone: no shell stays between loragit and the trainer, and where there is no script there is no shell.
+What activation sets is worked out here, by the rules of conda's own ``conda activate``. Scripts
+that want to have a word in it (``activate.d``, ``bin/activate``) are sourced by a shell that says
+which environment it ends up with and is gone: no shell stays between loragit and the trainer, and
+where there is no script there is no shell.
 """
 
 from __future__ import annotations
@@ -24,10 +26,21 @@ TIMEOUT = 10.0
 """Seconds that the scripts of an environment have together."""
 
 _OF_SHELLS = frozenset(
-    {"_", "SHLVL", "PWD", "OLDPWD", "PS1", "VIRTUAL_ENV_PROMPT", "BASH_ENV", "ENV", "SHELLOPTS", "BASHOPTS"}
+    {
+        "_",
+        "SHLVL",
+        "PWD",
+        "OLDPWD",
+        "PS1",
+        "VIRTUAL_ENV_PROMPT",
+        "BASH_ENV",
+        "ENV",
+        "SHELLOPTS",
+        "BASHOPTS",
+    }
 )
-"""Variables that say something about a shell and nothing about an environment: the caller's are kept. With some of
-them, a shell would run files of the user's before it sources anything."""
+"""Variables that say something about a shell and nothing about an environment: the caller's are
+kept. With some of them, a shell would run files of the user's before it sources anything."""
 _WORDS = 200
 """Characters of a script's last line that are quoted."""
 _TAIL = 64 * 1024
@@ -53,9 +66,12 @@ def activate(trainer: Trainer, python: Path | None, environ: Mapping[str, str]) 
 
 
 class Activation:
-    """An environment that is being activated. What scripts do wrong is among the ``warnings``, and ends nothing."""
+    """An environment that is being activated. What scripts do wrong is among the ``warnings``, and
+    ends nothing."""
 
-    def __init__(self, plan: Plan, environ: Mapping[str, str], prefix: Prefix | None, warnings: Iterable[str]) -> None:
+    def __init__(
+        self, plan: Plan, environ: Mapping[str, str], prefix: Prefix | None, warnings: Iterable[str]
+    ) -> None:
         self._plan = plan
         self._environ = environ
         self._prefix = prefix
@@ -79,7 +95,8 @@ class Activation:
         return self._result
 
     def _sourced(self) -> dict[str, str]:
-        """With what the scripts make of it. One that does not come back is left out, and the others are asked again."""
+        """With what the scripts make of it. One that does not come back is left out, and the others
+        are asked again."""
         while self._shell is not None:
             said = self._shell.answer()
             self.warnings += said.warnings
@@ -101,11 +118,13 @@ class Activation:
             result["PATH"] = os.pathsep.join((str(folder), *path))
 
     def _settle_virtual(self, result: dict[str, str], folder: Path) -> None:
-        """A virtual environment's script holds the path where it was made, and it may have been moved since."""
+        """A virtual environment's script holds the path where it was made, and it may have been
+        moved since."""
         said = result.get("VIRTUAL_ENV", "")
         if said != str(folder) and not _same(said, folder):
             self.warnings.append(
-                f"{folder}/bin/activate activates {text.shown(said) or 'nothing'}: {folder} was moved or copied from "
+                f"{folder}/bin/activate activates {text.shown(said) or 'nothing'}: {folder} was "
+                "moved or copied from "
                 "there, and its launchers may start another Python"
             )
             result["PATH"] = os.pathsep.join(less(entries(result), f"{said}/bin"))
@@ -125,16 +144,22 @@ class _Said(NamedTuple):
     environ: dict[str, str] | None
     """``None`` where it did not get to its end."""
     culprit: int | None
-    """The script, by its number, that it did not come back from; ``None`` where that is not to blame."""
+    """The script, by its number, that it did not come back from; ``None`` where that is not to
+    blame."""
     warnings: tuple[str, ...]
 
 
 class _Shell:
-    """A shell that sources the scripts of a plan, at work from the start: bash where there is one, else sh."""
+    """A shell that sources the scripts of a plan, at work from the start: bash where there is one,
+    else sh."""
 
     def __init__(self, plan: Plan, environ: Mapping[str, str]) -> None:
         self._scripts = plan.scripts
-        own = {name: value for name, value in environ.items() if name in _OF_SHELLS or not _exportable(name)}
+        own = {
+            name: value
+            for name, value in environ.items()
+            if name in _OF_SHELLS or not _exportable(name)
+        }
         self._kept = {name: value for name, value in own.items() if name not in plan.changes}
         self._printed = _scratch()
         self._question: process.Question | None = None
@@ -142,7 +167,9 @@ class _Shell:
         argv = [str(shell), "--noprofile", "--norc", "-c"] if shell.is_file() else ["/bin/sh", "-c"]
         given = {name: value for name, value in environ.items() if name not in _OF_SHELLS}
         try:
-            self._question = process.ask([*argv, _program(plan)], cwd=Path("/"), env=given, stderr=self._printed)
+            self._question = process.ask(
+                [*argv, _program(plan)], cwd=Path("/"), env=given, stderr=self._printed
+            )
         except process.CannotStart as error:
             self._trouble = error.message
 
@@ -165,22 +192,34 @@ class _Shell:
         told, words = fields[:count], self._words(min(len(fields), count))
         warnings = [self._failed(at, int(each), words) for at, each in enumerate(told) if int(each)]
         if len(told) < count:
-            why = f"it did not end within {TIMEOUT:g} s" if late else "it ended the shell that sourced it"
+            why = (
+                f"it did not end within {TIMEOUT:g} s"
+                if late
+                else "it ended the shell that sourced it"
+            )
             script, last = self._scripts[len(told)], _quoted(words[len(told)])
-            return _Said(None, len(told), (f"{script} is left out of the environment: {why}{last}",))
+            return _Said(
+                None, len(told), (f"{script} is left out of the environment: {why}{last}",)
+            )
         if status:
-            return _Said(None, None, (self._unread(f"exit status {status}{_quoted(words[count])}"),))
+            return _Said(
+                None, None, (self._unread(f"exit status {status}{_quoted(words[count])}"),)
+            )
         return _Said(self._kept | _parsed(fields[count:], self._kept), None, tuple(warnings))
 
     def _failed(self, at: int, status: int, words: Sequence[str]) -> str:
-        return f"{self._scripts[at]} failed with status {status}, and what it exported counts{_quoted(words[at])}"
+        return (
+            f"{self._scripts[at]} failed with status {status}, and what it exported "
+            f"counts{_quoted(words[at])}"
+        )
 
     def _unread(self, why: str) -> str:
         scripts = text.count(len(self._scripts), "script")
         return f"{scripts} of the environment could not be sourced: {why}"
 
     def _words(self, told: int) -> list[str]:
-        """The last line that each script printed, and what was printed after those that came back."""
+        """The last line that each script printed, and what was printed after those that came
+        back."""
         size = os.fstat(self._printed).st_size
         tail = os.pread(self._printed, _TAIL, max(0, size - _TAIL)).decode("utf-8", "replace")
         pieces = tail.split("\0")[-told - 1 :]
@@ -198,10 +237,11 @@ def _exportable(name: str) -> bool:
 
 
 def _program(plan: Plan) -> str:
-    """What the shell has to do: source scripts, set what is to be set, and tell on its stdout how it went.
+    """What the shell has to do: source scripts, set what is to be set, and tell on its stdout how
+    it went.
 
-    What scripts print goes where errors go. They get no hand on the pipe, so that what they leave running in the
-    background is not waited for.
+    What scripts print goes where errors go. They get no hand on the pipe, so that what they leave
+    running in the background is not waited for.
     """
     from shlex import quote
 

@@ -1,4 +1,5 @@
-"""What it takes to activate an environment: variables and scripts, by the rules of ``conda activate`` and of ``venv``.
+"""What it takes to activate an environment: variables and scripts, by the rules of ``conda
+activate`` and of ``venv``.
 
 Files are read, nothing is started or sourced.
 """
@@ -53,44 +54,68 @@ class Plan(NamedTuple):
 def conda(prefix: Path, environ: Mapping[str, str]) -> tuple[Plan, tuple[str, ...]]:
     """As ``conda activate`` does it in the caller's shell; and which of conda's files are damaged.
 
-    One thing differs. conda puts the new environment where the old one was on PATH. Here it always comes first:
-    what a user has before the old one, as ``~/.local/bin``, must not hide the environment's own launcher.
+    One thing differs. conda puts the new environment where the old one was on PATH. Here it always
+    comes first: what a user has before the old one, as ``~/.local/bin``, must not hide the
+    environment's own launcher.
     """
     level, active = _level(environ), environ.get("CONDA_PREFIX")
     old = Path(active) if active and level else None
     root = pythons.conda_root(prefix, environ)
-    called = "base" if root == prefix else prefix.name if prefix.parent.name == "envs" else str(prefix)
+    called = (
+        "base" if root == prefix else prefix.name if prefix.parent.name == "envs" else str(prefix)
+    )
     path, changes = _without_virtual(environ)
     if old is not None:
         path = less(path, str(old / "bin"))
-    elif root is not None and (root / "condabin").is_dir() and not any(each.endswith("condabin") for each in path):
+    elif (
+        root is not None
+        and (root / "condabin").is_dir()
+        and not any(each.endswith("condabin") for each in path)
+    ):
         path = [str(root / "condabin"), *path]
     changes["PATH"] = os.pathsep.join((str(prefix / "bin"), *path))
     changes["CONDA_PROMPT_MODIFIER"] = f"({called}) "
     if root is not None and "CONDA_EXE" not in environ and (root / "bin/conda").is_file():
-        changes |= {"CONDA_EXE": str(root / "bin/conda"), "CONDA_PYTHON_EXE": str(root / "bin/python")}
+        changes |= {
+            "CONDA_EXE": str(root / "bin/conda"),
+            "CONDA_PYTHON_EXE": str(root / "bin/python"),
+        }
     damaged: tuple[str, ...] = ()
     if old != prefix:
-        changes |= {"CONDA_PREFIX": str(prefix), "CONDA_SHLVL": str(level + 1), "CONDA_DEFAULT_ENV": called}
+        changes |= {
+            "CONDA_PREFIX": str(prefix),
+            "CONDA_SHLVL": str(level + 1),
+            "CONDA_DEFAULT_ENV": called,
+        }
         variables, damaged = _variables(prefix)
         hidden = {name: environ[name] for name in variables if name in environ}
-        changes |= variables | {f"__CONDA_SHLVL_{level}_{name}": value for name, value in hidden.items()}
+        changes |= variables | {
+            f"__CONDA_SHLVL_{level}_{name}": value for name, value in hidden.items()
+        }
         if level:
             changes[f"CONDA_PREFIX_{level}"] = active
     before = sorted(_scripts(old, "deactivate.d"), reverse=True) if old is not None else []
-    return Plan(changes, prefix / "bin", tuple(before), tuple(sorted(_scripts(prefix, "activate.d")))), damaged
+    return Plan(
+        changes, prefix / "bin", tuple(before), tuple(sorted(_scripts(prefix, "activate.d")))
+    ), damaged
 
 
 def virtual(folder: Path, environ: Mapping[str, str]) -> Plan:
-    """As ``source bin/activate`` does it, in a shell where no other virtual environment is active."""
+    """As ``source bin/activate`` does it, in a shell where no other virtual environment is
+    active."""
     path, changes = _without_virtual(environ)
     script = folder / "bin/activate"
     changes |= {"PATH": os.pathsep.join(path), "VIRTUAL_ENV": str(folder), "PYTHONHOME": None}
-    return Plan(changes, folder / "bin", after=(script,) if script.is_file() and not _as_made(script, folder) else ())
+    return Plan(
+        changes,
+        folder / "bin",
+        after=(script,) if script.is_file() and not _as_made(script, folder) else (),
+    )
 
 
 def _as_made(script: Path, folder: Path) -> bool:
-    """Whether ``bin/activate`` is what Python's own ``venv`` writes for ``folder``: that does what is done here."""
+    """Whether ``bin/activate`` is what Python's own ``venv`` writes for ``folder``: that does what
+    is done here."""
     try:
         written = script.read_text("utf-8")
         pieces = _template(folder / "pyvenv.cfg").read_text("utf-8").split("__VENV_")
@@ -137,9 +162,11 @@ def _level(environ: Mapping[str, str]) -> int:
 
 
 def _variables(prefix: Path) -> tuple[dict[str, str], tuple[str, ...]]:
-    """What its packages and ``conda env config vars set`` want to be set; and which of conda's files are damaged.
+    """What its packages and ``conda env config vars set`` want to be set; and which of conda's
+    files are damaged.
 
-    Names are in capitals, as conda exports them unless it is told otherwise. PATH is not theirs to set.
+    Names are in capitals, as conda exports them unless it is told otherwise. PATH is not theirs to
+    set.
     """
     found: dict[str, object] = {}
     damaged = []
@@ -147,7 +174,9 @@ def _variables(prefix: Path) -> tuple[dict[str, str], tuple[str, ...]]:
         try:
             content = _json(file)
         except (OSError, ValueError) as error:
-            damaged.append(f"{file} cannot be read, and its variables are not set: {text.shown(str(error))}")
+            damaged.append(
+                f"{file} cannot be read, and its variables are not set: {text.shown(str(error))}"
+            )
             continue
         variables = content.get("env_vars", {}) if file.name == "state" else content
         if isinstance(variables, dict):
@@ -155,14 +184,19 @@ def _variables(prefix: Path) -> tuple[dict[str, str], tuple[str, ...]]:
     wanted = {
         name.upper(): value
         for name, value in found.items()
-        if name.isascii() and name.isidentifier() and isinstance(value, str) and "\0" not in value and value != _UNSET
+        if name.isascii()
+        and name.isidentifier()
+        and isinstance(value, str)
+        and "\0" not in value
+        and value != _UNSET
     }
     wanted.pop("PATH", None)
     return wanted, tuple(damaged)
 
 
 def _json(file: Path) -> dict[str, object]:
-    """A JSON object; empty where there is no file. Raises :class:`OSError` and :class:`ValueError`."""
+    """A JSON object; empty where there is no file. Raises :class:`OSError` and
+    :class:`ValueError`."""
     if not file.is_file():
         return {}
     import json

@@ -1,6 +1,8 @@
-"""The trainer's side, asked of the trainer's own Python: packages, LyCORIS in whatever form, the graphics cards.
+"""The trainer's side, asked of the trainer's own Python: packages, LyCORIS in whatever form, the
+graphics cards.
 
-The Python answers :mod:`loragit.probe`, which it gets as text; git says which repository tracks LyCORIS.
+The Python answers :mod:`loragit.probe`, which it gets as text; git says which repository tracks
+LyCORIS.
 """
 
 from __future__ import annotations
@@ -26,8 +28,12 @@ TIMEOUT = 30.0
 SMI_TIMEOUT = 5.0
 """Seconds that nvidia-smi has, beyond what the Python took. It hangs where the driver does."""
 
-_BEGIN = "import sys\nif not getattr(sys.flags, 'safe_path', False):\n    del sys.path[0]\nexec(sys.argv.pop(1))"
-"""``python -c`` puts the current folder first on ``sys.path``, and even ``from __future__`` imports a module."""
+_BEGIN = (
+    "import sys\nif not getattr(sys.flags, 'safe_path', False):\n    del "
+    "sys.path[0]\nexec(sys.argv.pop(1))"
+)
+"""``python -c`` puts the current folder first on ``sys.path``, and even ``from __future__`` imports
+a module."""
 
 _HINT = "see trainer.python and trainer.env in: loragit settings"
 _LYCORIS = "lycoris-lora"
@@ -94,9 +100,9 @@ _THIS_HOST = Host()
 class EnvironmentQuestion:
     """The questions about the trainer's side, all under way from the start.
 
-    ``python`` will run the trainer, ``env`` is the trainer's environment (git's own variables removed), ``cwd``
-    the folder it will run in and ``script_folder`` the one that its script lies in. ``cache`` is a folder for
-    what need not be asked twice. Raises :class:`ProbeFailed`.
+    ``python`` will run the trainer, ``env`` is the trainer's environment (git's own variables
+    removed), ``cwd`` the folder it will run in and ``script_folder`` the one that its script lies
+    in. ``cache`` is a folder for what need not be asked twice. Raises :class:`ProbeFailed`.
     """
 
     def __init__(
@@ -114,13 +120,18 @@ class EnvironmentQuestion:
         self._memory = _Memory(cache, python, source)
         arguments = (str(script_folder or cwd), self._memory.key)
         try:
-            self._probe = process.ask([str(python), "-c", _BEGIN, source, *arguments], cwd=cwd, env=env)
+            self._probe = process.ask(
+                [str(python), "-c", _BEGIN, source, *arguments], cwd=cwd, env=env
+            )
         except process.CannotStart as error:
-            raise ProbeFailed(f"the trainer's Python {python} cannot be started: {error}", hint=_HINT) from error
+            raise ProbeFailed(
+                f"the trainer's Python {python} cannot be started: {error}", hint=_HINT
+            ) from error
         self._cards = _CardsQuestion(host, cwd, env)
 
     def answer(self) -> tuple[Environment, LyCORIS]:
-        """The environment, and LyCORIS as the trainer would import it. Raises :class:`ProbeFailed`."""
+        """The environment, and LyCORIS as the trainer would import it. Raises
+        :class:`ProbeFailed`."""
         try:
             report = self._report()
         except ProbeFailed:
@@ -135,7 +146,9 @@ class EnvironmentQuestion:
         gpus, driver = self._cards.answer()
         by_name: dict[str, str] = {}
         for package in packages:
-            by_name.setdefault(package.name, package.line)  # the first on sys.path is the one that is imported
+            by_name.setdefault(
+                package.name, package.line
+            )  # the first on sys.path is the one that is imported
         environment = Environment(
             python=report.version,
             executable=report.executable,
@@ -170,7 +183,8 @@ def environment_text(environment: Environment) -> bytes:
 
 
 def _parse(out: bytes) -> Report | None:
-    """``None`` for anything but the probe's own words. What the site printed around them is skipped."""
+    """``None`` for anything but the probe's own words. What the site printed around them is
+    skipped."""
     _, _, begun = out.partition(MARKER)
     said, end, _ = begun.partition(MARKER)
     fields = [os.fsdecode(field) for field in said.split(b"\0")]
@@ -180,7 +194,9 @@ def _parse(out: bytes) -> Report | None:
                 packages = _distributions(rows) if rows else None
             except ValueError:
                 return None
-            return Report(version, executable, platform, origin, folder, key, settled == "yes", packages)
+            return Report(
+                version, executable, platform, origin, folder, key, settled == "yes", packages
+            )
     return None
 
 
@@ -198,12 +214,15 @@ def _distribution(row: object) -> Distribution:
         case [str(name), str(version), str(folder), str() | None as direct_url, bool(linked)]:
             url, commit, editable = _direct_url(direct_url)
             name = re.sub(r"[-_.]+", "-", name).lower()
-            return Distribution(name, " ".join(version.split()), folder, url, commit, editable or linked)
+            return Distribution(
+                name, " ".join(version.split()), folder, url, commit, editable or linked
+            )
     raise ValueError(f"{row!r} is no package")
 
 
 def _direct_url(written: str | None) -> tuple[str | None, str | None, bool]:
-    """URL, commit, editable, of a ``direct_url.json`` (PEP 610); nothing where it is damaged or there is none."""
+    """URL, commit, editable, of a ``direct_url.json`` (PEP 610); nothing where it is damaged or
+    there is none."""
     try:
         found = json.loads(written or "null")
     except ValueError:
@@ -228,13 +247,16 @@ def _local(url: str | None) -> Path | None:
 
 
 def _lycoris(report: Report, packages: Iterable[Distribution]) -> LyCORIS:
-    """LyCORIS as ``import lycoris`` finds it: its repository, else where it was installed from, else its version."""
+    """LyCORIS as ``import lycoris`` finds it: its repository, else where it was installed from,
+    else its version."""
     file = _module_file(report)
     if file is None:
         return LyCORIS()
     repository = _repository(file)
     root = Path(report.folder or report.origin).resolve().parent
-    owners = [package for package in packages if package.name == _LYCORIS and package.installed(root)]
+    owners = [
+        package for package in packages if package.name == _LYCORIS and package.installed(root)
+    ]
     # Of a source tree's egg-info and the installation that points at it, the latter knows more.
     owner = next((package for package in owners if package.editable), owners[0] if owners else None)
     editable = owner is not None and owner.editable
@@ -242,17 +264,21 @@ def _lycoris(report: Report, packages: Iterable[Distribution]) -> LyCORIS:
     if repository is not None:
         return LyCORIS(repository, repository.commit, repository.url, version, editable)
     if owner is None:
-        return LyCORIS(version="unknown")  # a folder somebody copied: it is there, and that is all there is to say
+        return LyCORIS(
+            version="unknown"
+        )  # a folder somebody copied: it is there, and that is all there is to say
     # A path on this machine names nothing without a commit.
     url = owner.url if owner.commit or _local(owner.url) is None else None
     return LyCORIS(None, owner.commit, url, version, editable)
 
 
 def _module_file(report: Report) -> Path | None:
-    """A file of LyCORIS, symbolic links resolved; ``None`` where ``lycoris.kohya`` could not be imported."""
+    """A file of LyCORIS, symbolic links resolved; ``None`` where ``lycoris.kohya`` could not be
+    imported."""
     if report.origin:
         return Path(report.origin).resolve()
-    # A folder without __init__.py is a namespace: any folder called lycoris, as a clone in the trainer's own.
+    # A folder without __init__.py is a namespace: any folder called lycoris, as a clone in the
+    # trainer's own.
     if report.folder:
         for name in ("kohya/__init__.py", "kohya.py"):
             file = Path(report.folder, name)
@@ -277,7 +303,8 @@ def _repository(file: Path) -> RepoState | None:
 class _Memory:
     """The packages of one Python as they were read the last time, in a file of their own.
 
-    An economy and no more: whatever is wrong with the file, or with writing it, they are read again.
+    An economy and no more: whatever is wrong with the file, or with writing it, they are read
+    again.
     """
 
     def __init__(self, folder: Path, python: Path, source: str) -> None:
@@ -298,7 +325,9 @@ class _Memory:
     def store(self, key: str, packages: tuple[Distribution, ...]) -> None:
         """Remember ``packages``, read when their key was ``key``."""
         rows = [list(package) for package in packages]
-        remembered = json.dumps({"python": self._python, "probe": self._probe, "key": key, "packages": rows})
+        remembered = json.dumps(
+            {"python": self._python, "probe": self._probe, "key": key, "packages": rows}
+        )
         draft = self._file.with_suffix(f".{os.getpid()}")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -311,19 +340,30 @@ class _Memory:
 
 def _remembered(row: object) -> Distribution:
     match row:
-        case [str(name), str(version), str(folder), str() | None as url, str() | None as commit, bool(editable)]:
+        case [
+            str(name),
+            str(version),
+            str(folder),
+            str() | None as url,
+            str() | None as commit,
+            bool(editable),
+        ]:
             return Distribution(name, version, folder, url, commit, editable)
     raise ValueError(f"{row!r} is no package")
 
 
 class _CardsQuestion:
-    """Names of the NVIDIA cards and the driver's version: from the driver's own files, else from nvidia-smi."""
+    """Names of the NVIDIA cards and the driver's version: from the driver's own files, else from
+    nvidia-smi."""
 
     def __init__(self, host: Host, cwd: Path, env: Mapping[str, str]) -> None:
         driver = host.proc / "driver/nvidia"
         version = re.search(r"Module\b.*?\s(\d+(?:\.\d+)+)", _text(driver / "version"))
         self._driver = version[1] if version else None
-        found = (re.search(r"^Model:\s*(.*\S)", _text(f), re.M) for f in sorted(driver.glob("gpus/*/information")))
+        found = (
+            re.search(r"^Model:\s*(.*\S)", _text(f), re.M)
+            for f in sorted(driver.glob("gpus/*/information"))
+        )
         self._models = tuple(model[1] for model in found if model)
         self._smi = None if self._models else _ask_nvidia_smi(host, cwd, env)
 
@@ -340,7 +380,10 @@ class _CardsQuestion:
             except process.TimedOut:
                 return self._models, self._driver
             if answer.status == 0:
-                rows = [line.rpartition(", ") for line in answer.out.decode("utf-8", "replace").splitlines()]
+                rows = [
+                    line.rpartition(", ")
+                    for line in answer.out.decode("utf-8", "replace").splitlines()
+                ]
                 models = tuple(name for name, comma, _ in rows if comma)
                 return models, next((driver for _, comma, driver in rows if comma), self._driver)
         return self._models, self._driver

@@ -1,21 +1,22 @@
 # pathlib takes longer to import than all of this takes to run; foreign finders may raise anything:
 # ruff: noqa: PTH100, PTH116, PTH118, PTH123, PTH208, BLE001, S112
-"""What the trainer's own Python is asked. Never imported by loragit: :mod:`loragit.environment` passes the source on.
+"""What the trainer's own Python is asked. Never imported by loragit: :mod:`loragit.environment`
+passes the source on.
 
-Arguments: the folder that is first on ``sys.path`` (the trainer script's own), and the key of the packages that
-loragit remembers (empty for none). Standard output then holds, between two :data:`MARKER`, these fields, each
-followed by a NUL byte::
+Arguments: the folder that is first on ``sys.path`` (the trainer script's own), and the key of the
+packages that loragit remembers (empty for none). Standard output then holds, between two
+:data:`MARKER`, these fields, each followed by a NUL byte::
 
     version  executable  platform  origin  folder  key  settled  distributions
 
-``origin`` is the file that ``import lycoris`` would execute, ``folder`` the package's folder; empty where there is
-none. ``key`` changes with whatever the list of packages is read from; ``settled`` is ``yes`` where none of that is
-younger than :data:`SETTLE`. ``distributions`` is a JSON list of ``[name, version, site folder, text of
-direct_url.json or null, found through an egg-link]`` in the order of ``sys.path``; empty where the key is the known
-one.
+``origin`` is the file that ``import lycoris`` would execute, ``folder`` the package's folder; empty
+where there is none. ``key`` changes with whatever the list of packages is read from; ``settled`` is
+``yes`` where none of that is younger than :data:`SETTLE`. ``distributions`` is a JSON list of
+``[name, version, site folder, text of direct_url.json or null, found through an egg-link]`` in the
+order of ``sys.path``; empty where the key is the known one.
 
-Standard library only, Python 3.8 or newer. Imports no package, lycoris least of all, and nothing from the folder that
-it is started in or is told: a dataset may lie there that somebody else made.
+Standard library only, Python 3.8 or newer. Imports no package, lycoris least of all, and nothing
+from the folder that it is started in or is told: a dataset may lie there that somebody else made.
 """
 
 from __future__ import annotations
@@ -27,21 +28,24 @@ import time
 MARKER = b"\0--loragit-probe--\0"
 
 SETTLE = 2 * 10**9
-"""Nanoseconds. In less, the coarsest file times in use (FAT, some network file systems) tell no two changes apart."""
+"""Nanoseconds. In less, the coarsest file times in use (FAT, some network file systems) tell no two
+changes apart."""
 
 METADATA = (".dist-info", ".egg-info", ".egg-link")
-"""How the names end that say which packages a folder holds. An egg has a plain ``EGG-INFO`` inside."""
+"""How the names end that say which packages a folder holds. An egg has a plain ``EGG-INFO``
+inside."""
 
 REWRITTEN = ("/METADATA", "/direct_url.json")
 REWRITTEN_OF_OLD = ("/PKG-INFO",)
-"""Files inside of ``.dist-info``, and of the rest, that may be written in place: no trace in the folder's times."""
+"""Files inside of ``.dist-info``, and of the rest, that may be written in place: no trace in the
+folder's times."""
 
 
 def sources(path: list[str]) -> list[str]:
     """All that the list of packages is read from, in the order of ``path`` (``sys.path``).
 
-    A folder without packages counts for nothing, nor do a site folder's own times: a trainer that writes into its
-    own folder changes no package.
+    A folder without packages counts for nothing, nor do a site folder's own times: a trainer that
+    writes into its own folder changes no package.
     """
     found = []
     for folder in path:
@@ -59,7 +63,8 @@ def sources(path: list[str]) -> list[str]:
 
 
 def key_of(found: list[str], now: int) -> tuple[str, bool]:
-    """A digest of names, times and inodes of :func:`sources`; whether they are settled. ``now``: ns since 1970."""
+    """A digest of names, times and inodes of :func:`sources`; whether they are settled. ``now``: ns
+    since 1970."""
     try:
         from _blake2 import blake2b  # hashlib would load OpenSSL, 4 ms
     except ImportError:
@@ -81,7 +86,8 @@ def key_of(found: list[str], now: int) -> tuple[str, bool]:
 
 
 def find(name: str) -> tuple[str, str]:
-    """File that ``import name`` would execute, and the package's folder; each empty where there is none.
+    """File that ``import name`` would execute, and the package's folder; each empty where there is
+    none.
 
     What ``importlib.util.find_spec`` does, without importing it, and past a finder that raises.
     """
@@ -117,12 +123,21 @@ def distributions(found: list[str], path: list[str]) -> list[list[object]]:
                 name, version = package.metadata["Name"], package.version
                 folder = os.path.realpath(str(package.locate_file("")))
                 if name and version:
-                    rows.append([name, version, folder, package.read_text("direct_url.json"), folder in linked])
+                    rows.append(
+                        [
+                            name,
+                            version,
+                            folder,
+                            package.read_text("direct_url.json"),
+                            folder in linked,
+                        ]
+                    )
     return rows
 
 
 def platform() -> str:
-    """As in ``Linux 6.1.0-18-amd64 x86_64, glibc 2.36``. The ``platform`` module may start a child for its answer."""
+    """As in ``Linux 6.1.0-18-amd64 x86_64, glibc 2.36``. The ``platform`` module may start a child
+    for its answer."""
     system = os.uname()
     try:
         libc = os.confstr("CS_GNU_LIBC_VERSION")
@@ -134,7 +149,8 @@ def platform() -> str:
 
 def main(folder: str, known: str) -> None:
     """Answer on standard output."""
-    # ``python script.py`` puts the script's folder first, unless with -P. Here it is the last thing that is done.
+    # ``python script.py`` puts the script's folder first, unless with -P. Here it is the last thing
+    # that is done.
     path = [*([] if getattr(sys.flags, "safe_path", False) else [folder]), *sys.path]
     found = sources(path)
     key, settled = key_of(found, time.time_ns())
@@ -145,7 +161,15 @@ def main(folder: str, known: str) -> None:
         rows = dumps(distributions(found, path))
     version = sys.version.split()[0]
     sys.path[:] = path
-    fields = (version, sys.executable, platform(), *find("lycoris"), key, "yes" if settled else "no", rows)
+    fields = (
+        version,
+        sys.executable,
+        platform(),
+        *find("lycoris"),
+        key,
+        "yes" if settled else "no",
+        rows,
+    )
     with open(1, "wb", closefd=False) as out:  # sys.stdout may be anything by now
         out.write(MARKER + b"".join(os.fsencode(field) + b"\0" for field in fields) + MARKER)
 

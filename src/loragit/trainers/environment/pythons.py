@@ -1,7 +1,7 @@
 """Finding a Python: on PATH, in a virtual environment, in a conda environment by its name.
 
-Nothing is started, and no symbolic link is resolved: a virtual environment's ``python`` is a link out of it, and
-only the link makes Python find the environment.
+Nothing is started, and no symbolic link is resolved: a virtual environment's ``python`` is a link
+out of it, and only the link makes Python find the environment.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class CondaEnvironment(NamedTuple):
     """A conda environment, with or without a Python."""
 
     name: str
-    """``base`` for an installation's own; its folder, absolute, where conda has no name for it. ``conda:`` and this
-    is a ``trainer.env``."""
+    """``base`` for an installation's own; its folder, absolute, where conda has no name for it.
+    ``conda:`` and this is a ``trainer.env``."""
     prefix: Path
     """Its folder, absolute."""
 
@@ -87,15 +87,19 @@ def on_path(command: str | None, environ: Mapping[str, str]) -> Path:
             return found
     raise PythonMissing(
         f"there is no {' or '.join(commands)} on PATH",
-        hint='name the trainer\'s Python in loragit.toml: [trainer] env = "conda:NAME" or "venv:PATH"',
+        hint='name the trainer\'s Python in loragit.toml: [trainer] env = "conda:NAME" or '
+        '"venv:PATH"',
     )
 
 
 def program(name: str, environ: Mapping[str, str]) -> Path | None:
     """The program ``name`` on PATH, absolute."""
-    # An empty entry means the current folder to a shell; a dataset's folder is no place to take programs from.
+    # An empty entry means the current folder to a shell; a dataset's folder is no place to take
+    # programs from.
     folders = (entry for entry in environ.get("PATH", os.defpath).split(os.pathsep) if entry)
-    return next((found for folder in folders if _runs(found := Path(folder, name).absolute())), None)
+    return next(
+        (found for folder in folders if _runs(found := Path(folder, name).absolute())), None
+    )
 
 
 def at(path: Path) -> Path:
@@ -104,7 +108,9 @@ def at(path: Path) -> Path:
         return path
     if os.path.lexists(path / "bin/python"):
         kind = CONDA if _is_folder(path / "conda-meta") else VENV
-        raise PythonMissing(f"{path} is no Python but an environment", hint=f'write it as env = "{kind}:{path}"')
+        raise PythonMissing(
+            f"{path} is no Python but an environment", hint=f'write it as env = "{kind}:{path}"'
+        )
     _refuse_broken(path, "", "mend the link, or name another Python")
     raise PythonMissing(
         f"{path} is no Python that can be run",
@@ -130,15 +136,19 @@ def of_folder(folder: Path, repository: Path | None = None) -> Path:
     there_are = f"; there are: {', '.join(found[:_SHOWN])}" if found else ""
     raise PythonMissing(
         f"there is no environment with a Python in {folder}{there_are}",
-        hint=(f'write it as env = "venv:{found[0]}", or ' if found else f"{python} would have to be; ")
+        hint=(
+            f'write it as env = "venv:{found[0]}", or ' if found else f"{python} would have to be; "
+        )
         + f"make it with: python3 -m venv {shell_word(folder)}",
     )
 
 
 def of_conda(name: str, environ: Mapping[str, str], home: Path) -> Path:
-    """The Python of the conda environment called ``name``, or in the folder ``name`` where that is a path.
+    """The Python of the conda environment called ``name``, or in the folder ``name`` where that is
+    a path.
 
-    Of several of one name, the first one with a Python is taken, in the order of :func:`_conda_environments`.
+    Of several of one name, the first one with a Python is taken, in the order of
+    :func:`_conda_environments`.
     """
     if "/" in name:
         return _of_prefix(CondaEnvironment(name, Path(name)), environ, home)
@@ -148,10 +158,11 @@ def of_conda(name: str, environ: Mapping[str, str], home: Path) -> Path:
 
 
 def environments(environ: Mapping[str, str], home: Path) -> tuple[CondaEnvironment, ...]:
-    """All conda environments that can be found, of any conda, miniforge, mamba or micromamba; sorted by name.
+    """All conda environments that can be found, of any conda, miniforge, mamba or micromamba;
+    sorted by name.
 
-    A name may come more than once: then the first is the one that it means. Only folders and conda's text files are
-    read.
+    A name may come more than once: then the first is the one that it means. Only folders and
+    conda's text files are read.
     """
     return tuple(sorted(_conda_environments(environ, home), key=lambda each: each.name))
 
@@ -167,7 +178,8 @@ def prefix(python: Path) -> Prefix | None:
 
 
 def conda_root(folder: Path, environ: Mapping[str, str]) -> Path | None:
-    """The installation that activates the conda environment ``folder``; ``None`` where none is known."""
+    """The installation that activates the conda environment ``folder``; ``None`` where none is
+    known."""
     if conda := environ.get("CONDA_EXE"):
         return Path(conda).parent.parent
     if str(folder) == environ.get("MAMBA_ROOT_PREFIX"):
@@ -186,13 +198,23 @@ def _of_prefix(environment: CondaEnvironment, environ: Mapping[str, str], home: 
     what = f"the conda environment {folder}"
     if folder.is_absolute() and _is_folder(folder):
         where = f"--prefix {shell_word(folder)}" if "/" in name else f"--name {shell_word(name)}"
-        _refuse_broken(python, f"{what} is broken: ", f"mend it with: conda install {where} --force-reinstall python")
-        raise PythonMissing(f"{what} has no Python", hint=f"put one into it with: conda install {where} python")
+        _refuse_broken(
+            python,
+            f"{what} is broken: ",
+            f"mend it with: conda install {where} --force-reinstall python",
+        )
+        raise PythonMissing(
+            f"{what} has no Python", hint=f"put one into it with: conda install {where} python"
+        )
     others = environments(environ, home)
     names = [each.name for each in others]
     shown = [f"{n} ({p})" if names.count(n) > 1 else n for n, p in others[:_SHOWN]]
     more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
-    there_are = f"there are: {', '.join(shown)}{more}" if others else "no conda environment was found at all"
+    there_are = (
+        f"there are: {', '.join(shown)}{more}"
+        if others
+        else "no conda environment was found at all"
+    )
     if "/" in name:
         message, hint = (
             f"there is no conda environment in {folder}",
@@ -203,7 +225,10 @@ def _of_prefix(environment: CondaEnvironment, environ: Mapping[str, str], home: 
             f"no conda environment is called {name}",
             f"make it with: conda create -n {shell_word(name)} python",
         )
-    raise PythonMissing(f"{message}; {there_are}", hint=f'{hint}, or name another: env = "conda:NAME" or "conda:/PATH"')
+    raise PythonMissing(
+        f"{message}; {there_are}",
+        hint=f'{hint}, or name another: env = "conda:NAME" or "conda:/PATH"',
+    )
 
 
 def _refuse_broken(python: Path, what: str, hint: str) -> None:
@@ -214,7 +239,8 @@ def _refuse_broken(python: Path, what: str, hint: str) -> None:
             raise PythonMissing(f"{what}{python} leads to {target}, which is gone", hint=hint)
         if python.is_file():
             raise PythonMissing(
-                f"{what}{python} may not be executed", hint=f"allow it with: chmod +x {shell_word(python)}"
+                f"{what}{python} may not be executed",
+                hint=f"allow it with: chmod +x {shell_word(python)}",
             )
     except (OSError, ValueError):  # a link to itself, a name that is too long
         return
@@ -225,12 +251,15 @@ def _venvs(folder: Path, repository: Path | None) -> Iterator[Path]:
     places = _entries(folder.parent)
     if repository is not None:
         places += [repository / name for name in _VENVS if repository / name not in places]
-    return (place for place in places if _is_file(place / "pyvenv.cfg") and _runs(place / "bin/python"))
+    return (
+        place for place in places if _is_file(place / "pyvenv.cfg") and _runs(place / "bin/python")
+    )
 
 
 def _conda_environments(environ: Mapping[str, str], home: Path) -> list[CondaEnvironment]:
-    """In the order in which a name is looked for: ``$CONDA_ENVS_PATH``, ``envs_dirs``, beside ``$CONDA_EXE`` and
-    ``$MAMBA_EXE``, under ``$MAMBA_ROOT_PREFIX``, where the installers put them, and in conda's own list."""
+    """In the order in which a name is looked for: ``$CONDA_ENVS_PATH``, ``envs_dirs``, beside
+    ``$CONDA_EXE`` and ``$MAMBA_EXE``, under ``$MAMBA_ROOT_PREFIX``, where the installers put them,
+    and in conda's own list."""
     listed = _listed(home)
     roots = _roots(environ, home, listed)
     settings = [home / each for each in _CONDARCS] + [root / ".condarc" for root in roots]
@@ -250,12 +279,16 @@ def _conda_environments(environ: Mapping[str, str], home: Path) -> list[CondaEnv
         found += [CondaEnvironment(each.name, each) for each in _entries(root / "envs")]
     known = {each.prefix for each in found}
     others = (each for each in listed if each not in known)
-    found += [CondaEnvironment(each.name if each.parent.name == "envs" else str(each), each) for each in others]
+    found += [
+        CondaEnvironment(each.name if each.parent.name == "envs" else str(each), each)
+        for each in others
+    ]
     return _real(found)
 
 
 def _real(found: Sequence[CondaEnvironment]) -> list[CondaEnvironment]:
-    """Without folders that are no environments, and each folder once, however many ways lead to it."""
+    """Without folders that are no environments, and each folder once, however many ways lead to
+    it."""
     real: dict[tuple[int, int], CondaEnvironment] = {}
     for each in found:
         if _is_folder(each.prefix / "conda-meta"):
@@ -283,7 +316,8 @@ def _listed(home: Path) -> list[Path]:
 
 
 def _envs_dirs(file: Path, environ: Mapping[str, str], home: Path) -> Iterator[Path]:
-    """Folders that ``envs_dirs`` in a ``.condarc`` lists, a plain path a line. Of YAML, nothing else is understood."""
+    """Folders that ``envs_dirs`` in a ``.condarc`` lists, a plain path a line. Of YAML, nothing
+    else is understood."""
     inside = False
     for line in _lines(file):
         item = line.strip()

@@ -11,7 +11,14 @@ from typing import NamedTuple
 
 from loragit.trainers.arguments import Arguments, BadArgument, option, refuse_short_forms
 
-MANAGED = ("dataset_config", "sample_prompts", "output_dir", "output_name", "max_train_steps", "training_comment")
+MANAGED = (
+    "dataset_config",
+    "sample_prompts",
+    "output_dir",
+    "output_name",
+    "max_train_steps",
+    "training_comment",
+)
 """Options that loragit writes itself; what the user gives for them is understood, not passed on."""
 
 WEIGHTS = {
@@ -94,7 +101,8 @@ def flatten(table: Mapping[str, object]) -> Arguments:
 
 
 def plan(given: Arguments, filed: Arguments, defaults: Defaults) -> Plan:
-    """Read the user's arguments; ``filed`` are those of a ``--config_file``, which ``given`` overrides.
+    """Read the user's arguments; ``filed`` are those of a ``--config_file``, which ``given``
+    overrides.
 
     Raises :class:`loragit.trainers.arguments.BadArgument`.
     """
@@ -105,7 +113,9 @@ def plan(given: Arguments, filed: Arguments, defaults: Defaults) -> Plan:
     output = given.one("output_dir")
     output_name = known.one("output_name") or defaults.name
     if "/" in output_name:
-        raise BadArgument(f"--output_name {output_name!r} holds a '/'", hint="--output names the run's folder")
+        raise BadArgument(
+            f"--output_name {output_name!r} holds a '/'", hint="--output names the run's folder"
+        )
     logging_dir = known.one("logging_dir")
     return Plan(
         arguments=given.without(*MANAGED),
@@ -121,7 +131,12 @@ def plan(given: Arguments, filed: Arguments, defaults: Defaults) -> Plan:
         logging_dir=_path(workdir, logging_dir),
         # Two runs that log to one folder at the same time are told apart by it.
         log_prefix=known.one("log_prefix") or f"{defaults.name}_",
-        weights=tuple((WEIGHTS[name], value) for name in WEIGHTS for value in known.options.get(name, ()) if value),
+        weights=tuple(
+            (WEIGHTS[name], value)
+            for name in WEIGHTS
+            for value in known.options.get(name, ())
+            if value
+        ),
         inputs=tuple(_inputs(known, workdir)),
     )
 
@@ -134,13 +149,20 @@ def _steps(text: str | None) -> int | None:
     if text is None:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) == 0:
-        raise BadArgument(f"--max_train_steps {text!r} is no number of steps", hint="for example --max_train_steps 512")
+        raise BadArgument(
+            f"--max_train_steps {text!r} is no number of steps",
+            hint="for example --max_train_steps 512",
+        )
     return int(text)
 
 
 def _inputs(known: Arguments, workdir: Path) -> Iterable[tuple[str, Path]]:
     for name in INPUTS:
-        path = config_file(known, workdir) if name == "config_file" else _path(workdir, known.one(name))
+        path = (
+            config_file(known, workdir)
+            if name == "config_file"
+            else _path(workdir, known.one(name))
+        )
         if path is not None:
             yield name, path
     for pair in known.options.get("network_args", ()):
@@ -169,7 +191,9 @@ def words(plan: Plan, workdir: Path, copies: Copies, steps: int, comment: str) -
             passed[name] = (copy,)
         elif name in passed:
             passed[name] = tuple(
-                f"preset={copy}" if word.startswith("preset=") and workdir / word[7:] == path else word
+                f"preset={copy}"
+                if word.startswith("preset=") and workdir / word[7:] == path
+                else word
                 for word in passed[name]
             )
     ours = [*option("dataset_config", copies.config), *option("output_dir", copies.output)]

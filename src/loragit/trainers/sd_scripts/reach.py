@@ -1,4 +1,5 @@
-"""Which of sd-scripts' arguments make it load code, read files of anybody's choice, write elsewhere, or send things.
+"""Which of sd-scripts' arguments make it load code, read files of anybody's choice, write
+elsewhere, or send things.
 
 The rest are numbers, switches and plain words, and can do no more than train badly.
 """
@@ -12,7 +13,8 @@ from loragit.trainers.arguments import Value
 from loragit.trainers.sd_scripts.arguments import INPUTS, MANAGED, WEIGHTS
 
 _ENCODERS = ("byt5", "gemma2", "llm_adapter_path", "qwen3", "t5_tokenizer_path", "text_encoder")
-"""Further weights, of newer models. A plain word names a file too, where the trainer runs in the dataset's folder."""
+"""Further weights, of newer models. A plain word names a file too, where the trainer runs in the
+dataset's folder."""
 
 _REACHING = (
     *INPUTS,
@@ -31,7 +33,8 @@ _REACHING = (
     "huggingface_path_in_repo",
     "wandb_api_key",
 )
-"""Arguments whose values are such, whatever they look like. argparse takes any unique beginning of each."""
+"""Arguments whose values are such, whatever they look like. argparse takes any unique beginning of
+each."""
 
 _WORDS = ("metadata_", "caption_", "training_comment", "wandb_run_name", "log_tracker_name")
 """How arguments begin that hold words for people, which may look like anything."""
@@ -41,7 +44,8 @@ _KNOWN = {
     "log_with": re.compile(r"tensorboard"),
     **dict.fromkeys((*WEIGHTS, *_ENCODERS), re.compile(r".*\.safetensors", re.DOTALL)),
 }
-"""Values that everybody has: modules that come with the trainer or LyCORIS, and weights that can hold no code."""
+"""Values that everybody has: modules that come with the trainer or LyCORIS, and weights that can
+hold no code."""
 
 _NUMBERS = re.compile(r"[\d.,eE+\-\s()\[\]]*")
 
@@ -51,7 +55,9 @@ def reaches(name: str, value: Value) -> bool:
 
     ``name`` is without its dashes; texts count where they could be a path or a module's name.
     """
-    texts = [item for item in (value if isinstance(value, tuple) else (value,)) if isinstance(item, str)]
+    texts = [
+        item for item in (value if isinstance(value, tuple) else (value,)) if isinstance(item, str)
+    ]
     if any(each.startswith(name) for each in _REACHING):
         known = _KNOWN.get(name)
         return any(known is None or known.fullmatch(text) is None for text in texts)
@@ -64,4 +70,6 @@ def _values(texts: Iterable[str]) -> Iterable[str]:
 
 
 def _could_be_a_place(text: str) -> bool:
-    return ".." in text or (_NUMBERS.fullmatch(text) is None and any(sign in text for sign in "/\\~."))
+    return ".." in text or (
+        _NUMBERS.fullmatch(text) is None and any(sign in text for sign in "/\\~.")
+    )
