@@ -94,7 +94,7 @@ class Watched(NamedTuple):
     """When files last came into the folder or left it."""
     prints: tuple[Fingerprint, ...]
     identities: tuple[str, ...]
-    """Of each of ``prints``: :func:`loragit.fingerprint.identity`."""
+    """Of each of ``prints``: :func:`loragit.dataset.hashes.identity`."""
 
 
 class Recorded(NamedTuple):
@@ -288,8 +288,8 @@ def read_dataset(
 
     Caches of the trainer's own are left out: they are made from what is here, and their presence
     would make the second run with the same inputs differ from the first. ``root`` is the dataset's
-    folder. Raises :class:`loragit.fingerprint.CannotRead`, :class:`CannotReadInput` for captions of
-    no sensible length, :class:`NothingToTrainOn` for images that are LFS pointers.
+    folder. Raises :class:`loragit.dataset.hashes.CannotRead`, :class:`CannotReadInput` for captions
+    of no sensible length, :class:`NothingToTrainOn` for images that are LFS pointers.
     """
     files: list[DatasetFile] = []
     watched: list[Watched] = []

@@ -35,9 +35,9 @@ class Memory:
         self.rows: list[str] = []
         """A row a run or revert, newest first, without NUL: see :mod:`loragit.history.branch`."""
         self.briefs: dict[str, str] = {}
-        """By tag object: see :mod:`loragit.history.briefs`."""
+        """By tag object: see :mod:`loragit.history.compare.brief`."""
         self.changes: dict[str, str] = {}
-        """By two commits: see :mod:`loragit.history.briefs`."""
+        """By two commits: see :mod:`loragit.history.compare.brief`."""
         self._stored = self._state()
         self._load()
 

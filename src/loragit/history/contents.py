@@ -117,7 +117,7 @@ class Contents:
                 yield path.replace("/", ""), about.split(" ")[2]
 
     def record(self, run: RecordedRun) -> Record:
-        """``run.toml``, read once. Raises :class:`~loragit.recorded.CannotReadRecord`."""
+        """``run.toml``, read once. Raises :class:`~loragit.history.record.CannotReadRecord`."""
         if run.commit not in self._records:
             self._records[run.commit] = self.read_record(run)
         return self._records[run.commit]
@@ -211,7 +211,7 @@ class Contents:
 
     def dataset_files(self, run: RecordedRun) -> tuple[DatasetFile, ...]:
         """``dataset.sha256``. Raises :class:`NoSuchFile`,
-        :class:`~loragit.fingerprint.BadDigests`."""
+        :class:`~loragit.dataset.hashes.BadDigests`."""
         from loragit.dataset.hashes import parse_digest_lines
 
         return parse_digest_lines(self.read(run, "dataset.sha256"))

@@ -170,7 +170,7 @@ class History:
     def compare(self, before: RecordedRun, after: RecordedRun) -> Comparison:
         """What ``after`` does otherwise than ``before``, which may be of another history.
 
-        Raises :class:`~loragit.recorded.CannotReadRecord`, :class:`~loragit.git.GitFailed`.
+        Raises :class:`~loragit.history.record.CannotReadRecord`, :class:`~loragit.git.GitFailed`.
         """
         from loragit.history.compare.runs import compare
 

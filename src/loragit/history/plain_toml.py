@@ -1,7 +1,7 @@
 """TOML as loragit itself writes it, read a value a line: ten times as fast as a parser of all TOML.
 
 A log compares thousands of records. Whatever does not look exactly like the plain form goes to
-:mod:`loragit.parsing`.
+:mod:`loragit.parse`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class _Other(Exception):
 
 
 def read(source: str) -> dict[str, object]:
-    """The document that ``source`` is, as :func:`loragit.parsing.read_toml` gives it. Raises what
+    """The document that ``source`` is, as :func:`loragit.parse.read_toml` gives it. Raises what
     that raises."""
     try:
         return _read(source)

@@ -145,7 +145,7 @@ class RecordedRun(NamedTuple):
 
     @property
     def record(self) -> Record:
-        """``run.toml``. Raises :class:`~loragit.recorded.CannotReadRecord`, also for a newer
+        """``run.toml``. Raises :class:`~loragit.history.record.CannotReadRecord`, also for a newer
         format."""
         return self.contents.record(self)
 

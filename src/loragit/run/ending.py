@@ -53,8 +53,8 @@ class Unended(NamedTuple):
 def end(run: Unended, how: End, log_tail: tuple[str, ...]) -> bool:
     """Seal or revert, and forget the note. Whether the trainer made something.
 
-    Raises :class:`~loragit.output.OutputGone`, another :class:`LoragitError`, OSError; the run is
-    still open on record then, or all but cleared away.
+    Raises :class:`~loragit.run.output.OutputGone`, another :class:`LoragitError`, OSError; the run
+    is still open on record then, or all but cleared away.
     """
     from loragit.run import results as outcome
 
@@ -82,7 +82,7 @@ def end(run: Unended, how: End, log_tail: tuple[str, ...]) -> bool:
 
 def _check_output(run: Unended, found: Outcome) -> None:
     """A disk that is not mounted must not make a run one that made nothing. Raises
-    :class:`~loragit.output.OutputGone`."""
+    :class:`~loragit.run.output.OutputGone`."""
     if found.made_something:
         if replaced := run.folder.replaced():
             console.warn(replaced)

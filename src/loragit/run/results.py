@@ -329,7 +329,8 @@ def hashed(folder: Path, place: str, names: Iterable[str]) -> tuple[DatasetFile,
 
 
 def logged_loss(logs: Logs, naming: Naming) -> float | None:
-    """What :func:`~loragit.events.final_loss` says of the log folders that are new."""
+    """What :func:`~loragit.trainers.tensorboard.final_loss` says of the log folders that are
+    new."""
     return final_loss(_event_files(logs, naming))
 
 

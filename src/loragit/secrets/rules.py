@@ -1,7 +1,7 @@
 """What gives a secret away: the shape of a value, or the name that it is given to.
 
-Patterns and judgements alone; :mod:`loragit.secrets` looks for them in texts,
-:mod:`loragit.secret_tables` in tables.
+Patterns and judgements alone; :mod:`loragit.secrets.find` looks for them in texts,
+:mod:`loragit.secrets.tables` in tables.
 """
 
 from __future__ import annotations

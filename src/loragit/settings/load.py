@@ -3,7 +3,7 @@ checked.
 
 Precedence, highest first: flags, environment, the dataset's ``loragit.toml``, the user's own,
 defaults. Within one file ``[models.<model>]`` stands above ``[trainer]``. Which values there are:
-:mod:`loragit.settings_schema`.
+:mod:`loragit.settings.schema`.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def by_name(name: RunName, datasets: Path, here: Iterable[Path]) -> tuple[Path, 
 
     Folders ``here`` count where they are called like one of the name's readings. Several paths to
     one folder count once. Raises :class:`DatasetNotFound`, :class:`DatasetAmbiguous`, or
-    :class:`~loragit.names.InvalidName` where the name tells no dataset.
+    :class:`~loragit.record.name.InvalidName` where the name tells no dataset.
     """
     readings = name.dataset_candidates()
     if not readings:

@@ -2,7 +2,7 @@
 what instead.
 
 Values come out checked but not yet resolved: paths are the text as written, because what they are
-relative to depends on where they were written (:mod:`loragit.settings`).
+relative to depends on where they were written (:mod:`loragit.settings.load`).
 """
 
 from __future__ import annotations

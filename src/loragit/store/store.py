@@ -331,8 +331,8 @@ class Store:
         return self._ref(RunName.parse(name).tag) == commit
 
     def settle(self) -> tuple[str, ...]:
-        """Make whole what a git that is gone had begun (:func:`loragit.moves.settle`); what was
-        done, a line each."""
+        """Make whole what a git that is gone had begun (:func:`loragit.store.ref_moves.settle`);
+        what was done, a line each."""
         with lock.hold(self._lock, self._tell):
             return moves.settle(self.repository)
 

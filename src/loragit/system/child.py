@@ -319,9 +319,9 @@ def train(
     Within ``once`` seconds the same signal counts once: a shell that waits for us may pass on what
     a terminal has told both.
 
-    Raises :class:`ProgramMissing`, :class:`CannotStart` and :class:`~loragit.terminal.CannotLog`,
-    all of them before anything has run. To be called from the main thread, with nothing left in the
-    buffers of our own streams.
+    Raises :class:`ProgramMissing`, :class:`CannotStart` and
+    :class:`~loragit.system.terminal.CannotLog`, all of them before anything has run. To be called
+    from the main thread, with nothing left in the buffers of our own streams.
     """
     sinks = own_streams()
     with Signals() as signals:

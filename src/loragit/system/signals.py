@@ -28,7 +28,7 @@ def held() -> Iterator[None]:
 
     They are blocked, not caught: git's processes inherit that, so that Ctrl-C, which a terminal
     sends to all of them, does not stop git between two refs. A training lets them through while it
-    runs (:mod:`loragit.training`). Concerns the calling thread.
+    runs (:mod:`loragit.system.supervise`). Concerns the calling thread.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:

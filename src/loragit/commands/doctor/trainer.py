@@ -26,7 +26,7 @@ class TrainerQuestion:
     """The questions, under way from the start. ``workdir`` is where the trainer will run.
 
     ``python`` is the trainer's, and ``env`` its environment. What a run is refused for is told in
-    the words of :mod:`loragit.preflight`.
+    the words of :mod:`loragit.run.preflight.prepare`.
     """
 
     def __init__(

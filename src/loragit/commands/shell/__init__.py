@@ -162,8 +162,8 @@ def conda(name: str, root: str | None, environ: Mapping[str, str], cwd: Path) ->
     """Which program activates the environment ``name`` (or the one in a folder), of the conda in
     ``root`` if given.
 
-    Raises :class:`~loragit.pythons.PythonMissing`, which lists the environments that there are,
-    :class:`NoManager`.
+    Raises :class:`~loragit.trainers.environment.pythons.PythonMissing`, which lists the
+    environments that there are, :class:`NoManager`.
     """
     home = places.home(environ)
     looked = dict(environ)
@@ -243,8 +243,8 @@ def lycoris_repo(environ: Mapping[str, str], cwd: Path) -> Path:
     """The repository that the ``python`` (else ``python3``) on PATH imports LyCORIS from; it is not
     imported.
 
-    Raises :class:`NoRepository`, :class:`~loragit.pythons.PythonMissing`,
-    :class:`~loragit.environment.ProbeFailed`.
+    Raises :class:`NoRepository`, :class:`~loragit.trainers.environment.pythons.PythonMissing`,
+    :class:`~loragit.trainers.environment.packages.ProbeFailed`.
     """
     from loragit.run.preflight import prepare as preflight
     from loragit.system import child as process

@@ -1,7 +1,7 @@
 """What a log tells of many runs in a few words: what came out, and what changed since the run
 before.
 
-Both are computed once and remembered (:mod:`loragit.history.memory`): the outcome by the tag
+Both are computed once and remembered (:mod:`loragit.history.cache`): the outcome by the tag
 object, the changes by the two commits.
 """
 

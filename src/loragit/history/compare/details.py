@@ -171,7 +171,8 @@ def _unknown_weights(before: Side, after: Side) -> Iterator[str]:
 
 
 def _by_role(weights: Sequence[Weights]) -> dict[str, Weights]:
-    """The first of each role, as :mod:`loragit.comparison` calls it by its role alone."""
+    """The first of each role, as :mod:`loragit.history.compare.records` calls it by its role
+    alone."""
     return {each.role: each for each in reversed(weights)}
 
 

@@ -28,7 +28,7 @@ class Seeker:
         """The newest run that ``text`` means, and its history.
 
         Raises :class:`NoSuchRun`, also where runs of several datasets are meant, and
-        :class:`~loragit.places.DatasetNotFound` for a dataset that is not there.
+        :class:`~loragit.settings.paths.DatasetNotFound` for a dataset that is not there.
         """
         dataset, colon, name = text.rpartition(":")
         if colon:

@@ -50,7 +50,7 @@ class Selection(NamedTuple):
 
     def of(self, runs: Iterable[RecordedRun]) -> list[RecordedRun]:
         """Those of ``runs`` (newest first) that are asked for. Raises
-        :class:`~loragit.history.where.BadCondition`."""
+        :class:`~loragit.history.query.where.BadCondition`."""
         found = [run for run in runs if self._listed(run)]
         if self.grep:
             found = [run for run in found if self._says(run, self.grep.lower())]

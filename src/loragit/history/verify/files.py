@@ -35,7 +35,7 @@ class Product(NamedTuple):
 
     run: RecordedRun
     check: str
-    """:data:`~loragit.verification.verdicts.MODEL` or ``SAMPLE``."""
+    """:data:`~loragit.history.verify.verdict.MODEL` or ``SAMPLE``."""
     name: str
     """As the record has it, relative to the output folder."""
     path: Path

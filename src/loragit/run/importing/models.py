@@ -26,14 +26,14 @@ class Models:
         self._lock = Lock()
 
     def header(self, path: Path) -> Header:
-        """As :func:`loragit.tensors.read_header`."""
+        """As :func:`loragit.trainers.safetensors.read_header`."""
         if path not in self._headers:
             self._headers[path] = read_header(path)
         return self._headers[path]
 
     def hashes(self, path: Path) -> Hashes:
-        """As :func:`loragit.tensors.hash_file`; a file is read again only where it may have
-        changed."""
+        """As :func:`loragit.trainers.safetensors.hash_file`; a file is read again only where it may
+        have changed."""
         trusted_ns = time.time_ns() - MARGIN_NS
         before = path.stat()
         place = str(path.absolute())

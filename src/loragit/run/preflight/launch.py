@@ -204,7 +204,8 @@ def plan(
     """What the arguments of settings, ``--config_file`` and command line (``extra``) say together.
 
     ``own_script``: the user named the trainer's script, which gets ``extra`` alone. Raises
-    :class:`~loragit.trainers.arguments.BadArgument`, :class:`~loragit.snapshot.CannotReadInput`.
+    :class:`~loragit.trainers.arguments.BadArgument`,
+    :class:`~loragit.dataset.snapshot.CannotReadInput`.
     """
     given = arguments.from_words(extra)
     if not own_script:

@@ -260,7 +260,7 @@ class _Preflight:
 
     def _own_script(self) -> Entry | None:
         """The user's own script as it will be recorded. Raises
-        :class:`~loragit.launch.UnusableScript`."""
+        :class:`~loragit.run.preflight.launch.UnusableScript`."""
         request = self.request
         written = request.script if request.script is not None else request.from_script
         if written is None:

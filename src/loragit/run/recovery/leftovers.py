@@ -23,7 +23,7 @@ from loragit.store.free_name import FORMAT
 from loragit.system import child as process
 
 _FRESH = re.compile(r".+\.(\d{1,9})\.new")
-"""A note that was being written: :func:`loragit.durable.write`."""
+"""A note that was being written: :func:`loragit.system.durable.write`."""
 
 
 class Leftover(NamedTuple):

@@ -1,8 +1,8 @@
 """The trainer's side, asked of the trainer's own Python: packages, LyCORIS in whatever form, the
 graphics cards.
 
-The Python answers :mod:`loragit.probe`, which it gets as text; git says which repository tracks
-LyCORIS.
+The Python answers :mod:`loragit.trainers.environment.probe`, which it gets as text; git says which
+repository tracks LyCORIS.
 """
 
 from __future__ import annotations

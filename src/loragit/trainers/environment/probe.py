@@ -1,7 +1,7 @@
 # pathlib takes longer to import than all of this takes to run; foreign finders may raise anything:
 # ruff: noqa: PTH100, PTH116, PTH118, PTH123, PTH208, BLE001, S112
-"""What the trainer's own Python is asked. Never imported by loragit: :mod:`loragit.environment`
-passes the source on.
+"""What the trainer's own Python is asked. Never imported by loragit:
+:mod:`loragit.trainers.environment.packages` passes the source on.
 
 Arguments: the folder that is first on ``sys.path`` (the trainer script's own), and the key of the
 packages that loragit remembers (empty for none). Standard output then holds, between two
