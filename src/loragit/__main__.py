@@ -50,7 +50,7 @@ def _leave_callers_repository() -> str | None:
     The index that git named, for the hook that has to read it: ``git commit PATH`` has one of its
     own.
     """
-    from loragit.git import command as git
+    from loragit import git
 
     index = os.environ.get("GIT_INDEX_FILE")
     for variable in git.LOCAL_VARIABLES:

@@ -12,8 +12,8 @@ import typer
 from loragit import cli_hook, console
 from loragit.history import history
 from loragit.record.name import CONVENTION, RunName, is_valid
-from loragit.run.preflight import prepare as preflight
-from loragit.settings import load as settings
+from loragit.run.preflight import prepare
+from loragit.settings import load
 from loragit.settings import paths as places
 from loragit.settings.load import Flags, Settings
 from loragit.version import __version__
@@ -144,7 +144,7 @@ def train(
         debug=debug,
         repos=tuple(repo or ()),
     )
-    request = preflight.Request(
+    request = prepare.Request(
         name,
         flags,
         dict(os.environ),
@@ -402,7 +402,7 @@ def import_(
     from loragit.run.importing import plan as intake
 
     request = intake.Request(
-        tuple(paths), dataset, name, dict(os.environ), Path.cwd(), preflight.caches() / "hashes"
+        tuple(paths), dataset, name, dict(os.environ), Path.cwd(), prepare.caches() / "hashes"
     )
     command.import_(request, dry_run=dry_run, as_json=as_json)
 
@@ -496,4 +496,4 @@ def bash() -> None:
 
 def _settings(dataset: str | None, name: str | None = None) -> Settings:
     run = RunName.parse(name) if name else None
-    return settings.load(name=run, flags=Flags(dataset=dataset), environ=os.environ, cwd=Path.cwd())
+    return load.load(name=run, flags=Flags(dataset=dataset), environ=os.environ, cwd=Path.cwd())

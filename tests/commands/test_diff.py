@@ -14,7 +14,7 @@ from time import process_time
 
 import pytest
 
-from loragit.commands import diff as command
+from loragit.commands import diff
 from loragit.history.compare import commits
 from loragit.history.compare.commits import DIVERGED, FORWARD, MISSING, REVERSED, Between, Commit
 from loragit.history.compare.details import Difference, details
@@ -51,7 +51,7 @@ def compared(folder: Path) -> Difference:
 
 def shown(found: Difference, *codes: CodeChange, width: int | None = None) -> list[str]:
     """What is printed below the two headings."""
-    return list(command._lines(found, codes, width, brief=False))[2:]
+    return list(diff._lines(found, codes, width, brief=False))[2:]
 
 
 # ---- two real trainings ----
@@ -342,10 +342,10 @@ def test_what_is_only_written_otherwise_is_no_difference(dataset: Path) -> None:
     )
     found = compared(dataset)
     assert found.same
-    out = list(command._lines(found, (), None, brief=False))
+    out = list(diff._lines(found, (), None, brief=False))
     assert out[0].startswith("the same inputs: ")
     assert out[1:] == ["", "Only written otherwise", "  sample-prompts.txt", "  config.toml"]
-    assert list(command._stat(found, ())) == []
+    assert list(diff._stat(found, ())) == []
 
 
 def test_documents_are_compared_by_value_where_they_can_be(dataset: Path) -> None:
@@ -400,7 +400,7 @@ def test_documents_are_compared_by_value_where_they_can_be(dataset: Path) -> Non
         "    + echo two",
         "  + new.sh  1 line",
     ]
-    assert list(command._stat(found, ()))[1:] == [
+    assert list(diff._stat(found, ()))[1:] == [
         ("Inputs", "3 changed, 2 removed"),
         ("Other files", "1 changed, 1 added"),
     ]
@@ -536,12 +536,12 @@ def test_commits_between_are_listed_and_their_order_is_told(scene: Scene, tmp_pa
     assert commits.between(tmp_path / "nowhere", old, new) is None
     assert commits.between(tmp_path, old, new) is None
 
-    told = {each.relation: list(command._between(each)) for each in (ahead, back, apart, lost)}
+    told = {each.relation: list(diff._between(each)) for each in (ahead, back, apart, lost)}
     assert (told[FORWARD][0], told[FORWARD][-1]) == ("60 commits", "+ and 10 more")
     assert told[REVERSED][0] == "back by 60 commits: the later run has the earlier code"
     assert told[DIVERGED][0] == "the history diverged: 60 commits gone, 1 commit new"
     assert told[MISSING] == [f"eeeeeeee not in {code}"]
-    assert [command._span(each) for each in (ahead, back, apart, lost)] == [
+    assert [diff._span(each) for each in (ahead, back, apart, lost)] == [
         "+60 commits",
         "-60 commits",
         "-60 +1 commits",

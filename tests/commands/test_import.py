@@ -14,13 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from loragit import crash_points as steps
+from loragit import crash_points
 from loragit.crash_points import Step
 from loragit.dataset.hashes import Cache
 from loragit.errors import Findings
 from loragit.run.importing import plan as intake
-from loragit.run.importing import text_files as papers
-from loragit.run.importing import training as remains
+from loragit.run.importing import text_files, training
 from loragit.run.importing.models import Models
 from loragit.run.importing.search import Place
 from loragit.store.store import RunExists, Store
@@ -838,15 +837,17 @@ def test_what_cannot_be_read_is_told_or_passed_over(scene: Scene) -> None:
     os.mkfifo(models / "pipe.safetensors")
     done = bring(scene, str(models), status=1)
     assert "pipe.safetensors cannot be read: pipe.safetensors is not a regular file" in done.err
-    assert papers._read(models, "gone") is None
-    assert papers._read(models, "pipe.safetensors") is None
+    assert text_files._read(models, "gone") is None
+    assert text_files._read(models, "pipe.safetensors") is None
     if Path("/proc/self/mem").exists():
-        assert papers._read(Path("/proc/self"), "mem") is None, "it opens, and then cannot be read"
+        assert text_files._read(Path("/proc/self"), "mem") is None, (
+            "it opens, and then cannot be read"
+        )
 
 
 def test_a_folder_that_has_vanished_made_nothing(scene: Scene, tmp_path: Path) -> None:
     models = Models(Cache(tmp_path / "cache"))
-    (left,) = remains.read(Place(scene.output / NAME, None), models, Findings())
+    (left,) = training.read(Place(scene.output / NAME, None), models, Findings())
     assert not left.made_something
 
 
@@ -882,7 +883,7 @@ def test_a_lost_race_is_run_again_on_the_new_tip(
         if reached is Step.OBJECTS_WRITTEN and scene.git("for-each-ref", "refs/heads/runs") == "":
             scene.git("update-ref", "refs/heads/runs", theirs)
 
-    monkeypatch.setattr(steps, "listener", overtaken)
+    monkeypatch.setattr(crash_points, "listener", overtaken)
     store = Store(item.target.repository, item.target.author, item.target.committer)
     (done,) = store.bring_in([item.run], STARTED)
     assert done.failure is None

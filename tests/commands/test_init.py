@@ -22,12 +22,10 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from loragit.commands import hook
-from loragit.commands.init import discover as surroundings
-from loragit.commands.init import first_files as starter
-from loragit.commands.init import image_folders
+from loragit.commands.init import discover, first_files, image_folders
 from loragit.dataset import snapshot
 from loragit.record.name import RunName
-from loragit.settings import schema as settings_schema
+from loragit.settings import schema
 from tests.support.scene import LORAGIT, Result, Scene, commit_all, git, make_trainer, write_dataset
 
 FILES = ("config.toml", "loragit.toml", "sample-prompts.txt")
@@ -59,7 +57,7 @@ def listing(folder: Path) -> dict[str, bytes]:
 
 
 def values(scene: Scene) -> dict[str, object]:
-    return dict(settings_schema.read_file(scene.dataset / "loragit.toml").values)
+    return dict(schema.read_file(scene.dataset / "loragit.toml").values)
 
 
 class Terminal:
@@ -626,7 +624,7 @@ def test_image_folders_are_read_as_they_were_laid_out(tmp_path: Path) -> None:
     assert found["img/10_gren girl"].images == ("a.png", "b.PNG")
     assert found["img/10_gren girl"][2:6] == (("a.caption",), ".caption", 10, "gren girl")
     assert found["reg/1_girl"].regularisation
-    config = tomllib.loads(starter.config_text(found.values(), base=None, side=512))
+    config = tomllib.loads(first_files.config_text(found.values(), base=None, side=512))
     assert config["general"]["caption_extension"] == ".txt"
     subsets = {each.pop("image_dir"): each for each in config["datasets"][0]["subsets"]}
     assert subsets == {
@@ -636,7 +634,7 @@ def test_image_folders_are_read_as_they_were_laid_out(tmp_path: Path) -> None:
         "img/3_other": {"num_repeats": 3},
         "reg/1_girl": {"num_repeats": 1, "class_tokens": "girl", "is_reg": True},
     }
-    assert starter.image_patterns(found.values())[-1] == "*.PNG"
+    assert first_files.image_patterns(found.values())[-1] == "*.PNG"
 
 
 def test_captions_that_the_trainer_would_misread_become_no_prompts(tmp_path: Path) -> None:
@@ -680,18 +678,20 @@ def test_whatever_folders_are_called_the_files_read_back_and_mean_them(
         for name in ("train_network.py", "library/train_util.py"):
             (trainer / name).touch()
         environ = {"HOME": str(home)}
-        seen = surroundings.look(folder, environ)
-        (folder / "loragit.toml").write_text(starter.settings_text(seen, prompts=True))
-        written = dict(settings_schema.read_file(folder / "loragit.toml").values)
+        seen = discover.look(folder, environ)
+        (folder / "loragit.toml").write_text(first_files.settings_text(seen, prompts=True))
+        written = dict(schema.read_file(folder / "loragit.toml").values)
         assert written["trainer.workdir"] == "dataset"
         unicode = image_folders.is_unicode(os.fsdecode(images))
         if unicode:
-            assert surroundings.look(folder, environ).chosen.trainer.repo == trainer
+            assert discover.look(folder, environ).chosen.trainer.repo == trainer
         else:
             assert "trainer.repo" not in written
         folders = tuple(each for each in seen.images if each.nameable)
         if folders:
-            (folder / "config.toml").write_text(starter.config_text(folders, base=None, side=1024))
+            (folder / "config.toml").write_text(
+                first_files.config_text(folders, base=None, side=1024)
+            )
             config = snapshot.read_config(folder / "config.toml", folder)
             assert [each.path for each in config.folders] == [place]
         else:
@@ -700,7 +700,7 @@ def test_whatever_folders_are_called_the_files_read_back_and_mean_them(
                 or images.startswith(b".")
                 or os.fsdecode(images).lower() in ("log", "venv", "model")
             )
-        words = shlex.split(starter.first_run(seen, folder))
+        words = shlex.split(first_files.first_run(seen, folder))
         assert RunName.parse(words[2])
         assert words[4:] in ([], ["--dataset", "."])
 
@@ -738,7 +738,7 @@ def test_a_name_that_means_another_dataset_is_told_with_the_folder(scene: Scene)
     ],
 )
 def test_a_model_is_called_by_the_first_word_of_its_name(model: str, word: str) -> None:
-    assert starter._model_word(model) == word
+    assert first_files._model_word(model) == word
 
 
 def test_a_symbolic_gitignore_is_left_alone(scene: Scene) -> None:

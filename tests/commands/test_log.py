@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 from loragit import History
 from loragit.commands.log import gist
 from loragit.commands.show import size
-from loragit.history import cache as memory
-from loragit.history import lineage, losses
+from loragit.history import cache, lineage, losses
 from loragit.history.cache import Memory
 from loragit.history.history import RecordedRun
 from loragit.history.query.selection import matches
@@ -575,7 +574,7 @@ def test_what_is_remembered_says_the_same_and_new_runs_are_added(scene: Scene) -
     assert "untagged" in with_memory.out
 
 
-@pytest.mark.parametrize("damage", [b"", memory._HEADER + b"00000000\nx", b"\xff" * 100])
+@pytest.mark.parametrize("damage", [b"", cache._HEADER + b"00000000\nx", b"\xff" * 100])
 def test_a_damaged_memory_is_no_memory(scene: Scene, damage: bytes) -> None:
     three_runs(scene)
     before = scene.loragit("log")
@@ -594,7 +593,7 @@ def test_a_memory_of_another_repository_is_not_believed(scene: Scene) -> None:
         file.read_bytes().partition(b"\n")[2].replace(os.fsencode(scene.dataset), b"/elsewhere", 1)
     )
     for other in (body, body.partition(b"\0")[0]):
-        file.write_bytes(memory._HEADER + f"{zlib.adler32(other):08x}\n".encode() + other)
+        file.write_bytes(cache._HEADER + f"{zlib.adler32(other):08x}\n".encode() + other)
         assert Memory(scene.dataset / ".git").tip == ""
 
 

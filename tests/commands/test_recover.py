@@ -13,23 +13,21 @@ from typing import Any
 
 import pytest
 
-from loragit.commands import interrupted as recovering
+from loragit.commands import interrupted
 from loragit.commands import recover as command
 from loragit.errors import UsageError
 from loragit.git import command as ours
-from loragit.git.command import RefUpdate
+from loragit.git.refs import RefUpdate
 from loragit.history import history
 from loragit.record.values import Entry, Opened
 from loragit.run import ending, output
 from loragit.run.recovery import leftovers
 from loragit.run.recovery.recover import Asked, Recovery, trainers_left
 from loragit.settings.load import Flags, load
-from loragit.store import journal
-from loragit.store import ref_moves as moves
+from loragit.store import journal, ref_moves
 from loragit.store.journal import End, Open, Trainer, Work
 from loragit.store.store import Store
-from loragit.system import child as process
-from loragit.system import durable
+from loragit.system import child, durable
 from tests.support import trainer_files
 from tests.support.records import a_run, an_outcome, open_store, reverted, sealed
 from tests.support.scene import git, parsed_trailers
@@ -56,7 +54,7 @@ class Crashed:
             started="2026-11-23T17:20:30Z",
             pid=GONE,
             pid_started="1",
-            boot=process.boot_id() or "",
+            boot=child.boot_id() or "",
             host=journal.host(),
             output=str(self.folder),
             work=Work(
@@ -222,7 +220,7 @@ def test_a_folder_that_is_another_one_by_now_is_left_alone(
 def test_a_folder_that_another_run_uses_is_left_alone(dataset: Path) -> None:
     crashed = Crashed(dataset).folder_made().noted()
     me = os.getpid()
-    alive = crashed.note._replace(pid=me, pid_started=process.start_time(me) or "")
+    alive = crashed.note._replace(pid=me, pid_started=child.start_time(me) or "")
     journal.write(crashed.private, alive)
     assert recover(dataset) == 0
     assert (crashed.folder / "config.toml").exists()
@@ -233,7 +231,7 @@ def test_a_run_that_lives_is_not_touched_and_a_number_alone_shows_no_life(
     dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     me = os.getpid()
-    crashed = Crashed(dataset, pid=me, pid_started=process.start_time(me) or "").folder_made()
+    crashed = Crashed(dataset, pid=me, pid_started=child.start_time(me) or "").folder_made()
     opened = crashed.opened()
     before = git(dataset, "for-each-ref")
     assert recover(dataset) == 0
@@ -279,7 +277,7 @@ def test_a_trainer_that_outlived_its_loragit_is_waited_for(
     trainer = subprocess.Popen(sleeper, stdin=subprocess.PIPE, start_new_session=True)
     assert trainer.stdin is not None
     with trainer:
-        crashed.noted(trainer=Trainer(trainer.pid, process.start_time(trainer.pid) or ""))
+        crashed.noted(trainer=Trainer(trainer.pid, child.start_time(trainer.pid) or ""))
         assert recover(dataset) == 1
         said = capsys.readouterr().err
         assert f"{NAME} still trains, process {trainer.pid}, though its loragit is gone" in said
@@ -313,7 +311,7 @@ def test_what_is_left_of_a_training_whose_first_process_is_gone_is_waited_for(
     ) as script:
         assert script.stdin and script.stdout
         script.stdout.readline()
-        crashed.noted(trainer=Trainer(script.pid, process.start_time(script.pid) or ""))
+        crashed.noted(trainer=Trainer(script.pid, child.start_time(script.pid) or ""))
         script.stdin.write("go on\n")
         script.stdin.flush()
         trainer = int(script.stdout.readline())
@@ -334,7 +332,7 @@ def test_a_run_that_went_on_while_others_were_recovered_is_looked_at_anew(
     first = Crashed(dataset).folder_made()
     first.opened()
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as loragit:
-        began = process.start_time(loragit.pid) or ""
+        began = child.start_time(loragit.pid) or ""
         fails, ends = (
             Crashed(
                 dataset, f"noob-gren-v{version}s4", pid=loragit.pid, pid_started=began
@@ -373,7 +371,7 @@ def test_a_run_that_begins_in_the_place_of_one_that_is_recovered_keeps_its_folde
 ) -> None:
     crashed = Crashed(dataset).noted()
     me = os.getpid()
-    begun = crashed.note._replace(pid=me, pid_started=process.start_time(me) or "")
+    begun = crashed.note._replace(pid=me, pid_started=child.start_time(me) or "")
 
     def begin(self: Recovery, note: Open) -> None:
         journal.write(crashed.private, begun)
@@ -408,7 +406,7 @@ def test_a_container_that_counts_its_processes_apart_is_another_place(
 
 
 def test_a_machine_that_has_another_name_now_is_still_the_same(dataset: Path) -> None:
-    crashed = Crashed(dataset, host="elsewhere", space=process.pid_space()).folder_made()
+    crashed = Crashed(dataset, host="elsewhere", space=child.pid_space()).folder_made()
     crashed.opened()
     assert recover(dataset) == 0
     assert git(dataset, "tag", "--list") == ""
@@ -699,7 +697,7 @@ def test_a_run_that_is_half_opened_is_not_forgotten(
     steps = [
         RefUpdate(f"refs/{name}", opened.commit, None) for name in ("heads/runs", f"tags/{NAME}")
     ]
-    moves._note(note, tuple(steps), f"loragit: open {NAME}", GONE)
+    ref_moves._note(note, tuple(steps), f"loragit: open {NAME}", GONE)
     git(dataset, "tag", "-d", NAME)
     hook = dataset / ".git" / "hooks" / "reference-transaction"
     hook.parent.mkdir(exist_ok=True)
@@ -844,17 +842,17 @@ def test_every_command_that_looks_at_runs_says_that_some_were_interrupted(
     dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     repository = open_store(dataset).repository
-    recovering.notice(repository)
+    interrupted.notice(repository)
     assert capsys.readouterr().err == ""
     Crashed(dataset).folder_made().opened()
-    recovering.notice(repository)
+    interrupted.notice(repository)
     assert capsys.readouterr().err == (
         f"warning: {NAME} was interrupted: no loragit works on it any more\nhint: finish it with: "
         "loragit recover\n"
     )
     for number in range(2, 6):
         Crashed(dataset, f"noob-gren-v{number}s4").noted()
-    recovering.notice(repository)
+    interrupted.notice(repository)
     told = (
         "noob-gren-v2s4, noob-gren-v3s4 and 2 more were interrupted: no loragit works on them "
         "any more"

@@ -27,7 +27,7 @@ import pytest
 from loragit import History
 from loragit.errors import LoragitError
 from loragit.record.values import Entry, Opened
-from loragit.run.preflight import prepare as preflight
+from loragit.run.preflight import prepare
 from tests.support import mounts
 from tests.support.nursery import Nursery, loragit
 from tests.support.records import NAME, a_run, an_outcome, open_store, sealed
@@ -427,7 +427,7 @@ def struck(name: str, home: Path, fifo: Path) -> int:
     before = scene.git("for-each-ref", "--format=%(refname) %(objectname)")
     if fault.mounts:
         mounts.own_mounts()
-    preflight.MIN_FREE = preflight.MIN_FREE_RECORD = 0
+    prepare.MIN_FREE = prepare.MIN_FREE_RECORD = 0
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDWR)
     striker = strike_in_the_middle(scene, fault.strike, reader) if fault.strike else None

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from loragit.errors import LoragitError
-from loragit.git import checkout, identity
-from loragit.git import command as git
+from loragit.git import checkout, command, identity, refs
+from loragit.git.repository import Repository, discover
 from loragit.record.values import Identity, RepoState
 
 
@@ -63,8 +63,8 @@ def everything(folder: Path) -> dict[str, tuple[bytes, int]]:
 
 class TestDiscover:
     def test_a_repository_is_found_at_its_top(self, sd_scripts: Path) -> None:
-        found = git.discover(sd_scripts)
-        assert found == git.Repository(
+        found = discover(sd_scripts)
+        assert found == Repository(
             top=sd_scripts,
             git_dir=sd_scripts / ".git",
             common_dir=sd_scripts / ".git",
@@ -76,7 +76,7 @@ class TestDiscover:
     def test_a_sub_folder_knows_its_way_from_the_top(self, sd_scripts: Path) -> None:
         folder = sd_scripts / "sets/gren v2"
         folder.mkdir(parents=True)
-        found = git.discover(folder)
+        found = discover(folder)
         assert (found.top, found.prefix, found.folder) == (sd_scripts, "sets/gren v2", folder)
         assert found.common_dir == sd_scripts / ".git"
 
@@ -85,7 +85,7 @@ class TestDiscover:
     ) -> None:
         tree = tmp_path / "tree"
         run_git(sd_scripts, "worktree", "add", "--quiet", "-b", "other", str(tree))
-        found = git.discover(tree)
+        found = discover(tree)
         assert (found.top, found.prefix) == (tree, "")
         assert found.git_dir == sd_scripts / ".git/worktrees/tree"
         assert found.common_dir == sd_scripts / ".git"
@@ -104,28 +104,28 @@ class TestDiscover:
             "sub",
         )
         run_git(outer, *add)
-        found = git.discover(outer / "sub/library")
+        found = discover(outer / "sub/library")
         assert (found.top, found.prefix) == (outer / "sub", "library")
         assert found.git_dir == found.common_dir == outer / ".git/modules/sub"
 
     def test_a_repository_without_a_commit_is_found(self, tmp_path: Path) -> None:
         run_git(tmp_path, "init", "--quiet")
-        assert git.discover(tmp_path).top == tmp_path
+        assert discover(tmp_path).top == tmp_path
 
     def test_a_separate_git_dir_is_found(self, tmp_path: Path) -> None:
         folder = tmp_path / "work"
         folder.mkdir()
         run_git(folder, "init", "--quiet", f"--separate-git-dir={tmp_path / 'elsewhere.git'}")
-        assert git.discover(folder).common_dir == tmp_path / "elsewhere.git"
+        assert discover(folder).common_dir == tmp_path / "elsewhere.git"
 
     def test_a_bare_repository_is_refused(self, tmp_path: Path) -> None:
         run_git(tmp_path, "init", "--quiet", "--bare", "bare.git")
-        with pytest.raises(git.NotARepository, match="work tree"):
-            git.discover(tmp_path / "bare.git")
+        with pytest.raises(command.NotARepository, match="work tree"):
+            discover(tmp_path / "bare.git")
 
     def test_a_plain_folder_is_refused_with_the_way_out(self, tmp_path: Path) -> None:
-        with pytest.raises(git.NotARepository, match="is in no git repository") as caught:
-            git.discover(tmp_path)
+        with pytest.raises(command.NotARepository, match="is in no git repository") as caught:
+            discover(tmp_path)
         assert caught.value.hint is not None
         assert caught.value.hint.startswith("make it one: git init ")
 
@@ -139,18 +139,18 @@ class TestDiscover:
         run_git(tmp_path, "config", "core.repositoryFormatVersion", "1")
         run_git(tmp_path, "config", key, value)
         with pytest.raises(
-            git.NotARepository, match=r"git cannot read the repository of .*: fatal: "
+            command.NotARepository, match=r"git cannot read the repository of .*: fatal: "
         ) as caught:
-            git.discover(tmp_path)
+            discover(tmp_path)
         assert caught.value.hint == "use the git that made it"
 
     def test_a_folder_that_does_not_exist_is_said_not_to(self, tmp_path: Path) -> None:
-        with pytest.raises(git.NotARepository, match=r"there is no folder .*nowhere"):
-            git.discover(tmp_path / "nowhere")
+        with pytest.raises(command.NotARepository, match=r"there is no folder .*nowhere"):
+            discover(tmp_path / "nowhere")
 
     def test_a_file_is_no_repository(self, sd_scripts: Path) -> None:
-        with pytest.raises(git.NotARepository):
-            git.discover(sd_scripts / "train_network.py")
+        with pytest.raises(command.NotARepository):
+            discover(sd_scripts / "train_network.py")
 
     @pytest.mark.parametrize(
         "name", ["with spaces", 'it\'s "quoted"', "Ünïcode", "line\nbreak", "-dash", "end "]
@@ -159,7 +159,7 @@ class TestDiscover:
         folder = tmp_path / name / "sub"
         folder.mkdir(parents=True)
         run_git(tmp_path / name, "init", "--quiet")
-        found = git.discover(folder)
+        found = discover(folder)
         assert found.top == tmp_path / name
         assert found.git_dir == found.common_dir == tmp_path / name / ".git"
         assert found.prefix == "sub"
@@ -170,7 +170,7 @@ class TestDiscover:
         link = tmp_path / "datasets/gren"
         link.parent.mkdir()
         link.symlink_to(sd_scripts / "library")
-        found = git.discover(link)
+        found = discover(link)
         assert found.top == sd_scripts
         assert found.common_dir.resolve() == sd_scripts / ".git"
 
@@ -178,8 +178,8 @@ class TestDiscover:
         self, sd_scripts: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own way to try this
-        with pytest.raises(git.NotARepository, match="another user owns it") as caught:
-            git.discover(sd_scripts)
+        with pytest.raises(command.NotARepository, match="another user owns it") as caught:
+            discover(sd_scripts)
         assert caught.value.hint is not None
         assert "safe.directory" in caught.value.hint
 
@@ -187,54 +187,56 @@ class TestDiscover:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
-        with pytest.raises(git.GitMissing, match="git was not found") as caught:
-            git.discover(tmp_path)
+        with pytest.raises(command.GitMissing, match="git was not found") as caught:
+            discover(tmp_path)
         assert caught.value.hint == "install git 2.30 or newer"
 
 
 class TestRunning:
     def test_a_failure_carries_gits_last_words(self, sd_scripts: Path) -> None:
         with pytest.raises(
-            git.GitFailed,
+            command.GitFailed,
             match="git rev-parse --verify nowhere failed: fatal: Needed a single revision",
         ):
-            git.run("rev-parse", "--verify", "nowhere", cwd=sd_scripts)
+            command.run("rev-parse", "--verify", "nowhere", cwd=sd_scripts)
 
     def test_a_failure_without_words_carries_the_exit_status(self, sd_scripts: Path) -> None:
         write(sd_scripts / "logo.png", b"changed")
-        with pytest.raises(git.GitFailed, match="failed: exit status 1"):
-            git.run("diff", "--quiet", cwd=sd_scripts)
-        assert git.call("diff", "--quiet", cwd=sd_scripts).status == 1
+        with pytest.raises(command.GitFailed, match="failed: exit status 1"):
+            command.run("diff", "--quiet", cwd=sd_scripts)
+        assert command.call("diff", "--quiet", cwd=sd_scripts).status == 1
 
     def test_words_that_are_no_error_are_told_where_there_is_nothing_else(
         self, sd_scripts: Path
     ) -> None:
-        with pytest.raises(git.GitFailed, match="failed: git: 'no-such-verb' is not a git command"):
-            git.run("no-such-verb", cwd=sd_scripts)
+        with pytest.raises(
+            command.GitFailed, match="failed: git: 'no-such-verb' is not a git command"
+        ):
+            command.run("no-such-verb", cwd=sd_scripts)
 
     def test_gits_words_are_understood_in_any_language(
         self, sd_scripts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("LANGUAGE", "de")  # shows where git's translations are installed
-        with pytest.raises(git.GitFailed, match="failed: fatal: Needed a single revision"):
-            git.run("rev-parse", "--verify", "nowhere", cwd=sd_scripts)
+        with pytest.raises(command.GitFailed, match="failed: fatal: Needed a single revision"):
+            command.run("rev-parse", "--verify", "nowhere", cwd=sd_scripts)
         monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
-        with pytest.raises(git.NotARepository, match="another user owns it"):
-            git.discover(sd_scripts)
+        with pytest.raises(command.NotARepository, match="another user owns it"):
+            discover(sd_scripts)
 
     def test_only_the_last_newline_is_dropped(self, sd_scripts: Path) -> None:
         write(sd_scripts / "two", "a\n\n")
         oid = run_git(sd_scripts, "hash-object", "-w", "two")
-        assert git.run("cat-file", "blob", oid, cwd=sd_scripts) == "a\n"
+        assert command.run("cat-file", "blob", oid, cwd=sd_scripts) == "a\n"
 
     def test_input_and_variables_reach_git(self, sd_scripts: Path) -> None:
         assert (
-            git.run("hash-object", "--stdin", cwd=sd_scripts, data=b"")
+            command.run("hash-object", "--stdin", cwd=sd_scripts, data=b"")
             == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
         )
         names = ("GIT_AUTHOR_NAME=A B", "GIT_AUTHOR_EMAIL=c@d", "GIT_AUTHOR_DATE=1700000000 +0000")
         assert (
-            git.run("var", "GIT_AUTHOR_IDENT", cwd=sd_scripts, variables=names)
+            command.run("var", "GIT_AUTHOR_IDENT", cwd=sd_scripts, variables=names)
             == "A B <c@d> 1700000000 +0000"
         )
 
@@ -262,17 +264,17 @@ class TestState:
 
     def test_a_repository_without_a_commit_is_refused(self, tmp_path: Path) -> None:
         run_git(tmp_path, "init", "--quiet")
-        with pytest.raises(git.NotARepository, match="has no commit yet") as caught:
+        with pytest.raises(command.NotARepository, match="has no commit yet") as caught:
             state(tmp_path)
         assert caught.value.hint == "commit its files first"
 
     def test_a_plain_folder_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(git.NotARepository, match="is in no git repository"):
+        with pytest.raises(command.NotARepository, match="is in no git repository"):
             state(tmp_path)
 
     def test_a_bare_repository_is_refused(self, tmp_path: Path) -> None:
         run_git(tmp_path, "init", "--quiet", "--bare", "bare.git")
-        with pytest.raises(git.NotARepository):
+        with pytest.raises(command.NotARepository):
             state(tmp_path / "bare.git")
 
     def test_asking_writes_nothing(self, sd_scripts: Path) -> None:
@@ -316,7 +318,7 @@ class TestDirty:
         run_git(sd_scripts, "checkout", "--quiet", "main")
         write(sd_scripts / "train_network.py", "print('ours')\n")
         commit(sd_scripts)
-        assert git.call("merge", "theirs", cwd=sd_scripts).status == 1
+        assert command.call("merge", "theirs", cwd=sd_scripts).status == 1
         assert state(sd_scripts).dirty == ("train_network.py",)
 
     def test_a_changed_mode_is_dirt(self, sd_scripts: Path) -> None:
@@ -435,7 +437,7 @@ class TestDirty:
         write(sd_scripts / "train_network.py", "edited\n")
         write(sd_scripts / "gren/0.txt", "1boy")
         write(sd_scripts / "gren/1.txt", "new")
-        report = checkout.read_dirty(checkout.start_dirty(git.discover(sd_scripts / "gren")))
+        report = checkout.read_dirty(checkout.start_dirty(discover(sd_scripts / "gren")))
         assert report == checkout.StatusReport(
             commit=run_git(sd_scripts, "rev-parse", "HEAD"),
             branch="main",
@@ -447,13 +449,13 @@ class TestDirty:
     def test_before_the_first_commit_all_is_untracked(self, tmp_path: Path) -> None:
         run_git(tmp_path, "init", "--quiet")
         write(tmp_path / "0.txt", "1girl")
-        report = checkout.read_dirty(checkout.start_dirty(git.discover(tmp_path)))
+        report = checkout.read_dirty(checkout.start_dirty(discover(tmp_path)))
         assert report == checkout.StatusReport(None, "main", None, (), ("0.txt",))
 
     def test_a_status_that_fails_is_an_error(self, sd_scripts: Path) -> None:
-        repository = git.discover(sd_scripts)
+        repository = discover(sd_scripts)
         write(sd_scripts / ".git/index", "not an index")
-        with pytest.raises(git.GitFailed, match="git status failed: "):
+        with pytest.raises(command.GitFailed, match="git status failed: "):
             checkout.read_dirty(checkout.start_dirty(repository))
 
 
@@ -642,7 +644,7 @@ class TestPatch:
         write(sd_scripts / "train_network.py", "print('ours')\n")
         commit(sd_scripts)
         copy = clone(sd_scripts, tmp_path / "clone")
-        git.call("merge", "theirs", cwd=sd_scripts)
+        command.call("merge", "theirs", cwd=sd_scripts)
         found = checkout.patch(state(sd_scripts))
         run_git(copy, "apply", "-", data=found)
         assert "<<<<<<< HEAD" in (copy / "train_network.py").read_text()
@@ -718,7 +720,7 @@ class TestPatch:
         found = state(sd_scripts)
         oid = run_git(sd_scripts, "rev-parse", "HEAD:train_network.py")
         (sd_scripts / ".git/objects" / oid[:2] / oid[2:]).unlink()
-        with pytest.raises(git.GitFailed, match="failed"):
+        with pytest.raises(command.GitFailed, match="failed"):
             checkout.patch(found)
 
 
@@ -770,7 +772,7 @@ class TestTracking:
         self, sd_scripts: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
-        with pytest.raises(git.NotARepository, match="another user owns it"):
+        with pytest.raises(command.NotARepository, match="another user owns it"):
             checkout.tracking(sd_scripts / "train_network.py")
 
     def test_a_folder_that_is_gone_tracks_nothing(self, tmp_path: Path) -> None:
@@ -808,8 +810,8 @@ class TestIdentity:
     def test_an_answer_that_is_no_identity_is_an_error(
         self, sd_scripts: Path, tmp_path: Path
     ) -> None:
-        with pytest.raises(git.GitFailed, match="git var answered 'nonsense'"):
-            identity._identity(git.Reply(0, b"nonsense\n", b""))
+        with pytest.raises(command.GitFailed, match="git var answered 'nonsense'"):
+            identity._identity(command.Reply(0, b"nonsense\n", b""))
 
 
 class TestRefs:
@@ -819,40 +821,42 @@ class TestRefs:
         run_git(sd_scripts, "tag", "-a", "-m", "sealed", "heavy")
         heavy = run_git(sd_scripts, "rev-parse", "heavy")
         assert heavy != head
-        assert git.refs("refs/heads/main", "refs/tags", cwd=sd_scripts) == {
-            "refs/heads/main": git.Ref("refs/heads/main", head, head, str(sd_scripts)),
-            "refs/tags/light": git.Ref("refs/tags/light", head, head, ""),
-            "refs/tags/heavy": git.Ref("refs/tags/heavy", heavy, head, ""),
+        assert refs.read_refs("refs/heads/main", "refs/tags", cwd=sd_scripts) == {
+            "refs/heads/main": refs.Ref("refs/heads/main", head, head, str(sd_scripts)),
+            "refs/tags/light": refs.Ref("refs/tags/light", head, head, ""),
+            "refs/tags/heavy": refs.Ref("refs/tags/heavy", heavy, head, ""),
         }
 
     def test_nothing_that_matches_is_nothing(self, sd_scripts: Path) -> None:
-        assert git.refs("refs/heads/runs", cwd=sd_scripts) == {}
+        assert refs.read_refs("refs/heads/runs", cwd=sd_scripts) == {}
 
     def test_packed_refs_are_read_and_moved_as_loose_ones_are(self, sd_scripts: Path) -> None:
         first = run_git(sd_scripts, "rev-parse", "HEAD")
         run_git(sd_scripts, "tag", "-a", "-m", "sealed", "heavy")
         run_git(sd_scripts, "branch", "runs")
-        loose = git.refs(cwd=sd_scripts)
+        loose = refs.read_refs(cwd=sd_scripts)
         run_git(sd_scripts, "pack-refs", "--all", "--prune")
         assert not (sd_scripts / ".git/refs/heads/runs").exists()
-        assert git.refs(cwd=sd_scripts) == loose
+        assert refs.read_refs(cwd=sd_scripts) == loose
         second = commit(sd_scripts, "second")
-        move = git.RefUpdate("refs/heads/runs", second, first)
-        drop = git.RefUpdate("refs/tags/heavy", None, loose["refs/tags/heavy"].object)
-        git.update_refs([move, drop], reason="test", cwd=sd_scripts)
-        assert git.refs("refs/heads/runs", cwd=sd_scripts)["refs/heads/runs"].commit == second
-        assert git.refs("refs/tags", cwd=sd_scripts) == {}
+        move = refs.RefUpdate("refs/heads/runs", second, first)
+        drop = refs.RefUpdate("refs/tags/heavy", None, loose["refs/tags/heavy"].object)
+        refs.update_refs([move, drop], reason="test", cwd=sd_scripts)
+        assert refs.read_refs("refs/heads/runs", cwd=sd_scripts)["refs/heads/runs"].commit == second
+        assert refs.read_refs("refs/tags", cwd=sd_scripts) == {}
 
     def test_a_worktree_that_has_a_branch_checked_out_is_named(
         self, sd_scripts: Path, tmp_path: Path
     ) -> None:
         tree = tmp_path / "the runs"
         run_git(sd_scripts, "worktree", "add", "--quiet", "-b", "runs", str(tree))
-        assert git.refs("refs/heads/runs", cwd=sd_scripts)["refs/heads/runs"].worktree == str(tree)
+        assert refs.read_refs("refs/heads/runs", cwd=sd_scripts)["refs/heads/runs"].worktree == str(
+            tree
+        )
 
     def test_a_name_with_an_odd_line_separator_is_one_name(self, sd_scripts: Path) -> None:
         run_git(sd_scripts, "tag", "a\u2028b\u0085c")
-        assert list(git.refs("refs/tags", cwd=sd_scripts)) == ["refs/tags/a\u2028b\u0085c"]
+        assert list(refs.read_refs("refs/tags", cwd=sd_scripts)) == ["refs/tags/a\u2028b\u0085c"]
 
 
 class TestUpdatingRefs:
@@ -869,17 +873,17 @@ class TestUpdatingRefs:
         first, second = commits
         run_git(sd_scripts, "branch", "runs", first)
         run_git(sd_scripts, "tag", "old", first)
-        git.update_refs(
+        refs.update_refs(
             [
-                git.RefUpdate("refs/heads/runs", second, first),
-                git.RefUpdate("refs/tags/noob-gren-v2s512", second, None),
-                git.RefUpdate("refs/loragit/keep/noob-gren-v2s512", first, None),
-                git.RefUpdate("refs/tags/old", None, first),
+                refs.RefUpdate("refs/heads/runs", second, first),
+                refs.RefUpdate("refs/tags/noob-gren-v2s512", second, None),
+                refs.RefUpdate("refs/loragit/keep/noob-gren-v2s512", first, None),
+                refs.RefUpdate("refs/tags/old", None, first),
             ],
             reason="loragit: open noob-gren-v2s512",
             cwd=sd_scripts,
         )
-        found = git.refs("refs/heads/runs", "refs/tags", "refs/loragit", cwd=sd_scripts)
+        found = refs.read_refs("refs/heads/runs", "refs/tags", "refs/loragit", cwd=sd_scripts)
         assert {name: ref.commit for name, ref in found.items()} == {
             "refs/heads/runs": second,
             "refs/tags/noob-gren-v2s512": second,
@@ -901,21 +905,21 @@ class TestUpdatingRefs:
         run_git(sd_scripts, "branch", "runs", first)
         run_git(sd_scripts, "tag", "taken", first)
         wrong = {
-            "moved": git.RefUpdate("refs/heads/runs", first, second),
-            "exists": git.RefUpdate("refs/tags/taken", second, None),
-            "gone": git.RefUpdate("refs/tags/never", second, first),
-            "deleted": git.RefUpdate("refs/tags/taken", None, second),
-            "clash": git.RefUpdate("refs/tags/taken/below", second, None),
-            "no such object": git.RefUpdate("refs/tags/new", "1" * 40, None),
-            "bad name": git.RefUpdate("refs/tags/a..b", second, None),
+            "moved": refs.RefUpdate("refs/heads/runs", first, second),
+            "exists": refs.RefUpdate("refs/tags/taken", second, None),
+            "gone": refs.RefUpdate("refs/tags/never", second, first),
+            "deleted": refs.RefUpdate("refs/tags/taken", None, second),
+            "clash": refs.RefUpdate("refs/tags/taken/below", second, None),
+            "no such object": refs.RefUpdate("refs/tags/new", "1" * 40, None),
+            "bad name": refs.RefUpdate("refs/tags/a..b", second, None),
         }[lost]
         before = self.all_refs(sd_scripts)
-        with pytest.raises(git.GitFailed, match="update-ref"):
-            git.update_refs(
+        with pytest.raises(command.GitFailed, match="update-ref"):
+            refs.update_refs(
                 [
-                    git.RefUpdate("refs/tags/first", second, None),
+                    refs.RefUpdate("refs/tags/first", second, None),
                     wrong,
-                    git.RefUpdate("refs/tags/last", second, None),
+                    refs.RefUpdate("refs/tags/last", second, None),
                 ],
                 reason="test",
                 cwd=sd_scripts,
@@ -929,11 +933,11 @@ class TestUpdatingRefs:
         run_git(sd_scripts, "branch", "runs", first)
         write(sd_scripts / ".git/refs/heads/runs.lock", "")
         before = self.all_refs(sd_scripts)
-        with pytest.raises(git.GitFailed, match=r"runs\.lock"):
-            git.update_refs(
+        with pytest.raises(command.GitFailed, match=r"runs\.lock"):
+            refs.update_refs(
                 [
-                    git.RefUpdate("refs/tags/new", second, None),
-                    git.RefUpdate("refs/heads/runs", second, first),
+                    refs.RefUpdate("refs/tags/new", second, None),
+                    refs.RefUpdate("refs/heads/runs", second, first),
                 ],
                 reason="test",
                 cwd=sd_scripts,
@@ -945,11 +949,11 @@ class TestUpdatingRefs:
     ) -> None:
         first, second = commits
         index = (sd_scripts / ".git/index").read_bytes()
-        git.update_refs(
-            [git.RefUpdate("refs/heads/runs", second, None)], reason="test", cwd=sd_scripts
+        refs.update_refs(
+            [refs.RefUpdate("refs/heads/runs", second, None)], reason="test", cwd=sd_scripts
         )
-        git.update_refs(
-            [git.RefUpdate("refs/heads/runs", first, second)], reason="test", cwd=sd_scripts
+        refs.update_refs(
+            [refs.RefUpdate("refs/heads/runs", first, second)], reason="test", cwd=sd_scripts
         )
         assert (sd_scripts / ".git/index").read_bytes() == index
         assert run_git(sd_scripts, "status", "--porcelain") == ""
@@ -957,7 +961,12 @@ class TestUpdatingRefs:
 
 
 def test_every_error_is_one_that_is_told_without_a_traceback() -> None:
-    for error in (git.GitMissing, git.GitFailed, git.NotARepository, identity.IdentityMissing):
+    for error in (
+        command.GitMissing,
+        command.GitFailed,
+        command.NotARepository,
+        identity.IdentityMissing,
+    ):
         assert issubclass(error, LoragitError)
 
 
@@ -965,7 +974,7 @@ def test_the_local_variables_are_gits_own_list(tmp_path: Path) -> None:
     own = set(run_git(tmp_path, "rev-parse", "--local-env-vars").split())
     # GIT_CONFIG_PARAMETERS and GIT_CONFIG_COUNT carry `git -c key=value`, which the user may have
     # meant for us.
-    assert own - {"GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT"} <= set(git.LOCAL_VARIABLES)
+    assert own - {"GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT"} <= set(command.LOCAL_VARIABLES)
 
 
 class TestABareRepositoryInAWorkTree:
@@ -997,22 +1006,22 @@ class TestABareRepositoryInAWorkTree:
         self, planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new: bool
     ) -> None:
         if not new:
-            monkeypatch.setattr(git, "_OWN_TERMS", ("--no-optional-locks",))
-        git.is_bare.cache_clear()
-        assert git.is_bare(planted)
+            monkeypatch.setattr(command, "_OWN_TERMS", ("--no-optional-locks",))
+        command.is_bare.cache_clear()
+        assert command.is_bare(planted)
         for folder in (planted, planted.parent):
-            with pytest.raises(git.NotARepository, match="is a repository without a work tree"):
-                git.discover(folder)
-        assert git.call("status", cwd=planted).status != 0
-        assert git.show("status", cwd=planted) != 0
+            with pytest.raises(command.NotARepository, match="is a repository without a work tree"):
+                discover(folder)
+        assert command.call("status", cwd=planted).status != 0
+        assert command.show("status", cwd=planted) != 0
         assert not (tmp_path / "ran").exists()
 
     def test_is_none_through_a_link_either(self, planted: Path, tmp_path: Path) -> None:
         (tmp_path / "link").symlink_to(planted)
-        assert git.is_bare(tmp_path / "link")
+        assert command.is_bare(tmp_path / "link")
 
     def test_is_not_seen_in_a_work_tree_that_has_a_file_called_head(self, dataset: Path) -> None:
         (dataset / "sub").mkdir()
         (dataset / "sub" / "HEAD").touch()
-        assert not git.is_bare(dataset / "sub")
-        assert git.discover(dataset / "sub").prefix == "sub"
+        assert not command.is_bare(dataset / "sub")
+        assert discover(dataset / "sub").prefix == "sub"

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from loragit.git import checkout, packs
-from loragit.git import command as ours
+from loragit.git import checkout, command, packs, repository
 from loragit.git import objects as repo
 from loragit.git.objects import CannotOpen, CannotRecord, CannotWriteObjects, Objects
 from loragit.record.values import Entry, Identity
@@ -313,6 +312,6 @@ def test_an_object_that_is_cut_short_is_told_from_a_whole_one(dataset: Path, dat
 def test_a_dataset_whose_commit_is_lost_is_told_with_a_next_step(dataset: Path, what: str) -> None:
     name = git(dataset, "rev-parse", what)
     (dataset / ".git" / "objects" / name[:2] / name[2:]).unlink()
-    with pytest.raises(ours.GitFailed, match="git status failed") as caught:
-        checkout.read_dirty(checkout.start_dirty(ours.discover(dataset)))
+    with pytest.raises(command.GitFailed, match="git status failed") as caught:
+        checkout.read_dirty(checkout.start_dirty(repository.discover(dataset)))
     assert str(caught.value.hint).startswith("git fsck tells more")

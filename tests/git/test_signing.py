@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from loragit.git import command as ours
 from loragit.git import signing
+from loragit.git.repository import discover
 from loragit.record.values import Identity
 from tests.support.records import NAME, a_run, an_outcome, open_store, sealed
 from tests.support.scene import Scene, git, make_scene
@@ -104,7 +104,7 @@ def test_a_gpg_key_signs_too(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_object_is_what_an_unsigned_one_would_be_but_for_the_signature(scene: Scene) -> None:
     ssh_key(scene)
-    repository = ours.discover(scene.dataset)
+    repository = discover(scene.dataset)
     head = scene.git("rev-parse", "HEAD")
     message = "a subject\n\n# no comment\n   indented   \n\nRun: x\n"
     tag = signing.signed_tag(

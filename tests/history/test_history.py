@@ -18,11 +18,9 @@ import loragit
 from loragit import History, LoragitError, RecordedRun
 from loragit.git.catfile import Reader, rows
 from loragit.git.command import GitFailed, NotARepository
-from loragit.history import as_json as documents
-from loragit.history import cache as memory
-from loragit.history import contents
+from loragit.history import as_json, cache, contents
 from loragit.history import history as readers
-from loragit.history.compare import brief as briefs
+from loragit.history.compare import brief
 from loragit.history.contents import TooManyFiles
 from loragit.history.history import REVERTED, SEALED, NoSuchFile, NoSuchRun
 from loragit.history.query import where
@@ -669,12 +667,12 @@ def test_a_tag_without_end_is_not_read_and_the_run_is_listed(
     git(dataset, "tag", "-a", "-F", "long", NAME, opened.commit)
     (run,) = History.of(dataset).runs
     assert run.state == SEALED
-    assert briefs.briefs([run]) == {}
-    assert (documents.came_out(run), "outcome.models" in where.facts(run)) == ("", False)
+    assert brief.briefs([run]) == {}
+    assert (as_json.came_out(run), "outcome.models" in where.facts(run)) == ("", False)
     monkeypatch.setattr(contents, "_MOST_TAGS", 100)
     for name in ("noob-gren-v2s4", "noob-gren-v3s4"):
         sealed(open_store(dataset), name)
-    assert len(briefs.briefs(History.of(dataset).runs)) == 2
+    assert len(brief.briefs(History.of(dataset).runs)) == 2
 
 
 def test_changes_that_cannot_be_told_are_left_out(dataset: Path) -> None:
@@ -682,7 +680,7 @@ def test_changes_that_cannot_be_told_are_left_out(dataset: Path) -> None:
     for number, data in enumerate((b"no digests", b"other", b"%s  a\n" % (b"e" * 64))):
         sealed(store, f"noob-gren-v{number}s4", entries=entries(Entry("dataset.sha256", data)))
     history = History.of(dataset)
-    assert briefs.changes(history.runs, history.bases()) == {}
+    assert brief.changes(history.runs, history.bases()) == {}
     with pytest.raises(LoragitError):
         history.compare(history.runs[1], history.runs[0])
     history.close()
@@ -722,5 +720,5 @@ def test_the_cache_folder_is_the_one_that_platformdirs_names(
 
     for key, value in variables.items():
         monkeypatch.setenv(key, value)
-    assert memory._folder() == platformdirs.user_cache_dir("loragit")
-    assert told is None or memory._folder() == told
+    assert cache._folder() == platformdirs.user_cache_dir("loragit")
+    assert told is None or cache._folder() == told

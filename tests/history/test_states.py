@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loragit.git import command as ours
+from loragit.git import repository
 from loragit.history import history
 from loragit.history.history import INTERRUPTED, RUNNING, SEALED, UNTAGGED, History, NoSuchRun
 from loragit.record.values import Entry
@@ -25,7 +25,7 @@ def states(folder: Path, limit: int | None = None) -> list[tuple[str, str]]:
 
 def test_an_open_run_is_running_as_long_as_one_of_its_notes_is_alive(dataset: Path) -> None:
     open_store(dataset).open(a_run())
-    private = ours.discover(dataset).private
+    private = repository.discover(dataset).private
     assert states(dataset) == [(NAME, INTERRUPTED)], "nobody noted it"
     journal.write(private, note(boot="before", pid=2**22 + 1))
     assert states(dataset) == [(NAME, INTERRUPTED)]
@@ -37,7 +37,7 @@ def test_an_open_run_is_running_as_long_as_one_of_its_notes_is_alive(dataset: Pa
 
 def test_a_sealed_run_is_sealed_whatever_notes_are_left(dataset: Path) -> None:
     sealed(open_store(dataset), NAME)
-    journal.write(ours.discover(dataset).private, note())
+    journal.write(repository.discover(dataset).private, note())
     assert states(dataset) == [(NAME, SEALED)]
 
 

@@ -19,23 +19,21 @@ from pathlib import Path
 
 import pytest
 
-from loragit import parse as parsing
+from loragit import parse
 from loragit.dataset.snapshot import CannotReadInput, read_bytes, read_table
-from loragit.git import catfile
-from loragit.git import command as ours
-from loragit.git.command import GitFailed, discover
-from loragit.history import branch, losses
-from loragit.history import plain_toml as plaintoml
-from loragit.history import record as recorded
+from loragit.git import catfile, command
+from loragit.git.command import GitFailed
+from loragit.git.repository import discover, read_tree, start_file, start_tree
+from loragit.history import branch, losses, plain_toml, record
 from loragit.history.compare import lines, tables
 from loragit.record import message, notes, trailers
 from loragit.record.name import RUNS
-from loragit.run.importing import zsh_helpers as legacy
+from loragit.run.importing import zsh_helpers
 from loragit.run.importing.already_recorded import Ledger
 from loragit.secrets import tables as secret_tables
 from loragit.settings.schema import UnreadableSettings, read_file
 from loragit.store import products
-from loragit.trainers import tensorboard as events
+from loragit.trainers import tensorboard
 from loragit.trainers.safetensors import NotSafetensors, read_header
 from tests.support.paths import SD_SCRIPTS
 from tests.support.records import NAME, open_store, sealed
@@ -60,24 +58,26 @@ def soon() -> Iterator[None]:
 
 def refused(source: str) -> None:
     with pytest.raises(ValueError, match="key"):
-        plaintoml.read(source)
+        plain_toml.read(source)
 
 
 SQUARES: dict[str, tuple[Callable[[str], object], str]] = {
-    "trailers of one key": (recorded.read_trailers, "s\n\n" + "A: b\n" * 100_000),
-    "a trailer that goes on": (recorded.read_trailers, "s\n\nA: b\n" + " b\n" * 200_000),
+    "trailers of one key": (record.read_trailers, "s\n\n" + "A: b\n" * 100_000),
+    "a trailer that goes on": (record.read_trailers, "s\n\nA: b\n" + " b\n" * 200_000),
     "trailers as git has them": (trailers.parse, "s\n\n" + "A: b\n" * 50_000),
     "an environment of one key": (
-        lambda told: recorded.read_environment(told.encode()),
+        lambda told: record.read_environment(told.encode()),
         "A: b\n" * 100_000,
     ),
     "a note of many lines": (lambda told: notes.read(told.encode()), "x\n" * 100_000),
     "repositories of code": (
-        lambda told: legacy.told_apart(legacy.parse_repos_git(told.encode()).repositories),
+        lambda told: zsh_helpers.told_apart(
+            zsh_helpers.parse_repos_git(told.encode()).repositories
+        ),
         "".join(f"/x{number}: (b) {'a' * 40}\n" for number in range(10_000)),
     ),
     "a script of blank lines": (
-        lambda told: list(legacy.dataset_folders(legacy.ReposGit(), told.encode(), "/h")),
+        lambda told: list(zsh_helpers.dataset_folders(zsh_helpers.ReposGit(), told.encode(), "/h")),
         "\n" * 100_000,
     ),
     "lines that repeat": (lambda told: lines.compare(told, "b\n" + told), "a\n" * 1_900),
@@ -102,10 +102,10 @@ SQUARES: dict[str, tuple[Callable[[str], object], str]] = {
     "a key of many parts": (refused, "a." * 100_000 + "a = 1"),
     "a table of many parts": (refused, f"[{'a.' * 100_000}a]"),
     "quotes that do not end": (refused, '"\\".' * 100_000),
-    "keys of almost too many parts": (parsing._has_long_key, ("a." * 99 + "! ") * 5_000),
-    "a text of escapes": (parsing._has_long_key, 'a = """' + "\\a" * 500_000 + "." * 100),
+    "keys of almost too many parts": (parse._has_long_key, ("a." * 99 + "! ") * 5_000),
+    "a text of escapes": (parse._has_long_key, 'a = """' + "\\a" * 500_000 + "." * 100),
     "a script of blanks": (
-        lambda told: list(legacy.dataset_folders(legacy.ReposGit(), told.encode(), "/h")),
+        lambda told: list(zsh_helpers.dataset_folders(zsh_helpers.ReposGit(), told.encode(), "/h")),
         "\n".join([" " * 200_000 + "export" + " " * 200_000] * 5),
     ),
 }
@@ -125,7 +125,7 @@ def test_what_is_found_is_still_told_by_its_line() -> None:
 
 def test_values_go_on_in_the_next_lines_of_a_trailer() -> None:
     said = "s\n\n stray\nA: b\n c\n\td\nno trailer\n more of it\nA: e\nB:\n"
-    assert dict(recorded.read_trailers(said)) == {"A": ("b c d", "e"), "B": ("",)}
+    assert dict(record.read_trailers(said)) == {"A": ("b c d", "e"), "B": ("",)}
 
 
 # ---- documents ----
@@ -140,19 +140,19 @@ def test_values_go_on_in_the_next_lines_of_a_trailer() -> None:
         ("a." * 101 + "a = 1", "a key has more than 100 parts"),
         ("a = { " + "'x' . " * 101 + "a = 1 }", "a key has more than 100 parts"),
         ('"\\"".' * 101 + "a = 1", "a key has more than 100 parts"),
-        ("#" * (parsing.MAX_TOML + 1), "longer than 4 MiB"),
+        ("#" * (parse.MAX_TOML + 1), "longer than 4 MiB"),
     ],
 )
 def test_too_much_of_a_toml_document_is_refused(source: str, problem: str, tmp_path: Path) -> None:
-    with pytest.raises(parsing.TooMuch, match=problem):
-        parsing.read_toml(source)
+    with pytest.raises(parse.TooMuch, match=problem):
+        parse.read_toml(source)
     (tmp_path / "loragit.toml").write_text(source)
     with pytest.raises(UnreadableSettings, match=problem if len(source) < 200_000 else "256 KiB"):
         read_file(tmp_path / "loragit.toml")
     with pytest.raises(CannotReadInput, match=problem):
         read_table(Path("config.toml"), source.encode(), "config")
-    with pytest.raises(recorded.CannotReadRecord, match=problem):
-        recorded.read_record(source.encode(), "x")
+    with pytest.raises(record.CannotReadRecord, match=problem):
+        record.read_record(source.encode(), "x")
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_too_much_of_a_toml_document_is_refused(source: str, problem: str, tmp_p
     ],
 )
 def test_dots_in_texts_comments_and_numbers_are_no_parts_of_a_key(dots: str) -> None:
-    assert parsing.read_toml(f"a = {dots}").keys() == {"a"}
+    assert parse.read_toml(f"a = {dots}").keys() == {"a"}
 
 
 @pytest.mark.parametrize(
@@ -177,15 +177,15 @@ def test_dots_in_texts_comments_and_numbers_are_no_parts_of_a_key(dots: str) -> 
     ],
 )
 def test_too_much_of_a_json_document_is_refused(source: str, problem: str) -> None:
-    with pytest.raises(parsing.TooMuch, match=problem):
-        parsing.read_json(source)
+    with pytest.raises(parse.TooMuch, match=problem):
+        parse.read_json(source)
 
 
 def test_a_json_document_of_too_many_values_is_refused_unread() -> None:
-    with soon(), pytest.raises(parsing.TooMuch, match="4,000,000 values"):
-        parsing.read_json(b"[" + b"[]," * parsing.MAX_VALUES + b"1]")
-    with pytest.raises(parsing.TooMuch):
-        parsing.check_values("," * (parsing.MAX_VALUES + 1))
+    with soon(), pytest.raises(parse.TooMuch, match="4,000,000 values"):
+        parse.read_json(b"[" + b"[]," * parse.MAX_VALUES + b"1]")
+    with pytest.raises(parse.TooMuch):
+        parse.check_values("," * (parse.MAX_VALUES + 1))
 
 
 def test_numbers_of_many_digits_are_no_numbers_of_a_model() -> None:
@@ -204,7 +204,7 @@ def test_a_date_with_odd_digits_is_none() -> None:
 
 def test_a_header_of_countless_values_takes_no_memory(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
-    entries = b'{"a":[' + b"[]," * (parsing.MAX_VALUES + 1) + b"1]}"
+    entries = b'{"a":[' + b"[]," * (parse.MAX_VALUES + 1) + b"1]}"
     path.write_bytes(len(entries).to_bytes(8, "little") + entries)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with soon(), pytest.raises(NotSafetensors, match="more than 4,000,000 values"):
@@ -219,15 +219,15 @@ def test_a_length_that_is_only_claimed_takes_no_memory(claimed: int, tmp_path: P
     with pytest.raises(NotSafetensors, match="ends within its header"):
         read_header(path)
     length = claimed.to_bytes(8, "little")
-    path.write_bytes(length + events._masked_crc(length).to_bytes(4, "little") + bytes(100))
+    path.write_bytes(length + tensorboard._masked_crc(length).to_bytes(4, "little") + bytes(100))
     with soon():
-        assert list(events.scalars(path)) == []
+        assert list(tensorboard.scalars(path)) == []
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "events.out.tfevents.1"
     os.mkfifo(pipe)
-    assert events.final_loss([pipe]) is None
+    assert tensorboard.final_loss([pipe]) is None
     with pytest.raises(CannotReadInput, match="no plain file"):
         read_bytes(pipe, "input")
 
@@ -259,11 +259,11 @@ def test_of_a_long_answer_only_the_beginning_is_held(
     (dataset / "run.toml").write_text("a" * 1_000_000)
     commit_all(dataset, "a record of somebody's")
     repository = discover(dataset)
-    assert ours.start_file("HEAD", "run.toml", repository).beginning(10) == b"a" * 10
-    assert ours.start_file("HEAD", "nothing", repository).beginning(10) == b""
-    assert "run.toml" in ours.read_tree(ours.start_tree("HEAD", repository))
-    monkeypatch.setattr(ours, "_MOST_TREE", 50)
-    assert ours.read_tree(ours.start_tree("HEAD", repository)) == {}
+    assert start_file("HEAD", "run.toml", repository).beginning(10) == b"a" * 10
+    assert start_file("HEAD", "nothing", repository).beginning(10) == b""
+    assert "run.toml" in read_tree(start_tree("HEAD", repository))
+    monkeypatch.setattr(command, "_MOST_TREE", 50)
+    assert read_tree(start_tree("HEAD", repository)) == {}
 
 
 def test_a_record_or_a_tree_without_an_end_is_not_read_before_a_run(dataset: Path) -> None:
@@ -273,7 +273,7 @@ def test_a_record_or_a_tree_without_an_end_is_not_read_before_a_run(dataset: Pat
         tree = git(dataset, "mktree", text_input=listed)
     git(dataset, "update-ref", "refs/heads/runs", git(dataset, "commit-tree", tree, "-m", "x"))
     with soon():
-        assert ours.read_tree(ours.start_tree(RUNS, discover(dataset))) == {}
+        assert read_tree(start_tree(RUNS, discover(dataset))) == {}
 
 
 def test_a_commit_of_another_repository_is_no_object_here(dataset: Path) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from loragit import __main__, cli_hook
-from loragit.commands import trust as consent
-from loragit.git import command as git
-from loragit.settings import schema as settings_schema
+from loragit.commands import trust
+from loragit.git import command
+from loragit.settings import schema
 from tests.support.records import open_store, sealed
 from tests.support.scene import commit_all, make_trainer, write_dataset
 from tests.support.scene import git as run_git
@@ -124,7 +124,7 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Path:
         trap(dataset / place, ran)
     (dataset / "venv" / "pyvenv.cfg").write_text("home = /usr/bin\n")
     (dataset / ".gitattributes").write_text("* filter=trap diff=trap merge=trap\n")
-    (dataset / settings_schema.FILE).write_text(_SETTINGS)
+    (dataset / schema.FILE).write_text(_SETTINGS)
     run_git(dataset, "init", "-q")
     commit_all(dataset, "drawings")
     store = open_store(dataset)
@@ -145,7 +145,7 @@ def clone(upstream: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (home / "out" / "some.safetensors").write_bytes(b"weights")
     monkeypatch.chdir(clone)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
-    git.is_bare.cache_clear()
+    command.is_bare.cache_clear()
     traps(upstream)
     return clone
 
@@ -245,9 +245,9 @@ def test_the_trainers_python_is_not_asked_from_modules_in_the_dataset(
     """The user's own settings let the trainer run in the dataset's folder."""
     trainer = make_trainer(home / "sd-scripts")
     own = f'[trainer]\nrepo = "{trainer}"\nworkdir = "dataset"\npython = "{sys.executable}"\n'
-    (clone / settings_schema.FILE).write_text("")
+    (clone / schema.FILE).write_text("")
     (home / ".config" / "loragit").mkdir(parents=True)
-    (home / ".config" / "loragit" / settings_schema.FILE).write_text(own)
+    (home / ".config" / "loragit" / schema.FILE).write_text(own)
     assert loragit(monkeypatch, "train", NEXT, "--dry-run") == 0
     assert traps(upstream) == []
 
@@ -257,6 +257,6 @@ def test_consent_is_asked_only_at_a_terminal(monkeypatch: pytest.MonkeyPatch) ->
     from loragit.settings.load import Flags
 
     request = Request(NEXT, Flags(), {}, Path("/"))
-    assert consent.asking(request).agree is None
+    assert trust.asking(request).agree is None
     monkeypatch.setattr("loragit.console.can_ask", lambda: True)
-    assert consent.asking(request).agree is not None
+    assert trust.asking(request).agree is not None

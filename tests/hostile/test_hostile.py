@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from loragit import __main__ as door
+from loragit import __main__
 from loragit.commands.hook import staged
-from loragit.git import command as ours
+from loragit.git import repository
 from loragit.store import journal
 from tests.store.test_journal import note
 from tests.support.fuzz_targets import OBEYED
@@ -166,7 +166,7 @@ def hostile(dataset: Path) -> Path:
         f"[trainer.args]\na = {json.dumps(ODD)}\n"
     )
     (dataset / "config.toml").write_text(files(1)["config.toml"])
-    journal.write(ours.discover(dataset).private, note(output=f"/nowhere{ODD}", started=ODD))
+    journal.write(repository.discover(dataset).private, note(output=f"/nowhere{ODD}", started=ODD))
     return dataset
 
 
@@ -256,7 +256,7 @@ def test_no_command_shows_what_a_terminal_would_obey(
 def told_by(words: str, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(sys, "argv", ["loragit", *words.split(" ")])
     try:
-        return door.main()
+        return __main__.main()
     finally:
         gc.enable()
 
@@ -303,4 +303,4 @@ def test_a_hook_whose_git_gives_up_finds_nothing_more(dataset: Path) -> None:
     path = dataset / ".git" / "objects" / blob[:2] / blob[2:]
     path.chmod(0o600)
     path.write_bytes(b"damaged")
-    assert staged._blobs([blob], ours.discover(dataset)) == {}
+    assert staged._blobs([blob], repository.discover(dataset)) == {}

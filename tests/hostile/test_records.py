@@ -10,15 +10,14 @@ from pathlib import Path
 import pytest
 
 from loragit import console
-from loragit.commands import import_ as importing
-from loragit.commands import show
+from loragit.commands import import_, show
 from loragit.errors import LoragitError
 from loragit.history import losses
 from loragit.history.history import History
 from loragit.history.verify.verify import Asked, verify
 from loragit.record.values import Artifact, Entry, Outcome
 from loragit.run.importing.plan import Request
-from loragit.run.preflight import ancestors as ancestry
+from loragit.run.preflight import ancestors
 from loragit.run.preflight.ancestors import Start
 from tests.support.records import MOMENT, NAME, a_run, open_store
 from tests.support.scene import git as run_git
@@ -166,8 +165,8 @@ def test_a_record_elsewhere_with_an_output_that_is_no_path_stops_no_training(
         opened, Outcome(0, MOMENT, MOMENT, output, models=(), samples=0, states=("last-state",))
     )
     (tmp_path / "last-state").mkdir()
-    start = Start(ancestry.RESUME, tmp_path / "last-state", None)
-    assert ancestry.ancestors([start], tmp_path, dataset, dict(os.environ)) == ()
+    start = Start(ancestors.RESUME, tmp_path / "last-state", None)
+    assert ancestors.ancestors([start], tmp_path, dataset, dict(os.environ)) == ()
 
 
 def test_an_import_waits_for_no_pipe_among_the_files_of_a_run(
@@ -176,6 +175,6 @@ def test_an_import_waits_for_no_pipe_among_the_files_of_a_run(
     for name in ("train.sh", "config.toml", "repos.git", "sample-prompts.txt"):
         os.mkfifo(pipes / name)
     request = Request((str(pipes),), str(dataset), NAME, dict(os.environ), dataset, pipes / "cache")
-    importing.import_(request, dry_run=True)
+    import_.import_(request, dry_run=True)
     console.finish()
     assert "made nothing" in capsys.readouterr().out

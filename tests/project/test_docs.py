@@ -18,9 +18,8 @@ from pathlib import Path
 import pytest
 
 from loragit.record import imported, message
-from loragit.settings import layers as settings_layers
-from loragit.settings import schema as settings_schema
-from loragit.trainers.sd_scripts import arguments as sd_scripts
+from loragit.settings import layers, schema
+from loragit.trainers.sd_scripts import arguments
 from tests.support.paths import ROOT
 from tests.support.scene import git, make_trainer, read_all, write_dataset
 from tests.support.shell_scene import need
@@ -285,7 +284,7 @@ def test_every_settings_example_is_understood(home: Path) -> None:
     assert len(examples) == 2
     for block in examples:
         (home / "loragit.toml").write_text("\n".join(block.body))
-        document = settings_schema.read_file(home / "loragit.toml")
+        document = schema.read_file(home / "loragit.toml")
         assert document.values or document.models
 
 
@@ -345,7 +344,7 @@ def documented(page: Path, column: int = 0) -> set[str]:
 
 def test_every_setting_is_in_the_readme_and_no_other() -> None:
     told = {word for word in documented(README) if re.match(r"(trainer|paths|record)\.", word)}
-    assert told == {*settings_schema.SCHEMA, "trainer.args.…"}
+    assert told == {*schema.SCHEMA, "trainer.args.…"}
 
 
 def test_every_default_in_the_readme_is_the_one_that_holds() -> None:
@@ -355,13 +354,11 @@ def test_every_default_in_the_readme_is_the_one_that_holds() -> None:
         if line.startswith("| `")
     ]
     told = {
-        row[0].strip("`"): row[1].strip("`")
-        for row in rows
-        if row[0].strip("`") in settings_schema.SCHEMA
+        row[0].strip("`"): row[1].strip("`") for row in rows if row[0].strip("`") in schema.SCHEMA
     }
-    for key, spec in settings_schema.SCHEMA.items():
+    for key, spec in schema.SCHEMA.items():
         assert told[key] == (
-            settings_schema.literal(spec.default) if spec.default not in ("", ()) else "none"
+            schema.literal(spec.default) if spec.default not in ("", ()) else "none"
         ), key
 
 
@@ -371,13 +368,13 @@ def test_every_variable_is_in_the_readme() -> None:
         for name in documented(README)
         for variable in re.findall(r"\b[A-Z]+(?:_[A-Z]+)*\b", name)
     }
-    helpers = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', Path(settings_layers.__file__).read_text()))
+    helpers = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', Path(layers.__file__).read_text()))
     assert helpers >= {"SD_REPO", "SD_SCRIPT", "LYCORIS_REPO", "NO_CLEAN"}
     assert told >= helpers | {"TRAINING_DIR", "OUTPUT_DIR", "STEPS", "DEBUG"}
     assert {
         variable for variable in told if variable.startswith("LORAGIT_T")
-    } <= settings_schema.VARIABLES.keys()
-    without = {key for key, spec in settings_schema.SCHEMA.items() if spec.variable is None}
+    } <= schema.VARIABLES.keys()
+    without = {key for key, spec in schema.SCHEMA.items() if spec.variable is None}
     assert without == {"record.inputs", "record.repos"}
 
 
@@ -396,7 +393,7 @@ def written_trailers() -> set[str]:
 
 
 def test_every_trailer_that_can_be_written_is_in_the_record_format_and_no_other() -> None:
-    can_be_written = written_trailers() | set(sd_scripts.WEIGHTS.values())
+    can_be_written = written_trailers() | set(arguments.WEIGHTS.values())
     assert {"Run", "Reverts", "Model", "Interrupted-By", "CLIP-L"} <= can_be_written
     told = {
         word for word in documented(FORMAT) if re.fullmatch(r"[A-Z][\w]*(?:-[A-Z][\w]*)*", word)

@@ -13,7 +13,7 @@ from loragit.dataset import snapshot
 from loragit.dataset.hashes import Cache
 from loragit.dataset.snapshot import Folder, Recorded, Watched
 from loragit.record.values import Entry
-from loragit.run import edited as edits
+from loragit.run import edited
 from loragit.run.preflight.inputs import Inputs
 
 AS_IT_WAS = "on record is what it was at the start"
@@ -55,12 +55,12 @@ def touched(path: Path, data: str | None = None) -> None:
 
 
 def test_of_files_that_nobody_touched_nothing_is_said(read: Inputs, tmp_path: Path) -> None:
-    assert list(edits.told(read)) == []
+    assert list(edited.told(read)) == []
     # Nor where the bytes are the same, nor of what the trainer puts beside the images.
     touched(tmp_path / "gren" / "img" / "1.txt")
     (tmp_path / "gren" / "img" / "1_0064x0064_sdxl.npz").write_bytes(b"latents")
     (tmp_path / "gren" / "img" / "metadata_cache.json").write_text("{}")
-    assert list(edits.told(read)) == []
+    assert list(edited.told(read)) == []
 
 
 Edit = Callable[[Path], object]
@@ -131,16 +131,16 @@ def test_each_kind_of_edit_is_said_with_what_is_on_record(
 ) -> None:
     root = tmp_path / "gren"
     edit(root)
-    assert list(edits.told(read)) == [said.format(root=root)]
+    assert list(edited.told(read)) == [said.format(root=root)]
 
 
 def test_what_is_too_large_to_be_read_again_is_said_not_to_have_been_compared(
     read: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edits, "MAX_HASHED", 10)
+    monkeypatch.setattr(edited, "MAX_HASHED", 10)
     for name in ("img/1.txt", "img/2.txt"):
         touched(tmp_path / "gren" / name)
-    assert list(edits.told(read)) == [
+    assert list(edited.told(read)) == [
         (
             "1 file of the dataset was written again, maybe with other bytes, while it trained "
             f"(img/2.txt): {AS_IT_WAS}"
@@ -159,7 +159,7 @@ def test_a_file_that_cannot_be_read_any_more_counts_as_changed(tmp_path: Path) -
     (folder / "0.txt").symlink_to(
         "/proc/self/mem"
     )  # empty for stat(2), and no page of it can be read at the start
-    assert "(img/0.txt)" in next(iter(edits.told(read)))
+    assert "(img/0.txt)" in next(iter(edited.told(read)))
 
 
 def test_ten_thousand_files_cost_little_more_than_to_look_at_each(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_ten_thousand_files_cost_little_more_than_to_look_at_each(tmp_path: Path
         *(
             (
                 seconds(lambda: [os.stat(name) for name in names]),
-                seconds(lambda: list(edits.told(read))),
+                seconds(lambda: list(edited.told(read))),
             )
             for _ in range(8)
         ),
@@ -198,6 +198,6 @@ def test_a_disk_that_was_mounted_anew_is_not_read_again(
     def elsewhere(watched: Watched) -> Watched:
         return watched._replace(identities=tuple(f"{each}9" for each in watched.identities))
 
-    monkeypatch.setattr(edits, "MAX_HASHED", 0)
+    monkeypatch.setattr(edited, "MAX_HASHED", 0)
     before = read.dataset._replace(watched=tuple(map(elsewhere, read.dataset.watched)))
-    assert list(edits.told(read._replace(dataset=before))) == []
+    assert list(edited.told(read._replace(dataset=before))) == []

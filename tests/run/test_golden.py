@@ -26,8 +26,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import helpers_folder as legacy_folder
-from tests.support import trainer_files
+from tests.support import helpers_folder, trainer_files
 from tests.support.paths import FIXTURES
 from tests.support.scene import HERE, LORAGIT, Result, Scene, commit_all, git, write_dataset
 
@@ -329,14 +328,14 @@ def test_runs_that_made_nothing(stage: Stage) -> None:
 
 
 def test_imports(stage: Stage) -> None:
-    folder = legacy_folder.leave(
+    folder = helpers_folder.leave(
         stage.scene.output, "noob-gren-v1s400", Path("/home/ada/datasets/gren")
     )
-    lone = legacy_folder.write_model(
+    lone = helpers_folder.write_model(
         stage.scene.home / "old" / "noob-gren-v2s100.safetensors",
-        legacy_folder.header("noob-gren-v2s100", 8),
+        helpers_folder.header("noob-gren-v2s100", 8),
     )
-    moment = legacy_folder.STARTED.timestamp()
+    moment = helpers_folder.STARTED.timestamp()
     for path in (
         lone,
         lone.parent,

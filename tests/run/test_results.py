@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from loragit.record.values import Artifact, Outcome
-from loragit.run import results as outcome
+from loragit.run import results
 from loragit.run.results import Logs, collect, log_folders
 from loragit.trainers.safetensors import hash_file
 from loragit.trainers.sd_scripts.naming import NAMING
@@ -337,7 +337,7 @@ def test_a_model_that_vanishes_while_it_is_looked_at_is_not_listed(
         path.unlink()
         return hash_file(path)
 
-    monkeypatch.setattr(outcome, "hash_file", rotated)
+    monkeypatch.setattr(results, "hash_file", rotated)
     result = found(tmp_path)
     assert (result.models, result.truncated) == ((), ())
 
@@ -346,14 +346,14 @@ def test_a_state_folder_that_vanishes_while_it_is_looked_at_is_not_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "run-state").mkdir()
-    mode = outcome._mode
+    mode = results._mode
 
     def rotated(entry: os.DirEntry[str] | Path) -> int:
         answer = mode(entry)
         shutil.rmtree(entry)
         return answer
 
-    monkeypatch.setattr(outcome, "_mode", rotated)
+    monkeypatch.setattr(results, "_mode", rotated)
     assert found(tmp_path).states == ()
 
 

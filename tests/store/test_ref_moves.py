@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from loragit import crash_points as steps
+from loragit import crash_points
 from loragit.crash_points import Step
-from loragit.git.command import RefUpdate
+from loragit.git.refs import RefUpdate
 from loragit.record.values import Opened
-from loragit.store import journal
-from loragit.store import ref_moves as moves
+from loragit.store import journal, ref_moves
 from loragit.store.ref_moves import MoveStuck, Noted
 from loragit.store.store import Store
 from tests.support.nursery import Nursery
@@ -35,16 +34,16 @@ class Killed(BaseException):
 @pytest.fixture(autouse=True)
 def no_listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
-    steps.listener = None
+    crash_points.listener = None
 
 
 def killed_at(step: Step) -> None:
     def listen(reached: Step) -> None:
         if reached is step:
-            steps.listener = None
+            crash_points.listener = None
             raise Killed
 
-    steps.listener = listen
+    crash_points.listener = listen
 
 
 def cut_short(store: Store, work: Callable[[], object]) -> Noted:
@@ -52,7 +51,7 @@ def cut_short(store: Store, work: Callable[[], object]) -> Noted:
     killed_at(Step.MOVE_NOTED)
     with pytest.raises(Killed):
         work()
-    (noted,) = moves.read(store.repository)
+    (noted,) = ref_moves.read(store.repository)
     return noted
 
 
@@ -113,13 +112,13 @@ def test_a_move_that_was_cut_short_anywhere_is_made_whole(dataset: Path, kind: s
             lock_of(dataset, step.name).write_text(f"{step.new}\n" if step.new else "")
             long_ago = noted.time + 1
             os.utime(lock_of(dataset, step.name), (long_ago, long_ago))
-        moves._note(noted.path, noted.steps, noted.reason, noted.pid)
+        ref_moves._note(noted.path, noted.steps, noted.reason, noted.pid)
         noted.path.write_text(noted.path.read_text().replace(noted.boot, "another boot"))
         store.settle()
         done.append(refs(dataset) == after)
         assert refs(dataset) in (before, after), moved
         assert [*(dataset / ".git" / "refs").rglob("*.lock")] == []
-        assert list(moves.read(store.repository)) == []
+        assert list(ref_moves.read(store.repository)) == []
         assert git(dataset, "fsck", "--strict", "--no-dangling") == ""
     # Whatever was begun is finished; a move of which nothing was made has not happened.
     assert done == [False, *[True] * number]
@@ -130,12 +129,12 @@ def test_a_move_that_is_under_way_is_left_to_its_git(dataset: Path) -> None:
     noted = cut_short(store, lambda: opened(store, NAME))
     mine = lock_of(dataset, noted.steps[0].name)
     mine.write_text(f"{noted.steps[0].new}\n")
-    moves._note(noted.path, noted.steps, noted.reason, os.getpid())
+    ref_moves._note(noted.path, noted.steps, noted.reason, os.getpid())
     assert store.settle() == ()
     assert mine.exists() and noted.path.exists()
     # The number of a process says nothing without the time at which it began.
     text = noted.path.read_text()
-    noted.path.write_text(text.replace(next(moves.read(store.repository)).pid_started, "once"))
+    noted.path.write_text(text.replace(next(ref_moves.read(store.repository)).pid_started, "once"))
     assert store.settle() == (f"removed {mine}, which a git that is gone had left",)
     assert not noted.path.exists()
 
@@ -158,7 +157,7 @@ def test_only_a_lock_that_this_very_git_can_have_made_is_removed(
 ) -> None:
     store = open_store(dataset)
     noted = cut_short(store, lambda: opened(store, NAME))
-    moves._note(noted.path, noted.steps, noted.reason, 2**22 + 1)
+    ref_moves._note(noted.path, noted.steps, noted.reason, 2**22 + 1)
     began = time.time() - 30
     noted.path.write_text(re.sub(r"(?m)^time = .*$", f"time = {began}", noted.path.read_text()))
     lock = lock_of(dataset, noted.steps[0].name)
@@ -178,7 +177,7 @@ def test_a_list_of_refs_that_a_killed_git_was_writing_is_in_nobodys_way(dataset:
     git(dataset, "pack-refs", "--all")
     fresh, lock = (dataset / ".git" / f"packed-refs.{suffix}" for suffix in ("new", "lock"))
     noted = cut_short(store, lambda: store.delete_tag(run))
-    moves._note(noted.path, noted.steps, noted.reason, 2**22 + 1)
+    ref_moves._note(noted.path, noted.steps, noted.reason, 2**22 + 1)
     fresh.write_text("half of")
     lock.touch()  # of a git that may live
     assert store.settle() == ()
@@ -201,12 +200,12 @@ def test_a_lock_that_is_waited_for_may_turn_out_to_be_nobodys(
     store = open_store(dataset)
     run = opened(store, NAME)
     noted = cut_short(store, lambda: store.seal(run, an_outcome()))
-    moves._note(noted.path, noted.steps, noted.reason, 2**22 + 1)
+    ref_moves._note(noted.path, noted.steps, noted.reason, 2**22 + 1)
     lock_of(dataset, noted.steps[0].name).touch()
-    monkeypatch.setattr(moves, "QUIET", 0.3)
+    monkeypatch.setattr(ref_moves, "QUIET", 0.3)
     store.seal(run, an_outcome())
     assert git(dataset, "cat-file", "-t", NAME) == "tag"
-    assert list(moves.read(store.repository)) == []
+    assert list(ref_moves.read(store.repository)) == []
 
 
 def test_what_somebody_moved_since_is_not_moved_over(dataset: Path) -> None:
@@ -247,7 +246,7 @@ def test_a_move_that_is_stuck_keeps_no_other_move_from_being_made_whole(dataset:
     stuck = noted.path.rename(noted.path.with_name("a.toml"))
     later = noted.path.with_name("b.toml")
     tag = RefUpdate("refs/tags/noob-gren-v9s4", noted.steps[0].new, None)
-    moves._note(later, (noted.steps[0], tag), "loragit: open noob-gren-v9s4", 2**22 + 1)
+    ref_moves._note(later, (noted.steps[0], tag), "loragit: open noob-gren-v9s4", 2**22 + 1)
     with pytest.raises(MoveStuck, match=f"open {NAME} was made in part"):
         store.settle()
     assert git(dataset, "rev-parse", tag.name) == tag.new
@@ -267,7 +266,7 @@ def test_a_keep_ref_that_was_there_already_is_no_sign_that_a_move_was_begun(data
 
     def overtaken(reached: Step) -> None:
         if reached is Step.MOVE_NOTED:
-            steps.listener = None
+            crash_points.listener = None
             tip = git(dataset, "rev-parse", "runs")
             theirs = git(
                 dataset,
@@ -280,7 +279,7 @@ def test_a_keep_ref_that_was_there_already_is_no_sign_that_a_move_was_begun(data
             )
             git(dataset, "update-ref", "refs/heads/runs", theirs)
 
-    steps.listener = overtaken
+    crash_points.listener = overtaken
     run = opened(store, NAME)
     assert git(dataset, "rev-list", "--count", "runs") == "3"
     assert git(dataset, "rev-parse", NAME) == run.commit
@@ -293,12 +292,12 @@ def test_a_git_that_is_killed_leaves_no_lock_in_the_way_of_finishing_its_work(
 
     def listen(reached: Step) -> None:
         if reached is Step.MOVE_NOTED:
-            steps.listener = None
-            (noted,) = moves.read(store.repository)
+            crash_points.listener = None
+            (noted,) = ref_moves.read(store.repository)
             apply(dataset, noted.steps[0])
             lock_of(dataset, noted.steps[1].name).write_text(f"{noted.steps[1].new}\n")
 
-    steps.listener = listen
+    crash_points.listener = listen
     run = opened(store, NAME)
     assert git(dataset, "rev-parse", NAME, "runs").split() == [run.commit, run.commit]
     assert [*(dataset / ".git" / "refs").rglob("*.lock")] == []
@@ -310,13 +309,13 @@ def test_the_locks_of_a_git_that_is_killed_are_known_while_its_loragit_lives(
 ) -> None:
     store = open_store(dataset)
     run = opened(store, NAME)
-    monkeypatch.setattr(moves, "QUIET", 0.3)
+    monkeypatch.setattr(ref_moves, "QUIET", 0.3)
 
     def listen(reached: Step) -> None:
         """What git does until it deletes, and its end."""
         if reached is Step.MOVE_NOTED:
-            steps.listener = None
-            (noted,) = moves.read(store.repository)
+            crash_points.listener = None
+            (noted,) = ref_moves.read(store.repository)
             for step in noted.steps[:moved]:
                 apply(dataset, step)
             for step in noted.steps[1:]:
@@ -324,7 +323,7 @@ def test_the_locks_of_a_git_that_is_killed_are_known_while_its_loragit_lives(
             (dataset / ".git" / "packed-refs.lock").touch()
             os.kill(noted.pid, signal.SIGKILL)
 
-    steps.listener = listen
+    crash_points.listener = listen
     store.revert(run, 1, "Nothing.", ())
     assert git(dataset, "rev-list", "--count", "runs") == "2"
     assert git(dataset, "for-each-ref", "refs/tags", "refs/loragit") == ""
@@ -351,11 +350,11 @@ def test_a_git_that_is_killed_between_two_refs_has_its_work_finished_at_once(dat
     def listen(reached: Step) -> None:
         """Do the first part of git's work, and have it refuse the rest."""
         if reached is Step.MOVE_NOTED:
-            steps.listener = None
-            (noted,) = moves.read(store.repository)
+            crash_points.listener = None
+            (noted,) = ref_moves.read(store.repository)
             apply(dataset, noted.steps[0])
 
-    steps.listener = listen
+    crash_points.listener = listen
     run = opened(store, NAME)
     assert git(dataset, "rev-parse", NAME, "runs").split() == [run.commit, run.commit]
     assert git(dataset, "rev-list", "--count", "runs") == "1"
@@ -368,7 +367,7 @@ def test_a_note_that_cannot_be_written_moves_nothing(dataset: Path) -> None:
     (dataset / ".git" / "loragit" / "moves").rmdir()
     (dataset / ".git" / "loragit" / "moves").write_text("in the way")
     before = refs(dataset)
-    with pytest.raises(moves.MoveFailed, match="cannot be written"):
+    with pytest.raises(ref_moves.MoveFailed, match="cannot be written"):
         opened(store, NAME)
     assert refs(dataset) == before
 
@@ -378,8 +377,8 @@ def noted_on_a_full_disk(folder: Path) -> int:
     step = RefUpdate("refs/tags/noob-gren-v1s4", git(folder, "rev-parse", "HEAD"), None)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
     try:
-        moves.make(store.repository, [step], "a tag")
-    except moves.MoveFailed:
+        ref_moves.make(store.repository, [step], "a tag")
+    except ref_moves.MoveFailed:
         return 0
     return 1
 
@@ -398,5 +397,5 @@ def test_a_damaged_note_is_passed_over(dataset: Path, data: bytes) -> None:
     folder = dataset / ".git" / "loragit" / "moves"
     folder.mkdir(parents=True)
     (folder / "x.1.toml").write_bytes(data)
-    assert list(moves.read(store.repository)) == []
+    assert list(ref_moves.read(store.repository)) == []
     assert store.settle() == ()

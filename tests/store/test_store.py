@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from loragit.git import command as ours
-from loragit.git import hook_trace
+from loragit.git import hook_trace, repository
 from loragit.git.objects import CannotReadObjects, CannotWriteObjects, Objects
 from loragit.record.name import RunName
 from loragit.record.values import Entry, Outcome, Run
@@ -197,7 +197,7 @@ def test_names_that_git_would_confuse_are_taken(
     dataset: Path, command: tuple[str, ...], told: str
 ) -> None:
     git(dataset, *command)
-    place = look(ours.discover(dataset), RunName.parse("noob-gren-v1s4"))
+    place = look(repository.discover(dataset), RunName.parse("noob-gren-v1s4"))
     assert place.taken is not None
     assert told in place.taken
 

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 
-from loragit import crash_points as steps
+from loragit import crash_points
 from loragit.__main__ import main
 
 record, number = sys.argv[1:3]
@@ -16,7 +16,7 @@ sys.argv = ["loragit", *sys.argv[3:]]
 reached = 0
 
 
-def listen(step: steps.Step) -> None:
+def listen(step: crash_points.Step) -> None:
     global reached
     with open(record, "a") as file:
         file.write(step.name + "\n")
@@ -25,5 +25,5 @@ def listen(step: steps.Step) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-steps.listener = listen
+crash_points.listener = listen
 sys.exit(main())

@@ -16,35 +16,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from loragit import parse as parsing
-from loragit import text
+from loragit import parse, text
 from loragit.commands.init import image_folders
-from loragit.dataset import hashes as fingerprint
-from loragit.dataset import lfs, snapshot
+from loragit.dataset import hashes, lfs, snapshot
 from loragit.errors import LoragitError
-from loragit.git import catfile, checkout, identity
-from loragit.git import command as git
-from loragit.history import branch, contents, lineage
-from loragit.history import plain_toml as plaintoml
+from loragit.git import catfile, checkout, command, identity
+from loragit.history import branch, contents, lineage, plain_toml
 from loragit.history import record as recorded
-from loragit.history.compare import captions as tags
-from loragit.history.compare import details, lines
-from loragit.history.compare import records as comparison
+from loragit.history.compare import captions, details, lines, records
 from loragit.history.query import where
 from loragit.record import name as names
 from loragit.record import notes, run_toml, trailers
 from loragit.record.message import model_line, parse_model_line
-from loragit.run.importing import headers as metadata
-from loragit.run.importing import zsh_helpers as legacy
+from loragit.run.importing import headers, zsh_helpers
 from loragit.run.preflight import disclosure
-from loragit.secrets import find as secrets
-from loragit.secrets import tables as secret_tables
-from loragit.settings import schema as settings_schema
+from loragit.secrets import find, tables
+from loragit.settings import schema
 from loragit.store import journal, products
 from loragit.system.logfold import Folder
-from loragit.trainers import safetensors as tensors
-from loragit.trainers import tensorboard as events
-from loragit.trainers import trainer
+from loragit.trainers import safetensors, tensorboard, trainer
 
 Target = Callable[[bytes], None]
 TARGETS: dict[str, Target] = {}
@@ -101,10 +91,10 @@ def name(data: bytes) -> None:
 @target
 def settings(data: bytes) -> None:
     with refusals(), a_file(data, "loragit.toml") as path:
-        document = settings_schema.read_file(path)
+        document = schema.read_file(path)
         for key, value in document.values.items():
-            assert not OBEYED.search(settings_schema.literal(value)), key
-            tomllib.loads(f"value = {settings_schema.literal(value)}")
+            assert not OBEYED.search(schema.literal(value)), key
+            tomllib.loads(f"value = {schema.literal(value)}")
 
 
 @target
@@ -136,13 +126,13 @@ def record(data: bytes) -> None:
         found = recorded.read_record(data, "x")
         dict(where._of_record(found))
         nothing = recorded.read_environment(b"")
-        side, other = (comparison.Side(each, {}, {}, nothing) for each in (found, _EMPTY))
+        side, other = (records.Side(each, {}, {}, nothing) for each in (found, _EMPTY))
         for phrase in (
-            *comparison.compare(side, other).phrases(),
-            *comparison.compare(other, side).phrases(),
+            *records.compare(side, other).phrases(),
+            *records.compare(other, side).phrases(),
         ):
             check_shown(phrase)
-        assert not comparison.compare(side, side).changes
+        assert not records.compare(side, side).changes
 
 
 _EMPTY = recorded.read_record(b"", "x")
@@ -160,9 +150,9 @@ def toml(data: bytes) -> None:
     """The quick reader against the library."""
     with suppress(UnicodeDecodeError):
         source = data.decode()
-        assert _or_refused(plaintoml.read, source) == _or_refused(parsing.read_toml, source)
+        assert _or_refused(plain_toml.read, source) == _or_refused(parse.read_toml, source)
         with suppress(ValueError):
-            parsing.read_json(data)
+            parse.read_json(data)
 
 
 def _or_refused(read: Callable[[str], object], source: str) -> object:
@@ -184,8 +174,8 @@ def documents(data: bytes) -> None:
             check_shown(change.key, change.before, change.after)
     for line in lines.compare(one, other):
         check_shown(line.text)
-    caption = tags.change("a", one, other)
-    tags.totals([caption])
+    caption = captions.change("a", one, other)
+    captions.totals([caption])
     for word in lineage._WORD.findall(one):
         check_shown(word)
     with refusals():
@@ -200,8 +190,8 @@ def documents(data: bytes) -> None:
 def digests(data: bytes) -> None:
     """``dataset.sha256``."""
     with refusals():
-        files = fingerprint.parse_digest_lines(data)
-        assert set(fingerprint.parse_digest_lines(fingerprint.digest_lines(files))) == set(files)
+        files = hashes.parse_digest_lines(data)
+        assert set(hashes.parse_digest_lines(hashes.digest_lines(files))) == set(files)
         check_shown(*(file.path for file in files))
 
 
@@ -215,9 +205,9 @@ def note(data: bytes) -> None:
 @target
 def old_run(data: bytes) -> None:
     """``repos.git``, and a script of the helpers."""
-    found = legacy.parse_repos_git(data)
-    legacy.told_apart(found.repositories)
-    for folder in legacy.dataset_folders(found, data, "/home/ada"):
+    found = zsh_helpers.parse_repos_git(data)
+    zsh_helpers.told_apart(found.repositories)
+    for folder in zsh_helpers.dataset_folders(found, data, "/home/ada"):
         assert folder.is_absolute()
         check_shown(str(folder))
 
@@ -227,8 +217,8 @@ def header(data: bytes) -> None:
     """A safetensors file."""
     for whole in (data, len(data).to_bytes(8, "little") + data + b"tensors"):
         with refusals(), a_file(whole, "a.safetensors") as path:
-            tensors.hash_file(path)
-            _metadata(tensors.read_header(path).metadata)
+            safetensors.hash_file(path)
+            _metadata(safetensors.read_header(path).metadata)
     # Most of what is made up is no header: what could be in one is tried without it.
     key, _, value = data.decode("utf-8", "replace").partition("\n")
     _metadata(
@@ -239,10 +229,10 @@ def header(data: bytes) -> None:
 def _metadata(told: dict[str, str] | object) -> None:
     assert hasattr(told, "items")
     values = dict(told.items())
-    found = metadata.training(values)
+    found = headers.training(values)
     assert found.started is None or found.started.tzinfo
     check_shown(found.network, found.output_name, *(weights.name for weights in found.weights))
-    kept = metadata.metadata_toml(values, "a.safetensors")
+    kept = headers.metadata_toml(values, "a.safetensors")
     if kept is not None:
         source = kept.entry.data.decode()
         tomllib.loads(source)
@@ -255,11 +245,11 @@ def _metadata(told: dict[str, str] | object) -> None:
 def event_file(data: bytes) -> None:
     """TensorBoard's."""
     with a_file(data, "events.out.tfevents.1") as path:
-        for scalar in events.scalars(path):
+        for scalar in tensorboard.scalars(path):
             check_shown(scalar.tag)
-        events.final_loss([path])
-    with suppress(events._Corrupt):
-        events._event(data, None)
+        tensorboard.final_loss([path])
+    with suppress(tensorboard._Corrupt):
+        tensorboard._event(data, None)
 
 
 @target
@@ -293,8 +283,8 @@ def git_rows(data: bytes) -> None:
     with refusals():
         dict(contents._parsed_tree(data, 20))
     with refusals():
-        identity._identity(git.Reply(0, data, b""))
-    check_shown(git.last_words(git.Reply(1, b"", data)))
+        identity._identity(command.Reply(0, data, b""))
+    check_shown(command.last_words(command.Reply(1, b"", data)))
 
 
 @target
@@ -302,10 +292,10 @@ def hook(data: bytes) -> None:
     """What is staged."""
     for found in disclosure.secrets_in(data, ("s3cret-value",)):
         check_shown(found.kind)
-    secrets.redact(data)
-    masked = secret_tables.mask_values(data)
+    find.redact(data)
+    masked = tables.mask_values(data)
     assert masked == data or b"***" in masked
-    secrets.Redactor(["s3cret-value"])(decoded(data))
+    find.Redactor(["s3cret-value"])(decoded(data))
 
 
 @target

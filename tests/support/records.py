@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from loragit.git import command as ours
+from loragit.git import repository
 from loragit.git.identity import IdentityQuestion
 from loragit.record import message
 from loragit.record.values import Artifact, Entry, LyCORIS, Opened, Outcome, RepoState, Run
@@ -66,7 +66,7 @@ def opened(run: Run, commit: str) -> Opened:
 
 
 def open_store(folder: Path) -> Store:
-    return Store(ours.discover(folder), *IdentityQuestion(folder).answer())
+    return Store(repository.discover(folder), *IdentityQuestion(folder).answer())
 
 
 def sealed(store: Store, name: str, **changes: object) -> Opened:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from loragit.commands.shell import own_words
-from loragit.system import child as process
+from loragit.system import child
 from loragit.system.supervise import any_left
 from tests.support.scene import Result, Scene
 
@@ -126,7 +126,7 @@ class Waiting:
     def end(self) -> Result:
         """Wait; nothing of it may be left."""
         out, err = self.child.communicate(timeout=60)
-        assert not process.exists(self.trainer)
+        assert not child.exists(self.trainer)
         late = time.monotonic() + 60
         while any_left(self.child.pid):  # what has closed its output is about to end
             assert time.monotonic() < late

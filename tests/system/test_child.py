@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from loragit.system import child as process
-from loragit.system import supervise as training
+from loragit.system import supervise
 from loragit.system.child import (
     CannotStart,
     Command,
@@ -399,7 +399,7 @@ def test_a_process_that_cannot_be_seen_from_here_is_not_taken_for_gone(
     # /proc shows nothing, as with hidepid and of somebody else, or is not there.
     assert lives(me, "", boot, host, space) is None
     monkeypatch.setattr(process, "_TOOLS", {"PATH": str(tmp_path)})
-    for module in (process, training):
+    for module in (process, supervise):
         monkeypatch.setattr(module, "PROC", tmp_path)
     assert lives(me, began, boot, host, space) is None
     assert lives(2**22 + 1, began, boot, host, space) is False
@@ -416,7 +416,7 @@ def test_what_is_left_of_somebody_elses_group_is_there() -> None:
         finally:
             os.setresuid(0, 0, 0)
     assert group_left(child.pid, "1") == ()
-    assert training.group_of(2**22 + 1) == 2**22 + 1
+    assert supervise.group_of(2**22 + 1) == 2**22 + 1
 
 
 def test_a_start_of_the_machine_has_a_name() -> None:
@@ -428,7 +428,7 @@ def test_without_proc_ps_tells_when_a_process_began(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on macOS."""
-    for module in (process, training):
+    for module in (process, supervise):
         monkeypatch.setattr(module, "PROC", tmp_path)
     began = start_time(os.getpid())
     assert began is not None
@@ -1139,7 +1139,7 @@ def test_what_follows_the_trainer_by_itself_is_let_go(
     start: Start, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the ``tee`` of a script that ends before it."""
-    monkeypatch.setattr(training, "SETTLE", LONG)
+    monkeypatch.setattr(supervise, "SETTLE", LONG)
     start("bash", "-c", 'exec > >(while read line; do echo "<$line>"; done); echo one; echo two')
     assert capfd.readouterr().out == "<one>\n<two>\n"
 
@@ -1223,7 +1223,7 @@ if os.fork() == 0:
     os._exit(0)
 print(os.read(ready, 20).decode())
 """
-    monkeypatch.setattr(training, "PROC", tmp_path)
+    monkeypatch.setattr(supervise, "PROC", tmp_path)
     assert start(*python(code)).trouble == ()
     with pytest.raises(ProcessLookupError):
         os.kill(int(capfd.readouterr().out), 0)
@@ -1237,9 +1237,9 @@ print(os.read(ready, 20).decode())
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The signals that were sent, and that nobody got."""
     numbers: list[int] = []
-    monkeypatch.setattr(training, "signal_group", lambda _group, number: numbers.append(number))
-    monkeypatch.setattr(training, "SETTLE", 0.01)
-    monkeypatch.setattr(training, "_LAST", 0.01)
+    monkeypatch.setattr(supervise, "signal_group", lambda _group, number: numbers.append(number))
+    monkeypatch.setattr(supervise, "SETTLE", 0.01)
+    monkeypatch.setattr(supervise, "_LAST", 0.01)
     return numbers
 
 
@@ -1260,7 +1260,7 @@ def test_a_trainer_that_cannot_be_ended_is_waited_for(
         if number == signal.SIGKILL:
             (tmp_path / "nothing is left to try").touch()
 
-    monkeypatch.setattr(training, "signal_group", nobody_got)
+    monkeypatch.setattr(supervise, "signal_group", nobody_got)
     code = """
 os.kill(us, signal.SIGINT)
 while not os.path.exists("nothing is left to try"):

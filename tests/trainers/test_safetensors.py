@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loragit.trainers import safetensors as tensors
+from loragit.trainers import safetensors
 from loragit.trainers.safetensors import Header, NotSafetensors, hash_file, read_header
 from tests.support import trainer_files
 from tests.support.paths import SD_SCRIPTS
@@ -133,14 +133,14 @@ def test_an_unsound_header_is_refused_with_its_reason(
 def test_a_header_beyond_the_limit_of_the_format_is_refused_before_it_is_read(
     file: Callable[[bytes], Path],
 ) -> None:
-    path = file(struct.pack("<Q", tensors.HEADER_LIMIT + 1) + b"{")
-    os.truncate(path, tensors.HEADER_LIMIT + 100)  # sparse: takes no room on the disk
+    path = file(struct.pack("<Q", safetensors.HEADER_LIMIT + 1) + b"{")
+    os.truncate(path, safetensors.HEADER_LIMIT + 100)  # sparse: takes no room on the disk
     assert peak_memory(lambda: refuse(path)) < 1 << 20
     assert hash_file(path).payload_sha256 is None
 
 
 def test_nothing_is_allocated_because_a_header_claims_it(file: Callable[[bytes], Path]) -> None:
-    path = file(struct.pack("<Q", tensors.HEADER_LIMIT) + b'{"__metadata__":{}}')
+    path = file(struct.pack("<Q", safetensors.HEADER_LIMIT) + b'{"__metadata__":{}}')
     assert peak_memory(lambda: refuse(path)) < 1 << 20
 
 
@@ -150,7 +150,7 @@ def test_memory_stays_flat_while_a_large_file_is_hashed(file: Callable[[bytes], 
     assert peak_memory(lambda: hash_file(path)) < 6 << 20
     data = path.read_bytes()
     start = 8 + read_header(path).header_length
-    assert hash_file(path) == tensors.Hashes(
+    assert hash_file(path) == safetensors.Hashes(
         hashlib.sha256(data).hexdigest(), hashlib.sha256(data[start:]).hexdigest(), len(data)
     )
 
@@ -170,7 +170,7 @@ def test_a_file_that_is_not_safetensors_has_no_payload(
     file: Callable[[bytes], Path], data: bytes
 ) -> None:
     hashes = hash_file(file(data))
-    assert hashes == tensors.Hashes(hashlib.sha256(data).hexdigest(), None, len(data))
+    assert hashes == safetensors.Hashes(hashlib.sha256(data).hexdigest(), None, len(data))
 
 
 @pytest.mark.parametrize("read", [read_header, hash_file])

@@ -23,7 +23,7 @@ from loragit.trainers.arguments import (
     refuse_leading,
     refuse_short_forms,
 )
-from loragit.trainers.sd_scripts import arguments as sd_scripts
+from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.sd_scripts.arguments import (
     Copies,
     Defaults,
@@ -130,12 +130,12 @@ def test_settings_become_arguments() -> None:
 
 def test_a_beginning_of_a_managed_option_is_not_missed() -> None:
     with pytest.raises(BadArgument, match="--output_di is short for --output_dir") as refused:
-        refuse_short_forms(from_words(["--output_di", "x"]), sd_scripts.MANAGED)
+        refuse_short_forms(from_words(["--output_di", "x"]), arguments.MANAGED)
     assert refused.value.hint == "write --output_dir out"
     assert refused.value.exit_status == 2
     refuse_short_forms(
         from_words(["--output_dir", "x", "--seed", "1", "--max_train_epochs", "2"]),
-        sd_scripts.MANAGED,
+        arguments.MANAGED,
     )
 
 

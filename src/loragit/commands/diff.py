@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import console, text
+from loragit import console, git, text
 from loragit.errors import LoragitError, UsageError, shell_word
-from loragit.git import command as git
-from loragit.history.compare import records as comparison
+from loragit.history.compare import records
 from loragit.history.compare.captions import CaptionChange
 from loragit.history.compare.commits import DIVERGED, MISSING, REVERSED, Between, Commit
 from loragit.history.compare.details import (
@@ -27,24 +26,24 @@ from loragit.history.pairs import CodeChange, difference
 from loragit.history.query.find import Seeker
 from loragit.settings.load import Settings
 
-_CODE = (comparison.TRAINER, comparison.LYCORIS, comparison.REPOSITORY)
+_CODE = (records.TRAINER, records.LYCORIS, records.REPOSITORY)
 _TITLES = {
-    comparison.ARGUMENT: "Arguments",
-    comparison.WEIGHTS: "Base model and other weights",
+    records.ARGUMENT: "Arguments",
+    records.WEIGHTS: "Base model and other weights",
     "code": "Code",
-    comparison.CONFIG: "Dataset config",
-    comparison.INPUT: "Inputs",
-    comparison.PROMPTS: "Sample prompts",
-    comparison.CAPTION: "Captions",
-    comparison.IMAGE: "Images",
-    comparison.FILE: "Other files",
-    comparison.ENVIRONMENT: "Environment",
-    comparison.PACKAGE: "Packages",
-    comparison.PATCH: "Patches",
+    records.CONFIG: "Dataset config",
+    records.INPUT: "Inputs",
+    records.PROMPTS: "Sample prompts",
+    records.CAPTION: "Captions",
+    records.IMAGE: "Images",
+    records.FILE: "Other files",
+    records.ENVIRONMENT: "Environment",
+    records.PACKAGE: "Packages",
+    records.PATCH: "Patches",
 }
 """Kinds in the order in which they are shown."""
-_DOCUMENTS = (comparison.CONFIG, comparison.INPUT, comparison.PROMPTS, comparison.FILE)
-_HASHED = (comparison.IMAGE, comparison.FILE, comparison.PATCH)
+_DOCUMENTS = (records.CONFIG, records.INPUT, records.PROMPTS, records.FILE)
+_HASHED = (records.IMAGE, records.FILE, records.PATCH)
 """Kinds whose values are hashes."""
 _NARROW = 40
 """Columns that names of values are aligned in; a longer one pushes its value to the right."""
@@ -154,12 +153,12 @@ def _codes(found: Difference, chosen: Settings) -> Iterator[CodeChange]:
         label, _, what = change.key.rpartition(".")
         if what != "commit" or change.before is None or change.after is None:
             continue
-        label = {comparison.TRAINER: _trainer(found), comparison.LYCORIS: "LyCORIS"}.get(
+        label = {records.TRAINER: _trainer(found), records.LYCORIS: "LyCORIS"}.get(
             change.kind, label
         )
         place = {
-            comparison.TRAINER: chosen.trainer.repo,
-            comparison.LYCORIS: chosen.trainer.lycoris_repo,
+            records.TRAINER: chosen.trainer.repo,
+            records.LYCORIS: chosen.trainer.lycoris_repo,
         }.get(change.kind, places.get(label))
         known = place is not None and is_commit(change.before) and is_commit(change.after)
         told = between(place, change.before, change.after) if place and known else None
@@ -223,7 +222,7 @@ def _section(
 ) -> Iterator[str]:
     if kind == "code":
         yield from _code_lines(found, codes, width)
-    elif kind == comparison.CAPTION:
+    elif kind == records.CAPTION:
         yield from _caption_lines(found)
     else:
         for document in found.documents:
@@ -240,7 +239,7 @@ def _pair(change: Change) -> Pair:
         before, after = (
             None if each is None else each[:10] if short else "" for each in (before, after)
         )
-    if change.kind == comparison.ARGUMENT and (before is None or after is None):  # a flag
+    if change.kind == records.ARGUMENT and (before is None or after is None):  # a flag
         before, after = ("" if each == "true" else each for each in (before, after))
     return change.key, before, after
 
@@ -308,7 +307,7 @@ def _code_lines(found: Difference, codes: Sequence[CodeChange], width: int | Non
     told = {(code.kind, code.label): code for code in codes}
     for change in found.of(*_CODE):
         label, _, what = change.key.rpartition(".")
-        label = {comparison.TRAINER: _trainer(found), comparison.LYCORIS: "LyCORIS"}.get(
+        label = {records.TRAINER: _trainer(found), records.LYCORIS: "LyCORIS"}.get(
             change.kind, label
         )
         yield from _pairs([(f"{label} {what}", _short(change.before), _short(change.after))], width)
@@ -358,7 +357,7 @@ def _stat(found: Difference, codes: Sequence[CodeChange]) -> Iterator[tuple[str,
         if not statuses:
             continue
         words = [f"{statuses[each]} {each}" for each in (CHANGED, ADDED, REMOVED) if statuses[each]]
-        if kind == comparison.CAPTION and found.tags:
+        if kind == records.CAPTION and found.tags:
             tags = (
                 sum(each.removed for each in found.tags),
                 sum(each.added for each in found.tags),
@@ -372,7 +371,7 @@ def _stat(found: Difference, codes: Sequence[CodeChange]) -> Iterator[tuple[str,
 
 
 def _statuses(kind: str, found: Difference) -> Iterator[str]:
-    if kind == comparison.CAPTION:
+    if kind == records.CAPTION:
         yield from (_status(each.before, each.after) for each in found.captions)
         return
     yield from (

@@ -11,7 +11,7 @@ from loragit.errors import Finding, LoragitError
 from loragit.run.importing import plan as intake
 from loragit.run.importing.plan import Item, Plan, Request
 from loragit.store.store import BroughtIn, Store
-from loragit.system import child as process
+from loragit.system import child
 
 
 class NotAllImported(LoragitError):
@@ -63,7 +63,7 @@ def _write(plan: Plan) -> list[BroughtIn]:
         store = Store(target.repository, target.author, target.committer, tell=console.warn)
         done += store.bring_in([item.run for item in items if item.run is not None], moment)
         with suppress(LoragitError):
-            process.spawn_quietly(
+            child.spawn_quietly(
                 ["git", "maintenance", "run", "--auto", "--quiet"], cwd=target.repository.top
             )
     return done

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loragit import console
-from loragit.git.command import Repository
+from loragit.git.repository import Repository
 from loragit.store import journal
 
 

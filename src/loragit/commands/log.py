@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import console, text
-from loragit.commands import interrupted as recovering
-from loragit.git import command as git
+from loragit import console, git, text
+from loragit.commands import interrupted
 from loragit.history.compare import brief as briefs
 from loragit.history.compare.brief import Brief
 from loragit.history.history import REVERTED, History, RecordedRun
@@ -94,7 +93,7 @@ def _log(histories: Sequence[History], wanted: Wanted, path: str | None) -> None
     told = _Told(runs, bases, briefs.briefs(runs), changed)
     briefs.remember(known, bases)
     for history in histories:
-        recovering.notice(history.repository)
+        interrupted.notice(history.repository)
     if wanted.as_json:
         import json
 

@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from loragit import History, console, text
+from loragit import History, console, git, text
 from loragit.errors import LoragitError, UsageError
-from loragit.git import command as git
-from loragit.git.command import Repository
 from loragit.git.identity import IdentityQuestion
+from loragit.git.repository import Repository
 from loragit.history.history import RecordedRun
 from loragit.record import notes
 from loragit.record.notes import Mark
 from loragit.store.store import Store
-from loragit.system import child as process
+from loragit.system import child
 
 _DRAFT = "NOTE_EDITMSG"
 """In ``.git/loragit/``, for the editor; stays there where the note could not be written."""
@@ -89,7 +88,7 @@ def _edited(repository: Repository, run: RecordedRun, draft: Path) -> list[str]:
     about = "\n".join(f"# {text.shown(line)}" for line in told)
     draft.write_text(f"\n{_HELP}\n#\n{about}\n", encoding="utf-8")
     # The editor may be several words with quotes, for a shell.
-    status = process.run(
+    status = child.run(
         ["/bin/sh", "-c", f'{editor} "$@"', "editor", str(draft)], cwd=repository.top
     )
     if status != 0:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from loragit import console, text
+from loragit import console, git, text
 from loragit.errors import LoragitError, UsageError
-from loragit.git import command as git
 from loragit.git import identity
+from loragit.git.repository import Repository
 from loragit.history.history import History, RecordedRun
 from loragit.record.name import RUNS, RunName
 from loragit.run.recovery import leftovers
 from loragit.run.recovery.recover import Asked, Recovery
-from loragit.settings import paths as places
+from loragit.settings import paths
 from loragit.settings.load import Settings
-from loragit.store import free_name as place
-from loragit.store import journal
+from loragit.store import free_name, journal
 from loragit.store.journal import Open
 
 
@@ -52,7 +51,7 @@ def recover(chosen: Settings, asked: Asked) -> int:
     return 1 if recovery.left else 0
 
 
-def _check(repository: git.Repository, asked: Asked) -> None:
+def _check(repository: Repository, asked: Asked) -> None:
     """Raises :class:`~loragit.history.NoSuchRun` for a name that neither a note nor the record
     has."""
     noted = {note.run for note in journal.read(repository.private)}
@@ -75,7 +74,7 @@ def _lengthen(recovery: Recovery) -> None:
 def _follow(recovery: Recovery, name: str, commit: str) -> None:
     """Have ``runs`` lead to ``commit`` of the run ``name``, if it only has to grow."""
     repository = recovery.repository
-    there = place.look(repository, RunName.parse(name))
+    there = free_name.look(repository, RunName.parse(name))
     if leftovers.leads(repository, there.runs, commit):
         return  # by another tag's doing
     if there.blocked:
@@ -112,7 +111,7 @@ def _note(run: RecordedRun, chosen: Settings, environ: Mapping[str, str]) -> Ope
     """The note that the run would have, as far as record and settings tell."""
     written = run.record.args.get("output_dir", ())  # none where the user's own script ran
     output = (
-        places.expanded(written[-1], chosen.dataset_dir, environ)
+        paths.expanded(written[-1], chosen.dataset_dir, environ)
         if written
         else chosen.paths.output / run.name
     )

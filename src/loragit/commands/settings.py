@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 
 from loragit import console
-from loragit.secrets import find as secrets
+from loragit.secrets import find
 from loragit.settings.load import Origin, Settings
 from loragit.settings.schema import ARGS, ArgValue, literal
 from loragit.text import shown
@@ -77,17 +77,15 @@ def _value(origin: Origin) -> ArgValue:
 def _masked(origin: Origin) -> str:
     if not origin.key.startswith((ARGS, "trainer.launcher")):
         return origin.value
-    if secrets.is_secret_name(origin.key.removeprefix(ARGS).strip('"')):
-        return literal(secrets.MASK)
+    if find.is_secret_name(origin.key.removeprefix(ARGS).strip('"')):
+        return literal(find.MASK)
     value = _value(origin)
     return literal(tuple(map(_redacted, value)) if isinstance(value, tuple) else _redacted(value))
 
 
 def _redacted(value: Scalar) -> Scalar:
     return (
-        secrets.redact(value.encode()).decode("utf-8", "replace")
-        if isinstance(value, str)
-        else value
+        find.redact(value.encode()).decode("utf-8", "replace") if isinstance(value, str) else value
     )
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from loragit import console, text
+from loragit import console, git, text
 from loragit.commands.log import heading
 from loragit.errors import LoragitError
-from loragit.git import command as git
 from loragit.history.as_json import came_out, summary, whole
 from loragit.history.compare import brief as briefs
 from loragit.history.history import History, RecordedRun
 from loragit.history.record import Code, Record, RecordedOutcome
-from loragit.trainers.sd_scripts import arguments as sd_scripts
+from loragit.trainers.sd_scripts import arguments
 
 _REST = "Other arguments"
 _GROUPS = {
@@ -47,7 +46,7 @@ _TOLD = (
         "Resumed-From",
         "Derived-From",
     ),
-    *("Imported", "Repository", "Loragit-Format", *sd_scripts.WEIGHTS.values()),
+    *("Imported", "Repository", "Loragit-Format", *arguments.WEIGHTS.values()),
 )
 """Trailers that are shown in words of their own."""
 _AUTO_V2, _AUTO_V3 = 10, 12

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from loragit import console, text
-from loragit.commands import interrupted as recovering
+from loragit import console, git, text
+from loragit.commands import interrupted
 from loragit.errors import LoragitError
 from loragit.git import checkout
-from loragit.git import command as git
 from loragit.history import history
 from loragit.record import message
 from loragit.record.values import RepoState
@@ -43,7 +42,7 @@ def status(chosen: Settings, *, as_json: bool = False) -> None:
         (f"{n.run}: since {n.started}, process {n.pid}, writes {text.shown(n.output)}", a)
         for n, a in notes
     )
-    recovering.notice(repository)
+    interrupted.notice(repository)
     for label, state in states:
         console.out(_line(label, state))
 

@@ -9,24 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from loragit import console, text
-from loragit.commands import interrupted as recovering
-from loragit.commands import trust as consent
+from loragit.commands import interrupted, trust
 from loragit.crash_points import Step, reached
 from loragit.errors import LoragitError
 from loragit.record import message, run_toml
 from loragit.record.values import Opened
-from loragit.run import edited as edits
-from loragit.run import ending, output
+from loragit.run import edited, ending, output
 from loragit.run.output import OutputFolder
-from loragit.run.preflight import prepare as preflight
+from loragit.run.preflight import prepare
 from loragit.run.preflight.prepare import Ready, Request
-from loragit.secrets import find as secrets
+from loragit.secrets import find
 from loragit.store import journal
 from loragit.store.journal import End, Open, Trainer, Work
 from loragit.store.ref_moves import MoveStuck
 from loragit.store.store import Store
-from loragit.system import child as process
-from loragit.system import signals
+from loragit.system import child, signals
 from loragit.trainers.environment import pythons
 
 if TYPE_CHECKING:
@@ -47,7 +44,7 @@ class _Running(NamedTuple):
     opened: Opened
     folder: OutputFolder
     note: Open
-    hide: secrets.Redactor
+    hide: find.Redactor
 
     @property
     def name(self) -> str:
@@ -68,16 +65,16 @@ def train(request: Request) -> int:
 
     Raises :class:`LoragitError` where the run was not opened; then nothing was written.
     """
-    ready = preflight.prepare(consent.asking(request))
-    consent.ran(ready.settings)
+    ready = prepare.prepare(trust.asking(request))
+    trust.ran(ready.settings)
     for line in ready.warnings:
         console.warn(line)
-    recovering.notice(ready.repository)
+    interrupted.notice(ready.repository)
     with signals.held():
         running = _open(ready)
         status = _finish(running, _run(running))
     with contextlib.suppress(LoragitError):
-        process.spawn_quietly(
+        child.spawn_quietly(
             ["git", "maintenance", "run", "--auto", "--quiet"], cwd=ready.repository.top
         )
     return status
@@ -86,7 +83,7 @@ def train(request: Request) -> int:
 def dry_run(request: Request) -> None:
     """Show the run as it would be recorded and started; write nothing. Raises
     :class:`LoragitError`."""
-    ready = preflight.prepare(consent.asking(request))
+    ready = prepare.prepare(trust.asking(request))
     for line in ready.warnings:
         console.warn(line)
     for line in message.run_message(ready.run).splitlines():
@@ -140,7 +137,7 @@ def _open(ready: Ready) -> _Running:
         journal.remove(private, note)
         raise
     console.say(f"opened {ready.run.name} as {opened.commit[:8]} on runs")
-    return _Running(ready, store, opened, folder, note, secrets.Redactor(ready.secret_values))
+    return _Running(ready, store, opened, folder, note, find.Redactor(ready.secret_values))
 
 
 def _may_stand(store: Store, note: Open) -> bool:
@@ -160,12 +157,12 @@ def _note(ready: Ready) -> Open:
         run=ready.run.name,
         started=text.timestamp(datetime.now(UTC)),
         pid=pid,
-        pid_started=process.start_time(pid) or "",
-        boot=process.boot_id() or "",
+        pid_started=child.start_time(pid) or "",
+        boot=child.boot_id() or "",
         host=journal.host(),
         output=str(ready.output),
         work=_work(ready),
-        space=process.pid_space(),
+        space=child.pid_space(),
     )
 
 
@@ -207,12 +204,12 @@ def _run(running: _Running) -> _Ended:
         )
     commit = running.opened.commit
     environ = {**ready.environ, **ready.start.variables(commit)}
-    command = process.Command(ready.start.words(commit), ready.start.workdir, environ)
+    command = child.Command(ready.start.words(commit), ready.start.workdir, environ)
     if ready.settings.debug:
         console.say(f"working directory: {command.cwd}")
-        console.say("started " + " ".join(secrets.redact_argv(command.argv, ready.secret_values)))
+        console.say("started " + " ".join(find.redact_argv(command.argv, ready.secret_values)))
     try:
-        ended = process.train(
+        ended = child.train(
             command,
             log=ready.output / ending.LOG,
             redact=running.hide,
@@ -226,7 +223,7 @@ def _run(running: _Running) -> _Ended:
         return _not_begun(now, ending.told(error).message, 127)
     gc.disable()
     reached(Step.TRAINER_ENDED)
-    for line in (*ended.trouble, *_script_edited(ready), *edits.told(ready.read)):
+    for line in (*ended.trouble, *_script_edited(ready), *edited.told(ready.read)):
         console.warn(line)
     end = End(
         ended.started.isoformat(),
@@ -256,7 +253,7 @@ def _script_edited(ready: Ready) -> Iterator[str]:
     as they go."""
     recorded = ready.run.entry(ready.run.script)
     if ready.start.own is not None and recorded is not None:
-        yield from edits.of_file(Path(ready.start.program[0]), recorded.data, "ran")
+        yield from edited.of_file(Path(ready.start.program[0]), recorded.data, "ran")
 
 
 def _began(running: _Running, pid: int) -> None:
@@ -264,7 +261,7 @@ def _began(running: _Running, pid: int) -> None:
     and to look for garbage again, but among what is new alone: the files of the dataset stay known
     until the end."""
     reached(Step.TRAINER_STARTED)
-    trainer = Trainer(pid, process.start_time(pid) or "")
+    trainer = Trainer(pid, child.start_time(pid) or "")
     journal.write(running.ready.repository.private, running.note._replace(trainer=trainer))
     reached(Step.TRAINER_NOTED)
     import loragit.run.results

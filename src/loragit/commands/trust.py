@@ -10,10 +10,9 @@ from pathlib import Path
 from loragit import console, text
 from loragit.dataset import snapshot
 from loragit.errors import LoragitError
-from loragit.run.preflight import launch, trust
-from loragit.run.preflight import prepare as preflight
+from loragit.run.preflight import launch, prepare, trust
 from loragit.run.preflight.trust import Subject
-from loragit.secrets import find as secrets
+from loragit.secrets import find
 from loragit.settings.load import Settings
 from loragit.settings.schema import FILE
 
@@ -28,7 +27,7 @@ class NotRemembered(LoragitError):
     """What was agreed to could not be written down."""
 
 
-def asking(request: preflight.Request) -> preflight.Request:
+def asking(request: prepare.Request) -> prepare.Request:
     """``request``, with somebody to ask where there is a terminal; ``--trust`` is the answer
     itself."""
     if request.trusted:
@@ -59,9 +58,9 @@ def _show(subject: Subject, origin: str) -> None:
     console.say(f"these come from the dataset {subject.folder} ({origin}):")
     for claim in subject.claims:
         console.say(f"  {claim.shown}  # {claim.about}")
-    if any(secrets.MASK in claim.shown for claim in subject.claims):
+    if any(find.MASK in claim.shown for claim in subject.claims):
         console.say(
-            f"{secrets.MASK} stands for what looks like a secret: {subject.folder / FILE} shows it"
+            f"{find.MASK} stands for what looks like a secret: {subject.folder / FILE} shows it"
         )
 
 

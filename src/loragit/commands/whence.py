@@ -10,10 +10,10 @@ from typing import NamedTuple
 from loragit import console
 from loragit.errors import UsageError
 from loragit.record.values import Artifact
-from loragit.run import results as outcome
+from loragit.run import results
 from loragit.store import products
 from loragit.store.products import Records, Sealed
-from loragit.trainers import safetensors as tensors
+from loragit.trainers import safetensors
 
 MODELS = (".safetensors", ".ckpt", ".pt")
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")
@@ -143,7 +143,7 @@ class Unreadable(NamedTuple):
 def _origin(path: Path, records: Records) -> Origin | Unreadable:
     try:
         header, broken = _header(path)
-        hashes = tensors.hash_file(path)
+        hashes = safetensors.hash_file(path)
     except OSError as error:
         return Unreadable(path, f"{path.name} cannot be read: {error.strerror or error}")
     matches: dict[str, Match] = {}
@@ -177,8 +177,8 @@ def _header(path: Path) -> tuple[Mapping[str, str], str | None]:
     if path.suffix.lower() != ".safetensors":
         return {}, None
     try:
-        header = tensors.read_header(path)
-    except tensors.NotSafetensors as error:
+        header = safetensors.read_header(path)
+    except safetensors.NotSafetensors as error:
         return {}, error.message
     whole = (
         None if header.whole else f"{path.name} is cut short: it is not as long as its header says"
@@ -240,7 +240,7 @@ def _stamped(
 
 def _by_session(header: Mapping[str, str], records: Records, matches: dict[str, Match]) -> None:
     told = f"{header.get('ss_session_id')} {header.get('ss_training_started_at')}"
-    if outcome.SESSION.fullmatch(told):
+    if results.SESSION.fullmatch(told):
         for sealed in records.holding(f"\nSession: {told}\n"):
             match = Match(
                 sealed.run, sealed.commit, sealed.repository, (SESSION,), None, sealed.output

@@ -14,9 +14,8 @@ from collections.abc import Collection, Container, Iterable, Iterator, Mapping, 
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import parse as parsing
-from loragit.dataset import hashes as fingerprint
-from loragit.dataset import lfs
+from loragit import parse
+from loragit.dataset import hashes, lfs
 from loragit.dataset.hashes import Cache, Fingerprint
 from loragit.errors import LoragitError, shell_word
 from loragit.record.values import DatasetFile, Entry
@@ -155,9 +154,9 @@ def read_table(path: Path, data: bytes, what: str) -> Mapping[str, object]:
     """
     try:
         table = (
-            parsing.read_json(data)
+            parse.read_json(data)
             if path.suffix.lower() == ".json"
-            else parsing.read_toml(data.decode())
+            else parse.read_toml(data.decode())
         )
     except ValueError as error:
         raise CannotReadInput(
@@ -243,8 +242,8 @@ def check_folder(folder: Folder, dataset: Path) -> tuple[str, ...]:
     """Names of the files in ``folder``, sorted. Raises :class:`NothingToTrainOn` where there is no
     image."""
     try:
-        names = tuple(fingerprint.list_files(folder.path))
-    except fingerprint.CannotRead as error:
+        names = tuple(hashes.list_files(folder.path))
+    except hashes.CannotRead as error:
         beside = dataset / folder.written
         hint = "mend image_dir in the dataset config"
         if os.path.isdir(beside):
@@ -302,7 +301,7 @@ def read_dataset(
         prefix = _from(root, folder.path)
         prefix = "" if prefix == "." else f"{prefix}/"
         changed_ns = _changed_ns(folder.path)
-        prints, identities = fingerprint.seen(folder.path, used, cache)
+        prints, identities = hashes.seen(folder.path, used, cache)
         watched.append(Watched(folder.path, prefix, changed_ns, prints, identities))
         refuse_pointers(
             folder, [p.name for p in prints if p.size < MAX_POINTER and p.name in pictures]
@@ -318,7 +317,7 @@ def read_dataset(
         if texts:
             sizes = {p.name: p.size for p in prints}
             _refuse_long(folder, sum(map(sizes.__getitem__, texts)))
-    digest = fingerprint.digest_lines(files)
+    digest = hashes.digest_lines(files)
     kept = recorded.captions if recorded.same(digest, _caption_paths(written)) else None
     entries = () if kept else tuple(_read_captions(written))
     captions = sum(len(names) for _, names, _ in written)
@@ -351,7 +350,7 @@ def _caption_paths(written: Iterable[tuple[Path, list[str], str]]) -> Iterator[s
 
 def _read_captions(written: Iterable[tuple[Path, list[str], str]]) -> Iterator[Entry]:
     for folder, names, place in written:
-        for name, data in zip(names, fingerprint.read_many(folder, names), strict=True):
+        for name, data in zip(names, hashes.read_many(folder, names), strict=True):
             yield Entry(f"{place}/{name}", data)
 
 
@@ -391,7 +390,7 @@ def refuse_pointers(folder: Folder, small: list[str]) -> None:
     """
     pointers = [
         name
-        for name, data in zip(small, fingerprint.read_many(folder.path, small), strict=True)
+        for name, data in zip(small, hashes.read_many(folder.path, small), strict=True)
         if lfs.is_pointer_prefix(data) and lfs.pointer(data)
     ]
     if pointers:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, NamedTuple, Self
 
-from loragit.git import command as git
+from loragit.git import command
 from loragit.git.command import GitFailed
 
 MOST = 1 << 20
@@ -46,12 +46,12 @@ def rows(*args: str, cwd: Path, most: int = MOST) -> Iterator[bytes]:
     yield from answer(ask(*args, cwd=cwd), args[0], cwd, most)
 
 
-def ask(*args: str, cwd: Path) -> git.Child:
+def ask(*args: str, cwd: Path) -> command.Child:
     """Start ``git ARGS`` and return at once; :func:`answer` reads its rows."""
-    return git.child((*_QUIETLY, *args), cwd, fed=False, heard=False, variables=_ALONE)
+    return command.child((*_QUIETLY, *args), cwd, fed=False, heard=False, variables=_ALONE)
 
 
-def answer(child: git.Child, verb: str, cwd: Path, most: int = MOST) -> Iterator[bytes]:
+def answer(child: command.Child, verb: str, cwd: Path, most: int = MOST) -> Iterator[bytes]:
     """The rows of a git that was started in ``cwd`` for ``verb``, as :func:`rows` gives them."""
     assert child.stdout
     finished = False
@@ -101,7 +101,7 @@ class Reader:
 
     def __init__(self, cwd: Path) -> None:
         self._cwd = cwd
-        self._child: git.Child | None = None
+        self._child: command.Child | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -168,10 +168,10 @@ class Reader:
                 if not whole or done < len(lot):
                     self.close()
 
-    def _started(self) -> git.Child:
+    def _started(self) -> command.Child:
         if self._child is None:
             args = (*_QUIETLY, "cat-file", "--batch")
-            self._child = git.child(args, self._cwd, fed=True, heard=False, variables=_ALONE)
+            self._child = command.child(args, self._cwd, fed=True, heard=False, variables=_ALONE)
         return self._child
 
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from loragit import text
 from loragit.errors import Finding, shell_word
-from loragit.git import command as git
+from loragit.git import command
+from loragit.git.repository import Repository, not_found
 from loragit.record.values import RepoState
 
 _SHOWN_DIRTY = 5
@@ -37,12 +38,12 @@ class StateQuestion:
     def __init__(self, folder: Path, label: str) -> None:
         self.folder = folder
         self.label = label
-        self._top = git.start("rev-parse", "--show-toplevel", cwd=folder)
-        self._status = git.start(
+        self._top = command.start("rev-parse", "--show-toplevel", cwd=folder)
+        self._status = command.start(
             "status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", cwd=folder
         )
-        self._lost = git.start("rev-list", "-1", "HEAD", "--not", "--remotes", cwd=folder)
-        self._urls = git.start("config", "-z", "--get-regexp", r"^remote\..*\.url$", cwd=folder)
+        self._lost = command.start("rev-list", "-1", "HEAD", "--not", "--remotes", cwd=folder)
+        self._urls = command.start("config", "-z", "--get-regexp", r"^remote\..*\.url$", cwd=folder)
 
     def answer(self) -> RepoState:
         """Raises :class:`~loragit.git.NotARepository`, also where there is no commit yet."""
@@ -51,11 +52,11 @@ class StateQuestion:
         )
         if top.status != 0 or status.status != 0:
             failed = top if top.status != 0 else status
-            raise git.not_found(self.folder, failed)
+            raise not_found(self.folder, failed)
         folder = Path(top.out.decode("utf-8", "surrogateescape").removesuffix("\n"))
         report = _parse_status(status.out)
         if report.commit is None:
-            raise git.NotARepository(
+            raise command.NotARepository(
                 f"the repository {folder} has no commit yet", hint="commit its files first"
             )
         return RepoState(
@@ -116,10 +117,10 @@ def _parse_status(out: bytes) -> StatusReport:
     return StatusReport(commit, branch, upstream, tuple(changed), tuple(untracked))
 
 
-def start_dirty(repository: git.Repository) -> git.Question:
+def start_dirty(repository: Repository) -> command.Question:
     """Ask what differs from HEAD below the repository's folder; :func:`read_dirty` reads the
     reply."""
-    return git.start(
+    return command.start(
         "status",
         "--porcelain=v2",
         "--branch",
@@ -131,11 +132,11 @@ def start_dirty(repository: git.Repository) -> git.Question:
     )
 
 
-def read_dirty(question: git.Question) -> StatusReport:
+def read_dirty(question: command.Question) -> StatusReport:
     """The reply to :func:`start_dirty`. Raises :class:`~loragit.git.GitFailed`."""
     reply = question.reply()
     if reply.status != 0:
-        raise git.failed("status", reply)
+        raise command.failed("status", reply)
     return _parse_status(reply.out)
 
 
@@ -189,15 +190,15 @@ def patch(state: RepoState) -> bytes:
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="loragit-") as scratch:
-        objects = git.run("rev-parse", "--git-path", "objects", cwd=state.path)
+        objects = command.run("rev-parse", "--git-path", "objects", cwd=state.path)
         own = (
             f"GIT_INDEX_FILE={scratch}/index",
             f"GIT_OBJECT_DIRECTORY={scratch}",
             f"GIT_ALTERNATE_OBJECT_DIRECTORIES={_c_quoted(state.path / objects)}",
             "GIT_LITERAL_PATHSPECS=1",
         )
-        git.run("read-tree", "HEAD", cwd=state.path, variables=own)
-        git.run("add", "--update", cwd=state.path, variables=own)
+        command.run("read-tree", "HEAD", cwd=state.path, variables=own)
+        command.run("add", "--update", cwd=state.path, variables=own)
         there = [path for path in state.dirty if (state.path / path).exists()]
         # A file may have been staged though it is ignored; what an untracked folder ignores is no
         # part of it.
@@ -207,7 +208,7 @@ def patch(state: RepoState) -> bytes:
             if paths:
                 data = "\0".join(paths).encode("utf-8", "surrogateescape")
                 add = ("add", *force, "--pathspec-from-file=-", "--pathspec-file-nul")
-                git.run(*add, cwd=state.path, data=data, variables=own)
+                command.run(*add, cwd=state.path, data=data, variables=own)
         # diff-index, unlike diff, obeys no diff.* setting of the user's.
         args = (
             "diff-index",
@@ -218,12 +219,12 @@ def patch(state: RepoState) -> bytes:
             "--no-renames",
             "--no-ext-diff",
         )
-        diff = git.start(
+        diff = command.start(
             *args, "--no-textconv", "--no-color", "HEAD", cwd=state.path, variables=own
         )
         reply = diff.reply()
         if reply.status != 0:
-            raise git.GitFailed(f"git diff failed in {state.path}: {git.last_words(reply)}")
+            raise command.GitFailed(f"git diff failed in {state.path}: {command.last_words(reply)}")
         return reply.out
 
 
@@ -268,11 +269,11 @@ def tracking(file: Path) -> Path | None:
     """
     if not file.parent.is_dir():
         return None
-    reply = git.call(
+    reply = command.call(
         "--literal-pathspecs", "ls-files", "--error-unmatch", "--", file.name, cwd=file.parent
     )
     if b"dubious ownership" in reply.err:
-        raise git.not_found(file.parent, reply)
+        raise not_found(file.parent, reply)
     if reply.status != 0:
         return None
-    return Path(git.run("rev-parse", "--show-toplevel", cwd=file.parent))
+    return Path(command.run("rev-parse", "--show-toplevel", cwd=file.parent))

@@ -1,8 +1,8 @@
-"""The user's git as a child: where a repository is, what is dirty, which refs move.
+"""The user's git as a child: asked, fed, and shown.
 
-git judges these because the libraries were measured to be wrong or to lose data there
-(docs/design.md, "Who does what"). Every child is started from an argument list, with git's own
-optional locks off, so that looking at a repository never writes to it.
+git judges what is dirty and moves refs because the libraries were measured to be wrong or to lose
+data there (docs/design.md, "Who does what"). Every child is started from an argument list, with
+git's own optional locks off, so that looking at a repository never writes to it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit.errors import LoragitError, shell_word
-from loragit.system import durable
+from loragit.errors import LoragitError
 
 LOCAL_VARIABLES = (
     *(
@@ -51,10 +49,6 @@ know them."""
 _NOWHERE = "GIT_DIR=/dev/null"
 """What keeps git from taking the folder that it is started in for a repository. Git before 2.38
 knows no ``safe.bareRepository``."""
-_ZERO = "0" * 40
-_MOST_TREE = 1 << 25
-"""Bytes of a list of files: a few trees that hold each other can stand for more than there is room
-for."""
 _DAMAGED = re.compile(
     "missing object|bad (?:tree )?object|nonexistent object|corrupt|could not parse|unable to "
     "unpack|inflate"
@@ -76,10 +70,6 @@ class GitKilled(GitFailed):
 
 class NotARepository(LoragitError):
     """The folder is in no git repository, or in one that has no commit where one is needed."""
-
-
-class NotDurable(LoragitError):
-    """Something was written, but it cannot be told whether it outlasts a power cut."""
 
 
 class Reply(NamedTuple):
@@ -253,196 +243,3 @@ def pager() -> str:
     """
     reply = call("var", "GIT_PAGER", cwd=Path("/"))
     return reply.out.decode("utf-8", "surrogateescape").strip()
-
-
-class Repository(NamedTuple):
-    """A repository with a work tree, and the folder in it that was asked about."""
-
-    top: Path
-    """Top of the work tree."""
-    git_dir: Path
-    """Of this work tree; in a linked worktree or a submodule not ``top/.git``."""
-    common_dir: Path
-    """What all work trees share: objects, refs, loragit's own files."""
-    prefix: str
-    """The folder asked about, relative to ``top`` with ``/`` between parts; empty at the top."""
-    folder: Path
-    """The folder asked about, absolute."""
-
-    @property
-    def private(self) -> Path:
-        """loragit's own files in this repository: lock, journal, logs. No part of the history."""
-        return self.common_dir / "loragit"
-
-
-def discover(folder: Path) -> Repository:
-    """The repository that ``folder`` lies in. Raises :class:`NotARepository`."""
-    wanted = ("--show-toplevel", "--absolute-git-dir", "--git-common-dir", "--show-prefix")
-    reply = call("rev-parse", *wanted, cwd=folder)
-    if reply.status != 0:
-        raise not_found(folder, reply)
-    answers = reply.out.decode("utf-8", "surrogateescape").split("\n")
-    if len(answers) != len(wanted) + 1:  # a folder's name may hold any character, newlines too
-        answers = [*(run("rev-parse", each, cwd=folder) for each in wanted), ""]
-    top, git_dir, common, prefix, _ = answers
-    return Repository(
-        top=Path(top),
-        git_dir=Path(git_dir),
-        # Relative to where git really is: ``folder`` may be a symbolic link.
-        common_dir=Path(os.path.normpath(folder.resolve() / common)),
-        prefix=prefix.rstrip("/"),
-        folder=folder,
-    )
-
-
-def not_found(folder: Path, reply: Reply) -> NotARepository:
-    """Why ``folder`` is in no repository that git would work in."""
-    words, word = last_words(reply), shell_word(folder)
-    if "dubious ownership" in reply.err.decode("utf-8", "replace"):
-        return NotARepository(
-            f"git does not trust {folder}: another user owns it",
-            hint=f"if you do: git config --global --add safe.directory {word}",
-        )
-    if is_bare(folder) or "work tree" in words or "bare repository" in words:
-        return NotARepository(
-            f"{folder} is a repository without a work tree", hint="name a clone with one"
-        )
-    if "unknown repository extension" in words or "Expected git repo version" in words:
-        told = " ".join(reply.err.decode("utf-8", "replace").split())
-        return NotARepository(
-            f"git cannot read the repository of {folder}: {told}", hint="use the git that made it"
-        )
-    return NotARepository(
-        f"{folder} is in no git repository ({words})", hint=f"make it one: git init {word}"
-    )
-
-
-class Ref(NamedTuple):
-    """A ref as it was read."""
-
-    name: str
-    object: str
-    """What it holds: of an annotated tag the tag object, 40 hex digits."""
-    commit: str
-    """``object``, peeled."""
-    worktree: str
-    """Work tree that has it checked out; empty for none."""
-
-
-class RefsQuestion:
-    """Refs that match ``patterns`` (as ``git for-each-ref`` takes them), under way from the
-    start."""
-
-    def __init__(self, *patterns: str, cwd: Path) -> None:
-        line = "%(refname)%00%(objectname)%00%(*objectname)%00%(worktreepath)"
-        self._question = start("for-each-ref", f"--format={line}", *patterns, cwd=cwd)
-
-    def answer(self) -> dict[str, Ref]:
-        """By full name."""
-        found: dict[str, Ref] = {}
-        for row in self._question.text().split("\n"):
-            if row:
-                name, target, peeled, worktree = row.split("\0")
-                found[name] = Ref(name, target, peeled or target, worktree)
-        return found
-
-
-def refs(*patterns: str, cwd: Path) -> dict[str, Ref]:
-    """Refs that match ``patterns``, by full name."""
-    return RefsQuestion(*patterns, cwd=cwd).answer()
-
-
-def start_tree(revision: str, repository: Repository) -> Question:
-    """Ask what ``revision`` holds at the place of the repository's folder; :func:`read_tree` reads
-    the reply."""
-    return start("ls-tree", "-r", "-t", "-z", f"{revision}:{repository.prefix}", cwd=repository.top)
-
-
-def start_file(revision: str, path: str, repository: Repository) -> Question:
-    """Ask for the bytes that ``revision`` has at ``path``, relative to the repository's folder."""
-    return start(
-        "cat-file",
-        "blob",
-        f"{revision}:{f'{repository.prefix}/{path}'.lstrip('/')}",
-        cwd=repository.top,
-    )
-
-
-class TreeItem(NamedTuple):
-    """A file or folder of a tree, at any depth."""
-
-    folder: bool
-    id: str
-
-
-def read_tree(question: Question) -> dict[str, TreeItem]:
-    """Items by path; empty where there is no such revision or folder, or more of them than a
-    dataset has files."""
-    out = question.beginning(_MOST_TREE)
-    rows = out.decode("utf-8", "surrogateescape").split("\0") if len(out) < _MOST_TREE else ()
-    split = (
-        (about.split(" "), path) for about, _, path in (row.partition("\t") for row in rows) if path
-    )
-    return {path: TreeItem(about[1] == "tree", about[2]) for about, path in split}
-
-
-class RefUpdate(NamedTuple):
-    """One step of a transaction, by compare-and-swap."""
-
-    name: str
-    new: str | None
-    """``None`` deletes."""
-    old: str | None
-    """What it must hold now; ``None``: it must not exist."""
-
-
-def update_refs(
-    updates: Iterable[RefUpdate],
-    *,
-    reason: str,
-    cwd: Path,
-    begun: Callable[[int], None] | None = None,
-    variables: tuple[str, ...] = (),
-) -> None:
-    """All of ``updates`` or none. Raises :class:`GitFailed` where a ref is not what it must be, or
-    is locked.
-
-    ``begun`` is called with git's process id before git is told what to do. What a ref holds is on
-    the disk before the ref gets its name (from git 2.36 on); :func:`settle_refs` does the rest.
-    """
-    lines = [
-        f"delete {name}\0{old or _ZERO}\0"
-        if new is None
-        else f"update {name}\0{new}\0{old or _ZERO}\0"
-        for name, new, old in updates
-    ]
-    args = (*DURABLE, "update-ref", "-m", reason, "--create-reflog", "--stdin", "-z")
-    question = start(*args, cwd=cwd, data="".join(lines).encode(), variables=variables)
-    if begun is not None:
-        try:
-            begun(question.pid)
-        except BaseException:
-            question.cancel()
-            raise
-    question.text()
-
-
-def settle_refs(names: Iterable[str], repository: Repository) -> None:
-    """Return when the refs ``names`` (full), or that they are gone, and their reflogs are on the
-    disk.
-
-    git does not do it for names in folders, and never for reflogs. Raises :class:`NotDurable`.
-    """
-    top = repository.common_dir
-    paths = [top / "packed-refs"]
-    for name in names:
-        for path in (top / name, top / "logs" / name):
-            # From the file to the top; git takes folders away that it leaves empty.
-            paths += [path, *(folder for folder in path.parents if folder.is_relative_to(top))]
-    try:
-        durable.sync_all(paths)
-    except OSError as error:
-        raise NotDurable(
-            f"{error.filename} cannot be written through to the disk: {error.strerror}",
-            hint="check the disk",
-        ) from error

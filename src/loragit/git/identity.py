@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from loragit.errors import LoragitError
-from loragit.git import command as git
+from loragit.git import command
 from loragit.record.values import Identity
 
 
@@ -18,8 +18,8 @@ class IdentityQuestion:
     """Author and committer, both asked at once."""
 
     def __init__(self, cwd: Path) -> None:
-        self._author = git.start("var", "GIT_AUTHOR_IDENT", cwd=cwd)
-        self._committer = git.start("var", "GIT_COMMITTER_IDENT", cwd=cwd)
+        self._author = command.start("var", "GIT_AUTHOR_IDENT", cwd=cwd)
+        self._committer = command.start("var", "GIT_COMMITTER_IDENT", cwd=cwd)
 
     def answer(self) -> tuple[Identity, Identity]:
         """Author, committer. Raises :class:`IdentityMissing`."""
@@ -35,10 +35,10 @@ class IdentityQuestion:
         return _identity(author), _identity(committer)
 
 
-def _identity(reply: git.Reply) -> Identity:
+def _identity(reply: command.Reply) -> Identity:
     text = reply.out.decode("utf-8", "replace").strip()
     match = re.fullmatch(r"(.*) <(.*)> (\d+) ([+-])(\d\d)(\d\d)", text)
     if match is None:
-        raise git.GitFailed(f"git var answered {text!r}")
+        raise command.GitFailed(f"git var answered {text!r}")
     minutes = int(match[5]) * 60 + int(match[6])
     return Identity(match[1], match[2], int(match[3]), -minutes if match[4] == "-" else minutes)

@@ -13,10 +13,10 @@ import tempfile
 from pathlib import Path
 
 from loragit.errors import LoragitError
-from loragit.git import command as git
-from loragit.git.command import Repository
+from loragit.git import command
+from loragit.git.repository import Repository
 from loragit.record.values import Identity
-from loragit.system import child as process
+from loragit.system import child
 
 TIMEOUT = 60.0
 """Seconds that a signature may take. A key that asks for a passphrase waits for ever where nobody
@@ -32,7 +32,7 @@ def wanted(choice: bool | None, repository: Repository) -> bool:
     ``tag.gpgSign`` says."""
     if choice is not None:
         return choice
-    reply = git.call("config", "--type=bool", "--get", "tag.gpgSign", cwd=repository.top)
+    reply = command.call("config", "--type=bool", "--get", "tag.gpgSign", cwd=repository.top)
     return reply.out.strip() == b"true"
 
 
@@ -60,7 +60,7 @@ def _signed_in_scratch(
     with tempfile.TemporaryDirectory(prefix="loragit-") as scratch:
         folder = Path(scratch)
         _make_repository(folder, repository)
-        objects = git.run(
+        objects = command.run(
             "rev-parse", "--path-format=absolute", "--git-path", "objects", cwd=repository.top
         )
         sign = "-" if tagger.offset < 0 else "+"
@@ -76,7 +76,7 @@ def _signed_in_scratch(
         }
         argv = [
             "git",
-            *git.DURABLE,
+            *command.DURABLE,
             "tag",
             "--sign",
             "--no-column",
@@ -85,7 +85,7 @@ def _signed_in_scratch(
             name,
             commit,
         ]
-        question = process.ask(
+        question = child.ask(
             argv,
             cwd=repository.top,
             env={**os.environ, **variables},
@@ -94,7 +94,7 @@ def _signed_in_scratch(
         )
         try:
             answer = question.answer(TIMEOUT)
-        except process.TimedOut as error:
+        except child.TimedOut as error:
             raise CannotSign(
                 f"signing the tag took longer than {TIMEOUT:g} s", hint=_HINT
             ) from error
@@ -105,7 +105,7 @@ def _signed_in_scratch(
         # 0.
         if (
             tag is None
-            or b"\n-----BEGIN " not in git.call("cat-file", "tag", tag, cwd=repository.top).out
+            or b"\n-----BEGIN " not in command.call("cat-file", "tag", tag, cwd=repository.top).out
         ):
             said = " ".join(answer.err.decode("utf-8", "replace").split())
             raise CannotSign(f"the tag could not be signed: {said[:300]}", hint=_HINT)

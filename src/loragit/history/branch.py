@@ -10,10 +10,11 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from loragit import git
 from loragit.errors import LoragitError
 from loragit.git import catfile
-from loragit.git import command as git
-from loragit.git.command import GitFailed, Repository
+from loragit.git.command import GitFailed
+from loragit.git.repository import Repository
 from loragit.history.contents import Contents
 from loragit.history.runs import INTERRUPTED, REVERTED, RUNNING, SEALED, UNTAGGED, RecordedRun
 from loragit.record.name import RUNS

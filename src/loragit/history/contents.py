@@ -6,10 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loragit import git
 from loragit.errors import LoragitError, shell_word
-from loragit.git import command as git
 from loragit.git.catfile import Reader
-from loragit.git.command import GitFailed, Repository, TreeItem
+from loragit.git.command import GitFailed
+from loragit.git.repository import Repository, TreeItem
 from loragit.history.cache import Memory
 from loragit.history.runs import NoSuchFile, RecordedRun
 from loragit.record import message

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loragit import git
 from loragit.errors import LoragitError
-from loragit.git import command as git
-from loragit.git.command import Repository
+from loragit.git.repository import Repository
 from loragit.history import branch
 from loragit.history.contents import Contents, folder_of
 from loragit.history.runs import (

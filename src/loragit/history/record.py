@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from loragit.errors import LoragitError, shell_word
-from loragit.history import plain_toml as plaintoml
+from loragit.history import plain_toml
 from loragit.record.message import parse_model_line
 from loragit.record.trailers import first
 from loragit.record.values import FORMAT, Artifact, Weights
@@ -93,7 +93,7 @@ class Record(NamedTuple):
 def read_record(data: bytes, run: str) -> Record:
     """Parse ``run.toml``; ``run`` is what messages call it. Raises :class:`CannotReadRecord`."""
     try:
-        table = plaintoml.read(data.decode("utf-8"))
+        table = plain_toml.read(data.decode("utf-8"))
     except ValueError as error:
         raise CannotReadRecord(
             f"run.toml of {run} is damaged: {error}",

@@ -11,10 +11,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from loragit.errors import LoragitError
+from loragit.git.repository import TreeItem
 from loragit.record.trailers import first
 
 if TYPE_CHECKING:
-    from loragit.git.command import TreeItem
+    from loragit.git.repository import TreeItem
     from loragit.history.contents import Contents
     from loragit.history.record import Record, RecordedOutcome, Revert, Surroundings, Values
     from loragit.record.values import DatasetFile

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from loragit import text
-from loragit.dataset import hashes as fingerprint
+from loragit.dataset import hashes
 from loragit.dataset.snapshot import Watched, is_picture
 from loragit.run.preflight.inputs import Inputs
 
@@ -111,13 +111,13 @@ class _Look:
                 except OSError:
                     self.changed.append(watched.prefix + each.name)
                     continue
-                identity = fingerprint.identity(now)
+                identity = hashes.identity(now)
                 if identity != then and _times(identity) != _times(then):
                     self._read(each, now, directory)
         finally:
             os.close(directory)
 
-    def _read(self, each: fingerprint.Fingerprint, now: os.stat_result, directory: int) -> None:
+    def _read(self, each: hashes.Fingerprint, now: os.stat_result, directory: int) -> None:
         """Its times differ: see whether its bytes do."""
         name = self._watched.prefix + each.name
         if now.st_size != each.size or not stat.S_ISREG(now.st_mode):

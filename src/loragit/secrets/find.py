@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from loragit.secrets import rules as signs
+from loragit.secrets import rules
 from loragit.secrets.rules import MASK, MIN_LENGTH, UTF8, Found, is_secret_name
 
 __all__ = [
@@ -181,7 +181,7 @@ class Redactor:
 
     def __init__(self, values: Iterable[str]) -> None:
         """``values`` shorter than :data:`MIN_LENGTH` characters are not looked for."""
-        forms = {form for value in values for form in signs.forms(value) if len(form) >= MIN_LENGTH}
+        forms = {form for value in values for form in rules.forms(value) if len(form) >= MIN_LENGTH}
         # A value may be a part of another: the longer one has to go first.
         self._forms = sorted(forms, key=lambda form: (-len(form), form))
         self._known = re.compile("|".join(map(re.escape, self._forms)))
@@ -222,10 +222,10 @@ def _spans(data: bytes) -> list[_Span]:
 
 
 def _shapes(data: bytes) -> Iterator[_Span]:
-    for kind, beginning, pattern in signs.SHAPES:
+    for kind, beginning, pattern in rules.SHAPES:
         at = data.find(beginning)
         while at >= 0:
-            match = signs.compiled(pattern).match(data, at)
+            match = rules.compiled(pattern).match(data, at)
             if match is not None:
                 yield _Span(*match.span(match.lastindex or 0), kind)
             at = data.find(beginning, at + len(beginning) if match is None else match.end())
@@ -234,7 +234,7 @@ def _shapes(data: bytes) -> Iterator[_Span]:
 def _assigned(data: bytes) -> Iterator[_Span]:
     """Literal values that are given to a secret's name."""
     low = data.lower()
-    for word in signs.NAME_ENDS:
+    for word in rules.NAME_ENDS:
         at = low.find(word)
         while at >= 0:
             span = _assignment(data, at, at + len(word))
@@ -245,25 +245,25 @@ def _assigned(data: bytes) -> Iterator[_Span]:
 
 def _assignment(data: bytes, start: int, end: int) -> _Span | None:
     """The secret that is given to the name whose last word is at ``start``, up to ``end``."""
-    to_value = signs.compiled(signs.TO_VALUE).match(data, end)
+    to_value = rules.compiled(rules.TO_VALUE).match(data, end)
     before = data[max(0, start - 64) : start]
     if to_value is None or (to_value["gap"] and not _beside(before, data[start:end])):
         return None
-    quoted = signs.compiled(signs.QUOTED).match(data, to_value.end())
-    value = quoted or signs.compiled(signs.BARE).match(data, to_value.end())
+    quoted = rules.compiled(rules.QUOTED).match(data, to_value.end())
+    value = quoted or rules.compiled(rules.BARE).match(data, to_value.end())
     if value is None:
         return None
     first, last = value.span(value.lastindex or 0)
-    name = data[start - len(before) + len(before.rstrip(signs.NAME_LETTERS)) : end].decode()
+    name = data[start - len(before) + len(before.rstrip(rules.NAME_LETTERS)) : end].decode()
     if b"wandb.login(" in before:
         name = "wandb_" + name
     if before.endswith((b"?", b"&")):
         last = first + len(data[first:last].partition(b"&")[0])  # the next parameter of an address
     how = (to_value["sign"] or b" ").decode()
-    if not signs.given(name, how, data[first:last], quoted is not None):
+    if not rules.given(name, how, data[first:last], quoted is not None):
         return None
     address = data[max(0, start - 256) : start].split()
-    return _Span(first, last, signs.kind(name, address[-1] if address else b""))
+    return _Span(first, last, rules.kind(name, address[-1] if address else b""))
 
 
 def _beside(before: bytes, word: bytes) -> bool:
@@ -297,15 +297,15 @@ def _broken(forms: Sequence[str]) -> re.Pattern[str]:
 
 def _encoded(value: str) -> tuple[bytes, ...]:
     """The forms of a value as bytes."""
-    return tuple(form.encode(*UTF8) for form in signs.forms(value) if len(form) >= MIN_LENGTH)
+    return tuple(form.encode(*UTF8) for form in rules.forms(value) if len(form) >= MIN_LENGTH)
 
 
 def _unmarked(data: bytes) -> list[_Span]:
     """The secrets but for those in lines that somebody marked."""
     spans = _spans(data)
-    if not spans or signs.NO_SECRET not in data:
+    if not spans or rules.NO_SECRET not in data:
         return spans
-    return [span for span in spans if not signs.is_marked(_line_at(data, span.start))]
+    return [span for span in spans if not rules.is_marked(_line_at(data, span.start))]
 
 
 def _line_at(data: bytes, at: int) -> bytes:

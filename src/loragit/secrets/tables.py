@@ -9,10 +9,10 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from loragit import parse as parsing
-from loragit.secrets import rules as signs
+from loragit.secrets import rules
 from loragit.secrets.rules import MASK, UTF8, Found
 
-_WORDS = (*signs.NAME_ENDS, b"credential")
+_WORDS = (*rules.NAME_ENDS, b"credential")
 _NO_VALUE = re.compile(r"(?:\*\*\*|\$\w+|\$\{\w+\})?")
 _OF_SERVICE = frozenset({"api", "auth", "login", "credential", "credentials"})
 """What stands for a key in the table of a service: ``[wandb] login = …``."""
@@ -83,7 +83,7 @@ def _given(data: bytes) -> Iterator[_Given]:
             kind = _asked(path, value)
             if kind is not None and not _NO_VALUE.fullmatch(value):
                 line = number or lines.find(path[-1], value)
-                if line is None or not signs.is_marked(lines[line]):
+                if line is None or not rules.is_marked(lines[line]):
                     yield _Given(value, kind, line)
 
 
@@ -120,22 +120,22 @@ def _asked(path: tuple[str, ...], value: str) -> str | None:
     # The keys of a dataset's metadata are paths of its images.
     if "/" in key:
         return None
-    if signs.is_secret_name(key):
-        return signs.kind(".".join(path[-2:]), b".".join(part.encode(*UTF8) for part in path))
+    if rules.is_secret_name(key):
+        return rules.kind(".".join(path[-2:]), b".".join(part.encode(*UTF8) for part in path))
     holder = above[-1] if above else ""
-    looks = signs.look(value.encode(*UTF8))
-    service = signs.is_service(holder)
-    if service and (key.lower() in _OF_SERVICE or signs.is_secret_name(f"{holder}.{key}")):
+    looks = rules.look(value.encode(*UTF8))
+    service = rules.is_service(holder)
+    if service and (key.lower() in _OF_SERVICE or rules.is_secret_name(f"{holder}.{key}")):
         return (
-            signs.kind(f"{holder}.token", holder.encode(*UTF8)) if looks >= signs.LETTERS else None
+            rules.kind(f"{holder}.token", holder.encode(*UTF8)) if looks >= rules.LETTERS else None
         )
-    if signs.is_holder(holder) or (signs.is_secret_name(holder) and "/" not in holder):
+    if rules.is_holder(holder) or (rules.is_secret_name(holder) and "/" not in holder):
         enough = (
-            looks >= signs.LETTERS
-            if signs.is_service(key)
-            else looks >= signs.MIXED and len(value) >= _MADE_UP
+            looks >= rules.LETTERS
+            if rules.is_service(key)
+            else looks >= rules.MIXED and len(value) >= _MADE_UP
         )
-        return signs.kind(f"{key}_token", key.encode(*UTF8)) if enough else None
+        return rules.kind(f"{key}_token", key.encode(*UTF8)) if enough else None
     return None
 
 
@@ -166,7 +166,7 @@ class _Lines:
         named = self._named[key]
         if not self._spend(len(named)):
             return None
-        forms = [form.encode(*UTF8) for form in signs.forms(value)]
+        forms = [form.encode(*UTF8) for form in rules.forms(value)]
         exact = (number for number in named if any(form in self[number] for form in forms))
         return next(exact, named[0] if named else None)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit.settings import paths as places
+from loragit.settings import paths
 from loragit.settings.schema import (
     SCHEMA,
     Document,
@@ -136,7 +136,7 @@ def resolved(key: str, given: Given, dataset_dir: Path, environ: Mapping[str, st
             value = tuple(_placed(key, str(text), base, environ) for text in value)
         elif isinstance(value, str) and key in SCHEMA:
             value = _placed(key, value, base, environ)
-    except places.NoSuchPath as error:
+    except paths.NoSuchPath as error:
         raise WrongSetting(f"{key} ({given.source}): {error.message}", hint=error.hint) from error
     return given._replace(value=value)
 
@@ -152,5 +152,5 @@ def _placed(key: str, text: str, base: Path, environ: Mapping[str, str]) -> str:
         is_path = "/" in text
     else:
         is_path = key in _PATHS and text != ""
-    place = str(places.expanded(text, base, environ)) if is_path else text
+    place = str(paths.expanded(text, base, environ)) if is_path else text
     return f"{scheme}:{place}" if scheme else place

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import parse as parsing
+from loragit import parse
 from loragit.errors import UsageError
 
 FILE = "loragit.toml"
@@ -269,7 +269,7 @@ def _parse(path: Path) -> Mapping[str, object]:
     except OSError as error:
         raise UnreadableSettings(f"{path} cannot be read: {error.strerror}") from error
     try:
-        return parsing.read_toml(data.decode())
+        return parse.read_toml(data.decode())
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UnreadableSettings(f"{path} is not UTF-8 text (at line {line})") from error

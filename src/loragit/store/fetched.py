@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from loragit.git import command as git
-from loragit.git.command import Repository
+from loragit import git
+from loragit.git.repository import Repository
 from loragit.record.name import RUNS
 
 _KEEP = "refs/loragit/keep/"
@@ -21,7 +21,7 @@ def fetched(repository: Repository, loose: Mapping[str, str]) -> frozenset[str]:
     """
     if not loose:
         return frozenset()
-    ours = git.refs(RUNS, cwd=repository.top)
+    ours = git.read_refs(RUNS, cwd=repository.top)
     args = ("rev-list", "--remotes=*/runs", *(f"^{ref}" for ref in ours), "--")
     reply = git.call(*args, cwd=repository.top)
     there = frozenset(reply.out.decode("ascii", "replace").split())
@@ -32,7 +32,7 @@ def fetched(repository: Repository, loose: Mapping[str, str]) -> frozenset[str]:
 def made_here(repository: Repository, names: Iterable[str]) -> frozenset[str]:
     """Those of ``names`` whose run was put on record in this repository, as far as it still
     tells."""
-    kept = git.refs(_KEEP, cwd=repository.top)
+    kept = git.read_refs(_KEEP, cwd=repository.top)
     return frozenset(
         name for name in names if _KEEP + name in kept or _written_here(repository, name)
     )

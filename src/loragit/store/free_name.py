@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from loragit.git import command as git
-from loragit.git.command import Ref, RefUpdate, Repository
+from loragit import git
+from loragit.git.refs import Ref, RefUpdate
+from loragit.git.repository import Repository
 from loragit.record.name import RUNS, RunName
 
 FORMAT = "\nLoragit-Format: "
@@ -66,7 +67,7 @@ class Places:
         """Look again."""
         top = self._repository.top
         tip = _start_tip(self._repository)
-        self._refs = git.refs("refs/heads", "refs/tags", "refs/loragit/keep", _ORIGIN, cwd=top)
+        self._refs = git.read_refs("refs/heads", "refs/tags", "refs/loragit/keep", _ORIGIN, cwd=top)
         self._ours = _is_ours(tip)
 
     def of(self, name: RunName) -> Place:
@@ -130,5 +131,5 @@ def _place(name: RunName, found: Mapping[str, Ref], *, ours: bool) -> Place:
 def names_taken(repository: Repository) -> frozenset[str]:
     """Short names of every tag."""
     return frozenset(
-        ref.removeprefix("refs/tags/") for ref in git.refs("refs/tags", cwd=repository.top)
+        ref.removeprefix("refs/tags/") for ref in git.read_refs("refs/tags", cwd=repository.top)
     )

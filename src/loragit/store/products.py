@@ -14,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit import git
 from loragit.git import catfile
-from loragit.git import command as git
 from loragit.git.command import GitFailed
 from loragit.record import trailers
 from loragit.record.message import parse_model_line

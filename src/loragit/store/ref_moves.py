@@ -17,12 +17,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit import git
 from loragit.crash_points import Step, reached
 from loragit.errors import LoragitError
-from loragit.git import command as git
-from loragit.git.command import NotDurable, RefUpdate, Repository
-from loragit.system import child as process
-from loragit.system import durable
+from loragit.git.refs import NotDurable, RefUpdate
+from loragit.git.repository import Repository
+from loragit.system import child, durable
 
 QUIET = 10.0
 """Seconds after which an empty lock of a git that is gone counts as left behind. git holds one for
@@ -65,7 +65,7 @@ class Noted(NamedTuple):
     def under_way(self) -> bool:
         """Whether that git may still be at work. On another machine that cannot be told: taken as
         yes."""
-        return process.lives(self.pid, self.pid_started, self.boot, self.host) is not False
+        return child.lives(self.pid, self.pid_started, self.boot, self.host) is not False
 
 
 def make(
@@ -103,7 +103,7 @@ def make(
     reached(Step.REFS_MOVED)
     unsettled = None
     try:
-        git.settle_refs((step.name for step in moves), repository)
+        git.sync_refs((step.name for step in moves), repository)
     except NotDurable as error:
         unsettled = error
     path.unlink(missing_ok=True)
@@ -147,8 +147,8 @@ def _note(path: Path, steps: tuple[RefUpdate, ...], reason: str, pid: int) -> No
         steps,
         reason,
         pid,
-        process.start_time(pid) or "",
-        process.boot_id() or "",
+        child.start_time(pid) or "",
+        child.boot_id() or "",
         os.uname().nodename,
         time.time(),
     )
@@ -227,7 +227,7 @@ def _completed(repository: Repository, noted: Noted) -> bool:
     left = [step for step in steps if step not in made]
     if not left:
         return True
-    held = git.refs(*(step.name for step in left), cwd=repository.top)
+    held = git.read_refs(*(step.name for step in left), cwd=repository.top)
     for step in left:
         now = held[step.name].object if step.name in held else None
         if now != step.old:
@@ -249,13 +249,13 @@ def _completed(repository: Repository, noted: Noted) -> bool:
                 hint="make room, or take away what stands in the way; then: loragit recover",
             ) from error
     with suppress(NotDurable):
-        git.settle_refs((step.name for step in noted.steps), repository)
+        git.sync_refs((step.name for step in noted.steps), repository)
     return True
 
 
 def _made(repository: Repository, step: RefUpdate) -> bool:
     """Whether the ref is where ``step`` was to bring it, or has gone on from there."""
-    held = git.refs(step.name, cwd=repository.top).get(step.name)
+    held = git.read_refs(step.name, cwd=repository.top).get(step.name)
     if step.new is None or held is None:
         return step.new is None and held is None
     if held.object == step.new:
@@ -331,4 +331,4 @@ def _quiet(lock: Path, content: str | None, noted: Noted) -> bool:
     """Whether nobody can hold ``lock`` any more. Raises OSError where there is none."""
     status = lock.stat()
     told = content is not None and status.st_size > 0
-    return told or process.over(noted.boot) or time.time() - status.st_mtime > QUIET
+    return told or child.over(noted.boot) or time.time() - status.st_mtime > QUIET

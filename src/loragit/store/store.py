@@ -14,12 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit import git
 from loragit.crash_points import Step, reached
 from loragit.errors import LoragitError
-from loragit.git import command as git
 from loragit.git import hook_trace, signing
-from loragit.git.command import NotDurable, RefUpdate, Repository
 from loragit.git.objects import Objects
+from loragit.git.refs import NotDurable, RefUpdate
+from loragit.git.repository import Repository
 from loragit.git.signing import CannotSign
 from loragit.record import imported, notes, run_toml, trailers
 from loragit.record.message import (
@@ -31,8 +32,7 @@ from loragit.record.message import (
 )
 from loragit.record.name import RUNS, RunName
 from loragit.record.values import Entry, Identity, Imported, Opened, Outcome, Run
-from loragit.store import lock
-from loragit.store import ref_moves as moves
+from loragit.store import lock, ref_moves
 from loragit.store.free_name import FORMAT, Place, Places, look
 from loragit.store.patience import ENDING, OPENING, Patience, Tell, lasting, next_step
 from loragit.system import signals
@@ -334,13 +334,13 @@ class Store:
         """Make whole what a git that is gone had begun (:func:`loragit.store.ref_moves.settle`);
         what was done, a line each."""
         with lock.hold(self._lock, self._tell):
-            return moves.settle(self.repository)
+            return ref_moves.settle(self.repository)
 
     def _settle(self) -> None:
         """As :meth:`settle`; what cannot be made whole is told, and keeps nothing else from the
         record."""
         try:
-            moves.settle(self.repository)
+            ref_moves.settle(self.repository)
         except LoragitError as error:
             self._tell(f"{error.message}; see: loragit recover")
 
@@ -394,7 +394,7 @@ class Store:
             durable = partial(self._objects.settle, [step.new for step in steps if step.new])
             with hook_trace.watch(wanted=patience.tried) as watch:
                 try:
-                    made = moves.make(self.repository, steps, reason, durable, watch.variables)
+                    made = ref_moves.make(self.repository, steps, reason, durable, watch.variables)
                     self.unsettled = made or self.unsettled
                     return result
                 except git.GitFailed as error:
@@ -407,7 +407,7 @@ class Store:
                         raise git.GitFailed(error.message, hint=hint) from error
                     patience.after(error)
             with suppress(LoragitError):  # what a killed git has left may be known as such by now
-                moves.settle(self.repository)
+                ref_moves.settle(self.repository)
 
     def _standing_tree(self, tip: str, prefix: str, but: str) -> str | None:
         """Tree, at ``prefix``, of the newest run of that dataset whose tag stands, other than
@@ -432,7 +432,7 @@ class Store:
         return self._objects.read_commit(tip).tree if tip else None
 
     def _ref(self, name: str) -> str | None:
-        found = git.refs(name, cwd=self.repository.top).get(name)
+        found = git.read_refs(name, cwd=self.repository.top).get(name)
         return found.object if found else None
 
     def _now(self) -> tuple[Identity, Identity]:

@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from loragit import text
-from loragit.secrets import find as secrets
-from loragit.trainers.sd_scripts import arguments as sd_scripts
+from loragit.secrets import find
+from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.train_sh import HERE, OUTPUT, train_script
 
 
@@ -22,7 +22,7 @@ class Start(NamedTuple):
     """The run's."""
     program: tuple[str, ...]
     """Launcher or Python, and the trainer's script."""
-    plan: sd_scripts.Plan
+    plan: arguments.Plan
     workdir: Path
     output: Path
     steps: int
@@ -64,13 +64,13 @@ class Start(NamedTuple):
     def _words(self, folder: str, output: str, comment: str) -> tuple[str, ...]:
         if self.own is not None:
             return self.program + self.own
-        copies = sd_scripts.Copies(
+        copies = arguments.Copies(
             config=f"{folder}/{self.config}",
             prompts=f"{folder}/{self.prompts}" if self.prompts else None,
             output=output,
             inputs={path: f"{folder}/{place}" for path, place in self.inputs.items()},
         )
-        return self.program + sd_scripts.words(self.plan, self.workdir, copies, self.steps, comment)
+        return self.program + arguments.words(self.plan, self.workdir, copies, self.steps, comment)
 
     def words(self, commit: str) -> tuple[str, ...]:
         """What is started for the run whose commit is ``commit``. May hold secrets."""
@@ -90,7 +90,7 @@ class Start(NamedTuple):
         )
 
     def _redacted(self, words: tuple[str, ...]) -> tuple[str, ...]:
-        return secrets.redact_argv(words, (*self.held, *self.hidden))
+        return find.redact_argv(words, (*self.held, *self.hidden))
 
     def _variables(self, words: tuple[str, ...]) -> dict[int, str]:
         """The environment variable for each word that must not be recorded, by the word's place.
@@ -98,7 +98,7 @@ class Start(NamedTuple):
         Equal values may share a variable, others never do.
         """
         hidden = self._redacted(words)
-        given = secrets.argument_values(words)
+        given = find.argument_values(words)
         others = [at for at, word in enumerate(words) if word != hidden[at] and at not in given]
         variables: dict[int, str] = {}
         holders = {value: _as_variable(name) for value, name in self.held.items()}

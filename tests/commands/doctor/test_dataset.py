@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from loragit.commands.doctor import dataset as dataset_checks
+from loragit.commands.doctor import dataset
 from loragit.commands.doctor.check import DATASET, FAILED, OK, WARNING, Check
 from loragit.dataset.hashes import Cache
 from loragit.dataset.snapshot import Folder
@@ -35,7 +35,7 @@ def look(
 ) -> list[Check]:
     named = [Folder(path.name, path, (".txt",), captioned) for path in folders]
     cache = Cache(folders[0].parent / "cache")
-    found = dataset_checks.look(dataset_checks.listed(named, apart), cache)
+    found = dataset.look(dataset.listed(named, apart), cache)
     assert {check.area for check in found} <= {DATASET}
     return list(found)
 
@@ -229,9 +229,9 @@ def test_an_image_that_may_not_be_read_is_a_failure(img: Path) -> None:
 
 
 def test_an_image_that_goes_away_meanwhile_is_unreadable(img: Path) -> None:
-    listings = dataset_checks.listed([Folder("img", img, (".txt",))], frozenset())
+    listings = dataset.listed([Folder("img", img, (".txt",))], frozenset())
     (img / "01.png").unlink()
-    found = dataset_checks.look(listings, Cache(img.parent / "cache"))
+    found = dataset.look(listings, Cache(img.parent / "cache"))
     assert [(c.status, c.message) for c in found if c.check == "unreadable images"] == [
         (FAILED, f"cannot read {img}/01.png (No such file or directory)")
     ]

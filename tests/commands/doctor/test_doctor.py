@@ -31,11 +31,11 @@ from loragit.commands.doctor.check import (
     Check,
 )
 from loragit.errors import LoragitError
-from loragit.git import command as git
-from loragit.run.preflight import prepare as preflight
+from loragit.git import repository
+from loragit.run.preflight import prepare
 from loragit.settings.load import Flags
 from loragit.store import journal
-from loragit.system import child as process
+from loragit.system import child
 from loragit.trainers.environment import packages as environment
 from tests.support.paths import ROOT
 from tests.support.records import a_run, an_outcome, open_store, sealed
@@ -138,7 +138,7 @@ def same_as(error: LoragitError, found: list[Check]) -> None:
 
 def refusal(scene: Scene, name: str = NAME) -> LoragitError:
     with pytest.raises(LoragitError) as caught:
-        preflight.prepare(preflight.Request(name, Flags(), dict(os.environ), scene.dataset))
+        prepare.prepare(prepare.Request(name, Flags(), dict(os.environ), scene.dataset))
     return caught.value
 
 
@@ -253,7 +253,7 @@ def test_outside_a_dataset_it_looks_at_the_installation_and_says_so(scene: Scene
 def test_too_little_room_is_told_outside_a_dataset_too(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preflight, "MIN_FREE", 2**62)
+    monkeypatch.setattr(prepare, "MIN_FREE", 2**62)
     found = [check for check in look(scene, cwd=scene.home) if check.check == "disk"]
     assert [(check.status, check.fix) for check in found] == [
         (FAILED, "make room, or set paths.output")
@@ -775,9 +775,9 @@ def test_a_run_that_was_interrupted_is_named_and_one_that_goes_on_is_not(scene: 
     store = open_store(scene.dataset)
     store.open(a_run(name=NAME))
     me, now = os.getpid(), text.timestamp(datetime.now(UTC))
-    boot = process.boot_id() or ""
-    note = journal.Open(NAME, now, me, process.start_time(me) or "", boot, journal.host(), "/o")
-    private = git.discover(scene.dataset).private
+    boot = child.boot_id() or ""
+    note = journal.Open(NAME, now, me, child.start_time(me) or "", boot, journal.host(), "/o")
+    private = repository.discover(scene.dataset).private
     journal.write(private, note)
     assert wrong(scene) == []
     journal.write(private, note._replace(pid_started="once"))

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loragit.history.compare import captions as tags
-from loragit.history.compare import lines, tables
+from loragit.history.compare import captions, lines, tables
 from loragit.history.compare.captions import TagTotal
 from loragit.history.compare.tables import ValueChange
 
@@ -23,40 +22,44 @@ TAGS = st.lists(st.text("abc é", min_size=1).map(str.strip).filter(bool), max_s
 def test_what_is_taken_from_a_caption_and_given_to_it_makes_the_other(
     before: list[str], after: list[str]
 ) -> None:
-    found = tags.change("0.txt", ", ".join(before), " ,\n".join(after))
+    found = captions.change("0.txt", ", ".join(before), " ,\n".join(after))
     assert Counter(before) - Counter(found.removed) + Counter(found.added) == Counter(after)
     assert not set(found.added) & set(found.removed)
     assert found.reordered == (before != after and Counter(before) == Counter(after))
-    back = tags.change("0.txt", ", ".join(after), ", ".join(before))
+    back = captions.change("0.txt", ", ".join(after), ", ".join(before))
     assert (back.added, back.removed) == (found.removed, found.added)
 
 
 @given(st.lists(st.tuples(TAGS, TAGS), max_size=6))
 def test_totals_count_each_caption_once(pairs: list[tuple[list[str], list[str]]]) -> None:
     changes = [
-        tags.change(str(number), ",".join(one), ",".join(other))
+        captions.change(str(number), ",".join(one), ",".join(other))
         for number, (one, other) in enumerate(pairs)
     ]
-    for total in tags.totals(changes):
+    for total in captions.totals(changes):
         assert total.removed == sum(total.tag in each.removed for each in changes)
         assert total.added == sum(total.tag in each.added for each in changes)
         assert total.removed + total.added > 0
 
 
 def test_tags_stand_between_commas_and_line_ends() -> None:
-    assert tags.tags_of("zqx,  a round thing,,\r\n solo ,\n") == ("zqx", "a round thing", "solo")
-    assert tags.tags_of("") == ()
+    assert captions.tags_of("zqx,  a round thing,,\r\n solo ,\n") == (
+        "zqx",
+        "a round thing",
+        "solo",
+    )
+    assert captions.tags_of("") == ()
 
 
 def test_totals_leave_captions_out_that_are_on_one_side_only() -> None:
     changes = [
-        tags.change("0", "solo, hat", "hat"),
-        tags.change("1", "solo", "hat"),
-        tags.change("2", None, "hat"),
-        tags.change("3", "solo", None),
+        captions.change("0", "solo, hat", "hat"),
+        captions.change("1", "solo", "hat"),
+        captions.change("2", None, "hat"),
+        captions.change("3", "solo", None),
     ]
-    assert tags.totals(changes) == (TagTotal("solo", 2, 0), TagTotal("hat", 0, 1))
-    assert not tags.change("3", "solo", None).reordered
+    assert captions.totals(changes) == (TagTotal("solo", 2, 0), TagTotal("hat", 0, 1))
+    assert not captions.change("3", "solo", None).reordered
 
 
 # ---- tables ----

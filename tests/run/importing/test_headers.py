@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loragit.record.values import Weights
-from loragit.run.importing import headers as metadata
+from loragit.run.importing import headers
 from loragit.run.importing.headers import Training
 from loragit.trainers.safetensors import read_header
 from tests.support.helpers_folder import BASE, COMMIT, STARTED, header
@@ -23,7 +23,7 @@ NOTHING = Training(None, None, None, None, None, None, None, (), None)
 
 
 def table(values: dict[str, str]) -> dict[str, object]:
-    kept = metadata.metadata_toml(values, "a.safetensors")
+    kept = headers.metadata_toml(values, "a.safetensors")
     assert kept is not None
     read = tomllib.loads(kept.entry.data.decode())
     assert tuple(read["cut"]) == kept.cut
@@ -33,7 +33,7 @@ def table(values: dict[str, str]) -> dict[str, object]:
 
 
 def test_a_header_tells_name_dates_code_and_base_model() -> None:
-    assert metadata.training(header("gren")) == Training(
+    assert headers.training(header("gren")) == Training(
         output_name="gren",
         session="7",
         started=STARTED,
@@ -44,7 +44,7 @@ def test_a_header_tells_name_dates_code_and_base_model() -> None:
         weights=(Weights("Base-Model", "noobaiXL.safetensors", BASE),),
         made_by=None,
     )
-    assert metadata.training({}) == NOTHING
+    assert headers.training({}) == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_header_tells_name_dates_code_and_base_model() -> None:
 )
 def test_headers_that_sd_scripts_wrote_are_read(path: Path) -> None:
     values = read_header(path).metadata
-    told = metadata.training(values)
+    told = headers.training(values)
     assert told.output_name == path.parent.name
     assert told.commit == "48d368fa557731ad0488c07304dfeba8c07910eb"
     assert told.started
@@ -82,11 +82,11 @@ def test_headers_that_sd_scripts_wrote_are_read(path: Path) -> None:
     ],
 )
 def test_a_value_of_another_form_counts_as_none(key: str, value: str, field: str) -> None:
-    assert getattr(metadata.training(header("gren", **{key: value})), field) is None
+    assert getattr(headers.training(header("gren", **{key: value})), field) is None
 
 
 def test_without_the_ss_values_modelspec_tells_some() -> None:
-    told = metadata.training(
+    told = headers.training(
         {
             "modelspec.date": "2024-03-09T18:40:00",
             "modelspec.implementation_version": f"sd-scripts/{COMMIT}",
@@ -96,21 +96,21 @@ def test_without_the_ss_values_modelspec_tells_some() -> None:
     assert told.finished == datetime(2024, 3, 9, 18, 40).astimezone(UTC), (
         "a local time, as sd-scripts writes it"
     )
-    zoned = metadata.training({"modelspec.date": "2024-03-09T18:40:00Z"})
+    zoned = headers.training({"modelspec.date": "2024-03-09T18:40:00Z"})
     assert zoned.finished == datetime(2024, 3, 9, 18, 40, tzinfo=UTC)
-    assert metadata.training({"modelspec.date": "0001-01-01"}).finished is None
-    assert metadata.training({"modelspec.date": "9999-12-31"}).finished is None
+    assert headers.training({"modelspec.date": "0001-01-01"}).finished is None
+    assert headers.training({"modelspec.date": "9999-12-31"}).finished is None
 
 
 def test_a_hash_that_is_none_of_the_file_is_not_made_up() -> None:
-    told = metadata.training(
+    told = headers.training(
         header("gren", ss_new_sd_model_hash="abcd1234", ss_vae_name="v.pt", ss_new_vae_hash=BASE)
     )
     assert told.weights == (
         Weights("Base-Model", "noobaiXL.safetensors", None),
         Weights("VAE", "v.pt", BASE),
     )
-    assert metadata.training(header("gren", ss_sd_model_name="x" * 300)).weights == ()
+    assert headers.training(header("gren", ss_sd_model_name="x" * 300)).weights == ()
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ def test_a_hash_that_is_none_of_the_file_is_not_made_up() -> None:
     ],
 )
 def test_loragits_own_comment_names_the_commit(comment: str, commit: str | None) -> None:
-    assert metadata.training({"ss_training_comment": comment}).made_by == commit
+    assert headers.training({"ss_training_comment": comment}).made_by == commit
 
 
 def test_the_network_is_bounded() -> None:
-    told = metadata.training({"ss_network_module": "x" * 1000}).network
+    told = headers.training({"ss_network_module": "x" * 1000}).network
     assert told is not None
     assert len(told) == 200
     assert told.endswith("…")
@@ -143,7 +143,7 @@ def test_json_is_expanded_and_keys_of_others_are_left_out() -> None:
     assert read["ss_datasets"] == [{"a": 1}, {"a": [2, {"c": True}]}]
     assert read["modelspec.title"] == "gren"
     assert "other" not in read
-    assert metadata.metadata_toml({"other": "x"}, "a") is None
+    assert headers.metadata_toml({"other": "x"}, "a") is None
 
 
 @pytest.mark.parametrize(
@@ -165,9 +165,9 @@ def test_what_toml_cannot_express_stays_text(raw: str) -> None:
 
 
 def test_the_rarest_tags_are_cut_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metadata, "MAX_TAGS", 3)
+    monkeypatch.setattr(headers, "MAX_TAGS", 3)
     tags = {"img": {"a": 1, "b": 9, "c": 5}, "more": {"d": 7}}
-    kept = metadata.metadata_toml({"ss_tag_frequency": json.dumps(tags)}, "a.safetensors")
+    kept = headers.metadata_toml({"ss_tag_frequency": json.dumps(tags)}, "a.safetensors")
     assert kept is not None
     assert kept.cut == ("ss_tag_frequency: 1 of 4 tags, the rarest",)
     assert table({"ss_tag_frequency": json.dumps(tags)})["ss_tag_frequency"] == {
@@ -191,7 +191,7 @@ def test_large_values_are_cut_and_that_is_said() -> None:
         "ss_b": json.dumps(["y" * 100_000]),
         "modelspec.thumbnail": "z" * 100_000,
     }
-    kept = metadata.metadata_toml(values, "a.safetensors")
+    kept = headers.metadata_toml(values, "a.safetensors")
     assert kept is not None
     assert kept.cut == (
         "modelspec.thumbnail: 100000 characters",
@@ -199,8 +199,8 @@ def test_large_values_are_cut_and_that_is_said() -> None:
         "ss_b: 34468 of 100004 characters",
     )
     assert len(kept.entry.data) < 140_000
-    many = metadata.metadata_toml(
-        {f"ss_{n}": "x" for n in range(metadata.MAX_KEYS + 7)}, "a.safetensors"
+    many = headers.metadata_toml(
+        {f"ss_{n}": "x" for n in range(headers.MAX_KEYS + 7)}, "a.safetensors"
     )
     assert many is not None
     assert many.cut == ("7 keys",)
@@ -208,8 +208,8 @@ def test_large_values_are_cut_and_that_is_said() -> None:
 
 @given(st.dictionaries(st.from_regex(r"\Ass_[a-z]{1,5}\Z"), st.text(st.characters(codec="utf-8"))))
 def test_any_values_come_back_and_nothing_in_them_is_obeyed(values: dict[str, str]) -> None:
-    kept = metadata.metadata_toml(values, "a.safetensors")
-    metadata.training(values)
+    kept = headers.metadata_toml(values, "a.safetensors")
+    headers.training(values)
     if kept is None:
         assert not values
         return

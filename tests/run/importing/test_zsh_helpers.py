@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from loragit.record import run_toml
 from loragit.record.values import Code
-from loragit.run.importing import zsh_helpers as legacy
+from loragit.run.importing import zsh_helpers
 from loragit.run.importing.zsh_helpers import Hashed, ReposGit, Repository
 from tests.support import records
 
@@ -48,7 +48,7 @@ BRANCHES = st.from_regex(r"\A[A-Za-z0-9()/._-]{1,20}\Z").filter(
 )
 def test_a_repository_is_read_from_the_end_of_its_line(line: str, expected: Repository) -> None:
     for ends in ("\n", "\r\n", ""):
-        assert legacy.parse_repos_git((line + ends).encode()) == ReposGit((expected,))
+        assert zsh_helpers.parse_repos_git((line + ends).encode()) == ReposGit((expected,))
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,14 @@ def test_a_repository_is_read_from_the_end_of_its_line(line: str, expected: Repo
     ],
 )
 def test_a_file_is_read_in_the_helpers_form_and_in_sha1sums(line: str, expected: Hashed) -> None:
-    read = legacy.parse_repos_git(line.encode())
+    read = zsh_helpers.parse_repos_git(line.encode())
     assert read == ReposGit(files=(expected,))
     assert read.sha1(expected.name) == ID
     assert read.sha1("other") is None
 
 
 def test_what_loragit_itself_writes_is_read() -> None:
-    read = legacy.parse_repos_git(run_toml.repos_git(records.a_run()))
+    read = zsh_helpers.parse_repos_git(run_toml.repos_git(records.a_run()))
     assert read.repositories == (Repository("/code/sd-scripts", "a" * 40, "sd3"),)
     assert [file.path for file in read.files] == ["train.sh", "config.toml"]
     assert read.unread == 0
@@ -79,22 +79,22 @@ def test_damaged_lines_are_counted_and_the_others_read() -> None:
         + ID.encode()
         + b"\n\x00\x01\n/code/x: (sd3) 1f1f\n\nsd-scripts\n"
     )
-    read = legacy.parse_repos_git(data)
+    read = zsh_helpers.parse_repos_git(data)
     assert read == ReposGit((Repository("/code/\udcff", ID, "sd3"),), unread=3)
 
 
 @given(PATHS, BRANCHES, st.sampled_from([ID, LONG_ID]))
 def test_any_path_and_branch_come_back(path: str, branch: str, commit: str) -> None:
-    read = legacy.parse_repos_git(f"{path}: ({branch}) {commit}\n".encode())
+    read = zsh_helpers.parse_repos_git(f"{path}: ({branch}) {commit}\n".encode())
     assert read.repositories == (Repository(path, commit, branch),)
-    assert legacy.parse_repos_git(f"{path}: {ID}\n".encode()).files == (Hashed(path, ID),)
+    assert zsh_helpers.parse_repos_git(f"{path}: {ID}\n".encode()).files == (Hashed(path, ID),)
 
 
 @given(st.binary(max_size=300))
 def test_no_bytes_are_too_damaged(data: bytes) -> None:
-    read = legacy.parse_repos_git(data)
-    legacy.told_apart(read.repositories)
-    list(legacy.dataset_folders(read, data, "/home/ada"))
+    read = zsh_helpers.parse_repos_git(data)
+    zsh_helpers.told_apart(read.repositories)
+    list(zsh_helpers.dataset_folders(read, data, "/home/ada"))
 
 
 def test_repositories_are_told_apart_by_name_then_by_what_they_hold(tmp_path: Path) -> None:
@@ -107,18 +107,18 @@ def test_repositories_are_told_apart_by_name_then_by_what_they_hold(tmp_path: Pa
         Repository(path, ID, None)
         for path in ("/x/LyCORIS-fork", "/x/sd-scripts-dev/", "/x/sd-scripts", "notes")
     ]
-    assert legacy.told_apart(tuple(named)) == legacy.Codes(
+    assert zsh_helpers.told_apart(tuple(named)) == zsh_helpers.Codes(
         Code("sd-scripts-dev", ID, None),
         Code("LyCORIS-fork", ID, None),
         (Code("sd-scripts", ID, None), Code("notes", ID, None)),
     )
     held = tuple(Repository(str(path), ID, "dev") for path in (lycoris, trainer, tmp_path))
-    assert legacy.told_apart(held) == legacy.Codes(
+    assert zsh_helpers.told_apart(held) == zsh_helpers.Codes(
         Code("kohya", ID, "dev"), Code("adapters", ID, "dev"), (Code(tmp_path.name, ID, "dev"),)
     )
-    assert legacy.told_apart((Repository("/x/sd-scripts", None, None),)) == legacy.Codes()
+    assert zsh_helpers.told_apart((Repository("/x/sd-scripts", None, None),)) == zsh_helpers.Codes()
     for name in ("a\0b", "a" * 5000):
-        assert legacy.told_apart((Repository(f"/{name}", ID, None),)).others == (
+        assert zsh_helpers.told_apart((Repository(f"/{name}", ID, None),)).others == (
             Code(name, ID, None),
         )
 
@@ -142,12 +142,12 @@ def test_a_script_names_its_dataset_as_far_as_it_says_all_itself(
     script: str, expected: list[str]
 ) -> None:
     assert [
-        str(path) for path in legacy.dataset_folders(ReposGit(), script.encode(), "/home/ada")
+        str(path) for path in zsh_helpers.dataset_folders(ReposGit(), script.encode(), "/home/ada")
     ] == expected
 
 
 def test_the_config_in_repos_git_names_the_dataset_after_the_script() -> None:
     paths = ("/d/gren/train.zsh", "/d/gren/config.toml", "config.json")
     told = ReposGit(files=tuple(Hashed(path, ID) for path in paths))
-    found = legacy.dataset_folders(told, b"TRAINING_DIR=/d/other\n", "")
+    found = zsh_helpers.dataset_folders(told, b"TRAINING_DIR=/d/other\n", "")
     assert [str(path) for path in found] == ["/d/other", "/d/gren"]

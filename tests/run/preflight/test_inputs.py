@@ -18,10 +18,10 @@ from loragit.errors import Findings
 from loragit.record.values import Weights
 from loragit.run.preflight import inputs
 from loragit.run.preflight.inputs import Inputs
-from loragit.settings import load as ours
+from loragit.settings import load
 from loragit.settings.load import Flags
 from loragit.trainers.arguments import Arguments, from_words
-from loragit.trainers.sd_scripts import arguments as sd_scripts
+from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.sd_scripts.arguments import Defaults
 
 NOTHING = Recorded(None, None, frozenset())
@@ -46,11 +46,11 @@ def read(
     root: Path, *words: str, prompts: str | None = "prompts.txt"
 ) -> tuple[Inputs | None, dict[str, str | None]]:
     """What was read, and each problem with its hint."""
-    chosen = ours.load(name=None, flags=Flags(dataset=str(root)), environ=os.environ, cwd=root)
+    chosen = load.load(name=None, flags=Flags(dataset=str(root)), environ=os.environ, cwd=root)
     defaults = Defaults(
         "noob-gren-v1s4", root / "config.toml", root / prompts if prompts else None, root
     )
-    plan = sd_scripts.plan(from_words(words), Arguments({}), defaults)
+    plan = arguments.plan(from_words(words), Arguments({}), defaults)
     findings = Findings()
     found = inputs.read(plan, chosen, root, NOTHING, Cache(root.parent / "cache"), findings)
     return found, {finding.problem: finding.hint for finding in findings.all()}

@@ -15,11 +15,11 @@ import tomli_w
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from loragit.secrets import find as secrets
+from loragit.secrets import find
 from loragit.secrets.find import Found, find_known, redact_argv, variables
 from loragit.secrets.tables import find_values
 from loragit.trainers.arguments import Arguments, from_words
-from loragit.trainers.sd_scripts import arguments as sd_scripts
+from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.start import Start
 from tests.support.scene import Result, Scene, commit_all, git, make_scene
 
@@ -35,10 +35,10 @@ def scene(home: Path) -> Scene:
 
 def a_start(*words: str, held: dict[str, str] | None = None, home: str = "/home/ada") -> Start:
     """Of a program that prints its arguments."""
-    defaults = sd_scripts.Defaults(
+    defaults = arguments.Defaults(
         NAME, Path("/data/config.toml"), Path("/data/prompts.txt"), Path("/")
     )
-    told = sd_scripts.plan(from_words(words), Arguments({}), defaults)
+    told = arguments.plan(from_words(words), Arguments({}), defaults)
     return Start(
         NAME, ECHO, told, Path("/"), Path("/out"), 4, "config.toml", None, {}, home, held or {}
     )
@@ -86,7 +86,7 @@ def test_a_secret_with_an_equals_sign_is_hidden_whole(
         '--wandb_api_key "${WANDB_API_KEY:?}" \\',
         '--wandb_api_key="${WANDB_API_KEY:?}" \\',
     )
-    assert secrets.find(script) == ()
+    assert find.find(script) == ()
     assert given_by(script, tmp_path, WANDB_API_KEY=value) == real(start)
 
 

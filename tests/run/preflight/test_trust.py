@@ -15,17 +15,15 @@ from pathlib import Path
 import pytest
 
 from loragit import console
-from loragit.commands import init as init_command
+from loragit.commands import init
 from loragit.commands import trust as command
-from loragit.commands.hook import trainer_clean as precommit
-from loragit.commands.init import discover as surroundings
+from loragit.commands.hook import trainer_clean
+from loragit.commands.init import discover
 from loragit.dataset import snapshot
 from loragit.errors import Findings, LoragitError
 from loragit.record.name import RunName
-from loragit.run.preflight import inputs, trust
-from loragit.run.preflight import needs_trust as claims
-from loragit.run.preflight import prepare as preflight
-from loragit.settings import load as settings
+from loragit.run.preflight import inputs, needs_trust, prepare, trust
+from loragit.settings import load
 from loragit.settings.load import Flags
 from loragit.settings.schema import ArgValue, WrongSetting, read_file
 from loragit.trainers.sd_scripts.reach import reaches
@@ -55,7 +53,7 @@ def launching(
 def settled(scene: Scene, name: str | None = NAME, **environ: str) -> str:
     """What is said against a run; empty where nothing is. Nobody is there to be asked."""
     run = RunName.parse(name) if name else None
-    chosen = settings.load(
+    chosen = load.load(
         name=run, flags=Flags(), environ={**os.environ, **environ}, cwd=scene.dataset
     )
     findings = Findings()
@@ -67,13 +65,13 @@ def agree(scene: Scene) -> None:
     assert trust.remember(trust.of_file(scene.dataset))
 
 
-def prepared(scene: Scene, **changes: object) -> preflight.Ready:
-    request = preflight.Request(NAME, Flags(), dict(os.environ), scene.dataset)
-    return preflight.prepare(request._replace(**changes))  # type: ignore[arg-type]
+def prepared(scene: Scene, **changes: object) -> prepare.Ready:
+    request = prepare.Request(NAME, Flags(), dict(os.environ), scene.dataset)
+    return prepare.prepare(request._replace(**changes))  # type: ignore[arg-type]
 
 
 def refusals(scene: Scene, **changes: object) -> str:
-    with pytest.raises(preflight.PreflightFailed) as caught:
+    with pytest.raises(prepare.PreflightFailed) as caught:
         prepared(scene, **changes)
     return "; ".join(finding.problem for finding in caught.value.findings)
 
@@ -321,8 +319,8 @@ def test_what_ran_before_there_was_a_remote_is_not_asked_about_afterwards(scene:
 
 
 def test_what_init_wrote_here_is_trusted(cloned: Scene, capsys: pytest.CaptureFixture[str]) -> None:
-    request = init_command.Request(".", cloned.dataset, dict(os.environ), "loragit", yes=True)
-    assert init_command.init(request) == 0
+    request = init.Request(".", cloned.dataset, dict(os.environ), "loragit", yes=True)
+    assert init.init(request) == 0
     assert "workdir" in (cloned.dataset / "loragit.toml").read_text()
     assert settled(cloned) == ""
 
@@ -339,12 +337,12 @@ def test_init_takes_nothing_over_from_what_others_made(cloned: Scene) -> None:
     below = cloned.dataset / "below"
     below.mkdir()
     make_trainer(cloned.dataset / "sd-scripts")
-    seen = surroundings.look(below, os.environ)
+    seen = discover.look(below, os.environ)
     assert (seen.launcher, seen.trainer) == ((str(evil / "evil"),), evil / "sd-scripts"), (
         "a dataset of one's own"
     )
     git(evil, "remote", "add", "origin", "https://example.org/evil")
-    seen = surroundings.look(below, os.environ)
+    seen = discover.look(below, os.environ)
     assert (seen.launcher, seen.trainer, seen.env) == ((), None, None)
 
 
@@ -391,8 +389,8 @@ def test_an_answer_that_cannot_be_kept_is_no_reason_to_stop(
         command.trust_(loaded(cloned), yes=True)
 
 
-def loaded(scene: Scene) -> settings.Settings:
-    return settings.load(name=None, flags=Flags(), environ=os.environ, cwd=scene.dataset)
+def loaded(scene: Scene) -> load.Settings:
+    return load.load(name=None, flags=Flags(), environ=os.environ, cwd=scene.dataset)
 
 
 # ---- where a dataset came from ----
@@ -513,7 +511,7 @@ def test_claims_tell_the_key_as_the_file_has_it(tmp_path: Path) -> None:
         '[models."a b"]\nlauncher = "env"\n[models."a b".args]\nvae = '
         '"x.ckpt"\n[trainer.args]\nvae = "x.ckpt"\n'
     )
-    assert [claim.shown for claim in claims.of(read_file(tmp_path / "loragit.toml"))] == [
+    assert [claim.shown for claim in needs_trust.of(read_file(tmp_path / "loragit.toml"))] == [
         'trainer.args.vae = "x.ckpt"',
         'models."a b".launcher = ["env"]',
         'models."a b".args.vae = "x.ckpt"',
@@ -645,7 +643,7 @@ def test_a_hint_that_is_typed_starts_nothing_else(cloned: Scene) -> None:
     (trainer / "sdxl_train_network.py").write_text("changed")
     cloned.settings('[trainer]\nrepo = "a;id"\nenv = "conda:b;id"\n[record]\nrepos = ["c;id"]\n')
     (cloned.dataset / "c;id").mkdir()
-    with pytest.raises(preflight.PreflightFailed) as caught:
+    with pytest.raises(prepare.PreflightFailed) as caught:
         prepared(cloned)
     hints = "; ".join(finding.hint or "" for finding in caught.value.findings)
     assert f"git -C '{trainer}' stash" in hints
@@ -680,13 +678,13 @@ def test_countless_repositories_and_models_are_refused(cloned: Scene) -> None:
 def test_the_hook_asks_a_few_repositories_at_a_time(
     cloned: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precommit, "_AT_ONCE", 1)
+    monkeypatch.setattr(trainer_clean, "_AT_ONCE", 1)
     other = make_trainer(cloned.home / "other")
     for each in (cloned.trainer, other):
         (each / "sdxl_train_network.py").write_text("changed")
     (cloned.home / "none").mkdir()
     cloned.settings('[record]\nrepos = ["~/other", "~/none"]\n')
-    verdict = precommit.check(cloned.dataset, os.environ)
+    verdict = trainer_clean.check(cloned.dataset, os.environ)
     assert [str(each) for each in verdict.refusals] == [
         f"sd-scripts has an uncommitted change in {cloned.trainer}",
         f"other has an uncommitted change in {other}",

@@ -10,12 +10,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import console
+from loragit import console, git
 from loragit.commands.demo import dataset
 from loragit.errors import LoragitError
-from loragit.git import command as git
 from loragit.record.values import Entry
-from loragit.system import child as process
+from loragit.system import child
 
 DROPPED = ("OUTPUT_DIR", "STEPS", "SD_REPO", "SD_SCRIPT", "LYCORIS_REPO", "NO_CLEAN")
 """Variables of the user's that would point the demo's runs elsewhere, beside ``LORAGIT_*``."""
@@ -180,7 +179,7 @@ def demo(folder: Path | None, environ: Mapping[str, str] = os.environ) -> int:
             "", f"Run {number} of {len(RUNS)}. {run.about}", f"$ loragit {shlex.join(run.command)}"
         )
         argv = [sys.executable, "-m", "loragit", *run.command]
-        status = process.run(argv, cwd=made.dataset, env=child_environment(made, environ))
+        status = child.run(argv, cwd=made.dataset, env=child_environment(made, environ))
         problems += judge(made, run, status)
     _tell("", "What git has of it now:", "$ git log runs")
     history = git.call("--no-pager", "log", "--decorate=short", "runs", cwd=made.dataset)

@@ -10,12 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import console, text
+from loragit import console, git, text
 from loragit.commands import hook
 from loragit.commands.doctor import dataset as dataset_checks
-from loragit.commands.doctor import disk as checkpoints
-from loragit.commands.doctor import installation
-from loragit.commands.doctor import repository as repository_checks
+from loragit.commands.doctor import disk, installation, repository
 from loragit.commands.doctor import trainer as trainer_checks
 from loragit.commands.doctor.check import (
     DATASET,
@@ -33,17 +31,13 @@ from loragit.dataset import snapshot
 from loragit.dataset.hashes import Cache
 from loragit.dataset.snapshot import Config
 from loragit.errors import Finding, Findings, LoragitError
-from loragit.git import command as git
-from loragit.git.command import Repository
+from loragit.git.repository import Repository
 from loragit.record.name import RunName
-from loragit.run.preflight import launch, trust
-from loragit.run.preflight import prepare as preflight
-from loragit.settings import load as settings
-from loragit.settings import paths as places
-from loragit.settings import schema as settings_schema
+from loragit.run.preflight import launch, prepare, trust
+from loragit.settings import load, paths, schema
 from loragit.settings.load import Flags, Settings
 from loragit.settings.schema import FILE
-from loragit.store import free_name as place
+from loragit.store import free_name
 from loragit.trainers import arguments
 from loragit.trainers.arguments import Arguments
 from loragit.trainers.environment.activation import activate
@@ -100,7 +94,7 @@ def examine(asked: Asked) -> tuple[tuple[Check, ...], str | None]:
     try:
         run = RunName.parse(asked.name) if asked.name else None
         flags = Flags(dataset=asked.dataset)
-        chosen: Settings | None = settings.load(
+        chosen: Settings | None = load.load(
             name=run, flags=flags, environ=asked.environ, cwd=asked.cwd
         )
     except LoragitError as error:
@@ -108,8 +102,8 @@ def examine(asked: Asked) -> tuple[tuple[Check, ...], str | None]:
             None,
             Check(INSTALLATION, "settings", FAILED, error.message, error.hint or "mend it there"),
         )
-    folder = chosen.dataset_dir if chosen else places.root_above(asked.cwd, FILE) or asked.cwd
-    found = list(installation.look(asked.environ, folder, preflight.caches()))
+    folder = chosen.dataset_dir if chosen else paths.root_above(asked.cwd, FILE) or asked.cwd
+    found = list(installation.look(asked.environ, folder, prepare.caches()))
     if chosen is None:
         found.append(broken)
         left = "the rest was not looked at: it hangs on that"
@@ -140,12 +134,12 @@ class _Examination:
     def __init__(self, asked: Asked, chosen: Settings) -> None:
         self._asked = asked
         self._chosen = chosen
-        self._caches = preflight.caches()
+        self._caches = prepare.caches()
         self._past: tuple[Past, ...] = ()
         self._repository: Repository | None = None
         try:
             self._repository = git.discover(chosen.dataset_dir)
-            self._past = checkpoints.past(self._repository)
+            self._past = disk.past(self._repository)
         except LoragitError:
             pass  # why a run would be refused is told by its preflight
 
@@ -154,7 +148,7 @@ class _Examination:
         found = Checks(INSTALLATION)
         place, free = installation.free_space(self._chosen.paths.output)
         told = f"{place} has {text.size(free)} free"
-        if free < preflight.MIN_FREE:
+        if free < prepare.MIN_FREE:
             found.fail("disk", told, "make room, or set paths.output")
         else:
             found.ok("disk", told)
@@ -171,7 +165,7 @@ class _Examination:
             name, flags = free.text, Flags(dataset=str(self._chosen.dataset_dir))
         try:
             run = RunName.parse(name)
-            chosen = settings.load(
+            chosen = load.load(
                 name=run, flags=flags, environ=self._asked.environ, cwd=self._asked.cwd
             )
         except LoragitError as error:
@@ -219,8 +213,8 @@ class _Examination:
         """What ``train`` would find, in its own words."""
         found: list[Check] = []
         try:
-            ready = preflight.prepare(
-                preflight.Request(name, flags, self._asked.environ, self._asked.cwd)
+            ready = prepare.prepare(
+                prepare.Request(name, flags, self._asked.environ, self._asked.cwd)
             )
         except LoragitError as error:
             for each in error.findings or (Finding(error.message, error.hint),):
@@ -247,8 +241,8 @@ class _Examination:
         chosen = self._chosen
         steps = next((run.steps for run in self._names() if run.steps), STEPS)
         models = [run.model for run in self._names() if run.model]
-        models += settings_schema.read_file(chosen.dataset_dir / FILE).models
-        models += settings_schema.read_file(settings.user_file()).models
+        models += schema.read_file(chosen.dataset_dir / FILE).models
+        models += schema.read_file(load.user_file()).models
         name = next(filter(None, (_named(model, steps) for model in models)), None) or _named(
             "model", steps
         )
@@ -258,7 +252,7 @@ class _Examination:
         except OSError:
             folders = set()
         try:
-            tags = place.names_taken(self._repository) if self._repository else frozenset()
+            tags = free_name.names_taken(self._repository) if self._repository else frozenset()
         except LoragitError:
             tags = frozenset()
         return name.bumped(tags | folders)
@@ -278,7 +272,7 @@ class _Examination:
         try:
             return (
                 *_hook(self._chosen.dataset_dir),
-                *repository_checks.look(self._repository, free),
+                *repository.look(self._repository, free),
             )
         except LoragitError as error:
             return (
@@ -325,9 +319,9 @@ class _Examination:
     ) -> tuple[Check, ...]:
         """Whether the models that the settings will write find room."""
         table = snapshot.read_table(config.path, config.data, "dataset config")
-        per_epoch = checkpoints.steps_per_epoch(table, images, given)
-        steps = checkpoints.steps_of(given, chosen.steps or STEPS, per_epoch)
-        need = checkpoints.need(given, chosen.trainer.script, steps, per_epoch, self._past)
+        per_epoch = disk.steps_per_epoch(table, images, given)
+        steps = disk.steps_of(given, chosen.steps or STEPS, per_epoch)
+        need = disk.need(given, chosen.trainer.script, steps, per_epoch, self._past)
         place, free = installation.free_space(chosen.output_dir or chosen.paths.output)
         told = (
             f"{text.count(steps, 'step')} will write {need.line}; {place} has "

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit.commands.doctor.check import DATASET, Check, Checks
-from loragit.dataset import hashes as fingerprint
-from loragit.dataset import lfs, snapshot
+from loragit.dataset import hashes, lfs, snapshot
 from loragit.dataset.hashes import Cache, CannotRead
 from loragit.dataset.snapshot import Folder
 from loragit.errors import LoragitError
@@ -300,7 +299,7 @@ def _duplicates(found: Checks, listings: Sequence[Listing], cache: Cache) -> Non
             if status.st_size and sizes[status.st_size] > 1
         ]
         try:
-            prints = fingerprint.fingerprint(one.folder.path, names, cache) if names else ()
+            prints = hashes.fingerprint(one.folder.path, names, cache) if names else ()
         except CannotRead:  # told already, by whoever reads them first
             continue
         for each in prints:

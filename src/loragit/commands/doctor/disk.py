@@ -12,11 +12,10 @@ from itertools import islice
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from loragit import parse as parsing
-from loragit import text
+from loragit import parse, text
 from loragit.errors import LoragitError
 from loragit.git import catfile
-from loragit.git.command import Repository
+from loragit.git.repository import Repository
 from loragit.record.message import parse_model_line
 from loragit.trainers import arguments
 from loragit.trainers.arguments import Arguments
@@ -228,7 +227,7 @@ def _past(repository: Repository, name: str, commit: str, message: str) -> Past 
     try:
         with catfile.Reader(repository.top) as reader:
             found = reader.read(f"{commit}:{place}")
-        table: Any = parsing.read_toml(((found and found.data) or b"").decode())
+        table: Any = parse.read_toml(((found and found.data) or b"").decode())
         if table["run"]["name"] != name:  # another dataset's, whose tree carries this one's along
             return None
         words = [str(word) for word in table["command"]["argv"]]

@@ -10,13 +10,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from loragit import git
 from loragit.commands.doctor.check import INSTALLATION, Check, Checks
 from loragit.errors import LoragitError
-from loragit.git import command as git
 from loragit.git import identity
-from loragit.settings import load as settings
-from loragit.settings import schema as settings_schema
-from loragit.system import child as process
+from loragit.settings import load, schema
+from loragit.system import child
 from loragit.version import __version__
 
 OLDEST_GIT = (2, 30)
@@ -123,7 +122,7 @@ def _interpreter(script: Path) -> Path | None:
 def _version(program: str, environ: Mapping[str, str]) -> str:
     """What ``PROGRAM --version`` says, or why it says nothing."""
     try:
-        answer = process.ask([program, "--version"], cwd=Path("/"), env=environ).answer(ANSWER)
+        answer = child.ask([program, "--version"], cwd=Path("/"), env=environ).answer(ANSWER)
     except LoragitError as error:
         return error.message
     lines = answer.out.decode("utf-8", "replace").splitlines()
@@ -156,9 +155,9 @@ def _caches(found: Checks, caches: Path) -> None:
 
 def _own_settings(found: Checks) -> None:
     """The user's own settings file, which need not exist."""
-    path = settings.user_file()
+    path = load.user_file()
     try:
-        settings_schema.read_file(path)
+        schema.read_file(path)
     except LoragitError as error:
         found.fail("settings", error.message, error.hint or "mend that file")
     else:

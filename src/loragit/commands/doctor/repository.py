@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from loragit import git
 from loragit.commands.doctor.check import RECORD, Check, Checks
-from loragit.git import command as git
-from loragit.git.command import Repository
+from loragit.git.repository import Repository
 from loragit.history import history
 from loragit.record.name import RUNS, RunName
 from loragit.store import journal
@@ -105,7 +105,7 @@ def _lock_files(repository: Repository) -> Iterator[Path]:
 def _origin(found: Checks, repository: Repository) -> None:
     """Whether what is here is at ``origin`` too, as far as the last fetch or push tells."""
     top = repository.top
-    refs = git.refs(RUNS, _ORIGIN, cwd=top)
+    refs = git.read_refs(RUNS, _ORIGIN, cwd=top)
     if RUNS not in refs or git.call("config", "--get", "remote.origin.url", cwd=top).status != 0:
         return
     push = "share it: git push --follow-tags origin runs"

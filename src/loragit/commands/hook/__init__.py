@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from loragit import console
-from loragit.commands.hook import staged
-from loragit.commands.hook import trainer_clean as precommit
+from loragit import console, git
+from loragit.commands.hook import staged, trainer_clean
 from loragit.commands.hook.installed import (
     GUARDS,
     NAMES,
@@ -32,7 +31,6 @@ from loragit.commands.hook.installed import (
     uninstall,
 )
 from loragit.errors import LoragitError, UsageError
-from loragit.git import command as git
 
 __all__ = [
     "GUARDS",
@@ -140,7 +138,7 @@ def run_hook(
     try:
         verdict = _verdict(name, args, environ, cwd, index)
     except LoragitError as error:
-        verdict = precommit.Verdict((error,))
+        verdict = trainer_clean.Verdict((error,))
     for note in verdict.notes:
         console.warn(note)
     for refusal in verdict.refusals:
@@ -152,7 +150,7 @@ def run_hook(
 
 def _verdict(
     name: str, args: Sequence[str], environ: Mapping[str, str], cwd: Path, index: str | None
-) -> precommit.Verdict:
+) -> trainer_clean.Verdict:
     if name == SECRETS:
         files = args[1:] if args[:1] == ["--"] else args
         return (
@@ -165,11 +163,13 @@ def _verdict(
     if args:
         raise UsageError(f"the {PRE_COMMIT} hook takes no arguments")
     setting = git.start("config", "--bool", "--get", staged.SETTING, cwd=cwd)
-    verdict = precommit.check(cwd, environ)
+    verdict = trainer_clean.check(cwd, environ)
     if not staged.wanted(setting):
         return verdict
     found = staged.check(cwd, environ, index)
-    return precommit.Verdict((*verdict.refusals, *found.refusals), (*verdict.notes, *found.notes))
+    return trainer_clean.Verdict(
+        (*verdict.refusals, *found.refusals), (*verdict.notes, *found.notes)
+    )
 
 
 def lines(result: Status | Installed | Uninstalled) -> tuple[str, ...]:

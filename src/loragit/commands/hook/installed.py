@@ -11,9 +11,9 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit import git
 from loragit.commands.hook import staged
 from loragit.errors import LoragitError
-from loragit.git import command as git
 
 PRE_COMMIT = "pre-commit"
 """Calls loragit, which looks at the trainer's code and at what is staged."""

@@ -14,11 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit import git
 from loragit.commands.hook.trainer_clean import SHOWN, Verdict
 from loragit.errors import Finding, LoragitError
-from loragit.git import command as git
+from loragit.git.repository import Repository
 from loragit.run.preflight import disclosure
-from loragit.secrets import find as secrets
+from loragit.secrets import find
 from loragit.secrets.find import Found
 
 SETTING = "loragit.secrets"
@@ -94,7 +95,7 @@ def check(cwd: Path, environ: Mapping[str, str], index: str | None) -> Verdict:
     added = [
         c for c in changes if c.mode in (*_REGULAR, _LINK) and not c.path.lower().endswith(_NO_TEXT)
     ]
-    known = secrets.telling(secrets.secret_values((), environ))
+    known = find.telling(find.secret_values((), environ))
     leaks = list(_search(_staged(added, repository, notes), known))
     if leaks:
         before = _lines_before(changes, {leak.text.path for leak in leaks}, repository)
@@ -106,7 +107,7 @@ def check(cwd: Path, environ: Mapping[str, str], index: str | None) -> Verdict:
 def check_files(files: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Verdict:
     """Whether any of ``files`` (relative to ``cwd``) holds a secret, as they lie there."""
     notes: list[str] = []
-    known = secrets.telling(secrets.secret_values((), environ))
+    known = find.telling(find.secret_values((), environ))
     named = (path for path in files if not path.lower().endswith(_NO_TEXT))
     leaks = list(_search(_read_all(named, cwd, notes), known))
     return _verdict([*_names(files, known), *_told(leaks)], notes)
@@ -152,7 +153,7 @@ def _too_large(path: str) -> str:
     return f"{path} was not searched for secrets: it is larger than {MAX_BYTES // 2**20} MiB"
 
 
-def _changes(repository: git.Repository, index: str | None) -> list[_Change]:
+def _changes(repository: Repository, index: str | None) -> list[_Change]:
     head = git.call("rev-parse", "--quiet", "--verify", "HEAD^{tree}", cwd=repository.top)
     base = head.out.decode().strip() or git.run(
         "hash-object", "-t", "tree", os.devnull, cwd=repository.top
@@ -170,7 +171,7 @@ def _changes(repository: git.Repository, index: str | None) -> list[_Change]:
 
 
 def _staged(
-    changes: Iterable[_Change], repository: git.Repository, notes: list[str]
+    changes: Iterable[_Change], repository: Repository, notes: list[str]
 ) -> Iterator[_Text]:
     """The staged content of each: from the work tree, where that is the same, else from git."""
     asked: dict[str, str] = {}
@@ -227,7 +228,7 @@ def _rows(names: Iterable[str]) -> bytes:
     return "".join(f"{name}\n" for name in names).encode("utf-8", "surrogateescape")
 
 
-def _blobs(names: Iterable[str], repository: git.Repository) -> dict[str, bytes]:
+def _blobs(names: Iterable[str], repository: Repository) -> dict[str, bytes]:
     """Contents by the name that each was asked for; those that there are."""
     names = list(names)
     out = (
@@ -268,7 +269,7 @@ def _search(texts: Iterable[_Text], known: tuple[str, ...]) -> Iterator[_Leak]:
 
 def _together(texts: list[_Text], known: tuple[str, ...]) -> Iterator[_Leak]:
     joined = b"\n".join(disclosure.as_utf8(text.data) for text in texts)
-    if secrets.find(joined) or secrets.find_known(joined, known):
+    if find.find(joined) or find.find_known(joined, known):
         yield from _each(texts, known)
 
 
@@ -283,7 +284,7 @@ def _line(leak: _Leak) -> bytes:
 
 
 def _lines_before(
-    changes: Sequence[_Change], paths: set[str], repository: git.Repository
+    changes: Sequence[_Change], paths: set[str], repository: Repository
 ) -> frozenset[bytes]:
     """Lines of what is there already: in ``HEAD`` (renamed files too), or in the branch that is
     merged."""
@@ -299,9 +300,9 @@ def _lines_before(
 
 def _names(paths: Sequence[str], known: tuple[str, ...]) -> Iterator[str]:
     encoded = [path.encode("utf-8", "surrogateescape") for path in paths]
-    if secrets.find(b"\n".join(encoded)) or secrets.find_known(b"\n".join(encoded), known):
+    if find.find(b"\n".join(encoded)) or find.find_known(b"\n".join(encoded), known):
         for path in encoded:
-            hidden = secrets.mask(path, known)
+            hidden = find.mask(path, known)
             if hidden != path:
                 yield f"the file name {hidden.decode('utf-8', 'surrogateescape')}"
 

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit import git
 from loragit.errors import Finding, LoragitError
 from loragit.git import checkout
-from loragit.git import command as git
 from loragit.record.name import RUNS, RunName
-from loragit.settings import schema as settings_schema
+from loragit.settings import schema
 from loragit.settings.load import Flags, Settings, load
 
 _AT_ONCE = 30
@@ -81,7 +81,7 @@ def check(cwd: Path, environ: Mapping[str, str]) -> Verdict:
 def _datasets(top: Path) -> tuple[Path, ...]:
     """Folders of the work tree that hold a ``loragit.toml``; ``top`` where none does but runs were
     recorded."""
-    wanted = ("-z", "--", settings_schema.FILE, f"*/{settings_schema.FILE}")
+    wanted = ("-z", "--", schema.FILE, f"*/{schema.FILE}")
     # The file may name folders of this machine, so people let git ignore it: the second question
     # finds those too.
     questions = (
@@ -91,7 +91,7 @@ def _datasets(top: Path) -> tuple[Path, ...]:
     )
     replies = [question.reply() for question in questions]
     names = (replies[0].out + replies[1].out).decode("utf-8", "surrogateescape").split("\0")
-    files = {top / name for name in names if Path(name).name == settings_schema.FILE}
+    files = {top / name for name in names if Path(name).name == schema.FILE}
     folders = tuple(sorted(file.parent for file in files if file.is_file()))
     return folders or ((top,) if replies[2].status == 0 else ())
 
@@ -100,7 +100,7 @@ def _variants(folder: Path, environ: Mapping[str, str]) -> Iterator[Settings]:
     """The settings of a dataset, and those of each model for which it names other repositories."""
     flags = Flags(dataset=str(folder), steps=1)
     yield load(name=None, flags=flags, environ=environ, cwd=folder)
-    for model, values in settings_schema.read_file(folder / settings_schema.FILE).models.items():
+    for model, values in schema.read_file(folder / schema.FILE).models.items():
         if not values.keys().isdisjoint(("trainer.repo", "trainer.lycoris_repo")):
             name = RunName(text=folder.name, model=model, version=None, steps=1, stem=None)
             yield load(name=name, flags=flags, environ=environ, cwd=folder)

@@ -14,19 +14,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import console, text
+from loragit import console, git, text
 from loragit.commands import hook
-from loragit.commands.init import discover as surroundings
-from loragit.commands.init import first_files as starter
+from loragit.commands.init import discover, first_files
 from loragit.commands.init import plan as setup
 from loragit.commands.init.discover import Surroundings
 from loragit.commands.init.plan import Plan, State, Wanted
 from loragit.errors import LoragitError, UsageError
-from loragit.git import command as git
 from loragit.git import identity
 from loragit.run.preflight import trust
 from loragit.settings import paths as places
-from loragit.settings import schema as settings_schema
+from loragit.settings import schema
 
 _HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 """The name of a model on a hub: its owner, and what the owner calls it."""
@@ -60,7 +58,7 @@ class Request(NamedTuple):
 def init(request: Request) -> int:
     """Set the dataset up; the exit status. Raises :class:`LoragitError` before anything is
     written."""
-    seen = surroundings.look(_folder(request), request.environ)
+    seen = discover.look(_folder(request), request.environ)
     state = _state(seen)
     _tell_found(seen)
     asks = not request.yes and not request.dry_run and console.can_ask()
@@ -105,7 +103,7 @@ def _folder(request: Request) -> Path:
         raise NoDataset(
             f"{folder} is no dataset's folder", hint="name one: loragit init ~/datasets/NAME"
         )
-    if surroundings.is_trainer(folder):
+    if discover.is_trainer(folder):
         raise NoDataset(
             f"{folder} is a trainer's folder",
             hint="name the dataset's: loragit init ~/datasets/NAME",
@@ -195,7 +193,7 @@ def _lacks(seen: Surroundings, key: str) -> bool:
 
 
 def _lacks_model(seen: Surroundings) -> bool:
-    return seen.base_model is None and _lacks(seen, starter.BASE_MODEL_KEY)
+    return seen.base_model is None and _lacks(seen, first_files.BASE_MODEL_KEY)
 
 
 def _asked_model(seen: Surroundings, request: Request) -> str | None:
@@ -216,7 +214,7 @@ def _asked_model(seen: Surroundings, request: Request) -> str | None:
             continue
         if os.path.exists(path):
             return str(path.resolve() if ".." in path.parts else path)
-        if _HUB.fullmatch(answer) and not answer.endswith(surroundings.MODEL_SUFFIXES):
+        if _HUB.fullmatch(answer) and not answer.endswith(discover.MODEL_SUFFIXES):
             return answer
         console.warn(f"there is no file {path}")
 
@@ -265,7 +263,7 @@ def _carry_out(plan: Plan, folder: Path, command: str) -> bool:
         except LoragitError as failure:
             console.error(failure)
             done = False
-    if any(entry.path == settings_schema.FILE for entry in plan.new):
+    if any(entry.path == schema.FILE for entry in plan.new):
         # What was found on this machine is trusted, also where the repository has a remote, now or
         # later.
         trust.remember(trust.of_file(folder))
@@ -313,7 +311,7 @@ def _hook(folder: Path, command: str) -> None:
 
 
 def _tell_differences(seen: Surroundings, environ: Mapping[str, str]) -> None:
-    for key, now, other in starter.differences(seen, environ):
+    for key, now, other in first_files.differences(seen, environ):
         console.say(
             f"{seen.settings_file} is left as it is: {key} is {now} there, and {other} was found"
         )
@@ -326,12 +324,10 @@ def _tell_next(seen: Surroundings, plan: Plan, request: Request) -> None:
     if seen.trainer is None and _lacks(seen, "trainer.repo"):
         console.warn(
             "sd-scripts was not found; get it: git clone https://github.com/kohya-ss/sd-scripts "
-            f"~/source/repos/sd-scripts, or name it in {settings_schema.FILE}"
+            f"~/source/repos/sd-scripts, or name it in {schema.FILE}"
         )
     if _lacks_model(seen):
-        console.warn(
-            f"no base model was found: fill in {surroundings.BASE_MODEL} in {settings_schema.FILE}"
-        )
+        console.warn(f"no base model was found: fill in {discover.BASE_MODEL} in {schema.FILE}")
     if seen.repository is None and not plan.repository:
         console.warn("runs are recorded in a git repository, and there is none yet: git init")
     stays = seen.repository is not None and plan.new and not plan.commit
@@ -339,4 +335,4 @@ def _tell_next(seen: Surroundings, plan: Plan, request: Request) -> None:
         names = shlex.join([*(entry.path for entry in (*plan.new, *plan.added))])
         console.say(f"commit what was written: git add {names} && git commit")
     console.say("first, check a run with:")
-    console.out(starter.first_run(seen, request.cwd))
+    console.out(first_files.first_run(seen, request.cwd))

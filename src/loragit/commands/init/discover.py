@@ -12,18 +12,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit import git
 from loragit.commands.init import image_folders
 from loragit.commands.init.image_folders import ImageFolder, entries
 from loragit.dataset import snapshot
 from loragit.errors import Findings, LoragitError
 from loragit.git import checkout
-from loragit.git import command as git
+from loragit.git.repository import Repository
 from loragit.history import history
 from loragit.record.name import RunName
 from loragit.run.preflight import trust
-from loragit.secrets import find as secrets
-from loragit.settings import layers
-from loragit.settings import load as settings
+from loragit.secrets import find
+from loragit.settings import layers, load
 from loragit.settings import paths as places
 from loragit.settings.load import Flags, Settings
 from loragit.settings.schema import ARGS, FILE, Value, read_file
@@ -107,7 +107,7 @@ class Surroundings(NamedTuple):
     home: Path
     chosen: Settings
     """What holds without a new ``loragit.toml``."""
-    repository: git.Repository | None
+    repository: Repository | None
     """That the dataset lies in."""
     trainers: tuple[Checkout, ...]
     """The one to use first."""
@@ -155,7 +155,7 @@ def look(folder: Path, environ: Mapping[str, str]) -> Surroundings:
     repository there.
     """
     home = places.home(environ)
-    chosen = settings.load(name=None, flags=Flags(dataset=str(folder)), environ=environ, cwd=folder)
+    chosen = load.load(name=None, flags=Flags(dataset=str(folder)), environ=environ, cwd=folder)
     siblings = tuple(_siblings(folder, chosen.paths.datasets, environ))
     trainers = _trainers(chosen, siblings, home)
     trainer = trainers[0].path if trainers else None
@@ -217,7 +217,7 @@ def is_trainer(folder: Path) -> bool:
     return all(os.path.isfile(folder / each) for each in _HOLDS)
 
 
-def _repository(folder: Path) -> git.Repository | None:
+def _repository(folder: Path) -> Repository | None:
     reply = git.call("rev-parse", "--git-dir", cwd=folder)
     if reply.status != 0 and b"not a git repository" in reply.err and not git.is_bare(folder):
         return None
@@ -374,7 +374,7 @@ def _launcher(siblings: Iterable[Sibling]) -> tuple[str, ...]:
         if (
             isinstance(value, tuple)
             and value
-            and not secrets.find(" ".join(map(str, value)).encode(errors="replace"))
+            and not find.find(" ".join(map(str, value)).encode(errors="replace"))
         ):
             return tuple(map(str, value))
     return ()

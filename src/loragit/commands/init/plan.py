@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import text
-from loragit.commands.init import first_files as starter
+from loragit.commands.init import first_files
 from loragit.commands.init.discover import Surroundings
 from loragit.commands.init.image_folders import ImageFolder, is_unicode
 from loragit.record.values import Entry
-from loragit.secrets import find as secrets
-from loragit.settings import schema as settings_schema
+from loragit.secrets import find
+from loragit.settings import schema
 
 IMAGES = {
     "ignored": "git leaves the images out: the repository stays small, and the hash of each is on "
@@ -28,7 +28,7 @@ IMAGES = {
 class Wanted(NamedTuple):
     """What the user wants; the defaults are those of ``--yes``."""
 
-    files: frozenset[str] = frozenset({settings_schema.FILE, starter.CONFIG, starter.PROMPTS})
+    files: frozenset[str] = frozenset({schema.FILE, first_files.CONFIG, first_files.PROMPTS})
     repository: bool = True
     images: str = "ignored"
     commit: bool = True
@@ -71,12 +71,12 @@ def missing(seen: Surroundings) -> frozenset[str]:
     """Names of the files that are to be made."""
     named = _named(seen)
     absent = {
-        settings_schema.FILE: not os.path.lexists(seen.settings_file),
-        starter.CONFIG: seen.config is None
+        schema.FILE: not os.path.lexists(seen.settings_file),
+        first_files.CONFIG: seen.config is None
         and bool(named)
-        and _free(seen.chosen.paths.config, starter.CONFIG, seen),
-        starter.PROMPTS: seen.prompts is None
-        and _free(seen.chosen.paths.prompts, starter.PROMPTS, seen),
+        and _free(seen.chosen.paths.config, first_files.CONFIG, seen),
+        first_files.PROMPTS: seen.prompts is None
+        and _free(seen.chosen.paths.prompts, first_files.PROMPTS, seen),
     }
     return frozenset(name for name, is_absent in absent.items() if is_absent)
 
@@ -106,21 +106,21 @@ def plan(seen: Surroundings, state: State, wanted: Wanted) -> Plan:
     """What brings the dataset from ``state`` to ``wanted``; empty where nothing is left to do."""
     names = missing(seen) & wanted.files
     texts = {}
-    if starter.CONFIG in names:
-        texts[starter.CONFIG] = starter.config_text(
-            _named(seen), base=_base(seen), side=starter.side(seen)
+    if first_files.CONFIG in names:
+        texts[first_files.CONFIG] = first_files.config_text(
+            _named(seen), base=_base(seen), side=first_files.side(seen)
         )
-    if settings_schema.FILE in names:
-        prompts = seen.prompts is not None or starter.PROMPTS in names
-        texts[settings_schema.FILE] = starter.settings_text(seen, prompts=prompts)
-    if starter.PROMPTS in names:
-        texts[starter.PROMPTS] = starter.prompts_text(seen)
+    if schema.FILE in names:
+        prompts = seen.prompts is not None or first_files.PROMPTS in names
+        texts[schema.FILE] = first_files.settings_text(seen, prompts=prompts)
+    if first_files.PROMPTS in names:
+        texts[first_files.PROMPTS] = first_files.prompts_text(seen)
     new = tuple(Entry(name, content.encode()) for name, content in texts.items())
     warnings = [
-        f"{text.shown(each.place)} is left out of {starter.CONFIG}: its name is not UTF-8, and "
+        f"{text.shown(each.place)} is left out of {first_files.CONFIG}: its name is not UTF-8, and "
         "must be; rename it"
         for each in seen.images
-        if starter.CONFIG in names and not each.nameable
+        if first_files.CONFIG in names and not each.nameable
     ]
     if not wanted.repository and seen.repository is None:
         return Plan(new, hook=False, warnings=tuple(warnings))
@@ -145,7 +145,7 @@ def _added(
     if not state.caches_ignored:
         wants.append((".gitignore", ("*.npz",), "what sd-scripts caches beside the images"))
     if not state.begun and seen.images:
-        patterns = starter.image_patterns(seen.images)
+        patterns = first_files.image_patterns(seen.images)
         if wanted.images == "ignored":
             wants.append((".gitignore", patterns, "the images; loragit records the hash of each"))
         elif wanted.images == "lfs":
@@ -161,7 +161,7 @@ def _added(
             continue
         before = path.read_bytes() if path.exists() else b""
         data = found.get(name, b"")
-        found[name] = data + starter.extended(before + data, lines, about)
+        found[name] = data + first_files.extended(before + data, lines, about)
     return tuple(Entry(name, data) for name, data in found.items() if data)
 
 
@@ -175,7 +175,7 @@ def _committed(
     for path in there:
         if path is None or not path.is_relative_to(seen.folder) or not path.is_file():
             continue
-        if secrets.find(path.read_bytes()):
+        if find.find(path.read_bytes()):
             warnings.append(f"{path} is left out of the commit: it holds what looks like a secret")
         else:
             paths[str(path.relative_to(seen.folder))] = None

@@ -18,8 +18,7 @@ from loragit.errors import LoragitError, UsageError
 from loragit.git import checkout
 from loragit.record import message
 from loragit.record.name import RunName
-from loragit.settings import load as settings
-from loragit.settings import paths as places
+from loragit.settings import load, paths
 from loragit.settings.load import Flags
 from loragit.trainers.environment import pythons
 
@@ -107,12 +106,12 @@ def variables(name: str, environ: Mapping[str, str], cwd: Path) -> dict[str, str
     dataset = None if environ.get("TRAINING_DIR") else environ.get("DATASET_NAME") or None
     inside = _inside(run, environ)
     base = inside or environ.get("OUTPUT_DIR")
-    output = str(places.expanded(base, cwd, environ) / run.text) if base else None
+    output = str(paths.expanded(base, cwd, environ) / run.text) if base else None
     try:
-        chosen = settings.load(
+        chosen = load.load(
             name=run, flags=Flags(dataset=dataset, output=output), environ=given, cwd=cwd
         )
-    except (settings.DatasetNotFound, settings.DatasetAmbiguous) as error:
+    except (load.DatasetNotFound, load.DatasetAmbiguous) as error:
         # A script has no --dataset.
         raise type(error)(
             error.message, hint="set TRAINING_DIR in the script: the dataset's folder"
@@ -165,13 +164,13 @@ def conda(name: str, root: str | None, environ: Mapping[str, str], cwd: Path) ->
     Raises :class:`~loragit.trainers.environment.pythons.PythonMissing`, which lists the
     environments that there are, :class:`NoManager`.
     """
-    home = places.home(environ)
+    home = paths.home(environ)
     looked = dict(environ)
-    folder = None if not root else places.expanded(root, cwd, environ)
+    folder = None if not root else paths.expanded(root, cwd, environ)
     if folder is not None:
         looked["CONDA_EXE"] = str(folder / "bin/conda")
     if "/" in name:
-        prefix = pythons.of_folder(places.expanded(name, cwd, environ)).parent.parent
+        prefix = pythons.of_folder(paths.expanded(name, cwd, environ)).parent.parent
     else:
         prefix = pythons.of_conda(name, looked, home).parent.parent
     found = next(_managers(prefix, folder, environ, home), None)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from loragit import parse as parsing
+from loragit import parse
 from loragit.history.compare import captions as tags
 from loragit.history.compare import lines, tables
 from loragit.history.compare.captions import CaptionChange, TagTotal
@@ -234,7 +234,7 @@ def _parsed(path: str, written: str | None) -> dict[str, object] | None:
         return {}
     try:
         found: object = (
-            parsing.read_json(written) if path.endswith(".json") else parsing.read_toml(written)
+            parse.read_json(written) if path.endswith(".json") else parse.read_toml(written)
         )
     except ValueError:
         return None

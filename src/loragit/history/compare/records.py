@@ -13,7 +13,7 @@ from typing import NamedTuple
 from loragit import text
 from loragit.history.record import Code, Record, Surroundings, Values, decimal
 from loragit.record.values import Weights
-from loragit.trainers.sd_scripts import arguments as sd_scripts
+from loragit.trainers.sd_scripts import arguments
 
 ARGUMENT, WEIGHTS, TRAINER, LYCORIS, REPOSITORY = (
     "argument",
@@ -175,7 +175,7 @@ def _given(record: Record) -> dict[str, str]:
     """Each argument as one text, pairs under their own names. Files of weights are compared by
     content, not here."""
     roles = {weights.role for weights in record.weights}
-    told = OWN | {name for name, role in sd_scripts.WEIGHTS.items() if role in roles}
+    told = OWN | {name for name, role in arguments.WEIGHTS.items() if role in roles}
     args = {name: values for name, values in record.args.items() if name not in told}
     found = {name: " ".join(values) if values else "true" for name, values in args.items()}
     pairs = pairs_of(args)

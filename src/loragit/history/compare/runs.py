@@ -7,12 +7,13 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, NamedTuple
 
 from loragit.errors import LoragitError
+from loragit.git.repository import TreeItem
 from loragit.history.compare.records import Comparison, Side
 from loragit.history.compare.records import compare as compared
 from loragit.history.record import Record, Surroundings, read_environment
 
 if TYPE_CHECKING:
-    from loragit.git.command import TreeItem
+    from loragit.git.repository import TreeItem
     from loragit.history.runs import RecordedRun
 
 _NO_SURROUNDINGS = Surroundings({}, {})

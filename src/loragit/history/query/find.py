@@ -9,7 +9,7 @@ from pathlib import Path
 from loragit.errors import LoragitError
 from loragit.git.command import NotARepository
 from loragit.history.history import History, NoSuchRun, RecordedRun, SeveralRuns
-from loragit.settings import paths as places
+from loragit.settings import paths
 
 
 class Seeker:
@@ -33,7 +33,7 @@ class Seeker:
         dataset, colon, name = text.rpartition(":")
         if colon:
             looked = [self._cwd / dataset, *([] if "/" in dataset else [self._datasets / dataset])]
-            history = self._once(History.of(places.existing(looked, f"the dataset of {text}")))
+            history = self._once(History.of(paths.existing(looked, f"the dataset of {text}")))
             return history, history.run(name)
         here: History | None = None
         try:

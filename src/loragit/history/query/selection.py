@@ -10,8 +10,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit import git
 from loragit.errors import UsageError
-from loragit.git import command as git
 from loragit.history.query.where import Condition, facts, meeting, unknown_key
 from loragit.history.record import decimal
 from loragit.history.runs import REVERTED, STATES, UNTAGGED, RecordedRun

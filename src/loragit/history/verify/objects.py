@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from loragit.git import command as git
-from loragit.git.command import Repository
+from loragit import git
+from loragit.git.repository import Repository
 from loragit.history.verify.verdict import OBJECTS, Verdict, note, wrong
 from loragit.record.name import RUNS
 from loragit.text import count

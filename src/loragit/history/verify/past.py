@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit import git
 from loragit.git import catfile
-from loragit.git import command as git
 from loragit.history.history import History
 from loragit.history.verify.branch import Line
 from loragit.history.verify.verdict import LINE, TAG, Since, Verdict, moment, note, wrong

@@ -7,9 +7,9 @@ import re
 from collections.abc import Collection, Iterator
 from itertools import pairwise
 
+from loragit import git
 from loragit.errors import shell_word
 from loragit.git import catfile
-from loragit.git import command as git
 from loragit.history.history import History, RecordedRun
 from loragit.history.runs import UNTAGGED
 from loragit.history.verify.branch import read_seal

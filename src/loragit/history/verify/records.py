@@ -10,7 +10,8 @@ from typing import NamedTuple
 from loragit import text
 from loragit.dataset.hashes import parse_digest_lines
 from loragit.errors import LoragitError
-from loragit.git.command import GitFailed, TreeItem
+from loragit.git.command import GitFailed
+from loragit.git.repository import TreeItem
 from loragit.history.history import NoSuchFile, RecordedRun
 from loragit.history.record import Kept, Record
 from loragit.history.verify.verdict import RECORD, Verdict, note, wrong

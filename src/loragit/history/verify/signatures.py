@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from loragit.git import command as git
-from loragit.git.command import Repository
+from loragit import git
+from loragit.git.repository import Repository
 from loragit.history.history import RecordedRun
 from loragit.history.record import without_signature
 from loragit.history.verify.verdict import SIGNATURE, Verdict, note, wrong

@@ -10,15 +10,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit import git
 from loragit.errors import LoragitError
-from loragit.git import command as git
 from loragit.git import signing
 from loragit.git.catfile import Reader
 from loragit.history.contents import NOTES, tag_message
 from loragit.history.history import History, RecordedRun
 from loragit.history.record import RecordedOutcome
-from loragit.history.verify import branch as line
-from loragit.history.verify import files, objects, past, past_tags, signatures
+from loragit.history.verify import branch, files, objects, past, past_tags, signatures
 from loragit.history.verify.dataset import Present
 from loragit.history.verify.records import Records
 from loragit.history.verify.verdict import LINE, NOTE, TAG, WRONG, Verdict, wrong
@@ -105,7 +104,7 @@ def _repository(history: History, asked: Asked, problem: LoragitError | None) ->
             "the history of runs cannot be read to its end: what can still be reached was looked at"
         )
         yield wrong(LINE, told, "fetch what is missing from a clone that has it")
-    known = line.read(history)
+    known = branch.read(history)
     if asked.names:
         names = frozenset(run.name for run in _wanted(history, asked.names))
         yield from _tags(history, known, names, asked)
@@ -124,7 +123,7 @@ def _repository(history: History, asked: Asked, problem: LoragitError | None) ->
         refs = [RUNS, *sorted(tags), *noted]
         yield from objects.look(history.repository, refs, quick=asked.quick)
         yield from objects.replaced(history.repository, refs)
-    yield from line.look(history, known)
+    yield from branch.look(history, known)
     if known.whole:
         yield from past.look(history, known)
     yield from _tags(history, known, None, asked)
@@ -132,11 +131,11 @@ def _repository(history: History, asked: Asked, problem: LoragitError | None) ->
 
 
 def _tags(
-    history: History, known: line.Line, names: frozenset[str] | None, asked: Asked
+    history: History, known: branch.Line, names: frozenset[str] | None, asked: Asked
 ) -> Iterator[Verdict]:
     """The tags, as they are and as they were, of the runs ``names``; ``None`` for all."""
     if history.refs.runs is not None:
-        yield from line.tags(history, known, names)
+        yield from branch.tags(history, known, names)
     yield from past_tags.look(history, names, quick=asked.quick)
     yield from past.excepted(history, names)
 

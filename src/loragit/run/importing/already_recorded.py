@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from loragit.git import catfile
-from loragit.git.command import Repository
+from loragit.git.repository import Repository
 from loragit.record.message import parse_model_line
 
 _EVERYWHERE = ("--glob=refs/heads/run[s]", "--glob=refs/remotes/*/run[s]")

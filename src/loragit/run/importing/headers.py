@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from loragit import parse as parsing
-from loragit import text
+from loragit import parse, text
 from loragit.record import run_toml
 from loragit.record.values import Entry, Weights
 
@@ -185,7 +184,7 @@ def _value(key: str, raw: str) -> tuple[object, str | None]:
 def _json(raw: str) -> object | None:
     """What ``raw`` holds; ``None`` where it is no JSON, or none that TOML can express."""
     try:
-        return _expressible(parsing.read_json(raw), _MAX_DEPTH)
+        return _expressible(parse.read_json(raw), _MAX_DEPTH)
     except ValueError:
         return None
 

@@ -9,24 +9,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import text
+from loragit import git, text
 from loragit.dataset.hashes import Cache
 from loragit.errors import Finding, Findings, LoragitError, UsageError
-from loragit.git import command as git
-from loragit.git.command import Repository
 from loragit.git.identity import IdentityQuestion
+from loragit.git.repository import Repository
 from loragit.record import imported, message
 from loragit.record.name import InvalidName, RunName
 from loragit.record.values import Code, Identity, Imported, Outcome, Weights
-from loragit.run.importing import search
-from loragit.run.importing import text_files as papers
-from loragit.run.importing import training as remains
-from loragit.run.importing import zsh_helpers as legacy
+from loragit.run.importing import search, text_files, training, zsh_helpers
 from loragit.run.importing.already_recorded import Ledger, Marks
 from loragit.run.importing.models import Models
 from loragit.run.importing.training import Remains, Span
-from loragit.secrets import find as secrets
-from loragit.settings import load as settings
+from loragit.secrets import find
+from loragit.settings import load
 from loragit.settings import paths as places
 from loragit.settings.load import Flags
 from loragit.store.free_name import Places
@@ -114,7 +110,7 @@ def look(request: Request, say: Callable[[str], None]) -> Plan:
     there = search.search(paths, findings)
     if (size := search.size(there)) >= _LONG:
         say(f"reading {size / 1e9:.1f} GB of models in {text.count(len(there), 'folder')}")
-    found = [each for place in there for each in remains.read(place, models, findings)]
+    found = [each for place in there for each in training.read(place, models, findings)]
     models.keep()
     if request.name is not None and len(found) > 1:
         raise UsageError(
@@ -156,7 +152,7 @@ class _Judge:
         self._request = request
         self._home = home
         self._findings = findings
-        self._hide = secrets.Redactor(())
+        self._hide = find.Redactor(())
         self._targets: dict[Path, Target] = {}
         self._ledgers: dict[Path, Ledger] = {}
         self._places: dict[Path, Places] = {}
@@ -228,7 +224,7 @@ class _Judge:
         flag = self._request.dataset
         environ = self._request.environ
         if flag is None and not environ.get("TRAINING_DIR"):
-            named = legacy.dataset_folders(left.papers.repos, left.papers.script, self._home)
+            named = zsh_helpers.dataset_folders(left.papers.repos, left.papers.script, self._home)
             flag = next(
                 (str(place) for place in named if place != left.folder and os.path.isdir(place)),
                 None,
@@ -236,10 +232,10 @@ class _Judge:
         try:
             # Some old names tell no steps, and nothing here depends on them.
             asked = Flags(dataset=flag, steps=1)
-            return settings.load(
+            return load.load(
                 name=name, flags=asked, environ=environ, cwd=self._request.cwd
             ).dataset_dir
-        except (settings.DatasetNotFound, settings.DatasetAmbiguous, InvalidName) as error:
+        except (load.DatasetNotFound, load.DatasetAmbiguous, InvalidName) as error:
             raise _LeftOut(
                 LEFT_OUT,
                 f"its dataset is not known: {error.message}",
@@ -288,10 +284,10 @@ class _Judge:
     ) -> Imported:
         codes = _codes(left)
         entries, redacted = list(left.papers.entries), list(left.papers.redacted)
-        missing = [*remains.missing(left), *_missing_codes(left, codes)]
-        kept = remains.kept_metadata(left)
+        missing = [*training.missing(left), *_missing_codes(left, codes)]
+        kept = training.kept_metadata(left)
         if kept is not None:
-            entry, had_secrets = papers.masked(kept.entry)
+            entry, had_secrets = text_files.masked(kept.entry)
             assert entry is not None
             entries.append(entry)
             redacted += [entry.path] if had_secrets else []
@@ -338,7 +334,7 @@ class _Judge:
         """Names of files and folders are not masked: the record would not lead to them any more."""
         now = datetime.now(UTC)
         texts = (imported.message(run, now), message.outcome_message(run.name, run.outcome))
-        found = secrets.find("\n".join(texts).encode("utf-8", "surrogateescape"))
+        found = find.find("\n".join(texts).encode("utf-8", "surrogateescape"))
         if found:
             raise _LeftOut(
                 LEFT_OUT,
@@ -360,17 +356,17 @@ def _marks(left: Remains, name: RunName, source: str) -> Marks:
     )
 
 
-def _codes(left: Remains) -> legacy.Codes:
+def _codes(left: Remains) -> zsh_helpers.Codes:
     """The repositories that ``repos.git`` tells; the trainer's commit else as the models' headers
     do."""
-    codes = legacy.told_apart(left.papers.repos.repositories)
+    codes = zsh_helpers.told_apart(left.papers.repos.repositories)
     commit = next((each.commit for each in reversed(left.trainings) if each.commit), None)
     if codes.trainer is None and commit is not None:
         codes = codes._replace(trainer=Code("sd-scripts", commit, None))
     return codes
 
 
-def _missing_codes(left: Remains, codes: legacy.Codes) -> list[str]:
+def _missing_codes(left: Remains, codes: zsh_helpers.Codes) -> list[str]:
     module = next((each.network for each in left.trainings if each.network), "")
     lost = [] if codes.trainer else ["trainer commit"]
     return lost + (

@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 from loragit import text
 from loragit.record.values import Entry
-from loragit.run.importing import zsh_helpers as legacy
+from loragit.run.importing import zsh_helpers
 from loragit.run.importing.zsh_helpers import ReposGit
-from loragit.secrets import find as secrets
-from loragit.secrets import tables as secret_tables
+from loragit.secrets import find, tables
 
 MAX_BYTES = 4 * 1024 * 1024
 """Of one such file."""
@@ -48,7 +47,7 @@ def read(folder: Path) -> Papers:
     not the run's."""
     names = _regular_files(folder)
     raw = _read(folder, "repos.git") if "repos.git" in names else None
-    repos = legacy.parse_repos_git(raw or b"")
+    repos = zsh_helpers.parse_repos_git(raw or b"")
     config = next((name for name in _CONFIGS if name in names), None)
     prompts = next((name for name in _PROMPTS if name in names), None)
     scripts = _scripts(names, repos, folder.name)
@@ -85,8 +84,8 @@ def read(folder: Path) -> Papers:
 def masked(entry: Entry) -> tuple[Entry | None, bool]:
     """``entry`` without its secrets, and whether there were some; ``None`` where they cannot be
     taken out."""
-    data = secrets.redact(secret_tables.mask_values(entry.data))
-    if secrets.find(data) or any(True for _ in secret_tables.find_values(data)):
+    data = find.redact(tables.mask_values(entry.data))
+    if find.find(data) or any(True for _ in tables.find_values(data)):
         return None, True
     return entry._replace(data=data), data != entry.data
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 from loragit import text
 from loragit.errors import Findings
 from loragit.record.values import DatasetFile
-from loragit.run import results as outcome
+from loragit.run import results
 from loragit.run.importing import headers as metadata
-from loragit.run.importing import text_files as papers
+from loragit.run.importing import text_files
 from loragit.run.importing.headers import Training
 from loragit.run.importing.models import Models
 from loragit.run.importing.search import Place
@@ -117,7 +117,7 @@ def _recorded(folder: Path, models: Models) -> Remains:
         if output_name == own
         or ((training := trainings[name]) and training.session and training.session in sessions)
     }
-    remains = _Reader(folder, own, models).remains(ours, papers.read(folder), recorded=True)
+    remains = _Reader(folder, own, models).remains(ours, text_files.read(folder), recorded=True)
     return remains._replace(name=folder.name, others=tuple(sorted(called.keys() - ours.keys())))
 
 
@@ -187,13 +187,13 @@ class _Reader:
 
     def remains(self, files: Mapping[str, str], found: Papers, *, recorded: bool) -> Remains:
         folder = self._folder
-        judged = outcome.judged(
+        judged = results.judged(
             folder, files, NAMING, Reading(self._models.header, self._models.hashes)
         )
         readable = [model.path for model in judged.models if model.path.endswith(".safetensors")]
         headers = [self._models.header(folder / path).metadata for path in readable]
         trainings = tuple(metadata.training(header) for header in headers)
-        states = outcome.states(folder, self._name, NAMING)
+        states = results.states(folder, self._name, NAMING)
         span = self._span(trainings, [*files, *states], recorded=recorded)
         return Remains(
             folder=folder,
@@ -205,8 +205,8 @@ class _Reader:
             trainings=trainings,
             header=headers[-1] if headers else {},
             states=states,
-            samples=len(names := outcome.sample_names(folder, self._name, NAMING)),
-            pictures=outcome.hashed(folder / NAMING.sample_dir, NAMING.sample_dir, names),
+            samples=len(names := results.sample_names(folder, self._name, NAMING)),
+            pictures=results.hashed(folder / NAMING.sample_dir, NAMING.sample_dir, names),
             final_loss=self._final_loss(span),
             span=span,
             others=(),
@@ -256,12 +256,12 @@ class _Reader:
         for parent in (folder / "logs" for folder in near):
             for name in dict.fromkeys((self._folder.name, self._name)):
                 for prefix in (f"{name}-", f"{name}_"):
-                    there = outcome.log_folders(parent, prefix, NAMING)
+                    there = results.log_folders(parent, prefix, NAMING)
                     others = frozenset(
                         each for each in there if not _of_time(each.removeprefix(prefix), span)
                     )
                     loss = (
-                        outcome.logged_loss(Logs(parent, prefix, others), NAMING)
+                        results.logged_loss(Logs(parent, prefix, others), NAMING)
                         if there - others
                         else None
                     )

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit.record.values import Ancestor, Weights
-from loragit.settings import paths as places
+from loragit.settings import paths
 from loragit.store import products
 from loragit.store.products import Records, Sealed
-from loragit.trainers import safetensors as tensors
+from loragit.trainers import safetensors
 
 RESUME = "Resume"
 DERIVED = ("Network-Weights", "Base-Weights")
@@ -86,8 +86,8 @@ def _stamped(path: Path, records: Records) -> Iterator[tuple[Sealed, str]]:
     """The runs that the header of a model names: it was edited since, or the weights were resized
     or merged."""
     try:
-        comment = tensors.read_header(path).metadata.get("ss_training_comment", "")
-    except (tensors.NotSafetensors, OSError):
+        comment = safetensors.read_header(path).metadata.get("ss_training_comment", "")
+    except (safetensors.NotSafetensors, OSError):
         return
     for run, commit in products.stamps(comment):
         yield from (
@@ -100,7 +100,7 @@ def _lies_in(state: Path, sealed: Sealed, environ: Mapping[str, str]) -> bool:
     if not sealed.output:
         return False
     try:
-        output = places.expanded(sealed.output, state.parent, environ)
-    except places.NoSuchPath:  # whoever wrote that record
+        output = paths.expanded(sealed.output, state.parent, environ)
+    except paths.NoSuchPath:  # whoever wrote that record
         return False
     return os.path.realpath(output) == os.path.realpath(state.parent)

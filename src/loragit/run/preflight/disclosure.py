@@ -13,8 +13,7 @@ from loragit.errors import Findings
 from loragit.git import checkout
 from loragit.record import message, run_toml
 from loragit.record.values import Entry, RepoState, Run
-from loragit.secrets import find as secrets
-from loragit.secrets import tables as secret_tables
+from loragit.secrets import find, tables
 from loragit.secrets.find import Found
 
 _SHOWN = 3
@@ -62,9 +61,9 @@ def secrets_in(data: bytes, known: Iterable[str] = ()) -> tuple[Found, ...]:
     of ``known``."""
     plain = as_utf8(data)
     found = [
-        *secrets.find(plain),
-        *secret_tables.find_values(plain),
-        *secrets.find_known(plain, known),
+        *find.find(plain),
+        *tables.find_values(plain),
+        *find.find_known(plain, known),
     ]
     by_line = {each.line: each for each in reversed(found)}
     return tuple(sorted(by_line.values(), key=lambda each: each.line or 0))
@@ -74,18 +73,14 @@ def values(entries: Iterable[Entry]) -> tuple[str, ...]:
     """The secrets in files. Where these are recorded all the same, they must stand in no argument
     and no log either."""
     texts = [as_utf8(entry.data) for entry in entries]
-    found = (
-        value
-        for data in texts
-        for value in (*secret_tables.values(data), *secrets.found_values(data))
-    )
-    return tuple(dict.fromkeys(value for value in found if len(value) >= secrets.MIN_LENGTH))
+    found = (value for data in texts for value in (*tables.values(data), *find.found_values(data)))
+    return tuple(dict.fromkeys(value for value in found if len(value) >= find.MIN_LENGTH))
 
 
 def masked(data: bytes, known: Iterable[str] = ()) -> bytes:
     """``data`` with ``***`` for what :func:`secrets_in` finds; all else stays byte for byte."""
     plain = as_utf8(data)
-    hidden = secrets.mask(secret_tables.mask_values(plain), known)
+    hidden = find.mask(tables.mask_values(plain), known)
     if plain is data:
         return hidden
     return data[:2] + hidden.decode().encode(
@@ -156,7 +151,7 @@ def _suspects(entries: Iterable[Entry], known: Iterable[str]) -> tuple[Entry, ..
 
 
 def _looks(data: bytes, known: Iterable[str]) -> tuple[Found, ...]:
-    return (*secrets.find(data), *secrets.find_known(data, known))
+    return (*find.find(data), *find.find_known(data, known))
 
 
 def _names(run: Run) -> tuple[Entry, ...]:
@@ -169,7 +164,7 @@ def _leaking_paths(run: Run, known: tuple[str, ...]) -> Iterator[str]:
     are."""
     paths = "\n".join(entry.path for entry in run.entries).encode(*_BYTES)
     if _looks(paths, known):
-        shown = zip(paths.split(b"\n"), secrets.mask(paths, known).split(b"\n"), strict=True)
+        shown = zip(paths.split(b"\n"), find.mask(paths, known).split(b"\n"), strict=True)
         yield from (hidden.decode(*_BYTES) for path, hidden in shown if path != hidden)
 
 
@@ -196,7 +191,7 @@ def _masked(run: Run, files: Mapping[str, bytes], known: tuple[str, ...], *, nam
         return run
 
     def hide(name: str) -> str:
-        return secrets.mask(name.encode(*_BYTES), known).decode(*_BYTES)
+        return find.mask(name.encode(*_BYTES), known).decode(*_BYTES)
 
     lycoris = run.lycoris
     return run._replace(

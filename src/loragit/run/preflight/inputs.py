@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import parse as parsing
+from loragit import parse
 from loragit.dataset import snapshot
 from loragit.dataset.hashes import Cache, fingerprint_file
 from loragit.dataset.snapshot import CannotReadInput, Config, Dataset, Folder, Recorded
@@ -132,7 +132,7 @@ def _prompts(path: Path) -> Entry:
         snapshot.read_table(path, data, "sample prompts")
     elif suffix == ".json":
         try:
-            parsing.read_json(data)
+            parse.read_json(data)
         except ValueError as error:
             raise CannotReadInput(f"the sample prompts {path} do not parse: {error}") from error
     else:

@@ -14,7 +14,7 @@ from loragit.errors import Findings, LoragitError, shell_word
 from loragit.git import checkout
 from loragit.record.values import Entry, RepoState
 from loragit.settings.load import Settings
-from loragit.system import child as process
+from loragit.system import child
 from loragit.trainers import arguments
 from loragit.trainers.environment import pythons
 from loragit.trainers.sd_scripts import arguments as sd_scripts
@@ -150,7 +150,7 @@ def program(
         return (str(python), str(script))
     found = pythons.program(launcher[0], environ)
     if found is None:
-        raise process.ProgramMissing(
+        raise child.ProgramMissing(
             f"the launcher {launcher[0]} is not in {python.parent} and not on PATH",
             hint="install it in the trainer's environment, or mend trainer.launcher",
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from loragit.secrets import find as secrets
+from loragit.secrets import find
 from loragit.settings.schema import ARGS, SCHEMA, Document, Value, dotted, literal
 from loragit.trainers.sd_scripts import reach
 
@@ -56,18 +56,16 @@ class Claim(NamedTuple):
     def shown(self) -> str:
         """``key = value``, to be asked about: without secrets, but with everything that a shell
         would run."""
-        return self._without(secrets.redact_plain)
+        return self._without(find.redact_plain)
 
     @property
     def kept(self) -> str:
         """As :attr:`shown`, without anything that looks like a secret: to be written down."""
-        return self._without(secrets.redact)
+        return self._without(find.redact)
 
     def _without(self, redact: Callable[[bytes], bytes]) -> str:
-        if self.setting.startswith(ARGS) and secrets.is_secret_name(
-            self.setting.removeprefix(ARGS)
-        ):
-            return f"{self.key} = {literal(secrets.MASK)}"
+        if self.setting.startswith(ARGS) and find.is_secret_name(self.setting.removeprefix(ARGS)):
+            return f"{self.key} = {literal(find.MASK)}"
         return f"{self.key} = {redact(self.value.encode()).decode('utf-8', 'replace')}"
 
 

@@ -12,30 +12,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import text
+from loragit import git, text
 from loragit.dataset.hashes import Cache
 from loragit.errors import Finding, Findings, LoragitError, UsageError
-from loragit.git import checkout
-from loragit.git import command as git
-from loragit.git import objects as repo
-from loragit.git.command import Repository
+from loragit.git import checkout, objects
+from loragit.git.repository import Repository
 from loragit.record import run_toml
 from loragit.record.name import RUNS, RunName
 from loragit.record.values import Ancestor, Entry, Identity, LyCORIS, RepoState, Run
-from loragit.run.preflight import ancestors as ancestry
-from loragit.run.preflight import disclosure, inputs, launch, trust
+from loragit.run.preflight import ancestors, disclosure, inputs, launch, trust
 from loragit.run.preflight.inputs import Inputs
 from loragit.run.preflight.questions import Answers, Inquiry
 from loragit.run.preflight.trust import Agree
-from loragit.secrets import find as secrets
-from loragit.settings import load as settings
-from loragit.settings import paths as places
+from loragit.secrets import find
+from loragit.settings import load, paths
 from loragit.settings.load import Flags, Settings
-from loragit.store import free_name as place
-from loragit.trainers.environment import packages as environment
-from loragit.trainers.environment import pythons
+from loragit.store import free_name
+from loragit.trainers.environment import packages, pythons
 from loragit.trainers.environment.activation import activate
-from loragit.trainers.sd_scripts import arguments as sd_scripts
+from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.start import Start
 
 MIN_FREE = 256 * 1024 * 1024
@@ -126,12 +121,10 @@ def prepare(request: Request) -> Ready:
     settings."""
     _refuse_conflicts(request)
     name = RunName.parse(request.name)
-    chosen = settings.load(name=name, flags=request.flags, environ=request.environ, cwd=request.cwd)
+    chosen = load.load(name=name, flags=request.flags, environ=request.environ, cwd=request.cwd)
     if request.bump:
         name = _bumped(name, chosen)
-        chosen = settings.load(
-            name=name, flags=request.flags, environ=request.environ, cwd=request.cwd
-        )
+        chosen = load.load(name=name, flags=request.flags, environ=request.environ, cwd=request.cwd)
     return _Preflight(request, name, chosen).ready()
 
 
@@ -159,7 +152,7 @@ def _bumped(name: RunName, chosen: Settings) -> RunName:
         folders = {folder.name for folder in chosen.paths.output.iterdir()}
     except OSError:  # not there yet, or not ours to list
         folders = set()
-    return name.bumped(place.names_taken(repository) | folders)
+    return name.bumped(free_name.names_taken(repository) | folders)
 
 
 def caches() -> Path:
@@ -180,7 +173,7 @@ class _Preflight:
         self.home = request.environ.get("HOME", "")
         self.findings = Findings()
         self.warnings: list[str] = []
-        self.hide = secrets.Redactor(())
+        self.hide = find.Redactor(())
 
     def ready(self) -> Ready:
         """The run, ready to start. Raises :class:`PreflightFailed`."""
@@ -211,7 +204,7 @@ class _Preflight:
         program = findings.ask(lambda: self._program(python, script, environ)) if python else None
         hashes = Cache(caches() / "hashes")
         words = (*plan.arguments.words(), *self.request.extra) if plan else ()
-        known = secrets.secret_values(words, environ)
+        known = find.secret_values(words, environ)
         read = (
             inputs.read(plan, chosen, workdir, asked.recorded(known), hashes, findings)
             if plan
@@ -227,9 +220,9 @@ class _Preflight:
         if chosen.record.allow_secrets:
             files = (*read.entries, *([own] if own else []))
             known = tuple(dict.fromkeys((*known, *disclosure.values(files))))
-        self.hide = secrets.Redactor(known)
+        self.hide = find.Redactor(known)
         start = self._start(plan, read, program, workdir, output)
-        start = start._replace(held=secrets.variables(environ), hidden=known)
+        start = start._replace(held=find.variables(environ), hidden=known)
         if self.request.script is not None:
             lycoris = (
                 answers.lycoris.repo.path if answers.lycoris and answers.lycoris.repo else None
@@ -272,14 +265,14 @@ class _Preflight:
         return entry
 
     def _written(self, path: str) -> Path:
-        return launch.plain(places.expanded(path, self.request.cwd, self.request.environ))
+        return launch.plain(paths.expanded(path, self.request.cwd, self.request.environ))
 
     def _program(self, python: Path, script: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
         if self.request.script is not None:
             return (str(self._written(self.request.script)),)
         return launch.program(self.settings, python, script, environ)
 
-    def _plan(self, workdir: Path) -> sd_scripts.Plan:
+    def _plan(self, workdir: Path) -> arguments.Plan:
         request = self.request
         own_script = request.flags.trainer_script is not None or request.script is not None
         extra = request.extra if request.script is None else ()
@@ -287,7 +280,7 @@ class _Preflight:
             self.name, self.settings, extra, workdir, self.home, own_script=own_script
         )
 
-    def _output(self, plan: sd_scripts.Plan | None) -> Path:
+    def _output(self, plan: arguments.Plan | None) -> Path:
         """The run's output folder: it must not exist yet, and there must be room for it."""
         output = self.settings.output_dir
         if plan is not None and plan.output is not None and self.request.flags.output is None:
@@ -302,7 +295,7 @@ class _Preflight:
         launch.check_room(output, MIN_FREE, "models", self.findings)
         return output
 
-    def _judge(self, answers: Answers, plan: sd_scripts.Plan | None) -> None:
+    def _judge(self, answers: Answers, plan: arguments.Plan | None) -> None:
         """What the answers of git and of the trainer's Python mean for the run."""
         for state in answers.code:
             self.warnings += launch.judge_code(
@@ -326,7 +319,7 @@ class _Preflight:
         repository = answers.repository
         if repository is not None:
             launch.check_room(repository.common_dir, MIN_FREE_RECORD, "record", self.findings)
-            self.findings.ask(lambda: repo.Objects(repository.git_dir))
+            self.findings.ask(lambda: objects.Objects(repository.git_dir))
         if answers.dataset_branch == RUNS.removeprefix("refs/heads/"):
             self.findings.add(
                 "the dataset's repository is on the branch runs",
@@ -345,7 +338,7 @@ class _Preflight:
 
     def _start(
         self,
-        plan: sd_scripts.Plan,
+        plan: arguments.Plan,
         read: Inputs,
         program: tuple[str, ...],
         workdir: Path,
@@ -401,7 +394,7 @@ class _Preflight:
             ancestors=self._ancestors(start, read),
         )
         entries = [*read.entries, recorded]
-        entries.append(Entry("environment.txt", environment.environment_text(answers.environment)))
+        entries.append(Entry("environment.txt", packages.environment_text(answers.environment)))
         entries.append(Entry("dataset.sha256", read.dataset.digest))
         entries += [
             Entry(checkout.patch_path(s), checkout.patch(s)) for s in answers.code if s.dirty
@@ -411,8 +404,8 @@ class _Preflight:
 
     def _ancestors(self, start: Start, read: Inputs) -> tuple[Ancestor, ...]:
         """The runs that this one goes on from."""
-        found = ancestry.starts(start.plan.weights, read.weights, start.workdir)
-        return ancestry.ancestors(
+        found = ancestors.starts(start.plan.weights, read.weights, start.workdir)
+        return ancestors.ancestors(
             found, self.settings.paths.datasets, self.settings.dataset_dir, self.request.environ
         )
 

@@ -10,17 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit import git
 from loragit.dataset.snapshot import Recorded
 from loragit.errors import Findings
-from loragit.git import checkout
-from loragit.git import command as git
-from loragit.git import objects as repo
+from loragit.git import checkout, objects
 from loragit.git.checkout import StateQuestion
-from loragit.git.command import Repository
 from loragit.git.identity import IdentityQuestion
+from loragit.git.repository import Repository
 from loragit.record.name import RUNS, RunName
 from loragit.record.values import Environment, Identity, LyCORIS, RepoState
-from loragit.secrets import find as secrets
+from loragit.secrets import find
 from loragit.settings.load import Settings
 from loragit.store.free_name import Place, PlaceQuestion
 from loragit.system import signals
@@ -138,7 +137,7 @@ class Inquiry:
         masked = b'"captions/' in table or len(table) == _MOST_RECORD
         if (
             masked
-            or secrets.telling(secrets_known)
+            or find.telling(secrets_known)
             or not (self._repository and _made_here(self._repository))
         ):
             captions = None
@@ -160,7 +159,7 @@ class Inquiry:
         # other, and both lose. Signals wait for its end: an interruption while two threads import
         # leaves a lock that nobody opens again.
         with signals.postponed():
-            loading = threading.Thread(target=repo.load)
+            loading = threading.Thread(target=objects.load)
             loading.start()
             report = ask(lambda: checkout.read_dirty(dirty)) if dirty else None
             trainer = ask(self._trainer.answer) if self._trainer else None

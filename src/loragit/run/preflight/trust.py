@@ -18,11 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import text
+from loragit import git, text
 from loragit.errors import Finding, Findings, LoragitError, shell_word
 from loragit.git import catfile
-from loragit.git import command as git
-from loragit.run.preflight import needs_trust as claims
+from loragit.run.preflight import needs_trust
 from loragit.run.preflight.needs_trust import Claim
 from loragit.settings.load import Settings
 from loragit.settings.schema import FILE, Document, literal
@@ -141,7 +140,7 @@ def of_settings(chosen: Settings) -> Subject:
 def of_document(folder: Path, document: Document, trainer: Path | None = None) -> Subject:
     """What a ``loragit.toml`` in ``folder`` says. ``trainer`` is the folder that arguments count
     from, if known."""
-    found = claims.of(document)
+    found = needs_trust.of(document)
     return Subject(
         folder, found, tuple(_contents(folder, document, found, trainer)) if found else ()
     )

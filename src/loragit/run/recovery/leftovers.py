@@ -9,18 +9,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit import git
 from loragit.errors import LoragitError
 from loragit.git import catfile
-from loragit.git import command as git
-from loragit.git.command import Repository
+from loragit.git.repository import Repository
 from loragit.history.history import INTERRUPTED, REVERTED, History, RecordedRun
 from loragit.record.name import RunName
 from loragit.record.trailers import first
-from loragit.store import fetched as elsewhere
-from loragit.store import journal
-from loragit.store import ref_moves as moves
+from loragit.store import fetched, journal, ref_moves
 from loragit.store.free_name import FORMAT
-from loragit.system import child as process
+from loragit.system import child
 
 _FRESH = re.compile(r".+\.(\d{1,9})\.new")
 """A note that was being written: :func:`loragit.system.durable.write`."""
@@ -44,9 +42,9 @@ def loose_tags(
     history = History(repository)
     candidates = {name: tag.commit for name, tag in history.refs.tags() if tag.commit not in runs}
     if history.shallow:
-        strange = frozenset(candidates) - elsewhere.made_here(repository, candidates)
+        strange = frozenset(candidates) - fetched.made_here(repository, candidates)
     else:
-        strange = elsewhere.fetched(repository, candidates)
+        strange = fetched.fetched(repository, candidates)
     with catfile.Reader(repository.top) as reader:
         for name, commit in candidates.items():
             if name in strange:
@@ -150,7 +148,7 @@ def stale_tags(repository: Repository, runs: Mapping[str, RecordedRun]) -> Itera
 
 def waiting(repository: Repository) -> Iterator[Leftover]:
     """Moves of refs that only another machine can finish."""
-    for noted in moves.read(repository):
+    for noted in ref_moves.read(repository):
         if noted.host != journal.host():
             yield Leftover(
                 f"a move of refs ({noted.reason}) was begun on {noted.host}, and its note is "
@@ -187,5 +185,5 @@ def sweep(repository: Repository) -> None:
     for folder in ("open", "moves"):
         for path in (repository.private / folder).glob("*.new"):
             match = _FRESH.fullmatch(path.name)
-            if match and not process.exists(int(match[1])):
+            if match and not child.exists(int(match[1])):
                 path.unlink(missing_ok=True)

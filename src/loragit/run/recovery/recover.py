@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from loragit import console, text
 from loragit.errors import LoragitError
-from loragit.git.command import Repository
+from loragit.git.repository import Repository
 from loragit.history import history
 from loragit.history.history import (
     INTERRUPTED,
@@ -35,13 +35,11 @@ from loragit.run.ending import Kept, Unended
 from loragit.run.output import OutputFolder
 from loragit.run.recovery import leftovers
 from loragit.run.recovery.leftovers import Leftover
-from loragit.secrets import find as secrets
-from loragit.store import journal, lock
-from loragit.store import ref_moves as moves
+from loragit.secrets import find
+from loragit.store import journal, lock, ref_moves
 from loragit.store.journal import End, Open, Work
 from loragit.store.store import Store
-from loragit.system import child as process
-from loragit.system import supervise as training
+from loragit.system import child, supervise
 
 CRASH = "crash"
 """Stands for the signal where nobody was there to hear of one."""
@@ -76,7 +74,7 @@ class Recovery:
         self.left = 0
         """What needs the user."""
         self.done = 0
-        self._hide = secrets.Redactor(secrets.secret_values((), asked.environ))
+        self._hide = find.Redactor(find.secret_values((), asked.environ))
         self._runs: dict[str, RecordedRun] = {}
         self._notes: tuple[Open, ...] = ()
 
@@ -163,7 +161,7 @@ class Recovery:
         if left := trainers_left(note):
             return _Held(
                 f"{note.run} still trains, process {left[0]}, though its loragit is gone",
-                f"wait until it has ended, or end it with: kill -- -{training.group_of(left[0])}; "
+                f"wait until it has ended, or end it with: kill -- -{supervise.group_of(left[0])}; "
                 "then recover again",
             )
         return None
@@ -211,7 +209,7 @@ class Recovery:
                 "as soon as it does, finish it with: loragit recover",
             )
         if run is not None and run.state == UNTAGGED:
-            moved = (step for noted in moves.read(self.repository) for step in noted.steps)
+            moved = (step for noted in ref_moves.read(self.repository) for step in noted.steps)
             if any((step.name, step.new) == (tag, run.commit) for step in moved):
                 return Leftover(
                     f"{note.run} was being opened, and its tag could not be made yet",
@@ -310,7 +308,7 @@ class Recovery:
         with suppress(OSError):
             status = path.lstat()
             # After another boot the same disk may have another number.
-            if not inode or process.over(note.boot):
+            if not inode or child.over(note.boot):
                 device, inode = status.st_dev, inode or status.st_ino
         return OutputFolder(path, (device, inode), dict(work.files), ending.LOG)
 
@@ -373,13 +371,13 @@ def _out_of_sight(note: Open) -> _Held:
 
 def trainers_left(note: Open) -> tuple[int, ...]:
     """Processes of a training of this machine that goes on though its loragit may be gone."""
-    if process.over(note.boot):
+    if child.over(note.boot):
         return ()
     trainer = note.trainer
-    if trainer is not None and (left := process.group_left(trainer.pid, trainer.pid_started)):
+    if trainer is not None and (left := child.group_left(trainer.pid, trainer.pid_started)):
         return left
     # Killed before it could note the trainer: the trainer's environment names the run's folder.
-    return process.told("LORAGIT_RUN_OUTPUT", note.output)
+    return child.told("LORAGIT_RUN_OUTPUT", note.output)
 
 
 def _times(folder: Path) -> Iterable[float]:

@@ -16,9 +16,8 @@ from typing import NamedTuple
 
 from loragit import text
 from loragit.settings.load import Trainer
-from loragit.system import child as process
-from loragit.trainers.environment import activation_rules as activation_plan
-from loragit.trainers.environment import pythons
+from loragit.system import child
+from loragit.trainers.environment import activation_rules, pythons
 from loragit.trainers.environment.activation_rules import Plan, entries, less
 from loragit.trainers.environment.pythons import CONDA, Prefix
 
@@ -53,16 +52,16 @@ def activate(trainer: Trainer, python: Path | None, environ: Mapping[str, str]) 
     Where the settings name none, the caller's is left as it is.
     """
     named = trainer.env is not None or (trainer.python is not None and "/" in trainer.python)
-    clean = process.clean_environment(environ)
+    clean = child.clean_environment(environ)
     if python is None or not named:
         return Activation(Plan({}, None), clean, None, ())
     prefix = pythons.prefix(python)
     if prefix is None:
         return Activation(Plan({}, python.parent), clean, None, ())
     if prefix.kind == CONDA:
-        plan, damaged = activation_plan.conda(prefix.folder, clean)
+        plan, damaged = activation_rules.conda(prefix.folder, clean)
         return Activation(plan, clean, prefix, damaged)
-    return Activation(activation_plan.virtual(prefix.folder, clean), clean, prefix, ())
+    return Activation(activation_rules.virtual(prefix.folder, clean), clean, prefix, ())
 
 
 class Activation:
@@ -88,7 +87,7 @@ class Activation:
     def environ(self) -> dict[str, str]:
         """The trainer's whole environment: no ``GIT_*``, output unbuffered."""
         if self._result is None:
-            result = process.clean_environment(self._sourced())
+            result = child.clean_environment(self._sourced())
             self._settle(result)
             result["PYTHONUNBUFFERED"] = "1"
             self._result = result
@@ -162,15 +161,15 @@ class _Shell:
         }
         self._kept = {name: value for name, value in own.items() if name not in plan.changes}
         self._printed = _scratch()
-        self._question: process.Question | None = None
+        self._question: child.Question | None = None
         shell = pythons.program("bash", environ) or Path("/bin/bash")
         argv = [str(shell), "--noprofile", "--norc", "-c"] if shell.is_file() else ["/bin/sh", "-c"]
         given = {name: value for name, value in environ.items() if name not in _OF_SHELLS}
         try:
-            self._question = process.ask(
+            self._question = child.ask(
                 [*argv, _program(plan)], cwd=Path("/"), env=given, stderr=self._printed
             )
-        except process.CannotStart as error:
+        except child.CannotStart as error:
             self._trouble = error.message
 
     def __del__(self) -> None:
@@ -184,7 +183,7 @@ class _Shell:
         try:
             answer = self._question.answer(TIMEOUT)
             out, status = answer.out, answer.status
-        except process.TimedOut as error:
+        except child.TimedOut as error:
             out, status, late = error.out, 1, True
         count = len(self._scripts)
         # A script's status each, then the environment; after the last end there is nothing.

@@ -15,12 +15,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import text
+from loragit import git, text
 from loragit.errors import LoragitError
 from loragit.git import checkout
-from loragit.git import command as git
 from loragit.record.values import Environment, LyCORIS, RepoState
-from loragit.system import child as process
+from loragit.system import child
 from loragit.trainers.environment.probe import MARKER
 
 TIMEOUT = 30.0
@@ -120,10 +119,10 @@ class EnvironmentQuestion:
         self._memory = _Memory(cache, python, source)
         arguments = (str(script_folder or cwd), self._memory.key)
         try:
-            self._probe = process.ask(
+            self._probe = child.ask(
                 [str(python), "-c", _BEGIN, source, *arguments], cwd=cwd, env=env
             )
-        except process.CannotStart as error:
+        except child.CannotStart as error:
             raise ProbeFailed(
                 f"the trainer's Python {python} cannot be started: {error}", hint=_HINT
             ) from error
@@ -162,7 +161,7 @@ class EnvironmentQuestion:
     def _report(self) -> Report:
         try:
             answer = self._probe.answer(TIMEOUT)
-        except process.TimedOut as error:
+        except child.TimedOut as error:
             message = f"the trainer's Python {self._python} did not answer within {TIMEOUT:g} s"
             raise ProbeFailed(message, hint=_HINT) from error
         report = _parse(answer.out)
@@ -377,7 +376,7 @@ class _CardsQuestion:
         if self._smi is not None:
             try:
                 answer = self._smi.answer(SMI_TIMEOUT)
-            except process.TimedOut:
+            except child.TimedOut:
                 return self._models, self._driver
             if answer.status == 0:
                 rows = [
@@ -396,13 +395,13 @@ def _text(file: Path) -> str:
         return ""
 
 
-def _ask_nvidia_smi(host: Host, cwd: Path, env: Mapping[str, str]) -> process.Question | None:
+def _ask_nvidia_smi(host: Host, cwd: Path, env: Mapping[str, str]) -> child.Question | None:
     folders = [Path(folder) for folder in env.get("PATH", "").split(os.pathsep) if folder]
     for program in (folder / "nvidia-smi" for folder in (*folders, host.wsl)):
         if os.access(program, os.X_OK) and program.is_file():
             query = ("--query-gpu=name,driver_version", "--format=csv,noheader")
             try:
-                return process.ask([str(program), *query], cwd=cwd, env=env)
-            except process.CannotStart:
+                return child.ask([str(program), *query], cwd=cwd, env=env)
+            except child.CannotStart:
                 return None
     return None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit.errors import LoragitError, shell_word
-from loragit.settings import paths as places
+from loragit.settings import paths
 from loragit.settings.load import Trainer
 
 CONDA, VENV = "conda", "venv"
@@ -390,7 +390,7 @@ def find_python(trainer: Trainer, environ: Mapping[str, str]) -> Path:
         return on_path(trainer.python, environ)
     scheme, _, place = trainer.env.partition(":")
     if scheme == "conda":
-        return of_conda(place, environ, places.home(environ))
+        return of_conda(place, environ, paths.home(environ))
     if scheme == "venv":
         return of_folder(Path(place), trainer.repo)
     return at(Path(trainer.env))
