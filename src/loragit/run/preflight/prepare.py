@@ -109,7 +109,7 @@ class Ready(NamedTuple):
         return self.start.output
 
     @property
-    def output_files(self) -> tuple[Entry, ...]:
+    def copies(self) -> tuple[Entry, ...]:
         """What loragit itself puts into the output folder."""
         kept = {self.given.config, self.given.prompts, self.given.script}
         files = [e for e in self.given.entries if e.path in kept or e.path.startswith("inputs/")]
