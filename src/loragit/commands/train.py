@@ -67,8 +67,8 @@ def train(request: Request) -> int:
     """
     ready = prepare.prepare(trust.asking(request))
     trust.ran(ready.settings)
-    for line in ready.warnings:
-        console.warn(line)
+    for warning in ready.warnings:
+        console.warn(warning.problem)
     interrupted.notice(ready.repository)
     with signals.held():
         running = _open(ready)
@@ -84,8 +84,8 @@ def dry_run(request: Request) -> None:
     """Show the run as it would be recorded and started; write nothing. Raises
     :class:`LoragitError`."""
     ready = prepare.prepare(trust.asking(request))
-    for line in ready.warnings:
-        console.warn(line)
+    for warning in ready.warnings:
+        console.warn(warning.problem)
     for line in message.run_message(ready.run).splitlines():
         console.out(line)
     console.out()
