@@ -32,7 +32,19 @@ PYTHON = ROOT / "docs" / "python.md"
 JSON = ROOT / "docs" / "json.md"
 SECURITY = ROOT / "docs" / "security.md"
 HOOKS = ROOT / "docs" / "hooks.md"
-PAGES = (README, ROOT / "CHANGELOG.md", FORMAT, DESIGN, MIGRATING, PYTHON, JSON, SECURITY, HOOKS)
+GLOSSARY = ROOT / "docs" / "glossary.md"
+PAGES = (
+    README,
+    ROOT / "CHANGELOG.md",
+    FORMAT,
+    DESIGN,
+    MIGRATING,
+    PYTHON,
+    JSON,
+    SECURITY,
+    HOOKS,
+    GLOSSARY,
+)
 
 STANDS_FOR = {"make demo DIR=~/loragit-demo": "loragit demo ~/loragit-demo"}
 """What is run in place of a command that would install something first. The demo shows commands of
