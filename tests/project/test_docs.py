@@ -325,8 +325,9 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         path, _, anchor = target.partition("#")
         if "://" not in target:
-            assert (page.parent / path).is_file(), target
-            assert anchor == "" or anchor in anchors(page.parent / path), target
+            leads_to = page.parent / path if path else page
+            assert leads_to.is_file(), target
+            assert anchor == "" or anchor in anchors(leads_to), target
 
 
 def anchors(page: Path) -> set[str]:
