@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from loragit import console
 from loragit.errors import Finding, LoragitError
-from tests.support.scene import read_all
+from tests.support.processes import read_all
 
 Capture = pytest.CaptureFixture[str]
 

@@ -21,8 +21,9 @@ from loragit.record import imported, message
 from loragit.settings import layers, schema
 from loragit.trainers.sd_scripts import arguments
 from tests.support.paths import ROOT
-from tests.support.scene import git, make_trainer, read_all, write_dataset
-from tests.support.shell_scene import need
+from tests.support.processes import git, read_all
+from tests.support.shell_scripts import need
+from tests.support.user_home import make_trainer, write_dataset
 
 README = ROOT / "README.md"
 FORMAT = ROOT / "docs" / "record-format.md"
