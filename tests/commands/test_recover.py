@@ -30,8 +30,9 @@ from loragit.store.journal import End, Open, Trainer, Work
 from loragit.store.store import Store
 from loragit.system import child, durable
 from tests.support import trainer_files
-from tests.support.records import a_run, an_outcome, open_store, reverted, sealed
-from tests.support.scene import git, parsed_trailers
+from tests.support.made_up_runs import a_run, an_outcome, open_store, reverted, sealed
+from tests.support.processes import git
+from tests.support.user_home import parsed_trailers
 
 NAME = "noob-gren-v1s4"
 GONE = 2**22 + 1

@@ -57,6 +57,6 @@ def dry_run(request: Request) -> None:
 def _prepared(request: Request) -> Ready:
     """The run, ready to start; its warnings are printed."""
     ready = prepare.prepare(trust.asking(request))
-    for line in ready.warnings:
-        console.warn(line)
+    for warning in ready.warnings:
+        console.warn(warning.problem)
     return ready
