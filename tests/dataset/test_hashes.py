@@ -16,16 +16,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from loragit.dataset.digests import BadDigests, digest_lines, parse_digest_lines
 from loragit.dataset.hashes import (
-    BadDigests,
     Cache,
     CannotRead,
     Fingerprint,
-    digest_lines,
     fingerprint,
     fingerprint_file,
     list_files,
-    parse_digest_lines,
     read_many,
 )
 from loragit.record.values import DatasetFile

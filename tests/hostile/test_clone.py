@@ -18,6 +18,7 @@ from loragit import __main__, cli_hook
 from loragit.commands import trust
 from loragit.git import command
 from loragit.settings import schema
+from loragit.settings.values import Flags
 from tests.support.made_up_runs import open_store, sealed
 from tests.support.processes import commit_all
 from tests.support.processes import git as run_git
@@ -255,7 +256,6 @@ def test_the_trainers_python_is_not_asked_from_modules_in_the_dataset(
 
 def test_consent_is_asked_only_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     from loragit.run.preflight.prepare import Request
-    from loragit.settings.load import Flags
 
     request = Request(NEXT, Flags(), {}, Path("/"))
     assert trust.asking(request).agree is None

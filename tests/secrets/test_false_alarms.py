@@ -16,7 +16,7 @@ from loragit.errors import Findings
 from loragit.record import message
 from loragit.record.values import Artifact, Entry, LyCORIS, RepoState, Run, Weights
 from loragit.run.preflight.disclosure import Sources, look, masked, secrets_in
-from loragit.secrets.find import is_secret_name
+from loragit.secrets.rules import is_secret_name
 from tests.support.made_up_runs import NAME, a_run, an_outcome, opened
 from tests.support.paths import FIXTURES
 from tests.support.processes import commit_all, git

@@ -24,9 +24,9 @@ from loragit.run.preflight import ancestors, disclosure, inputs, launch, trust
 from loragit.run.preflight.inputs import Inputs
 from loragit.run.preflight.questions import Answers, Inquiry
 from loragit.run.preflight.trust import Agree
-from loragit.secrets import find
+from loragit.secrets import find, redact
 from loragit.settings import load, paths
-from loragit.settings.load import Flags, Settings
+from loragit.settings.values import Flags, Settings
 from loragit.store import free_name
 from loragit.trainers.environment import packages, pythons
 from loragit.trainers.environment.activation import activate
@@ -173,7 +173,7 @@ class _Preflight:
         self.home = request.environ.get("HOME", "")
         self.findings = Findings()
         self.warnings: list[Finding] = []
-        self.hide = find.Redactor(())
+        self.hide = redact.Redactor(())
 
     def ready(self) -> Ready:
         """The run, ready to start. Raises :class:`PreflightFailed`."""
@@ -225,7 +225,7 @@ class _Preflight:
         if chosen.record.allow_secrets:
             files = (*read.entries, *([own] if own else []))
             known = tuple(dict.fromkeys((*known, *disclosure.values(files))))
-        self.hide = find.Redactor(known)
+        self.hide = redact.Redactor(known)
         start = self._start(plan, read, program, workdir, output)
         start = start._replace(held=find.variables(environ), hidden=known)
         if self.request.script is not None:
