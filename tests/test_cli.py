@@ -13,8 +13,9 @@ import pytest
 
 from loragit.__main__ import guarded
 from loragit.version import __version__
-from tests.support.records import open_store, sealed
-from tests.support.scene import LORAGIT, Result, Scene, make_scene
+from tests.support.made_up_runs import open_store, sealed
+from tests.support.processes import LORAGIT, Result
+from tests.support.user_home import Scene, make_scene
 
 NAME = "noob-gren-v1s4"
 COMMANDS = (

@@ -26,7 +26,8 @@ from loragit.commands.init import discover, first_files, image_folders
 from loragit.dataset import snapshot
 from loragit.record.name import RunName
 from loragit.settings import schema
-from tests.support.scene import LORAGIT, Result, Scene, commit_all, git, make_trainer, write_dataset
+from tests.support.processes import LORAGIT, Result, commit_all, git
+from tests.support.user_home import Scene, make_trainer, write_dataset
 
 FILES = ("config.toml", "loragit.toml", "sample-prompts.txt")
 

@@ -22,8 +22,9 @@ from loragit.git import repository
 from loragit.store import journal
 from tests.store.test_journal import note
 from tests.support.fuzz_targets import OBEYED
-from tests.support.records import open_store, sealed
-from tests.support.scene import git, slack
+from tests.support.growth import slack
+from tests.support.made_up_runs import open_store, sealed
+from tests.support.processes import git
 
 ODD = "\x1b]0;owned\x07\x1b[2J\x9b31m\x7f\u202egnp\u2066\u2028\u200f"
 """A title, an erased screen, C1, DEL, another direction, another line; no line end."""

@@ -21,8 +21,9 @@ from loragit.record import imported, message
 from loragit.settings import layers, schema
 from loragit.trainers.sd_scripts import arguments
 from tests.support.paths import ROOT
-from tests.support.scene import git, make_trainer, read_all, write_dataset
-from tests.support.shell_scene import need
+from tests.support.processes import git, read_all
+from tests.support.shell_scripts import need
+from tests.support.user_home import make_trainer, write_dataset
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
@@ -326,8 +327,9 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         path, _, anchor = target.partition("#")
         if "://" not in target:
-            assert (page.parent / path).is_file(), target
-            assert anchor == "" or anchor in anchors(page.parent / path), target
+            leads_to = page.parent / path if path else page
+            assert leads_to.is_file(), target
+            assert anchor == "" or anchor in anchors(leads_to), target
 
 
 def anchors(page: Path) -> set[str]:

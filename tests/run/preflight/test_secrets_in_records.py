@@ -21,7 +21,8 @@ from loragit.secrets.tables import find_values
 from loragit.trainers.arguments import Arguments, from_words
 from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.start import Start
-from tests.support.scene import Result, Scene, commit_all, git, make_scene
+from tests.support.processes import Result, commit_all, git
+from tests.support.user_home import Scene, make_scene
 
 NAME = "noob-gren-v1s4"
 HELD = {"correct-horse": "WANDB_API_KEY", "-horse-1": "MY_TOKEN"}
