@@ -379,10 +379,10 @@ def recover(
 ) -> None:
     """Finish runs whose loragit is gone: seal what they made, take back what made nothing."""
     from loragit.commands import recover as command
-    from loragit.run.recovery.recover import Asked
+    from loragit.run.recovery.recover import Options
 
-    asked = Asked(tuple(names or ()), gone, dry_run, dict(os.environ))
-    raise typer.Exit(command.recover(_settings(dataset), asked))
+    options = Options(tuple(names or ()), gone, dry_run, dict(os.environ))
+    raise typer.Exit(command.recover(_settings(dataset), options))
 
 
 @_app.command("import")

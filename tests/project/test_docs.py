@@ -33,7 +33,19 @@ PYTHON = ROOT / "docs" / "python.md"
 JSON = ROOT / "docs" / "json.md"
 SECURITY = ROOT / "docs" / "security.md"
 HOOKS = ROOT / "docs" / "hooks.md"
-PAGES = (README, ROOT / "CHANGELOG.md", FORMAT, DESIGN, MIGRATING, PYTHON, JSON, SECURITY, HOOKS)
+GLOSSARY = ROOT / "docs" / "glossary.md"
+PAGES = (
+    README,
+    ROOT / "CHANGELOG.md",
+    FORMAT,
+    DESIGN,
+    MIGRATING,
+    PYTHON,
+    JSON,
+    SECURITY,
+    HOOKS,
+    GLOSSARY,
+)
 
 STANDS_FOR = {"make demo DIR=~/loragit-demo": "loragit demo ~/loragit-demo"}
 """What is run in place of a command that would install something first. The demo shows commands of
@@ -314,8 +326,9 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         path, _, anchor = target.partition("#")
         if "://" not in target:
-            assert (page.parent / path).is_file(), target
-            assert anchor == "" or anchor in anchors(page.parent / path), target
+            leads_to = page.parent / path if path else page
+            assert leads_to.is_file(), target
+            assert anchor == "" or anchor in anchors(leads_to), target
 
 
 def anchors(page: Path) -> set[str]:
