@@ -20,6 +20,7 @@ from loragit.secrets.find import find_known, variables
 from loragit.secrets.redact import redact_argv
 from loragit.secrets.rules import Found
 from loragit.secrets.tables import find_values
+from loragit.trainers import trainer
 from loragit.trainers.arguments import Arguments, from_words
 from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.start import Start
@@ -38,7 +39,7 @@ def scene(home: Path) -> Scene:
 
 def a_start(*words: str, held: dict[str, str] | None = None, home: str = "/home/ada") -> Start:
     """Of a program that prints its arguments."""
-    defaults = arguments.Defaults(
+    defaults = trainer.Defaults(
         NAME, Path("/data/config.toml"), Path("/data/prompts.txt"), Path("/")
     )
     told = arguments.plan(from_words(words), Arguments({}), defaults)
