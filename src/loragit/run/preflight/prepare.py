@@ -28,9 +28,9 @@ from loragit.secrets import find
 from loragit.settings import load, paths
 from loragit.settings.load import Flags, Settings
 from loragit.store import free_name
+from loragit.trainers import trainer
 from loragit.trainers.environment import packages, pythons
 from loragit.trainers.environment.activation import activate
-from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.start import Start
 
 MIN_FREE = 256 * 1024 * 1024
@@ -280,7 +280,7 @@ class _Preflight:
             return (str(self._written(self.request.script)),)
         return launch.program(self.settings, python, script, environ)
 
-    def _plan(self, workdir: Path) -> arguments.Plan:
+    def _plan(self, workdir: Path) -> trainer.Plan:
         request = self.request
         own_script = request.flags.trainer_script is not None or request.script is not None
         extra = request.extra if request.script is None else ()
@@ -288,7 +288,7 @@ class _Preflight:
             self.name, self.settings, extra, workdir, self.home, own_script=own_script
         )
 
-    def _output(self, plan: arguments.Plan | None) -> Path:
+    def _output(self, plan: trainer.Plan | None) -> Path:
         """The run's output folder: it must not exist yet, and there must be room for it."""
         output = self.settings.output_dir
         if plan is not None and plan.output is not None and self.request.flags.output is None:
@@ -304,7 +304,7 @@ class _Preflight:
         launch.check_room(output, MIN_FREE, "models", self.findings)
         return output
 
-    def _judge(self, answers: Answers, plan: arguments.Plan | None) -> None:
+    def _judge(self, answers: Answers, plan: trainer.Plan | None) -> None:
         """What the answers of git and of the trainer's Python mean for the run."""
         for state in answers.code:
             area = Area.TRAINER if state is answers.trainer else Area.CODE
@@ -351,7 +351,7 @@ class _Preflight:
 
     def _start(
         self,
-        plan: arguments.Plan,
+        plan: trainer.Plan,
         read: Inputs,
         program: tuple[str, ...],
         workdir: Path,
