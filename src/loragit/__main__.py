@@ -11,8 +11,6 @@ import os
 import sys
 from collections.abc import Callable
 
-from loragit.settings.values import Flags
-
 
 def main() -> int:
     """Run ``loragit`` with ``sys.argv``; the return value is the exit status."""
@@ -89,6 +87,7 @@ def _train(name: str, extra: list[str]) -> int:
 
     from loragit.commands.train import train
     from loragit.run.preflight import prepare as preflight
+    from loragit.settings.values import Flags
 
     return train(preflight.Request(name, Flags(), dict(os.environ), Path.cwd(), tuple(extra)))
 

@@ -441,7 +441,7 @@ def test_looking_for_nothing_compiles_nothing() -> None:
         "compiled = []\n"
         "compile_ = re.compile\n"
         "re.compile = lambda *given: compiled.append(given) or compile_(*given)\n"
-        "import loragit.secrets\n"
+        "import loragit.secrets.find\n"
         "loragit.secrets.find.find(b'1girl, solo')\n"
         "sys.exit(any(b'hf_' in str(given).encode() for given in compiled))\n"
     )
