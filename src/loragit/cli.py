@@ -132,6 +132,7 @@ def train(
 ) -> None:
     """Train, on record. Arguments after -- go to the trainer."""
     from loragit.commands import train as command
+    from loragit.run.preflight.phases import Request
 
     flags = Flags(
         dataset=dataset,
@@ -144,21 +145,20 @@ def train(
         debug=debug,
         repos=tuple(repo or ()),
     )
-    request = prepare.Request(
+    request = Request.parse(
         name,
         flags,
         dict(os.environ),
         Path.cwd(),
         tuple(extra or ()),
-        bump,
-        script,
-        from_script,
-        trust,
+        bump=bump,
+        script=script,
+        from_script=from_script,
     )
     if dry_run:
-        command.dry_run(request)
+        command.dry_run(request, trusted=trust)
     else:
-        raise typer.Exit(command.train(request))
+        raise typer.Exit(command.train(request, trusted=trust))
 
 
 @_app.command()
