@@ -11,7 +11,7 @@ from pathlib import Path
 
 from loragit import text
 from loragit.dataset import hashes
-from loragit.dataset.snapshot import Watched, is_picture
+from loragit.dataset.snapshot import WatchedFolder, is_picture
 from loragit.run.preflight.inputs import Inputs
 
 MAX_HASHED = 1 << 30
@@ -78,7 +78,7 @@ def file_edits(path: Path, data: bytes, did: str = "trained") -> Iterator[str]:
 class _Look:
     """A folder of the dataset, compared with what it was. Names are those of ``dataset.sha256``."""
 
-    def __init__(self, watched: Watched) -> None:
+    def __init__(self, watched: WatchedFolder) -> None:
         self.changed: list[str] = []
         """Other bytes, or gone."""
         self.new: list[str] = []

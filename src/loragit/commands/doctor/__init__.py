@@ -29,7 +29,7 @@ from loragit.commands.doctor.check import (
 from loragit.commands.doctor.disk import Past
 from loragit.dataset import snapshot
 from loragit.dataset.hashes import Cache
-from loragit.dataset.snapshot import Config
+from loragit.dataset.snapshot import DatasetConfig
 from loragit.errors import Area, Finding, Findings, LoragitError
 from loragit.git.repository import Repository
 from loragit.record.name import RunName
@@ -43,6 +43,7 @@ from loragit.trainers import arguments
 from loragit.trainers.arguments import Arguments
 from loragit.trainers.environment.activation import activate
 from loragit.trainers.sd_scripts import arguments as sd_scripts
+from loragit.trainers.sd_scripts import dataset_config
 
 STEPS = 1000
 """Steps that room is looked for where neither a name nor an earlier run tells how many."""
@@ -304,9 +305,9 @@ class _Examination:
     def _of_dataset(self, chosen: Settings, given: Arguments) -> tuple[Check, ...]:
         workdir, written = _workdir(chosen), given.one("dataset_config")
         path = workdir / written if written else chosen.paths.config
-        suffix = given.one("caption_extension") or snapshot.DEFAULT_CAPTION_SUFFIX
+        suffix = given.one("caption_extension") or dataset_config.DEFAULT_CAPTION_SUFFIX
         try:
-            config = snapshot.read_config(path, workdir, suffix)
+            config = dataset_config.read_config(path, workdir, suffix)
         except LoragitError:  # told by the preflight
             return ()
         apart = frozenset(each for each in (chosen.paths.prompts, path) if each)
@@ -316,7 +317,7 @@ class _Examination:
         return (*found, *self._room(chosen, given, config, images))
 
     def _room(
-        self, chosen: Settings, given: Arguments, config: Config, images: Mapping[str, int]
+        self, chosen: Settings, given: Arguments, config: DatasetConfig, images: Mapping[str, int]
     ) -> tuple[Check, ...]:
         """Whether the models that the settings will write find room."""
         table = snapshot.read_table(config.path, config.data, "dataset config")

@@ -21,8 +21,8 @@ from loragit.run.preflight.questions import Answers, Questions
 from loragit.run.preflight.trust import Agree
 from loragit.settings import paths
 from loragit.settings.load import Flags, Settings
-from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.start import Start
+from loragit.trainers.trainer import Plan
 
 
 class OptionsConflict(UsageError):
@@ -124,7 +124,7 @@ class Material(NamedTuple):
 
     environ: Mapping[str, str]
     """The trainer's environment."""
-    plan: arguments.Plan | None
+    plan: Plan | None
     output: Path
     """The run's output folder."""
     program: tuple[str, ...] | None
@@ -140,7 +140,7 @@ class Startable(NamedTuple):
 
     launch: Launch
     environ: Mapping[str, str]
-    plan: arguments.Plan
+    plan: Plan
     output: Path
     program: tuple[str, ...]
     secrets: tuple[str, ...]

@@ -40,7 +40,7 @@ from loragit.settings.load import Settings
 from loragit.store import free_name
 from loragit.trainers.environment import pythons
 from loragit.trainers.environment.activation import activate
-from loragit.trainers.sd_scripts import arguments
+from loragit.trainers.trainer import Plan
 
 MIN_FREE = 256 * 1024 * 1024
 """Bytes that must be free where the models will be written: one small adapter with its samples and
@@ -152,7 +152,7 @@ def read_files(launched: Launch, findings: Findings) -> Material:
     return Material(environ, plan, output, program, secrets, read, questions.answers())
 
 
-def _plan(launched: Launch) -> arguments.Plan:
+def _plan(launched: Launch) -> Plan:
     request = launched.request
     return launch.plan(
         request.name.text,
@@ -164,7 +164,7 @@ def _plan(launched: Launch) -> arguments.Plan:
     )
 
 
-def _output_folder(launched: Launch, plan: arguments.Plan | None, findings: Findings) -> Path:
+def _output_folder(launched: Launch, plan: Plan | None, findings: Findings) -> Path:
     """The run's output folder: it must not exist yet, and there must be room for it."""
     output = launched.settings.output_dir
     if plan is not None and plan.output is not None and launched.request.flags.output is None:
@@ -225,9 +225,7 @@ def _judge_code(launched: Launch, answers: Answers, findings: Findings) -> Itera
         yield from launch.judge_code(state, area, findings, allow_dirty=allow_dirty)
 
 
-def _judge_arguments(
-    plan: arguments.Plan | None, answers: Answers, findings: Findings
-) -> Iterator[Finding]:
+def _judge_arguments(plan: Plan | None, answers: Answers, findings: Findings) -> Iterator[Finding]:
     module = plan.network_module if plan else None
     wants_lycoris = module is not None and module.split(".")[0] == "lycoris"
     if wants_lycoris and answers.lycoris is not None and not answers.lycoris.installed:
