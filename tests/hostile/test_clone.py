@@ -18,7 +18,6 @@ from loragit import __main__, cli_hook
 from loragit.commands import trust
 from loragit.git import command
 from loragit.settings import schema
-from loragit.settings.values import Flags
 from tests.support.made_up_runs import open_store, sealed
 from tests.support.processes import commit_all
 from tests.support.processes import git as run_git

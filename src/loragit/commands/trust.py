@@ -11,8 +11,7 @@ from loragit import console, text
 from loragit.errors import LoragitError
 from loragit.run.preflight import launch, trust
 from loragit.run.preflight.trust import Agree, Subject
-from loragit.secrets import find
-from loragit.settings.load import Settings
+from loragit.secrets import rules
 from loragit.settings.schema import FILE
 from loragit.settings.values import Settings
 from loragit.trainers.sd_scripts import dataset_config

@@ -35,8 +35,7 @@ from loragit.git.repository import Repository
 from loragit.record.name import RunName
 from loragit.run.preflight import launch, prepare, trust
 from loragit.run.preflight.phases import Request
-from loragit.settings import load, paths, schema
-from loragit.settings.load import Flags, Settings
+from loragit.settings import document, load, paths
 from loragit.settings.schema import FILE
 from loragit.settings.values import Flags, Settings
 from loragit.store import free_name
