@@ -45,8 +45,8 @@ def table_secrets(data: bytes) -> tuple[str, ...]:
 
 
 def redact_table(data: bytes) -> bytes:
-    """``data`` with ``***`` for each string that is one of :func:`table_secrets`; the rest byte for byte
-    as it was."""
+    """``data`` with ``***`` for each string that is one of :func:`table_secrets`; the rest stays as
+    it is, byte for byte."""
     hidden = frozenset(table_secrets(data))
     if not hidden:
         return data
