@@ -280,7 +280,7 @@ def import_(
     from loragit.commands import import_ as command
     from loragit.run.importing import plan as intake
 
-    request = intake.Request(
+    request = intake.ImportRequest(
         tuple(paths), dataset, name, dict(os.environ), Path.cwd(), prepare.caches() / "hashes"
     )
     command.import_(request, dry_run=dry_run, as_json=as_json)
