@@ -18,13 +18,12 @@ import loragit
 from loragit import History, LoragitError, RecordedRun
 from loragit.git.catfile import Reader, rows
 from loragit.git.command import GitFailed, NotARepository
-from loragit.history import as_json, cache, contents
+from loragit.history import as_json, cache, record_reader
 from loragit.history import history as readers
-from loragit.history.compare import brief
-from loragit.history.contents import TooManyFiles
+from loragit.history.compare import cached
 from loragit.history.history import REVERTED, SEALED, NoSuchFile, NoSuchRun
 from loragit.history.query import where
-from loragit.history.record import (
+from loragit.history.record_parser import (
     CannotReadRecord,
     decimal,
     read_outcome,
@@ -32,6 +31,7 @@ from loragit.history.record import (
     read_trailers,
     whole,
 )
+from loragit.history.record_reader import TooManyFiles
 from loragit.record import trailers
 from loragit.record.values import Entry, Weights
 from tests.support.records import (
@@ -313,7 +313,7 @@ def test_a_record_that_cannot_be_read_is_told_and_the_run_is_listed(
 
 
 def test_a_record_of_other_types_is_read_as_far_as_it_goes() -> None:
-    from loragit.history.record import read_record
+    from loragit.history.record_parser import read_record
 
     record = read_record(
         b"format = 1\nrun = 3\nfiles = {a = 1}\nweights = 4\n[command]\nargv = [1, 'x']\n", "r"
@@ -554,7 +554,7 @@ def test_a_hundred_thousand_tags_of_others_are_passed_over(dataset: Path) -> Non
 def test_trees_that_stand_for_more_files_than_there_is_room_for_are_refused(
     dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contents, "_MOST_PATHS", 1000)
+    monkeypatch.setattr(record_reader, "_MOST_PATHS", 1000)
     sealed(open_store(dataset), NAME)
     blob = git(dataset, "hash-object", "-w", "a.txt")
     tree = git(dataset, "mktree", text_input=f"100644 blob {blob}\tcaption.txt\n")
@@ -583,7 +583,7 @@ def test_a_file_that_is_too_long_is_not_read(
     long = Entry("inputs/long", b"x" * 5000)
     sealed(open_store(dataset), NAME, entries=entries(long))
     run = History.of(dataset).run(NAME)
-    monkeypatch.setattr(contents, "_MOST_FILE", 4096)
+    monkeypatch.setattr(record_reader, "_MOST_FILE", 4096)
     with pytest.raises(
         NoSuchFile, match="inputs/long of noob-gren-v1s4 is 5000 bytes long"
     ) as failure:
@@ -667,12 +667,12 @@ def test_a_tag_without_end_is_not_read_and_the_run_is_listed(
     git(dataset, "tag", "-a", "-F", "long", NAME, opened.commit)
     (run,) = History.of(dataset).runs
     assert run.state == SEALED
-    assert brief.briefs([run]) == {}
+    assert cached.briefs([run]) == {}
     assert (as_json.came_out(run), "outcome.models" in where.facts(run)) == ("", False)
-    monkeypatch.setattr(contents, "_MOST_TAGS", 100)
+    monkeypatch.setattr(record_reader, "_MOST_TAGS", 100)
     for name in ("noob-gren-v2s4", "noob-gren-v3s4"):
         sealed(open_store(dataset), name)
-    assert len(brief.briefs(History.of(dataset).runs)) == 2
+    assert len(cached.briefs(History.of(dataset).runs)) == 2
 
 
 def test_changes_that_cannot_be_told_are_left_out(dataset: Path) -> None:
@@ -680,7 +680,7 @@ def test_changes_that_cannot_be_told_are_left_out(dataset: Path) -> None:
     for number, data in enumerate((b"no digests", b"other", b"%s  a\n" % (b"e" * 64))):
         sealed(store, f"noob-gren-v{number}s4", entries=entries(Entry("dataset.sha256", data)))
     history = History.of(dataset)
-    assert brief.changes(history.runs, history.bases()) == {}
+    assert cached.changes(history.runs, history.bases()) == {}
     with pytest.raises(LoragitError):
         history.compare(history.runs[1], history.runs[0])
     history.close()

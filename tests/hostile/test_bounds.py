@@ -24,7 +24,7 @@ from loragit.dataset.snapshot import CannotReadInput, read_bytes, read_table
 from loragit.git import catfile, command
 from loragit.git.command import GitFailed
 from loragit.git.repository import discover, read_tree, start_file, start_tree
-from loragit.history import branch, losses, plain_toml, record
+from loragit.history import branch, losses, plain_toml, record_parser
 from loragit.history.compare import lines, tables
 from loragit.record import message, notes, trailers
 from loragit.record.name import RUNS
@@ -62,11 +62,11 @@ def refused(source: str) -> None:
 
 
 SQUARES: dict[str, tuple[Callable[[str], object], str]] = {
-    "trailers of one key": (record.read_trailers, "s\n\n" + "A: b\n" * 100_000),
-    "a trailer that goes on": (record.read_trailers, "s\n\nA: b\n" + " b\n" * 200_000),
+    "trailers of one key": (record_parser.read_trailers, "s\n\n" + "A: b\n" * 100_000),
+    "a trailer that goes on": (record_parser.read_trailers, "s\n\nA: b\n" + " b\n" * 200_000),
     "trailers as git has them": (trailers.parse, "s\n\n" + "A: b\n" * 50_000),
     "an environment of one key": (
-        lambda told: record.read_environment(told.encode()),
+        lambda told: record_parser.read_environment(told.encode()),
         "A: b\n" * 100_000,
     ),
     "a note of many lines": (lambda told: notes.read(told.encode()), "x\n" * 100_000),
@@ -125,7 +125,7 @@ def test_what_is_found_is_still_told_by_its_line() -> None:
 
 def test_values_go_on_in_the_next_lines_of_a_trailer() -> None:
     said = "s\n\n stray\nA: b\n c\n\td\nno trailer\n more of it\nA: e\nB:\n"
-    assert dict(record.read_trailers(said)) == {"A": ("b c d", "e"), "B": ("",)}
+    assert dict(record_parser.read_trailers(said)) == {"A": ("b c d", "e"), "B": ("",)}
 
 
 # ---- documents ----
@@ -151,8 +151,8 @@ def test_too_much_of_a_toml_document_is_refused(source: str, problem: str, tmp_p
         read_file(tmp_path / "loragit.toml")
     with pytest.raises(CannotReadInput, match=problem):
         read_table(Path("config.toml"), source.encode(), "config")
-    with pytest.raises(record.CannotReadRecord, match=problem):
-        record.read_record(source.encode(), "x")
+    with pytest.raises(record_parser.CannotReadRecord, match=problem):
+        record_parser.read_record(source.encode(), "x")
 
 
 @pytest.mark.parametrize(

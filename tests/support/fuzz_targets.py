@@ -21,9 +21,8 @@ from loragit.commands.init import image_folders
 from loragit.dataset import hashes, lfs, snapshot
 from loragit.errors import LoragitError
 from loragit.git import catfile, checkout, command, identity
-from loragit.history import branch, contents, lineage, plain_toml
-from loragit.history import record as recorded
-from loragit.history.compare import captions, details, lines, records
+from loragit.history import branch, lineage, plain_toml, record_parser, record_reader
+from loragit.history.compare import captions, changes, details, lines
 from loragit.history.query import where
 from loragit.record import name as names
 from loragit.record import notes, run_toml, trailers
@@ -102,14 +101,14 @@ def message(data: bytes) -> None:
     """Of a commit or a tag."""
     said = data.decode("utf-8", "replace")
     trailers.parse(said)
-    found = recorded.read_trailers(said)
+    found = record_parser.read_trailers(said)
     for key in (*found, "Run"):
         trailers.first(said, key)
-    result = recorded.read_outcome(said, "x")
+    result = record_parser.read_outcome(said, "x")
     check_shown(result.subject, result.output, *(model.path for model in result.models))
     for model in result.models:
         assert parse_model_line(model_line(model)) == model
-    revert = recorded.read_revert("a" * 40, said)
+    revert = record_parser.read_revert("a" * 40, said)
     check_shown(revert.reason, *revert.log_tail)
     row = branch._row("a" * 40, said.partition("\n")[2], said)
     assert not row or len(row.split("\x1f", 8)) == 9
@@ -123,24 +122,24 @@ def message(data: bytes) -> None:
 def record(data: bytes) -> None:
     """``run.toml``."""
     with refusals():
-        found = recorded.read_record(data, "x")
+        found = record_parser.read_record(data, "x")
         dict(where._of_record(found))
-        nothing = recorded.read_environment(b"")
-        side, other = (records.Side(each, {}, {}, nothing) for each in (found, _EMPTY))
+        nothing = record_parser.read_environment(b"")
+        side, other = (changes.Side(each, {}, {}, nothing) for each in (found, _EMPTY))
         for phrase in (
-            *records.compare(side, other).phrases(),
-            *records.compare(other, side).phrases(),
+            *changes.compare(side, other).phrases(),
+            *changes.compare(other, side).phrases(),
         ):
             check_shown(phrase)
-        assert not records.compare(side, side).changes
+        assert not changes.compare(side, side).changes
 
 
-_EMPTY = recorded.read_record(b"", "x")
+_EMPTY = record_parser.read_record(b"", "x")
 
 
 @target
 def environment(data: bytes) -> None:
-    found = recorded.read_environment(data)
+    found = record_parser.read_environment(data)
     for name, version in found.packages.items():
         check_shown(f"{name} {version}")
 
@@ -281,7 +280,7 @@ def git_rows(data: bytes) -> None:
     with refusals():
         catfile._answer(io.BytesIO(data), b"x\n", 1 << 10)
     with refusals():
-        dict(contents._parsed_tree(data, 20))
+        dict(record_reader._parsed_tree(data, 20))
     with refusals():
         identity._identity(command.Reply(0, data, b""))
     check_shown(command.last_words(command.Reply(1, b"", data)))

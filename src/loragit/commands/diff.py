@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from loragit import console, git, text
 from loragit.errors import LoragitError, UsageError, shell_word
-from loragit.history.compare import records
+from loragit.history.compare import changes
 from loragit.history.compare.captions import CaptionChange
+from loragit.history.compare.changes import Change
 from loragit.history.compare.commits import DIVERGED, MISSING, REVERSED, Between, Commit
 from loragit.history.compare.details import (
     ADDED,
@@ -20,30 +21,29 @@ from loragit.history.compare.details import (
     DocumentChange,
     details,
 )
-from loragit.history.compare.records import Change
 from loragit.history.history import RecordedRun
 from loragit.history.pairs import CodeChange, difference
 from loragit.history.query.find import Seeker
 from loragit.settings.load import Settings
 
-_CODE = (records.TRAINER, records.LYCORIS, records.REPOSITORY)
+_CODE = (changes.TRAINER, changes.LYCORIS, changes.REPOSITORY)
 _TITLES = {
-    records.ARGUMENT: "Arguments",
-    records.WEIGHTS: "Base model and other weights",
+    changes.ARGUMENT: "Arguments",
+    changes.WEIGHTS: "Base model and other weights",
     "code": "Code",
-    records.CONFIG: "Dataset config",
-    records.INPUT: "Inputs",
-    records.PROMPTS: "Sample prompts",
-    records.CAPTION: "Captions",
-    records.IMAGE: "Images",
-    records.FILE: "Other files",
-    records.ENVIRONMENT: "Environment",
-    records.PACKAGE: "Packages",
-    records.PATCH: "Patches",
+    changes.CONFIG: "Dataset config",
+    changes.INPUT: "Inputs",
+    changes.PROMPTS: "Sample prompts",
+    changes.CAPTION: "Captions",
+    changes.IMAGE: "Images",
+    changes.FILE: "Other files",
+    changes.ENVIRONMENT: "Environment",
+    changes.PACKAGE: "Packages",
+    changes.PATCH: "Patches",
 }
 """Kinds in the order in which they are shown."""
-_DOCUMENTS = (records.CONFIG, records.INPUT, records.PROMPTS, records.FILE)
-_HASHED = (records.IMAGE, records.FILE, records.PATCH)
+_DOCUMENTS = (changes.CONFIG, changes.INPUT, changes.PROMPTS, changes.FILE)
+_HASHED = (changes.IMAGE, changes.FILE, changes.PATCH)
 """Kinds whose values are hashes."""
 _NARROW = 40
 """Columns that names of values are aligned in; a longer one pushes its value to the right."""
@@ -153,12 +153,12 @@ def _codes(found: Difference, chosen: Settings) -> Iterator[CodeChange]:
         label, _, what = change.key.rpartition(".")
         if what != "commit" or change.before is None or change.after is None:
             continue
-        label = {records.TRAINER: _trainer(found), records.LYCORIS: "LyCORIS"}.get(
+        label = {changes.TRAINER: _trainer(found), changes.LYCORIS: "LyCORIS"}.get(
             change.kind, label
         )
         place = {
-            records.TRAINER: chosen.trainer.repo,
-            records.LYCORIS: chosen.trainer.lycoris_repo,
+            changes.TRAINER: chosen.trainer.repo,
+            changes.LYCORIS: chosen.trainer.lycoris_repo,
         }.get(change.kind, places.get(label))
         known = place is not None and is_commit(change.before) and is_commit(change.after)
         told = between(place, change.before, change.after) if place and known else None
@@ -222,7 +222,7 @@ def _section(
 ) -> Iterator[str]:
     if kind == "code":
         yield from _code_lines(found, codes, width)
-    elif kind == records.CAPTION:
+    elif kind == changes.CAPTION:
         yield from _caption_lines(found)
     else:
         for document in found.documents:
@@ -239,7 +239,7 @@ def _pair(change: Change) -> Pair:
         before, after = (
             None if each is None else each[:10] if short else "" for each in (before, after)
         )
-    if change.kind == records.ARGUMENT and (before is None or after is None):  # a flag
+    if change.kind == changes.ARGUMENT and (before is None or after is None):  # a flag
         before, after = ("" if each == "true" else each for each in (before, after))
     return change.key, before, after
 
@@ -307,7 +307,7 @@ def _code_lines(found: Difference, codes: Sequence[CodeChange], width: int | Non
     told = {(code.kind, code.label): code for code in codes}
     for change in found.of(*_CODE):
         label, _, what = change.key.rpartition(".")
-        label = {records.TRAINER: _trainer(found), records.LYCORIS: "LyCORIS"}.get(
+        label = {changes.TRAINER: _trainer(found), changes.LYCORIS: "LyCORIS"}.get(
             change.kind, label
         )
         yield from _pairs([(f"{label} {what}", _short(change.before), _short(change.after))], width)
@@ -357,7 +357,7 @@ def _stat(found: Difference, codes: Sequence[CodeChange]) -> Iterator[tuple[str,
         if not statuses:
             continue
         words = [f"{statuses[each]} {each}" for each in (CHANGED, ADDED, REMOVED) if statuses[each]]
-        if kind == records.CAPTION and found.tags:
+        if kind == changes.CAPTION and found.tags:
             tags = (
                 sum(each.removed for each in found.tags),
                 sum(each.added for each in found.tags),
@@ -371,7 +371,7 @@ def _stat(found: Difference, codes: Sequence[CodeChange]) -> Iterator[tuple[str,
 
 
 def _statuses(kind: str, found: Difference) -> Iterator[str]:
-    if kind == records.CAPTION:
+    if kind == changes.CAPTION:
         yield from (_status(each.before, each.after) for each in found.captions)
         return
     yield from (

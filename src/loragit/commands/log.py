@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from loragit import console, git, text
 from loragit.commands import interrupted
-from loragit.history.compare import brief as briefs
-from loragit.history.compare.brief import Brief
+from loragit.history.compare import cached
+from loragit.history.compare.cached import Brief
 from loragit.history.history import REVERTED, History, RecordedRun
 from loragit.record import message
 
@@ -89,9 +89,9 @@ def _log(histories: Sequence[History], wanted: Wanted, path: str | None) -> None
     bases = {commit: base for history in histories for commit, base in history.bases().items()}
     runs = _selected(known, wanted, path, histories)
     failed = wanted.failed and not wanted.as_json
-    changed = {} if failed else briefs.changes(runs, bases)
-    told = _Told(runs, bases, briefs.briefs(runs), changed)
-    briefs.remember(known, bases)
+    changed = {} if failed else cached.changes(runs, bases)
+    told = _Told(runs, bases, cached.briefs(runs), changed)
+    cached.remember(known, bases)
     for history in histories:
         interrupted.notice(history.repository)
     if wanted.as_json:

@@ -9,9 +9,9 @@ from loragit import console, git, text
 from loragit.commands.log import heading
 from loragit.errors import LoragitError
 from loragit.history.as_json import came_out, summary, whole
-from loragit.history.compare import brief as briefs
+from loragit.history.compare import cached
 from loragit.history.history import History, RecordedRun
-from loragit.history.record import Code, Record, RecordedOutcome
+from loragit.history.record_parser import Code, Record, RecordedOutcome
 from loragit.trainers.sd_scripts import arguments
 
 _REST = "Other arguments"
@@ -82,8 +82,8 @@ def _document(
     history: History, run: RecordedRun, others: Sequence[RecordedRun]
 ) -> dict[str, object]:
     bases = history.bases()
-    brief = briefs.briefs([run]).get(run.commit)
-    changed = briefs.changes([run], bases).get(run.commit)
+    brief = cached.briefs([run]).get(run.commit)
+    changed = cached.changes([run], bases).get(run.commit)
     return whole(run, summary(run, brief, bases.get(run.commit), changed), others)
 
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from loragit.errors import LoragitError
-from loragit.history.compare.brief import Brief
-from loragit.history.record import Code, Record
+from loragit.history.compare.cached import Brief
+from loragit.history.record_parser import Code, Record
 from loragit.history.runs import REVERTED, RecordedRun
 from loragit.record.values import Weights
 

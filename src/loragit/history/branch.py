@@ -15,7 +15,7 @@ from loragit.errors import LoragitError
 from loragit.git import catfile
 from loragit.git.command import GitFailed
 from loragit.git.repository import Repository
-from loragit.history.contents import Contents
+from loragit.history.record_reader import Contents
 from loragit.history.runs import INTERRUPTED, REVERTED, RUNNING, SEALED, UNTAGGED, RecordedRun
 from loragit.record.name import RUNS
 from loragit.record.trailers import first

@@ -35,9 +35,9 @@ class Memory:
         self.rows: list[str] = []
         """A row a run or revert, newest first, without NUL: see :mod:`loragit.history.branch`."""
         self.briefs: dict[str, str] = {}
-        """By tag object: see :mod:`loragit.history.compare.brief`."""
+        """By tag object: see :mod:`loragit.history.compare.cached`."""
         self.changes: dict[str, str] = {}
-        """By two commits: see :mod:`loragit.history.compare.brief`."""
+        """By two commits: see :mod:`loragit.history.compare.cached`."""
         self._stored = self._state()
         self._load()
 

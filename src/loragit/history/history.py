@@ -13,7 +13,7 @@ from loragit import git
 from loragit.errors import LoragitError
 from loragit.git.repository import Repository
 from loragit.history import branch
-from loragit.history.contents import Contents, folder_of
+from loragit.history.record_reader import Contents, folder_of
 from loragit.history.runs import (
     INTERRUPTED,
     REVERTED,
@@ -28,7 +28,7 @@ from loragit.history.runs import (
 )
 
 if TYPE_CHECKING:
-    from loragit.history.compare.records import Comparison
+    from loragit.history.compare.changes import Comparison
     from loragit.store.journal import Open
 
 __all__ = [
@@ -170,7 +170,7 @@ class History:
     def compare(self, before: RecordedRun, after: RecordedRun) -> Comparison:
         """What ``after`` does otherwise than ``before``, which may be of another history.
 
-        Raises :class:`~loragit.history.record.CannotReadRecord`, :class:`~loragit.git.GitFailed`.
+        Raises :class:`~loragit.history.record_parser.CannotReadRecord`, :class:`~loragit.git.GitFailed`.
         """
         from loragit.history.compare.runs import compare
 

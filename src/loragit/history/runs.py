@@ -16,8 +16,8 @@ from loragit.record.trailers import first
 
 if TYPE_CHECKING:
     from loragit.git.repository import TreeItem
-    from loragit.history.contents import Contents
-    from loragit.history.record import Record, RecordedOutcome, Revert, Surroundings, Values
+    from loragit.history.record_parser import Record, RecordedOutcome, Revert, Surroundings, Values
+    from loragit.history.record_reader import Contents
     from loragit.record.values import DatasetFile
 
 RUNNING = "running"
@@ -95,7 +95,7 @@ class RecordedRun(NamedTuple):
     @property
     def trailers(self) -> Values:
         """The trailers of its commit: a value or several by key."""
-        from loragit.history.record import read_trailers
+        from loragit.history.record_parser import read_trailers
 
         return read_trailers(self.message)
 
@@ -106,7 +106,7 @@ class RecordedRun(NamedTuple):
     @property
     def format(self) -> int:
         """``Loragit-Format`` of its commit; 0 where there is none."""
-        from loragit.history.record import whole
+        from loragit.history.record_parser import whole
 
         return whole(self.trailer("Loragit-Format")) or 0
 
@@ -135,7 +135,7 @@ class RecordedRun(NamedTuple):
     @property
     def revert(self) -> Revert | None:
         """What took it back; ``None`` unless it was reverted."""
-        from loragit.history.record import read_revert
+        from loragit.history.record_parser import read_revert
 
         return None if self.reverted_by is None else read_revert(*self.reverted_by)
 
@@ -146,7 +146,7 @@ class RecordedRun(NamedTuple):
 
     @property
     def record(self) -> Record:
-        """``run.toml``. Raises :class:`~loragit.history.record.CannotReadRecord`, also for a newer
+        """``run.toml``. Raises :class:`~loragit.history.record_parser.CannotReadRecord`, also for a newer
         format."""
         return self.contents.record(self)
 
@@ -167,7 +167,7 @@ class RecordedRun(NamedTuple):
     @property
     def surroundings(self) -> Surroundings:
         """``environment.txt``: the trainer's Python, its packages, the machine."""
-        from loragit.history.record import read_environment
+        from loragit.history.record_parser import read_environment
 
         return read_environment(self.read("environment.txt"))
 

@@ -10,8 +10,7 @@ from loragit import parse
 from loragit.history.compare import captions as tags
 from loragit.history.compare import lines, tables
 from loragit.history.compare.captions import CaptionChange, TagTotal
-from loragit.history.compare.lines import Line
-from loragit.history.compare.records import (
+from loragit.history.compare.changes import (
     ARGUMENT,
     CAPTION,
     CONFIG,
@@ -27,7 +26,8 @@ from loragit.history.compare.records import (
     Change,
     Side,
 )
-from loragit.history.compare.records import compare as compared
+from loragit.history.compare.changes import compare as compared
+from loragit.history.compare.lines import Line
 from loragit.history.compare.runs import sides
 from loragit.history.compare.tables import ValueChange
 from loragit.history.runs import RecordedRun
@@ -171,7 +171,7 @@ def _unknown_weights(before: Side, after: Side) -> Iterator[str]:
 
 
 def _by_role(weights: Sequence[Weights]) -> dict[str, Weights]:
-    """The first of each role, as :mod:`loragit.history.compare.records` calls it by its role
+    """The first of each role, as :mod:`loragit.history.compare.changes` calls it by its role
     alone."""
     return {each.role: each for each in reversed(weights)}
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from loragit.errors import LoragitError
 from loragit.git.repository import TreeItem
-from loragit.history.compare.records import Comparison, Side
-from loragit.history.compare.records import compare as compared
-from loragit.history.record import Record, Surroundings, read_environment
+from loragit.history.compare.changes import Comparison, Side
+from loragit.history.compare.changes import compare as compared
+from loragit.history.record_parser import Record, Surroundings, read_environment
 
 if TYPE_CHECKING:
     from loragit.git.repository import TreeItem

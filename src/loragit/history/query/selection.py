@@ -13,7 +13,7 @@ from typing import NamedTuple
 from loragit import git
 from loragit.errors import UsageError
 from loragit.history.query.where import Condition, facts, meeting, unknown_key
-from loragit.history.record import decimal
+from loragit.history.record_parser import decimal
 from loragit.history.runs import REVERTED, STATES, UNTAGGED, RecordedRun
 from loragit.record.name import InvalidName, RunName
 

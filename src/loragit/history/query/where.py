@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from loragit.errors import LoragitError, UsageError
-from loragit.history.compare.records import pairs_of
-from loragit.history.record import Record, decimal
+from loragit.history.compare.changes import pairs_of
+from loragit.history.record_parser import Record, decimal
 from loragit.history.runs import RecordedRun
 
 Value = str | int | float | bool

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from loragit.errors import LoragitError, shell_word
 from loragit.git import catfile
 from loragit.history.branch import Tag
-from loragit.history.contents import tag_message
 from loragit.history.history import History, RecordedRun
-from loragit.history.record import read_trailers, without_signature
+from loragit.history.record_parser import read_trailers, without_signature
+from loragit.history.record_reader import tag_message
 from loragit.history.verify.verdict import LINE, TAG, Verdict, note, wrong
 from loragit.record.name import RUNS
 from loragit.record.trailers import first

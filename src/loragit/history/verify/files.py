@@ -14,7 +14,7 @@ from typing import NamedTuple
 from loragit import text
 from loragit.errors import shell_word
 from loragit.history.history import RecordedRun
-from loragit.history.record import RecordedOutcome
+from loragit.history.record_parser import RecordedOutcome
 from loragit.history.verify.verdict import (
     MODEL,
     OUTPUT,

@@ -13,7 +13,7 @@ from loragit.errors import LoragitError
 from loragit.git.command import GitFailed
 from loragit.git.repository import TreeItem
 from loragit.history.history import NoSuchFile, RecordedRun
-from loragit.history.record import Kept, Record
+from loragit.history.record_parser import Kept, Record
 from loragit.history.verify.verdict import RECORD, Verdict, note, wrong
 from loragit.record.values import FORMAT
 

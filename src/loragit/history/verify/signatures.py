@@ -11,7 +11,7 @@ from pathlib import Path
 from loragit import git
 from loragit.git.repository import Repository
 from loragit.history.history import RecordedRun
-from loragit.history.record import without_signature
+from loragit.history.record_parser import without_signature
 from loragit.history.verify.verdict import SIGNATURE, Verdict, note, wrong
 
 _PROGRAMS = {

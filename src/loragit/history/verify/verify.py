@@ -14,9 +14,9 @@ from loragit import git
 from loragit.errors import LoragitError
 from loragit.git import signing
 from loragit.git.catfile import Reader
-from loragit.history.contents import NOTES, tag_message
 from loragit.history.history import History, RecordedRun
-from loragit.history.record import RecordedOutcome
+from loragit.history.record_parser import RecordedOutcome
+from loragit.history.record_reader import NOTES, tag_message
 from loragit.history.verify import branch, files, objects, past, past_tags, signatures
 from loragit.history.verify.dataset import Present
 from loragit.history.verify.records import Records

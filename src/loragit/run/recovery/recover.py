@@ -392,7 +392,7 @@ def _times(folder: Path) -> Iterable[float]:
 
 def work_of(run: RecordedRun, home: str) -> Work:
     """What the record itself tells of a run that has no note here, or one of an older loragit.
-    Raises :class:`~loragit.history.record.CannotReadRecord`."""
+    Raises :class:`~loragit.history.record_parser.CannotReadRecord`."""
     args = run.record.args
     name = args.get("output_name", ("",))
     prompts = args.get("sample_prompts", ("",))

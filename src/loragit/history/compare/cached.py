@@ -16,7 +16,7 @@ from loragit.errors import LoragitError
 from loragit.history.runs import RecordedRun
 
 if TYPE_CHECKING:
-    from loragit.history.contents import Contents
+    from loragit.history.record_reader import Contents
 
 _LONGEST = 120
 """Characters of one change: a value may be of any length."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loragit.history.compare.records import (
+from loragit.history.compare.changes import (
     CAPTION,
     FILE,
     IMAGE,
@@ -19,7 +19,7 @@ from loragit.history.compare.records import (
     compare,
     same_value,
 )
-from loragit.history.record import Surroundings, read_record
+from loragit.history.record_parser import Surroundings, read_record
 from loragit.record import run_toml
 from loragit.record.values import LyCORIS, RepoState, Run, Weights
 from tests.support.records import CODE, a_run

@@ -18,7 +18,7 @@ from loragit.record import message
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from loragit.history.record import Record, RecordedOutcome
+    from loragit.history.record_parser import Record, RecordedOutcome
     from loragit.record.values import DatasetFile
 
 NOTES = "refs/notes/commits"
@@ -72,7 +72,7 @@ class Contents:
     def outcome(self, tag: str, name: str) -> RecordedOutcome:
         """What the tag object ``tag`` says came out. Raises :class:`GitFailed` where it cannot be
         read."""
-        from loragit.history.record import read_outcome
+        from loragit.history.record_parser import read_outcome
 
         if tag not in self._messages:
             self._read_messages(tag)
@@ -118,14 +118,14 @@ class Contents:
                 yield path.replace("/", ""), about.split(" ")[2]
 
     def record(self, run: RecordedRun) -> Record:
-        """``run.toml``, read once. Raises :class:`~loragit.history.record.CannotReadRecord`."""
+        """``run.toml``, read once. Raises :class:`~loragit.history.record_parser.CannotReadRecord`."""
         if run.commit not in self._records:
             self._records[run.commit] = self.read_record(run)
         return self._records[run.commit]
 
     def read_record(self, run: RecordedRun) -> Record:
         """The same, and not held: for whoever goes through thousands."""
-        from loragit.history.record import CannotReadRecord, read_record
+        from loragit.history.record_parser import CannotReadRecord, read_record
 
         found = self._reader.read(self.revision(run, "run.toml"))
         if found is None or found.data is None:

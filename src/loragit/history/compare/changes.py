@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from loragit import text
-from loragit.history.record import Code, Record, Surroundings, Values, decimal
+from loragit.history.record_parser import Code, Record, Surroundings, Values, decimal
 from loragit.record.values import Weights
 from loragit.trainers.sd_scripts import arguments
 
