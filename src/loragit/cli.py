@@ -55,7 +55,7 @@ def app() -> int:
 def _run_names() -> list[str]:
     # A clone may hold a tag x;reboot, and a shell puts what it is offered into the command line as
     # it is.
-    return [name for name in history.names(Path.cwd()) if is_valid(name)]
+    return [name for name in history.standing_names(Path.cwd()) if is_valid(name)]
 
 
 def _version(wanted: bool) -> None:
@@ -201,7 +201,7 @@ def log(
     """A line a run, newest first, with what changed since the one before."""
     from loragit.commands import log as command
 
-    wanted = command.Wanted(
+    wanted = command.LogOptions(
         words=tuple(words or ()),
         models=tuple(model or ()),
         versions=tuple(version or ()),
@@ -270,7 +270,7 @@ def diff(
 
     chosen = _settings(dataset)
     extra = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
-    asked = command.Asked(
+    asked = command.DiffOptions(
         runs=tuple(words[: len(words) - len(extra)]),
         extra=tuple(extra),
         here=chosen.dataset_dir if dataset else Path.cwd(),
@@ -348,12 +348,12 @@ def verify(
     """Recompute what the record says, and tell what is not so: history, records, models,
     signatures."""
     from loragit.commands import verify as command
-    from loragit.history.verify.verify import Asked
+    from loragit.history.verify.verify import VerifyOptions
 
     chosen = _settings(dataset)
     folder = chosen.dataset_dir if dataset else Path.cwd()
-    asked = Asked(tuple(names or ()), places.home(os.environ), quick, chosen.record.sign)
-    raise typer.Exit(command.show(folder, asked, verbose=verbose, as_json=as_json))
+    asked = VerifyOptions(tuple(names or ()), places.home(os.environ), quick, chosen.record.sign)
+    raise typer.Exit(command.verify_and_print(folder, asked, verbose=verbose, as_json=as_json))
 
 
 @_app.command()

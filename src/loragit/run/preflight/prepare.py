@@ -330,7 +330,7 @@ class _Preflight:
             from loragit.history import history
 
             see = f"see it with: loragit show {self.name}"
-            if repository is not None and history.interrupted(repository, self.name):
+            if repository is not None and history.is_interrupted(repository, self.name):
                 see = "its loragit is gone; finish it with: loragit recover"
             self.findings.add(place.taken, f"{see}; --bump takes the next version")
         if place is not None and place.blocked:

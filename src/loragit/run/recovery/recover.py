@@ -153,7 +153,7 @@ class Recovery:
 
     def _held(self, note: Open) -> _Held | None:
         """Why the run is not ours to finish; ``None`` where it is."""
-        lives = history.lives(note)
+        lives = history.is_alive(note)
         if lives:
             return _Held(f"{note.run} runs, process {note.pid} since {note.started}")
         if lives is None:
