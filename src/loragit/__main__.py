@@ -72,7 +72,7 @@ def _quick(words: list[str], index: str | None) -> Callable[[], int] | None:
             number.isascii() and number.isdigit() and len(number) < 10 and int(number)
         ):
             return lambda: _log(int(number))
-        case ["hook", "run", name, *rest]:
+        case ["hook", "run", name, *rest] if not name.startswith("-"):
             return lambda: _hook(name, rest, index)
         case ["zsh" | "bash" as shell]:
             return lambda: _functions(shell)

@@ -41,7 +41,7 @@ from loragit.system.child import (
     train,
 )
 from loragit.system.terminal import LEFT_OUT, CannotLog
-from tests.support.scene import read_all
+from tests.support.processes import read_all
 
 pytestmark = pytest.mark.every_python
 

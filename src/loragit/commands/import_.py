@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from loragit import console, text
-from loragit.errors import Finding, LoragitError
+from loragit.errors import Area, Finding, LoragitError
 from loragit.run.importing import plan as intake
 from loragit.run.importing.plan import Item, Plan, Request
 from loragit.store.store import BroughtIn, Store
@@ -38,7 +38,9 @@ def import_(request: Request, *, dry_run: bool = False, as_json: bool = False) -
         _print_json(plan, done)
     _tell(plan, done, dry_run=dry_run)
     failed = tuple(
-        Finding(f"{run.source}: {why.message}", why.hint) for run, _, why in done if why is not None
+        Finding(f"{run.source}: {why.message}", why.hint, Area.OUTPUT)
+        for run, _, why in done
+        if why is not None
     )
     if plan.problems or failed:
         raise NotAllImported(plan.problems + failed)

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from loragit import console, text
-from loragit.dataset import snapshot
 from loragit.errors import LoragitError
 from loragit.run.preflight import launch, prepare, trust
 from loragit.run.preflight.trust import Subject
 from loragit.secrets import find
 from loragit.settings.load import Settings
 from loragit.settings.schema import FILE
+from loragit.trainers.sd_scripts import dataset_config
 
 _QUESTION = "Run and read what these name?"
 
@@ -110,7 +110,7 @@ def _subjects(chosen: Settings) -> Iterator[Subject]:
             chosen, launch.plain(chosen.trainer.repo / chosen.trainer.script)
         )
         try:
-            config = snapshot.read_config(paths.config, workdir)
+            config = dataset_config.read_config(paths.config, workdir)
         except LoragitError:  # told when it is needed
             return
         read: list[Path] = [

@@ -37,10 +37,11 @@ from loragit.settings.load import Flags
 from loragit.store import journal
 from loragit.system import child
 from loragit.trainers.environment import packages as environment
+from tests.support.made_up_runs import a_run, an_outcome, open_store, sealed
 from tests.support.paths import ROOT
-from tests.support.records import a_run, an_outcome, open_store, sealed
-from tests.support.scene import LORAGIT, Scene, commit_all, make_scene
-from tests.support.scene import git as run_git
+from tests.support.processes import LORAGIT, commit_all
+from tests.support.processes import git as run_git
+from tests.support.user_home import Scene, make_scene
 
 NAME = "noob-gren-v1s4"
 SETTINGS = '[trainer]\nenv = "venv:~/env"\n'

@@ -27,7 +27,8 @@ from loragit.settings import load
 from loragit.settings.load import Flags
 from loragit.settings.schema import ArgValue, WrongSetting, read_file
 from loragit.trainers.sd_scripts.reach import reaches
-from tests.support.scene import LORAGIT, Scene, commit_all, git, make_scene, make_trainer
+from tests.support.processes import LORAGIT, commit_all, git
+from tests.support.user_home import Scene, make_scene, make_trainer
 
 NAME = "noob-gren-v1s4"
 

@@ -8,13 +8,13 @@ Python and to the disk are under way at the same time: together they cost what t
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from loragit import git, text
 from loragit.dataset.hashes import Cache
-from loragit.errors import Finding, Findings, LoragitError, UsageError
+from loragit.errors import Area, Finding, Findings, LoragitError, UsageError
 from loragit.git import checkout, objects
 from loragit.git.repository import Repository
 from loragit.record import run_toml
@@ -28,9 +28,9 @@ from loragit.secrets import find
 from loragit.settings import load, paths
 from loragit.settings.load import Flags, Settings
 from loragit.store import free_name
+from loragit.trainers import trainer
 from loragit.trainers.environment import packages, pythons
 from loragit.trainers.environment.activation import activate
-from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.start import Start
 
 MIN_FREE = 256 * 1024 * 1024
@@ -91,7 +91,7 @@ class Ready(NamedTuple):
     committer: Identity
     environ: Mapping[str, str]
     """The trainer's environment."""
-    warnings: tuple[str, ...]
+    warnings: tuple[Finding, ...]
     secret_values: tuple[str, ...]
     """What must not reach the log or the record."""
     given: Run
@@ -109,7 +109,7 @@ class Ready(NamedTuple):
         return self.start.output
 
     @property
-    def output_files(self) -> tuple[Entry, ...]:
+    def copies(self) -> tuple[Entry, ...]:
         """What loragit itself puts into the output folder."""
         kept = {self.given.config, self.given.prompts, self.given.script}
         files = [e for e in self.given.entries if e.path in kept or e.path.startswith("inputs/")]
@@ -172,20 +172,22 @@ class _Preflight:
         self.settings = chosen
         self.home = request.environ.get("HOME", "")
         self.findings = Findings()
-        self.warnings: list[str] = []
+        self.warnings: list[Finding] = []
         self.hide = find.Redactor(())
 
     def ready(self) -> Ready:
         """The run, ready to start. Raises :class:`PreflightFailed`."""
         chosen, findings = self.settings, self.findings
         trusted = trust.settle(trust.of_settings(chosen), self.request.agree, findings)
-        own = findings.ask(self._own_script)
+        own = findings.ask(self._own_script, Area.TRAINER)
         if self.request.script is None:
             script = launch.find_script(chosen, findings)
             workdir = launch.find_workdir(chosen, script)
         else:
             script, workdir = launch.find_repo(chosen, findings), self.request.cwd
-        found = findings.ask(lambda: pythons.find_python(chosen.trainer, self.request.environ))
+        found = findings.ask(
+            lambda: pythons.find_python(chosen.trainer, self.request.environ), Area.ENVIRONMENT
+        )
         python = found if trusted else None
         activation = activate(chosen.trainer, python, self.request.environ)
         asked = Inquiry(
@@ -199,9 +201,11 @@ class _Preflight:
             cache=caches() / "environments",
         )
         environ = dict(asked.environ)
-        plan = findings.ask(lambda: self._plan(workdir))
+        plan = findings.ask(lambda: self._plan(workdir), Area.SETTINGS)
         output = self._output(plan)
-        program = findings.ask(lambda: self._program(python, script, environ)) if python else None
+        program = None
+        if python:
+            program = findings.ask(lambda: self._program(python, script, environ), Area.TRAINER)
         hashes = Cache(caches() / "hashes")
         words = (*plan.arguments.words(), *self.request.extra) if plan else ()
         known = find.secret_values(words, environ)
@@ -216,7 +220,8 @@ class _Preflight:
         self._judge(answers, plan)
         if plan is None or read is None or program is None or findings.all():
             raise PreflightFailed(self.name, findings.all())
-        self.warnings += (*read.warnings, *answers.warnings)
+        self._warn(read.warnings, Area.DATASET)
+        self._warn(answers.warnings, Area.SETTINGS)
         if chosen.record.allow_secrets:
             files = (*read.entries, *([own] if own else []))
             known = tuple(dict.fromkeys((*known, *disclosure.values(files))))
@@ -233,7 +238,7 @@ class _Preflight:
         disclosed = disclosure.look(
             given, known, sources, allow=chosen.record.allow_secrets, findings=findings
         )
-        self.warnings += disclosed.warnings
+        self._warn(disclosed.warnings, Area.SECRETS)
         if findings.all():
             raise PreflightFailed(self.name, findings.all())
         assert answers.repository and answers.identities
@@ -250,6 +255,9 @@ class _Preflight:
             given=given,
             read=read,
         )
+
+    def _warn(self, problems: Iterable[str], area: Area) -> None:
+        self.warnings += (Finding(problem, None, area) for problem in problems)
 
     def _own_script(self) -> Entry | None:
         """The user's own script as it will be recorded. Raises
@@ -272,7 +280,7 @@ class _Preflight:
             return (str(self._written(self.request.script)),)
         return launch.program(self.settings, python, script, environ)
 
-    def _plan(self, workdir: Path) -> arguments.Plan:
+    def _plan(self, workdir: Path) -> trainer.Plan:
         request = self.request
         own_script = request.flags.trainer_script is not None or request.script is not None
         extra = request.extra if request.script is None else ()
@@ -280,7 +288,7 @@ class _Preflight:
             self.name, self.settings, extra, workdir, self.home, own_script=own_script
         )
 
-    def _output(self, plan: arguments.Plan | None) -> Path:
+    def _output(self, plan: trainer.Plan | None) -> Path:
         """The run's output folder: it must not exist yet, and there must be room for it."""
         output = self.settings.output_dir
         if plan is not None and plan.output is not None and self.request.flags.output is None:
@@ -291,15 +299,17 @@ class _Preflight:
             self.findings.add(
                 f"the output folder {output} exists already",
                 "take another version (--bump takes the next), or move the folder away",
+                Area.OUTPUT,
             )
         launch.check_room(output, MIN_FREE, "models", self.findings)
         return output
 
-    def _judge(self, answers: Answers, plan: arguments.Plan | None) -> None:
+    def _judge(self, answers: Answers, plan: trainer.Plan | None) -> None:
         """What the answers of git and of the trainer's Python mean for the run."""
         for state in answers.code:
+            area = Area.TRAINER if state is answers.trainer else Area.CODE
             self.warnings += launch.judge_code(
-                state, self.findings, allow_dirty=self.settings.record.allow_dirty
+                state, area, self.findings, allow_dirty=self.settings.record.allow_dirty
             )
         module = plan.network_module if plan else None
         wants_lycoris = module is not None and module.split(".")[0] == "lycoris"
@@ -307,23 +317,26 @@ class _Preflight:
             self.findings.add(
                 f"network_module is {module}, but the trainer's Python finds no LyCORIS",
                 "install it in that environment: pip install lycoris-lora",
+                Area.SETTINGS,
             )
         if plan is not None and "no_metadata" in plan.arguments.options:
-            self.warnings.append("--no_metadata: the models will not name their run")
+            self._warn(["--no_metadata: the models will not name their run"], Area.SETTINGS)
         if answers.script_tracked is False and self.request.script is None:
             self.findings.add(
                 f"the trainer's repository does not hold {self.settings.trainer.script}: no "
                 "commit would tell what ran",
                 "commit it there (git add --force where it is ignored)",
+                Area.TRAINER,
             )
         repository = answers.repository
         if repository is not None:
             launch.check_room(repository.common_dir, MIN_FREE_RECORD, "record", self.findings)
-            self.findings.ask(lambda: objects.Objects(repository.git_dir))
+            self.findings.ask(lambda: objects.Objects(repository.git_dir), Area.REPOSITORY)
         if answers.dataset_branch == RUNS.removeprefix("refs/heads/"):
             self.findings.add(
                 "the dataset's repository is on the branch runs",
                 "check out another: git switch -c main",
+                Area.RECORD,
             )
         place = answers.place
         if place is not None and place.taken:
@@ -332,13 +345,13 @@ class _Preflight:
             see = f"see it with: loragit show {self.name}"
             if repository is not None and history.is_interrupted(repository, self.name):
                 see = "its loragit is gone; finish it with: loragit recover"
-            self.findings.add(place.taken, f"{see}; --bump takes the next version")
+            self.findings.add(place.taken, f"{see}; --bump takes the next version", Area.NAME)
         if place is not None and place.blocked:
-            self.findings.add(place.blocked, place.unblock)
+            self.findings.add(place.blocked, place.unblock, Area.RECORD)
 
     def _start(
         self,
-        plan: arguments.Plan,
+        plan: trainer.Plan,
         read: Inputs,
         program: tuple[str, ...],
         workdir: Path,
