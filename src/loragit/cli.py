@@ -86,6 +86,7 @@ def train(
 ) -> None:
     """Train, on record; arguments after -- go to the trainer."""
     from loragit.commands import train as command
+    from loragit.run.preflight.phases import Request
 
     # fmt: off
     flags = Flags(
@@ -93,15 +94,15 @@ def train(
         allow_dirty=allow_dirty, allow_secrets=allow_secrets, on_empty=on_empty,
         repos=tuple(repo or ()),
     )
-    request = prepare.Request(
+    request = Request.parse(
         name, flags, dict(os.environ), Path.cwd(), tuple(extra or ()), bump=bump, script=script,
-        from_script=from_script, trusted=trust,
+        from_script=from_script,
     )
     # fmt: on
     if dry_run:
-        command.dry_run(request)
+        command.dry_run(request, trusted=trust)
     else:
-        raise typer.Exit(command.train(request))
+        raise typer.Exit(command.train(request, trusted=trust))
 
 
 @_app.command()

@@ -46,6 +46,7 @@ from tests.support.made_up_runs import (
     sealed,
     untagged,
 )
+from tests.support.paths import ROOT
 from tests.support.processes import git
 
 ENVIRONMENT = (

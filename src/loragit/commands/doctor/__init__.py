@@ -34,6 +34,7 @@ from loragit.errors import Area, Finding, Findings, LoragitError
 from loragit.git.repository import Repository
 from loragit.record.name import RunName
 from loragit.run.preflight import launch, prepare, trust
+from loragit.run.preflight.phases import Request
 from loragit.settings import load, paths, schema
 from loragit.settings.load import Flags, Settings
 from loragit.settings.schema import FILE
@@ -218,7 +219,7 @@ class _Examination:
         found: list[Check] = []
         try:
             ready = prepare.prepare(
-                prepare.Request(name, flags, self._asked.environ, self._asked.cwd)
+                Request.parse(name, flags, self._asked.environ, self._asked.cwd)
             )
         except LoragitError as error:
             for each in error.findings or (Finding(error.message, error.hint, Area.SETTINGS),):

@@ -64,7 +64,7 @@ class Answers(NamedTuple):
         return (*states, *self.repositories)
 
 
-class Inquiry:
+class Questions:
     """The questions, under way from the start."""
 
     def __init__(
