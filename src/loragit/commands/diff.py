@@ -30,7 +30,7 @@ from loragit.history.compare.details import (
 )
 from loragit.history.history import RecordedRun
 from loragit.history.query.find import RunFinder
-from loragit.settings.load import Settings
+from loragit.settings.values import Settings
 
 _CODE = (changes.TRAINER, changes.LYCORIS, changes.REPOSITORY)
 _TITLES = {
