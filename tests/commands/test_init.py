@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from loragit.commands import hook
+from loragit.commands.hook import files
 from loragit.commands.init import discover, first_files, image_folders
 from loragit.record.name import RunName
 from loragit.settings import schema
@@ -141,7 +141,7 @@ def test_exactly_the_files_of_the_dataset_are_committed_and_the_hook_is_put_in(
     assert scene.git("ls-files").splitlines() == [".gitignore", *FILES[:1], *captions, *FILES[1:]]
     assert scene.git("log", "--format=%s") == "gren: settings of the dataset"
     assert scene.git("status", "--short") == "?? notes.psd"
-    assert hook.status(scene.dataset).installed
+    assert files.status(scene.dataset).installed
 
 
 def test_a_second_time_changes_nothing(scene: Scene) -> None:
@@ -235,7 +235,7 @@ def test_a_dataset_in_a_repository_gets_no_other_and_no_commit(scene: Scene) -> 
         "commit what was written: git add config.toml loragit.toml sample-prompts.txt .gitignore"
         in done.err
     )
-    assert not hook.status(datasets).installed
+    assert not files.status(datasets).installed
     assert "all is there" in scene.loragit("init", "--yes").err
 
 
@@ -309,7 +309,7 @@ def test_every_question_is_asked_before_the_first_write(scene: Scene) -> None:
     assert (
         scene.dataset / ".gitignore"
     ).read_text() == "# what sd-scripts caches beside the images\n*.npz\n"
-    assert not hook.status(scene.dataset).installed
+    assert not files.status(scene.dataset).installed
     assert scene.git("status", "--short") == ""
 
 

@@ -27,6 +27,7 @@ from loragit.commands.doctor.check import (
     each_once,
 )
 from loragit.commands.doctor.disk import Past
+from loragit.commands.hook import files
 from loragit.dataset import snapshot
 from loragit.dataset.hashes import Cache
 from loragit.dataset.snapshot import DatasetConfig
@@ -369,19 +370,19 @@ def _workdir(chosen: Settings) -> Path:
 def _hook(folder: Path) -> tuple[Check, ...]:
     found = Checks(INSTALLATION)
     try:
-        now = hook.status(folder)
+        now = files.status(folder)
     except LoragitError as error:
         found.warn("hook", error.message, error.hint)
         return found.all()
     first, *rest = hook.lines(now)
-    if now.installed and now.startable and now.state is hook.State.CURRENT:
+    if now.installed and now.startable and now.state is files.State.CURRENT:
         found.ok("hook", f"the pre-commit hook is {first}")
     else:
         here, aside = (
             shlex.quote(str(path))
-            for path in (now.path, now.path.with_name(f"{hook.PRE_COMMIT}.edited"))
+            for path in (now.path, now.path.with_name(f"{files.PRE_COMMIT}.edited"))
         )
-        kept = f"mv {here} {aside} && " if now.state is hook.State.EDITED else ""
+        kept = f"mv {here} {aside} && " if now.state is files.State.EDITED else ""
         found.warn(
             "hook",
             "; ".join((f"the pre-commit hook is {first}", *rest)),

@@ -9,48 +9,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from loragit import console, git
-from loragit.commands.hook import staged, trainer_clean
-from loragit.commands.hook.installed import (
+from loragit.commands.hook import files, staged, trainer_clean
+from loragit.commands.hook.files import (
     GUARDS,
     NAMES,
     PRE_COMMIT,
-    HookEdited,
-    HookInTheWay,
-    HookMissing,
-    HooksUnusable,
     Installed,
     State,
     Status,
     Uninstalled,
-    again,
-    hook_source,
-    install,
-    is_bare,
-    mark,
-    status,
-    uninstall,
 )
 from loragit.errors import LoragitError, UsageError
-
-__all__ = [
-    "GUARDS",
-    "NAMES",
-    "PRE_COMMIT",
-    "HookEdited",
-    "HookInTheWay",
-    "HookMissing",
-    "HooksUnusable",
-    "Installed",
-    "State",
-    "Status",
-    "Uninstalled",
-    "hook_source",
-    "install",
-    "is_bare",
-    "mark",
-    "status",
-    "uninstall",
-]
 
 SECRETS = "secrets"
 """The half of the pre-commit hook that can be run alone: ``loragit hook run secrets [FILE]...``."""
@@ -76,21 +45,21 @@ def install_lines(
     cwd: Path, command: str, names: Sequence[str], *, secrets: bool | None
 ) -> Iterator[str]:
     """Install each of ``names``, or without any the pre-commit hook, and tell; raises as
-    :func:`install`."""
+    :func:`~loragit.commands.hook.files.install`."""
     wanted = checked(names) or (PRE_COMMIT,)
     if secrets is not None and PRE_COMMIT not in wanted:
         raise UsageError(
             "only the pre-commit hook looks for secrets", hint="loragit hook install --secrets"
         )
     for name in wanted:
-        yield from lines(install(cwd, command, name, secrets=secrets))
+        yield from lines(files.install(cwd, command, name, secrets=secrets))
 
 
 def uninstall_lines(cwd: Path, names: Sequence[str]) -> Iterator[str]:
     """Take each of ``names`` out, or without any every hook of loragit's, and tell; raises as
-    :func:`uninstall`."""
+    :func:`~loragit.commands.hook.files.uninstall`."""
     for name in checked(names) or _usual(cwd):
-        done = uninstall(cwd, name)
+        done = files.uninstall(cwd, name)
         if names or name == PRE_COMMIT or done.removed or done.restored:
             yield from lines(done)
 
@@ -98,24 +67,24 @@ def uninstall_lines(cwd: Path, names: Sequence[str]) -> Iterator[str]:
 def status_lines(cwd: Path, names: Sequence[str]) -> Iterator[str]:
     """How each of ``names``, or without any each hook, stands."""
     for name in checked(names) or _usual(cwd):
-        yield from lines(status(cwd, name))
+        yield from lines(files.status(cwd, name))
 
 
 def text_of(name: str) -> str:
     """The hook as this version ships it. Raises :class:`~loragit.errors.UsageError` where loragit
     has no such hook."""
     (wanted,) = checked((name,))
-    return hook_source(wanted).read_text("utf-8")
+    return files.hook_source(wanted).read_text("utf-8")
 
 
 def _usual(cwd: Path) -> tuple[str, ...]:
-    return GUARDS if is_bare(cwd) else NAMES
+    return GUARDS if files.is_bare(cwd) else NAMES
 
 
 def become(name: str, args: Sequence[str]) -> NoReturn:
     """Be one of :data:`GUARDS`: this process goes on as the shell that runs it, its environment as
     git set it."""
-    os.execv("/bin/sh", ["sh", str(hook_source(name)), *args])  # noqa: S606 - there is nothing left to do here
+    os.execv("/bin/sh", ["sh", str(files.hook_source(name)), *args])  # noqa: S606 - there is nothing left to do here
 
 
 def run_hook(
@@ -221,7 +190,7 @@ _SEARCHES = "it also refuses secrets in what is staged"
 
 
 def _status_lines(now: Status) -> Iterator[str]:
-    yield _TOLD[now.state].format(now.path, again(now.name))
+    yield _TOLD[now.state].format(now.path, files.again(now.name))
     if now.state is not State.ABSENT and not now.executable:
         yield (
             "git ignores it, for it is not executable; make it so with: chmod +x "

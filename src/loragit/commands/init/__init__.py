@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from loragit import console, git, text
 from loragit.commands import hook
+from loragit.commands.hook import files
 from loragit.commands.init import discover, first_files
 from loragit.commands.init import plan as setup
 from loragit.commands.init.discover import Surroundings
@@ -116,7 +117,7 @@ def _state(seen: Surroundings) -> State:
     if seen.repository is None:
         shared = git.call("config", "--get", "core.hooksPath", cwd=seen.folder).status == 0
         return State(begun=False, hook=False, shared=shared, caches_ignored=False, lfs=lfs)
-    now = hook.status(seen.folder)
+    now = files.status(seen.folder)
     ignored = git.call(
         "check-ignore", "--quiet", "--no-index", "--", "img/cache.npz", cwd=seen.folder
     )
@@ -303,7 +304,7 @@ def _commit(plan: Plan, folder: Path) -> None:
 
 
 def _hook(folder: Path, command: str) -> None:
-    for line in hook.lines(hook.install(folder, command)):
+    for line in hook.lines(files.install(folder, command)):
         console.say(line)
 
 
