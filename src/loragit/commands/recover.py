@@ -13,7 +13,7 @@ from loragit.record.name import RUNS, RunName
 from loragit.run.recovery import leftovers
 from loragit.run.recovery.recover import Options, Recovery
 from loragit.settings import paths
-from loragit.settings.load import Settings
+from loragit.settings.values import Settings
 from loragit.store import free_name, journal
 from loragit.store.journal import Open
 
@@ -111,7 +111,7 @@ def _made_up_entry(run: RecordedRun, chosen: Settings, environ: Mapping[str, str
     """The journal entry that the run would have, as far as record and settings tell."""
     written = run.record.args.get("output_dir", ())  # none where the user's own script ran
     output = (
-        paths.expanded(written[-1], chosen.dataset_dir, environ)
+        paths.expand_path(written[-1], chosen.dataset_dir, environ)
         if written
         else chosen.paths.output / run.name
     )

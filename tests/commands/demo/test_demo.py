@@ -17,7 +17,7 @@ from loragit.commands import demo as command
 from loragit.commands.demo import EMAIL, NAME, RUNS, Demo, FolderTaken, Run, dataset
 from loragit.record.name import RunName
 from loragit.settings import load
-from loragit.settings.load import Flags
+from loragit.settings.values import Flags
 
 
 def git(folder: Path, *args: str) -> str:
@@ -69,7 +69,7 @@ def test_the_settings_name_the_demos_own_folders(tmp_path: Path) -> None:
     demo = command.prepare(tmp_path / "demo")
     environ = command.child_environment(demo, os.environ)
     for run in RUNS:
-        settled = load.load(
+        settled = load.load_settings(
             name=RunName.parse(run.name), flags=Flags(), environ=environ, cwd=demo.dataset
         )
         assert settled.dataset_dir == demo.dataset

@@ -22,10 +22,12 @@ from loragit.commands.init import discover
 from loragit.dataset import snapshot
 from loragit.errors import Findings, LoragitError
 from loragit.record.name import RunName
-from loragit.run.preflight import inputs, needs_trust, prepare, trust
-from loragit.settings import load
-from loragit.settings.load import Flags
-from loragit.settings.schema import ArgValue, WrongSetting, read_file
+from loragit.run.preflight import inputs, needs_trust, phases, prepare, trust
+from loragit.settings import load, values
+from loragit.settings.document import read_settings_file
+from loragit.settings.schema import WrongSetting
+from loragit.settings.toml_text import ArgValue
+from loragit.settings.values import Flags
 from loragit.trainers.sd_scripts.reach import reaches
 from tests.support.processes import LORAGIT, commit_all, git
 from tests.support.user_home import Scene, make_scene, make_trainer
@@ -54,7 +56,7 @@ def launching(
 def settled(scene: Scene, name: str | None = NAME, **environ: str) -> str:
     """What is said against a run; empty where nothing is. Nobody is there to be asked."""
     run = RunName.parse(name) if name else None
-    chosen = load.load(
+    chosen = load.load_settings(
         name=run, flags=Flags(), environ={**os.environ, **environ}, cwd=scene.dataset
     )
     findings = Findings()
@@ -66,13 +68,13 @@ def agree(scene: Scene) -> None:
     assert trust.remember(trust.of_file(scene.dataset))
 
 
-def prepared(scene: Scene, **changes: object) -> prepare.Ready:
-    request = prepare.Request(NAME, Flags(), dict(os.environ), scene.dataset)
+def prepared(scene: Scene, **changes: object) -> phases.Ready:
+    request = phases.Request.parse(NAME, Flags(), dict(os.environ), scene.dataset)
     return prepare.prepare(request._replace(**changes))  # type: ignore[arg-type]
 
 
 def refusals(scene: Scene, **changes: object) -> str:
-    with pytest.raises(prepare.PreflightFailed) as caught:
+    with pytest.raises(phases.PreflightFailed) as caught:
         prepared(scene, **changes)
     return "; ".join(finding.problem for finding in caught.value.findings)
 
@@ -390,8 +392,8 @@ def test_an_answer_that_cannot_be_kept_is_no_reason_to_stop(
         command.trust_(loaded(cloned), yes=True)
 
 
-def loaded(scene: Scene) -> load.Settings:
-    return load.load(name=None, flags=Flags(), environ=os.environ, cwd=scene.dataset)
+def loaded(scene: Scene) -> values.Settings:
+    return load.load_settings(name=None, flags=Flags(), environ=os.environ, cwd=scene.dataset)
 
 
 # ---- where a dataset came from ----
@@ -512,7 +514,9 @@ def test_claims_tell_the_key_as_the_file_has_it(tmp_path: Path) -> None:
         '[models."a b"]\nlauncher = "env"\n[models."a b".args]\nvae = '
         '"x.ckpt"\n[trainer.args]\nvae = "x.ckpt"\n'
     )
-    assert [claim.shown for claim in needs_trust.of(read_file(tmp_path / "loragit.toml"))] == [
+    assert [
+        claim.shown for claim in needs_trust.of(read_settings_file(tmp_path / "loragit.toml"))
+    ] == [
         'trainer.args.vae = "x.ckpt"',
         'models."a b".launcher = ["env"]',
         'models."a b".args.vae = "x.ckpt"',
@@ -644,7 +648,7 @@ def test_a_hint_that_is_typed_starts_nothing_else(cloned: Scene) -> None:
     (trainer / "sdxl_train_network.py").write_text("changed")
     cloned.settings('[trainer]\nrepo = "a;id"\nenv = "conda:b;id"\n[record]\nrepos = ["c;id"]\n')
     (cloned.dataset / "c;id").mkdir()
-    with pytest.raises(prepare.PreflightFailed) as caught:
+    with pytest.raises(phases.PreflightFailed) as caught:
         prepared(cloned)
     hints = "; ".join(finding.hint or "" for finding in caught.value.findings)
     assert f"git -C '{trainer}' stash" in hints

@@ -21,10 +21,10 @@ from loragit.run.importing import search, text_files, training, zsh_helpers
 from loragit.run.importing.already_recorded import Ledger, Marks
 from loragit.run.importing.models import Models
 from loragit.run.importing.training import Remains, Span
-from loragit.secrets import find
-from loragit.settings import load
+from loragit.secrets import find, redact
+from loragit.settings import load, paths
 from loragit.settings import paths as places
-from loragit.settings.load import Flags
+from loragit.settings.values import Flags
 from loragit.store.free_name import Places
 
 _LONG = 2_000_000_000
@@ -105,7 +105,8 @@ def look(request: Request, say: Callable[[str], None]) -> Plan:
     models = Models(Cache(request.cache))
     home = request.environ.get("HOME", "")
     paths = [
-        _plain(places.expanded(written, request.cwd, request.environ)) for written in request.paths
+        _plain(places.expand_path(written, request.cwd, request.environ))
+        for written in request.paths
     ]
     there = search.search(paths, findings)
     if (size := search.size(there)) >= _LONG:
@@ -152,7 +153,7 @@ class _Judge:
         self._request = request
         self._home = home
         self._findings = findings
-        self._hide = find.Redactor(())
+        self._hide = redact.Redactor(())
         self._targets: dict[Path, Target] = {}
         self._ledgers: dict[Path, Ledger] = {}
         self._places: dict[Path, Places] = {}
@@ -232,10 +233,10 @@ class _Judge:
         try:
             # Some old names tell no steps, and nothing here depends on them.
             asked = Flags(dataset=flag, steps=1)
-            return load.load(
+            return load.load_settings(
                 name=name, flags=asked, environ=environ, cwd=self._request.cwd
             ).dataset_dir
-        except (load.DatasetNotFound, load.DatasetAmbiguous, InvalidName) as error:
+        except (paths.DatasetNotFound, paths.DatasetAmbiguous, InvalidName) as error:
             raise _LeftOut(
                 LEFT_OUT,
                 f"its dataset is not known: {error.message}",
@@ -334,7 +335,7 @@ class _Judge:
         """Names of files and folders are not masked: the record would not lead to them any more."""
         now = datetime.now(UTC)
         texts = (imported.message(run, now), message.outcome_message(run.name, run.outcome))
-        found = find.find("\n".join(texts).encode("utf-8", "surrogateescape"))
+        found = find.find_secrets("\n".join(texts).encode("utf-8", "surrogateescape"))
         if found:
             raise _LeftOut(
                 LEFT_OUT,
