@@ -620,7 +620,7 @@ def test_image_folders_are_read_as_they_were_laid_out(tmp_path: Path) -> None:
     for name in re.findall(r"\S[^.]*\.\w+(?:/\S+)?", files):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"{name} caption")
-    found = {each.place: each for each in image_folders.find(tmp_path)}
+    found = {each.place: each for each in image_folders.find_image_folders(tmp_path)}
     assert list(found) == [".", "img/0_x", "img/10_gren girl", "img/3_other", "reg/1_girl"]
     assert found["img/10_gren girl"].images == ("a.png", "b.PNG")
     assert found["img/10_gren girl"][2:6] == (("a.caption",), ".caption", 10, "gren girl")
@@ -645,7 +645,9 @@ def test_captions_that_the_trainer_would_misread_become_no_prompts(tmp_path: Pat
     ):
         (tmp_path / "img" / f"{number}.png").touch()
         (tmp_path / "img" / f"{number}.txt").write_bytes(caption)
-    assert image_folders.first_captions(tmp_path, image_folders.find(tmp_path), 9) == (
+    assert image_folders.first_captions(
+        tmp_path, image_folders.find_image_folders(tmp_path), 9
+    ) == (
         "good one",
         "zqx",
     )
@@ -679,13 +681,13 @@ def test_whatever_folders_are_called_the_files_read_back_and_mean_them(
         for name in ("train_network.py", "library/train_util.py"):
             (trainer / name).touch()
         environ = {"HOME": str(home)}
-        seen = discover.look(folder, environ)
+        seen = discover.surroundings(folder, environ)
         (folder / "loragit.toml").write_text(first_files.settings_text(seen, prompts=True))
         written = dict(document.read_settings_file(folder / "loragit.toml").values)
         assert written["trainer.workdir"] == "dataset"
         unicode = image_folders.is_unicode(os.fsdecode(images))
         if unicode:
-            assert discover.look(folder, environ).chosen.trainer.repo == trainer
+            assert discover.surroundings(folder, environ).chosen.trainer.repo == trainer
         else:
             assert "trainer.repo" not in written
         folders = tuple(each for each in seen.images if each.nameable)

@@ -871,7 +871,7 @@ def test_each_guard_is_installed_beside_a_kept_one_and_taken_out(dataset: Path, 
 def test_the_shipped_guards_carry_their_checksums(name: str) -> None:
     _, second, body = files.hook_source(name).read_bytes().split(b"\n", 2)
     assert second == files.mark(name) + hashlib.sha256(body).hexdigest().encode()
-    assert hook.text_of(name) == files.hook_source(name).read_text()
+    assert hook.hook_text(name) == files.hook_source(name).read_text()
     assert os.access(files.hook_source(name), os.X_OK)
 
 
@@ -929,7 +929,7 @@ def test_a_hook_that_loragit_does_not_have_and_secrets_elsewhere_are_refused(dat
     for verb in (
         lambda: list(hook.status_lines(dataset, ("post-commit",))),
         lambda: list(hook.install_lines(dataset, "loragit", ("update",), secrets=True)),
-        lambda: hook.text_of("secrets"),
+        lambda: hook.hook_text("secrets"),
     ):
         with pytest.raises(UsageError):
             verb()
