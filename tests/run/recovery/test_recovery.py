@@ -25,10 +25,10 @@ class Lines:
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def say(self, line: str, /) -> None:
+    def info(self, line: str, /) -> None:
         self.said.append(line)
 
-    warn = hint = say
+    warn = hint = info
 
     def error(self, failure: LoragitError, /) -> None:
         self.said.append(failure.message)
