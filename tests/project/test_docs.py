@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from loragit import cli_help
 from loragit.record import imported, message
 from loragit.settings import layers, schema
 from loragit.trainers.sd_scripts import arguments
@@ -348,6 +349,13 @@ def test_every_section_that_the_code_points_at_is_there() -> None:
     for page, section in named:
         heading = " ".join(section.split())  # a docstring's line may end within it
         assert f"\n## {heading}\n" in (ROOT / "docs" / page).read_text()
+
+
+def test_every_verb_is_in_the_readme_in_the_group_that_the_help_has() -> None:
+    told: dict[str, list[str]] = {}
+    for row in re.findall(r"^\| ([\w ]*)\| (`.+?) \|", README.read_text(), re.MULTILINE):
+        told.setdefault(row[0].strip() or [*told][-1], []).extend(re.findall(r"`(\w+)`", row[1]))
+    assert told == {group: list(verbs) for group, verbs in cli_help.GROUPS.items()}
 
 
 def documented(page: Path, column: int = 0) -> set[str]:
