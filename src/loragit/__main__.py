@@ -86,10 +86,10 @@ def _train(name: str, extra: list[str]) -> int:
     from pathlib import Path
 
     from loragit.commands.train import train
-    from loragit.run.preflight import prepare as preflight
-    from loragit.settings.load import Flags
+    from loragit.run.preflight.phases import Request
+    from loragit.settings.values import Flags
 
-    return train(preflight.Request(name, Flags(), dict(os.environ), Path.cwd(), tuple(extra)))
+    return train(Request.parse(name, Flags(), dict(os.environ), Path.cwd(), tuple(extra)))
 
 
 def _log(limit: int | None) -> int:

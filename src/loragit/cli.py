@@ -18,7 +18,7 @@ from loragit.record.name import CONVENTION, RunName
 from loragit.run.preflight import prepare
 from loragit.settings import load
 from loragit.settings import paths as settings_paths
-from loragit.settings.load import Flags, Settings
+from loragit.settings.values import Flags, Settings
 from loragit.version import __version__
 
 _app = typer.Typer(
@@ -86,6 +86,7 @@ def train(
 ) -> None:
     """Train, on record; arguments after -- go to the trainer."""
     from loragit.commands import train as command
+    from loragit.run.preflight.phases import Request
 
     # fmt: off
     flags = Flags(
@@ -93,15 +94,15 @@ def train(
         allow_dirty=allow_dirty, allow_secrets=allow_secrets, on_empty=on_empty,
         repos=tuple(repo or ()),
     )
-    request = prepare.Request(
+    request = Request.parse(
         name, flags, dict(os.environ), Path.cwd(), tuple(extra or ()), bump=bump, script=script,
-        from_script=from_script, trusted=trust,
+        from_script=from_script,
     )
     # fmt: on
     if dry_run:
-        command.dry_run(request)
+        command.dry_run(request, trusted=trust)
     else:
-        raise typer.Exit(command.train(request))
+        raise typer.Exit(command.train(request, trusted=trust))
 
 
 @_app.command()
