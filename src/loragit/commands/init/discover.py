@@ -24,7 +24,7 @@ from loragit.run.preflight import trust
 from loragit.secrets import find
 from loragit.settings import layers, load
 from loragit.settings import paths as places
-from loragit.settings.document import read_file
+from loragit.settings.document import read_settings_file
 from loragit.settings.schema import ARGS, FILE
 from loragit.settings.toml_text import Value
 from loragit.settings.values import Flags, Settings
@@ -156,8 +156,10 @@ def look(folder: Path, environ: Mapping[str, str]) -> Surroundings:
     Raises :class:`LoragitError` where settings that exist are wrong, or git does not work in the
     repository there.
     """
-    home = places.home(environ)
-    chosen = load.load(name=None, flags=Flags(dataset=str(folder)), environ=environ, cwd=folder)
+    home = places.home_of(environ)
+    chosen = load.load_settings(
+        name=None, flags=Flags(dataset=str(folder)), environ=environ, cwd=folder
+    )
     siblings = tuple(_siblings(folder, chosen.paths.datasets, environ))
     trainers = _trainers(chosen, siblings, home)
     trainer = trainers[0].path if trainers else None
@@ -201,7 +203,7 @@ def _called(folder: Path, model: str | None, siblings: Iterable[Sibling]) -> str
         if model is not None and each.text(ARGS + BASE_MODEL) == model
     ]
     for place in (folder, *same[:_MOST_HISTORIES]):
-        for name in history.names(place):
+        for name in history.standing_names(place):
             read = RunName.parse(name)
             if read.model is not None and place.name in read.dataset_candidates():
                 return read.model
@@ -210,7 +212,7 @@ def _called(folder: Path, model: str | None, siblings: Iterable[Sibling]) -> str
 
 def _taken(folder: Path, chosen: Settings) -> frozenset[str]:
     return frozenset(
-        (*history.names(folder), *(entry.name for entry in entries(chosen.paths.output)))
+        (*history.standing_names(folder), *(entry.name for entry in entries(chosen.paths.output)))
     )
 
 
@@ -240,16 +242,18 @@ def _siblings(folder: Path, datasets: Path, environ: Mapping[str, str]) -> Itera
                 files[path] = path.stat().st_mtime
     for path in sorted(files, key=lambda each: -files[each]):
         try:
-            if trust.settle(trust.of_file(path.parent), None, Findings()):
+            if trust.require_consent(trust.subject_of_file(path.parent), None, Findings()):
                 yield Sibling(path.parent, _resolved(path, environ))
         except LoragitError:
             continue
 
 
 def _resolved(path: Path, environ: Mapping[str, str]) -> dict[str, Value]:
-    folder, values = path.parent, dict(read_file(path).values)
+    folder, values = path.parent, dict(read_settings_file(path).values)
     for key, value in values.items():
-        values[key] = layers.resolved(key, layers.Given(value, str(path)), folder, environ).value
+        values[key] = layers.resolve_paths(
+            key, layers.SourcedValue(value, str(path)), folder, environ
+        ).value
     repo = values.get("trainer.repo")
     workdir = (
         folder if values.get("trainer.workdir") == "dataset" else Path(str(repo)) if repo else None
@@ -257,7 +261,7 @@ def _resolved(path: Path, environ: Mapping[str, str]) -> dict[str, Value]:
     for name in (BASE_MODEL, *_WITH_MODEL):
         written = values.get(ARGS + name)
         if isinstance(written, str) and written.startswith("~/"):
-            values[ARGS + name] = str(places.expanded(written, folder, environ))
+            values[ARGS + name] = str(places.expand_path(written, folder, environ))
         elif isinstance(written, str) and workdir is not None and os.path.exists(workdir / written):
             values[ARGS + name] = os.path.normpath(workdir / written)
     return values
@@ -303,7 +307,7 @@ def _usual(chosen: Settings, home: Path) -> Iterator[Path]:
     yield from named(home)
     yield home / "kohya_ss/sd-scripts"
     # What came with a dataset is not found: settings are written with it that are trusted.
-    own = trust.top_of(dataset) if trust.came_from(dataset) else None
+    own = trust.work_tree_top(dataset) if trust.foreign_origin(dataset) else None
     for folder in (*(home / each for each in _CODE), dataset.parent, dataset.parent.parent):
         yield from (
             each for each in named(folder) if own is None or not each.resolve().is_relative_to(own)
@@ -376,7 +380,7 @@ def _launcher(siblings: Iterable[Sibling]) -> tuple[str, ...]:
         if (
             isinstance(value, tuple)
             and value
-            and not find.find(" ".join(map(str, value)).encode(errors="replace"))
+            and not find.find_secrets(" ".join(map(str, value)).encode(errors="replace"))
         ):
             return tuple(map(str, value))
     return ()
