@@ -385,9 +385,9 @@ def test_a_product_whose_name_has_control_characters_is_found(plain: Scene) -> N
     folder.mkdir(parents=True)
     shutil.copy(Path(__file__), folder / "a\x1bb.pt")
     from loragit.run.results import judged
-    from loragit.trainers.sd_scripts.naming import NAMING
+    from loragit.trainers.sd_scripts.trainer import SdScripts
 
-    models = judged(folder, {"a\x1bb.pt": None}, NAMING).models
+    models = judged(folder, {"a\x1bb.pt": None}, SdScripts()).models
     store.seal(opened, an_outcome(models=models, samples=0, output=f"~/output_dir/{ONE}"))
     assert verified(plain) == "1 run, 1 model: all as recorded\n"
 

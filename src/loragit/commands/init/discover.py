@@ -26,20 +26,14 @@ from loragit.settings import layers, load
 from loragit.settings import paths as places
 from loragit.settings.load import Flags, Settings
 from loragit.settings.schema import ARGS, FILE, Value, read_file
+from loragit.trainers import kinds
+from loragit.trainers.arguments import Arguments
 from loragit.trainers.environment import pythons
-from loragit.trainers.sd_scripts import dataset_config
 
-SCRIPTS = (
-    "sdxl_train_network.py",
-    "train_network.py",
-    "flux_train_network.py",
-    "sd3_train_network.py",
-)
-"""sd-scripts' scripts that train adapters, the one that is meant most often first."""
+TRAINER = kinds.of(None)
+"""The trainer that is looked for where nothing is set."""
 BASE_MODEL = "pretrained_model_name_or_path"
 
-_HOLDS = ("train_network.py", "library/train_util.py")
-"""What a checkout of sd-scripts holds, whatever it is called."""
 _CODE = ("src", "git", "projects", "repos", "ai")
 MODEL_SUFFIXES = (".safetensors", ".ckpt")
 
@@ -96,7 +90,7 @@ class Sibling(NamedTuple):
 
     @property
     def script(self) -> str:
-        return self.text("trainer.script") or SCRIPTS[0]
+        return self.text("trainer.script") or TRAINER.scripts[0]
 
 
 class Surroundings(NamedTuple):
@@ -213,8 +207,8 @@ def _taken(folder: Path, chosen: Settings) -> frozenset[str]:
 
 
 def is_trainer(folder: Path) -> bool:
-    """Whether ``folder`` holds sd-scripts."""
-    return all(os.path.isfile(folder / each) for each in _HOLDS)
+    """Whether ``folder`` holds the trainer."""
+    return all(os.path.isfile(folder / each) for each in TRAINER.landmarks)
 
 
 def _repository(folder: Path) -> Repository | None:
@@ -276,7 +270,8 @@ def _trainers(chosen: Settings, siblings: Iterable[Sibling], home: Path) -> tupl
         if is_trainer(path):
             status = path.stat()
             found.setdefault(
-                (status.st_dev, status.st_ino), Checkout(path, _tracked(path / _HOLDS[0]))
+                (status.st_dev, status.st_ino),
+                Checkout(path, _tracked(path / TRAINER.landmarks[0])),
             )
     return tuple(
         sorted(
@@ -319,7 +314,7 @@ def _script(chosen: Settings, trainer: Path | None, siblings: Iterable[Sibling])
     """What settings say, what siblings used last, else the first of sd-scripts' own; one that the
     trainer holds."""
     said = (chosen.trainer.script,) if _is_said(chosen, "trainer.script") else ()
-    wanted = (*said, *(each.script for each in siblings), *SCRIPTS)
+    wanted = (*said, *(each.script for each in siblings), *TRAINER.scripts)
     return next(
         (each for each in wanted if trainer is not None and os.path.isfile(trainer / each)), None
     )
@@ -432,7 +427,9 @@ def _config_folders(config: Path | None, folder: Path) -> tuple[str, ...]:
     if config is None:
         return ()
     try:
-        return tuple(each.written for each in dataset_config.read_config(config, folder).folders)
+        return tuple(
+            each.written for each in TRAINER.dataset(config, folder, Arguments({})).folders
+        )
     except LoragitError:
         return ()
 

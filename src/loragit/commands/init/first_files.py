@@ -17,12 +17,12 @@ from pathlib import Path
 from loragit.commands.init import image_folders
 from loragit.commands.init.discover import BASE_MODEL, Surroundings
 from loragit.commands.init.image_folders import ImageFolder, is_unicode
-from loragit.dataset.snapshot import IMAGE_SUFFIXES
 from loragit.errors import LoragitError
 from loragit.record.name import RunName
 from loragit.settings import layers
 from loragit.settings import paths as places
 from loragit.settings.schema import ARGS, SCHEMA, Value, literal
+from loragit.trainers import kinds
 
 CONFIG, PROMPTS = "config.toml", "sample-prompts.txt"
 BASE_MODEL_KEY = ARGS + BASE_MODEL
@@ -276,7 +276,7 @@ def image_patterns(folders: Iterable[ImageFolder]) -> tuple[str, ...]:
     """Patterns of git for images: every kind in lower case, and in upper case those that there
     are."""
     there = {name[name.rindex(".") :] for each in folders for name in each.images}
-    return tuple(f"*{end}" for end in IMAGE_SUFFIXES if end.islower() or end in there)
+    return tuple(f"*{end}" for end in kinds.of(None).files.images if end.islower() or end in there)
 
 
 def extended(now: bytes, lines: Iterable[str], about: str) -> bytes:

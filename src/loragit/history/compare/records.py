@@ -13,7 +13,7 @@ from typing import NamedTuple
 from loragit import text
 from loragit.history.record import Code, Record, Surroundings, Values, decimal
 from loragit.record.values import Weights
-from loragit.trainers.sd_scripts import arguments
+from loragit.trainers import kinds
 
 ARGUMENT, WEIGHTS, TRAINER, LYCORIS, REPOSITORY = (
     "argument",
@@ -39,44 +39,6 @@ KINDS = (
 """Kinds of changes, in the order in which a comparison lists them. ``image``: a file of the dataset
 that is no caption and no other text; ``file``: one that is; ``repository``: a further one, told as
 ``LABEL.commit``; ``caption``: what the record holds under ``captions/``."""
-
-OWN = frozenset(
-    {
-        "dataset_config",
-        "sample_prompts",
-        "output_dir",
-        "output_name",
-        "training_comment",
-        "log_prefix",
-    }
-)
-"""Arguments that loragit makes of the run's name and folder: no two runs share them."""
-
-_FIRST = (
-    *(
-        "network_module",
-        "network_dim",
-        "network_alpha",
-        "dim",
-        "alpha",
-        "conv_dim",
-        "conv_alpha",
-        "algo",
-        "preset",
-    ),
-    *(
-        "learning_rate",
-        "unet_lr",
-        "text_encoder_lr",
-        "text_encoder_lr1",
-        "text_encoder_lr2",
-        "loraplus_lr_ratio",
-    ),
-    *("max_train_steps", "max_train_epochs", "train_batch_size", "gradient_accumulation_steps"),
-    *("optimizer_type", "optimizer_args", "lr_scheduler", "lr_warmup_steps", "seed"),
-)
-"""Arguments that people look for first; the others follow by name."""
-_RANK = {name: number for number, name in enumerate(_FIRST)}
 
 _IMPORTANT = (
     "torch",
@@ -168,14 +130,17 @@ def same_value(one: str, other: str) -> bool:
 
 def _arguments(old: Record, new: Record) -> list[Change]:
     changes = _mappings(ARGUMENT, _given(old), _given(new))
-    return sorted(changes, key=lambda change: (_RANK.get(change.key, len(_RANK)), change.key))
+    telling = kinds.of(new.trainer_kind).telling
+    rank = {name: number for number, name in enumerate(telling)}
+    return sorted(changes, key=lambda change: (rank.get(change.key, len(rank)), change.key))
 
 
 def _given(record: Record) -> dict[str, str]:
     """Each argument as one text, pairs under their own names. Files of weights are compared by
     content, not here."""
     roles = {weights.role for weights in record.weights}
-    told = OWN | {name for name, role in arguments.WEIGHTS.items() if role in roles}
+    trainer = kinds.of(record.trainer_kind)
+    told = trainer.per_run | {name for name, role in trainer.weights.items() if role in roles}
     args = {name: values for name, values in record.args.items() if name not in told}
     found = {name: " ".join(values) if values else "true" for name, values in args.items()}
     pairs = pairs_of(args)

@@ -28,7 +28,7 @@ from loragit.secrets import find
 from loragit.settings import load, paths
 from loragit.settings.load import Flags, Settings
 from loragit.store import free_name
-from loragit.trainers import trainer
+from loragit.trainers import kinds, trainer
 from loragit.trainers.environment import packages, pythons
 from loragit.trainers.environment.activation import activate
 from loragit.trainers.start import Start
@@ -319,8 +319,8 @@ class _Preflight:
                 "install it in that environment: pip install lycoris-lora",
                 Area.SETTINGS,
             )
-        if plan is not None and "no_metadata" in plan.arguments.options:
-            self._warn(["--no_metadata: the models will not name their run"], Area.SETTINGS)
+        if plan is not None:
+            self._warn(list(plan.warnings), Area.SETTINGS)
         if answers.script_tracked is False and self.request.script is None:
             self.findings.add(
                 f"the trainer's repository does not hold {self.settings.trainer.script}: no "
@@ -360,6 +360,7 @@ class _Preflight:
         return Start(
             name=self.name,
             program=program,
+            trainer=kinds.of(self.settings.trainer.kind),
             plan=plan,
             workdir=workdir,
             output=output,
@@ -406,7 +407,8 @@ class _Preflight:
             repositories=tuple(self._portable(state) for state in answers.repositories),
             ancestors=self._ancestors(start, read),
         )
-        entries = [*read.entries, recorded]
+        config = read.config._replace(data=start.config_copy(read.config.data))
+        entries = [config, *read.entries[1:], recorded]
         entries.append(Entry("environment.txt", packages.environment_text(answers.environment)))
         entries.append(Entry("dataset.sha256", read.dataset.digest))
         entries += [
