@@ -9,11 +9,11 @@ from pathlib import Path
 
 from loragit import console, text
 from loragit.errors import LoragitError
-from loragit.run.preflight import launch, prepare, trust
-from loragit.run.preflight.trust import Subject
-from loragit.secrets import find
-from loragit.settings.load import Settings
+from loragit.run.preflight import launch, trust
+from loragit.run.preflight.trust import Agree, Subject
+from loragit.secrets import rules
 from loragit.settings.schema import FILE
+from loragit.settings.values import Settings
 from loragit.trainers import kinds
 from loragit.trainers.arguments import Arguments
 
@@ -28,12 +28,12 @@ class NotRemembered(LoragitError):
     """What was agreed to could not be written down."""
 
 
-def asking(request: prepare.Request) -> prepare.Request:
-    """``request``, with somebody to ask where there is a terminal; ``--trust`` is the answer
-    itself."""
-    if request.trusted:
-        return request._replace(agree=_told)
-    return request._replace(agree=_asked) if console.can_ask() else request
+def agreement(*, trusted: bool) -> Agree | None:
+    """Asks the user where there is a terminal, and nobody where there is none; ``--trust``
+    (``trusted``) is the answer itself."""
+    if trusted:
+        return _agree_by_option
+    return _agree_at_terminal if console.can_ask() else None
 
 
 def ran(chosen: Settings) -> None:
@@ -44,13 +44,13 @@ def ran(chosen: Settings) -> None:
         trust.remember(subject)
 
 
-def _told(subject: Subject, origin: str) -> bool:
+def _agree_by_option(subject: Subject, origin: str) -> bool:
     _show(subject, origin)
     console.say("agreed to: --trust")
     return True
 
 
-def _asked(subject: Subject, origin: str) -> bool:
+def _agree_at_terminal(subject: Subject, origin: str) -> bool:
     _show(subject, origin)
     return console.confirm(_QUESTION, default=False)
 
@@ -59,9 +59,9 @@ def _show(subject: Subject, origin: str) -> None:
     console.say(f"these come from the dataset {subject.folder} ({origin}):")
     for claim in subject.claims:
         console.say(f"  {claim.shown}  # {claim.about}")
-    if any(find.MASK in claim.shown for claim in subject.claims):
+    if any(rules.MASK in claim.shown for claim in subject.claims):
         console.say(
-            f"{find.MASK} stands for what looks like a secret: {subject.folder / FILE} shows it"
+            f"{rules.MASK} stands for what looks like a secret: {subject.folder / FILE} shows it"
         )
 
 

@@ -33,7 +33,8 @@ from loragit.commands.doctor.check import (
 from loragit.errors import LoragitError
 from loragit.git import repository
 from loragit.run.preflight import prepare
-from loragit.settings.load import Flags
+from loragit.run.preflight.phases import Request
+from loragit.settings.values import Flags
 from loragit.store import journal
 from loragit.system import child
 from loragit.trainers.environment import packages as environment
@@ -139,7 +140,7 @@ def same_as(error: LoragitError, found: list[Check]) -> None:
 
 def refusal(scene: Scene, name: str = NAME) -> LoragitError:
     with pytest.raises(LoragitError) as caught:
-        prepare.prepare(prepare.Request(name, Flags(), dict(os.environ), scene.dataset))
+        prepare.prepare(Request.parse(name, Flags(), dict(os.environ), scene.dataset))
     return caught.value
 
 

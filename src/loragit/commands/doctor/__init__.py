@@ -32,9 +32,10 @@ from loragit.errors import Area, Finding, Findings, LoragitError
 from loragit.git.repository import Repository
 from loragit.record.name import RunName
 from loragit.run.preflight import launch, prepare, trust
-from loragit.settings import load, paths, schema
-from loragit.settings.load import Flags, Settings
+from loragit.run.preflight.phases import Request
+from loragit.settings import document, load, paths
 from loragit.settings.schema import FILE
+from loragit.settings.values import Flags, Settings
 from loragit.store import free_name
 from loragit.trainers import arguments, kinds
 from loragit.trainers.arguments import Arguments
@@ -216,7 +217,7 @@ class _Examination:
         found: list[Check] = []
         try:
             ready = prepare.prepare(
-                prepare.Request(name, flags, self._asked.environ, self._asked.cwd)
+                Request.parse(name, flags, self._asked.environ, self._asked.cwd)
             )
         except LoragitError as error:
             for each in error.findings or (Finding(error.message, error.hint, Area.SETTINGS),):
@@ -240,8 +241,8 @@ class _Examination:
         chosen = self._chosen
         steps = next((run.steps for run in self._names() if run.steps), STEPS)
         models = [run.model for run in self._names() if run.model]
-        models += schema.read_file(chosen.dataset_dir / FILE).models
-        models += schema.read_file(load.user_file()).models
+        models += document.read_file(chosen.dataset_dir / FILE).models
+        models += document.read_file(load.user_file()).models
         name = next(filter(None, (_named(model, steps) for model in models)), None) or _named(
             "model", steps
         )

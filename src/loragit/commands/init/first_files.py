@@ -21,7 +21,8 @@ from loragit.errors import LoragitError
 from loragit.record.name import RunName
 from loragit.settings import layers
 from loragit.settings import paths as places
-from loragit.settings.schema import ARGS, SCHEMA, Value, literal
+from loragit.settings.schema import ARGS, SCHEMA
+from loragit.settings.toml_text import Value, literal
 from loragit.trainers import kinds
 
 CONFIG, PROMPTS = "config.toml", "sample-prompts.txt"
