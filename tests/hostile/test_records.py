@@ -14,7 +14,7 @@ from loragit.commands import import_, show
 from loragit.errors import LoragitError
 from loragit.history import losses
 from loragit.history.history import History
-from loragit.history.verify.verify import Asked, verify
+from loragit.history.verify.verify import VerifyOptions, verify
 from loragit.record.values import Artifact, Entry, Outcome
 from loragit.run.importing.plan import Request
 from loragit.run.preflight import ancestors
@@ -54,7 +54,7 @@ def on_record(
 
 def told(history: History, home: Path, *, quick: bool = False) -> str:
     return "\n".join(
-        verdict.message for verdict in verify(history, Asked((), home, quick)).verdicts
+        verdict.message for verdict in verify(history, VerifyOptions((), home, quick)).verdicts
     )
 
 
@@ -153,7 +153,7 @@ def test_a_chart_of_losses_goes_no_deeper_than_a_trainer_writes(
     ]
     assert found == ["a/b/events.out.tfevents.1", "a/b/events.out.tfevents.2"]
     argv = ("python", "train.py", "--logging_dir", "/", "--log_prefix", "")
-    assert losses.curve(on_record(dataset, "/gone", argv=argv).run(NAME), str(home)) is None
+    assert losses.read_curve(on_record(dataset, "/gone", argv=argv).run(NAME), str(home)) is None
 
 
 def test_a_record_elsewhere_with_an_output_that_is_no_path_stops_no_training(

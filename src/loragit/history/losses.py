@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit.errors import LoragitError
-from loragit.history.record import Values
+from loragit.history.record_parser import Values
 from loragit.history.runs import RecordedRun
 from loragit.trainers import kinds
 from loragit.trainers.trainer import LossSource, Scalar
@@ -22,7 +22,7 @@ _MOST_BYTES = 1 << 26
 takes seconds."""
 _MOST_FILES = 32
 _MOST_FOLDERS = 256
-_AROUND = 120
+_CLOCK_MARGIN = 120
 """Seconds that an event may lie before the start or after the end: two clocks, or two roundings."""
 
 _BLOCKS, _ASCII = "▁▂▃▄▅▆▇█", "_.-:=+*#"
@@ -35,7 +35,7 @@ class Curve(NamedTuple):
     values: tuple[float, ...]
 
 
-def curve(run: RecordedRun, home: str) -> Curve | None:
+def read_curve(run: RecordedRun, home: str) -> Curve | None:
     """The average loss of ``run``, else the current one; ``None`` where no events of it are found.
 
     ``home`` is what ``~`` in the record stands for here.
@@ -49,9 +49,12 @@ def curve(run: RecordedRun, home: str) -> Curve | None:
         return None
     source = kinds.of(run.record.trainer_kind).losses
     paths = _paths(run.name, args, workdir or "", outcome.output or "", source, home)
-    span = (outcome.started.timestamp() - _AROUND, outcome.finished.timestamp() + _AROUND)
+    span = (
+        outcome.started.timestamp() - _CLOCK_MARGIN,
+        outcome.finished.timestamp() + _CLOCK_MARGIN,
+    )
     found: dict[str, dict[int, float]] = {tag: {} for tag in source.tags}
-    for scalar in _read(islice(paths, _MOST_FILES), source):
+    for scalar in _read_losses(islice(paths, _MOST_FILES), source):
         if span[0] <= scalar.wall_time <= span[1]:
             found[scalar.tag][scalar.step] = scalar.value
     best = next((found[tag] for tag in source.tags if found[tag]), None)
@@ -65,15 +68,17 @@ def _paths(
 ) -> Iterator[Path]:
     """The files that may hold losses of the run called ``name``."""
     if source.folder is None:
-        yield from _files_in(Path(_here(output, home)), source) if output else ()
+        yield from _files_in(Path(_expand_home(output, home)), source) if output else ()
         return
     written = args.get("logging_dir", ())
     if written:
         prefix = (args.get("log_prefix") or (f"{name}_",))[-1]
-        yield from loss_files(Path(_here(workdir, home), _here(written[-1], home)), prefix, source)
+        yield from loss_files(
+            Path(_expand_home(workdir, home), _expand_home(written[-1], home)), prefix, source
+        )
 
 
-def _here(path: str, home: str) -> str:
+def _expand_home(path: str, home: str) -> str:
     return home + path[1:] if path == "~" or path.startswith("~/") else path
 
 
@@ -94,12 +99,12 @@ def loss_files(folder: Path, prefix: str, source: LossSource) -> Iterator[Path]:
 
 def _files_in(folder: Path, source: LossSource) -> Iterator[Path]:
     """In ``folder`` and in the folders directly in it."""
-    for place in (folder, *_folders(folder)):
+    for place in (folder, *_subfolders(folder)):
         with suppress(OSError):
             yield from sorted(each for each in place.iterdir() if source.file.fullmatch(each.name))
 
 
-def _folders(place: Path) -> list[Path]:
+def _subfolders(place: Path) -> list[Path]:
     """Folders directly in ``place``."""
     try:
         with os.scandir(place) as entries:
@@ -109,7 +114,7 @@ def _folders(place: Path) -> list[Path]:
     return [place / name for name in found[:_MOST_FOLDERS]]
 
 
-def _read(paths: Iterable[Path], source: LossSource) -> Iterator[Scalar]:
+def _read_losses(paths: Iterable[Path], source: LossSource) -> Iterator[Scalar]:
     """The losses in ``paths``; of a file that cannot be read, none more."""
     left = _MOST_BYTES
     for path in paths:

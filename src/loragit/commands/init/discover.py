@@ -197,7 +197,7 @@ def _called(folder: Path, model: str | None, siblings: Iterable[Sibling]) -> str
         if model is not None and each.text(ARGS + BASE_MODEL) == model
     ]
     for place in (folder, *same[:_MOST_HISTORIES]):
-        for name in history.names(place):
+        for name in history.standing_names(place):
             read = RunName.parse(name)
             if read.model is not None and place.name in read.dataset_candidates():
                 return read.model
@@ -206,7 +206,7 @@ def _called(folder: Path, model: str | None, siblings: Iterable[Sibling]) -> str
 
 def _taken(folder: Path, chosen: Settings) -> frozenset[str]:
     return frozenset(
-        (*history.names(folder), *(entry.name for entry in entries(chosen.paths.output)))
+        (*history.standing_names(folder), *(entry.name for entry in entries(chosen.paths.output)))
     )
 
 

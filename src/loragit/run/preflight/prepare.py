@@ -264,7 +264,7 @@ def _judge_repository(name: RunName, answers: Answers, findings: Findings) -> No
         from loragit.history import history
 
         see = f"see it with: loragit show {name}"
-        if repository is not None and history.interrupted(repository, name.text):
+        if repository is not None and history.is_interrupted(repository, name.text):
             see = "its loragit is gone; finish it with: loragit recover"
         findings.add(place.taken, f"{see}; --bump takes the next version", Area.NAME)
     if place is not None and place.blocked:
