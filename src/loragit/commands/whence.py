@@ -224,7 +224,7 @@ def _match_stamp(
 
 def _stamp(header: Mapping[str, str]) -> str:
     """The text in which a stamp of loragit's would stand."""
-    return kinds.training(header).stamp
+    return kinds.training_header(header).stamp
 
 
 def _header_keys() -> dict[str, str]:
@@ -233,7 +233,7 @@ def _header_keys() -> dict[str, str]:
 
 
 def _match_session(header: Mapping[str, str], records: Records, matches: dict[str, Match]) -> None:
-    identity = kinds.training(header).identity
+    identity = kinds.training_header(header).identity
     if identity is not None:
         for sealed in records.holding(f"\nSession: {identity}\n"):
             match = Match(

@@ -67,15 +67,15 @@ def collect(
         started=started,
         finished=finished,
         output=shown_output,
-        **judged(output, named, trainer)._asdict(),
+        **checked_models(output, named, trainer)._asdict(),
         states=states(output, output_name, naming),
         samples=len(pictures),
-        pictures=hashed(output, pictures),
+        pictures=hashed_files(output, pictures),
         final_loss=logged_loss(output, logs, trainer.losses),
     )
 
 
-def settle(output: Path, found: Outcome, *further: str) -> str | None:
+def sync_products(output: Path, found: Outcome, *further: str) -> str | None:
     """Wait until the models, states and samples of ``found``, and the files ``further``, are on the
     disk.
 
@@ -101,14 +101,14 @@ def settle(output: Path, found: Outcome, *further: str) -> str | None:
     return None
 
 
-class Reading(NamedTuple):
+class ModelReader(NamedTuple):
     """How a model's file is looked into."""
 
     header: Callable[[Path], Header]
     hashes: Callable[[Path], Hashes]
 
 
-class Judged(NamedTuple):
+class CheckedModels(NamedTuple):
     """Files named like models, each kind in order of saving, the final one last; named as in
     :class:`Outcome`."""
 
@@ -118,12 +118,15 @@ class Judged(NamedTuple):
     session: str | None
 
 
-def judged(
-    folder: Path, named: Mapping[str, str | None], trainer: Trainer, reading: Reading | None = None
-) -> Judged:
+def checked_models(
+    folder: Path,
+    named: Mapping[str, str | None],
+    trainer: Trainer,
+    reading: ModelReader | None = None,
+) -> CheckedModels:
     """Check and hash the files of ``folder`` that ``named`` holds, with the output name of each."""
-    found = _models(folder, named, trainer, reading or Reading(read_header, hash_file))
-    return Judged(
+    found = _models(folder, named, trainer, reading or ModelReader(read_header, hash_file))
+    return CheckedModels(
         models=tuple(model.artifact for model in found if model.artifact is not None),
         truncated=tuple(
             model.name for model in found if model.artifact is None and not model.unreadable
@@ -133,7 +136,7 @@ def judged(
     )
 
 
-class _Place(NamedTuple):
+class _SavePoint(NamedTuple):
     """Where in a training something was saved, as far as is known. Sorts in order of saving, the
     final one last."""
 
@@ -144,28 +147,28 @@ class _Place(NamedTuple):
     final: bool
 
     @classmethod
-    def of_name(cls, match: re.Match[str] | None) -> _Place:
+    def of_name(cls, match: re.Match[str] | None) -> _SavePoint:
         """``match`` is ``None`` for a file that was renamed, and is taken for the final model."""
         if match is None:
             return cls(None, None, final=True)
         step, epoch = products.number(match, "step"), products.number(match, "epoch")
         return cls(step, epoch, final=step is None and epoch is None)
 
-    def refined(self, header: Header, trainer: Trainer) -> _Place:
+    def refined(self, header: Header, trainer: Trainer) -> _SavePoint:
         """With what the header tells."""
         known = trainer.saved_at(header.metadata, SavedAt(self.step, self.epoch))
-        return _Place(known.step, known.epoch, final=self.final)
+        return _SavePoint(known.step, known.epoch, final=self.final)
 
     @property
     def order(self) -> tuple[bool, int, int]:
         return (self.final, self.step or 0, self.epoch or 0)
 
 
-class _Found(NamedTuple):
+class _Candidate(NamedTuple):
     """A file named like a model. Sorts in order of saving."""
 
     name: str
-    place: _Place
+    place: _SavePoint
     artifact: Artifact | None = None
     """``None`` where it was not shown to be whole."""
     unreadable: bool = False
@@ -178,26 +181,32 @@ class _Found(NamedTuple):
 
 
 def _models(
-    folder: Path, named: Mapping[str, str | None], trainer: Trainer, reading: Reading
-) -> list[_Found]:
+    folder: Path, named: Mapping[str, str | None], trainer: Trainer, reading: ModelReader
+) -> list[_Candidate]:
     """Every file of ``named``, judged; several at the same time."""
     candidates = [
-        _Found(name, _Place.of_name(products.match(trainer.naming.model, name, output_name)))
+        _Candidate(
+            name, _SavePoint.of_name(products.match(trainer.naming.model, name, output_name))
+        )
         for name, output_name in named.items()
     ]
     if len(candidates) < 2:
-        found = [_judge(folder, candidate, trainer, reading) for candidate in candidates]
+        found = [_checked(folder, candidate, trainer, reading) for candidate in candidates]
     else:
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(min(len(candidates), os.cpu_count() or 1)) as pool:
             found = list(
-                pool.map(lambda candidate: _judge(folder, candidate, trainer, reading), candidates)
+                pool.map(
+                    lambda candidate: _checked(folder, candidate, trainer, reading), candidates
+                )
             )
     return sorted((each for each in found if each is not None), key=lambda each: each.order)
 
 
-def _judge(output: Path, candidate: _Found, trainer: Trainer, reading: Reading) -> _Found | None:
+def _checked(
+    output: Path, candidate: _Candidate, trainer: Trainer, reading: ModelReader
+) -> _Candidate | None:
     """The candidate, with its artifact if it is whole; ``None`` if it is no file, or has vanished
     since."""
     path = output / candidate.name
@@ -209,12 +218,12 @@ def _judge(output: Path, candidate: _Found, trainer: Trainer, reading: Reading) 
         if path.suffix == ".safetensors":
             header = reading.header(path)
             whole, place = header.whole, place.refined(header, trainer)
-            training = trainer.training(header.metadata)
+            training = trainer.training_header(header.metadata)
             session = training.identity if training else None
         else:
             whole = _whole_pickle(path)
         if not whole:
-            return _Found(candidate.name, place)
+            return _Candidate(candidate.name, place)
         hashes = reading.hashes(path)
     except FileNotFoundError:
         return None
@@ -222,7 +231,7 @@ def _judge(output: Path, candidate: _Found, trainer: Trainer, reading: Reading) 
         return candidate
     except OSError:
         return candidate._replace(unreadable=True)
-    return _Found(
+    return _Candidate(
         candidate.name,
         place,
         Artifact(
@@ -257,7 +266,9 @@ def states(output: Path, output_name: str | None, naming: Naming) -> tuple[str, 
     """Paths of state folders in order of saving. An empty one is a save that was cut short, and
     does not count."""
     found = [
-        _Found(each.path, _Place.of_name(products.match(naming.state, each.path, output_name)))
+        _Candidate(
+            each.path, _SavePoint.of_name(products.match(naming.state, each.path, output_name))
+        )
         for each in products.find(output, naming.state, output_name)
         if _holds_something(each.entry)
     ]
@@ -270,7 +281,7 @@ def sample_paths(output: Path, output_name: str | None, naming: Naming) -> tuple
     return tuple(sorted(each.path for each in found if stat.S_ISREG(_mode(each.entry))))
 
 
-def hashed(folder: Path, paths: Iterable[str]) -> tuple[DatasetFile, ...]:
+def hashed_files(folder: Path, paths: Iterable[str]) -> tuple[DatasetFile, ...]:
     """sha256 of each file of ``folder``; those that cannot be read are left out."""
     from concurrent.futures import ThreadPoolExecutor
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from loragit.trainers.trainer import UNKNOWN, Trainer, Training
+from loragit.trainers.trainer import UNKNOWN, Trainer, TrainingHeader
 
 
 def _sd_scripts() -> Trainer:
@@ -31,7 +31,7 @@ def every() -> Iterator[Trainer]:
     yield from (trainer() for trainer in KINDS.values())
 
 
-def training(metadata: Mapping[str, str]) -> Training:
+def training_header(metadata: Mapping[str, str]) -> TrainingHeader:
     """What a model's header tells, by the first trainer that knows it for its own."""
-    found = (trainer.training(metadata) for trainer in every())
+    found = (trainer.training_header(metadata) for trainer in every())
     return next((each for each in found if each is not None), UNKNOWN)

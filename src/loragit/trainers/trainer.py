@@ -150,7 +150,7 @@ class Job(NamedTuple):
     what is itself on record."""
 
 
-class Training(NamedTuple):
+class TrainingHeader(NamedTuple):
     """What a model's header tells of the training that made it; ``None`` where it does not, or not
     in a form that can be believed."""
 
@@ -179,7 +179,7 @@ class Training(NamedTuple):
         return match["commit"] if match else None
 
 
-UNKNOWN = Training(None, None, None, None, None, None, None, None, (), "")
+UNKNOWN = TrainingHeader(None, None, None, None, None, None, None, None, (), "")
 """What a header tells that no trainer knows for its own."""
 
 
@@ -253,7 +253,7 @@ class Trainer(Protocol):
         or write files of anybody's choice, send things. ``name`` is as settings have it."""
         ...
 
-    def training(self, metadata: Mapping[str, str]) -> Training | None:
+    def training_header(self, metadata: Mapping[str, str]) -> TrainingHeader | None:
         """What the header of a model tells; ``None`` where another trainer wrote it."""
         ...
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from loragit.record.values import Weights
 from loragit.run.importing import headers
-from loragit.trainers.kinds import training
+from loragit.trainers.kinds import training_header
 from loragit.trainers.safetensors import read_header
-from loragit.trainers.trainer import UNKNOWN, Training
+from loragit.trainers.trainer import UNKNOWN, TrainingHeader
 from tests.support.helpers_folder import BASE, COMMIT, STARTED, header
 from tests.support.paths import SD_SCRIPTS
 
@@ -33,7 +33,7 @@ def table(values: dict[str, str]) -> dict[str, object]:
 
 
 def test_a_header_tells_name_dates_code_and_base_model() -> None:
-    assert training(header("gren")) == Training(
+    assert training_header(header("gren")) == TrainingHeader(
         output_name="gren",
         session="7",
         identity=f"7 {STARTED.timestamp()}",
@@ -45,7 +45,7 @@ def test_a_header_tells_name_dates_code_and_base_model() -> None:
         weights=(Weights("Base-Model", "noobaiXL.safetensors", BASE),),
         stamp="",
     )
-    assert training({}) == UNKNOWN
+    assert training_header({}) == UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_header_tells_name_dates_code_and_base_model() -> None:
 )
 def test_headers_that_sd_scripts_wrote_are_read(path: Path) -> None:
     values = read_header(path).metadata
-    told = training(values)
+    told = training_header(values)
     assert told.output_name == path.parent.name
     assert told.commit == "48d368fa557731ad0488c07304dfeba8c07910eb"
     assert told.started
@@ -83,11 +83,11 @@ def test_headers_that_sd_scripts_wrote_are_read(path: Path) -> None:
     ],
 )
 def test_a_value_of_another_form_counts_as_none(key: str, value: str, field: str) -> None:
-    assert getattr(training(header("gren", **{key: value})), field) is None
+    assert getattr(training_header(header("gren", **{key: value})), field) is None
 
 
 def test_without_the_ss_values_modelspec_tells_some() -> None:
-    told = training(
+    told = training_header(
         {
             "modelspec.date": "2024-03-09T18:40:00",
             "modelspec.implementation_version": f"sd-scripts/{COMMIT}",
@@ -97,21 +97,21 @@ def test_without_the_ss_values_modelspec_tells_some() -> None:
     assert told.finished == datetime(2024, 3, 9, 18, 40).astimezone(UTC), (
         "a local time, as sd-scripts writes it"
     )
-    zoned = training({"modelspec.date": "2024-03-09T18:40:00Z"})
+    zoned = training_header({"modelspec.date": "2024-03-09T18:40:00Z"})
     assert zoned.finished == datetime(2024, 3, 9, 18, 40, tzinfo=UTC)
-    assert training({"modelspec.date": "0001-01-01"}).finished is None
-    assert training({"modelspec.date": "9999-12-31"}).finished is None
+    assert training_header({"modelspec.date": "0001-01-01"}).finished is None
+    assert training_header({"modelspec.date": "9999-12-31"}).finished is None
 
 
 def test_a_hash_that_is_none_of_the_file_is_not_made_up() -> None:
-    told = training(
+    told = training_header(
         header("gren", ss_new_sd_model_hash="abcd1234", ss_vae_name="v.pt", ss_new_vae_hash=BASE)
     )
     assert told.weights == (
         Weights("Base-Model", "noobaiXL.safetensors", None),
         Weights("VAE", "v.pt", BASE),
     )
-    assert training(header("gren", ss_sd_model_name="x" * 300)).weights == ()
+    assert training_header(header("gren", ss_sd_model_name="x" * 300)).weights == ()
 
 
 @pytest.mark.parametrize(
@@ -124,11 +124,11 @@ def test_a_hash_that_is_none_of_the_file_is_not_made_up() -> None:
     ],
 )
 def test_loragits_own_comment_names_the_commit(comment: str, commit: str | None) -> None:
-    assert training({"ss_training_comment": comment}).made_by == commit
+    assert training_header({"ss_training_comment": comment}).made_by == commit
 
 
 def test_the_network_is_bounded() -> None:
-    told = training({"ss_network_module": "x" * 1000}).network
+    told = training_header({"ss_network_module": "x" * 1000}).network
     assert told is not None
     assert len(told) == 200
     assert told.endswith("…")
@@ -210,7 +210,7 @@ def test_large_values_are_cut_and_that_is_said() -> None:
 @given(st.dictionaries(st.from_regex(r"\Ass_[a-z]{1,5}\Z"), st.text(st.characters(codec="utf-8"))))
 def test_any_values_come_back_and_nothing_in_them_is_obeyed(values: dict[str, str]) -> None:
     kept = headers.metadata_toml(values, "a.safetensors")
-    training(values)
+    training_header(values)
     if kept is None:
         assert not values
         return

@@ -25,7 +25,7 @@ _PAST = 10
 """Runs of the dataset that are looked at, newest first."""
 
 
-def past(repository: Repository) -> tuple[PastRun, ...]:
+def past_runs(repository: Repository) -> tuple[PastRun, ...]:
     """The newest sealed runs of the dataset that is in the repository's folder, newest first.
 
     Raises :class:`~loragit.git.GitFailed`.
@@ -38,14 +38,14 @@ def past(repository: Repository) -> tuple[PastRun, ...]:
     )
     rows = zip(fields, fields, fields, strict=False)
     found = (
-        _past(repository, name.lstrip("\n"), commit, message)
+        _past_run(repository, name.lstrip("\n"), commit, message)
         for name, commit, message in rows
         if commit
     )
     return tuple(islice((run for run in found if run is not None), _PAST))
 
 
-def _past(repository: Repository, name: str, commit: str, message: str) -> PastRun | None:
+def _past_run(repository: Repository, name: str, commit: str, message: str) -> PastRun | None:
     """``None`` for a tag that is no run of this dataset."""
     place = f"{repository.prefix}/run.toml" if repository.prefix else "run.toml"
     try:

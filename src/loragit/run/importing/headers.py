@@ -29,14 +29,14 @@ _MAX_DEPTH = 12
 _KEY = re.compile(r"(?:ss|sshs)_[A-Za-z0-9_.-]{1,100}|modelspec\.[A-Za-z0-9_.-]{1,100}")
 
 
-class Kept(NamedTuple):
+class MetadataFile(NamedTuple):
     """``metadata.toml``, and what of the header is not in it."""
 
     entry: Entry
     cut: tuple[str, ...]
 
 
-def metadata_toml(metadata: Mapping[str, str], file_name: str) -> Kept | None:
+def metadata_toml(metadata: Mapping[str, str], file_name: str) -> MetadataFile | None:
     """The header's values, one a line and sorted, JSON among them expanded; ``None`` where there
     are none.
 
@@ -55,7 +55,7 @@ def metadata_toml(metadata: Mapping[str, str], file_name: str) -> Kept | None:
         (tables if isinstance(value, dict | list) else plain)[key] = value
     # Tables come last: in TOML, what follows one's heading belongs to it.
     table = {"file": text.shown(file_name), "cut": cut, "metadata": {**plain, **tables}}
-    return Kept(Entry("metadata.toml", run_toml.toml(table)), tuple(cut))
+    return MetadataFile(Entry("metadata.toml", run_toml.toml(table)), tuple(cut))
 
 
 def _value(key: str, raw: str) -> tuple[object, str | None]:

@@ -27,12 +27,12 @@ _SHORT = ("fp16", "bf16")
 """``save_precision`` of two bytes a value. Without one, what is trained is saved: float32."""
 
 
-def need(
+def disk_need(
     given: Arguments, script: str, steps: int, per_epoch: int | None, past: tuple[PastRun, ...]
 ) -> Need:
     """What a run of ``steps`` steps with the arguments ``given`` will write; ``past``: earlier
     runs, newest first."""
-    like = next((run for run in past if run.largest and _like(run, given, script)), None)
+    like = next((run for run in past if run.largest and _is_same_size(run, given, script)), None)
     short = given.one("save_precision") in _SHORT
     if like is not None:
         size, source = like.largest, f"as in {like.name}"
@@ -41,23 +41,23 @@ def need(
         size = round(_PER_RANK[kind] * rank * (1 if short else 2))
         source = f"an estimate from network_dim {rank} on {kind}{'' if short else ' in float32'}"
     state = _STATE * size * (2 if short else 1)
-    return Need(saves(given, steps, per_epoch), size, state, source, estimated=like is None)
+    return Need(saves_at_once(given, steps, per_epoch), size, state, source, estimated=like is None)
 
 
-def saves(given: Arguments, steps: int, per_epoch: int | None) -> Saves:
+def saves_at_once(given: Arguments, steps: int, per_epoch: int | None) -> Saves:
     """What a run of ``steps`` steps leaves or has on the way, at most.
 
     ``per_epoch`` are the steps of an epoch; without them, what is saved after epochs is not
     counted. A rotation first saves and then removes, so that it has one more than it keeps; in the
     end that one is the final model.
     """
-    models = 1 + sum(_kept(given, steps, per_epoch, ""))
+    models = 1 + sum(_saves_kept(given, steps, per_epoch, ""))
     if "save_state" in given.options:
-        return Saves(models, 1 + sum(_kept(given, steps, per_epoch, "_state")))
+        return Saves(models, 1 + sum(_saves_kept(given, steps, per_epoch, "_state")))
     return Saves(models, 1 if "save_state_on_train_end" in given.options else 0)
 
 
-def _kept(given: Arguments, steps: int, per_epoch: int | None, what: str) -> Iterator[int]:
+def _saves_kept(given: Arguments, steps: int, per_epoch: int | None, what: str) -> Iterator[int]:
     """What is kept of the saves after steps, and of those after epochs; ``what`` is ``_state`` for
     states."""
     every = _number(given, "save_every_n_steps")
@@ -86,7 +86,7 @@ def _number(given: Arguments, option: str) -> int | None:
     return int(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
 
 
-def _like(run: PastRun, given: Arguments, script: str) -> bool:
+def _is_same_size(run: PastRun, given: Arguments, script: str) -> bool:
     """Whether the network is of the same size, as far as the arguments tell."""
     names = ("network_module", "network_dim", "network_args", "save_precision")
     same = all(run.arguments.options.get(name) == given.options.get(name) for name in names)

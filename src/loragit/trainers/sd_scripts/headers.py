@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from loragit.record.values import Weights
-from loragit.trainers.trainer import SavedAt, Training
+from loragit.trainers.trainer import SavedAt, TrainingHeader
 
 MAX_NAME = 255
 """Characters of the longest file name."""
@@ -23,14 +23,14 @@ _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 """What lies outside is no date of a training but a clock that was never set."""
 
 
-def training(metadata: Mapping[str, str]) -> Training | None:
+def training_header(metadata: Mapping[str, str]) -> TrainingHeader | None:
     """What the header tells; ``None`` where none of its keys is sd-scripts' own."""
     if not any(key.startswith(("ss_", "sshs_", "modelspec.")) for key in metadata):
         return None
     value = metadata.get
     steps = value("ss_max_train_steps", "")
     identity = f"{value('ss_session_id')} {value('ss_training_started_at')}"
-    return Training(
+    return TrainingHeader(
         output_name=_known(value("ss_output_name")),
         session=_of_form(value("ss_session_id"), r"[0-9]{1,20}"),
         identity=identity if _IDENTITY.fullmatch(identity) else None,

@@ -20,7 +20,7 @@ from loragit.trainers.trainer import (
     SavedAt,
     Scalar,
     Trainer,
-    Training,
+    TrainingHeader,
 )
 
 if TYPE_CHECKING:
@@ -110,10 +110,10 @@ class SdScripts(Trainer):
 
         return reach.reaches(name, value)
 
-    def training(self, metadata: Mapping[str, str]) -> Training | None:
+    def training_header(self, metadata: Mapping[str, str]) -> TrainingHeader | None:
         from loragit.trainers.sd_scripts import headers
 
-        return headers.training(metadata)
+        return headers.training_header(metadata)
 
     def saved_at(self, metadata: Mapping[str, str], named: SavedAt) -> SavedAt:
         from loragit.trainers.sd_scripts import headers
@@ -144,4 +144,4 @@ class SdScripts(Trainer):
     ) -> Need:
         from loragit.trainers.sd_scripts import checkpoints
 
-        return checkpoints.need(given, script, steps, per_epoch, past)
+        return checkpoints.disk_need(given, script, steps, per_epoch, past)
