@@ -24,7 +24,7 @@ class UnusableScript(LoragitError):
 
 
 _OF_THE_RECORD = re.compile(
-    r"config\.(?:toml|json)|sample-prompts\.(?:txt|toml|json)|run\.toml|environment\.txt|dataset\.sha256"
+    r"config\.(?:toml|json|ya?ml)|sample-prompts\.(?:txt|toml|json)|run\.toml|environment\.txt|dataset\.sha256"
     r"|captions|inputs|patches|repos\.git|sdscripts\.log|sample|\.?git.*",
     re.IGNORECASE,
 )
