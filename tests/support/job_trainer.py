@@ -13,6 +13,7 @@ import sys
 from collections.abc import Container, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from types import MappingProxyType
 
 from loragit.dataset import snapshot
 from loragit.dataset.file_kinds import FileKinds
@@ -67,9 +68,9 @@ class JobTrainer(Trainer):
     landmarks = ("run_job.py", "job_file.py")
     needs = ("torch",)
     own_folder = True
-    weights = {"model": "Base-Model", "start_from": "Network-Weights"}
+    weights = MappingProxyType({"model": "Base-Model", "start_from": "Network-Weights"})
     per_run = frozenset()
-    not_in_settings = {}
+    not_in_settings = MappingProxyType({})
     telling = ()
     header_keys = (("job", "job"), ("saved at", "training_info"))
     naming = Naming(
