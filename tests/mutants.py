@@ -289,6 +289,8 @@ def main() -> int:
     chosen = random.Random(seed).sample(every, min(options.number, len(every)))
     print(f"seed {seed}: {len(chosen)} of {len(every)} mutants", flush=True)
     os.nice(10)
+    # So that the tests of the mutant at hand are ended, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         return _judge(Checkout(Path(folder)), chosen, options.tests)
 
