@@ -145,7 +145,8 @@ class History:
         raise self._no_such_run(text)
 
     def run(self, text: str) -> RecordedRun:
-        """Return the newest run that ``text`` names (see :meth:`find`). Raises :class:`NoSuchRun`."""
+        """Return the newest run that ``text`` names (see :meth:`find`). Raises
+        :class:`NoSuchRun`."""
         return self.find(text)[0]
 
     def _no_such_run(self, text: str) -> NoSuchRun:

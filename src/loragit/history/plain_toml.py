@@ -1,4 +1,5 @@
-"""Parses TOML in the form that loragit writes, one value a line, ten times as fast as a full parser.
+"""Parses TOML in the form that loragit writes, one value a line, ten times as fast as a full
+parser.
 
 A log compares thousands of records. The plain form is::
 
@@ -57,8 +58,8 @@ def _parse_plain(source: str) -> dict[str, object]:
 
 
 def _begin_table(root: dict[str, object], line: str) -> dict[str, object]:
-    """Return the new table that a header begins, which may lie in another table, or be the next of a
-    list."""
+    """Return the new table that a header begins, which may lie in another table, or be the next of
+    a list."""
     match = _HEADER.fullmatch(line)
     if match is None or len(match[1]) != len(match[5]):
         raise _NotPlain

@@ -36,7 +36,8 @@ _MOST_TAGS = 1 << 26
 
 
 class RecordReader:
-    """Reads the objects that the records of one repository consist of. Its git child ends with it."""
+    """Reads the objects that the records of one repository consist of. Its git child ends with
+    it."""
 
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
@@ -168,8 +169,8 @@ class RecordReader:
     def _walk(
         self, run: RecordedRun, folder: str, item: TreeItem
     ) -> Iterator[tuple[str, TreeItem]]:
-        """Yield all that lies in ``folder``, up to a limit: 40 forged trees, each of which holds the
-        next one twice, stand for 2**40 paths."""
+        """Yield all that lies in ``folder``, up to a limit: 40 forged trees, each of which holds
+        the next one twice, stand for 2**40 paths."""
         waiting = [(folder, item)]
         seen = 0
         while waiting:

@@ -37,7 +37,8 @@ class OutcomeCounts(NamedTuple):
 
 
 def outcome_counts(runs: Sequence[RecordedRun]) -> dict[str, OutcomeCounts]:
-    """Return the outcome of each sealed one of ``runs`` by its commit. Unreadable tags are left out."""
+    """Return the outcome of each sealed one of ``runs`` by its commit. Unreadable tags are left
+    out."""
     found = {}
     for reader, group in _by_repository(runs):
         known = reader.cache.outcomes
@@ -83,7 +84,8 @@ def _unpack_counts(packed: str) -> OutcomeCounts:
 def changes_in_brief(
     runs: Sequence[RecordedRun], bases: Mapping[str, RecordedRun]
 ) -> dict[str, tuple[str, ...]]:
-    """Return what changed from its base to each of ``runs``, a few words for each change, by commit.
+    """Return what changed from its base to each of ``runs``, a few words for each change, by
+    commit.
 
     A run without a base is left out, and one of which either record cannot be read.
     """
@@ -103,7 +105,7 @@ def changes_in_brief(
 
             for (base, run), comparison in zip(missing, compare_many(missing), strict=True):
                 if comparison is not None:
-                    told = "\x1f".join(
+                    joined = "\x1f".join(
                         _cut_phrase(phrase) for phrase in comparison.phrases()[:_MOST_CHANGES]
                     )
                     known[_pair_key(base, run)] = joined
@@ -124,7 +126,8 @@ def _cut_phrase(phrase: str) -> str:
 
 
 def save_cache(runs: Sequence[RecordedRun], bases: Mapping[str, RecordedRun]) -> None:
-    """Save what was computed. ``runs`` are all runs of their repositories, ``bases`` their bases."""
+    """Save what was computed. ``runs`` are all runs of their repositories, ``bases`` their
+    bases."""
     for reader, group in _by_repository(runs):
         if not reader.cache.is_unsaved:
             continue

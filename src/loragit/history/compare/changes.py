@@ -39,7 +39,8 @@ the key ``LABEL.commit``; ``caption``: a file in the record's ``captions/``."""
 
 # fmt: off
 RUN_ARGUMENTS = frozenset({
-    "dataset_config", "sample_prompts", "output_dir", "output_name", "training_comment", "log_prefix",
+    "dataset_config", "sample_prompts", "output_dir", "output_name", "training_comment",
+    "log_prefix",
 })
 # fmt: on
 """Arguments that loragit derives from the run's name and folder: they always differ."""
@@ -203,7 +204,8 @@ def _same(one: str | None, other: str | None) -> bool:
 
 
 def _compare_weights(old: Iterable[Weights], new: Iterable[Weights]) -> list[Change]:
-    """Compare weights by role; several of one role are numbered. The hash decides, else the name."""
+    """Compare weights by role; several of one role are numbered. The hash decides, else the
+    name."""
     before, after = dict(_numbered_roles(old)), dict(_numbered_roles(new))
     changes = []
     for role in [*before, *(role for role in after if role not in before)]:

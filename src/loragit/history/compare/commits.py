@@ -50,8 +50,8 @@ def is_commit(text: str | None) -> bool:
 
 
 def commits_between(repository: Path, old: str, new: str) -> CommitsBetween | None:
-    """Return what lies between the commits ``old`` and ``new``; ``None`` if ``repository`` cannot be
-    read."""
+    """Return what lies between the commits ``old`` and ``new``; ``None`` if ``repository`` cannot
+    be read."""
     try:
         missing = _missing_commits(repository, (old, new))
         if missing:
@@ -75,7 +75,8 @@ def _missing_commits(repository: Path, commits: tuple[str, str]) -> tuple[str, .
 
 
 def _commits_only_in(repository: Path, commit: str, other: str) -> tuple[tuple[Commit, ...], int]:
-    """Return the newest commits that ``commit`` leads to and ``other`` does not, and their number."""
+    """Return the newest commits that ``commit`` leads to and ``other`` does not, and their
+    number."""
     asked = (
         "log",
         "-z",

@@ -1,4 +1,5 @@
-"""Compares two runs in full, down to tags, values and lines, and lists what could not be compared."""
+"""Compares two runs in full, down to tags, values and lines, and lists what could not be
+compared."""
 
 from __future__ import annotations
 
@@ -56,8 +57,8 @@ _GAPS = (
     ("dataset.sha256", "images", (IMAGE,)),
     ("environment.txt", "environment and packages", (ENVIRONMENT, PACKAGE)),
 )
-"""What a record may lack: its name in the trailer ``Missing``, its name for people, and the kinds of
-changes that are then not compared."""
+"""What a record may lack: its name in the trailer ``Missing``, its name for people, and the kinds
+of changes that are then not compared."""
 
 
 class DocumentChange(NamedTuple):

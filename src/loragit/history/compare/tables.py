@@ -3,16 +3,17 @@
 Tables of a list are matched by what they are, wherever they stand: subsets by their ``image_dir``,
 datasets by their subsets, others by what they have in common::
 
+    before                             after
     [[datasets.subsets]]               [[datasets.subsets]]
-    image_dir = "img"       ──┐  ┌──   image_dir = "more"
-    num_repeats = 2           │  │     num_repeats = 1
-                              ╳  │
-    [[datasets.subsets]]      │  │     [[datasets.subsets]]
-    image_dir = "more"      ──│──┘     image_dir = "img"
-    num_repeats = 1           └─────   num_repeats = 3
+    image_dir = "img"                  image_dir = "more"
+    num_repeats = 2                    num_repeats = 1
 
-    subsets[img].num_repeats  2 → 3
-    subsets (order)           img, more → more, img
+    [[datasets.subsets]]               [[datasets.subsets]]
+    image_dir = "more"                 image_dir = "img"
+    num_repeats = 1                    num_repeats = 3
+
+    datasets[0].subsets[img].num_repeats: 2, then 3
+    datasets[0].subsets (order): img, more, then more, img
 """
 
 from __future__ import annotations
@@ -123,8 +124,8 @@ def _compare_rows(old: Sequence[Table], new: Sequence[Table], place: str) -> Ite
 
 
 def match_tables(old: Sequence[Table], new: Sequence[Table]) -> list[tuple[int, int]]:
-    """Return pairs of indexes of tables that stand for the same thing: equal ones, else those of the
-    same identity, else those with most in common.
+    """Return pairs of indexes of tables that stand for the same thing: equal ones, else those of
+    the same identity, else those with most in common.
 
     With both sides exchanged the pairs are the same, exchanged.
     """
@@ -206,7 +207,8 @@ def _traits(table: Table) -> Traits:
 
 
 def _similarity(one: Traits, other: Traits) -> int:
-    """Return how much two tables share; 0 if both hold identified tables, none of them in common."""
+    """Return how much two tables share; 0 if both hold identified tables, none of them in
+    common."""
     shared = one & other
     telling = sum(number for (key, _), number in shared.items() if _is_identity(key))
     if not telling and all(any(_is_identity(key) for key, _ in each) for each in (one, other)):

@@ -29,8 +29,8 @@ class Selection(NamedTuple):
     """What a run must be to be listed; empty and ``None`` let every run pass."""
 
     names: tuple[str, ...] = ()
-    """One must match: a pattern with ``*``, ``?`` or ``[…]`` the whole name, any other text a part of
-    it."""
+    """One must match: a pattern with ``*``, ``?`` or ``[…]`` the whole name, any other text a part
+    of it."""
     path: str | None = None
     """The dataset's folder in its repository."""
     models: tuple[str, ...] = ()

@@ -171,7 +171,8 @@ def runs_meeting(
 ) -> list[RecordedRun]:
     """Return those of ``runs`` that meet every condition.
 
-    Raises :class:`BadCondition` if no run at all has a value with that key; its hint lists the keys.
+    Raises :class:`BadCondition` if no run at all has a value with that key; its hint lists the
+    keys.
     """
     if not conditions:
         return list(runs)
