@@ -29,7 +29,7 @@ from loragit.history.compare import lines, tables
 from loragit.record import message, notes, trailers
 from loragit.record.name import RUNS
 from loragit.run.importing import zsh_helpers
-from loragit.run.importing.already_recorded import Ledger
+from loragit.run.importing.already_recorded import RecordedTrainings
 from loragit.secrets import tables as secret_tables
 from loragit.settings.document import UnreadableSettings, read_settings_file
 from loragit.store import products
@@ -72,7 +72,7 @@ SQUARES: dict[str, tuple[Callable[[str], object], str]] = {
     ),
     "a note of many lines": (lambda told: notes.read(told.encode()), "x\n" * 100_000),
     "repositories of code": (
-        lambda told: zsh_helpers.told_apart(
+        lambda told: zsh_helpers.sorted_codes(
             zsh_helpers.parse_repos_git(told.encode()).repositories
         ),
         "".join(f"/x{number}: (b) {'a' * 40}\n" for number in range(10_000)),
@@ -302,7 +302,7 @@ def test_a_record_that_is_nested_deep_is_no_estimate_of_room(dataset: Path) -> N
     (dataset / "run.toml").write_text("a = " + "[" * 50_000)
     commit_all(dataset, "a record of somebody's")
     git(dataset, "tag", "-a", "-m", "x", "mine")
-    assert checkpoints.past(discover(dataset)) == ()
+    assert checkpoints.past_runs(discover(dataset)) == ()
 
 
 def test_deep_documents_end_no_comparison() -> None:
@@ -328,6 +328,6 @@ def test_a_tag_that_is_longer_than_any_of_ours_hides_no_run_and_takes_no_room(
     assert sum(len(told) for _, told in records._texts()) < 2 << 20
     assert records.repository_of(NAME, opened.commit) == dataset
     assert records.repository_of(NAME, "a" * 40) is None
-    known = Ledger(discover(dataset))
+    known = RecordedTrainings(discover(dataset))
     assert known._tags.keys() == {"aaa", NAME}
     assert known._runs.keys() == {opened.commit}

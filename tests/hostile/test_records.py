@@ -16,9 +16,9 @@ from loragit.history import losses
 from loragit.history.history import History
 from loragit.history.verify.verify import VerifyOptions, verify
 from loragit.record.values import Artifact, Entry, Outcome
-from loragit.run.importing.plan import Request
+from loragit.run.importing.plan import ImportRequest
 from loragit.run.preflight import ancestors
-from loragit.run.preflight.ancestors import Start
+from loragit.run.preflight.ancestors import StartingWeights
 from tests.support.made_up_runs import MOMENT, NAME, a_run, open_store
 from tests.support.processes import git as run_git
 
@@ -165,7 +165,7 @@ def test_a_record_elsewhere_with_an_output_that_is_no_path_stops_no_training(
         opened, Outcome(0, MOMENT, MOMENT, output, models=(), samples=0, states=("last-state",))
     )
     (tmp_path / "last-state").mkdir()
-    start = Start(ancestors.RESUME, tmp_path / "last-state", None)
+    start = StartingWeights(ancestors.RESUME, tmp_path / "last-state", None)
     assert ancestors.ancestors([start], tmp_path, dataset, dict(os.environ)) == ()
 
 
@@ -174,7 +174,9 @@ def test_an_import_waits_for_no_pipe_among_the_files_of_a_run(
 ) -> None:
     for name in ("train.sh", "config.toml", "repos.git", "sample-prompts.txt"):
         os.mkfifo(pipes / name)
-    request = Request((str(pipes),), str(dataset), NAME, dict(os.environ), dataset, pipes / "cache")
+    request = ImportRequest(
+        (str(pipes),), str(dataset), NAME, dict(os.environ), dataset, pipes / "cache"
+    )
     import_.import_(request, dry_run=True)
     console.finish()
     assert "made nothing" in capsys.readouterr().out

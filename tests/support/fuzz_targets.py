@@ -29,8 +29,8 @@ from loragit.record import name as names
 from loragit.record import notes, run_toml, trailers
 from loragit.record.message import model_line, parse_model_line
 from loragit.run.importing import headers, zsh_helpers
-from loragit.run.preflight import disclosure
 from loragit.secrets import redact, tables
+from loragit.secrets.files import secrets_in
 from loragit.settings import toml_text
 from loragit.settings.document import read_settings_file
 from loragit.store import journal, products
@@ -214,7 +214,7 @@ def note(data: bytes) -> None:
 def old_run(data: bytes) -> None:
     """``repos.git``, and a script of the helpers."""
     found = zsh_helpers.parse_repos_git(data)
-    zsh_helpers.told_apart(found.repositories)
+    zsh_helpers.sorted_codes(found.repositories)
     for folder in zsh_helpers.dataset_folders(found, data, "/home/ada"):
         assert folder.is_absolute()
         check_shown(str(folder))
@@ -237,7 +237,7 @@ def header(data: bytes) -> None:
 def _metadata(told: dict[str, str] | object) -> None:
     assert hasattr(told, "items")
     values = dict(told.items())
-    found = headers.training(values)
+    found = headers.training_header(values)
     assert found.started is None or found.started.tzinfo
     check_shown(found.network, found.output_name, *(weights.name for weights in found.weights))
     kept = headers.metadata_toml(values, "a.safetensors")
@@ -298,7 +298,7 @@ def git_rows(data: bytes) -> None:
 @target
 def hook(data: bytes) -> None:
     """What is staged."""
-    for found in disclosure.secrets_in(data, ("s3cret-value",)):
+    for found in secrets_in(data, ("s3cret-value",)):
         check_shown(found.kind)
     redact.redact_all(data)
     masked = tables.redact_table(data)
