@@ -1,4 +1,4 @@
-"""The loss of a run, step by step, where its TensorBoard folder still exists on this machine."""
+"""The loss of a run step by step, if its TensorBoard folder is still on this machine."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from loragit.trainers import kinds
 from loragit.trainers.trainer import LossSource, Scalar
 
 _MOST_BYTES = 1 << 26
-"""Of all event files together: a training of 100,000 steps writes a tenth of it, and this much
-takes seconds."""
+"""Of all event files together: a training of 100,000 steps writes a tenth of that, and reading this
+much takes seconds."""
 _MOST_FILES = 32
 _MOST_FOLDERS = 256
 _CLOCK_MARGIN = 120
-"""Seconds that an event may lie before the start or after the end: two clocks, or two roundings."""
+"""Seconds that an event may lie before the start or after the end: clocks and rounding differ."""
 
 _BLOCKS, _ASCII = "▁▂▃▄▅▆▇█", "_.-:=+*#"
 
@@ -36,9 +36,9 @@ class Curve(NamedTuple):
 
 
 def read_curve(run: RecordedRun, home: str) -> Curve | None:
-    """The average loss of ``run``, else the current one; ``None`` where no events of it are found.
+    """Return the average loss of ``run``, else its current loss; ``None`` if no events are found.
 
-    ``home`` is what ``~`` in the record stands for here.
+    ``home`` is what ``~`` in the record stands for.
     """
     try:
         args, workdir = run.record.args, run.record.workdir
@@ -83,11 +83,11 @@ def _expand_home(path: str, home: str) -> str:
 
 
 def loss_files(folder: Path, prefix: str, source: LossSource) -> Iterator[Path]:
-    """Files of losses in folders that are called as the run's were; links to folders are not
+    """Yield files of losses in folders whose names begin with ``prefix``; links to folders are not
     followed.
 
-    No deeper than a trainer writes them, and in so many folders at most: a record that somebody
-    else wrote may name the root of the disk.
+    It goes no deeper than a trainer writes, and into a limited number of folders: a foreign record
+    may name the root of the disk.
     """
     try:
         names = sorted(each.name for each in folder.iterdir() if each.name.startswith(prefix))
@@ -104,14 +104,14 @@ def _files_in(folder: Path, source: LossSource) -> Iterator[Path]:
             yield from sorted(each for each in place.iterdir() if source.file.fullmatch(each.name))
 
 
-def _subfolders(place: Path) -> list[Path]:
-    """Folders directly in ``place``."""
+def _subfolders(folder: Path) -> list[Path]:
+    """Return the folders directly in ``folder``."""
     try:
-        with os.scandir(place) as entries:
+        with os.scandir(folder) as entries:
             found = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
     except OSError:
         return []
-    return [place / name for name in found[:_MOST_FOLDERS]]
+    return [folder / name for name in found[:_MOST_FOLDERS]]
 
 
 def _read_losses(paths: Iterable[Path], source: LossSource) -> Iterator[Scalar]:
@@ -126,8 +126,8 @@ def _read_losses(paths: Iterable[Path], source: LossSource) -> Iterator[Scalar]:
 
 
 def chart(found: Curve, columns: int, *, plain: bool) -> str:
-    """The curve as a row of at most ``columns`` letters, each the mean of its share of the
-    values."""
+    """Draw the curve in at most ``columns`` characters, each the mean of its share of the values:
+    ``█▆▅▃▃▂▁▁``."""
     letters = _ASCII if plain else _BLOCKS
     values = [value for value in found.values if math.isfinite(value)]
     if not values:
