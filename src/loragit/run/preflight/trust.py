@@ -20,9 +20,8 @@ from typing import NamedTuple
 
 from loragit import git, text
 from loragit.errors import Area, Finding, Findings, LoragitError, shell_word
-from loragit.git import catfile
 from loragit.run.preflight import needs_trust
-from loragit.run.preflight.needs_trust import RiskyValue
+from loragit.run.preflight.needs_trust import RiskyValue, named_contents
 from loragit.settings.document import SettingsDocument, read_settings_file
 from loragit.settings.schema import FILE
 from loragit.settings.toml_text import toml_literal
@@ -30,32 +29,6 @@ from loragit.settings.values import Settings
 from loragit.system import durable
 
 _VERSION = 1
-_MAX_HASHED = 64 * 1024 * 1024
-"""Bytes of a program in the dataset that are hashed, so that another program there is another
-question."""
-_MAX_ROWS = 500_000
-"""Files of a repository that are told apart; in a larger one every commit is another question."""
-_LINK = b"120000 "
-"""How ``git ls-tree`` begins a line about a symbolic link."""
-_DATA = (
-    *(
-        b".png",
-        b".jpg",
-        b".jpeg",
-        b".webp",
-        b".bmp",
-        b".avif",
-        b".jxl",
-        b".gif",
-        b".txt",
-        b".caption",
-        b".npz",
-        b".md",
-    ),
-    *(b".toml", b".json", b".jsonl", b".safetensors", b".sha256", b".gitignore", b".gitattributes"),
-)
-"""How files end that are no code, wherever they lie. What an argument names counts whatever it is
-called."""
 _NAMED = 3
 """Claims that a refusal names; the rest are counted."""
 
@@ -146,115 +119,8 @@ def subject_of_document(
     """What a ``loragit.toml`` in ``folder`` says. ``trainer`` is the folder that arguments count
     from, if known."""
     found = needs_trust.risky_values(document)
-    return Subject(
-        folder, found, tuple(_named_contents(folder, document, found, trainer)) if found else ()
-    )
-
-
-def _named_contents(
-    folder: Path, document: SettingsDocument, found: Iterable[RiskyValue], trainer: Path | None
-) -> Iterator[tuple[str, str]]:
-    """What the dataset's repository holds of what is named: a pull that changes a program there
-    asks again."""
-    top = work_tree_top(folder)
-    tables = (document.values, *document.models.values())
-    repos = dict.fromkeys(str(table["trainer.repo"]) for table in tables if "trainer.repo" in table)
-    bases = [Path(os.path.realpath(folder)), *(_expanded(folder, repo) for repo in repos)]
-    bases += [trainer] if trainer is not None and trainer not in bases else []
-    for written in dict.fromkeys(each for claim in found for each in _possible_paths(claim)):
-        for base in bases:
-            place = Path(os.path.normpath(_expanded(base, written)))
-            real = Path(os.path.realpath(place))
-            # A link that is led elsewhere is another program as well.
-            if (place.is_relative_to(top) or real.is_relative_to(top)) and real.exists():
-                yield written, f"{os.path.relpath(real, top)} {_content_id(real, top)}"
-
-
-def _expanded(base: Path, written: str) -> Path:
-    return base / os.path.expanduser(written)  # noqa: PTH111 - Path raises for a user who is not there
-
-
-def _possible_paths(claim: RiskyValue) -> Iterator[str]:
-    """The words of a claim that could be paths."""
-    import tomllib
-
-    value = tomllib.loads(f"value = {claim.value}")["value"]
-    for item in value if isinstance(value, list) else (value,):
-        if isinstance(item, str) and item and "\0" not in item:
-            plain = re.sub(r"^(?:venv|conda):|^[\w-]+=", "", item)
-            # sd-scripts adds the suffix to a --config_file that has none.
-            yield from (plain, f"{plain}.toml")
-            if "/" not in plain:  # a module
-                yield from (f"{plain.partition('.')[0]}{suffix}" for suffix in ("", ".py"))
-
-
-def _content_id(place: Path, top: Path) -> str:
-    """A file by its hash, a folder by what HEAD holds of it; empty for what is neither, or lies
-    elsewhere."""
-    if not place.is_relative_to(top):
-        return ""
-    with suppress(OSError, LoragitError):
-        if place.is_file():
-            with place.open("rb") as file:
-                digest = hashlib.sha256(file.read(_MAX_HASHED)).hexdigest()
-                status = os.fstat(file.fileno())
-            return (
-                digest
-                if status.st_size <= _MAX_HASHED
-                else f"{digest} {status.st_size} {status.st_mtime_ns}"
-            )
-        if place == top:
-            return _code_digest(top)
-        if place.is_dir():
-            return _tree_id(place.relative_to(top), top)
-    return ""
-
-
-def _tree_id(folder: Path, top: Path) -> str:
-    """A folder by its tree in HEAD, or by the commit of the submodule that it is or lies in; empty
-    for neither.
-
-    A tree holds links by where they lead, and what lies there may change: then all code of the
-    repository counts.
-    """
-    for each in (folder, *folder.parents[:-1]):
-        found = _object_id(f"HEAD:{each}", top)
-        if not found:
-            continue
-        if git.call("cat-file", "-t", found.strip(), cwd=top).out.strip() != b"tree":
-            return found
-        if each != folder:
-            break
-        return (
-            found + _code_digest(top)
-            if any(row.startswith(_LINK) for row in _tree_rows(found.strip(), top))
-            else found
-        )
-    return ""
-
-
-def _object_id(revision: str, top: Path) -> str:
-    """Its id and a line end, or nothing."""
-    return git.call("rev-parse", "--quiet", "--verify", revision, cwd=top).out.decode()
-
-
-def _code_digest(top: Path) -> str:
-    """All that HEAD holds, but for what cannot be code: another caption is no other program."""
-    digest = hashlib.sha256()
-    for number, row in enumerate(_tree_rows("HEAD", top)):
-        about, _, path = row.partition(b"\t")
-        if number == _MAX_ROWS:
-            return _object_id("HEAD^{tree}", top)
-        if path.lower().endswith(_DATA):
-            continue
-        digest.update(row + b"\0")
-        if about.startswith(_LINK) and os.path.isfile(at := top / os.fsdecode(path)):
-            digest.update(_content_id(Path(os.path.realpath(at)), top).encode())
-    return digest.hexdigest()
-
-
-def _tree_rows(tree: str, top: Path) -> Iterator[bytes]:
-    return catfile.rows("ls-tree", "-r", "-z", tree, cwd=top)
+    contents = named_contents(folder, work_tree_top(folder), document, found, trainer)
+    return Subject(folder, found, tuple(contents) if found else ())
 
 
 def subject_of_inputs(
