@@ -40,7 +40,7 @@ def remember_settings(chosen: Settings) -> None:
     """A run goes ahead with these settings: what ran before there was a remote needs no question
     when there is one."""
     subject = trust.subject_of_settings(chosen)
-    if subject.claims and not trust.is_agreed(subject):
+    if subject.values and not trust.is_agreed(subject):
         trust.store_consent(subject)
 
 
@@ -57,9 +57,9 @@ def _agree_at_terminal(subject: Subject, origin: str) -> bool:
 
 def _print_claims(subject: Subject, origin: str) -> None:
     console.info(f"these come from the dataset {subject.folder} ({origin}):")
-    for claim in subject.claims:
-        console.info(f"  {claim.shown}  # {claim.about}")
-    if any(rules.MASK in claim.shown for claim in subject.claims):
+    for value in subject.values:
+        console.info(f"  {value.to_show}  # {value.effect}")
+    if any(rules.MASK in value.to_show for value in subject.values):
         console.info(
             f"{rules.MASK} stands for what looks like a secret: {subject.folder / FILE} shows it"
         )
@@ -71,11 +71,11 @@ def trust_(chosen: Settings, *, yes: bool) -> int:
     Raises :class:`NobodyToAsk`, :class:`NotRemembered`.
     """
     agreed = True
-    subjects = [subject for subject in _subjects(chosen) if subject.claims]
+    subjects = [subject for subject in _subjects(chosen) if subject.values]
     for subject in subjects:
         if trust.is_agreed(subject):
             console.info(
-                f"agreed to already: {text.count(len(subject.claims), 'value')} of {subject.folder}"
+                f"agreed to already: {text.count(len(subject.values), 'value')} of {subject.folder}"
             )
             continue
         _print_claims(

@@ -1,5 +1,5 @@
-"""What a training left: models, states and samples, found by the trainer's naming rules, checked
-and hashed.
+"""The products of a training: models, states and samples, found by the trainer's naming rules,
+checked and hashed.
 
 Files decide, not the exit status: a trainer exits 0 without a product and non-zero after a good
 checkpoint. Nothing here writes, and no file that vanishes, is damaged or may not be read stops the
@@ -79,8 +79,8 @@ def sync_products(output: Path, found: Outcome, *further: str) -> str | None:
     """Wait until the models, states and samples of ``found``, and the files ``further``, are on the
     disk.
 
-    All names are relative to ``output``. Trainers do not wait, and the record must not outlive what
-    it tells of. Returns what to say where that failed.
+    All names are relative to ``output``. Trainers do not wait for the disk, and the record must not
+    outlive the products that it names. Return a warning where that failed, else ``None``.
     """
     names = (
         *(model.path for model in found.models),
@@ -102,7 +102,7 @@ def sync_products(output: Path, found: Outcome, *further: str) -> str | None:
 
 
 class ModelReader(NamedTuple):
-    """How a model's file is looked into."""
+    """How header and hashes of a model's file are read."""
 
     header: Callable[[Path], Header]
     hashes: Callable[[Path], Hashes]
@@ -137,7 +137,7 @@ def checked_models(
 
 
 class _SavePoint(NamedTuple):
-    """Where in a training something was saved, as far as is known. Sorts in order of saving, the
+    """When in a training something was saved, as far as is known. Sorts in order of saving, the
     final one last."""
 
     step: int | None
@@ -183,7 +183,7 @@ class _Candidate(NamedTuple):
 def _models(
     folder: Path, named: Mapping[str, str | None], trainer: Trainer, reading: ModelReader
 ) -> list[_Candidate]:
-    """Every file of ``named``, judged; several at the same time."""
+    """Every file of ``named``, checked; several at the same time."""
     candidates = [
         _Candidate(
             name, _SavePoint.of_name(products.match(trainer.naming.model, name, output_name))

@@ -537,8 +537,8 @@ def test_claims_tell_the_key_as_the_file_has_it(tmp_path: Path) -> None:
         '"x.ckpt"\n[trainer.args]\nvae = "x.ckpt"\n'
     )
     assert [
-        claim.shown
-        for claim in needs_trust.risky_values(read_settings_file(tmp_path / "loragit.toml"))
+        value.to_show
+        for value in needs_trust.risky_values(read_settings_file(tmp_path / "loragit.toml"))
     ] == [
         'trainer.args.vae = "x.ckpt"',
         'models."a b".launcher = ["env"]',

@@ -1,5 +1,5 @@
-"""Which trainings a repository has on record already, by whatever names one again: hash, session,
-commit, place.
+"""Which trainings a repository has on record already, by whatever identifies one: hash, session,
+commit, folder.
 
 Read through two children of git, whatever the number of runs.
 """
@@ -20,7 +20,7 @@ _TAG_FIELDS = "%(refname)%00%(*objectname)%00%(objectname)%00%(contents)%00"
 
 
 class TrainingMarks(NamedTuple):
-    """What tells a training from every other."""
+    """What identifies a training."""
 
     name: str
     source: str
@@ -45,10 +45,10 @@ class TrainingMarks(NamedTuple):
 
 
 class RecordedAs(NamedTuple):
-    """A run on record that is the training asked about."""
+    """The run on record that is a certain training."""
 
     name: str
-    stands: bool
+    has_tag: bool
     """Whether it has its tag."""
 
 
@@ -93,7 +93,7 @@ class RecordedTrainings:
             return self._known(commit)
         for digest in sorted(marks.files | (frozenset() if marks.sessions else marks.payloads)):
             if digest in self._by_hash:
-                return RecordedAs(self._by_hash[digest], stands=True)
+                return RecordedAs(self._by_hash[digest], has_tag=True)
         for session in sorted(marks.sessions & self._by_session.keys()):
             return self._known(self._by_session[session])
         return next(
@@ -107,7 +107,7 @@ class RecordedTrainings:
 
     def _known(self, commit: str) -> RecordedAs:
         name = self._runs[commit].name
-        return RecordedAs(name, stands=name in self._tags and self._tags[name].commit == commit)
+        return RecordedAs(name, has_tag=name in self._tags and self._tags[name].commit == commit)
 
     def _same(self, commit: str, run: _Run, marks: TrainingMarks) -> bool:
         """Whether name and place say that they are the same, and nothing speaks against it."""

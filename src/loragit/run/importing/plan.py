@@ -1,5 +1,5 @@
-"""What an import would put on record: everything is looked at, and all problems are known, before
-it writes."""
+"""What an import would put on record: everything is read, and all problems are known, before it
+writes."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Item(NamedTuple):
 
 
 class ImportPlan(NamedTuple):
-    """What would be done."""
+    """What an import would do."""
 
     items: tuple[Item, ...]
     """In order of time, those without a time last."""
@@ -96,10 +96,10 @@ class _LeftOut(Exception):
 
 
 def plan_import(request: ImportRequest, say: Callable[[str], None]) -> ImportPlan:
-    """Look at everything. Writes nothing but caches. Raises :class:`LoragitError` where nothing can
-    be told at all.
+    """Read everything. Writes nothing but caches. Raises :class:`LoragitError` where no plan can be
+    made at all.
 
-    ``say`` is told what takes long.
+    ``say`` gets a line about what takes long.
     """
     findings = Findings()
     models = Models(Cache(request.cache))
@@ -147,7 +147,7 @@ def _plain(path: Path) -> Path:
 
 
 class _Planner:
-    """Decides on each training, the oldest first; knows those that it decided on before."""
+    """Decides what becomes of each training, the oldest first, and remembers it for the next."""
 
     def __init__(self, request: ImportRequest, home: str, findings: Findings) -> None:
         self._request = request
@@ -225,7 +225,9 @@ class _Planner:
         flag = self._request.dataset
         environ = self._request.environ
         if flag is None and not environ.get("TRAINING_DIR"):
-            named = zsh_helpers.dataset_folders(left.papers.repos, left.papers.script, self._home)
+            named = zsh_helpers.dataset_folders(
+                left.text_files.repos, left.text_files.script, self._home
+            )
             flag = next(
                 (str(place) for place in named if place != left.folder and os.path.isdir(place)),
                 None,
@@ -259,7 +261,7 @@ class _Planner:
         known = self._ledgers[top].find(marks)
         if known is not None:
             what = "on record" if known.name == marks.name else f"on record as {known.name}"
-            gone = "" if known.stands else "; its tag is gone, and it is left as it is"
+            gone = "" if known.has_tag else "; its tag is gone, and it is left as it is"
             raise _LeftOut(ON_RECORD, what + gone)
         for place, other in self._marks:
             if place == top and marks.same(other):
@@ -284,7 +286,7 @@ class _Planner:
         self, left: PastTraining, name: RunName, repository: Repository, item: Item, span: Span
     ) -> Imported:
         codes = _codes(left)
-        entries, redacted = list(left.papers.entries), list(left.papers.redacted)
+        entries, redacted = list(left.text_files.entries), list(left.text_files.redacted)
         missing = [*training.missing(left), *_missing_codes(left, codes)]
         kept = training.metadata_file(left)
         if kept is not None:
@@ -308,7 +310,7 @@ class _Planner:
             else (),
             network=self._hide(last.network) if last and last.network else None,
             sessions=left.sessions,
-            sha1s=left.papers.sha1s,
+            sha1s=left.text_files.sha1s,
             entries=tuple(entries),
             source=item.source,
             missing=tuple(missing),
@@ -358,7 +360,7 @@ def _marks(left: PastTraining, name: RunName, source: str) -> TrainingMarks:
 def _codes(left: PastTraining) -> zsh_helpers.Codes:
     """The repositories that ``repos.git`` tells; the trainer's commit else as the models' headers
     do."""
-    codes = zsh_helpers.sorted_codes(left.papers.repos.repositories)
+    codes = zsh_helpers.sorted_codes(left.text_files.repos.repositories)
     commit = next((each.commit for each in reversed(left.trainings) if each.commit), None)
     if codes.trainer is None and commit is not None:
         codes = codes._replace(trainer=Code("sd-scripts", commit, None))

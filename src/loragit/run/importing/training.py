@@ -1,4 +1,4 @@
-"""What one training left, read and checked whole: papers, models, samples, events, and when it
+"""A training of the past, read and checked whole: text files, models, samples, events, and when it
 was."""
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Span(NamedTuple):
 
 
 class PastTraining(NamedTuple):
-    """What one training left."""
+    """A training of the past, by the files that it left."""
 
     folder: Path
     name: str
@@ -50,7 +50,7 @@ class PastTraining(NamedTuple):
     nobody says otherwise."""
     source: Path
     """The folder, or the one file there is."""
-    papers: TextFiles
+    text_files: TextFiles
     recorded: bool
     """Whether the folder is a run's own."""
     judged: CheckedModels
@@ -206,7 +206,7 @@ class _Reader:
             folder=folder,
             name=self._name,
             source=folder,
-            papers=found,
+            text_files=found,
             recorded=recorded,
             judged=judged,
             trainings=trainings,
@@ -302,7 +302,7 @@ def metadata_file(remains: PastTraining) -> metadata.MetadataFile | None:
 def missing(remains: PastTraining) -> tuple[str, ...]:
     """What a full record would hold and nothing tells any more; in the order of
     docs/record-format.md."""
-    found = remains.papers
+    found = remains.text_files
     known = remains.trainings
     repositories = {name for name, _ in found.sha1s}
     lost = [*found.missing] if remains.recorded else ["config.toml", "script"]

@@ -50,7 +50,7 @@ for itself."""
 
 
 class RiskyValue(NamedTuple):
-    """One value that somebody has to agree to."""
+    """One value that the user has to agree to."""
 
     key: str
     """As the file has it, with the table of a model: ``models.noob.launcher``."""
@@ -58,18 +58,18 @@ class RiskyValue(NamedTuple):
     """The key that it sets, as in the schema."""
     value: str
     """As TOML, in one line."""
-    about: str
-    """What it does."""
+    effect: str
+    """What it does: ``is started``."""
 
     @property
-    def shown(self) -> str:
-        """``key = value``, to be asked about: without secrets, but with everything that a shell
-        would run."""
+    def to_show(self) -> str:
+        """``key = value`` for the question to the user: without secrets, but with everything that a
+        shell would run."""
         return self._without(redact_plain_words)
 
     @property
-    def kept(self) -> str:
-        """As :attr:`shown`, without anything that looks like a secret: to be written down."""
+    def to_store(self) -> str:
+        """As :attr:`to_show`, for a file: without anything that looks like a secret."""
         return self._without(redact_all)
 
     def _without(self, redact: Callable[[bytes], bytes]) -> str:
@@ -79,8 +79,8 @@ class RiskyValue(NamedTuple):
 
 
 def risky_values(document: SettingsDocument) -> tuple[RiskyValue, ...]:
-    """Of every table of a dataset's settings, those of single models included, in the file's
-    order."""
+    """The values of a dataset's settings that need consent, those of single models included, in
+    the file's order."""
     found = [*_risky_values_of_table(document.values, None)]
     for model, values in document.models.items():
         found += _risky_values_of_table(values, model)
@@ -165,7 +165,7 @@ def named_contents(
     repos = dict.fromkeys(str(table["trainer.repo"]) for table in tables if "trainer.repo" in table)
     bases = [Path(os.path.realpath(folder)), *(_expanded(folder, repo) for repo in repos)]
     bases += [trainer] if trainer is not None and trainer not in bases else []
-    for written in dict.fromkeys(each for claim in found for each in _possible_paths(claim)):
+    for written in dict.fromkeys(each for value in found for each in _possible_paths(value)):
         for base in bases:
             place = Path(os.path.normpath(_expanded(base, written)))
             real = Path(os.path.realpath(place))
@@ -178,11 +178,11 @@ def _expanded(base: Path, written: str) -> Path:
     return base / os.path.expanduser(written)  # noqa: PTH111 - Path raises for a user who is not there
 
 
-def _possible_paths(claim: RiskyValue) -> Iterator[str]:
-    """The words of a claim that could be paths."""
+def _possible_paths(risky: RiskyValue) -> Iterator[str]:
+    """The words of a value that could be paths."""
     import tomllib
 
-    value = tomllib.loads(f"value = {claim.value}")["value"]
+    value = tomllib.loads(f"value = {risky.value}")["value"]
     for item in value if isinstance(value, list) else (value,):
         if isinstance(item, str) and item and "\0" not in item:
             plain = re.sub(r"^(?:venv|conda):|^[\w-]+=", "", item)

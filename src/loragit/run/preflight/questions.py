@@ -1,5 +1,4 @@
-"""What other processes must be asked before a run: git, and the trainer's Python. All at the same
-time."""
+"""The questions to other processes before a run, to git and to the trainer's Python, all at once."""
 
 from __future__ import annotations
 
@@ -27,12 +26,11 @@ from loragit.trainers.environment.activation import Activation
 from loragit.trainers.environment.packages import EnvironmentQuestion
 
 _MOST_RECORD = 1 << 20
-"""Bytes of a ``run.toml`` that are read; who trains gets ``runs`` from others too, and what stands
-in it."""
+"""Bytes of a ``run.toml`` that are read: a ``runs`` that was fetched holds what others wrote."""
 
 
 class Answers(NamedTuple):
-    """What they said; ``None`` where a finding tells why not."""
+    """The answers; ``None`` where a finding says why there is none."""
 
     repository: Repository | None
     identities: tuple[Identity, Identity] | None
@@ -49,7 +47,7 @@ class Answers(NamedTuple):
     no script."""
     dataset_branch: str | None
     place: Place | None
-    """Where the run would go."""
+    """What the repository holds where the run would go."""
     dataset_dirty: int
     """Files below the dataset's folder, tracked or not, that differ from ``dataset_commit``."""
     warnings: tuple[str, ...]
@@ -65,7 +63,7 @@ class Answers(NamedTuple):
 
 
 class Questions:
-    """The questions, under way from the start."""
+    """The questions; they are under way as soon as this is made."""
 
     def __init__(
         self,
@@ -156,7 +154,7 @@ class Questions:
         )
 
     def answers(self) -> Answers:
-        """Wait for all of them. What went wrong is among the findings."""
+        """Wait for all of them. What went wrong becomes a finding."""
         ask, dirty = self._ask, self._dirty
         # pygit2 takes longest to import of all, and from here on this process mostly waits. Not
         # earlier: an import and ten thousand system calls take the interpreter's lock from each

@@ -1,9 +1,9 @@
-"""Whether what a dataset's own files say may be done: who made a cloned dataset wrote them, not who
-trains on it.
+"""The user's consent to what a dataset's own files start and read: a cloned dataset was written by
+somebody else.
 
-Nothing is asked of a repository that nothing came into from elsewhere. What somebody agreed to is
-remembered in the user's own folder, by the content: another launcher is another question, another
-learning rate is none.
+Nobody is asked where nothing came into the repository from elsewhere. Consent is stored in the
+user's own folder under a digest of what it was given to: the user is asked again for another
+launcher, and not for another learning rate.
 """
 
 from __future__ import annotations
@@ -30,46 +30,45 @@ from loragit.system import durable
 
 _VERSION = 1
 _NAMED = 3
-"""Claims that a refusal names; the rest are counted."""
+"""Values that a refusal names; the rest are counted."""
 
 
 class Untrusted(LoragitError):
-    """The dataset's own files say what nobody has agreed to yet."""
+    """The dataset's own files ask for something that nobody has agreed to yet."""
 
 
 class Subject(NamedTuple):
-    """What is to be agreed to."""
+    """What the user is asked to agree to; often nothing."""
 
     folder: Path
     """The dataset's."""
-    claims: tuple[RiskyValue, ...]
+    values: tuple[RiskyValue, ...]
     contents: tuple[tuple[str, str], ...] = ()
-    """(path as written, hash) of what the dataset itself holds of the programs that the claims
-    name."""
+    """(path as written, hash) of the programs among the values that the dataset itself holds."""
 
     @property
     def digest(self) -> str:
-        """Changes with any of the claims, with the programs among them that the dataset holds, and
-        with the place."""
+        """Changes with any of the values, with the programs among them that the dataset holds, and
+        with the folder."""
         told = [
             _VERSION,
             os.path.realpath(self.folder),
-            [claim[:3] for claim in self.claims],
+            [value[:3] for value in self.values],
             self.contents,
         ]
         return hashlib.sha256(json.dumps(told).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 Agree = Callable[[Subject, str], bool]
-"""Asks somebody; gets the subject, and how it came here."""
+"""Asks the user; is given the subject, and how others' commits came here. Returns the answer."""
 
 
 def require_consent(subject: Subject, agree: Agree | None, findings: Findings) -> bool:
-    """Whether the subject may be acted on; ``findings`` tell why not. An answer is remembered.
+    """Whether the values may be used; a finding says why not. A consent is stored.
 
-    ``agree`` is asked where nobody has agreed to it yet; without it there is nobody to ask.
+    ``agree`` is called where nobody has agreed yet; ``None`` where there is nobody to ask.
     """
-    if not subject.claims or is_agreed(subject):
+    if not subject.values or is_agreed(subject):
         return True
     origin = foreign_origin(subject.folder)
     if origin is None:
@@ -82,9 +81,9 @@ def require_consent(subject: Subject, agree: Agree | None, findings: Findings) -
 
 
 def _refusal(subject: Subject) -> Finding:
-    """What is said where nobody agreed."""
-    told = "; ".join(claim.shown for claim in subject.claims[:_NAMED])
-    more = f"; and {len(subject.claims) - _NAMED} more" if len(subject.claims) > _NAMED else ""
+    """The finding where nobody agreed."""
+    told = "; ".join(value.to_show for value in subject.values[:_NAMED])
+    more = f"; and {len(subject.values) - _NAMED} more" if len(subject.values) > _NAMED else ""
     return Finding(
         f"these come from the dataset, and nobody has agreed to them here: {told}{more}",
         f"read {subject.folder / FILE}, then agree: --trust, or loragit trust --dataset "
@@ -108,7 +107,7 @@ def subject_of_settings(chosen: Settings) -> Subject:
     found = subject_of_document(chosen.dataset_dir, chosen.written, chosen.trainer.repo)
     return (
         found
-        if any(claim.setting in ours for claim in found.claims)
+        if any(value.setting in ours for value in found.values)
         else Subject(chosen.dataset_dir, ())
     )
 
@@ -246,25 +245,25 @@ def work_tree_top(folder: Path) -> Path:
 
 
 def consent_folder() -> Path:
-    """Where answers are kept: a file each, called by the digest of what was agreed to."""
+    """Where consents are stored, a file each, named by the digest of what was agreed to."""
     import platformdirs
 
     return platformdirs.user_state_path("loragit") / "trust"
 
 
 def is_agreed(subject: Subject) -> bool:
-    """Whether somebody agreed to it here before."""
+    """Whether somebody agreed to it on this machine before."""
     return (consent_folder() / subject.digest).is_file()
 
 
 def store_consent(subject: Subject) -> bool:
-    """Keep that it was agreed to. Where that cannot be written it holds for this once, and
-    ``False`` says so."""
+    """Store the consent. Return ``False`` where it cannot be written; then it holds for this run
+    alone."""
     lines = [
         "# Agreed to on this machine; see loragit trust. Delete this file to be asked again.",
         f"dataset = {toml_literal(os.path.realpath(subject.folder))}",
         f"agreed = {toml_literal(text.timestamp(datetime.now(UTC)))}",
-        f"claims = [{', '.join(toml_literal(claim.kept) for claim in subject.claims)}]",
+        f"claims = [{', '.join(toml_literal(value.to_store) for value in subject.values)}]",
     ]
     place = consent_folder() / subject.digest
     try:
