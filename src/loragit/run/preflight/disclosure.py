@@ -73,15 +73,12 @@ def check_secrets(
         for entry in _texts_of_names(run)
         if (leaks := _secrets_in_text(entry.data, known))
     }
-    told = [*_problems(found, sources), *_problems(of_names, sources)]
+    problems = [*_problems(found, sources), *_problems(of_names, sources)]
     for path in _leaking_paths(run, known):
-        findings.add(
-            f"the file name {path} holds what looks like a secret",
-            "give the file another name",
-            Area.SECRETS,
-        )
+        problem = f"the file name {path} holds what looks like a secret"
+        findings.add(problem, "give the file another name", Area.SECRETS)
     if not allow:
-        for problem, hint in told:
+        for problem, hint in problems:
             findings.add(problem, hint, Area.SECRETS)
         return CheckedRun(run, ())
     run = _redacted_run(
@@ -96,7 +93,7 @@ def check_secrets(
     left |= {entry: _secrets_in_text(entry.data, known) for entry in _texts_of_names(run)}
     for problem, _ in _problems(left, sources):
         findings.add(f"{problem}, and masking it does not help", "take it out", Area.SECRETS)
-    return CheckedRun(run, tuple(f"{problem}: recorded as ***" for problem, _ in told))
+    return CheckedRun(run, tuple(f"{problem}: recorded as ***" for problem, _ in problems))
 
 
 def _suspect_bytes(entry: Entry) -> bytes:

@@ -1,4 +1,4 @@
-"""The questions to other processes before a run, to git and to the trainer's Python, all at once."""
+"""The questions to other processes before a run: to git and the trainer's Python, all at once."""
 
 from __future__ import annotations
 
@@ -77,21 +77,24 @@ class Questions:
         activation: Activation,
         cache: Path,
     ) -> None:
-        ask = self._ask = findings.ask
-        folder = script.parent
+        self._ask = findings.ask
+        self._activation = activation
         self._trainer_kind = chosen.trainer.kind
+        self._lycoris = chosen.trainer.lycoris_repo
+        of_environment = partial(
+            self._environment_question, python, workdir, script_folder=script.parent, cache=cache
+        )
+        self._start_code(chosen, script)
+        # This takes longest of all to be answered, but a shell that sources scripts need not be
+        # waited for yet.
+        self._environment = None if activation.waits else of_environment()
+        self._start_dataset(chosen, name)
+        if activation.waits:
+            self._environment = of_environment()
 
-        def of_environment() -> EnvironmentQuestion | None:
-            if python is None or not workdir.is_dir():
-                return None
-            env = activation.environ()
-            return ask(
-                lambda: EnvironmentQuestion(
-                    python, cwd=workdir, script_folder=folder, env=env, cache=cache
-                ),
-                Area.ENVIRONMENT,
-            )
-
+    def _start_code(self, chosen: Settings, script: Path) -> None:
+        """The questions about the trainer's repository and the further ones."""
+        ask, folder = self._ask, script.parent
         self._trainer = (
             ask(lambda: StateQuestion(folder, chosen.trainer.kind), Area.CODE)
             if folder.is_dir()
@@ -100,26 +103,34 @@ class Questions:
         # Not by the file's full path, which may go through a link.
         tracked = ("--literal-pathspecs", "ls-files", "--error-unmatch", "--", script.name)
         self._tracked = git.start(*tracked, cwd=folder) if os.path.isfile(script) else None
-        self._lycoris = chosen.trainer.lycoris_repo
         further = [
             ask(partial(StateQuestion, folder, folder.name), Area.CODE)
             for folder in chosen.record.repos
         ]
         self._further = [question for question in further if question is not None]
-        self._activation = activation
-        # This takes longest of all to be answered, but a shell that sources scripts need not be
-        # waited for yet.
-        self._environment = None if activation.waits else of_environment()
-        self._repository = ask(lambda: git.discover(chosen.dataset_dir), Area.REPOSITORY)
-        self._dirty = checkout.start_dirty(self._repository) if self._repository else None
-        self._place = PlaceQuestion(self._repository, name) if self._repository else None
-        self._tree = git.start_tree(RUNS, self._repository) if self._repository else None
-        self._table = (
-            git.start_file(RUNS, "run.toml", self._repository) if self._repository else None
-        )
+
+    def _start_dataset(self, chosen: Settings, name: RunName) -> None:
+        """The questions about the dataset's repository, its record, and who the user is."""
+        found = self._ask(lambda: git.discover(chosen.dataset_dir), Area.REPOSITORY)
+        self._repository = found
+        self._dirty = checkout.start_dirty(found) if found else None
+        self._place = PlaceQuestion(found, name) if found else None
+        self._tree = git.start_tree(RUNS, found) if found else None
+        self._table = git.start_file(RUNS, "run.toml", found) if found else None
         self._identities = IdentityQuestion(chosen.dataset_dir)
-        if activation.waits:
-            self._environment = of_environment()
+
+    def _environment_question(
+        self, python: Path | None, workdir: Path, *, script_folder: Path, cache: Path
+    ) -> EnvironmentQuestion | None:
+        if python is None or not workdir.is_dir():
+            return None
+        env = self._activation.environ()
+        return self._ask(
+            lambda: EnvironmentQuestion(
+                python, cwd=workdir, script_folder=script_folder, env=env, cache=cache
+            ),
+            Area.ENVIRONMENT,
+        )
 
     @property
     def environ(self) -> Mapping[str, str]:
