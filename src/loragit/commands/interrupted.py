@@ -14,7 +14,7 @@ def notice(repository: Repository) -> None:
         return
     from loragit.history import history
 
-    gone = sorted({note.run for note in noted if not history.alive(note)})
+    gone = sorted({note.run for note in noted if not history.may_be_alive(note)})
     if gone:
         were, it = ("were", "them") if len(gone) > 1 else ("was", "it")
         more = f" and {len(gone) - 3} more" if len(gone) > 3 else ""
