@@ -17,15 +17,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loragit.dataset.digests import BadDigests, digest_lines, parse_digest_lines
-from loragit.dataset.hashes import (
-    Cache,
-    CannotRead,
-    Fingerprint,
-    fingerprint,
-    fingerprint_file,
-    list_files,
-    read_many,
-)
+from loragit.dataset.files import CannotRead, list_files, read_many
+from loragit.dataset.hashes import Cache, Fingerprint, fingerprint, fingerprint_file
 from loragit.record.values import DatasetFile
 
 pytestmark = pytest.mark.every_python

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from loragit.dataset import snapshot
+from loragit.dataset import inputs
 from loragit.dataset.hashes import Cache
+from loragit.dataset.inputs import CannotReadInput, read_table
 from loragit.dataset.snapshot import (
-    CannotReadInput,
     Dataset,
     DatasetConfig,
     NothingToTrainOn,
@@ -24,7 +24,6 @@ from loragit.dataset.snapshot import (
     Subset,
     check_folder,
     read_dataset,
-    read_table,
     uncaptioned,
 )
 from loragit.errors import LoragitError
@@ -141,11 +140,11 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_read_is_told_with_why(tmp_path: Path) -> None:
     with pytest.raises(CannotReadInput, match=r"the input .*nothing cannot be read: No such file"):
-        snapshot.read_bytes(tmp_path / "nothing", "input")
+        inputs.read_bytes(tmp_path / "nothing", "input")
     with pytest.raises(CannotReadInput, match="Is a directory"):
-        snapshot.read_bytes(tmp_path, "input")
+        inputs.read_bytes(tmp_path, "input")
     with pytest.raises(CannotReadInput, match="cannot be read"):
-        snapshot.read_bytes(tmp_path / "a\0b", "input")
+        inputs.read_bytes(tmp_path / "a\0b", "input")
 
 
 PATHS = st.sampled_from(
@@ -196,7 +195,7 @@ def test_whatever_a_config_holds_is_read_or_refused(tmp_path: Path, table: objec
         listed = [(folder, check_folder(folder, tmp_path)) for folder in found.folders]
         read_dataset(listed, NOTHING, tmp_path, Cache(tmp_path / "cache"))
         for path in found.files:
-            snapshot.read_bytes(path, "input")
+            inputs.read_bytes(path, "input")
     except LoragitError as error:
         assert error.message
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from loragit import parse, text
 from loragit.commands.init import image_folders
-from loragit.dataset import lfs, snapshot
+from loragit.dataset import inputs, lfs
 from loragit.dataset.digests import digest_lines, parse_digest_lines
 from loragit.errors import LoragitError
 from loragit.git import catfile, checkout, command, identity
@@ -187,9 +187,9 @@ def documents(data: bytes) -> None:
     for word in lineage._WORD.findall(one):
         check_shown(word)
     with refusals():
-        snapshot.read_table(Path("config.toml"), data, "config")
+        inputs.read_table(Path("config.toml"), data, "config")
     with refusals():
-        snapshot.read_table(Path("config.json"), data, "config")
+        inputs.read_table(Path("config.json"), data, "config")
     with refusals(), a_file(data, "config.toml") as file:
         dataset_config.read_config(file, file.parent)
 

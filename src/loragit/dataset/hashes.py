@@ -11,11 +11,11 @@ import os
 import stat
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit.errors import LoragitError
+from loragit.dataset.files import CannotRead, open_folder, reason
 
 MARGIN_NS = 2_000_000_000
 """A time stamp is trusted once it is this old: two writes within one tick of the file system's
@@ -34,8 +34,6 @@ _MAX_THREADS = 16
 _BIG_BITS = 24
 """Files of 2**24 bytes and more are begun first, so that no thread starts the longest one last."""
 
-_NAMED = 10
-"""Files that an error names; the rest are counted."""
 
 _HEADER = b"loragit-hashes 1 "
 
@@ -49,25 +47,6 @@ class Fingerprint(NamedTuple):
     """Bytes that were hashed."""
     sha256: str
     """64 hex digits."""
-
-
-class CannotRead(LoragitError):
-    """Files or a folder that vanished, may not be read, or are something else than a file."""
-
-    def __init__(self, folder: str, reasons: Sequence[tuple[str, str]]) -> None:
-        """``reasons`` holds, for each file, its name relative to ``folder`` ("" for the folder
-        itself) and why."""
-        where = [
-            (_shown(str(Path(folder, name)) if len(reasons) == 1 else name), why)
-            for name, why in reasons
-        ]
-        named = ", ".join(f"{name} ({why})" for name, why in where[:_NAMED])
-        more = f" and {len(where) - _NAMED} more" if len(where) > _NAMED else ""
-        many = f"{len(where)} files of {_shown(folder)}: " if len(where) > 1 else ""
-        super().__init__(
-            f"cannot read {many}{named}{more}",
-            hint="see that they are still there and that you may read them",
-        )
 
 
 class Cache:
@@ -115,49 +94,6 @@ class Cache:
         return self._folder / os.fsdecode(_hex(os.fsencode(folder)))
 
 
-def list_files(folder: Path) -> list[str]:
-    """Names of the files directly in ``folder``, sorted by their bytes; a link to a file is one
-    too.
-
-    Raises :class:`CannotRead` where the folder cannot be listed.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            return _sorted(
-                [e.name for e in entries if e.is_file(follow_symlinks=False) or _is_file(e)]
-            )
-    except OSError as error:
-        raise CannotRead(str(folder), [("", _why(error))]) from error
-
-
-def _sorted(names: list[str]) -> list[str]:
-    """By their bytes. Text sorts as its UTF-8 does, unless it stands for bytes that are none
-    (surrogates)."""
-    return sorted(names) if "".join(names).isascii() else sorted(names, key=os.fsencode)
-
-
-def read_many(folder: Path, names: Iterable[str]) -> list[bytes]:
-    """Whole content of each file, in the order of ``names`` (relative to ``folder``); for small
-    files.
-
-    Raises :class:`CannotRead`, naming all that cannot be read.
-    """
-    contents: list[bytes] = []
-    failures: list[tuple[str, str]] = []
-    directory = _open_folder(folder)
-    try:
-        for name in names:
-            try:
-                contents.append(_read_whole(name, directory))
-            except (OSError, ValueError) as error:
-                failures.append((name, _why(error)))
-    finally:
-        os.close(directory)
-    if failures:
-        raise CannotRead(str(folder), failures)
-    return contents
-
-
 def fingerprint(folder: Path, names: Sequence[str], cache: Cache) -> tuple[Fingerprint, ...]:
     """Hash the files ``names``, relative to ``folder``, in that order; links are followed.
 
@@ -175,7 +111,7 @@ def seen(
     """As :func:`fingerprint`, and each file's :func:`identity` when it was hashed."""
     place = str(folder.absolute())
     known = cache.load(place)
-    directory = _open_folder(folder)
+    directory = open_folder(folder)
     try:
         hashing = _Hashing(directory, names)
         hashing.look(known)
@@ -243,7 +179,7 @@ class _Hashing:
             try:
                 state = os.stat(name, dir_fd=self._directory)
             except (OSError, ValueError) as error:
-                self.failures.append((name, _why(error)))
+                self.failures.append((name, reason(error)))
                 continue
             key, digest = known.get(name, ("", ""))
             if key == identity(state):
@@ -290,7 +226,7 @@ class _Hashing:
             try:
                 self._hash(number, state, buffer)
             except OSError as error:
-                self.failures.append((self._names[number], _why(error)))
+                self.failures.append((self._names[number], reason(error)))
 
     def _hash(self, number: int, before: os.stat_result, buffer: bytearray) -> None:
         name = self._names[number]
@@ -336,44 +272,6 @@ def _processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return min(len(os.sched_getaffinity(0)), _MAX_THREADS)
     return min(os.cpu_count() or 1, _MAX_THREADS)
-
-
-def _open_folder(folder: Path) -> int:
-    try:
-        # O_PATH: a folder that may be passed through, though not listed, is enough.
-        return os.open(folder, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY)
-    except OSError as error:
-        raise CannotRead(str(folder), [("", _why(error))]) from error
-
-
-def _read_whole(name: str, directory: int) -> bytes:
-    handle = os.open(name, os.O_RDONLY, dir_fd=directory)
-    try:
-        parts = []
-        while part := os.read(handle, 1 << 16):
-            parts.append(part)
-        return b"".join(parts)
-    finally:
-        os.close(handle)
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:  # a link that leads to itself, or through a folder that may not be entered
-        return False
-
-
-def _why(error: OSError | ValueError) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    # Whatever Python makes of a NUL: its words differ.
-    return str(error) if isinstance(error, UnicodeError) else "embedded null byte"
-
-
-def _shown(name: str) -> str:
-    """``name`` as one line that any terminal can show."""
-    return name if name.isprintable() else ascii(name)
 
 
 def _remove(path: Path) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import parse
 from loragit.dataset import digests, hashes, lfs
+from loragit.dataset.files import CannotRead, list_files, read_many
 from loragit.dataset.hashes import Cache, Fingerprint
+from loragit.dataset.inputs import MAX_INPUT, CannotReadInput
 from loragit.errors import LoragitError, shell_word
 from loragit.record.values import DatasetFile, Entry
 
@@ -25,13 +25,6 @@ IMAGE_SUFFIXES = (*_IMAGES, *(suffix.upper() for suffix in _IMAGES))
 """As sd-scripts' ``IMAGE_EXTENSIONS``: all lower or all upper case."""
 MAX_POINTER = 1024
 """Bytes. git-lfs pointers are smaller (specification v1)."""
-MAX_INPUT = 1 << 28
-"""Bytes of a file that goes on record as it is; a longer one could not be read from there at once
-either."""
-
-
-class CannotReadInput(LoragitError):
-    """A file that the run needs is missing, unreadable or does not parse."""
 
 
 class NothingToTrainOn(LoragitError):
@@ -116,58 +109,12 @@ def _blob(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
-def read_bytes(path: Path, what: str) -> bytes:
-    """The exact bytes of ``path``. Raises :class:`CannotReadInput`, which calls it ``what``.
-
-    A cloned dataset may name any path: a device without an end is not read, and no pipe is waited
-    for.
-    """
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with os.fdopen(handle, "rb") as file:
-            status = os.fstat(handle)
-            if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_INPUT:
-                return file.read(MAX_INPUT)
-    except OSError as error:
-        hint = "see that it is there and that you may read it"
-        raise CannotReadInput(
-            f"the {what} {path} cannot be read: {error.strerror or error}", hint=hint
-        ) from error
-    except ValueError as error:  # a path that no file can have
-        raise CannotReadInput(f"the {what} {str(path)!r} cannot be read: {error}") from error
-    raise CannotReadInput(
-        f"the {what} {path} cannot be read: it is no plain file of at most {MAX_INPUT >> 20} MiB",
-        hint="name a file that can be on record",
-    )
-
-
-def read_table(path: Path, data: bytes, what: str) -> Mapping[str, object]:
-    """``data`` parsed by the suffix of ``path`` as sd-scripts does: JSON where it is ``.json``,
-    else TOML.
-
-    Raises :class:`CannotReadInput`, naming line and reason.
-    """
-    try:
-        table = (
-            parse.read_json(data)
-            if path.suffix.lower() == ".json"
-            else parse.read_toml(data.decode())
-        )
-    except ValueError as error:
-        raise CannotReadInput(
-            f"the {what} {path} does not parse: {error}", hint="mend it and start again"
-        ) from error
-    if not isinstance(table, dict):
-        raise CannotReadInput(f"the {what} {path} holds no table")
-    return table
-
-
 def check_folder(folder: Subset, dataset: Path) -> tuple[str, ...]:
     """Names of the files in ``folder``, sorted. Raises :class:`NothingToTrainOn` where there is no
     image."""
     try:
-        names = tuple(hashes.list_files(folder.path))
-    except hashes.CannotRead as error:
+        names = tuple(list_files(folder.path))
+    except CannotRead as error:
         beside = dataset / folder.written
         hint = "mend image_dir in the dataset config"
         if os.path.isdir(beside):
@@ -274,7 +221,7 @@ def _caption_paths(written: Iterable[tuple[Path, list[str], str]]) -> Iterator[s
 
 def _read_captions(written: Iterable[tuple[Path, list[str], str]]) -> Iterator[Entry]:
     for folder, names, place in written:
-        for name, data in zip(names, hashes.read_many(folder, names), strict=True):
+        for name, data in zip(names, read_many(folder, names), strict=True):
             yield Entry(f"{place}/{name}", data)
 
 
@@ -314,7 +261,7 @@ def refuse_pointers(folder: Subset, small: list[str]) -> None:
     """
     pointers = [
         name
-        for name, data in zip(small, hashes.read_many(folder.path, small), strict=True)
+        for name, data in zip(small, read_many(folder.path, small), strict=True)
         if lfs.is_pointer_prefix(data) and lfs.pointer(data)
     ]
     if pointers:

@@ -27,7 +27,7 @@ from loragit.commands.doctor.check import (
     each_once,
 )
 from loragit.commands.doctor.disk import Past
-from loragit.dataset import snapshot
+from loragit.dataset import inputs
 from loragit.dataset.hashes import Cache
 from loragit.dataset.snapshot import DatasetConfig
 from loragit.errors import Area, Finding, Findings, LoragitError
@@ -295,9 +295,7 @@ class _Examination:
         if path is None:
             return given
         try:
-            table = snapshot.read_table(
-                path, snapshot.read_bytes(path, "config file"), "config file"
-            )
+            table = inputs.read_table(path, inputs.read_bytes(path, "config file"), "config file")
         except LoragitError:
             return None
         return sd_scripts.flatten(table).updated(given)
@@ -320,7 +318,7 @@ class _Examination:
         self, chosen: Settings, given: Arguments, config: DatasetConfig, images: Mapping[str, int]
     ) -> tuple[Check, ...]:
         """Whether the models that the settings will write find room."""
-        table = snapshot.read_table(config.path, config.data, "dataset config")
+        table = inputs.read_table(config.path, config.data, "dataset config")
         per_epoch = disk.steps_per_epoch(table, images, given)
         steps = disk.steps_of(given, chosen.steps or STEPS, per_epoch)
         need = disk.need(given, chosen.trainer.script, steps, per_epoch, self._past)

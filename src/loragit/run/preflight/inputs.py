@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import parse
-from loragit.dataset import snapshot
+from loragit.dataset import inputs, snapshot
 from loragit.dataset.hashes import Cache, fingerprint_file
-from loragit.dataset.snapshot import CannotReadInput, Dataset, DatasetConfig, Recorded, Subset
+from loragit.dataset.inputs import CannotReadInput
+from loragit.dataset.snapshot import Dataset, DatasetConfig, Recorded, Subset
 from loragit.errors import Area, Findings
 from loragit.record.values import Entry, Weights
 from loragit.run.preflight import trust
@@ -129,10 +130,10 @@ def _prompts(path: Path) -> Entry:
             f"there are no sample prompts {path}",
             hint='write them there, or set paths.prompts = "" to train without samples',
         )
-    data = snapshot.read_bytes(path, "sample prompts")
+    data = inputs.read_bytes(path, "sample prompts")
     suffix = path.suffix.lower()
     if suffix == ".toml":
-        snapshot.read_table(path, data, "sample prompts")
+        inputs.read_table(path, data, "sample prompts")
     elif suffix == ".json":
         try:
             parse.read_json(data)
@@ -149,7 +150,7 @@ def _further(paths: Iterable[Path], findings: Findings) -> tuple[tuple[Path, Ent
     taken: set[str] = set()
     left = _MAX_INPUTS
     for path in dict.fromkeys(paths):
-        data = findings.ask(lambda path=path: snapshot.read_bytes(path, "input"), Area.SETTINGS)  # type: ignore[misc]
+        data = findings.ask(lambda path=path: inputs.read_bytes(path, "input"), Area.SETTINGS)  # type: ignore[misc]
         if data is None:
             continue
         left -= len(data)

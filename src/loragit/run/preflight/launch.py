@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from loragit import text
-from loragit.dataset import snapshot
+from loragit.dataset import inputs
 from loragit.errors import Area, Finding, Findings, LoragitError, shell_word
 from loragit.git import checkout
 from loragit.record.values import Entry, RepoState
@@ -219,8 +219,8 @@ def plan(
     filed = arguments.Arguments({})
     path = sd_scripts.config_file(given, workdir)
     if path is not None:
-        data = snapshot.read_bytes(path, "config file")
-        filed = sd_scripts.flatten(snapshot.read_table(path, data, "config file"))
+        data = inputs.read_bytes(path, "config file")
+        filed = sd_scripts.flatten(inputs.read_table(path, data, "config file"))
     paths = chosen.paths
     return sd_scripts.plan(given, filed, Defaults(name, paths.config, paths.prompts, workdir))
 

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from loragit.dataset.snapshot import CannotReadInput, DatasetConfig, Subset, read_bytes, read_table
+from loragit.dataset.inputs import CannotReadInput, read_bytes, read_table
+from loragit.dataset.snapshot import DatasetConfig, Subset
 
 DEFAULT_CAPTION_SUFFIX = ".caption"
 """Where neither the dataset config nor an argument names a ``caption_extension``."""

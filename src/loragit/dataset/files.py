@@ -1,0 +1,115 @@
+"""The files of a folder: listed and read, whatever bytes their names are made of.
+
+Names are plain ``str`` as :mod:`os` gives them (surrogateescape).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from loragit.errors import LoragitError
+
+_NAMED = 10
+"""Files that an error names; the rest are counted."""
+
+
+class CannotRead(LoragitError):
+    """Files or a folder that vanished, may not be read, or are something else than a file."""
+
+    def __init__(self, folder: str, reasons: Sequence[tuple[str, str]]) -> None:
+        """``reasons`` holds, for each file, its name relative to ``folder`` ("" for the folder
+        itself) and why."""
+        where = [
+            (_shown(str(Path(folder, name)) if len(reasons) == 1 else name), why)
+            for name, why in reasons
+        ]
+        named = ", ".join(f"{name} ({why})" for name, why in where[:_NAMED])
+        more = f" and {len(where) - _NAMED} more" if len(where) > _NAMED else ""
+        many = f"{len(where)} files of {_shown(folder)}: " if len(where) > 1 else ""
+        super().__init__(
+            f"cannot read {many}{named}{more}",
+            hint="see that they are still there and that you may read them",
+        )
+
+
+def list_files(folder: Path) -> list[str]:
+    """Names of the files directly in ``folder``, sorted by their bytes; a link to a file is one
+    too.
+
+    Raises :class:`CannotRead` where the folder cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return _sorted(
+                [e.name for e in entries if e.is_file(follow_symlinks=False) or _is_file(e)]
+            )
+    except OSError as error:
+        raise CannotRead(str(folder), [("", reason(error))]) from error
+
+
+def _sorted(names: list[str]) -> list[str]:
+    """By their bytes. Text sorts as its UTF-8 does, unless it stands for bytes that are none
+    (surrogates)."""
+    return sorted(names) if "".join(names).isascii() else sorted(names, key=os.fsencode)
+
+
+def read_many(folder: Path, names: Iterable[str]) -> list[bytes]:
+    """Whole content of each file, in the order of ``names`` (relative to ``folder``); for small
+    files.
+
+    Raises :class:`CannotRead`, naming all that cannot be read.
+    """
+    contents: list[bytes] = []
+    failures: list[tuple[str, str]] = []
+    directory = open_folder(folder)
+    try:
+        for name in names:
+            try:
+                contents.append(_read_whole(name, directory))
+            except (OSError, ValueError) as error:
+                failures.append((name, reason(error)))
+    finally:
+        os.close(directory)
+    if failures:
+        raise CannotRead(str(folder), failures)
+    return contents
+
+
+def open_folder(folder: Path) -> int:
+    try:
+        # O_PATH: a folder that may be passed through, though not listed, is enough.
+        return os.open(folder, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY)
+    except OSError as error:
+        raise CannotRead(str(folder), [("", reason(error))]) from error
+
+
+def _read_whole(name: str, directory: int) -> bytes:
+    handle = os.open(name, os.O_RDONLY, dir_fd=directory)
+    try:
+        parts = []
+        while part := os.read(handle, 1 << 16):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(handle)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads to itself, or through a folder that may not be entered
+        return False
+
+
+def reason(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    # Whatever Python makes of a NUL: its words differ.
+    return str(error) if isinstance(error, UnicodeError) else "embedded null byte"
+
+
+def _shown(name: str) -> str:
+    """``name`` as one line that any terminal can show."""
+    return name if name.isprintable() else ascii(name)

@@ -1,0 +1,65 @@
+"""Files that go on record as they are: read whole, within bounds, and parsed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from loragit import parse
+from loragit.errors import LoragitError
+
+MAX_INPUT = 1 << 28
+"""Bytes of a file that goes on record as it is; a longer one could not be read from there at once
+either."""
+
+
+class CannotReadInput(LoragitError):
+    """A file that the run needs is missing, unreadable or does not parse."""
+
+
+def read_bytes(path: Path, what: str) -> bytes:
+    """The exact bytes of ``path``. Raises :class:`CannotReadInput`, which calls it ``what``.
+
+    A cloned dataset may name any path: a device without an end is not read, and no pipe is waited
+    for.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(handle, "rb") as file:
+            status = os.fstat(handle)
+            if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_INPUT:
+                return file.read(MAX_INPUT)
+    except OSError as error:
+        hint = "see that it is there and that you may read it"
+        raise CannotReadInput(
+            f"the {what} {path} cannot be read: {error.strerror or error}", hint=hint
+        ) from error
+    except ValueError as error:  # a path that no file can have
+        raise CannotReadInput(f"the {what} {str(path)!r} cannot be read: {error}") from error
+    raise CannotReadInput(
+        f"the {what} {path} cannot be read: it is no plain file of at most {MAX_INPUT >> 20} MiB",
+        hint="name a file that can be on record",
+    )
+
+
+def read_table(path: Path, data: bytes, what: str) -> Mapping[str, object]:
+    """``data`` parsed by the suffix of ``path`` as sd-scripts does: JSON where it is ``.json``,
+    else TOML.
+
+    Raises :class:`CannotReadInput`, naming line and reason.
+    """
+    try:
+        table = (
+            parse.read_json(data)
+            if path.suffix.lower() == ".json"
+            else parse.read_toml(data.decode())
+        )
+    except ValueError as error:
+        raise CannotReadInput(
+            f"the {what} {path} does not parse: {error}", hint="mend it and start again"
+        ) from error
+    if not isinstance(table, dict):
+        raise CannotReadInput(f"the {what} {path} holds no table")
+    return table
