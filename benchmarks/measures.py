@@ -15,9 +15,10 @@ from workshop import FILE_BYTES, LORAGIT, Child, Scene, Workshop, add_captions, 
 HASH = """\
 import sys
 from pathlib import Path
-from loragit.fingerprint import Cache, fingerprint, list_files
+from loragit.dataset.files import list_files
+from loragit.dataset.hashes import HashCache, hash_files
 folder = Path(sys.argv[1])
-fingerprint(folder, list_files(folder), Cache(Path(sys.argv[2])))
+hash_files(folder, list_files(folder), HashCache(Path(sys.argv[2])))
 """
 
 SHA256SUM = 'find "$0" -type f -print0 | xargs -0 -P"$(nproc)" -n64 sha256sum'

@@ -33,34 +33,34 @@ from collections.abc import Callable
 from enum import Enum
 
 
-class Step(Enum):
+class CrashPoint(Enum):
     """What has just been done."""
 
-    NOTED = "the journal entry says that a run is about to be opened"
+    ENTRY_WRITTEN = "the journal entry says that a run is about to be opened"
     FOLDER_MADE = "the output folder is there, and empty"
     COPY_WRITTEN = "one of the trainer's copies is in the output folder"
     OBJECTS_WRITTEN = "the objects are there, and no ref leads to them"
-    COMMIT_NOTED = "the journal entry says which commit is about to be opened"
-    MOVE_NOTED = "the move of refs is noted, and git waits for it"
+    COMMIT_IN_ENTRY = "the journal entry says which commit is about to be opened"
+    MOVE_WRITTEN = "the move of refs is noted, and git waits for it"
     REFS_MOVED = "git has moved the refs"
-    MOVE_FORGOTTEN = "the note of the move is gone"
+    MOVE_REMOVED = "the note of the move is gone"
     TRAINER_STARTED = "the trainer runs, and the journal entry does not say so"
-    TRAINER_NOTED = "the journal entry says which process is the trainer"
+    TRAINER_IN_ENTRY = "the journal entry says which process is the trainer"
     TRAINER_ENDED = "the trainer has ended, and the journal entry does not say how"
-    END_NOTED = "the journal entry says how the trainer ended"
+    END_IN_ENTRY = "the journal entry says how the trainer ended"
     COLLECTED = "what came out has been found and hashed"
-    LOG_KEPT = "the log has a copy that outlives the output folder"
+    LOG_COPIED = "the log has a copy that outlives the output folder"
     FILE_REMOVED = "one file of the output folder is removed"
     FOLDER_REMOVED = "the output folder is removed"
-    FORGOTTEN = "the journal entry of the run is gone"
+    ENTRY_REMOVED = "the journal entry of the run is gone"
     LOCK_REMOVED = "a lock that a killed git left is removed"
 
 
-listener: Callable[[Step], None] | None = None
+listener: Callable[[CrashPoint], None] | None = None
 """Told of every step; the tests' only."""
 
 
-def reached(step: Step) -> None:
+def reached(step: CrashPoint) -> None:
     """Say that ``step`` has been done."""
     if listener is not None:
         listener(step)

@@ -42,7 +42,7 @@ or of the document, so that time stays linear."""
 _PART = re.compile(r"[\w-]+")
 
 
-class TooMuch(ValueError):
+class BeyondBounds(ValueError):
     """The document goes beyond one of the bounds of this module."""
 
 
@@ -52,14 +52,14 @@ def read_toml(source: str) -> dict[str, object]:
     import tomllib
 
     if len(source) > MAX_TOML:
-        raise TooMuch(f"it is longer than {MAX_TOML >> 20} MiB")
+        raise BeyondBounds(f"it is longer than {MAX_TOML >> 20} MiB")
     if _has_long_key(source):
-        raise TooMuch(f"a key has more than {MAX_PARTS} parts")
+        raise BeyondBounds(f"a key has more than {MAX_PARTS} parts")
     try:
         table = tomllib.loads(source)
     except RecursionError:
-        raise TooMuch("it is nested too deep") from None
-    _check((table,))
+        raise BeyondBounds("it is nested too deep") from None
+    _check_bounds((table,))
     return table
 
 
@@ -72,8 +72,8 @@ def read_json(source: str | bytes) -> object:
     try:
         tree: object = json.loads(source)
     except RecursionError:
-        raise TooMuch("it is nested too deep") from None
-    _check((tree,))
+        raise BeyondBounds("it is nested too deep") from None
+    _check_bounds((tree,))
     return tree
 
 
@@ -85,7 +85,7 @@ def check_values(source: str | bytes) -> None:
     else:
         number = source.count(b",") + source.count(b"[") + source.count(b"{")
     if number > MAX_VALUES:
-        raise TooMuch(f"it holds more than {MAX_VALUES:,} values")
+        raise BeyondBounds(f"it holds more than {MAX_VALUES:,} values")
 
 
 def _has_long_key(source: str) -> bool:
@@ -126,7 +126,7 @@ def _dots_in_a_row(line: str) -> int:
     return most
 
 
-def _check(level: Iterable[object]) -> None:
+def _check_bounds(level: Iterable[object]) -> None:
     """Depth and integers of a document."""
     for _ in range(MAX_DEPTH):
         below: list[object] = []
@@ -136,8 +136,8 @@ def _check(level: Iterable[object]) -> None:
             elif isinstance(value, list):
                 below += value
             elif isinstance(value, int) and value.bit_length() > MAX_BITS:
-                raise TooMuch("an integer is too large")
+                raise BeyondBounds("an integer is too large")
         if not below:
             return
         level = below
-    raise TooMuch(f"it is nested deeper than {MAX_DEPTH}")
+    raise BeyondBounds(f"it is nested deeper than {MAX_DEPTH}")

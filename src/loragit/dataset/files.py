@@ -22,12 +22,12 @@ class CannotRead(LoragitError):
         """``reasons`` holds, for each file, its name relative to ``folder`` ("" for the folder
         itself) and why."""
         where = [
-            (_shown(str(Path(folder, name)) if len(reasons) == 1 else name), why)
+            (_printable(str(Path(folder, name)) if len(reasons) == 1 else name), why)
             for name, why in reasons
         ]
         named = ", ".join(f"{name} ({why})" for name, why in where[:_NAMED])
         more = f" and {len(where) - _NAMED} more" if len(where) > _NAMED else ""
-        many = f"{len(where)} files of {_shown(folder)}: " if len(where) > 1 else ""
+        many = f"{len(where)} files of {_printable(folder)}: " if len(where) > 1 else ""
         super().__init__(
             f"cannot read {many}{named}{more}",
             hint="see that they are still there and that you may read them",
@@ -46,7 +46,7 @@ def list_files(folder: Path) -> list[str]:
                 [e.name for e in entries if e.is_file(follow_symlinks=False) or _is_file(e)]
             )
     except OSError as error:
-        raise CannotRead(str(folder), [("", reason(error))]) from error
+        raise CannotRead(str(folder), [("", failure_reason(error))]) from error
 
 
 def _sorted(names: list[str]) -> list[str]:
@@ -55,7 +55,7 @@ def _sorted(names: list[str]) -> list[str]:
     return sorted(names) if "".join(names).isascii() else sorted(names, key=os.fsencode)
 
 
-def read_many(folder: Path, names: Iterable[str]) -> list[bytes]:
+def read_files(folder: Path, names: Iterable[str]) -> list[bytes]:
     """Whole content of each file, in the order of ``names`` (relative to ``folder``); for small
     files.
 
@@ -69,7 +69,7 @@ def read_many(folder: Path, names: Iterable[str]) -> list[bytes]:
             try:
                 contents.append(_read_whole(name, directory))
             except (OSError, ValueError) as error:
-                failures.append((name, reason(error)))
+                failures.append((name, failure_reason(error)))
     finally:
         os.close(directory)
     if failures:
@@ -82,7 +82,7 @@ def open_folder(folder: Path) -> int:
         # O_PATH: a folder that may be passed through, though not listed, is enough.
         return os.open(folder, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY)
     except OSError as error:
-        raise CannotRead(str(folder), [("", reason(error))]) from error
+        raise CannotRead(str(folder), [("", failure_reason(error))]) from error
 
 
 def _read_whole(name: str, directory: int) -> bytes:
@@ -103,13 +103,13 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def reason(error: OSError | ValueError) -> str:
+def failure_reason(error: OSError | ValueError) -> str:
     if isinstance(error, OSError):
         return error.strerror or str(error)
     # Whatever Python makes of a NUL: its words differ.
     return str(error) if isinstance(error, UnicodeError) else "embedded null byte"
 
 
-def _shown(name: str) -> str:
+def _printable(name: str) -> str:
     """``name`` as one line that any terminal can show."""
     return name if name.isprintable() else ascii(name)

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit.dataset.files import CannotRead, open_folder, reason
+from loragit.dataset.files import CannotRead, failure_reason, open_folder
 
 MARGIN_NS = 2_000_000_000
 """A time stamp is trusted once it is this old: two writes within one tick of the file system's
@@ -38,7 +38,7 @@ _BIG_BITS = 24
 _HEADER = b"loragit-hashes 1 "
 
 
-class Fingerprint(NamedTuple):
+class HashedFile(NamedTuple):
     """A file's content, named by its hash."""
 
     name: str
@@ -49,7 +49,7 @@ class Fingerprint(NamedTuple):
     """64 hex digits."""
 
 
-class Cache:
+class HashCache:
     """Hashes that were computed before, on disk, one file for each folder that was hashed.
 
     It only saves time: where its folder cannot be made, read or written, or its content is damaged,
@@ -94,7 +94,7 @@ class Cache:
         return self._folder / os.fsdecode(_hex(os.fsencode(folder)))
 
 
-def fingerprint(folder: Path, names: Sequence[str], cache: Cache) -> tuple[Fingerprint, ...]:
+def hash_files(folder: Path, names: Sequence[str], cache: HashCache) -> tuple[HashedFile, ...]:
     """Hash the files ``names``, relative to ``folder``, in that order; links are followed.
 
     A file is read only where size, time of modification and of change, inode or device differ from
@@ -102,18 +102,18 @@ def fingerprint(folder: Path, names: Sequence[str], cache: Cache) -> tuple[Finge
     file that changes while it is read is read once more and not cached. Raises :class:`CannotRead`,
     naming all that cannot be read.
     """
-    return seen(folder, names, cache)[0]
+    return hash_and_stamp(folder, names, cache)[0]
 
 
-def seen(
-    folder: Path, names: Sequence[str], cache: Cache
-) -> tuple[tuple[Fingerprint, ...], tuple[str, ...]]:
+def hash_and_stamp(
+    folder: Path, names: Sequence[str], cache: HashCache
+) -> tuple[tuple[HashedFile, ...], tuple[str, ...]]:
     """As :func:`fingerprint`, and each file's :func:`identity` when it was hashed."""
     place = str(folder.absolute())
     known = cache.load(place)
     directory = open_folder(folder)
     try:
-        hashing = _Hashing(directory, names)
+        hashing = _HashQueue(directory, names)
         hashing.look(known)
         hashing.run()
     finally:
@@ -137,19 +137,19 @@ def seen(
     )
 
 
-def fingerprint_file(path: Path, cache: Cache) -> Fingerprint:
+def hash_file(path: Path, cache: HashCache) -> HashedFile:
     """Hash one file, such as a base model of many GB; ``name`` of the result is its file name.
 
     As :func:`fingerprint`; all such files share one file of the cache.
     """
     absolute = path.absolute()
-    found = fingerprint(Path(absolute.anchor), [str(absolute.relative_to(absolute.anchor))], cache)[
+    found = hash_files(Path(absolute.anchor), [str(absolute.relative_to(absolute.anchor))], cache)[
         0
     ]
-    return Fingerprint(path.name, found.size, found.sha256)
+    return HashedFile(path.name, found.size, found.sha256)
 
 
-class _Hashing:
+class _HashQueue:
     """One call of :func:`fingerprint`: a queue of files, worked off by several threads at once.
 
     hashlib and the system calls let go of the interpreter's lock, so that threads reach what as
@@ -158,7 +158,7 @@ class _Hashing:
     """
 
     def __init__(self, directory: int, names: Sequence[str]) -> None:
-        self.found: dict[int, Fingerprint] = {}
+        self.found: dict[int, HashedFile] = {}
         """By position in ``names``."""
         self.identities: dict[int, str] = {}
         self.fresh: dict[str, tuple[str, str]] = {}
@@ -179,12 +179,12 @@ class _Hashing:
             try:
                 state = os.stat(name, dir_fd=self._directory)
             except (OSError, ValueError) as error:
-                self.failures.append((name, reason(error)))
+                self.failures.append((name, failure_reason(error)))
                 continue
             key, digest = known.get(name, ("", ""))
-            if key == identity(state):
+            if key == file_stamp(state):
                 self.found[number], self.identities[number] = (
-                    Fingerprint(name, state.st_size, digest),
+                    HashedFile(name, state.st_size, digest),
                     key,
                 )
             elif stat.S_ISREG(state.st_mode):
@@ -226,19 +226,19 @@ class _Hashing:
             try:
                 self._hash(number, state, buffer)
             except OSError as error:
-                self.failures.append((self._names[number], reason(error)))
+                self.failures.append((self._names[number], failure_reason(error)))
 
     def _hash(self, number: int, before: os.stat_result, buffer: bytearray) -> None:
         name = self._names[number]
-        key = identity(before)
+        key = file_stamp(before)
         digest, size, after = self._read(name, before.st_size, buffer)
-        if identity(after) != key:
+        if file_stamp(after) != key:
             digest, size, after = self._read(name, after.st_size, buffer)
         elif max(before.st_mtime_ns, before.st_ctime_ns) < self._trusted_ns:
             self.fresh[name] = (key, digest)
         self.found[number], self.identities[number] = (
-            Fingerprint(name, size, digest),
-            identity(after),
+            HashedFile(name, size, digest),
+            file_stamp(after),
         )
 
     def _read(self, name: str, expected: int, buffer: bytearray) -> tuple[str, int, os.stat_result]:
@@ -262,7 +262,7 @@ class _Hashing:
             os.close(handle)
 
 
-def identity(state: os.stat_result) -> str:
+def file_stamp(state: os.stat_result) -> str:
     """What changes whenever a file's content does, as far as its file system tells."""
     return f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} {state.st_ino} {state.st_dev}"
 

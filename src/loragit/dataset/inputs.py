@@ -19,7 +19,7 @@ class CannotReadInput(LoragitError):
     """A file that the run needs is missing, unreadable or does not parse."""
 
 
-def read_bytes(path: Path, what: str) -> bytes:
+def read_input(path: Path, what: str) -> bytes:
     """The exact bytes of ``path``. Raises :class:`CannotReadInput`, which calls it ``what``.
 
     A cloned dataset may name any path: a device without an end is not read, and no pipe is waited
@@ -44,7 +44,7 @@ def read_bytes(path: Path, what: str) -> bytes:
     )
 
 
-def read_table(path: Path, data: bytes, what: str) -> Mapping[str, object]:
+def parse_input(path: Path, data: bytes, what: str) -> Mapping[str, object]:
     """``data`` parsed by the suffix of ``path`` as sd-scripts does: JSON where it is ``.json``,
     else TOML.
 

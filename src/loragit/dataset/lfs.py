@@ -15,7 +15,7 @@ tell."""
 _HEX = frozenset("0123456789abcdef")
 
 
-class Pointer(NamedTuple):
+class LfsPointer(NamedTuple):
     """What a pointer says about the file it stands for."""
 
     oid: str
@@ -30,7 +30,7 @@ def is_pointer_prefix(head: bytes) -> bool:
     return head.startswith(VERSION_LINE)
 
 
-def pointer(data: bytes) -> Pointer | None:
+def parse_pointer(data: bytes) -> LfsPointer | None:
     """The pointer that a file with the content ``data`` is; ``None`` where it is anything else.
 
     ``data`` is the whole file, or at least its first :data:`MAX_BYTES` bytes.
@@ -44,4 +44,4 @@ def pointer(data: bytes) -> Pointer | None:
     # dulwich takes any text as an oid, and its own check lets `0x` and underscores pass.
     if found is None or len(found.oid) != 64 or not _HEX.issuperset(found.oid):
         return None
-    return Pointer(found.oid, found.size)
+    return LfsPointer(found.oid, found.size)

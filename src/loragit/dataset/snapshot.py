@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit.dataset import digests, hashes, lfs
-from loragit.dataset.files import CannotRead, list_files, read_many
-from loragit.dataset.hashes import Cache, Fingerprint
+from loragit.dataset.files import CannotRead, list_files, read_files
+from loragit.dataset.hashes import HashCache, HashedFile
 from loragit.dataset.inputs import MAX_INPUT, CannotReadInput
 from loragit.errors import LoragitError, shell_word
 from loragit.record.values import DatasetFile, Entry
@@ -63,9 +63,9 @@ class Dataset(NamedTuple):
     images: int
     captions: int
     entries: tuple[Entry, ...]
-    """The captions; empty where ``kept`` stands for them."""
-    kept: str | None
-    """Tree of the same captions that is on ``runs`` already."""
+    """The captions; empty if ``captions_tree`` is given."""
+    captions_tree: str | None
+    """The tree on ``runs`` that holds the same captions already."""
     folders: tuple[tuple[str, Path], ...] = ()
     """(folder of captions in the record, the folder that they are in)."""
     watched: tuple[WatchedFolder, ...] = ()
@@ -79,12 +79,12 @@ class WatchedFolder(NamedTuple):
     """What stands before its files' names in ``dataset.sha256``; empty or with its ``/``."""
     changed_ns: int
     """When files last came into the folder or left it."""
-    prints: tuple[Fingerprint, ...]
-    identities: tuple[str, ...]
-    """Of each of ``prints``: :func:`loragit.dataset.hashes.identity`."""
+    files: tuple[HashedFile, ...]
+    stamps: tuple[str, ...]
+    """The :func:`~loragit.dataset.hashes.file_stamp` of each of ``files``."""
 
 
-class Recorded(NamedTuple):
+class RecordedDataset(NamedTuple):
     """What the newest commit on ``runs`` holds for this dataset, as git's object ids."""
 
     digest: str | None
@@ -99,17 +99,17 @@ class Recorded(NamedTuple):
         the same bytes."""
         return (
             self.captions is not None
-            and self.digest == _blob(digest)
+            and self.digest == _blob_id(digest)
             and self.names == frozenset(names)
         )
 
 
-def _blob(data: bytes) -> str:
+def _blob_id(data: bytes) -> str:
     """The id of a blob of ``data`` (gitformat-loose: SHA-1 of a header and the bytes)."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
-def check_folder(folder: Subset, dataset: Path) -> tuple[str, ...]:
+def subset_files(folder: Subset, dataset: Path) -> tuple[str, ...]:
     """Names of the files in ``folder``, sorted. Raises :class:`NothingToTrainOn` where there is no
     image."""
     try:
@@ -125,7 +125,7 @@ def check_folder(folder: Subset, dataset: Path) -> tuple[str, ...]:
         raise NothingToTrainOn(
             f"the image folder {folder.written!r}: {error.message}", hint=hint
         ) from error
-    if not any(is_picture(name) for name in names):
+    if not any(is_image(name) for name in names):
         raise NothingToTrainOn(
             f"the image folder {folder.written!r} ({folder.path}) holds no images",
             hint="the trainer would say 'No data found' and stop",
@@ -139,19 +139,22 @@ def _is_caption(name: str, end: str, stems: Container[str]) -> bool:
     return name.endswith(end) and name.removesuffix(end) in stems
 
 
-def is_picture(name: str) -> bool:
+def is_image(name: str) -> bool:
     """Whether sd-scripts takes a file called ``name`` for an image."""
     return name.endswith(IMAGE_SUFFIXES)
 
 
-def is_cache(name: str) -> bool:
+def is_trainer_cache(name: str) -> bool:
     """Whether ``name`` is a cache that the trainer itself writes next to the images (latents, text
     encoder)."""
     return name.endswith(".npz")
 
 
 def read_dataset(
-    listed: Sequence[tuple[Subset, tuple[str, ...]]], recorded: Recorded, root: Path, cache: Cache
+    listed: Sequence[tuple[Subset, tuple[str, ...]]],
+    recorded: RecordedDataset,
+    root: Path,
+    cache: HashCache,
 ) -> Dataset:
     """Fingerprint every file of ``listed`` (folder, names) and read its captions, if ``recorded``
     has not the same.
@@ -165,14 +168,14 @@ def read_dataset(
     watched: list[WatchedFolder] = []
     written: list[tuple[Path, list[str], str]] = []
     images = 0
-    places = _CaptionPlaces(root, [folder.path for folder, _ in listed])
+    places = _CaptionFolders(root, [folder.path for folder, _ in listed])
     for folder, names in listed:
-        used = [name for name in names if not is_cache(name)]
-        pictures = {name for name in used if is_picture(name)}
-        prefix = _from(root, folder.path)
+        used = [name for name in names if not is_trainer_cache(name)]
+        pictures = {name for name in used if is_image(name)}
+        prefix = _relative_path(root, folder.path)
         prefix = "" if prefix == "." else f"{prefix}/"
-        changed_ns = _changed_ns(folder.path)
-        prints, identities = hashes.seen(folder.path, used, cache)
+        changed_ns = _folder_changed_ns(folder.path)
+        prints, identities = hashes.hash_and_stamp(folder.path, used, cache)
         watched.append(WatchedFolder(folder.path, prefix, changed_ns, prints, identities))
         refuse_pointers(
             folder, [p.name for p in prints if p.size < MAX_POINTER and p.name in pictures]
@@ -187,16 +190,16 @@ def read_dataset(
         written.append((folder.path, texts, places.of(folder.path)))
         if texts:
             sizes = {p.name: p.size for p in prints}
-            _refuse_long(folder, sum(map(sizes.__getitem__, texts)))
+            _refuse_long_captions(folder, sum(map(sizes.__getitem__, texts)))
     digest = digests.digest_lines(files)
-    kept = recorded.captions if recorded.same(digest, _caption_paths(written)) else None
-    entries = () if kept else tuple(_read_captions(written))
+    captions_tree = recorded.captions if recorded.same(digest, _caption_paths(written)) else None
+    entries = () if captions_tree else tuple(_read_captions(written))
     captions = sum(len(names) for _, names, _ in written)
     folders = tuple((place, folder) for folder, _, place in written)
-    return Dataset(digest, images, captions, entries, kept, folders, tuple(watched))
+    return Dataset(digest, images, captions, entries, captions_tree, folders, tuple(watched))
 
 
-def _refuse_long(folder: Subset, size: int) -> None:
+def _refuse_long_captions(folder: Subset, size: int) -> None:
     """Captions are held in memory. Raises :class:`CannotReadInput` for more of them than anybody
     has."""
     if size > MAX_INPUT:
@@ -207,7 +210,7 @@ def _refuse_long(folder: Subset, size: int) -> None:
         )
 
 
-def _changed_ns(folder: Path) -> int:
+def _folder_changed_ns(folder: Path) -> int:
     try:
         return folder.stat().st_mtime_ns
     except OSError:  # whoever reads its files will say so
@@ -221,18 +224,18 @@ def _caption_paths(written: Iterable[tuple[Path, list[str], str]]) -> Iterator[s
 
 def _read_captions(written: Iterable[tuple[Path, list[str], str]]) -> Iterator[Entry]:
     for folder, names, place in written:
-        for name, data in zip(names, read_many(folder, names), strict=True):
+        for name, data in zip(names, read_files(folder, names), strict=True):
             yield Entry(f"{place}/{name}", data)
 
 
-def uncaptioned(folder: Subset, names: Collection[str]) -> str | None:
+def caption_warning(folder: Subset, names: Collection[str]) -> str | None:
     """What to warn of where the trainer will find no caption in ``folder`` though there are text
     files."""
     ends = folder.caption_suffixes
     captions = [name for name in names if name.endswith((*ends, ".txt"))]
     if not captions:
         return None
-    stems = {name.rpartition(".")[0] for name in names if is_picture(name)}
+    stems = {name.rpartition(".")[0] for name in names if is_image(name)}
     if any(_is_caption(name, end, stems) for name in captions for end in ends):
         return None
     texts = sum(_is_caption(name, ".txt", stems) for name in captions)
@@ -245,7 +248,7 @@ def uncaptioned(folder: Subset, names: Collection[str]) -> str | None:
     )
 
 
-def _from(root: Path, folder: Path) -> str:
+def _relative_path(root: Path, folder: Path) -> str:
     """The way from the dataset's folder to another, as a program in ``root`` would go it."""
     if folder.is_relative_to(root):
         return folder.relative_to(root).as_posix()
@@ -261,8 +264,8 @@ def refuse_pointers(folder: Subset, small: list[str]) -> None:
     """
     pointers = [
         name
-        for name, data in zip(small, read_many(folder.path, small), strict=True)
-        if lfs.is_pointer_prefix(data) and lfs.pointer(data)
+        for name, data in zip(small, read_files(folder.path, small), strict=True)
+        if lfs.is_pointer_prefix(data) and lfs.parse_pointer(data)
     ]
     if pointers:
         raise NothingToTrainOn(
@@ -271,7 +274,7 @@ def refuse_pointers(folder: Subset, small: list[str]) -> None:
         )
 
 
-class _CaptionPlaces:
+class _CaptionFolders:
     """Where captions go in the record: ``captions/<folder>``, and below ``outside`` for folders
     elsewhere."""
 
@@ -291,7 +294,7 @@ class _CaptionPlaces:
         return place
 
     def _inside(self, folder: Path) -> str | None:
-        way = _from(self._root, folder)
+        way = _relative_path(self._root, folder)
         if way.split("/")[0] == "..":
             return None
         return "captions" if way == "." else f"captions/{way}"

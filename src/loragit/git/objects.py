@@ -310,7 +310,7 @@ class Objects:
         empty without one."""
         with self._told():
             top = self._tree(tree)
-            for path in notes.fan_outs(commit):
+            for path in notes.note_paths(commit):
                 entry = self._entry(top, path)
                 if entry is not None and entry.type_str == "blob":
                     return self._read(str(entry.id)).read_raw()

@@ -17,7 +17,7 @@ from loragit.errors import LoragitError, shell_word
 from loragit.history import plain_toml
 from loragit.record.message import parse_model_line
 from loragit.record.trailers import first
-from loragit.record.values import FORMAT, Artifact, Weights
+from loragit.record.values import FORMAT, ModelFile, Weights
 from loragit.trainers import arguments
 
 Values = Mapping[str, tuple[str, ...]]
@@ -230,7 +230,7 @@ class RecordedOutcome(NamedTuple):
     """UTC."""
     seconds: int | None
     """Duration, whole seconds."""
-    models: tuple[Artifact, ...]
+    models: tuple[ModelFile, ...]
     """Whole models, in order of saving, the final one last."""
     truncated: tuple[str, ...]
     """Models that were cut short; as all paths relative to the output folder."""

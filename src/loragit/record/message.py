@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from loragit.record import trailers
-from loragit.record.values import FORMAT, Artifact, LyCORIS, Opened, Outcome, RepoState, Run
+from loragit.record.values import FORMAT, LyCORIS, ModelFile, Opened, Outcome, RepoState, Run
 from loragit.text import count, duration, sha1, shown, timestamp
 
 _PROMPTS = 200
@@ -23,10 +23,10 @@ _MODEL = re.compile(
 def run_subject(run: Run) -> str:
     """What the run is, in a line: ``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
     length = f"{shown(run.epochs)} epochs" if run.epochs else f"{run.steps} steps"
-    return headline(run.name, run.model, run.dataset, run.version, length)
+    return subject_line(run.name, run.model, run.dataset, run.version, length)
 
 
-def headline(
+def subject_line(
     name: str, model: str | None, dataset: str, version: int | None, length: str | None
 ) -> str:
     """A subject of what is known: ``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
@@ -55,7 +55,9 @@ def run_message(run: Run) -> str:
     if run.prefix:
         pairs.append(("Dataset-Path", run.prefix))
     pairs += _trainer_trailers(run.trainer) + _lycoris_trailers(run.lycoris)
-    pairs += [("Repository", f"{s.label} {s.commit} ({_standing(s)})") for s in run.repositories]
+    pairs += [
+        ("Repository", f"{s.label} {s.commit} ({_branch_and_changes(s)})") for s in run.repositories
+    ]
     pairs += _dataset_trailers(run)
     pairs += _input_trailers(run)
     pairs += [(w.role, f"{w.name} sha256:{w.sha256}" if w.sha256 else w.name) for w in run.weights]
@@ -76,10 +78,10 @@ def dataset_path(prefix: str) -> str:
 
 def repository_line(state: RepoState) -> str:
     """``sd-scripts 48d368fa (sd3)``."""
-    return f"{state.label} {state.commit[:8]} ({_standing(state)})"
+    return f"{state.label} {state.commit[:8]} ({_branch_and_changes(state)})"
 
 
-def _standing(state: RepoState) -> str:
+def _branch_and_changes(state: RepoState) -> str:
     notes = [state.branch or "detached"]
     if state.dirty:
         notes.append(f"{count(len(state.dirty), 'file')} changed")
@@ -95,7 +97,7 @@ def lycoris_line(lycoris: LyCORIS) -> str:
             f"LyCORIS {lycoris.version} "
             f"({'editable, of no commit' if lycoris.editable else 'release'})"
         )
-    notes = [_standing(lycoris.repo)] if lycoris.repo else []
+    notes = [_branch_and_changes(lycoris.repo)] if lycoris.repo else []
     notes += ["editable"] if lycoris.editable else []
     return f"LyCORIS {lycoris.commit[:8]}" + (f" ({', '.join(notes)})" if notes else "")
 
@@ -188,7 +190,9 @@ def outcome_message(name: str, outcome: Outcome) -> str:
     pairs.append(("Output", outcome.output))
     if outcome.session:
         pairs.append(("Session", outcome.session))
-    pairs += [("Sample", f"{picture.path} sha256:{picture.sha256}") for picture in outcome.pictures]
+    pairs += [
+        ("Sample", f"{sample.path} sha256:{sample.sha256}") for sample in outcome.sample_files
+    ]
     head = f"{name}: {outcome_subject(outcome)}"
     if outcome.prompts:
         pairs.append(("Edited-Prompts-SHA1", sha1(outcome.prompts.data)))
@@ -201,7 +205,7 @@ def outcome_message(name: str, outcome: Outcome) -> str:
     return trailers.append(head, [(key, shown(value)) for key, value in pairs])
 
 
-def model_line(model: Artifact) -> str:
+def model_line(model: ModelFile) -> str:
     """``NAME SIZE bytes sha256:… payload:… step:… epoch:…``, the last three where known."""
     line = f"{model.path} {model.size} bytes sha256:{model.sha256}"
     line += f" payload:{model.payload_sha256}" if model.payload_sha256 else ""
@@ -209,13 +213,13 @@ def model_line(model: Artifact) -> str:
     return line + (f" epoch:{model.epoch}" if model.epoch is not None else "")
 
 
-def parse_model_line(line: str) -> Artifact | None:
+def parse_model_line(line: str) -> ModelFile | None:
     """The inverse of :func:`model_line`; ``None`` for anything else."""
     match = _MODEL.fullmatch(line)
     if match is None:
         return None
     step, epoch = match["step"], match["epoch"]
-    return Artifact(
+    return ModelFile(
         path=match["path"],
         size=int(match["size"]),
         sha256=match["sha256"],

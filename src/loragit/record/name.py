@@ -49,7 +49,7 @@ class RunName(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> RunName:
         """Read ``text``. Raises :class:`InvalidName`, with the convention as the hint."""
-        _check(text)
+        _refuse_invalid(text)
         match = _VERSIONED.fullmatch(text) or _TRAILING_STEPS.fullmatch(text)
         if match is None:
             return cls(text, None, None, None, None)
@@ -105,7 +105,7 @@ class RunName(NamedTuple):
         return f"refs/tags/{self.text}"
 
     @property
-    def keep(self) -> str:
+    def keep_ref(self) -> str:
         """The ref that keeps the run's dataset commit."""
         return f"refs/loragit/keep/{self.text}"
 
@@ -119,7 +119,7 @@ def is_valid(text: str) -> bool:
     return _problem(text) is None
 
 
-def _check(text: str) -> None:
+def _refuse_invalid(text: str) -> None:
     """Refuse what is no tag (git-check-ref-format), no plain folder name, or reads as something
     else to git."""
     problem = _problem(text)

@@ -61,7 +61,7 @@ class Mark(NamedTuple):
         return tuple(f"{key}: {value}" for key, value in told if value is not None)
 
 
-def stamped(lines: Iterable[str], moment: datetime) -> tuple[str, ...]:
+def stamp_lines(lines: Iterable[str], moment: datetime) -> tuple[str, ...]:
     """``lines`` with their moments: a millisecond apart, so that a merge that sorts keeps their
     order."""
     moments = (moment.astimezone(UTC) + timedelta(milliseconds=number) for number in range(10**6))
@@ -71,7 +71,7 @@ def stamped(lines: Iterable[str], moment: datetime) -> tuple[str, ...]:
     )
 
 
-def appended(note: bytes, lines: Iterable[str]) -> bytes:
+def append_lines(note: bytes, lines: Iterable[str]) -> bytes:
     """``note`` with ``lines`` at its end; what is there is kept, byte for byte."""
     between = b"" if not note or note.endswith(b"\n") else b"\n"
     return (
@@ -79,7 +79,7 @@ def appended(note: bytes, lines: Iterable[str]) -> bytes:
     )
 
 
-def read(note: bytes) -> Note:
+def parse_note(note: bytes) -> Note:
     """What a note says; lines that were written with git itself are observations without a
     moment."""
     found = Note()
@@ -100,7 +100,7 @@ def read(note: bytes) -> Note:
     return found._replace(observations=tuple(observations))
 
 
-def fan_outs(commit: str) -> Iterator[str]:
+def note_paths(commit: str) -> Iterator[str]:
     """Paths at which git looks for the note on ``commit``: folders of two digits each, as deep as
     they are there."""
     for depth in range(4):

@@ -19,10 +19,10 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 def run_toml(run: Run) -> Entry:
     """``run.toml``: the whole record, one value a line, the command one argument a line."""
-    return Entry("run.toml", toml(_run_table(run)))
+    return Entry("run.toml", to_toml(_run_table(run)))
 
 
-def toml(table: Mapping[str, object]) -> bytes:
+def to_toml(table: Mapping[str, object]) -> bytes:
     """``table`` as TOML in UTF-8, in its own order."""
     import tomli_w
 
@@ -33,7 +33,7 @@ def toml(table: Mapping[str, object]) -> bytes:
 def _run_table(run: Run) -> dict[str, object]:
     return {
         "format": FORMAT,
-        "run": known(
+        "run": without_unknown(
             {
                 "name": run.name,
                 "model": run.model,
@@ -43,7 +43,7 @@ def _run_table(run: Run) -> dict[str, object]:
                 "redacted": [encodable(path) for path in run.redacted] or None,
             }
         ),
-        "dataset": known(
+        "dataset": without_unknown(
             {
                 "name": run.dataset,
                 "path": run.prefix or ".",
@@ -86,12 +86,12 @@ def files_table(entries: Iterable[Entry]) -> dict[str, object]:
 
 def weights_table(weights: Weights) -> dict[str, object]:
     """What is known of a file of weights."""
-    return known({"role": weights.role, "name": weights.name, "sha256": weights.sha256})
+    return without_unknown({"role": weights.role, "name": weights.name, "sha256": weights.sha256})
 
 
 def _repository_table(state: RepoState) -> dict[str, object]:
     table = {"commit": state.commit, "branch": state.branch, "url": state.url}
-    return known({**table, "dirty": [encodable(path) for path in state.dirty]})
+    return without_unknown({**table, "dirty": [encodable(path) for path in state.dirty]})
 
 
 def _lycoris_table(lycoris: LyCORIS) -> dict[str, object]:
@@ -103,10 +103,10 @@ def _lycoris_table(lycoris: LyCORIS) -> dict[str, object]:
         if lycoris.repo
         else {"commit": lycoris.commit, "url": lycoris.url}
     )
-    return known({**table, "version": lycoris.version, **repository})
+    return without_unknown({**table, "version": lycoris.version, **repository})
 
 
-def known(table: Mapping[str, object]) -> dict[str, object]:
+def without_unknown(table: Mapping[str, object]) -> dict[str, object]:
     """What is known of ``table``."""
     return {k: encodable(v) if isinstance(v, str) else v for k, v in table.items() if v is not None}
 

@@ -159,23 +159,22 @@ class Run(NamedTuple):
     script: str
     """Path of the script in the record."""
     entries: tuple[Entry, ...]
-    """Every file of the record but ``run.toml`` and what ``kept`` stands for."""
+    """Every file of the record but ``run.toml`` and what ``reused_trees`` stands for."""
     repositories: tuple[RepoState, ...] = ()
     """Further repositories that the user wants on record."""
     redacted: tuple[str, ...] = ()
     """Paths of the entries that have ``***`` where the trainer's copy has a secret, sorted."""
     ancestors: tuple[Ancestor, ...] = ()
     """Runs that this one goes on from."""
-    kept: tuple[tuple[str, str], ...] = ()
-    """(path, id of a tree): folders that are on ``runs`` already, with the very bytes that this run
-    has."""
+    reused_trees: tuple[tuple[str, str], ...] = ()
+    """(path, id of a tree): folders that are on ``runs`` already, with the same bytes."""
 
     def entry(self, path: str) -> Entry | None:
         """The file at ``path`` in the record."""
         return next((entry for entry in self.entries if entry.path == path), None)
 
 
-class Artifact(NamedTuple):
+class ModelFile(NamedTuple):
     """One whole model that the trainer wrote."""
 
     path: str
@@ -217,7 +216,7 @@ class Outcome(NamedTuple):
     """UTC."""
     output: str
     """The output folder; the home folder written ``~``."""
-    models: tuple[Artifact, ...] = ()
+    models: tuple[ModelFile, ...] = ()
     """Whole models, in order of step, the final one last."""
     truncated: tuple[str, ...] = ()
     """Models that were cut short, relative to the output folder."""
@@ -227,7 +226,7 @@ class Outcome(NamedTuple):
     """Folders of training state, relative to the output folder."""
     samples: int = 0
     """Sample images."""
-    pictures: tuple[DatasetFile, ...] = ()
+    sample_files: tuple[DatasetFile, ...] = ()
     """The sample images that could be read, relative to the output folder."""
     prompts: Entry | None = None
     """The sample prompts at the end, where somebody edited the trainer's copy while it trained;
@@ -255,7 +254,7 @@ class Outcome(NamedTuple):
         return max(0, round((self.finished - self.started).total_seconds()))
 
 
-class Code(NamedTuple):
+class ImportedCode(NamedTuple):
     """A repository of code, as what is left of an old training tells it."""
 
     label: str
@@ -277,9 +276,9 @@ class Imported(NamedTuple):
     version: int | None
     steps: int | None
     """From the name, else what the header of a model says that the training was given."""
-    trainer: Code | None
-    lycoris: Code | None
-    others: tuple[Code, ...]
+    trainer: ImportedCode | None
+    lycoris: ImportedCode | None
+    others: tuple[ImportedCode, ...]
     """Further repositories."""
     weights: tuple[Weights, ...]
     network: str | None

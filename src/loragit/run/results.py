@@ -17,7 +17,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit.record.values import Artifact, DatasetFile, Outcome
+from loragit.record.values import DatasetFile, ModelFile, Outcome
 from loragit.system import durable
 from loragit.trainers.safetensors import (
     Hashes,
@@ -84,8 +84,8 @@ def collect(
         output=shown_output,
         **checked_models(output, named, naming)._asdict(),
         states=states(output, output_name, naming),
-        samples=len(pictures := sample_names(output, output_name, naming)),
-        pictures=hashed_files(output / naming.sample_dir, naming.sample_dir, pictures),
+        samples=len(samples := sample_names(output, output_name, naming)),
+        sample_files=hashed_files(output / naming.sample_dir, naming.sample_dir, samples),
         final_loss=None if logs is None else logged_loss(logs, naming),
     )
 
@@ -99,7 +99,7 @@ def sync_products(output: Path, found: Outcome, *further: str) -> str | None:
     """
     names = (
         *(model.path for model in found.models),
-        *(picture.path for picture in found.pictures),
+        *(sample.path for sample in found.sample_files),
         *further,
     )
     paths = [output / name for name in names]
@@ -127,7 +127,7 @@ class CheckedModels(NamedTuple):
     """Files named like models, each kind in order of saving, the final one last; named as in
     :class:`Outcome`."""
 
-    models: tuple[Artifact, ...]
+    models: tuple[ModelFile, ...]
     truncated: tuple[str, ...]
     unreadable: tuple[str, ...]
     session: str | None
@@ -194,7 +194,7 @@ class _Candidate(NamedTuple):
 
     name: str
     place: _SavePoint
-    artifact: Artifact | None = None
+    artifact: ModelFile | None = None
     """``None`` where it was not shown to be whole."""
     unreadable: bool = False
     session: str | None = None
@@ -252,7 +252,7 @@ def _checked(output: Path, candidate: _Candidate, reading: ModelReader) -> _Cand
     return _Candidate(
         candidate.name,
         place,
-        Artifact(
+        ModelFile(
             path=candidate.name,
             size=hashes.size,
             sha256=hashes.sha256,

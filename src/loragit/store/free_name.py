@@ -96,7 +96,7 @@ def _is_ours(tip: git.Question) -> bool:
 
 def _concerned(name: RunName) -> tuple[str, ...]:
     """Refs that decide whether ``name`` is free, and what it is built on."""
-    return (RUNS, _ORIGIN, name.tag, f"refs/heads/{name}", name.keep)
+    return (RUNS, _ORIGIN, name.tag, f"refs/heads/{name}", name.keep_ref)
 
 
 def _place(name: RunName, found: Mapping[str, Ref], *, ours: bool) -> Place:
@@ -123,7 +123,7 @@ def _place(name: RunName, found: Mapping[str, Ref], *, ours: bool) -> Place:
     else:
         below = next((ref for ref in found if ref.startswith((name.tag + "/", branch + "/"))), None)
         taken = f"git cannot have {name} beside {below}" if below else None
-    keep = found[name.keep].object if name.keep in found else None
+    keep = found[name.keep_ref].object if name.keep_ref in found else None
     origin = found[_ORIGIN].commit if runs is None and _ORIGIN in found else None
     return Place(runs.commit if runs else None, origin, taken, blocked, unblock, keep)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import git
-from loragit.crash_points import Step, reached
+from loragit.crash_points import CrashPoint, reached
 from loragit.errors import LoragitError
 from loragit.git import hook_trace, signing
 from loragit.git.objects import Objects
@@ -99,11 +99,13 @@ class Store:
 
         def attempt() -> tuple[str, list[RefUpdate]]:
             place = self._free_place(name)
-            commit = self._appended(place, run.prefix, entries, run.kept, message, self._now())
+            commit = self._appended(
+                place, run.prefix, entries, run.reused_trees, message, self._now()
+            )
             about_to(commit)
             steps = [RefUpdate(RUNS, commit, place.runs), RefUpdate(name.tag, commit, None)]
             if run.dataset_commit:
-                steps.append(RefUpdate(name.keep, run.dataset_commit, place.keep))
+                steps.append(RefUpdate(name.keep_ref, run.dataset_commit, place.keep))
             return commit, steps
 
         commit = self._move(attempt, f"loragit: open {name}", lambda: None)
@@ -169,8 +171,8 @@ class Store:
     def _bring_in(self, run: Imported, moment: datetime, places: Places) -> str:
         """The commit of one of them. ``places`` may be out of date: the refs themselves decide."""
         name = RunName.parse(run.name)
-        message = imported.message(run, moment)
-        entries = (*run.entries, imported.run_toml(run))
+        message = imported.imported_message(run, moment)
+        entries = (*run.entries, imported.imported_run_toml(run))
         steps: list[RefUpdate] = []
 
         def attempt() -> tuple[str, list[RefUpdate]]:
@@ -274,8 +276,8 @@ class Store:
         name = RunName.parse(opened.name)
 
         def attempt() -> tuple[str, list[RefUpdate]]:
-            keep = self._ref(name.keep)
-            return "", [RefUpdate(name.keep, None, keep)] if keep and self._ref(
+            keep = self._ref(name.keep_ref)
+            return "", [RefUpdate(name.keep_ref, None, keep)] if keep and self._ref(
                 name.tag
             ) is None else []
 
@@ -292,7 +294,7 @@ class Store:
         def attempt() -> tuple[str, list[RefUpdate]]:
             tip = self._ref(notes.REF)
             tree = self._tree(tip)
-            data = notes.appended(self._objects.note(tree, commit), lines)
+            data = notes.append_lines(self._objects.note(tree, commit), lines)
             message = "Notes added by loragit\n"
             made = self._objects.commit(
                 self._objects.with_note(tree, commit, data),
@@ -306,9 +308,9 @@ class Store:
 
     def _frees(self, opened: Opened) -> list[RefUpdate]:
         name = RunName.parse(opened.name)
-        keep = self._ref(name.keep)
+        keep = self._ref(name.keep_ref)
         steps = [RefUpdate(name.tag, None, opened.commit)]
-        return steps + ([RefUpdate(name.keep, None, keep)] if keep else [])
+        return steps + ([RefUpdate(name.keep_ref, None, keep)] if keep else [])
 
     def _still_open(self, opened: Opened) -> None:
         """Raises :class:`SealFailed` where somebody else moved or deleted the run's tag
@@ -388,7 +390,7 @@ class Store:
         patience = Patience(seconds, self._tell)
         while True:
             result, steps = attempt()
-            reached(Step.OBJECTS_WRITTEN)
+            reached(CrashPoint.OBJECTS_WRITTEN)
             if not steps:
                 return result
             durable = partial(self._objects.settle, [step.new for step in steps if step.new])

@@ -28,7 +28,7 @@ from loragit.commands.doctor.check import (
 )
 from loragit.commands.doctor.disk import Past
 from loragit.dataset import inputs
-from loragit.dataset.hashes import Cache
+from loragit.dataset.hashes import HashCache
 from loragit.dataset.snapshot import DatasetConfig
 from loragit.errors import Area, Finding, Findings, LoragitError
 from loragit.git.repository import Repository
@@ -295,7 +295,7 @@ class _Examination:
         if path is None:
             return given
         try:
-            table = inputs.read_table(path, inputs.read_bytes(path, "config file"), "config file")
+            table = inputs.parse_input(path, inputs.read_input(path, "config file"), "config file")
         except LoragitError:
             return None
         return sd_scripts.flatten(table).updated(given)
@@ -310,7 +310,7 @@ class _Examination:
             return ()
         apart = frozenset(each for each in (chosen.paths.prompts, path) if each)
         listings = dataset_checks.listed(config.folders, apart)
-        found = dataset_checks.look(listings, Cache(self._caches / "hashes"))
+        found = dataset_checks.look(listings, HashCache(self._caches / "hashes"))
         images = {one.folder.written: len(one.images) for one in listings}
         return (*found, *self._room(chosen, given, config, images))
 
@@ -318,7 +318,7 @@ class _Examination:
         self, chosen: Settings, given: Arguments, config: DatasetConfig, images: Mapping[str, int]
     ) -> tuple[Check, ...]:
         """Whether the models that the settings will write find room."""
-        table = inputs.read_table(config.path, config.data, "dataset config")
+        table = inputs.parse_input(config.path, config.data, "dataset config")
         per_epoch = disk.steps_per_epoch(table, images, given)
         steps = disk.steps_of(given, chosen.steps or STEPS, per_epoch)
         need = disk.need(given, chosen.trainer.script, steps, per_epoch, self._past)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from loragit.commands.doctor.check import DATASET, Check, Checks
 from loragit.dataset import hashes, lfs, snapshot
 from loragit.dataset.files import CannotRead
-from loragit.dataset.hashes import Cache
+from loragit.dataset.hashes import HashCache
 from loragit.dataset.snapshot import Subset
 from loragit.errors import LoragitError
 from loragit.text import count
@@ -84,9 +84,9 @@ def _list(folder: Subset, apart: frozenset[Path]) -> Listing:
     with os.scandir(folder.path) as entries:
         for entry in entries:
             name = entry.name
-            if snapshot.is_picture(name):
+            if snapshot.is_image(name):
                 kind = images
-            elif snapshot.is_cache(name):
+            elif snapshot.is_trainer_cache(name):
                 kind = caches
             elif name.endswith(folder.caption_suffixes) and folder.path / name not in apart:
                 kind = captions
@@ -108,7 +108,7 @@ def _sorted(files: Mapping[str, os.stat_result]) -> dict[str, os.stat_result]:
     return dict(sorted(files.items()))
 
 
-def look(listings: Sequence[Listing], cache: Cache) -> tuple[Check, ...]:
+def look(listings: Sequence[Listing], cache: HashCache) -> tuple[Check, ...]:
     """Everything odd, folder by folder, then what concerns several. Writes nothing but
     ``cache``."""
     found = Checks(DATASET)
@@ -286,7 +286,7 @@ def _made_from(cache: str, images: Mapping[str, int], texts: Mapping[str, int]) 
     return texts.get(match["stem"], 0) if match else 0
 
 
-def _duplicates(found: Checks, listings: Sequence[Listing], cache: Cache) -> None:
+def _duplicates(found: Checks, listings: Sequence[Listing], cache: HashCache) -> None:
     """Images of the same bytes. A dataset of many repeats says so with ``num_repeats``."""
     sizes: dict[int, int] = {}
     for one in listings:
@@ -300,7 +300,7 @@ def _duplicates(found: Checks, listings: Sequence[Listing], cache: Cache) -> Non
             if status.st_size and sizes[status.st_size] > 1
         ]
         try:
-            prints = hashes.fingerprint(one.folder.path, names, cache) if names else ()
+            prints = hashes.hash_files(one.folder.path, names, cache) if names else ()
         except CannotRead:  # told already, by whoever reads them first
             continue
         for each in prints:

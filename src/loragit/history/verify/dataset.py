@@ -93,7 +93,7 @@ class DatasetCheck:
             for folder in sorted(folders)
             for name in self._files_in(place / folder)
         )
-        return [path for path in there if path not in known and not snapshot.is_cache(path)]
+        return [path for path in there if path not in known and not snapshot.is_trainer_cache(path)]
 
     def _files_in(self, folder: Path) -> list[str]:
         if folder not in self._listed:

@@ -219,8 +219,8 @@ def plan(
     filed = arguments.Arguments({})
     path = sd_scripts.config_file(given, workdir)
     if path is not None:
-        data = inputs.read_bytes(path, "config file")
-        filed = sd_scripts.flatten(inputs.read_table(path, data, "config file"))
+        data = inputs.read_input(path, "config file")
+        filed = sd_scripts.flatten(inputs.parse_input(path, data, "config file"))
     paths = chosen.paths
     return sd_scripts.plan(given, filed, Defaults(name, paths.config, paths.prompts, workdir))
 
