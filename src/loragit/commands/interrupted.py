@@ -7,7 +7,7 @@ from loragit.git.repository import Repository
 from loragit.store import journal
 
 
-def notice(repository: Repository) -> None:
+def warn_if_interrupted(repository: Repository) -> None:
     """Say so where runs of this repository were interrupted, with the next step."""
     noted = tuple(journal.read(repository.private))
     if not noted:

@@ -322,7 +322,7 @@ def test_what_ran_before_there_was_a_remote_is_not_asked_about_afterwards(scene:
 
 
 def test_what_init_wrote_here_is_trusted(cloned: Scene, capsys: pytest.CaptureFixture[str]) -> None:
-    request = init.Request(".", cloned.dataset, dict(os.environ), "loragit", yes=True)
+    request = init.Options(".", cloned.dataset, dict(os.environ), "loragit", yes=True)
     assert init.init(request) == 0
     assert "workdir" in (cloned.dataset / "loragit.toml").read_text()
     assert settled(cloned) == ""
@@ -340,12 +340,12 @@ def test_init_takes_nothing_over_from_what_others_made(cloned: Scene) -> None:
     below = cloned.dataset / "below"
     below.mkdir()
     make_trainer(cloned.dataset / "sd-scripts")
-    seen = discover.look(below, os.environ)
+    seen = discover.surroundings(below, os.environ)
     assert (seen.launcher, seen.trainer) == ((str(evil / "evil"),), evil / "sd-scripts"), (
         "a dataset of one's own"
     )
     git(evil, "remote", "add", "origin", "https://example.org/evil")
-    seen = discover.look(below, os.environ)
+    seen = discover.surroundings(below, os.environ)
     assert (seen.launcher, seen.trainer, seen.env) == ((), None, None)
 
 
