@@ -34,7 +34,7 @@ def look(
     *folders: Path, captioned: bool = True, apart: frozenset[Path] = frozenset()
 ) -> list[Check]:
     named = [Subset(path.name, path, (".txt",), captioned) for path in folders]
-    cache = Cache(folders[0].parent / "cache")
+    cache = HashCache(folders[0].parent / "cache")
     found = dataset.dataset_checks(dataset.list_folders(named, apart), cache)
     assert {check.area for check in found} <= {DATASET}
     return list(found)
@@ -231,7 +231,7 @@ def test_an_image_that_may_not_be_read_is_a_failure(img: Path) -> None:
 def test_an_image_that_goes_away_meanwhile_is_unreadable(img: Path) -> None:
     listings = dataset.list_folders([Subset("img", img, (".txt",))], frozenset())
     (img / "01.png").unlink()
-    found = dataset.dataset_checks(listings, Cache(img.parent / "cache"))
+    found = dataset.dataset_checks(listings, HashCache(img.parent / "cache"))
     assert [(c.status, c.message) for c in found if c.check == "unreadable images"] == [
         (FAILED, f"cannot read {img}/01.png (No such file or directory)")
     ]

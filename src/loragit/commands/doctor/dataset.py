@@ -108,7 +108,7 @@ def _sorted(files: Mapping[str, os.stat_result]) -> dict[str, os.stat_result]:
     return dict(sorted(files.items()))
 
 
-def dataset_checks(listings: Sequence[Listing], cache: Cache) -> tuple[Check, ...]:
+def dataset_checks(listings: Sequence[Listing], cache: HashCache) -> tuple[Check, ...]:
     """Everything odd, folder by folder, then what concerns several. Writes nothing but
     ``cache``."""
     found = Checks(DATASET)
@@ -286,7 +286,7 @@ def _source_changed(cache: str, images: Mapping[str, int], texts: Mapping[str, i
     return texts.get(match["stem"], 0) if match else 0
 
 
-def _check_duplicates(found: Checks, listings: Sequence[Listing], cache: Cache) -> None:
+def _check_duplicates(found: Checks, listings: Sequence[Listing], cache: HashCache) -> None:
     """Images of the same bytes. A dataset of many repeats says so with ``num_repeats``."""
     sizes: dict[int, int] = {}
     for one in listings:

@@ -27,8 +27,8 @@ from loragit.commands.doctor.dataset import dataset_checks, list_folders
 from loragit.commands.doctor.disk import PastRun
 from loragit.commands.doctor.repository import hook_checks
 from loragit.commands.doctor.trainer import python_or_error
-from loragit.dataset import snapshot
-from loragit.dataset.hashes import Cache
+from loragit.dataset import inputs
+from loragit.dataset.hashes import HashCache
 from loragit.dataset.snapshot import DatasetConfig
 from loragit.errors import Area, Finding, Findings, LoragitError
 from loragit.git.repository import Repository
@@ -272,9 +272,7 @@ class _Examination:
         if path is None:
             return given
         try:
-            table = snapshot.read_table(
-                path, snapshot.read_bytes(path, "config file"), "config file"
-            )
+            table = inputs.parse_input(path, inputs.read_input(path, "config file"), "config file")
         except LoragitError:
             return None
         return sd_scripts.flatten(table).updated(given)
@@ -289,7 +287,7 @@ class _Examination:
             return ()
         apart = frozenset(each for each in (chosen.paths.prompts, path) if each)
         listings = list_folders(config.folders, apart)
-        found = dataset_checks(listings, Cache(self._caches / "hashes"))
+        found = dataset_checks(listings, HashCache(self._caches / "hashes"))
         images = {one.folder.written: len(one.images) for one in listings}
         return (*found, *self._room(chosen, given, config, images))
 
@@ -297,7 +295,7 @@ class _Examination:
         self, chosen: Settings, given: Arguments, config: DatasetConfig, images: Mapping[str, int]
     ) -> tuple[Check, ...]:
         """Whether the models that the settings will write find room."""
-        table = snapshot.read_table(config.path, config.data, "dataset config")
+        table = inputs.parse_input(config.path, config.data, "dataset config")
         per_epoch = disk.steps_per_epoch(table, images, given)
         steps = disk.steps_of(given, chosen.steps or STEPS, per_epoch)
         need = disk.disk_need(given, chosen.trainer.script, steps, per_epoch, self._past)
