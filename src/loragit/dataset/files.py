@@ -16,11 +16,11 @@ _NAMED = 10
 
 
 class CannotRead(LoragitError):
-    """Files or a folder that vanished, may not be read, or are something else than a file."""
+    """Files or a folder that are gone, may not be read, or are of another kind."""
 
     def __init__(self, folder: str, reasons: Sequence[tuple[str, str]]) -> None:
-        """``reasons`` holds, for each file, its name relative to ``folder`` ("" for the folder
-        itself) and why."""
+        """``reasons`` has the name of each file, relative to ``folder`` ("" for the folder itself),
+        and why it cannot be read."""
         where = [
             (_printable(str(Path(folder, name)) if len(reasons) == 1 else name), why)
             for name, why in reasons
@@ -35,10 +35,9 @@ class CannotRead(LoragitError):
 
 
 def list_files(folder: Path) -> list[str]:
-    """Names of the files directly in ``folder``, sorted by their bytes; a link to a file is one
-    too.
+    """Return the names of the files directly in ``folder``, sorted by their bytes.
 
-    Raises :class:`CannotRead` where the folder cannot be listed.
+    A link to a file counts as a file. Raises :class:`CannotRead` if the folder cannot be listed.
     """
     try:
         with os.scandir(folder) as entries:
@@ -50,16 +49,14 @@ def list_files(folder: Path) -> list[str]:
 
 
 def _sorted(names: list[str]) -> list[str]:
-    """By their bytes. Text sorts as its UTF-8 does, unless it stands for bytes that are none
-    (surrogates)."""
+    """Sort by bytes, as text does that holds no surrogates in the place of other bytes."""
     return sorted(names) if "".join(names).isascii() else sorted(names, key=os.fsencode)
 
 
 def read_files(folder: Path, names: Iterable[str]) -> list[bytes]:
-    """Whole content of each file, in the order of ``names`` (relative to ``folder``); for small
-    files.
+    """Return the content of each file, in the order of ``names`` (relative to ``folder``).
 
-    Raises :class:`CannotRead`, naming all that cannot be read.
+    Meant for small files. Raises :class:`CannotRead`, naming all that cannot be read.
     """
     contents: list[bytes] = []
     failures: list[tuple[str, str]] = []
@@ -79,7 +76,7 @@ def read_files(folder: Path, names: Iterable[str]) -> list[bytes]:
 
 def open_folder(folder: Path) -> int:
     try:
-        # O_PATH: a folder that may be passed through, though not listed, is enough.
+        # O_PATH: the right to pass through the folder is enough, without that to list it.
         return os.open(folder, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY)
     except OSError as error:
         raise CannotRead(str(folder), [("", failure_reason(error))]) from error
@@ -106,10 +103,10 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 def failure_reason(error: OSError | ValueError) -> str:
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    # Whatever Python makes of a NUL: its words differ.
+    # A NUL in the name: Python's words for it differ from version to version.
     return str(error) if isinstance(error, UnicodeError) else "embedded null byte"
 
 
 def _printable(name: str) -> str:
-    """``name`` as one line that any terminal can show."""
+    """Return ``name`` as one line that any terminal can show."""
     return name if name.isprintable() else ascii(name)

@@ -1,8 +1,6 @@
-"""sha256 of many files, each read once for as long as it stays the same; digests in sha256sum's
-format.
+"""SHA-256 of many files, each of which is read once for as long as it stays the same.
 
-Names are plain ``str`` as :mod:`os` gives them, so that a name of any bytes goes through
-(surrogateescape).
+Names are plain ``str`` as :mod:`os` gives them (surrogateescape), so that any bytes will do.
 """
 
 from __future__ import annotations
@@ -18,12 +16,12 @@ from typing import NamedTuple
 from loragit.dataset.files import CannotRead, failure_reason, open_folder
 
 MARGIN_NS = 2_000_000_000
-"""A time stamp is trusted once it is this old: two writes within one tick of the file system's
-clock (2 s on FAT, the coarsest in use) leave the same stamp, and the second could otherwise go
-unseen (git's "racily clean")."""
+"""A file's times are trusted once they are this old. Two writes within one tick of the file
+system's clock (2 s on FAT, the coarsest in use) leave the same times, and the second could
+otherwise go unnoticed (git's "racily clean")."""
 
 _BUFFER = 1 << 20
-"""Bytes read at once. Fits the caches near a core; larger ones were no faster."""
+"""Bytes read at once. They fit a core's own cache; larger buffers were no faster."""
 
 _WORTH_A_THREAD = 1 << 20
 """Bytes that take longer to hash than a thread takes to start."""
@@ -32,7 +30,7 @@ _MAX_THREADS = 16
 """Above this, threads wait for the interpreter more than they hash."""
 
 _BIG_BITS = 24
-"""Files of 2**24 bytes and more are begun first, so that no thread starts the longest one last."""
+"""Files of 2**24 bytes and more come first, so that no thread starts with the longest one last."""
 
 
 _HEADER = b"loragit-hashes 1 "
@@ -42,7 +40,7 @@ class HashedFile(NamedTuple):
     """A file's content, named by its hash."""
 
     name: str
-    """As it was asked for: relative to the folder."""
+    """As the caller gave it: relative to the folder."""
     size: int
     """Bytes that were hashed."""
     sha256: str
@@ -50,19 +48,20 @@ class HashedFile(NamedTuple):
 
 
 class HashCache:
-    """Hashes that were computed before, on disk, one file for each folder that was hashed.
+    """Hashes that were computed before, on disk: one file for each folder that was hashed.
 
-    It only saves time: where its folder cannot be made, read or written, or its content is damaged,
-    everything is hashed again and nothing is said. Several processes may use it at once; the last
-    one to write wins.
+    It only saves time. If its folder cannot be made, read or written, or its content is damaged,
+    everything is hashed again without a message. Several processes may use it at once; the last one
+    to write wins.
     """
 
     def __init__(self, folder: Path) -> None:
-        """``folder`` is made, with its parents, when there is first something to write."""
+        """``folder`` is made, with its parents, when there is something to write for the first
+        time."""
         self._folder = folder
 
     def load(self, folder: str) -> dict[str, tuple[str, str]]:
-        """File name to identity (see :func:`identity`) and sha256, for what is known of
+        """Return stamp (see :func:`file_stamp`) and SHA-256 by file name, for all that is known of
         ``folder``."""
         try:
             data = self._path(folder).read_bytes()
@@ -76,14 +75,14 @@ class HashCache:
 
     def store(self, folder: str, entries: Mapping[str, tuple[str, str]]) -> None:
         """Replace all that is known of ``folder``."""
-        # NUL is the one byte that no file name holds.
+        # NUL is the only byte that no file name holds.
         body = os.fsencode(
             "\0".join(f"{name}\0{key}\0{digest}" for name, (key, digest) in entries.items())
         )
         path = self._path(folder)
         unfinished = path.with_suffix(f".{os.urandom(8).hex()}")
         try:
-            # Names of files can be private.
+            # Names of files may be private.
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             unfinished.write_bytes(_HEADER + _hex(body) + b"\n" + body)
             unfinished.replace(path)
@@ -97,10 +96,9 @@ class HashCache:
 def hash_files(folder: Path, names: Sequence[str], cache: HashCache) -> tuple[HashedFile, ...]:
     """Hash the files ``names``, relative to ``folder``, in that order; links are followed.
 
-    A file is read only where size, time of modification and of change, inode or device differ from
-    what the cache knows, or where its times are too young to be told apart from a later write. A
-    file that changes while it is read is read once more and not cached. Raises :class:`CannotRead`,
-    naming all that cannot be read.
+    A file is read only if its stamp differs from what the cache knows, or if its times are so
+    recent that a later write could leave the same ones. A file that changes while it is read is
+    read once more and not cached. Raises :class:`CannotRead`, naming all that cannot be read.
     """
     return hash_and_stamp(folder, names, cache)[0]
 
@@ -108,39 +106,35 @@ def hash_files(folder: Path, names: Sequence[str], cache: HashCache) -> tuple[Ha
 def hash_and_stamp(
     folder: Path, names: Sequence[str], cache: HashCache
 ) -> tuple[tuple[HashedFile, ...], tuple[str, ...]]:
-    """As :func:`fingerprint`, and each file's :func:`identity` when it was hashed."""
+    """Do as :func:`hash_files`; return each file's :func:`file_stamp` as well, as it was hashed."""
     place = str(folder.absolute())
     known = cache.load(place)
     directory = open_folder(folder)
     try:
-        hashing = _HashQueue(directory, names)
-        hashing.look(known)
-        hashing.run()
+        queue = _HashQueue(directory, names)
+        queue.take_known(known)
+        queue.work_off()
     finally:
         os.close(directory)
-    if hashing.failures:
+    if queue.failures:
         order = {name: number for number, name in enumerate(names)}
-        raise CannotRead(
-            str(folder), sorted(hashing.failures, key=lambda failure: order[failure[0]])
-        )
-    if hashing.fresh:
+        raise CannotRead(str(folder), sorted(queue.failures, key=lambda failure: order[failure[0]]))
+    if queue.fresh:
         asked = frozenset(names)
         others = {
             name: entry
             for name, entry in known.items()
             if name in asked or os.path.lexists(f"{place}/{name}")
         }
-        cache.store(place, others | hashing.fresh)
+        cache.store(place, others | queue.fresh)
     every = range(len(names))
-    return tuple(map(hashing.found.__getitem__, every)), tuple(
-        map(hashing.identities.__getitem__, every)
-    )
+    return tuple(map(queue.hashed.__getitem__, every)), tuple(map(queue.stamps.__getitem__, every))
 
 
 def hash_file(path: Path, cache: HashCache) -> HashedFile:
     """Hash one file, such as a base model of many GB; ``name`` of the result is its file name.
 
-    As :func:`fingerprint`; all such files share one file of the cache.
+    Works as :func:`fingerprint`; all such files share one file of the cache.
     """
     absolute = path.absolute()
     found = hash_files(Path(absolute.anchor), [str(absolute.relative_to(absolute.anchor))], cache)[
@@ -152,28 +146,26 @@ def hash_file(path: Path, cache: HashCache) -> HashedFile:
 class _HashQueue:
     """One call of :func:`fingerprint`: a queue of files, worked off by several threads at once.
 
-    hashlib and the system calls let go of the interpreter's lock, so that threads reach what as
-    many processes would; each has one buffer of its own, so that memory does not grow with the size
-    of a file.
+    hashlib and the system calls release the interpreter's lock, so threads are as fast as processes
+    would be. Each has one buffer of its own, so memory does not grow with the size of a file.
     """
 
     def __init__(self, directory: int, names: Sequence[str]) -> None:
-        self.found: dict[int, HashedFile] = {}
+        self.hashed: dict[int, HashedFile] = {}
         """By position in ``names``."""
-        self.identities: dict[int, str] = {}
+        self.stamps: dict[int, str] = {}
         self.fresh: dict[str, tuple[str, str]] = {}
-        """What the cache may learn."""
+        """What the cache can be given: stamp and SHA-256 by name."""
         self.failures: list[tuple[str, str]] = []
         self._directory = directory
         self._names = names
-        # Before the first look at any file: whatever is written later has a stamp that is not
-        # older.
+        # Taken before the first stat(2): whatever is written later has times that are not older.
         self._trusted_ns = time.time_ns() - MARGIN_NS
         self._queue: deque[tuple[int, os.stat_result]] = deque()
         self._stopped = False
 
-    def look(self, known: Mapping[str, tuple[str, str]]) -> None:
-        """Take from ``known`` what is still true and queue the rest."""
+    def take_known(self, known: Mapping[str, tuple[str, str]]) -> None:
+        """Take from ``known`` what still holds, and queue the rest."""
         waiting = []
         for number, name in enumerate(self._names):
             try:
@@ -183,20 +175,20 @@ class _HashQueue:
                 continue
             key, digest = known.get(name, ("", ""))
             if key == file_stamp(state):
-                self.found[number], self.identities[number] = (
+                self.hashed[number], self.stamps[number] = (
                     HashedFile(name, state.st_size, digest),
                     key,
                 )
             elif stat.S_ISREG(state.st_mode):
                 waiting.append((number, state))
             else:
-                # Opening a pipe would wait for its other end for ever.
+                # Opening a pipe would wait for its other end forever.
                 self.failures.append((name, "not a file"))
         waiting.sort(key=lambda job: -(job[1].st_size >> _BIG_BITS))
         self._queue.extend(waiting)
 
-    def run(self) -> None:
-        """Work off the queue. Returns when every thread has ended, also where it is interrupted."""
+    def work_off(self) -> None:
+        """Hash all that is queued. Return once every thread has ended, even if interrupted."""
         from threading import Thread
 
         size = sum(state.st_size for _, state in self._queue)
@@ -211,7 +203,7 @@ class _HashQueue:
             for helper in started:
                 helper.join()
         finally:
-            # Only an interruption finds one still at work, on a folder that is about to be closed.
+            # Only after an interruption is one still at work; its folder is about to be closed.
             self._stopped = True
             for helper in started:
                 helper.join()
@@ -231,19 +223,23 @@ class _HashQueue:
     def _hash(self, number: int, before: os.stat_result, buffer: bytearray) -> None:
         name = self._names[number]
         key = file_stamp(before)
-        digest, size, after = self._read(name, before.st_size, buffer)
+        digest, size, after = self._hash_content(name, before.st_size, buffer)
         if file_stamp(after) != key:
-            digest, size, after = self._read(name, after.st_size, buffer)
+            digest, size, after = self._hash_content(name, after.st_size, buffer)
         elif max(before.st_mtime_ns, before.st_ctime_ns) < self._trusted_ns:
             self.fresh[name] = (key, digest)
-        self.found[number], self.identities[number] = (
+        self.hashed[number], self.stamps[number] = (
             HashedFile(name, size, digest),
             file_stamp(after),
         )
 
-    def _read(self, name: str, expected: int, buffer: bytearray) -> tuple[str, int, os.stat_result]:
-        """Hash, size and, taken afterwards, state of the file. ``expected`` bytes spare a look for
-        its end."""
+    def _hash_content(
+        self, name: str, expected: int, buffer: bytearray
+    ) -> tuple[str, int, os.stat_result]:
+        """Return hash, size and, taken afterwards, status of the file.
+
+        At ``expected`` bytes reading stops, which saves a read(2) to find the end.
+        """
         from hashlib import sha256
 
         handle = os.open(name, os.O_RDONLY, dir_fd=self._directory)
@@ -263,12 +259,12 @@ class _HashQueue:
 
 
 def file_stamp(state: os.stat_result) -> str:
-    """What changes whenever a file's content does, as far as its file system tells."""
+    """Return what changes whenever a file's content does, as far as its file system says."""
     return f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} {state.st_ino} {state.st_dev}"
 
 
 def _processors() -> int:
-    """Threads worth having: the processors that this process may use."""
+    """Return how many threads are worth starting: the processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return min(len(os.sched_getaffinity(0)), _MAX_THREADS)
     return min(os.cpu_count() or 1, _MAX_THREADS)

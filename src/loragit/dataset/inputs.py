@@ -11,8 +11,8 @@ from loragit import parse
 from loragit.errors import LoragitError
 
 MAX_INPUT = 1 << 28
-"""Bytes of a file that goes on record as it is; a longer one could not be read from there at once
-either."""
+"""Most bytes of a file that goes on record as it is: a longer one could not be read back in one
+piece either."""
 
 
 class CannotReadInput(LoragitError):
@@ -20,10 +20,9 @@ class CannotReadInput(LoragitError):
 
 
 def read_input(path: Path, what: str) -> bytes:
-    """The exact bytes of ``path``. Raises :class:`CannotReadInput`, which calls it ``what``.
+    """Return the exact bytes of ``path``. Raises :class:`CannotReadInput`, which calls it ``what``.
 
-    A cloned dataset may name any path: a device without an end is not read, and no pipe is waited
-    for.
+    A cloned dataset may name any path: an endless device is not read, and a pipe is not waited for.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -45,10 +44,9 @@ def read_input(path: Path, what: str) -> bytes:
 
 
 def parse_input(path: Path, data: bytes, what: str) -> Mapping[str, object]:
-    """``data`` parsed by the suffix of ``path`` as sd-scripts does: JSON where it is ``.json``,
-    else TOML.
+    """Parse ``data`` as sd-scripts does: as JSON if ``path`` ends in ``.json``, else as TOML.
 
-    Raises :class:`CannotReadInput`, naming line and reason.
+    Raises :class:`CannotReadInput`, which names line and reason.
     """
     try:
         table = (

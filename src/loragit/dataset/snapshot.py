@@ -1,5 +1,4 @@
-"""What goes into a run: the exact bytes of config, prompts and captions, and the fingerprint of
-every image.
+"""What of the dataset goes into a run: its captions, byte for byte, and the digest of every file.
 
 Folders and extensions are those that sd-scripts reads (``library/train_util.py`` and
 ``config_util.py``).
@@ -24,11 +23,11 @@ _IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif", ".jxl")
 IMAGE_SUFFIXES = (*_IMAGES, *(suffix.upper() for suffix in _IMAGES))
 """As sd-scripts' ``IMAGE_EXTENSIONS``: all lower or all upper case."""
 MAX_POINTER = 1024
-"""Bytes. git-lfs pointers are smaller (specification v1)."""
+"""git-lfs pointers have fewer bytes (specification v1)."""
 
 
 class NothingToTrainOn(LoragitError):
-    """A folder that the dataset config names is missing or holds no images."""
+    """A folder that the dataset config names is missing, or holds no image that can be read."""
 
 
 class Subset(NamedTuple):
@@ -39,7 +38,7 @@ class Subset(NamedTuple):
     path: Path
     """Absolute."""
     caption_suffixes: tuple[str, ...]
-    """With their dots; several where several subsets read the same folder."""
+    """With their dots; several if several subsets of the config name the same folder."""
     captioned: bool = True
     """Whether captions belong in it: regularisation and conditioning images need none, nor do
     ``class_tokens``."""
@@ -56,10 +55,10 @@ class DatasetConfig(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """The files of every folder that a dataset config names, as they stand."""
+    """The files of every folder that a dataset config names, as they are now."""
 
     digest: bytes
-    """``dataset.sha256``: a line a file."""
+    """``dataset.sha256``: one line for each file."""
     images: int
     captions: int
     entries: tuple[Entry, ...]
@@ -67,25 +66,25 @@ class Dataset(NamedTuple):
     captions_tree: str | None
     """The tree on ``runs`` that holds the same captions already."""
     folders: tuple[tuple[str, Path], ...] = ()
-    """(folder of captions in the record, the folder that they are in)."""
+    """(a folder of captions in the record, the folder that they were read from)."""
     watched: tuple[WatchedFolder, ...] = ()
 
 
 class WatchedFolder(NamedTuple):
-    """A folder of the dataset as it was when it was read."""
+    """A folder of the dataset, as it was when it was read."""
 
     folder: Path
     prefix: str
-    """What stands before its files' names in ``dataset.sha256``; empty or with its ``/``."""
+    """What comes before its files' names in ``dataset.sha256``: empty, or ending in ``/``."""
     changed_ns: int
-    """When files last came into the folder or left it."""
+    """When a file was last added to the folder or removed from it; 0 if unknown."""
     files: tuple[HashedFile, ...]
     stamps: tuple[str, ...]
     """The :func:`~loragit.dataset.hashes.file_stamp` of each of ``files``."""
 
 
 class RecordedDataset(NamedTuple):
-    """What the newest commit on ``runs`` holds for this dataset, as git's object ids."""
+    """What the newest commit on ``runs`` has for this dataset, as ids of git's objects."""
 
     digest: str | None
     """Of ``dataset.sha256``."""
@@ -94,9 +93,9 @@ class RecordedDataset(NamedTuple):
     names: frozenset[str]
     """Paths of all captions in the record."""
 
-    def same(self, digest: bytes, names: Iterable[str]) -> bool:
-        """Whether it was made of the same files, and has captions of the same ones: then they are
-        the same bytes."""
+    def has_captions(self, digest: bytes, names: Iterable[str]) -> bool:
+        """Whether its captions are those of a dataset with this ``dataset.sha256`` and these
+        captions: same files, same names, so the same bytes."""
         return (
             self.captions is not None
             and self.digest == _blob_id(digest)
@@ -105,13 +104,13 @@ class RecordedDataset(NamedTuple):
 
 
 def _blob_id(data: bytes) -> str:
-    """The id of a blob of ``data`` (gitformat-loose: SHA-1 of a header and the bytes)."""
+    """Return the id of a blob of ``data`` (gitformat-loose: SHA-1 of a header and the bytes)."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def subset_files(folder: Subset, dataset: Path) -> tuple[str, ...]:
-    """Names of the files in ``folder``, sorted. Raises :class:`NothingToTrainOn` where there is no
-    image."""
+    """Return the names of the files in ``folder``, sorted. Raises :class:`NothingToTrainOn` if none
+    is an image."""
     try:
         names = tuple(list_files(folder.path))
     except CannotRead as error:
@@ -134,18 +133,18 @@ def subset_files(folder: Subset, dataset: Path) -> tuple[str, ...]:
 
 
 def _is_caption(name: str, end: str, stems: Container[str]) -> bool:
-    """Whether a file called ``name`` captions one of the images of these ``stems``, with ``end``
-    for its suffix."""
+    """Whether a file called ``name`` is a caption, with the suffix ``end``, of an image with one of
+    these ``stems``."""
     return name.endswith(end) and name.removesuffix(end) in stems
 
 
 def is_image(name: str) -> bool:
-    """Whether sd-scripts takes a file called ``name`` for an image."""
+    """Whether sd-scripts reads a file called ``name`` as an image."""
     return name.endswith(IMAGE_SUFFIXES)
 
 
 def is_trainer_cache(name: str) -> bool:
-    """Whether ``name`` is a cache that the trainer itself writes next to the images (latents, text
+    """Whether ``name`` is a cache that the trainer writes beside the images (latents, text
     encoder)."""
     return name.endswith(".npz")
 
@@ -156,13 +155,13 @@ def read_dataset(
     root: Path,
     cache: HashCache,
 ) -> Dataset:
-    """Fingerprint every file of ``listed`` (folder, names) and read its captions, if ``recorded``
-    has not the same.
+    """Hash every file of ``listed`` (folder, names), and read its captions unless ``recorded`` has
+    the same ones.
 
-    Caches of the trainer's own are left out: they are made from what is here, and their presence
-    would make the second run with the same inputs differ from the first. ``root`` is the dataset's
-    folder. Raises :class:`loragit.dataset.hashes.CannotRead`, :class:`CannotReadInput` for captions
-    of no sensible length, :class:`NothingToTrainOn` for images that are LFS pointers.
+    The trainer's own caches are left out: they are made from the files that are here, and with them
+    the second run of the same inputs would differ from the first. ``root`` is the dataset's folder.
+    Raises :class:`~loragit.dataset.files.CannotRead`, :class:`CannotReadInput` for captions of
+    absurd length, and :class:`NothingToTrainOn` for images that are git-lfs pointers.
     """
     files: list[DatasetFile] = []
     watched: list[WatchedFolder] = []
@@ -187,12 +186,14 @@ def read_dataset(
         texts = [
             n for n in used if n.endswith(ends) and any(_is_caption(n, end, stems) for end in ends)
         ]
-        written.append((folder.path, texts, places.of(folder.path)))
+        written.append((folder.path, texts, places.assign(folder.path)))
         if texts:
             sizes = {p.name: p.size for p in prints}
             _refuse_long_captions(folder, sum(map(sizes.__getitem__, texts)))
     digest = digests.digest_lines(files)
-    captions_tree = recorded.captions if recorded.same(digest, _caption_paths(written)) else None
+    captions_tree = (
+        recorded.captions if recorded.has_captions(digest, _caption_paths(written)) else None
+    )
     entries = () if captions_tree else tuple(_read_captions(written))
     captions = sum(len(names) for _, names, _ in written)
     folders = tuple((place, folder) for folder, _, place in written)
@@ -200,8 +201,8 @@ def read_dataset(
 
 
 def _refuse_long_captions(folder: Subset, size: int) -> None:
-    """Captions are held in memory. Raises :class:`CannotReadInput` for more of them than anybody
-    has."""
+    """Raise :class:`CannotReadInput` for more captions than anybody has: they are held in
+    memory."""
     if size > MAX_INPUT:
         raise CannotReadInput(
             f"the captions in {folder.path} are {size >> 20} MiB together, more than can be on "
@@ -213,7 +214,7 @@ def _refuse_long_captions(folder: Subset, size: int) -> None:
 def _folder_changed_ns(folder: Path) -> int:
     try:
         return folder.stat().st_mtime_ns
-    except OSError:  # whoever reads its files will say so
+    except OSError:  # reading its files will report it
         return 0
 
 
@@ -229,8 +230,8 @@ def _read_captions(written: Iterable[tuple[Path, list[str], str]]) -> Iterator[E
 
 
 def caption_warning(folder: Subset, names: Collection[str]) -> str | None:
-    """What to warn of where the trainer will find no caption in ``folder`` though there are text
-    files."""
+    """Return a warning if the trainer will find no caption in ``folder`` although there are text
+    files; else ``None``."""
     ends = folder.caption_suffixes
     captions = [name for name in names if name.endswith((*ends, ".txt"))]
     if not captions:
@@ -249,18 +250,18 @@ def caption_warning(folder: Subset, names: Collection[str]) -> str | None:
 
 
 def _relative_path(root: Path, folder: Path) -> str:
-    """The way from the dataset's folder to another, as a program in ``root`` would go it."""
+    """Return the path from the dataset's folder to another, as a program in ``root`` would write
+    it."""
     if folder.is_relative_to(root):
         return folder.relative_to(root).as_posix()
     return os.path.relpath(folder.resolve(), root.resolve())
 
 
 def refuse_pointers(folder: Subset, small: list[str]) -> None:
-    """An image that git-lfs has not fetched is a text file of three lines; the trainer would fail
-    on it.
+    """Raise :class:`NothingToTrainOn` for images that git-lfs has not fetched.
 
-    ``small`` names images of fewer than :data:`MAX_POINTER` bytes. Raises
-    :class:`NothingToTrainOn`.
+    Such an image is a text file of three lines, and the trainer would fail on it. ``small`` names
+    the images of fewer than :data:`MAX_POINTER` bytes.
     """
     pointers = [
         name
@@ -275,14 +276,15 @@ def refuse_pointers(folder: Subset, small: list[str]) -> None:
 
 
 class _CaptionFolders:
-    """Where captions go in the record: ``captions/<folder>``, and below ``outside`` for folders
-    elsewhere."""
+    """Where captions go in the record: ``captions/<folder>``, or ``captions/outside/<name>`` for
+    folders outside the dataset."""
 
     def __init__(self, root: Path, folders: Iterable[Path]) -> None:
         self._root = root
         self._taken = {place for place in map(self._inside, folders) if place}
 
-    def of(self, folder: Path) -> str:
+    def assign(self, folder: Path) -> str:
+        """Return a folder of the record for the captions in ``folder``, and no other's."""
         inside = self._inside(folder)
         if inside is not None:
             return inside
