@@ -134,7 +134,7 @@ def hash_and_stamp(
 def hash_file(path: Path, cache: HashCache) -> HashedFile:
     """Hash one file, such as a base model of many GB; ``name`` of the result is its file name.
 
-    Works as :func:`fingerprint`; all such files share one file of the cache.
+    Works as :func:`hash_files`; all such files share one file of the cache.
     """
     absolute = path.absolute()
     found = hash_files(Path(absolute.anchor), [str(absolute.relative_to(absolute.anchor))], cache)[
@@ -144,7 +144,7 @@ def hash_file(path: Path, cache: HashCache) -> HashedFile:
 
 
 class _HashQueue:
-    """One call of :func:`fingerprint`: a queue of files, worked off by several threads at once.
+    """One call of :func:`hash_files`: a queue of files, worked off by several threads at once.
 
     hashlib and the system calls release the interpreter's lock, so threads are as fast as processes
     would be. Each has one buffer of its own, so memory does not grow with the size of a file.

@@ -1,7 +1,7 @@
-"""Text forms of an imported run: its commit's message and its ``run.toml``.
+"""The message and the ``run.toml`` of an imported run.
 
-They are those of a run that loragit trained (:mod:`loragit.text`), without what nobody knows, and
-they say so.
+They have the form of those of a run that loragit trained (:mod:`loragit.record.message`,
+:mod:`loragit.record.run_toml`), leave out what nobody knows, and say so.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from loragit.record.values import FORMAT, Entry, Imported, ImportedCode
 
 
 def imported_subject(run: Imported) -> str:
-    """``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
+    """Return ``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
     return subject_line(
         run.name, run.model, run.dataset, run.version, f"{run.steps} steps" if run.steps else None
     )
 
 
 def imported_message(run: Imported, moment: datetime) -> str:
-    """The commit's message, for a run that is imported at ``moment``."""
+    """Return the message of the commit, for a run that is imported at ``moment``."""
     codes = [code for code in (run.trainer, run.lycoris, *run.others) if code is not None]
     body = [f"Imported from {run.source}; no full record: what is not there is told as Missing."]
     body += [
@@ -66,8 +66,8 @@ def _code_trailers(run: Imported) -> list[tuple[str, str]]:
 
 
 def imported_run_toml(run: Imported) -> Entry:
-    """``run.toml``: what is known, one value a line; the table ``imported`` says that it is not
-    all."""
+    """Return ``run.toml``: what is known, one value per line. Its table ``imported`` says what is
+    missing."""
     table: dict[str, object] = {
         "format": FORMAT,
         "imported": {
@@ -94,7 +94,7 @@ def imported_run_toml(run: Imported) -> Entry:
 
 
 def _labelled(codes: Iterable[ImportedCode]) -> Iterator[tuple[str, ImportedCode]]:
-    """Each with its name, and a number where another has the same."""
+    """Yield each with its label; a label that another has already gets a number."""
     seen: dict[str, int] = {}
     for code in codes:
         label = encodable(code.label)

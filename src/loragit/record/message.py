@@ -1,4 +1,4 @@
-"""Messages of a run's commit, of its sealed tag and of its revert (docs/record-format.md).
+"""The messages of a run's commit, of its sealed tag and of its revert (docs/record-format.md).
 
 All are pure functions of their values: no clock, no locale, no dict order.
 """
@@ -12,7 +12,7 @@ from loragit.record.values import FORMAT, LyCORIS, ModelFile, Opened, Outcome, R
 from loragit.text import count, duration, sha1, shown, timestamp
 
 _PROMPTS = 200
-"""Most lines of edited prompts that a sealed tag quotes."""
+"""Most lines of edited prompts that the message of a sealed tag quotes."""
 _MODEL = re.compile(
     r"(?P<path>.+) (?P<size>[0-9]{1,19}) bytes sha256:(?P<sha256>[0-9a-f]{64})"
     r"(?: payload:(?P<payload>[0-9a-f]{64}))?(?: step:(?P<step>[0-9]{1,19}))?(?: "
@@ -21,7 +21,7 @@ _MODEL = re.compile(
 
 
 def run_subject(run: Run) -> str:
-    """What the run is, in a line: ``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
+    """Return what the run is: ``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
     length = f"{shown(run.epochs)} epochs" if run.epochs else f"{run.steps} steps"
     return subject_line(run.name, run.model, run.dataset, run.version, length)
 
@@ -29,14 +29,14 @@ def run_subject(run: Run) -> str:
 def subject_line(
     name: str, model: str | None, dataset: str, version: int | None, length: str | None
 ) -> str:
-    """A subject of what is known: ``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
+    """Return a subject line of what is known: ``…: noob on gren, version 2, 512 steps``."""
     parts = [shown(f"{model} on {dataset}" if model else dataset)]
     parts += [] if version is None else [f"version {version}"]
     return f"{name}: {', '.join(parts + ([length] if length else []))}"
 
 
 def run_message(run: Run) -> str:
-    """The commit's message: subject, a body for people, trailers for programs."""
+    """Return the commit's message: subject, a body for people, trailers for programs."""
     place = (
         f"dataset at {run.dataset_commit[:8]}"
         if run.dataset_commit
@@ -71,13 +71,13 @@ def run_message(run: Run) -> str:
 
 
 def dataset_path(prefix: str) -> str:
-    """The value of ``Dataset-Path`` for a dataset's folder: as every trailer's, a line without
-    blanks around it."""
+    """Return the value of ``Dataset-Path`` for a dataset's folder: one line without blanks around
+    it, as in every trailer."""
     return shown(prefix).strip()
 
 
 def repository_line(state: RepoState) -> str:
-    """``sd-scripts 48d368fa (sd3)``."""
+    """Return ``sd-scripts 48d368fa (sd3)``."""
     return f"{state.label} {state.commit[:8]} ({_branch_and_changes(state)})"
 
 
@@ -89,7 +89,7 @@ def _branch_and_changes(state: RepoState) -> str:
 
 
 def lycoris_line(lycoris: LyCORIS) -> str:
-    """``LyCORIS f49d30d3 (dev, editable)``."""
+    """Return ``LyCORIS f49d30d3 (dev, editable)``."""
     if not lycoris.installed:
         return "LyCORIS not installed"
     if lycoris.commit is None:
@@ -148,8 +148,8 @@ def _input_trailers(run: Run) -> list[tuple[str, str]]:
 
 
 def outcome_subject(outcome: Outcome) -> str:
-    """``3 models, 12 samples, 42 min``; with the exit status where it is not 0, or that the run was
-    imported."""
+    """Return ``3 models, 12 samples, 42 min``, followed by an exit status other than 0, or by what
+    is said in its place."""
     parts = (
         [count(len(outcome.models), "model")]
         if outcome.models or not outcome.made_something
@@ -167,7 +167,7 @@ def outcome_subject(outcome: Outcome) -> str:
 
 
 def outcome_message(name: str, outcome: Outcome) -> str:
-    """The sealed tag's message."""
+    """Return the message of the sealed tag."""
     pairs = [("Run", name)]
     if outcome.exit_status is not None:
         pairs.append(("Exit-Status", str(outcome.exit_status)))
@@ -206,7 +206,7 @@ def outcome_message(name: str, outcome: Outcome) -> str:
 
 
 def model_line(model: ModelFile) -> str:
-    """``NAME SIZE bytes sha256:… payload:… step:… epoch:…``, the last three where known."""
+    """Return ``NAME SIZE bytes sha256:… payload:… step:… epoch:…``, the last three if known."""
     line = f"{model.path} {model.size} bytes sha256:{model.sha256}"
     line += f" payload:{model.payload_sha256}" if model.payload_sha256 else ""
     line += f" step:{model.step}" if model.step is not None else ""
@@ -214,7 +214,7 @@ def model_line(model: ModelFile) -> str:
 
 
 def parse_model_line(line: str) -> ModelFile | None:
-    """The inverse of :func:`model_line`; ``None`` for anything else."""
+    """Read back what :func:`model_line` returned; ``None`` for anything else."""
     match = _MODEL.fullmatch(line)
     if match is None:
         return None
@@ -232,10 +232,9 @@ def parse_model_line(line: str) -> ModelFile | None:
 def revert_message(
     run: Opened, exit_status: int | None, reason: str, log_tail: tuple[str, ...]
 ) -> str:
-    """The message of the commit that takes back a run that made nothing. ``log_tail`` is redacted
-    already.
+    """Return the message of the commit that reverts a run that made nothing.
 
-    ``exit_status`` is ``None`` where nobody was there to hear it.
+    ``log_tail`` is redacted already; ``exit_status`` is ``None`` if no loragit saw the trainer end.
     """
     parts = [f'Revert "{run.subject}"', f"This reverts commit {run.commit}.", shown(reason)]
     if log_tail:

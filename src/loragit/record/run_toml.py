@@ -1,5 +1,4 @@
-"""``run.toml`` and ``repos.git``: the whole record as TOML, and its short form for the output
-folder.
+"""``run.toml``, the whole record as TOML, and ``repos.git``, its short form in the output folder.
 
 docs/record-format.md describes both. All are pure functions of their values: no clock, no locale,
 no dict order.
@@ -18,15 +17,15 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def run_toml(run: Run) -> Entry:
-    """``run.toml``: the whole record, one value a line, the command one argument a line."""
+    """Return ``run.toml``: the whole record, one value per line, the command one word per line."""
     return Entry("run.toml", to_toml(_run_table(run)))
 
 
 def to_toml(table: Mapping[str, object]) -> bytes:
-    """``table`` as TOML in UTF-8, in its own order."""
+    """Return ``table`` as TOML in UTF-8, in its own order."""
     import tomli_w
 
-    # TOML may hold these as they are, but a terminal or an editor could obey them.
+    # TOML may hold these unescaped, but a terminal or an editor could obey them.
     return _UNESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", tomli_w.dumps(table)).encode()
 
 
@@ -74,7 +73,7 @@ def _run_table(run: Run) -> dict[str, object]:
 
 
 def files_table(entries: Iterable[Entry]) -> dict[str, object]:
-    """Hash and size of each of ``entries`` but the captions, by its path."""
+    """Return hash and size of each of ``entries`` except captions, by path."""
     return {
         encodable(entry.path): {"sha1": sha1(entry.data), "size": len(entry.data)}
         for entry in sorted(
@@ -85,7 +84,7 @@ def files_table(entries: Iterable[Entry]) -> dict[str, object]:
 
 
 def weights_table(weights: Weights) -> dict[str, object]:
-    """What is known of a file of weights."""
+    """Return what is known of a file of weights."""
     return without_unknown({"role": weights.role, "name": weights.name, "sha256": weights.sha256})
 
 
@@ -107,7 +106,7 @@ def _lycoris_table(lycoris: LyCORIS) -> dict[str, object]:
 
 
 def without_unknown(table: Mapping[str, object]) -> dict[str, object]:
-    """What is known of ``table``."""
+    """Return ``table`` without the values that are ``None``."""
     return {k: encodable(v) if isinstance(v, str) else v for k, v in table.items() if v is not None}
 
 
@@ -118,9 +117,10 @@ def encodable(text: str) -> str:
 
 
 def repos_git(run: Run) -> bytes:
-    """``repos.git`` of the output folder, as the zsh helpers wrote it.
+    """Return ``repos.git`` of the output folder, as the zsh helpers wrote it.
 
-    A line a repository, ``path: (branch) commit``, then the SHA-1 of script, config and prompts.
+    It has a line for each repository, ``path: (branch) commit``, then the SHA-1 of script, config
+    and prompts.
     """
     states = (
         [run.trainer] + ([run.lycoris.repo] if run.lycoris.repo else []) + list(run.repositories)
