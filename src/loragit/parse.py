@@ -77,7 +77,7 @@ def read_json(source: str | bytes) -> object:
 
 
 def check_values(source: str | bytes) -> None:
-    """Raises :class:`TooMuch` where a JSON document could hold more than :data:`MAX_VALUES`
+    """Raise :class:`BeyondBounds` if a JSON document may hold more than :data:`MAX_VALUES`
     values."""
     if isinstance(source, str):
         number = source.count(",") + source.count("[") + source.count("{")

@@ -163,41 +163,67 @@ def read_dataset(
     Raises :class:`~loragit.dataset.files.CannotRead`, :class:`CannotReadInput` for captions of
     absurd length, and :class:`NothingToTrainOn` for images that are git-lfs pointers.
     """
-    files: list[DatasetFile] = []
-    watched: list[WatchedFolder] = []
-    written: list[tuple[Path, list[str], str]] = []
-    images = 0
-    places = _CaptionFolders(root, [folder.path for folder, _ in listed])
-    for folder, names in listed:
-        used = [name for name in names if not is_trainer_cache(name)]
-        pictures = {name for name in used if is_image(name)}
-        prefix = _relative_path(root, folder.path)
-        prefix = "" if prefix == "." else f"{prefix}/"
-        changed_ns = _folder_changed_ns(folder.path)
-        prints, identities = hashes.hash_and_stamp(folder.path, used, cache)
-        watched.append(WatchedFolder(folder.path, prefix, changed_ns, prints, identities))
-        refuse_pointers(
-            folder, [p.name for p in prints if p.size < MAX_POINTER and p.name in pictures]
-        )
-        files += [DatasetFile(prefix + p.name, p.sha256) for p in prints]
-        images += len(pictures)
-        stems = {name.rpartition(".")[0] for name in pictures}
-        ends = folder.caption_suffixes
-        texts = [
-            n for n in used if n.endswith(ends) and any(_is_caption(n, end, stems) for end in ends)
-        ]
-        written.append((folder.path, texts, places.assign(folder.path)))
-        if texts:
-            sizes = {p.name: p.size for p in prints}
-            _refuse_long_captions(folder, sum(map(sizes.__getitem__, texts)))
-    digest = digests.digest_lines(files)
-    captions_tree = (
-        recorded.captions if recorded.has_captions(digest, _caption_paths(written)) else None
+    places = _CaptionFolders(root, [subset.path for subset, _ in listed])
+    subsets = [
+        _read_subset(subset, names, root, cache, places.assign(subset.path))
+        for subset, names in listed
+    ]
+    digest = digests.digest_lines([file for subset in subsets for file in subset.digests()])
+    paths = [path for subset in subsets for path in subset.caption_paths()]
+    captions_tree = recorded.captions if recorded.has_captions(digest, paths) else None
+    return Dataset(
+        digest=digest,
+        images=sum(subset.images for subset in subsets),
+        captions=len(paths),
+        entries=() if captions_tree else tuple(_read_captions(subsets)),
+        captions_tree=captions_tree,
+        folders=tuple((subset.place, subset.watched.folder) for subset in subsets),
+        watched=tuple(subset.watched for subset in subsets),
     )
-    entries = () if captions_tree else tuple(_read_captions(written))
-    captions = sum(len(names) for _, names, _ in written)
-    folders = tuple((place, folder) for folder, _, place in written)
-    return Dataset(digest, images, captions, entries, captions_tree, folders, tuple(watched))
+
+
+class _ReadSubset(NamedTuple):
+    """One subset, with its files hashed and its captions still to be read."""
+
+    watched: WatchedFolder
+    images: int
+    captions: tuple[str, ...]
+    """File names."""
+    place: str
+    """Its folder of captions in the record."""
+
+    def digests(self) -> list[DatasetFile]:
+        """Return its lines of ``dataset.sha256``."""
+        prefix = self.watched.prefix
+        return [DatasetFile(prefix + file.name, file.sha256) for file in self.watched.files]
+
+    def caption_paths(self) -> list[str]:
+        """Return the paths of its captions in the record."""
+        return [f"{self.place}/{name}" for name in self.captions]
+
+
+def _read_subset(
+    subset: Subset, names: Sequence[str], root: Path, cache: HashCache, place: str
+) -> _ReadSubset:
+    """Hash the files ``names`` of ``subset`` and pick its captions. Raises as
+    :func:`read_dataset`."""
+    used = [name for name in names if not is_trainer_cache(name)]
+    images = {name for name in used if is_image(name)}
+    prefix = _relative_path(root, subset.path)
+    changed_ns = _folder_changed_ns(subset.path)
+    files, stamps = hashes.hash_and_stamp(subset.path, used, cache)
+    refuse_pointers(subset, [f.name for f in files if f.size < MAX_POINTER and f.name in images])
+    stems = {name.rpartition(".")[0] for name in images}
+    ends = subset.caption_suffixes
+    captions = tuple(
+        n for n in used if n.endswith(ends) and any(_is_caption(n, end, stems) for end in ends)
+    )
+    if captions:
+        sizes = {file.name: file.size for file in files}
+        _refuse_long_captions(subset, sum(map(sizes.__getitem__, captions)))
+    prefix = "" if prefix == "." else f"{prefix}/"
+    watched = WatchedFolder(subset.path, prefix, changed_ns, files, stamps)
+    return _ReadSubset(watched, len(images), captions, place)
 
 
 def _refuse_long_captions(folder: Subset, size: int) -> None:
@@ -218,15 +244,11 @@ def _folder_changed_ns(folder: Path) -> int:
         return 0
 
 
-def _caption_paths(written: Iterable[tuple[Path, list[str], str]]) -> Iterator[str]:
-    for _, names, place in written:
-        yield from (f"{place}/{name}" for name in names)
-
-
-def _read_captions(written: Iterable[tuple[Path, list[str], str]]) -> Iterator[Entry]:
-    for folder, names, place in written:
-        for name, data in zip(names, read_files(folder, names), strict=True):
-            yield Entry(f"{place}/{name}", data)
+def _read_captions(subsets: Iterable[_ReadSubset]) -> Iterator[Entry]:
+    for subset in subsets:
+        contents = read_files(subset.watched.folder, subset.captions)
+        for path, data in zip(subset.caption_paths(), contents, strict=True):
+            yield Entry(path, data)
 
 
 def caption_warning(folder: Subset, names: Collection[str]) -> str | None:

@@ -42,16 +42,7 @@ def _run_table(run: Run) -> dict[str, object]:
                 "redacted": [encodable(path) for path in run.redacted] or None,
             }
         ),
-        "dataset": without_unknown(
-            {
-                "name": run.dataset,
-                "path": run.prefix or ".",
-                "commit": run.dataset_commit,
-                "dirty": run.dataset_dirty,
-                "images": run.images,
-                "captions": run.captions,
-            }
-        ),
+        "dataset": _dataset_table(run),
         "trainer": {
             "kind": run.trainer_kind,
             "script": encodable(run.trainer_script),
@@ -70,6 +61,19 @@ def _run_table(run: Run) -> dict[str, object]:
             "argv": [encodable(word) for word in run.argv],
         },
     }
+
+
+def _dataset_table(run: Run) -> dict[str, object]:
+    return without_unknown(
+        {
+            "name": run.dataset,
+            "path": run.prefix or ".",
+            "commit": run.dataset_commit,
+            "dirty": run.dataset_dirty,
+            "images": run.images,
+            "captions": run.captions,
+        }
+    )
 
 
 def files_table(entries: Iterable[Entry]) -> dict[str, object]:
@@ -111,8 +115,8 @@ def without_unknown(table: Mapping[str, object]) -> dict[str, object]:
 
 
 def encodable(text: str) -> str:
-    """``text`` as TOML can hold it: a byte that is not UTF-8, which branches and paths may have, as
-    ``\\xff``."""
+    """Return ``text`` as TOML can hold it: a byte that is not UTF-8, which branches and paths may
+    have, is written ``\\xff``."""
     return _SURROGATE.sub(lambda match: ascii(match[0])[1:-1].replace("\\udc", "\\x"), text)
 
 
