@@ -422,7 +422,7 @@ def test_a_dataset_that_cannot_be_told_is_asked_for(scene: Scene) -> None:
     folder = leave(scene.output, "foobar", scene.home / "gone")
     old_run(scene, session=8)
     done = bring(scene, str(scene.output), status=1)
-    assert "~/output_dir/foobar: its dataset is not known: foobar tells no dataset" in done.err
+    assert "~/output_dir/foobar: its dataset is not known: foobar names no dataset" in done.err
     assert "say which it is with --dataset" in done.err
     assert scene.tags() == [NAME], "one that cannot be imported stops no other"
     bring(scene, str(folder), "--dataset", "gren")

@@ -262,7 +262,7 @@ def test_a_folder_that_is_missing_is_told_with_what_may_be_meant(tmp_path: Path)
     missing = Subset("img", Path("/nowhere/img"), ())
     with pytest.raises(NothingToTrainOn, match="the image folder 'img'") as refused:
         subset_files(missing, tmp_path)
-    assert refused.value.hint == "mend image_dir in the dataset config"
+    assert refused.value.hint == "correct image_dir in the dataset config"
     image_folder(tmp_path / "img")
     with pytest.raises(NothingToTrainOn) as refused:
         subset_files(missing, tmp_path)

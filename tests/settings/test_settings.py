@@ -442,7 +442,7 @@ def test_an_unknown_loragit_variable_names_the_nearest(ground: Ground) -> None:
         "unknown variable LORAGIT_TRAINER_SCIRPT in the environment; did you mean "
         "LORAGIT_TRAINER_SCRIPT?"
     )
-    assert caught.value.hint == "take it away with: unset LORAGIT_TRAINER_SCIRPT"
+    assert caught.value.hint == "remove it with: unset LORAGIT_TRAINER_SCIRPT"
 
 
 @pytest.mark.parametrize(

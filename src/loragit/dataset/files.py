@@ -30,7 +30,7 @@ class CannotRead(LoragitError):
         many = f"{len(where)} files of {_printable(folder)}: " if len(where) > 1 else ""
         super().__init__(
             f"cannot read {many}{named}{more}",
-            hint="see that they are still there and that you may read them",
+            hint="check that they are still there and that you may read them",
         )
 
 

@@ -31,7 +31,7 @@ def read_input(path: Path, what: str) -> bytes:
             if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_INPUT:
                 return file.read(MAX_INPUT)
     except OSError as error:
-        hint = "see that it is there and that you may read it"
+        hint = "check that it is there and that you may read it"
         raise CannotReadInput(
             f"the {what} {path} cannot be read: {error.strerror or error}", hint=hint
         ) from error
@@ -56,7 +56,7 @@ def parse_input(path: Path, data: bytes, what: str) -> Mapping[str, object]:
         )
     except ValueError as error:
         raise CannotReadInput(
-            f"the {what} {path} does not parse: {error}", hint="mend it and start again"
+            f"the {what} {path} does not parse: {error}", hint="correct it and start again"
         ) from error
     if not isinstance(table, dict):
         raise CannotReadInput(f"the {what} {path} holds no table")

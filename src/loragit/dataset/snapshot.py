@@ -115,7 +115,7 @@ def subset_files(folder: Subset, dataset: Path) -> tuple[str, ...]:
         names = tuple(list_files(folder.path))
     except CannotRead as error:
         beside = dataset / folder.written
-        hint = "mend image_dir in the dataset config"
+        hint = "correct image_dir in the dataset config"
         if os.path.isdir(beside):
             hint = (
                 f'write {beside} in the dataset config, or set trainer.workdir = "dataset" in '
@@ -233,7 +233,7 @@ def _refuse_long_captions(folder: Subset, size: int) -> None:
         raise CannotReadInput(
             f"the captions in {folder.path} are {size >> 20} MiB together, more than can be on "
             "record",
-            hint="see which are so long: ls -lS",
+            hint="find the longest with: ls -lS",
         )
 
 

@@ -47,7 +47,7 @@ class _Invocation(NamedTuple):
     def path(self, source: str, text: str) -> Path:
         """Return the path that a flag or a variable gives."""
         if not text:
-            raise WrongSetting(f"{source} is empty", hint="give it a value, or leave it away")
+            raise WrongSetting(f"{source} is empty", hint="give it a value, or leave it out")
         try:
             return places.expand_path(text, self.cwd, self.environ)
         except places.NoSuchPath as error:

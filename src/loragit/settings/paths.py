@@ -87,7 +87,7 @@ def dataset_folder_of(name: RunName, datasets: Path, here: Iterable[Path]) -> tu
     readings = name.dataset_candidates()
     if not readings:
         raise InvalidName(
-            f"{name} tells no dataset",
+            f"{name} names no dataset",
             hint=f"a name reads {CONVENTION}; or give --dataset and --steps",
         )
     places = [datasets / reading for reading in readings]

@@ -219,7 +219,7 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, tuple[Value, str]]
             known = closest(variable, VARIABLES)
             raise UnknownSetting(
                 f"unknown variable {variable} in the environment; did you mean {known}?",
-                hint=f"take it away with: unset {variable}",
+                hint=f"remove it with: unset {variable}",
             )
         reader, text = SCHEMA[key].variable, environ[variable]
         if reader is not None and (text or SCHEMA[key].read("") is not None):
