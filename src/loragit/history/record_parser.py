@@ -234,7 +234,7 @@ class RecordedOutcome(NamedTuple):
     """UTC."""
     seconds: int | None
     """Duration, whole seconds."""
-    models: tuple[Artifact, ...]
+    models: tuple[ModelFile, ...]
     """Complete models, in the order in which they were saved, the final one last."""
     truncated: tuple[str, ...]
     """Models that are cut short. All paths are relative to the output folder."""
