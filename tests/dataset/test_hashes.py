@@ -627,6 +627,12 @@ def test_lines_read_back_are_the_files_sorted_by_bytes(paths: list[bytes]) -> No
     assert lines.count(b"\n") == len(files)
 
 
+def test_only_a_line_that_says_so_has_an_escaped_name() -> None:
+    digest = "0" * 64
+    lines = rf"{digest}  a\nb" + "\n" + rf"\{digest}  a\nb" + "\n"
+    assert [file.path for file in parse_digest_lines(lines.encode())] == [r"a\nb", "a\nb"]
+
+
 def test_lines_in_binary_mode_and_without_a_last_line_feed_are_read() -> None:
     digest = "0" * 64
     assert parse_digest_lines(f"{digest} *a.png\n{digest}  b.png".encode()) == (

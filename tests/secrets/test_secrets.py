@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from loragit.secrets import rules
 from loragit.secrets.find import (
     SENSITIVE_ARGUMENTS,
+    distinctive,
     find_known_secrets,
     find_secrets,
     secret_texts,
@@ -449,6 +450,18 @@ def test_looking_for_nothing_compiles_nothing() -> None:
         "sys.exit(any(b'hf_' in str(given).encode() for given in compiled))\n"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_a_known_word_is_looked_for_from_16_letters_on() -> None:
+    words = ("a" * 15, "b" * 16)
+    assert distinctive(words) == ("b" * 16,)
+
+
+def test_two_secrets_without_a_letter_between_are_two() -> None:
+    key = "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----"
+    text = f"https://hooks.slack.com/services/T0B0/{'x7Kq2mZp' * 3}{key}"
+    assert [secret.kind for secret in find_secrets(text.encode())] == ["webhook", "private key"]
+    assert redact_all(text.encode()) == b"https://hooks.slack.com/services/******"
 
 
 def test_the_table_of_names_in_the_rules_is_true() -> None:
