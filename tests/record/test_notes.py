@@ -38,6 +38,14 @@ def noted(scene: Scene, revision: str = NAME) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize(
+    ("note", "after"),
+    [(b"", b"new\n"), (b"old\n", b"old\nnew\n"), (b"old", b"old\nnew\n")],
+)
+def test_a_line_that_is_added_begins_one(note: bytes, after: bytes) -> None:
+    assert notes.append_lines(note, ["new"]) == after
+
+
 def test_a_note_is_shown_by_plain_git_log_and_what_is_there_is_kept(scene: Scene) -> None:
     assert (
         scene.loragit("note", NAME, "-m", "soft edges", "-m", "try rank 8\nand fewer steps").status
