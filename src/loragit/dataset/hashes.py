@@ -120,11 +120,11 @@ def hash_and_stamp(
         order = {name: number for number, name in enumerate(names)}
         raise CannotRead(str(folder), sorted(queue.failures, key=lambda failure: order[failure[0]]))
     if queue.fresh:
-        asked = frozenset(names)
+        wanted = frozenset(names)
         others = {
             name: entry
             for name, entry in known.items()
-            if name in asked or os.path.lexists(f"{place}/{name}")
+            if name in wanted or os.path.lexists(f"{place}/{name}")
         }
         cache.store(place, others | queue.fresh)
     every = range(len(names))

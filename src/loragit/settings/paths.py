@@ -61,17 +61,17 @@ def root_above(folder: Path, marker: str) -> Path | None:
     )
 
 
-def first_folder(candidates: Sequence[Path], asked: str) -> Path:
+def first_folder(candidates: Sequence[Path], option: str) -> Path:
     """Return the first of ``candidates`` that is a folder; one called ``..`` by its real name.
 
-    Raises :class:`DatasetNotFound`, whose message begins with ``asked``.
+    Raises :class:`DatasetNotFound`, whose message begins with ``option``.
     """
     for place in candidates:
         if _status_of(place, stat.S_ISDIR):
             # The folder's name is the dataset's, and only the file system knows the name of "..".
             return place.resolve() if place.name == ".." else place
     raise DatasetNotFound(
-        f"{asked}: there is no folder {' or '.join(map(str, candidates))}",
+        f"{option}: there is no folder {' or '.join(map(str, candidates))}",
         hint="give the path of the dataset's folder with --dataset",
     )
 
