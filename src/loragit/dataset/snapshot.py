@@ -1,8 +1,5 @@
-"""What of the dataset goes into a run: its captions, byte for byte, and the digest of every file.
-
-Folders and extensions are those that sd-scripts reads (``library/train_util.py`` and
-``config_util.py``).
-"""
+"""What goes into a run: the exact bytes of config, prompts and captions, and the fingerprint of
+every image."""
 
 from __future__ import annotations
 
@@ -13,15 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit.dataset import digests, hashes, lfs
-from loragit.dataset.files import CannotRead, list_files, read_files
-from loragit.dataset.hashes import HashCache, HashedFile
-from loragit.dataset.inputs import MAX_INPUT, CannotReadInput
+from loragit.dataset.file_kinds import FileKinds
+from loragit.dataset.hashes import Cache, Fingerprint
 from loragit.errors import LoragitError, shell_word
 from loragit.record.values import DatasetFile, Entry
 
-_IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif", ".jxl")
-IMAGE_SUFFIXES = (*_IMAGES, *(suffix.upper() for suffix in _IMAGES))
-"""As sd-scripts' ``IMAGE_EXTENSIONS``: all lower or all upper case."""
 MAX_POINTER = 1024
 """git-lfs pointers have fewer bytes (specification v1)."""
 
@@ -38,7 +31,9 @@ class Subset(NamedTuple):
     path: Path
     """Absolute."""
     caption_suffixes: tuple[str, ...]
-    """With their dots; several if several subsets of the config name the same folder."""
+    """With their dots; several where several subsets read the same folder."""
+    files: FileKinds
+    """As the trainer tells them apart."""
     captioned: bool = True
     """Whether captions belong in it: regularisation and conditioning images need none, nor do
     ``class_tokens``."""
@@ -48,6 +43,8 @@ class DatasetConfig(NamedTuple):
     """A dataset config: its bytes, and what it names."""
 
     path: Path
+    suffix: str
+    """By which its copy is called, of whatever case the file's own is: ``.toml``."""
     data: bytes
     folders: tuple[Subset, ...]
     files: tuple[Path, ...]
@@ -74,6 +71,7 @@ class WatchedFolder(NamedTuple):
     """A folder of the dataset, as it was when it was read."""
 
     folder: Path
+    files: FileKinds
     prefix: str
     """What comes before its files' names in ``dataset.sha256``: empty, or ending in ``/``."""
     changed_ns: int
@@ -115,7 +113,7 @@ def subset_files(folder: Subset, dataset: Path) -> tuple[str, ...]:
         names = tuple(list_files(folder.path))
     except CannotRead as error:
         beside = dataset / folder.written
-        hint = "correct image_dir in the dataset config"
+        hint = f"mend {folder.files.folder_key} in the dataset config"
         if os.path.isdir(beside):
             hint = (
                 f'write {beside} in the dataset config, or set trainer.workdir = "dataset" in '
@@ -124,7 +122,7 @@ def subset_files(folder: Subset, dataset: Path) -> tuple[str, ...]:
         raise NothingToTrainOn(
             f"the image folder {folder.written!r}: {error.message}", hint=hint
         ) from error
-    if not any(is_image(name) for name in names):
+    if not any(map(folder.files.is_image, names)):
         raise NothingToTrainOn(
             f"the image folder {folder.written!r} ({folder.path}) holds no images",
             hint="the trainer would say 'No data found' and stop",
@@ -136,17 +134,6 @@ def _is_caption(name: str, end: str, stems: Container[str]) -> bool:
     """Whether a file called ``name`` is a caption, with the suffix ``end``, of an image with one of
     these ``stems``."""
     return name.endswith(end) and name.removesuffix(end) in stems
-
-
-def is_image(name: str) -> bool:
-    """Whether sd-scripts reads a file called ``name`` as an image."""
-    return name.endswith(IMAGE_SUFFIXES)
-
-
-def is_trainer_cache(name: str) -> bool:
-    """Whether ``name`` is a cache that the trainer writes beside the images (latents, text
-    encoder)."""
-    return name.endswith(".npz")
 
 
 def read_dataset(
@@ -163,23 +150,41 @@ def read_dataset(
     Raises :class:`~loragit.dataset.files.CannotRead`, :class:`CannotReadInput` for captions of
     absurd length, and :class:`NothingToTrainOn` for images that are git-lfs pointers.
     """
-    places = _CaptionFolders(root, [subset.path for subset, _ in listed])
-    subsets = [
-        _read_subset(subset, names, root, cache, places.assign(subset.path))
-        for subset, names in listed
-    ]
-    digest = digests.digest_lines([file for subset in subsets for file in subset.digests()])
-    paths = [path for subset in subsets for path in subset.caption_paths()]
-    captions_tree = recorded.captions if recorded.has_captions(digest, paths) else None
-    return Dataset(
-        digest=digest,
-        images=sum(subset.images for subset in subsets),
-        captions=len(paths),
-        entries=() if captions_tree else tuple(_read_captions(subsets)),
-        captions_tree=captions_tree,
-        folders=tuple((subset.place, subset.watched.folder) for subset in subsets),
-        watched=tuple(subset.watched for subset in subsets),
-    )
+    files: list[DatasetFile] = []
+    watched: list[WatchedFolder] = []
+    written: list[tuple[Path, list[str], str]] = []
+    images = 0
+    places = _CaptionPlaces(root, [folder.path for folder, _ in listed])
+    for folder, names in listed:
+        used = [name for name in names if not folder.files.is_cache(name)]
+        pictures = {name for name in used if folder.files.is_image(name)}
+        prefix = _from(root, folder.path)
+        prefix = "" if prefix == "." else f"{prefix}/"
+        changed_ns = _changed_ns(folder.path)
+        prints, identities = hashes.seen(folder.path, used, cache)
+        watched.append(
+            WatchedFolder(folder.path, folder.files, prefix, changed_ns, prints, identities)
+        )
+        refuse_pointers(
+            folder, [p.name for p in prints if p.size < MAX_POINTER and p.name in pictures]
+        )
+        files += [DatasetFile(prefix + p.name, p.sha256) for p in prints]
+        images += len(pictures)
+        stems = {name.rpartition(".")[0] for name in pictures}
+        ends = folder.caption_suffixes
+        texts = [
+            n for n in used if n.endswith(ends) and any(_is_caption(n, end, stems) for end in ends)
+        ]
+        written.append((folder.path, texts, places.of(folder.path)))
+        if texts:
+            sizes = {p.name: p.size for p in prints}
+            _refuse_long(folder, sum(map(sizes.__getitem__, texts)))
+    digest = digests.digest_lines(files)
+    kept = recorded.captions if recorded.same(digest, _caption_paths(written)) else None
+    entries = () if kept else tuple(_read_captions(written))
+    captions = sum(len(names) for _, names, _ in written)
+    folders = tuple((place, folder) for folder, _, place in written)
+    return Dataset(digest, images, captions, entries, kept, folders, tuple(watched))
 
 
 class _ReadSubset(NamedTuple):
@@ -258,7 +263,7 @@ def caption_warning(folder: Subset, names: Collection[str]) -> str | None:
     captions = [name for name in names if name.endswith((*ends, ".txt"))]
     if not captions:
         return None
-    stems = {name.rpartition(".")[0] for name in names if is_image(name)}
+    stems = {name.rpartition(".")[0] for name in names if folder.files.is_image(name)}
     if any(_is_caption(name, end, stems) for name in captions for end in ends):
         return None
     texts = sum(_is_caption(name, ".txt", stems) for name in captions)
@@ -267,7 +272,7 @@ def caption_warning(folder: Subset, names: Collection[str]) -> str | None:
     return (
         f"{folder.path} has {texts} .txt files, but the trainer will look for "
         f"{' and '.join(folder.caption_suffixes)} "
-        'and train without captions: set caption_extension = ".txt" in the dataset config'
+        f'and train without captions: set {folder.files.caption_key} = ".txt" in the dataset config'
     )
 
 

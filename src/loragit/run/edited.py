@@ -11,7 +11,7 @@ from pathlib import Path
 
 from loragit import text
 from loragit.dataset import hashes
-from loragit.dataset.snapshot import WatchedFolder, is_image
+from loragit.dataset.snapshot import WatchedFolder
 from loragit.run.preflight.inputs import Inputs
 
 MAX_HASHED = 1 << 30
@@ -98,7 +98,9 @@ class _FolderEdits:
         if watched.folder.stat().st_mtime_ns != watched.changed_ns:
             known = {each.name for each in watched.files}
             names = [
-                e.name for e in watched.folder.iterdir() if is_image(e.name) and e.name not in known
+                e.name
+                for e in watched.folder.iterdir()
+                if watched.files.is_image(e.name) and e.name not in known
             ]
             self.new = [watched.prefix + name for name in sorted(names)]
         directory = os.open(watched.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
