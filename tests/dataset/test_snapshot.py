@@ -244,7 +244,7 @@ def test_a_folders_files_are_listed_where_an_image_is_among_them(tmp_path: Path)
     (place / "sub.png").mkdir()
     (place / "link.webp").symlink_to("b.PNG")
     (place / "broken.png").symlink_to("nowhere")
-    assert check_folder(Subset("img", place, (".txt",), FILES), tmp_path) == (
+    assert subset_files(Subset("img", place, (".txt",), FILES), tmp_path) == (
         "a.txt",
         "b.PNG",
         "link.webp",
@@ -255,7 +255,7 @@ def test_a_folders_files_are_listed_where_an_image_is_among_them(tmp_path: Path)
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     place = image_folder(tmp_path / "img", "a.txt", "b.gif", "c.Png")
     with pytest.raises(NothingToTrainOn, match=r"'img' \(.*\) holds no images") as refused:
-        check_folder(Subset("img", place, (), FILES), tmp_path)
+        subset_files(Subset("img", place, (), FILES), tmp_path)
     assert "No data found" in str(refused.value.hint)
 
 
@@ -432,6 +432,6 @@ def test_files_of_any_name_are_checked_by_sha256sum(
 def test_text_files_that_are_no_captions_to_the_trainer_are_warned_of(
     names: tuple[str, ...], ends: tuple[str, ...], warned: str | None
 ) -> None:
-    told = uncaptioned(Subset("img", Path("/img"), ends, FILES), names)
+    told = caption_warning(Subset("img", Path("/img"), ends, FILES), names)
     assert (told is None) == (warned is None)
     assert (warned or "") in (told or "")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from loragit import console
 from loragit.errors import UsageError
-from loragit.record.values import Artifact
+from loragit.record.values import ModelFile
 from loragit.store import products
 from loragit.store.products import Records, Sealed
 from loragit.trainers import kinds, safetensors

@@ -1,5 +1,4 @@
-"""What goes into a run: the exact bytes of config, prompts and captions, and the fingerprint of
-every image."""
+"""What of the dataset goes into a run: the captions, byte for byte, and every digest."""
 
 from __future__ import annotations
 
@@ -11,7 +10,9 @@ from typing import NamedTuple
 
 from loragit.dataset import digests, hashes, lfs
 from loragit.dataset.file_kinds import FileKinds
-from loragit.dataset.hashes import Cache, Fingerprint
+from loragit.dataset.files import CannotRead, list_files, read_files
+from loragit.dataset.hashes import HashCache, HashedFile
+from loragit.dataset.inputs import MAX_INPUT, CannotReadInput
 from loragit.errors import LoragitError, shell_word
 from loragit.record.values import DatasetFile, Entry
 
@@ -31,9 +32,9 @@ class Subset(NamedTuple):
     path: Path
     """Absolute."""
     caption_suffixes: tuple[str, ...]
-    """With their dots; several where several subsets read the same folder."""
+    """With their dots; several if several subsets of the config name the same folder."""
     files: FileKinds
-    """As the trainer tells them apart."""
+    """Which of its files are what, to the trainer."""
     captioned: bool = True
     """Whether captions belong in it: regularisation and conditioning images need none, nor do
     ``class_tokens``."""
@@ -44,7 +45,7 @@ class DatasetConfig(NamedTuple):
 
     path: Path
     suffix: str
-    """By which its copy is called, of whatever case the file's own is: ``.toml``."""
+    """Of its copy's name, in lower case whatever the file's own is: ``.toml``."""
     data: bytes
     folders: tuple[Subset, ...]
     files: tuple[Path, ...]
@@ -71,7 +72,7 @@ class WatchedFolder(NamedTuple):
     """A folder of the dataset, as it was when it was read."""
 
     folder: Path
-    files: FileKinds
+    kinds: FileKinds
     prefix: str
     """What comes before its files' names in ``dataset.sha256``: empty, or ending in ``/``."""
     changed_ns: int
@@ -113,7 +114,7 @@ def subset_files(folder: Subset, dataset: Path) -> tuple[str, ...]:
         names = tuple(list_files(folder.path))
     except CannotRead as error:
         beside = dataset / folder.written
-        hint = f"mend {folder.files.folder_key} in the dataset config"
+        hint = f"correct {folder.files.folder_key} in the dataset config"
         if os.path.isdir(beside):
             hint = (
                 f'write {beside} in the dataset config, or set trainer.workdir = "dataset" in '
@@ -150,41 +151,23 @@ def read_dataset(
     Raises :class:`~loragit.dataset.files.CannotRead`, :class:`CannotReadInput` for captions of
     absurd length, and :class:`NothingToTrainOn` for images that are git-lfs pointers.
     """
-    files: list[DatasetFile] = []
-    watched: list[WatchedFolder] = []
-    written: list[tuple[Path, list[str], str]] = []
-    images = 0
-    places = _CaptionPlaces(root, [folder.path for folder, _ in listed])
-    for folder, names in listed:
-        used = [name for name in names if not folder.files.is_cache(name)]
-        pictures = {name for name in used if folder.files.is_image(name)}
-        prefix = _from(root, folder.path)
-        prefix = "" if prefix == "." else f"{prefix}/"
-        changed_ns = _changed_ns(folder.path)
-        prints, identities = hashes.seen(folder.path, used, cache)
-        watched.append(
-            WatchedFolder(folder.path, folder.files, prefix, changed_ns, prints, identities)
-        )
-        refuse_pointers(
-            folder, [p.name for p in prints if p.size < MAX_POINTER and p.name in pictures]
-        )
-        files += [DatasetFile(prefix + p.name, p.sha256) for p in prints]
-        images += len(pictures)
-        stems = {name.rpartition(".")[0] for name in pictures}
-        ends = folder.caption_suffixes
-        texts = [
-            n for n in used if n.endswith(ends) and any(_is_caption(n, end, stems) for end in ends)
-        ]
-        written.append((folder.path, texts, places.of(folder.path)))
-        if texts:
-            sizes = {p.name: p.size for p in prints}
-            _refuse_long(folder, sum(map(sizes.__getitem__, texts)))
-    digest = digests.digest_lines(files)
-    kept = recorded.captions if recorded.same(digest, _caption_paths(written)) else None
-    entries = () if kept else tuple(_read_captions(written))
-    captions = sum(len(names) for _, names, _ in written)
-    folders = tuple((place, folder) for folder, _, place in written)
-    return Dataset(digest, images, captions, entries, kept, folders, tuple(watched))
+    places = _CaptionFolders(root, [subset.path for subset, _ in listed])
+    subsets = [
+        _read_subset(subset, names, root, cache, places.assign(subset.path))
+        for subset, names in listed
+    ]
+    digest = digests.digest_lines([file for subset in subsets for file in subset.digests()])
+    paths = [path for subset in subsets for path in subset.caption_paths()]
+    captions_tree = recorded.captions if recorded.has_captions(digest, paths) else None
+    return Dataset(
+        digest=digest,
+        images=sum(subset.images for subset in subsets),
+        captions=len(paths),
+        entries=() if captions_tree else tuple(_read_captions(subsets)),
+        captions_tree=captions_tree,
+        folders=tuple((subset.place, subset.watched.folder) for subset in subsets),
+        watched=tuple(subset.watched for subset in subsets),
+    )
 
 
 class _ReadSubset(NamedTuple):
@@ -212,8 +195,8 @@ def _read_subset(
 ) -> _ReadSubset:
     """Hash the files ``names`` of ``subset`` and pick its captions. Raises as
     :func:`read_dataset`."""
-    used = [name for name in names if not is_trainer_cache(name)]
-    images = {name for name in used if is_image(name)}
+    used = [name for name in names if not subset.files.is_cache(name)]
+    images = {name for name in used if subset.files.is_image(name)}
     prefix = _relative_path(root, subset.path)
     changed_ns = _folder_changed_ns(subset.path)
     files, stamps = hashes.hash_and_stamp(subset.path, used, cache)
@@ -227,7 +210,7 @@ def _read_subset(
         sizes = {file.name: file.size for file in files}
         _refuse_long_captions(subset, sum(map(sizes.__getitem__, captions)))
     prefix = "" if prefix == "." else f"{prefix}/"
-    watched = WatchedFolder(subset.path, prefix, changed_ns, files, stamps)
+    watched = WatchedFolder(subset.path, subset.files, prefix, changed_ns, files, stamps)
     return _ReadSubset(watched, len(images), captions, place)
 
 

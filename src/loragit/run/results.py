@@ -70,7 +70,7 @@ def collect(
         **checked_models(output, named, trainer)._asdict(),
         states=states(output, output_name, naming),
         samples=len(pictures),
-        pictures=hashed_files(output, pictures),
+        sample_files=hashed_files(output, pictures),
         final_loss=logged_loss(output, logs, trainer.losses),
     )
 

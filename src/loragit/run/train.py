@@ -206,7 +206,7 @@ def _note_trainer(run: OpenRun, pid: int) -> None:
     reached(CrashPoint.TRAINER_STARTED)
     trainer = Trainer(pid, child.start_time(pid) or "")
     journal.write(run.store.repository.private, run.entry._replace(trainer=trainer))
-    reached(Step.TRAINER_NOTED)
+    reached(CrashPoint.TRAINER_IN_ENTRY)
     import loragit.run.results  # noqa: F401
 
     gc.freeze()

@@ -35,7 +35,7 @@ def look(
     *folders: Path, captioned: bool = True, apart: frozenset[Path] = frozenset()
 ) -> list[Check]:
     named = [Subset(path.name, path, (".txt",), FILES, captioned) for path in folders]
-    cache = Cache(folders[0].parent / "cache")
+    cache = HashCache(folders[0].parent / "cache")
     found = dataset.dataset_checks(dataset.list_folders(named, apart), cache)
     assert {check.area for check in found} <= {DATASET}
     return list(found)

@@ -18,7 +18,8 @@ from typing import NamedTuple
 from loragit.commands.doctor.check import DATASET, Check, Checks
 from loragit.dataset import hashes, lfs, snapshot
 from loragit.dataset.file_kinds import FileKinds
-from loragit.dataset.hashes import Cache, CannotRead
+from loragit.dataset.files import CannotRead
+from loragit.dataset.hashes import HashCache
 from loragit.dataset.snapshot import Subset
 from loragit.errors import LoragitError
 from loragit.text import count

@@ -26,7 +26,7 @@ from loragit.commands.doctor.check import (
 from loragit.commands.doctor.dataset import dataset_checks, list_folders
 from loragit.commands.doctor.repository import hook_checks
 from loragit.commands.doctor.trainer import python_or_error
-from loragit.dataset.hashes import Cache
+from loragit.dataset.hashes import HashCache
 from loragit.dataset.snapshot import DatasetConfig
 from loragit.errors import Area, Finding, Findings, LoragitError
 from loragit.git.repository import Repository

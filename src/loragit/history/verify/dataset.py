@@ -10,8 +10,8 @@ from hashlib import file_digest
 from pathlib import Path
 
 from loragit import text
-from loragit.dataset import hashes
 from loragit.dataset.file_kinds import FileKinds
+from loragit.dataset.files import list_files
 from loragit.errors import LoragitError
 from loragit.history.history import RecordedRun
 from loragit.history.verify.verdict import DATASET, Verdict, note

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from loragit.dataset.snapshot import CannotReadInput, DatasetConfig, Subset, read_bytes, read_table
+from loragit.dataset.inputs import CannotReadInput, parse_input, read_input
+from loragit.dataset.snapshot import DatasetConfig, Subset
 from loragit.trainers.sd_scripts.trainer import FILES
 
 DEFAULT_CAPTION_SUFFIX = ".caption"
