@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit.record.name import RunName
+
 FORMAT = 1
 """Version of the record's format (``Loragit-Format``)."""
 
@@ -126,13 +128,11 @@ class DatasetFile(NamedTuple):
 class Run(NamedTuple):
     """All that is known of a run when it is opened."""
 
-    name: str
-    model: str | None
+    name: RunName
     dataset: str
     """Name of the dataset: its folder's."""
     prefix: str
     """The dataset's folder relative to its repository, ``/`` between parts; empty at the top."""
-    version: int | None
     steps: int
     epochs: str | None
     """Given if ``--max_train_epochs`` decides the length instead of ``steps``."""
@@ -193,7 +193,7 @@ class ModelFile(NamedTuple):
 class Opened(NamedTuple):
     """A run on record whose outcome is still to come."""
 
-    name: str
+    name: RunName
     subject: str
     """Of its commit."""
     dataset: str
@@ -265,12 +265,10 @@ class ImportedCode(NamedTuple):
 class Imported(NamedTuple):
     """A run that loragit did not start, put together from what it left; nothing is made up."""
 
-    name: str
-    model: str | None
+    name: RunName
     dataset: str
     prefix: str
     """As in :class:`Run`."""
-    version: int | None
     steps: int | None
     """From the name, else the number that the training was given, as the header of a model says."""
     trainer: ImportedCode | None

@@ -296,11 +296,9 @@ class _Planner:
         last = left.trainings[-1] if left.trainings else None
         steps = name.steps or next((each.steps for each in left.trainings if each.steps), None)
         return Imported(
-            name=name.text,
-            model=name.model,
+            name=name,
             dataset=item.dataset or "",
             prefix=repository.prefix,
-            version=name.version,
             steps=steps,
             trainer=codes.trainer,
             lycoris=codes.lycoris,
@@ -336,7 +334,7 @@ class _Planner:
         now = datetime.now(UTC)
         texts = (
             imported.imported_message(run, now),
-            message.outcome_message(run.name, run.outcome),
+            message.outcome_message(run.name.text, run.outcome),
         )
         found = find.find_secrets("\n".join(texts).encode("utf-8", "surrogateescape"))
         if found:
