@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from loragit.system import child as process
+from loragit.system import alive
 from tests.support.records import a_run, open_store, reverted, sealed, untagged
 from tests.support.scene import LORAGIT, Scene, commit_all, git, make_scene
 
@@ -53,7 +53,7 @@ def in_progress(scene: Scene, tmp_path: Path, *args: str) -> Iterator[subprocess
         if child.poll() is None:
             child.terminate()
         child.wait()
-        if process.exists(trainer):
+        if alive.exists(trainer):
             os.killpg(trainer, signal.SIGKILL)
 
 

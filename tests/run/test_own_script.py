@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from loragit.system import child as process
+from loragit.system import alive
 from tests.commands.test_train import NAME, refused, sha1, sound
 from tests.support.scene import LORAGIT, Scene, commit_all, git, make_scene
 
@@ -336,7 +336,7 @@ def test_an_interrupted_script_leaves_nothing_running_and_is_sealed(
     os.close(fifo)
     child.send_signal(signal.SIGTERM)
     assert child.wait() == 143
-    assert not process.exists(trainer)
+    assert not alive.exists(trainer)
     assert scene.outcome(NAME)["Interrupted-By"] == "SIGTERM"
     assert scene.outcome(NAME)["Model"].startswith("lamp-step00000002.safetensors ")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from loragit.git import command as ours
-from loragit.git import hook_trace, repository
+from loragit.git import hook_trace, repository, trees
 from loragit.git.objects import CannotReadObjects, CannotWriteObjects, Objects
 from loragit.record.name import RunName
 from loragit.record.values import Entry, Outcome, Run
@@ -475,6 +475,6 @@ def test_an_object_that_is_missing_is_told_and_nothing_moves(dataset: Path) -> N
     with pytest.raises(CannotReadObjects, match="lacks the object"):
         open_store(dataset).open(a_run("noob-gren-v3s4", prefix="other"))
     with pytest.raises(CannotReadObjects, match="lacks the object") as caught:
-        Objects(dataset / ".git").subtree("0" * 40, "")
+        trees.subtree(Objects(dataset / ".git"), "0" * 40, "")
     assert str(caught.value.hint).startswith("git fsck")
     assert git(dataset, "rev-parse", "runs") == failed.commit

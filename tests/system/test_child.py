@@ -20,26 +20,20 @@ from pathlib import Path
 
 import pytest
 
+from loragit.system import alive, supervise
 from loragit.system import child as process
-from loragit.system import supervise
+from loragit.system.alive import boot_id, exists, group_left, lives, pid_space, start_time
 from loragit.system.child import (
     CannotStart,
     Command,
-    Ended,
     ProgramMissing,
     TimedOut,
     ask,
-    boot_id,
     clean_environment,
-    exists,
-    group_left,
-    lives,
-    pid_space,
     run,
     spawn_quietly,
-    start_time,
-    train,
 )
+from loragit.system.supervise import Ended, train
 from loragit.system.terminal import LEFT_OUT, CannotLog
 from tests.support.scene import read_all
 
@@ -416,7 +410,7 @@ def test_what_is_left_of_somebody_elses_group_is_there() -> None:
         finally:
             os.setresuid(0, 0, 0)
     assert group_left(child.pid, "1") == ()
-    assert supervise.group_of(2**22 + 1) == 2**22 + 1
+    assert alive.group_of(2**22 + 1) == 2**22 + 1
 
 
 def test_a_start_of_the_machine_has_a_name() -> None:
@@ -1139,7 +1133,7 @@ def test_what_follows_the_trainer_by_itself_is_let_go(
     start: Start, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the ``tee`` of a script that ends before it."""
-    monkeypatch.setattr(supervise, "SETTLE", LONG)
+    monkeypatch.setattr(supervise, "EXTRA", LONG)
     start("bash", "-c", 'exec > >(while read line; do echo "<$line>"; done); echo one; echo two')
     assert capfd.readouterr().out == "<one>\n<two>\n"
 
@@ -1238,7 +1232,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The signals that were sent, and that nobody got."""
     numbers: list[int] = []
     monkeypatch.setattr(supervise, "signal_group", lambda _group, number: numbers.append(number))
-    monkeypatch.setattr(supervise, "SETTLE", 0.01)
+    monkeypatch.setattr(supervise, "EXTRA", 0.01)
     monkeypatch.setattr(supervise, "_LAST", 0.01)
     return numbers
 

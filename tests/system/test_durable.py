@@ -122,7 +122,7 @@ def test_a_linked_work_tree_knows_where_its_objects_are(dataset: Path, tmp_path:
     place.unlink()
     place.symlink_to(place.name)
     with pytest.raises(LoragitError, match="the record cannot be written"):
-        objects.settle([name])
+        objects.sync([name])
 
 
 @pytest.fixture

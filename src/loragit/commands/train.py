@@ -23,7 +23,7 @@ from loragit.store import journal
 from loragit.store.journal import End, Open, Trainer, Work
 from loragit.store.ref_moves import MoveStuck
 from loragit.store.store import Store
-from loragit.system import child, signals
+from loragit.system import alive, child, signals, supervise
 from loragit.trainers.environment import pythons
 
 if TYPE_CHECKING:
@@ -157,12 +157,12 @@ def _note(ready: Ready) -> Open:
         run=ready.run.name,
         started=text.timestamp(datetime.now(UTC)),
         pid=pid,
-        pid_started=child.start_time(pid) or "",
-        boot=child.boot_id() or "",
+        pid_started=alive.start_time(pid) or "",
+        boot=alive.boot_id() or "",
         host=journal.host(),
         output=str(ready.output),
         work=_work(ready),
-        space=child.pid_space(),
+        space=alive.pid_space(),
     )
 
 
@@ -209,7 +209,7 @@ def _run(running: _Running) -> _Ended:
         console.say(f"working directory: {command.cwd}")
         console.say("started " + " ".join(find.redact_argv(command.argv, ready.secret_values)))
     try:
-        ended = child.train(
+        ended = supervise.train(
             command,
             log=ready.output / ending.LOG,
             redact=running.hide,
@@ -261,7 +261,7 @@ def _began(running: _Running, pid: int) -> None:
     and to look for garbage again, but among what is new alone: the files of the dataset stay known
     until the end."""
     reached(Step.TRAINER_STARTED)
-    trainer = Trainer(pid, child.start_time(pid) or "")
+    trainer = Trainer(pid, alive.start_time(pid) or "")
     journal.write(running.ready.repository.private, running.note._replace(trainer=trainer))
     reached(Step.TRAINER_NOTED)
     import loragit.run.results

@@ -136,7 +136,7 @@ def read_dirty(question: command.Question) -> StatusReport:
     """The reply to :func:`start_dirty`. Raises :class:`~loragit.git.GitFailed`."""
     reply = question.reply()
     if reply.status != 0:
-        raise command.failed("status", reply)
+        raise command.failure("status", reply)
     return _parse_status(reply.out)
 
 

@@ -309,7 +309,7 @@ def _live(repository: Repository) -> dict[str, bool]:
 def lives(note: Open) -> bool | None:
     """Whether the process that opened the run still lives; ``None`` where that cannot be told from
     here."""
-    from loragit.system import child as process
+    from loragit.system import alive as process
 
     return process.lives(note.pid, note.pid_started, note.boot, note.host, note.space)
 

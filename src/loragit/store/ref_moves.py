@@ -22,7 +22,7 @@ from loragit.crash_points import Step, reached
 from loragit.errors import LoragitError
 from loragit.git.refs import NotDurable, RefUpdate
 from loragit.git.repository import Repository
-from loragit.system import child, durable
+from loragit.system import alive, durable
 
 QUIET = 10.0
 """Seconds after which an empty lock of a git that is gone counts as left behind. git holds one for
@@ -65,7 +65,7 @@ class Noted(NamedTuple):
     def under_way(self) -> bool:
         """Whether that git may still be at work. On another machine that cannot be told: taken as
         yes."""
-        return child.lives(self.pid, self.pid_started, self.boot, self.host) is not False
+        return alive.lives(self.pid, self.pid_started, self.boot, self.host) is not False
 
 
 def make(
@@ -147,8 +147,8 @@ def _note(path: Path, steps: tuple[RefUpdate, ...], reason: str, pid: int) -> No
         steps,
         reason,
         pid,
-        child.start_time(pid) or "",
-        child.boot_id() or "",
+        alive.start_time(pid) or "",
+        alive.boot_id() or "",
         os.uname().nodename,
         time.time(),
     )
@@ -331,4 +331,4 @@ def _quiet(lock: Path, content: str | None, noted: Noted) -> bool:
     """Whether nobody can hold ``lock`` any more. Raises OSError where there is none."""
     status = lock.stat()
     told = content is not None and status.st_size > 0
-    return told or child.over(noted.boot) or time.time() - status.st_mtime > QUIET
+    return told or alive.rebooted_since(noted.boot) or time.time() - status.st_mtime > QUIET

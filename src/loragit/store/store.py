@@ -17,7 +17,7 @@ from typing import NamedTuple
 from loragit import git
 from loragit.crash_points import Step, reached
 from loragit.errors import LoragitError
-from loragit.git import hook_trace, signing
+from loragit.git import hook_trace, signing, trees
 from loragit.git.objects import Objects
 from loragit.git.refs import NotDurable, RefUpdate
 from loragit.git.repository import Repository
@@ -126,8 +126,10 @@ class Store:
     ) -> str:
         """A commit of a run on top of what ``place`` holds; no ref names it yet."""
         tip = place.runs or self._ours(place.origin)
-        like = self._objects.subtree(tip, prefix) if tip else None
-        tree = self._objects.graft(self._tree(tip), prefix, self._objects.tree(entries, kept, like))
+        like = trees.subtree(self._objects, tip, prefix) if tip else None
+        tree = trees.graft(
+            self._objects, self._tree(tip), prefix, trees.write(self._objects, entries, kept, like)
+        )
         return self._objects.commit(tree, [tip] if tip else [], message, *who)
 
     def _ours(self, commit: str | None) -> str | None:
@@ -238,7 +240,7 @@ class Store:
             )  # where somebody deleted `runs`, this brings it back as it was
             self._leads_to(tip, opened.commit)
             standing = self._standing_tree(tip, opened.prefix, opened.commit)
-            tree = self._objects.graft(self._tree(tip), opened.prefix, standing)
+            tree = trees.graft(self._objects, self._tree(tip), opened.prefix, standing)
             commit = self._objects.commit(tree, [tip], message, *self._now())
             return commit, [RefUpdate(RUNS, commit, place.runs), *self._frees(opened)]
 
@@ -292,10 +294,10 @@ class Store:
         def attempt() -> tuple[str, list[RefUpdate]]:
             tip = self._ref(notes.REF)
             tree = self._tree(tip)
-            data = notes.appended(self._objects.note(tree, commit), lines)
+            data = notes.appended(trees.note(self._objects, tree, commit), lines)
             message = "Notes added by loragit\n"
             made = self._objects.commit(
-                self._objects.with_note(tree, commit, data),
+                trees.with_note(self._objects, tree, commit, data),
                 [tip] if tip else [],
                 message,
                 *self._now(),
@@ -391,7 +393,7 @@ class Store:
             reached(Step.OBJECTS_WRITTEN)
             if not steps:
                 return result
-            durable = partial(self._objects.settle, [step.new for step in steps if step.new])
+            durable = partial(self._objects.sync, [step.new for step in steps if step.new])
             with hook_trace.watch(wanted=patience.tried) as watch:
                 try:
                     made = ref_moves.make(self.repository, steps, reason, durable, watch.variables)
@@ -421,7 +423,7 @@ class Store:
             if not name or "Reverts" in found or found.get("Dataset-Path", ("",))[0] != place:
                 continue
             if self._objects.tag_commit(f"refs/tags/{name}") == commit.id:
-                return self._objects.subtree(commit.id, prefix)
+                return trees.subtree(self._objects, commit.id, prefix)
         return None
 
     @property

@@ -18,7 +18,7 @@ from loragit.record.name import RunName
 from loragit.record.trailers import first
 from loragit.store import fetched, journal, ref_moves
 from loragit.store.free_name import FORMAT
-from loragit.system import child
+from loragit.system import alive
 
 _FRESH = re.compile(r".+\.(\d{1,9})\.new")
 """A note that was being written: :func:`loragit.system.durable.write`."""
@@ -185,5 +185,5 @@ def sweep(repository: Repository) -> None:
     for folder in ("open", "moves"):
         for path in (repository.private / folder).glob("*.new"):
             match = _FRESH.fullmatch(path.name)
-            if match and not child.exists(int(match[1])):
+            if match and not alive.exists(int(match[1])):
                 path.unlink(missing_ok=True)

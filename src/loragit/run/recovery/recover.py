@@ -39,7 +39,7 @@ from loragit.secrets import find
 from loragit.store import journal, lock, ref_moves
 from loragit.store.journal import End, Open, Work
 from loragit.store.store import Store
-from loragit.system import child, supervise
+from loragit.system import alive
 
 CRASH = "crash"
 """Stands for the signal where nobody was there to hear of one."""
@@ -161,7 +161,7 @@ class Recovery:
         if left := trainers_left(note):
             return _Held(
                 f"{note.run} still trains, process {left[0]}, though its loragit is gone",
-                f"wait until it has ended, or end it with: kill -- -{supervise.group_of(left[0])}; "
+                f"wait until it has ended, or end it with: kill -- -{alive.group_of(left[0])}; "
                 "then recover again",
             )
         return None
@@ -308,7 +308,7 @@ class Recovery:
         with suppress(OSError):
             status = path.lstat()
             # After another boot the same disk may have another number.
-            if not inode or child.over(note.boot):
+            if not inode or alive.rebooted_since(note.boot):
                 device, inode = status.st_dev, inode or status.st_ino
         return OutputFolder(path, (device, inode), dict(work.files), ending.LOG)
 
@@ -371,13 +371,13 @@ def _out_of_sight(note: Open) -> _Held:
 
 def trainers_left(note: Open) -> tuple[int, ...]:
     """Processes of a training of this machine that goes on though its loragit may be gone."""
-    if child.over(note.boot):
+    if alive.rebooted_since(note.boot):
         return ()
     trainer = note.trainer
-    if trainer is not None and (left := child.group_left(trainer.pid, trainer.pid_started)):
+    if trainer is not None and (left := alive.group_left(trainer.pid, trainer.pid_started)):
         return left
     # Killed before it could note the trainer: the trainer's environment names the run's folder.
-    return child.told("LORAGIT_RUN_OUTPUT", note.output)
+    return alive.started_with("LORAGIT_RUN_OUTPUT", note.output)
 
 
 def _times(folder: Path) -> Iterable[float]:
