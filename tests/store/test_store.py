@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from loragit.git import command as ours
-from loragit.git import hook_trace, repository, trees
+from loragit.git import refs, repository, trees
 from loragit.git.objects import CannotReadObjects, CannotWriteObjects, Objects
 from loragit.record.name import RunName
 from loragit.record.values import Entry, Outcome, Run
-from loragit.store.free_name import look
+from loragit.store.free_name import name_state
 from loragit.store.store import RunExists, RunsUnusable, SealFailed
 from tests.support import records
 from tests.support.records import open_store
@@ -197,7 +197,7 @@ def test_names_that_git_would_confuse_are_taken(
     dataset: Path, command: tuple[str, ...], told: str
 ) -> None:
     git(dataset, *command)
-    place = look(repository.discover(dataset), RunName.parse("noob-gren-v1s4"))
+    place = name_state(repository.discover(dataset), RunName.parse("noob-gren-v1s4"))
     assert place.taken is not None
     assert told in place.taken
 
@@ -374,11 +374,11 @@ def test_where_no_account_can_be_written_nothing_is_blamed_on_a_hook(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
-    with hook_trace.watch(wanted=True) as watch:
+    with refs.watch_hooks(wanted=True) as watch:
         assert watch.variables == ()
         assert watch.refusing_hook() is None
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with hook_trace.watch(wanted=True) as watch:
+    with refs.watch_hooks(wanted=True) as watch:
         for account in tmp_path.iterdir():
             account.unlink()
         assert watch.refusing_hook() is None

@@ -188,7 +188,7 @@ def test_an_outcome_whose_ref_does_not_reach_the_disk_is_told_and_there(dataset:
         "open_store\n"
         "from tests.records import opened\n"
         "store = open_store(Path.cwd()); store.seal(opened(a_run(), sys.argv[1]), an_outcome())\n"
-        "print(store.unsettled.message)"
+        "print(store.not_durable.message)"
     )
     words = (*broken(dataset / ".git" / "refs" / "tags"), sys.executable, "-c", seal, opened.commit)
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}

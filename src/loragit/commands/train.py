@@ -107,7 +107,7 @@ def dry_run(request: Request) -> None:
 def _open(ready: Ready) -> _Running:
     """Note the run, write the trainer's copies, then the record. On failure all of it is taken
     back, unless a part of the record is there already."""
-    store = Store(ready.repository, ready.author, ready.committer, tell=console.warn)
+    store = Store(ready.repository, ready.author, ready.committer, report=console.warn)
     private = ready.repository.private
     note = _note(ready)
     folder: OutputFolder | None = None

@@ -71,10 +71,10 @@ def end(run: Unended, how: End, log_tail: tuple[str, ...]) -> bool:
             console.warn(f"{run.opened.name} has no signature: {unsigned.message}")
     else:
         _undo(run, how, found, log_tail)
-    if run.store.unsettled:
+    if run.store.not_durable:
         console.warn(
             f"the end of {run.opened.name} may not outlast a power cut: "
-            f"{run.store.unsettled.message}"
+            f"{run.store.not_durable.message}"
         )
     forget(run.store, run.note)
     return found.made_something

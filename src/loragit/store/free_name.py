@@ -19,7 +19,7 @@ _MOST = 1 << 20
 length."""
 
 
-class Place(NamedTuple):
+class NameState(NamedTuple):
     """What the repository holds where a run of this name would go."""
 
     runs: str | None
@@ -38,7 +38,7 @@ class Place(NamedTuple):
     there is none."""
 
 
-class PlaceQuestion:
+class NameQuestion:
     """Whether a run could be opened now, under way from the start. Writes nothing."""
 
     def __init__(self, repository: Repository, name: RunName) -> None:
@@ -46,36 +46,36 @@ class PlaceQuestion:
         self._refs = git.RefsQuestion(*_concerned(name), cwd=repository.top)
         self._tip = _start_tip(repository)
 
-    def answer(self) -> Place:
-        return _place(self._name, self._refs.answer(), ours=_is_ours(self._tip))
+    def answer(self) -> NameState:
+        return _name_state(self._name, self._refs.answer(), ours=_is_ours(self._tip))
 
 
-def look(repository: Repository, name: RunName) -> Place:
+def name_state(repository: Repository, name: RunName) -> NameState:
     """Whether a run ``name`` could be opened now. Writes nothing."""
-    return PlaceQuestion(repository, name).answer()
+    return NameQuestion(repository, name).answer()
 
 
-class Places:
+class NameStates:
     """Where runs of any name would go, as the refs stood when they were last read. Writes
     nothing."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self.read()
+        self.refresh()
 
-    def read(self) -> None:
-        """Look again."""
+    def refresh(self) -> None:
+        """Read the refs again."""
         top = self._repository.top
         tip = _start_tip(self._repository)
         self._refs = git.read_refs("refs/heads", "refs/tags", "refs/loragit/keep", _ORIGIN, cwd=top)
         self._ours = _is_ours(tip)
 
-    def of(self, name: RunName) -> Place:
-        return _place(name, self._refs, ours=self._ours)
+    def of(self, name: RunName) -> NameState:
+        return _name_state(name, self._refs, ours=self._ours)
 
-    def moved(self, steps: Iterable[RefUpdate]) -> None:
-        """``steps``, which delete nothing, have been taken since."""
-        self._refs |= {name: Ref(name, new, new, "") for name, new, _ in steps if new is not None}
+    def apply(self, updates: Iterable[RefUpdate]) -> None:
+        """``updates``, which delete nothing, were made since."""
+        self._refs |= {name: Ref(name, new, new, "") for name, new, _ in updates if new is not None}
         self._ours = True
 
 
@@ -99,7 +99,7 @@ def _concerned(name: RunName) -> tuple[str, ...]:
     return (RUNS, _ORIGIN, name.tag, f"refs/heads/{name}", name.keep)
 
 
-def _place(name: RunName, found: Mapping[str, Ref], *, ours: bool) -> Place:
+def _name_state(name: RunName, found: Mapping[str, Ref], *, ours: bool) -> NameState:
     branch = f"refs/heads/{name}"
     runs = found.get(RUNS)
     blocked = None
@@ -125,7 +125,7 @@ def _place(name: RunName, found: Mapping[str, Ref], *, ours: bool) -> Place:
         taken = f"git cannot have {name} beside {below}" if below else None
     keep = found[name.keep].object if name.keep in found else None
     origin = found[_ORIGIN].commit if runs is None and _ORIGIN in found else None
-    return Place(runs.commit if runs else None, origin, taken, blocked, unblock, keep)
+    return NameState(runs.commit if runs else None, origin, taken, blocked, unblock, keep)
 
 
 def names_taken(repository: Repository) -> frozenset[str]:

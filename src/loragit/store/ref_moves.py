@@ -68,7 +68,7 @@ class Noted(NamedTuple):
         return alive.lives(self.pid, self.pid_started, self.boot, self.host) is not False
 
 
-def make(
+def move_refs(
     repository: Repository,
     steps: Iterable[RefUpdate],
     reason: str,
@@ -173,7 +173,7 @@ def _note(path: Path, steps: tuple[RefUpdate, ...], reason: str, pid: int) -> No
     return noted
 
 
-def read(repository: Repository) -> Iterator[Noted]:
+def noted_moves(repository: Repository) -> Iterator[Noted]:
     """Every move that is noted; a note that is damaged was cut short before git got its orders, and
     is passed over."""
     import tomllib
@@ -189,7 +189,7 @@ def read(repository: Repository) -> Iterator[Noted]:
                 yield Noted(path=path, steps=steps, **table)
 
 
-def settle(repository: Repository) -> tuple[str, ...]:
+def finish_moves(repository: Repository) -> tuple[str, ...]:
     """Make whole every move whose git is gone, and remove the locks that it left; what was done, a
     line each.
 
@@ -197,7 +197,7 @@ def settle(repository: Repository) -> tuple[str, ...]:
     :class:`MoveStuck` or :class:`loragit.git.GitFailed`.
     """
     told, failed = [_LEFT.format(path) for path in _unpacked(repository)], None
-    for noted in read(repository):
+    for noted in noted_moves(repository):
         if noted.under_way:
             continue
         try:
@@ -255,13 +255,14 @@ def _completed(repository: Repository, noted: Noted) -> bool:
 
 def _made(repository: Repository, step: RefUpdate) -> bool:
     """Whether the ref is where ``step`` was to bring it, or has gone on from there."""
-    held = git.read_refs(step.name, cwd=repository.top).get(step.name)
+    held = git.read_ref(step.name, repository.top)
     if step.new is None or held is None:
         return step.new is None and held is None
     if held.object == step.new:
         return True
-    args = ("merge-base", "--is-ancestor", step.new, held.object)
-    return step.name.startswith("refs/heads/") and git.call(*args, cwd=repository.top).status == 0
+    return step.name.startswith("refs/heads/") and bool(
+        git.is_ancestor(step.new, held.object, repository)
+    )
 
 
 def _locks(repository: Repository, noted: Noted) -> Iterator[tuple[Path, str | None]]:

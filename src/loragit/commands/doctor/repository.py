@@ -15,7 +15,7 @@ from loragit.git.repository import Repository
 from loragit.history import history
 from loragit.record.name import RUNS, RunName
 from loragit.store import journal
-from loragit.store.free_name import PlaceQuestion
+from loragit.store.free_name import NameQuestion
 from loragit.text import count
 
 STALE = 10 * 60
@@ -42,7 +42,7 @@ def look(repository: Repository, free: RunName) -> tuple[Check, ...]:
 
 
 def _branch(found: Checks, repository: Repository, free: RunName) -> None:
-    place = PlaceQuestion(repository, free).answer()
+    place = NameQuestion(repository, free).answer()
     if place.blocked:
         found.fail("runs", place.blocked, place.unblock)
     elif place.runs is None:

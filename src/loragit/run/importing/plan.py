@@ -25,7 +25,7 @@ from loragit.secrets import find
 from loragit.settings import load
 from loragit.settings import paths as places
 from loragit.settings.load import Flags
-from loragit.store.free_name import Places
+from loragit.store.free_name import NameStates
 
 _LONG = 2_000_000_000
 """Bytes that take seconds to read."""
@@ -155,7 +155,7 @@ class _Judge:
         self._hide = find.Redactor(())
         self._targets: dict[Path, Target] = {}
         self._ledgers: dict[Path, Ledger] = {}
-        self._places: dict[Path, Places] = {}
+        self._places: dict[Path, NameStates] = {}
         self._chosen: dict[tuple[Path, str], str] = {}
         """Source of each new run, by repository and name."""
         self._marks: list[tuple[Path, Marks]] = []
@@ -250,7 +250,7 @@ class _Judge:
             self._targets[folder] = Target(repository, author, committer)
             if top not in self._ledgers:
                 self._ledgers[top] = Ledger(repository)
-                self._places[top] = Places(repository)
+                self._places[top] = NameStates(repository)
         return self._targets[folder]
 
     def _not_on_record(self, target: Target, marks: Marks) -> None:

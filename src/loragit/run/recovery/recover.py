@@ -70,7 +70,7 @@ class Recovery:
     ) -> None:
         self.repository = repository
         self.asked = asked
-        self.store = Store(repository, *who, tell=console.warn)
+        self.store = Store(repository, *who, report=console.warn)
         self.left = 0
         """What needs the user."""
         self.done = 0
@@ -87,9 +87,9 @@ class Recovery:
             for note in self._chosen():
                 self._tell(note)
             return
-        with lock.hold(private / "recover.lock", console.warn, _IN_TURN):
+        with lock.locked(private / "recover.lock", console.warn, _IN_TURN):
             try:
-                for line in self.store.settle():
+                for line in self.store.finish_moves():
                     self.did(line)
             except LoragitError as error:
                 self.leave(error.message, error.hint)
@@ -108,7 +108,7 @@ class Recovery:
         if self.asked.dry_run:
             self._tell(note)
             return
-        with lock.hold(self.repository.private / "recover.lock", console.warn, _IN_TURN):
+        with lock.locked(self.repository.private / "recover.lock", console.warn, _IN_TURN):
             if held := self._held(note):
                 self._leave_to(held)
             else:
@@ -209,7 +209,9 @@ class Recovery:
                 "as soon as it does, finish it with: loragit recover",
             )
         if run is not None and run.state == UNTAGGED:
-            moved = (step for noted in ref_moves.read(self.repository) for step in noted.steps)
+            moved = (
+                step for noted in ref_moves.noted_moves(self.repository) for step in noted.steps
+            )
             if any((step.name, step.new) == (tag, run.commit) for step in moved):
                 return Leftover(
                     f"{note.run} was being opened, and its tag could not be made yet",
