@@ -12,8 +12,8 @@ import pytest
 from hypothesis import settings
 
 from tests.support import child_coverage
-from tests.support.nursery import Nursery
-from tests.support.scene import commit_all, git
+from tests.support.forked import ForkServer
+from tests.support.processes import commit_all, git
 
 KEPT = {
     "PATH",
@@ -105,9 +105,9 @@ def home(
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
+def fork_server() -> Iterator[ForkServer]:
     """Where tests get processes from that have imported everything."""
-    with Nursery() as ready:
+    with ForkServer() as ready:
         yield ready
 
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loragit import console
-from loragit.errors import Finding, LoragitError
-from tests.support.scene import read_all
+from loragit.errors import Area, Finding, LoragitError
+from tests.support.processes import read_all
 
 Capture = pytest.CaptureFixture[str]
 
@@ -37,7 +37,7 @@ def test_data_goes_to_stdout_and_narration_to_stderr(capsys: Capture) -> None:
 
 
 def test_an_error_is_told_as_fact_findings_and_next_step(capsys: Capture) -> None:
-    findings = (Finding("one", "do this"), Finding("two", None))
+    findings = (Finding("one", "do this", Area.NAME), Finding("two", None, Area.DISK))
     console.error(LoragitError("not started", hint="try again", findings=findings))
     console.error(LoragitError("bare"))
     assert capsys.readouterr().err == (
@@ -57,7 +57,9 @@ def test_no_line_holds_more_than_a_line(line: str) -> None:
         console.say(line)
         console.warn(line)
         console.error(
-            LoragitError(line, hint=line or None, findings=(Finding(line, line or None),))
+            LoragitError(
+                line, hint=line or None, findings=(Finding(line, line or None, Area.DATASET),)
+            )
         )
     for stream, lines in ((out, 3), (err, 4 + 2 * bool(line))):
         told = stream.getvalue()

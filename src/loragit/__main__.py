@@ -72,7 +72,7 @@ def _quick(words: list[str], index: str | None) -> Callable[[], int] | None:
             number.isascii() and number.isdigit() and len(number) < 10 and int(number)
         ):
             return lambda: _log(int(number))
-        case ["hook", "run", name, *rest]:
+        case ["hook", "run", name, *rest] if not name.startswith("-"):
             return lambda: _hook(name, rest, index)
         case ["zsh" | "bash" as shell]:
             return lambda: _functions(shell)
@@ -86,10 +86,10 @@ def _train(name: str, extra: list[str]) -> int:
     from pathlib import Path
 
     from loragit.commands.train import train
-    from loragit.run.preflight import prepare as preflight
+    from loragit.run.preflight.phases import Request
     from loragit.settings.load import Flags
 
-    return train(preflight.Request(name, Flags(), dict(os.environ), Path.cwd(), tuple(extra)))
+    return train(Request.parse(name, Flags(), dict(os.environ), Path.cwd(), tuple(extra)))
 
 
 def _log(limit: int | None) -> int:

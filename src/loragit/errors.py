@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 
+class Area(Enum):
+    """What a finding is about."""
+
+    NAME = "name"
+    SETTINGS = "settings"
+    """Settings and arguments, and the user's consent to those that came with the dataset."""
+    TRAINER = "trainer"
+    """Its repository, script and launcher."""
+    ENVIRONMENT = "environment"
+    """The trainer's Python and its packages."""
+    CODE = "code"
+    """The other repositories of code: LyCORIS, and those of ``record.repos``."""
+    DATASET = "dataset"
+    SECRETS = "secrets"
+    REPOSITORY = "repository"
+    """The dataset's: whether git can work in it, and who the user is."""
+    RECORD = "record"
+    """The branch ``runs``."""
+    OUTPUT = "output"
+    """Output folders, and what trainings left in them."""
+    DISK = "disk"
+
+
 class Finding(NamedTuple):
-    """One of several facts, and its next step."""
+    """One thing that speaks against going on, or is worth a warning."""
 
     problem: str
     hint: str | None
+    """The next step."""
+    area: Area
 
 
 class LoragitError(Exception):
@@ -48,23 +74,23 @@ class UsageError(LoragitError):
 
 
 class Findings:
-    """Collects what speaks against going on, so that all of it can be told at once."""
+    """Collects findings, so that all of them can be shown at once."""
 
     def __init__(self) -> None:
-        self._found: dict[Finding, None] = {}
+        self._findings: dict[tuple[str, str | None], Finding] = {}
 
-    def add(self, problem: str, hint: str | None = None) -> None:
-        self._found.setdefault(Finding(problem, hint))
+    def add(self, problem: str, hint: str | None, area: Area) -> None:
+        self._findings.setdefault((problem, hint), Finding(problem, hint, area))
 
-    def ask(self, question: Callable[[], T]) -> T | None:
-        """Its answer, or ``None`` where it raised a :class:`LoragitError`, which becomes a
-        finding."""
+    def ask(self, question: Callable[[], T], area: Area) -> T | None:
+        """The answer to ``question``; ``None`` if it raises a :class:`LoragitError`, which becomes
+        a finding."""
         try:
             return question()
         except LoragitError as error:
-            self.add(error.message, error.hint)
+            self.add(error.message, error.hint, area)
             return None
 
     def all(self) -> tuple[Finding, ...]:
-        """In the order in which they were found, each once."""
-        return tuple(self._found)
+        """In the order in which they were added, each once."""
+        return tuple(self._findings.values())

@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from loragit.system import alive
-from tests.support.records import a_run, open_store, reverted, sealed, untagged
-from tests.support.scene import LORAGIT, Scene, commit_all, git, make_scene
+from tests.support.made_up_runs import a_run, open_store, reverted, sealed, untagged
+from tests.support.processes import LORAGIT, commit_all, git
+from tests.support.user_home import Scene, make_scene
 
 NAME = "noob-gren-v1s4"
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")

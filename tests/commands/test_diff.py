@@ -21,10 +21,12 @@ from loragit.history.compare.details import Difference, details
 from loragit.history.history import History
 from loragit.history.pairs import CodeChange
 from loragit.record.values import Entry, LyCORIS, Weights
+from tests.support.growth import slack
 from tests.support.helpers_folder import leave
+from tests.support.made_up_runs import CODE, open_store, reverted, sealed
 from tests.support.paths import ROOT
-from tests.support.records import CODE, open_store, reverted, sealed
-from tests.support.scene import LORAGIT, Scene, commit_all, git, make_scene, slack, write_dataset
+from tests.support.processes import LORAGIT, commit_all, git
+from tests.support.user_home import Scene, make_scene, write_dataset
 
 ONE, TWO = "noob-gren-v1s4", "noob-gren-v2s4"
 

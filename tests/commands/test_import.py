@@ -35,7 +35,8 @@ from tests.support.helpers_folder import (
     write_model,
 )
 from tests.support.paths import SD_SCRIPTS
-from tests.support.scene import LORAGIT, Result, Scene, commit_all, git, make_scene, parsed_trailers
+from tests.support.processes import LORAGIT, Result, commit_all, git
+from tests.support.user_home import Scene, make_scene, parsed_trailers
 
 NAME = "noob-gren-v1s400"
 TOKEN = "hf_" + "a1B2" * 9

@@ -23,10 +23,11 @@ from hypothesis import strategies as st
 
 from loragit.commands import hook
 from loragit.commands.init import discover, first_files, image_folders
-from loragit.dataset import snapshot
 from loragit.record.name import RunName
 from loragit.settings import schema
-from tests.support.scene import LORAGIT, Result, Scene, commit_all, git, make_trainer, write_dataset
+from loragit.trainers.sd_scripts import dataset_config
+from tests.support.processes import LORAGIT, Result, commit_all, git
+from tests.support.user_home import Scene, make_trainer, write_dataset
 
 FILES = ("config.toml", "loragit.toml", "sample-prompts.txt")
 
@@ -692,7 +693,7 @@ def test_whatever_folders_are_called_the_files_read_back_and_mean_them(
             (folder / "config.toml").write_text(
                 first_files.config_text(folders, base=None, side=1024)
             )
-            config = snapshot.read_config(folder / "config.toml", folder)
+            config = dataset_config.read_config(folder / "config.toml", folder)
             assert [each.path for each in config.folders] == [place]
         else:
             assert (

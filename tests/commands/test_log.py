@@ -26,8 +26,7 @@ from loragit.history.query.selection import matches
 from loragit.history.query.where import BadCondition, Condition, told
 from loragit.record.name import RunName
 from loragit.record.values import Entry, LyCORIS, Weights
-from tests.support.paths import ROOT, SD_SCRIPTS
-from tests.support.records import (
+from tests.support.made_up_runs import (
     MOMENT,
     NAME,
     a_run,
@@ -37,7 +36,9 @@ from tests.support.records import (
     sealed,
     untagged,
 )
-from tests.support.scene import LORAGIT, Scene, git, make_scene, read_all
+from tests.support.paths import ROOT, SD_SCRIPTS
+from tests.support.processes import LORAGIT, git, read_all
+from tests.support.user_home import Scene, make_scene
 
 SCRIPT = ("python", "sdxl_train_network.py")
 

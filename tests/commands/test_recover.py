@@ -22,7 +22,8 @@ from loragit.history import history
 from loragit.record.values import Entry, Opened
 from loragit.run import ending, output
 from loragit.run.recovery import leftovers
-from loragit.run.recovery.recover import Asked, Recovery, trainers_left
+from loragit.run.recovery.recover import Options, Recovery
+from loragit.run.recovery.still_running import trainers_left
 from loragit.settings.load import Flags, load
 from loragit.store import journal, ref_moves
 from loragit.store.journal import End, Open, Trainer, Work
@@ -30,8 +31,9 @@ from loragit.store.store import Store
 from loragit.system import durable
 from loragit.system.alive import boot_id, pid_space, start_time
 from tests.support import trainer_files
-from tests.support.records import a_run, an_outcome, open_store, reverted, sealed
-from tests.support.scene import git, parsed_trailers
+from tests.support.made_up_runs import a_run, an_outcome, open_store, reverted, sealed
+from tests.support.processes import git
+from tests.support.user_home import parsed_trailers
 
 NAME = "noob-gren-v1s4"
 GONE = 2**22 + 1
@@ -104,7 +106,7 @@ def recover(
 ) -> int:
     variables = {**os.environ, **environ}
     chosen = load(name=None, flags=Flags(dataset=str(dataset)), environ=variables, cwd=dataset)
-    return command.recover(chosen, Asked(names, gone, dry_run, variables))
+    return command.recover(chosen, Options(names, gone, dry_run, variables))
 
 
 def tagged(dataset: Path, name: str = NAME) -> dict[str, str]:
@@ -353,8 +355,8 @@ def test_a_run_that_went_on_while_others_were_recovered_is_looked_at_anew(
                 loragit.communicate()
             return end(*asked)
 
-        end = ending.end
-        monkeypatch.setattr(ending, "end", meanwhile)
+        end = ending.seal_or_revert
+        monkeypatch.setattr(ending, "seal_or_revert", meanwhile)
         assert recover(dataset) == 0
     said = capsys.readouterr().err
     assert [line.split(" as ")[0] for line in said.splitlines() if "log is" not in line] == [

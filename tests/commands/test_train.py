@@ -18,16 +18,8 @@ from pathlib import Path
 import pytest
 
 from loragit.system import alive
-from tests.support.scene import (
-    LORAGIT,
-    Scene,
-    commit_all,
-    git,
-    make_scene,
-    make_trainer,
-    parsed_trailers,
-    write_dataset,
-)
+from tests.support.processes import LORAGIT, commit_all, git
+from tests.support.user_home import Scene, make_scene, make_trainer, parsed_trailers, write_dataset
 
 NAME = "noob-gren-v1s4"
 

@@ -12,9 +12,10 @@ import pytest
 
 from tests.commands.test_whence import edited
 from tests.git.test_signing import ssh_key
+from tests.support.made_up_runs import a_run, an_outcome, open_store, reverted, sealed, untagged
 from tests.support.paths import ROOT
-from tests.support.records import a_run, an_outcome, open_store, reverted, sealed, untagged
-from tests.support.scene import Scene, git, make_scene
+from tests.support.processes import git
+from tests.support.user_home import Scene, make_scene
 
 ONE, TWO, THREE = "noob-gren-v1s4", "noob-gren-v2s4", "noob-gren-v3s4"
 

@@ -16,8 +16,9 @@ import pytest
 from loragit.commands import whence
 from loragit.store import products
 from tests.support.paths import ROOT, SD_SCRIPTS
-from tests.support.scene import Scene, commit_all, git, make_scene, write_dataset
+from tests.support.processes import commit_all, git
 from tests.support.trainer_files import png, safetensors
+from tests.support.user_home import Scene, make_scene, write_dataset
 
 FIXTURES = SD_SCRIPTS
 DOCS = ROOT / "docs"

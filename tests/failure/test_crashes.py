@@ -18,9 +18,10 @@ from pathlib import Path
 import pytest
 
 from loragit.crash_points import Step
-from tests.support.scene import HERE, LORAGIT, Result, Scene, make_scene
+from tests.support.processes import LORAGIT, Result
+from tests.support.user_home import HERE, Scene, make_scene
 
-DRIVER = str(HERE / "crashing.py")
+DRIVER = str(HERE / "killed_at_step.py")
 END = 10_000
 """A number that no step has."""
 

@@ -28,10 +28,11 @@ from loragit import History
 from loragit.errors import LoragitError
 from loragit.record.values import Entry, Opened
 from loragit.run.preflight import prepare
-from tests.support import mounts
-from tests.support.nursery import Nursery, loragit
-from tests.support.records import NAME, a_run, an_outcome, open_store, sealed
-from tests.support.scene import Scene, git, make_scene
+from tests.support import own_mounts
+from tests.support.forked import ForkServer, loragit
+from tests.support.made_up_runs import NAME, a_run, an_outcome, open_store, sealed
+from tests.support.processes import git
+from tests.support.user_home import Scene, make_scene
 
 Step = Callable[[Scene], object]
 
@@ -64,11 +65,11 @@ class Fault(NamedTuple):
 
 
 def small_repository(scene: Scene) -> None:
-    mounts.small_disk(scene.dataset / ".git", "4m")
+    own_mounts.small_disk(scene.dataset / ".git", "4m")
 
 
 def full_repository(scene: Scene) -> None:
-    mounts.fill(scene.dataset / ".git")
+    own_mounts.fill(scene.dataset / ".git")
 
 
 def room_again(scene: Scene) -> None:
@@ -76,11 +77,11 @@ def room_again(scene: Scene) -> None:
 
 
 def small_refs(scene: Scene) -> None:
-    mounts.small_disk(scene.dataset / ".git" / "refs", "64k")
+    own_mounts.small_disk(scene.dataset / ".git" / "refs", "64k")
 
 
 def full_refs(scene: Scene) -> None:
-    mounts.fill(scene.dataset / ".git" / "refs")
+    own_mounts.fill(scene.dataset / ".git" / "refs")
 
 
 def room_for_refs(scene: Scene) -> None:
@@ -89,11 +90,11 @@ def room_for_refs(scene: Scene) -> None:
 
 def small_output(scene: Scene) -> None:
     scene.output.mkdir()
-    mounts.small_disk(scene.output, "1m")
+    own_mounts.small_disk(scene.output, "1m")
 
 
 def full_output(scene: Scene) -> None:
-    mounts.fill(scene.output)
+    own_mounts.fill(scene.output)
 
 
 def in_turn(*steps: Step) -> Step:
@@ -105,20 +106,20 @@ def in_turn(*steps: Step) -> Step:
 
 
 def read_only_repository(scene: Scene) -> None:
-    mounts.read_only(scene.dataset / ".git")
+    own_mounts.read_only(scene.dataset / ".git")
 
 
 def writable_repository(scene: Scene) -> None:
-    mounts.unmount(scene.dataset / ".git")
+    own_mounts.unmount(scene.dataset / ".git")
 
 
 def read_only_output(scene: Scene) -> None:
     scene.output.mkdir(exist_ok=True)
-    mounts.read_only(scene.output)
+    own_mounts.read_only(scene.output)
 
 
 def as_anybody(scene: Scene) -> None:
-    mounts.as_anybody()
+    own_mounts.as_anybody()
 
 
 def permit(mode: int, *names: str) -> Step:
@@ -133,7 +134,7 @@ def permit(mode: int, *names: str) -> Step:
 
 
 def vanish(scene: Scene) -> None:
-    mounts.unmount(scene.output)
+    own_mounts.unmount(scene.output)
 
 
 def rename_output(scene: Scene) -> None:
@@ -156,9 +157,9 @@ def copy_output(scene: Scene) -> None:
 def a_disk_on_a_plain_folder(scene: Scene) -> None:
     """As a disk is mounted: below it is an empty folder that nobody may write."""
     permit(0o555, OUTPUT)(scene)
-    mounts.small_disk(scene.output, "1m")
+    own_mounts.small_disk(scene.output, "1m")
     permit(0o755, OUTPUT)(scene)
-    mounts.as_anybody()
+    own_mounts.as_anybody()
 
 
 def remove_output(scene: Scene) -> None:
@@ -426,7 +427,7 @@ def struck(name: str, home: Path, fifo: Path) -> int:
     scene = Scene(home, home / "datasets" / "gren", home / "source" / "repos" / "sd-scripts")
     before = scene.git("for-each-ref", "--format=%(refname) %(objectname)")
     if fault.mounts:
-        mounts.own_mounts()
+        own_mounts.own_mounts()
     prepare.MIN_FREE = prepare.MIN_FREE_RECORD = 0
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDWR)
@@ -484,7 +485,7 @@ def check_record(scene: Scene, state: str, before: str) -> None:
 
 def can_mount() -> int:
     try:
-        mounts.own_mounts()
+        own_mounts.own_mounts()
     except OSError:
         return 1
     return 0
@@ -492,14 +493,14 @@ def can_mount() -> int:
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_said_and_nothing_is_lost(
-    name: str, home: Path, tmp_path: Path, nursery: Nursery
+    name: str, home: Path, tmp_path: Path, fork_server: ForkServer
 ) -> None:
     fault = FAULTS[name]
-    if fault.mounts and nursery.run(can_mount).status:
+    if fault.mounts and fork_server.run(can_mount).status:
         pytest.skip("file systems may not be mounted here")
     scene = make_scene(home)
     fifo = tmp_path / "ready"
-    done = nursery.run(
+    done = fork_server.run(
         struck, name, home, fifo, cwd=scene.dataset, STUB="wait", STUB_READY=str(fifo)
     )
     assert done.status == fault.status, done.err
@@ -508,7 +509,7 @@ def test_a_fault_is_said_and_nothing_is_lost(
 
 
 def test_a_run_of_which_only_a_part_is_on_record_is_taken_back_by_recover(
-    home: Path, nursery: Nursery
+    home: Path, fork_server: ForkServer
 ) -> None:
     scene = make_scene(home)
     # git has moved `runs` by the time it finds that it cannot write the reflog of the tag, as on a
@@ -516,7 +517,7 @@ def test_a_run_of_which_only_a_part_is_on_record_is_taken_back_by_recover(
     in_the_way = scene.dataset / ".git" / "logs" / "refs" / "tags" / NAME / "x"
     in_the_way.parent.mkdir(parents=True)
     in_the_way.touch()
-    done = nursery.run(loragit, "train", NAME, cwd=scene.dataset)
+    done = fork_server.run(loragit, "train", NAME, cwd=scene.dataset)
     assert done.status == 1
     assert (
         f"error: loragit: open {NAME} was made in part, and git cannot make the rest: " in done.err
@@ -524,7 +525,7 @@ def test_a_run_of_which_only_a_part_is_on_record_is_taken_back_by_recover(
     assert "then: loragit recover" in done.err
     assert scene.git("log", "--format=%s", "runs").startswith(f"{NAME}: ")
     shutil.rmtree(in_the_way.parent)
-    done = nursery.run(loragit, "recover", cwd=scene.dataset)
+    done = fork_server.run(loragit, "recover", cwd=scene.dataset)
     assert done.status == 0, done.err
     assert [
         line.partition(":")[0] for line in scene.git("log", "--format=%s", "runs").splitlines()
@@ -541,7 +542,7 @@ def test_a_run_of_which_only_a_part_is_on_record_is_taken_back_by_recover(
     assert scene.git("for-each-ref", "refs/tags", "refs/loragit") == ""
     assert [*(scene.dataset / ".git" / "loragit").glob("open/*"), *scene.output.glob("*")] == []
     assert [*(scene.dataset / ".git" / "loragit").glob("moves/*")] == []
-    assert nursery.run(loragit, "train", NAME, cwd=scene.dataset).status == 0
+    assert fork_server.run(loragit, "train", NAME, cwd=scene.dataset).status == 0
 
 
 # ---- limits, terminals, clocks ----
@@ -555,11 +556,11 @@ def with_few_files(limit: int) -> int:
 
 @pytest.mark.parametrize("limit", [6, 10, 14, 40])
 def test_with_few_file_descriptors_a_run_is_whole_or_does_not_begin(
-    limit: int, home: Path, nursery: Nursery
+    limit: int, home: Path, fork_server: ForkServer
 ) -> None:
     scene = make_scene(home)
     before = scene.git("for-each-ref", "--format=%(refname) %(objectname)")
-    done = nursery.run(with_few_files, limit, cwd=scene.dataset)
+    done = fork_server.run(with_few_files, limit, cwd=scene.dataset)
     assert "Traceback" not in done.err
     if limit == 40:
         assert done.status == 0, done.err
@@ -605,11 +606,11 @@ def closed_in_mid_run(home: Path, fifo: Path) -> int:
 
 
 def test_a_run_whose_terminal_is_closed_is_sealed_as_interrupted(
-    home: Path, tmp_path: Path, nursery: Nursery
+    home: Path, tmp_path: Path, fork_server: ForkServer
 ) -> None:
     scene = make_scene(home)
     fifo = tmp_path / "ready"
-    done = nursery.run(
+    done = fork_server.run(
         closed_in_mid_run, home, fifo, cwd=scene.dataset, STUB="wait", STUB_READY=str(fifo)
     )
     assert done.status == 128 + signal.SIGHUP, done.err
@@ -709,7 +710,7 @@ def opens(dataset: Path) -> int:
 
 @pytest.mark.parametrize("what", DAMAGE)
 def test_damaged_objects_are_told_and_nothing_moves(
-    what: str, dataset: Path, nursery: Nursery
+    what: str, dataset: Path, fork_server: ForkServer
 ) -> None:
     damage, revision = DAMAGE[what]
     kept = open_store(dataset)
@@ -723,12 +724,12 @@ def test_damaged_objects_are_told_and_nothing_moves(
         kept.delete_tag(running)
     refs = (dataset / ".git" / "refs" / "heads" / "runs").read_text()
     damage(dataset, revision)
-    done = nursery.run(looked_at, "noob-gren-v2s4", cwd=dataset)
+    done = fork_server.run(looked_at, "noob-gren-v2s4", cwd=dataset)
     assert done.status == 0, done.err
     assert "Traceback" not in done.err, done.err
     verified = done.err.rpartition("$ verify\n")[2]
     assert "status 0" not in verified, done.out
-    opened = nursery.run(opens, dataset)
+    opened = fork_server.run(opens, dataset)
     assert opened.status in (0, 1), opened.err
     assert ((dataset / ".git" / "refs" / "heads" / "runs").read_text() == refs) == (
         opened.status == 1
@@ -750,14 +751,14 @@ def reverts(dataset: Path, run: Opened) -> int:
     [("noob-gren-v2s4", 0), ("runs~1", 1), ("runs~1^{tree}", 1), ("runs^{tree}", 1)],
 )
 def test_a_run_is_reverted_or_stays_open_beside_objects_that_are_cut_short(
-    revision: str, status: int, dataset: Path, nursery: Nursery
+    revision: str, status: int, dataset: Path, fork_server: ForkServer
 ) -> None:
     kept = open_store(dataset)
     sealed(kept, "noob-gren-v1s4")
     sealed(kept, "noob-gren-v2s4", entries=(Entry("config.toml", b"a = 2\n"),))
     run = kept.open(a_run(name="noob-gren-v3s4"))
     cut_short(dataset, revision)
-    done = nursery.run(reverts, dataset, run)
+    done = fork_server.run(reverts, dataset, run)
     assert done.status == status, done.err
     assert (git(dataset, "rev-parse", "runs") == run.commit) == (status == 1)
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.power_loss import Call, Disk, State, replay, tracer, why_not, write_state
-from tests.support.scene import LORAGIT, Scene, git, make_scene
+from tests.support.processes import LORAGIT, git
+from tests.support.user_home import Scene, make_scene
 
 NAME = "noob-gren-v1s4"
 GIT_DIR = "datasets/gren/.git"

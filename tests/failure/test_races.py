@@ -16,19 +16,19 @@ from loragit.record.values import Opened
 from loragit.store import lock, retry, store
 from loragit.store.retry import StillLocked
 from loragit.store.store import Store
-from tests.support import records
-from tests.support.nursery import Nursery
-from tests.support.records import NAME, a_run, an_outcome
-from tests.support.scene import git
+from tests.support import made_up_runs
+from tests.support.forked import ForkServer
+from tests.support.made_up_runs import NAME, a_run, an_outcome
+from tests.support.processes import git
 
 WORKERS = 16
 RUNS = 3
 """Of each worker: one is sealed, one reverted, and of one only the tag is deleted."""
 
 
-def store_of(folder: Path, tell: lock.Report) -> Store:
-    plain = records.open_store(folder)
-    return Store(plain.repository, plain._author, plain._committer, report=tell)
+def store_of(folder: Path, tell: lock.Warn) -> Store:
+    plain = made_up_runs.open_store(folder)
+    return Store(plain.repository, plain._author, plain._committer, warn=tell)
 
 
 # ---- all at once ----
@@ -36,7 +36,7 @@ def store_of(folder: Path, tell: lock.Report) -> Store:
 
 def trains(folder: Path, worker: int, main: str) -> None:
     """A process that opens runs and ends each in another way."""
-    kept = records.open_store(folder)
+    kept = made_up_runs.open_store(folder)
     for number in range(RUNS):
         opened = kept.open(a_run(name=f"noob-gren{worker}-v{number}s4", dataset_commit=main))
         kept.note(main, (f"{worker} {number}",))
@@ -80,15 +80,15 @@ def keeps_house(folder: Path, stop: Path) -> None:
 
 
 def test_sixteen_processes_beside_plain_git_lose_nothing(
-    dataset: Path, tmp_path: Path, nursery: Nursery
+    dataset: Path, tmp_path: Path, fork_server: ForkServer
 ) -> None:
     main = git(dataset, "rev-parse", "main")
     stop = tmp_path / "stop"
     # The branch is unborn: its first commit is the one that races are lost on.
-    workers = [nursery.start(trains, dataset, number, main) for number in range(WORKERS)]
+    workers = [fork_server.start(trains, dataset, number, main) for number in range(WORKERS)]
     theirs, house = (
-        nursery.start(writes_refs, dataset, stop),
-        nursery.start(keeps_house, dataset, stop),
+        fork_server.start(writes_refs, dataset, stop),
+        fork_server.start(keeps_house, dataset, stop),
     )
     done = [worker.wait() for worker in workers]
     stop.touch()
@@ -168,7 +168,7 @@ LOCKS = [
 def told_soon(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The dataset, with a user who is told after a moment."""
     for module in (retry, lock):
-        monkeypatch.setattr(module, "REPORTED_AFTER", 0.05)
+        monkeypatch.setattr(module, "WARNED_AFTER", 0.05)
     git(dataset, "config", "core.packedRefsTimeout", "10")
     git(dataset, "config", "core.filesRefLockTimeout", "10")
     return dataset
@@ -208,7 +208,7 @@ def test_where_a_lock_stays_the_run_stays_open_and_can_be_ended_later(
     impatient: Path, end: End, name: str
 ) -> None:
     held = impatient / ".git" / name
-    kept = records.open_store(impatient)
+    kept = made_up_runs.open_store(impatient)
     opened = kept.open(a_run())
     held.touch()
     with pytest.raises(StillLocked, match="another program holds it, or left it behind") as caught:
@@ -233,7 +233,7 @@ def test_an_opening_that_finds_a_lock_leaves_nothing(
     held.touch()
     monkeypatch.setattr(Store._move, "__defaults__", (0.2,))
     with pytest.raises(StillLocked, match=r"runs\.lock has been there"):
-        records.open_store(impatient).open(a_run())
+        made_up_runs.open_store(impatient).open(a_run())
     assert git(impatient, "for-each-ref", "--format=%(refname)") == "refs/heads/main"
 
 
@@ -277,7 +277,7 @@ def test_another_loragit_is_waited_for_in_line_and_that_is_said(impatient: Path)
 def test_a_loragit_that_was_stopped_while_it_held_the_lock_keeps_no_run_from_its_end(
     impatient: Path,
 ) -> None:
-    kept = records.open_store(impatient)
+    kept = made_up_runs.open_store(impatient)
     opened = kept.open(a_run())
     path = impatient / ".git" / "loragit" / "lock"
     handle = held_by_another(path)
@@ -295,5 +295,5 @@ def test_a_file_system_without_locks_is_no_error(
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", none)
-    seal(store_of(dataset, pytest.fail), records.open_store(dataset).open(a_run()))
+    seal(store_of(dataset, pytest.fail), made_up_runs.open_store(dataset).open(a_run()))
     assert git(dataset, "cat-file", "-t", NAME) == "tag"

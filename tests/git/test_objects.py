@@ -16,7 +16,7 @@ from loragit.git import objects as repo
 from loragit.git.objects import CannotOpen, CannotWriteObjects, Objects
 from loragit.git.trees import CannotRecord
 from loragit.record.values import Entry, Identity
-from tests.support.scene import commit_all, git
+from tests.support.processes import commit_all, git
 
 ADA = Identity("Ada Trainer", "ada@example.org", 1_763_918_430, 780)
 few = settings(

@@ -13,8 +13,9 @@ import pytest
 from loragit.git import signing
 from loragit.git.repository import discover
 from loragit.record.values import Identity
-from tests.support.records import NAME, a_run, an_outcome, open_store, sealed
-from tests.support.scene import Scene, git, make_scene
+from tests.support.made_up_runs import NAME, a_run, an_outcome, open_store, sealed
+from tests.support.processes import git
+from tests.support.user_home import Scene, make_scene
 
 pytestmark = pytest.mark.skipif(
     shutil.which("ssh-keygen") is None and not os.environ.get("CI"),

@@ -34,7 +34,7 @@ from loragit.history.record import (
 )
 from loragit.record import trailers
 from loragit.record.values import Entry, Weights
-from tests.support.records import (
+from tests.support.made_up_runs import (
     MOMENT,
     NAME,
     a_run,
@@ -44,7 +44,7 @@ from tests.support.records import (
     sealed,
     untagged,
 )
-from tests.support.scene import git
+from tests.support.processes import git
 
 ENVIRONMENT = (
     b"Python: 3.11.7\nPlatform: Linux\nGPU: one\nGPU: two\n\n"

@@ -13,7 +13,7 @@ from loragit.history import plain_toml
 from loragit.record import run_toml
 from loragit.record.values import Weights
 from tests.hostile.test_fuzz import THOROUGH
-from tests.support.records import a_run
+from tests.support.made_up_runs import a_run
 
 pytestmark = pytest.mark.every_python
 

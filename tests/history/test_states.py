@@ -12,8 +12,8 @@ from loragit.history.history import INTERRUPTED, RUNNING, SEALED, UNTAGGED, Hist
 from loragit.record.values import Entry
 from loragit.store import journal
 from tests.store.test_journal import note
-from tests.support.records import NAME, a_run, open_store, reverted, sealed, untagged
-from tests.support.scene import git
+from tests.support.made_up_runs import NAME, a_run, open_store, reverted, sealed, untagged
+from tests.support.processes import git
 
 
 def states(folder: Path, limit: int | None = None) -> list[tuple[str, str]]:

@@ -35,9 +35,10 @@ from loragit.settings.schema import UnreadableSettings, read_file
 from loragit.store import products
 from loragit.trainers import tensorboard
 from loragit.trainers.safetensors import NotSafetensors, read_header
+from tests.support.growth import slack
+from tests.support.made_up_runs import NAME, open_store, sealed
 from tests.support.paths import SD_SCRIPTS
-from tests.support.records import NAME, open_store, sealed
-from tests.support.scene import commit_all, git, slack
+from tests.support.processes import commit_all, git
 
 pytestmark = pytest.mark.every_python
 

@@ -18,9 +18,10 @@ from loragit import __main__, cli_hook
 from loragit.commands import trust
 from loragit.git import command
 from loragit.settings import schema
-from tests.support.records import open_store, sealed
-from tests.support.scene import commit_all, make_trainer, write_dataset
-from tests.support.scene import git as run_git
+from tests.support.made_up_runs import open_store, sealed
+from tests.support.processes import commit_all
+from tests.support.processes import git as run_git
+from tests.support.user_home import make_trainer, write_dataset
 
 NAMES = ("noob-gren-v1s4", "noob-gren-v2s4")
 NEXT = "noob-gren-v3s4"
@@ -253,10 +254,6 @@ def test_the_trainers_python_is_not_asked_from_modules_in_the_dataset(
 
 
 def test_consent_is_asked_only_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    from loragit.run.preflight.prepare import Request
-    from loragit.settings.load import Flags
-
-    request = Request(NEXT, Flags(), {}, Path("/"))
-    assert trust.asking(request).agree is None
+    assert trust.agreement(trusted=False) is None
     monkeypatch.setattr("loragit.console.can_ask", lambda: True)
-    assert trust.asking(request).agree is not None
+    assert trust.agreement(trusted=False) is not None

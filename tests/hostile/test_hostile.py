@@ -22,8 +22,9 @@ from loragit.git import repository
 from loragit.store import journal
 from tests.store.test_journal import note
 from tests.support.fuzz_targets import OBEYED
-from tests.support.records import open_store, sealed
-from tests.support.scene import git, slack
+from tests.support.growth import slack
+from tests.support.made_up_runs import open_store, sealed
+from tests.support.processes import git
 
 ODD = "\x1b]0;owned\x07\x1b[2J\x9b31m\x7f\u202egnp\u2066\u2028\u200f"
 """A title, an erased screen, C1, DEL, another direction, another line; no line end."""
@@ -280,7 +281,7 @@ def test_a_message_as_long_as_it_may_be_takes_no_time(
 def test_only_names_that_a_run_can_have_are_offered_to_a_shell(
     dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from loragit import cli
+    from loragit import cli_help
     from loragit.history import history
 
     store = open_store(dataset)
@@ -295,7 +296,7 @@ def test_only_names_that_a_run_can_have_are_offered_to_a_shell(
         )
         assert odd in history.names(dataset)
     monkeypatch.chdir(dataset)
-    assert cli._run_names() == [OTHER]
+    assert cli_help.run_names() == [OTHER]
 
 
 def test_a_hook_whose_git_gives_up_finds_nothing_more(dataset: Path) -> None:

@@ -19,8 +19,8 @@ from loragit.record.values import Artifact, Entry, Outcome
 from loragit.run.importing.plan import Request
 from loragit.run.preflight import ancestors
 from loragit.run.preflight.ancestors import Start
-from tests.support.records import MOMENT, NAME, a_run, open_store
-from tests.support.scene import git as run_git
+from tests.support.made_up_runs import MOMENT, NAME, a_run, open_store
+from tests.support.processes import git as run_git
 
 SHA256 = "b" * 64
 

@@ -29,7 +29,7 @@ from loragit.record.message import (
     run_subject,
 )
 from loragit.record.values import Artifact, Entry, LyCORIS, RepoState, Weights
-from tests.support.records import CODE, MOMENT, NAME, a_run, an_outcome, opened
+from tests.support.made_up_runs import CODE, MOMENT, NAME, a_run, an_outcome, opened
 
 pytestmark = pytest.mark.every_python
 

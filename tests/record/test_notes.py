@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from loragit.record import notes
 from loragit.record.notes import Note, Observation
-from tests.support.records import NAME, open_store, reverted, sealed
-from tests.support.scene import LORAGIT, Scene, git, make_scene
+from tests.support.made_up_runs import NAME, open_store, reverted, sealed
+from tests.support.processes import LORAGIT, git
+from tests.support.user_home import Scene, make_scene
 
 MOMENT = datetime(2026, 11, 24, 19, 30, 0, 999_000, tzinfo=UTC)
 

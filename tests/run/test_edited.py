@@ -11,7 +11,7 @@ import pytest
 
 from loragit.dataset import snapshot
 from loragit.dataset.hashes import Cache
-from loragit.dataset.snapshot import Folder, Recorded, Watched
+from loragit.dataset.snapshot import Recorded, Subset, WatchedFolder
 from loragit.record.values import Entry
 from loragit.run import edited
 from loragit.run.preflight.inputs import Inputs
@@ -32,11 +32,11 @@ def read(tmp_path: Path) -> Inputs:
         os.utime(
             folder, ns=(1, 1)
         )  # what comes into it later comes at another time, whatever the clock's ticks
-        folders.append(Folder(place, folder, (".txt",)))
+        folders.append(Subset(place, folder, (".txt",)))
     return look(tmp_path / "gren", folders)
 
 
-def look(root: Path, folders: list[Folder]) -> Inputs:
+def look(root: Path, folders: list[Subset]) -> Inputs:
     entries = (Entry("config.toml", b"config"), Entry("sample-prompts.txt", b"prompts"))
     for entry in entries:
         (root / entry.path).write_bytes(entry.data)
@@ -55,12 +55,12 @@ def touched(path: Path, data: str | None = None) -> None:
 
 
 def test_of_files_that_nobody_touched_nothing_is_said(read: Inputs, tmp_path: Path) -> None:
-    assert list(edited.told(read)) == []
+    assert list(edited.edits(read)) == []
     # Nor where the bytes are the same, nor of what the trainer puts beside the images.
     touched(tmp_path / "gren" / "img" / "1.txt")
     (tmp_path / "gren" / "img" / "1_0064x0064_sdxl.npz").write_bytes(b"latents")
     (tmp_path / "gren" / "img" / "metadata_cache.json").write_text("{}")
-    assert list(edited.told(read)) == []
+    assert list(edited.edits(read)) == []
 
 
 Edit = Callable[[Path], object]
@@ -131,7 +131,7 @@ def test_each_kind_of_edit_is_said_with_what_is_on_record(
 ) -> None:
     root = tmp_path / "gren"
     edit(root)
-    assert list(edited.told(read)) == [said.format(root=root)]
+    assert list(edited.edits(read)) == [said.format(root=root)]
 
 
 def test_what_is_too_large_to_be_read_again_is_said_not_to_have_been_compared(
@@ -140,7 +140,7 @@ def test_what_is_too_large_to_be_read_again_is_said_not_to_have_been_compared(
     monkeypatch.setattr(edited, "MAX_HASHED", 10)
     for name in ("img/1.txt", "img/2.txt"):
         touched(tmp_path / "gren" / name)
-    assert list(edited.told(read)) == [
+    assert list(edited.edits(read)) == [
         (
             "1 file of the dataset was written again, maybe with other bytes, while it trained "
             f"(img/2.txt): {AS_IT_WAS}"
@@ -154,12 +154,12 @@ def test_a_file_that_cannot_be_read_any_more_counts_as_changed(tmp_path: Path) -
     (folder / "0.png").write_bytes(b"image")
     (folder / "0.txt").touch()
     os.utime(folder / "0.txt", ns=(1, 1))  # another time than that of what comes in its place
-    read = look(tmp_path, [Folder("img", folder, (".txt",))])
+    read = look(tmp_path, [Subset("img", folder, (".txt",))])
     (folder / "0.txt").unlink()
     (folder / "0.txt").symlink_to(
         "/proc/self/mem"
     )  # empty for stat(2), and no page of it can be read at the start
-    assert "(img/0.txt)" in next(iter(edited.told(read)))
+    assert "(img/0.txt)" in next(iter(edited.edits(read)))
 
 
 def test_ten_thousand_files_cost_little_more_than_to_look_at_each(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_ten_thousand_files_cost_little_more_than_to_look_at_each(tmp_path: Path
     for number in range(2500):
         (root / "img" / f"{number}.png").touch()
         (root / "img" / f"{number}.txt").touch()
-    read = look(root, [Folder("img", root / "img", (".txt",))])
+    read = look(root, [Subset("img", root / "img", (".txt",))])
 
     def seconds(action: Callable[[], object]) -> float:
         begun = time.thread_time()
@@ -181,7 +181,7 @@ def test_ten_thousand_files_cost_little_more_than_to_look_at_each(tmp_path: Path
         *(
             (
                 seconds(lambda: [os.stat(name) for name in names]),
-                seconds(lambda: list(edited.told(read))),
+                seconds(lambda: list(edited.edits(read))),
             )
             for _ in range(8)
         ),
@@ -195,9 +195,9 @@ def test_a_disk_that_was_mounted_anew_is_not_read_again(
 ) -> None:
     """It may have another number, which is part of what a file is known by."""
 
-    def elsewhere(watched: Watched) -> Watched:
+    def elsewhere(watched: WatchedFolder) -> WatchedFolder:
         return watched._replace(identities=tuple(f"{each}9" for each in watched.identities))
 
     monkeypatch.setattr(edited, "MAX_HASHED", 0)
     before = read.dataset._replace(watched=tuple(map(elsewhere, read.dataset.watched)))
-    assert list(edited.told(read._replace(dataset=before))) == []
+    assert list(edited.edits(read._replace(dataset=before))) == []

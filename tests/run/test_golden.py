@@ -28,7 +28,8 @@ import pytest
 
 from tests.support import helpers_folder, trainer_files
 from tests.support.paths import FIXTURES
-from tests.support.scene import HERE, LORAGIT, Result, Scene, commit_all, git, write_dataset
+from tests.support.processes import LORAGIT, Result, commit_all, git
+from tests.support.user_home import HERE, Scene, write_dataset
 
 WRITE = os.environ.get("LORAGIT_GOLDEN") == "write"
 FOLDER = FIXTURES / "golden"
@@ -41,7 +42,7 @@ KEY = "0123456789abcdef" * 2 + "01234567"
 SMALL = 20_000
 AFTER_THE_END = "END_NOTED"
 BEFORE_THE_TRAINER = "REFS_MOVED"
-"""Two of the places at which crashing.py kills."""
+"""Two of the places at which killed_at_step.py kills."""
 
 
 @dataclass
@@ -78,7 +79,12 @@ class Stage:
 
     def killed(self, step: str, *args: str, **environ: str) -> None:
         """``loragit ARGS``, which kills itself at the first ``step``."""
-        driver = (sys.executable, str(HERE / "crashing.py"), str(self.scene.home / "steps"), step)
+        driver = (
+            sys.executable,
+            str(HERE / "killed_at_step.py"),
+            str(self.scene.home / "steps"),
+            step,
+        )
         done = self.run((*driver, *args), None, environ)
         assert done.status == -signal.SIGKILL, done.err
         self.say(

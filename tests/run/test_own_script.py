@@ -15,7 +15,8 @@ import pytest
 
 from loragit.system import alive
 from tests.commands.test_train import NAME, refused, sha1, sound
-from tests.support.scene import LORAGIT, Scene, commit_all, git, make_scene
+from tests.support.processes import LORAGIT, commit_all, git
+from tests.support.user_home import Scene, make_scene
 
 TRAIN = """#!/bin/sh
 # rank 8

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.commands.test_train import NAME, refused, sound
-from tests.support.scene import Scene, commit_all, git, make_scene, make_trainer
+from tests.support.processes import commit_all, git
+from tests.support.user_home import Scene, make_scene, make_trainer
 
 
 @pytest.fixture

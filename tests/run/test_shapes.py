@@ -17,16 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.scene import (
-    LORAGIT,
-    Scene,
-    commit_all,
-    git,
-    make_scene,
-    make_trainer,
-    parsed_trailers,
-    write_dataset,
-)
+from tests.support.processes import LORAGIT, commit_all, git
+from tests.support.user_home import Scene, make_scene, make_trainer, parsed_trailers, write_dataset
 
 SEALED, REVERTED, UNTAGGED, CHANGED = (f"noob-gren-v{number}s4" for number in (1, 2, 3, 4))
 DESCRIBED = "noob on gren, version {}, 4 steps"

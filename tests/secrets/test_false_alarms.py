@@ -17,9 +17,10 @@ from loragit.record import message
 from loragit.record.values import Artifact, Entry, LyCORIS, RepoState, Run, Weights
 from loragit.run.preflight.disclosure import Sources, look, masked, secrets_in
 from loragit.secrets.find import is_secret_name
+from tests.support.made_up_runs import NAME, a_run, an_outcome, opened
 from tests.support.paths import FIXTURES
-from tests.support.records import NAME, a_run, an_outcome, opened
-from tests.support.scene import Scene, commit_all, git, make_scene
+from tests.support.processes import commit_all, git
+from tests.support.user_home import Scene, make_scene
 
 HEX = "0123456789abcdef"
 

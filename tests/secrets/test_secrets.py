@@ -30,7 +30,7 @@ from loragit.secrets.find import (
     secret_values,
 )
 from loragit.secrets.tables import find_values
-from tests.support.scene import slack
+from tests.support.growth import slack
 
 pytestmark = pytest.mark.every_python
 

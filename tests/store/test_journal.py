@@ -16,7 +16,7 @@ from loragit.store import journal
 from loragit.store.journal import JournalFailed, Open
 from loragit.store.lock import CannotLock
 from loragit.system import alive
-from tests.support.records import a_run, an_outcome, open_store
+from tests.support.made_up_runs import a_run, an_outcome, open_store
 
 NOTE = Open(
     run="noob-gren-v1s4",

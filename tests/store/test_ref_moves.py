@@ -20,9 +20,9 @@ from loragit.record.values import Opened
 from loragit.store import journal, ref_moves
 from loragit.store.ref_moves import MoveStuck, Noted
 from loragit.store.store import Store
-from tests.support.nursery import Nursery
-from tests.support.records import a_run, an_outcome, open_store, sealed
-from tests.support.scene import git
+from tests.support.forked import ForkServer
+from tests.support.made_up_runs import a_run, an_outcome, open_store, sealed
+from tests.support.processes import git
 
 NAME = "noob-gren-v2s4"
 
@@ -230,7 +230,7 @@ def test_a_move_that_is_stuck_keeps_no_other_run_from_its_end(dataset: Path) -> 
     git(dataset, "tag", NAME, "main")
     said: list[str] = []
     store = open_store(dataset)
-    store = Store(store.repository, store._author, store._committer, report=said.append)
+    store = Store(store.repository, store._author, store._committer, warn=said.append)
     store.seal(other, an_outcome())
     assert git(dataset, "cat-file", "-t", other.name) == "tag"
     assert (
@@ -387,8 +387,8 @@ def noted_on_a_full_disk(folder: Path) -> int:
     return 1
 
 
-def test_half_a_note_is_not_left(dataset: Path, nursery: Nursery) -> None:
-    assert nursery.run(noted_on_a_full_disk, dataset).status == 0
+def test_half_a_note_is_not_left(dataset: Path, fork_server: ForkServer) -> None:
+    assert fork_server.run(noted_on_a_full_disk, dataset).status == 0
     assert list((dataset / ".git" / "loragit" / "moves").iterdir()) == []
     assert git(dataset, "tag") == ""
 

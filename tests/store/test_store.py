@@ -15,21 +15,22 @@ from loragit.record.name import RunName
 from loragit.record.values import Entry, Outcome, Run
 from loragit.store.free_name import name_state
 from loragit.store.store import RunExists, RunsUnusable, SealFailed
-from tests.support import records
-from tests.support.records import open_store
-from tests.support.scene import commit_all, git, parsed_trailers
+from tests.support import made_up_runs
+from tests.support.made_up_runs import open_store
+from tests.support.processes import commit_all, git
+from tests.support.user_home import parsed_trailers
 
 
-def a_run(name: str = records.NAME, prefix: str = "", caption: bytes = b"zqx") -> Run:
+def a_run(name: str = made_up_runs.NAME, prefix: str = "", caption: bytes = b"zqx") -> Run:
     entries = (
         Entry("config.toml", b"a = 1\r\n"),
         Entry("train.sh", b"#!/bin/sh\n", executable=True),
         Entry("captions/img/00.txt", caption),
     )
-    return records.a_run(name=name, prefix=prefix, entries=entries)
+    return made_up_runs.a_run(name=name, prefix=prefix, entries=entries)
 
 
-AN_OUTCOME = Outcome(0, records.MOMENT, records.MOMENT, "~/out", samples=1)
+AN_OUTCOME = Outcome(0, made_up_runs.MOMENT, made_up_runs.MOMENT, "~/out", samples=1)
 
 
 def check(folder: Path) -> None:

@@ -35,6 +35,7 @@ from loragit.settings import schema
 from loragit.store import journal, products
 from loragit.system.logfold import Folder
 from loragit.trainers import safetensors, tensorboard, trainer
+from loragit.trainers.sd_scripts import dataset_config
 
 Target = Callable[[bytes], None]
 TARGETS: dict[str, Target] = {}
@@ -183,7 +184,7 @@ def documents(data: bytes) -> None:
     with refusals():
         snapshot.read_table(Path("config.json"), data, "config")
     with refusals(), a_file(data, "config.toml") as file:
-        snapshot.read_config(file, file.parent)
+        dataset_config.read_config(file, file.parent)
 
 
 @target

@@ -35,7 +35,7 @@ from loragit.system.child import (
 )
 from loragit.system.supervise import Ended, train
 from loragit.system.terminal import LEFT_OUT, CannotLog
-from tests.support.scene import read_all
+from tests.support.processes import read_all
 
 pytestmark = pytest.mark.every_python
 

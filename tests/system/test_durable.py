@@ -13,10 +13,11 @@ from loragit.errors import LoragitError
 from loragit.git import packs
 from loragit.git.objects import Objects
 from loragit.system import durable
+from tests.support.made_up_runs import NAME, a_run, open_store
 from tests.support.paths import ROOT
 from tests.support.power_loss import why_not
-from tests.support.records import NAME, a_run, open_store
-from tests.support.scene import LORAGIT, Scene, git, make_scene
+from tests.support.processes import LORAGIT, git
+from tests.support.user_home import Scene, make_scene
 
 
 def broken(path: Path) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from loragit import console, text
-from loragit.errors import Finding, LoragitError
+from loragit.errors import Area, Finding, LoragitError
 from loragit.run.importing import plan as intake
 from loragit.run.importing.plan import Item, Plan, Request
 from loragit.store.store import BroughtIn, Store
@@ -38,7 +38,9 @@ def import_(request: Request, *, dry_run: bool = False, as_json: bool = False) -
         _print_json(plan, done)
     _tell(plan, done, dry_run=dry_run)
     failed = tuple(
-        Finding(f"{run.source}: {why.message}", why.hint) for run, _, why in done if why is not None
+        Finding(f"{run.source}: {why.message}", why.hint, Area.OUTPUT)
+        for run, _, why in done
+        if why is not None
     )
     if plan.problems or failed:
         raise NotAllImported(plan.problems + failed)
@@ -60,7 +62,7 @@ def _write(plan: Plan) -> list[BroughtIn]:
     for items in new.values():
         target = items[0].target
         assert target is not None
-        store = Store(target.repository, target.author, target.committer, report=console.warn)
+        store = Store(target.repository, target.author, target.committer, warn=console.warn)
         done += store.bring_in([item.run for item in items if item.run is not None], moment)
         with suppress(LoragitError):
             child.spawn_quietly(

@@ -11,7 +11,7 @@ from loragit.git.repository import Repository
 from loragit.history.history import History, RecordedRun
 from loragit.record.name import RUNS, RunName
 from loragit.run.recovery import leftovers
-from loragit.run.recovery.recover import Asked, Recovery
+from loragit.run.recovery.recover import Options, Recovery
 from loragit.settings import paths
 from loragit.settings.load import Settings
 from loragit.store import free_name, journal
@@ -22,14 +22,14 @@ class RunsBroken(LoragitError):
     """The branch ``runs`` is there and cannot be read: how any run stands nobody can tell."""
 
 
-def recover(chosen: Settings, asked: Asked) -> int:
+def recover(chosen: Settings, options: Options) -> int:
     """Do it for the repository of the dataset at hand. 1 where something is left that needs the
     user, else 0.
 
     Raises :class:`LoragitError` where that is in no repository, or a name is given that no open run
     has, and :class:`RunsBroken`.
     """
-    if asked.gone and not asked.names:
+    if options.gone and not options.names:
         raise UsageError(
             "--gone is said of single runs", hint="name them: loragit recover --gone NAME"
         )
@@ -37,26 +37,26 @@ def recover(chosen: Settings, asked: Asked) -> int:
     who = identity.IdentityQuestion(repository.top).answer()
     if emptied := leftovers.broken(repository, RUNS):
         raise RunsBroken(emptied.problem, hint=emptied.hint)
-    if asked.names:
-        _check(repository, asked)
-    recovery = Recovery(repository, who, asked)
+    if options.names:
+        _check(repository, options)
+    recovery = Recovery(repository, who, options, console)
     recovery.run()
-    if not asked.names:
+    if not options.names:
         _lengthen(recovery)
     _unnoted(recovery, chosen)
-    if not asked.names:
+    if not options.names:
         _name(recovery, chosen)
     if not (recovery.done or recovery.left):
         console.say("nothing to recover")
     return 1 if recovery.left else 0
 
 
-def _check(repository: Repository, asked: Asked) -> None:
+def _check(repository: Repository, options: Options) -> None:
     """Raises :class:`~loragit.history.NoSuchRun` for a name that neither a note nor the record
     has."""
     noted = {note.run for note in journal.read(repository.private)}
     known = History(repository)
-    for name in asked.names:
+    for name in options.names:
         if name not in noted:
             known.run(name)
 
@@ -68,7 +68,7 @@ def _lengthen(recovery: Recovery) -> None:
         try:
             _follow(recovery, name, commit)
         except LoragitError as error:
-            recovery.leave(error.message, error.hint)
+            recovery.leave_to_user(error.message, error.hint)
 
 
 def _follow(recovery: Recovery, name: str, commit: str) -> None:
@@ -78,37 +78,37 @@ def _follow(recovery: Recovery, name: str, commit: str) -> None:
     if leftovers.leads(repository, there.runs, commit):
         return  # by another tag's doing
     if there.blocked:
-        recovery.leave(f"{name} is not on runs: {there.blocked}", there.unblock)
+        recovery.leave_to_user(f"{name} is not on runs: {there.blocked}", there.unblock)
     elif not leftovers.continues(repository, there.runs, commit):
-        recovery.leave(
+        recovery.leave_to_user(
             f"the tag {name} is on {commit[:8]}, which runs does not lead to",
             f"see what became of runs: git reflog show runs; keep the run: git branch {name}-kept "
             f"{commit[:8]}",
         )
-    elif recovery.asked.dry_run:
+    elif recovery.options.dry_run:
         console.say(f"runs would go on to {commit[:8]}, the commit of {name}")
     else:
         recovery.store.lengthen(commit, there.runs)
-        recovery.did(f"runs goes on to {commit[:8]}, the commit of {name}")
-        recovery.look()
+        recovery.report_done(f"runs goes on to {commit[:8]}, the commit of {name}")
+        recovery.refresh()
 
 
 def _unnoted(recovery: Recovery, chosen: Settings) -> None:
-    asked = recovery.asked
+    options = recovery.options
     for run in leftovers.unnoted(recovery.repository, recovery.runs):
-        if not asked.names or (run.name in asked.names and not asked.gone):
-            recovery.leave(
+        if not options.names or (run.name in options.names and not options.gone):
+            recovery.leave_to_user(
                 f"{run.name} is open on record, and nothing here tells who runs it: it came from "
                 "another machine, "
                 "or its note is gone",
                 f"if it runs nowhere any more: loragit recover --gone {run.name}",
             )
-        elif run.name in asked.names:
-            recovery.finish_unnoted(_note(run, chosen, asked.environ))
+        elif run.name in options.names:
+            recovery.finish_without_entry(_made_up_entry(run, chosen, options.environ))
 
 
-def _note(run: RecordedRun, chosen: Settings, environ: Mapping[str, str]) -> Open:
-    """The note that the run would have, as far as record and settings tell."""
+def _made_up_entry(run: RecordedRun, chosen: Settings, environ: Mapping[str, str]) -> Open:
+    """The journal entry that the run would have, as far as record and settings tell."""
     written = run.record.args.get("output_dir", ())  # none where the user's own script ran
     output = (
         paths.expanded(written[-1], chosen.dataset_dir, environ)
@@ -123,7 +123,7 @@ def _note(run: RecordedRun, chosen: Settings, environ: Mapping[str, str]) -> Ope
 def _name(recovery: Recovery, chosen: Settings) -> None:
     """Tell of what is left over and is not ours to mend."""
     repository, runs = recovery.repository, recovery.runs
-    if not recovery.asked.dry_run:
+    if not recovery.options.dry_run:
         leftovers.sweep(repository)
     found = [
         *leftovers.damaged(repository),
@@ -131,4 +131,4 @@ def _name(recovery: Recovery, chosen: Settings) -> None:
         *leftovers.stale_tags(repository, runs),
     ]
     for each in (*found, *leftovers.folders(repository, chosen.paths.output, chosen.dataset, runs)):
-        recovery.leave(each.problem, each.hint)
+        recovery.leave_to_user(each.problem, each.hint)

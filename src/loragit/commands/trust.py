@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from loragit import console, text
-from loragit.dataset import snapshot
 from loragit.errors import LoragitError
-from loragit.run.preflight import launch, prepare, trust
-from loragit.run.preflight.trust import Subject
+from loragit.run.preflight import launch, trust
+from loragit.run.preflight.trust import Agree, Subject
 from loragit.secrets import find
 from loragit.settings.load import Settings
 from loragit.settings.schema import FILE
+from loragit.trainers.sd_scripts import dataset_config
 
 _QUESTION = "Run and read what these name?"
 
@@ -27,12 +27,12 @@ class NotRemembered(LoragitError):
     """What was agreed to could not be written down."""
 
 
-def asking(request: prepare.Request) -> prepare.Request:
-    """``request``, with somebody to ask where there is a terminal; ``--trust`` is the answer
-    itself."""
-    if request.trusted:
-        return request._replace(agree=_told)
-    return request._replace(agree=_asked) if console.can_ask() else request
+def agreement(*, trusted: bool) -> Agree | None:
+    """Asks the user where there is a terminal, and nobody where there is none; ``--trust``
+    (``trusted``) is the answer itself."""
+    if trusted:
+        return _agree_by_option
+    return _agree_at_terminal if console.can_ask() else None
 
 
 def ran(chosen: Settings) -> None:
@@ -43,13 +43,13 @@ def ran(chosen: Settings) -> None:
         trust.remember(subject)
 
 
-def _told(subject: Subject, origin: str) -> bool:
+def _agree_by_option(subject: Subject, origin: str) -> bool:
     _show(subject, origin)
     console.say("agreed to: --trust")
     return True
 
 
-def _asked(subject: Subject, origin: str) -> bool:
+def _agree_at_terminal(subject: Subject, origin: str) -> bool:
     _show(subject, origin)
     return console.confirm(_QUESTION, default=False)
 
@@ -110,7 +110,7 @@ def _subjects(chosen: Settings) -> Iterator[Subject]:
             chosen, launch.plain(chosen.trainer.repo / chosen.trainer.script)
         )
         try:
-            config = snapshot.read_config(paths.config, workdir)
+            config = dataset_config.read_config(paths.config, workdir)
         except LoragitError:  # told when it is needed
             return
         read: list[Path] = [

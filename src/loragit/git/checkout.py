@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import text
-from loragit.errors import Finding, shell_word
+from loragit.errors import Area, Finding, shell_word
 from loragit.git import command
 from loragit.git.repository import Repository, not_found
 from loragit.record.values import RepoState
@@ -21,7 +21,7 @@ _SHOWN_DIRTY = 5
 """Files that are named of a dirty repository; the rest are counted."""
 
 
-def dirty(state: RepoState) -> Finding:
+def dirty(state: RepoState, area: Area) -> Finding:
     """What to say of a repository of code that is dirty and should not be."""
     more = len(state.dirty) - _SHOWN_DIRTY
     files = ", ".join(state.dirty[:_SHOWN_DIRTY]) + (f" and {more} more" if more > 0 else "")
@@ -29,6 +29,7 @@ def dirty(state: RepoState) -> Finding:
         f"{state.label} at {state.path} is dirty: {files}",
         f"commit or stash there (git -C {shell_word(state.path)} stash --include-untracked), "
         "or record it: --allow-dirty",
+        area,
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from loragit import text
 from loragit.dataset import hashes
-from loragit.dataset.snapshot import Watched, is_picture
+from loragit.dataset.snapshot import WatchedFolder, is_picture
 from loragit.run.preflight.inputs import Inputs
 
 MAX_HASHED = 1 << 30
@@ -22,7 +22,7 @@ _NAMED = 3
 _AS_IT_WAS = "on record is what it was at the start"
 
 
-def told(read: Inputs) -> Iterator[str]:
+def edits(read: Inputs) -> Iterator[str]:
     """A line for each kind of edit since ``read`` was read. Raises nothing.
 
     Files of the dataset are told apart by size and times, and only those that differ there are
@@ -31,7 +31,7 @@ def told(read: Inputs) -> Iterator[str]:
     for entry in read.entries:
         path = read.sources.get(entry.path)
         if path is not None:
-            yield from of_file(path, entry.data)
+            yield from file_edits(path, entry.data)
     looks = [_Look(watched) for watched in read.dataset.watched]
     for look in looks:
         if look.unreadable:
@@ -63,7 +63,7 @@ def _line(noun: str, what: str, names: list[str]) -> str:
     )
 
 
-def of_file(path: Path, data: bytes, did: str = "trained") -> Iterator[str]:
+def file_edits(path: Path, data: bytes, did: str = "trained") -> Iterator[str]:
     """What to say of one file that was read whole and held ``data``; ``did`` is what the run did
     meanwhile."""
     try:
@@ -78,7 +78,7 @@ def of_file(path: Path, data: bytes, did: str = "trained") -> Iterator[str]:
 class _Look:
     """A folder of the dataset, compared with what it was. Names are those of ``dataset.sha256``."""
 
-    def __init__(self, watched: Watched) -> None:
+    def __init__(self, watched: WatchedFolder) -> None:
         self.changed: list[str] = []
         """Other bytes, or gone."""
         self.new: list[str] = []

@@ -7,18 +7,19 @@ the middle is followed by another.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import console, text
+from loragit import text
 from loragit.crash_points import Step, reached
 from loragit.errors import LoragitError
 from loragit.git import signing
 from loragit.record import message
 from loragit.record.values import Entry, Opened, Outcome
 from loragit.run.output import OutputFolder, sha256
+from loragit.run.report import Report
+from loragit.secrets.find import Redactor
 from loragit.store import journal
 from loragit.store.journal import End, Work
 from loragit.store.store import Store
@@ -34,95 +35,112 @@ MAX_PROMPTS = 1 << 20
 """Bytes of edited prompts that are looked at."""
 
 
-class Unended(NamedTuple):
-    """A run on record whose trainer has ended, or never began."""
+class OpenRun(NamedTuple):
+    """A run that is open on record, with all that is needed to end it."""
 
     store: Store
     opened: Opened
-    note: journal.Open
-    work: Work
+    entry: journal.Open
+    """Its journal entry."""
     folder: OutputFolder
-    hide: Callable[[str], str]
-    """Masks secrets in a text."""
+    redact: Redactor
+    log_tail: tuple[str, ...] = ()
+    """The last lines of the log, redacted."""
     recovered: datetime | None = None
     """Now, UTC, where this is not the loragit that opened it."""
     without_output: bool = False
     """Whether the user says that an output folder that is not there is gone for good."""
 
+    @property
+    def work(self) -> Work:
+        assert self.entry.work is not None
+        return self.entry.work
 
-def end(run: Unended, how: End, log_tail: tuple[str, ...]) -> bool:
-    """Seal or revert, and forget the note. Whether the trainer made something.
+    @property
+    def end(self) -> End:
+        """How the trainer ended; asked only once it has."""
+        assert self.entry.end is not None
+        return self.entry.end
+
+    def ended(self, end: End, log_tail: tuple[str, ...] = ()) -> OpenRun:
+        """The same run once its trainer has ended."""
+        return self._replace(entry=self.entry._replace(end=end), log_tail=log_tail)
+
+
+def seal_or_revert(run: OpenRun, report: Report) -> bool:
+    """Seal or revert a run whose trainer has ended, and remove its journal entry. Return whether
+    the trainer made something.
 
     Raises :class:`~loragit.run.output.OutputGone`, another :class:`LoragitError`, OSError; the run
     is still open on record then, or all but cleared away.
     """
-    from loragit.run import results as outcome
+    from loragit.run import results
 
-    found = collect(run, how)
-    _check_output(run, found)
+    found = outcome_of(run)
+    _require_output(run, found, report)
     reached(Step.COLLECTED)
     if found.made_something or run.work.on_empty == "keep":
-        if trouble := outcome.settle(run.folder.path, found, LOG):
-            console.warn(trouble)
+        if trouble := results.settle(run.folder.path, found, LOG):
+            report.warn(trouble)
         sign = signing.wanted(run.work.sign, run.store.repository)
         unsigned = run.store.seal(run.opened, found, sign=sign)
-        console.say(f"sealed {run.opened.name}: {message.outcome_subject(found)}")
+        report.say(f"sealed {run.opened.name}: {message.outcome_subject(found)}")
         if unsigned:
-            console.warn(f"{run.opened.name} has no signature: {unsigned.message}")
+            report.warn(f"{run.opened.name} has no signature: {unsigned.message}")
     else:
-        _undo(run, how, found, log_tail)
+        _revert(run, found, report)
     if run.store.not_durable:
-        console.warn(
+        report.warn(
             f"the end of {run.opened.name} may not outlast a power cut: "
             f"{run.store.not_durable.message}"
         )
-    forget(run.store, run.note)
+    remove_entry(run.store, run.entry)
     return found.made_something
 
 
-def _check_output(run: Unended, found: Outcome) -> None:
+def _require_output(run: OpenRun, found: Outcome, report: Report) -> None:
     """A disk that is not mounted must not make a run one that made nothing. Raises
     :class:`~loragit.run.output.OutputGone`."""
     if found.made_something:
         if replaced := run.folder.replaced():
-            console.warn(replaced)
+            report.warn(replaced)
     elif not run.without_output:
         run.folder.require(run.opened.name)
 
 
-def forget(store: Store, note: journal.Open) -> None:
-    """The run needs nothing more."""
-    journal.remove(store.repository.private, note)
+def remove_entry(store: Store, entry: journal.Open) -> None:
+    """Remove the journal entry of a run that is ended: the last step."""
+    journal.remove(store.repository.private, entry)
     reached(Step.FORGOTTEN)
 
 
-def collect(run: Unended, how: End) -> Outcome:
+def outcome_of(run: OpenRun) -> Outcome:
     """What came out, found and hashed."""
-    from loragit.run import results as outcome
+    from loragit.run import results
     from loragit.trainers.sd_scripts.naming import NAMING
 
-    work = run.work
+    work, end = run.work, run.end
     logs = None
     if work.log_folder:
-        logs = outcome.Logs(Path(work.log_folder), work.log_prefix, frozenset(work.log_before))
-    found = outcome.collect(
+        logs = results.Logs(Path(work.log_folder), work.log_prefix, frozenset(work.log_before))
+    found = results.collect(
         run.folder.path,
         work.output_name or None,
         NAMING,
-        exit_status=how.exit_status,
-        started=datetime.fromisoformat(how.started),
-        finished=datetime.fromisoformat(how.finished),
+        exit_status=end.exit_status,
+        started=datetime.fromisoformat(end.started),
+        finished=datetime.fromisoformat(end.finished),
         shown_output=text.home_as_tilde(str(run.folder.path), work.home),
         logs=logs,
     )
     return found._replace(
         prompts=_edited_prompts(run),
-        interrupted_by=how.interrupted_by or None,
+        interrupted_by=end.interrupted_by or None,
         recovered=run.recovered,
     )
 
 
-def _edited_prompts(run: Unended) -> Entry | None:
+def _edited_prompts(run: OpenRun) -> Entry | None:
     """The trainer's copy of the sample prompts, which it reads at every sampling, if somebody
     edited it."""
     written = run.folder.files.get(run.work.prompts)
@@ -136,60 +154,62 @@ def _edited_prompts(run: Unended) -> Entry | None:
         return None
     if whole and sha256(data) == written:
         return None
-    return Entry(run.work.prompts, run.hide(data.decode("utf-8", "replace")).encode())
+    return Entry(run.work.prompts, run.redact(data.decode("utf-8", "replace")).encode())
 
 
-def _undo(run: Unended, how: End, found: Outcome, log_tail: tuple[str, ...]) -> None:
+def _revert(run: OpenRun, found: Outcome, report: Report) -> None:
     """Free the name of a run that made nothing, and say why."""
-    reason = _reason(how, found)
-    kept = keep_log(run)
+    reason = revert_reason(run.end, found)
+    log = copy_log(run, report)
     name, home = run.opened.name, run.work.home
     if run.work.on_empty == "delete-tag":
         run.store.delete_tag(run.opened)
-        console.say(f"deleted the tag {name}: {reason}")
+        report.say(f"deleted the tag {name}: {reason}")
     else:
-        tail = tuple(text.home_as_tilde(line[:TAIL_WIDTH], home) for line in log_tail)
+        tail = tuple(text.home_as_tilde(line[:TAIL_WIDTH], home) for line in run.log_tail)
         commit = run.store.revert(
-            run.opened, how.exit_status, text.home_as_tilde(reason, home), tail
+            run.opened, run.end.exit_status, text.home_as_tilde(reason, home), tail
         )
-        console.say(f"reverted {name} as {commit[:8]}: {reason}")
-    clear(run, kept)
+        report.say(f"reverted {name} as {commit[:8]}: {reason}")
+    remove_output(run, log, report)
 
 
-class Kept(NamedTuple):
-    """What became of the log."""
+class LogCopy(NamedTuple):
+    """What became of the log when it was copied."""
 
-    copy: Path | None
-    may_go: bool
-    """Whether the one in the output folder is not the only one."""
+    path: Path | None
+    """The copy; ``None`` where there is none."""
+    original_may_go: bool
+    """Whether nothing is lost with the log in the output folder."""
 
 
-def clear(run: Unended, kept: Kept) -> None:
+def remove_output(run: OpenRun, log: LogCopy, report: Report) -> None:
     """Remove the output folder of a run that made nothing, if it holds nothing but what loragit put
     there."""
-    foreign = run.folder.remove() if kept.may_go else (LOG,)
+    foreign = run.folder.remove() if log.original_may_go else (LOG,)
     if foreign:
-        console.warn(
+        report.warn(
             f"{run.folder.why_it_stays(foreign)}; move it away before {run.opened.name} is used "
             "again"
         )
-    if kept.copy is not None:
-        console.say(f"the log is {kept.copy}")
+    if log.path is not None:
+        report.say(f"the log is {log.path}")
 
 
-def _reason(how: End, found: Outcome) -> str:
-    if how.not_started:
-        return f"The trainer was not started: {how.not_started}."
-    ended = f"The trainer ended with exit status {how.exit_status}"
-    if how.exit_status is None:
+def revert_reason(end: End, found: Outcome) -> str:
+    """The sentence that says why a run is reverted."""
+    if end.not_started:
+        return f"The trainer was not started: {end.not_started}."
+    ended = f"The trainer ended with exit status {end.exit_status}"
+    if end.exit_status is None:
         ended = "The run was cut off with its loragit"
     if found.truncated:
         return f"{ended} and left nothing whole: {', '.join(found.truncated)} was cut short."
     return f"{ended} and made nothing."
 
 
-def keep_log(run: Unended) -> Kept:
-    """A copy of the log that outlives the output folder:
+def copy_log(run: OpenRun, report: Report) -> LogCopy:
+    """Copy the log to where it outlives the output folder:
     ``.git/loragit/logs/<name>-<commit>.log``."""
     import shutil
 
@@ -206,15 +226,15 @@ def keep_log(run: Unended) -> Kept:
             durable.sync(folder)
     except OSError as error:
         if not source.exists():
-            return Kept(target if target.exists() else None, may_go=True)
-        console.warn(f"the log {source} could not be copied to {target.parent}: {error.strerror}")
-        return Kept(None, may_go=False)
+            return LogCopy(target if target.exists() else None, original_may_go=True)
+        report.warn(f"the log {source} could not be copied to {target.parent}: {error.strerror}")
+        return LogCopy(None, original_may_go=False)
     reached(Step.LOG_KEPT)
-    return Kept(target, may_go=True)
+    return LogCopy(target, original_may_go=True)
 
 
-def told(error: LoragitError | OSError) -> LoragitError:
-    """What the system refused, in the form in which loragit tells it."""
+def as_loragit_error(error: LoragitError | OSError) -> LoragitError:
+    """``error``, or what the system refused in the form of loragit's own errors."""
     if isinstance(error, LoragitError):
         return error
     return LoragitError(

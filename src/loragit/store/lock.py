@@ -11,10 +11,10 @@ from pathlib import Path
 
 from loragit.errors import LoragitError
 
-REPORTED_AFTER = 1.0
+WARNED_AFTER = 1.0
 """Seconds after which the user is told what is waited for."""
 
-Report = Callable[[str], None]
+Warn = Callable[[str], None]
 """Shows the user a line."""
 
 BOUND = 15.0
@@ -27,13 +27,13 @@ class CannotLock(LoragitError):
 
 
 @contextmanager
-def locked(path: Path, report: Report, bound: float | None = None) -> Iterator[None]:
+def locked(path: Path, warn: Warn, bound: float | None = None) -> Iterator[None]:
     """Hold the lock at ``path`` (made if missing, with its folder in a repository). Whoever waits
     for it gets it in turn.
 
     The lock only keeps our own processes from losing races again and again: correctness comes from
     git's compare-and-swap. So a file system without locks is no error, and after ``bound`` seconds
-    (:data:`BOUND`) the work is done without it. ``report`` hears of a wait that is longer than a
+    (:data:`BOUND`) the work is done without it. ``warn`` hears of a wait that is longer than a
     moment. Raises :class:`CannotLock`.
     """
     try:
@@ -50,36 +50,36 @@ def locked(path: Path, report: Report, bound: float | None = None) -> Iterator[N
             hint="see whom it belongs to, and that you may write it",
         ) from error
     try:
-        _take(handle, path, report, BOUND if bound is None else bound)
+        _take(handle, path, warn, BOUND if bound is None else bound)
         yield
     finally:
         # If the work was done without the lock, this also ends our wait for it.
         os.close(handle)
 
 
-def _take(handle: int, path: Path, report: Report, bound: float) -> None:
+def _take(handle: int, path: Path, warn: Warn, bound: float) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        _queue(handle, path, report, bound)
+        _queue(handle, path, warn, bound)
     except OSError:  # a network file system without locks
         pass
 
 
-def _queue(handle: int, path: Path, report: Report, bound: float) -> None:
+def _queue(handle: int, path: Path, warn: Warn, bound: float) -> None:
     """Wait in turn. flock(2) has no time limit, and whoever only asks again and again is passed by
     those who wait."""
     from threading import Thread
 
     waiting = Thread(target=_wait, args=(handle,), daemon=True)
     waiting.start()
-    waiting.join(REPORTED_AFTER)
+    waiting.join(WARNED_AFTER)
     if waiting.is_alive():
-        report(
+        warn(
             f"waiting for another loragit, which holds {path}; going on without it after "
             f"{bound:g} s"
         )
-        waiting.join(bound - REPORTED_AFTER)
+        waiting.join(bound - WARNED_AFTER)
 
 
 def _wait(handle: int) -> None:

@@ -9,6 +9,9 @@
 
 from __future__ import annotations
 
+from loragit.store.lock import WARNED_AFTER
+from loragit.store.lock import Warn
+
 import re
 import time
 from collections.abc import Callable
@@ -24,7 +27,7 @@ from loragit.git import refs
 from loragit.git.refs import NotDurable, RefUpdate
 from loragit.git.repository import Repository
 from loragit.store import ref_moves
-from loragit.store.lock import REPORTED_AFTER, Report
+from loragit.store.lock import WARNED_AFTER, Warn
 
 OPENING = 15.0
 """Seconds for which the opening of a run waits for a lock: somebody sits there, and nothing is lost
@@ -84,16 +87,14 @@ class Move(NamedTuple):
     seconds: float = OPENING
     """How long a lock is waited for."""
 
-    def make(
-        self, repository: Repository, sync: Callable[[list[str]], None], report: Report
-    ) -> Moved:
-        """Make it. ``sync`` returns when the objects that it is given are on the disk; ``report``
+    def make(self, repository: Repository, sync: Callable[[list[str]], None], warn: Warn) -> Moved:
+        """Make it. ``sync`` returns when the objects that it is given are on the disk; ``warn``
         shows the user what is waited for.
 
         For whoever holds loragit's lock. Raises :class:`StillLocked` and as
         :func:`~loragit.store.ref_moves.move_refs`.
         """
-        retries = Retries(self.seconds, report)
+        retries = Retries(self.seconds, warn)
         while True:
             result, updates = self.attempt()
             reached(Step.OBJECTS_WRITTEN)
@@ -120,12 +121,12 @@ class Move(NamedTuple):
 class Retries:
     """How often one move was tried, and how long."""
 
-    def __init__(self, seconds: float, report: Report) -> None:
-        """``seconds`` is how long a lock is waited for; ``report`` hears of it once."""
+    def __init__(self, seconds: float, warn: Warn) -> None:
+        """``seconds`` is how long a lock is waited for; ``warn`` hears of it once."""
         self._seconds = seconds
-        self._report = report
+        self._warn = warn
         self._since = time.monotonic()
-        self._reported = False
+        self._warned = False
         self._failures = 0
 
     @property
@@ -148,9 +149,9 @@ class Retries:
                 "behind",
                 hint=f"when no git is at work there, remove it: rm {lock}",
             ) from refusal
-        elif waited >= REPORTED_AFTER and not self._reported:
-            self._reported = True
-            self._report(
+        elif waited >= WARNED_AFTER and not self._warned:
+            self._warned = True
+            self._warn(
                 f"waiting for {lock}, at most {self._seconds:g} s: another program holds it; "
                 "if no git is at work there, remove it"
             )

@@ -6,6 +6,8 @@ what").
 
 from __future__ import annotations
 
+from loragit.store.lock import Warn
+
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -32,7 +34,7 @@ from loragit.record.values import Identity, Imported, Opened, Outcome, Run
 from loragit.store import lock, ref_moves
 from loragit.store.commits import note_commit, revert_commit, run_commit
 from loragit.store.free_name import NameState, NameStates, name_state
-from loragit.store.lock import Report
+from loragit.store.lock import Warn
 from loragit.store.retry import ENDING, Attempt, Move
 from loragit.system import signals
 
@@ -67,11 +69,11 @@ class Store:
         author: Identity,
         committer: Identity,
         *,
-        report: Report = lambda _: None,
+        warn: Warn = lambda _: None,
     ) -> None:
-        """``report`` hears of a wait that is longer than a moment, and for what."""
+        """``warn`` hears of a wait that is longer than a moment, and for what."""
         self.repository = repository
-        self._report = report
+        self._warn = warn
         self._author = author
         self._committer = committer
         self._opened: Objects | None = None
@@ -136,7 +138,7 @@ class Store:
         stops no other.
         """
         done = []
-        with lock.locked(self._lock, self._report):
+        with lock.locked(self._lock, self._warn):
             self._try_to_finish_moves()
             states = NameStates(self.repository)
             for run in runs:
@@ -308,7 +310,7 @@ class Store:
     def finish_moves(self) -> tuple[str, ...]:
         """Finish what a git that is gone had begun (:func:`loragit.store.ref_moves.finish_moves`);
         what was done, a line each."""
-        with lock.locked(self._lock, self._report):
+        with lock.locked(self._lock, self._warn):
             return ref_moves.finish_moves(self.repository)
 
     def _try_to_finish_moves(self) -> None:
@@ -317,7 +319,7 @@ class Store:
         try:
             ref_moves.finish_moves(self.repository)
         except LoragitError as error:
-            self._report(f"{error.message}; see: loragit recover")
+            self._warn(f"{error.message}; see: loragit recover")
 
     def lengthen(self, commit: str, tip: str | None) -> None:
         """Have ``runs`` lead to ``commit``, which descends from its tip ``tip`` or is the first.
@@ -334,13 +336,13 @@ class Store:
 
     def _move(self, move: Move) -> str:
         """Make ``move`` and return what its last attempt did."""
-        with lock.locked(self._lock, self._report):
+        with lock.locked(self._lock, self._warn):
             self._try_to_finish_moves()
             return self._move_locked(move)
 
     def _move_locked(self, move: Move) -> str:
         """As :meth:`_move`, for whoever holds the lock already."""
-        moved = move.make(self.repository, lambda ids: self._objects.sync(ids), self._report)
+        moved = move.make(self.repository, lambda ids: self._objects.sync(ids), self._warn)
         self.not_durable = moved.not_durable or self.not_durable
         return moved.result
 

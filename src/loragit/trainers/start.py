@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from loragit import text
 from loragit.secrets import find
+from loragit.trainers import trainer
 from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.train_sh import HERE, OUTPUT, train_script
 
@@ -22,7 +23,7 @@ class Start(NamedTuple):
     """The run's."""
     program: tuple[str, ...]
     """Launcher or Python, and the trainer's script."""
-    plan: arguments.Plan
+    plan: trainer.Plan
     workdir: Path
     output: Path
     steps: int
@@ -64,7 +65,7 @@ class Start(NamedTuple):
     def _words(self, folder: str, output: str, comment: str) -> tuple[str, ...]:
         if self.own is not None:
             return self.program + self.own
-        copies = arguments.Copies(
+        copies = trainer.Copies(
             config=f"{folder}/{self.config}",
             prompts=f"{folder}/{self.prompts}" if self.prompts else None,
             output=output,

@@ -15,8 +15,8 @@ from loragit.commands.doctor.disk import Past, Saves
 from loragit.git import repository
 from loragit.trainers.arguments import Arguments
 from tests.support.demo_workshop import Workshop
-from tests.support.records import a_run, an_outcome, open_store, reverted, sealed
-from tests.support.scene import Scene, make_scene
+from tests.support.made_up_runs import a_run, an_outcome, open_store, reverted, sealed
+from tests.support.user_home import Scene, make_scene
 
 few = st.none() | st.integers(1, 7)
 counted = st.none() | st.integers(0, 9)

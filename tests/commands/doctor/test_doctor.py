@@ -33,14 +33,16 @@ from loragit.commands.doctor.check import (
 from loragit.errors import LoragitError
 from loragit.git import repository
 from loragit.run.preflight import prepare
+from loragit.run.preflight.phases import Request
 from loragit.settings.load import Flags
 from loragit.store import journal
 from loragit.system import alive
 from loragit.trainers.environment import packages as environment
+from tests.support.made_up_runs import a_run, an_outcome, open_store, sealed
 from tests.support.paths import ROOT
-from tests.support.records import a_run, an_outcome, open_store, sealed
-from tests.support.scene import LORAGIT, Scene, commit_all, make_scene
-from tests.support.scene import git as run_git
+from tests.support.processes import LORAGIT, commit_all
+from tests.support.processes import git as run_git
+from tests.support.user_home import Scene, make_scene
 
 NAME = "noob-gren-v1s4"
 SETTINGS = '[trainer]\nenv = "venv:~/env"\n'
@@ -138,7 +140,7 @@ def same_as(error: LoragitError, found: list[Check]) -> None:
 
 def refusal(scene: Scene, name: str = NAME) -> LoragitError:
     with pytest.raises(LoragitError) as caught:
-        prepare.prepare(prepare.Request(name, Flags(), dict(os.environ), scene.dataset))
+        prepare.prepare(Request.parse(name, Flags(), dict(os.environ), scene.dataset))
     return caught.value
 
 

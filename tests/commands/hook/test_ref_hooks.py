@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from loragit.store.store import Store
+from tests.support.made_up_runs import a_run, open_store, reverted, sealed, untagged
 from tests.support.paths import ROOT
-from tests.support.records import a_run, open_store, reverted, sealed, untagged
-from tests.support.scene import git
+from tests.support.processes import git
 
 HOOKS = ROOT / "hooks"
 ONE, TWO, THREE = "noob-gren-v1s4", "noob-gren-v2s4", "noob-gren-v3s4"

@@ -17,7 +17,7 @@ from loragit.commands.hook import staged
 from loragit.commands.hook.staged import check, check_files
 from loragit.commands.hook.trainer_clean import Verdict
 from loragit.errors import LoragitError
-from tests.support.scene import slack
+from tests.support.growth import slack
 
 HF = "hf_" + "aB3dE6gH9j" * 4
 LINE = f"HF_TOKEN={HF}"

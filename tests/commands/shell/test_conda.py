@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.scene import Scene, make_scene
-from tests.support.shell_scene import NAME, SHELLS, need, run_code
+from tests.support.shell_scripts import NAME, SHELLS, need, run_code
+from tests.support.user_home import Scene, make_scene
 
 CONDA = r"""#!/bin/sh
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)

@@ -15,16 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.commands.test_train import sound
-from tests.support.scene import (
-    LORAGIT,
-    Scene,
-    commit_all,
-    git,
-    make_scene,
-    make_trainer,
-    write_dataset,
-)
-from tests.support.shell_scene import (
+from tests.support.processes import LORAGIT, commit_all, git
+from tests.support.shell_scripts import (
     BODY,
     HEAD,
     NAME,
@@ -37,6 +29,7 @@ from tests.support.shell_scene import (
     run_code,
     write,
 )
+from tests.support.user_home import Scene, make_scene, make_trainer, write_dataset
 
 TRAIN = 'run_training_script "$HOME/source/repos/sd-scripts/sdxl_train_network.py"'
 FUNCTIONS = {

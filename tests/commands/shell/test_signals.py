@@ -11,8 +11,7 @@ import pytest
 
 from loragit.system import alive
 from tests.commands.test_train import gone, sound
-from tests.support.scene import Scene, make_scene
-from tests.support.shell_scene import (
+from tests.support.shell_scripts import (
     HEAD,
     NAME,
     SCRIPT,
@@ -24,6 +23,7 @@ from tests.support.shell_scene import (
     run,
     write,
 )
+from tests.support.user_home import Scene, make_scene
 
 BARE = (
     HEAD

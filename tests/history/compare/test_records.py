@@ -22,7 +22,7 @@ from loragit.history.compare.records import (
 from loragit.history.record import Surroundings, read_record
 from loragit.record import run_toml
 from loragit.record.values import LyCORIS, RepoState, Run, Weights
-from tests.support.records import CODE, a_run
+from tests.support.made_up_runs import CODE, a_run
 
 NOWHERE = Surroundings({}, {})
 

@@ -14,9 +14,9 @@ from loragit.history.history import History
 from loragit.history.verify.verify import Asked, verify
 from loragit.run.recovery import leftovers
 from loragit.store.store import Store
+from tests.support.made_up_runs import open_store, sealed, untagged
 from tests.support.paths import ROOT
-from tests.support.records import open_store, sealed, untagged
-from tests.support.scene import git
+from tests.support.processes import git
 
 ONE, TWO, THREE = "noob-gren-v1s4", "noob-gren-v2s4", "noob-gren-v3s4"
 

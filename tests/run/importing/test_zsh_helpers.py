@@ -12,7 +12,7 @@ from loragit.record import run_toml
 from loragit.record.values import Code
 from loragit.run.importing import zsh_helpers
 from loragit.run.importing.zsh_helpers import Hashed, ReposGit, Repository
-from tests.support import records
+from tests.support import made_up_runs
 
 pytestmark = pytest.mark.every_python
 
@@ -67,7 +67,7 @@ def test_a_file_is_read_in_the_helpers_form_and_in_sha1sums(line: str, expected:
 
 
 def test_what_loragit_itself_writes_is_read() -> None:
-    read = zsh_helpers.parse_repos_git(run_toml.repos_git(records.a_run()))
+    read = zsh_helpers.parse_repos_git(run_toml.repos_git(made_up_runs.a_run()))
     assert read.repositories == (Repository("/code/sd-scripts", "a" * 40, "sd3"),)
     assert [file.path for file in read.files] == ["train.sh", "config.toml"]
     assert read.unread == 0

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.scene import Scene, commit_all, git, make_scene, write_dataset
+from tests.support.processes import commit_all, git
 from tests.support.trainer_files import safetensors
+from tests.support.user_home import Scene, make_scene, write_dataset
 
 ONE, TWO = "noob-gren-v1s4", "noob-gren-v2s4"
 

@@ -18,8 +18,9 @@ from loragit.record import message, run_toml
 from loragit.record.values import Entry, LyCORIS
 from loragit.run.preflight import disclosure
 from loragit.run.preflight.disclosure import Sources, look, masked, secrets_in
-from tests.support.records import CODE, a_run
-from tests.support.scene import Result, Scene, commit_all, git, make_scene
+from tests.support.made_up_runs import CODE, a_run
+from tests.support.processes import Result, commit_all, git
+from tests.support.user_home import Scene, make_scene
 
 NAME = "noob-gren-v1s4"
 HF = "hf_" + "aB3dE6gH9j" * 4

@@ -22,7 +22,7 @@ from loragit.settings import load
 from loragit.settings.load import Flags
 from loragit.trainers.arguments import Arguments, from_words
 from loragit.trainers.sd_scripts import arguments
-from loragit.trainers.sd_scripts.arguments import Defaults
+from loragit.trainers.trainer import Defaults
 
 NOTHING = Recorded(None, None, frozenset())
 

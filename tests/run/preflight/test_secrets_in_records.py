@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 from loragit.secrets import find
 from loragit.secrets.find import Found, find_known, redact_argv, variables
 from loragit.secrets.tables import find_values
+from loragit.trainers import trainer
 from loragit.trainers.arguments import Arguments, from_words
 from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.start import Start
-from tests.support.scene import Result, Scene, commit_all, git, make_scene
+from tests.support.processes import Result, commit_all, git
+from tests.support.user_home import Scene, make_scene
 
 NAME = "noob-gren-v1s4"
 HELD = {"correct-horse": "WANDB_API_KEY", "-horse-1": "MY_TOKEN"}
@@ -35,7 +37,7 @@ def scene(home: Path) -> Scene:
 
 def a_start(*words: str, held: dict[str, str] | None = None, home: str = "/home/ada") -> Start:
     """Of a program that prints its arguments."""
-    defaults = arguments.Defaults(
+    defaults = trainer.Defaults(
         NAME, Path("/data/config.toml"), Path("/data/prompts.txt"), Path("/")
     )
     told = arguments.plan(from_words(words), Arguments({}), defaults)

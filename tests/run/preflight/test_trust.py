@@ -22,12 +22,13 @@ from loragit.commands.init import discover
 from loragit.dataset import snapshot
 from loragit.errors import Findings, LoragitError
 from loragit.record.name import RunName
-from loragit.run.preflight import inputs, needs_trust, prepare, trust
+from loragit.run.preflight import inputs, needs_trust, phases, prepare, trust
 from loragit.settings import load
 from loragit.settings.load import Flags
 from loragit.settings.schema import ArgValue, WrongSetting, read_file
 from loragit.trainers.sd_scripts.reach import reaches
-from tests.support.scene import LORAGIT, Scene, commit_all, git, make_scene, make_trainer
+from tests.support.processes import LORAGIT, commit_all, git
+from tests.support.user_home import Scene, make_scene, make_trainer
 
 NAME = "noob-gren-v1s4"
 
@@ -65,13 +66,13 @@ def agree(scene: Scene) -> None:
     assert trust.remember(trust.of_file(scene.dataset))
 
 
-def prepared(scene: Scene, **changes: object) -> prepare.Ready:
-    request = prepare.Request(NAME, Flags(), dict(os.environ), scene.dataset)
+def prepared(scene: Scene, **changes: object) -> phases.Ready:
+    request = phases.Request.parse(NAME, Flags(), dict(os.environ), scene.dataset)
     return prepare.prepare(request._replace(**changes))  # type: ignore[arg-type]
 
 
 def refusals(scene: Scene, **changes: object) -> str:
-    with pytest.raises(prepare.PreflightFailed) as caught:
+    with pytest.raises(phases.PreflightFailed) as caught:
         prepared(scene, **changes)
     return "; ".join(finding.problem for finding in caught.value.findings)
 
@@ -643,7 +644,7 @@ def test_a_hint_that_is_typed_starts_nothing_else(cloned: Scene) -> None:
     (trainer / "sdxl_train_network.py").write_text("changed")
     cloned.settings('[trainer]\nrepo = "a;id"\nenv = "conda:b;id"\n[record]\nrepos = ["c;id"]\n')
     (cloned.dataset / "c;id").mkdir()
-    with pytest.raises(prepare.PreflightFailed) as caught:
+    with pytest.raises(phases.PreflightFailed) as caught:
         prepared(cloned)
     hints = "; ".join(finding.hint or "" for finding in caught.value.findings)
     assert f"git -C '{trainer}' stash" in hints

@@ -28,7 +28,8 @@ from loragit.system import child as process
 from loragit.trainers.environment import activation, pythons
 from loragit.trainers.environment.activation import Activation, activate
 from tests.support.paths import FIXTURES
-from tests.support.scene import LORAGIT, Scene, commit_all, git, make_scene
+from tests.support.processes import LORAGIT, commit_all, git
+from tests.support.user_home import Scene, make_scene
 
 pytestmark = pytest.mark.every_python
 

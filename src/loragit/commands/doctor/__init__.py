@@ -29,11 +29,12 @@ from loragit.commands.doctor.check import (
 from loragit.commands.doctor.disk import Past
 from loragit.dataset import snapshot
 from loragit.dataset.hashes import Cache
-from loragit.dataset.snapshot import Config
-from loragit.errors import Finding, Findings, LoragitError
+from loragit.dataset.snapshot import DatasetConfig
+from loragit.errors import Area, Finding, Findings, LoragitError
 from loragit.git.repository import Repository
 from loragit.record.name import RunName
 from loragit.run.preflight import launch, prepare, trust
+from loragit.run.preflight.phases import Request
 from loragit.settings import load, paths, schema
 from loragit.settings.load import Flags, Settings
 from loragit.settings.schema import FILE
@@ -42,9 +43,13 @@ from loragit.trainers import arguments
 from loragit.trainers.arguments import Arguments
 from loragit.trainers.environment.activation import activate
 from loragit.trainers.sd_scripts import arguments as sd_scripts
+from loragit.trainers.sd_scripts import dataset_config
 
 STEPS = 1000
 """Steps that room is looked for where neither a name nor an earlier run tells how many."""
+
+
+_AREAS = {Area.TRAINER: TRAINER, Area.ENVIRONMENT: TRAINER, Area.RECORD: RECORD}
 
 
 class Asked(NamedTuple):
@@ -177,7 +182,7 @@ class _Examination:
         question = self._question(chosen)
         with ThreadPoolExecutor(1) as pool:
             trainer = pool.submit(question.answer)
-            of_run = self._preflight(chosen, name, flags)
+            of_run = self._preflight(name, flags)
             found = [*self._of_settings(), *trainer.result(), *self._of_repository(free), *of_run]
         given = self._arguments(chosen)
         found += self._of_dataset(chosen, given) if given else ()
@@ -209,22 +214,19 @@ class _Examination:
             chosen, python, workdir=_workdir(chosen), env=env, cache=cache
         )
 
-    def _preflight(self, chosen: Settings, name: str, flags: Flags) -> tuple[Check, ...]:
+    def _preflight(self, name: str, flags: Flags) -> tuple[Check, ...]:
         """What ``train`` would find, in its own words."""
         found: list[Check] = []
         try:
             ready = prepare.prepare(
-                prepare.Request(name, flags, self._asked.environ, self._asked.cwd)
+                Request.parse(name, flags, self._asked.environ, self._asked.cwd)
             )
         except LoragitError as error:
-            for each in error.findings or (Finding(error.message, error.hint),):
+            for each in error.findings or (Finding(error.message, error.hint, Area.SETTINGS),):
                 fix = each.hint or "mend it and look again"
-                found.append(Check(_area(each, chosen), "run", FAILED, each.problem, fix))
+                found.append(Check(_area(each), "run", FAILED, each.problem, fix))
         else:
-            found += [
-                Check(_area(Finding(line, None), chosen), "run", WARNING, line)
-                for line in ready.warnings
-            ]
+            found += [Check(_area(each), "run", WARNING, each.problem) for each in ready.warnings]
             made = (
                 f"{text.count(ready.run.images, 'image')}, "
                 f"{text.count(ready.run.captions, 'caption')}"
@@ -303,9 +305,9 @@ class _Examination:
     def _of_dataset(self, chosen: Settings, given: Arguments) -> tuple[Check, ...]:
         workdir, written = _workdir(chosen), given.one("dataset_config")
         path = workdir / written if written else chosen.paths.config
-        suffix = given.one("caption_extension") or snapshot.DEFAULT_CAPTION_SUFFIX
+        suffix = given.one("caption_extension") or dataset_config.DEFAULT_CAPTION_SUFFIX
         try:
-            config = snapshot.read_config(path, workdir, suffix)
+            config = dataset_config.read_config(path, workdir, suffix)
         except LoragitError:  # told by the preflight
             return ()
         apart = frozenset(each for each in (chosen.paths.prompts, path) if each)
@@ -315,7 +317,7 @@ class _Examination:
         return (*found, *self._room(chosen, given, config, images))
 
     def _room(
-        self, chosen: Settings, given: Arguments, config: Config, images: Mapping[str, int]
+        self, chosen: Settings, given: Arguments, config: DatasetConfig, images: Mapping[str, int]
     ) -> tuple[Check, ...]:
         """Whether the models that the settings will write find room."""
         table = snapshot.read_table(config.path, config.data, "dataset config")
@@ -356,25 +358,9 @@ def _without(name: str, check: Check) -> Check:
     return check._replace(message=check.message.replace(name, "NAME"), fix=fix)
 
 
-def _area(finding: Finding, chosen: Settings) -> str:
-    """Where a finding of the preflight is shown. It is the same wherever that is."""
-    problem = finding.problem
-    of_trainer = (
-        "there is no trainer ",
-        "the trainer's ",
-        "the launcher ",
-        "LyCORIS ",
-        f"{chosen.trainer.kind} ",
-    )
-    if problem.startswith(of_trainer):
-        return TRAINER
-    of_record = (
-        "the branch runs ",
-        "there is a branch runs ",
-        "git cannot have ",
-        "the dataset's repository ",
-    )
-    return RECORD if problem.startswith(of_record) else DATASET
+def _area(finding: Finding) -> str:
+    """Where a finding of the preflight is shown."""
+    return _AREAS.get(finding.area, DATASET)
 
 
 def _workdir(chosen: Settings) -> Path:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from loragit.commands.doctor.check import DATASET, Check, Checks
 from loragit.dataset import hashes, lfs, snapshot
 from loragit.dataset.hashes import Cache, CannotRead
-from loragit.dataset.snapshot import Folder
+from loragit.dataset.snapshot import Subset
 from loragit.errors import LoragitError
 from loragit.text import count
 
@@ -54,7 +54,7 @@ class Listing(NamedTuple):
     """A folder of images as it stood: file names, with the times and sizes that the system
     tells."""
 
-    folder: Folder
+    folder: Subset
     images: Mapping[str, os.stat_result]
     captions: Mapping[str, os.stat_result]
     """Named as an image or not; their suffix is one that the dataset config names."""
@@ -63,7 +63,7 @@ class Listing(NamedTuple):
     """Images that are symbolic links to nothing."""
 
 
-def listed(folders: Iterable[Folder], apart: frozenset[Path]) -> tuple[Listing, ...]:
+def listed(folders: Iterable[Subset], apart: frozenset[Path]) -> tuple[Listing, ...]:
     """Every folder that can be listed. ``apart`` are files that may lie among captions and are
     none."""
     found = []
@@ -75,7 +75,7 @@ def listed(folders: Iterable[Folder], apart: frozenset[Path]) -> tuple[Listing, 
     return tuple(found)
 
 
-def _list(folder: Folder, apart: frozenset[Path]) -> Listing:
+def _list(folder: Subset, apart: frozenset[Path]) -> Listing:
     images: dict[str, os.stat_result] = {}
     captions: dict[str, os.stat_result] = {}
     caches: dict[str, os.stat_result] = {}
@@ -235,7 +235,7 @@ def _captions(found: Checks, one: Listing) -> None:
         )
 
 
-def _caption_stem(name: str, folder: Folder) -> str:
+def _caption_stem(name: str, folder: Subset) -> str:
     end = next(end for end in folder.caption_suffixes if name.endswith(end))
     return name.removesuffix(end)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from loragit.commands.doctor.check import TRAINER, Check, Checks
-from loragit.errors import LoragitError
+from loragit.errors import Area, LoragitError
 from loragit.git import checkout
 from loragit.git.checkout import StateQuestion
 from loragit.record.message import lycoris_line, repository_line
@@ -83,7 +83,7 @@ class TrainerQuestion:
         if not state.dirty:
             self._found.ok("repository", f"{repository_line(state)} at {state.path}, clean")
             return
-        problem, hint = checkout.dirty(state)
+        problem, hint, _ = checkout.dirty(state, Area.TRAINER)
         if self._chosen.record.allow_dirty:
             hint = "its changes are recorded with every run; commit them there"
         self._found.warn("repository", problem, hint)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from loragit import git
 from loragit.commands.hook.trainer_clean import SHOWN, Verdict
-from loragit.errors import Finding, LoragitError
+from loragit.errors import Area, Finding, LoragitError
 from loragit.git.repository import Repository
 from loragit.run.preflight import disclosure
 from loragit.secrets import find
@@ -327,6 +327,6 @@ def _verdict(told: list[str], notes: list[str]) -> Verdict:
         + ("a secret" if len(told) == 1 else f"{len(told)} secrets"),
         hint=f"take {them} out and stage the files again; if {it} with the comment # loragit: no "
         "secret",
-        findings=tuple(Finding(line, None) for line in (*told[:SHOWN], *more)),
+        findings=tuple(Finding(line, None, Area.SECRETS) for line in (*told[:SHOWN], *more)),
     )
     return Verdict((refusal,), tuple(notes))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import git
-from loragit.errors import Finding, LoragitError
+from loragit.errors import Area, Finding, LoragitError
 from loragit.git import checkout
 from loragit.record.name import RUNS, RunName
 from loragit.settings import schema
@@ -166,5 +166,5 @@ def _dirty(label: str, folder: Path, dirty: tuple[str, ...]) -> TrainerDirty:
             f"commit {them}, or put {them} aside: {there} stash push --include-untracked -- {aside}"
         )
     more = (f"and {len(dirty) - SHOWN} more",) if len(dirty) > SHOWN else ()
-    findings = tuple(Finding(line, None) for line in dirty[:SHOWN] + more)
+    findings = tuple(Finding(line, None, Area.CODE) for line in dirty[:SHOWN] + more)
     return TrainerDirty(f"{label} has {_changes(dirty)} in {folder}", hint=hint, findings=findings)

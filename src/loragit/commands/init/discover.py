@@ -15,7 +15,6 @@ from typing import NamedTuple
 from loragit import git
 from loragit.commands.init import image_folders
 from loragit.commands.init.image_folders import ImageFolder, entries
-from loragit.dataset import snapshot
 from loragit.errors import Findings, LoragitError
 from loragit.git import checkout
 from loragit.git.repository import Repository
@@ -28,6 +27,7 @@ from loragit.settings import paths as places
 from loragit.settings.load import Flags, Settings
 from loragit.settings.schema import ARGS, FILE, Value, read_file
 from loragit.trainers.environment import pythons
+from loragit.trainers.sd_scripts import dataset_config
 
 SCRIPTS = (
     "sdxl_train_network.py",
@@ -432,7 +432,7 @@ def _config_folders(config: Path | None, folder: Path) -> tuple[str, ...]:
     if config is None:
         return ()
     try:
-        return tuple(each.written for each in snapshot.read_config(config, folder).folders)
+        return tuple(each.written for each in dataset_config.read_config(config, folder).folders)
     except LoragitError:
         return ()
 

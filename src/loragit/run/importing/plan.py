@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from loragit import git, text
 from loragit.dataset.hashes import Cache
-from loragit.errors import Finding, Findings, LoragitError, UsageError
+from loragit.errors import Area, Finding, Findings, LoragitError, UsageError
 from loragit.git.identity import IdentityQuestion
 from loragit.git.repository import Repository
 from loragit.record import imported, message
@@ -177,7 +177,7 @@ class _Judge:
             note, hint = error.message, error.hint
             item = item._replace(state=LEFT_OUT, note=note)
         if item.state == LEFT_OUT:
-            self._findings.add(f"{source}: {note}", hint)
+            self._findings.add(f"{source}: {note}", hint, Area.OUTPUT)
         return item
 
     def _new(self, left: Remains, name: RunName, target: Target, item: Item) -> Item:

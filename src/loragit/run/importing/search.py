@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit.errors import Findings
+from loragit.errors import Area, Findings
 
 RECORDS = frozenset({"repos.git", "sdscripts.log"})
 """Each of these alone tells a run's output folder."""
@@ -43,6 +43,7 @@ def search(paths: Iterable[Path], findings: Findings) -> tuple[Place, ...]:
                     f"{path} is not a folder of a training: nowhere in it is a repos.git, an "
                     "sdscripts.log or a model",
                     "name the folder that the models were written to",
+                    Area.OUTPUT,
                 )
         elif path.is_file() and path.suffix == ".safetensors":
             looking.add_file(path)
@@ -50,14 +51,18 @@ def search(paths: Iterable[Path], findings: Findings) -> tuple[Place, ...]:
             findings.add(
                 f"{path} is neither a folder nor a .safetensors file",
                 "name an output folder, or a model",
+                Area.OUTPUT,
             )
         else:
             findings.add(
                 f"there is no {path}",
                 "name a run's output folder, a folder of such folders, or a model",
+                Area.OUTPUT,
             )
     if looking.cut:
-        findings.add(f"only {MAX_FOLDERS} folders were looked into", "name fewer at once")
+        findings.add(
+            f"only {MAX_FOLDERS} folders were looked into", "name fewer at once", Area.OUTPUT
+        )
     return tuple(looking.places.values())
 
 

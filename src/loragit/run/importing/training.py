@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import text
-from loragit.errors import Findings
+from loragit.errors import Area, Findings
 from loragit.record.values import DatasetFile
 from loragit.run import results
 from loragit.run.importing import headers as metadata
@@ -129,12 +129,13 @@ def _grouped(place: Place, models: Models, findings: Findings) -> list[_Group]:
         try:
             training = metadata.training(models.header(place.folder / name).metadata)
         except NotSafetensors as error:
-            findings.add(error.message, error.hint)
+            findings.add(error.message, error.hint, Area.OUTPUT)
             continue
         except OSError as error:
             findings.add(
                 f"{place.folder / name} cannot be read: {error.strerror or error}",
                 "see whom it belongs to",
+                Area.OUTPUT,
             )
             continue
         output_name = _output_name(name, training)

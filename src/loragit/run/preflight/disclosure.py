@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from loragit.errors import Findings
+from loragit.errors import Area, Findings
 from loragit.git import checkout
 from loragit.record import message, run_toml
 from loragit.record.values import Entry, RepoState, Run
@@ -114,11 +114,13 @@ def look(
     told = [*_told(found, sources), *_told(of_names, sources)]
     for path in _leaking_paths(run, known):
         findings.add(
-            f"the file name {path} holds what looks like a secret", "give the file another name"
+            f"the file name {path} holds what looks like a secret",
+            "give the file another name",
+            Area.SECRETS,
         )
     if not allow:
         for problem, hint in told:
-            findings.add(problem, hint)
+            findings.add(problem, hint, Area.SECRETS)
         return Disclosed(run, ())
     run = _masked(
         run, {entry.path: masked(entry.data, known) for entry in found}, known, names=bool(of_names)
@@ -128,7 +130,7 @@ def look(
     }
     left |= {entry: _looks(entry.data, known) for entry in _names(run)}
     for problem, _ in _told(left, sources):
-        findings.add(f"{problem}, and masking it does not help", "take it out")
+        findings.add(f"{problem}, and masking it does not help", "take it out", Area.SECRETS)
     return Disclosed(run, tuple(f"{problem}: recorded as ***" for problem, _ in told))
 
 

@@ -11,12 +11,13 @@ from typing import NamedTuple
 from loragit import parse
 from loragit.dataset import snapshot
 from loragit.dataset.hashes import Cache, fingerprint_file
-from loragit.dataset.snapshot import CannotReadInput, Config, Dataset, Folder, Recorded
-from loragit.errors import Findings
+from loragit.dataset.snapshot import CannotReadInput, Dataset, DatasetConfig, Recorded, Subset
+from loragit.errors import Area, Findings
 from loragit.record.values import Entry, Weights
 from loragit.run.preflight import trust
 from loragit.settings.load import Settings
-from loragit.trainers.sd_scripts.arguments import Plan
+from loragit.trainers.sd_scripts import dataset_config
+from loragit.trainers.trainer import Plan
 
 _MAX_INPUTS = 1 << 29
 """Bytes of all further inputs together: they are held in memory, and a cloned dataset may name any
@@ -68,7 +69,7 @@ def read(
     """Everything, or ``None`` where ``findings`` tell what is missing, unreadable or does not
     parse."""
     ask, root = findings.ask, chosen.dataset_dir
-    config = ask(lambda: _config(plan, workdir))
+    config = ask(lambda: _config(plan, workdir), Area.DATASET)
     prompts = _asked_prompts(plan.prompts, findings)
     further = _further(
         (*(p for _, p in plan.inputs), *(config.files if config else ()), *chosen.record.inputs),
@@ -77,12 +78,12 @@ def read(
     weights = _weights(plan, workdir, cache, findings)
     if config is None:
         return None
-    listed: list[tuple[Folder, tuple[str, ...]]] = []
+    listed: list[tuple[Subset, tuple[str, ...]]] = []
     for folder in config.folders:
-        names = ask(lambda folder=folder: snapshot.check_folder(folder, root))  # type: ignore[misc]
+        names = ask(lambda folder=folder: snapshot.check_folder(folder, root), Area.DATASET)  # type: ignore[misc]
         if names is not None:
             listed.append((folder, names))
-    dataset = ask(lambda: snapshot.read_dataset(listed, recorded, root, cache))
+    dataset = ask(lambda: snapshot.read_dataset(listed, recorded, root, cache), Area.DATASET)
     if dataset is None:
         return None
     warnings = tuple(
@@ -104,20 +105,20 @@ def read(
     )
 
 
-def _config(plan: Plan, workdir: Path) -> Config:
+def _config(plan: Plan, workdir: Path) -> DatasetConfig:
     path = plan.config
     if not os.path.exists(path):
         raise CannotReadInput(
             f"there is no dataset config {path}",
             hint="write one there, or name another: -- --dataset_config PATH",
         )
-    return snapshot.read_config(
-        path, workdir, plan.caption_suffix or snapshot.DEFAULT_CAPTION_SUFFIX
+    return dataset_config.read_config(
+        path, workdir, plan.caption_suffix or dataset_config.DEFAULT_CAPTION_SUFFIX
     )
 
 
 def _asked_prompts(path: Path | None, findings: Findings) -> Entry | None:
-    return None if path is None else findings.ask(lambda: _prompts(path))
+    return None if path is None else findings.ask(lambda: _prompts(path), Area.DATASET)
 
 
 def _prompts(path: Path) -> Entry:
@@ -146,7 +147,7 @@ def _further(paths: Iterable[Path], findings: Findings) -> tuple[tuple[Path, Ent
     taken: set[str] = set()
     left = _MAX_INPUTS
     for path in dict.fromkeys(paths):
-        data = findings.ask(lambda path=path: snapshot.read_bytes(path, "input"))  # type: ignore[misc]
+        data = findings.ask(lambda path=path: snapshot.read_bytes(path, "input"), Area.SETTINGS)  # type: ignore[misc]
         if data is None:
             continue
         left -= len(data)
@@ -154,6 +155,7 @@ def _further(paths: Iterable[Path], findings: Findings) -> tuple[tuple[Path, Ent
             findings.add(
                 f"the inputs up to {path} are more than {_MAX_INPUTS >> 20} MiB together",
                 "name fewer",
+                Area.SETTINGS,
             )
             break
         files[path] = Entry(_free_place(path.name, taken), data)
@@ -175,13 +177,15 @@ def _weights(plan: Plan, workdir: Path, cache: Cache, findings: Findings) -> tup
     for role, value in plan.weights:
         path = workdir / value
         if os.path.isfile(path):
-            prints = findings.ask(lambda path=path: fingerprint_file(path, cache))  # type: ignore[misc]
+            prints = findings.ask(lambda path=path: fingerprint_file(path, cache), Area.SETTINGS)  # type: ignore[misc]
             found.append(Weights(role, path.name, prints.sha256 if prints else None))
         elif os.path.isdir(path):
             found.append(Weights(role, path.name, None))
         elif _means_file(value):
             findings.add(
-                f"{role}: there is no file {path}", "mend the path in the settings or the arguments"
+                f"{role}: there is no file {path}",
+                "mend the path in the settings or the arguments",
+                Area.SETTINGS,
             )
         else:
             found.append(Weights(role, value, None))

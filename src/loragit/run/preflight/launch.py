@@ -10,7 +10,7 @@ from pathlib import Path
 
 from loragit import text
 from loragit.dataset import snapshot
-from loragit.errors import Findings, LoragitError, shell_word
+from loragit.errors import Area, Finding, Findings, LoragitError, shell_word
 from loragit.git import checkout
 from loragit.record.values import Entry, RepoState
 from loragit.settings.load import Settings
@@ -18,6 +18,7 @@ from loragit.system import child
 from loragit.trainers import arguments
 from loragit.trainers.environment import pythons
 from loragit.trainers.sd_scripts import arguments as sd_scripts
+from loragit.trainers.trainer import Defaults, Plan
 
 
 class UnusableScript(LoragitError):
@@ -118,6 +119,7 @@ def find_repo(chosen: Settings, findings: Findings) -> Path:
         findings.add(
             f"there is no trainer repository {folder}",
             "set trainer.repo in loragit.toml (or SD_REPO)",
+            Area.TRAINER,
         )
     return folder / os.path.basename(chosen.trainer.script)  # noqa: PTH119 - a text, not a file
 
@@ -128,7 +130,9 @@ def find_script(chosen: Settings, findings: Findings) -> Path:
     if not os.path.isfile(script):
         named = chosen.trainer.script.startswith("/")
         hint = "set trainer.repo and trainer.script in loragit.toml (or SD_REPO and SD_SCRIPT)"
-        findings.add(f"there is no trainer script {script}", "mend its path" if named else hint)
+        findings.add(
+            f"there is no trainer script {script}", "mend its path" if named else hint, Area.TRAINER
+        )
     return script
 
 
@@ -164,7 +168,7 @@ def check_room(path: Path, least: int, what: str, findings: Findings) -> None:
         existing = existing.parent
     if not os.path.isdir(existing) or not os.access(existing, os.W_OK | os.X_OK):
         hint = "choose another with --output" if what == "models" else "see whom it belongs to"
-        findings.add(f"{existing} cannot be written, and the {what} must be", hint)
+        findings.add(f"{existing} cannot be written, and the {what} must be", hint, Area.DISK)
         return
     status = os.statvfs(existing)
     free = status.f_bavail * status.f_frsize
@@ -173,23 +177,24 @@ def check_room(path: Path, least: int, what: str, findings: Findings) -> None:
             f"{existing} has {free // 2**20} MiB free, too little for the {what} "
             f"({least // 2**20} MiB at least)",
             "make room, or choose another disk with --output or paths.output",
+            Area.DISK,
         )
 
 
-def judge_code(state: RepoState, findings: Findings, *, allow_dirty: bool) -> list[str]:
+def judge_code(
+    state: RepoState, area: Area, findings: Findings, *, allow_dirty: bool
+) -> list[Finding]:
     """What to warn of in a repository of code; where it is dirty and may not be, ``findings``
     tell."""
     if state.dirty and not allow_dirty:
-        findings.add(*checkout.dirty(state))
+        findings.add(*checkout.dirty(state, area))
     if state.on_remote or not state.url:
         return []
-    return [
-        (
-            f"{state.label} commit {state.commit[:8]} is on no remote: nobody else can fetch it "
-            "until "
-            "it is pushed"
-        )
-    ]
+    problem = (
+        f"{state.label} commit {state.commit[:8]} is on no remote: nobody else can fetch it until "
+        "it is pushed"
+    )
+    return [Finding(problem, None, area)]
 
 
 def plan(
@@ -200,7 +205,7 @@ def plan(
     home: str,
     *,
     own_script: bool,
-) -> sd_scripts.Plan:
+) -> Plan:
     """What the arguments of settings, ``--config_file`` and command line (``extra``) say together.
 
     ``own_script``: the user named the trainer's script, which gets ``extra`` alone. Raises
@@ -217,9 +222,7 @@ def plan(
         data = snapshot.read_bytes(path, "config file")
         filed = sd_scripts.flatten(snapshot.read_table(path, data, "config file"))
     paths = chosen.paths
-    return sd_scripts.plan(
-        given, filed, sd_scripts.Defaults(name, paths.config, paths.prompts, workdir)
-    )
+    return sd_scripts.plan(given, filed, Defaults(name, paths.config, paths.prompts, workdir))
 
 
 def _settings_arguments(chosen: Settings, home: str) -> arguments.Arguments:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from loragit import git
 from loragit.dataset.snapshot import Recorded
-from loragit.errors import Findings
+from loragit.errors import Area, Findings
 from loragit.git import checkout, objects
 from loragit.git.checkout import StateQuestion
 from loragit.git.identity import IdentityQuestion
@@ -64,7 +64,7 @@ class Answers(NamedTuple):
         return (*states, *self.repositories)
 
 
-class Inquiry:
+class Questions:
     """The questions, under way from the start."""
 
     def __init__(
@@ -90,25 +90,29 @@ class Inquiry:
             return ask(
                 lambda: EnvironmentQuestion(
                     python, cwd=workdir, script_folder=folder, env=env, cache=cache
-                )
+                ),
+                Area.ENVIRONMENT,
             )
 
         self._trainer = (
-            ask(lambda: StateQuestion(folder, chosen.trainer.kind)) if folder.is_dir() else None
+            ask(lambda: StateQuestion(folder, chosen.trainer.kind), Area.CODE)
+            if folder.is_dir()
+            else None
         )
         # Not by the file's full path, which may go through a link.
         tracked = ("--literal-pathspecs", "ls-files", "--error-unmatch", "--", script.name)
         self._tracked = git.start(*tracked, cwd=folder) if os.path.isfile(script) else None
         self._lycoris = chosen.trainer.lycoris_repo
         further = [
-            ask(partial(StateQuestion, folder, folder.name)) for folder in chosen.record.repos
+            ask(partial(StateQuestion, folder, folder.name), Area.CODE)
+            for folder in chosen.record.repos
         ]
         self._further = [question for question in further if question is not None]
         self._activation = activation
         # This takes longest of all to be answered, but a shell that sources scripts need not be
         # waited for yet.
         self._environment = None if activation.waits else of_environment()
-        self._repository = ask(lambda: git.discover(chosen.dataset_dir))
+        self._repository = ask(lambda: git.discover(chosen.dataset_dir), Area.REPOSITORY)
         self._dirty = checkout.start_dirty(self._repository) if self._repository else None
         self._place = NameQuestion(self._repository, name) if self._repository else None
         self._tree = git.start_tree(RUNS, self._repository) if self._repository else None
@@ -161,14 +165,14 @@ class Inquiry:
         with signals.postponed():
             loading = threading.Thread(target=objects.load)
             loading.start()
-            report = ask(lambda: checkout.read_dirty(dirty)) if dirty else None
-            trainer = ask(self._trainer.answer) if self._trainer else None
-            place = ask(self._place.answer) if self._place else None
-            identities = ask(self._identities.answer)
-            further = [ask(question.answer) for question in self._further]
+            report = ask(lambda: checkout.read_dirty(dirty), Area.REPOSITORY) if dirty else None
+            trainer = ask(self._trainer.answer, Area.CODE) if self._trainer else None
+            place = ask(self._place.answer, Area.REPOSITORY) if self._place else None
+            identities = ask(self._identities.answer, Area.REPOSITORY)
+            further = [ask(question.answer, Area.CODE) for question in self._further]
             tracked = self._tracked.reply().status == 0 if self._tracked else None
             loading.join()
-        found = ask(self._environment.answer) if self._environment else None
+        found = ask(self._environment.answer, Area.ENVIRONMENT) if self._environment else None
         lycoris = found[1] if found else None
         known = [trainer, lycoris.repo if lycoris else None]
         recorded = [state.path for state in known if state] + (

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import git, text
-from loragit.errors import Finding, Findings, LoragitError, shell_word
+from loragit.errors import Area, Finding, Findings, LoragitError, shell_word
 from loragit.git import catfile
 from loragit.run.preflight import needs_trust
 from loragit.run.preflight.needs_trust import Claim
@@ -114,6 +114,7 @@ def _refusal(subject: Subject) -> Finding:
         f"these come from the dataset, and nobody has agreed to them here: {told}{more}",
         f"read {subject.folder / FILE}, then agree: --trust, or loragit trust --dataset "
         f"{shell_word(subject.folder)}",
+        Area.SETTINGS,
     )
 
 

@@ -1,4 +1,4 @@
-"""loragit, killed at a step: ``python crashing.py RECORD NUMBER ARGUMENTS…``.
+"""loragit, killed at a step: ``python killed_at_step.py RECORD NUMBER ARGUMENTS…``.
 
 Each step that is reached is a line in the file RECORD; at the NUMBER-th, from 1 on, the process
 kills itself. NUMBER may be the name of a step instead: its first time.

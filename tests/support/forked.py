@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.support.paths import ROOT
-from tests.support.scene import Result
+from tests.support.processes import Result
 
 READY_MADE = (
     "loragit.cli",
@@ -29,37 +29,37 @@ READY_MADE = (
     "loragit.run.results",
     "loragit.trainers.sd_scripts.naming",
     "pygit2",
-    "tests.support.records",
+    "tests.support.made_up_runs",
 )
 
 
 class Child:
     """One call under way."""
 
-    def __init__(self, nursery: Nursery, pid: int, folder: Path) -> None:
+    def __init__(self, fork_server: ForkServer, pid: int, folder: Path) -> None:
         self.pid = pid
-        self._nursery = nursery
+        self._server = fork_server
         self._folder = folder
 
     def wait(self) -> Result:
         """Its end; the status is as a shell has it, 70 where it raised."""
-        status = int(str(self._nursery.ask(("wait", self.pid))))
+        status = int(str(self._server.ask(("wait", self.pid))))
         out, err = ((self._folder / name).read_text(errors="replace") for name in ("out", "err"))
         return Result(status, out, err)
 
 
-class Nursery:
+class ForkServer:
     """Starts module-level functions of the tests as processes. To be used as a context."""
 
     def __enter__(self) -> Self:
         self._root = subprocess.Popen(
-            [sys.executable, "-c", "from tests.nursery import serve; serve()"],
+            [sys.executable, "-c", "from tests.support.forked import serve; serve()"],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             process_group=0,
         )
-        self._scratch = tempfile.TemporaryDirectory(prefix="nursery-")
+        self._scratch = tempfile.TemporaryDirectory(prefix="forked-")
         self._count = 0
         return self
 

@@ -15,7 +15,8 @@ import pytest
 from loragit.commands.shell import own_words
 from loragit.system import alive
 from loragit.system.alive import any_left
-from tests.support.scene import Result, Scene
+from tests.support.processes import Result
+from tests.support.user_home import Scene
 
 NAME = "noob-gren-v1s4"
 SHELLS = ("bash", "zsh")
