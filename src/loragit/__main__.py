@@ -87,7 +87,7 @@ def _train(name: str, extra: list[str]) -> int:
 
     from loragit.commands.train import train
     from loragit.run.preflight.phases import Request
-    from loragit.settings.load import Flags
+    from loragit.settings.values import Flags
 
     return train(Request.parse(name, Flags(), dict(os.environ), Path.cwd(), tuple(extra)))
 

@@ -18,7 +18,7 @@ from loragit.record.name import CONVENTION, RunName
 from loragit.run.preflight import prepare
 from loragit.settings import load
 from loragit.settings import paths as settings_paths
-from loragit.settings.load import Flags, Settings
+from loragit.settings.values import Flags, Settings
 from loragit.version import __version__
 
 _app = typer.Typer(

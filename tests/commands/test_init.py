@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from loragit.commands import hook
 from loragit.commands.init import discover, first_files, image_folders
 from loragit.record.name import RunName
-from loragit.settings import schema
+from loragit.settings import document
 from loragit.trainers.sd_scripts import dataset_config
 from tests.support.processes import LORAGIT, Result, commit_all, git
 from tests.support.user_home import Scene, make_trainer, write_dataset
@@ -58,7 +58,7 @@ def listing(folder: Path) -> dict[str, bytes]:
 
 
 def values(scene: Scene) -> dict[str, object]:
-    return dict(schema.read_file(scene.dataset / "loragit.toml").values)
+    return dict(document.read_file(scene.dataset / "loragit.toml").values)
 
 
 class Terminal:
@@ -681,7 +681,7 @@ def test_whatever_folders_are_called_the_files_read_back_and_mean_them(
         environ = {"HOME": str(home)}
         seen = discover.look(folder, environ)
         (folder / "loragit.toml").write_text(first_files.settings_text(seen, prompts=True))
-        written = dict(schema.read_file(folder / "loragit.toml").values)
+        written = dict(document.read_file(folder / "loragit.toml").values)
         assert written["trainer.workdir"] == "dataset"
         unicode = image_folders.is_unicode(os.fsdecode(images))
         if unicode:

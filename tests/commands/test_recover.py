@@ -24,7 +24,8 @@ from loragit.run import ending, output
 from loragit.run.recovery import leftovers
 from loragit.run.recovery.recover import Options, Recovery
 from loragit.run.recovery.still_running import trainers_left
-from loragit.settings.load import Flags, load
+from loragit.settings.load import load
+from loragit.settings.values import Flags
 from loragit.store import journal, ref_moves
 from loragit.store.journal import End, Open, Trainer, Work
 from loragit.store.store import Store

@@ -31,7 +31,7 @@ from loragit.record.name import RUNS
 from loragit.run.importing import zsh_helpers
 from loragit.run.importing.already_recorded import Ledger
 from loragit.secrets import tables as secret_tables
-from loragit.settings.schema import UnreadableSettings, read_file
+from loragit.settings.document import UnreadableSettings, read_file
 from loragit.store import products
 from loragit.trainers import tensorboard
 from loragit.trainers.safetensors import NotSafetensors, read_header

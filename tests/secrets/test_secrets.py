@@ -16,19 +16,14 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from loragit.secrets.find import (
-    MASK,
     SECRET_ARGUMENTS,
-    Found,
-    Redactor,
     find,
     find_known,
     found_values,
-    is_secret_name,
-    mask,
-    redact,
-    redact_argv,
     secret_values,
 )
+from loragit.secrets.redact import Redactor, mask, redact, redact_argv
+from loragit.secrets.rules import MASK, Found, is_secret_name
 from loragit.secrets.tables import find_values
 from tests.support.growth import slack
 
@@ -446,7 +441,7 @@ def test_looking_for_nothing_compiles_nothing() -> None:
         "compiled = []\n"
         "compile_ = re.compile\n"
         "re.compile = lambda *given: compiled.append(given) or compile_(*given)\n"
-        "import loragit.secrets\n"
+        "import loragit.secrets.find\n"
         "loragit.secrets.find.find(b'1girl, solo')\n"
         "sys.exit(any(b'hf_' in str(given).encode() for given in compiled))\n"
     )

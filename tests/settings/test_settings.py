@@ -22,16 +22,12 @@ from platformdirs import user_config_dir
 from loragit.commands.settings import effective, show, typed
 from loragit.errors import LoragitError, UsageError
 from loragit.record.name import InvalidName, RunName
-from loragit.secrets.find import is_secret_name
-from loragit.settings.load import DatasetAmbiguous, DatasetNotFound, Flags, Origin, Settings, load
-from loragit.settings.schema import (
-    MAX_BYTES,
-    SCHEMA,
-    VARIABLES,
-    UnknownSetting,
-    UnreadableSettings,
-    WrongSetting,
-)
+from loragit.secrets.rules import is_secret_name
+from loragit.settings.document import MAX_BYTES, UnreadableSettings
+from loragit.settings.load import load
+from loragit.settings.paths import DatasetAmbiguous, DatasetNotFound
+from loragit.settings.schema import SCHEMA, VARIABLES, UnknownSetting, WrongSetting
+from loragit.settings.values import Flags, Origin, Settings
 
 NAME = "noob-gren-v2s512"
 

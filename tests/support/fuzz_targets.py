@@ -18,7 +18,8 @@ from pathlib import Path
 
 from loragit import parse, text
 from loragit.commands.init import image_folders
-from loragit.dataset import hashes, lfs, snapshot
+from loragit.dataset import lfs, snapshot
+from loragit.dataset.digests import digest_lines, parse_digest_lines
 from loragit.errors import LoragitError
 from loragit.git import catfile, checkout, command, identity
 from loragit.history import branch, contents, lineage, plain_toml
@@ -30,8 +31,9 @@ from loragit.record import notes, run_toml, trailers
 from loragit.record.message import model_line, parse_model_line
 from loragit.run.importing import headers, zsh_helpers
 from loragit.run.preflight import disclosure
-from loragit.secrets import find, tables
-from loragit.settings import schema
+from loragit.secrets import redact, tables
+from loragit.settings import toml_text
+from loragit.settings.document import read_file
 from loragit.store import journal, products
 from loragit.system.logfold import Folder
 from loragit.trainers import safetensors, tensorboard, trainer
@@ -92,10 +94,10 @@ def name(data: bytes) -> None:
 @target
 def settings(data: bytes) -> None:
     with refusals(), a_file(data, "loragit.toml") as path:
-        document = schema.read_file(path)
+        document = read_file(path)
         for key, value in document.values.items():
-            assert not OBEYED.search(schema.literal(value)), key
-            tomllib.loads(f"value = {schema.literal(value)}")
+            assert not OBEYED.search(toml_text.literal(value)), key
+            tomllib.loads(f"value = {toml_text.literal(value)}")
 
 
 @target
@@ -191,8 +193,8 @@ def documents(data: bytes) -> None:
 def digests(data: bytes) -> None:
     """``dataset.sha256``."""
     with refusals():
-        files = hashes.parse_digest_lines(data)
-        assert set(hashes.parse_digest_lines(hashes.digest_lines(files))) == set(files)
+        files = parse_digest_lines(data)
+        assert set(parse_digest_lines(digest_lines(files))) == set(files)
         check_shown(*(file.path for file in files))
 
 
@@ -293,10 +295,10 @@ def hook(data: bytes) -> None:
     """What is staged."""
     for found in disclosure.secrets_in(data, ("s3cret-value",)):
         check_shown(found.kind)
-    find.redact(data)
+    redact.redact(data)
     masked = tables.mask_values(data)
     assert masked == data or b"***" in masked
-    find.Redactor(["s3cret-value"])(decoded(data))
+    redact.Redactor(["s3cret-value"])(decoded(data))
 
 
 @target

@@ -24,7 +24,7 @@ from loragit.history.compare.records import Change
 from loragit.history.history import RecordedRun
 from loragit.history.pairs import CodeChange, difference
 from loragit.history.query.find import Seeker
-from loragit.settings.load import Settings
+from loragit.settings.values import Settings
 
 _CODE = (records.TRAINER, records.LYCORIS, records.REPOSITORY)
 _TITLES = {

@@ -13,7 +13,7 @@ from loragit.record.name import RUNS, RunName
 from loragit.run.recovery import leftovers
 from loragit.run.recovery.recover import Options, Recovery
 from loragit.settings import paths
-from loragit.settings.load import Settings
+from loragit.settings.values import Settings
 from loragit.store import free_name, journal
 from loragit.store.journal import Open
 

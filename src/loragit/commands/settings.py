@@ -8,9 +8,10 @@ import tomllib
 from collections.abc import Mapping
 
 from loragit import console
-from loragit.secrets import find
-from loragit.settings.load import Origin, Settings
-from loragit.settings.schema import ARGS, ArgValue, literal
+from loragit.secrets import redact, rules
+from loragit.settings.schema import ARGS
+from loragit.settings.toml_text import ArgValue, literal
+from loragit.settings.values import Origin, Settings
 from loragit.text import shown
 from loragit.trainers.environment import pythons
 from loragit.trainers.environment.pythons import PythonMissing
@@ -77,15 +78,17 @@ def _value(origin: Origin) -> ArgValue:
 def _masked(origin: Origin) -> str:
     if not origin.key.startswith((ARGS, "trainer.launcher")):
         return origin.value
-    if find.is_secret_name(origin.key.removeprefix(ARGS).strip('"')):
-        return literal(find.MASK)
+    if rules.is_secret_name(origin.key.removeprefix(ARGS).strip('"')):
+        return literal(rules.MASK)
     value = _value(origin)
     return literal(tuple(map(_redacted, value)) if isinstance(value, tuple) else _redacted(value))
 
 
 def _redacted(value: Scalar) -> Scalar:
     return (
-        find.redact(value.encode()).decode("utf-8", "replace") if isinstance(value, str) else value
+        redact.redact(value.encode()).decode("utf-8", "replace")
+        if isinstance(value, str)
+        else value
     )
 
 

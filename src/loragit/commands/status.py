@@ -12,7 +12,7 @@ from loragit.git import checkout
 from loragit.history import history
 from loragit.record import message
 from loragit.record.values import RepoState
-from loragit.settings.load import Settings
+from loragit.settings.values import Settings
 from loragit.store import journal
 
 

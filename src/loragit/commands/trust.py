@@ -11,9 +11,9 @@ from loragit import console, text
 from loragit.errors import LoragitError
 from loragit.run.preflight import launch, trust
 from loragit.run.preflight.trust import Agree, Subject
-from loragit.secrets import find
-from loragit.settings.load import Settings
+from loragit.secrets import rules
 from loragit.settings.schema import FILE
+from loragit.settings.values import Settings
 from loragit.trainers.sd_scripts import dataset_config
 
 _QUESTION = "Run and read what these name?"
@@ -58,9 +58,9 @@ def _show(subject: Subject, origin: str) -> None:
     console.say(f"these come from the dataset {subject.folder} ({origin}):")
     for claim in subject.claims:
         console.say(f"  {claim.shown}  # {claim.about}")
-    if any(find.MASK in claim.shown for claim in subject.claims):
+    if any(rules.MASK in claim.shown for claim in subject.claims):
         console.say(
-            f"{find.MASK} stands for what looks like a secret: {subject.folder / FILE} shows it"
+            f"{rules.MASK} stands for what looks like a secret: {subject.folder / FILE} shows it"
         )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import parse
-from loragit.dataset import hashes, lfs
+from loragit.dataset import digests, hashes, lfs
 from loragit.dataset.hashes import Cache, Fingerprint
 from loragit.errors import LoragitError, shell_word
 from loragit.record.values import DatasetFile, Entry
@@ -241,7 +241,7 @@ def read_dataset(
         if texts:
             sizes = {p.name: p.size for p in prints}
             _refuse_long(folder, sum(map(sizes.__getitem__, texts)))
-    digest = hashes.digest_lines(files)
+    digest = digests.digest_lines(files)
     kept = recorded.captions if recorded.same(digest, _caption_paths(written)) else None
     entries = () if kept else tuple(_read_captions(written))
     captions = sum(len(names) for _, names, _ in written)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loragit import git
+from loragit.dataset.digests import parse_digest_lines
 from loragit.errors import LoragitError, shell_word
 from loragit.git.catfile import Reader
 from loragit.git.command import GitFailed
@@ -212,8 +213,7 @@ class Contents:
 
     def dataset_files(self, run: RecordedRun) -> tuple[DatasetFile, ...]:
         """``dataset.sha256``. Raises :class:`NoSuchFile`,
-        :class:`~loragit.dataset.hashes.BadDigests`."""
-        from loragit.dataset.hashes import parse_digest_lines
+        :class:`~loragit.dataset.digests.BadDigests`."""
 
         return parse_digest_lines(self.read(run, "dataset.sha256"))
 

@@ -19,7 +19,7 @@ from loragit.record import message
 from loragit.record.values import Entry, Opened, Outcome
 from loragit.run.output import OutputFolder, sha256
 from loragit.run.report import Report
-from loragit.secrets.find import Redactor
+from loragit.secrets.redact import Redactor
 from loragit.store import journal
 from loragit.store.journal import End, Work
 from loragit.store.store import Store

@@ -37,7 +37,7 @@ from loragit.run.ending import OpenRun
 from loragit.run.output import OutputFolder
 from loragit.run.preflight.phases import Ready
 from loragit.run.report import Report
-from loragit.secrets import find
+from loragit.secrets import redact
 from loragit.store import journal
 from loragit.store.journal import End, Open, Trainer, Work
 from loragit.store.ref_moves import MoveStuck
@@ -96,7 +96,7 @@ def _open(ready: Ready, report: Report) -> OpenRun:
         journal.remove(private, entry)
         raise
     report.say(f"opened {ready.run.name} as {opened.commit[:8]} on runs")
-    return OpenRun(store, opened, entry, folder, find.Redactor(ready.secrets))
+    return OpenRun(store, opened, entry, folder, redact.Redactor(ready.secrets))
 
 
 def _may_be_open(store: Store, entry: Open) -> bool:
@@ -164,7 +164,7 @@ def _trained(run: OpenRun, ready: Ready, report: Report) -> OpenRun:
     command = child.Command(ready.start.words(commit), ready.start.workdir, environ)
     if ready.settings.debug:
         report.say(f"working directory: {command.cwd}")
-        report.say("started " + " ".join(find.redact_argv(command.argv, ready.secrets)))
+        report.say("started " + " ".join(redact.redact_argv(command.argv, ready.secrets)))
     try:
         ended = supervise.train(
             command,

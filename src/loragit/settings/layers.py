@@ -7,16 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit.settings import paths
-from loragit.settings.schema import (
-    SCHEMA,
-    Document,
-    Value,
-    WrongSetting,
-    checked,
-    literal,
-    read_variables,
-    truth,
-)
+from loragit.settings.document import Document
+from loragit.settings.schema import SCHEMA, WrongSetting, checked, read_variables, truth
+from loragit.settings.toml_text import Value, literal
 
 _HELPERS = {
     "SD_REPO": "trainer.repo",

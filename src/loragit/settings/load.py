@@ -14,162 +14,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit.record.name import CONVENTION, InvalidName, RunName
-from loragit.secrets.find import is_secret_name
+from loragit.secrets.rules import is_secret_name
 from loragit.settings import layers
 from loragit.settings import paths as places
+from loragit.settings.document import read_file
 from loragit.settings.layers import Given, Layer
-from loragit.settings.paths import DatasetAmbiguous, DatasetNotFound
-from loragit.settings.schema import (
-    ARGS,
-    FILE,
-    ArgValue,
-    Document,
-    WrongSetting,
-    checked,
-    dotted,
-    literal,
-    read_file,
-    truth,
-)
-
-__all__ = [
-    "ArgValue",
-    "DatasetAmbiguous",
-    "DatasetNotFound",
-    "Flags",
-    "Origin",
-    "Paths",
-    "Recording",
-    "Settings",
-    "Trainer",
-    "load",
-    "user_file",
-]
+from loragit.settings.schema import ARGS, FILE, WrongSetting, checked, truth
+from loragit.settings.toml_text import dotted, literal
+from loragit.settings.values import AND_FLAG, Flags, Origin, Paths, Recording, Settings, Trainer
 
 _STEPS = re.compile(r"[0-9]{1,9}")
-_AND_FLAG = " and --repo"
-"""What the source of ``record.repos`` ends with where a flag added to it."""
 _MOST_STEPS = 999_999_999
 """As many digits as a run's name may hold."""
-
-
-class Flags(NamedTuple):
-    """What the command line says about settings; ``None`` or ``False`` where it says nothing."""
-
-    dataset: str | None = None
-    """A path, or the name of a folder under ``paths.datasets``."""
-    steps: int | None = None
-    output: str | None = None
-    """The run's output folder itself."""
-    allow_dirty: bool = False
-    allow_secrets: bool = False
-    trainer_script: str | None = None
-    """Relative to the current folder."""
-    on_empty: str | None = None
-    debug: bool = False
-    repos: tuple[str, ...] = ()
-    """Further repositories to record, beside those of ``record.repos``; relative to the current
-    folder."""
-
-
-class Origin(NamedTuple):
-    """Where one effective value came from."""
-
-    key: str
-    """As in ``loragit.toml``: ``trainer.repo``, ``trainer.args.seed``; also ``dataset_dir``,
-    ``output_dir``, ``steps`` and ``debug``, which no file can set."""
-    value: str
-    """As TOML, in one line; ``"***"`` where an argument's name says that it is a secret, ``""`` for
-    none."""
-    source: str
-    """``default``, ``name``, ``current folder``, a variable, a flag, or the absolute path of a
-    file."""
-
-
-class Trainer(NamedTuple):
-    """The trainer and how it is started."""
-
-    kind: str
-    repo: Path
-    script: str
-    """Absolute, or relative to ``repo``."""
-    python: str | None
-    """An absolute path (it holds a ``/``) or a command; ``None`` where ``env`` is given or neither
-    is."""
-    env: str | None
-    """``conda:NAME``, ``conda:/prefix``, ``venv:/path`` or the absolute path of a Python."""
-    launcher: tuple[str, ...]
-    """What stands before the Python, one word each; empty without one."""
-    workdir: str
-    """``trainer`` (its repository) or ``dataset``."""
-    lycoris_repo: Path | None
-    stop_timeout: float
-    """Seconds from SIGINT to SIGTERM, and from there to SIGKILL."""
-    args: tuple[tuple[str, ArgValue], ...]
-    """Arguments without their ``--``, in the order in which they were first given. ``True`` is a
-    flag, ``False`` no argument at all, a tuple several values of one argument. May hold secrets."""
-
-    def __repr__(self) -> str:
-        """Without ``args``, for a traceback must not show a secret."""
-        return (
-            f"Trainer({self.kind!r}, {str(self.repo)!r}, {self.script!r}, args of {len(self.args)})"
-        )
-
-
-class Paths(NamedTuple):
-    """Folders and files, all absolute; none of them need exist."""
-
-    datasets: Path
-    """Holds the dataset folders. A dataset's own file cannot say where it is found itself."""
-    output: Path
-    """Holds the runs' output folders."""
-    config: Path
-    prompts: Path | None
-
-
-class Recording(NamedTuple):
-    """What is recorded, and what happens to a run that made nothing."""
-
-    on_empty: str
-    """``revert``, ``delete-tag`` or ``keep``."""
-    allow_dirty: bool
-    allow_secrets: bool
-    """Record ``***`` for secrets in files instead of refusing."""
-    inputs: tuple[Path, ...]
-    """Further files to record, absolute."""
-    repos: tuple[Path, ...]
-    """Further repositories to record, absolute."""
-    sign: bool | None = None
-    """Whether sealed tags are signed; ``None`` for as git's ``tag.gpgSign`` says."""
-
-
-class Settings(NamedTuple):
-    """Everything that is settled before a run begins."""
-
-    trainer: Trainer
-    paths: Paths
-    record: Recording
-    debug: bool
-    origins: tuple[Origin, ...]
-    """One a value, in the order in which they are shown."""
-    dataset_dir: Path
-    """The dataset's folder, which exists; absolute, with the symbolic links that the user went
-    through."""
-    dataset: str
-    """Its name."""
-    output_dir: Path | None
-    """The run's output folder, absolute; ``None`` without a run's name."""
-    steps: int | None
-    """Training steps, at least 1; ``None`` without a run's name."""
-    written: Document | None = None
-    """The dataset's own ``loragit.toml``, as it was read."""
-
-    @property
-    def from_dataset(self) -> tuple[Origin, ...]:
-        """What the dataset's own ``loragit.toml`` decided. Who made a cloned dataset wrote that,
-        not its user."""
-        own = str(self.dataset_dir / FILE)
-        return tuple(origin for origin in self.origins if origin.source in (own, own + _AND_FLAG))
 
 
 class _Asked(NamedTuple):
@@ -251,7 +107,7 @@ def _with_flagged_repos(given: Given, asked: _Asked) -> Given:
     if not flagged:
         return given
     listed = given.value if isinstance(given.value, tuple) else ()
-    return Given((*listed, *flagged), "--repo" if not listed else given.source + _AND_FLAG)
+    return Given((*listed, *flagged), "--repo" if not listed else given.source + AND_FLAG)
 
 
 def _debug(asked: _Asked) -> Given:

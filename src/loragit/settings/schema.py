@@ -1,20 +1,13 @@
-"""What ``loragit.toml`` and the environment may say: keys, types, and errors that name where and
-what instead.
-
-Values come out checked but not yet resolved: paths are the text as written, because what they are
-relative to depends on where they were written (:mod:`loragit.settings.load`).
-"""
+"""Which keys ``loragit.toml`` has: the type of each, its default, and its environment variable."""
 
 from __future__ import annotations
 
 import re
-import stat
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from loragit import parse
 from loragit.errors import UsageError
+from loragit.settings.toml_text import ArgValue, Value, described, nearest
 
 FILE = "loragit.toml"
 KINDS = ("sd-scripts",)
@@ -31,32 +24,14 @@ MARKS = frozenset({"LORAGIT_REASON", "LORAGIT_RUN", "LORAGIT_RUN_OUTPUT", "LORAG
 """Variables that loragit, its hooks and its shell functions are told things with; they set
 nothing."""
 
-MAX_BYTES = 256 * 1024
-"""Largest ``loragit.toml``. A cloned dataset may hold anything; a parser's time grows faster than
-the file."""
 
 MOST_REPOS = 30
 """Repositories that one file names: git is asked about all of them at the same time."""
 
-MOST_MODELS = 100
-"""Tables ``[models.<model>]`` of one file: the hook settles everything for each of them."""
 
-ArgValue = str | int | float | bool | tuple[str | int | float, ...]
-"""One value of ``[trainer.args]``; a list of the file is a tuple here."""
-Value = ArgValue
-"""One checked value of any key."""
-
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SCHEME = re.compile(r"[A-Za-z][\w.+-]*:")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
-_ESCAPES = {
-    ord(char): f"\\{short}" for char, short in zip('\b\t\n\f\r"\\', 'btnfr"\\', strict=True)
-}
-_BLANK = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
-)
-"""Letters that count as printable and show nothing: they could make two commands look the same."""
 
 
 class UnknownSetting(UsageError):
@@ -65,10 +40,6 @@ class UnknownSetting(UsageError):
 
 class WrongSetting(UsageError):
     """A known key with a value that it cannot have."""
-
-
-class UnreadableSettings(UsageError):
-    """A settings file that cannot be read, or is not TOML."""
 
 
 class Key(NamedTuple):
@@ -82,21 +53,6 @@ class Key(NamedTuple):
     variable: Callable[[str], object] | None = str
     """The text of an environment variable as a TOML value; ``None`` where the key has no
     variable."""
-
-
-class Document(NamedTuple):
-    """The checked content of one settings file; empty where there is no file."""
-
-    path: Path
-    values: Mapping[str, Value]
-    """By dotted key: ``trainer.repo``, ``trainer.args.learning_rate``; in the file's order."""
-    models: Mapping[str, Mapping[str, Value]]
-    """``[models.<model>]`` by model; keys as in ``values``, with ``trainer`` for
-    ``models.<model>``."""
-
-    def __repr__(self) -> str:
-        """The path alone, for a traceback must not show a secret."""
-        return f"Document({str(self.path)!r})"
 
 
 def truth(text: str) -> bool | None:
@@ -181,15 +137,12 @@ def _repositories(value: object) -> tuple[str, ...] | None:
     return None if texts is None or len(texts) > MOST_REPOS else texts
 
 
-_ARGUMENT_NAME = re.compile(r"[A-Za-z0-9][\w-]*", re.ASCII)
-
-
-def _argument(value: object) -> ArgValue | None:
+def argument_value(value: object) -> ArgValue | None:
     if isinstance(value, list):
         items = [
             item
             for item in value
-            if not isinstance(item, bool | list) and _argument(item) is not None
+            if not isinstance(item, bool | list) and argument_value(item) is not None
         ]
         return tuple(items) if len(items) == len(value) else None
     if isinstance(value, bool | float):
@@ -231,114 +184,15 @@ VARIABLES: Mapping[str, str] = {
 }
 """``LORAGIT_TRAINER_REPO`` and its like, with the key that each sets."""
 
-_TABLES = ("trainer", "paths", "record")
-_EVERY_NAME = (*SCHEMA, *_TABLES, "trainer.args", "models")
-
-
-def read_file(path: Path) -> Document:
-    """Read and check one settings file; an empty document where ``path`` does not exist.
-
-    Raises :class:`UnreadableSettings`, :class:`UnknownSetting` or :class:`WrongSetting`.
-    """
-    tree = _parse(path)
-    values: dict[str, Value] = {}
-    models: dict[str, Mapping[str, Value]] = {}
-    for name, content in tree.items():
-        if name == "models":
-            if len(tables := _table(content, name, path)) > MOST_MODELS:
-                raise WrongSetting(f"{path} holds more than {MOST_MODELS} tables under models")
-            for model, keys in tables.items():
-                models[model] = _read_table(keys, "trainer", dotted("models", model), path)
-        elif name in _TABLES:
-            values |= _read_table(content, name, name, path)
-        else:
-            raise _unknown(_quoted_key(name), _EVERY_NAME, path)
-    return Document(path, values, models)
-
-
-def _parse(path: Path) -> Mapping[str, object]:
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
-            raise UnreadableSettings(
-                f"{path} is not a plain file of at most {MAX_BYTES // 1024} KiB"
-            )
-        data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except OSError as error:
-        raise UnreadableSettings(f"{path} cannot be read: {error.strerror}") from error
-    try:
-        return parse.read_toml(data.decode())
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UnreadableSettings(f"{path} is not UTF-8 text (at line {line})") from error
-    except ValueError as error:
-        raise UnreadableSettings(
-            f"{path} is not valid TOML: {error}",
-            hint="texts need quotes; see https://toml.io for the syntax",
-        ) from error
-
-
-def _read_table(content: object, table: str, shown: str, path: Path) -> dict[str, Value]:
-    """Values of one table by their key in :data:`SCHEMA`; ``shown`` is what the file calls the
-    table."""
-    values: dict[str, Value] = {}
-    for name, value in _table(content, shown, path).items():
-        key = f"{table}.{name}"
-        if key + "." == ARGS:
-            for arg, item in _table(value, dotted(shown, name), path).items():
-                values[ARGS + arg] = _checked_argument(arg, item, dotted(shown, name, arg), path)
-        elif key in SCHEMA:
-            values[key] = checked(key, value, f"{dotted(shown, name)} in {path}")
-        else:
-            known = [
-                shown + each.removeprefix(table)
-                for each in _EVERY_NAME
-                if each.startswith(f"{table}.")
-            ]
-            raise _unknown(dotted(shown, name), known if shown != table else _EVERY_NAME, path)
-    return values
-
-
-def _table(content: object, shown: str, path: Path) -> Mapping[str, object]:
-    if not isinstance(content, dict):
-        raise WrongSetting(f"{shown} in {path} must be a table; it is {_described(content)}")
-    return content
-
 
 def checked(key: str, value: object, source: str, written: object | None = None) -> Value:
     """``value`` in the final type of ``key``. The error says it with ``source`` and shows
     ``written`` instead."""
     result = SCHEMA[key].read(value)
     if result is None:
-        shown = _described(value if written is None else written)
+        shown = described(value if written is None else written)
         raise WrongSetting(f"{source} must be {SCHEMA[key].expected}; it is {shown}")
     return result
-
-
-def _checked_argument(name: str, value: object, shown: str, path: Path) -> ArgValue:
-    if not _ARGUMENT_NAME.fullmatch(name):
-        raise WrongSetting(
-            f"{shown} in {path} is no name of an argument: write it without --, as in network_dim "
-            "= 16"
-        )
-    checked = _argument(value)
-    if isinstance(checked, tuple) and any(
-        isinstance(item, str) and item.startswith("--") for item in checked
-    ):
-        # argparse would take it for an option of its own, and what it says would have been looked
-        # at by nobody.
-        raise WrongSetting(
-            f"{shown} in {path} holds a value that begins with --, which the trainer takes for "
-            "another argument",
-            hint="give that argument a line of its own",
-        )
-    if checked is None:
-        # The value is not shown: it may be a key to somebody's account.
-        expected = "a text, a number, true, false, or a list of texts and numbers"
-        raise WrongSetting(f"{shown} in {path} must be {expected}")
-    return checked
 
 
 def read_variables(environ: Mapping[str, str]) -> dict[str, tuple[Value, str]]:
@@ -365,75 +219,3 @@ def read_variables(environ: Mapping[str, str]) -> dict[str, tuple[Value, str]]:
                 variable,
             )
     return found
-
-
-def _unknown(key: str, known: Iterable[str], path: Path) -> UnknownSetting:
-    return UnknownSetting(f"unknown key {key} in {path}; did you mean {nearest(key, known)}?")
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The one of ``known`` (at least one) most like ``word``, as a whole or in its last part."""
-    from difflib import SequenceMatcher
-
-    def alike(one: str, other: str) -> float:
-        return SequenceMatcher(None, one, other).ratio()
-
-    word = word[:100]
-    leaf = word.rpartition(".")[2]
-    return max(known, key=lambda each: max(alike(word, each), alike(leaf, each.rpartition(".")[2])))
-
-
-def dotted(*parts: str) -> str:
-    """A TOML key: the first part as it is (it may be dotted itself), the others quoted where TOML
-    asks for it."""
-    return ".".join((parts[0], *map(_quoted_key, parts[1:])))
-
-
-def _quoted_key(part: str) -> str:
-    return part if _BARE.fullmatch(part) else literal(part)
-
-
-def literal(value: Value) -> str:
-    """``value`` as TOML, in one line. What is no Unicode (bytes of the environment can be that)
-    reads ``?``."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple):
-        return f"[{', '.join(literal(item) for item in value)}]"
-    if isinstance(value, str):
-        return f'"{_visible(value.encode("utf-8", "replace").decode().translate(_ESCAPES))}"'
-    return repr(value)
-
-
-def _visible(written: str) -> str:
-    """With escapes, as TOML has them, for all that a terminal obeys or shows nothing of."""
-    if written.isprintable() and not _BLANK.search(written):
-        return written
-    return "".join(
-        char if char.isprintable() and not _BLANK.match(char) else _escaped(ord(char))
-        for char in written
-    )
-
-
-def _escaped(code: int) -> str:
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def _described(value: object) -> str:
-    if isinstance(value, str):
-        return literal(value if len(value) <= 60 else value[:57] + "...")
-    if isinstance(value, bool | int | float):
-        # Python refuses to write out numbers of more than 4,300 digits, and TOML can hold them in
-        # hexadecimal.
-        return (
-            literal(value)
-            if not isinstance(value, int) or abs(value) < 2**64
-            else "a very large number"
-        )
-    return (
-        "a list"
-        if isinstance(value, list)
-        else "a table"
-        if isinstance(value, dict)
-        else "a date or time"
-    )

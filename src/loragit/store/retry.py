@@ -9,9 +9,6 @@
 
 from __future__ import annotations
 
-from loragit.store.lock import WARNED_AFTER
-from loragit.store.lock import Warn
-
 import re
 import time
 from collections.abc import Callable

@@ -6,8 +6,6 @@ what").
 
 from __future__ import annotations
 
-from loragit.store.lock import Warn
-
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress

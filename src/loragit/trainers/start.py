@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from loragit import text
-from loragit.secrets import find
+from loragit.secrets import find, redact
 from loragit.trainers import trainer
 from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.train_sh import HERE, OUTPUT, train_script
@@ -91,7 +91,7 @@ class Start(NamedTuple):
         )
 
     def _redacted(self, words: tuple[str, ...]) -> tuple[str, ...]:
-        return find.redact_argv(words, (*self.held, *self.hidden))
+        return redact.redact_argv(words, (*self.held, *self.hidden))
 
     def _variables(self, words: tuple[str, ...]) -> dict[int, str]:
         """The environment variable for each word that must not be recorded, by the word's place.

@@ -17,7 +17,7 @@ from loragit.commands import demo as command
 from loragit.commands.demo import EMAIL, NAME, RUNS, Demo, FolderTaken, Run, dataset
 from loragit.record.name import RunName
 from loragit.settings import load
-from loragit.settings.load import Flags
+from loragit.settings.values import Flags
 
 
 def git(folder: Path, *args: str) -> str:

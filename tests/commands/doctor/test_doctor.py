@@ -34,7 +34,7 @@ from loragit.errors import LoragitError
 from loragit.git import repository
 from loragit.run.preflight import prepare
 from loragit.run.preflight.phases import Request
-from loragit.settings.load import Flags
+from loragit.settings.values import Flags
 from loragit.store import journal
 from loragit.system import alive
 from loragit.trainers.environment import packages as environment

@@ -19,7 +19,7 @@ from loragit.record.values import Weights
 from loragit.run.preflight import inputs
 from loragit.run.preflight.inputs import Inputs
 from loragit.settings import load
-from loragit.settings.load import Flags
+from loragit.settings.values import Flags
 from loragit.trainers.arguments import Arguments, from_words
 from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.trainer import Defaults

@@ -16,7 +16,9 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from loragit.secrets import find
-from loragit.secrets.find import Found, find_known, redact_argv, variables
+from loragit.secrets.find import find_known, variables
+from loragit.secrets.redact import redact_argv
+from loragit.secrets.rules import Found
 from loragit.secrets.tables import find_values
 from loragit.trainers import trainer
 from loragit.trainers.arguments import Arguments, from_words

@@ -23,9 +23,11 @@ from loragit.dataset import snapshot
 from loragit.errors import Findings, LoragitError
 from loragit.record.name import RunName
 from loragit.run.preflight import inputs, needs_trust, phases, prepare, trust
-from loragit.settings import load
-from loragit.settings.load import Flags
-from loragit.settings.schema import ArgValue, WrongSetting, read_file
+from loragit.settings import load, values
+from loragit.settings.document import read_file
+from loragit.settings.schema import WrongSetting
+from loragit.settings.toml_text import ArgValue
+from loragit.settings.values import Flags
 from loragit.trainers.sd_scripts.reach import reaches
 from tests.support.processes import LORAGIT, commit_all, git
 from tests.support.user_home import Scene, make_scene, make_trainer
@@ -390,7 +392,7 @@ def test_an_answer_that_cannot_be_kept_is_no_reason_to_stop(
         command.trust_(loaded(cloned), yes=True)
 
 
-def loaded(scene: Scene) -> load.Settings:
+def loaded(scene: Scene) -> values.Settings:
     return load.load(name=None, flags=Flags(), environ=os.environ, cwd=scene.dataset)
 
 

@@ -22,7 +22,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loragit.settings.load import Trainer
+from loragit.settings.values import Trainer
 from loragit.system import alive
 from loragit.system import child as process
 from loragit.trainers.environment import activation, pythons

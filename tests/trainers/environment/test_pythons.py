@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from loragit.errors import LoragitError
 from loragit.record.name import RunName
-from loragit.settings.load import Flags, load
+from loragit.settings.load import load
+from loragit.settings.values import Flags
 from loragit.trainers.environment import pythons
 from loragit.trainers.environment.pythons import CondaEnvironment, PythonMissing, find_python
 

@@ -35,9 +35,9 @@ from loragit.git.repository import Repository
 from loragit.record.name import RunName
 from loragit.run.preflight import launch, prepare, trust
 from loragit.run.preflight.phases import Request
-from loragit.settings import load, paths, schema
-from loragit.settings.load import Flags, Settings
+from loragit.settings import document, load, paths
 from loragit.settings.schema import FILE
+from loragit.settings.values import Flags, Settings
 from loragit.store import free_name
 from loragit.trainers import arguments
 from loragit.trainers.arguments import Arguments
@@ -243,8 +243,8 @@ class _Examination:
         chosen = self._chosen
         steps = next((run.steps for run in self._names() if run.steps), STEPS)
         models = [run.model for run in self._names() if run.model]
-        models += schema.read_file(chosen.dataset_dir / FILE).models
-        models += schema.read_file(load.user_file()).models
+        models += document.read_file(chosen.dataset_dir / FILE).models
+        models += document.read_file(load.user_file()).models
         name = next(filter(None, (_named(model, steps) for model in models)), None) or _named(
             "model", steps
         )

@@ -14,7 +14,7 @@ from loragit import git
 from loragit.commands.doctor.check import INSTALLATION, Check, Checks
 from loragit.errors import LoragitError
 from loragit.git import identity
-from loragit.settings import load, schema
+from loragit.settings import document, load
 from loragit.system import child
 from loragit.version import __version__
 
@@ -157,7 +157,7 @@ def _own_settings(found: Checks) -> None:
     """The user's own settings file, which need not exist."""
     path = load.user_file()
     try:
-        schema.read_file(path)
+        document.read_file(path)
     except LoragitError as error:
         found.fail("settings", error.message, error.hint or "mend that file")
     else:

@@ -14,7 +14,7 @@ from loragit.git import checkout
 from loragit.git.checkout import StateQuestion
 from loragit.record.message import lycoris_line, repository_line
 from loragit.record.values import Environment, LyCORIS
-from loragit.settings.load import Settings
+from loragit.settings.values import Settings
 from loragit.trainers.environment import pythons
 from loragit.trainers.environment.packages import EnvironmentQuestion
 

@@ -19,8 +19,8 @@ from loragit.commands.hook.trainer_clean import SHOWN, Verdict
 from loragit.errors import Area, Finding, LoragitError
 from loragit.git.repository import Repository
 from loragit.run.preflight import disclosure
-from loragit.secrets import find
-from loragit.secrets.find import Found
+from loragit.secrets import find, redact
+from loragit.secrets.rules import Found
 
 SETTING = "loragit.secrets"
 """The key of git's configuration that turns the search on."""
@@ -302,7 +302,7 @@ def _names(paths: Sequence[str], known: tuple[str, ...]) -> Iterator[str]:
     encoded = [path.encode("utf-8", "surrogateescape") for path in paths]
     if find.find(b"\n".join(encoded)) or find.find_known(b"\n".join(encoded), known):
         for path in encoded:
-            hidden = find.mask(path, known)
+            hidden = redact.mask(path, known)
             if hidden != path:
                 yield f"the file name {hidden.decode('utf-8', 'surrogateescape')}"
 

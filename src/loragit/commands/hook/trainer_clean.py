@@ -16,8 +16,9 @@ from loragit import git
 from loragit.errors import Area, Finding, LoragitError
 from loragit.git import checkout
 from loragit.record.name import RUNS, RunName
-from loragit.settings import schema
-from loragit.settings.load import Flags, Settings, load
+from loragit.settings import document, schema
+from loragit.settings.load import load
+from loragit.settings.values import Flags, Settings
 
 _AT_ONCE = 30
 """Repositories that git is asked about at the same time, four processes each."""
@@ -100,7 +101,7 @@ def _variants(folder: Path, environ: Mapping[str, str]) -> Iterator[Settings]:
     """The settings of a dataset, and those of each model for which it names other repositories."""
     flags = Flags(dataset=str(folder), steps=1)
     yield load(name=None, flags=flags, environ=environ, cwd=folder)
-    for model, values in schema.read_file(folder / schema.FILE).models.items():
+    for model, values in document.read_file(folder / schema.FILE).models.items():
         if not values.keys().isdisjoint(("trainer.repo", "trainer.lycoris_repo")):
             name = RunName(text=folder.name, model=model, version=None, steps=1, stem=None)
             yield load(name=name, flags=flags, environ=environ, cwd=folder)

@@ -24,8 +24,10 @@ from loragit.run.preflight import trust
 from loragit.secrets import find
 from loragit.settings import layers, load
 from loragit.settings import paths as places
-from loragit.settings.load import Flags, Settings
-from loragit.settings.schema import ARGS, FILE, Value, read_file
+from loragit.settings.document import read_file
+from loragit.settings.schema import ARGS, FILE
+from loragit.settings.toml_text import Value
+from loragit.settings.values import Flags, Settings
 from loragit.trainers.environment import pythons
 from loragit.trainers.sd_scripts import dataset_config
 

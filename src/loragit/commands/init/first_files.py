@@ -22,7 +22,8 @@ from loragit.errors import LoragitError
 from loragit.record.name import RunName
 from loragit.settings import layers
 from loragit.settings import paths as places
-from loragit.settings.schema import ARGS, SCHEMA, Value, literal
+from loragit.settings.schema import ARGS, SCHEMA
+from loragit.settings.toml_text import Value, literal
 
 CONFIG, PROMPTS = "config.toml", "sample-prompts.txt"
 BASE_MODEL_KEY = ARGS + BASE_MODEL

@@ -19,7 +19,7 @@ from loragit.git import checkout
 from loragit.record import message
 from loragit.record.name import RunName
 from loragit.settings import load, paths
-from loragit.settings.load import Flags
+from loragit.settings.values import Flags
 from loragit.trainers.environment import pythons
 
 SHELLS = ("zsh", "bash")
@@ -111,7 +111,7 @@ def variables(name: str, environ: Mapping[str, str], cwd: Path) -> dict[str, str
         chosen = load.load(
             name=run, flags=Flags(dataset=dataset, output=output), environ=given, cwd=cwd
         )
-    except (load.DatasetNotFound, load.DatasetAmbiguous) as error:
+    except (paths.DatasetNotFound, paths.DatasetAmbiguous) as error:
         # A script has no --dataset.
         raise type(error)(
             error.message, hint="set TRAINING_DIR in the script: the dataset's folder"

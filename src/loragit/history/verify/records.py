@@ -8,7 +8,7 @@ from hashlib import sha1
 from typing import NamedTuple
 
 from loragit import text
-from loragit.dataset.hashes import parse_digest_lines
+from loragit.dataset.digests import parse_digest_lines
 from loragit.errors import LoragitError
 from loragit.git.command import GitFailed
 from loragit.git.repository import TreeItem

@@ -21,10 +21,10 @@ from loragit.run.importing import search, text_files, training, zsh_helpers
 from loragit.run.importing.already_recorded import Ledger, Marks
 from loragit.run.importing.models import Models
 from loragit.run.importing.training import Remains, Span
-from loragit.secrets import find
-from loragit.settings import load
+from loragit.secrets import find, redact
+from loragit.settings import load, paths
 from loragit.settings import paths as places
-from loragit.settings.load import Flags
+from loragit.settings.values import Flags
 from loragit.store.free_name import NameStates
 
 _LONG = 2_000_000_000
@@ -152,7 +152,7 @@ class _Judge:
         self._request = request
         self._home = home
         self._findings = findings
-        self._hide = find.Redactor(())
+        self._hide = redact.Redactor(())
         self._targets: dict[Path, Target] = {}
         self._ledgers: dict[Path, Ledger] = {}
         self._places: dict[Path, NameStates] = {}
@@ -235,7 +235,7 @@ class _Judge:
             return load.load(
                 name=name, flags=asked, environ=environ, cwd=self._request.cwd
             ).dataset_dir
-        except (load.DatasetNotFound, load.DatasetAmbiguous, InvalidName) as error:
+        except (paths.DatasetNotFound, paths.DatasetAmbiguous, InvalidName) as error:
             raise _LeftOut(
                 LEFT_OUT,
                 f"its dataset is not known: {error.message}",

@@ -14,7 +14,7 @@ from loragit import text
 from loragit.record.values import Entry
 from loragit.run.importing import zsh_helpers
 from loragit.run.importing.zsh_helpers import ReposGit
-from loragit.secrets import find, tables
+from loragit.secrets import find, redact, tables
 
 MAX_BYTES = 4 * 1024 * 1024
 """Of one such file."""
@@ -84,7 +84,7 @@ def read(folder: Path) -> Papers:
 def masked(entry: Entry) -> tuple[Entry | None, bool]:
     """``entry`` without its secrets, and whether there were some; ``None`` where they cannot be
     taken out."""
-    data = find.redact(tables.mask_values(entry.data))
+    data = redact.redact(tables.mask_values(entry.data))
     if find.find(data) or any(True for _ in tables.find_values(data)):
         return None, True
     return entry._replace(data=data), data != entry.data

@@ -15,8 +15,8 @@ from loragit.record import run_toml
 from loragit.record.values import Ancestor, Entry, LyCORIS, RepoState, Run
 from loragit.run.preflight import ancestors, disclosure, launch
 from loragit.run.preflight.phases import PreflightFailed, Ready, Startable
-from loragit.secrets import find
-from loragit.secrets.find import Redactor
+from loragit.secrets import find, redact
+from loragit.secrets.redact import Redactor
 from loragit.trainers.environment import packages
 from loragit.trainers.start import Start
 
@@ -28,7 +28,7 @@ def assemble_run(startable: Startable, findings: Findings) -> Ready:
     settings, request = startable.launch.settings, startable.launch.request
     secrets = _secrets(startable)
     start = _start(startable, secrets)
-    given = _run(startable, start, find.Redactor(secrets))
+    given = _run(startable, start, redact.Redactor(secrets))
     disclosed = disclosure.look(
         given,
         secrets,

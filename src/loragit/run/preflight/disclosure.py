@@ -13,8 +13,8 @@ from loragit.errors import Area, Findings
 from loragit.git import checkout
 from loragit.record import message, run_toml
 from loragit.record.values import Entry, RepoState, Run
-from loragit.secrets import find, tables
-from loragit.secrets.find import Found
+from loragit.secrets import find, redact, tables
+from loragit.secrets.rules import MIN_LENGTH, Found
 
 _SHOWN = 3
 """Most lines of one file that are told."""
@@ -74,13 +74,13 @@ def values(entries: Iterable[Entry]) -> tuple[str, ...]:
     and no log either."""
     texts = [as_utf8(entry.data) for entry in entries]
     found = (value for data in texts for value in (*tables.values(data), *find.found_values(data)))
-    return tuple(dict.fromkeys(value for value in found if len(value) >= find.MIN_LENGTH))
+    return tuple(dict.fromkeys(value for value in found if len(value) >= MIN_LENGTH))
 
 
 def masked(data: bytes, known: Iterable[str] = ()) -> bytes:
     """``data`` with ``***`` for what :func:`secrets_in` finds; all else stays byte for byte."""
     plain = as_utf8(data)
-    hidden = find.mask(tables.mask_values(plain), known)
+    hidden = redact.mask(tables.mask_values(plain), known)
     if plain is data:
         return hidden
     return data[:2] + hidden.decode().encode(
@@ -166,7 +166,7 @@ def _leaking_paths(run: Run, known: tuple[str, ...]) -> Iterator[str]:
     are."""
     paths = "\n".join(entry.path for entry in run.entries).encode(*_BYTES)
     if _looks(paths, known):
-        shown = zip(paths.split(b"\n"), find.mask(paths, known).split(b"\n"), strict=True)
+        shown = zip(paths.split(b"\n"), redact.mask(paths, known).split(b"\n"), strict=True)
         yield from (hidden.decode(*_BYTES) for path, hidden in shown if path != hidden)
 
 
@@ -193,7 +193,7 @@ def _masked(run: Run, files: Mapping[str, bytes], known: tuple[str, ...], *, nam
         return run
 
     def hide(name: str) -> str:
-        return find.mask(name.encode(*_BYTES), known).decode(*_BYTES)
+        return redact.mask(name.encode(*_BYTES), known).decode(*_BYTES)
 
     lycoris = run.lycoris
     return run._replace(

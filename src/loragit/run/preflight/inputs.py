@@ -15,7 +15,7 @@ from loragit.dataset.snapshot import CannotReadInput, Dataset, DatasetConfig, Re
 from loragit.errors import Area, Findings
 from loragit.record.values import Entry, Weights
 from loragit.run.preflight import trust
-from loragit.settings.load import Settings
+from loragit.settings.values import Settings
 from loragit.trainers.sd_scripts import dataset_config
 from loragit.trainers.trainer import Plan
 

@@ -13,7 +13,7 @@ from loragit.dataset import snapshot
 from loragit.errors import Area, Finding, Findings, LoragitError, shell_word
 from loragit.git import checkout
 from loragit.record.values import Entry, RepoState
-from loragit.settings.load import Settings
+from loragit.settings.values import Settings
 from loragit.system import child
 from loragit.trainers import arguments
 from loragit.trainers.environment import pythons

@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from loragit.secrets import find
-from loragit.settings.schema import ARGS, SCHEMA, Document, Value, dotted, literal
+from loragit.secrets import rules
+from loragit.secrets.redact import redact, redact_plain
+from loragit.settings.document import Document
+from loragit.settings.schema import ARGS, SCHEMA
+from loragit.settings.toml_text import Value, dotted, literal
 from loragit.trainers.sd_scripts import reach
 
 _ABOUT = {
@@ -56,16 +59,16 @@ class Claim(NamedTuple):
     def shown(self) -> str:
         """``key = value``, to be asked about: without secrets, but with everything that a shell
         would run."""
-        return self._without(find.redact_plain)
+        return self._without(redact_plain)
 
     @property
     def kept(self) -> str:
         """As :attr:`shown`, without anything that looks like a secret: to be written down."""
-        return self._without(find.redact)
+        return self._without(redact)
 
     def _without(self, redact: Callable[[bytes], bytes]) -> str:
-        if self.setting.startswith(ARGS) and find.is_secret_name(self.setting.removeprefix(ARGS)):
-            return f"{self.key} = {literal(find.MASK)}"
+        if self.setting.startswith(ARGS) and rules.is_secret_name(self.setting.removeprefix(ARGS)):
+            return f"{self.key} = {literal(rules.MASK)}"
         return f"{self.key} = {redact(self.value.encode()).decode('utf-8', 'replace')}"
 
 

@@ -20,7 +20,7 @@ from loragit.run.preflight.inputs import Inputs
 from loragit.run.preflight.questions import Answers, Questions
 from loragit.run.preflight.trust import Agree
 from loragit.settings import paths
-from loragit.settings.load import Flags, Settings
+from loragit.settings.values import Flags, Settings
 from loragit.trainers.start import Start
 from loragit.trainers.trainer import Plan
 

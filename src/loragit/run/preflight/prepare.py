@@ -36,7 +36,7 @@ from loragit.run.preflight.phases import (
 from loragit.run.preflight.questions import Answers, Questions
 from loragit.secrets import find
 from loragit.settings import load
-from loragit.settings.load import Settings
+from loragit.settings.values import Settings
 from loragit.store import free_name
 from loragit.trainers.environment import pythons
 from loragit.trainers.environment.activation import activate

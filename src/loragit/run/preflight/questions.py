@@ -20,7 +20,7 @@ from loragit.git.repository import Repository
 from loragit.record.name import RUNS, RunName
 from loragit.record.values import Environment, Identity, LyCORIS, RepoState
 from loragit.secrets import find
-from loragit.settings.load import Settings
+from loragit.settings.values import Settings
 from loragit.store.free_name import NameQuestion, NameState
 from loragit.system import signals
 from loragit.trainers.environment.activation import Activation

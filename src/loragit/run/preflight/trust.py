@@ -23,8 +23,10 @@ from loragit.errors import Area, Finding, Findings, LoragitError, shell_word
 from loragit.git import catfile
 from loragit.run.preflight import needs_trust
 from loragit.run.preflight.needs_trust import Claim
-from loragit.settings.load import Settings
-from loragit.settings.schema import FILE, Document, literal
+from loragit.settings.document import Document, read_file
+from loragit.settings.schema import FILE
+from loragit.settings.toml_text import literal
+from loragit.settings.values import Settings
 from loragit.system import durable
 
 _VERSION = 1
@@ -401,6 +403,5 @@ def remember(subject: Subject) -> bool:
 
 def of_file(folder: Path) -> Subject:
     """What the ``loragit.toml`` in ``folder`` says as it stands. Raises :class:`LoragitError`."""
-    from loragit.settings.schema import read_file
 
     return of_document(folder, read_file(folder / FILE))

@@ -45,7 +45,7 @@ from loragit.run.recovery import evidence, leftovers, still_running
 from loragit.run.recovery.leftovers import Leftover
 from loragit.run.recovery.still_running import Busy
 from loragit.run.report import Report
-from loragit.secrets import find
+from loragit.secrets import find, redact
 from loragit.store import journal, lock, ref_moves
 from loragit.store.journal import Open
 from loragit.store.store import Store
@@ -87,7 +87,7 @@ class Recovery:
         self.left = 0
         """How many things need the user."""
         self.done = 0
-        self._redact = find.Redactor(find.secret_values((), options.environ))
+        self._redact = redact.Redactor(find.secret_values((), options.environ))
         self._runs: dict[str, RecordedRun] = {}
         self._entries: tuple[Open, ...] = ()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import text
-from loragit.settings.load import Trainer
+from loragit.settings.values import Trainer
 from loragit.system import child
 from loragit.trainers.environment import activation_rules, pythons
 from loragit.trainers.environment.activation_rules import Plan, entries, less

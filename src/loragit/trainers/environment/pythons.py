@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from loragit.errors import LoragitError, shell_word
 from loragit.settings import paths
-from loragit.settings.load import Trainer
+from loragit.settings.values import Trainer
 
 CONDA, VENV = "conda", "venv"
 
