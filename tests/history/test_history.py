@@ -18,7 +18,7 @@ import loragit
 from loragit import History, LoragitError, RecordedRun
 from loragit.git.catfile import Reader, rows
 from loragit.git.command import GitFailed, NotARepository
-from loragit.history import as_json, cache, contents
+from loragit.history import as_json, contents
 from loragit.history import history as readers
 from loragit.history.compare import brief
 from loragit.history.contents import TooManyFiles
@@ -34,6 +34,7 @@ from loragit.history.record import (
 )
 from loragit.record import trailers
 from loragit.record.values import Entry, Weights
+from loragit.settings.paths import cache_folder
 from tests.support.made_up_runs import (
     MOMENT,
     NAME,
@@ -720,5 +721,5 @@ def test_the_cache_folder_is_the_one_that_platformdirs_names(
 
     for key, value in variables.items():
         monkeypatch.setenv(key, value)
-    assert cache._folder() == platformdirs.user_cache_dir("loragit")
-    assert told is None or cache._folder() == told
+    assert cache_folder() == platformdirs.user_cache_path("loragit")
+    assert told is None or cache_folder() == Path(told)

@@ -9,11 +9,11 @@ run stands is not remembered.
 from __future__ import annotations
 
 import os
-import sys
 import zlib
 from contextlib import suppress
 from pathlib import Path
 
+from loragit.settings.paths import cache_folder
 from loragit.version import __version__
 
 _HEADER = f"loragit-history 2 {__version__} ".encode()
@@ -50,7 +50,7 @@ class Memory:
 
     def _path(self) -> Path:
         name = zlib.crc32(os.fsencode(self._common_dir))
-        return Path(_folder(), "history", f"{name:08x}-{len(str(self._common_dir))}")
+        return Path(cache_folder(), "history", f"{name:08x}-{len(str(self._common_dir))}")
 
     def _load(self) -> None:
         try:
@@ -106,18 +106,6 @@ class Memory:
             if len(known) > 2 * len(used) + _ROOM:
                 for key in known.keys() - used:
                     del known[key]
-
-
-def _folder() -> str:
-    """The user's cache folder, as platformdirs has it; on Linux without the 10 ms that importing it
-    takes."""
-    if sys.platform == "linux" and (told := os.environ.get("XDG_CACHE_HOME", "")).startswith("/"):
-        return f"{told}/loragit"
-    if sys.platform == "linux" and not told and os.environ.get("HOME", "").startswith("/"):
-        return f"{os.environ['HOME']}/.cache/loragit"
-    import platformdirs
-
-    return platformdirs.user_cache_dir("loragit")
 
 
 def _head(body: bytes) -> bytes:

@@ -26,6 +26,7 @@ from loragit.history.runs import (
     RecordedRun,
     SeveralRuns,
 )
+from loragit.text import listed
 
 if TYPE_CHECKING:
     from loragit.history.compare.records import Comparison
@@ -182,9 +183,8 @@ class History:
 
 
 def _several(text: str, found: list[str]) -> SeveralRuns:
-    more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
     return SeveralRuns(
-        f"{text} means several runs: {', '.join(found[:_LISTED])}{more}", hint="write more of it"
+        f"{text} means several runs: {listed(found, _LISTED)}", hint="write more of it"
     )
 
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import codecs
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+
+from loragit.text import CONTROL, letter_width
 
 LIMIT = 65_536
 """Columns of the longest line; longer ones are broken."""
@@ -34,14 +34,11 @@ _COMBINED = 32
 _PARAMETERS_KEPT = 64
 """Characters of a control sequence's parameters that are remembered."""
 
-# C0, DEL and C1; line and paragraph separators, which split lines elsewhere; bidirectional
-# controls, which hide text.
-_CONTROL = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
-_TEXT = re.compile(f"[^{_CONTROL}]+")
+_TEXT = re.compile(f"[^{CONTROL}]+")
 # Half the limit: no such line can be wider than the limit, whatever the width of its characters. No
 # character fits in two places, so a line matches in one way only; how many are matched at once
 # bounds the memory that it takes.
-_WHOLE_LINES = re.compile(f"(?:[^{_CONTROL}]{{0,{LIMIT // 2}}}\r*\n){{1,1000}}")
+_WHOLE_LINES = re.compile(f"(?:[^{CONTROL}]{{0,{LIMIT // 2}}}\r*\n){{1,1000}}")
 # No text: carriage returns, and colours, which need not take the way through the states.
 _RETURNS = re.compile("\r+")
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
@@ -359,7 +356,7 @@ class Folder:
 def _cells(text: str, cells: list[str]) -> list[str]:
     """Append ``text`` to ``cells``, a character a column, and return them."""
     for char in text:
-        width = _width(char)
+        width = letter_width(char)
         base = len(cells) - 1
         if width == 0 and base > 0 and cells[base] == "":
             base -= 1
@@ -370,11 +367,3 @@ def _cells(text: str, cells: list[str]) -> list[str]:
             if width == 2:
                 cells.append("")
     return cells
-
-
-@lru_cache(maxsize=4096)
-def _width(char: str) -> int:
-    """Columns that a terminal gives ``char``."""
-    if unicodedata.category(char) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in ("W", "F") else 1

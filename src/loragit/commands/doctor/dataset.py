@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit import text
 from loragit.commands.doctor.check import DATASET, Check, Checks
 from loragit.dataset import hashes, lfs, snapshot
 from loragit.dataset.hashes import Cache, CannotRead
@@ -332,11 +333,11 @@ def _stem(name: str) -> str:
 
 
 def _named(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + _more(names)
+    return text.listed(names, _SHOWN)
 
 
 def _more(names: Sequence[object]) -> str:
-    return f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f" {text.more(len(names), _SHOWN)}".rstrip()
 
 
 def _images_are(folder: Path, names: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ from loragit.git.repository import Repository
 from loragit.run.preflight import disclosure
 from loragit.secrets import find, redact
 from loragit.secrets.rules import Found
+from loragit.text import more
 
 SETTING = "loragit.secrets"
 """The key of git's configuration that turns the search on."""
@@ -316,7 +317,7 @@ def _told(leaks: Iterable[_Leak]) -> Iterator[str]:
 def _verdict(told: list[str], notes: list[str]) -> Verdict:
     if not told:
         return Verdict(notes=tuple(notes))
-    more = [f"and {len(told) - SHOWN} more"] if len(told) > SHOWN else []
+    rest = more(len(told), SHOWN)
     them, it = (
         ("it", "it is none, end its line")
         if len(told) == 1
@@ -327,6 +328,8 @@ def _verdict(told: list[str], notes: list[str]) -> Verdict:
         + ("a secret" if len(told) == 1 else f"{len(told)} secrets"),
         hint=f"take {them} out and stage the files again; if {it} with the comment # loragit: no "
         "secret",
-        findings=tuple(Finding(line, None, Area.SECRETS) for line in (*told[:SHOWN], *more)),
+        findings=tuple(
+            Finding(line, None, Area.SECRETS) for line in (*told[:SHOWN], *filter(None, [rest]))
+        ),
     )
     return Verdict((refusal,), tuple(notes))

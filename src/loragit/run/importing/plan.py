@@ -132,11 +132,10 @@ def look(request: Request, say: Callable[[str], None]) -> Plan:
 def _warnings(found: Iterable[Remains], home: str) -> Iterator[str]:
     for each in found:
         if each.others and each.made_something:
-            many = f" and {len(each.others) - 3} more" if len(each.others) > 3 else ""
             where = text.home_as_tilde(str(each.folder), home)
             yield (
                 f"{where} also holds models of another training, left out: "
-                f"{', '.join(each.others[:3])}{many}"
+                f"{text.listed(each.others, 3)}"
             )
 
 

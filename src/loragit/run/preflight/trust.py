@@ -111,7 +111,8 @@ def settle(subject: Subject, agree: Agree | None, findings: Findings) -> bool:
 def _refusal(subject: Subject) -> Finding:
     """What is said where nobody agreed."""
     told = "; ".join(claim.shown for claim in subject.claims[:_TOLD])
-    more = f"; and {len(subject.claims) - _TOLD} more" if len(subject.claims) > _TOLD else ""
+    rest = text.more(len(subject.claims), _TOLD)
+    more = f"; {rest}" if rest else ""
     return Finding(
         f"these come from the dataset, and nobody has agreed to them here: {told}{more}",
         f"read {subject.folder / FILE}, then agree: --trust, or loragit trust --dataset "
