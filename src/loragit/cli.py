@@ -175,7 +175,7 @@ def show(
     """Show one run in full, or one file of its record."""
     from loragit.commands import show as command
 
-    home = settings_paths.home(os.environ)
+    home = settings_paths.home_of(os.environ)
     command.show(_folder(dataset), name, str(home), as_json=as_json)
 
 
@@ -261,7 +261,7 @@ def verify(
 
     chosen = _settings(dataset)
     folder = chosen.dataset_dir if dataset else Path.cwd()
-    asked = Asked(tuple(names or ()), settings_paths.home(os.environ), quick, chosen.record.sign)
+    asked = Asked(tuple(names or ()), settings_paths.home_of(os.environ), quick, chosen.record.sign)
     raise typer.Exit(command.show(folder, asked, verbose=verbose, as_json=as_json))
 
 
@@ -383,7 +383,9 @@ def demo(
 
 def _settings(dataset: str | None, name: str | None = None) -> Settings:
     run = RunName.parse(name) if name else None
-    return load.load(name=run, flags=Flags(dataset=dataset), environ=os.environ, cwd=Path.cwd())
+    return load.load_settings(
+        name=run, flags=Flags(dataset=dataset), environ=os.environ, cwd=Path.cwd()
+    )
 
 
 def _folder(dataset: str | None) -> Path:

@@ -58,7 +58,7 @@ def listing(folder: Path) -> dict[str, bytes]:
 
 
 def values(scene: Scene) -> dict[str, object]:
-    return dict(document.read_file(scene.dataset / "loragit.toml").values)
+    return dict(document.read_settings_file(scene.dataset / "loragit.toml").values)
 
 
 class Terminal:
@@ -681,7 +681,7 @@ def test_whatever_folders_are_called_the_files_read_back_and_mean_them(
         environ = {"HOME": str(home)}
         seen = discover.look(folder, environ)
         (folder / "loragit.toml").write_text(first_files.settings_text(seen, prompts=True))
-        written = dict(document.read_file(folder / "loragit.toml").values)
+        written = dict(document.read_settings_file(folder / "loragit.toml").values)
         assert written["trainer.workdir"] == "dataset"
         unicode = image_folders.is_unicode(os.fsdecode(images))
         if unicode:

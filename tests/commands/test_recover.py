@@ -24,7 +24,7 @@ from loragit.run import ending, output
 from loragit.run.recovery import leftovers
 from loragit.run.recovery.recover import Options, Recovery
 from loragit.run.recovery.still_running import trainers_left
-from loragit.settings.load import load
+from loragit.settings.load import load_settings
 from loragit.settings.values import Flags
 from loragit.store import journal, ref_moves
 from loragit.store.journal import End, Open, Trainer, Work
@@ -106,7 +106,9 @@ def recover(
     dataset: Path, *names: str, gone: bool = False, dry_run: bool = False, **environ: str
 ) -> int:
     variables = {**os.environ, **environ}
-    chosen = load(name=None, flags=Flags(dataset=str(dataset)), environ=variables, cwd=dataset)
+    chosen = load_settings(
+        name=None, flags=Flags(dataset=str(dataset)), environ=variables, cwd=dataset
+    )
     return command.recover(chosen, Options(names, gone, dry_run, variables))
 
 

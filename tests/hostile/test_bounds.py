@@ -31,7 +31,7 @@ from loragit.record.name import RUNS
 from loragit.run.importing import zsh_helpers
 from loragit.run.importing.already_recorded import Ledger
 from loragit.secrets import tables as secret_tables
-from loragit.settings.document import UnreadableSettings, read_file
+from loragit.settings.document import UnreadableSettings, read_settings_file
 from loragit.store import products
 from loragit.trainers import tensorboard
 from loragit.trainers.safetensors import NotSafetensors, read_header
@@ -93,11 +93,11 @@ SQUARES: dict[str, tuple[Callable[[str], object], str]] = {
         json.dumps([{"n": 1}] * 20_000),
     ),
     "secrets of many names": (
-        lambda told: list(secret_tables.find_values(told.encode())),
+        lambda told: list(secret_tables.find_table_secrets(told.encode())),
         "".join(f'token{number} = "aaaaaaaa1bbbbB{number}"\n' for number in range(5_000)),
     ),
     "secrets of one name": (
-        lambda told: list(secret_tables.find_values(told.encode())),
+        lambda told: list(secret_tables.find_table_secrets(told.encode())),
         "".join(f'[[a]]\ntoken = "aaaaaaaa1bbbbB{number}"\n' for number in range(5_000)),
     ),
     "a key of many parts": (refused, "a." * 100_000 + "a = 1"),
@@ -121,7 +121,7 @@ def test_reading_takes_as_long_as_the_text_is(what: str) -> None:
 
 def test_what_is_found_is_still_told_by_its_line() -> None:
     data = b"a = 1\ntoken = 'aaaaaaaa1bbbbB'\n[b]\ntoken = 'aaaaaaaa1bbbbC' # loragit: no secret\n"
-    assert [found.line for found in secret_tables.find_values(data)] == [2]
+    assert [found.line for found in secret_tables.find_table_secrets(data)] == [2]
 
 
 def test_values_go_on_in_the_next_lines_of_a_trailer() -> None:
@@ -149,7 +149,7 @@ def test_too_much_of_a_toml_document_is_refused(source: str, problem: str, tmp_p
         parse.read_toml(source)
     (tmp_path / "loragit.toml").write_text(source)
     with pytest.raises(UnreadableSettings, match=problem if len(source) < 200_000 else "256 KiB"):
-        read_file(tmp_path / "loragit.toml")
+        read_settings_file(tmp_path / "loragit.toml")
     with pytest.raises(CannotReadInput, match=problem):
         read_table(Path("config.toml"), source.encode(), "config")
     with pytest.raises(record.CannotReadRecord, match=problem):

@@ -19,7 +19,7 @@ import pytest
 
 from loragit.record import imported, message
 from loragit.settings import layers, schema, toml_text
-from loragit.settings.document import read_file
+from loragit.settings.document import read_settings_file
 from loragit.trainers.sd_scripts import arguments
 from tests.support.paths import ROOT
 from tests.support.processes import git, read_all
@@ -299,7 +299,7 @@ def test_every_settings_example_is_understood(home: Path) -> None:
     assert len(examples) >= 2
     for block in examples:
         (home / "loragit.toml").write_text("\n".join(block.body))
-        document = read_file(home / "loragit.toml")
+        document = read_settings_file(home / "loragit.toml")
         assert document.values or document.models
 
 
@@ -375,7 +375,7 @@ def test_every_default_on_the_settings_page_is_the_one_that_holds() -> None:
     }
     for key, spec in schema.SCHEMA.items():
         assert told[key] == (
-            toml_text.literal(spec.default) if spec.default not in ("", ()) else "none"
+            toml_text.toml_literal(spec.default) if spec.default not in ("", ()) else "none"
         ), key
 
 

@@ -24,10 +24,10 @@ from loragit.errors import LoragitError, UsageError
 from loragit.record.name import InvalidName, RunName
 from loragit.secrets.rules import is_secret_name
 from loragit.settings.document import MAX_BYTES, UnreadableSettings
-from loragit.settings.load import load
+from loragit.settings.load import load_settings
 from loragit.settings.paths import DatasetAmbiguous, DatasetNotFound
 from loragit.settings.schema import SCHEMA, VARIABLES, UnknownSetting, WrongSetting
-from loragit.settings.values import Flags, Origin, Settings
+from loragit.settings.values import Flags, SettingOrigin, Settings
 
 NAME = "noob-gren-v2s512"
 
@@ -50,7 +50,7 @@ class Ground:
     ) -> Settings:
         asked = None if name is None else RunName.parse(name)
         given = {"HOME": str(self.home), **(environ or {}), **variables}
-        return load(name=asked, flags=flags, environ=given, cwd=cwd or self.cwd)
+        return load_settings(name=asked, flags=flags, environ=given, cwd=cwd or self.cwd)
 
     def write(self, text: str) -> Path:
         """The dataset's own settings."""
@@ -72,7 +72,7 @@ def ground(home: Path, tmp_path: Path) -> Ground:
     return Ground(home, dataset, tmp_path)
 
 
-def origin(settings: Settings, key: str) -> Origin:
+def origin(settings: Settings, key: str) -> SettingOrigin:
     (found,) = [each for each in settings.origins if each.key == key]
     return found
 
@@ -243,7 +243,7 @@ def test_a_tilde_is_the_given_home_and_a_tilde_with_a_name_that_users(ground: Gr
 
 
 def test_without_home_the_password_database_tells_the_home_folder(ground: Ground) -> None:
-    settings = load(name=None, flags=Flags(), environ={}, cwd=ground.cwd)
+    settings = load_settings(name=None, flags=Flags(), environ={}, cwd=ground.cwd)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("HOME")
         assert settings.paths.datasets == Path("~/datasets").expanduser()
@@ -967,7 +967,7 @@ def loaded(content: bytes, environ: Mapping[str, str] | None = None) -> tuple[Se
         Path(folder, "loragit.toml").write_bytes(content)
         flags = Flags(dataset=folder)
         given = {"HOME": folder} | dict(environ or {})
-        return load(
+        return load_settings(
             name=RunName.parse("noob-x-v1s1"), flags=flags, environ=given, cwd=Path(folder)
         ), Path(folder)
 

@@ -33,7 +33,7 @@ from loragit.run.importing import headers, zsh_helpers
 from loragit.run.preflight import disclosure
 from loragit.secrets import redact, tables
 from loragit.settings import toml_text
-from loragit.settings.document import read_file
+from loragit.settings.document import read_settings_file
 from loragit.store import journal, products
 from loragit.system.logfold import Folder
 from loragit.trainers import safetensors, tensorboard, trainer
@@ -94,10 +94,10 @@ def name(data: bytes) -> None:
 @target
 def settings(data: bytes) -> None:
     with refusals(), a_file(data, "loragit.toml") as path:
-        document = read_file(path)
+        document = read_settings_file(path)
         for key, value in document.values.items():
-            assert not OBEYED.search(toml_text.literal(value)), key
-            tomllib.loads(f"value = {toml_text.literal(value)}")
+            assert not OBEYED.search(toml_text.toml_literal(value)), key
+            tomllib.loads(f"value = {toml_text.toml_literal(value)}")
 
 
 @target
@@ -295,8 +295,8 @@ def hook(data: bytes) -> None:
     """What is staged."""
     for found in disclosure.secrets_in(data, ("s3cret-value",)):
         check_shown(found.kind)
-    redact.redact(data)
-    masked = tables.mask_values(data)
+    redact.redact_all(data)
+    masked = tables.redact_table(data)
     assert masked == data or b"***" in masked
     redact.Redactor(["s3cret-value"])(decoded(data))
 

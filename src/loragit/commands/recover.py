@@ -111,7 +111,7 @@ def _made_up_entry(run: RecordedRun, chosen: Settings, environ: Mapping[str, str
     """The journal entry that the run would have, as far as record and settings tell."""
     written = run.record.args.get("output_dir", ())  # none where the user's own script ran
     output = (
-        paths.expanded(written[-1], chosen.dataset_dir, environ)
+        paths.expand_path(written[-1], chosen.dataset_dir, environ)
         if written
         else chosen.paths.output / run.name
     )

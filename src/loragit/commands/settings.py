@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from loragit import console
 from loragit.secrets import redact, rules
 from loragit.settings.schema import ARGS
-from loragit.settings.toml_text import ArgValue, literal
-from loragit.settings.values import Origin, Settings
+from loragit.settings.toml_text import ArgValue, toml_literal
+from loragit.settings.values import SettingOrigin, Settings
 from loragit.text import shown
 from loragit.trainers.environment import pythons
 from loragit.trainers.environment.pythons import PythonMissing
@@ -37,19 +37,21 @@ def show(chosen: Settings, environ: Mapping[str, str], *, as_json: bool = False)
         )
 
 
-def _python(chosen: Settings, environ: Mapping[str, str]) -> Origin:
+def _python(chosen: Settings, environ: Mapping[str, str]) -> SettingOrigin:
     """Which Python the settings come to, and the environment that it is in; or why there is
     none."""
     try:
         python = pythons.find_python(chosen.trainer, environ)
     except PythonMissing as error:
-        return Origin("python", literal(""), shown(error.message))
-    return Origin(
-        "python", literal(str(python)), shown(str(pythons.prefix(python) or "in no environment"))
+        return SettingOrigin("python", toml_literal(""), shown(error.message))
+    return SettingOrigin(
+        "python",
+        toml_literal(str(python)),
+        shown(str(pythons.prefix(python) or "in no environment")),
     )
 
 
-def effective(chosen: Settings) -> tuple[Origin, ...]:
+def effective(chosen: Settings) -> tuple[SettingOrigin, ...]:
     """Every value in the order in which it is shown, its source on one line and without control
     characters.
 
@@ -63,30 +65,32 @@ def effective(chosen: Settings) -> tuple[Origin, ...]:
     )
 
 
-def typed(origin: Origin) -> object:
+def typed(origin: SettingOrigin) -> object:
     """The value as JSON has it: a text, a number, true, false or a list of those. Not a number and
     infinity, which JSON lacks, are the texts that TOML has for them."""
     value = _value(origin)
     return [_finite(item) for item in value] if isinstance(value, tuple) else _finite(value)
 
 
-def _value(origin: Origin) -> ArgValue:
+def _value(origin: SettingOrigin) -> ArgValue:
     value: ArgValue | list[str | int | float] = tomllib.loads(f"value = {origin.value}")["value"]
     return tuple(value) if isinstance(value, list) else value
 
 
-def _masked(origin: Origin) -> str:
+def _masked(origin: SettingOrigin) -> str:
     if not origin.key.startswith((ARGS, "trainer.launcher")):
         return origin.value
     if rules.is_secret_name(origin.key.removeprefix(ARGS).strip('"')):
-        return literal(rules.MASK)
+        return toml_literal(rules.MASK)
     value = _value(origin)
-    return literal(tuple(map(_redacted, value)) if isinstance(value, tuple) else _redacted(value))
+    return toml_literal(
+        tuple(map(_redacted, value)) if isinstance(value, tuple) else _redacted(value)
+    )
 
 
 def _redacted(value: Scalar) -> Scalar:
     return (
-        redact.redact(value.encode()).decode("utf-8", "replace")
+        redact.redact_all(value.encode()).decode("utf-8", "replace")
         if isinstance(value, str)
         else value
     )

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from loragit.secrets import rules
-from loragit.secrets.rules import MIN_LENGTH, UTF8, Found, is_secret_name
+from loragit.secrets.rules import MIN_LENGTH, UTF8, FoundSecret, is_secret_name
 
-SECRET_ARGUMENTS = frozenset({"wandb_api_key", "huggingface_token"})
+SENSITIVE_ARGUMENTS = frozenset({"wandb_api_key", "huggingface_token"})
 """The arguments that sd-scripts itself calls sensitive (``library/train_util.py``)."""
 
 
@@ -29,19 +29,19 @@ _ABBREVIATIONS = ("--wandb_a", "--huggingface_t")
 arguments."""
 
 
-def find(data: bytes) -> tuple[Found, ...]:
+def find_secrets(data: bytes) -> tuple[FoundSecret, ...]:
     """The secrets in a text, in order; one of a kind a line; but for lines that are marked to hold
     none."""
     line, counted, found = 1, 0, []
     for span in unmarked_spans(data):
         line += data.count(b"\n", counted, span.start)
         counted = span.start
-        found.append(Found(line, span.kind))
+        found.append(FoundSecret(line, span.kind))
     return tuple(dict.fromkeys(found))
 
 
-def found_values(data: bytes) -> tuple[str, ...]:
-    """The secrets themselves that :func:`find` finds, where they are UTF-8."""
+def secret_texts(data: bytes) -> tuple[str, ...]:
+    """The secrets themselves that :func:`find_secrets` finds, where they are UTF-8."""
     return tuple(
         dict.fromkeys(
             data[span.start : span.end].decode("utf-8", "replace") for span in unmarked_spans(data)
@@ -49,15 +49,15 @@ def found_values(data: bytes) -> tuple[str, ...]:
     )
 
 
-def find_known(data: bytes, values: Iterable[str]) -> tuple[Found, ...]:
+def find_known_secrets(data: bytes, values: Iterable[str]) -> tuple[FoundSecret, ...]:
     """Where each of ``values`` stands first, however quoted; but for those that are plain words or
     numbers."""
     found = []
-    for value in telling(values):
+    for value in distinctive(values):
         at = min((at for at in map(data.find, encoded_forms(value)) if at >= 0), default=None)
         if at is not None:
             found.append(
-                Found(
+                FoundSecret(
                     data.count(b"\n", 0, at) + 1,
                     "the value of a variable or an argument that holds one",
                 )
@@ -65,7 +65,7 @@ def find_known(data: bytes, values: Iterable[str]) -> tuple[Found, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def telling(values: Iterable[str]) -> tuple[str, ...]:
+def distinctive(values: Iterable[str]) -> tuple[str, ...]:
     """Those of ``values`` that are no plain words or numbers, which stand in texts by chance."""
     return tuple(
         v
@@ -74,10 +74,10 @@ def telling(values: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-def secret_values(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
+def trainer_secrets(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
     """The secrets that a trainer is given: in its arguments, and in variables such as
     ``HF_TOKEN``."""
-    values = list(argument_values(argv).values())
+    values = list(secret_arguments(argv).values())
     values += [value for name, value in environ.items() if is_secret_name(name)]
     for argument in argv:
         data = argument.encode(*UTF8)
@@ -85,7 +85,7 @@ def secret_values(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[str,
     return tuple(dict.fromkeys(value for value in values if len(value) >= MIN_LENGTH))
 
 
-def argument_values(argv: Sequence[str]) -> dict[int, str]:
+def secret_arguments(argv: Sequence[str]) -> dict[int, str]:
     """The value of each secret argument, by the place of the argument that holds or ends with
     it."""
     values = {}
@@ -93,7 +93,7 @@ def argument_values(argv: Sequence[str]) -> dict[int, str]:
     for number, argument in enumerate(argv):
         name, sign, value = argument.partition("=")
         short = name.startswith(_ABBREVIATIONS) and any(
-            f"--{full}".startswith(name) for full in SECRET_ARGUMENTS
+            f"--{full}".startswith(name) for full in SENSITIVE_ARGUMENTS
         )
         asks = short or (name.startswith("--") and is_secret_name(name))
         if asks and sign:
@@ -104,7 +104,7 @@ def argument_values(argv: Sequence[str]) -> dict[int, str]:
     return {number: value for number, value in values.items() if value}
 
 
-def variables(environ: Mapping[str, str]) -> dict[str, str]:
+def secret_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """The variable that holds a secret, by the secret; the first by name where several hold it."""
     held = {
         value: name for name, value in sorted(environ.items(), reverse=True) if is_secret_name(name)
@@ -115,7 +115,7 @@ def variables(environ: Mapping[str, str]) -> dict[str, str]:
 def spans(data: bytes) -> list[Span]:
     """Where the secrets are, in order; those that overlap are one."""
     merged: list[Span] = []
-    for span in sorted([*_shapes(data), *_assigned(data)], key=lambda span: span.start):
+    for span in sorted([*_shaped_spans(data), *_assigned_spans(data)], key=lambda span: span.start):
         if (
             merged and span.start < merged[-1].end
         ):  # of two that begin together, the shape came first
@@ -125,7 +125,7 @@ def spans(data: bytes) -> list[Span]:
     return merged
 
 
-def _shapes(data: bytes) -> Iterator[Span]:
+def _shaped_spans(data: bytes) -> Iterator[Span]:
     for kind, beginning, pattern in rules.SHAPES:
         at = data.find(beginning)
         while at >= 0:
@@ -135,23 +135,23 @@ def _shapes(data: bytes) -> Iterator[Span]:
             at = data.find(beginning, at + len(beginning) if match is None else match.end())
 
 
-def _assigned(data: bytes) -> Iterator[Span]:
+def _assigned_spans(data: bytes) -> Iterator[Span]:
     """Literal values that are given to a secret's name."""
     low = data.lower()
     for word in rules.NAME_ENDS:
         at = low.find(word)
         while at >= 0:
-            span = _assignment(data, at, at + len(word))
+            span = _assigned_span(data, at, at + len(word))
             if span is not None:
                 yield span
             at = low.find(word, at + len(word) if span is None else span.end)
 
 
-def _assignment(data: bytes, start: int, end: int) -> Span | None:
+def _assigned_span(data: bytes, start: int, end: int) -> Span | None:
     """The secret that is given to the name whose last word is at ``start``, up to ``end``."""
     to_value = rules.compiled(rules.TO_VALUE).match(data, end)
     before = data[max(0, start - 64) : start]
-    if to_value is None or (to_value["gap"] and not _beside(before, data[start:end])):
+    if to_value is None or (to_value["gap"] and not _value_may_follow(before, data[start:end])):
         return None
     quoted = rules.compiled(rules.QUOTED).match(data, to_value.end())
     value = quoted or rules.compiled(rules.BARE).match(data, to_value.end())
@@ -164,13 +164,13 @@ def _assignment(data: bytes, start: int, end: int) -> Span | None:
     if before.endswith((b"?", b"&")):
         last = first + len(data[first:last].partition(b"&")[0])  # the next parameter of an address
     how = (to_value["sign"] or b" ").decode()
-    if not rules.given(name, how, data[first:last], quoted is not None):
+    if not rules.is_secret_value(name, how, data[first:last], quoted is not None):
         return None
     address = data[max(0, start - 256) : start].split()
-    return Span(first, last, rules.kind(name, address[-1] if address else b""))
+    return Span(first, last, rules.kind_of_secret(name, address[-1] if address else b""))
 
 
-def _beside(before: bytes, word: bytes) -> bool:
+def _value_may_follow(before: bytes, word: bytes) -> bool:
     """Whether a value may follow a name that ends in ``word`` with nothing but blanks between."""
     return (
         b"--" in before or word.lower() == b"bearer" or (word.isupper() and before.endswith(b"_"))
@@ -179,7 +179,9 @@ def _beside(before: bytes, word: bytes) -> bool:
 
 def encoded_forms(value: str) -> tuple[bytes, ...]:
     """The forms of a value as bytes."""
-    return tuple(form.encode(*UTF8) for form in rules.forms(value) if len(form) >= MIN_LENGTH)
+    return tuple(
+        form.encode(*UTF8) for form in rules.written_forms(value) if len(form) >= MIN_LENGTH
+    )
 
 
 def unmarked_spans(data: bytes) -> list[Span]:

@@ -21,9 +21,9 @@ from loragit.settings.schema import (
     UnknownSetting,
     WrongSetting,
     argument_value,
-    checked,
+    check_value,
 )
-from loragit.settings.toml_text import ArgValue, Value, described, dotted, nearest, quoted_key
+from loragit.settings.toml_text import ArgValue, Value, closest, described, dotted_key, quoted_key
 
 MAX_BYTES = 256 * 1024
 """Largest ``loragit.toml``. A cloned dataset may hold anything; a parser's time grows faster than
@@ -37,7 +37,7 @@ class UnreadableSettings(UsageError):
     """A settings file that cannot be read, or is not TOML."""
 
 
-class Document(NamedTuple):
+class SettingsDocument(NamedTuple):
     """The checked content of one settings file; empty where there is no file."""
 
     path: Path
@@ -57,12 +57,12 @@ _TABLES = ("trainer", "paths", "record")
 _EVERY_NAME = (*SCHEMA, *_TABLES, "trainer.args", "models")
 
 
-def read_file(path: Path) -> Document:
+def read_settings_file(path: Path) -> SettingsDocument:
     """Read and check one settings file; an empty document where ``path`` does not exist.
 
     Raises :class:`UnreadableSettings`, :class:`UnknownSetting` or :class:`WrongSetting`.
     """
-    tree = _parse(path)
+    tree = _read_toml_file(path)
     values: dict[str, Value] = {}
     models: dict[str, Mapping[str, Value]] = {}
     for name, content in tree.items():
@@ -70,15 +70,15 @@ def read_file(path: Path) -> Document:
             if len(tables := _table(content, name, path)) > MOST_MODELS:
                 raise WrongSetting(f"{path} holds more than {MOST_MODELS} tables under models")
             for model, keys in tables.items():
-                models[model] = _read_table(keys, "trainer", dotted("models", model), path)
+                models[model] = _read_table(keys, "trainer", dotted_key("models", model), path)
         elif name in _TABLES:
             values |= _read_table(content, name, name, path)
         else:
-            raise _unknown(quoted_key(name), _EVERY_NAME, path)
-    return Document(path, values, models)
+            raise _unknown_key(quoted_key(name), _EVERY_NAME, path)
+    return SettingsDocument(path, values, models)
 
 
-def _parse(path: Path) -> Mapping[str, object]:
+def _read_toml_file(path: Path) -> Mapping[str, object]:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
@@ -109,17 +109,19 @@ def _read_table(content: object, table: str, shown: str, path: Path) -> dict[str
     for name, value in _table(content, shown, path).items():
         key = f"{table}.{name}"
         if key + "." == ARGS:
-            for arg, item in _table(value, dotted(shown, name), path).items():
-                values[ARGS + arg] = _checked_argument(arg, item, dotted(shown, name, arg), path)
+            for arg, item in _table(value, dotted_key(shown, name), path).items():
+                values[ARGS + arg] = _check_argument(arg, item, dotted_key(shown, name, arg), path)
         elif key in SCHEMA:
-            values[key] = checked(key, value, f"{dotted(shown, name)} in {path}")
+            values[key] = check_value(key, value, f"{dotted_key(shown, name)} in {path}")
         else:
             known = [
                 shown + each.removeprefix(table)
                 for each in _EVERY_NAME
                 if each.startswith(f"{table}.")
             ]
-            raise _unknown(dotted(shown, name), known if shown != table else _EVERY_NAME, path)
+            raise _unknown_key(
+                dotted_key(shown, name), known if shown != table else _EVERY_NAME, path
+            )
     return values
 
 
@@ -129,7 +131,7 @@ def _table(content: object, shown: str, path: Path) -> Mapping[str, object]:
     return content
 
 
-def _checked_argument(name: str, value: object, shown: str, path: Path) -> ArgValue:
+def _check_argument(name: str, value: object, shown: str, path: Path) -> ArgValue:
     if not _ARGUMENT_NAME.fullmatch(name):
         raise WrongSetting(
             f"{shown} in {path} is no name of an argument: write it without --, as in network_dim "
@@ -153,8 +155,8 @@ def _checked_argument(name: str, value: object, shown: str, path: Path) -> ArgVa
     return checked
 
 
-def _unknown(key: str, known: Iterable[str], path: Path) -> UnknownSetting:
-    return UnknownSetting(f"unknown key {key} in {path}; did you mean {nearest(key, known)}?")
+def _unknown_key(key: str, known: Iterable[str], path: Path) -> UnknownSetting:
+    return UnknownSetting(f"unknown key {key} in {path}; did you mean {closest(key, known)}?")
 
 
 _ARGUMENT_NAME = re.compile(r"[A-Za-z0-9][\w-]*", re.ASCII)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from loragit.errors import UsageError
-from loragit.settings.toml_text import ArgValue, Value, described, nearest
+from loragit.settings.toml_text import ArgValue, Value, closest, described
 
 FILE = "loragit.toml"
 KINDS = ("sd-scripts",)
@@ -42,7 +42,7 @@ class WrongSetting(UsageError):
     """A known key with a value that it cannot have."""
 
 
-class Key(NamedTuple):
+class SettingKey(NamedTuple):
     """One key of ``loragit.toml``."""
 
     expected: str
@@ -55,27 +55,27 @@ class Key(NamedTuple):
     variable."""
 
 
-def truth(text: str) -> bool | None:
+def parse_bool(text: str) -> bool | None:
     """``1 true yes on`` and ``0 false no off`` or nothing, in any case; ``None`` for any other
     text."""
     word = text.strip().lower()
     return True if word in _TRUE else False if word in _FALSE else None
 
 
-def _line(value: object) -> str | None:
+def _text(value: object) -> str | None:
     # No path, argument or environment can hold a NUL; the system calls would raise far from here.
     return value if isinstance(value, str) and "\0" not in value else None
 
 
-def _filled(value: object) -> str | None:
-    return _line(value) or None
+def _filled_text(value: object) -> str | None:
+    return _text(value) or None
 
 
 def _choice(options: tuple[str, ...]) -> Callable[[object], Value | None]:
     return lambda value: value if isinstance(value, str) and value in options else None
 
 
-def _flag(value: object) -> bool | None:
+def _bool(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
@@ -97,11 +97,11 @@ def _signing(value: object) -> Value | None:
 
 
 def _signing_text(text: str) -> object:
-    return text if text == "git" else truth(text)
+    return text if text == "git" else parse_bool(text)
 
 
 def _environment(value: object) -> str | None:
-    text = _line(value)
+    text = _text(value)
     if text is None or text in ("conda:", "venv:"):
         return None
     known = text.startswith(("conda:", "venv:")) or _SCHEME.match(text) is None
@@ -123,7 +123,7 @@ def _command(value: object) -> tuple[str, ...] | None:
 def _texts(value: object) -> tuple[str, ...] | None:
     if not isinstance(value, list):
         return None
-    texts = tuple(item for item in value if _line(item) is not None)
+    texts = tuple(item for item in value if _text(item) is not None)
     return texts if len(texts) == len(value) else None
 
 
@@ -149,30 +149,38 @@ def argument_value(value: object) -> ArgValue | None:
         return value
     if isinstance(value, int):
         return value if -(2**63) <= value < 2**63 else None
-    return _line(value)
+    return _text(value)
 
 
 _PATH = "the path of a file or folder"
-SCHEMA: Mapping[str, Key] = {
-    "trainer.kind": Key(f"one of {', '.join(KINDS)}", _choice(KINDS), KINDS[0]),
-    "trainer.repo": Key(_PATH, _filled, "~/source/repos/sd-scripts"),
-    "trainer.script": Key("a path relative to trainer.repo", _filled, "sdxl_train_network.py"),
-    "trainer.python": Key('a command or the path of a Python, or ""', _line, ""),
-    "trainer.env": Key('"conda:NAME", "venv:PATH", the path of a Python, or ""', _environment, ""),
-    "trainer.launcher": Key("a command line (its quotes closed) or a list of texts", _command, ()),
-    "trainer.workdir": Key(f"one of {', '.join(WORKDIRS)}", _choice(WORKDIRS), WORKDIRS[0]),
-    "trainer.lycoris_repo": Key('the path of a folder, or ""', _line, ""),
-    "trainer.stop_timeout": Key("a number of seconds, 0 or more", _seconds, 30.0, _seconds_text),
-    "paths.datasets": Key(_PATH, _filled, "~/datasets"),
-    "paths.output": Key(_PATH, _filled, "~/output_dir"),
-    "paths.config": Key(_PATH, _filled, "config.toml"),
-    "paths.prompts": Key('the path of a file, or "" for none', _line, "sample-prompts.txt"),
-    "record.on_empty": Key(f"one of {', '.join(ON_EMPTY)}", _choice(ON_EMPTY), ON_EMPTY[0]),
-    "record.allow_dirty": Key("true or false", _flag, False, truth),
-    "record.sign": Key('true, false or "git"', _signing, "git", _signing_text),
-    "record.allow_secrets": Key("true or false", _flag, False, truth),
-    "record.inputs": Key("a list of paths", _files, (), None),
-    "record.repos": Key(f"a list of at most {MOST_REPOS} paths", _repositories, (), None),
+SCHEMA: Mapping[str, SettingKey] = {
+    "trainer.kind": SettingKey(f"one of {', '.join(KINDS)}", _choice(KINDS), KINDS[0]),
+    "trainer.repo": SettingKey(_PATH, _filled_text, "~/source/repos/sd-scripts"),
+    "trainer.script": SettingKey(
+        "a path relative to trainer.repo", _filled_text, "sdxl_train_network.py"
+    ),
+    "trainer.python": SettingKey('a command or the path of a Python, or ""', _text, ""),
+    "trainer.env": SettingKey(
+        '"conda:NAME", "venv:PATH", the path of a Python, or ""', _environment, ""
+    ),
+    "trainer.launcher": SettingKey(
+        "a command line (its quotes closed) or a list of texts", _command, ()
+    ),
+    "trainer.workdir": SettingKey(f"one of {', '.join(WORKDIRS)}", _choice(WORKDIRS), WORKDIRS[0]),
+    "trainer.lycoris_repo": SettingKey('the path of a folder, or ""', _text, ""),
+    "trainer.stop_timeout": SettingKey(
+        "a number of seconds, 0 or more", _seconds, 30.0, _seconds_text
+    ),
+    "paths.datasets": SettingKey(_PATH, _filled_text, "~/datasets"),
+    "paths.output": SettingKey(_PATH, _filled_text, "~/output_dir"),
+    "paths.config": SettingKey(_PATH, _filled_text, "config.toml"),
+    "paths.prompts": SettingKey('the path of a file, or "" for none', _text, "sample-prompts.txt"),
+    "record.on_empty": SettingKey(f"one of {', '.join(ON_EMPTY)}", _choice(ON_EMPTY), ON_EMPTY[0]),
+    "record.allow_dirty": SettingKey("true or false", _bool, False, parse_bool),
+    "record.sign": SettingKey('true, false or "git"', _signing, "git", _signing_text),
+    "record.allow_secrets": SettingKey("true or false", _bool, False, parse_bool),
+    "record.inputs": SettingKey("a list of paths", _files, (), None),
+    "record.repos": SettingKey(f"a list of at most {MOST_REPOS} paths", _repositories, (), None),
 }
 """Every key, in the order in which it is shown. ``""`` as a value of a key that takes it means:
 none."""
@@ -185,7 +193,7 @@ VARIABLES: Mapping[str, str] = {
 """``LORAGIT_TRAINER_REPO`` and its like, with the key that each sets."""
 
 
-def checked(key: str, value: object, source: str, written: object | None = None) -> Value:
+def check_value(key: str, value: object, source: str, written: object | None = None) -> Value:
     """``value`` in the final type of ``key``. The error says it with ``source`` and shows
     ``written`` instead."""
     result = SCHEMA[key].read(value)
@@ -195,7 +203,7 @@ def checked(key: str, value: object, source: str, written: object | None = None)
     return result
 
 
-def read_variables(environ: Mapping[str, str]) -> dict[str, tuple[Value, str]]:
+def read_environment(environ: Mapping[str, str]) -> dict[str, tuple[Value, str]]:
     """Keys that ``LORAGIT_*`` variables set, each with the variable's name.
 
     An empty variable counts as not set, except where an empty text is a value of its key (``""``
@@ -207,7 +215,7 @@ def read_variables(environ: Mapping[str, str]) -> dict[str, tuple[Value, str]]:
     ):
         key = VARIABLES.get(variable)
         if key is None:
-            known = nearest(variable, VARIABLES)
+            known = closest(variable, VARIABLES)
             raise UnknownSetting(
                 f"unknown variable {variable} in the environment; did you mean {known}?",
                 hint=f"take it away with: unset {variable}",
@@ -215,7 +223,7 @@ def read_variables(environ: Mapping[str, str]) -> dict[str, tuple[Value, str]]:
         reader, text = SCHEMA[key].variable, environ[variable]
         if reader is not None and (text or SCHEMA[key].read("") is not None):
             found[key] = (
-                checked(key, reader(text), f"{variable} in the environment", text),
+                check_value(key, reader(text), f"{variable} in the environment", text),
                 variable,
             )
     return found

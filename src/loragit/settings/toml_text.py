@@ -17,7 +17,7 @@ _BLANK = re.compile(
 """Letters that count as printable and show nothing: they could make two commands look the same."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def closest(word: str, known: Iterable[str]) -> str:
     """The one of ``known`` (at least one) most like ``word``, as a whole or in its last part."""
     from difflib import SequenceMatcher
 
@@ -29,29 +29,29 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return max(known, key=lambda each: max(alike(word, each), alike(leaf, each.rpartition(".")[2])))
 
 
-def dotted(*parts: str) -> str:
+def dotted_key(*parts: str) -> str:
     """A TOML key: the first part as it is (it may be dotted itself), the others quoted where TOML
     asks for it."""
     return ".".join((parts[0], *map(quoted_key, parts[1:])))
 
 
 def quoted_key(part: str) -> str:
-    return part if _BARE.fullmatch(part) else literal(part)
+    return part if _BARE.fullmatch(part) else toml_literal(part)
 
 
-def literal(value: Value) -> str:
+def toml_literal(value: Value) -> str:
     """``value`` as TOML, in one line. What is no Unicode (bytes of the environment can be that)
     reads ``?``."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):
-        return f"[{', '.join(literal(item) for item in value)}]"
+        return f"[{', '.join(toml_literal(item) for item in value)}]"
     if isinstance(value, str):
-        return f'"{_visible(value.encode("utf-8", "replace").decode().translate(_ESCAPES))}"'
+        return f'"{_with_escapes(value.encode("utf-8", "replace").decode().translate(_ESCAPES))}"'
     return repr(value)
 
 
-def _visible(written: str) -> str:
+def _with_escapes(written: str) -> str:
     """With escapes, as TOML has them, for all that a terminal obeys or shows nothing of."""
     if written.isprintable() and not _BLANK.search(written):
         return written
@@ -67,12 +67,12 @@ def _escaped(code: int) -> str:
 
 def described(value: object) -> str:
     if isinstance(value, str):
-        return literal(value if len(value) <= 60 else value[:57] + "...")
+        return toml_literal(value if len(value) <= 60 else value[:57] + "...")
     if isinstance(value, bool | int | float):
         # Python refuses to write out numbers of more than 4,300 digits, and TOML can hold them in
         # hexadecimal.
         return (
-            literal(value)
+            toml_literal(value)
             if not isinstance(value, int) or abs(value) < 2**64
             else "a very large number"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit.settings.document import Document
+from loragit.settings.document import SettingsDocument
 from loragit.settings.schema import FILE
 from loragit.settings.toml_text import ArgValue
 
@@ -32,7 +32,7 @@ class Flags(NamedTuple):
     folder."""
 
 
-class Origin(NamedTuple):
+class SettingOrigin(NamedTuple):
     """Where one effective value came from."""
 
     key: str
@@ -46,7 +46,7 @@ class Origin(NamedTuple):
     file."""
 
 
-class Trainer(NamedTuple):
+class TrainerSettings(NamedTuple):
     """The trainer and how it is started."""
 
     kind: str
@@ -76,7 +76,7 @@ class Trainer(NamedTuple):
         )
 
 
-class Paths(NamedTuple):
+class PathSettings(NamedTuple):
     """Folders and files, all absolute; none of them need exist."""
 
     datasets: Path
@@ -87,7 +87,7 @@ class Paths(NamedTuple):
     prompts: Path | None
 
 
-class Recording(NamedTuple):
+class RecordSettings(NamedTuple):
     """What is recorded, and what happens to a run that made nothing."""
 
     on_empty: str
@@ -106,11 +106,11 @@ class Recording(NamedTuple):
 class Settings(NamedTuple):
     """Everything that is settled before a run begins."""
 
-    trainer: Trainer
-    paths: Paths
-    record: Recording
+    trainer: TrainerSettings
+    paths: PathSettings
+    record: RecordSettings
     debug: bool
-    origins: tuple[Origin, ...]
+    origins: tuple[SettingOrigin, ...]
     """One a value, in the order in which they are shown."""
     dataset_dir: Path
     """The dataset's folder, which exists; absolute, with the symbolic links that the user went
@@ -121,11 +121,11 @@ class Settings(NamedTuple):
     """The run's output folder, absolute; ``None`` without a run's name."""
     steps: int | None
     """Training steps, at least 1; ``None`` without a run's name."""
-    written: Document | None = None
+    written: SettingsDocument | None = None
     """The dataset's own ``loragit.toml``, as it was read."""
 
     @property
-    def from_dataset(self) -> tuple[Origin, ...]:
+    def from_dataset(self) -> tuple[SettingOrigin, ...]:
         """What the dataset's own ``loragit.toml`` decided. Who made a cloned dataset wrote that,
         not its user."""
         own = str(self.dataset_dir / FILE)

@@ -99,7 +99,7 @@ class Start(NamedTuple):
         Equal values may share a variable, others never do.
         """
         hidden = self._redacted(words)
-        given = find.argument_values(words)
+        given = find.secret_arguments(words)
         others = [at for at, word in enumerate(words) if word != hidden[at] and at not in given]
         variables: dict[int, str] = {}
         holders = {value: _as_variable(name) for value, name in self.held.items()}

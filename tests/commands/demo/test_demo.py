@@ -69,7 +69,7 @@ def test_the_settings_name_the_demos_own_folders(tmp_path: Path) -> None:
     demo = command.prepare(tmp_path / "demo")
     environ = command.child_environment(demo, os.environ)
     for run in RUNS:
-        settled = load.load(
+        settled = load.load_settings(
             name=RunName.parse(run.name), flags=Flags(), environ=environ, cwd=demo.dataset
         )
         assert settled.dataset_dir == demo.dataset

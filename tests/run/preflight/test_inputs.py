@@ -46,7 +46,9 @@ def read(
     root: Path, *words: str, prompts: str | None = "prompts.txt"
 ) -> tuple[Inputs | None, dict[str, str | None]]:
     """What was read, and each problem with its hint."""
-    chosen = load.load(name=None, flags=Flags(dataset=str(root)), environ=os.environ, cwd=root)
+    chosen = load.load_settings(
+        name=None, flags=Flags(dataset=str(root)), environ=os.environ, cwd=root
+    )
     defaults = Defaults(
         "noob-gren-v1s4", root / "config.toml", root / prompts if prompts else None, root
     )

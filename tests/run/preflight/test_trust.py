@@ -24,7 +24,7 @@ from loragit.errors import Findings, LoragitError
 from loragit.record.name import RunName
 from loragit.run.preflight import inputs, needs_trust, phases, prepare, trust
 from loragit.settings import load, values
-from loragit.settings.document import read_file
+from loragit.settings.document import read_settings_file
 from loragit.settings.schema import WrongSetting
 from loragit.settings.toml_text import ArgValue
 from loragit.settings.values import Flags
@@ -56,7 +56,7 @@ def launching(
 def settled(scene: Scene, name: str | None = NAME, **environ: str) -> str:
     """What is said against a run; empty where nothing is. Nobody is there to be asked."""
     run = RunName.parse(name) if name else None
-    chosen = load.load(
+    chosen = load.load_settings(
         name=run, flags=Flags(), environ={**os.environ, **environ}, cwd=scene.dataset
     )
     findings = Findings()
@@ -393,7 +393,7 @@ def test_an_answer_that_cannot_be_kept_is_no_reason_to_stop(
 
 
 def loaded(scene: Scene) -> values.Settings:
-    return load.load(name=None, flags=Flags(), environ=os.environ, cwd=scene.dataset)
+    return load.load_settings(name=None, flags=Flags(), environ=os.environ, cwd=scene.dataset)
 
 
 # ---- where a dataset came from ----
@@ -514,7 +514,9 @@ def test_claims_tell_the_key_as_the_file_has_it(tmp_path: Path) -> None:
         '[models."a b"]\nlauncher = "env"\n[models."a b".args]\nvae = '
         '"x.ckpt"\n[trainer.args]\nvae = "x.ckpt"\n'
     )
-    assert [claim.shown for claim in needs_trust.of(read_file(tmp_path / "loragit.toml"))] == [
+    assert [
+        claim.shown for claim in needs_trust.of(read_settings_file(tmp_path / "loragit.toml"))
+    ] == [
         'trainer.args.vae = "x.ckpt"',
         'models."a b".launcher = ["env"]',
         'models."a b".args.vae = "x.ckpt"',

@@ -100,7 +100,7 @@ def examine(asked: Asked) -> tuple[tuple[Check, ...], str | None]:
     try:
         run = RunName.parse(asked.name) if asked.name else None
         flags = Flags(dataset=asked.dataset)
-        chosen: Settings | None = load.load(
+        chosen: Settings | None = load.load_settings(
             name=run, flags=flags, environ=asked.environ, cwd=asked.cwd
         )
     except LoragitError as error:
@@ -171,7 +171,7 @@ class _Examination:
             name, flags = free.text, Flags(dataset=str(self._chosen.dataset_dir))
         try:
             run = RunName.parse(name)
-            chosen = load.load(
+            chosen = load.load_settings(
                 name=run, flags=flags, environ=self._asked.environ, cwd=self._asked.cwd
             )
         except LoragitError as error:
@@ -244,8 +244,8 @@ class _Examination:
         chosen = self._chosen
         steps = next((run.steps for run in self._names() if run.steps), STEPS)
         models = [run.model for run in self._names() if run.model]
-        models += document.read_file(chosen.dataset_dir / FILE).models
-        models += document.read_file(load.user_file()).models
+        models += document.read_settings_file(chosen.dataset_dir / FILE).models
+        models += document.read_settings_file(load.user_file()).models
         name = next(filter(None, (_named(model, steps) for model in models)), None) or _named(
             "model", steps
         )

@@ -157,7 +157,7 @@ def _own_settings(found: Checks) -> None:
     """The user's own settings file, which need not exist."""
     path = load.user_file()
     try:
-        document.read_file(path)
+        document.read_settings_file(path)
     except LoragitError as error:
         found.fail("settings", error.message, error.hint or "mend that file")
     else:

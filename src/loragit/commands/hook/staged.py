@@ -20,7 +20,7 @@ from loragit.errors import Area, Finding, LoragitError
 from loragit.git.repository import Repository
 from loragit.run.preflight import disclosure
 from loragit.secrets import find, redact
-from loragit.secrets.rules import Found
+from loragit.secrets.rules import FoundSecret
 from loragit.text import more
 
 SETTING = "loragit.secrets"
@@ -65,7 +65,7 @@ class _Text(NamedTuple):
 
 class _Leak(NamedTuple):
     text: _Text
-    found: Found
+    found: FoundSecret
 
 
 def wanted(setting: git.Question) -> bool:
@@ -96,7 +96,7 @@ def check(cwd: Path, environ: Mapping[str, str], index: str | None) -> Verdict:
     added = [
         c for c in changes if c.mode in (*_REGULAR, _LINK) and not c.path.lower().endswith(_NO_TEXT)
     ]
-    known = find.telling(find.secret_values((), environ))
+    known = find.distinctive(find.trainer_secrets((), environ))
     leaks = list(_search(_staged(added, repository, notes), known))
     if leaks:
         before = _lines_before(changes, {leak.text.path for leak in leaks}, repository)
@@ -108,7 +108,7 @@ def check(cwd: Path, environ: Mapping[str, str], index: str | None) -> Verdict:
 def check_files(files: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Verdict:
     """Whether any of ``files`` (relative to ``cwd``) holds a secret, as they lie there."""
     notes: list[str] = []
-    known = find.telling(find.secret_values((), environ))
+    known = find.distinctive(find.trainer_secrets((), environ))
     named = (path for path in files if not path.lower().endswith(_NO_TEXT))
     leaks = list(_search(_read_all(named, cwd, notes), known))
     return _verdict([*_names(files, known), *_told(leaks)], notes)
@@ -270,7 +270,7 @@ def _search(texts: Iterable[_Text], known: tuple[str, ...]) -> Iterator[_Leak]:
 
 def _together(texts: list[_Text], known: tuple[str, ...]) -> Iterator[_Leak]:
     joined = b"\n".join(disclosure.as_utf8(text.data) for text in texts)
-    if find.find(joined) or find.find_known(joined, known):
+    if find.find_secrets(joined) or find.find_known_secrets(joined, known):
         yield from _each(texts, known)
 
 
@@ -301,9 +301,11 @@ def _lines_before(
 
 def _names(paths: Sequence[str], known: tuple[str, ...]) -> Iterator[str]:
     encoded = [path.encode("utf-8", "surrogateescape") for path in paths]
-    if find.find(b"\n".join(encoded)) or find.find_known(b"\n".join(encoded), known):
+    if find.find_secrets(b"\n".join(encoded)) or find.find_known_secrets(
+        b"\n".join(encoded), known
+    ):
         for path in encoded:
-            hidden = redact.mask(path, known)
+            hidden = redact.redact_unmarked(path, known)
             if hidden != path:
                 yield f"the file name {hidden.decode('utf-8', 'surrogateescape')}"
 

@@ -17,7 +17,7 @@ from loragit.errors import Area, Finding, LoragitError
 from loragit.git import checkout
 from loragit.record.name import RUNS, RunName
 from loragit.settings import document, schema
-from loragit.settings.load import load
+from loragit.settings.load import load_settings
 from loragit.settings.values import Flags, Settings
 
 _AT_ONCE = 30
@@ -100,11 +100,11 @@ def _datasets(top: Path) -> tuple[Path, ...]:
 def _variants(folder: Path, environ: Mapping[str, str]) -> Iterator[Settings]:
     """The settings of a dataset, and those of each model for which it names other repositories."""
     flags = Flags(dataset=str(folder), steps=1)
-    yield load(name=None, flags=flags, environ=environ, cwd=folder)
-    for model, values in document.read_file(folder / schema.FILE).models.items():
+    yield load_settings(name=None, flags=flags, environ=environ, cwd=folder)
+    for model, values in document.read_settings_file(folder / schema.FILE).models.items():
         if not values.keys().isdisjoint(("trainer.repo", "trainer.lycoris_repo")):
             name = RunName(text=folder.name, model=model, version=None, steps=1, stem=None)
-            yield load(name=name, flags=flags, environ=environ, cwd=folder)
+            yield load_settings(name=name, flags=flags, environ=environ, cwd=folder)
 
 
 def _collect(settings: Settings, named: dict[Path, _Named]) -> None:

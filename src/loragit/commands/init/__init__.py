@@ -92,14 +92,14 @@ def init(request: Request) -> int:
 
 def _folder(request: Request) -> Path:
     """The dataset's folder, absolute. Raises :class:`NoDataset`."""
-    folder = places.expanded(request.folder, request.cwd, request.environ)
+    folder = places.expand_path(request.folder, request.cwd, request.environ)
     if ".." in folder.parts:
         folder = folder.resolve()
     if not folder.is_dir():
         raise NoDataset(
             f"there is no folder {folder}", hint="make it, put the images into it, and start again"
         )
-    if folder == folder.parent or folder.samefile(places.home(request.environ)):
+    if folder == folder.parent or folder.samefile(places.home_of(request.environ)):
         raise NoDataset(
             f"{folder} is no dataset's folder", hint="name one: loragit init ~/datasets/NAME"
         )
@@ -208,7 +208,7 @@ def _asked_model(seen: Surroundings, request: Request) -> str | None:
         if answer.isascii() and answer.isdigit() and 0 < int(answer) <= len(seen.other_models):
             return seen.other_models[int(answer) - 1]
         try:
-            path = places.expanded(answer, request.cwd, request.environ)
+            path = places.expand_path(answer, request.cwd, request.environ)
         except LoragitError as failure:
             console.error(failure)
             continue

@@ -24,7 +24,7 @@ from loragit.run.preflight import trust
 from loragit.secrets import find
 from loragit.settings import layers, load
 from loragit.settings import paths as places
-from loragit.settings.document import read_file
+from loragit.settings.document import read_settings_file
 from loragit.settings.schema import ARGS, FILE
 from loragit.settings.toml_text import Value
 from loragit.settings.values import Flags, Settings
@@ -156,8 +156,10 @@ def look(folder: Path, environ: Mapping[str, str]) -> Surroundings:
     Raises :class:`LoragitError` where settings that exist are wrong, or git does not work in the
     repository there.
     """
-    home = places.home(environ)
-    chosen = load.load(name=None, flags=Flags(dataset=str(folder)), environ=environ, cwd=folder)
+    home = places.home_of(environ)
+    chosen = load.load_settings(
+        name=None, flags=Flags(dataset=str(folder)), environ=environ, cwd=folder
+    )
     siblings = tuple(_siblings(folder, chosen.paths.datasets, environ))
     trainers = _trainers(chosen, siblings, home)
     trainer = trainers[0].path if trainers else None
@@ -247,9 +249,11 @@ def _siblings(folder: Path, datasets: Path, environ: Mapping[str, str]) -> Itera
 
 
 def _resolved(path: Path, environ: Mapping[str, str]) -> dict[str, Value]:
-    folder, values = path.parent, dict(read_file(path).values)
+    folder, values = path.parent, dict(read_settings_file(path).values)
     for key, value in values.items():
-        values[key] = layers.resolved(key, layers.Given(value, str(path)), folder, environ).value
+        values[key] = layers.resolve_paths(
+            key, layers.SourcedValue(value, str(path)), folder, environ
+        ).value
     repo = values.get("trainer.repo")
     workdir = (
         folder if values.get("trainer.workdir") == "dataset" else Path(str(repo)) if repo else None
@@ -257,7 +261,7 @@ def _resolved(path: Path, environ: Mapping[str, str]) -> dict[str, Value]:
     for name in (BASE_MODEL, *_WITH_MODEL):
         written = values.get(ARGS + name)
         if isinstance(written, str) and written.startswith("~/"):
-            values[ARGS + name] = str(places.expanded(written, folder, environ))
+            values[ARGS + name] = str(places.expand_path(written, folder, environ))
         elif isinstance(written, str) and workdir is not None and os.path.exists(workdir / written):
             values[ARGS + name] = os.path.normpath(workdir / written)
     return values
@@ -376,7 +380,7 @@ def _launcher(siblings: Iterable[Sibling]) -> tuple[str, ...]:
         if (
             isinstance(value, tuple)
             and value
-            and not find.find(" ".join(map(str, value)).encode(errors="replace"))
+            and not find.find_secrets(" ".join(map(str, value)).encode(errors="replace"))
         ):
             return tuple(map(str, value))
     return ()

@@ -23,7 +23,7 @@ from loragit.record.name import RunName
 from loragit.settings import layers
 from loragit.settings import paths as places
 from loragit.settings.schema import ARGS, SCHEMA
-from loragit.settings.toml_text import Value, literal
+from loragit.settings.toml_text import Value, toml_literal
 
 CONFIG, PROMPTS = "config.toml", "sample-prompts.txt"
 BASE_MODEL_KEY = ARGS + BASE_MODEL
@@ -127,12 +127,14 @@ def differences(seen: Surroundings, environ: Mapping[str, str]) -> Iterator[tupl
     it."""
     holds = {each.key: each.value for each in seen.chosen.origins}
     for key, value in found(seen).items():
-        meant = layers.resolved(key, layers.Given(value, ""), seen.folder, environ).value
+        meant = layers.resolve_paths(
+            key, layers.SourcedValue(value, ""), seen.folder, environ
+        ).value
         if isinstance(meant, str) and meant.startswith("~/"):
-            meant = str(places.expanded(meant, seen.folder, environ))
+            meant = str(places.expand_path(meant, seen.folder, environ))
         now = holds.get(key)
-        if now not in (literal(value), literal(meant)):
-            yield key, now or "not set", literal(value)
+        if now not in (toml_literal(value), toml_literal(meant)):
+            yield key, now or "not set", toml_literal(value)
 
 
 def settings_text(seen: Surroundings, *, prompts: bool) -> str:
@@ -148,26 +150,26 @@ def settings_text(seen: Surroundings, *, prompts: bool) -> str:
         "[trainer]",
         *_line("trainer.repo", values, seen),
         *(
-            f"# also found: {literal(_place(each.path, seen))}{_untracked(each.tracked)}"
+            f"# also found: {toml_literal(_place(each.path, seen))}{_untracked(each.tracked)}"
             for each in seen.trainers[1:]
         ),
         *_line("trainer.script", values, seen),
         *_line("trainer.env", values, seen),
-        *(f"# also found: {literal(_env(each, seen))}" for each in seen.other_envs),
+        *(f"# also found: {toml_literal(_env(each, seen))}" for each in seen.other_envs),
         *_line("trainer.launcher", values, seen),
         *(
-            f"# lycoris_repo = {literal(_place(each, seen))}  # if it is used"
+            f"# lycoris_repo = {toml_literal(_place(each, seen))}  # if it is used"
             for each in seen.lycoris
         ),
         "# The trainer runs in this folder: the image folders of the dataset config count from it."
         if seen.workdir == "dataset"
         else "# The trainer runs in its own folder: the image folders of the dataset config count "
         "from there.",
-        f"workdir = {literal(seen.workdir)}",
+        f"workdir = {toml_literal(seen.workdir)}",
         "",
         "[trainer.args]",
         *_line(ARGS + BASE_MODEL, values, seen),
-        *(f"# also found: {literal(_argument(each, seen))}" for each in seen.other_models),
+        *(f"# also found: {toml_literal(_argument(each, seen))}" for each in seen.other_models),
     ]
     module = _NETWORKS.get(seen.script or "", "networks.lora")
     begin = {"network_module": module} | dict(_ARGUMENTS)
@@ -175,7 +177,7 @@ def settings_text(seen: Surroundings, *, prompts: bool) -> str:
     given.pop(BASE_MODEL, None)
     elsewhere = {key for key in begin if said_elsewhere(ARGS + key, seen)}
     lines += (
-        f"{key} = {literal(value)}"
+        f"{key} = {toml_literal(value)}"
         for key, value in (begin | given).items()
         if key not in elsewhere
     )
@@ -187,7 +189,11 @@ def settings_text(seen: Surroundings, *, prompts: bool) -> str:
     if not prompts:
         paths["prompts"] = ""
     if paths:
-        lines += ("", "[paths]", *(f"{key} = {literal(value)}" for key, value in paths.items()))
+        lines += (
+            "",
+            "[paths]",
+            *(f"{key} = {toml_literal(value)}" for key, value in paths.items()),
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -199,12 +205,12 @@ def _line(key: str, values: Mapping[str, Value], seen: Surroundings) -> Iterator
     """The key with its value, or as a comment what to do about it."""
     name = key.rpartition(".")[2]
     if key in values:
-        yield f"{name} = {literal(values[key])}"
+        yield f"{name} = {toml_literal(values[key])}"
     elif elsewhere := said_elsewhere(key, seen):
-        yield f"# {name}: {literal(_argument(elsewhere, seen))} says it"
+        yield f"# {name}: {toml_literal(_argument(elsewhere, seen))} says it"
     else:
         example, about = _MISSING[key]
-        yield f"# {name} = {literal(example)}  # {about}"
+        yield f"# {name} = {toml_literal(example)}  # {about}"
 
 
 def config_text(folders: Iterable[ImageFolder], *, base: Path | None, side: int) -> str:
@@ -218,7 +224,7 @@ def config_text(folders: Iterable[ImageFolder], *, base: Path | None, side: int)
     lines = [
         "# What sd-scripts trains on; every key is told in its docs/config_README-en.md.",
         "[general]",
-        f"caption_extension = {literal(general or '.txt')}"
+        f"caption_extension = {toml_literal(general or '.txt')}"
         + ("" if general else "  # there are no captions yet"),
         "",
         "[[datasets]]",
@@ -231,13 +237,13 @@ def config_text(folders: Iterable[ImageFolder], *, base: Path | None, side: int)
         lines += (
             "",
             "  [[datasets.subsets]]",
-            f"  image_dir = {literal(place)}",
+            f"  image_dir = {toml_literal(place)}",
             f"  num_repeats = {each.repeats}",
         )
         if each.suffix not in (None, general):
-            lines.append(f"  caption_extension = {literal(each.suffix or '')}")
+            lines.append(f"  caption_extension = {toml_literal(each.suffix or '')}")
         if not each.captions and each.tokens:
-            lines.append(f"  class_tokens = {literal(each.tokens)}")
+            lines.append(f"  class_tokens = {toml_literal(each.tokens)}")
         if each.regularisation:
             lines.append("  is_reg = true")
     return "\n".join(lines) + "\n"
@@ -298,7 +304,9 @@ def first_run(seen: Surroundings, cwd: Path) -> str:
     words = ["loragit", "train", name.text, "--dry-run"]
     here = (cwd, seen.folder) if cwd.is_relative_to(seen.folder) else (cwd,)
     try:
-        meant = places.by_name(name, seen.chosen.paths.datasets, here)[0].samefile(seen.folder)
+        meant = places.dataset_folder_of(name, seen.chosen.paths.datasets, here)[0].samefile(
+            seen.folder
+        )
     except LoragitError:
         meant = False
     if not meant:

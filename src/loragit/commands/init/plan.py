@@ -175,7 +175,7 @@ def _committed(
     for path in there:
         if path is None or not path.is_relative_to(seen.folder) or not path.is_file():
             continue
-        if find.find(path.read_bytes()):
+        if find.find_secrets(path.read_bytes()):
             warnings.append(f"{path} is left out of the commit: it holds what looks like a secret")
         else:
             paths[str(path.relative_to(seen.folder))] = None

@@ -106,9 +106,9 @@ def variables(name: str, environ: Mapping[str, str], cwd: Path) -> dict[str, str
     dataset = None if environ.get("TRAINING_DIR") else environ.get("DATASET_NAME") or None
     inside = _inside(run, environ)
     base = inside or environ.get("OUTPUT_DIR")
-    output = str(paths.expanded(base, cwd, environ) / run.text) if base else None
+    output = str(paths.expand_path(base, cwd, environ) / run.text) if base else None
     try:
-        chosen = load.load(
+        chosen = load.load_settings(
             name=run, flags=Flags(dataset=dataset, output=output), environ=given, cwd=cwd
         )
     except (paths.DatasetNotFound, paths.DatasetAmbiguous) as error:
@@ -164,13 +164,13 @@ def conda(name: str, root: str | None, environ: Mapping[str, str], cwd: Path) ->
     Raises :class:`~loragit.trainers.environment.pythons.PythonMissing`, which lists the
     environments that there are, :class:`NoManager`.
     """
-    home = paths.home(environ)
+    home = paths.home_of(environ)
     looked = dict(environ)
-    folder = None if not root else paths.expanded(root, cwd, environ)
+    folder = None if not root else paths.expand_path(root, cwd, environ)
     if folder is not None:
         looked["CONDA_EXE"] = str(folder / "bin/conda")
     if "/" in name:
-        prefix = pythons.of_folder(paths.expanded(name, cwd, environ)).parent.parent
+        prefix = pythons.of_folder(paths.expand_path(name, cwd, environ)).parent.parent
     else:
         prefix = pythons.of_conda(name, looked, home).parent.parent
     found = next(_managers(prefix, folder, environ, home), None)

@@ -33,7 +33,7 @@ class Seeker:
         dataset, colon, name = text.rpartition(":")
         if colon:
             looked = [self._cwd / dataset, *([] if "/" in dataset else [self._datasets / dataset])]
-            history = self._once(History.of(paths.existing(looked, f"the dataset of {text}")))
+            history = self._once(History.of(paths.first_folder(looked, f"the dataset of {text}")))
             return history, history.run(name)
         here: History | None = None
         try:

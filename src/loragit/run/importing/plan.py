@@ -105,7 +105,8 @@ def look(request: Request, say: Callable[[str], None]) -> Plan:
     models = Models(Cache(request.cache))
     home = request.environ.get("HOME", "")
     paths = [
-        _plain(places.expanded(written, request.cwd, request.environ)) for written in request.paths
+        _plain(places.expand_path(written, request.cwd, request.environ))
+        for written in request.paths
     ]
     there = search.search(paths, findings)
     if (size := search.size(there)) >= _LONG:
@@ -231,7 +232,7 @@ class _Judge:
         try:
             # Some old names tell no steps, and nothing here depends on them.
             asked = Flags(dataset=flag, steps=1)
-            return load.load(
+            return load.load_settings(
                 name=name, flags=asked, environ=environ, cwd=self._request.cwd
             ).dataset_dir
         except (paths.DatasetNotFound, paths.DatasetAmbiguous, InvalidName) as error:
@@ -333,7 +334,7 @@ class _Judge:
         """Names of files and folders are not masked: the record would not lead to them any more."""
         now = datetime.now(UTC)
         texts = (imported.message(run, now), message.outcome_message(run.name, run.outcome))
-        found = find.find("\n".join(texts).encode("utf-8", "surrogateescape"))
+        found = find.find_secrets("\n".join(texts).encode("utf-8", "surrogateescape"))
         if found:
             raise _LeftOut(
                 LEFT_OUT,

@@ -84,8 +84,8 @@ def read(folder: Path) -> Papers:
 def masked(entry: Entry) -> tuple[Entry | None, bool]:
     """``entry`` without its secrets, and whether there were some; ``None`` where they cannot be
     taken out."""
-    data = redact.redact(tables.mask_values(entry.data))
-    if find.find(data) or any(True for _ in tables.find_values(data)):
+    data = redact.redact_all(tables.redact_table(entry.data))
+    if find.find_secrets(data) or any(True for _ in tables.find_table_secrets(data)):
         return None, True
     return entry._replace(data=data), data != entry.data
 

@@ -100,7 +100,7 @@ def _lies_in(state: Path, sealed: Sealed, environ: Mapping[str, str]) -> bool:
     if not sealed.output:
         return False
     try:
-        output = paths.expanded(sealed.output, state.parent, environ)
+        output = paths.expand_path(sealed.output, state.parent, environ)
     except paths.NoSuchPath:  # whoever wrote that record
         return False
     return os.path.realpath(output) == os.path.realpath(state.parent)

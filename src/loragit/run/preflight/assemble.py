@@ -82,7 +82,7 @@ def _start(startable: Startable, secrets: tuple[str, ...]) -> Start:
         prompts=inputs.prompts.path if inputs.prompts else None,
         inputs={path: entry.path for path, entry in inputs.further},
         home=request.home,
-        held=find.variables(startable.environ),
+        held=find.secret_variables(startable.environ),
         own=None if request.script is None else request.extra,
         hidden=secrets,
     )

@@ -14,7 +14,7 @@ from loragit.git import checkout
 from loragit.record import message, run_toml
 from loragit.record.values import Entry, RepoState, Run
 from loragit.secrets import find, redact, tables
-from loragit.secrets.rules import MIN_LENGTH, Found
+from loragit.secrets.rules import MIN_LENGTH, FoundSecret
 
 _SHOWN = 3
 """Most lines of one file that are told."""
@@ -56,14 +56,14 @@ class Disclosed(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def secrets_in(data: bytes, known: Iterable[str] = ()) -> tuple[Found, ...]:
+def secrets_in(data: bytes, known: Iterable[str] = ()) -> tuple[FoundSecret, ...]:
     """The secrets in a file, one a line, in order: by their looks, by the key they are given to, or
     of ``known``."""
     plain = as_utf8(data)
     found = [
-        *find.find(plain),
-        *tables.find_values(plain),
-        *find.find_known(plain, known),
+        *find.find_secrets(plain),
+        *tables.find_table_secrets(plain),
+        *find.find_known_secrets(plain, known),
     ]
     by_line = {each.line: each for each in reversed(found)}
     return tuple(sorted(by_line.values(), key=lambda each: each.line or 0))
@@ -73,14 +73,16 @@ def values(entries: Iterable[Entry]) -> tuple[str, ...]:
     """The secrets in files. Where these are recorded all the same, they must stand in no argument
     and no log either."""
     texts = [as_utf8(entry.data) for entry in entries]
-    found = (value for data in texts for value in (*tables.values(data), *find.found_values(data)))
+    found = (
+        value for data in texts for value in (*tables.table_secrets(data), *find.secret_texts(data))
+    )
     return tuple(dict.fromkeys(value for value in found if len(value) >= MIN_LENGTH))
 
 
 def masked(data: bytes, known: Iterable[str] = ()) -> bytes:
     """``data`` with ``***`` for what :func:`secrets_in` finds; all else stays byte for byte."""
     plain = as_utf8(data)
-    hidden = redact.mask(tables.mask_values(plain), known)
+    hidden = redact.redact_unmarked(tables.redact_table(plain), known)
     if plain is data:
         return hidden
     return data[:2] + hidden.decode().encode(
@@ -152,8 +154,8 @@ def _suspects(entries: Iterable[Entry], known: Iterable[str]) -> tuple[Entry, ..
     )
 
 
-def _looks(data: bytes, known: Iterable[str]) -> tuple[Found, ...]:
-    return (*find.find(data), *find.find_known(data, known))
+def _looks(data: bytes, known: Iterable[str]) -> tuple[FoundSecret, ...]:
+    return (*find.find_secrets(data), *find.find_known_secrets(data, known))
 
 
 def _names(run: Run) -> tuple[Entry, ...]:
@@ -166,11 +168,15 @@ def _leaking_paths(run: Run, known: tuple[str, ...]) -> Iterator[str]:
     are."""
     paths = "\n".join(entry.path for entry in run.entries).encode(*_BYTES)
     if _looks(paths, known):
-        shown = zip(paths.split(b"\n"), redact.mask(paths, known).split(b"\n"), strict=True)
+        shown = zip(
+            paths.split(b"\n"), redact.redact_unmarked(paths, known).split(b"\n"), strict=True
+        )
         yield from (hidden.decode(*_BYTES) for path, hidden in shown if path != hidden)
 
 
-def _told(found: Mapping[Entry, tuple[Found, ...]], sources: Sources) -> Iterator[tuple[str, str]]:
+def _told(
+    found: Mapping[Entry, tuple[FoundSecret, ...]], sources: Sources
+) -> Iterator[tuple[str, str]]:
     """(fact, next step) for the lines of each file, at most :data:`_SHOWN` of a file."""
     for entry, leaks in found.items():
         hint = _TAKE_OUT
@@ -193,7 +199,7 @@ def _masked(run: Run, files: Mapping[str, bytes], known: tuple[str, ...], *, nam
         return run
 
     def hide(name: str) -> str:
-        return redact.mask(name.encode(*_BYTES), known).decode(*_BYTES)
+        return redact.redact_unmarked(name.encode(*_BYTES), known).decode(*_BYTES)
 
     lycoris = run.lycoris
     return run._replace(

@@ -9,10 +9,10 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from loragit.secrets import rules
-from loragit.secrets.redact import redact, redact_plain
-from loragit.settings.document import Document
+from loragit.secrets.redact import redact_all, redact_plain_words
+from loragit.settings.document import SettingsDocument
 from loragit.settings.schema import ARGS, SCHEMA
-from loragit.settings.toml_text import Value, dotted, literal
+from loragit.settings.toml_text import Value, dotted_key, toml_literal
 from loragit.trainers.sd_scripts import reach
 
 _ABOUT = {
@@ -59,20 +59,20 @@ class Claim(NamedTuple):
     def shown(self) -> str:
         """``key = value``, to be asked about: without secrets, but with everything that a shell
         would run."""
-        return self._without(redact_plain)
+        return self._without(redact_plain_words)
 
     @property
     def kept(self) -> str:
         """As :attr:`shown`, without anything that looks like a secret: to be written down."""
-        return self._without(redact)
+        return self._without(redact_all)
 
     def _without(self, redact: Callable[[bytes], bytes]) -> str:
         if self.setting.startswith(ARGS) and rules.is_secret_name(self.setting.removeprefix(ARGS)):
-            return f"{self.key} = {literal(rules.MASK)}"
+            return f"{self.key} = {toml_literal(rules.MASK)}"
         return f"{self.key} = {redact(self.value.encode()).decode('utf-8', 'replace')}"
 
 
-def of(document: Document) -> tuple[Claim, ...]:
+def of(document: SettingsDocument) -> tuple[Claim, ...]:
     """Of every table of a dataset's settings, those of single models included, in the file's
     order."""
     found = [*_of_table(document.values, None)]
@@ -85,16 +85,16 @@ def _of_table(values: Mapping[str, Value], model: str | None) -> Iterator[Claim]
     for setting, value in values.items():
         about = _about(setting, value)
         if about is not None:
-            yield Claim(_key(setting, model), setting, literal(value), about)
+            yield Claim(_key(setting, model), setting, toml_literal(value), about)
 
 
 def _key(setting: str, model: str | None) -> str:
     argument = setting.removeprefix(ARGS) if setting.startswith(ARGS) else None
     if model is None:
-        return setting if argument is None else dotted("trainer.args", argument)
-    table = dotted("models", model)
+        return setting if argument is None else dotted_key("trainer.args", argument)
+    table = dotted_key("models", model)
     return (
-        dotted(f"{table}.args", argument)
+        dotted_key(f"{table}.args", argument)
         if argument is not None
         else f"{table}.{setting.removeprefix('trainer.')}"
     )

@@ -63,7 +63,7 @@ def prepare(request: Request) -> Ready:
 
 
 def _settings(request: Request) -> Settings:
-    return load.load(
+    return load.load_settings(
         name=request.name, flags=request.flags, environ=request.environ, cwd=request.cwd
     )
 
@@ -135,7 +135,7 @@ def read_files(launched: Launch, findings: Findings) -> Material:
         program = findings.ask(lambda: _program(launched, environ), Area.TRAINER)
     hashes = Cache(paths.cache_folder() / "hashes")
     words = (*plan.arguments.words(), *request.extra) if plan else ()
-    secrets = find.secret_values(words, environ)
+    secrets = find.trainer_secrets(words, environ)
     read = None
     if plan:
         recorded = questions.recorded(secrets)

@@ -141,7 +141,7 @@ class Questions:
         masked = b'"captions/' in table or len(table) == _MOST_RECORD
         if (
             masked
-            or find.telling(secrets_known)
+            or find.distinctive(secrets_known)
             or not (self._repository and _made_here(self._repository))
         ):
             captions = None

@@ -23,9 +23,9 @@ from loragit.errors import Area, Finding, Findings, LoragitError, shell_word
 from loragit.git import catfile
 from loragit.run.preflight import needs_trust
 from loragit.run.preflight.needs_trust import Claim
-from loragit.settings.document import Document, read_file
+from loragit.settings.document import SettingsDocument, read_settings_file
 from loragit.settings.schema import FILE
-from loragit.settings.toml_text import literal
+from loragit.settings.toml_text import toml_literal
 from loragit.settings.values import Settings
 from loragit.system import durable
 
@@ -141,7 +141,7 @@ def of_settings(chosen: Settings) -> Subject:
     )
 
 
-def of_document(folder: Path, document: Document, trainer: Path | None = None) -> Subject:
+def of_document(folder: Path, document: SettingsDocument, trainer: Path | None = None) -> Subject:
     """What a ``loragit.toml`` in ``folder`` says. ``trainer`` is the folder that arguments count
     from, if known."""
     found = needs_trust.of(document)
@@ -151,7 +151,7 @@ def of_document(folder: Path, document: Document, trainer: Path | None = None) -
 
 
 def _contents(
-    folder: Path, document: Document, found: Iterable[Claim], trainer: Path | None
+    folder: Path, document: SettingsDocument, found: Iterable[Claim], trainer: Path | None
 ) -> Iterator[tuple[str, str]]:
     """What the dataset's repository holds of what is named: a pull that changes a program there
     asks again."""
@@ -283,8 +283,14 @@ def of_inputs(
         if Path(os.path.realpath(each)).is_relative_to(top):
             found |= dict.fromkeys(_leading_out(each, top))
     about = "goes on record, as names and hashes, captions or whole"
-    name = config.name if re.fullmatch(r"[\w.-]+", config.name, re.ASCII) else literal(config.name)
-    return Subject(folder, tuple(Claim(name, "", literal(path), about) for path in sorted(found)))
+    name = (
+        config.name
+        if re.fullmatch(r"[\w.-]+", config.name, re.ASCII)
+        else toml_literal(config.name)
+    )
+    return Subject(
+        folder, tuple(Claim(name, "", toml_literal(path), about) for path in sorted(found))
+    )
 
 
 def _leading_out(folder: Path, top: Path) -> Iterator[str]:
@@ -389,9 +395,9 @@ def remember(subject: Subject) -> bool:
     ``False`` says so."""
     lines = [
         "# Agreed to on this machine; see loragit trust. Delete this file to be asked again.",
-        f"dataset = {literal(os.path.realpath(subject.folder))}",
-        f"agreed = {literal(text.timestamp(datetime.now(UTC)))}",
-        f"claims = [{', '.join(literal(claim.kept) for claim in subject.claims)}]",
+        f"dataset = {toml_literal(os.path.realpath(subject.folder))}",
+        f"agreed = {toml_literal(text.timestamp(datetime.now(UTC)))}",
+        f"claims = [{', '.join(toml_literal(claim.kept) for claim in subject.claims)}]",
     ]
     place = memory() / subject.digest
     try:
@@ -405,4 +411,4 @@ def remember(subject: Subject) -> bool:
 def of_file(folder: Path) -> Subject:
     """What the ``loragit.toml`` in ``folder`` says as it stands. Raises :class:`LoragitError`."""
 
-    return of_document(folder, read_file(folder / FILE))
+    return of_document(folder, read_settings_file(folder / FILE))
