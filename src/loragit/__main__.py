@@ -95,9 +95,9 @@ def _train(name: str, extra: list[str]) -> int:
 def _log(limit: int | None) -> int:
     from pathlib import Path
 
-    from loragit.commands.log import Wanted, log
+    from loragit.commands.log import LogOptions, log
 
-    log(Path.cwd(), Wanted(limit=limit))
+    log(Path.cwd(), LogOptions(limit=limit))
     return 0
 
 

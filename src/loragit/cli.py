@@ -153,7 +153,7 @@ def log(
     from loragit.commands import log as command
 
     # fmt: off
-    wanted = command.Wanted(
+    wanted = command.LogOptions(
         words=tuple(words or ()), models=tuple(model or ()), versions=tuple(version or ()),
         states=tuple(state or ()), since=since, until=until, where=tuple(where or ()), grep=grep,
         sort=sort, reverse=reverse, limit=limit, failed=failed, graph=graph,
@@ -197,7 +197,7 @@ def diff(
     chosen = _settings(dataset)
     extra = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
     # fmt: off
-    asked = command.Asked(
+    asked = command.DiffOptions(
         runs=tuple(words[: len(words) - len(extra)]), extra=tuple(extra),
         here=chosen.dataset_dir if dataset else Path.cwd(), cwd=Path.cwd(),
         stat=stat, as_json=as_json, plain_git=tool, exit_code=exit_code,
@@ -257,12 +257,14 @@ def verify(
     History, records, models and signatures are computed anew and compared.
     """
     from loragit.commands import verify as command
-    from loragit.history.verify.verify import Asked
+    from loragit.history.verify.verify import VerifyOptions
 
     chosen = _settings(dataset)
     folder = chosen.dataset_dir if dataset else Path.cwd()
-    asked = Asked(tuple(names or ()), settings_paths.home_of(os.environ), quick, chosen.record.sign)
-    raise typer.Exit(command.show(folder, asked, verbose=verbose, as_json=as_json))
+    asked = VerifyOptions(
+        tuple(names or ()), settings_paths.home_of(os.environ), quick, chosen.record.sign
+    )
+    raise typer.Exit(command.verify_and_print(folder, asked, verbose=verbose, as_json=as_json))
 
 
 @_app.command("import")
@@ -280,7 +282,7 @@ def import_(
     from loragit.run.importing import plan as intake
     from loragit.settings.paths import cache_folder
 
-    request = intake.Request(
+    request = intake.ImportRequest(
         tuple(paths), dataset, name, dict(os.environ), Path.cwd(), cache_folder() / "hashes"
     )
     command.import_(request, dry_run=dry_run, as_json=as_json)

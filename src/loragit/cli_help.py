@@ -126,7 +126,7 @@ def run_names() -> list[str]:
     """What a shell is offered where a run is to be named."""
     # A clone may hold a tag x;reboot, and a shell puts what it is offered into the command line as
     # it is.
-    return [name for name in history.names(Path.cwd()) if is_valid(name)]
+    return [name for name in history.standing_names(Path.cwd()) if is_valid(name)]
 
 
 # ---- options and arguments; those of one line are where they are used ----

@@ -864,5 +864,5 @@ def test_every_command_that_looks_at_runs_says_that_some_were_interrupted(
         "any more"
     )
     assert told in capsys.readouterr().err
-    assert history.interrupted(repository, NAME)
-    assert not history.interrupted(repository, "noob-gren-v9s4")
+    assert history.is_interrupted(repository, NAME)
+    assert not history.is_interrupted(repository, "noob-gren-v9s4")

@@ -294,7 +294,7 @@ def test_only_names_that_a_run_can_have_are_offered_to_a_shell(
             f"refs/tags/{odd}",
             git(dataset, "rev-parse", f"refs/tags/{OTHER}"),
         )
-        assert odd in history.names(dataset)
+        assert odd in history.standing_names(dataset)
     monkeypatch.chdir(dataset)
     assert cli_help.run_names() == [OTHER]
 

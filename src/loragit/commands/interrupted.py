@@ -15,7 +15,7 @@ def notice(repository: Repository) -> None:
         return
     from loragit.history import history
 
-    gone = sorted({note.run for note in noted if not history.alive(note)})
+    gone = sorted({note.run for note in noted if not history.may_be_alive(note)})
     if gone:
         were, it = ("were", "them") if len(gone) > 1 else ("was", "it")
         console.warn(f"{listed(gone, 3)} {were} interrupted: no loragit works on {it} any more")

@@ -35,7 +35,7 @@ def recover(chosen: Settings, options: Options) -> int:
         )
     repository = git.discover(chosen.dataset_dir)
     who = identity.IdentityQuestion(repository.top).answer()
-    if emptied := leftovers.broken(repository, RUNS):
+    if emptied := leftovers.emptied_ref(repository, RUNS):
         raise RunsBroken(emptied.problem, hint=emptied.hint)
     if options.names:
         _check(repository, options)
@@ -75,7 +75,7 @@ def _follow(recovery: Recovery, name: str, commit: str) -> None:
     """Have ``runs`` lead to ``commit`` of the run ``name``, if it only has to grow."""
     repository = recovery.repository
     there = free_name.name_state(repository, RunName.parse(name))
-    if leftovers.leads(repository, there.runs, commit):
+    if leftovers.leads_to(repository, there.runs, commit):
         return  # by another tag's doing
     if there.blocked:
         recovery.leave_to_user(f"{name} is not on runs: {there.blocked}", there.unblock)
@@ -95,7 +95,7 @@ def _follow(recovery: Recovery, name: str, commit: str) -> None:
 
 def _unnoted(recovery: Recovery, chosen: Settings) -> None:
     options = recovery.options
-    for run in leftovers.unnoted(recovery.repository, recovery.runs):
+    for run in leftovers.runs_without_entry(recovery.repository, recovery.runs):
         if not options.names or (run.name in options.names and not options.gone):
             recovery.leave_to_user(
                 f"{run.name} is open on record, and nothing here tells who runs it: it came from "
@@ -124,11 +124,14 @@ def _name(recovery: Recovery, chosen: Settings) -> None:
     """Tell of what is left over and is not ours to mend."""
     repository, runs = recovery.repository, recovery.runs
     if not recovery.options.dry_run:
-        leftovers.sweep(repository)
+        leftovers.remove_half_written_entries(repository)
     found = [
-        *leftovers.damaged(repository),
-        *leftovers.waiting(repository),
+        *leftovers.damaged_entries(repository),
+        *leftovers.moves_of_other_hosts(repository),
         *leftovers.stale_tags(repository, runs),
     ]
-    for each in (*found, *leftovers.folders(repository, chosen.paths.output, chosen.dataset, runs)):
+    for each in (
+        *found,
+        *leftovers.unrecorded_folders(repository, chosen.paths.output, chosen.dataset, runs),
+    ):
         recovery.leave_to_user(each.problem, each.hint)

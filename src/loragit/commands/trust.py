@@ -38,9 +38,9 @@ def agreement(*, trusted: bool) -> Agree | None:
 def ran(chosen: Settings) -> None:
     """A run goes ahead with these settings: what ran before there was a remote needs no question
     when there is one."""
-    subject = trust.of_settings(chosen)
-    if subject.claims and not trust.known(subject):
-        trust.remember(subject)
+    subject = trust.subject_of_settings(chosen)
+    if subject.claims and not trust.is_agreed(subject):
+        trust.store_consent(subject)
 
 
 def _agree_by_option(subject: Subject, origin: str) -> bool:
@@ -72,21 +72,21 @@ def trust_(chosen: Settings, *, yes: bool) -> int:
     agreed = True
     subjects = [subject for subject in _subjects(chosen) if subject.claims]
     for subject in subjects:
-        if trust.known(subject):
+        if trust.is_agreed(subject):
             console.say(
                 f"agreed to already: {text.count(len(subject.claims), 'value')} of {subject.folder}"
             )
             continue
-        _show(subject, trust.came_from(subject.folder) or "its repository has no remote")
+        _show(subject, trust.foreign_origin(subject.folder) or "its repository has no remote")
         if not yes and not console.can_ask():
             raise NobodyToAsk(
                 "nothing was agreed to: there is no terminal to ask at", hint="loragit trust --yes"
             )
         if not yes and not console.confirm(_QUESTION, default=False):
             agreed = False
-        elif not trust.remember(subject):
+        elif not trust.store_consent(subject):
             raise NotRemembered(
-                f"{trust.memory()} cannot be written", hint="see whom it belongs to"
+                f"{trust.consent_folder()} cannot be written", hint="see whom it belongs to"
             )
     if not subjects:
         console.say(
@@ -103,8 +103,8 @@ def trust_(chosen: Settings, *, yes: bool) -> int:
 def _subjects(chosen: Settings) -> Iterator[Subject]:
     folder = chosen.dataset_dir
     if chosen.written is not None:
-        yield trust.of_document(folder, chosen.written, chosen.trainer.repo)
-    if trust.came_from(folder) is not None:
+        yield trust.subject_of_document(folder, chosen.written, chosen.trainer.repo)
+    if trust.foreign_origin(folder) is not None:
         paths = chosen.paths
         workdir = launch.find_workdir(
             chosen, launch.plain(chosen.trainer.repo / chosen.trainer.script)
@@ -119,6 +119,6 @@ def _subjects(chosen: Settings) -> Iterator[Subject]:
             *chosen.record.inputs,
         ]
         there = [path for path in read if os.path.exists(path)]
-        yield trust.of_inputs(
+        yield trust.subject_of_inputs(
             folder, config.path, config.files, [each.path for each in config.folders], there
         )

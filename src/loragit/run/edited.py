@@ -32,7 +32,7 @@ def edits(read: Inputs) -> Iterator[str]:
         path = read.sources.get(entry.path)
         if path is not None:
             yield from file_edits(path, entry.data)
-    looks = [_Look(watched) for watched in read.dataset.watched]
+    looks = [_FolderEdits(watched) for watched in read.dataset.watched]
     for look in looks:
         if look.unreadable:
             yield f"{look.unreadable}: {_AS_IT_WAS}"
@@ -74,7 +74,7 @@ def file_edits(path: Path, data: bytes, did: str = "trained") -> Iterator[str]:
     yield f"{path} was edited while it {did}: {_AS_IT_WAS}"
 
 
-class _Look:
+class _FolderEdits:
     """A folder of the dataset, compared with what it was. Names are those of ``dataset.sha256``."""
 
     def __init__(self, watched: WatchedFolder) -> None:

@@ -80,7 +80,7 @@ def seal_or_revert(run: OpenRun, report: Report) -> bool:
     _require_output(run, found, report)
     reached(Step.COLLECTED)
     if found.made_something or run.work.on_empty == "keep":
-        if trouble := results.settle(run.folder.path, found, LOG):
+        if trouble := results.sync_products(run.folder.path, found, LOG):
             report.warn(trouble)
         sign = signing.wanted(run.work.sign, run.store.repository)
         unsigned = run.store.seal(run.opened, found, sign=sign)

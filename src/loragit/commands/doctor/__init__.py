@@ -204,7 +204,7 @@ class _Examination:
     def _question(self, chosen: Settings) -> trainer_checks.TrainerQuestion:
         python = trainer_checks.find_python(chosen, self._asked.environ)
         refused = Findings()
-        if not trust.settle(trust.of_settings(chosen), None, refused):
+        if not trust.require_consent(trust.subject_of_settings(chosen), None, refused):
             (why,) = refused.all()
             python = trust.Untrusted(why.problem, hint=why.hint)
         env = activate(

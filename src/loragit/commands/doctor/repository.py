@@ -56,7 +56,7 @@ def _branch(found: Checks, repository: Repository, free: RunName) -> None:
 
 
 def _interrupted(found: Checks, repository: Repository) -> None:
-    gone = [note for note in journal.read(repository.private) if not history.alive(note)]
+    gone = [note for note in journal.read(repository.private) if not history.may_be_alive(note)]
     for note in gone:
         found.warn(
             "interrupted runs",

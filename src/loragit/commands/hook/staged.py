@@ -18,8 +18,8 @@ from loragit import git
 from loragit.commands.hook.trainer_clean import SHOWN, Verdict
 from loragit.errors import Area, Finding, LoragitError
 from loragit.git.repository import Repository
-from loragit.run.preflight import disclosure
 from loragit.secrets import find, redact
+from loragit.secrets.files import as_utf8, secrets_in
 from loragit.secrets.rules import FoundSecret
 from loragit.text import more
 
@@ -147,7 +147,7 @@ _SNIFFED = 8000
 
 def _is_binary(data: bytes) -> bool:
     start = data[:_SNIFFED]
-    return b"\0" in start and disclosure.as_utf8(data) is data
+    return b"\0" in start and as_utf8(data) is data
 
 
 def _too_large(path: str) -> str:
@@ -269,19 +269,19 @@ def _search(texts: Iterable[_Text], known: tuple[str, ...]) -> Iterator[_Leak]:
 
 
 def _together(texts: list[_Text], known: tuple[str, ...]) -> Iterator[_Leak]:
-    joined = b"\n".join(disclosure.as_utf8(text.data) for text in texts)
+    joined = b"\n".join(as_utf8(text.data) for text in texts)
     if find.find_secrets(joined) or find.find_known_secrets(joined, known):
         yield from _each(texts, known)
 
 
 def _each(texts: Iterable[_Text], known: tuple[str, ...]) -> Iterator[_Leak]:
     for text in texts:
-        yield from (_Leak(text, found) for found in disclosure.secrets_in(text.data, known))
+        yield from (_Leak(text, found) for found in secrets_in(text.data, known))
 
 
 def _line(leak: _Leak) -> bytes:
     assert leak.found.line is not None
-    return disclosure.as_utf8(leak.text.data).split(b"\n")[leak.found.line - 1].rstrip()
+    return as_utf8(leak.text.data).split(b"\n")[leak.found.line - 1].rstrip()
 
 
 def _lines_before(
@@ -294,9 +294,7 @@ def _lines_before(
     ]
     names = [c.old for c in there] + [f"MERGE_HEAD:{path}" for path in paths if "\n" not in path]
     contents = _blobs(names, repository).values()
-    return frozenset(
-        line.rstrip() for data in contents for line in disclosure.as_utf8(data).split(b"\n")
-    )
+    return frozenset(line.rstrip() for data in contents for line in as_utf8(data).split(b"\n"))
 
 
 def _names(paths: Sequence[str], known: tuple[str, ...]) -> Iterator[str]:

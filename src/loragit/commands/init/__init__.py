@@ -266,7 +266,7 @@ def _carry_out(plan: Plan, folder: Path, command: str) -> bool:
     if any(entry.path == schema.FILE for entry in plan.new):
         # What was found on this machine is trusted, also where the repository has a remote, now or
         # later.
-        trust.remember(trust.of_file(folder))
+        trust.store_consent(trust.subject_of_file(folder))
     return done
 
 

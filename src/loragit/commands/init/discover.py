@@ -203,7 +203,7 @@ def _called(folder: Path, model: str | None, siblings: Iterable[Sibling]) -> str
         if model is not None and each.text(ARGS + BASE_MODEL) == model
     ]
     for place in (folder, *same[:_MOST_HISTORIES]):
-        for name in history.names(place):
+        for name in history.standing_names(place):
             read = RunName.parse(name)
             if read.model is not None and place.name in read.dataset_candidates():
                 return read.model
@@ -212,7 +212,7 @@ def _called(folder: Path, model: str | None, siblings: Iterable[Sibling]) -> str
 
 def _taken(folder: Path, chosen: Settings) -> frozenset[str]:
     return frozenset(
-        (*history.names(folder), *(entry.name for entry in entries(chosen.paths.output)))
+        (*history.standing_names(folder), *(entry.name for entry in entries(chosen.paths.output)))
     )
 
 
@@ -242,7 +242,7 @@ def _siblings(folder: Path, datasets: Path, environ: Mapping[str, str]) -> Itera
                 files[path] = path.stat().st_mtime
     for path in sorted(files, key=lambda each: -files[each]):
         try:
-            if trust.settle(trust.of_file(path.parent), None, Findings()):
+            if trust.require_consent(trust.subject_of_file(path.parent), None, Findings()):
                 yield Sibling(path.parent, _resolved(path, environ))
         except LoragitError:
             continue
@@ -307,7 +307,7 @@ def _usual(chosen: Settings, home: Path) -> Iterator[Path]:
     yield from named(home)
     yield home / "kohya_ss/sd-scripts"
     # What came with a dataset is not found: settings are written with it that are trusted.
-    own = trust.top_of(dataset) if trust.came_from(dataset) else None
+    own = trust.work_tree_top(dataset) if trust.foreign_origin(dataset) else None
     for folder in (*(home / each for each in _CODE), dataset.parent, dataset.parent.parent):
         yield from (
             each for each in named(folder) if own is None or not each.resolve().is_relative_to(own)

@@ -16,6 +16,7 @@ from loragit.record.values import Ancestor, Entry, LyCORIS, RepoState, Run
 from loragit.run.preflight import ancestors, disclosure, launch
 from loragit.run.preflight.phases import PreflightFailed, Ready, Startable
 from loragit.secrets import find, redact
+from loragit.secrets.files import secrets_of_files
 from loragit.secrets.redact import Redactor
 from loragit.trainers.environment import packages
 from loragit.trainers.start import Start
@@ -29,7 +30,7 @@ def assemble_run(startable: Startable, findings: Findings) -> Ready:
     secrets = _secrets(startable)
     start = _start(startable, secrets)
     given = _run(startable, start, redact.Redactor(secrets))
-    disclosed = disclosure.look(
+    disclosed = disclosure.check_secrets(
         given,
         secrets,
         _sources(startable),
@@ -65,7 +66,9 @@ def _secrets(startable: Startable) -> tuple[str, ...]:
         return startable.secrets
     own_script = startable.launch.own_script
     files = (*startable.inputs.entries, *([own_script] if own_script else []))
-    return tuple(dict.fromkeys((*startable.secrets, *disclosure.values(files))))
+    return tuple(
+        dict.fromkeys((*startable.secrets, *secrets_of_files(file.data for file in files)))
+    )
 
 
 def _start(startable: Startable, secrets: tuple[str, ...]) -> Start:
@@ -165,7 +168,9 @@ def _copies(given: Run) -> tuple[Entry, ...]:
 def _ancestors(startable: Startable, start: Start) -> tuple[Ancestor, ...]:
     """The runs that this one goes on from."""
     settings = startable.launch.settings
-    weights = ancestors.starts(start.plan.weights, startable.inputs.weights, start.workdir)
+    weights = ancestors.starting_weights(
+        start.plan.weights, startable.inputs.weights, start.workdir
+    )
     return ancestors.ancestors(
         weights,
         settings.paths.datasets,

@@ -52,10 +52,12 @@ class Inputs(NamedTuple):
     def outside(self, plan: Plan, folder: Path) -> trust.Subject:
         """What lies outside of the dataset's repository and was read because its own files say so;
         often nothing."""
-        if trust.came_from(folder) is None:
+        if trust.foreign_origin(folder) is None:
             return trust.Subject(folder, ())
         folders = [real for _, real in self.dataset.folders]
-        return trust.of_inputs(folder, plan.config, self.named, folders, self.sources.values())
+        return trust.subject_of_inputs(
+            folder, plan.config, self.named, folders, self.sources.values()
+        )
 
 
 def read(

@@ -84,7 +84,7 @@ def _bumped(name: RunName, chosen: Settings) -> RunName:
 def ask_questions(request: Request, chosen: Settings, findings: Findings) -> Launch:
     """Find what is to be started, and start the questions about it to git and to the trainer's
     Python."""
-    trusted = trust.settle(trust.of_settings(chosen), request.agree, findings)
+    trusted = trust.require_consent(trust.subject_of_settings(chosen), request.agree, findings)
     own_script = findings.ask(lambda: _read_own_script(request), Area.TRAINER)
     if request.script is None:
         script = launch.find_script(chosen, findings)
@@ -141,7 +141,7 @@ def read_files(launched: Launch, findings: Findings) -> Material:
         recorded = questions.recorded(secrets)
         read = inputs.read(plan, chosen, launched.workdir, recorded, hashes, findings)
     if plan and read:
-        trust.settle(read.outside(plan, chosen.dataset_dir), request.agree, findings)
+        trust.require_consent(read.outside(plan, chosen.dataset_dir), request.agree, findings)
     return Material(environ, plan, output, program, secrets, read, questions.answers())
 
 
@@ -257,7 +257,7 @@ def _judge_repository(name: RunName, answers: Answers, findings: Findings) -> No
         from loragit.history import history
 
         see = f"see it with: loragit show {name}"
-        if repository is not None and history.interrupted(repository, name.text):
+        if repository is not None and history.is_interrupted(repository, name.text):
             see = "its loragit is gone; finish it with: loragit recover"
         findings.add(place.taken, f"{see}; --bump takes the next version", Area.NAME)
     if place is not None and place.blocked:

@@ -216,7 +216,7 @@ class Recovery:
                     f"{entry.run} was being opened, and its tag could not be made yet",
                     "as soon as nothing is in the way, finish it with: loragit recover",
                 )
-            return leftovers.broken(self.repository, tag)
+            return leftovers.emptied_ref(self.repository, tag)
         return None
 
     def _run_of(self, entry: Open) -> RecordedRun | None:
