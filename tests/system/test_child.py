@@ -392,7 +392,7 @@ def test_a_process_that_cannot_be_seen_from_here_is_not_taken_for_gone(
     assert lives(me, began, "another", "renamed", space) is None
     # /proc shows nothing, as with hidepid and of somebody else, or is not there.
     assert lives(me, "", boot, host, space) is None
-    monkeypatch.setattr(process, "_TOOLS", {"PATH": str(tmp_path)})
+    monkeypatch.setattr(alive, "_TOOLS", {"PATH": str(tmp_path)})
     for module in (process, supervise):
         monkeypatch.setattr(module, "PROC", tmp_path)
     assert lives(me, began, boot, host, space) is None
@@ -430,7 +430,7 @@ def test_without_proc_ps_tells_when_a_process_began(
     assert start_time(2**22 + 1) is None
     assert exists(os.getpid())
     assert boot_id() is None or sys.platform == "darwin"
-    monkeypatch.setattr(process, "_TOOLS", {"PATH": str(tmp_path)})
+    monkeypatch.setattr(alive, "_TOOLS", {"PATH": str(tmp_path)})
     assert start_time(os.getpid()) is None
 
 
@@ -769,6 +769,28 @@ print(*os.get_terminal_size())
     child.send_signal(signal.SIGWINCH)
     assert read_line(screen) == b"120 50\r\n"
     drive.ended()
+
+
+def test_a_new_size_that_came_while_we_were_stopped_is_there_when_the_trainer_goes_on(
+    drive: Driver, terminal: tuple[int, int], fifo: Path
+) -> None:
+    screen, programs = terminal
+    code = f"""
+print("ready", flush=True)
+open({str(fifo)!r}).read()
+print(*os.get_terminal_size())
+"""
+    child = drive(*python(code), stdout=programs, stderr=programs)
+    os.close(programs)
+    assert read_line(screen) == b"ready\r\n"
+    child.send_signal(signal.SIGTSTP)
+    _, status = os.waitpid(child.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    set_size(screen, 50, 120)  # of which nobody tells a program that is not in the foreground
+    child.send_signal(signal.SIGCONT)
+    fifo.write_text("")
+    assert read_line(screen) == b"120 50\r\n"
+    assert drive.ended() == (0, None, [])
 
 
 def test_a_terminal_that_is_closed_ends_no_training(
@@ -1217,7 +1239,7 @@ if os.fork() == 0:
     os._exit(0)
 print(os.read(ready, 20).decode())
 """
-    monkeypatch.setattr(supervise, "PROC", tmp_path)
+    monkeypatch.setattr(alive, "PROC", tmp_path)
     assert start(*python(code)).trouble == ()
     with pytest.raises(ProcessLookupError):
         os.kill(int(capfd.readouterr().out), 0)

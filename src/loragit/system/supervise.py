@@ -229,8 +229,8 @@ class Watch:
         since = time.monotonic()
         self._send(signal.SIGSTOP)  # SIGTSTP is not for sessions without a terminal
         self._signals.stop_ourselves()
+        self._output.resize()  # no SIGWINCH told us: meanwhile the terminal was another program's
         self._send(signal.SIGCONT)
-        self._output.resize()
         if self._deadline is not None:
             self._deadline += time.monotonic() - since
 
