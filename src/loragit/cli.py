@@ -300,10 +300,10 @@ def init(
     """
     from loragit.commands import init as command
 
-    request = command.Request(
+    options = command.Options(
         folder, Path.cwd(), dict(os.environ), cli_hook.own_command(), yes, dry_run
     )
-    raise typer.Exit(command.init(request))
+    raise typer.Exit(command.init(options))
 
 
 @_app.command()
@@ -316,9 +316,10 @@ def doctor(
 ) -> None:
     """Check all that a run needs, and say how to fix it."""
     from loragit.commands import doctor as command
+    from loragit.commands.doctor.examination import Options
 
-    asked = command.Asked(name, dataset, dict(os.environ), Path.cwd())
-    raise typer.Exit(command.doctor(asked, as_json=as_json))
+    options = Options(name, dataset, dict(os.environ), Path.cwd())
+    raise typer.Exit(command.doctor(options, as_json=as_json))
 
 
 @_app.command("settings")
@@ -354,7 +355,7 @@ def zsh() -> None:
     """
     from loragit.commands import shell as command
 
-    console.write(command.source("zsh"))
+    console.write(command.functions_source("zsh"))
 
 
 @_app.command()
@@ -365,7 +366,7 @@ def bash() -> None:
     """
     from loragit.commands import shell as command
 
-    console.write(command.source("bash"))
+    console.write(command.functions_source("bash"))
 
 
 @_app.command()

@@ -66,7 +66,7 @@ def hook_show(name: str) -> None:
     """Print a hook, to be copied to a machine without loragit."""
     from loragit.commands import hook
 
-    console.write(hook.text_of(name))
+    console.write(hook.hook_text(name))
 
 
 @app.command("run")

@@ -848,17 +848,17 @@ def test_every_command_that_looks_at_runs_says_that_some_were_interrupted(
     dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     repository = open_store(dataset).repository
-    interrupted.notice(repository)
+    interrupted.warn_if_interrupted(repository)
     assert capsys.readouterr().err == ""
     Crashed(dataset).folder_made().opened()
-    interrupted.notice(repository)
+    interrupted.warn_if_interrupted(repository)
     assert capsys.readouterr().err == (
         f"warning: {NAME} was interrupted: no loragit works on it any more\nhint: finish it with: "
         "loragit recover\n"
     )
     for number in range(2, 6):
         Crashed(dataset, f"noob-gren-v{number}s4").noted()
-    interrupted.notice(repository)
+    interrupted.warn_if_interrupted(repository)
     told = (
         "noob-gren-v2s4, noob-gren-v3s4 and 2 more were interrupted: no loragit works on them "
         "any more"

@@ -302,7 +302,7 @@ def test_a_record_that_is_nested_deep_is_no_estimate_of_room(dataset: Path) -> N
     (dataset / "run.toml").write_text("a = " + "[" * 50_000)
     commit_all(dataset, "a record of somebody's")
     git(dataset, "tag", "-a", "-m", "x", "mine")
-    assert checkpoints.past(discover(dataset)) == ()
+    assert checkpoints.past_runs(discover(dataset)) == ()
 
 
 def test_deep_documents_end_no_comparison() -> None:

@@ -19,7 +19,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from platformdirs import user_config_dir
 
-from loragit.commands.settings import effective, show, typed
+from loragit.commands.settings import effective, json_value, show
 from loragit.errors import LoragitError, UsageError
 from loragit.record.name import InvalidName, RunName
 from loragit.secrets.rules import is_secret_name
@@ -856,7 +856,7 @@ def test_what_is_shown_is_a_toml_document_that_says_the_same_again(ground: Groun
     assert shown["trainer"]["args"] == args
     assert (shown["steps"], shown["debug"]) == (512, False)
     assert shown["output_dir"] == str(settings.output_dir)
-    values = {each.key: typed(each) for each in effective(settings)}
+    values = {each.key: json_value(each) for each in effective(settings)}
     assert values["trainer.args.betas"] == [0.9, "x", 3]
     assert values["trainer.args.loss"] == "inf"
     assert values["trainer.lycoris_repo"] == ""

@@ -96,7 +96,7 @@ def diff(asked: DiffOptions, chosen: Settings) -> int:
         rows = list(_stat_rows(found, codes)) if asked.stat else []
         lines = list(_lines(found, codes, console.width(), brief=asked.stat))
         if console.width() is not None:
-            console.page(git.pager())
+            console.start_pager(git.pager())
         if rows:
             console.columns(rows, console.width())
         for line in lines:

@@ -28,7 +28,7 @@ def import_(request: ImportRequest, *, dry_run: bool = False, as_json: bool = Fa
 
     Raises :class:`NotAllImported` in the end where a problem kept something out.
     """
-    plan = intake.plan_import(request, console.say)
+    plan = intake.plan_import(request, console.info)
     for line in plan.warnings:
         console.warn(line)
     if not as_json:
@@ -82,7 +82,7 @@ def _tell(plan: ImportPlan, done: list[BroughtIn], *, dry_run: bool) -> None:
         told = f"dry run: {text.count(states.count(intake.NEW), 'run')} would be imported"
     else:
         told = f"imported {text.count(sum(each.commit is not None for each in done), 'run')}"
-    console.say("; ".join([told, *parts]) + ("; nothing was written" if dry_run else ""))
+    console.info("; ".join([told, *parts]) + ("; nothing was written" if dry_run else ""))
 
 
 def _print_json(plan: ImportPlan, done: list[BroughtIn]) -> None:

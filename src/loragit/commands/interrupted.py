@@ -8,7 +8,7 @@ from loragit.store import journal
 from loragit.text import listed
 
 
-def notice(repository: Repository) -> None:
+def warn_if_interrupted(repository: Repository) -> None:
     """Say so where runs of this repository were interrupted, with the next step."""
     noted = tuple(journal.read(repository.private))
     if not noted:

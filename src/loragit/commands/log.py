@@ -81,7 +81,9 @@ def log_all(datasets: Path, wanted: LogOptions) -> None:
 def _log(histories: Sequence[History], wanted: LogOptions, path: str | None) -> None:
     for history in histories:
         if history.shallow:
-            console.say(f"{history.repository.top} is a shallow clone: older runs are missing here")
+            console.info(
+                f"{history.repository.top} is a shallow clone: older runs are missing here"
+            )
     known = [run for history in histories for run in history.runs]
     if len(histories) > 1:
         known.sort(key=lambda run: run.time, reverse=True)
@@ -93,15 +95,15 @@ def _log(histories: Sequence[History], wanted: LogOptions, path: str | None) -> 
     told = _LoggedRuns(runs, bases, cached.outcome_counts(runs), changed)
     cached.save_cache(known, bases)
     for history in histories:
-        interrupted.notice(history.repository)
+        interrupted.warn_if_interrupted(history.repository)
     if wanted.as_json:
         import json
 
         console.write(json.dumps([told.summary(run) for run in runs], indent=2) + "\n")
     elif not known:
-        console.say("no runs on record here yet; the first: loragit train NAME")
+        console.info("no runs on record here yet; the first: loragit train NAME")
     elif not runs:
-        console.say(f"none of {text.count(len(known), 'run')} on record is as asked")
+        console.info(f"none of {text.count(len(known), 'run')} on record is as asked")
     else:
         _print_runs(told, wanted, several=len(histories) > 1)
 
@@ -138,7 +140,7 @@ def _selected_runs(
 def _print_runs(told: _LoggedRuns, wanted: LogOptions, *, several: bool) -> None:
     width = console.width()
     if width is not None:
-        console.page(git.pager())
+        console.start_pager(git.pager())
     if wanted.failed:
         rows = [(run, _failed_row(run)) for run in told.runs]
     elif wanted.graph:

@@ -58,7 +58,7 @@ def note(folder: Path, name: str, messages: Sequence[str], mark: Mark) -> None:
     author, committer = IdentityQuestion(repository.top).answer()
     Store(repository, author, committer, warn=console.warn).note(run.commit, stamped)
     draft.unlink(missing_ok=True)
-    console.say(f"noted {text.count(len(stamped), 'line')} on {run.name}")
+    console.info(f"noted {text.count(len(stamped), 'line')} on {run.name}")
 
 
 def _product_named(run: RecordedRun, wanted: str) -> str:

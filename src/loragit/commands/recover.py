@@ -47,7 +47,7 @@ def recover(chosen: Settings, options: Options) -> int:
     if not options.names:
         _name(recovery, chosen)
     if not (recovery.done or recovery.left):
-        console.say("nothing to recover")
+        console.info("nothing to recover")
     return 1 if recovery.left else 0
 
 
@@ -86,7 +86,7 @@ def _follow(recovery: Recovery, name: str, commit: str) -> None:
             f"{commit[:8]}",
         )
     elif recovery.options.dry_run:
-        console.say(f"runs would go on to {commit[:8]}, the commit of {name}")
+        console.info(f"runs would go on to {commit[:8]}, the commit of {name}")
     else:
         recovery.store.lengthen(commit, there.runs)
         recovery.report_done(f"runs goes on to {commit[:8]}, the commit of {name}")

@@ -25,10 +25,10 @@ def show(chosen: Settings, environ: Mapping[str, str], *, as_json: bool = False)
 
     The trainer's Python, as it is found with ``environ``, comes last.
     """
-    origins = (*effective(chosen), _python(chosen, environ))
+    origins = (*effective(chosen), _python_origin(chosen, environ))
     if as_json:
         document = {
-            origin.key: {"value": typed(origin), "source": origin.source} for origin in origins
+            origin.key: {"value": json_value(origin), "source": origin.source} for origin in origins
         }
         console.write(json.dumps(document, indent=2) + "\n")
     else:
@@ -37,7 +37,7 @@ def show(chosen: Settings, environ: Mapping[str, str], *, as_json: bool = False)
         )
 
 
-def _python(chosen: Settings, environ: Mapping[str, str]) -> SettingOrigin:
+def _python_origin(chosen: Settings, environ: Mapping[str, str]) -> SettingOrigin:
     """Which Python the settings come to, and the environment that it is in; or why there is
     none."""
     try:
@@ -60,12 +60,12 @@ def effective(chosen: Settings) -> tuple[SettingOrigin, ...]:
     launcher by their shape.
     """
     return tuple(
-        origin._replace(value=_masked(origin), source=shown(origin.source))
+        origin._replace(value=_redacted_text(origin), source=shown(origin.source))
         for origin in chosen.origins
     )
 
 
-def typed(origin: SettingOrigin) -> object:
+def json_value(origin: SettingOrigin) -> object:
     """The value as JSON has it: a text, a number, true, false or a list of those. Not a number and
     infinity, which JSON lacks, are the texts that TOML has for them."""
     value = _value(origin)
@@ -77,18 +77,16 @@ def _value(origin: SettingOrigin) -> ArgValue:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _masked(origin: SettingOrigin) -> str:
+def _redacted_text(origin: SettingOrigin) -> str:
     if not origin.key.startswith((ARGS, "trainer.launcher")):
         return origin.value
     if rules.is_secret_name(origin.key.removeprefix(ARGS).strip('"')):
         return toml_literal(rules.MASK)
     value = _value(origin)
-    return toml_literal(
-        tuple(map(_redacted, value)) if isinstance(value, tuple) else _redacted(value)
-    )
+    return toml_literal(tuple(map(_redact, value)) if isinstance(value, tuple) else _redact(value))
 
 
-def _redacted(value: Scalar) -> Scalar:
+def _redact(value: Scalar) -> Scalar:
     return (
         redact.redact_all(value.encode()).decode("utf-8", "replace")
         if isinstance(value, str)

@@ -71,11 +71,11 @@ def show(folder: Path, asked: str, home: str, *, as_json: bool = False) -> None:
         console.write(json.dumps(_document(history, run, others), indent=2) + "\n")
     else:
         lines = list(_lines(history, run, others, home))
-        console.page(git.pager())
+        console.start_pager(git.pager())
         for line in lines:
             console.out(line)
         if console.width() is None:  # in a pager it would be written across the text
-            console.say(f"a file of it: loragit show {asked}:run.toml")
+            console.info(f"a file of it: loragit show {asked}:run.toml")
 
 
 def _document(

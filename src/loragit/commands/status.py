@@ -42,7 +42,7 @@ def status(chosen: Settings, *, as_json: bool = False) -> None:
         (f"{n.run}: since {n.started}, process {n.pid}, writes {text.shown(n.output)}", a)
         for n, a in notes
     )
-    interrupted.notice(repository)
+    interrupted.warn_if_interrupted(repository)
     for label, state in states:
         console.out(_repo_line(label, state))
 

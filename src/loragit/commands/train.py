@@ -22,8 +22,8 @@ def train(request: Request, *, trusted: bool = False) -> int:
     Raises :class:`LoragitError` where the run was not opened; then nothing was written.
     """
     ready = _prepared(request, trusted=trusted)
-    trust.ran(ready.settings)
-    interrupted.notice(ready.repository)
+    trust.remember_settings(ready.settings)
+    interrupted.warn_if_interrupted(ready.repository)
     status = on_record.train(ready, console)
     with contextlib.suppress(LoragitError):
         child.spawn_quietly(
@@ -48,10 +48,10 @@ def dry_run(request: Request, *, trusted: bool = False) -> None:
     for line in script.data.decode("utf-8", "replace").splitlines() if script else ():
         console.out(line)
     python = pythons.find_python(ready.settings.trainer, request.environ)
-    console.say(
+    console.info(
         f"the trainer's Python is {python}, in {pythons.prefix(python) or 'no environment'}"
     )
-    console.say(f"dry run: {ready.run.name} could start; nothing was written")
+    console.info(f"dry run: {ready.run.name} could start; nothing was written")
 
 
 def _prepared(request: Request, *, trusted: bool) -> Ready:

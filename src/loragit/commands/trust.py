@@ -35,7 +35,7 @@ def agreement(*, trusted: bool) -> Agree | None:
     return _agree_at_terminal if console.can_ask() else None
 
 
-def ran(chosen: Settings) -> None:
+def remember_settings(chosen: Settings) -> None:
     """A run goes ahead with these settings: what ran before there was a remote needs no question
     when there is one."""
     subject = trust.subject_of_settings(chosen)
@@ -44,22 +44,22 @@ def ran(chosen: Settings) -> None:
 
 
 def _agree_by_option(subject: Subject, origin: str) -> bool:
-    _show(subject, origin)
-    console.say("agreed to: --trust")
+    _print_claims(subject, origin)
+    console.info("agreed to: --trust")
     return True
 
 
 def _agree_at_terminal(subject: Subject, origin: str) -> bool:
-    _show(subject, origin)
+    _print_claims(subject, origin)
     return console.confirm(_QUESTION, default=False)
 
 
-def _show(subject: Subject, origin: str) -> None:
-    console.say(f"these come from the dataset {subject.folder} ({origin}):")
+def _print_claims(subject: Subject, origin: str) -> None:
+    console.info(f"these come from the dataset {subject.folder} ({origin}):")
     for claim in subject.claims:
-        console.say(f"  {claim.shown}  # {claim.about}")
+        console.info(f"  {claim.shown}  # {claim.about}")
     if any(rules.MASK in claim.shown for claim in subject.claims):
-        console.say(
+        console.info(
             f"{rules.MASK} stands for what looks like a secret: {subject.folder / FILE} shows it"
         )
 
@@ -73,11 +73,13 @@ def trust_(chosen: Settings, *, yes: bool) -> int:
     subjects = [subject for subject in _subjects(chosen) if subject.claims]
     for subject in subjects:
         if trust.is_agreed(subject):
-            console.say(
+            console.info(
                 f"agreed to already: {text.count(len(subject.claims), 'value')} of {subject.folder}"
             )
             continue
-        _show(subject, trust.foreign_origin(subject.folder) or "its repository has no remote")
+        _print_claims(
+            subject, trust.foreign_origin(subject.folder) or "its repository has no remote"
+        )
         if not yes and not console.can_ask():
             raise NobodyToAsk(
                 "nothing was agreed to: there is no terminal to ask at", hint="loragit trust --yes"
@@ -89,12 +91,12 @@ def trust_(chosen: Settings, *, yes: bool) -> int:
                 f"{trust.consent_folder()} cannot be written", hint="see whom it belongs to"
             )
     if not subjects:
-        console.say(
+        console.info(
             f"{chosen.dataset_dir} names no program and no file of its own choice: there is "
             "nothing to agree to"
         )
     elif agreed:
-        console.say(
+        console.info(
             f"{chosen.dataset_dir} may be trained on; another program there is another question"
         )
     return 0 if agreed else 1

@@ -95,7 +95,7 @@ def _open(ready: Ready, report: Report) -> OpenRun:
             folder.remove()
         journal.remove(private, entry)
         raise
-    report.say(f"opened {ready.run.name} as {opened.commit[:8]} on runs")
+    report.info(f"opened {ready.run.name} as {opened.commit[:8]} on runs")
     return OpenRun(store, opened, entry, folder, redact.Redactor(ready.secrets))
 
 
@@ -163,8 +163,8 @@ def _trained(run: OpenRun, ready: Ready, report: Report) -> OpenRun:
     environ = {**ready.environ, **ready.start.variables(commit)}
     command = child.Command(ready.start.words(commit), ready.start.workdir, environ)
     if ready.settings.debug:
-        report.say(f"working directory: {command.cwd}")
-        report.say("started " + " ".join(redact.redact_argv(command.argv, ready.secrets)))
+        report.info(f"working directory: {command.cwd}")
+        report.info("started " + " ".join(redact.redact_argv(command.argv, ready.secrets)))
     try:
         ended = supervise.train(
             command,

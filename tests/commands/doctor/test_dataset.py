@@ -35,7 +35,7 @@ def look(
 ) -> list[Check]:
     named = [Subset(path.name, path, (".txt",), captioned) for path in folders]
     cache = Cache(folders[0].parent / "cache")
-    found = dataset.look(dataset.listed(named, apart), cache)
+    found = dataset.dataset_checks(dataset.list_folders(named, apart), cache)
     assert {check.area for check in found} <= {DATASET}
     return list(found)
 
@@ -229,9 +229,9 @@ def test_an_image_that_may_not_be_read_is_a_failure(img: Path) -> None:
 
 
 def test_an_image_that_goes_away_meanwhile_is_unreadable(img: Path) -> None:
-    listings = dataset.listed([Subset("img", img, (".txt",))], frozenset())
+    listings = dataset.list_folders([Subset("img", img, (".txt",))], frozenset())
     (img / "01.png").unlink()
-    found = dataset.look(listings, Cache(img.parent / "cache"))
+    found = dataset.dataset_checks(listings, Cache(img.parent / "cache"))
     assert [(c.status, c.message) for c in found if c.check == "unreadable images"] == [
         (FAILED, f"cannot read {img}/01.png (No such file or directory)")
     ]

@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 
 from loragit import text
-from loragit.commands import doctor
-from loragit.commands.doctor import installation
+from loragit.commands.doctor import examination, installation
 from loragit.commands.doctor.check import (
     AREAS,
     DATASET,
@@ -102,8 +101,10 @@ def look(scene: Scene, name: str | None = None, **changes: str | Path | None) ->
     """Every check of the dataset, without what was left out."""
     cwd = changes.get("cwd") or scene.dataset
     dataset = changes.get("dataset")
-    asked = doctor.Asked(name, str(dataset) if dataset else None, dict(os.environ), Path(cwd))
-    return list(doctor.examine(asked)[0])
+    asked = examination.Options(
+        name, str(dataset) if dataset else None, dict(os.environ), Path(cwd)
+    )
+    return list(examination.examine(asked)[0])
 
 
 def wrong(scene: Scene, name: str | None = None, **changes: str | Path | None) -> list[Check]:

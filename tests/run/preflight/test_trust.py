@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import select
+import stat
 import subprocess
 import sys
 from contextlib import suppress
@@ -321,8 +322,28 @@ def test_what_ran_before_there_was_a_remote_is_not_asked_about_afterwards(scene:
     assert 'claims = ["trainer.launcher = [\\"env\\", ' in kept.read_text()
 
 
+def test_nobody_else_may_read_what_was_agreed_to(cloned: Scene) -> None:
+    launching(cloned)
+    mask = os.umask(0)
+    try:
+        agree(cloned)
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE(trust.consent_folder().stat().st_mode) == 0o700
+
+
+def test_agreeing_twice_is_agreeing_once(cloned: Scene) -> None:
+    launching(cloned)
+    subject = trust.subject_of_file(cloned.dataset)
+    assert not trust.is_agreed(subject)
+    assert trust.store_consent(subject)
+    assert trust.store_consent(subject)
+    assert trust.is_agreed(subject)
+    assert len(list(trust.consent_folder().iterdir())) == 1
+
+
 def test_what_init_wrote_here_is_trusted(cloned: Scene, capsys: pytest.CaptureFixture[str]) -> None:
-    request = init.Request(".", cloned.dataset, dict(os.environ), "loragit", yes=True)
+    request = init.Options(".", cloned.dataset, dict(os.environ), "loragit", yes=True)
     assert init.init(request) == 0
     assert "workdir" in (cloned.dataset / "loragit.toml").read_text()
     assert settled(cloned) == ""
@@ -340,12 +361,12 @@ def test_init_takes_nothing_over_from_what_others_made(cloned: Scene) -> None:
     below = cloned.dataset / "below"
     below.mkdir()
     make_trainer(cloned.dataset / "sd-scripts")
-    seen = discover.look(below, os.environ)
+    seen = discover.surroundings(below, os.environ)
     assert (seen.launcher, seen.trainer) == ((str(evil / "evil"),), evil / "sd-scripts"), (
         "a dataset of one's own"
     )
     git(evil, "remote", "add", "origin", "https://example.org/evil")
-    seen = discover.look(below, os.environ)
+    seen = discover.surroundings(below, os.environ)
     assert (seen.launcher, seen.trainer, seen.env) == ((), None, None)
 
 

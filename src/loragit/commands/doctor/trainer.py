@@ -146,7 +146,7 @@ class TrainerQuestion:
             )
 
 
-def find_python(chosen: Settings, environ: Mapping[str, str]) -> Path | LoragitError:
+def python_or_error(chosen: Settings, environ: Mapping[str, str]) -> Path | LoragitError:
     """The trainer's Python, or why there is none."""
     try:
         return pythons.find_python(chosen.trainer, environ)

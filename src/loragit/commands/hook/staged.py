@@ -68,7 +68,7 @@ class _Leak(NamedTuple):
     found: FoundSecret
 
 
-def wanted(setting: git.Question) -> bool:
+def is_wanted(setting: git.Question) -> bool:
     """The answer to ``git config --bool --get`` :data:`SETTING`. Raises :class:`LoragitError` where
     it is none."""
     reply = setting.reply()
@@ -97,12 +97,14 @@ def check(cwd: Path, environ: Mapping[str, str], index: str | None) -> Verdict:
         c for c in changes if c.mode in (*_REGULAR, _LINK) and not c.path.lower().endswith(_NO_TEXT)
     ]
     known = find.distinctive(find.trainer_secrets((), environ))
-    leaks = list(_search(_staged(added, repository, notes), known))
+    leaks = list(_search(_staged_texts(added, repository, notes), known))
     if leaks:
         before = _lines_before(changes, {leak.text.path for leak in leaks}, repository)
-        leaks = [leak for leak in leaks if leak.found.line is None or _line(leak) not in before]
+        leaks = [
+            leak for leak in leaks if leak.found.line is None or _leaking_line(leak) not in before
+        ]
     names = [c.path for c in changes if not c.old.strip(_NONE)]
-    return _verdict([*_names(names, known), *_told(leaks)], notes)
+    return _verdict([*_secret_names(names, known), *_leak_lines(leaks)], notes)
 
 
 def check_files(files: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Verdict:
@@ -110,14 +112,14 @@ def check_files(files: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> 
     notes: list[str] = []
     known = find.distinctive(find.trainer_secrets((), environ))
     named = (path for path in files if not path.lower().endswith(_NO_TEXT))
-    leaks = list(_search(_read_all(named, cwd, notes), known))
-    return _verdict([*_names(files, known), *_told(leaks)], notes)
+    leaks = list(_search(_texts(named, cwd, notes), known))
+    return _verdict([*_secret_names(files, known), *_leak_lines(leaks)], notes)
 
 
-def _read_all(paths: Iterable[str], cwd: Path, notes: list[str]) -> Iterator[_Text]:
+def _texts(paths: Iterable[str], cwd: Path, notes: list[str]) -> Iterator[_Text]:
     for path in paths:
         try:
-            data = _read(f"{cwd}/{path}" if path[:1] != "/" else path)
+            data = _read_text(f"{cwd}/{path}" if path[:1] != "/" else path)
         except OSError as error:
             notes.append(f"{path} was not searched for secrets: {error.strerror}")
             continue
@@ -127,7 +129,7 @@ def _read_all(paths: Iterable[str], cwd: Path, notes: list[str]) -> Iterator[_Te
             yield _Text(path, data)
 
 
-def _read(path: str) -> bytes | None:
+def _read_text(path: str) -> bytes | None:
     """The bytes of a file, or of what its beginning tells to be no text; ``None`` for a text that
     is too large."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -171,13 +173,13 @@ def _changes(repository: Repository, index: str | None) -> list[_Change]:
     return [_Change(path, about[1], about[2], about[3]) for about, path in rows]
 
 
-def _staged(
+def _staged_texts(
     changes: Iterable[_Change], repository: Repository, notes: list[str]
 ) -> Iterator[_Text]:
     """The staged content of each: from the work tree, where that is the same, else from git."""
     asked: dict[str, str] = {}
     for change in changes:
-        data = _same(f"{repository.top}/{change.path}", change)
+        data = _bytes_if_staged(f"{repository.top}/{change.path}", change)
         if data is None:
             asked[change.path] = change.new
         else:
@@ -189,20 +191,20 @@ def _staged(
         about = row.split(" ")
         sizes[about[0]] = int(about[2]) if len(about) == 3 else 0
     for path, blob in asked.items():
-        if sizes.get(blob, 0) > MAX_BYTES and not _lies_as_binary(f"{repository.top}/{path}"):
+        if sizes.get(blob, 0) > MAX_BYTES and not _is_binary_file(f"{repository.top}/{path}"):
             notes.append(_too_large(path))
     small = {blob for blob in asked.values() if sizes.get(blob, 0) <= MAX_BYTES}
     contents = _blobs(small, repository)
     yield from (_Text(path, contents[blob]) for path, blob in asked.items() if blob in contents)
 
 
-def _same(path: str, change: _Change) -> bytes | None:
+def _bytes_if_staged(path: str, change: _Change) -> bytes | None:
     """The bytes of the work tree's file where they are the staged ones; ``None`` where they are
     not, or not so soon."""
     if change.mode == _LINK:
         return None
     try:
-        data = _read(path)
+        data = _read_text(path)
     except OSError:
         return None
     if data is None:
@@ -215,11 +217,11 @@ def _same(path: str, change: _Change) -> bytes | None:
     )
 
 
-def _lies_as_binary(path: str) -> bool:
+def _is_binary_file(path: str) -> bool:
     """Whether the work tree's file is no text, so that nobody need hear that the staged one was not
     searched."""
     try:
-        data = _read(path)
+        data = _read_text(path)
     except OSError:
         return False
     return data is not None and _is_binary(data)
@@ -258,28 +260,28 @@ def _search(texts: Iterable[_Text], known: tuple[str, ...]) -> Iterator[_Leak]:
         if _is_binary(text.data):
             continue
         if text.path.lower().endswith(_TABLES) or len(text.data) > _AT_ONCE:
-            yield from _each([text], known)
+            yield from _search_each([text], known)
             continue
         waiting.append(text)
         size += len(text.data)
         if size > _AT_ONCE:
-            yield from _together(waiting, known)
+            yield from _search_joined(waiting, known)
             waiting, size = [], 0
-    yield from _together(waiting, known)
+    yield from _search_joined(waiting, known)
 
 
-def _together(texts: list[_Text], known: tuple[str, ...]) -> Iterator[_Leak]:
+def _search_joined(texts: list[_Text], known: tuple[str, ...]) -> Iterator[_Leak]:
     joined = b"\n".join(as_utf8(text.data) for text in texts)
     if find.find_secrets(joined) or find.find_known_secrets(joined, known):
-        yield from _each(texts, known)
+        yield from _search_each(texts, known)
 
 
-def _each(texts: Iterable[_Text], known: tuple[str, ...]) -> Iterator[_Leak]:
+def _search_each(texts: Iterable[_Text], known: tuple[str, ...]) -> Iterator[_Leak]:
     for text in texts:
         yield from (_Leak(text, found) for found in secrets_in(text.data, known))
 
 
-def _line(leak: _Leak) -> bytes:
+def _leaking_line(leak: _Leak) -> bytes:
     assert leak.found.line is not None
     return as_utf8(leak.text.data).split(b"\n")[leak.found.line - 1].rstrip()
 
@@ -297,7 +299,7 @@ def _lines_before(
     return frozenset(line.rstrip() for data in contents for line in as_utf8(data).split(b"\n"))
 
 
-def _names(paths: Sequence[str], known: tuple[str, ...]) -> Iterator[str]:
+def _secret_names(paths: Sequence[str], known: tuple[str, ...]) -> Iterator[str]:
     encoded = [path.encode("utf-8", "surrogateescape") for path in paths]
     if find.find_secrets(b"\n".join(encoded)) or find.find_known_secrets(
         b"\n".join(encoded), known
@@ -308,7 +310,7 @@ def _names(paths: Sequence[str], known: tuple[str, ...]) -> Iterator[str]:
                 yield f"the file name {hidden.decode('utf-8', 'surrogateescape')}"
 
 
-def _told(leaks: Iterable[_Leak]) -> Iterator[str]:
+def _leak_lines(leaks: Iterable[_Leak]) -> Iterator[str]:
     for text, found in leaks:
         at = f"{text.path}, line {found.line}" if found.line else text.path
         yield f"{at}: {found.kind}"

@@ -143,7 +143,7 @@ class Recovery:
     def report_done(self, line: str) -> None:
         """Something was recovered."""
         self.done += 1
-        self.report.say(line)
+        self.report.info(line)
 
     def leave_to_user(self, line: str, hint: str | None = None) -> None:
         """Something needs the user."""
@@ -155,10 +155,10 @@ class Recovery:
     def _announce(self, entry: Open) -> None:
         """Say what would be done."""
         if busy := self._busy(entry):
-            self.report.say(busy.why)
+            self.report.info(busy.why)
         else:
             self.done += 1
-            self.report.say(
+            self.report.info(
                 f"{entry.run} would be finished: process {entry.pid}, since {entry.started}, "
                 "is gone"
             )
@@ -171,7 +171,7 @@ class Recovery:
         if busy.hint:
             self.leave_to_user(busy.why, busy.hint)
         else:
-            self.report.say(busy.why)
+            self.report.info(busy.why)
 
     def _recover(self, entry: Open) -> None:
         """Finish a run whose entry was read a while ago: others may have taken hours meanwhile."""
