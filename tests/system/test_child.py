@@ -21,7 +21,6 @@ from pathlib import Path
 import pytest
 
 from loragit.system import alive, supervise
-from loragit.system import child as process
 from loragit.system.alive import boot_id, exists, group_left, lives, pid_space, start_time
 from loragit.system.child import (
     CannotStart,
@@ -87,7 +86,8 @@ class Driver:
     CODE = """
 import json, os, signal, sys
 from pathlib import Path
-from loragit.process import Command, train
+from loragit.system.child import Command
+from loragit.system.supervise import train
 folder, setup, grace, *argv = sys.argv[1:]
 redact = str
 exec(setup)
@@ -317,7 +317,7 @@ def test_ctrl_c_is_the_affair_of_the_child_that_runs_on_our_terminal(tmp_path: P
 SPAWNS = """
 import os, sys
 from pathlib import Path
-from loragit.process import spawn_quietly
+from loragit.system.child import spawn_quietly
 spawn_quietly(sys.argv[1:], cwd=Path.cwd())
 print(os.getsid(0), open(sys.argv[-1]).read())
 try:
@@ -393,8 +393,7 @@ def test_a_process_that_cannot_be_seen_from_here_is_not_taken_for_gone(
     # /proc shows nothing, as with hidepid and of somebody else, or is not there.
     assert lives(me, "", boot, host, space) is None
     monkeypatch.setattr(alive, "_TOOLS", {"PATH": str(tmp_path)})
-    for module in (process, supervise):
-        monkeypatch.setattr(module, "PROC", tmp_path)
+    monkeypatch.setattr(alive, "PROC", tmp_path)
     assert lives(me, began, boot, host, space) is None
     assert lives(2**22 + 1, began, boot, host, space) is False
 
@@ -422,8 +421,7 @@ def test_without_proc_ps_tells_when_a_process_began(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on macOS."""
-    for module in (process, supervise):
-        monkeypatch.setattr(module, "PROC", tmp_path)
+    monkeypatch.setattr(alive, "PROC", tmp_path)
     began = start_time(os.getpid())
     assert began is not None
     assert re.fullmatch(r"\w{3} \w{3} +\d+ [\d:]+ \d{4}", began)

@@ -258,7 +258,7 @@ def _made(repository: Repository, step: RefUpdate) -> bool:
     held = git.read_ref(step.name, repository.top)
     if step.new is None or held is None:
         return step.new is None and held is None
-    if held.object == step.new:
+    if step.new in (held.object, held.commit):  # a run's tag goes on when it is sealed
         return True
     return step.name.startswith("refs/heads/") and bool(
         git.is_ancestor(step.new, held.object, repository)
