@@ -420,7 +420,7 @@ class _Player:
         self._put(handle, source.data[int(begin[1]) :][:length])
 
     def _put(self, handle: _Handle, data: bytes) -> None:
-        node, length = handle.file, len(data)
+        node = handle.file
         at = len(node.data) if handle.at is None else handle.at
         node.data = node.data[:at].ljust(at, b"\0") + data + node.data[at + len(data) :]
         if handle.at is not None:
