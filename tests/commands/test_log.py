@@ -627,10 +627,10 @@ def test_where_nothing_can_be_remembered_the_log_is_the_same(scene: Scene) -> No
 
 def test_what_is_not_used_any_more_is_forgotten(tmp_path: Path) -> None:
     known = HistoryCache(tmp_path)
-    known.briefs = {str(number): "x" for number in range(1500)}
+    known.outcomes = {str(number): "x" for number in range(1500)}
     known.changes = {"a b": "c"}
     known.drop_unused({"7"}, set())
-    assert (known.briefs, known.changes) == ({"7": "x"}, {"a b": "c"})
+    assert (known.outcomes, known.changes) == ({"7": "x"}, {"a b": "c"})
 
 
 # ---- the loss ----

@@ -1,4 +1,4 @@
-"""The loss of a run, step by step, where its TensorBoard folder still exists on this machine."""
+"""The loss of a run step by step, if its TensorBoard folder is still on this machine."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from loragit.history.runs import RecordedRun
 from loragit.trainers.tensorboard import LOSSES, Scalar, scalars
 
 _MOST_BYTES = 1 << 26
-"""Of all event files together: a training of 100,000 steps writes a tenth of it, and this much
-takes seconds."""
+"""Of all event files together: a training of 100,000 steps writes a tenth of that, and reading this
+much takes seconds."""
 _MOST_FILES = 32
 _MOST_FOLDERS = 256
 _CLOCK_MARGIN = 120
-"""Seconds that an event may lie before the start or after the end: two clocks, or two roundings."""
+"""Seconds that an event may lie before the start or after the end: clocks and rounding differ."""
 
 _BLOCKS, _ASCII = "▁▂▃▄▅▆▇█", "_.-:=+*#"
 
@@ -34,9 +34,9 @@ class Curve(NamedTuple):
 
 
 def read_curve(run: RecordedRun, home: str) -> Curve | None:
-    """The average loss of ``run``, else the current one; ``None`` where no events of it are found.
+    """Return the average loss of ``run``, else its current loss; ``None`` if no events are found.
 
-    ``home`` is what ``~`` in the record stands for here.
+    ``home`` is what ``~`` in the record stands for.
     """
     try:
         args, workdir = run.record.args, run.record.workdir
@@ -56,12 +56,10 @@ def read_curve(run: RecordedRun, home: str) -> Curve | None:
     for scalar in _read_losses(islice(event_files(folder, prefix), _MOST_FILES)):
         if span[0] <= scalar.wall_time <= span[1]:
             found[scalar.tag][scalar.step] = scalar.value
-    told = next((found[tag] for tag in LOSSES if found[tag]), None)
-    return (
-        None
-        if told is None
-        else Curve(tuple(sorted(told)), tuple(told[step] for step in sorted(told)))
-    )
+    values = next((found[tag] for tag in LOSSES if found[tag]), None)
+    if values is None:
+        return None
+    return Curve(tuple(sorted(values)), tuple(values[step] for step in sorted(values)))
 
 
 def _expand_home(path: str, home: str) -> str:
@@ -69,35 +67,36 @@ def _expand_home(path: str, home: str) -> str:
 
 
 def event_files(folder: Path, prefix: str) -> Iterator[Path]:
-    """Event files of folders that are called as the run's were; links to folders are not followed.
+    """Yield event files in folders whose names begin with ``prefix``; links to folders are not
+    followed.
 
-    No deeper than a trainer writes them, and in so many folders at most: a record that somebody
-    else wrote may name the root of the disk.
+    It goes no deeper than a trainer writes, and into a limited number of folders: a foreign record
+    may name the root of the disk.
     """
     try:
         names = sorted(each.name for each in folder.iterdir() if each.name.startswith(prefix))
     except (OSError, ValueError):
         return
     for name in names[:_MOST_FOLDERS]:
-        for place in (folder / name, *_subfolders(folder / name)):
+        for inner in (folder / name, *_subfolders(folder / name)):
             with suppress(OSError):
                 yield from sorted(
-                    each for each in place.iterdir() if each.name.startswith("events.out.tfevents.")
+                    each for each in inner.iterdir() if each.name.startswith("events.out.tfevents.")
                 )
 
 
-def _subfolders(place: Path) -> list[Path]:
-    """Folders directly in ``place``."""
+def _subfolders(folder: Path) -> list[Path]:
+    """Return the folders directly in ``folder``."""
     try:
-        with os.scandir(place) as entries:
+        with os.scandir(folder) as entries:
             found = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
     except OSError:
         return []
-    return [place / name for name in found[:_MOST_FOLDERS]]
+    return [folder / name for name in found[:_MOST_FOLDERS]]
 
 
 def _read_losses(paths: Iterable[Path]) -> Iterator[Scalar]:
-    """The losses in ``paths``; of a file that cannot be read, none more."""
+    """Yield the losses in ``paths``; an unreadable file yields what comes before the damage."""
     left = _MOST_BYTES
     for path in paths:
         with suppress(OSError):
@@ -108,8 +107,8 @@ def _read_losses(paths: Iterable[Path]) -> Iterator[Scalar]:
 
 
 def chart(found: Curve, columns: int, *, plain: bool) -> str:
-    """The curve as a row of at most ``columns`` letters, each the mean of its share of the
-    values."""
+    """Draw the curve in at most ``columns`` characters, each the mean of its share of the values:
+    ``█▆▅▃▃▂▁▁``."""
     letters = _ASCII if plain else _BLOCKS
     values = [value for value in found.values if math.isfinite(value)]
     if not values:
