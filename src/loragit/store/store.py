@@ -1,4 +1,4 @@
-"""The runs branch of a dataset's repository: open a run, seal it, revert it, read what is there.
+"""The record of a dataset's repository: open a run, seal it, revert it, import runs, note on them.
 
 pygit2 writes the objects, git moves the refs, always by compare-and-swap (docs/design.md, "Who does
 what").
@@ -88,8 +88,8 @@ class Store:
         """One commit on ``runs``, one tag on it, one ref that keeps the dataset's commit: all three
         or none.
 
-        ``about_to`` is told the commit before any ref moves, and again where another is made after
-        a lost race. On return they are on the disk. Raises :class:`RunExists`,
+        ``about_to`` is called with the commit before any ref moves, and again if another is made
+        after a lost race. On return they are on the disk. Raises :class:`RunExists`,
         :class:`RunsUnusable`, :class:`loragit.git.GitFailed`, :class:`loragit.git.NotDurable`.
         """
         name = RunName.parse(run.name)
@@ -132,8 +132,8 @@ class Store:
         """Put ``runs`` on record in their order, each as a commit on ``runs`` and its sealed tag:
         both or none.
 
-        They are dated as they happened; ``moment`` is told as that of the import. One that fails
-        stops no other.
+        They are dated as they happened; ``moment`` is recorded as that of the import. One that
+        fails stops no other.
         """
         done = []
         with lock.locked(self._lock, self._warn):
@@ -177,8 +177,8 @@ class Store:
         """Replace the run's tag by an annotated one that carries ``outcome``, signed with the
         user's key if ``sign``.
 
-        An outcome is worth more than a signature: where the tag cannot be signed it is written
-        without one, and why is returned. Raises :class:`SealFailed`.
+        An outcome is worth more than a signature: if the tag cannot be signed, it is written
+        without one, and the reason is returned. Raises :class:`SealFailed`.
         """
         name = RunName.parse(opened.name)
         _, tagger = self._now()
@@ -193,8 +193,8 @@ class Store:
                 unsigned = error
 
         def attempt() -> Attempt:
-            # Each time anew: who waits for a lock may wait for a garbage collection, which takes
-            # what no ref names.
+            # Written anew each time: a lock may be held by a garbage collection, which removes what
+            # no ref names.
             tag = signed or self._objects.tag(name.text, opened.commit, message, tagger)
             return Attempt(tag, [RefUpdate(name.tag, tag, opened.commit)])
 
@@ -240,8 +240,8 @@ class Store:
         self._end(opened, lambda: Attempt("", self._freeing(opened)), "delete tag")
 
     def release(self, opened: Opened) -> None:
-        """Delete the keep ref of a run whose tag is gone, which may be left where deleting both was
-        cut short."""
+        """Delete the keep ref of a run whose tag is gone: it is left if deleting both was cut
+        short."""
         name = RunName.parse(opened.name)
 
         def attempt() -> Attempt:
@@ -256,8 +256,8 @@ class Store:
         """Append ``lines`` to the note on ``commit``; what is there is kept. Raises
         :class:`loragit.git.GitFailed`.
 
-        Not by ``git notes``, which loses notes that others write at the same time: it moves the ref
-        without looking.
+        Not by ``git notes``: it moves the ref whatever it holds by then, and so loses notes that
+        others write at the same time.
         """
 
         def attempt() -> Attempt:
@@ -286,8 +286,7 @@ class Store:
         return updates + ([RefUpdate(name.keep, None, keep)] if keep else [])
 
     def _check_open(self, opened: Opened) -> None:
-        """Raises :class:`SealFailed` where somebody else moved or deleted the run's tag
-        meanwhile."""
+        """Raises :class:`SealFailed` if somebody else moved or deleted the run's tag."""
         name = RunName.parse(opened.name)
         now = self._ref(name.tag)
         if now == opened.commit:
@@ -322,7 +321,7 @@ class Store:
     def lengthen(self, commit: str, tip: str | None) -> None:
         """Have ``runs`` lead to ``commit``, which descends from its tip ``tip`` or is the first.
 
-        Raises :class:`RunsUnusable` where that is its tip no more, and as :meth:`note`.
+        Raises :class:`RunsUnusable` if its tip is another by now, and as :meth:`note`.
         """
 
         def check_tip() -> None:
@@ -353,7 +352,7 @@ class Store:
         return found.object if found else None
 
     def _now(self) -> tuple[Identity, Identity]:
-        """Author and committer at this moment; a training took hours since they were asked for."""
+        """Author and committer at this moment; the training took hours since git named them."""
         now = int(time.time())
         return self._author.at(now), self._committer.at(now)
 
@@ -366,7 +365,7 @@ def _checked_runs(state: NameState) -> NameState:
 
 
 def _then(who: Identity, moment: datetime) -> Identity:
-    """``who`` at a moment of the past, in the zone that this machine has at that time of the year,
-    as git has it."""
+    """``who`` at a moment of the past, in this machine's time zone at that time of the year, as git
+    does it."""
     seconds = int(moment.timestamp())
     return who._replace(time=seconds, offset=time.localtime(seconds).tm_gmtoff // 60)

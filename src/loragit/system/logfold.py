@@ -1,5 +1,13 @@
-"""What a terminal would show, as lines of text: redraws folded, escape sequences removed. Opens
-nothing.
+r"""What a terminal would show, as lines of text: redraws folded, escape sequences removed. Opens
+nothing::
+
+    epoch 1\n                                 epoch 1
+    steps:  10%\rsteps:  20%\r               (held: the cursor is still in the row)
+    steps: 100%\n                             steps: 100%
+    outer 1/2\n  inner 1/9\x1b[A             (held: the program has moved up)
+    \router 2/2\n  inner 9/9\n               outer 2/2
+                                                inner 9/9
+    \x1b[32mloss\x1b[0m 0.1\x07\n             loss 0.1^G
 
 The model is a terminal of unlimited width that remembers its last :data:`WINDOW` rows. A row
 becomes a line when the cursor leaves it downwards at the bottom. Programs that draw above the
@@ -19,7 +27,7 @@ LIMIT = 65_536
 """Columns of the longest line; longer ones are broken."""
 
 WINDOW = 64
-"""Rows above the bottom that the cursor can return to."""
+"""Rows above the bottom to which the cursor can return."""
 
 _FARTHEST = 1_000
 """Column that the cursor can be sent to beyond the end of a line. It bounds what a short sequence
