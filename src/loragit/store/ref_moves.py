@@ -83,8 +83,8 @@ def move_refs(
     first: Callable[[], None] = lambda: None,
     variables: tuple[str, ...] = (),
 ) -> NotDurable | None:
-    """Move refs, all of ``steps`` or none, as :func:`loragit.git.update_refs`; all of them if git is
-    killed after it has begun.
+    """Move refs, all of ``steps`` or none, as :func:`loragit.git.update_refs`; all of them if git
+    is killed after it has begun.
 
     ``first`` is called while git starts; if it raises, no ref moves. ``variables`` are added to
     git's environment. Returns when the refs are on the disk, or why they may not outlast a power
@@ -197,8 +197,8 @@ def noted_moves(repository: Repository) -> Iterator[Noted]:
 
 
 def finish_moves(repository: Repository) -> tuple[str, ...]:
-    """Finish every move whose git is gone, and remove the locks that it left. Returns what was done,
-    a line each.
+    """Finish every move whose git is gone, and remove the locks that it left. Returns what was
+    done, a line each.
 
     For whoever holds loragit's lock. Raises the first :class:`MoveStuck` or
     :class:`loragit.git.GitFailed` when all were tried.

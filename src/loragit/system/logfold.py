@@ -1,13 +1,16 @@
 r"""What a terminal would show, as lines of text: redraws folded, escape sequences removed. Opens
 nothing::
 
-    epoch 1\n                                 epoch 1
-    steps:  10%\rsteps:  20%\r               (held: the cursor is still in the row)
-    steps: 100%\n                             steps: 100%
-    outer 1/2\n  inner 1/9\x1b[A             (held: the program has moved up)
-    \router 2/2\n  inner 9/9\n               outer 2/2
-                                                inner 9/9
-    \x1b[32mloss\x1b[0m 0.1\x07\n             loss 0.1^G
+    what a program prints                 lines
+    ------------------------------------  ------------------------------------------------
+    epoch 1\n                             epoch 1
+    steps:  10%\rsteps:  20%\r            (the cursor is still in the row)
+    steps: 100%\n                         steps: 100%
+    outer 1/2\n  inner 1/9\x1b[A          outer 1/2
+    \router 2/2\n  inner 9/9\n            outer 2/2
+                                          (it has moved up: the last row is held)
+    \x1b[32mloss\x1b[0m 0.1\x07\n           inner 9/9
+    the end                               loss 0.1^G
 
 The model is a terminal of unlimited width that remembers its last :data:`WINDOW` rows. A row
 becomes a line when the cursor leaves it downwards at the bottom. Programs that draw above the
