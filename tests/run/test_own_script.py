@@ -257,7 +257,7 @@ def test_a_script_that_cannot_run_is_refused(
     refused(scene, "2 problems found", *told, args=("--script", script_of(scene)))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.usefixtures("modes_count")
 def test_a_script_that_may_not_be_read_is_refused(scene: Scene) -> None:
     write_script(scene, mode=0o333)
     refused(scene, "cannot be read: Permission denied", args=("--script", script_of(scene)))
