@@ -489,11 +489,9 @@ def test_an_object_that_is_missing_is_told_and_nothing_moves(dataset: Path) -> N
 
 def an_imported_run(name: str) -> Imported:
     return Imported(
-        name=name,
-        model="noob",
+        name=RunName.parse(name),
         dataset="gren",
         prefix="",
-        version=1,
         steps=4,
         trainer=None,
         lycoris=None,

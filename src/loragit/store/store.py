@@ -92,7 +92,7 @@ class Store:
         after a lost race. On return they are on the disk. Raises :class:`RunExists`,
         :class:`RunsUnusable`, :class:`loragit.git.GitFailed`, :class:`loragit.git.NotDurable`.
         """
-        name = RunName.parse(run.name)
+        name = run.name
         message = run_message(run)
         entries = (*run.entries, run_toml.run_toml(run))
 
@@ -150,7 +150,7 @@ class Store:
 
     def _bring_in(self, run: Imported, moment: datetime, states: NameStates) -> str:
         """The commit of one of them. ``states`` may be out of date: the refs themselves decide."""
-        name = RunName.parse(run.name)
+        name = run.name
         message = imported.message(run, moment)
         entries = (*run.entries, imported.run_toml(run))
         updates: list[RefUpdate] = []
@@ -180,7 +180,7 @@ class Store:
         An outcome is worth more than a signature: if the tag cannot be signed, it is written
         without one, and the reason is returned. Raises :class:`SealFailed`.
         """
-        name = RunName.parse(opened.name)
+        name = opened.name
         _, tagger = self._now()
         message = outcome_message(name.text, outcome)
         signed, unsigned = "", None
@@ -210,7 +210,7 @@ class Store:
         The commit's tree is that of the newest run of the same dataset that stands. Returns the
         commit. Raises :class:`SealFailed`, :class:`RunsUnusable`.
         """
-        name = RunName.parse(opened.name)
+        name = opened.name
         message = revert_message(opened, exit_status, reason, log_tail)
 
         def attempt() -> Attempt:
@@ -242,7 +242,7 @@ class Store:
     def release(self, opened: Opened) -> None:
         """Delete the keep ref of a run whose tag is gone: it is left if deleting both was cut
         short."""
-        name = RunName.parse(opened.name)
+        name = opened.name
 
         def attempt() -> Attempt:
             keep = self._ref(name.keep)
@@ -280,14 +280,14 @@ class Store:
 
     def _freeing(self, opened: Opened) -> list[RefUpdate]:
         """What frees the run's name: its tag goes, and the ref that keeps the dataset's commit."""
-        name = RunName.parse(opened.name)
+        name = opened.name
         keep = self._ref(name.keep)
         updates = [RefUpdate(name.tag, None, opened.commit)]
         return updates + ([RefUpdate(name.keep, None, keep)] if keep else [])
 
     def _check_open(self, opened: Opened) -> None:
         """Raises :class:`SealFailed` if somebody else moved or deleted the run's tag."""
-        name = RunName.parse(opened.name)
+        name = opened.name
         now = self._ref(name.tag)
         if now == opened.commit:
             return
