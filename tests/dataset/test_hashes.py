@@ -577,7 +577,7 @@ def test_the_error_for_a_name_of_odd_bytes_can_be_printed(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("modes_count")
-def test_a_file_without_permission_is_named(folder: Path, cache: Cache) -> None:
+def test_a_file_without_permission_is_named(folder: Path, cache: HashCache) -> None:
     write(folder, "a.png", b"x")
     (folder / "a.png").chmod(0)
     with pytest.raises(CannotRead, match="Permission denied"):

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from loragit import parse
-from loragit.dataset.snapshot import CannotReadInput, read_bytes, read_table
+from loragit.dataset.inputs import CannotReadInput, parse_input, read_input
 from loragit.git import catfile
 from loragit.git.command import GitFailed
 from loragit.git.repository import discover, read_tree, start_file, start_tree

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from loragit.errors import LoragitError
+from loragit.text import listed
 
 _NAMED = 10
 """Files that an error names; the rest are counted."""
@@ -25,11 +26,10 @@ class CannotRead(LoragitError):
             (_printable(str(Path(folder, name)) if len(reasons) == 1 else name), why)
             for name, why in reasons
         ]
-        named = ", ".join(f"{name} ({why})" for name, why in where[:_NAMED])
-        more = f" and {len(where) - _NAMED} more" if len(where) > _NAMED else ""
+        named = listed([f"{name} ({why})" for name, why in where], _NAMED)
         many = f"{len(where)} files of {_printable(folder)}: " if len(where) > 1 else ""
         super().__init__(
-            f"cannot read {many}{named}{more}",
+            f"cannot read {many}{named}",
             hint="check that they are still there and that you may read them",
         )
 

@@ -13,8 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit.errors import LoragitError
-from loragit.text import listed
+from loragit.dataset.files import CannotRead, failure_reason, open_folder
 
 MARGIN_NS = 2_000_000_000
 """A file's times are trusted once they are this old. Two writes within one tick of the file
@@ -51,27 +50,9 @@ class HashedFile(NamedTuple):
 class HashCache:
     """Hashes that were computed before, on disk: one file for each folder that was hashed.
 
-    def __init__(self, folder: str, reasons: Sequence[tuple[str, str]]) -> None:
-        """``reasons`` holds, for each file, its name relative to ``folder`` ("" for the folder
-        itself) and why."""
-        where = [
-            (_shown(str(Path(folder, name)) if len(reasons) == 1 else name), why)
-            for name, why in reasons
-        ]
-        named = listed([f"{name} ({why})" for name, why in where], _NAMED)
-        many = f"{len(where)} files of {_shown(folder)}: " if len(where) > 1 else ""
-        super().__init__(
-            f"cannot read {many}{named}",
-            hint="see that they are still there and that you may read them",
-        )
-
-
-class Cache:
-    """Hashes that were computed before, on disk, one file for each folder that was hashed.
-
-    It only saves time: where its folder cannot be made, read or written, or its content is damaged,
-    everything is hashed again and nothing is said. Several processes may use it at once; the last
-    one to write wins.
+    It only saves time. If its folder cannot be made, read or written, or its content is damaged,
+    everything is hashed again without a message. Several processes may use it at once; the last one
+    to write wins.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import text
-from loragit.crash_points import Step, reached
+from loragit.crash_points import CrashPoint, reached
 from loragit.errors import LoragitError
 from loragit.record.name import RunName
 from loragit.record.values import Entry

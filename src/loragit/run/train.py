@@ -203,7 +203,7 @@ def _note_trainer(run: OpenRun, pid: int) -> None:
     While it runs there is time to import what is needed afterwards, and to look for garbage again,
     but among new objects alone: the files of the dataset stay known until the end.
     """
-    reached(Step.TRAINER_STARTED)
+    reached(CrashPoint.TRAINER_STARTED)
     trainer = Trainer(pid, alive.start_time(pid) or "")
     journal.write(run.store.repository.private, run.entry._replace(trainer=trainer))
     reached(CrashPoint.TRAINER_IN_ENTRY)

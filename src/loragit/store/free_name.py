@@ -93,7 +93,7 @@ def _is_ours(tip: git.Question) -> bool:
 
 def _concerned(name: RunName) -> tuple[str, ...]:
     """Refs that :class:`NameState` is made of; git also matches those below them."""
-    return (RUNS, _ORIGIN, name.tag, f"refs/heads/{name}", name.keep)
+    return (RUNS, _ORIGIN, name.tag, f"refs/heads/{name}", name.keep_ref)
 
 
 def _name_state(name: RunName, found: Mapping[str, Ref], *, ours: bool) -> NameState:

@@ -18,7 +18,7 @@ from loragit.git import catfile
 from loragit.git.command import GitFailed
 from loragit.record import trailers
 from loragit.record.message import parse_model_line
-from loragit.record.values import Artifact
+from loragit.record.values import ModelFile
 from loragit.system.child import Child
 
 STAMP = re.compile(r"loragit: (?P<run>\S{1,150}) (?P<commit>[0-9a-f]{40})(?![0-9a-f])")

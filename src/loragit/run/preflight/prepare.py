@@ -133,7 +133,7 @@ def read_files(launched: Launch, findings: Findings) -> Material:
     program = None
     if launched.python:
         program = findings.ask(lambda: _program(launched, environ), Area.TRAINER)
-    hashes = Cache(paths.cache_folder() / "hashes")
+    hashes = HashCache(paths.cache_folder() / "hashes")
     words = (*plan.arguments.words(), *request.extra) if plan else ()
     secrets = find.trainer_secrets(words, environ)
     read = None
