@@ -62,7 +62,7 @@ def _write(plan: ImportPlan) -> list[BroughtIn]:
     for items in new.values():
         target = items[0].target
         assert target is not None
-        store = Store(target.repository, target.author, target.committer, tell=console.warn)
+        store = Store(target.repository, target.author, target.committer, warn=console.warn)
         done += store.bring_in([item.run for item in items if item.run is not None], moment)
         with suppress(LoragitError):
             child.spawn_quietly(
@@ -88,7 +88,7 @@ def _tell(plan: ImportPlan, done: list[BroughtIn], *, dry_run: bool) -> None:
 def _print_json(plan: ImportPlan, done: list[BroughtIn]) -> None:
     import json
 
-    commits = {(each.run.source, each.run.name): each.commit for each in done}
+    commits = {(each.run.source, each.run.name.text): each.commit for each in done}
     document = [
         {
             "run": item.name,

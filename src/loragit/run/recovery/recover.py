@@ -83,7 +83,7 @@ class Recovery:
         self.repository = repository
         self.options = options
         self.report = report
-        self.store = Store(repository, *who, tell=report.warn)
+        self.store = Store(repository, *who, warn=report.warn)
         self.left = 0
         """How many things need the user."""
         self.done = 0
@@ -99,9 +99,9 @@ class Recovery:
             for entry in self._selected():
                 self._announce(entry)
             return
-        with lock.hold(self.repository.private / "recover.lock", self.report.warn, _IN_TURN):
+        with lock.locked(self.repository.private / "recover.lock", self.report.warn, _IN_TURN):
             try:
-                for line in self.store.settle():
+                for line in self.store.finish_moves():
                     self.report_done(line)
             except LoragitError as error:
                 self.leave_to_user(error.message, error.hint)
@@ -119,7 +119,7 @@ class Recovery:
         if self.options.dry_run:
             self._announce(entry)
             return
-        with lock.hold(self.repository.private / "recover.lock", self.report.warn, _IN_TURN):
+        with lock.locked(self.repository.private / "recover.lock", self.report.warn, _IN_TURN):
             if busy := self._busy(entry):
                 self._leave_alone(busy)
             else:
@@ -208,7 +208,9 @@ class Recovery:
                 "as soon as it does, finish it with: loragit recover",
             )
         if run is not None and run.state == UNTAGGED:
-            moved = (step for noted in ref_moves.read(self.repository) for step in noted.steps)
+            moved = (
+                step for noted in ref_moves.noted_moves(self.repository) for step in noted.steps
+            )
             if any((step.name, step.new) == (tag, run.commit) for step in moved):
                 return Leftover(
                     f"{entry.run} was being opened, and its tag could not be made yet",
@@ -296,10 +298,10 @@ class Recovery:
 
     def _open_run(self, entry: Open, run: RecordedRun) -> OpenRun:
         work = entry.work or evidence.work(run, self.options.environ.get("HOME", ""))
-        subject = run.message.partition("\n")[0]
+        name, subject = RunName.parse(run.name), run.message.partition("\n")[0]
         return OpenRun(
             store=self.store,
-            opened=Opened(run.name, subject, run.dataset, run.path, run.commit),
+            opened=Opened(name, subject, run.dataset, run.path, run.commit),
             entry=entry._replace(work=work, end=evidence.end(entry)),
             folder=evidence.output_folder(entry, work),
             redact=self._redact,
