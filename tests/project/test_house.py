@@ -112,3 +112,15 @@ def test_every_target_that_the_pages_name_is_in_the_makefile() -> None:
     named = re.findall(r"`make ([a-z-]+)", CONTRIBUTING.read_text())
     assert {"mutants", "bench", "test-python"} <= set(named) <= rules
     assert set(phony) == rules
+
+
+def test_the_doors_of_the_page_are_those_that_ruff_leaves_open() -> None:
+    ruff = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+    opened = {
+        path.removeprefix("src/loragit/")
+        for path, rules in ruff["per-file-ignores"].items()
+        if path.startswith("src/") and {"TID251", "T20"} & set(rules)
+    }
+    section = DESIGN.read_text().partition("**Doors.**")[2].partition("\n\nValues")[0]
+    # The demo's trainer is copied and run as a program of its own.
+    assert {*re.findall(r"`([\w/]+\.py)`", section)} == opened - {"commands/demo/trainer.py"}
