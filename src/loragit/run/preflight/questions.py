@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import git
-from loragit.dataset.snapshot import Recorded
+from loragit.dataset.snapshot import RecordedDataset
 from loragit.errors import Area, Findings
 from loragit.git import checkout, objects
 from loragit.git.checkout import StateQuestion
@@ -20,7 +20,7 @@ from loragit.record.name import RUNS, RunName
 from loragit.record.values import Environment, Identity, LyCORIS, RepoState
 from loragit.secrets import find
 from loragit.settings.values import Settings
-from loragit.store.free_name import Place, PlaceQuestion
+from loragit.store.free_name import NameQuestion, NameState
 from loragit.system import signals
 from loragit.trainers.environment.activation import Activation
 from loragit.trainers.environment.packages import EnvironmentQuestion
@@ -46,7 +46,7 @@ class Answers(NamedTuple):
     """Whether the trainer's repository tracks the script; ``None`` where there is no repository or
     no script."""
     dataset_branch: str | None
-    place: Place | None
+    place: NameState | None
     """What the repository holds where the run would go."""
     dataset_dirty: int
     """Files below the dataset's folder, tracked or not, that differ from ``dataset_commit``."""
@@ -114,7 +114,7 @@ class Questions:
         found = self._ask(lambda: git.discover(chosen.dataset_dir), Area.REPOSITORY)
         self._repository = found
         self._dirty = checkout.start_dirty(found) if found else None
-        self._place = PlaceQuestion(found, name) if found else None
+        self._place = NameQuestion(found, name) if found else None
         self._tree = git.start_tree(RUNS, found) if found else None
         self._table = git.start_file(RUNS, "run.toml", found) if found else None
         self._identities = IdentityQuestion(chosen.dataset_dir)
@@ -137,7 +137,7 @@ class Questions:
         """The trainer's environment."""
         return self._activation.environ()
 
-    def recorded(self, secrets_known: Iterable[str]) -> Recorded:
+    def recorded(self, secrets_known: Iterable[str]) -> RecordedDataset:
         """What ``runs`` holds of this dataset already.
 
         No captions that have to be read again: some are redacted there, nobody looked for
@@ -154,7 +154,7 @@ class Questions:
             or not (self._repository and _made_here(self._repository))
         ):
             captions = None
-        return Recorded(
+        return RecordedDataset(
             digest.id if digest else None,
             captions.id if captions else None,
             frozenset(

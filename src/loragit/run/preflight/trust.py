@@ -83,7 +83,8 @@ def require_consent(subject: Subject, agree: Agree | None, findings: Findings) -
 def _refusal(subject: Subject) -> Finding:
     """The finding where nobody agreed."""
     told = "; ".join(value.to_show for value in subject.values[:_NAMED])
-    more = f"; and {len(subject.values) - _NAMED} more" if len(subject.values) > _NAMED else ""
+    rest = text.more(len(subject.values), _NAMED)
+    more = f"; {rest}" if rest else ""
     return Finding(
         f"these come from the dataset, and nobody has agreed to them here: {told}{more}",
         f"read {subject.folder / FILE}, then agree: --trust, or loragit trust --dataset "
