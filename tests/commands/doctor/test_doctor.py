@@ -47,6 +47,14 @@ NAME = "noob-gren-v1s4"
 SETTINGS = '[trainer]\nenv = "venv:~/env"\n'
 
 
+STARTED = f"""#!{sys.executable}
+import sys
+from loragit.__main__ import main
+sys.exit(main())
+"""
+"""As pip installs it; ``doctor`` knows it by its first line and need not start it."""
+
+
 def make_python(folder: Path) -> Path:
     """The folder of packages of an environment in ``folder`` that starts the Python of these
     tests."""
@@ -83,7 +91,7 @@ def scene(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterat
     install(packages, "accelerate", "0.33.0")
     made.settings(SETTINGS)
     commit_all(made.dataset, "settings")
-    program(home / "bin/loragit", f'exec {shlex.join(LORAGIT)} "$@"')
+    program(home / "bin/loragit", STARTED)
     program(home / "bin/python3", f'exec {home}/env/bin/python "$@"')  # where no settings name one
     program(home / "bin/nvidia-smi", "echo 'NVIDIA GeForce RTX 3090, 550.54.14'")
     monkeypatch.setenv("PATH", f"{home}/bin{os.pathsep}{os.environ['PATH']}")
@@ -332,6 +340,11 @@ def test_another_loragit_on_path_is_a_warning(scene: Scene, body: str, told: str
         f"the loragit on PATH, {where}, is another one: {told}; this is loragit "
     )
     assert check.fix == "keep one of them; type -a loragit shows where they are"
+
+
+def test_this_loragit_behind_a_script_is_known_by_its_version(scene: Scene) -> None:
+    program(scene.home / "bin/loragit", f'exec {shlex.join(LORAGIT)} "$@"')
+    assert wrong(scene) == []
 
 
 def test_an_installed_loragit_is_known_by_its_python(scene: Scene) -> None:
