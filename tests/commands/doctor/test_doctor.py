@@ -251,8 +251,8 @@ def test_outside_a_dataset_it_looks_at_the_installation_and_says_so(scene: Scene
     done = scene.loragit("doctor", cwd=scene.home)
     assert done.status == 0
     assert done.err == (
-        f"loragit: {scene.home} is no dataset's folder: only the installation was looked at; "
-        "--dataset names a dataset\n"
+        f"loragit: {scene.home} is not a dataset: only the installation was checked; name a "
+        "dataset with --dataset\n"
     )
     assert re.search(rf"^ok  {scene.home} has [\d.]+ [GM]B free$", done.out, re.MULTILINE)
     found = look(scene, cwd=scene.home)
@@ -418,7 +418,7 @@ def test_settings_that_do_not_parse_are_a_failure_and_the_rest_is_said_to_be_lef
     scene.settings("[trainer\n")
     done = scene.loragit("doctor")
     assert done.status == 1
-    assert done.err == "loragit: the rest was not looked at: it hangs on that\n"
+    assert done.err == "loragit: the rest was not checked: it depends on that\n"
     check = one(scene)
     assert (check.area, check.check, check.status) == (INSTALLATION, "settings", FAILED)
     assert check.message.startswith(f"{scene.dataset}/loragit.toml is not valid TOML: ")

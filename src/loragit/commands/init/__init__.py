@@ -75,14 +75,14 @@ def init(request: Options) -> int:
     if plan.empty:
         nothing_missing = setup.plan_changes(seen, state, usual).empty
         console.info(
-            "all is there, nothing was written" if nothing_missing else "nothing was written"
+            "everything is there; nothing was written" if nothing_missing else "nothing was written"
         )
     elif request.dry_run:
         _show_changes(plan)
     elif not request.yes and not asks:
         _show_changes(plan)
         raise NobodyToAsk(
-            "nothing was written: there is no terminal to ask at",
+            "nothing was written: there is no terminal to ask on",
             hint="loragit init --yes does all this",
         )
     else:
@@ -98,7 +98,7 @@ def _dataset_folder(request: Options) -> Path:
         folder = folder.resolve()
     if not folder.is_dir():
         raise NoDataset(
-            f"there is no folder {folder}", hint="make it, put the images into it, and start again"
+            f"there is no folder {folder}", hint="create it, put the images in it, and try again"
         )
     if folder == folder.parent or folder.samefile(places.home_of(request.environ)):
         raise NoDataset(
@@ -175,7 +175,7 @@ def _ask_user(
             options = {
                 key: about for key, about in setup.IMAGES.items() if key != "lfs" or state.lfs
             }
-            images = console.choose("What becomes of the images?", options, default=images)
+            images = console.choose("What should git do with the images?", options, default=images)
         commit = console.confirm(
             "Commit settings, config, prompts and captions as the first commit?", default=True
         )
