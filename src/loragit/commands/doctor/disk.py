@@ -1,5 +1,5 @@
-"""How much disk the models of a run will need: how many are there at most, and how large each will
-be. An estimate.
+"""How much disk a run will need: how many models there are at most, and how large each is. An
+estimate.
 
 Options and what they keep are those of sd-scripts (``library/train_util.py``, ``get_remove_…``;
 ``train_network.py``).
@@ -21,38 +21,40 @@ from loragit.trainers import arguments
 from loragit.trainers.arguments import Arguments
 
 _TAGS = 50
-"""Tags that are looked at for runs of the dataset, newest first."""
+"""Most tags that are searched for runs of the dataset, newest first."""
 
 _PAST = 10
-"""Runs of the dataset that are looked at, newest first."""
+"""Most runs of the dataset that are read, newest first."""
 
 _PER_RANK = {"sdxl": 7.1e6, "flux": 9.5e6, "sd3": 5e6, "sd": 1.2e6}
 """Bytes of an adapter of rank 1 with two bytes a value, on transformer or U-Net and text encoders,
-by the beginning of the script's name. Of the size that ``networks.lora`` and its kin write; LoKr
-and IA3 are mostly smaller."""
+by the beginning of the script's name, as ``networks.lora`` and the like write it; LoKr and IA3 are
+mostly smaller."""
 
 _DEFAULT_RANK = 4
-"""Of ``networks.lora`` where no ``network_dim`` is given."""
+"""Of ``networks.lora`` without ``network_dim``."""
 
 _STATE = 3
-"""A state folder, in float32 models: the weights, and two moments of the optimizer."""
+"""Size of a folder of training state, in float32 models: the weights, and two moments of the
+optimizer."""
 
 _SHORT = ("fp16", "bf16")
-"""``save_precision`` of two bytes a value. Without one, what is trained is saved: float32."""
+"""Values of ``save_precision`` with two bytes a value. Without one, float32 is saved, as it is
+trained."""
 
 
 class PastRun(NamedTuple):
-    """A sealed run of the dataset, as its record tells."""
+    """A sealed run of the dataset, from its record."""
 
     name: str
     arguments: Arguments
     script: str
     largest: int
-    """Bytes of its largest model; 0 where it has none."""
+    """Bytes of its largest model; 0 if it has none."""
 
 
 class Saves(NamedTuple):
-    """How many of each are on the disk at the same time, at most."""
+    """The most of each that are on the disk at the same time."""
 
     models: int
     states: int
@@ -67,13 +69,13 @@ class Need(NamedTuple):
     state_size: int
     """Bytes of a folder of training state."""
     source: str
-    """Where ``size`` is known from, for people."""
+    """Where ``size`` comes from, for people."""
     estimated: bool
-    """Whether ``size`` is but an estimate."""
+    """Whether ``size`` is only an estimate."""
 
     @property
     def total(self) -> int:
-        """Bytes of all together."""
+        """Bytes of everything together."""
         return self.size * self.saves.models + self.state_size * self.saves.states
 
     @property
@@ -107,11 +109,12 @@ def disk_need(
 
 
 def saves_at_once(given: Arguments, steps: int, per_epoch: int | None) -> Saves:
-    """What a run of ``steps`` steps leaves or has on the way, at most.
+    """The most that a run of ``steps`` steps has on the disk, on the way or at the end.
 
-    ``per_epoch`` are the steps of an epoch; without them, what is saved after epochs is not
-    counted. A rotation first saves and then removes, so that it has one more than it keeps; in the
-    end that one is the final model.
+    ``per_epoch`` is the number of steps of an epoch; without it, what is saved after epochs is not
+    counted. A rotation saves before it removes, so it has one more than it keeps; at the end that
+    one is the final model. For example, ``save_last_n_steps`` of 200 and ``save_every_n_steps`` of
+    100 keep two and have three.
     """
     models = 1 + sum(_saves_kept(given, steps, per_epoch, ""))
     if "save_state" in given.options:
@@ -120,8 +123,8 @@ def saves_at_once(given: Arguments, steps: int, per_epoch: int | None) -> Saves:
 
 
 def _saves_kept(given: Arguments, steps: int, per_epoch: int | None, what: str) -> Iterator[int]:
-    """What is kept of the saves after steps, and of those after epochs; ``what`` is ``_state`` for
-    states."""
+    """How many saves after steps, and after epochs, exist at the same time. ``what`` is ``_state``
+    for states, else empty."""
     every = _number(given, "save_every_n_steps")
     if every:
         last = _last(given, "save_last_n_steps", what)
@@ -143,27 +146,27 @@ def _last(given: Arguments, option: str, what: str) -> int | None:
 
 
 def _number(given: Arguments, option: str) -> int | None:
-    """A whole number, 0 or more; ``None`` where the option is not given or no such number."""
+    """A whole number, 0 or more; ``None`` if the option is missing or no such number."""
     value = given.one(option) or ""
     return int(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
 
 
 def _is_same_size(run: PastRun, given: Arguments, script: str) -> bool:
-    """Whether the network is of the same size, as far as the arguments tell."""
+    """Whether the network has the same size, judging by the arguments."""
     names = ("network_module", "network_dim", "network_args", "save_precision")
     same = all(run.arguments.options.get(name) == given.options.get(name) for name in names)
     return same and _kind(run.script) == _kind(script)
 
 
 def _kind(script: str) -> str:
-    """What kind of base model a script of sd-scripts trains, as in :data:`_PER_RANK`."""
+    """The kind of base model that a script of sd-scripts trains, as in :data:`_PER_RANK`."""
     name = PurePath(script).name
     return next((kind for kind in _PER_RANK if name.startswith(kind)), "sd")
 
 
 def steps_of(given: Arguments, steps: int, per_epoch: int | None) -> int:
-    """Steps of a run: those of ``max_train_epochs`` where it is given, which decides in
-    sd-scripts."""
+    """Steps of a run: those of ``max_train_epochs`` if it is given, as in sd-scripts, else
+    ``steps``."""
     epochs = _number(given, "max_train_epochs")
     return epochs * per_epoch if epochs and per_epoch else steps
 
@@ -171,10 +174,10 @@ def steps_of(given: Arguments, steps: int, per_epoch: int | None) -> int:
 def steps_per_epoch(
     table: Mapping[str, object], images: Mapping[str, int], given: Arguments
 ) -> int | None:
-    """Steps of an epoch by a dataset config; ``images`` are counted by ``image_dir`` as the config
-    writes it.
+    """Steps of an epoch by a dataset config; ``images`` has the number of images by ``image_dir``
+    as the config writes it.
 
-    Buckets that no batch fills add some. ``None`` where the config does not tell.
+    Buckets that do not fill their last batch add some. ``None`` if the config does not tell.
     """
     batches = 0
     general = table.get("general")
@@ -232,7 +235,7 @@ def _past_run(repository: Repository, name: str, commit: str, message: str) -> P
             return None
         words = [str(word) for word in table["command"]["argv"]]
         script = str(table["trainer"]["script"])
-    except (LoragitError, ValueError, KeyError, TypeError):  # a tag of the user's own
+    except (LoragitError, ValueError, KeyError, TypeError):  # one of the user's own tags
         return None
     start = next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
     lines = (
