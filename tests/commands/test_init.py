@@ -236,7 +236,7 @@ def test_a_dataset_in_a_repository_gets_no_other_and_no_commit(scene: Scene) -> 
         in done.err
     )
     assert not files.status(datasets).installed
-    assert "all is there" in scene.loragit("init", "--yes").err
+    assert "everything is there" in scene.loragit("init", "--yes").err
 
 
 def test_what_else_is_staged_stays_staged(scene: Scene) -> None:
