@@ -337,7 +337,7 @@ def test_who_wants_nothing_gets_nothing(scene: Scene) -> None:
         at.answer(words, "n\n")
     assert at.end() == 0
     assert "nothing was written" in at.shown
-    assert "all is there" not in at.shown
+    assert "everything is there" not in at.shown
     assert "runs are recorded in a git repository, and there is none yet: git init" in at.shown
     assert listing(scene.dataset) == before
 
