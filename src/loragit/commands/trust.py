@@ -1,5 +1,5 @@
-"""``loragit trust``, and the question that ``train`` asks: may be done what the dataset's own files
-say?"""
+"""``loragit trust``, and the question that ``train`` asks: whether what the dataset's own files
+name may be started and read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class NobodyToAsk(LoragitError):
 
 
 class NotRemembered(LoragitError):
-    """What was agreed to could not be written down."""
+    """The user's consent could not be saved."""
 
 
 def agreement(*, trusted: bool) -> Agree | None:
@@ -37,8 +37,8 @@ def agreement(*, trusted: bool) -> Agree | None:
 
 
 def remember_settings(chosen: Settings) -> None:
-    """A run goes ahead with these settings: what ran before there was a remote needs no question
-    when there is one."""
+    """Remember consent to the settings of a run that starts: what ran before the repository had a
+    remote needs no question once it has one."""
     subject = trust.subject_of_settings(chosen)
     if subject.values and not trust.is_agreed(subject):
         trust.store_consent(subject)
@@ -66,7 +66,8 @@ def _print_claims(subject: Subject, origin: str) -> None:
 
 
 def trust_(chosen: Settings, *, yes: bool) -> int:
-    """Show what the dataset's own files start and read, and ask whether they may; 1 where not.
+    """Show what the dataset's own files start and read, and ask whether they may. Returns 1 if
+    not, else 0.
 
     Raises :class:`NobodyToAsk`, :class:`NotRemembered`.
     """
@@ -75,7 +76,7 @@ def trust_(chosen: Settings, *, yes: bool) -> int:
     for subject in subjects:
         if trust.is_agreed(subject):
             console.info(
-                f"agreed to already: {text.count(len(subject.values), 'value')} of {subject.folder}"
+                f"already agreed to: {text.count(len(subject.values), 'value')} of {subject.folder}"
             )
             continue
         _print_claims(
@@ -83,7 +84,7 @@ def trust_(chosen: Settings, *, yes: bool) -> int:
         )
         if not yes and not console.can_ask():
             raise NobodyToAsk(
-                "nothing was agreed to: there is no terminal to ask at", hint="loragit trust --yes"
+                "nothing was agreed to: there is no terminal to ask on", hint="loragit trust --yes"
             )
         if not yes and not console.confirm(_QUESTION, default=False):
             agreed = False
@@ -98,7 +99,8 @@ def trust_(chosen: Settings, *, yes: bool) -> int:
         )
     elif agreed:
         console.info(
-            f"{chosen.dataset_dir} may be trained on; another program there is another question"
+            f"{chosen.dataset_dir} may be trained on; if it names another program, you will be "
+            "asked again"
         )
     return 0 if agreed else 1
 

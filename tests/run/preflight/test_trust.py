@@ -797,7 +797,7 @@ def test_trust_shows_and_agrees_beforehand(
     assert "trainer.launcher" in capsys.readouterr().err
     assert prepared(cloned)
     assert command.trust_(loaded(cloned), yes=False) == 0
-    assert "agreed to already" in capsys.readouterr().err
+    assert "already agreed to" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("answer", "status"), [(True, 0), (False, 1)])
