@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 ASKED := $(shell $(PYTHON) -c 'import sys; print(sys.version.split()[0], sys.base_prefix)')
 MADE_BY := $(VENV)/.made-by
 
-.PHONY: demo test test-python lint bench clean
+.PHONY: demo test test-python lint bench mutants clean
 
 demo: $(VENV)/.installed
 	$(BIN)/loragit demo $(DIR)
@@ -25,6 +25,11 @@ test-python: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/bench.py
+
+# Breaks the code in small ways, and lists those that no test notices; no part of the gate. As in
+# make mutants OF="history store -n 40".
+mutants: $(VENV)/.installed-dev
+	$(BIN)/python tests/mutants.py $(OF)
 
 ifneq "$(ASKED)" "$(shell cat $(MADE_BY) 2>/dev/null)"
 .PHONY: $(MADE_BY)

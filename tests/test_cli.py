@@ -5,12 +5,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from loragit import cli, cli_help
 from loragit.__main__ import guarded
 from loragit.version import __version__
 from tests.support.made_up_runs import open_store, sealed
@@ -18,26 +26,7 @@ from tests.support.processes import LORAGIT, Result
 from tests.support.user_home import Scene, make_scene
 
 NAME = "noob-gren-v1s4"
-COMMANDS = (
-    "train",
-    "log",
-    "show",
-    "diff",
-    "whence",
-    "note",
-    "verify",
-    "status",
-    "recover",
-    "import",
-    "doctor",
-    "settings",
-    "trust",
-    "init",
-    "demo",
-    "zsh",
-    "bash",
-    "hook",
-)
+COMMANDS = tuple(verb for verbs in cli_help.GROUPS.values() for verb in verbs)
 
 
 @pytest.fixture
@@ -59,16 +48,83 @@ def test_the_version_is_told(nowhere: Scene) -> None:
         assert nowhere.loragit(*words) == Result(0, f"loragit {__version__}\n", "")
 
 
-@pytest.mark.parametrize("words", [(), *((name,) for name in COMMANDS), ("hook", "install")])
-def test_every_command_has_its_help(nowhere: Scene, words: tuple[str, ...]) -> None:
-    done = nowhere.loragit(*words, "--help")
+def every_command(
+    group: TyperGroup, words: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Each command with the words after ``loragit`` that name it; groups too."""
+    yield words, group
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from every_command(command, (*words, name))
+        else:
+            yield (*words, name), command
+
+
+ROOT = get_command(cli._app)
+assert isinstance(ROOT, TyperGroup)
+EVERY = dict(every_command(ROOT))
+USAGE_ERROR = typer.BadParameter.__mro__[1]
+
+
+def parse(words: list[str]) -> None:
+    """Parse a command line as ``loragit`` would, without running it."""
+    assert isinstance(ROOT, TyperGroup)
+    command: Any = ROOT
+    context = ROOT.make_context("loragit", words[1:])
+    while isinstance(command, TyperGroup):
+        rest = [*context._protected_args, *context.args]
+        name, found, rest = command.resolve_command(context, rest)
+        assert found is not None
+        context, command = found.make_context(name, rest, parent=context), found
+
+
+@pytest.mark.parametrize("words", EVERY, ids=" ".join)
+def test_help_has_narrow_lines_and_two_examples_that_parse(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["loragit", *words, "--help"])
+    assert cli.app() == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith(f"Usage: {' '.join(('loragit', *words))} ")
+    assert max(map(len, out.splitlines())) <= 80
+    command = EVERY[words]
+    for name, each in command.commands.items() if isinstance(command, TyperGroup) else ():
+        line = " ".join(str(each.help).partition("\n\n")[0].split())
+        assert re.search(rf"^  {name} +{re.escape(line)}$", out, re.MULTILINE), name
+    examples = [line.strip() for line in out.splitlines() if line.startswith("    loragit ")]
+    assert len(examples) >= 2
+    for line in examples:
+        assert line.startswith(" ".join(("loragit", *words))), line
+        parse(shlex.split(re.split(" [|>] ", line)[0]))
+
+
+def test_an_example_with_an_option_that_is_not_there_would_not_parse() -> None:
+    for line in ("loragit log --nope", "loragit nope", "loragit hook show", "loragit log -n 0"):
+        with pytest.raises(USAGE_ERROR):
+            parse(line.split())
+
+
+def test_every_verb_is_shown_in_one_group_and_has_one_line(nowhere: Scene) -> None:
+    done = nowhere.loragit("--help")
     assert (done.status, done.err) == (0, "")
-    assert done.out.startswith(f"Usage: {' '.join(('loragit', *words))} ")
-    if not words:
-        assert done.out == nowhere.loragit("-h").out
-        assert [
-            line.split()[0] for line in done.out.partition("Commands:\n")[2].splitlines()
-        ] == list(COMMANDS)
+    assert done.out == nowhere.loragit("-h").out
+    shown = {
+        section.splitlines()[0].removesuffix(":"): [
+            line.split()[0] for line in section.splitlines()[1:] if line.startswith("  ")
+        ]
+        for section in done.out.split("\n\n")
+    }
+    groups = {name: tuple(shown[name]) for name in cli_help.GROUPS}
+    assert groups == cli_help.GROUPS
+    assert isinstance(ROOT, TyperGroup)
+    assert sorted(COMMANDS) == sorted(ROOT.commands)
+    assert len(set(COMMANDS)) == len(COMMANDS)
+
+
+def test_a_hook_is_run_by_its_name_and_its_help_is_not_a_hook(nowhere: Scene) -> None:
+    assert nowhere.loragit("hook", "run", "--help").out.startswith("Usage: loragit hook run ")
+    assert "no nope hook" in nowhere.loragit("hook", "run", "nope").err
 
 
 @pytest.mark.parametrize("words", [(), ("hook",)])
@@ -380,7 +436,7 @@ def test_the_shell_completes_commands_options_and_names_of_runs(scene: Scene) ->
     sealed(open_store(scene.dataset), NAME)
     sealed(open_store(scene.dataset), "noob-mark-v2s8")
     assert complete_bash(scene, "") == list(COMMANDS)
-    assert complete_bash(scene, "s") == ["show", "status", "settings"]
+    assert complete_bash(scene, "s") == ["status", "show", "settings"]
     assert complete_bash(scene, "log", "--j") == ["--json"]
     assert complete_bash(scene, "hook", "") == ["install", "uninstall", "status", "show", "run"]
     assert complete_bash(scene, "show", "") == [NAME, "noob-mark-v2s8"]

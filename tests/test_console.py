@@ -29,7 +29,7 @@ def test_data_goes_to_stdout_and_narration_to_stderr(capsys: Capture) -> None:
     console.out("data")
     console.out()
     console.write("block\n")
-    console.say("opened x")
+    console.info("opened x")
     console.warn("look")
     told = capsys.readouterr()
     assert told.out == "data\n\nblock\n"
@@ -54,7 +54,7 @@ def test_no_line_holds_more_than_a_line(line: str) -> None:
         patch.setattr(sys, "stderr", err)
         console.out(line)
         console.columns([(line, line), ("a", "b")])
-        console.say(line)
+        console.info(line)
         console.warn(line)
         console.error(
             LoragitError(
@@ -112,7 +112,7 @@ def test_who_does_not_listen_is_not_told(monkeypatch: pytest.MonkeyPatch) -> Non
 
     for stream in (Gone(), None):
         monkeypatch.setattr(sys, "stderr", stream)
-        console.say("anybody?")
+        console.info("anybody?")
         console.error(LoragitError("nobody", hint="go on"))
     monkeypatch.setattr(sys, "stdout", None)
     console.begin(color=True)
@@ -120,7 +120,7 @@ def test_who_does_not_listen_is_not_told(monkeypatch: pytest.MonkeyPatch) -> Non
     console.finish()
 
 
-COLOR = "from loragit import console; console.begin(color={}); console.warn('a'); console.say('b')"
+COLOR = "from loragit import console; console.begin(color={}); console.warn('a'); console.info('b')"
 
 
 @pytest.mark.parametrize(

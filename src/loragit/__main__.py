@@ -26,14 +26,14 @@ def main() -> int:
             return 1
         return 0
     if words[:2] == ["hook", "run"] and words[2:3] in (["reference-transaction"], ["update"]):
-        return _guard(words[2], words[3:])
+        return _exec_guard(words[2], words[3:])
     index = _leave_callers_repository()
     from loragit import console
 
     console.begin(color="NO_COLOR" not in os.environ, columns=os.environ.get("COLUMNS", ""))
-    status = guarded(_quick(words, index) or _command_line)
+    status = guarded(_shortcut(words, index) or _command_line)
     status = guarded(lambda: _finish(status))
-    console.let_go()
+    console.drop_stderr()
     return status
 
 
@@ -58,7 +58,7 @@ def _leave_callers_repository() -> str | None:
     return os.path.abspath(index) if index else None  # noqa: PTH100 - a path that git wrote, links kept
 
 
-def _quick(words: list[str], index: str | None) -> Callable[[], int] | None:
+def _shortcut(words: list[str], index: str | None) -> Callable[[], int] | None:
     """What answers ``words`` without the command line's library, for the forms that are asked for
     most."""
     if "_LORAGIT_COMPLETE" in os.environ:
@@ -72,10 +72,10 @@ def _quick(words: list[str], index: str | None) -> Callable[[], int] | None:
             number.isascii() and number.isdigit() and len(number) < 10 and int(number)
         ):
             return lambda: _log(int(number))
-        case ["hook", "run", name, *rest]:
+        case ["hook", "run", name, *rest] if not name.startswith("-"):
             return lambda: _hook(name, rest, index)
         case ["zsh" | "bash" as shell]:
-            return lambda: _functions(shell)
+            return lambda: _print_functions(shell)
         case ["shell", *rest]:
             return lambda: _shell(rest)
         case _:
@@ -86,18 +86,18 @@ def _train(name: str, extra: list[str]) -> int:
     from pathlib import Path
 
     from loragit.commands.train import train
-    from loragit.run.preflight import prepare as preflight
-    from loragit.settings.load import Flags
+    from loragit.run.preflight.phases import Request
+    from loragit.settings.values import Flags
 
-    return train(preflight.Request(name, Flags(), dict(os.environ), Path.cwd(), tuple(extra)))
+    return train(Request.parse(name, Flags(), dict(os.environ), Path.cwd(), tuple(extra)))
 
 
 def _log(limit: int | None) -> int:
     from pathlib import Path
 
-    from loragit.commands.log import Wanted, log
+    from loragit.commands.log import LogOptions, log
 
-    log(Path.cwd(), Wanted(limit=limit))
+    log(Path.cwd(), LogOptions(limit=limit))
     return 0
 
 
@@ -109,18 +109,18 @@ def _hook(name: str, rest: list[str], index: str | None) -> int:
     return run_hook(name, rest, os.environ, Path.cwd(), index)
 
 
-def _guard(name: str, rest: list[str]) -> int:
+def _exec_guard(name: str, rest: list[str]) -> int:
     """A hook that is a script of its own, and needs what git has set for it."""
-    from loragit.commands.hook import become
+    from loragit.commands.hook import exec_guard
 
-    return guarded(lambda: become(name, rest))
+    return guarded(lambda: exec_guard(name, rest))
 
 
-def _functions(shell: str) -> int:
+def _print_functions(shell: str) -> int:
     from loragit import console
-    from loragit.commands.shell import source
+    from loragit.commands.shell import functions_source
 
-    console.write(source(shell))
+    console.write(functions_source(shell))
     return 0
 
 
@@ -128,9 +128,9 @@ def _shell(rest: list[str]) -> int:
     """What the functions of ``loragit zsh`` ask; nobody types it."""
     from pathlib import Path
 
-    from loragit.commands.shell import answer
+    from loragit.commands.shell import print_answer
 
-    answer(rest, os.environ, Path.cwd())
+    print_answer(rest, os.environ, Path.cwd())
     return 0
 
 
@@ -152,12 +152,12 @@ def guarded(command: Callable[[], int]) -> int:
             import traceback
 
             traceback.print_exc()
-        return _told(failure)
+        return _report(failure)
     except KeyboardInterrupt:
         return 130
 
 
-def _told(failure: Exception) -> int:
+def _report(failure: Exception) -> int:
     """Fact and next step of what ended the command; the exit status."""
     from loragit import console
     from loragit.errors import LoragitError

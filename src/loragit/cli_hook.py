@@ -11,10 +11,11 @@ from typing import Annotated
 
 import typer
 
-from loragit import console
+from loragit import cli_help, console
 
 app = typer.Typer(
-    help="Hooks: commits without a dirty trainer or secrets; a record that cannot be taken back.",
+    cls=cli_help.WithExamples,
+    help="Install git hooks that protect commits and the record.",
     no_args_is_help=True,
 )
 
@@ -32,8 +33,10 @@ def hook_install(
         typer.Option("--secrets/--no-secrets", help="Also refuse secrets in what is staged."),
     ] = None,
 ) -> None:
-    """Put hooks into this repository, beside those that are there; without a name, the pre-commit
-    hook."""
+    """Install hooks in this repository, beside those already there.
+
+    Without a name, the pre-commit hook.
+    """
     from loragit.commands import hook
 
     _lines(hook.install_lines(Path.cwd(), own_command(), names or (), secrets=secrets))
@@ -41,8 +44,10 @@ def hook_install(
 
 @app.command("uninstall")
 def hook_uninstall(names: _Names = None) -> None:
-    """Take hooks out, and put back those that were there before; without a name, all of
-    loragit's."""
+    """Remove hooks, and put back those that were there before.
+
+    Without a name, all of loragit's.
+    """
     from loragit.commands import hook
 
     _lines(hook.uninstall_lines(Path.cwd(), names or ()))
@@ -50,7 +55,7 @@ def hook_uninstall(names: _Names = None) -> None:
 
 @app.command("status")
 def hook_status(names: _Names = None) -> None:
-    """Where the hooks are, and whether they can find loragit."""
+    """Show where the hooks are, and whether they find loragit."""
     from loragit.commands import hook
 
     _lines(hook.status_lines(Path.cwd(), names or ()))
@@ -58,16 +63,18 @@ def hook_status(names: _Names = None) -> None:
 
 @app.command("show")
 def hook_show(name: str) -> None:
-    """The text of a hook, to be copied to a machine without loragit."""
+    """Print a hook, to be copied to a machine without loragit."""
     from loragit.commands import hook
 
-    console.write(hook.text_of(name))
+    console.write(hook.hook_text(name))
 
 
 @app.command("run")
 def hook_run(name: str, arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-    """What an installed hook calls; secrets [FILE]... looks for secrets in files, or in what is
-    staged."""
+    """Run a hook, as an installed one does.
+
+    hook run secrets [FILE]... searches files, or what is staged, for secrets.
+    """
     from loragit.commands import hook
 
     raise typer.Exit(hook.run_hook(name, arguments or [], os.environ, Path.cwd()))

@@ -54,11 +54,11 @@ def _width_of_stdout(told: str) -> int | None:
     if told.isascii() and told.isdigit() and int(told):
         return int(told)
     with suppress(OSError):
-        return os.get_terminal_size(sys.stdout.fileno()).columns or _USUAL
-    return _USUAL
+        return os.get_terminal_size(sys.stdout.fileno()).columns or _DEFAULT_WIDTH
+    return _DEFAULT_WIDTH
 
 
-_USUAL = 80
+_DEFAULT_WIDTH = 80
 """Columns of a terminal that does not tell."""
 
 
@@ -73,7 +73,7 @@ def plain() -> bool:
     return _plain
 
 
-def page(command: str) -> None:
+def start_pager(command: str) -> None:
     """Show all further data through the pager ``command``, if it goes to a terminal. An empty one,
     or ``cat``, is none.
 
@@ -90,7 +90,7 @@ def page(command: str) -> None:
 
 def out(line: str = "") -> None:
     """A line of data."""
-    write(_fitting(text.shown(line)) + "\n")
+    write(_in_charset(text.shown(line)) + "\n")
 
 
 def write(block: str) -> None:
@@ -99,7 +99,7 @@ def write(block: str) -> None:
     Once nobody reads any more (``| head``), they go nowhere, and nothing is said about it; nor
     where stdout was closed from the start. Raises :class:`CannotWrite`.
     """
-    _push(lambda stdout: stdout.write(block))
+    _to_stdout(lambda stdout: stdout.write(block))
 
 
 def raw(data: bytes) -> None:
@@ -111,7 +111,7 @@ def raw(data: bytes) -> None:
         ):
             out(line.removesuffix("\r").expandtabs())
         return
-    _push(lambda stdout: _write_bytes(stdout, data))
+    _to_stdout(lambda stdout: _write_bytes(stdout, data))
 
 
 def _write_bytes(stdout: TextIO, data: bytes) -> None:
@@ -120,9 +120,9 @@ def _write_bytes(stdout: TextIO, data: bytes) -> None:
     stdout.buffer.flush()
 
 
-def say(line: str) -> None:
+def info(line: str) -> None:
     """A line of narration. A terminal that is gone is no reason to stop anything."""
-    _tell(f"loragit: {text.shown(line)}")
+    _to_stderr(f"loragit: {text.shown(line)}")
 
 
 def warn(line: str) -> None:
@@ -145,9 +145,9 @@ def error(failure: LoragitError) -> None:
 
 def finding(problem: str, hint: str | None) -> None:
     """One of several reasons, below its heading."""
-    _tell(f"  - {text.shown(problem)}")
+    _to_stderr(f"  - {text.shown(problem)}")
     if hint:
-        _tell(f"    {text.shown(hint)}")
+        _to_stderr(f"    {text.shown(hint)}")
 
 
 def can_ask() -> bool:
@@ -178,7 +178,7 @@ def choose(question: str, options: Mapping[str, str], *, default: str) -> str:
     """One of the keys of ``options``, whose values tell what each means. Raises
     :class:`NoAnswer`."""
     for key, about in options.items():
-        _tell(f"  {text.shown(key)}: {text.shown(about)}")
+        _to_stderr(f"  {text.shown(key)}: {text.shown(about)}")
     while True:
         answer = ask(f"{question} ({'/'.join(options)})", default)
         if answer in options:
@@ -198,7 +198,7 @@ def columns(rows: Iterable[tuple[str, ...]], limit: int | None = None) -> None:
     cells = last.cells
     if limit is not None:
         left = max(limit - sum(column.width + 2 for column in padded), 1)
-        cells = [_fitting(text.cut(cell, left)) for cell in cells]
+        cells = [_in_charset(text.cut(cell, left)) for cell in cells]
     lines = map("  ".join, zip(*(column.padded() for column in padded), cells, strict=True))
     write("\n".join(map(str.rstrip, lines)) + "\n")
 
@@ -210,7 +210,7 @@ class _Column:
         together = "".join(cells)
         self._ascii = together.isascii()
         plain = together.isprintable() and (self._ascii or not _plain)
-        self.cells = list(cells) if plain else [_fitting(text.shown(cell)) for cell in cells]
+        self.cells = list(cells) if plain else [_in_charset(text.shown(cell)) for cell in cells]
         # What is shown of control characters is ASCII.
 
     @property
@@ -225,7 +225,7 @@ class _Column:
         return [cell + " " * (width - text.width(cell)) for cell in self.cells]
 
 
-def _fitting(cell: str) -> str:
+def _in_charset(cell: str) -> str:
     return cell.translate(_ASCII) if _plain and not cell.isascii() else cell
 
 
@@ -233,14 +233,14 @@ def finish() -> None:
     """Push out what is buffered, and wait for the pager. Raises :class:`CannotWrite`."""
     global _pager
     try:
-        _push(lambda stdout: stdout.flush())
+        _to_stdout(lambda stdout: stdout.flush())
     finally:
         if _pager is not None:
             _pager.wait()
             _pager = None
 
 
-def _push(action: Callable[[TextIO], object]) -> None:
+def _to_stdout(action: Callable[[TextIO], object]) -> None:
     if sys.stdout is None:
         return
     try:
@@ -248,12 +248,12 @@ def _push(action: Callable[[TextIO], object]) -> None:
     except OSError as error:
         # What is still buffered, and all that follows, goes nowhere: it would raise again and
         # again.
-        _lead_nowhere(sys.stdout)
+        _redirect_to_null(sys.stdout)
         if not isinstance(error, BrokenPipeError):
             raise CannotWrite(f"the output cannot be written: {error.strerror}") from error
 
 
-def let_go() -> None:
+def drop_stderr() -> None:
     """Drop what stderr still holds and cannot write: for that Python would end with an exit status
     of its own, 120."""
     if sys.stderr is None:
@@ -261,10 +261,10 @@ def let_go() -> None:
     try:
         sys.stderr.flush()
     except OSError:
-        _lead_nowhere(sys.stderr)
+        _redirect_to_null(sys.stderr)
 
 
-def _lead_nowhere(stream: TextIO) -> None:
+def _redirect_to_null(stream: TextIO) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
@@ -272,10 +272,10 @@ def _lead_nowhere(stream: TextIO) -> None:
 
 def _labelled(label: str, line: str) -> None:
     start, end = (_styles[label], "\x1b[0m") if _colored else ("", "")
-    _tell(f"{start}{label}:{end} {text.shown(line)}")
+    _to_stderr(f"{start}{label}:{end} {text.shown(line)}")
 
 
-def _tell(line: str) -> None:
+def _to_stderr(line: str) -> None:
     with suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(line + "\n")
         sys.stderr.flush()

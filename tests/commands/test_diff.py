@@ -14,11 +14,18 @@ from pathlib import Path
 import pytest
 
 from loragit.commands import diff
+from loragit.history.as_json import CodeChange
 from loragit.history.compare import commits
-from loragit.history.compare.commits import DIVERGED, FORWARD, MISSING, REVERSED, Between, Commit
-from loragit.history.compare.details import Difference, details
+from loragit.history.compare.commits import (
+    DIVERGED,
+    FORWARD,
+    MISSING,
+    REVERSED,
+    Commit,
+    CommitsBetween,
+)
+from loragit.history.compare.details import Difference, compare_in_full
 from loragit.history.history import History
-from loragit.history.pairs import CodeChange
 from loragit.record.values import Entry, LyCORIS, Weights
 from tests.support.growth import within
 from tests.support.helpers_folder import leave
@@ -47,7 +54,7 @@ def put(folder: Path, name: str, found: dict[str, str] | None = None, **changes:
 
 def compared(folder: Path) -> Difference:
     history = History.of(folder)
-    return details(history.run(ONE), history.run(TWO))
+    return compare_in_full(history.run(ONE), history.run(TWO))
 
 
 def shown(found: Difference, *codes: CodeChange, width: int | None = None) -> list[str]:
@@ -346,7 +353,7 @@ def test_what_is_only_written_otherwise_is_no_difference(dataset: Path) -> None:
     out = list(diff._lines(found, (), None, brief=False))
     assert out[0].startswith("the same inputs: ")
     assert out[1:] == ["", "Only written otherwise", "  sample-prompts.txt", "  config.toml"]
-    assert list(diff._stat(found, ())) == []
+    assert list(diff._stat_rows(found, ())) == []
 
 
 def test_documents_are_compared_by_value_where_they_can_be(dataset: Path) -> None:
@@ -401,7 +408,7 @@ def test_documents_are_compared_by_value_where_they_can_be(dataset: Path) -> Non
         "    + echo two",
         "  + new.sh  1 line",
     ]
-    assert list(diff._stat(found, ()))[1:] == [
+    assert list(diff._stat_rows(found, ()))[1:] == [
         ("Inputs", "3 changed, 2 removed"),
         ("Other files", "1 changed, 1 added"),
     ]
@@ -521,28 +528,28 @@ def test_commits_between_are_listed_and_their_order_is_told(scene: Scene, tmp_pa
     git(code, "commit", "-q", "--allow-empty", "-m", "\x1b[31m aside")
     aside = git(code, "rev-parse", "HEAD")
 
-    ahead = commits.between(code, old, new)
+    ahead = commits.commits_between(code, old, new)
     assert ahead is not None
     assert (ahead.relation, ahead.added_count, ahead.removed_count) == (FORWARD, 60, 0)
     assert len(ahead.added) == commits.MOST
     assert ahead.added[0] == Commit(new, "change 59")
-    back = commits.between(code, new, old)
+    back = commits.commits_between(code, new, old)
     assert back is not None
     assert (back.relation, back.removed, back.removed_count) == (REVERSED, ahead.added, 60)
-    apart = commits.between(code, new, aside)
+    apart = commits.commits_between(code, new, aside)
     assert apart is not None
     assert (apart.relation, apart.added_count, apart.removed_count) == (DIVERGED, 1, 60)
-    lost = commits.between(code, "e" * 40, new)
-    assert lost == Between(code, MISSING, missing=("e" * 40,))
-    assert commits.between(tmp_path / "nowhere", old, new) is None
-    assert commits.between(tmp_path, old, new) is None
+    lost = commits.commits_between(code, "e" * 40, new)
+    assert lost == CommitsBetween(code, MISSING, missing=("e" * 40,))
+    assert commits.commits_between(tmp_path / "nowhere", old, new) is None
+    assert commits.commits_between(tmp_path, old, new) is None
 
-    told = {each.relation: list(diff._between(each)) for each in (ahead, back, apart, lost)}
+    told = {each.relation: list(diff._between_lines(each)) for each in (ahead, back, apart, lost)}
     assert (told[FORWARD][0], told[FORWARD][-1]) == ("60 commits", "+ and 10 more")
     assert told[REVERSED][0] == "back by 60 commits: the later run has the earlier code"
     assert told[DIVERGED][0] == "the history diverged: 60 commits gone, 1 commit new"
     assert told[MISSING] == [f"eeeeeeee not in {code}"]
-    assert [diff._span(each) for each in (ahead, back, apart, lost)] == [
+    assert [diff._commit_counts(each) for each in (ahead, back, apart, lost)] == [
         "+60 commits",
         "-60 commits",
         "-60 +1 commits",

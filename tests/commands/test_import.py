@@ -21,7 +21,7 @@ from loragit.errors import Findings
 from loragit.run.importing import plan as intake
 from loragit.run.importing import text_files, training
 from loragit.run.importing.models import Models
-from loragit.run.importing.search import Place
+from loragit.run.importing.search import Source
 from loragit.store.store import RunExists, Store
 from tests.project.test_docs import FORMAT, documented, dotted
 from tests.support.helpers_folder import (
@@ -848,7 +848,7 @@ def test_what_cannot_be_read_is_told_or_passed_over(scene: Scene) -> None:
 
 def test_a_folder_that_has_vanished_made_nothing(scene: Scene, tmp_path: Path) -> None:
     models = Models(Cache(tmp_path / "cache"))
-    (left,) = training.read(Place(scene.output / NAME, None), models, Findings())
+    (left,) = training.past_trainings(Source(scene.output / NAME, None), models, Findings())
     assert not left.made_something
 
 
@@ -858,10 +858,10 @@ def test_it_is_said_when_reading_takes_long(
     old_run(scene)
     monkeypatch.setattr(intake, "_LONG", 1)
     told: list[str] = []
-    request = intake.Request(
+    request = intake.ImportRequest(
         ("..",), None, None, os.environ, scene.output / NAME, tmp_path / "cache"
     )
-    plan = intake.look(request, told.append)
+    plan = intake.plan_import(request, told.append)
     assert told == ["reading 0.0 GB of models in 1 folder"]
     assert [item.name for item in plan.items] == [NAME]
 
@@ -873,10 +873,10 @@ def test_a_lost_race_is_run_again_on_the_new_tip(
     move."""
     old_run(scene)
     theirs = scene.git("commit-tree", "HEAD^{tree}", "-m", "theirs\n\nLoragit-Format: 1")
-    request = intake.Request(
+    request = intake.ImportRequest(
         (str(scene.output),), None, None, os.environ, scene.dataset, tmp_path / "cache"
     )
-    (item,) = intake.look(request, print).items
+    (item,) = intake.plan_import(request, print).items
     assert item.run
     assert item.target
 

@@ -21,11 +21,11 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from loragit.commands import hook
+from loragit.commands.hook import files
 from loragit.commands.init import discover, first_files, image_folders
-from loragit.dataset import snapshot
 from loragit.record.name import RunName
-from loragit.settings import schema
+from loragit.settings import document
+from loragit.trainers.sd_scripts import dataset_config
 from tests.support.processes import LORAGIT, Result, commit_all, git
 from tests.support.user_home import Scene, make_trainer, write_dataset
 
@@ -58,7 +58,7 @@ def listing(folder: Path) -> dict[str, bytes]:
 
 
 def values(scene: Scene) -> dict[str, object]:
-    return dict(schema.read_file(scene.dataset / "loragit.toml").values)
+    return dict(document.read_settings_file(scene.dataset / "loragit.toml").values)
 
 
 class Terminal:
@@ -141,7 +141,7 @@ def test_exactly_the_files_of_the_dataset_are_committed_and_the_hook_is_put_in(
     assert scene.git("ls-files").splitlines() == [".gitignore", *FILES[:1], *captions, *FILES[1:]]
     assert scene.git("log", "--format=%s") == "gren: settings of the dataset"
     assert scene.git("status", "--short") == "?? notes.psd"
-    assert hook.status(scene.dataset).installed
+    assert files.status(scene.dataset).installed
 
 
 def test_a_second_time_changes_nothing(scene: Scene) -> None:
@@ -235,7 +235,7 @@ def test_a_dataset_in_a_repository_gets_no_other_and_no_commit(scene: Scene) -> 
         "commit what was written: git add config.toml loragit.toml sample-prompts.txt .gitignore"
         in done.err
     )
-    assert not hook.status(datasets).installed
+    assert not files.status(datasets).installed
     assert "all is there" in scene.loragit("init", "--yes").err
 
 
@@ -309,7 +309,7 @@ def test_every_question_is_asked_before_the_first_write(scene: Scene) -> None:
     assert (
         scene.dataset / ".gitignore"
     ).read_text() == "# what sd-scripts caches beside the images\n*.npz\n"
-    assert not hook.status(scene.dataset).installed
+    assert not files.status(scene.dataset).installed
     assert scene.git("status", "--short") == ""
 
 
@@ -620,7 +620,7 @@ def test_image_folders_are_read_as_they_were_laid_out(tmp_path: Path) -> None:
     for name in re.findall(r"\S[^.]*\.\w+(?:/\S+)?", files):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"{name} caption")
-    found = {each.place: each for each in image_folders.find(tmp_path)}
+    found = {each.place: each for each in image_folders.find_image_folders(tmp_path)}
     assert list(found) == [".", "img/0_x", "img/10_gren girl", "img/3_other", "reg/1_girl"]
     assert found["img/10_gren girl"].images == ("a.png", "b.PNG")
     assert found["img/10_gren girl"][2:6] == (("a.caption",), ".caption", 10, "gren girl")
@@ -645,7 +645,9 @@ def test_captions_that_the_trainer_would_misread_become_no_prompts(tmp_path: Pat
     ):
         (tmp_path / "img" / f"{number}.png").touch()
         (tmp_path / "img" / f"{number}.txt").write_bytes(caption)
-    assert image_folders.first_captions(tmp_path, image_folders.find(tmp_path), 9) == (
+    assert image_folders.first_captions(
+        tmp_path, image_folders.find_image_folders(tmp_path), 9
+    ) == (
         "good one",
         "zqx",
     )
@@ -679,13 +681,13 @@ def test_whatever_folders_are_called_the_files_read_back_and_mean_them(
         for name in ("train_network.py", "library/train_util.py"):
             (trainer / name).touch()
         environ = {"HOME": str(home)}
-        seen = discover.look(folder, environ)
+        seen = discover.surroundings(folder, environ)
         (folder / "loragit.toml").write_text(first_files.settings_text(seen, prompts=True))
-        written = dict(schema.read_file(folder / "loragit.toml").values)
+        written = dict(document.read_settings_file(folder / "loragit.toml").values)
         assert written["trainer.workdir"] == "dataset"
         unicode = image_folders.is_unicode(os.fsdecode(images))
         if unicode:
-            assert discover.look(folder, environ).chosen.trainer.repo == trainer
+            assert discover.surroundings(folder, environ).chosen.trainer.repo == trainer
         else:
             assert "trainer.repo" not in written
         folders = tuple(each for each in seen.images if each.nameable)
@@ -693,7 +695,7 @@ def test_whatever_folders_are_called_the_files_read_back_and_mean_them(
             (folder / "config.toml").write_text(
                 first_files.config_text(folders, base=None, side=1024)
             )
-            config = snapshot.read_config(folder / "config.toml", folder)
+            config = dataset_config.read_config(folder / "config.toml", folder)
             assert [each.path for each in config.folders] == [place]
         else:
             assert (

@@ -17,13 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loragit import History
-from loragit.commands.log import gist
+from loragit.commands.log import telling_line
 from loragit.commands.show import size
 from loragit.history import cache, lineage, losses
-from loragit.history.cache import Memory
+from loragit.history.cache import HistoryCache
 from loragit.history.history import RecordedRun
-from loragit.history.query.selection import matches
-from loragit.history.query.where import BadCondition, Condition, told
+from loragit.history.query.selection import name_matches
+from loragit.history.query.where import BadCondition, Condition, as_written
 from loragit.record.name import RunName
 from loragit.record.values import Entry, LyCORIS, Weights
 from tests.support.made_up_runs import (
@@ -250,8 +250,8 @@ def test_runs_that_made_nothing_are_told_with_the_line_that_says_why(scene: Scen
         ("noob-gren-v3s4", "its tag was deleted; nothing says why"),
         ("noob-gren-v2s4", "RuntimeError: CUDA out of memory"),
     ]
-    assert gist(("one", "two ", "")) == "two"
-    assert gist(()) == ""
+    assert telling_line(("one", "two ", "")) == "two"
+    assert telling_line(()) == ""
 
 
 def test_what_is_not_as_it_should_be_is_told_of_the_outcome(scene: Scene) -> None:
@@ -327,7 +327,10 @@ def test_forged_circles_lose_no_run(scene: Scene) -> None:
         )
         for name, other in (("a", "b"), ("b", "a"))
     ]
-    assert [(twig.run.name, twig.drawn) for twig in lineage.tree(circle)] == [("a", ""), ("b", "")]
+    assert [(twig.run.name, twig.drawn) for twig in lineage.lineage_tree(circle)] == [
+        ("a", ""),
+        ("b", ""),
+    ]
 
 
 # ---- what a terminal gets ----
@@ -575,7 +578,7 @@ def test_what_is_remembered_says_the_same_and_new_runs_are_added(scene: Scene) -
     assert "untagged" in with_memory.out
 
 
-@pytest.mark.parametrize("damage", [b"", cache._HEADER + b"00000000\nx", b"\xff" * 100])
+@pytest.mark.parametrize("damage", [b"", cache._VERSIONS + b"00000000\nx", b"\xff" * 100])
 def test_a_damaged_memory_is_no_memory(scene: Scene, damage: bytes) -> None:
     three_runs(scene)
     before = scene.loragit("log")
@@ -583,7 +586,7 @@ def test_a_damaged_memory_is_no_memory(scene: Scene, damage: bytes) -> None:
     for content in (damage, file.read_bytes()[:-1] + b"?", file.read_bytes()[: len(damage) + 40]):
         file.write_bytes(content)
         assert scene.loragit("log") == before
-    assert Memory(scene.dataset / ".git").rows
+    assert HistoryCache(scene.dataset / ".git").rows
 
 
 def test_a_memory_of_another_repository_is_not_believed(scene: Scene) -> None:
@@ -594,8 +597,8 @@ def test_a_memory_of_another_repository_is_not_believed(scene: Scene) -> None:
         file.read_bytes().partition(b"\n")[2].replace(os.fsencode(scene.dataset), b"/elsewhere", 1)
     )
     for other in (body, body.partition(b"\0")[0]):
-        file.write_bytes(cache._HEADER + f"{zlib.adler32(other):08x}\n".encode() + other)
-        assert Memory(scene.dataset / ".git").tip == ""
+        file.write_bytes(cache._VERSIONS + f"{zlib.adler32(other):08x}\n".encode() + other)
+        assert HistoryCache(scene.dataset / ".git").tip == ""
 
 
 def test_a_rewritten_history_is_read_anew(scene: Scene) -> None:
@@ -623,10 +626,10 @@ def test_where_nothing_can_be_remembered_the_log_is_the_same(scene: Scene) -> No
 
 
 def test_what_is_not_used_any_more_is_forgotten(tmp_path: Path) -> None:
-    known = Memory(tmp_path)
+    known = HistoryCache(tmp_path)
     known.briefs = {str(number): "x" for number in range(1500)}
     known.changes = {"a b": "c"}
-    known.forget_unused({"7"}, set())
+    known.drop_unused({"7"}, set())
     assert (known.briefs, known.changes) == ({"7": "x"}, {"a b": "c"})
 
 
@@ -643,7 +646,7 @@ def a_curve_run(scene: Scene, logs: Path, **changes: object) -> RecordedRun:
 
 def test_the_loss_is_drawn_where_its_events_are_still_there(scene: Scene, home: Path) -> None:
     logs = SD_SCRIPTS / "logs"
-    scalars = list(losses._read(logs.rglob("*v1s4*/*/events*")))
+    scalars = list(losses._read_losses(logs.rglob("*v1s4*/*/events*")))
     times = [scalar.wall_time for scalar in scalars]
     start = MOMENT.fromtimestamp(min(times), MOMENT.tzinfo)
     store = open_store(scene.dataset)
@@ -664,20 +667,23 @@ def test_the_loss_is_drawn_where_its_events_are_still_there(scene: Scene, home: 
 
 def test_events_of_another_time_are_not_the_runs(scene: Scene) -> None:
     run = a_curve_run(scene, SD_SCRIPTS / "logs")
-    assert losses.curve(run, "/home/nobody") is None
+    assert losses.read_curve(run, "/home/nobody") is None
 
 
 def test_where_nothing_is_logged_there_is_no_curve(scene: Scene, tmp_path: Path) -> None:
     (tmp_path / "tiny_lora_1").mkdir()
     os.mkfifo(tmp_path / "tiny_lora_1" / "events.out.tfevents.1")
     run = a_curve_run(scene, tmp_path)
-    assert losses.curve(run, "") is None
-    assert list(losses._read([tmp_path / "nothing"])) == []
+    assert losses.read_curve(run, "") is None
+    assert list(losses._read_losses([tmp_path / "nothing"])) == []
     assert list(losses.event_files(tmp_path / "nowhere", "")) == []
     sealed(open_store(scene.dataset), "no-logs")
-    assert losses.curve(History.of(scene.dataset).run("no-logs"), "") is None
+    assert losses.read_curve(History.of(scene.dataset).run("no-logs"), "") is None
     untagged(open_store(scene.dataset), "gone")
-    assert losses.curve(History.of(scene.dataset).run("gone")._replace(path="nowhere"), "") is None
+    assert (
+        losses.read_curve(History.of(scene.dataset).run("gone")._replace(path="nowhere"), "")
+        is None
+    )
 
 
 def test_a_chart_has_a_letter_for_each_share_of_the_values() -> None:
@@ -764,11 +770,11 @@ def test_a_condition_holds_where_any_value_is_so(condition: str, holds: bool) ->
         "flag": (True,),
     }
     assert Condition.parse(condition).meets(values) is holds
-    assert told(False) == "false"
+    assert as_written(False) == "false"
 
 
 def test_a_word_is_a_part_of_a_name_and_a_pattern_all_of_it() -> None:
-    assert matches(NAME, "gren")
-    assert not matches(NAME, "gren*")
-    assert matches(NAME, "*gren*")
-    assert matches(NAME, "noob-gren-v[12]s?")
+    assert name_matches(NAME, "gren")
+    assert not name_matches(NAME, "gren*")
+    assert name_matches(NAME, "*gren*")
+    assert name_matches(NAME, "noob-gren-v[12]s?")

@@ -24,7 +24,8 @@ from loragit.run import ending, output
 from loragit.run.recovery import leftovers
 from loragit.run.recovery.recover import Options, Recovery
 from loragit.run.recovery.still_running import trainers_left
-from loragit.settings.load import Flags, load
+from loragit.settings.load import load_settings
+from loragit.settings.values import Flags
 from loragit.store import journal, ref_moves
 from loragit.store.journal import End, Open, Trainer, Work
 from loragit.store.store import Store
@@ -104,7 +105,9 @@ def recover(
     dataset: Path, *names: str, gone: bool = False, dry_run: bool = False, **environ: str
 ) -> int:
     variables = {**os.environ, **environ}
-    chosen = load(name=None, flags=Flags(dataset=str(dataset)), environ=variables, cwd=dataset)
+    chosen = load_settings(
+        name=None, flags=Flags(dataset=str(dataset)), environ=variables, cwd=dataset
+    )
     return command.recover(chosen, Options(names, gone, dry_run, variables))
 
 
@@ -844,21 +847,21 @@ def test_every_command_that_looks_at_runs_says_that_some_were_interrupted(
     dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     repository = open_store(dataset).repository
-    interrupted.notice(repository)
+    interrupted.warn_if_interrupted(repository)
     assert capsys.readouterr().err == ""
     Crashed(dataset).folder_made().opened()
-    interrupted.notice(repository)
+    interrupted.warn_if_interrupted(repository)
     assert capsys.readouterr().err == (
         f"warning: {NAME} was interrupted: no loragit works on it any more\nhint: finish it with: "
         "loragit recover\n"
     )
     for number in range(2, 6):
         Crashed(dataset, f"noob-gren-v{number}s4").noted()
-    interrupted.notice(repository)
+    interrupted.warn_if_interrupted(repository)
     told = (
         "noob-gren-v2s4, noob-gren-v3s4 and 2 more were interrupted: no loragit works on them "
         "any more"
     )
     assert told in capsys.readouterr().err
-    assert history.interrupted(repository, NAME)
-    assert not history.interrupted(repository, "noob-gren-v9s4")
+    assert history.is_interrupted(repository, NAME)
+    assert not history.is_interrupted(repository, "noob-gren-v9s4")

@@ -16,16 +16,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from loragit.dataset.digests import BadDigests, digest_lines, parse_digest_lines
 from loragit.dataset.hashes import (
-    BadDigests,
     Cache,
     CannotRead,
     Fingerprint,
-    digest_lines,
     fingerprint,
     fingerprint_file,
     list_files,
-    parse_digest_lines,
     read_many,
 )
 from loragit.record.values import DatasetFile
@@ -323,7 +321,7 @@ def test_a_cache_that_cannot_be_written_only_costs_time(
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from loragit.fingerprint import Cache
+from loragit.dataset.hashes import Cache
 resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))
 Cache(Path(sys.argv[1])).store("/img", {"a.png": ("1 2 3 4 5", "0" * 64)})
 """
@@ -403,7 +401,7 @@ def test_nothing_to_cache_makes_no_cache(folder: Path, cache: Cache, tmp_path: P
 WRITER = """
 import sys
 from pathlib import Path
-from loragit.fingerprint import Cache
+from loragit.dataset.hashes import Cache
 cache, mark = Cache(Path(sys.argv[1])), sys.argv[2]
 for _ in range(60):
     cache.store("/img", {f"{n}.png": (mark, mark * 64) for n in range(300)})
@@ -519,7 +517,7 @@ def test_memory_does_not_grow_with_the_size_of_a_file(tmp_path: Path) -> None:
     script = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from loragit.fingerprint import Cache, fingerprint_file\n"
+        "from loragit.dataset.hashes import Cache, fingerprint_file\n"
         "cache = Cache(Path(sys.argv[1]) / 'cache')\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "fingerprint_file(Path(sys.argv[1]) / 'small', cache)\n"

@@ -65,7 +65,7 @@ def test_any_bytes_after_the_first_line_are_a_pointer_or_none(rest: bytes) -> No
 
 def test_looking_at_an_image_does_not_load_dulwich() -> None:
     script = (
-        "import sys; from loragit.lfs import pointer; assert pointer(bytes(500)) is None; "
+        "import sys; from loragit.dataset.lfs import pointer; assert pointer(bytes(500)) is None; "
         "sys.exit(any(name.startswith('dulwich') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -15,23 +15,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import loragit
+import loragit.history
 from loragit import History, LoragitError, RecordedRun
 from loragit.git.catfile import Reader, rows
 from loragit.git.command import GitFailed, NotARepository
-from loragit.history import as_json, cache, contents
+from loragit.history import as_json, cache, record_reader
 from loragit.history import history as readers
-from loragit.history.compare import brief
-from loragit.history.contents import TooManyFiles
+from loragit.history.compare import cached
 from loragit.history.history import REVERTED, SEALED, NoSuchFile, NoSuchRun
 from loragit.history.query import where
-from loragit.history.record import (
+from loragit.history.record_parser import (
     CannotReadRecord,
-    decimal,
-    read_outcome,
-    read_revert,
-    read_trailers,
-    whole,
+    finite_number,
+    parse_outcome,
+    parse_record,
+    parse_revert,
+    parse_trailers,
+    whole_number,
 )
+from loragit.history.record_reader import TooManyFiles
 from loragit.record import trailers
 from loragit.record.values import Entry, Weights
 from tests.support.made_up_runs import (
@@ -44,6 +46,7 @@ from tests.support.made_up_runs import (
     sealed,
     untagged,
 )
+from tests.support.paths import ROOT
 from tests.support.processes import git
 
 ENVIRONMENT = (
@@ -76,6 +79,26 @@ def append_commit(folder: Path, message: str, *parents: str, tree: str = "runs^{
 
 
 # ---- what the list tells ----
+
+
+def test_public_names_are_those_of_docs_python_and_cost_nothing_until_they_are_used() -> None:
+    """docs/python.md promises them; ``loragit --version`` and hooks must not wait for them."""
+    documented = (ROOT / "docs" / "python.md").read_text()
+    promised = set(re.findall(r"`loragit\.((?:history|git)\.\w+)", documented))
+    assert promised == {
+        "git.NotARepository",
+        "history.CannotReadRecord",
+        "history.NoSuchRun",
+        "history.compare_in_full",
+    }
+    for name in [*promised, *(f"history.{each}" for each in loragit.history.__all__)]:
+        room, _, what = name.partition(".")
+        assert getattr(getattr(loragit, room), what).__name__ == what, name
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        loragit.history.nonsense  # noqa: B018
+    code = "import sys, loragit.history; print(*(m for m in sys.modules if m[:7] == 'loragit'))"
+    loaded = subprocess.run([sys.executable, "-c", code], stdout=-1, text=True, check=True).stdout
+    assert set(loaded.split()) == {"loragit", "loragit.version", "loragit.history"}
 
 
 def test_a_sealed_run_is_told_as_values(dataset: Path) -> None:
@@ -259,7 +282,7 @@ def test_the_record_is_told_as_values(dataset: Path) -> None:
     assert run.read("./config.toml") == b"a = 1\n"
     assert run.captions == {"img/00.txt": run.tree["captions/img/00.txt"].id}
     assert [file.path for file in run.dataset_files] == ["img/00.png", "img/00.txt"]
-    assert run.surroundings.about["GPU"] == ("one", "two")
+    assert run.environment.about["GPU"] == ("one", "two")
     assert run.packages == {
         "lycoris_lora": "@ 0123abcd",
         "torch": "2.6.0+cu124",
@@ -313,9 +336,8 @@ def test_a_record_that_cannot_be_read_is_told_and_the_run_is_listed(
 
 
 def test_a_record_of_other_types_is_read_as_far_as_it_goes() -> None:
-    from loragit.history.record import read_record
 
-    record = read_record(
+    record = parse_record(
         b"format = 1\nrun = 3\nfiles = {a = 1}\nweights = 4\n[command]\nargv = [1, 'x']\n", "r"
     )
     assert (record.name, record.steps, record.weights, record.argv) == ("r", None, (), ("x",))
@@ -498,26 +520,31 @@ PAIRS = st.lists(
 @given(PAIRS)
 def test_trailers_are_read_as_dulwich_reads_them(pairs: list[tuple[str, str]]) -> None:
     message = trailers.append("subject\n\nbody: not one\n    Quoted: line", pairs)
-    assert dict(read_trailers(message)) == trailers.parse(message)
+    assert dict(parse_trailers(message)) == trailers.parse(message)
 
 
 def test_what_is_no_trailer_is_passed_over() -> None:
-    assert dict(read_trailers("a\n\n  x\nNo key here\n and on\nKey: value\nhttp: //x\n")) == {
+    assert dict(parse_trailers("a\n\n  x\nNo key here\n and on\nKey: value\nhttp: //x\n")) == {
         "Key": ("value",),
         "http": ("//x",),
     }
-    assert dict(read_trailers("")) == {}
+    assert dict(parse_trailers("")) == {}
 
 
 @pytest.mark.parametrize("written", [None, "", "x", "nan", "inf", "1e999"])
 def test_what_is_no_finite_number_is_none(written: str | None) -> None:
-    assert decimal(written) is None
-    assert whole(written) is None
+    assert finite_number(written) is None
+    assert whole_number(written) is None
 
 
 def test_numbers_and_moments_are_read_carefully() -> None:
-    assert (decimal("1e-4"), whole("12"), whole("-1"), whole("9" * 19)) == (0.0001, 12, None, None)
-    outcome = read_outcome(
+    assert (
+        finite_number("1e-4"),
+        whole_number("12"),
+        whole_number("-1"),
+        whole_number("9" * 19),
+    ) == (0.0001, 12, None, None)
+    outcome = parse_outcome(
         "x: y\n\nStarted: 2026-11-23T17:20:30\nFinished: never\nSamples: many\nModel: odd\n", "x"
     )
     assert outcome.started == MOMENT
@@ -531,7 +558,7 @@ def test_numbers_and_moments_are_read_carefully() -> None:
 
 
 def test_a_revert_by_hand_may_say_anything() -> None:
-    revert = read_revert(
+    revert = parse_revert(
         "a" * 40, "Revert it\n\nIt was\nof no use.\n\nReverts: b\nExit-Status: 3\n"
     )
     assert (revert.reason, revert.exit_status, revert.log_tail) == ("It was of no use.", 3, ())
@@ -554,7 +581,7 @@ def test_a_hundred_thousand_tags_of_others_are_passed_over(dataset: Path) -> Non
 def test_trees_that_stand_for_more_files_than_there_is_room_for_are_refused(
     dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contents, "_MOST_PATHS", 1000)
+    monkeypatch.setattr(record_reader, "_MOST_PATHS", 1000)
     sealed(open_store(dataset), NAME)
     blob = git(dataset, "hash-object", "-w", "a.txt")
     tree = git(dataset, "mktree", text_input=f"100644 blob {blob}\tcaption.txt\n")
@@ -583,7 +610,7 @@ def test_a_file_that_is_too_long_is_not_read(
     long = Entry("inputs/long", b"x" * 5000)
     sealed(open_store(dataset), NAME, entries=entries(long))
     run = History.of(dataset).run(NAME)
-    monkeypatch.setattr(contents, "_MOST_FILE", 4096)
+    monkeypatch.setattr(record_reader, "_MOST_FILE", 4096)
     with pytest.raises(
         NoSuchFile, match="inputs/long of noob-gren-v1s4 is 5000 bytes long"
     ) as failure:
@@ -667,12 +694,15 @@ def test_a_tag_without_end_is_not_read_and_the_run_is_listed(
     git(dataset, "tag", "-a", "-F", "long", NAME, opened.commit)
     (run,) = History.of(dataset).runs
     assert run.state == SEALED
-    assert brief.briefs([run]) == {}
-    assert (as_json.came_out(run), "outcome.models" in where.facts(run)) == ("", False)
-    monkeypatch.setattr(contents, "_MOST_TAGS", 100)
+    assert cached.outcome_counts([run]) == {}
+    assert (as_json.outcome_line(run), "outcome.models" in where.recorded_values(run)) == (
+        "",
+        False,
+    )
+    monkeypatch.setattr(record_reader, "_MOST_TAGS", 100)
     for name in ("noob-gren-v2s4", "noob-gren-v3s4"):
         sealed(open_store(dataset), name)
-    assert len(brief.briefs(History.of(dataset).runs)) == 2
+    assert len(cached.outcome_counts(History.of(dataset).runs)) == 2
 
 
 def test_changes_that_cannot_be_told_are_left_out(dataset: Path) -> None:
@@ -680,7 +710,7 @@ def test_changes_that_cannot_be_told_are_left_out(dataset: Path) -> None:
     for number, data in enumerate((b"no digests", b"other", b"%s  a\n" % (b"e" * 64))):
         sealed(store, f"noob-gren-v{number}s4", entries=entries(Entry("dataset.sha256", data)))
     history = History.of(dataset)
-    assert brief.changes(history.runs, history.bases()) == {}
+    assert cached.changes_in_brief(history.runs, history.bases()) == {}
     with pytest.raises(LoragitError):
         history.compare(history.runs[1], history.runs[0])
     history.close()
@@ -699,7 +729,7 @@ def test_a_record_of_lists_and_tables_has_facts(dataset: Path) -> None:
         "refs/heads/runs",
         git(dataset, "commit-tree", tree, text_input=message),
     )
-    facts = where.facts(History.of(dataset).runs[0])
+    facts = where.recorded_values(History.of(dataset).runs[0])
     assert (facts["a.b"], facts["a.c"], facts["a.e.f"]) == ((1, "x"), (), (True,))
     assert not {"day", "a.d"} & facts.keys()
 
@@ -720,5 +750,5 @@ def test_the_cache_folder_is_the_one_that_platformdirs_names(
 
     for key, value in variables.items():
         monkeypatch.setenv(key, value)
-    assert cache._folder() == platformdirs.user_cache_dir("loragit")
-    assert told is None or cache._folder() == told
+    assert cache._cache_folder() == platformdirs.user_cache_dir("loragit")
+    assert told is None or cache._cache_folder() == told

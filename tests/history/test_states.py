@@ -54,7 +54,9 @@ def test_tags_of_the_users_own_change_nothing(dataset: Path) -> None:
     git(dataset, "tag", "-a", "-m", "", "été")
     git(dataset, "update-ref", "refs/tags/of-a-tree", git(dataset, "rev-parse", "HEAD^{tree}"))
     assert states(dataset) == [(NAME, SEALED)]
-    assert history.names(dataset) == tuple(sorted(("annotated", NAME, "of-a-tree", "plain", "été")))
+    assert history.standing_names(dataset) == tuple(
+        sorted(("annotated", NAME, "of-a-tree", "plain", "été"))
+    )
 
 
 def test_the_newest_so_many_runs_count_runs_and_not_reverts(dataset: Path) -> None:
@@ -137,8 +139,8 @@ def test_a_run_that_is_not_there_is_no_run(dataset: Path) -> None:
 
 
 def test_names_for_completion_never_raise(dataset: Path, tmp_path: Path) -> None:
-    assert history.names(dataset) == ()
-    assert history.names(tmp_path) == ()
-    assert history.names(tmp_path / "nowhere") == ()
+    assert history.standing_names(dataset) == ()
+    assert history.standing_names(tmp_path) == ()
+    assert history.standing_names(tmp_path / "nowhere") == ()
     (tmp_path / "file").write_text("")
-    assert history.names(tmp_path / "file") == ()
+    assert history.standing_names(tmp_path / "file") == ()

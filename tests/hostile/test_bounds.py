@@ -23,14 +23,14 @@ from loragit.dataset.snapshot import CannotReadInput, read_bytes, read_table
 from loragit.git import catfile, command
 from loragit.git.command import GitFailed
 from loragit.git.repository import discover, read_tree, start_file, start_tree
-from loragit.history import branch, losses, plain_toml, record
+from loragit.history import branch, losses, plain_toml, record_parser
 from loragit.history.compare import lines, tables
 from loragit.record import message, notes, trailers
 from loragit.record.name import RUNS
 from loragit.run.importing import zsh_helpers
-from loragit.run.importing.already_recorded import Ledger
+from loragit.run.importing.already_recorded import RecordedTrainings
 from loragit.secrets import tables as secret_tables
-from loragit.settings.schema import UnreadableSettings, read_file
+from loragit.settings.document import UnreadableSettings, read_settings_file
 from loragit.store import products
 from loragit.trainers import tensorboard
 from loragit.trainers.safetensors import NotSafetensors, read_header
@@ -55,20 +55,20 @@ def soon() -> AbstractContextManager[None]:
 
 def refused(source: str) -> None:
     with pytest.raises(ValueError, match="key"):
-        plain_toml.read(source)
+        plain_toml.parse_document(source)
 
 
 SQUARES: dict[str, tuple[Callable[[str], object], str]] = {
-    "trailers of one key": (record.read_trailers, "s\n\n" + "A: b\n" * 100_000),
-    "a trailer that goes on": (record.read_trailers, "s\n\nA: b\n" + " b\n" * 200_000),
+    "trailers of one key": (record_parser.parse_trailers, "s\n\n" + "A: b\n" * 100_000),
+    "a trailer that goes on": (record_parser.parse_trailers, "s\n\nA: b\n" + " b\n" * 200_000),
     "trailers as git has them": (trailers.parse, "s\n\n" + "A: b\n" * 50_000),
     "an environment of one key": (
-        lambda told: record.read_environment(told.encode()),
+        lambda told: record_parser.parse_environment(told.encode()),
         "A: b\n" * 100_000,
     ),
     "a note of many lines": (lambda told: notes.read(told.encode()), "x\n" * 100_000),
     "repositories of code": (
-        lambda told: zsh_helpers.told_apart(
+        lambda told: zsh_helpers.sorted_codes(
             zsh_helpers.parse_repos_git(told.encode()).repositories
         ),
         "".join(f"/x{number}: (b) {'a' * 40}\n" for number in range(10_000)),
@@ -77,23 +77,25 @@ SQUARES: dict[str, tuple[Callable[[str], object], str]] = {
         lambda told: list(zsh_helpers.dataset_folders(zsh_helpers.ReposGit(), told.encode(), "/h")),
         "\n" * 100_000,
     ),
-    "lines that repeat": (lambda told: lines.compare(told, "b\n" + told), "a\n" * 1_900),
+    "lines that repeat": (lambda told: lines.compare_lines(told, "b\n" + told), "a\n" * 1_900),
     "tables with names": (
-        lambda told: tables.compare(
+        lambda told: tables.compare_tables(
             *(({"a": json.loads(told)}, {"a": [{**t, "n": 1} for t in json.loads(told)]}))
         ),
         json.dumps([{"name": str(number)} for number in range(10_000)]),
     ),
     "equal tables": (
-        lambda told: tables.compare({"a": json.loads(told)}, {"a": json.loads(told), "b": 1}),
+        lambda told: tables.compare_tables(
+            {"a": json.loads(told)}, {"a": json.loads(told), "b": 1}
+        ),
         json.dumps([{"n": 1}] * 20_000),
     ),
     "secrets of many names": (
-        lambda told: list(secret_tables.find_values(told.encode())),
+        lambda told: list(secret_tables.find_table_secrets(told.encode())),
         "".join(f'token{number} = "aaaaaaaa1bbbbB{number}"\n' for number in range(5_000)),
     ),
     "secrets of one name": (
-        lambda told: list(secret_tables.find_values(told.encode())),
+        lambda told: list(secret_tables.find_table_secrets(told.encode())),
         "".join(f'[[a]]\ntoken = "aaaaaaaa1bbbbB{number}"\n' for number in range(5_000)),
     ),
     "a key of many parts": (refused, "a." * 100_000 + "a = 1"),
@@ -117,12 +119,12 @@ def test_reading_takes_as_long_as_the_text_is(what: str) -> None:
 
 def test_what_is_found_is_still_told_by_its_line() -> None:
     data = b"a = 1\ntoken = 'aaaaaaaa1bbbbB'\n[b]\ntoken = 'aaaaaaaa1bbbbC' # loragit: no secret\n"
-    assert [found.line for found in secret_tables.find_values(data)] == [2]
+    assert [found.line for found in secret_tables.find_table_secrets(data)] == [2]
 
 
 def test_values_go_on_in_the_next_lines_of_a_trailer() -> None:
     said = "s\n\n stray\nA: b\n c\n\td\nno trailer\n more of it\nA: e\nB:\n"
-    assert dict(record.read_trailers(said)) == {"A": ("b c d", "e"), "B": ("",)}
+    assert dict(record_parser.parse_trailers(said)) == {"A": ("b c d", "e"), "B": ("",)}
 
 
 # ---- documents ----
@@ -145,11 +147,11 @@ def test_too_much_of_a_toml_document_is_refused(source: str, problem: str, tmp_p
         parse.read_toml(source)
     (tmp_path / "loragit.toml").write_text(source)
     with pytest.raises(UnreadableSettings, match=problem if len(source) < 200_000 else "256 KiB"):
-        read_file(tmp_path / "loragit.toml")
+        read_settings_file(tmp_path / "loragit.toml")
     with pytest.raises(CannotReadInput, match=problem):
         read_table(Path("config.toml"), source.encode(), "config")
-    with pytest.raises(record.CannotReadRecord, match=problem):
-        record.read_record(source.encode(), "x")
+    with pytest.raises(record_parser.CannotReadRecord, match=problem):
+        record_parser.parse_record(source.encode(), "x")
 
 
 @pytest.mark.parametrize(
@@ -193,7 +195,7 @@ def test_numbers_of_many_digits_are_no_numbers_of_a_model() -> None:
 
 
 def test_a_date_with_odd_digits_is_none() -> None:
-    assert branch._when("123 +\N{SUPERSCRIPT TWO}\N{SUPERSCRIPT TWO}00") == (123, 0)
+    assert branch._parse_date("123 +\N{SUPERSCRIPT TWO}\N{SUPERSCRIPT TWO}00") == (123, 0)
 
 
 # ---- files ----
@@ -241,10 +243,10 @@ def test_all_events_of_a_run_together_are_bounded(
 ) -> None:
     fixture = SD_SCRIPTS / "logs"
     file = next(fixture.rglob("events.out.tfevents.*"))
-    once = list(losses._read([file]))
+    once = list(losses._read_losses([file]))
     assert once
     monkeypatch.setattr(losses, "_MOST_BYTES", file.stat().st_size)
-    assert list(losses._read([file, file])) == once
+    assert list(losses._read_losses([file, file])) == once
 
 
 # ---- what git says ----
@@ -296,13 +298,13 @@ def test_a_record_that_is_nested_deep_is_no_estimate_of_room(dataset: Path) -> N
     (dataset / "run.toml").write_text("a = " + "[" * 50_000)
     commit_all(dataset, "a record of somebody's")
     git(dataset, "tag", "-a", "-m", "x", "mine")
-    assert checkpoints.past(discover(dataset)) == ()
+    assert checkpoints.past_runs(discover(dataset)) == ()
 
 
 def test_deep_documents_end_no_comparison() -> None:
     code = (
-        "from loragit.history.compare.details import _parsed; print(_parsed('a.json', '[' * "
-        "900 + ']' * 900))"
+        "from loragit.history.compare.details import _parse_document; "
+        "print(_parse_document('a.json', '[' * 900 + ']' * 900))"
     )
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
@@ -322,6 +324,6 @@ def test_a_tag_that_is_longer_than_any_of_ours_hides_no_run_and_takes_no_room(
     assert sum(len(told) for _, told in records._texts()) < 2 << 20
     assert records.repository_of(NAME, opened.commit) == dataset
     assert records.repository_of(NAME, "a" * 40) is None
-    known = Ledger(discover(dataset))
+    known = RecordedTrainings(discover(dataset))
     assert known._tags.keys() == {"aaa", NAME}
     assert known._runs.keys() == {opened.commit}

@@ -254,10 +254,6 @@ def test_the_trainers_python_is_not_asked_from_modules_in_the_dataset(
 
 
 def test_consent_is_asked_only_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    from loragit.run.preflight.prepare import Request
-    from loragit.settings.load import Flags
-
-    request = Request(NEXT, Flags(), {}, Path("/"))
-    assert trust.asking(request).agree is None
+    assert trust.agreement(trusted=False) is None
     monkeypatch.setattr("loragit.console.can_ask", lambda: True)
-    assert trust.asking(request).agree is not None
+    assert trust.agreement(trusted=False) is not None

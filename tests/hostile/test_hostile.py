@@ -279,7 +279,7 @@ def test_a_message_as_long_as_it_may_be_takes_no_time(
 def test_only_names_that_a_run_can_have_are_offered_to_a_shell(
     dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from loragit import cli
+    from loragit import cli_help
     from loragit.history import history
 
     store = open_store(dataset)
@@ -292,9 +292,9 @@ def test_only_names_that_a_run_can_have_are_offered_to_a_shell(
             f"refs/tags/{odd}",
             git(dataset, "rev-parse", f"refs/tags/{OTHER}"),
         )
-        assert odd in history.names(dataset)
+        assert odd in history.standing_names(dataset)
     monkeypatch.chdir(dataset)
-    assert cli._run_names() == [OTHER]
+    assert cli_help.run_names() == [OTHER]
 
 
 def test_a_hook_whose_git_gives_up_finds_nothing_more(dataset: Path) -> None:

@@ -14,11 +14,11 @@ from loragit.commands import import_, show
 from loragit.errors import LoragitError
 from loragit.history import losses
 from loragit.history.history import History
-from loragit.history.verify.verify import Asked, verify
+from loragit.history.verify.verify import VerifyOptions, verify
 from loragit.record.values import Artifact, Entry, Outcome
-from loragit.run.importing.plan import Request
+from loragit.run.importing.plan import ImportRequest
 from loragit.run.preflight import ancestors
-from loragit.run.preflight.ancestors import Start
+from loragit.run.preflight.ancestors import StartingWeights
 from tests.support.made_up_runs import MOMENT, NAME, a_run, open_store
 from tests.support.processes import git as run_git
 
@@ -53,7 +53,7 @@ def on_record(
 
 def told(history: History, home: Path, *, quick: bool = False) -> str:
     return "\n".join(
-        verdict.message for verdict in verify(history, Asked((), home, quick)).verdicts
+        verdict.message for verdict in verify(history, VerifyOptions((), home, quick)).verdicts
     )
 
 
@@ -152,7 +152,7 @@ def test_a_chart_of_losses_goes_no_deeper_than_a_trainer_writes(
     ]
     assert found == ["a/b/events.out.tfevents.1", "a/b/events.out.tfevents.2"]
     argv = ("python", "train.py", "--logging_dir", "/", "--log_prefix", "")
-    assert losses.curve(on_record(dataset, "/gone", argv=argv).run(NAME), str(home)) is None
+    assert losses.read_curve(on_record(dataset, "/gone", argv=argv).run(NAME), str(home)) is None
 
 
 def test_a_record_elsewhere_with_an_output_that_is_no_path_stops_no_training(
@@ -165,7 +165,7 @@ def test_a_record_elsewhere_with_an_output_that_is_no_path_stops_no_training(
         opened, Outcome(0, MOMENT, MOMENT, output, models=(), samples=0, states=("last-state",))
     )
     (tmp_path / "last-state").mkdir()
-    start = Start(ancestors.RESUME, tmp_path / "last-state", None)
+    start = StartingWeights(ancestors.RESUME, tmp_path / "last-state", None)
     assert ancestors.ancestors([start], tmp_path, dataset, dict(os.environ)) == ()
 
 
@@ -174,7 +174,9 @@ def test_an_import_waits_for_no_pipe_among_the_files_of_a_run(
 ) -> None:
     for name in ("train.sh", "config.toml", "repos.git", "sample-prompts.txt"):
         os.mkfifo(pipes / name)
-    request = Request((str(pipes),), str(dataset), NAME, dict(os.environ), dataset, pipes / "cache")
+    request = ImportRequest(
+        (str(pipes),), str(dataset), NAME, dict(os.environ), dataset, pipes / "cache"
+    )
     import_.import_(request, dry_run=True)
     console.finish()
     assert "made nothing" in capsys.readouterr().out

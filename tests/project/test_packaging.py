@@ -69,7 +69,11 @@ def test_the_wheel_installs_and_answers(wheel: Path, tmp_path: Path) -> None:
     )
     assert (done.stdout, done.stderr) == (f"loragit {__version__}\n", "")
     where = subprocess.run(
-        [str(python), "-c", "from loragit.commands.hook import hook_source; print(hook_source())"],
+        [
+            str(python),
+            "-c",
+            "from loragit.commands.hook.files import hook_source; print(hook_source())",
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -10,7 +10,7 @@ import pytest
 
 from loragit.dataset import snapshot
 from loragit.dataset.hashes import Cache
-from loragit.dataset.snapshot import Folder, Recorded, Watched
+from loragit.dataset.snapshot import Recorded, Subset, WatchedFolder
 from loragit.record.values import Entry
 from loragit.run import edited
 from loragit.run.preflight.inputs import Inputs
@@ -32,11 +32,11 @@ def read(tmp_path: Path) -> Inputs:
         os.utime(
             folder, ns=(1, 1)
         )  # what comes into it later comes at another time, whatever the clock's ticks
-        folders.append(Folder(place, folder, (".txt",)))
+        folders.append(Subset(place, folder, (".txt",)))
     return look(tmp_path / "gren", folders)
 
 
-def look(root: Path, folders: list[Folder]) -> Inputs:
+def look(root: Path, folders: list[Subset]) -> Inputs:
     entries = (Entry("config.toml", b"config"), Entry("sample-prompts.txt", b"prompts"))
     for entry in entries:
         (root / entry.path).write_bytes(entry.data)
@@ -154,7 +154,7 @@ def test_a_file_that_cannot_be_read_any_more_counts_as_changed(tmp_path: Path) -
     (folder / "0.png").write_bytes(b"image")
     (folder / "0.txt").touch()
     os.utime(folder / "0.txt", ns=(1, 1))  # another time than that of what comes in its place
-    read = look(tmp_path, [Folder("img", folder, (".txt",))])
+    read = look(tmp_path, [Subset("img", folder, (".txt",))])
     (folder / "0.txt").unlink()
     (folder / "0.txt").symlink_to(
         "/proc/self/mem"
@@ -168,7 +168,7 @@ def test_ten_thousand_files_cost_little_more_than_to_look_at_each(tmp_path: Path
     for number in range(2500):
         (root / "img" / f"{number}.png").touch()
         (root / "img" / f"{number}.txt").touch()
-    read = look(root, [Folder("img", root / "img", (".txt",))])
+    read = look(root, [Subset("img", root / "img", (".txt",))])
 
     names = [str(root / "img" / each.name) for each in read.dataset.watched[0].prints]
     bare, took = seconds_in_turn(
@@ -182,7 +182,7 @@ def test_a_disk_that_was_mounted_anew_is_not_read_again(
 ) -> None:
     """It may have another number, which is part of what a file is known by."""
 
-    def elsewhere(watched: Watched) -> Watched:
+    def elsewhere(watched: WatchedFolder) -> WatchedFolder:
         return watched._replace(identities=tuple(f"{each}9" for each in watched.identities))
 
     monkeypatch.setattr(edited, "MAX_HASHED", 0)

@@ -14,20 +14,15 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from loragit.secrets.find import (
-    MASK,
-    SECRET_ARGUMENTS,
-    Found,
-    Redactor,
-    find,
-    find_known,
-    found_values,
-    is_secret_name,
-    mask,
-    redact,
-    redact_argv,
-    secret_values,
+    SENSITIVE_ARGUMENTS,
+    find_known_secrets,
+    find_secrets,
+    secret_texts,
+    trainer_secrets,
 )
-from loragit.secrets.tables import find_values
+from loragit.secrets.redact import Redactor, redact_all, redact_argv, redact_unmarked
+from loragit.secrets.rules import MASK, FoundSecret, is_secret_name
+from loragit.secrets.tables import find_table_secrets
 from tests.support.growth import seconds, within
 
 pytestmark = pytest.mark.every_python
@@ -206,14 +201,14 @@ def test_a_secret_of_a_known_shape_is_found_and_does_not_survive(
 ) -> None:
     kind, secret = planted
     text = f"first line\n{around[0]}{secret}{around[1]}\nlast line"
-    assert Found(2, kind) in find(text.encode())
-    hidden = redact(text.encode()).decode()
+    assert FoundSecret(2, kind) in find_secrets(text.encode())
+    hidden = redact_all(text.encode()).decode()
     assert all(part not in hidden for part in re.findall("[A-Za-z0-9]{12,}", secret))
     assert hidden.startswith(f"first line\n{around[0]}") and hidden.endswith(
         f"{around[1]}\nlast line"
     )
-    assert find(hidden.encode()) == ()
-    assert redact(hidden.encode()).decode() == hidden
+    assert find_secrets(hidden.encode()) == ()
+    assert redact_all(hidden.encode()).decode() == hidden
 
 
 @settings(max_examples=100, deadline=None)
@@ -226,23 +221,23 @@ def test_a_secret_given_to_a_name_that_asks_for_one_is_found_and_does_not_surviv
     assume(not secret.isdigit() and re.fullmatch("[A-Za-z]+[0-9]{3}", secret) is None)
     text = "seed = 1\n" + form.format(secret) + "\n"
     if re.fullmatch("[0-9a-f]{40}", secret) or "relogin" not in form:
-        assert find(text.encode()) == (Found(2, ASSIGNMENTS[form]),)
-    hidden = redact(text.encode()).decode()
+        assert find_secrets(text.encode()) == (FoundSecret(2, ASSIGNMENTS[form]),)
+    hidden = redact_all(text.encode()).decode()
     assert hidden == "seed = 1\n" + form.format(MASK) + "\n"
-    assert find(hidden.encode()) == ()
+    assert find_secrets(hidden.encode()) == ()
 
 
 @pytest.mark.parametrize("form", sorted(ASSIGNMENTS))
 def test_every_form_of_assignment_is_understood(form: str) -> None:
     secret = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c"
-    assert find(form.format(secret).encode()) == (Found(1, ASSIGNMENTS[form]),)
-    assert redact(form.format(secret).encode()).decode() == form.format(MASK)
+    assert find_secrets(form.format(secret).encode()) == (FoundSecret(1, ASSIGNMENTS[form]),)
+    assert redact_all(form.format(secret).encode()).decode() == form.format(MASK)
 
 
 @pytest.mark.parametrize("text", HARMLESS)
 def test_what_is_no_secret_is_left_alone(text: str) -> None:
-    assert find(text.encode()) == ()
-    assert redact(text.encode()).decode() == text
+    assert find_secrets(text.encode()) == ()
+    assert redact_all(text.encode()).decode() == text
 
 
 @settings(max_examples=100, deadline=None)
@@ -270,7 +265,7 @@ def test_what_is_no_secret_is_left_alone(text: str) -> None:
     ),
 )
 def test_a_hash_is_never_a_secret(digest: str, form: str) -> None:
-    assert find(form.format(digest).encode()) == ()
+    assert find_secrets(form.format(digest).encode()) == ()
 
 
 @settings(max_examples=60, deadline=None)
@@ -308,8 +303,8 @@ def test_a_hash_is_never_a_secret(digest: str, form: str) -> None:
     )
 )
 def test_a_caption_is_never_a_secret(words: list[str]) -> None:
-    assert find(", ".join(words).encode()) == ()
-    assert find(" ".join(words).encode()) == ()
+    assert find_secrets(", ".join(words).encode()) == ()
+    assert find_secrets(" ".join(words).encode()) == ()
 
 
 @settings(max_examples=100, deadline=None)
@@ -317,8 +312,8 @@ def test_a_caption_is_never_a_secret(words: list[str]) -> None:
 def test_any_bytes_around_a_token_change_nothing(noise: bytes, secret: str) -> None:
     token = b"hf_" + secret.encode()
     text = noise + b"\n" + token + b"\n" + noise
-    assert any(found.kind != "" for found in find(text))
-    assert token not in redact(text)
+    assert any(found.kind != "" for found in find_secrets(text))
+    assert token not in redact_all(text)
 
 
 def test_a_long_value_is_not_cut_within_a_letter() -> None:
@@ -328,43 +323,45 @@ def test_a_long_value_is_not_cut_within_a_letter() -> None:
 
 def test_signs_that_overlap_are_one_secret() -> None:
     token = "hf_" + "aB3" * 12
-    assert redact(f'HF_TOKEN="{token}-and-more"'.encode()) == b'HF_TOKEN="***"'
-    assert find(f'HF_TOKEN="{token}-and-more"'.encode()) == (Found(1, "Hugging Face token"),)
-    assert redact(b"https://ada:token=a1b2c3d4,rest@example.org") == b"https://***@example.org"
+    assert redact_all(f'HF_TOKEN="{token}-and-more"'.encode()) == b'HF_TOKEN="***"'
+    assert find_secrets(f'HF_TOKEN="{token}-and-more"'.encode()) == (
+        FoundSecret(1, "Hugging Face token"),
+    )
+    assert redact_all(b"https://ada:token=a1b2c3d4,rest@example.org") == b"https://***@example.org"
 
 
 def test_a_placeholder_is_a_word_and_not_the_beginning_of_one() -> None:
-    assert find(b'api_key = "insert-key-2024x"') == ()
-    assert find(b'api_key = "insert9k2m4x7"') == (Found(1, "API key"),)
+    assert find_secrets(b'api_key = "insert-key-2024x"') == ()
+    assert find_secrets(b'api_key = "insert9k2m4x7"') == (FoundSecret(1, "API key"),)
 
 
 def test_secrets_are_told_by_line_and_once_a_kind() -> None:
     token = "hf_" + "aB3" * 12
     data = f"# notes\n{token} {token}\n\nHF_TOKEN={token}\nCIVITAI_TOKEN=a1b2c3d4e5f6a7b8c9d0\n"
-    assert find(data.encode()) == (
-        Found(2, "Hugging Face token"),
-        Found(4, "Hugging Face token"),
-        Found(5, "Civitai token"),
+    assert find_secrets(data.encode()) == (
+        FoundSecret(2, "Hugging Face token"),
+        FoundSecret(4, "Hugging Face token"),
+        FoundSecret(5, "Civitai token"),
     )
 
 
 def test_a_password_may_be_short_or_a_number_where_it_is_quoted() -> None:
-    assert find(b'password = "hunter2"') == (Found(1, "password"),)
-    assert find(b'password = "12345678"') == (Found(1, "password"),)
-    assert find(b'password = "p(a[s]s"') == (Found(1, "password"),)
-    assert find(b'api_key = "12345678"') == ()
-    assert find(b'api_key = "mysecretkey"') == (Found(1, "API key"),)
+    assert find_secrets(b'password = "hunter2"') == (FoundSecret(1, "password"),)
+    assert find_secrets(b'password = "12345678"') == (FoundSecret(1, "password"),)
+    assert find_secrets(b'password = "p(a[s]s"') == (FoundSecret(1, "password"),)
+    assert find_secrets(b'api_key = "12345678"') == ()
+    assert find_secrets(b'api_key = "mysecretkey"') == (FoundSecret(1, "API key"),)
 
 
 def test_a_high_entropy_value_of_any_key_is_a_secret() -> None:
-    assert find(b'flux_key = "aB3dE6gH9jK2mN5pQ8sT"') == (Found(1, "API key"),)
-    assert find(b'"latent_key": "aB3dE6gH9jK2mN5pQ8sT"') == (Found(1, "API key"),)
-    assert find(b"latent_key: aB3dE6gH9jK2mN5pQ8sT") == ()
+    assert find_secrets(b'flux_key = "aB3dE6gH9jK2mN5pQ8sT"') == (FoundSecret(1, "API key"),)
+    assert find_secrets(b'"latent_key": "aB3dE6gH9jK2mN5pQ8sT"') == (FoundSecret(1, "API key"),)
+    assert find_secrets(b"latent_key: aB3dE6gH9jK2mN5pQ8sT") == ()
 
 
 def test_a_private_key_without_its_end_is_hidden_up_to_the_closing_quote() -> None:
     text = b'a = "-----BEGIN RSA PRIVATE KEY-----\\nMIIEabcd1234\\" \\"x"\nb = 1\n'
-    assert redact(text) == b'a = "***\\" \\"x"\nb = 1\n'
+    assert redact_all(text) == b'a = "***\\" \\"x"\nb = 1\n'
 
 
 @pytest.mark.parametrize(
@@ -412,9 +409,9 @@ def test_the_time_grows_with_the_text_whatever_it_is(unit: bytes) -> None:
     def search(length: int) -> None:
         text = unit * (length // len(unit))
         text = text + b'\napi_key="' + text + b'"'
-        find(text)
-        list(find_values(b"token\n" + text))
-        find_known(text, ["hf_aaaaaaaa", "key=key=key="])
+        find_secrets(text)
+        list(find_table_secrets(b"token\n" + text))
+        find_known_secrets(text, ["hf_aaaaaaaa", "key=key=key="])
         Redactor(["hf_aaaaaaaa", "key=key=key="])(text.decode("latin-1"))
 
     # Eight times the text: eight times the time where it is linear, 64 times where it is not.
@@ -428,7 +425,7 @@ def test_ten_thousand_captions_take_no_time() -> None:
         for number in range(10_000)
     ]
     with within(1):  # a twentieth, on an idle machine
-        assert not any(map(find, captions))
+        assert not any(map(find_secrets, captions))
 
 
 def test_looking_for_nothing_compiles_nothing() -> None:
@@ -437,8 +434,8 @@ def test_looking_for_nothing_compiles_nothing() -> None:
         "compiled = []\n"
         "compile_ = re.compile\n"
         "re.compile = lambda *given: compiled.append(given) or compile_(*given)\n"
-        "import loragit.secrets\n"
-        "loragit.secrets.find.find(b'1girl, solo')\n"
+        "import loragit.secrets.find\n"
+        "loragit.secrets.find.find_secrets(b'1girl, solo')\n"
         "sys.exit(any(b'hf_' in str(given).encode() for given in compiled))\n"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
@@ -447,7 +444,7 @@ def test_looking_for_nothing_compiles_nothing() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *sorted(SECRET_ARGUMENTS),
+        *sorted(SENSITIVE_ARGUMENTS),
         *[
             "--wandb-api-key",
             "WANDB_API_KEY",
@@ -581,7 +578,7 @@ def test_arguments_are_masked_as_argparse_reads_them(argv: list[str], hidden: li
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.text(max_size=30), max_size=6),
-    st.sampled_from(sorted(SECRET_ARGUMENTS)),
+    st.sampled_from(sorted(SENSITIVE_ARGUMENTS)),
     made_up(20),
     st.booleans(),
 )
@@ -617,7 +614,7 @@ def test_secrets_come_from_arguments_and_from_the_environment() -> None:
         "KEEP_TOKENS": "1234567",
         "SOME_PASSWORD": "correct horse",
     }
-    assert secret_values(argv, environ) == (
+    assert trainer_secrets(argv, environ) == (
         "opensesame",
         "from-environment",
         "correct horse",
@@ -691,22 +688,22 @@ def test_a_token_that_was_appended_to_a_line_without_an_end_is_found() -> None:
         "hf_aB3dE6gH9jaB3dE6gH9jaB3dE6gH9jaB3d",
         "ghp_aB3dE6gH9jaB3dE6gH9jaB3dE6gH9jaB3dE6",
     ):
-        assert find(f"1girl, solo{token}\n".encode()) != ()
-        assert redact(f"colour 1{token}".encode()) == b"colour 1***"
-        assert find(f"solo{token}x".encode()) == ()
-        assert find(f"solo{token.lower()}".encode()) == ()
+        assert find_secrets(f"1girl, solo{token}\n".encode()) != ()
+        assert redact_all(f"colour 1{token}".encode()) == b"colour 1***"
+        assert find_secrets(f"solo{token}x".encode()) == ()
+        assert find_secrets(f"solo{token.lower()}".encode()) == ()
 
 
 def test_a_marked_line_holds_no_secret_but_in_a_log() -> None:
     token = "hf_" + "aB3" * 12
     marked = f"a = '{token}'  # loragit: no secret\r\nb = 1"
-    assert find(marked.encode()) == ()
-    assert mask(marked.encode()) == marked.encode()
-    assert token not in redact(marked.encode()).decode()
-    assert find(f"a = '{token}'\n# loragit: no secret".encode()) == (
-        Found(1, "Hugging Face token"),
+    assert find_secrets(marked.encode()) == ()
+    assert redact_unmarked(marked.encode()) == marked.encode()
+    assert token not in redact_all(marked.encode()).decode()
+    assert find_secrets(f"a = '{token}'\n# loragit: no secret".encode()) == (
+        FoundSecret(1, "Hugging Face token"),
     )
-    assert found_values(f"{token}\n{marked}".encode()) == (token,)
+    assert secret_texts(f"{token}\n{marked}".encode()) == (token,)
 
 
 def test_the_longest_of_several_secrets_goes_first() -> None:

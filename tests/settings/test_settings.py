@@ -19,19 +19,15 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from platformdirs import user_config_dir
 
-from loragit.commands.settings import effective, show, typed
+from loragit.commands.settings import effective, json_value, show
 from loragit.errors import LoragitError, UsageError
 from loragit.record.name import InvalidName, RunName
-from loragit.secrets.find import is_secret_name
-from loragit.settings.load import DatasetAmbiguous, DatasetNotFound, Flags, Origin, Settings, load
-from loragit.settings.schema import (
-    MAX_BYTES,
-    SCHEMA,
-    VARIABLES,
-    UnknownSetting,
-    UnreadableSettings,
-    WrongSetting,
-)
+from loragit.secrets.rules import is_secret_name
+from loragit.settings.document import MAX_BYTES, UnreadableSettings
+from loragit.settings.load import load_settings
+from loragit.settings.paths import DatasetAmbiguous, DatasetNotFound
+from loragit.settings.schema import SCHEMA, VARIABLES, UnknownSetting, WrongSetting
+from loragit.settings.values import Flags, SettingOrigin, Settings
 
 NAME = "noob-gren-v2s512"
 
@@ -54,7 +50,7 @@ class Ground:
     ) -> Settings:
         asked = None if name is None else RunName.parse(name)
         given = {"HOME": str(self.home), **(environ or {}), **variables}
-        return load(name=asked, flags=flags, environ=given, cwd=cwd or self.cwd)
+        return load_settings(name=asked, flags=flags, environ=given, cwd=cwd or self.cwd)
 
     def write(self, text: str) -> Path:
         """The dataset's own settings."""
@@ -76,7 +72,7 @@ def ground(home: Path, tmp_path: Path) -> Ground:
     return Ground(home, dataset, tmp_path)
 
 
-def origin(settings: Settings, key: str) -> Origin:
+def origin(settings: Settings, key: str) -> SettingOrigin:
     (found,) = [each for each in settings.origins if each.key == key]
     return found
 
@@ -247,7 +243,7 @@ def test_a_tilde_is_the_given_home_and_a_tilde_with_a_name_that_users(ground: Gr
 
 
 def test_without_home_the_password_database_tells_the_home_folder(ground: Ground) -> None:
-    settings = load(name=None, flags=Flags(), environ={}, cwd=ground.cwd)
+    settings = load_settings(name=None, flags=Flags(), environ={}, cwd=ground.cwd)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("HOME")
         assert settings.paths.datasets == Path("~/datasets").expanduser()
@@ -860,7 +856,7 @@ def test_what_is_shown_is_a_toml_document_that_says_the_same_again(ground: Groun
     assert shown["trainer"]["args"] == args
     assert (shown["steps"], shown["debug"]) == (512, False)
     assert shown["output_dir"] == str(settings.output_dir)
-    values = {each.key: typed(each) for each in effective(settings)}
+    values = {each.key: json_value(each) for each in effective(settings)}
     assert values["trainer.args.betas"] == [0.9, "x", 3]
     assert values["trainer.args.loss"] == "inf"
     assert values["trainer.lycoris_repo"] == ""
@@ -971,7 +967,7 @@ def loaded(content: bytes, environ: Mapping[str, str] | None = None) -> tuple[Se
         Path(folder, "loragit.toml").write_bytes(content)
         flags = Flags(dataset=folder)
         given = {"HOME": folder} | dict(environ or {})
-        return load(
+        return load_settings(
             name=RunName.parse("noob-x-v1s1"), flags=flags, environ=given, cwd=Path(folder)
         ), Path(folder)
 

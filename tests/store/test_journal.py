@@ -111,16 +111,16 @@ def test_nothing_is_written_where_a_repository_was(dataset: Path) -> None:
 
 
 def test_a_run_lives_as_long_as_its_very_process() -> None:
-    assert history.alive(NOTE)
+    assert history.may_be_alive(NOTE)
     ended = subprocess.Popen([sys.executable, "-S", "-c", ""])
     ended.wait()
-    assert not history.alive(note(pid=ended.pid))
-    assert not history.alive(note(pid_started="another time")), (
+    assert not history.may_be_alive(note(pid=ended.pid))
+    assert not history.may_be_alive(note(pid_started="another time")), (
         "the number was given to another process"
     )
-    assert not history.alive(note(boot="another start of the machine"))
-    assert history.alive(note(boot="")), "a system that tells no start"
+    assert not history.may_be_alive(note(boot="another start of the machine"))
+    assert history.may_be_alive(note(boot="")), "a system that tells no start"
 
 
 def test_of_another_machine_nobody_can_tell() -> None:
-    assert history.alive(note(host="elsewhere", pid=2**22 + 1))
+    assert history.may_be_alive(note(host="elsewhere", pid=2**22 + 1))

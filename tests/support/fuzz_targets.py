@@ -18,23 +18,25 @@ from pathlib import Path
 
 from loragit import parse, text
 from loragit.commands.init import image_folders
-from loragit.dataset import hashes, lfs, snapshot
+from loragit.dataset import lfs, snapshot
+from loragit.dataset.digests import digest_lines, parse_digest_lines
 from loragit.errors import LoragitError
 from loragit.git import catfile, checkout, command, identity
-from loragit.history import branch, contents, lineage, plain_toml
-from loragit.history import record as recorded
-from loragit.history.compare import captions, details, lines, records
+from loragit.history import branch, lineage, plain_toml, record_parser, record_reader
+from loragit.history.compare import captions, changes, details, lines
 from loragit.history.query import where
 from loragit.record import name as names
 from loragit.record import notes, run_toml, trailers
 from loragit.record.message import model_line, parse_model_line
 from loragit.run.importing import headers, zsh_helpers
-from loragit.run.preflight import disclosure
-from loragit.secrets import find, tables
-from loragit.settings import schema
+from loragit.secrets import redact, tables
+from loragit.secrets.files import secrets_in
+from loragit.settings import toml_text
+from loragit.settings.document import read_settings_file
 from loragit.store import journal, products
 from loragit.system.logfold import Folder
 from loragit.trainers import safetensors, tensorboard, trainer
+from loragit.trainers.sd_scripts import dataset_config
 
 Target = Callable[[bytes], None]
 TARGETS: dict[str, Target] = {}
@@ -91,10 +93,10 @@ def name(data: bytes) -> None:
 @target
 def settings(data: bytes) -> None:
     with refusals(), a_file(data, "loragit.toml") as path:
-        document = schema.read_file(path)
+        document = read_settings_file(path)
         for key, value in document.values.items():
-            assert not OBEYED.search(schema.literal(value)), key
-            tomllib.loads(f"value = {schema.literal(value)}")
+            assert not OBEYED.search(toml_text.toml_literal(value)), key
+            tomllib.loads(f"value = {toml_text.toml_literal(value)}")
 
 
 @target
@@ -102,18 +104,18 @@ def message(data: bytes) -> None:
     """Of a commit or a tag."""
     said = data.decode("utf-8", "replace")
     trailers.parse(said)
-    found = recorded.read_trailers(said)
+    found = record_parser.parse_trailers(said)
     for key in (*found, "Run"):
         trailers.first(said, key)
-    result = recorded.read_outcome(said, "x")
+    result = record_parser.parse_outcome(said, "x")
     check_shown(result.subject, result.output, *(model.path for model in result.models))
     for model in result.models:
         assert parse_model_line(model_line(model)) == model
-    revert = recorded.read_revert("a" * 40, said)
+    revert = record_parser.parse_revert("a" * 40, said)
     check_shown(revert.reason, *revert.log_tail)
-    row = branch._row("a" * 40, said.partition("\n")[2], said)
+    row = branch._row_of_commit("a" * 40, said.partition("\n")[2], said)
     assert not row or len(row.split("\x1f", 8)) == 9
-    branch._when(said)
+    branch._parse_date(said)
     with suppress(ValueError):
         again = trailers.append("subject", [("Key", said)])
         assert again.count("\n") == 3
@@ -123,24 +125,24 @@ def message(data: bytes) -> None:
 def record(data: bytes) -> None:
     """``run.toml``."""
     with refusals():
-        found = recorded.read_record(data, "x")
-        dict(where._of_record(found))
-        nothing = recorded.read_environment(b"")
-        side, other = (records.Side(each, {}, {}, nothing) for each in (found, _EMPTY))
+        found = record_parser.parse_record(data, "x")
+        dict(where._values_of_record(found))
+        nothing = record_parser.parse_environment(b"")
+        side, other = (changes.Side(each, {}, {}, nothing) for each in (found, _EMPTY))
         for phrase in (
-            *records.compare(side, other).phrases(),
-            *records.compare(other, side).phrases(),
+            *changes.compare_sides(side, other).phrases(),
+            *changes.compare_sides(other, side).phrases(),
         ):
             check_shown(phrase)
-        assert not records.compare(side, side).changes
+        assert not changes.compare_sides(side, side).changes
 
 
-_EMPTY = recorded.read_record(b"", "x")
+_EMPTY = record_parser.parse_record(b"", "x")
 
 
 @target
 def environment(data: bytes) -> None:
-    found = recorded.read_environment(data)
+    found = record_parser.parse_environment(data)
     for name, version in found.packages.items():
         check_shown(f"{name} {version}")
 
@@ -150,7 +152,9 @@ def toml(data: bytes) -> None:
     """The quick reader against the library."""
     with suppress(UnicodeDecodeError):
         source = data.decode()
-        assert _or_refused(plain_toml.read, source) == _or_refused(parse.read_toml, source)
+        assert _or_refused(plain_toml.parse_document, source) == _or_refused(
+            parse.read_toml, source
+        )
         with suppress(ValueError):
             parse.read_json(data)
 
@@ -167,15 +171,19 @@ def documents(data: bytes) -> None:
     """Two files of records, compared."""
     one, _, other = data.decode("utf-8", "backslashreplace").partition("\x00")
     for path in ("config.toml", "config.json", "a.txt"):
-        values = details._values(details._parsed(path, one), details._parsed(path, other))
-        back = details._values(details._parsed(path, other), details._parsed(path, one))
+        values = details._value_changes(
+            details._parse_document(path, one), details._parse_document(path, other)
+        )
+        back = details._value_changes(
+            details._parse_document(path, other), details._parse_document(path, one)
+        )
         assert (values is None) == (back is None)
         for change in values or ():
             check_shown(change.key, change.before, change.after)
-    for line in lines.compare(one, other):
+    for line in lines.compare_lines(one, other):
         check_shown(line.text)
-    caption = captions.change("a", one, other)
-    captions.totals([caption])
+    caption = captions.caption_change("a", one, other)
+    captions.tag_totals([caption])
     for word in lineage._WORD.findall(one):
         check_shown(word)
     with refusals():
@@ -183,15 +191,15 @@ def documents(data: bytes) -> None:
     with refusals():
         snapshot.read_table(Path("config.json"), data, "config")
     with refusals(), a_file(data, "config.toml") as file:
-        snapshot.read_config(file, file.parent)
+        dataset_config.read_config(file, file.parent)
 
 
 @target
 def digests(data: bytes) -> None:
     """``dataset.sha256``."""
     with refusals():
-        files = hashes.parse_digest_lines(data)
-        assert set(hashes.parse_digest_lines(hashes.digest_lines(files))) == set(files)
+        files = parse_digest_lines(data)
+        assert set(parse_digest_lines(digest_lines(files))) == set(files)
         check_shown(*(file.path for file in files))
 
 
@@ -206,7 +214,7 @@ def note(data: bytes) -> None:
 def old_run(data: bytes) -> None:
     """``repos.git``, and a script of the helpers."""
     found = zsh_helpers.parse_repos_git(data)
-    zsh_helpers.told_apart(found.repositories)
+    zsh_helpers.sorted_codes(found.repositories)
     for folder in zsh_helpers.dataset_folders(found, data, "/home/ada"):
         assert folder.is_absolute()
         check_shown(str(folder))
@@ -229,7 +237,7 @@ def header(data: bytes) -> None:
 def _metadata(told: dict[str, str] | object) -> None:
     assert hasattr(told, "items")
     values = dict(told.items())
-    found = headers.training(values)
+    found = headers.training_header(values)
     assert found.started is None or found.started.tzinfo
     check_shown(found.network, found.output_name, *(weights.name for weights in found.weights))
     kept = headers.metadata_toml(values, "a.safetensors")
@@ -281,7 +289,7 @@ def git_rows(data: bytes) -> None:
     with refusals():
         catfile._answer(io.BytesIO(data), b"x\n", 1 << 10)
     with refusals():
-        dict(contents._parsed_tree(data, 20))
+        dict(record_reader._parse_tree(data, 20))
     with refusals():
         identity._identity(command.Reply(0, data, b""))
     check_shown(command.last_words(command.Reply(1, b"", data)))
@@ -290,12 +298,12 @@ def git_rows(data: bytes) -> None:
 @target
 def hook(data: bytes) -> None:
     """What is staged."""
-    for found in disclosure.secrets_in(data, ("s3cret-value",)):
+    for found in secrets_in(data, ("s3cret-value",)):
         check_shown(found.kind)
-    find.redact(data)
-    masked = tables.mask_values(data)
+    redact.redact_all(data)
+    masked = tables.redact_table(data)
     assert masked == data or b"***" in masked
-    find.Redactor(["s3cret-value"])(decoded(data))
+    redact.Redactor(["s3cret-value"])(decoded(data))
 
 
 @target

@@ -24,17 +24,10 @@ from loragit.trainers.arguments import (
     refuse_short_forms,
 )
 from loragit.trainers.sd_scripts import arguments
-from loragit.trainers.sd_scripts.arguments import (
-    Copies,
-    Defaults,
-    Plan,
-    config_file,
-    flatten,
-    plan,
-    words,
-)
+from loragit.trainers.sd_scripts.arguments import config_file, flatten, plan, words
 from loragit.trainers.start import Start
 from loragit.trainers.train_sh import HERE, OUTPUT, train_script
+from loragit.trainers.trainer import Copies, Defaults, Plan
 
 WORK = Path("/srv/sd-scripts")
 DEFAULTS = Defaults("noob-gren-v1s4", Path("/data/config.toml"), Path("/data/prompts.txt"), WORK)

@@ -9,52 +9,58 @@ from typing import NamedTuple
 
 from loragit import console, git, text
 from loragit.errors import LoragitError, UsageError, shell_word
-from loragit.history.compare import records
+from loragit.history.as_json import CodeChange, compared_runs
+from loragit.history.compare import changes
 from loragit.history.compare.captions import CaptionChange
-from loragit.history.compare.commits import DIVERGED, MISSING, REVERSED, Between, Commit
+from loragit.history.compare.changes import Change
+from loragit.history.compare.commits import (
+    DIVERGED,
+    MISSING,
+    REVERSED,
+    Commit,
+    CommitsBetween,
+)
 from loragit.history.compare.details import (
     ADDED,
     CHANGED,
     REMOVED,
     Difference,
     DocumentChange,
-    details,
+    compare_in_full,
 )
-from loragit.history.compare.records import Change
 from loragit.history.history import RecordedRun
-from loragit.history.pairs import CodeChange, difference
-from loragit.history.query.find import Seeker
-from loragit.settings.load import Settings
+from loragit.history.query.find import RunFinder
+from loragit.settings.values import Settings
 
-_CODE = (records.TRAINER, records.LYCORIS, records.REPOSITORY)
+_CODE = (changes.TRAINER, changes.LYCORIS, changes.REPOSITORY)
 _TITLES = {
-    records.ARGUMENT: "Arguments",
-    records.WEIGHTS: "Base model and other weights",
+    changes.ARGUMENT: "Arguments",
+    changes.WEIGHTS: "Base model and other weights",
     "code": "Code",
-    records.CONFIG: "Dataset config",
-    records.INPUT: "Inputs",
-    records.PROMPTS: "Sample prompts",
-    records.CAPTION: "Captions",
-    records.IMAGE: "Images",
-    records.FILE: "Other files",
-    records.ENVIRONMENT: "Environment",
-    records.PACKAGE: "Packages",
-    records.PATCH: "Patches",
+    changes.CONFIG: "Dataset config",
+    changes.INPUT: "Inputs",
+    changes.PROMPTS: "Sample prompts",
+    changes.CAPTION: "Captions",
+    changes.IMAGE: "Images",
+    changes.FILE: "Other files",
+    changes.ENVIRONMENT: "Environment",
+    changes.PACKAGE: "Packages",
+    changes.PATCH: "Patches",
 }
 """Kinds in the order in which they are shown."""
-_DOCUMENTS = (records.CONFIG, records.INPUT, records.PROMPTS, records.FILE)
-_HASHED = (records.IMAGE, records.FILE, records.PATCH)
+_DOCUMENTS = (changes.CONFIG, changes.INPUT, changes.PROMPTS, changes.FILE)
+_HASHED = (changes.IMAGE, changes.FILE, changes.PATCH)
 """Kinds whose values are hashes."""
 _NARROW = 40
 """Columns that names of values are aligned in; a longer one pushes its value to the right."""
 _GIT = ("diff", "--no-ext-diff", "--no-textconv")
 """A repository's configuration may name programs for both; after ``--`` they can be asked for."""
 
-Pair = tuple[str, str | None, str | None]
+BeforeAndAfter = tuple[str, str | None, str | None]
 """A name, its value before and after."""
 
 
-class Asked(NamedTuple):
+class DiffOptions(NamedTuple):
     """What is asked, as the command line has it."""
 
     runs: tuple[str, ...]
@@ -73,24 +79,24 @@ class NoRunBefore(LoragitError):
     """There is no run to compare one with."""
 
 
-def diff(asked: Asked, chosen: Settings) -> int:
+def diff(asked: DiffOptions, chosen: Settings) -> int:
     """Print what differs. Returns 0, with ``exit_code`` 1 where something does. Raises
     :class:`LoragitError`."""
-    _check(asked)
-    before, after = _found(asked, Seeker(asked.here, chosen.paths.datasets, asked.cwd))
+    _check_options(asked)
+    before, after = _find_runs(asked, RunFinder(asked.here, chosen.paths.datasets, asked.cwd))
     if asked.plain_git:
-        return _plain(before, after, asked)
-    found = details(before, after)
-    codes = tuple(_codes(found, chosen))
+        return _show_git_diff(before, after, asked)
+    found = compare_in_full(before, after)
+    codes = tuple(_code_changes(found, chosen))
     if asked.as_json:
         import json
 
-        console.write(json.dumps(difference(found, codes), indent=2) + "\n")
+        console.write(json.dumps(compared_runs(found, codes), indent=2) + "\n")
     else:
-        rows = list(_stat(found, codes)) if asked.stat else []
+        rows = list(_stat_rows(found, codes)) if asked.stat else []
         lines = list(_lines(found, codes, console.width(), brief=asked.stat))
         if console.width() is not None:
-            console.page(git.pager())
+            console.start_pager(git.pager())
         if rows:
             console.columns(rows, console.width())
         for line in lines:
@@ -98,7 +104,7 @@ def diff(asked: Asked, chosen: Settings) -> int:
     return 1 if asked.exit_code and not found.same else 0
 
 
-def _check(asked: Asked) -> None:
+def _check_options(asked: DiffOptions) -> None:
     if not 1 <= len(asked.runs) <= 2:
         raise UsageError("one run or two are compared", hint="as in: loragit diff EARLIER LATER")
     if asked.extra and not asked.plain_git:
@@ -109,7 +115,7 @@ def _check(asked: Asked) -> None:
         )
 
 
-def _found(asked: Asked, seeker: Seeker) -> tuple[RecordedRun, RecordedRun]:
+def _find_runs(asked: DiffOptions, seeker: RunFinder) -> tuple[RecordedRun, RecordedRun]:
     """The two runs, the earlier first."""
     found = [seeker.find(each) for each in asked.runs]
     if len(found) == 2:
@@ -124,15 +130,15 @@ def _found(asked: Asked, seeker: Seeker) -> tuple[RecordedRun, RecordedRun]:
     return before, run
 
 
-def _plain(before: RecordedRun, after: RecordedRun, asked: Asked) -> int:
+def _show_git_diff(before: RecordedRun, after: RecordedRun, asked: DiffOptions) -> int:
     """``git diff`` of the two records; paths are relative to the datasets."""
     words = [
         *_GIT,
         *(["--stat"] if asked.stat else []),
         *(["--exit-code"] if asked.exit_code else []),
     ]
-    trees = [run.contents.revision(run) for run in (before, after)]
-    one, other = (run.contents.repository for run in (before, after))
+    trees = [run.reader.revision(run) for run in (before, after)]
+    one, other = (run.reader.repository for run in (before, after))
     # git takes the objects of the other dataset's repository for this one's.
     beside = str(other.common_dir / "objects").replace("\\", "\\\\").replace('"', '\\"')
     variables = (
@@ -144,28 +150,28 @@ def _plain(before: RecordedRun, after: RecordedRun, asked: Asked) -> int:
     return git.show(*words, *trees, *asked.extra, cwd=one.top, variables=variables)
 
 
-def _codes(found: Difference, chosen: Settings) -> Iterator[CodeChange]:
+def _code_changes(found: Difference, chosen: Settings) -> Iterator[CodeChange]:
     """Each repository of code that is at another commit, with the commits between."""
-    from loragit.history.compare.commits import between, is_commit
+    from loragit.history.compare.commits import commits_between, is_commit
 
     places: dict[str, Path | None] = {folder.name: folder for folder in chosen.record.repos}
     for change in found.of(*_CODE):
         label, _, what = change.key.rpartition(".")
         if what != "commit" or change.before is None or change.after is None:
             continue
-        label = {records.TRAINER: _trainer(found), records.LYCORIS: "LyCORIS"}.get(
+        label = {changes.TRAINER: _trainer_label(found), changes.LYCORIS: "LyCORIS"}.get(
             change.kind, label
         )
         place = {
-            records.TRAINER: chosen.trainer.repo,
-            records.LYCORIS: chosen.trainer.lycoris_repo,
+            changes.TRAINER: chosen.trainer.repo,
+            changes.LYCORIS: chosen.trainer.lycoris_repo,
         }.get(change.kind, places.get(label))
         known = place is not None and is_commit(change.before) and is_commit(change.after)
-        told = between(place, change.before, change.after) if place and known else None
+        told = commits_between(place, change.before, change.after) if place and known else None
         yield CodeChange(change.kind, label, change.before, change.after, told)
 
 
-def _trainer(found: Difference) -> str:
+def _trainer_label(found: Difference) -> str:
     return found.after.record.trainer.label
 
 
@@ -176,13 +182,14 @@ def _lines(
     found: Difference, codes: Sequence[CodeChange], width: int | None, *, brief: bool
 ) -> Iterator[str]:
     """Everything, line by line; with ``brief`` only what belongs to no kind."""
-    fit = _fitting(width)
+    fit = _cut_to(width)
     if found.same:
-        yield f"the same inputs: {_named(found.before)} and {_named(found.after)}"
+        both = " and ".join(map(_name_and_commit, (found.before, found.after)))
+        yield f"the same inputs: {both}"
     elif not brief:
-        several = (found.before.dataset, found.before.contents) != (
+        several = (found.before.dataset, found.before.reader) != (
             found.after.dataset,
-            found.after.contents,
+            found.after.reader,
         )
         yield from (
             fit(f"{sign} {_heading(run, several)}")
@@ -191,26 +198,26 @@ def _lines(
         for kind, title in _TITLES.items():
             lines = list(_section(kind, found, codes, width))
             yield from ("", title, *(fit(f"  {line}") for line in lines)) if lines else ()
-    written = [document.path for document in found.documents if not document.meant]
+    written = [document.path for document in found.documents if not document.changes_meaning]
     if written:
         yield from ("", "Only written otherwise", *(fit(f"  {path}") for path in written))
     if found.not_compared:
         yield from ("", "Not compared", *(fit(f"  {told}") for told in found.not_compared))
 
 
-def _fitting(width: int | None) -> Callable[[str], str]:
+def _cut_to(width: int | None) -> Callable[[str], str]:
     """Cuts a line to a terminal's width."""
     return lambda line: (
         text.shown(line).rstrip() if width is None else text.cut(text.shown(line).rstrip(), width)
     )
 
 
-def _named(run: RecordedRun) -> str:
+def _name_and_commit(run: RecordedRun) -> str:
     return f"{run.name} ({run.commit[:8]})"
 
 
 def _heading(run: RecordedRun, several: bool) -> str:
-    where = f"  in {run.contents.repository.top / run.path}" if several else ""
+    where = f"  in {run.reader.repository.top / run.path}" if several else ""
     return (
         f"{run.name}  {run.commit[:8]}  {run.minute}  "
         f"{run.state}{', imported' if run.imported else ''}{where}"
@@ -222,16 +229,16 @@ def _section(
 ) -> Iterator[str]:
     if kind == "code":
         yield from _code_lines(found, codes, width)
-    elif kind == records.CAPTION:
+    elif kind == changes.CAPTION:
         yield from _caption_lines(found)
     else:
         for document in found.documents:
-            if document.kind == kind and document.meant:
+            if document.kind == kind and document.changes_meaning:
                 yield from _document_lines(document, width)
-        yield from _pairs([_pair(change) for change in found.of(kind)], width)
+        yield from _pair_lines([_before_and_after(change) for change in found.of(kind)], width)
 
 
-def _pair(change: Change) -> Pair:
+def _before_and_after(change: Change) -> BeforeAndAfter:
     before, after = change.before, change.after
     if change.kind in _HASHED:
         # That a file is there or not says all; its hash only tells two of one name apart.
@@ -239,12 +246,12 @@ def _pair(change: Change) -> Pair:
         before, after = (
             None if each is None else each[:10] if short else "" for each in (before, after)
         )
-    if change.kind == records.ARGUMENT and (before is None or after is None):  # a flag
+    if change.kind == changes.ARGUMENT and (before is None or after is None):  # a flag
         before, after = ("" if each == "true" else each for each in (before, after))
     return change.key, before, after
 
 
-def _pairs(pairs: Sequence[Pair], width: int | None) -> Iterator[str]:
+def _pair_lines(pairs: Sequence[BeforeAndAfter], width: int | None) -> Iterator[str]:
     """A line each, names aligned; where both values are too long for a terminal's line, a line for
     each of them."""
     column = min(max((text.width(name) for name, _, _ in pairs), default=0), _NARROW)
@@ -271,7 +278,7 @@ def _document_lines(document: DocumentChange, width: int | None) -> Iterator[str
         return
     yield f"{sign}{document.path}"
     yield from (
-        f"  {line}" for line in _pairs(document.values, None if width is None else width - 2)
+        f"  {line}" for line in _pair_lines(document.values, None if width is None else width - 2)
     )
     yield from (f"  {line.sign} {line.text}" for line in document.lines)
 
@@ -285,12 +292,11 @@ def _caption_lines(found: Difference) -> Iterator[str]:
     column = min(max((text.width(caption.path) for caption in found.captions), default=0), _NARROW)
     for caption in found.captions:
         sign = "+" if caption.before is None else "-" if caption.after is None else " "
-        yield (
-            f"{sign} {caption.path}{' ' * (column - text.width(caption.path))}  {_caption(caption)}"
-        )
+        padding = " " * (column - text.width(caption.path))
+        yield f"{sign} {caption.path}{padding}  {_caption_text(caption)}"
 
 
-def _caption(caption: CaptionChange) -> str:
+def _caption_text(caption: CaptionChange) -> str:
     if caption.before is None or caption.after is None:
         return ", ".join(caption.before or caption.after or ())
     if caption.reordered:
@@ -307,22 +313,24 @@ def _code_lines(found: Difference, codes: Sequence[CodeChange], width: int | Non
     told = {(code.kind, code.label): code for code in codes}
     for change in found.of(*_CODE):
         label, _, what = change.key.rpartition(".")
-        label = {records.TRAINER: _trainer(found), records.LYCORIS: "LyCORIS"}.get(
+        label = {changes.TRAINER: _trainer_label(found), changes.LYCORIS: "LyCORIS"}.get(
             change.kind, label
         )
-        yield from _pairs([(f"{label} {what}", _short(change.before), _short(change.after))], width)
+        yield from _pair_lines(
+            [(f"{label} {what}", _short_commit(change.before), _short_commit(change.after))], width
+        )
         code = told.get((change.kind, label)) if what == "commit" else None
         if code is not None and code.between is not None:
-            yield from (f"    {line}" for line in _between(code.between))
+            yield from (f"    {line}" for line in _between_lines(code.between))
 
 
-def _short(value: str | None) -> str | None:
+def _short_commit(value: str | None) -> str | None:
     from loragit.history.compare.commits import is_commit
 
     return value[:8] if value is not None and is_commit(value) else value
 
 
-def _between(found: Between) -> Iterator[str]:
+def _between_lines(found: CommitsBetween) -> Iterator[str]:
     if found.relation == MISSING:
         yield f"{' and '.join(each[:8] for each in found.missing)} not in {found.repository}"
     elif found.relation == REVERSED:
@@ -337,11 +345,11 @@ def _between(found: Between) -> Iterator[str]:
         yield "the history diverged: {} gone, {} new".format(*counts)
     else:
         yield text.count(found.added_count, "commit")
-    yield from _listed("-", found.removed, found.removed_count)
-    yield from _listed("+", found.added, found.added_count)
+    yield from _commit_lines("-", found.removed, found.removed_count)
+    yield from _commit_lines("+", found.added, found.added_count)
 
 
-def _listed(sign: str, commits: Sequence[Commit], count: int) -> Iterator[str]:
+def _commit_lines(sign: str, commits: Sequence[Commit], count: int) -> Iterator[str]:
     yield from (f"{sign} {commit.id[:8]} {commit.subject}" for commit in commits)
     if count > len(commits):
         yield f"{sign} and {count - len(commits)} more"
@@ -350,14 +358,14 @@ def _listed(sign: str, commits: Sequence[Commit], count: int) -> Iterator[str]:
 # ---- --stat ----
 
 
-def _stat(found: Difference, codes: Sequence[CodeChange]) -> Iterator[tuple[str, str]]:
+def _stat_rows(found: Difference, codes: Sequence[CodeChange]) -> Iterator[tuple[str, str]]:
     """A kind, and how much of it differs."""
     for kind, title in _TITLES.items():
         statuses = Counter(_statuses(kind, found))
         if not statuses:
             continue
         words = [f"{statuses[each]} {each}" for each in (CHANGED, ADDED, REMOVED) if statuses[each]]
-        if kind == records.CAPTION and found.tags:
+        if kind == changes.CAPTION and found.tags:
             tags = (
                 sum(each.removed for each in found.tags),
                 sum(each.added for each in found.tags),
@@ -365,20 +373,24 @@ def _stat(found: Difference, codes: Sequence[CodeChange]) -> Iterator[tuple[str,
             words.append("tags: {} removed, {} added".format(*tags))
         if kind == "code":
             words += [
-                f"{code.label}: {_span(code.between)}" for code in codes if code.between is not None
+                f"{code.label}: {_commit_counts(code.between)}"
+                for code in codes
+                if code.between is not None
             ]
         yield title, "; ".join([", ".join(words[: len(statuses)]), *words[len(statuses) :]])
 
 
 def _statuses(kind: str, found: Difference) -> Iterator[str]:
-    if kind == records.CAPTION:
+    if kind == changes.CAPTION:
         yield from (_status(each.before, each.after) for each in found.captions)
         return
     yield from (
         _status(each.before, each.after)
         for each in found.of(*(_CODE if kind == "code" else (kind,)))
     )
-    for document in (each for each in found.documents if each.kind == kind and each.meant):
+    for document in (
+        each for each in found.documents if each.kind == kind and each.changes_meaning
+    ):
         values = [_status(each.before, each.after) for each in document.values]
         yield from values or [document.status]
 
@@ -387,7 +399,7 @@ def _status(before: object, after: object) -> str:
     return ADDED if before is None else REMOVED if after is None else CHANGED
 
 
-def _span(between: Between) -> str:
+def _commit_counts(between: CommitsBetween) -> str:
     if between.relation == MISSING:
         return "commits not at hand"
     counts = (("-", between.removed_count), ("+", between.added_count))

@@ -9,7 +9,7 @@ from pathlib import Path
 from loragit import console, text
 from loragit.errors import Area, Finding, LoragitError
 from loragit.run.importing import plan as intake
-from loragit.run.importing.plan import Item, Plan, Request
+from loragit.run.importing.plan import ImportPlan, ImportRequest, Item
 from loragit.store.store import BroughtIn, Store
 from loragit.system import child
 
@@ -23,12 +23,12 @@ class NotAllImported(LoragitError):
         )
 
 
-def import_(request: Request, *, dry_run: bool = False, as_json: bool = False) -> None:
+def import_(request: ImportRequest, *, dry_run: bool = False, as_json: bool = False) -> None:
     """Look at everything, show what there is, and write the new runs, the oldest first.
 
     Raises :class:`NotAllImported` in the end where a problem kept something out.
     """
-    plan = intake.look(request, console.say)
+    plan = intake.plan_import(request, console.info)
     for line in plan.warnings:
         console.warn(line)
     if not as_json:
@@ -51,7 +51,7 @@ def _row(item: Item) -> tuple[str, ...]:
     return (item.name, when, item.dataset or "?", item.state, item.note)
 
 
-def _write(plan: Plan) -> list[BroughtIn]:
+def _write(plan: ImportPlan) -> list[BroughtIn]:
     """The new runs, repository by repository."""
     moment = datetime.now(UTC)
     new: dict[Path, list[Item]] = {}
@@ -71,7 +71,7 @@ def _write(plan: Plan) -> list[BroughtIn]:
     return done
 
 
-def _tell(plan: Plan, done: list[BroughtIn], *, dry_run: bool) -> None:
+def _tell(plan: ImportPlan, done: list[BroughtIn], *, dry_run: bool) -> None:
     states = [item.state for item in plan.items]
     parts = [
         f"{count} {state}"
@@ -82,10 +82,10 @@ def _tell(plan: Plan, done: list[BroughtIn], *, dry_run: bool) -> None:
         told = f"dry run: {text.count(states.count(intake.NEW), 'run')} would be imported"
     else:
         told = f"imported {text.count(sum(each.commit is not None for each in done), 'run')}"
-    console.say("; ".join([told, *parts]) + ("; nothing was written" if dry_run else ""))
+    console.info("; ".join([told, *parts]) + ("; nothing was written" if dry_run else ""))
 
 
-def _print_json(plan: Plan, done: list[BroughtIn]) -> None:
+def _print_json(plan: ImportPlan, done: list[BroughtIn]) -> None:
     import json
 
     commits = {(each.run.source, each.run.name): each.commit for each in done}

@@ -7,14 +7,14 @@ from loragit.git.repository import Repository
 from loragit.store import journal
 
 
-def notice(repository: Repository) -> None:
+def warn_if_interrupted(repository: Repository) -> None:
     """Say so where runs of this repository were interrupted, with the next step."""
     noted = tuple(journal.read(repository.private))
     if not noted:
         return
     from loragit.history import history
 
-    gone = sorted({note.run for note in noted if not history.alive(note)})
+    gone = sorted({note.run for note in noted if not history.may_be_alive(note)})
     if gone:
         were, it = ("were", "them") if len(gone) > 1 else ("was", "it")
         more = f" and {len(gone) - 3} more" if len(gone) > 3 else ""

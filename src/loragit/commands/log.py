@@ -8,18 +8,18 @@ from typing import NamedTuple
 
 from loragit import console, git, text
 from loragit.commands import interrupted
-from loragit.history.compare import brief as briefs
-from loragit.history.compare.brief import Brief
+from loragit.history.compare import cached
+from loragit.history.compare.cached import OutcomeCounts
 from loragit.history.history import REVERTED, History, RecordedRun
 from loragit.record import message
 
 _NOTHING = "-"
 """Stands in a column that has no value, so that columns can be told apart by their number."""
-_LEAST = 24
+_LEAST_CHANGED = 24
 """Columns of the terminal that what changed is to have; others go before it has less."""
 
 
-class Wanted(NamedTuple):
+class LogOptions(NamedTuple):
     """What is asked of the log, as the command line has it."""
 
     words: tuple[str, ...] = ()
@@ -43,18 +43,18 @@ class Wanted(NamedTuple):
     as_json: bool = False
 
 
-class _Told(NamedTuple):
+class _LoggedRuns(NamedTuple):
     """Runs with what a log tells of them."""
 
     runs: list[RecordedRun]
     bases: dict[str, RecordedRun]
-    briefs: dict[str, Brief]
+    briefs: dict[str, OutcomeCounts]
     changes: dict[str, tuple[str, ...]]
 
     def summary(self, run: RecordedRun) -> dict[str, object]:
-        from loragit.history.as_json import summary
+        from loragit.history.as_json import listed_run
 
-        return summary(
+        return listed_run(
             run,
             self.briefs.get(run.commit),
             self.bases.get(run.commit),
@@ -62,7 +62,7 @@ class _Told(NamedTuple):
         )
 
 
-def log(folder: Path, wanted: Wanted) -> None:
+def log(folder: Path, wanted: LogOptions) -> None:
     """Print the runs of the repository around ``folder``. Raises :class:`LoragitError`."""
     history = History.of(folder)
     _log(
@@ -72,45 +72,47 @@ def log(folder: Path, wanted: Wanted) -> None:
     )
 
 
-def log_all(datasets: Path, wanted: Wanted) -> None:
+def log_all(datasets: Path, wanted: LogOptions) -> None:
     """Print the runs of every dataset under the folder ``datasets``. Raises
     :class:`LoragitError`."""
     _log(History.all(datasets), wanted, None)
 
 
-def _log(histories: Sequence[History], wanted: Wanted, path: str | None) -> None:
+def _log(histories: Sequence[History], wanted: LogOptions, path: str | None) -> None:
     for history in histories:
         if history.shallow:
-            console.say(f"{history.repository.top} is a shallow clone: older runs are missing here")
+            console.info(
+                f"{history.repository.top} is a shallow clone: older runs are missing here"
+            )
     known = [run for history in histories for run in history.runs]
     if len(histories) > 1:
         known.sort(key=lambda run: run.time, reverse=True)
     # Bases are looked for among all runs, or a filter would change what a run is compared with.
     bases = {commit: base for history in histories for commit, base in history.bases().items()}
-    runs = _selected(known, wanted, path, histories)
+    runs = _selected_runs(known, wanted, path, histories)
     failed = wanted.failed and not wanted.as_json
-    changed = {} if failed else briefs.changes(runs, bases)
-    told = _Told(runs, bases, briefs.briefs(runs), changed)
-    briefs.remember(known, bases)
+    changed = {} if failed else cached.changes_in_brief(runs, bases)
+    told = _LoggedRuns(runs, bases, cached.outcome_counts(runs), changed)
+    cached.save_cache(known, bases)
     for history in histories:
-        interrupted.notice(history.repository)
+        interrupted.warn_if_interrupted(history.repository)
     if wanted.as_json:
         import json
 
         console.write(json.dumps([told.summary(run) for run in runs], indent=2) + "\n")
     elif not known:
-        console.say("no runs on record here yet; the first: loragit train NAME")
+        console.info("no runs on record here yet; the first: loragit train NAME")
     elif not runs:
-        console.say(f"none of {text.count(len(known), 'run')} on record is as asked")
+        console.info(f"none of {text.count(len(known), 'run')} on record is as asked")
     else:
-        _print(told, wanted, several=len(histories) > 1)
+        _print_runs(told, wanted, several=len(histories) > 1)
 
 
-def _selected(
-    known: list[RecordedRun], wanted: Wanted, path: str | None, histories: Sequence[History]
+def _selected_runs(
+    known: list[RecordedRun], wanted: LogOptions, path: str | None, histories: Sequence[History]
 ) -> list[RecordedRun]:
     # A plain log goes without what only filters need, the sooner to be there.
-    if wanted._replace(limit=None, as_json=False, graph=False) == Wanted(
+    if wanted._replace(limit=None, as_json=False, graph=False) == LogOptions(
         one_dataset=wanted.one_dataset
     ):
         runs = known if path is None else [run for run in known if run.path == path]
@@ -123,46 +125,48 @@ def _selected(
         path=path,
         models=wanted.models,
         versions=wanted.versions,
-        states=selection.states(wanted.states) + (selection.FAILED if wanted.failed else ()),
-        since=selection.moment(wanted.since, some) if wanted.since else None,
-        until=selection.moment(wanted.until, some, end=True) if wanted.until else None,
+        states=selection.parse_states(wanted.states) + (selection.FAILED if wanted.failed else ()),
+        since=selection.parse_date(wanted.since, some) if wanted.since else None,
+        until=selection.parse_date(wanted.until, some, end=True) if wanted.until else None,
         conditions=tuple(map(where.Condition.parse, wanted.where)),
         grep=wanted.grep,
         sort=wanted.sort,
         reverse=wanted.reverse,
         limit=wanted.limit,
     )
-    return chosen.of(known)
+    return chosen.select(known)
 
 
-def _print(told: _Told, wanted: Wanted, *, several: bool) -> None:
+def _print_runs(told: _LoggedRuns, wanted: LogOptions, *, several: bool) -> None:
     width = console.width()
     if width is not None:
-        console.page(git.pager())
+        console.start_pager(git.pager())
     if wanted.failed:
         rows = [(run, _failed_row(run)) for run in told.runs]
     elif wanted.graph:
-        from loragit.history.lineage import tree
+        from loragit.history.lineage import lineage_tree
 
-        names = [(twig.run, f"{twig.drawn}{twig.run.name}", twig.how) for twig in tree(told.runs)]
+        names = [
+            (twig.run, f"{twig.drawn}{twig.run.name}", twig.how) for twig in lineage_tree(told.runs)
+        ]
         rows = [
             (run, _row(run, told, f"{name} ({how})" if how else name)) for run, name, how in names
         ]
     else:
         rows = [(run, _row(run, told, run.name)) for run in told.runs]
     lines = [(run.dataset or _NOTHING, *row) if several else row for run, row in rows]
-    console.columns(lines if width is None or wanted.failed else _narrowed(lines, width), width)
+    console.columns(lines if width is None or wanted.failed else _fit_columns(lines, width), width)
 
 
-def _row(run: RecordedRun, told: _Told, name: str) -> tuple[str, ...]:
+def _row(run: RecordedRun, told: _LoggedRuns, name: str) -> tuple[str, ...]:
     brief = told.briefs.get(run.commit)
     changed = told.changes.get(run.commit)
     return (
         name,
         run.minute,
         "imported" if run.imported else run.state,
-        _took(brief),
-        _made(run, brief),
+        _duration(brief),
+        _products(run, brief),
         _NOTHING if brief is None else text.count(brief.samples, "sample"),
         _NOTHING if brief is None or brief.final_loss is None else f"loss {brief.final_loss:.4g}",
         run.trainer_commit[:8] or _NOTHING,
@@ -170,11 +174,11 @@ def _row(run: RecordedRun, told: _Told, name: str) -> tuple[str, ...]:
     )
 
 
-def _took(brief: Brief | None) -> str:
+def _duration(brief: OutcomeCounts | None) -> str:
     return _NOTHING if brief is None or brief.seconds is None else text.duration(brief.seconds)
 
 
-def _made(run: RecordedRun, brief: Brief | None) -> str:
+def _products(run: RecordedRun, brief: OutcomeCounts | None) -> str:
     """What came out; where it is not as it should be, how."""
     if brief is None:
         revert = run.revert if run.state == REVERTED else None
@@ -196,7 +200,7 @@ _DISPENSABLE = (-2, -4, -3, -6)
 long."""
 
 
-def _narrowed(rows: list[tuple[str, ...]], width: int) -> list[tuple[str, ...]]:
+def _fit_columns(rows: list[tuple[str, ...]], width: int) -> list[tuple[str, ...]]:
     """``rows`` without the columns that leave no room for what changed."""
     columns = list(zip(*rows, strict=True))
     widths = {
@@ -204,7 +208,7 @@ def _narrowed(rows: list[tuple[str, ...]], width: int) -> list[tuple[str, ...]]:
         for number, column in enumerate(columns[:-1])
     }
     for number in _DISPENSABLE:
-        if sum(widths.values()) + _LEAST > width:
+        if sum(widths.values()) + _LEAST_CHANGED > width:
             del widths[number]
     kept = [len(columns) + number for number in (*widths, -1)]
     return [tuple(row[number] for number in kept) for row in rows]
@@ -215,10 +219,10 @@ def _failed_row(run: RecordedRun) -> tuple[str, ...]:
     if revert is None:
         return run.name, run.minute, run.state, _NOTHING, "its tag was deleted; nothing says why"
     status = _NOTHING if revert.exit_status is None else f"exit status {revert.exit_status}"
-    return run.name, run.minute, run.state, status, gist(revert.log_tail) or revert.reason
+    return run.name, run.minute, run.state, status, telling_line(revert.log_tail) or revert.reason
 
 
-def gist(lines: Sequence[str]) -> str:
+def telling_line(lines: Sequence[str]) -> str:
     """The line of a log's end that says most: the last that names an error, else the last that says
     anything."""
     told = [line.strip() for line in lines if line.strip()]

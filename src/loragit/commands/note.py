@@ -43,13 +43,13 @@ def note(folder: Path, name: str, messages: Sequence[str], mark: Mark) -> None:
     history = History.of(folder)
     repository, run = history.repository, history.run(name)
     if mark.best is not None:
-        mark = mark._replace(best=_product(run, mark.best))
+        mark = mark._replace(best=_product_named(run, mark.best))
     if mark.rating is not None and mark.rating not in notes.RATINGS:
         raise UsageError(f"a rating is a number from 1 to 5; it is {mark.rating}")
     lines = [line for message in messages for line in message.splitlines()] + list(mark.lines())
     draft = repository.private / _DRAFT
     if not lines:
-        lines = _edited(repository, run, draft)
+        lines = _edit_note(repository, run, draft)
     stamped = notes.stamped(lines, datetime.now(UTC))
     if not stamped:
         raise NothingNoted(
@@ -58,10 +58,10 @@ def note(folder: Path, name: str, messages: Sequence[str], mark: Mark) -> None:
     author, committer = IdentityQuestion(repository.top).answer()
     Store(repository, author, committer, tell=console.warn).note(run.commit, stamped)
     draft.unlink(missing_ok=True)
-    console.say(f"noted {text.count(len(stamped), 'line')} on {run.name}")
+    console.info(f"noted {text.count(len(stamped), 'line')} on {run.name}")
 
 
-def _product(run: RecordedRun, wanted: str) -> str:
+def _product_named(run: RecordedRun, wanted: str) -> str:
     """The run's product that ``wanted`` names, by its name or as a path. Raises
     :class:`NoSuchProduct`."""
     models = [model.path for model in run.outcome.models] if run.outcome else []
@@ -75,7 +75,7 @@ def _product(run: RecordedRun, wanted: str) -> str:
     )
 
 
-def _edited(repository: Repository, run: RecordedRun, draft: Path) -> list[str]:
+def _edit_note(repository: Repository, run: RecordedRun, draft: Path) -> list[str]:
     """What the user writes in their editor, as git has it. Raises :class:`NothingNoted`."""
     if not sys.stdin.isatty():
         raise NothingNoted(

@@ -13,7 +13,7 @@ from loragit.record.name import RUNS, RunName
 from loragit.run.recovery import leftovers
 from loragit.run.recovery.recover import Options, Recovery
 from loragit.settings import paths
-from loragit.settings.load import Settings
+from loragit.settings.values import Settings
 from loragit.store import free_name, journal
 from loragit.store.journal import Open
 
@@ -35,7 +35,7 @@ def recover(chosen: Settings, options: Options) -> int:
         )
     repository = git.discover(chosen.dataset_dir)
     who = identity.IdentityQuestion(repository.top).answer()
-    if emptied := leftovers.broken(repository, RUNS):
+    if emptied := leftovers.emptied_ref(repository, RUNS):
         raise RunsBroken(emptied.problem, hint=emptied.hint)
     if options.names:
         _check(repository, options)
@@ -47,7 +47,7 @@ def recover(chosen: Settings, options: Options) -> int:
     if not options.names:
         _name(recovery, chosen)
     if not (recovery.done or recovery.left):
-        console.say("nothing to recover")
+        console.info("nothing to recover")
     return 1 if recovery.left else 0
 
 
@@ -75,7 +75,7 @@ def _follow(recovery: Recovery, name: str, commit: str) -> None:
     """Have ``runs`` lead to ``commit`` of the run ``name``, if it only has to grow."""
     repository = recovery.repository
     there = free_name.look(repository, RunName.parse(name))
-    if leftovers.leads(repository, there.runs, commit):
+    if leftovers.leads_to(repository, there.runs, commit):
         return  # by another tag's doing
     if there.blocked:
         recovery.leave_to_user(f"{name} is not on runs: {there.blocked}", there.unblock)
@@ -86,7 +86,7 @@ def _follow(recovery: Recovery, name: str, commit: str) -> None:
             f"{commit[:8]}",
         )
     elif recovery.options.dry_run:
-        console.say(f"runs would go on to {commit[:8]}, the commit of {name}")
+        console.info(f"runs would go on to {commit[:8]}, the commit of {name}")
     else:
         recovery.store.lengthen(commit, there.runs)
         recovery.report_done(f"runs goes on to {commit[:8]}, the commit of {name}")
@@ -95,7 +95,7 @@ def _follow(recovery: Recovery, name: str, commit: str) -> None:
 
 def _unnoted(recovery: Recovery, chosen: Settings) -> None:
     options = recovery.options
-    for run in leftovers.unnoted(recovery.repository, recovery.runs):
+    for run in leftovers.runs_without_entry(recovery.repository, recovery.runs):
         if not options.names or (run.name in options.names and not options.gone):
             recovery.leave_to_user(
                 f"{run.name} is open on record, and nothing here tells who runs it: it came from "
@@ -111,7 +111,7 @@ def _made_up_entry(run: RecordedRun, chosen: Settings, environ: Mapping[str, str
     """The journal entry that the run would have, as far as record and settings tell."""
     written = run.record.args.get("output_dir", ())  # none where the user's own script ran
     output = (
-        paths.expanded(written[-1], chosen.dataset_dir, environ)
+        paths.expand_path(written[-1], chosen.dataset_dir, environ)
         if written
         else chosen.paths.output / run.name
     )
@@ -124,11 +124,14 @@ def _name(recovery: Recovery, chosen: Settings) -> None:
     """Tell of what is left over and is not ours to mend."""
     repository, runs = recovery.repository, recovery.runs
     if not recovery.options.dry_run:
-        leftovers.sweep(repository)
+        leftovers.remove_half_written_entries(repository)
     found = [
-        *leftovers.damaged(repository),
-        *leftovers.waiting(repository),
+        *leftovers.damaged_entries(repository),
+        *leftovers.moves_of_other_hosts(repository),
         *leftovers.stale_tags(repository, runs),
     ]
-    for each in (*found, *leftovers.folders(repository, chosen.paths.output, chosen.dataset, runs)):
+    for each in (
+        *found,
+        *leftovers.unrecorded_folders(repository, chosen.paths.output, chosen.dataset, runs),
+    ):
         recovery.leave_to_user(each.problem, each.hint)

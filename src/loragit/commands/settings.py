@@ -8,9 +8,10 @@ import tomllib
 from collections.abc import Mapping
 
 from loragit import console
-from loragit.secrets import find
-from loragit.settings.load import Origin, Settings
-from loragit.settings.schema import ARGS, ArgValue, literal
+from loragit.secrets import redact, rules
+from loragit.settings.schema import ARGS
+from loragit.settings.toml_text import ArgValue, toml_literal
+from loragit.settings.values import SettingOrigin, Settings
 from loragit.text import shown
 from loragit.trainers.environment import pythons
 from loragit.trainers.environment.pythons import PythonMissing
@@ -24,10 +25,10 @@ def show(chosen: Settings, environ: Mapping[str, str], *, as_json: bool = False)
 
     The trainer's Python, as it is found with ``environ``, comes last.
     """
-    origins = (*effective(chosen), _python(chosen, environ))
+    origins = (*effective(chosen), _python_origin(chosen, environ))
     if as_json:
         document = {
-            origin.key: {"value": typed(origin), "source": origin.source} for origin in origins
+            origin.key: {"value": json_value(origin), "source": origin.source} for origin in origins
         }
         console.write(json.dumps(document, indent=2) + "\n")
     else:
@@ -36,19 +37,21 @@ def show(chosen: Settings, environ: Mapping[str, str], *, as_json: bool = False)
         )
 
 
-def _python(chosen: Settings, environ: Mapping[str, str]) -> Origin:
+def _python_origin(chosen: Settings, environ: Mapping[str, str]) -> SettingOrigin:
     """Which Python the settings come to, and the environment that it is in; or why there is
     none."""
     try:
         python = pythons.find_python(chosen.trainer, environ)
     except PythonMissing as error:
-        return Origin("python", literal(""), shown(error.message))
-    return Origin(
-        "python", literal(str(python)), shown(str(pythons.prefix(python) or "in no environment"))
+        return SettingOrigin("python", toml_literal(""), shown(error.message))
+    return SettingOrigin(
+        "python",
+        toml_literal(str(python)),
+        shown(str(pythons.prefix(python) or "in no environment")),
     )
 
 
-def effective(chosen: Settings) -> tuple[Origin, ...]:
+def effective(chosen: Settings) -> tuple[SettingOrigin, ...]:
     """Every value in the order in which it is shown, its source on one line and without control
     characters.
 
@@ -57,35 +60,37 @@ def effective(chosen: Settings) -> tuple[Origin, ...]:
     launcher by their shape.
     """
     return tuple(
-        origin._replace(value=_masked(origin), source=shown(origin.source))
+        origin._replace(value=_redacted_text(origin), source=shown(origin.source))
         for origin in chosen.origins
     )
 
 
-def typed(origin: Origin) -> object:
+def json_value(origin: SettingOrigin) -> object:
     """The value as JSON has it: a text, a number, true, false or a list of those. Not a number and
     infinity, which JSON lacks, are the texts that TOML has for them."""
     value = _value(origin)
     return [_finite(item) for item in value] if isinstance(value, tuple) else _finite(value)
 
 
-def _value(origin: Origin) -> ArgValue:
+def _value(origin: SettingOrigin) -> ArgValue:
     value: ArgValue | list[str | int | float] = tomllib.loads(f"value = {origin.value}")["value"]
     return tuple(value) if isinstance(value, list) else value
 
 
-def _masked(origin: Origin) -> str:
+def _redacted_text(origin: SettingOrigin) -> str:
     if not origin.key.startswith((ARGS, "trainer.launcher")):
         return origin.value
-    if find.is_secret_name(origin.key.removeprefix(ARGS).strip('"')):
-        return literal(find.MASK)
+    if rules.is_secret_name(origin.key.removeprefix(ARGS).strip('"')):
+        return toml_literal(rules.MASK)
     value = _value(origin)
-    return literal(tuple(map(_redacted, value)) if isinstance(value, tuple) else _redacted(value))
+    return toml_literal(tuple(map(_redact, value)) if isinstance(value, tuple) else _redact(value))
 
 
-def _redacted(value: Scalar) -> Scalar:
+def _redact(value: Scalar) -> Scalar:
     return (
-        find.redact(value.encode()).decode("utf-8", "replace") if isinstance(value, str) else value
+        redact.redact_all(value.encode()).decode("utf-8", "replace")
+        if isinstance(value, str)
+        else value
     )
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from loragit import console, git, text
 from loragit.commands.log import heading
 from loragit.errors import LoragitError
-from loragit.history.as_json import came_out, summary, whole
-from loragit.history.compare import brief as briefs
+from loragit.history.as_json import listed_run, outcome_line, whole_run
+from loragit.history.compare import cached
 from loragit.history.history import History, RecordedRun
-from loragit.history.record import Code, Record, RecordedOutcome
+from loragit.history.record_parser import Record, RecordedOutcome, RecordedRepo
 from loragit.trainers.sd_scripts import arguments
 
 _REST = "Other arguments"
@@ -27,7 +27,7 @@ _GROUPS = {
 }
 """Arguments by what people look for, by how they begin; the first group that has one counts."""
 
-_TOLD = (
+_SHOWN_IN_WORDS = (
     *(
         "Run",
         "Dataset",
@@ -71,27 +71,27 @@ def show(folder: Path, asked: str, home: str, *, as_json: bool = False) -> None:
         console.write(json.dumps(_document(history, run, others), indent=2) + "\n")
     else:
         lines = list(_lines(history, run, others, home))
-        console.page(git.pager())
+        console.start_pager(git.pager())
         for line in lines:
             console.out(line)
         if console.width() is None:  # in a pager it would be written across the text
-            console.say(f"a file of it: loragit show {asked}:run.toml")
+            console.info(f"a file of it: loragit show {asked}:run.toml")
 
 
 def _document(
     history: History, run: RecordedRun, others: Sequence[RecordedRun]
 ) -> dict[str, object]:
     bases = history.bases()
-    brief = briefs.briefs([run]).get(run.commit)
-    changed = briefs.changes([run], bases).get(run.commit)
-    return whole(run, summary(run, brief, bases.get(run.commit), changed), others)
+    brief = cached.outcome_counts([run]).get(run.commit)
+    changed = cached.changes_in_brief([run], bases).get(run.commit)
+    return whole_run(run, listed_run(run, brief, bases.get(run.commit), changed), others)
 
 
 def _lines(
     history: History, run: RecordedRun, others: Sequence[RecordedRun], home: str
 ) -> Iterator[str]:
     yield heading(run)
-    yield from (line for line in (run.subject, came_out(run)) if line)
+    yield from (line for line in (run.subject, outcome_line(run)) if line)
     if run.imported:
         yield f"imported: {run.trailer('Imported')}"
     try:
@@ -103,21 +103,21 @@ def _lines(
             [f"{key}: {value}" for key, values in run.trailers.items() for value in values],
         )
     else:
-        yield from _recorded(run, record)
+        yield from _record_blocks(run, record)
     outcome = run.outcome
     if outcome is not None:
-        yield from _block("Came out", _products(outcome))
-        yield from _block("Loss", _loss(run, outcome, home))
+        yield from _block("Came out", _outcome_lines(outcome))
+        yield from _block("Loss", _loss_lines(run, outcome, home))
     if run.revert is not None:
         yield from _block(
             "Why it was taken back",
             [run.revert.reason, *(f"  {line}" for line in run.revert.log_tail)],
         )
     yield from _block("Notes", run.notes)
-    yield from _block("Lineage", _lineage(history, run))
-    yield from _block("Changed", _changed(history, run))
-    yield from _block("Also on record", _others(run))
-    yield from _block("Files", _files(run))
+    yield from _block("Lineage", _lineage_lines(history, run))
+    yield from _block("Changed", _changed_lines(history, run))
+    yield from _block("Also on record", _other_trailers(run))
+    yield from _block("Files", _file_lines(run))
     yield from _block(
         "Other runs of that name",
         [f"{each.commit[:8]}  {each.minute}  {each.state}" for each in others],
@@ -132,32 +132,34 @@ def _block(title: str, lines: Sequence[str]) -> Iterator[str]:
         yield from (f"  {line}".rstrip() for line in lines)
 
 
-def _recorded(run: RecordedRun, record: Record) -> Iterator[str]:
+def _record_blocks(run: RecordedRun, record: Record) -> Iterator[str]:
     groups: dict[str, list[tuple[str, str]]] = {}
     for name, values in record.args.items():
-        groups.setdefault(_group(name), []).append((name, _quoted(values) if values else "yes"))
+        groups.setdefault(_group_of(name), []).append(
+            (name, _quote_words(values) if values else "yes")
+        )
     for title in (*_GROUPS, _REST):
         yield from _block(title, _aligned(groups.get(title, ())))
     codes = [
         code for code in (record.trainer, record.lycoris, *record.repositories) if code is not None
     ]
     yield from _block(
-        "Repositories", [_code(code) for code in codes if code.commit or code.version]
+        "Repositories", [_repo_line(code) for code in codes if code.commit or code.version]
     )
-    yield from _block("Weights", [_weights(w.role, w.name, w.sha256) for w in record.weights])
-    yield from _block("Dataset", [_dataset(run, record)])
-    yield from _block("Environment", _environment(run))
-    yield from _block("Command", _command(record.argv, record.workdir))
+    yield from _block("Weights", [_weights_line(w.role, w.name, w.sha256) for w in record.weights])
+    yield from _block("Dataset", [_dataset_line(run, record)])
+    yield from _block("Environment", _environment_lines(run))
+    yield from _block("Command", _command_lines(record.argv, record.workdir))
 
 
-def _group(name: str) -> str:
+def _group_of(name: str) -> str:
     return next(
         (title for title, starts in _GROUPS.items() if name.startswith(tuple(starts.split(" ")))),
         _REST,
     )
 
 
-def _quoted(words: Sequence[str]) -> str:
+def _quote_words(words: Sequence[str]) -> str:
     import shlex
 
     return " ".join(shlex.quote(word) for word in words) if len(words) > 1 else words[0]
@@ -168,7 +170,7 @@ def _aligned(pairs: Sequence[tuple[str, str]]) -> list[str]:
     return [f"{name.ljust(width)}  {value}" for name, value in pairs]
 
 
-def _code(code: Code) -> str:
+def _repo_line(code: RecordedRepo) -> str:
     what = code.commit or f"release {code.version}"
     where = f" ({code.branch})" if code.branch else ""
     dirty = f"; not committed: {', '.join(code.dirty[:5])}" if code.dirty else ""
@@ -176,13 +178,13 @@ def _code(code: Code) -> str:
     return f"{code.label} {what}{where}" + (f" of {code.url}" if code.url else "") + dirty + more
 
 
-def _weights(role: str, name: str, sha256: str | None) -> str:
+def _weights_line(role: str, name: str, sha256: str | None) -> str:
     return f"{role}: {name}" + (
         f"  sha256 {sha256}  AutoV2 {sha256[:_AUTO_V2].upper()}" if sha256 else ""
     )
 
 
-def _dataset(run: RecordedRun, record: Record) -> str:
+def _dataset_line(run: RecordedRun, record: Record) -> str:
     place = f" in {run.path}/" if run.path else ""
     counts = f"{text.count(record.images, 'image')}, {text.count(record.captions, 'caption')}"
     commit = (
@@ -196,9 +198,9 @@ def _dataset(run: RecordedRun, record: Record) -> str:
     return f"{record.dataset}{place}: {counts}, {commit}{dirty}"
 
 
-def _environment(run: RecordedRun) -> list[str]:
+def _environment_lines(run: RecordedRun) -> list[str]:
     try:
-        around = run.surroundings
+        around = run.environment
     except LoragitError:
         return []
     told = [f"{key} {value}" for key, values in around.about.items() for value in values]
@@ -223,7 +225,7 @@ def _environment(run: RecordedRun) -> list[str]:
     ]
 
 
-def _command(argv: Sequence[str], workdir: str | None) -> list[str]:
+def _command_lines(argv: Sequence[str], workdir: str | None) -> list[str]:
     """The command as a shell takes it, an option a line."""
     import shlex
 
@@ -248,7 +250,7 @@ def _for_a_shell(word: str, quoted: str) -> str:
     return f"~/{shlex.quote(word[2:])}" if word.startswith("~/") and len(word) > 2 else quoted
 
 
-def _products(outcome: RecordedOutcome) -> list[str]:
+def _outcome_lines(outcome: RecordedOutcome) -> list[str]:
     lines = []
     for model in outcome.models:
         when = [
@@ -291,11 +293,11 @@ def size(number: int) -> str:
     return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
 
 
-def _loss(run: RecordedRun, outcome: RecordedOutcome, home: str) -> list[str]:
+def _loss_lines(run: RecordedRun, outcome: RecordedOutcome, home: str) -> list[str]:
     from loragit.history import losses
 
     final = [] if outcome.final_loss is None else [f"in the end {outcome.final_loss:.6g}"]
-    found = losses.curve(run, home)
+    found = losses.read_curve(run, home)
     drawn = losses.chart(found, _CHART, plain=console.plain()) if found else ""
     if found is None or not drawn:
         return final
@@ -306,7 +308,7 @@ def _loss(run: RecordedRun, outcome: RecordedOutcome, home: str) -> list[str]:
     return [drawn, span, *final]
 
 
-def _lineage(history: History, run: RecordedRun) -> list[str]:
+def _lineage_lines(history: History, run: RecordedRun) -> list[str]:
     from loragit.history.lineage import parents
 
     told = [f"resumed from {value}" for value in run.resumed_from]
@@ -320,7 +322,7 @@ def _lineage(history: History, run: RecordedRun) -> list[str]:
     return told + [f"{each.name} went on from it ({above[each.commit][1]})" for each in below]
 
 
-def _changed(history: History, run: RecordedRun) -> list[str]:
+def _changed_lines(history: History, run: RecordedRun) -> list[str]:
     base = history.previous(run)
     if base is None:
         return []
@@ -331,18 +333,18 @@ def _changed(history: History, run: RecordedRun) -> list[str]:
     return [f"since {base.name}:", *(f"  {phrase}" for phrase in phrases or ("nothing",))]
 
 
-def _others(run: RecordedRun) -> list[str]:
+def _other_trailers(run: RecordedRun) -> list[str]:
     """Trailers that are not shown in words of their own: those of imported runs, and of formats to
     come."""
     return [
         f"{key}: {value}"
         for key, values in run.trailers.items()
-        if key not in _TOLD
+        if key not in _SHOWN_IN_WORDS
         for value in values
     ]
 
 
-def _files(run: RecordedRun) -> list[str]:
+def _file_lines(run: RecordedRun) -> list[str]:
     files = run.files
     captions = sum(path.startswith("captions/") for path in files)
     told = [path for path in files if not path.startswith("captions/")]

@@ -12,7 +12,7 @@ from loragit.git import checkout
 from loragit.history import history
 from loragit.record import message
 from loragit.record.values import RepoState
-from loragit.settings.load import Settings
+from loragit.settings.values import Settings
 from loragit.store import journal
 
 
@@ -20,12 +20,12 @@ def status(chosen: Settings, *, as_json: bool = False) -> None:
     """Print it for the dataset at hand. Raises :class:`LoragitError` where that is in no
     repository."""
     repository = git.discover(chosen.dataset_dir)
-    notes = [(note, history.alive(note)) for note in journal.read(repository.private)]
+    notes = [(note, history.may_be_alive(note)) for note in journal.read(repository.private)]
     places = [(chosen.trainer.kind, chosen.trainer.repo)]
     if chosen.trainer.lycoris_repo:
         places.append(("LyCORIS", chosen.trainer.lycoris_repo))
     places += [(folder.name, folder) for folder in chosen.record.repos]
-    states = [(label, _look(label, folder)) for label, folder in places]
+    states = [(label, _repo_state(label, folder)) for label, folder in places]
     if as_json:
         import json
 
@@ -34,7 +34,7 @@ def status(chosen: Settings, *, as_json: bool = False) -> None:
                 {"run": n.run, "started": n.started, "pid": n.pid, "alive": a, "output": n.output}
                 for n, a in notes
             ],
-            "repositories": [_table(label, state) for label, state in states],
+            "repositories": [_repo_as_json(label, state) for label, state in states],
         }
         console.write(json.dumps(document, indent=2) + "\n")
         return
@@ -42,12 +42,12 @@ def status(chosen: Settings, *, as_json: bool = False) -> None:
         (f"{n.run}: since {n.started}, process {n.pid}, writes {text.shown(n.output)}", a)
         for n, a in notes
     )
-    interrupted.notice(repository)
+    interrupted.warn_if_interrupted(repository)
     for label, state in states:
-        console.out(_line(label, state))
+        console.out(_repo_line(label, state))
 
 
-def _look(label: str, folder: Path) -> RepoState | LoragitError:
+def _repo_state(label: str, folder: Path) -> RepoState | LoragitError:
     try:
         return checkout.repo_state(folder, label)
     except LoragitError as error:
@@ -62,7 +62,7 @@ def _print_runs(lines: Iterable[tuple[str, bool]]) -> None:
         console.out(f"{'running' if alive else 'interrupted'}  {line}")
 
 
-def _line(label: str, state: RepoState | LoragitError) -> str:
+def _repo_line(label: str, state: RepoState | LoragitError) -> str:
     if isinstance(state, LoragitError):
         return f"{label}: {state.message}"
     if not state.dirty:
@@ -70,7 +70,7 @@ def _line(label: str, state: RepoState | LoragitError) -> str:
     return f"{message.repository_line(state)} at {state.path}: {', '.join(state.dirty[:5])}"
 
 
-def _table(label: str, state: RepoState | LoragitError) -> dict[str, object]:
+def _repo_as_json(label: str, state: RepoState | LoragitError) -> dict[str, object]:
     if isinstance(state, LoragitError):
         return {"label": label, "error": state.message}
     return {

@@ -10,20 +10,20 @@ from loragit.errors import LoragitError
 from loragit.record import message, run_toml
 from loragit.run import train as on_record
 from loragit.run.preflight import prepare
-from loragit.run.preflight.prepare import Ready, Request
+from loragit.run.preflight.phases import Ready, Request
 from loragit.system import child
 from loragit.trainers.environment import pythons
 
 
-def train(request: Request) -> int:
+def train(request: Request, *, trusted: bool = False) -> int:
     """Train, on record. Return the trainer's exit status, or 1 where that is 0 and nothing was
-    made.
+    made. ``trusted`` is ``--trust``: the user's consent to what the dataset's own files start.
 
     Raises :class:`LoragitError` where the run was not opened; then nothing was written.
     """
-    ready = _prepared(request)
-    trust.ran(ready.settings)
-    interrupted.notice(ready.repository)
+    ready = _prepared(request, trusted=trusted)
+    trust.remember_settings(ready.settings)
+    interrupted.warn_if_interrupted(ready.repository)
     status = on_record.train(ready, console)
     with contextlib.suppress(LoragitError):
         child.spawn_quietly(
@@ -32,10 +32,10 @@ def train(request: Request) -> int:
     return status
 
 
-def dry_run(request: Request) -> None:
+def dry_run(request: Request, *, trusted: bool = False) -> None:
     """Show the run as it would be recorded and started; write nothing. Raises
     :class:`LoragitError`."""
-    ready = _prepared(request)
+    ready = _prepared(request, trusted=trusted)
     for line in message.run_message(ready.run).splitlines():
         console.out(line)
     console.out()
@@ -48,15 +48,15 @@ def dry_run(request: Request) -> None:
     for line in script.data.decode("utf-8", "replace").splitlines() if script else ():
         console.out(line)
     python = pythons.find_python(ready.settings.trainer, request.environ)
-    console.say(
+    console.info(
         f"the trainer's Python is {python}, in {pythons.prefix(python) or 'no environment'}"
     )
-    console.say(f"dry run: {ready.run.name} could start; nothing was written")
+    console.info(f"dry run: {ready.run.name} could start; nothing was written")
 
 
-def _prepared(request: Request) -> Ready:
+def _prepared(request: Request, *, trusted: bool) -> Ready:
     """The run, ready to start; its warnings are printed."""
-    ready = prepare.prepare(trust.asking(request))
+    ready = prepare.prepare(request._replace(agree=trust.agreement(trusted=trusted)))
     for warning in ready.warnings:
         console.warn(warning.problem)
     return ready

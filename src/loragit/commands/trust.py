@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from loragit import console, text
-from loragit.dataset import snapshot
 from loragit.errors import LoragitError
-from loragit.run.preflight import launch, prepare, trust
-from loragit.run.preflight.trust import Subject
-from loragit.secrets import find
-from loragit.settings.load import Settings
+from loragit.run.preflight import launch, trust
+from loragit.run.preflight.trust import Agree, Subject
+from loragit.secrets import rules
 from loragit.settings.schema import FILE
+from loragit.settings.values import Settings
+from loragit.trainers.sd_scripts import dataset_config
 
 _QUESTION = "Run and read what these name?"
 
@@ -27,40 +27,40 @@ class NotRemembered(LoragitError):
     """What was agreed to could not be written down."""
 
 
-def asking(request: prepare.Request) -> prepare.Request:
-    """``request``, with somebody to ask where there is a terminal; ``--trust`` is the answer
-    itself."""
-    if request.trusted:
-        return request._replace(agree=_told)
-    return request._replace(agree=_asked) if console.can_ask() else request
+def agreement(*, trusted: bool) -> Agree | None:
+    """Asks the user where there is a terminal, and nobody where there is none; ``--trust``
+    (``trusted``) is the answer itself."""
+    if trusted:
+        return _agree_by_option
+    return _agree_at_terminal if console.can_ask() else None
 
 
-def ran(chosen: Settings) -> None:
+def remember_settings(chosen: Settings) -> None:
     """A run goes ahead with these settings: what ran before there was a remote needs no question
     when there is one."""
-    subject = trust.of_settings(chosen)
-    if subject.claims and not trust.known(subject):
-        trust.remember(subject)
+    subject = trust.subject_of_settings(chosen)
+    if subject.claims and not trust.is_agreed(subject):
+        trust.store_consent(subject)
 
 
-def _told(subject: Subject, origin: str) -> bool:
-    _show(subject, origin)
-    console.say("agreed to: --trust")
+def _agree_by_option(subject: Subject, origin: str) -> bool:
+    _print_claims(subject, origin)
+    console.info("agreed to: --trust")
     return True
 
 
-def _asked(subject: Subject, origin: str) -> bool:
-    _show(subject, origin)
+def _agree_at_terminal(subject: Subject, origin: str) -> bool:
+    _print_claims(subject, origin)
     return console.confirm(_QUESTION, default=False)
 
 
-def _show(subject: Subject, origin: str) -> None:
-    console.say(f"these come from the dataset {subject.folder} ({origin}):")
+def _print_claims(subject: Subject, origin: str) -> None:
+    console.info(f"these come from the dataset {subject.folder} ({origin}):")
     for claim in subject.claims:
-        console.say(f"  {claim.shown}  # {claim.about}")
-    if any(find.MASK in claim.shown for claim in subject.claims):
-        console.say(
-            f"{find.MASK} stands for what looks like a secret: {subject.folder / FILE} shows it"
+        console.info(f"  {claim.shown}  # {claim.about}")
+    if any(rules.MASK in claim.shown for claim in subject.claims):
+        console.info(
+            f"{rules.MASK} stands for what looks like a secret: {subject.folder / FILE} shows it"
         )
 
 
@@ -72,29 +72,31 @@ def trust_(chosen: Settings, *, yes: bool) -> int:
     agreed = True
     subjects = [subject for subject in _subjects(chosen) if subject.claims]
     for subject in subjects:
-        if trust.known(subject):
-            console.say(
+        if trust.is_agreed(subject):
+            console.info(
                 f"agreed to already: {text.count(len(subject.claims), 'value')} of {subject.folder}"
             )
             continue
-        _show(subject, trust.came_from(subject.folder) or "its repository has no remote")
+        _print_claims(
+            subject, trust.foreign_origin(subject.folder) or "its repository has no remote"
+        )
         if not yes and not console.can_ask():
             raise NobodyToAsk(
                 "nothing was agreed to: there is no terminal to ask at", hint="loragit trust --yes"
             )
         if not yes and not console.confirm(_QUESTION, default=False):
             agreed = False
-        elif not trust.remember(subject):
+        elif not trust.store_consent(subject):
             raise NotRemembered(
-                f"{trust.memory()} cannot be written", hint="see whom it belongs to"
+                f"{trust.consent_folder()} cannot be written", hint="see whom it belongs to"
             )
     if not subjects:
-        console.say(
+        console.info(
             f"{chosen.dataset_dir} names no program and no file of its own choice: there is "
             "nothing to agree to"
         )
     elif agreed:
-        console.say(
+        console.info(
             f"{chosen.dataset_dir} may be trained on; another program there is another question"
         )
     return 0 if agreed else 1
@@ -103,14 +105,14 @@ def trust_(chosen: Settings, *, yes: bool) -> int:
 def _subjects(chosen: Settings) -> Iterator[Subject]:
     folder = chosen.dataset_dir
     if chosen.written is not None:
-        yield trust.of_document(folder, chosen.written, chosen.trainer.repo)
-    if trust.came_from(folder) is not None:
+        yield trust.subject_of_document(folder, chosen.written, chosen.trainer.repo)
+    if trust.foreign_origin(folder) is not None:
         paths = chosen.paths
         workdir = launch.find_workdir(
             chosen, launch.plain(chosen.trainer.repo / chosen.trainer.script)
         )
         try:
-            config = snapshot.read_config(paths.config, workdir)
+            config = dataset_config.read_config(paths.config, workdir)
         except LoragitError:  # told when it is needed
             return
         read: list[Path] = [
@@ -119,6 +121,6 @@ def _subjects(chosen: Settings) -> Iterator[Subject]:
             *chosen.record.inputs,
         ]
         there = [path for path in read if os.path.exists(path)]
-        yield trust.of_inputs(
+        yield trust.subject_of_inputs(
             folder, config.path, config.files, [each.path for each in config.folders], there
         )

@@ -8,14 +8,16 @@ from pathlib import Path
 
 from loragit import console
 from loragit.history.history import History
-from loragit.history.verify.verify import NOTE, WRONG, Asked, Report, Verdict, verify
+from loragit.history.verify.verify import NOTE, WRONG, Report, Verdict, VerifyOptions, verify
 from loragit.text import count
 
 _SHOWN = 5
 """Notes of one kind that are shown; more of them are counted."""
 
 
-def show(folder: Path, asked: Asked, *, verbose: bool = False, as_json: bool = False) -> int:
+def verify_and_print(
+    folder: Path, asked: VerifyOptions, *, verbose: bool = False, as_json: bool = False
+) -> int:
     """Verify the repository that ``folder`` lies in. Returns 1 where something is wrong, else 0.
 
     ``verbose`` also lists every run that is as recorded. Raises
@@ -29,7 +31,7 @@ def show(folder: Path, asked: Asked, *, verbose: bool = False, as_json: bool = F
     if as_json:
         import json
 
-        console.write(json.dumps(_document(report, asked), indent=2) + "\n")
+        console.write(json.dumps(_report_as_json(report, asked), indent=2) + "\n")
     else:
         for row in _lines(report, verbose=verbose):
             console.out(row)
@@ -73,7 +75,7 @@ def _summary(report: Report) -> str:
     return f"{count(len(report.runs), 'run')}, {count(report.models, 'model')}: {told}{more}"
 
 
-def _document(report: Report, asked: Asked) -> dict[str, object]:
+def _report_as_json(report: Report, asked: VerifyOptions) -> dict[str, object]:
     """As docs/json.md has it."""
     return {
         "repository": str(report.repository),
@@ -89,18 +91,18 @@ def _document(report: Report, asked: Asked) -> dict[str, object]:
                 "run": run.name,
                 "commit": run.commit,
                 "state": run.state,
-                "status": _status(run.commit, report.verdicts),
+                "status": _worst_status(run.commit, report.verdicts),
             }
             for run in report.runs
         ],
-        "findings": [_finding(verdict) for verdict in report.verdicts],
+        "findings": [_verdict_as_json(verdict) for verdict in report.verdicts],
     }
 
 
-def _status(commit: str, verdicts: Sequence[Verdict]) -> str:
+def _worst_status(commit: str, verdicts: Sequence[Verdict]) -> str:
     found = {verdict.status for verdict in verdicts if verdict.commit == commit}
     return WRONG if WRONG in found else NOTE if found else "ok"
 
 
-def _finding(verdict: Verdict) -> dict[str, object]:
+def _verdict_as_json(verdict: Verdict) -> dict[str, object]:
     return {**verdict._asdict(), "since": verdict.since._asdict() if verdict.since else None}

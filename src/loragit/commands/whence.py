@@ -93,25 +93,25 @@ def whence(paths: Sequence[Path], datasets: Path, here: Path, *, as_json: bool =
     ``datasets`` is the folder of all datasets, ``here`` the current one. Raises
     :class:`NothingToLookAt`.
     """
-    files = tuple(_files(paths))
+    files = tuple(_files_named(paths))
     records = Records(products.datasets(datasets, here))
-    found = [_origin(path, records) for path in files]
+    found = [_origin_of(path, records) for path in files]
     if as_json:
         import json
 
-        console.write(json.dumps([_table(origin) for origin in found], indent=2) + "\n")
+        console.write(json.dumps([_origin_as_json(origin) for origin in found], indent=2) + "\n")
     else:
         for number, origin in enumerate(found):
             if number:
                 console.out()
-            _print(origin)
+            _print_origin(origin)
     return 0 if all(isinstance(origin, Origin) and origin.matches for origin in found) else 1
 
 
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
+def _files_named(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
-            below = sorted(_below(path))
+            below = sorted(_models_and_images(path))
             if not below:
                 raise NothingToLookAt(
                     f"{path} holds no model and no image", hint="name a .safetensors file"
@@ -125,7 +125,7 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
             )
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _models_and_images(folder: Path) -> Iterator[Path]:
     """Models and images in ``folder``, at any depth; links to folders and hidden folders are passed
     over."""
     for root, folders, names in os.walk(folder):
@@ -140,7 +140,7 @@ class Unreadable(NamedTuple):
     problem: str
 
 
-def _origin(path: Path, records: Records) -> Origin | Unreadable:
+def _origin_of(path: Path, records: Records) -> Origin | Unreadable:
     try:
         header, broken = _header(path)
         hashes = safetensors.hash_file(path)
@@ -149,19 +149,19 @@ def _origin(path: Path, records: Records) -> Origin | Unreadable:
     matches: dict[str, Match] = {}
     warnings = [broken] if broken else []
     payload = hashes.payload_sha256
-    for sealed, kind in _listed(hashes.sha256, payload, records):
-        product = _product(sealed, hashes.sha256, payload)
-        _add(
+    for sealed, kind in _runs_listing(hashes.sha256, payload, records):
+        product = _recorded_name(sealed, hashes.sha256, payload)
+        _add_match(
             matches,
             sealed.commit,
             Match(sealed.run, sealed.commit, sealed.repository, (kind,), product, sealed.output),
         )
     by_content = set(matches)
     for run, commit in products.stamps(header.get("ss_training_comment", "")):
-        _stamped(run, commit, records, matches, warnings)
+        _match_stamp(run, commit, records, matches, warnings)
     if not matches:
-        _by_session(header, records, matches)
-    warnings += _doubts(
+        _match_session(header, records, matches)
+    warnings += _warnings(
         matches,
         by_content,
         {run for run, _ in products.stamps(header.get("ss_training_comment", ""))},
@@ -186,7 +186,9 @@ def _header(path: Path) -> tuple[Mapping[str, str], str | None]:
     return header.metadata, whole
 
 
-def _listed(sha256: str, payload: str | None, records: Records) -> Iterator[tuple[Sealed, str]]:
+def _runs_listing(
+    sha256: str, payload: str | None, records: Records
+) -> Iterator[tuple[Sealed, str]]:
     """Runs whose outcome lists the file, and by what."""
     for sealed in records.holding(f"sha256:{sha256}"):
         yield sealed, FILE if any(model.sha256 == sha256 for model in sealed.models) else SAMPLE
@@ -194,7 +196,7 @@ def _listed(sha256: str, payload: str | None, records: Records) -> Iterator[tupl
         yield from ((sealed, WEIGHTS) for sealed in records.holding(f"payload:{payload}"))
 
 
-def _product(sealed: Sealed, sha256: str, payload: str | None) -> str | None:
+def _recorded_name(sealed: Sealed, sha256: str, payload: str | None) -> str | None:
     def fits(model: Artifact) -> bool:
         return model.sha256 == sha256 or (payload is not None and model.payload_sha256 == payload)
 
@@ -209,7 +211,7 @@ def _product(sealed: Sealed, sha256: str, payload: str | None) -> str | None:
     return next((model.path for model in models if fits(model)), None) or next(samples, None)
 
 
-def _add(matches: dict[str, Match], commit: str, match: Match) -> None:
+def _add_match(matches: dict[str, Match], commit: str, match: Match) -> None:
     known = matches.get(commit)
     if known is None:
         matches[commit] = match
@@ -220,17 +222,19 @@ def _add(matches: dict[str, Match], commit: str, match: Match) -> None:
         )
 
 
-def _stamped(
+def _match_stamp(
     run: str, commit: str, records: Records, matches: dict[str, Match], warnings: list[str]
 ) -> None:
     """Look for the run that a training comment names."""
     sealed = next((each for each in records.holding(f"\0{commit}\0") if each.run == run), None)
     if sealed is not None:
-        _add(matches, commit, Match(run, commit, sealed.repository, (STAMP,), None, sealed.output))
+        _add_match(
+            matches, commit, Match(run, commit, sealed.repository, (STAMP,), None, sealed.output)
+        )
         return
     repository = records.repository_of(run, commit)
     if repository is not None:
-        _add(matches, commit, Match(run, commit, repository, (STAMP,), None, ""))
+        _add_match(matches, commit, Match(run, commit, repository, (STAMP,), None, ""))
     else:
         warnings.append(
             f"its training comment names the run {run} ({commit[:8]}), which no dataset here has "
@@ -238,17 +242,19 @@ def _stamped(
         )
 
 
-def _by_session(header: Mapping[str, str], records: Records, matches: dict[str, Match]) -> None:
+def _match_session(header: Mapping[str, str], records: Records, matches: dict[str, Match]) -> None:
     told = f"{header.get('ss_session_id')} {header.get('ss_training_started_at')}"
     if results.SESSION.fullmatch(told):
         for sealed in records.holding(f"\nSession: {told}\n"):
             match = Match(
                 sealed.run, sealed.commit, sealed.repository, (SESSION,), None, sealed.output
             )
-            _add(matches, sealed.commit, match)
+            _add_match(matches, sealed.commit, match)
 
 
-def _doubts(matches: Mapping[str, Match], by_content: set[str], stamped: set[str]) -> Iterator[str]:
+def _warnings(
+    matches: Mapping[str, Match], by_content: set[str], stamped: set[str]
+) -> Iterator[str]:
     """Where the evidence disagrees, or shows that the file was changed after it was made."""
     certain = [matches[commit] for commit in by_content]
     if certain and stamped and not any(match.run in stamped for match in certain):
@@ -271,7 +277,7 @@ def _doubts(matches: Mapping[str, Match], by_content: set[str], stamped: set[str
         yield "several runs left the same weights: the same command and seed give the same bytes"
 
 
-def _print(origin: Origin | Unreadable) -> None:
+def _print_origin(origin: Origin | Unreadable) -> None:
     console.out(str(origin.path))
     if isinstance(origin, Unreadable):
         console.warn(origin.problem)
@@ -297,7 +303,7 @@ def _print(origin: Origin | Unreadable) -> None:
         console.warn(f"{origin.path.name}: {warning}")
 
 
-def _table(origin: Origin | Unreadable) -> dict[str, object]:
+def _origin_as_json(origin: Origin | Unreadable) -> dict[str, object]:
     if isinstance(origin, Unreadable):
         return {"path": str(origin.path), "error": origin.problem}
     return {

@@ -8,7 +8,6 @@ Names are plain ``str`` as :mod:`os` gives them, so that a name of any bytes goe
 from __future__ import annotations
 
 import os
-import re
 import stat
 import time
 from collections import deque
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit.errors import LoragitError
-from loragit.record.values import DatasetFile
 
 MARGIN_NS = 2_000_000_000
 """A time stamp is trusted once it is this old: two writes within one tick of the file system's
@@ -70,10 +68,6 @@ class CannotRead(LoragitError):
             f"cannot read {many}{named}{more}",
             hint="see that they are still there and that you may read them",
         )
-
-
-class BadDigests(LoragitError):
-    """Text that sha256sum did not write."""
 
 
 class Cache:
@@ -217,41 +211,6 @@ def fingerprint_file(path: Path, cache: Cache) -> Fingerprint:
         0
     ]
     return Fingerprint(path.name, found.size, found.sha256)
-
-
-def digest_lines(files: Iterable[DatasetFile]) -> bytes:
-    """The lines that ``sha256sum`` prints for ``files``, sorted by the bytes of their paths.
-
-    A name with a backslash, a line feed or a carriage return is escaped, and its line then begins
-    with a backslash (coreutils, "md5sum invocation"). ``sha256sum -c`` reads them back.
-    """
-    # All together, where they hold nothing but ASCII and nothing to be escaped: then text sorts as
-    # its bytes do.
-    ordered = sorted(files)
-    if _PLAIN_PATHS.fullmatch("\0".join([path for path, _ in ordered])):
-        return "".join([f"{digest}  {path}\n" for path, digest in ordered]).encode()
-    rows = sorted((os.fsencode(path), digest) for path, digest in ordered)
-    return b"".join([_digest_line(path, digest) for path, digest in rows])
-
-
-def parse_digest_lines(data: bytes) -> tuple[DatasetFile, ...]:
-    """The files that ``digest_lines``, or sha256sum itself, wrote; in their order.
-
-    Raises :class:`BadDigests` with the number of the first line that is not theirs.
-    """
-    files = []
-    for number, line in enumerate(data.removesuffix(b"\n").split(b"\n") if data else (), start=1):
-        match = _LINE.fullmatch(line)
-        if match is None:
-            raise BadDigests(
-                f"line {number} of the list of hashes is not in sha256sum's format",
-                hint="each line is 64 hex digits, two spaces and a file's path",
-            )
-        escaped, digest, path = match.groups()
-        if escaped:
-            path = _ESCAPE.sub(lambda escape: _UNESCAPED[escape[0]], path)
-        files.append(DatasetFile(os.fsdecode(path), digest.decode()))
-    return tuple(files)
 
 
 class _Hashing:
@@ -428,15 +387,3 @@ def _hex(data: bytes) -> bytes:
     from hashlib import sha256
 
     return sha256(data).hexdigest().encode()
-
-
-_PLAIN_PATHS = re.compile(r"[\0-\x09\x0b\x0c\x0e-\x5b\x5d-\x7f]*")
-_LINE = re.compile(rb"(\\?)([0-9a-f]{64}) [ *](.+)", re.DOTALL)
-_ESCAPE = re.compile(rb"\\[\\nr]")
-_UNESCAPED = {rb"\\": b"\\", rb"\n": b"\n", rb"\r": b"\r"}
-
-
-def _digest_line(path: bytes, digest: str) -> bytes:
-    escaped = path.replace(b"\\", rb"\\").replace(b"\n", rb"\n").replace(b"\r", rb"\r")
-    mark = b"\\" if escaped != path else b""
-    return mark + digest.encode() + b"  " + escaped + b"\n"

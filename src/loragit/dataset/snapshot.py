@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import parse
-from loragit.dataset import hashes, lfs
+from loragit.dataset import digests, hashes, lfs
 from loragit.dataset.hashes import Cache, Fingerprint
 from loragit.errors import LoragitError, shell_word
 from loragit.record.values import DatasetFile, Entry
@@ -23,16 +23,11 @@ from loragit.record.values import DatasetFile, Entry
 _IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif", ".jxl")
 IMAGE_SUFFIXES = (*_IMAGES, *(suffix.upper() for suffix in _IMAGES))
 """As sd-scripts' ``IMAGE_EXTENSIONS``: all lower or all upper case."""
-DEFAULT_CAPTION_SUFFIX = ".caption"
-"""Where neither the dataset config nor an argument names a ``caption_extension``."""
 MAX_POINTER = 1024
 """Bytes. git-lfs pointers are smaller (specification v1)."""
 MAX_INPUT = 1 << 28
 """Bytes of a file that goes on record as it is; a longer one could not be read from there at once
 either."""
-
-_FOLDER_KEYS = ("image_dir", "conditioning_data_dir")
-_FILE_KEYS = ("metadata_file", "in_json")
 
 
 class CannotReadInput(LoragitError):
@@ -43,7 +38,7 @@ class NothingToTrainOn(LoragitError):
     """A folder that the dataset config names is missing or holds no images."""
 
 
-class Folder(NamedTuple):
+class Subset(NamedTuple):
     """A folder that the dataset config names."""
 
     written: str
@@ -57,12 +52,12 @@ class Folder(NamedTuple):
     ``class_tokens``."""
 
 
-class Config(NamedTuple):
+class DatasetConfig(NamedTuple):
     """A dataset config: its bytes, and what it names."""
 
     path: Path
     data: bytes
-    folders: tuple[Folder, ...]
+    folders: tuple[Subset, ...]
     files: tuple[Path, ...]
     """Further inputs it names, absolute: ``metadata_file`` and the like."""
 
@@ -80,10 +75,10 @@ class Dataset(NamedTuple):
     """Tree of the same captions that is on ``runs`` already."""
     folders: tuple[tuple[str, Path], ...] = ()
     """(folder of captions in the record, the folder that they are in)."""
-    watched: tuple[Watched, ...] = ()
+    watched: tuple[WatchedFolder, ...] = ()
 
 
-class Watched(NamedTuple):
+class WatchedFolder(NamedTuple):
     """A folder of the dataset as it was when it was read."""
 
     folder: Path
@@ -167,78 +162,7 @@ def read_table(path: Path, data: bytes, what: str) -> Mapping[str, object]:
     return table
 
 
-def read_config(path: Path, workdir: Path, caption_suffix: str = DEFAULT_CAPTION_SUFFIX) -> Config:
-    """Read a dataset config; relative paths in it are taken from ``workdir``, as the trainer does.
-
-    ``caption_suffix`` holds where the config names none. Raises :class:`CannotReadInput`.
-    """
-    data = read_bytes(path, "dataset config")
-    table = read_table(path, data, "dataset config")
-    folders: dict[Path, Folder] = {}
-    files: dict[Path, None] = {}
-    for subset, suffix in _subsets(table, caption_suffix):
-        for key in _FOLDER_KEYS:
-            value = subset.get(key)
-            if isinstance(value, str) and value:
-                place = _absolute(workdir, value)
-                folder = folders.get(place) or Folder(value, place, (), captioned=False)
-                suffixes = dict.fromkeys((*folder.caption_suffixes, suffix))
-                captioned = (
-                    key == _FOLDER_KEYS[0]
-                    and not subset.get("is_reg")
-                    and not subset.get("class_tokens")
-                )
-                folders[place] = folder._replace(
-                    caption_suffixes=tuple(suffixes), captioned=folder.captioned or captioned
-                )
-        for key in _FILE_KEYS:
-            value = subset.get(key)
-            if isinstance(value, str) and value:
-                files.setdefault(_absolute(workdir, value))
-    if not folders and not files:
-        raise CannotReadInput(
-            f"the dataset config {path} names no image folder",
-            hint='add image_dir = "…" to a [[datasets.subsets]] table',
-        )
-    return Config(path, data, tuple(folders.values()), tuple(files))
-
-
-def _subsets(
-    table: Mapping[str, object], default: str
-) -> Iterator[tuple[Mapping[str, object], str]]:
-    """Every subset with the caption suffix that holds for it: its own, its dataset's, the general
-    one."""
-    general = _suffix(table.get("general"), default)
-    for dataset in _tables(table.get("datasets")):
-        of_dataset = _suffix(dataset, general)
-        for subset in _tables(dataset.get("subsets")):
-            yield subset, _suffix(subset, of_dataset)
-
-
-def _tables(value: object) -> Iterator[Mapping[str, object]]:
-    if isinstance(value, list):
-        yield from (item for item in value if isinstance(item, dict))
-
-
-def _suffix(table: object, default: str) -> str:
-    value = table.get("caption_extension") if isinstance(table, dict) else None
-    return value if isinstance(value, str) and value else default
-
-
-def _absolute(workdir: Path, written: str) -> Path:
-    try:
-        if b"\0" in os.fsencode(written):
-            raise ValueError("a NUL in it")
-    except ValueError as error:
-        raise CannotReadInput(
-            f"{written!r} in the dataset config is no path: {error}", hint="mend it there"
-        ) from error
-    path = workdir / written
-    # Behind a link ".." goes up from where the link leads, not from where it lies.
-    return path.resolve() if ".." in path.parts else Path(os.path.normpath(path))
-
-
-def check_folder(folder: Folder, dataset: Path) -> tuple[str, ...]:
+def check_folder(folder: Subset, dataset: Path) -> tuple[str, ...]:
     """Names of the files in ``folder``, sorted. Raises :class:`NothingToTrainOn` where there is no
     image."""
     try:
@@ -280,7 +204,7 @@ def is_cache(name: str) -> bool:
 
 
 def read_dataset(
-    listed: Sequence[tuple[Folder, tuple[str, ...]]], recorded: Recorded, root: Path, cache: Cache
+    listed: Sequence[tuple[Subset, tuple[str, ...]]], recorded: Recorded, root: Path, cache: Cache
 ) -> Dataset:
     """Fingerprint every file of ``listed`` (folder, names) and read its captions, if ``recorded``
     has not the same.
@@ -291,7 +215,7 @@ def read_dataset(
     of no sensible length, :class:`NothingToTrainOn` for images that are LFS pointers.
     """
     files: list[DatasetFile] = []
-    watched: list[Watched] = []
+    watched: list[WatchedFolder] = []
     written: list[tuple[Path, list[str], str]] = []
     images = 0
     places = _CaptionPlaces(root, [folder.path for folder, _ in listed])
@@ -302,7 +226,7 @@ def read_dataset(
         prefix = "" if prefix == "." else f"{prefix}/"
         changed_ns = _changed_ns(folder.path)
         prints, identities = hashes.seen(folder.path, used, cache)
-        watched.append(Watched(folder.path, prefix, changed_ns, prints, identities))
+        watched.append(WatchedFolder(folder.path, prefix, changed_ns, prints, identities))
         refuse_pointers(
             folder, [p.name for p in prints if p.size < MAX_POINTER and p.name in pictures]
         )
@@ -317,7 +241,7 @@ def read_dataset(
         if texts:
             sizes = {p.name: p.size for p in prints}
             _refuse_long(folder, sum(map(sizes.__getitem__, texts)))
-    digest = hashes.digest_lines(files)
+    digest = digests.digest_lines(files)
     kept = recorded.captions if recorded.same(digest, _caption_paths(written)) else None
     entries = () if kept else tuple(_read_captions(written))
     captions = sum(len(names) for _, names, _ in written)
@@ -325,7 +249,7 @@ def read_dataset(
     return Dataset(digest, images, captions, entries, kept, folders, tuple(watched))
 
 
-def _refuse_long(folder: Folder, size: int) -> None:
+def _refuse_long(folder: Subset, size: int) -> None:
     """Captions are held in memory. Raises :class:`CannotReadInput` for more of them than anybody
     has."""
     if size > MAX_INPUT:
@@ -354,7 +278,7 @@ def _read_captions(written: Iterable[tuple[Path, list[str], str]]) -> Iterator[E
             yield Entry(f"{place}/{name}", data)
 
 
-def uncaptioned(folder: Folder, names: Collection[str]) -> str | None:
+def uncaptioned(folder: Subset, names: Collection[str]) -> str | None:
     """What to warn of where the trainer will find no caption in ``folder`` though there are text
     files."""
     ends = folder.caption_suffixes
@@ -381,7 +305,7 @@ def _from(root: Path, folder: Path) -> str:
     return os.path.relpath(folder.resolve(), root.resolve())
 
 
-def refuse_pointers(folder: Folder, small: list[str]) -> None:
+def refuse_pointers(folder: Subset, small: list[str]) -> None:
     """An image that git-lfs has not fetched is a text file of three lines; the trainer would fail
     on it.
 

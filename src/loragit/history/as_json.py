@@ -1,20 +1,26 @@
-"""Runs as JSON: docs/json.md and docs/schema/ describe these documents, and keep them stable."""
+"""Runs, and two runs compared, as JSON: docs/json.md and docs/schema/ describe these documents,
+which must stay as they are."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from loragit.errors import LoragitError
-from loragit.history.compare.brief import Brief
-from loragit.history.record import Code, Record
 from loragit.history.runs import REVERTED, RecordedRun
-from loragit.record.values import Weights
+
+if TYPE_CHECKING:
+    from loragit.history.compare.cached import OutcomeCounts
+    from loragit.history.compare.commits import CommitsBetween
+    from loragit.history.compare.details import Difference
+    from loragit.history.record_parser import Record, RecordedRepo
+    from loragit.record.values import Weights
 
 Document = dict[str, object]
 
 
-def came_out(run: RecordedRun) -> str:
+def outcome_line(run: RecordedRun) -> str:
     """The outcome in a line: of the sealed tag, or of the revert; empty while it is open."""
     if run.tag is not None:
         try:
@@ -28,8 +34,11 @@ def came_out(run: RecordedRun) -> str:
     return f"{status}made nothing"
 
 
-def summary(
-    run: RecordedRun, brief: Brief | None, base: RecordedRun | None, changed: tuple[str, ...] | None
+def listed_run(
+    run: RecordedRun,
+    brief: OutcomeCounts | None,
+    base: RecordedRun | None,
+    changed: tuple[str, ...] | None,
 ) -> Document:
     """A run as ``loragit log --json`` lists it."""
     revert = run.revert
@@ -39,12 +48,12 @@ def summary(
         "commit": run.commit,
         "dataset": run.dataset,
         "path": run.path,
-        "repository": str(run.contents.repository.top),
+        "repository": str(run.reader.repository.top),
         "opened": run.minute,
         "opened_at": run.opened.isoformat(),
         "state": run.state,
         "subject": run.subject,
-        "outcome": came_out(run),
+        "outcome": outcome_line(run),
         "reverted_by": revert.commit if revert else None,
         "exit_status": status,
         "reason": revert.reason if revert else None,
@@ -70,7 +79,7 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def whole(run: RecordedRun, listed: Document, others: Sequence[RecordedRun]) -> Document:
+def whole_run(run: RecordedRun, listed: Document, others: Sequence[RecordedRun]) -> Document:
     """A run as ``loragit show --json`` tells it: ``listed`` with all that is on record."""
     outcome = run.outcome
     record: Record | None = None
@@ -94,7 +103,7 @@ def whole(run: RecordedRun, listed: Document, others: Sequence[RecordedRun]) -> 
         "notes": list(run.notes),
         "files": list(run.files),
         "unreadable_record": unreadable,
-        **({} if record is None else _recorded(record)),
+        **({} if record is None else _record_as_json(record)),
         "packages": _packages(run),
         "others": [
             {"commit": other.commit, "state": other.state, "opened": other.minute}
@@ -103,7 +112,7 @@ def whole(run: RecordedRun, listed: Document, others: Sequence[RecordedRun]) -> 
     }
 
 
-def _recorded(record: Record) -> Document:
+def _record_as_json(record: Record) -> Document:
     return {
         "model": record.model,
         "version": record.version,
@@ -118,17 +127,19 @@ def _recorded(record: Record) -> Document:
         "workdir": record.workdir,
         "script": record.trainer_script,
         "repositories": [
-            _code(code) for code in (record.trainer, record.lycoris, *record.repositories) if code
+            _repo_as_json(code)
+            for code in (record.trainer, record.lycoris, *record.repositories)
+            if code
         ],
-        "weights": [_weights(weights) for weights in record.weights],
+        "weights": [_weights_as_json(weights) for weights in record.weights],
     }
 
 
-def _code(code: Code) -> Document:
+def _repo_as_json(code: RecordedRepo) -> Document:
     return {**code._asdict(), "dirty": list(code.dirty)}
 
 
-def _weights(weights: Weights) -> Document:
+def _weights_as_json(weights: Weights) -> Document:
     return weights._asdict()
 
 
@@ -137,3 +148,82 @@ def _packages(run: RecordedRun) -> dict[str, str]:
         return dict(run.packages)
     except LoragitError:
         return {}
+
+
+class CodeChange(NamedTuple):
+    """A repository of code that is at another commit."""
+
+    kind: str
+    """``trainer``, ``lycoris`` or ``repository``."""
+    label: str
+    before: str
+    after: str
+    between: CommitsBetween | None
+    """``None`` where the repository is not at hand, or a side is no commit."""
+
+
+def compared_runs(found: Difference, codes: Sequence[CodeChange]) -> Document:
+    """Two runs as ``loragit diff --json`` compares them."""
+    return {
+        "before": _compared_run(found.before),
+        "after": _compared_run(found.after),
+        "same": found.same,
+        "not_compared": list(found.not_compared),
+        "changes": [change._asdict() for change in found.changes],
+        "documents": [
+            {
+                "kind": document.kind,
+                "path": document.path,
+                "status": document.status,
+                "values": [value._asdict() for value in document.values],
+                "lines": [line._asdict() for line in document.lines],
+            }
+            for document in found.documents
+        ],
+        "captions": [
+            {
+                "path": caption.path,
+                "before": None if caption.before is None else list(caption.before),
+                "after": None if caption.after is None else list(caption.after),
+                "removed": list(caption.removed),
+                "added": list(caption.added),
+            }
+            for caption in found.captions
+        ],
+        "tags": [total._asdict() for total in found.tags],
+        "code": [
+            {
+                "kind": code.kind,
+                "label": code.label,
+                "before": code.before,
+                "after": code.after,
+                **_commits_between(code.between),
+            }
+            for code in codes
+        ],
+    }
+
+
+def _compared_run(run: RecordedRun) -> Document:
+    return {
+        "run": run.name,
+        "commit": run.commit,
+        "dataset": run.dataset,
+        "path": run.path,
+        "repository": str(run.reader.repository.top),
+        "opened_at": run.opened.isoformat(),
+        "state": run.state,
+        "imported": run.imported,
+    }
+
+
+def _commits_between(between: CommitsBetween | None) -> Document:
+    return {
+        "repository": None if between is None else str(between.repository),
+        "relation": None if between is None else between.relation,
+        "missing": [] if between is None else list(between.missing),
+        "removed": [] if between is None else [commit._asdict() for commit in between.removed],
+        "added": [] if between is None else [commit._asdict() for commit in between.added],
+        "removed_count": 0 if between is None else between.removed_count,
+        "added_count": 0 if between is None else between.added_count,
+    }

@@ -15,7 +15,7 @@ from loragit.errors import LoragitError
 from loragit.git import catfile
 from loragit.git.command import GitFailed
 from loragit.git.repository import Repository
-from loragit.history.contents import Contents
+from loragit.history.record_reader import RecordReader
 from loragit.history.runs import INTERRUPTED, REVERTED, RUNNING, SEALED, UNTAGGED, RecordedRun
 from loragit.record.name import RUNS
 from loragit.record.trailers import first
@@ -57,9 +57,9 @@ class Refs(NamedTuple):
         return ((name, Tag(target, self.commits[name])) for name, target in self.objects.items())
 
 
-def refs(repository: Repository) -> Refs:
+def current_refs(repository: Repository) -> Refs:
     """Read now, never from a cache: tags are what says how a run stands."""
-    return read_refs(repository, start_refs(repository))
+    return finish_refs(repository, start_refs(repository))
 
 
 def start_refs(repository: Repository) -> git.Question:
@@ -68,7 +68,7 @@ def start_refs(repository: Repository) -> git.Question:
     return git.start("show-ref", "--dereference", "--heads", "--tags", cwd=repository.top)
 
 
-def read_refs(repository: Repository, question: git.Question) -> Refs:
+def finish_refs(repository: Repository, question: git.Question) -> Refs:
     reply = question.reply()
     if reply.err:  # it gives up at the first ref that is broken
         return _refs_one_by_one(repository)
@@ -111,34 +111,41 @@ def _refs_one_by_one(repository: Repository) -> Refs:
     )
 
 
-def read(contents: Contents, known: Refs) -> list[RecordedRun]:
+def read_runs(reader: RecordReader, known: Refs) -> list[RecordedRun]:
     """The runs that ``known`` leads to, newest first."""
-    return [] if known.runs is None else _runs(contents, known, _rows(contents, known.runs))
+    return (
+        [] if known.runs is None else _runs_of_rows(reader, known, _cached_rows(reader, known.runs))
+    )
 
 
-def read_anew(contents: Contents, known: Refs) -> tuple[list[RecordedRun], LoragitError | None]:
+def read_runs_uncached(
+    reader: RecordReader, known: Refs
+) -> tuple[list[RecordedRun], LoragitError | None]:
     """The same without what is remembered; where git gives up, all that can still be reached, and
     what it said."""
     if known.runs is None:
         return [], None
     try:
-        return _runs(contents, known, list(_commits(contents.repository, known.runs, []))), None
+        return _runs_of_rows(
+            reader, known, list(_rows_from_git(reader.repository, known.runs, []))
+        ), None
     except GitFailed as error:
         starts = [known.runs, *known.commits.values()]
         # Nothing is known of their order: a revert must be known before the run that it takes back.
         rows = sorted(
-            _reachable(contents.repository, starts), key=lambda row: not row.split("\x1f", 8)[7]
+            _rows_past_damage(reader.repository, starts),
+            key=lambda row: not row.split("\x1f", 8)[7],
         )
-        return _runs(contents, known, rows), error
+        return _runs_of_rows(reader, known, rows), error
 
 
-def _runs(contents: Contents, known: Refs, rows: Iterable[str]) -> list[RecordedRun]:
-    contents.tags = tuple(
+def _runs_of_rows(reader: RecordReader, known: Refs, rows: Iterable[str]) -> list[RecordedRun]:
+    reader.tags = tuple(
         known.objects[name]
         for name, commit in known.commits.items()
         if known.objects[name] != commit
     )
-    live = _live(contents.repository)
+    live = _alive_by_name(reader.repository)
     reverts: dict[str, tuple[str, str]] = {}
     found = []
     for row in rows:
@@ -158,9 +165,7 @@ def _runs(contents: Contents, known: Refs, rows: Iterable[str]) -> list[Recorded
             state, tag = SEALED, known.objects[name]
         at = int(time), int(offset)
         found.append(
-            RecordedRun(
-                name, commit, dataset, path, *at, state, trainer, message, tag, by, contents
-            )
+            RecordedRun(name, commit, dataset, path, *at, state, trainer, message, tag, by, reader)
         )
     return _newest_first(found)
 
@@ -185,23 +190,25 @@ def _newest_first(found: list[RecordedRun]) -> list[RecordedRun]:
     ]
 
 
-def _rows(contents: Contents, tip: str) -> list[str]:
+def _cached_rows(reader: RecordReader, tip: str) -> list[str]:
     """A row for each run and each revert that ``tip`` leads to, children before their parents."""
-    memory, repository = contents.memory, contents.repository
-    if memory.tip == tip:
-        return memory.rows
+    cache, repository = reader.cache, reader.repository
+    if cache.tip == tip:
+        return cache.rows
     if (repository.common_dir / "shallow").exists():
-        return list(_commits(repository, tip, []))  # what it leads to may be another thing tomorrow
+        return list(
+            _rows_from_git(repository, tip, [])
+        )  # what it leads to may be another thing tomorrow
     parents: list[str] = []
     rows: list[str] | None = None
-    if memory.tip and _is_commit_of(repository, memory.tip):
-        newer = list(_commits(repository, tip, parents, f"^{memory.tip}"))
+    if cache.tip and _is_commit_of(repository, cache.tip):
+        newer = list(_rows_from_git(repository, tip, parents, f"^{cache.tip}"))
         # In one line from what is known: anything else may bring older commits with it.
-        if parents and parents[-1] == memory.tip and not any(" " in parent for parent in parents):
-            rows = newer + memory.rows
+        if parents and parents[-1] == cache.tip and not any(" " in parent for parent in parents):
+            rows = newer + cache.rows
     if rows is None:
-        rows = list(_commits(repository, tip, []))
-    memory.keep(tip, rows)
+        rows = list(_rows_from_git(repository, tip, []))
+    cache.set_rows(tip, rows)
     return rows
 
 
@@ -209,13 +216,15 @@ def _is_commit_of(repository: Repository, commit: str) -> bool:
     return git.call("cat-file", "-e", f"{commit}^{{commit}}", cwd=repository.top).status == 0
 
 
-def _commits(repository: Repository, tip: str, parents: list[str], *but: str) -> Iterator[str]:
+def _rows_from_git(
+    repository: Repository, tip: str, parents: list[str], *but: str
+) -> Iterator[str]:
     """The rows of ``tip``'s history; ``parents`` gets those of every commit that was seen.
 
     A row: commit, seconds since 1970, minutes east of UTC, name, dataset, its path, the trainer's
     commit, the commit that is reverted, message; parted by ``\\x1f``.
     """
-    for raw in _log(repository, tip, *but):
+    for raw in _log_commits(repository, tip, *but):
         commit, above, date, message = (
             *raw.decode("utf-8", "replace").split("\x1f", 3),
             "",
@@ -223,16 +232,16 @@ def _commits(repository: Repository, tip: str, parents: list[str], *but: str) ->
             "",
         )[:4]
         parents.append(above)
-        if row := _row(commit, date, message):
+        if row := _row_of_commit(commit, date, message):
             yield row
 
 
-def _row(commit: str, date: str, message: str) -> str:
+def _row_of_commit(commit: str, date: str, message: str) -> str:
     """Empty where the commit is neither a run nor a revert."""
     reverted, name = first(message, "Reverts"), first(message, "Run")
     if not (reverted or name):
         return ""
-    time, offset = _when(date)
+    time, offset = _parse_date(date)
     values = (
         *(first(message, key) for key in ("Dataset", "Dataset-Path", "Trainer-Commit")),
         reverted,
@@ -241,7 +250,7 @@ def _row(commit: str, date: str, message: str) -> str:
     return f"{commit}\x1f{time}\x1f{offset}\x1f{told}\x1f{message}"
 
 
-def _reachable(repository: Repository, starts: Iterable[str]) -> Iterator[str]:
+def _rows_past_damage(repository: Repository, starts: Iterable[str]) -> Iterator[str]:
     """The rows of every commit that ``starts`` lead to, past those that cannot be read."""
     waiting = list(starts)
     seen = set(waiting)
@@ -262,11 +271,11 @@ def _reachable(repository: Repository, starts: Iterable[str]) -> Iterator[str]:
             date = next(
                 (value.rpartition("> ")[2] for key, _, value in lines if key == "author"), ""
             )
-            if row := _row(commit, date, message):
+            if row := _row_of_commit(commit, date, message):
                 yield row
 
 
-def _log(repository: Repository, *revisions: str) -> Iterator[bytes]:
+def _log_commits(repository: Repository, *revisions: str) -> Iterator[bytes]:
     """A row a commit, children before their parents: id, parents, date, message, parted by
     ``\\x1f``."""
     return catfile.rows(
@@ -283,7 +292,7 @@ def _log(repository: Repository, *revisions: str) -> Iterator[bytes]:
     )
 
 
-def _when(date: str) -> tuple[int, int]:
+def _parse_date(date: str) -> tuple[int, int]:
     """Seconds since 1970 and minutes east of UTC; 0 where a commit has no date that makes sense."""
     time, _, zone = date.partition(" ")
     if not (time.isascii() and time.isdigit() and len(time) < 12):
@@ -294,7 +303,7 @@ def _when(date: str) -> tuple[int, int]:
     return int(time), -minutes if zone[0] == "-" else minutes
 
 
-def _live(repository: Repository) -> dict[str, bool]:
+def _alive_by_name(repository: Repository) -> dict[str, bool]:
     """Whether the process that opened a run lives, for each that is noted as open."""
     if not any((repository.private / "open").glob("*.toml")):
         return {}
@@ -302,11 +311,11 @@ def _live(repository: Repository) -> dict[str, bool]:
 
     live: dict[str, bool] = {}
     for note in journal.read(repository.private):
-        live[note.run] = live.get(note.run, False) or alive(note)
+        live[note.run] = live.get(note.run, False) or may_be_alive(note)
     return live
 
 
-def lives(note: Open) -> bool | None:
+def is_alive(note: Open) -> bool | None:
     """Whether the process that opened the run still lives; ``None`` where that cannot be told from
     here."""
     from loragit.system import child as process
@@ -314,9 +323,9 @@ def lives(note: Open) -> bool | None:
     return process.lives(note.pid, note.pid_started, note.boot, note.host, note.space)
 
 
-def alive(note: Open) -> bool:
+def may_be_alive(note: Open) -> bool:
     """As :func:`lives`; what cannot be told is taken as yes."""
-    return lives(note) is not False
+    return is_alive(note) is not False
 
 
 def bases(runs: Sequence[RecordedRun]) -> dict[str, RecordedRun]:
@@ -333,16 +342,16 @@ def bases(runs: Sequence[RecordedRun]) -> dict[str, RecordedRun]:
     return found
 
 
-def is_commit(text: str) -> bool:
+def may_be_commit_id(text: str) -> bool:
     """Whether ``text`` may be the beginning of a commit's id."""
     return _ID.fullmatch(text.lower()) is not None
 
 
-def repositories(datasets: Path) -> Iterator[Repository]:
+def repositories_under(datasets: Path) -> Iterator[Repository]:
     """The repository that ``datasets`` lies in, then those of the folders in it, by name; each
     once."""
     seen = set[Path]()
-    for folder in (datasets, *_with_git(datasets)):
+    for folder in (datasets, *_folders_with_git(datasets)):
         try:
             repository = git.discover(folder)
         except LoragitError:
@@ -354,7 +363,7 @@ def repositories(datasets: Path) -> Iterator[Repository]:
             yield repository
 
 
-def _with_git(datasets: Path) -> list[Path]:
+def _folders_with_git(datasets: Path) -> list[Path]:
     """Folders in ``datasets`` that are a repository's top: asking git about every other would take
     long."""
     try:

@@ -16,13 +16,13 @@ from pathlib import Path
 
 from loragit.version import __version__
 
-_HEADER = f"loragit-history 2 {__version__} ".encode()
+_VERSIONS = f"loragit-history 2 {__version__} ".encode()
 """Another loragit may put a row, or the words of a change, together otherwise."""
-_ROOM = 1000
+_SPARE_ENTRIES = 1000
 """Entries that may lie unused beside those in use before they are dropped."""
 
 
-class Memory:
+class HistoryCache:
     """One file for one repository. Damaged, unreadable or of another version, it is empty.
 
     Several processes may use it at once; the last one to write wins, and the others only lose time.
@@ -35,22 +35,22 @@ class Memory:
         self.rows: list[str] = []
         """A row a run or revert, newest first, without NUL: see :mod:`loragit.history.branch`."""
         self.briefs: dict[str, str] = {}
-        """By tag object: see :mod:`loragit.history.compare.brief`."""
+        """By tag object: see :mod:`loragit.history.compare.cached`."""
         self.changes: dict[str, str] = {}
-        """By two commits: see :mod:`loragit.history.compare.brief`."""
-        self._stored = self._state()
+        """By two commits: see :mod:`loragit.history.compare.cached`."""
+        self._saved_sizes = self._sizes()
         self._load()
 
-    def keep(self, tip: str, rows: list[str]) -> None:
+    def set_rows(self, tip: str, rows: list[str]) -> None:
         """Remember ``rows`` as the history of ``tip``."""
         self.tip, self.rows = tip, rows
 
-    def _state(self) -> tuple[str, int, int]:
+    def _sizes(self) -> tuple[str, int, int]:
         return self.tip, len(self.briefs), len(self.changes)
 
     def _path(self) -> Path:
         name = zlib.crc32(os.fsencode(self._common_dir))
-        return Path(_folder(), "history", f"{name:08x}-{len(str(self._common_dir))}")
+        return Path(_cache_folder(), "history", f"{name:08x}-{len(str(self._common_dir))}")
 
     def _load(self) -> None:
         try:
@@ -58,7 +58,7 @@ class Memory:
         except OSError:
             return
         head, _, body = data.partition(b"\n")
-        if head != _head(body):
+        if head != _header(body):
             return
         whose, *rest = body.decode("utf-8", "surrogateescape").split("\0")
         # Two folders may share a file's name; the last one that was read has it.
@@ -67,18 +67,18 @@ class Memory:
         self.tip, *rest = rest
         runs, briefs = int(rest[0]), int(rest[1])
         self.rows = rest[2 : 2 + runs]
-        self.briefs = dict(_pairs(rest[2 + runs : 2 + runs + briefs]))
-        self.changes = dict(_pairs(rest[2 + runs + briefs :]))
-        self._stored = self._state()
+        self.briefs = dict(_split_pairs(rest[2 + runs : 2 + runs + briefs]))
+        self.changes = dict(_split_pairs(rest[2 + runs + briefs :]))
+        self._saved_sizes = self._sizes()
 
     @property
-    def is_new(self) -> bool:
+    def is_unsaved(self) -> bool:
         """Whether there is anything that is not written down."""
-        return self._state() != self._stored
+        return self._sizes() != self._saved_sizes
 
     def save(self) -> None:
         """Write down what is new; nothing where that cannot be done, or nothing is."""
-        if not self.is_new:
+        if not self.is_unsaved:
             return
         head = [str(self._common_dir), self.tip, str(len(self.rows)), str(len(self.briefs))]
         pairs = [
@@ -92,23 +92,23 @@ class Memory:
         try:
             # What somebody trained on can be private.
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            unfinished.write_bytes(_head(body) + b"\n" + body)
+            unfinished.write_bytes(_header(body) + b"\n" + body)
             unfinished.replace(path)
         except OSError:
             with suppress(OSError):
                 unfinished.unlink()
-        self._stored = self._state()
+        self._saved_sizes = self._sizes()
 
-    def forget_unused(self, tags: set[str], pairs: set[str]) -> None:
+    def drop_unused(self, tags: set[str], pairs: set[str]) -> None:
         """Drop what is not of the tag objects ``tags`` and the ``pairs`` of commits, once that is
         most of it."""
         for known, used in ((self.briefs, tags), (self.changes, pairs)):
-            if len(known) > 2 * len(used) + _ROOM:
+            if len(known) > 2 * len(used) + _SPARE_ENTRIES:
                 for key in known.keys() - used:
                     del known[key]
 
 
-def _folder() -> str:
+def _cache_folder() -> str:
     """The user's cache folder, as platformdirs has it; on Linux without the 10 ms that importing it
     takes."""
     if sys.platform == "linux" and (told := os.environ.get("XDG_CACHE_HOME", "")).startswith("/"):
@@ -120,9 +120,9 @@ def _folder() -> str:
     return platformdirs.user_cache_dir("loragit")
 
 
-def _head(body: bytes) -> bytes:
-    return _HEADER + f"{zlib.adler32(body):08x}".encode()
+def _header(body: bytes) -> bytes:
+    return _VERSIONS + f"{zlib.adler32(body):08x}".encode()
 
 
-def _pairs(rows: list[str]) -> list[list[str]]:
+def _split_pairs(rows: list[str]) -> list[list[str]]:
     return [row.split("\x1f", 1) for row in rows if "\x1f" in row]

@@ -13,7 +13,8 @@ from loragit import git
 from loragit.errors import LoragitError
 from loragit.git.repository import Repository
 from loragit.history import branch
-from loragit.history.contents import Contents, folder_of
+from loragit.history.branch import is_alive, may_be_alive
+from loragit.history.record_reader import RecordReader, absolute_folder
 from loragit.history.runs import (
     INTERRUPTED,
     REVERTED,
@@ -28,8 +29,7 @@ from loragit.history.runs import (
 )
 
 if TYPE_CHECKING:
-    from loragit.history.compare.records import Comparison
-    from loragit.store.journal import Open
+    from loragit.history.compare.changes import Comparison
 
 __all__ = [
     "INTERRUPTED",
@@ -43,12 +43,13 @@ __all__ = [
     "NoSuchRun",
     "RecordedRun",
     "SeveralRuns",
-    "alive",
-    "interrupted",
-    "names",
+    "is_alive",
+    "is_interrupted",
+    "may_be_alive",
+    "standing_names",
 ]
 
-_LISTED = 5
+_NAMED = 5
 """Runs that a refusal names."""
 
 
@@ -57,7 +58,7 @@ class History:
 
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
-        self._contents = Contents(repository)
+        self._reader = RecordReader(repository)
         self._refs: branch.Refs | None = None
         self._runs: tuple[RecordedRun, ...] | None = None
 
@@ -65,7 +66,7 @@ class History:
     def of(cls, folder: Path | str) -> History:
         """The history of the repository that ``folder`` lies in. Raises
         :class:`~loragit.git.NotARepository`."""
-        return cls(git.discover(folder_of(folder)))
+        return cls(git.discover(absolute_folder(folder)))
 
     @classmethod
     def all(cls, datasets: Path | str) -> tuple[History, ...]:
@@ -76,18 +77,20 @@ class History:
         not trust is left out. Raises :class:`~loragit.git.NotARepository` where there is no such
         folder.
         """
-        return tuple(cls(repository) for repository in branch.repositories(folder_of(datasets)))
+        return tuple(
+            cls(repository) for repository in branch.repositories_under(absolute_folder(datasets))
+        )
 
     @property
     def runs(self) -> tuple[RecordedRun, ...]:
         """Every run on record, newest first."""
         if self._runs is None:
             asked = None if self._refs else branch.start_refs(self.repository)
-            memory = self._contents.memory  # read while git looks
+            cache = self._reader.cache  # read while git looks
             if asked is not None:
-                self._refs = branch.read_refs(self.repository, asked)
-            self._runs = tuple(branch.read(self._contents, self.refs))
-            memory.save()
+                self._refs = branch.finish_refs(self.repository, asked)
+            self._runs = tuple(branch.read_runs(self._reader, self.refs))
+            cache.save()
         return self._runs
 
     def reread(self) -> LoragitError | None:
@@ -97,7 +100,7 @@ class History:
         Where git cannot read all of it, ``runs`` holds what can still be reached, and what git said
         is returned.
         """
-        found, problem = branch.read_anew(self._contents, self.refs)
+        found, problem = branch.read_runs_uncached(self._reader, self.refs)
         self._runs = tuple(found)
         return problem
 
@@ -109,7 +112,7 @@ class History:
     def refs(self) -> branch.Refs:
         """The branch and the tags that the runs are read from."""
         if self._refs is None:
-            self._refs = branch.refs(self.repository)
+            self._refs = branch.current_refs(self.repository)
         return self._refs
 
     @property
@@ -126,11 +129,11 @@ class History:
         """
         if named := tuple(run for run in self.runs if run.name == text):
             return named
-        if branch.is_commit(text) and (
+        if branch.may_be_commit_id(text) and (
             found := tuple(run for run in self.runs if run.commit.startswith(text.lower()))
         ):
             if len(found) > 1:
-                raise _several(text, [run.commit[:12] for run in found])
+                raise _several_runs(text, [run.commit[:12] for run in found])
             return found
         begun = (
             dict.fromkeys(run.name for run in self.runs if run.name.startswith(text))
@@ -140,14 +143,14 @@ class History:
         if len(begun) == 1:
             return tuple(run for run in self.runs if run.name in begun)
         if begun:
-            raise _several(text, list(begun))
-        raise self._unknown(text)
+            raise _several_runs(text, list(begun))
+        raise self._no_such_run(text)
 
     def run(self, text: str) -> RecordedRun:
         """The newest run that ``text`` means (see :meth:`find`). Raises :class:`NoSuchRun`."""
         return self.find(text)[0]
 
-    def _unknown(self, text: str) -> NoSuchRun:
+    def _no_such_run(self, text: str) -> NoSuchRun:
         import difflib
 
         known = dict.fromkeys(run.name for run in self.runs)
@@ -170,48 +173,38 @@ class History:
     def compare(self, before: RecordedRun, after: RecordedRun) -> Comparison:
         """What ``after`` does otherwise than ``before``, which may be of another history.
 
-        Raises :class:`~loragit.history.record.CannotReadRecord`, :class:`~loragit.git.GitFailed`.
+        Raises :class:`~loragit.history.CannotReadRecord` and
+        :class:`~loragit.git.GitFailed`.
         """
-        from loragit.history.compare.runs import compare
+        from loragit.history.compare.runs import compare_runs
 
-        return compare(before, after)
+        return compare_runs(before, after)
 
     def close(self) -> None:
         """End the git that reads contents; a later question starts another."""
-        self._contents.close()
+        self._reader.close()
 
 
-def _several(text: str, found: list[str]) -> SeveralRuns:
-    more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+def _several_runs(text: str, found: list[str]) -> SeveralRuns:
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     return SeveralRuns(
-        f"{text} means several runs: {', '.join(found[:_LISTED])}{more}", hint="write more of it"
+        f"{text} means several runs: {', '.join(found[:_NAMED])}{more}", hint="write more of it"
     )
 
 
-def alive(note: Open) -> bool:
-    """As :func:`lives`; what cannot be told is taken as yes."""
-    return branch.alive(note)
-
-
-def lives(note: Open) -> bool | None:
-    """Whether the process that opened the run still lives; ``None`` where that cannot be told from
-    here."""
-    return branch.lives(note)
-
-
-def interrupted(repository: Repository, name: str) -> bool:
+def is_interrupted(repository: Repository, name: str) -> bool:
     """Whether a run of that name was opened here, and no process that may be at work on it is
     left."""
     from loragit.store import journal
 
     notes = [note for note in journal.read(repository.private) if note.run == name]
-    return bool(notes) and not any(alive(note) for note in notes)
+    return bool(notes) and not any(may_be_alive(note) for note in notes)
 
 
-def names(folder: Path) -> tuple[str, ...]:
+def standing_names(folder: Path) -> tuple[str, ...]:
     """Names of the standing runs of the repository around ``folder``, for a shell's completion;
     never raises."""
     try:
-        return tuple(sorted(branch.refs(git.discover(folder)).objects))
+        return tuple(sorted(branch.current_refs(git.discover(folder)).objects))
     except LoragitError:
         return ()

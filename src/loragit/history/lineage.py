@@ -36,7 +36,7 @@ def parents(runs: Sequence[RecordedRun]) -> dict[str, tuple[RecordedRun, str]]:
                 (
                     each
                     for value in run.trailers.get(key, ())
-                    if (each := _meant(value, run, by_name))
+                    if (each := _run_named_in(value, run, by_name))
                 ),
                 None,
             )
@@ -46,7 +46,7 @@ def parents(runs: Sequence[RecordedRun]) -> dict[str, tuple[RecordedRun, str]]:
     return found
 
 
-def _meant(
+def _run_named_in(
     value: str, run: RecordedRun, by_name: dict[str, list[RecordedRun]]
 ) -> RecordedRun | None:
     """The run that a trailer's value names, by name and, of several of one name, by commit, else
@@ -63,7 +63,7 @@ def _meant(
     return next(iter(exact or older), None)
 
 
-def tree(runs: Sequence[RecordedRun]) -> list[Twig]:
+def lineage_tree(runs: Sequence[RecordedRun]) -> list[Twig]:
     """``runs`` with each below the one that it went on from; roots, and the runs below one, in the
     given order."""
     above = parents(runs)

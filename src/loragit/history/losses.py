@@ -20,7 +20,7 @@ _MOST_BYTES = 1 << 26
 takes seconds."""
 _MOST_FILES = 32
 _MOST_FOLDERS = 256
-_AROUND = 120
+_CLOCK_MARGIN = 120
 """Seconds that an event may lie before the start or after the end: two clocks, or two roundings."""
 
 _BLOCKS, _ASCII = "▁▂▃▄▅▆▇█", "_.-:=+*#"
@@ -33,7 +33,7 @@ class Curve(NamedTuple):
     values: tuple[float, ...]
 
 
-def curve(run: RecordedRun, home: str) -> Curve | None:
+def read_curve(run: RecordedRun, home: str) -> Curve | None:
     """The average loss of ``run``, else the current one; ``None`` where no events of it are found.
 
     ``home`` is what ``~`` in the record stands for here.
@@ -46,11 +46,14 @@ def curve(run: RecordedRun, home: str) -> Curve | None:
     written = args.get("logging_dir", ())
     if not written or outcome is None or outcome.started is None or outcome.finished is None:
         return None
-    folder = Path(_here(workdir or "", home), _here(written[-1], home))
+    folder = Path(_expand_home(workdir or "", home), _expand_home(written[-1], home))
     prefix = (args.get("log_prefix") or (f"{run.name}_",))[-1]
-    span = (outcome.started.timestamp() - _AROUND, outcome.finished.timestamp() + _AROUND)
+    span = (
+        outcome.started.timestamp() - _CLOCK_MARGIN,
+        outcome.finished.timestamp() + _CLOCK_MARGIN,
+    )
     found: dict[str, dict[int, float]] = {tag: {} for tag in LOSSES}
-    for scalar in _read(islice(event_files(folder, prefix), _MOST_FILES)):
+    for scalar in _read_losses(islice(event_files(folder, prefix), _MOST_FILES)):
         if span[0] <= scalar.wall_time <= span[1]:
             found[scalar.tag][scalar.step] = scalar.value
     told = next((found[tag] for tag in LOSSES if found[tag]), None)
@@ -61,7 +64,7 @@ def curve(run: RecordedRun, home: str) -> Curve | None:
     )
 
 
-def _here(path: str, home: str) -> str:
+def _expand_home(path: str, home: str) -> str:
     return home + path[1:] if path == "~" or path.startswith("~/") else path
 
 
@@ -76,14 +79,14 @@ def event_files(folder: Path, prefix: str) -> Iterator[Path]:
     except (OSError, ValueError):
         return
     for name in names[:_MOST_FOLDERS]:
-        for place in (folder / name, *_folders(folder / name)):
+        for place in (folder / name, *_subfolders(folder / name)):
             with suppress(OSError):
                 yield from sorted(
                     each for each in place.iterdir() if each.name.startswith("events.out.tfevents.")
                 )
 
 
-def _folders(place: Path) -> list[Path]:
+def _subfolders(place: Path) -> list[Path]:
     """Folders directly in ``place``."""
     try:
         with os.scandir(place) as entries:
@@ -93,7 +96,7 @@ def _folders(place: Path) -> list[Path]:
     return [place / name for name in found[:_MOST_FOLDERS]]
 
 
-def _read(paths: Iterable[Path]) -> Iterator[Scalar]:
+def _read_losses(paths: Iterable[Path]) -> Iterator[Scalar]:
     """The losses in ``paths``; of a file that cannot be read, none more."""
     left = _MOST_BYTES
     for path in paths:

@@ -18,42 +18,42 @@ _WHOLE = re.compile(r"0|[1-9][0-9]{0,17}")
 _WORDS = {"true": True, "false": False}
 
 
-class _Other(Exception):
+class _NotPlain(Exception):
     """The text is not of the plain form."""
 
 
-def read(source: str) -> dict[str, object]:
+def parse_document(source: str) -> dict[str, object]:
     """The document that ``source`` is, as :func:`loragit.parse.read_toml` gives it. Raises what
     that raises."""
     try:
-        return _read(source)
-    except _Other:
+        return _parse_plain(source)
+    except _NotPlain:
         from loragit.parse import read_toml
 
         return read_toml(source)
 
 
-def _read(source: str) -> dict[str, object]:
+def _parse_plain(source: str) -> dict[str, object]:
     root: dict[str, object] = {}
     table = root
     lines = iter(source.split("\n"))
     for line in lines:
         if line.startswith("["):
-            table = _table(root, line)
+            table = _begin_table(root, line)
         elif line:
             match = _PAIR.fullmatch(line)
             if match is None or match[1] in table:
-                raise _Other
-            table[match[1]] = _list(lines) if match[2] == "[" else _value(match[2])
+                raise _NotPlain
+            table[match[1]] = _parse_list(lines) if match[2] == "[" else _parse_value(match[2])
     return root
 
 
-def _table(root: dict[str, object], line: str) -> dict[str, object]:
+def _begin_table(root: dict[str, object], line: str) -> dict[str, object]:
     """The new table that a header begins; it may be in another or the next of a list, and nothing
     deeper."""
     match = _HEADER.fullmatch(line)
     if match is None or len(match[1]) != len(match[5]):
-        raise _Other
+        raise _NotPlain
     key, below = match[2], match[3] if match[3] is not None else match[4]
     new: dict[str, object] = {}
     if len(match[1]) == 2:
@@ -63,32 +63,32 @@ def _table(root: dict[str, object], line: str) -> dict[str, object]:
         elif below is None and isinstance(rows, list) and rows and isinstance(rows[0], dict):
             rows.append(new)
         else:
-            raise _Other
+            raise _NotPlain
         return new
     above = root
     if below is not None:
         found = root.setdefault(key, {})
         if not isinstance(found, dict):
-            raise _Other
+            raise _NotPlain
         above, key = found, below
     if key in above:
-        raise _Other
+        raise _NotPlain
     above[key] = new
     return new
 
 
-def _list(lines: Iterator[str]) -> list[object]:
+def _parse_list(lines: Iterator[str]) -> list[object]:
     found: list[object] = []
     for line in lines:
         if line == "]":
             return found
         if not (line.startswith("    ") and line.endswith(",")):
-            raise _Other
-        found.append(_value(line[4:-1]))
-    raise _Other
+            raise _NotPlain
+        found.append(_parse_value(line[4:-1]))
+    raise _NotPlain
 
 
-def _value(written: str) -> object:
+def _parse_value(written: str) -> object:
     if match := _STRING.fullmatch(written):
         return match[1]
     if _WHOLE.fullmatch(written):
@@ -97,4 +97,4 @@ def _value(written: str) -> object:
         return list[object]()
     if written in _WORDS:
         return _WORDS[written]
-    raise _Other
+    raise _NotPlain

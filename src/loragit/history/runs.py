@@ -11,13 +11,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from loragit.errors import LoragitError
-from loragit.git.repository import TreeItem
 from loragit.record.trailers import first
 
 if TYPE_CHECKING:
     from loragit.git.repository import TreeItem
-    from loragit.history.contents import Contents
-    from loragit.history.record import Record, RecordedOutcome, Revert, Surroundings, Values
+    from loragit.history.record_parser import (
+        Record,
+        RecordedEnvironment,
+        RecordedOutcome,
+        Revert,
+        Values,
+    )
+    from loragit.history.record_reader import RecordReader
     from loragit.record.values import DatasetFile
 
 RUNNING = "running"
@@ -73,7 +78,7 @@ class RecordedRun(NamedTuple):
     """Id of the tag object that seals it; ``None`` for any other state than ``sealed``."""
     reverted_by: tuple[str, str] | None
     """Commit that takes it back, and that one's message, where it was reverted."""
-    contents: Contents
+    reader: RecordReader
     """Where the rest is read from."""
 
     @property
@@ -85,7 +90,7 @@ class RecordedRun(NamedTuple):
     def minute(self) -> str:
         """The same to the minute: ``2026-11-23 17:20``."""
         day, second = divmod(self.time + self.offset * 60, 86400)
-        return f"{_date(day)} {second // 3600:02}:{second // 60 % 60:02}"
+        return f"{_date_of_day(day)} {second // 3600:02}:{second // 60 % 60:02}"
 
     @property
     def subject(self) -> str:
@@ -95,9 +100,9 @@ class RecordedRun(NamedTuple):
     @property
     def trailers(self) -> Values:
         """The trailers of its commit: a value or several by key."""
-        from loragit.history.record import read_trailers
+        from loragit.history.record_parser import parse_trailers
 
-        return read_trailers(self.message)
+        return parse_trailers(self.message)
 
     def trailer(self, key: str) -> str | None:
         """The first value of the trailer ``key`` of its commit."""
@@ -106,9 +111,9 @@ class RecordedRun(NamedTuple):
     @property
     def format(self) -> int:
         """``Loragit-Format`` of its commit; 0 where there is none."""
-        from loragit.history.record import whole
+        from loragit.history.record_parser import whole_number
 
-        return whole(self.trailer("Loragit-Format")) or 0
+        return whole_number(self.trailer("Loragit-Format")) or 0
 
     @property
     def imported(self) -> bool:
@@ -130,25 +135,25 @@ class RecordedRun(NamedTuple):
     @property
     def outcome(self) -> RecordedOutcome | None:
         """What came out; ``None`` unless it is sealed."""
-        return None if self.tag is None else self.contents.outcome(self.tag, self.name)
+        return None if self.tag is None else self.reader.outcome(self.tag, self.name)
 
     @property
     def revert(self) -> Revert | None:
         """What took it back; ``None`` unless it was reverted."""
-        from loragit.history.record import read_revert
+        from loragit.history.record_parser import parse_revert
 
-        return None if self.reverted_by is None else read_revert(*self.reverted_by)
+        return None if self.reverted_by is None else parse_revert(*self.reverted_by)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """The lines of its note (``git notes``), observations that were made later."""
-        return self.contents.notes(self.commit)
+        return self.reader.notes(self.commit)
 
     @property
     def record(self) -> Record:
-        """``run.toml``. Raises :class:`~loragit.history.record.CannotReadRecord`, also for a newer
+        """``run.toml``. Raises :class:`~loragit.history.CannotReadRecord`, also for a newer
         format."""
-        return self.contents.record(self)
+        return self.reader.record(self)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -158,28 +163,28 @@ class RecordedRun(NamedTuple):
     @property
     def tree(self) -> Mapping[str, TreeItem]:
         """Files and folders of its record by path, each with the id of its blob or tree."""
-        return MappingProxyType(self.contents.tree(self))
+        return MappingProxyType(self.reader.tree(self))
 
     def read(self, path: str) -> bytes:
         """The file at ``path`` of its record, byte for byte. Raises :class:`NoSuchFile`."""
-        return self.contents.read(self, path)
+        return self.reader.read(self, path)
 
     @property
-    def surroundings(self) -> Surroundings:
+    def environment(self) -> RecordedEnvironment:
         """``environment.txt``: the trainer's Python, its packages, the machine."""
-        from loragit.history.record import read_environment
+        from loragit.history.record_parser import parse_environment
 
-        return read_environment(self.read("environment.txt"))
+        return parse_environment(self.read("environment.txt"))
 
     @property
     def packages(self) -> Mapping[str, str]:
         """Version of each package of the trainer's Python, by name."""
-        return self.surroundings.packages
+        return self.environment.packages
 
     @property
     def dataset_files(self) -> tuple[DatasetFile, ...]:
         """``dataset.sha256``: every file of the dataset with its hash, in order of paths."""
-        return self.contents.dataset_files(self)
+        return self.reader.dataset_files(self)
 
     @property
     def captions(self) -> Mapping[str, str]:
@@ -198,6 +203,6 @@ class RecordedRun(NamedTuple):
 
 
 @cache
-def _date(day: int) -> str:
+def _date_of_day(day: int) -> str:
     """The date of a day since 1970. A log asks for each of a few days very often."""
     return strftime("%Y-%m-%d", gmtime(day * 86400))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from loragit import text
 from loragit.dataset import hashes
-from loragit.dataset.snapshot import Watched, is_picture
+from loragit.dataset.snapshot import WatchedFolder, is_picture
 from loragit.run.preflight.inputs import Inputs
 
 MAX_HASHED = 1 << 30
@@ -32,7 +32,7 @@ def edits(read: Inputs) -> Iterator[str]:
         path = read.sources.get(entry.path)
         if path is not None:
             yield from file_edits(path, entry.data)
-    looks = [_Look(watched) for watched in read.dataset.watched]
+    looks = [_FolderEdits(watched) for watched in read.dataset.watched]
     for look in looks:
         if look.unreadable:
             yield f"{look.unreadable}: {_AS_IT_WAS}"
@@ -75,10 +75,10 @@ def file_edits(path: Path, data: bytes, did: str = "trained") -> Iterator[str]:
     yield f"{path} was edited while it {did}: {_AS_IT_WAS}"
 
 
-class _Look:
+class _FolderEdits:
     """A folder of the dataset, compared with what it was. Names are those of ``dataset.sha256``."""
 
-    def __init__(self, watched: Watched) -> None:
+    def __init__(self, watched: WatchedFolder) -> None:
         self.changed: list[str] = []
         """Other bytes, or gone."""
         self.new: list[str] = []

@@ -19,7 +19,7 @@ from loragit.record import message
 from loragit.record.values import Entry, Opened, Outcome
 from loragit.run.output import OutputFolder, sha256
 from loragit.run.report import Report
-from loragit.secrets.find import Redactor
+from loragit.secrets.redact import Redactor
 from loragit.store import journal
 from loragit.store.journal import End, Work
 from loragit.store.store import Store
@@ -80,11 +80,11 @@ def seal_or_revert(run: OpenRun, report: Report) -> bool:
     _require_output(run, found, report)
     reached(Step.COLLECTED)
     if found.made_something or run.work.on_empty == "keep":
-        if trouble := results.settle(run.folder.path, found, LOG):
+        if trouble := results.sync_products(run.folder.path, found, LOG):
             report.warn(trouble)
         sign = signing.wanted(run.work.sign, run.store.repository)
         unsigned = run.store.seal(run.opened, found, sign=sign)
-        report.say(f"sealed {run.opened.name}: {message.outcome_subject(found)}")
+        report.info(f"sealed {run.opened.name}: {message.outcome_subject(found)}")
         if unsigned:
             report.warn(f"{run.opened.name} has no signature: {unsigned.message}")
     else:
@@ -164,13 +164,13 @@ def _revert(run: OpenRun, found: Outcome, report: Report) -> None:
     name, home = run.opened.name, run.work.home
     if run.work.on_empty == "delete-tag":
         run.store.delete_tag(run.opened)
-        report.say(f"deleted the tag {name}: {reason}")
+        report.info(f"deleted the tag {name}: {reason}")
     else:
         tail = tuple(text.home_as_tilde(line[:TAIL_WIDTH], home) for line in run.log_tail)
         commit = run.store.revert(
             run.opened, run.end.exit_status, text.home_as_tilde(reason, home), tail
         )
-        report.say(f"reverted {name} as {commit[:8]}: {reason}")
+        report.info(f"reverted {name} as {commit[:8]}: {reason}")
     remove_output(run, log, report)
 
 
@@ -193,7 +193,7 @@ def remove_output(run: OpenRun, log: LogCopy, report: Report) -> None:
             "again"
         )
     if log.path is not None:
-        report.say(f"the log is {log.path}")
+        report.info(f"the log is {log.path}")
 
 
 def revert_reason(end: End, found: Outcome) -> str:

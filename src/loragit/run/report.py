@@ -10,7 +10,7 @@ from loragit.errors import LoragitError
 class Report(Protocol):
     """Gets each line as soon as it is known. :mod:`loragit.console` is one, and prints them."""
 
-    def say(self, line: str, /) -> None:
+    def info(self, line: str, /) -> None:
         """Something was done, or is as it should be."""
 
     def warn(self, line: str, /) -> None:

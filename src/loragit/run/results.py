@@ -82,15 +82,15 @@ def collect(
         started=started,
         finished=finished,
         output=shown_output,
-        **judged(output, named, naming)._asdict(),
+        **checked_models(output, named, naming)._asdict(),
         states=states(output, output_name, naming),
         samples=len(pictures := sample_names(output, output_name, naming)),
-        pictures=hashed(output / naming.sample_dir, naming.sample_dir, pictures),
+        pictures=hashed_files(output / naming.sample_dir, naming.sample_dir, pictures),
         final_loss=None if logs is None else logged_loss(logs, naming),
     )
 
 
-def settle(output: Path, found: Outcome, *further: str) -> str | None:
+def sync_products(output: Path, found: Outcome, *further: str) -> str | None:
     """Wait until the models, states and samples of ``found``, and the files ``further``, are on the
     disk.
 
@@ -116,14 +116,14 @@ def settle(output: Path, found: Outcome, *further: str) -> str | None:
     return None
 
 
-class Reading(NamedTuple):
+class ModelReader(NamedTuple):
     """How a model's file is looked into."""
 
     header: Callable[[Path], Header]
     hashes: Callable[[Path], Hashes]
 
 
-class Judged(NamedTuple):
+class CheckedModels(NamedTuple):
     """Files named like models, each kind in order of saving, the final one last; named as in
     :class:`Outcome`."""
 
@@ -133,12 +133,15 @@ class Judged(NamedTuple):
     session: str | None
 
 
-def judged(
-    folder: Path, named: Mapping[str, str | None], naming: Naming, reading: Reading | None = None
-) -> Judged:
+def checked_models(
+    folder: Path,
+    named: Mapping[str, str | None],
+    naming: Naming,
+    reading: ModelReader | None = None,
+) -> CheckedModels:
     """Check and hash the files of ``folder`` that ``named`` holds, with the output name of each."""
-    found = _models(folder, named, naming, reading or Reading(read_header, hash_file))
-    return Judged(
+    found = _models(folder, named, naming, reading or ModelReader(read_header, hash_file))
+    return CheckedModels(
         models=tuple(model.artifact for model in found if model.artifact is not None),
         truncated=tuple(
             model.name for model in found if model.artifact is None and not model.unreadable
@@ -148,7 +151,7 @@ def judged(
     )
 
 
-class _Place(NamedTuple):
+class _SavePoint(NamedTuple):
     """Where in a training something was saved, as far as is known. Sorts in order of saving, the
     final one last."""
 
@@ -159,14 +162,14 @@ class _Place(NamedTuple):
     final: bool
 
     @classmethod
-    def of_name(cls, match: re.Match[str] | None) -> _Place:
+    def of_name(cls, match: re.Match[str] | None) -> _SavePoint:
         """``match`` is ``None`` for a file that was renamed, and is taken for the final model."""
         if match is None:
             return cls(None, None, final=True)
         step, epoch = _number(match["step"]), _number(match["epoch"])
         return cls(step, epoch, final=step is None and epoch is None)
 
-    def refined(self, header: Header) -> _Place:
+    def refined(self, header: Header) -> _SavePoint:
         """With what the header tells; it knows the step of an epoch file, and a name says only one
         of the two."""
         step = _number(header.metadata.get("ss_steps"))
@@ -175,7 +178,7 @@ class _Place(NamedTuple):
         # ones into others.
         if epoch is not None and self.step is not None:
             epoch += 1
-        return _Place(
+        return _SavePoint(
             self.step if step is None else step,
             self.epoch if epoch is None else epoch,
             final=self.final,
@@ -186,11 +189,11 @@ class _Place(NamedTuple):
         return (self.final, self.step or 0, self.epoch or 0)
 
 
-class _Found(NamedTuple):
+class _Candidate(NamedTuple):
     """A file named like a model. Sorts in order of saving."""
 
     name: str
-    place: _Place
+    place: _SavePoint
     artifact: Artifact | None = None
     """``None`` where it was not shown to be whole."""
     unreadable: bool = False
@@ -203,24 +206,26 @@ class _Found(NamedTuple):
 
 
 def _models(
-    folder: Path, named: Mapping[str, str | None], naming: Naming, reading: Reading
-) -> list[_Found]:
+    folder: Path, named: Mapping[str, str | None], naming: Naming, reading: ModelReader
+) -> list[_Candidate]:
     """Every file of ``named``, judged; several at the same time."""
     candidates = [
-        _Found(name, _Place.of_name(matched(naming.model, name, output_name)))
+        _Candidate(name, _SavePoint.of_name(matched(naming.model, name, output_name)))
         for name, output_name in named.items()
     ]
     if len(candidates) < 2:
-        found = [_judge(folder, candidate, reading) for candidate in candidates]
+        found = [_checked(folder, candidate, reading) for candidate in candidates]
     else:
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(min(len(candidates), os.cpu_count() or 1)) as pool:
-            found = list(pool.map(lambda candidate: _judge(folder, candidate, reading), candidates))
+            found = list(
+                pool.map(lambda candidate: _checked(folder, candidate, reading), candidates)
+            )
     return sorted((each for each in found if each is not None), key=lambda each: each.order)
 
 
-def _judge(output: Path, candidate: _Found, reading: Reading) -> _Found | None:
+def _checked(output: Path, candidate: _Candidate, reading: ModelReader) -> _Candidate | None:
     """The candidate, with its artifact if it is whole; ``None`` if it is no file, or has vanished
     since."""
     path = output / candidate.name
@@ -236,7 +241,7 @@ def _judge(output: Path, candidate: _Found, reading: Reading) -> _Found | None:
         else:
             whole = _whole_pickle(path)
         if not whole:
-            return _Found(candidate.name, place)
+            return _Candidate(candidate.name, place)
         hashes = reading.hashes(path)
     except FileNotFoundError:
         return None
@@ -244,7 +249,7 @@ def _judge(output: Path, candidate: _Found, reading: Reading) -> _Found | None:
         return candidate
     except OSError:
         return candidate._replace(unreadable=True)
-    return _Found(
+    return _Candidate(
         candidate.name,
         place,
         Artifact(
@@ -286,7 +291,7 @@ def states(output: Path, output_name: str | None, naming: Naming) -> tuple[str, 
     """Names of state folders in order of saving. An empty one is a save that was cut short, and
     does not count."""
     found = [
-        _Found(entry.name, _Place.of_name(match))
+        _Candidate(entry.name, _SavePoint.of_name(match))
         for entry in _entries(output)
         if (match := matched(naming.state, entry.name, output_name)) and _holds_something(entry)
     ]
@@ -312,7 +317,7 @@ def _is_sample(file_name: str, output_name: str | None, naming: Naming) -> bool:
     return output_name is None and naming.sample.fullmatch(f"_{file_name}") is not None
 
 
-def hashed(folder: Path, place: str, names: Iterable[str]) -> tuple[DatasetFile, ...]:
+def hashed_files(folder: Path, place: str, names: Iterable[str]) -> tuple[DatasetFile, ...]:
     """sha256 of each file of ``folder``, which the record calls ``place``; those that cannot be
     read are left out."""
     from concurrent.futures import ThreadPoolExecutor

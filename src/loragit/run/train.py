@@ -35,9 +35,9 @@ from loragit.errors import LoragitError
 from loragit.run import edited, ending, output
 from loragit.run.ending import OpenRun
 from loragit.run.output import OutputFolder
-from loragit.run.preflight.prepare import Ready
+from loragit.run.preflight.phases import Ready
 from loragit.run.report import Report
-from loragit.secrets import find
+from loragit.secrets import redact
 from loragit.store import journal
 from loragit.store.journal import End, Open, Trainer, Work
 from loragit.store.ref_moves import MoveStuck
@@ -95,8 +95,8 @@ def _open(ready: Ready, report: Report) -> OpenRun:
             folder.remove()
         journal.remove(private, entry)
         raise
-    report.say(f"opened {ready.run.name} as {opened.commit[:8]} on runs")
-    return OpenRun(store, opened, entry, folder, find.Redactor(ready.secret_values))
+    report.info(f"opened {ready.run.name} as {opened.commit[:8]} on runs")
+    return OpenRun(store, opened, entry, folder, redact.Redactor(ready.secrets))
 
 
 def _may_be_open(store: Store, entry: Open) -> bool:
@@ -163,8 +163,8 @@ def _trained(run: OpenRun, ready: Ready, report: Report) -> OpenRun:
     environ = {**ready.environ, **ready.start.variables(commit)}
     command = child.Command(ready.start.words(commit), ready.start.workdir, environ)
     if ready.settings.debug:
-        report.say(f"working directory: {command.cwd}")
-        report.say("started " + " ".join(find.redact_argv(command.argv, ready.secret_values)))
+        report.info(f"working directory: {command.cwd}")
+        report.info("started " + " ".join(redact.redact_argv(command.argv, ready.secrets)))
     try:
         ended = child.train(
             command,
@@ -180,7 +180,7 @@ def _trained(run: OpenRun, ready: Ready, report: Report) -> OpenRun:
         return _not_started(run, now, ending.as_loragit_error(error).message, 127)
     gc.disable()
     reached(Step.TRAINER_ENDED)
-    for line in (*ended.trouble, *_script_edits(ready), *edited.edits(ready.read)):
+    for line in (*ended.trouble, *_script_edits(ready), *edited.edits(ready.inputs)):
         report.warn(line)
     signal_name = _signal_name(ended.interrupted_by)
     end = End(ended.started.isoformat(), ended.finished.isoformat(), ended.exit_status, signal_name)

@@ -1,4 +1,4 @@
-"""Secrets in what would be committed or shown: finding them, and putting ``***`` in their place.
+"""Finding secrets in what would be committed or shown. :mod:`loragit.secrets.redact` hides them.
 
 Two signs give a secret away: a shape that nothing else has (``hf_…``, a private key, a password in
 a URL), or a name that asks for one and is given a literal value (``wandb_api_key = "…"``,
@@ -8,41 +8,17 @@ in proportion to the text, whatever the text is.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from loragit.secrets import rules
-from loragit.secrets.rules import MASK, MIN_LENGTH, UTF8, Found, is_secret_name
+from loragit.secrets.rules import MIN_LENGTH, UTF8, FoundSecret, is_secret_name
 
-__all__ = [
-    "MASK",
-    "MIN_LENGTH",
-    "SECRET_ARGUMENTS",
-    "Found",
-    "Redactor",
-    "argument_values",
-    "find",
-    "find_known",
-    "found_values",
-    "is_secret_name",
-    "mask",
-    "redact",
-    "redact_argv",
-    "redact_plain",
-    "secret_values",
-    "telling",
-    "variables",
-]
-
-_PLAIN = re.compile(rb"[A-Za-z0-9_.:/+=~@%-]+")
-"""Letters that no shell makes anything of."""
-
-SECRET_ARGUMENTS = frozenset({"wandb_api_key", "huggingface_token"})
+SENSITIVE_ARGUMENTS = frozenset({"wandb_api_key", "huggingface_token"})
 """The arguments that sd-scripts itself calls sensitive (``library/train_util.py``)."""
 
 
-class _Span(NamedTuple):
+class Span(NamedTuple):
     start: int
     end: int  # exclusive
     kind: str
@@ -53,35 +29,35 @@ _ABBREVIATIONS = ("--wandb_a", "--huggingface_t")
 arguments."""
 
 
-def find(data: bytes) -> tuple[Found, ...]:
+def find_secrets(data: bytes) -> tuple[FoundSecret, ...]:
     """The secrets in a text, in order; one of a kind a line; but for lines that are marked to hold
     none."""
     line, counted, found = 1, 0, []
-    for span in _unmarked(data):
+    for span in unmarked_spans(data):
         line += data.count(b"\n", counted, span.start)
         counted = span.start
-        found.append(Found(line, span.kind))
+        found.append(FoundSecret(line, span.kind))
     return tuple(dict.fromkeys(found))
 
 
-def found_values(data: bytes) -> tuple[str, ...]:
-    """The secrets themselves that :func:`find` finds, where they are UTF-8."""
+def secret_texts(data: bytes) -> tuple[str, ...]:
+    """The secrets themselves that :func:`find_secrets` finds, where they are UTF-8."""
     return tuple(
         dict.fromkeys(
-            data[span.start : span.end].decode("utf-8", "replace") for span in _unmarked(data)
+            data[span.start : span.end].decode("utf-8", "replace") for span in unmarked_spans(data)
         )
     )
 
 
-def find_known(data: bytes, values: Iterable[str]) -> tuple[Found, ...]:
+def find_known_secrets(data: bytes, values: Iterable[str]) -> tuple[FoundSecret, ...]:
     """Where each of ``values`` stands first, however quoted; but for those that are plain words or
     numbers."""
     found = []
-    for value in telling(values):
-        at = min((at for at in map(data.find, _encoded(value)) if at >= 0), default=None)
+    for value in distinctive(values):
+        at = min((at for at in map(data.find, encoded_forms(value)) if at >= 0), default=None)
         if at is not None:
             found.append(
-                Found(
+                FoundSecret(
                     data.count(b"\n", 0, at) + 1,
                     "the value of a variable or an argument that holds one",
                 )
@@ -89,7 +65,7 @@ def find_known(data: bytes, values: Iterable[str]) -> tuple[Found, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def telling(values: Iterable[str]) -> tuple[str, ...]:
+def distinctive(values: Iterable[str]) -> tuple[str, ...]:
     """Those of ``values`` that are no plain words or numbers, which stand in texts by chance."""
     return tuple(
         v
@@ -98,57 +74,18 @@ def telling(values: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-def mask(data: bytes, known: Iterable[str] = ()) -> bytes:
-    """``data`` with :data:`MASK` in place of all that :func:`find` and, with ``known``,
-    :func:`find_known` find."""
-    for form in sorted(
-        {form for value in telling(known) for form in _encoded(value)},
-        key=lambda form: (-len(form), form),
-    ):
-        data = data.replace(form, MASK.encode())
-    return _without(data, _unmarked(data))
-
-
-def redact(data: bytes) -> bytes:
-    """``data`` with :data:`MASK` in place of all that looks like a secret, in marked lines too."""
-    return _without(data, _spans(data))
-
-
-def redact_plain(data: bytes) -> bytes:
-    """As :func:`redact`, but for what could be a command: whoever reads ``data`` must see what
-    would run."""
-    return _without(
-        data, [span for span in _spans(data) if _PLAIN.fullmatch(data, span.start, span.end)]
-    )
-
-
-def redact_argv(argv: Sequence[str], known: Iterable[str] = ()) -> tuple[str, ...]:
-    """``argv`` with :data:`MASK` for the values of secret arguments and for secrets inside the
-    others.
-
-    Both ``--wandb_api_key X`` and ``--wandb_api_key=X`` are understood, abbreviated or not. A value
-    that was masked once is masked wherever else it stands, and so are those of ``known``.
-    """
-    values = argument_values(argv)
-    hide = Redactor([*values.values(), *known])
-    return tuple(
-        argument.removesuffix(values[number]) + MASK if number in values else hide(argument)
-        for number, argument in enumerate(argv)
-    )
-
-
-def secret_values(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
+def trainer_secrets(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
     """The secrets that a trainer is given: in its arguments, and in variables such as
     ``HF_TOKEN``."""
-    values = list(argument_values(argv).values())
+    values = list(secret_arguments(argv).values())
     values += [value for name, value in environ.items() if is_secret_name(name)]
     for argument in argv:
         data = argument.encode(*UTF8)
-        values += [data[span.start : span.end].decode(*UTF8) for span in _spans(data)]
+        values += [data[span.start : span.end].decode(*UTF8) for span in spans(data)]
     return tuple(dict.fromkeys(value for value in values if len(value) >= MIN_LENGTH))
 
 
-def argument_values(argv: Sequence[str]) -> dict[int, str]:
+def secret_arguments(argv: Sequence[str]) -> dict[int, str]:
     """The value of each secret argument, by the place of the argument that holds or ends with
     it."""
     values = {}
@@ -156,7 +93,7 @@ def argument_values(argv: Sequence[str]) -> dict[int, str]:
     for number, argument in enumerate(argv):
         name, sign, value = argument.partition("=")
         short = name.startswith(_ABBREVIATIONS) and any(
-            f"--{full}".startswith(name) for full in SECRET_ARGUMENTS
+            f"--{full}".startswith(name) for full in SENSITIVE_ARGUMENTS
         )
         asks = short or (name.startswith("--") and is_secret_name(name))
         if asks and sign:
@@ -167,7 +104,7 @@ def argument_values(argv: Sequence[str]) -> dict[int, str]:
     return {number: value for number, value in values.items() if value}
 
 
-def variables(environ: Mapping[str, str]) -> dict[str, str]:
+def secret_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """The variable that holds a secret, by the secret; the first by name where several hold it."""
     held = {
         value: name for name, value in sorted(environ.items(), reverse=True) if is_secret_name(name)
@@ -175,43 +112,10 @@ def variables(environ: Mapping[str, str]) -> dict[str, str]:
     return {value: name for value, name in held.items() if len(value) >= MIN_LENGTH}
 
 
-class Redactor:
-    """Puts :data:`MASK` in place of known secrets, however quoted, and of everything that looks
-    like a secret."""
-
-    def __init__(self, values: Iterable[str]) -> None:
-        """``values`` shorter than :data:`MIN_LENGTH` characters are not looked for."""
-        forms = {form for value in values for form in rules.forms(value) if len(form) >= MIN_LENGTH}
-        # A value may be a part of another: the longer one has to go first.
-        self._forms = sorted(forms, key=lambda form: (-len(form), form))
-        self._known = re.compile("|".join(map(re.escape, self._forms)))
-
-    def __call__(self, text: str) -> str:
-        """``text`` without its secrets; also where a terminal broke a known one into lines."""
-        if self._forms:
-            text = self._known.sub(MASK, text)
-            if self._known.search(_joined(text)):
-                text = _broken(self._forms).sub(MASK, text)
-        return _hidden(text)
-
-    def may_go_on(self, text: str) -> bool:
-        """Whether a known secret may have begun at the end of ``text`` and go on in the next line.
-
-        Then the two have to be redacted together. A line that a program broke at the width of its
-        terminal, or of 80 columns, ends so.
-        """
-        joined = _joined(text)
-        return any(
-            joined.endswith(form[:length])
-            for form in self._forms
-            for length in range(1, min(len(form), len(joined) + 1, _LONGEST_BREAK))
-        )
-
-
-def _spans(data: bytes) -> list[_Span]:
+def spans(data: bytes) -> list[Span]:
     """Where the secrets are, in order; those that overlap are one."""
-    merged: list[_Span] = []
-    for span in sorted([*_shapes(data), *_assigned(data)], key=lambda span: span.start):
+    merged: list[Span] = []
+    for span in sorted([*_shaped_spans(data), *_assigned_spans(data)], key=lambda span: span.start):
         if (
             merged and span.start < merged[-1].end
         ):  # of two that begin together, the shape came first
@@ -221,33 +125,33 @@ def _spans(data: bytes) -> list[_Span]:
     return merged
 
 
-def _shapes(data: bytes) -> Iterator[_Span]:
+def _shaped_spans(data: bytes) -> Iterator[Span]:
     for kind, beginning, pattern in rules.SHAPES:
         at = data.find(beginning)
         while at >= 0:
             match = rules.compiled(pattern).match(data, at)
             if match is not None:
-                yield _Span(*match.span(match.lastindex or 0), kind)
+                yield Span(*match.span(match.lastindex or 0), kind)
             at = data.find(beginning, at + len(beginning) if match is None else match.end())
 
 
-def _assigned(data: bytes) -> Iterator[_Span]:
+def _assigned_spans(data: bytes) -> Iterator[Span]:
     """Literal values that are given to a secret's name."""
     low = data.lower()
     for word in rules.NAME_ENDS:
         at = low.find(word)
         while at >= 0:
-            span = _assignment(data, at, at + len(word))
+            span = _assigned_span(data, at, at + len(word))
             if span is not None:
                 yield span
             at = low.find(word, at + len(word) if span is None else span.end)
 
 
-def _assignment(data: bytes, start: int, end: int) -> _Span | None:
+def _assigned_span(data: bytes, start: int, end: int) -> Span | None:
     """The secret that is given to the name whose last word is at ``start``, up to ``end``."""
     to_value = rules.compiled(rules.TO_VALUE).match(data, end)
     before = data[max(0, start - 64) : start]
-    if to_value is None or (to_value["gap"] and not _beside(before, data[start:end])):
+    if to_value is None or (to_value["gap"] and not _value_may_follow(before, data[start:end])):
         return None
     quoted = rules.compiled(rules.QUOTED).match(data, to_value.end())
     value = quoted or rules.compiled(rules.BARE).match(data, to_value.end())
@@ -260,66 +164,34 @@ def _assignment(data: bytes, start: int, end: int) -> _Span | None:
     if before.endswith((b"?", b"&")):
         last = first + len(data[first:last].partition(b"&")[0])  # the next parameter of an address
     how = (to_value["sign"] or b" ").decode()
-    if not rules.given(name, how, data[first:last], quoted is not None):
+    if not rules.is_secret_value(name, how, data[first:last], quoted is not None):
         return None
     address = data[max(0, start - 256) : start].split()
-    return _Span(first, last, rules.kind(name, address[-1] if address else b""))
+    return Span(first, last, rules.kind_of_secret(name, address[-1] if address else b""))
 
 
-def _beside(before: bytes, word: bytes) -> bool:
+def _value_may_follow(before: bytes, word: bytes) -> bool:
     """Whether a value may follow a name that ends in ``word`` with nothing but blanks between."""
     return (
         b"--" in before or word.lower() == b"bearer" or (word.isupper() and before.endswith(b"_"))
     )
 
 
-# What stands around a line that was broken: a box's borders, or the column in which rich tells the
-# place in the code.
-_BORDER = " \t\r│|"
-_PLACE = r"(?<=[ \t])[\w.-]+\.py(?::\d+)?"
-_LONGEST_BREAK = 1024
-"""Characters of a known secret that may stand before the break."""
-
-
-def _joined(text: str) -> str:
-    """``text`` as it was before it was broken into lines."""
-    return "".join(
-        re.sub(f"{_PLACE}$", "", line.strip(_BORDER)).strip(_BORDER) for line in text.split("\n")
+def encoded_forms(value: str) -> tuple[bytes, ...]:
+    """The forms of a value as bytes."""
+    return tuple(
+        form.encode(*UTF8) for form in rules.written_forms(value) if len(form) >= MIN_LENGTH
     )
 
 
-def _broken(forms: Sequence[str]) -> re.Pattern[str]:
-    """Matches any of ``forms`` with line breaks, and what stands beside them, anywhere in it. Slow
-    to compile."""
-    between = rf"(?:[ \t│|]*(?:{_PLACE}[ \t│|]*)?\r?\n[ \t│|]*)?"
-    return re.compile("|".join(between.join(map(re.escape, form)) for form in forms))
-
-
-def _encoded(value: str) -> tuple[bytes, ...]:
-    """The forms of a value as bytes."""
-    return tuple(form.encode(*UTF8) for form in rules.forms(value) if len(form) >= MIN_LENGTH)
-
-
-def _unmarked(data: bytes) -> list[_Span]:
+def unmarked_spans(data: bytes) -> list[Span]:
     """The secrets but for those in lines that somebody marked."""
-    spans = _spans(data)
-    if not spans or rules.NO_SECRET not in data:
-        return spans
-    return [span for span in spans if not rules.is_marked(_line_at(data, span.start))]
+    found = spans(data)
+    if not found or rules.NO_SECRET not in data:
+        return found
+    return [span for span in found if not rules.is_marked(_line_at(data, span.start))]
 
 
 def _line_at(data: bytes, at: int) -> bytes:
     end = data.find(b"\n", at)
     return data[data.rfind(b"\n", 0, at) + 1 : len(data) if end < 0 else end]
-
-
-def _without(data: bytes, spans: Iterable[_Span]) -> bytes:
-    parts, end = [], 0
-    for span in spans:
-        parts += [data[end : span.start], MASK.encode()]
-        end = span.end
-    return b"".join(parts) + data[end:]
-
-
-def _hidden(text: str) -> str:
-    return redact(text.encode(*UTF8)).decode(*UTF8)

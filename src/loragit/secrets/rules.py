@@ -25,7 +25,7 @@ MIN_LENGTH = 6
 of words."""
 
 
-class Found(NamedTuple):
+class FoundSecret(NamedTuple):
     """Where a secret is and what it is, without the secret."""
 
     line: int | None
@@ -185,7 +185,7 @@ def is_secret_name(name: str) -> bool:
     )
 
 
-def is_holder(name: str) -> bool:
+def is_table_of_secrets(name: str) -> bool:
     """Whether a table called ``name`` is there to hold secrets under names of its own choice:
     ``[tokens]``."""
     return re.fullmatch(_HOLDER, name.lower().replace("-", "_")) is not None
@@ -208,7 +208,7 @@ def compiled(pattern: bytes) -> re.Pattern[bytes]:
     return re.compile(pattern)
 
 
-def given(name: str, how: str, value: bytes, quoted: bool) -> bool:
+def is_secret_value(name: str, how: str, value: bytes, quoted: bool) -> bool:
     """Whether ``value`` is a secret, from the name it is given to and how: by a sign, or " "
     (beside it, in a list).
 
@@ -220,7 +220,7 @@ def given(name: str, how: str, value: bytes, quoted: bool) -> bool:
     if lower.endswith("wandb"):
         return re.fullmatch(rb"(?:local-)?[0-9a-f]{40}", value) is not None
     if lower.endswith("bearer"):
-        return how == " " and len(value) >= 16 and look(value) >= MIXED
+        return how == " " and len(value) >= 16 and randomness(value) >= MIXED
     if not is_secret_name(name):
         if (
             name.isupper()
@@ -228,13 +228,13 @@ def given(name: str, how: str, value: bytes, quoted: bool) -> bool:
             and how == "="
             and not re.search(f"{_OTHER_KEYS}$", name)
         ):
-            return len(value) >= 16 and look(value) >= MIXED
+            return len(value) >= 16 and randomness(value) >= MIXED
         return (how == "=" or (how == ":" and quoted)) and compiled(_NO_WORD).match(
             value
         ) is not None
     if re.search(rb"[()\[\]{}<>|\\]", value) and not (quoted and "pass" in lower):
         return False  # code
-    looks = look(value)
+    looks = randomness(value)
     if how == " " and not name.startswith("--"):  # in a list, or `setx NAME value`
         return name.isupper() and looks >= MIXED and (quoted or ("_" in name and len(value) >= 20))
     if quoted or (name.isupper() and how == "="):
@@ -242,7 +242,7 @@ def given(name: str, how: str, value: bytes, quoted: bool) -> bool:
     return looks >= MIXED and len(value) >= 8 and (b"." not in value or name.startswith("--"))
 
 
-def look(value: bytes) -> int:
+def randomness(value: bytes) -> int:
     """From :data:`NOTHING` to :data:`MIXED`."""
     if len(value) < MIN_LENGTH or compiled(_NO_SECRET).match(value):
         return NOTHING
@@ -253,14 +253,14 @@ def look(value: bytes) -> int:
     return MIXED if re.search(rb"[0-9]", value) else LETTERS
 
 
-def kind(name: str, address: bytes) -> str:
+def kind_of_secret(name: str, address: bytes) -> str:
     """What a secret is, in words, from its name and from the address that it is given in."""
     if b"civitai" in address.lower():
         return "Civitai token"
     return next((kind for sign, kind in _KINDS if sign in name.lower()), "API key")
 
 
-def forms(value: str) -> Iterator[str]:
+def written_forms(value: str) -> Iterator[str]:
     """A secret as it may be written: as it is, quoted by Python, JSON, a shell or an address; a
     line of it."""
     yield value

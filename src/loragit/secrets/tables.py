@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from loragit import parse as parsing
 from loragit.secrets import rules
-from loragit.secrets.rules import MASK, UTF8, Found
+from loragit.secrets.rules import MASK, UTF8, FoundSecret
 
 _WORDS = (*rules.NAME_ENDS, b"credential")
 _NO_VALUE = re.compile(r"(?:\*\*\*|\$\w+|\$\{\w+\})?")
 _OF_SERVICE = frozenset({"api", "auth", "login", "credential", "credentials"})
 """What stands for a key in the table of a service: ``[wandb] login = …``."""
-_MADE_UP = 16
+_MIN_UNNAMED = 16
 """Characters of the shortest value that a table of secrets may hold under a name that asks for
 none."""
 
@@ -24,7 +24,7 @@ none."""
 _LITERALS = rb'"""(?:[^\\]|\\.)*?"""|\'\'\'.*?\'\'\'|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|#[^\n]*'  # one match a literal, in order  # noqa: E501
 
 
-class _Given(NamedTuple):
+class _SecretValue(NamedTuple):
     """A value that a key is given, and asks to be kept secret."""
 
     value: str
@@ -33,21 +33,21 @@ class _Given(NamedTuple):
     """From 1; ``None`` where it cannot be told."""
 
 
-def find_values(data: bytes) -> Iterator[Found]:
+def find_table_secrets(data: bytes) -> Iterator[FoundSecret]:
     """The literal values of secret names in a table, but for lines that are marked to hold none."""
-    for given in _given(data):
-        yield Found(given.line, given.kind)
+    for given in _secret_values(data):
+        yield FoundSecret(given.line, given.kind)
 
 
-def values(data: bytes) -> tuple[str, ...]:
-    """The values themselves that :func:`find_values` finds."""
-    return tuple(dict.fromkeys(given.value for given in _given(data)))
+def table_secrets(data: bytes) -> tuple[str, ...]:
+    """The values themselves that :func:`find_table_secrets` finds."""
+    return tuple(dict.fromkeys(given.value for given in _secret_values(data)))
 
 
-def mask_values(data: bytes) -> bytes:
-    """``data`` with ``***`` for each string that is one of :func:`values`; the rest byte for byte
-    as it was."""
-    hidden = frozenset(values(data))
+def redact_table(data: bytes) -> bytes:
+    """``data`` with ``***`` for each string that is one of :func:`table_secrets`; the rest stays as
+    it is, byte for byte."""
+    hidden = frozenset(table_secrets(data))
     if not hidden:
         return data
 
@@ -56,12 +56,12 @@ def mask_values(data: bytes) -> bytes:
         quote = literal[:3] if literal[:3] in (b'"""', b"'''") else literal[:1]
         if quote == b"#" or re.match(rb"\s*[:=.]", data[match.end() : match.end() + 64]):
             return literal  # a comment, or a key
-        return quote + MASK.encode() + quote if _read(literal) in hidden else literal
+        return quote + MASK.encode() + quote if _parsed_string(literal) in hidden else literal
 
     return re.compile(_LITERALS, re.DOTALL).sub(masked, data)
 
 
-def _read(literal: bytes) -> object:
+def _parsed_string(literal: bytes) -> object:
     """What a string of JSON or TOML holds; ``None`` where it is neither."""
     import json
     import tomllib
@@ -73,21 +73,21 @@ def _read(literal: bytes) -> object:
     return None
 
 
-def _given(data: bytes) -> Iterator[_Given]:
+def _secret_values(data: bytes) -> Iterator[_SecretValue]:
     low = data.lower()
     if not any(word in low for word in _WORDS):
         return
     lines = _Lines(data.split(b"\n"))
-    for tree, number in _trees(data):
+    for tree, number in _documents(data):
         for path, value in _strings(tree):
-            kind = _asked(path, value)
+            kind = _kind_of_value(path, value)
             if kind is not None and not _NO_VALUE.fullmatch(value):
                 line = number or lines.find(path[-1], value)
                 if line is None or not rules.is_marked(lines[line]):
-                    yield _Given(value, kind, line)
+                    yield _SecretValue(value, kind, line)
 
 
-def _trees(data: bytes) -> Iterator[tuple[object, int | None]]:
+def _documents(data: bytes) -> Iterator[tuple[object, int | None]]:
     """What a text holds, and the line where it is a line's; nothing where it is no JSON, JSON Lines
     or TOML."""
     for parse in (parsing.read_json, parsing.read_toml):
@@ -114,32 +114,36 @@ def _strings(tree: object) -> Iterator[tuple[tuple[str, ...], str]]:
             waiting += [(path, value) for value in reversed(node)]
 
 
-def _asked(path: tuple[str, ...], value: str) -> str | None:
+def _kind_of_value(path: tuple[str, ...], value: str) -> str | None:
     """What kind of secret ``value`` is, from the keys that lead to it; ``None`` for no secret."""
     *above, key = path
     # The keys of a dataset's metadata are paths of its images.
     if "/" in key:
         return None
     if rules.is_secret_name(key):
-        return rules.kind(".".join(path[-2:]), b".".join(part.encode(*UTF8) for part in path))
+        return rules.kind_of_secret(
+            ".".join(path[-2:]), b".".join(part.encode(*UTF8) for part in path)
+        )
     holder = above[-1] if above else ""
-    looks = rules.look(value.encode(*UTF8))
+    looks = rules.randomness(value.encode(*UTF8))
     service = rules.is_service(holder)
     if service and (key.lower() in _OF_SERVICE or rules.is_secret_name(f"{holder}.{key}")):
         return (
-            rules.kind(f"{holder}.token", holder.encode(*UTF8)) if looks >= rules.LETTERS else None
+            rules.kind_of_secret(f"{holder}.token", holder.encode(*UTF8))
+            if looks >= rules.LETTERS
+            else None
         )
-    if rules.is_holder(holder) or (rules.is_secret_name(holder) and "/" not in holder):
+    if rules.is_table_of_secrets(holder) or (rules.is_secret_name(holder) and "/" not in holder):
         enough = (
             looks >= rules.LETTERS
             if rules.is_service(key)
-            else looks >= rules.MIXED and len(value) >= _MADE_UP
+            else looks >= rules.MIXED and len(value) >= _MIN_UNNAMED
         )
-        return rules.kind(f"{key}_token", key.encode(*UTF8)) if enough else None
+        return rules.kind_of_secret(f"{key}_token", key.encode(*UTF8)) if enough else None
     return None
 
 
-_PATIENCE = 300_000
+_MAX_LINES = 300_000
 """Lines of one text that are looked at, again for each value, to tell where the values stand."""
 
 
@@ -149,7 +153,7 @@ class _Lines:
     def __init__(self, lines: list[bytes]) -> None:
         self._lines = lines
         self._named: dict[str, list[int]] = {}
-        self._left = _PATIENCE
+        self._left = _MAX_LINES
 
     def __getitem__(self, number: int) -> bytes:
         return self._lines[number - 1]
@@ -166,7 +170,7 @@ class _Lines:
         named = self._named[key]
         if not self._spend(len(named)):
             return None
-        forms = [form.encode(*UTF8) for form in rules.forms(value)]
+        forms = [form.encode(*UTF8) for form in rules.written_forms(value)]
         exact = (number for number in named if any(form in self[number] for form in forms))
         return next(exact, named[0] if named else None)
 

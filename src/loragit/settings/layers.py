@@ -7,16 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit.settings import paths
-from loragit.settings.schema import (
-    SCHEMA,
-    Document,
-    Value,
-    WrongSetting,
-    checked,
-    literal,
-    read_variables,
-    truth,
-)
+from loragit.settings.document import SettingsDocument
+from loragit.settings.schema import SCHEMA, WrongSetting, check_value, parse_bool, read_environment
+from loragit.settings.toml_text import Value, toml_literal
 
 _HELPERS = {
     "SD_REPO": "trainer.repo",
@@ -45,7 +38,7 @@ _COMMANDS = frozenset({"trainer.python", "trainer.launcher"})
 """Texts that are a path where they hold a ``/``, else a name to be looked up."""
 
 
-class Given(NamedTuple):
+class SourcedValue(NamedTuple):
     """A value as one layer gives it."""
 
     value: Value
@@ -55,93 +48,97 @@ class Given(NamedTuple):
     """What a relative path in ``value`` is relative to; ``None`` for the dataset's folder."""
 
 
-Layer = Mapping[str, Given]
+Layer = Mapping[str, SourcedValue]
 """Values by key, in the order in which they were written."""
 
 
-def defaults() -> Layer:
+def default_layer() -> Layer:
     """The lowest layer: every key of the schema."""
-    return {key: Given(spec.default, "default") for key, spec in SCHEMA.items()}
+    return {key: SourcedValue(spec.default, "default") for key, spec in SCHEMA.items()}
 
 
-def of_file(document: Document, model: str | None, *, of_user: bool = False) -> list[Layer]:
+def file_layers(
+    document: SettingsDocument, model: str | None, *, of_user: bool = False
+) -> list[Layer]:
     """The file's own values, and above them those of ``[models.<model>]``."""
     folder, source = document.path.parent, str(document.path)
     tables = [document.values, {} if model is None else document.models.get(model, {})]
     return [
         {
-            key: Given(value, source, None if of_user and key in _IN_DATASET else folder)
+            key: SourcedValue(value, source, None if of_user and key in _IN_DATASET else folder)
             for key, value in table.items()
         }
         for table in tables
     ]
 
 
-def of_environment(environ: Mapping[str, str], cwd: Path) -> list[Layer]:
+def environment_layers(environ: Mapping[str, str], cwd: Path) -> list[Layer]:
     """The helpers' variables, and above them ``LORAGIT_*``, which say more exactly what is
     meant."""
     helpers = {
-        key: Given(checked(key, environ[variable], variable), variable, cwd)
+        key: SourcedValue(check_value(key, environ[variable], variable), variable, cwd)
         for variable, key in _HELPERS.items()
         if environ.get(variable)
     }
-    no_clean = truth(environ.get("NO_CLEAN", ""))
+    no_clean = parse_bool(environ.get("NO_CLEAN", ""))
     if no_clean is None:
-        raise WrongSetting(f"NO_CLEAN must be 1 or 0; it is {literal(environ['NO_CLEAN'])}")
+        raise WrongSetting(f"NO_CLEAN must be 1 or 0; it is {toml_literal(environ['NO_CLEAN'])}")
     if no_clean:
-        helpers["record.on_empty"] = Given("keep", "NO_CLEAN")
+        helpers["record.on_empty"] = SourcedValue("keep", "NO_CLEAN")
     own = {
-        key: Given(value, variable, cwd)
-        for key, (value, variable) in read_variables(environ).items()
+        key: SourcedValue(value, variable, cwd)
+        for key, (value, variable) in read_environment(environ).items()
     }
     return [helpers, own]
 
 
-def last(layers: Sequence[Layer], key: str) -> int:
+def highest_layer(layers: Sequence[Layer], key: str) -> int:
     """Index of the highest layer that gives ``key``; the lowest layer comes first and gives every
     key."""
     return max(index for index, layer in enumerate(layers) if key in layer)
 
 
-def merged(layers: Sequence[Layer]) -> dict[str, Given]:
+def merge_layers(layers: Sequence[Layer]) -> dict[str, SourcedValue]:
     """The highest layer's value of each key, in the order in which the keys were first given.
 
     ``trainer.env`` and ``trainer.python`` say one thing in two ways, so that the later one
     overrides the other. Raises :class:`WrongSetting` where one layer says both.
     """
-    result: dict[str, Given] = {}
+    result: dict[str, SourcedValue] = {}
     for layer in layers:
         result |= layer
     env, python = (result[key] for key in _PYTHONS)
     if env.value and python.value:
-        loser, winner = sorted(_PYTHONS, key=lambda key: last(layers, key))
-        if last(layers, loser) == last(layers, winner):
+        loser, winner = sorted(_PYTHONS, key=lambda key: highest_layer(layers, key))
+        if highest_layer(layers, loser) == highest_layer(layers, winner):
             raise WrongSetting(
                 f"trainer.env ({env.source}) and trainer.python ({python.source}) are both given",
                 hint="keep the one that names the trainer's Python",
             )
-        result[loser] = Given("", result[winner].source)
+        result[loser] = SourcedValue("", result[winner].source)
     return result
 
 
-def resolved(key: str, given: Given, dataset_dir: Path, environ: Mapping[str, str]) -> Given:
+def resolve_paths(
+    key: str, given: SourcedValue, dataset_dir: Path, environ: Mapping[str, str]
+) -> SourcedValue:
     """``given`` with the paths in it made absolute. Raises :class:`WrongSetting`."""
     base = dataset_dir if given.base is None else given.base
     value = given.value
     try:
         if isinstance(value, tuple) and key == "trainer.launcher":
             words = [str(word) for word in value]
-            value = (*(_placed(key, word, base, environ) for word in words[:1]), *words[1:])
+            value = (*(_resolve_path(key, word, base, environ) for word in words[:1]), *words[1:])
         elif isinstance(value, tuple) and key in ("record.inputs", "record.repos"):
-            value = tuple(_placed(key, str(text), base, environ) for text in value)
+            value = tuple(_resolve_path(key, str(text), base, environ) for text in value)
         elif isinstance(value, str) and key in SCHEMA:
-            value = _placed(key, value, base, environ)
+            value = _resolve_path(key, value, base, environ)
     except paths.NoSuchPath as error:
         raise WrongSetting(f"{key} ({given.source}): {error.message}", hint=error.hint) from error
     return given._replace(value=value)
 
 
-def _placed(key: str, text: str, base: Path, environ: Mapping[str, str]) -> str:
+def _resolve_path(key: str, text: str, base: Path, environ: Mapping[str, str]) -> str:
     """``text`` with the path in it made absolute; as it is where it holds none."""
     scheme = ""
     if key == "trainer.env" and text.startswith(("conda:", "venv:")):
@@ -152,5 +149,5 @@ def _placed(key: str, text: str, base: Path, environ: Mapping[str, str]) -> str:
         is_path = "/" in text
     else:
         is_path = key in _PATHS and text != ""
-    place = str(paths.expanded(text, base, environ)) if is_path else text
+    place = str(paths.expand_path(text, base, environ)) if is_path else text
     return f"{scheme}:{place}" if scheme else place

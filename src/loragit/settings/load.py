@@ -14,166 +14,30 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit.record.name import CONVENTION, InvalidName, RunName
-from loragit.secrets.find import is_secret_name
+from loragit.secrets.rules import is_secret_name
 from loragit.settings import layers
 from loragit.settings import paths as places
-from loragit.settings.layers import Given, Layer
-from loragit.settings.paths import DatasetAmbiguous, DatasetNotFound
-from loragit.settings.schema import (
-    ARGS,
-    FILE,
-    ArgValue,
-    Document,
-    WrongSetting,
-    checked,
-    dotted,
-    literal,
-    read_file,
-    truth,
+from loragit.settings.document import read_settings_file
+from loragit.settings.layers import Layer, SourcedValue
+from loragit.settings.schema import ARGS, FILE, WrongSetting, check_value, parse_bool
+from loragit.settings.toml_text import dotted_key, toml_literal
+from loragit.settings.values import (
+    AND_FLAG,
+    Flags,
+    PathSettings,
+    RecordSettings,
+    SettingOrigin,
+    Settings,
+    TrainerSettings,
 )
 
-__all__ = [
-    "ArgValue",
-    "DatasetAmbiguous",
-    "DatasetNotFound",
-    "Flags",
-    "Origin",
-    "Paths",
-    "Recording",
-    "Settings",
-    "Trainer",
-    "load",
-    "user_file",
-]
-
 _STEPS = re.compile(r"[0-9]{1,9}")
-_AND_FLAG = " and --repo"
-"""What the source of ``record.repos`` ends with where a flag added to it."""
 _MOST_STEPS = 999_999_999
 """As many digits as a run's name may hold."""
 
 
-class Flags(NamedTuple):
-    """What the command line says about settings; ``None`` or ``False`` where it says nothing."""
-
-    dataset: str | None = None
-    """A path, or the name of a folder under ``paths.datasets``."""
-    steps: int | None = None
-    output: str | None = None
-    """The run's output folder itself."""
-    allow_dirty: bool = False
-    allow_secrets: bool = False
-    trainer_script: str | None = None
-    """Relative to the current folder."""
-    on_empty: str | None = None
-    debug: bool = False
-    repos: tuple[str, ...] = ()
-    """Further repositories to record, beside those of ``record.repos``; relative to the current
-    folder."""
-
-
-class Origin(NamedTuple):
-    """Where one effective value came from."""
-
-    key: str
-    """As in ``loragit.toml``: ``trainer.repo``, ``trainer.args.seed``; also ``dataset_dir``,
-    ``output_dir``, ``steps`` and ``debug``, which no file can set."""
-    value: str
-    """As TOML, in one line; ``"***"`` where an argument's name says that it is a secret, ``""`` for
-    none."""
-    source: str
-    """``default``, ``name``, ``current folder``, a variable, a flag, or the absolute path of a
-    file."""
-
-
-class Trainer(NamedTuple):
-    """The trainer and how it is started."""
-
-    kind: str
-    repo: Path
-    script: str
-    """Absolute, or relative to ``repo``."""
-    python: str | None
-    """An absolute path (it holds a ``/``) or a command; ``None`` where ``env`` is given or neither
-    is."""
-    env: str | None
-    """``conda:NAME``, ``conda:/prefix``, ``venv:/path`` or the absolute path of a Python."""
-    launcher: tuple[str, ...]
-    """What stands before the Python, one word each; empty without one."""
-    workdir: str
-    """``trainer`` (its repository) or ``dataset``."""
-    lycoris_repo: Path | None
-    stop_timeout: float
-    """Seconds from SIGINT to SIGTERM, and from there to SIGKILL."""
-    args: tuple[tuple[str, ArgValue], ...]
-    """Arguments without their ``--``, in the order in which they were first given. ``True`` is a
-    flag, ``False`` no argument at all, a tuple several values of one argument. May hold secrets."""
-
-    def __repr__(self) -> str:
-        """Without ``args``, for a traceback must not show a secret."""
-        return (
-            f"Trainer({self.kind!r}, {str(self.repo)!r}, {self.script!r}, args of {len(self.args)})"
-        )
-
-
-class Paths(NamedTuple):
-    """Folders and files, all absolute; none of them need exist."""
-
-    datasets: Path
-    """Holds the dataset folders. A dataset's own file cannot say where it is found itself."""
-    output: Path
-    """Holds the runs' output folders."""
-    config: Path
-    prompts: Path | None
-
-
-class Recording(NamedTuple):
-    """What is recorded, and what happens to a run that made nothing."""
-
-    on_empty: str
-    """``revert``, ``delete-tag`` or ``keep``."""
-    allow_dirty: bool
-    allow_secrets: bool
-    """Record ``***`` for secrets in files instead of refusing."""
-    inputs: tuple[Path, ...]
-    """Further files to record, absolute."""
-    repos: tuple[Path, ...]
-    """Further repositories to record, absolute."""
-    sign: bool | None = None
-    """Whether sealed tags are signed; ``None`` for as git's ``tag.gpgSign`` says."""
-
-
-class Settings(NamedTuple):
-    """Everything that is settled before a run begins."""
-
-    trainer: Trainer
-    paths: Paths
-    record: Recording
-    debug: bool
-    origins: tuple[Origin, ...]
-    """One a value, in the order in which they are shown."""
-    dataset_dir: Path
-    """The dataset's folder, which exists; absolute, with the symbolic links that the user went
-    through."""
-    dataset: str
-    """Its name."""
-    output_dir: Path | None
-    """The run's output folder, absolute; ``None`` without a run's name."""
-    steps: int | None
-    """Training steps, at least 1; ``None`` without a run's name."""
-    written: Document | None = None
-    """The dataset's own ``loragit.toml``, as it was read."""
-
-    @property
-    def from_dataset(self) -> tuple[Origin, ...]:
-        """What the dataset's own ``loragit.toml`` decided. Who made a cloned dataset wrote that,
-        not its user."""
-        own = str(self.dataset_dir / FILE)
-        return tuple(origin for origin in self.origins if origin.source in (own, own + _AND_FLAG))
-
-
-class _Asked(NamedTuple):
-    """What :func:`load` was asked."""
+class _Invocation(NamedTuple):
+    """What :func:`load_settings` was asked."""
 
     name: RunName | None
     flags: Flags
@@ -185,39 +49,46 @@ class _Asked(NamedTuple):
         if not text:
             raise WrongSetting(f"{source} is empty", hint="give it a value, or leave it away")
         try:
-            return places.expanded(text, self.cwd, self.environ)
+            return places.expand_path(text, self.cwd, self.environ)
         except places.NoSuchPath as error:
             raise WrongSetting(f"{source}: {error.message}", hint=error.hint) from error
 
 
-def load(*, name: RunName | None, flags: Flags, environ: Mapping[str, str], cwd: Path) -> Settings:
+def load_settings(
+    *, name: RunName | None, flags: Flags, environ: Mapping[str, str], cwd: Path
+) -> Settings:
     """Settle everything for the run ``name``, or for the dataset at hand where that is ``None``.
 
     ``cwd`` is absolute. Reads the two settings files and looks which folders exist; the user's own
     file is looked for where platformdirs says for this process. Raises
     :class:`~loragit.errors.LoragitError` and nothing else.
     """
-    asked = _Asked(name, flags, environ, cwd)
+    asked = _Invocation(name, flags, environ, cwd)
     model = None if name is None else name.model
-    below = [layers.defaults(), *layers.of_file(read_file(user_file()), model, of_user=True)]
-    above = [*layers.of_environment(environ, cwd), _flag_layer(asked)]
-    steps = None if name is None else _steps(name, asked)
+    below = [
+        layers.default_layer(),
+        *layers.file_layers(read_settings_file(user_file()), model, of_user=True),
+    ]
+    above = [*layers.environment_layers(environ, cwd), _flag_layer(asked)]
+    steps = None if name is None else _steps_value(name, asked)
     # Without the dataset's own layer: it cannot say where it is to be found.
     outside = [*below, *above]
-    dataset = _dataset(asked, outside[layers.last(outside, "paths.datasets")]["paths.datasets"])
+    dataset = _dataset_value(
+        asked, outside[layers.highest_layer(outside, "paths.datasets")]["paths.datasets"]
+    )
     folder = Path(str(dataset.value))
-    document = read_file(folder / FILE)
-    own = layers.of_file(document, model)
+    document = read_settings_file(folder / FILE)
+    own = layers.file_layers(document, model)
     given = {
-        key: layers.resolved(key, one, folder, environ)
-        for key, one in layers.merged([*below, *own, *above]).items()
+        key: layers.resolve_paths(key, one, folder, environ)
+        for key, one in layers.merge_layers([*below, *own, *above]).items()
     }
     given["record.repos"] = _with_flagged_repos(given["record.repos"], asked)
     given["dataset_dir"] = dataset
     if name is not None and steps is not None:
-        given["output_dir"] = _output(name, asked, given["paths.output"])
+        given["output_dir"] = _output_value(name, asked, given["paths.output"])
         given["steps"] = steps
-    given["debug"] = _debug(asked)
+    given["debug"] = _debug_value(asked)
     return _settings(given)._replace(written=document)
 
 
@@ -228,74 +99,80 @@ def user_file() -> Path:
     return Path(user_config_dir("loragit"), FILE)
 
 
-def _flag_layer(asked: _Asked) -> Layer:
+def _flag_layer(asked: _Invocation) -> Layer:
     flags = asked.flags
-    layer: dict[str, Given] = {}
+    layer: dict[str, SourcedValue] = {}
     if flags.trainer_script is not None:
         script = asked.path("--trainer-script", flags.trainer_script)
-        layer["trainer.script"] = Given(str(script), "--trainer-script")
+        layer["trainer.script"] = SourcedValue(str(script), "--trainer-script")
     if flags.on_empty is not None:
-        layer["record.on_empty"] = Given(
-            checked("record.on_empty", flags.on_empty, "--on-empty"), "--on-empty"
+        layer["record.on_empty"] = SourcedValue(
+            check_value("record.on_empty", flags.on_empty, "--on-empty"), "--on-empty"
         )
     if flags.allow_dirty:
-        layer["record.allow_dirty"] = Given(True, "--allow-dirty")
+        layer["record.allow_dirty"] = SourcedValue(True, "--allow-dirty")
     if flags.allow_secrets:
-        layer["record.allow_secrets"] = Given(True, "--allow-secrets")
+        layer["record.allow_secrets"] = SourcedValue(True, "--allow-secrets")
     return layer
 
 
-def _with_flagged_repos(given: Given, asked: _Asked) -> Given:
+def _with_flagged_repos(given: SourcedValue, asked: _Invocation) -> SourcedValue:
     """``--repo`` adds to what the settings name: to record more takes nothing away."""
     flagged = [str(asked.path("--repo", each)) for each in asked.flags.repos]
     if not flagged:
         return given
     listed = given.value if isinstance(given.value, tuple) else ()
-    return Given((*listed, *flagged), "--repo" if not listed else given.source + _AND_FLAG)
+    return SourcedValue((*listed, *flagged), "--repo" if not listed else given.source + AND_FLAG)
 
 
-def _debug(asked: _Asked) -> Given:
+def _debug_value(asked: _Invocation) -> SourcedValue:
     if asked.flags.debug:
-        return Given(True, "--debug")
+        return SourcedValue(True, "--debug")
     text = asked.environ.get("DEBUG", "")
-    wanted = truth(text)
+    wanted = parse_bool(text)
     # Other programs read DEBUG too ("app:*"), so what is no truth value is not meant for us.
-    return Given(False, "default") if not text or wanted is None else Given(wanted, "DEBUG")
+    return (
+        SourcedValue(False, "default")
+        if not text or wanted is None
+        else SourcedValue(wanted, "DEBUG")
+    )
 
 
-def _steps(name: RunName, asked: _Asked) -> Given:
+def _steps_value(name: RunName, asked: _Invocation) -> SourcedValue:
     if asked.flags.steps is not None:
         if not 1 <= asked.flags.steps <= _MOST_STEPS:
             raise WrongSetting(f"--steps must be a number from 1 to {_MOST_STEPS}")
-        return Given(asked.flags.steps, "--steps")
+        return SourcedValue(asked.flags.steps, "--steps")
     text = asked.environ.get("STEPS")
     if text:
         if _STEPS.fullmatch(text) is None or int(text) < 1:
             raise WrongSetting(
-                f"STEPS must be a number from 1 to {_MOST_STEPS}; it is {literal(text[:60])}"
+                f"STEPS must be a number from 1 to {_MOST_STEPS}; it is {toml_literal(text[:60])}"
             )
-        return Given(int(text), "STEPS")
+        return SourcedValue(int(text), "STEPS")
     if not name.steps:
         says = "no number of steps" if name.steps is None else "0 steps"
         raise InvalidName(f"{name} says {says}", hint=f"a name reads {CONVENTION}; or give --steps")
-    return Given(name.steps, "name")
+    return SourcedValue(name.steps, "name")
 
 
-def _output(name: RunName, asked: _Asked, output: Given) -> Given:
+def _output_value(name: RunName, asked: _Invocation, output: SourcedValue) -> SourcedValue:
     """The run's output folder: one that is given is used as it is, nothing is appended to it."""
     if asked.flags.output is not None:
-        return Given(str(asked.path("--output", asked.flags.output)), "--output")
+        return SourcedValue(str(asked.path("--output", asked.flags.output)), "--output")
     if asked.environ.get("OUTPUT_DIR"):
-        return Given(str(asked.path("OUTPUT_DIR", asked.environ["OUTPUT_DIR"])), "OUTPUT_DIR")
-    return Given(str(Path(str(output.value), name.text)), output.source)
+        return SourcedValue(
+            str(asked.path("OUTPUT_DIR", asked.environ["OUTPUT_DIR"])), "OUTPUT_DIR"
+        )
+    return SourcedValue(str(Path(str(output.value), name.text)), output.source)
 
 
-def _dataset(asked: _Asked, datasets: Given) -> Given:
+def _dataset_value(asked: _Invocation, datasets: SourcedValue) -> SourcedValue:
     """The dataset's folder, which exists."""
 
     def below_datasets() -> Path:
         return Path(
-            str(layers.resolved("paths.datasets", datasets, asked.cwd, asked.environ).value)
+            str(layers.resolve_paths("paths.datasets", datasets, asked.cwd, asked.environ).value)
         )
 
     text, variable = asked.flags.dataset, asked.environ.get("TRAINING_DIR")
@@ -303,30 +180,30 @@ def _dataset(asked: _Asked, datasets: Given) -> Given:
         looked = [asked.path("--dataset", text)]
         if "/" not in text and not text.startswith("~"):
             looked.append(below_datasets() / text)
-        return Given(str(places.existing(looked, f"--dataset {text}")), "--dataset")
+        return SourcedValue(str(places.first_folder(looked, f"--dataset {text}")), "--dataset")
     if variable:
-        return Given(
-            str(places.existing([asked.path("TRAINING_DIR", variable)], "TRAINING_DIR")),
+        return SourcedValue(
+            str(places.first_folder([asked.path("TRAINING_DIR", variable)], "TRAINING_DIR")),
             "TRAINING_DIR",
         )
     marked = places.root_above(asked.cwd, FILE) or asked.cwd
     if asked.name is None:
-        return Given(str(marked), "current folder")
-    folder, here = places.by_name(asked.name, below_datasets(), (asked.cwd, marked))
-    return Given(str(folder), "current folder" if here else "name")
+        return SourcedValue(str(marked), "current folder")
+    folder, here = places.dataset_folder_of(asked.name, below_datasets(), (asked.cwd, marked))
+    return SourcedValue(str(folder), "current folder" if here else "name")
 
 
-def _settings(given: Mapping[str, Given]) -> Settings:
+def _settings(given: Mapping[str, SourcedValue]) -> Settings:
     folder = Path(_text(given, "dataset_dir"))
     return Settings(
         trainer=_trainer(given),
-        paths=Paths(
+        paths=PathSettings(
             datasets=Path(_text(given, "paths.datasets")),
             output=Path(_text(given, "paths.output")),
             config=Path(_text(given, "paths.config")),
             prompts=_path(given, "paths.prompts"),
         ),
-        record=Recording(
+        record=RecordSettings(
             on_empty=_text(given, "record.on_empty"),
             allow_dirty=given["record.allow_dirty"].value is True,
             allow_secrets=given["record.allow_secrets"].value is True,
@@ -335,7 +212,7 @@ def _settings(given: Mapping[str, Given]) -> Settings:
             repos=tuple(map(Path, _texts(given, "record.repos"))),
         ),
         debug=given["debug"].value is True,
-        origins=tuple(_origin(key, given[key]) for key in sorted(given, key=_shown_after)),
+        origins=tuple(_origin(key, given[key]) for key in sorted(given, key=_group_of_key)),
         dataset_dir=folder,
         dataset=folder.name,
         output_dir=_path(given, "output_dir") if "output_dir" in given else None,
@@ -343,8 +220,8 @@ def _settings(given: Mapping[str, Given]) -> Settings:
     )
 
 
-def _trainer(given: Mapping[str, Given]) -> Trainer:
-    return Trainer(
+def _trainer(given: Mapping[str, SourcedValue]) -> TrainerSettings:
+    return TrainerSettings(
         kind=_text(given, "trainer.kind"),
         repo=Path(_text(given, "trainer.repo")),
         script=_text(given, "trainer.script"),
@@ -360,28 +237,28 @@ def _trainer(given: Mapping[str, Given]) -> Trainer:
     )
 
 
-def _text(given: Mapping[str, Given], key: str) -> str:
+def _text(given: Mapping[str, SourcedValue], key: str) -> str:
     return str(given[key].value)
 
 
-def _texts(given: Mapping[str, Given], key: str) -> tuple[str, ...]:
+def _texts(given: Mapping[str, SourcedValue], key: str) -> tuple[str, ...]:
     value = given[key].value
     return tuple(map(str, value)) if isinstance(value, tuple) else ()
 
 
-def _path(given: Mapping[str, Given], key: str) -> Path | None:
+def _path(given: Mapping[str, SourcedValue], key: str) -> Path | None:
     return Path(_text(given, key)) if given[key].value else None
 
 
-def _shown_after(key: str) -> int:
+def _group_of_key(key: str) -> int:
     """The trainer first, then its arguments, then the rest; within each the order is the given
     one."""
     return 1 if key.startswith(ARGS) else 0 if key.startswith("trainer.") else 2
 
 
-def _origin(key: str, given: Given) -> Origin:
+def _origin(key: str, given: SourcedValue) -> SettingOrigin:
     if not key.startswith(ARGS):
-        return Origin(key, literal(given.value), given.source)
+        return SettingOrigin(key, toml_literal(given.value), given.source)
     name = key.removeprefix(ARGS)
-    value = literal("***" if is_secret_name(name) else given.value)
-    return Origin(dotted("trainer.args", name), value, given.source)
+    value = toml_literal("***" if is_secret_name(name) else given.value)
+    return SettingOrigin(dotted_key("trainer.args", name), value, given.source)

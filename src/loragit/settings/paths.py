@@ -23,7 +23,7 @@ class DatasetAmbiguous(UsageError):
     """A run's name means several folders that exist."""
 
 
-def home(environ: Mapping[str, str], user: str = "") -> Path:
+def home_of(environ: Mapping[str, str], user: str = "") -> Path:
     """Home folder of ``user``; without one ``$HOME``, else the home folder of whoever runs this
     process."""
     if not user and environ.get("HOME"):
@@ -38,7 +38,7 @@ def home(environ: Mapping[str, str], user: str = "") -> Path:
         ) from error
 
 
-def expanded(text: str, base: Path, environ: Mapping[str, str]) -> Path:
+def expand_path(text: str, base: Path, environ: Mapping[str, str]) -> Path:
     """``text`` as a path below ``base``, with ``~`` and ``~user`` at its beginning read as a shell
     reads them.
 
@@ -50,21 +50,22 @@ def expanded(text: str, base: Path, environ: Mapping[str, str]) -> Path:
     if not text.startswith("~"):
         return base / text
     user, _, rest = text[1:].partition("/")
-    return base / home(environ, user) / rest.lstrip("/")
+    return base / home_of(environ, user) / rest.lstrip("/")
 
 
 def root_above(folder: Path, marker: str) -> Path | None:
     """The nearest of ``folder`` and its parents that holds a file called ``marker``."""
     return next(
-        (each for each in (folder, *folder.parents) if _status(each / marker, stat.S_ISREG)), None
+        (each for each in (folder, *folder.parents) if _status_of(each / marker, stat.S_ISREG)),
+        None,
     )
 
 
-def existing(looked: Sequence[Path], asked: str) -> Path:
+def first_folder(looked: Sequence[Path], asked: str) -> Path:
     """The first of ``looked`` that is a folder, not called ``..``. Raises
     :class:`DatasetNotFound`."""
     for place in looked:
-        if _status(place, stat.S_ISDIR):
+        if _status_of(place, stat.S_ISDIR):
             # Only the file system knows what the folder above is called, and its name is the
             # dataset's.
             return place.resolve() if place.name == ".." else place
@@ -74,7 +75,7 @@ def existing(looked: Sequence[Path], asked: str) -> Path:
     )
 
 
-def by_name(name: RunName, datasets: Path, here: Iterable[Path]) -> tuple[Path, bool]:
+def dataset_folder_of(name: RunName, datasets: Path, here: Iterable[Path]) -> tuple[Path, bool]:
     """The folder that ``name`` means, under ``datasets`` or among ``here``; and whether it was
     among ``here`` alone.
 
@@ -92,7 +93,7 @@ def by_name(name: RunName, datasets: Path, here: Iterable[Path]) -> tuple[Path, 
     local = [place for place in here if place.name in readings]
     found: dict[object, Path] = {}
     for place in (*places, *local):
-        status = _status(place, stat.S_ISDIR)
+        status = _status_of(place, stat.S_ISDIR)
         if status is not None:
             found.setdefault((status.st_dev, status.st_ino), place)
     if not found:
@@ -110,7 +111,7 @@ def by_name(name: RunName, datasets: Path, here: Iterable[Path]) -> tuple[Path, 
     return folder, folder not in places
 
 
-def _status(path: Path, wanted: Callable[[int], bool]) -> os.stat_result | None:
+def _status_of(path: Path, wanted: Callable[[int], bool]) -> os.stat_result | None:
     """Status of ``path`` where it exists and is of the ``wanted`` kind; links are followed."""
     try:
         status = path.stat()

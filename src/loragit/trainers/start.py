@@ -10,7 +10,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from loragit import text
-from loragit.secrets import find
+from loragit.secrets import find, redact
+from loragit.trainers import trainer
 from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.train_sh import HERE, OUTPUT, train_script
 
@@ -22,7 +23,7 @@ class Start(NamedTuple):
     """The run's."""
     program: tuple[str, ...]
     """Launcher or Python, and the trainer's script."""
-    plan: arguments.Plan
+    plan: trainer.Plan
     workdir: Path
     output: Path
     steps: int
@@ -64,7 +65,7 @@ class Start(NamedTuple):
     def _words(self, folder: str, output: str, comment: str) -> tuple[str, ...]:
         if self.own is not None:
             return self.program + self.own
-        copies = arguments.Copies(
+        copies = trainer.Copies(
             config=f"{folder}/{self.config}",
             prompts=f"{folder}/{self.prompts}" if self.prompts else None,
             output=output,
@@ -90,7 +91,7 @@ class Start(NamedTuple):
         )
 
     def _redacted(self, words: tuple[str, ...]) -> tuple[str, ...]:
-        return find.redact_argv(words, (*self.held, *self.hidden))
+        return redact.redact_argv(words, (*self.held, *self.hidden))
 
     def _variables(self, words: tuple[str, ...]) -> dict[int, str]:
         """The environment variable for each word that must not be recorded, by the word's place.
@@ -98,7 +99,7 @@ class Start(NamedTuple):
         Equal values may share a variable, others never do.
         """
         hidden = self._redacted(words)
-        given = find.argument_values(words)
+        given = find.secret_arguments(words)
         others = [at for at, word in enumerate(words) if word != hidden[at] and at not in given]
         variables: dict[int, str] = {}
         holders = {value: _as_variable(name) for value, name in self.held.items()}

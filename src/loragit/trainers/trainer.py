@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
+
+from loragit.trainers.arguments import Arguments
 
 
 class Naming(NamedTuple):
@@ -43,3 +47,49 @@ def matched(
         if file_name.startswith(output_name)
         else None
     )
+
+
+class Plan(NamedTuple):
+    """What the user asked of the trainer, with the paths resolved that loragit answers for."""
+
+    arguments: Arguments
+    """What is passed on as it is."""
+    output_name: str
+    config: Path
+    prompts: Path | None
+    output: Path | None
+    """From ``--output_dir``, where it was given."""
+    steps: int | None
+    """From ``--max_train_steps``, where it was given."""
+    epochs: str | None
+    """``--max_train_epochs``, which decides the length in sd-scripts where it is given."""
+    caption_suffix: str | None
+    """``--caption_extension``, for subsets that name none."""
+    comment: str | None
+    network_module: str | None
+    logging_dir: Path | None
+    log_prefix: str
+    weights: tuple[tuple[str, str], ...]
+    """(trailer, value as given), in order."""
+    inputs: tuple[tuple[str, Path], ...]
+    """(option, file); ``network_args`` for a LyCORIS preset."""
+
+
+class Defaults(NamedTuple):
+    """Where a run's inputs lie unless an argument says otherwise."""
+
+    name: str
+    config: Path
+    prompts: Path | None
+    workdir: Path
+    """What relative paths in arguments are relative to."""
+
+
+class Copies(NamedTuple):
+    """The recorded copies that the trainer is pointed at."""
+
+    config: str
+    prompts: str | None
+    output: str
+    inputs: Mapping[Path, str]
+    """Copy of each input, by the file it was made of."""

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from loragit.commands import demo as command
-from loragit.commands.demo import EMAIL, NAME, RUNS, Demo, FolderTaken, Run, dataset
+from loragit.commands.demo import EMAIL, NAME, RUNS, Demo, DemoRun, FolderTaken, dataset
 from loragit.record.name import RunName
 from loragit.settings import load
-from loragit.settings.load import Flags
+from loragit.settings.values import Flags
 
 
 def git(folder: Path, *args: str) -> str:
@@ -69,7 +69,7 @@ def test_the_settings_name_the_demos_own_folders(tmp_path: Path) -> None:
     demo = command.prepare(tmp_path / "demo")
     environ = command.child_environment(demo, os.environ)
     for run in RUNS:
-        settled = load.load(
+        settled = load.load_settings(
             name=RunName.parse(run.name), flags=Flags(), environ=environ, cwd=demo.dataset
         )
         assert settled.dataset_dir == demo.dataset
@@ -185,8 +185,8 @@ def test_what_the_user_has_set_for_other_trainings_is_kept_from_the_runs(tmp_pat
 # Whether it went as it should.
 
 
-GOOD = Run("a-b-v1s2", "x")
-BAD = Run("a-b-v1s2", "x", fails=True)
+GOOD = DemoRun("a-b-v1s2", "x")
+BAD = DemoRun("a-b-v1s2", "x", fails=True)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ BAD = Run("a-b-v1s2", "x", fails=True)
     ],
 )
 def test_a_run_is_judged_by_status_files_and_tag(
-    tmp_path: Path, run: Run, status: int, makes: bool, tagged: bool, problems: list[str]
+    tmp_path: Path, run: DemoRun, status: int, makes: bool, tagged: bool, problems: list[str]
 ) -> None:
     demo = Demo(tmp_path, tmp_path / "gren", tmp_path / "sd-scripts", tmp_path / "out")
     demo.dataset.mkdir()
@@ -214,7 +214,9 @@ def test_a_run_is_judged_by_status_files_and_tag(
         (demo.output / run.name / f"{run.name}.safetensors").touch()
     if tagged:
         git(demo.dataset, "tag", run.name)
-    assert command.judge(demo, run, status) == [p.format(out=demo.output) for p in problems]
+    assert command.problems_after(demo, run, status) == [
+        p.format(out=demo.output) for p in problems
+    ]
 
 
 # All of it.
@@ -273,7 +275,9 @@ def test_the_commands_to_copy_start_this_loragit(
         (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "py" / "python"))
-    assert command.start_words({"PATH": str(tmp_path / "bin")}) == shown.format(py=tmp_path / "py")
+    assert command.loragit_command({"PATH": str(tmp_path / "bin")}) == shown.format(
+        py=tmp_path / "py"
+    )
 
 
 def test_without_a_folder_the_demo_keeps_a_new_one_and_says_where(tmp_path: Path) -> None:
@@ -305,7 +309,7 @@ def test_a_demo_that_goes_wrong_says_what_did(
     monkeypatch.setattr(
         command,
         "RUNS",
-        (Run("noob-gren-v9s2", "No such network.", ("--network_module", "nothing")),),
+        (DemoRun("noob-gren-v9s2", "No such network.", ("--network_module", "nothing")),),
     )
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert command.demo(None) == 1

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loragit.commands.doctor import disk
-from loragit.commands.doctor.disk import Past, Saves
+from loragit.commands.doctor.disk import PastRun, Saves
 from loragit.git import repository
 from loragit.trainers.arguments import Arguments
 from tests.support.demo_workshop import Workshop
@@ -42,7 +42,7 @@ def test_the_demos_trainer_leaves_as_many_models_as_are_foretold(
         assert done.returncode == 0, done.stderr
         models = [name for name in shop.files() if name.endswith(".safetensors")]
     # Twelve images, two a step.
-    assert disk.saves(options(**wanted), steps, 6) == Saves(len(models), 0)
+    assert disk.saves_at_once(options(**wanted), steps, 6) == Saves(len(models), 0)
 
 
 def most_at_once(steps: int, per_epoch: int, saved: dict[str, int | None], what: str) -> int:
@@ -93,7 +93,7 @@ def most_at_once(steps: int, per_epoch: int, saved: dict[str, int | None], what:
 def test_what_is_foretold_is_the_most_that_a_rotation_ever_has(
     steps: int, per_epoch: int, saved: dict[str, int | None]
 ) -> None:
-    told = disk.saves(options(**saved, save_state=True), steps, per_epoch)
+    told = disk.saves_at_once(options(**saved, save_state=True), steps, per_epoch)
     assert told == Saves(
         most_at_once(steps, per_epoch, saved, ""), most_at_once(steps, per_epoch, saved, "_state")
     )
@@ -101,21 +101,23 @@ def test_what_is_foretold_is_the_most_that_a_rotation_ever_has(
 
 def test_states_are_saved_where_they_are_asked_for() -> None:
     every = {"save_every_n_steps": 10, "save_last_n_steps": 30}
-    assert disk.saves(options(**every), 100, None) == Saves(5, 0)
-    assert disk.saves(options(**every, save_state_on_train_end=True), 100, None) == Saves(5, 1)
-    assert disk.saves(
+    assert disk.saves_at_once(options(**every), 100, None) == Saves(5, 0)
+    assert disk.saves_at_once(options(**every, save_state_on_train_end=True), 100, None) == Saves(
+        5, 1
+    )
+    assert disk.saves_at_once(
         options(**every, save_state=True, save_last_n_steps_state=10), 100, None
     ) == Saves(5, 3)
 
 
 def test_a_ratio_of_epochs_is_understood() -> None:
     # Ten epochs, at least three saves: after the third, sixth and ninth.
-    assert disk.saves(options(save_n_epoch_ratio=3), 100, 10) == Saves(4, 0)
-    assert disk.saves(options(save_n_epoch_ratio=99), 100, 10) == Saves(10, 0)
+    assert disk.saves_at_once(options(save_n_epoch_ratio=3), 100, 10) == Saves(4, 0)
+    assert disk.saves_at_once(options(save_n_epoch_ratio=99), 100, 10) == Saves(10, 0)
 
 
 def test_what_is_no_number_counts_as_not_said() -> None:
-    assert disk.saves(
+    assert disk.saves_at_once(
         options(save_every_n_steps="often", save_every_n_epochs="-1"), 100, 10
     ) == Saves(1, 0)
 
@@ -142,14 +144,14 @@ def test_steps_are_counted_as_a_dataset_config_says() -> None:
 
 
 LORA: dict[str, int | str | bool | None] = {"network_module": "networks.lora", "network_dim": 16}
-BEFORE = Past(
+BEFORE = PastRun(
     "noob-gren-v1s4", options(**LORA, save_precision="bf16"), "sdxl_train_network.py", 218_000_000
 )
 
 
 def test_the_size_is_that_of_an_earlier_run_with_the_same_network() -> None:
     wanted = options(**LORA, save_precision="bf16", save_every_n_steps=100, save_state=True)
-    need = disk.need(
+    need = disk.disk_need(
         wanted, "sdxl_train_network.py", 400, None, (BEFORE._replace(largest=0), BEFORE)
     )
     assert not need.estimated
@@ -161,15 +163,15 @@ def test_the_size_is_that_of_an_earlier_run_with_the_same_network() -> None:
 
 def test_without_such_a_run_the_size_is_an_estimate_and_says_so() -> None:
     for other in (options(network_dim=16), options(**LORA), options(**LORA | {"network_dim": 8})):
-        assert disk.need(other, "sdxl_train_network.py", 4, None, (BEFORE,)).estimated
-    flux = disk.need(
+        assert disk.disk_need(other, "sdxl_train_network.py", 4, None, (BEFORE,)).estimated
+    flux = disk.disk_need(
         options(**LORA, save_precision="bf16"), "flux_train_network.py", 4, None, (BEFORE,)
     )
     assert flux.estimated
     assert (
         flux.line == "about 152 MB for 1 model of 152 MB (an estimate from network_dim 16 on flux)"
     )
-    plain = disk.need(options(), "/own/train.py", 4, None, ())
+    plain = disk.disk_need(options(), "/own/train.py", 4, None, ())
     assert (
         plain.line
         == "about 10 MB for 1 model of 10 MB (an estimate from network_dim 4 on sd in float32)"
@@ -178,7 +180,7 @@ def test_without_such_a_run_the_size_is_an_estimate_and_says_so() -> None:
 
 def test_earlier_runs_are_the_sealed_ones_of_this_dataset(home: Path) -> None:
     scene = make_scene(home)
-    assert disk.past(repository.discover(scene.dataset)) == ()
+    assert disk.past_runs(repository.discover(scene.dataset)) == ()
     store = open_store(scene.dataset)
     argv = ("python", "-s", "sdxl_train_network.py", "--network_dim", "16", "--output_name=x")
     sealed(store, "noob-gren-v1s4", argv=argv)
@@ -187,14 +189,14 @@ def test_earlier_runs_are_the_sealed_ones_of_this_dataset(home: Path) -> None:
     scene.git("tag", "-a", "-m", "mine", "mine", "main")
     empty = store.open(a_run(name="noob-gren-v4s4", argv=("python",)))
     store.seal(empty, an_outcome(models=()))
-    assert {run.name: run for run in disk.past(repository.discover(scene.dataset))} == {
-        "noob-gren-v1s4": Past(
+    assert {run.name: run for run in disk.past_runs(repository.discover(scene.dataset))} == {
+        "noob-gren-v1s4": PastRun(
             "noob-gren-v1s4",
             options(network_dim=16, output_name="x"),
             "sdxl_train_network.py",
             1024,
         ),
-        "noob-gren-v4s4": Past("noob-gren-v4s4", options(), "sdxl_train_network.py", 0),
+        "noob-gren-v4s4": PastRun("noob-gren-v4s4", options(), "sdxl_train_network.py", 0),
     }
 
 
@@ -203,7 +205,9 @@ def test_another_dataset_in_the_same_repository_is_not_this_one(home: Path) -> N
     (scene.dataset / "other").mkdir()
     sealed(open_store(scene.dataset), "noob-gren-v1s4")
     sealed(open_store(scene.dataset / "other"), "noob-other-v1s4", prefix="other", dataset="other")
-    assert [run.name for run in disk.past(repository.discover(scene.dataset))] == ["noob-gren-v1s4"]
-    assert [run.name for run in disk.past(repository.discover(scene.dataset / "other"))] == [
+    assert [run.name for run in disk.past_runs(repository.discover(scene.dataset))] == [
+        "noob-gren-v1s4"
+    ]
+    assert [run.name for run in disk.past_runs(repository.discover(scene.dataset / "other"))] == [
         "noob-other-v1s4"
     ]

@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 
 from loragit import text
-from loragit.commands import doctor
-from loragit.commands.doctor import installation
+from loragit.commands.doctor import examination, installation
 from loragit.commands.doctor.check import (
     AREAS,
     DATASET,
@@ -33,7 +32,8 @@ from loragit.commands.doctor.check import (
 from loragit.errors import LoragitError
 from loragit.git import repository
 from loragit.run.preflight import prepare
-from loragit.settings.load import Flags
+from loragit.run.preflight.phases import Request
+from loragit.settings.values import Flags
 from loragit.store import journal
 from loragit.system import child
 from loragit.trainers.environment import packages as environment
@@ -101,8 +101,10 @@ def look(scene: Scene, name: str | None = None, **changes: str | Path | None) ->
     """Every check of the dataset, without what was left out."""
     cwd = changes.get("cwd") or scene.dataset
     dataset = changes.get("dataset")
-    asked = doctor.Asked(name, str(dataset) if dataset else None, dict(os.environ), Path(cwd))
-    return list(doctor.examine(asked)[0])
+    asked = examination.Options(
+        name, str(dataset) if dataset else None, dict(os.environ), Path(cwd)
+    )
+    return list(examination.examine(asked)[0])
 
 
 def wrong(scene: Scene, name: str | None = None, **changes: str | Path | None) -> list[Check]:
@@ -139,7 +141,7 @@ def same_as(error: LoragitError, found: list[Check]) -> None:
 
 def refusal(scene: Scene, name: str = NAME) -> LoragitError:
     with pytest.raises(LoragitError) as caught:
-        prepare.prepare(prepare.Request(name, Flags(), dict(os.environ), scene.dataset))
+        prepare.prepare(Request.parse(name, Flags(), dict(os.environ), scene.dataset))
     return caught.value
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from loragit.commands import hook
-from loragit.commands.hook import installed as installed_hooks
+from loragit.commands.hook import files
 from loragit.commands.hook.trainer_clean import SHOWN, Verdict, check
 from loragit.errors import LoragitError, UsageError
 from loragit.git.command import NotARepository
 
-OURS = hook.hook_source().read_bytes()
+OURS = files.hook_source().read_bytes()
 FOREIGN = b"#!/bin/sh\necho theirs >> ran.log\n"
 
 
@@ -62,7 +62,7 @@ def hooks_of(folder: Path) -> Path:
     return folder / git(folder, "rev-parse", "--git-path", "hooks")
 
 
-def text(result: hook.Status | hook.Installed | hook.Uninstalled) -> str:
+def text(result: files.Status | files.Installed | files.Uninstalled) -> str:
     return "\n".join(hook.lines(result))
 
 
@@ -101,7 +101,7 @@ def on_path(loragit: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def installed(dataset: Path, on_path: Path) -> Path:
-    hook.install(dataset, "loragit")
+    files.install(dataset, "loragit")
     return dataset
 
 
@@ -188,7 +188,7 @@ def test_a_commit_in_a_subfolder_runs_the_hook(installed: Path, trainer: Path) -
 
 def test_a_kept_hook_runs_first_with_the_commit_going_on(dataset: Path, on_path: Path) -> None:
     theirs = executable(hooks_of(dataset) / "pre-commit", FOREIGN)
-    done = hook.install(dataset, "loragit")
+    done = files.install(dataset, "loragit")
     assert done.kept == theirs.with_name("pre-commit.chained")
     assert "pre-commit.chained was there before, and runs first" in text(done)
     assert commit(dataset).returncode == 0
@@ -199,7 +199,7 @@ def test_a_kept_hook_that_fails_stops_the_commit_before_the_trainer_is_looked_at
     dataset: Path, trainer: Path, on_path: Path
 ) -> None:
     executable(hooks_of(dataset) / "pre-commit", b"#!/bin/sh\necho no from theirs >&2\nexit 7\n")
-    hook.install(dataset, "loragit")
+    files.install(dataset, "loragit")
     (trainer / "train.py").write_text("changed\n")
     done = commit(dataset)
     assert done.returncode == 1
@@ -213,7 +213,7 @@ def test_a_kept_hook_that_passes_does_not_hide_a_dirty_trainer(
     dataset: Path, trainer: Path, on_path: Path
 ) -> None:
     executable(hooks_of(dataset) / "pre-commit", FOREIGN)
-    hook.install(dataset, "loragit")
+    files.install(dataset, "loragit")
     (trainer / "train.py").write_text("changed\n")
     assert commit(dataset).returncode == 1
     assert (dataset / "ran.log").exists()
@@ -222,8 +222,8 @@ def test_a_kept_hook_that_passes_does_not_hide_a_dirty_trainer(
 def test_uninstall_puts_the_kept_hook_back_byte_for_byte(dataset: Path, loragit: Path) -> None:
     theirs = executable(hooks_of(dataset) / "pre-commit", b"#!/bin/sh\r\n\xff\n")
     theirs.chmod(0o750)
-    hook.install(dataset, shlex.quote(str(loragit)))
-    done = hook.uninstall(dataset)
+    files.install(dataset, shlex.quote(str(loragit)))
+    done = files.uninstall(dataset)
     assert (done.removed, done.restored) == (True, True)
     assert text(done) == f"removed {theirs}\nthe hook that was there before is back"
     assert theirs.read_bytes() == b"#!/bin/sh\r\n\xff\n"
@@ -238,29 +238,29 @@ def test_a_hook_that_is_a_symbolic_link_is_kept_as_one_and_its_target_untouched(
     target = executable(tmp_path / "dotfiles" / "hook", FOREIGN)
     link = hooks_of(dataset) / "pre-commit"
     link.symlink_to(target)
-    hook.install(dataset, "loragit")
+    files.install(dataset, "loragit")
     assert link.with_name("pre-commit.chained").readlink() == target
     assert target.read_bytes() == FOREIGN
     assert not link.is_symlink()
     assert commit(dataset).returncode == 0
     assert (dataset / "ran.log").exists()
-    hook.uninstall(dataset)
+    files.uninstall(dataset)
     assert link.readlink() == target
 
 
 def test_a_dangling_link_is_kept_too(dataset: Path) -> None:
     link = hooks_of(dataset) / "pre-commit"
     link.symlink_to("nowhere")
-    hook.install(dataset, "loragit")
-    assert hook.uninstall(dataset).restored
+    files.install(dataset, "loragit")
+    assert files.uninstall(dataset).restored
     assert os.readlink(link) == "nowhere"
 
 
 def test_a_hook_of_another_kind_beside_a_kept_one_is_refused_and_both_stay(dataset: Path) -> None:
     theirs = executable(hooks_of(dataset) / "pre-commit", FOREIGN)
     kept = executable(theirs.with_name("pre-commit.chained"), b"older")
-    with pytest.raises(hook.HookInTheWay) as caught:
-        hook.install(dataset, "loragit")
+    with pytest.raises(files.HookInTheWay) as caught:
+        files.install(dataset, "loragit")
     assert str(theirs) in caught.value.message
     assert shlex.quote(str(kept)) in str(caught.value.hint)
     assert (theirs.read_bytes(), kept.read_bytes()) == (FOREIGN, b"older")
@@ -287,7 +287,7 @@ def test_a_hook_manager_that_calls_the_hook_it_found_does_not_go_round_in_circle
     dataset: Path, trainer: Path, on_path: Path
 ) -> None:
     install_manager(dataset)
-    hook.install(dataset, "loragit")
+    files.install(dataset, "loragit")
     theirs = install_manager(dataset)
     assert commit(dataset).returncode == 0
     assert (dataset / "ran.log").read_text() == "manager\nmanager\n"
@@ -295,7 +295,7 @@ def test_a_hook_manager_that_calls_the_hook_it_found_does_not_go_round_in_circle
     done = commit(dataset)
     assert done.returncode == 1
     assert done.stderr.count("error:") == 1
-    hook.uninstall(dataset)
+    files.uninstall(dataset)
     assert {p.name for p in theirs.parent.iterdir() if p.suffix != ".sample"} == {"pre-commit"}
     assert commit(dataset).returncode == 0
 
@@ -304,15 +304,15 @@ def test_a_hook_that_a_manager_moved_aside_is_known_where_it_lies(
     dataset: Path, trainer: Path, on_path: Path
 ) -> None:
     executable(hooks_of(dataset) / "pre-commit", FOREIGN)
-    hook.install(dataset, "loragit")
+    files.install(dataset, "loragit")
     moved = install_manager(dataset).with_name("pre-commit.legacy")
     assert commit(dataset).returncode == 0
     assert (dataset / "ran.log").read_text() == "manager\ntheirs\n"
     (trainer / "train.py").write_text("changed\n")
     assert commit(dataset).returncode == 1
-    assert hook.status(dataset).path == moved
-    assert not hook.install(dataset, "loragit").changed
-    hook.uninstall(dataset)
+    assert files.status(dataset).path == moved
+    assert not files.install(dataset, "loragit").changed
+    files.uninstall(dataset)
     assert moved.read_bytes() == FOREIGN
     assert commit(dataset).returncode == 0
 
@@ -321,9 +321,9 @@ def test_a_hook_that_a_manager_moved_aside_is_known_where_it_lies(
 
 
 def test_a_second_install_changes_nothing(dataset: Path) -> None:
-    first = hook.install(dataset, "loragit")
+    first = files.install(dataset, "loragit")
     before = first.status.path.stat()
-    second = hook.install(dataset, "loragit")
+    second = files.install(dataset, "loragit")
     assert (first.changed, second.changed) == (True, False)
     after = first.status.path.stat()
     assert (before.st_mtime_ns, before.st_ino) == (after.st_mtime_ns, after.st_ino)
@@ -332,7 +332,7 @@ def test_a_second_install_changes_nothing(dataset: Path) -> None:
 
 
 def test_the_installed_hook_is_the_shipped_one_and_nothing_else_is_left(dataset: Path) -> None:
-    path = hook.install(dataset, "loragit").status.path
+    path = files.install(dataset, "loragit").status.path
     assert path.read_bytes() == OURS
     assert os.access(path, os.X_OK)
     assert {p.name for p in path.parent.iterdir() if p.suffix != ".sample"} == {"pre-commit"}
@@ -341,56 +341,59 @@ def test_the_installed_hook_is_the_shipped_one_and_nothing_else_is_left(dataset:
 
 def test_the_shipped_hook_carries_its_checksum_and_is_short() -> None:
     _, mark, body = OURS.split(b"\n", 2)
-    assert mark == hook.mark("pre-commit") + hashlib.sha256(body).hexdigest().encode()
+    assert mark == files.mark("pre-commit") + hashlib.sha256(body).hexdigest().encode()
     assert OURS.count(b"\n") < 45
-    assert subprocess.run(["sh", "-n", hook.hook_source()]).returncode == 0
+    assert subprocess.run(["sh", "-n", files.hook_source()]).returncode == 0
 
 
 def test_an_untouched_hook_of_another_version_is_updated(dataset: Path) -> None:
-    path = hook.install(dataset, "loragit").status.path
+    path = files.install(dataset, "loragit").status.path
     body = b"exit 0\n"
     path.write_bytes(
         b"#!/bin/sh\n"
-        + hook.mark("pre-commit")
+        + files.mark("pre-commit")
         + hashlib.sha256(body).hexdigest().encode()
         + b"\n"
         + body
     )
-    assert "update it with: loragit hook install" in text(hook.status(dataset))
-    done = hook.install(dataset, "loragit")
+    assert "update it with: loragit hook install" in text(files.status(dataset))
+    done = files.install(dataset, "loragit")
     assert text(done) == f"updated {path}"
     assert path.read_bytes() == OURS
 
 
 def test_an_edited_hook_is_neither_overwritten_nor_removed(dataset: Path, on_path: Path) -> None:
-    path = hook.install(dataset, "loragit").status.path
+    path = files.install(dataset, "loragit").status.path
     path.write_bytes(OURS + b"# mine\n")
-    assert text(hook.status(dataset)).startswith(f"installed, and edited since: {path}\n")
-    for verb in (lambda: hook.install(dataset, "loragit"), lambda: hook.uninstall(dataset)):
-        with pytest.raises(hook.HookEdited) as caught:
+    assert text(files.status(dataset)).startswith(f"installed, and edited since: {path}\n")
+    for verb in (
+        lambda: files.install(dataset, "loragit"),
+        lambda: files.uninstall(dataset),
+    ):
+        with pytest.raises(files.HookEdited) as caught:
             verb()
         assert path.read_bytes() == OURS + b"# mine\n"
     command = str(caught.value.hint).partition(": ")[2]
     assert subprocess.run(command, shell=True).returncode == 0
-    assert hook.install(dataset, "loragit").changed
+    assert files.install(dataset, "loragit").changed
 
 
 def test_a_hook_that_lost_its_mode_is_reported_and_mended(dataset: Path) -> None:
-    path = hook.install(dataset, "loragit").status.path
+    path = files.install(dataset, "loragit").status.path
     path.chmod(0o644)
-    assert not hook.status(dataset).installed
-    assert "git ignores it" in text(hook.status(dataset))
-    assert hook.install(dataset, "loragit").changed
-    assert hook.status(dataset).installed
+    assert not files.status(dataset).installed
+    assert "git ignores it" in text(files.status(dataset))
+    assert files.install(dataset, "loragit").changed
+    assert files.status(dataset).installed
 
 
 def test_status_tells_what_is_there(dataset: Path, on_path: Path) -> None:
     path = hooks_of(dataset) / "pre-commit"
-    assert text(hook.status(dataset)) == f"not installed: there is no {path}"
+    assert text(files.status(dataset)) == f"not installed: there is no {path}"
     executable(path, FOREIGN)
-    assert "is another hook; loragit hook install keeps it" in text(hook.status(dataset))
-    hook.install(dataset, "loragit")
-    told = text(hook.status(dataset)).splitlines()
+    assert "is another hook; loragit hook install keeps it" in text(files.status(dataset))
+    files.install(dataset, "loragit")
+    told = text(files.status(dataset)).splitlines()
     assert (told[0], told[-1]) == (
         f"installed: {path}",
         f"{path}.chained was there before, and runs first",
@@ -398,27 +401,27 @@ def test_status_tells_what_is_there(dataset: Path, on_path: Path) -> None:
 
 
 def test_status_tells_that_loragit_is_gone(dataset: Path, loragit: Path) -> None:
-    hook.install(dataset, shlex.quote(str(loragit)))
-    assert hook.status(dataset).startable
-    assert hook.status(dataset).command == shlex.quote(str(loragit))
+    files.install(dataset, shlex.quote(str(loragit)))
+    assert files.status(dataset).startable
+    assert files.status(dataset).command == shlex.quote(str(loragit))
     loragit.unlink()
-    assert "it will not find loragit" in text(hook.status(dataset))
+    assert "it will not find loragit" in text(files.status(dataset))
 
 
 def test_uninstall_without_a_hook_of_ours_leaves_what_is_there(dataset: Path) -> None:
     path = hooks_of(dataset) / "pre-commit"
-    assert text(hook.uninstall(dataset)) == f"there was no hook of loragit's at {path}"
+    assert text(files.uninstall(dataset)) == f"there was no hook of loragit's at {path}"
     executable(path, FOREIGN)
-    assert not hook.uninstall(dataset).removed
+    assert not files.uninstall(dataset).removed
     assert path.read_bytes() == FOREIGN
 
 
 def test_uninstall_brings_a_kept_hook_back_where_ours_was_removed_by_hand(dataset: Path) -> None:
     path = executable(hooks_of(dataset) / "pre-commit", FOREIGN)
-    hook.install(dataset, "loragit")
+    files.install(dataset, "loragit")
     path.unlink()
-    assert text(hook.status(dataset)).endswith(f"{path}.chained was kept by an earlier install")
-    done = hook.uninstall(dataset)
+    assert text(files.status(dataset)).endswith(f"{path}.chained was kept by an earlier install")
+    done = files.uninstall(dataset)
     assert (
         text(done)
         == f"there was no hook of loragit's at {path}\nthe hook that was there before is back"
@@ -433,7 +436,7 @@ def test_install_makes_a_folder_for_hooks_that_is_missing(
     for sample in folder.iterdir():
         sample.unlink()
     folder.rmdir()
-    hook.install(dataset, "loragit")
+    files.install(dataset, "loragit")
     (trainer / "train.py").write_text("changed\n")
     assert commit(dataset).returncode == 1
 
@@ -442,7 +445,11 @@ def test_no_repository_and_a_bare_one_are_errors(tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
     git(tmp_path, "init", "-q", "--bare", "bare.git")
     for folder in ("plain", "bare.git"):
-        for verb in (hook.status, hook.uninstall, lambda cwd: hook.install(cwd, "loragit")):
+        for verb in (
+            files.status,
+            files.uninstall,
+            lambda cwd: files.install(cwd, "loragit"),
+        ):
             with pytest.raises(NotARepository):
                 verb(tmp_path / folder)
 
@@ -450,8 +457,8 @@ def test_no_repository_and_a_bare_one_are_errors(tmp_path: Path) -> None:
 def test_hooks_that_cannot_be_written_are_an_error_that_says_where(dataset: Path) -> None:
     folder = hooks_of(dataset)
     (folder / f"pre-commit.{os.getpid()}.new").mkdir()
-    with pytest.raises(hook.HooksUnusable) as caught:
-        hook.install(dataset, "loragit")
+    with pytest.raises(files.HooksUnusable) as caught:
+        files.install(dataset, "loragit")
     assert str(folder) in caught.value.message
 
 
@@ -459,8 +466,8 @@ def test_a_hooks_path_that_is_no_folder_is_an_error_that_says_how_to_unset_it(
     dataset: Path,
 ) -> None:
     git(dataset, "config", "core.hooksPath", "/dev/null")
-    with pytest.raises(hook.HooksUnusable) as caught:
-        hook.install(dataset, "loragit")
+    with pytest.raises(files.HooksUnusable) as caught:
+        files.install(dataset, "loragit")
     assert "git config --local --unset core.hooksPath" in str(caught.value.hint)
 
 
@@ -468,14 +475,14 @@ def test_a_package_without_its_hook_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        installed_hooks,
+        files,
         "__file__",
-        str(tmp_path / "src" / "loragit" / "commands" / "hook" / "installed.py"),
+        str(tmp_path / "src" / "loragit" / "commands" / "hook" / "files.py"),
     )
-    with pytest.raises(hook.HookMissing):
-        hook.hook_source()
+    with pytest.raises(files.HookMissing):
+        files.hook_source()
     inside = executable(tmp_path / "src" / "loragit" / "hooks" / "pre-commit", OURS)
-    assert hook.hook_source() == inside
+    assert files.hook_source() == inside
 
 
 # --- where git looks for hooks ---
@@ -488,7 +495,7 @@ def test_core_hooks_path_is_obeyed(
     value = "my hooks" if where == "relative" else str(tmp_path / "my hooks")
     git(dataset, "config", "core.hooksPath", value)
     (dataset / "images").mkdir()
-    done = hook.install(dataset / "images", "loragit")
+    done = files.install(dataset / "images", "loragit")
     assert done.status.path == dataset / value / "pre-commit"
     assert not done.status.shared
     assert commit(dataset).returncode == 0
@@ -500,7 +507,7 @@ def test_a_folder_of_hooks_for_all_repositories_leaves_those_without_datasets_al
     dataset: Path, trainer: Path, loragit: Path, tmp_path: Path, home: Path
 ) -> None:
     git(dataset, "config", "--global", "core.hooksPath", "~/hooks")
-    done = hook.install(dataset, shlex.quote(str(loragit)))
+    done = files.install(dataset, shlex.quote(str(loragit)))
     assert done.status.path == home / "hooks" / "pre-commit"
     assert done.status.shared
     assert "core.hooksPath sets that folder for every repository" in text(done)
@@ -516,14 +523,14 @@ def test_a_folder_of_hooks_for_all_repositories_leaves_those_without_datasets_al
     (nested / "gren").mkdir()
     (nested / "gren" / "loragit.toml").touch()
     assert commit(nested).returncode == 1
-    assert "gone from all of them" in text(hook.uninstall(dataset))
+    assert "gone from all of them" in text(files.uninstall(dataset))
 
 
 def test_a_linked_worktree_has_the_hook(
     dataset: Path, trainer: Path, on_path: Path, tmp_path: Path
 ) -> None:
     git(dataset, "worktree", "add", "-q", str(tmp_path / "linked"))
-    done = hook.install(tmp_path / "linked", "loragit")
+    done = files.install(tmp_path / "linked", "loragit")
     assert done.status.path == dataset / ".git" / "hooks" / "pre-commit"
     (trainer / "train.py").write_text("changed\n")
     assert commit(tmp_path / "linked").returncode == 1
@@ -537,7 +544,7 @@ def test_a_submodule_has_a_hook_of_its_own(
 ) -> None:
     parent = repository(tmp_path / "parent")
     git(parent, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(dataset), "gren")
-    done = hook.install(parent / "gren", "loragit")
+    done = files.install(parent / "gren", "loragit")
     assert done.status.path == parent / ".git" / "modules" / "gren" / "hooks" / "pre-commit"
     (trainer / "train.py").write_text("changed\n")
     assert commit(parent / "gren").returncode == 1
@@ -552,7 +559,7 @@ def test_a_submodule_has_a_hook_of_its_own(
 def test_loragit_is_found_where_it_was_when_it_is_not_on_path(
     dataset: Path, trainer: Path, loragit: Path
 ) -> None:
-    hook.install(dataset, shlex.quote(str(loragit)))
+    files.install(dataset, shlex.quote(str(loragit)))
     assert commit(dataset).returncode == 0
     (trainer / "train.py").write_text("changed\n")
     done = commit(dataset)
@@ -561,7 +568,7 @@ def test_loragit_is_found_where_it_was_when_it_is_not_on_path(
 
 
 def test_a_command_of_several_words_starts_loragit(dataset: Path, trainer: Path) -> None:
-    hook.install(dataset, shlex.join([sys.executable, "-m", "loragit"]))
+    files.install(dataset, shlex.join([sys.executable, "-m", "loragit"]))
     assert commit(dataset).returncode == 0
     (trainer / "train.py").write_text("changed\n")
     assert "sd-scripts has an uncommitted change" in commit(dataset).stderr
@@ -570,7 +577,7 @@ def test_a_command_of_several_words_starts_loragit(dataset: Path, trainer: Path)
 def test_a_loragit_that_is_gone_stops_the_commit_and_says_how_to_go_on(
     dataset: Path, loragit: Path
 ) -> None:
-    hook.install(dataset, shlex.quote(str(loragit)))
+    files.install(dataset, shlex.quote(str(loragit)))
     loragit.unlink()
     done = commit(dataset)
     assert done.returncode == 1
@@ -585,7 +592,7 @@ def test_a_loragit_that_is_gone_stops_the_commit_and_says_how_to_go_on(
 def test_a_loragit_that_is_gone_says_how_to_get_the_kept_hook_back(tmp_path: Path) -> None:
     dataset = repository(tmp_path / "bob's data", loragit__toml="")
     path = executable(hooks_of(dataset) / "pre-commit", FOREIGN)
-    hook.install(dataset, "/nowhere/loragit")
+    files.install(dataset, "/nowhere/loragit")
     done = commit(dataset)
     command = next(line for line in done.stderr.splitlines() if "mv " in line).partition("mv ")
     assert subprocess.run(command[1] + command[2], shell=True).returncode == 0
@@ -597,7 +604,7 @@ def test_a_broken_loragit_on_path_gives_way_to_the_one_that_is_recorded(
 ) -> None:
     broken = executable(tmp_path / "broken" / "loragit", b"#!/nowhere/python\n")
     monkeypatch.setenv("PATH", f"{broken.parent}:{os.environ['PATH']}")
-    hook.install(dataset, shlex.quote(str(loragit)))
+    files.install(dataset, shlex.quote(str(loragit)))
     assert commit(dataset).returncode == 0
     git(dataset, "config", "loragit.command", shlex.join([sys.executable, "-m", "no_such_module"]))
     assert "could not run loragit" in commit(dataset).stderr
@@ -835,44 +842,44 @@ def test_the_hook_imports_nothing_heavy() -> None:
 # --- the hooks that keep the record ---
 
 
-@pytest.mark.parametrize("name", hook.GUARDS)
+@pytest.mark.parametrize("name", files.GUARDS)
 def test_each_guard_is_installed_beside_a_kept_one_and_taken_out(dataset: Path, name: str) -> None:
     theirs = executable(hooks_of(dataset) / name, FOREIGN)
-    done = hook.install(dataset, "loragit", name)
+    done = files.install(dataset, "loragit", name)
     assert text(done) == f"installed {theirs}\n{theirs}.chained was there before, and runs first"
-    assert theirs.read_bytes() == hook.hook_source(name).read_bytes()
+    assert theirs.read_bytes() == files.hook_source(name).read_bytes()
     assert subprocess.run(["git", "config", "loragit.command"], cwd=dataset).returncode == 1
     assert (
-        text(hook.status(dataset, name))
+        text(files.status(dataset, name))
         == f"installed: {theirs}\n{theirs}.chained was there before, and runs first"
     )
-    assert not hook.install(dataset, "loragit", name).changed
+    assert not files.install(dataset, "loragit", name).changed
     theirs.write_bytes(theirs.read_bytes() + b"# mine\n")
-    with pytest.raises(hook.HookEdited) as caught:
-        hook.uninstall(dataset, name)
+    with pytest.raises(files.HookEdited) as caught:
+        files.uninstall(dataset, name)
     assert f"{name}.edited" in str(caught.value.hint)
-    theirs.write_bytes(hook.hook_source(name).read_bytes())
+    theirs.write_bytes(files.hook_source(name).read_bytes())
     assert (
-        text(hook.uninstall(dataset, name))
+        text(files.uninstall(dataset, name))
         == f"removed {theirs}\nthe hook that was there before is back"
     )
     assert theirs.read_bytes() == FOREIGN
-    assert f"loragit hook install {name} keeps it" in text(hook.status(dataset, name))
+    assert f"loragit hook install {name} keeps it" in text(files.status(dataset, name))
 
 
-@pytest.mark.parametrize("name", hook.GUARDS)
+@pytest.mark.parametrize("name", files.GUARDS)
 def test_the_shipped_guards_carry_their_checksums(name: str) -> None:
-    _, second, body = hook.hook_source(name).read_bytes().split(b"\n", 2)
-    assert second == hook.mark(name) + hashlib.sha256(body).hexdigest().encode()
-    assert hook.text_of(name) == hook.hook_source(name).read_text()
-    assert os.access(hook.hook_source(name), os.X_OK)
+    _, second, body = files.hook_source(name).read_bytes().split(b"\n", 2)
+    assert second == files.mark(name) + hashlib.sha256(body).hexdigest().encode()
+    assert hook.hook_text(name) == files.hook_source(name).read_text()
+    assert os.access(files.hook_source(name), os.X_OK)
 
 
 def test_a_guard_that_two_keep_asks_for_one_to_be_taken_away(dataset: Path) -> None:
     executable(hooks_of(dataset) / "update", FOREIGN)
     executable(hooks_of(dataset) / "update.chained", FOREIGN)
-    with pytest.raises(hook.HookInTheWay) as caught:
-        hook.install(dataset, "loragit", "update")
+    with pytest.raises(files.HookInTheWay) as caught:
+        files.install(dataset, "loragit", "update")
     assert "then: loragit hook install update;" in str(caught.value.hint)
 
 
@@ -880,20 +887,20 @@ def test_a_bare_repository_gets_the_guards_and_no_hook_for_commits(tmp_path: Pat
     git(tmp_path, "init", "-q", "--bare", "shared.git")
     git(tmp_path, "config", "--global", "safe.bareRepository", "explicit")
     bare = tmp_path / "shared.git"
-    told = list(hook.install_lines(bare, "loragit", hook.GUARDS, secrets=None))
-    assert told == [f"installed {bare}/hooks/{name}" for name in hook.GUARDS]
+    told = list(hook.install_lines(bare, "loragit", files.GUARDS, secrets=None))
+    assert told == [f"installed {bare}/hooks/{name}" for name in files.GUARDS]
     assert list(hook.status_lines(bare, ())) == [
-        f"installed: {bare}/hooks/{name}" for name in hook.GUARDS
+        f"installed: {bare}/hooks/{name}" for name in files.GUARDS
     ]
     assert list(hook.uninstall_lines(bare, ())) == [
-        f"removed {bare}/hooks/{name}" for name in hook.GUARDS
+        f"removed {bare}/hooks/{name}" for name in files.GUARDS
     ]
     with pytest.raises(NotARepository):
         list(hook.install_lines(bare, "loragit", (), secrets=None))
     with pytest.raises(
         NotARepository
     ):  # what lies around a folder is not taken for the one that is meant
-        hook.status(bare / "objects", "update")
+        files.status(bare / "objects", "update")
 
 
 def test_without_a_name_one_is_installed_all_are_told_of_and_all_are_taken_out(
@@ -922,7 +929,7 @@ def test_a_hook_that_loragit_does_not_have_and_secrets_elsewhere_are_refused(dat
     for verb in (
         lambda: list(hook.status_lines(dataset, ("post-commit",))),
         lambda: list(hook.install_lines(dataset, "loragit", ("update",), secrets=True)),
-        lambda: hook.text_of("secrets"),
+        lambda: hook.hook_text("secrets"),
     ):
         with pytest.raises(UsageError):
             verb()
@@ -933,9 +940,9 @@ def test_a_folder_for_all_repositories_says_what_a_guard_does_there(
 ) -> None:
     git(dataset, "config", "--global", "core.hooksPath", str(home / "hooks"))
     assert "those without runs of loragit's are let be" in text(
-        hook.install(dataset, "loragit", hook.GUARDS[0])
+        files.install(dataset, "loragit", files.GUARDS[0])
     )
-    assert "takes nothing but runs" in text(hook.install(dataset, "loragit", "update"))
+    assert "takes nothing but runs" in text(files.install(dataset, "loragit", "update"))
 
 
 def test_a_hook_manager_may_ask_loragit_to_be_a_guard(dataset: Path, loragit: Path) -> None:

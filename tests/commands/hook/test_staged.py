@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from loragit.commands import hook
-from loragit.commands.hook import staged
+from loragit.commands.hook import files, staged
 from loragit.commands.hook.staged import check, check_files
 from loragit.commands.hook.trainer_clean import Verdict
 from loragit.errors import LoragitError
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
     folder.mkdir()
     git(folder, "init", "-q")
     git(folder, "commit", "-q", "--allow-empty", "-m", "first")
-    hook.install(folder, shlex.join([sys.executable, "-m", "loragit"]), secrets=True)
+    files.install(folder, shlex.join([sys.executable, "-m", "loragit"]), secrets=True)
     return folder
 
 
@@ -322,24 +322,24 @@ def test_the_search_is_off_until_it_is_wanted_and_off_again(tmp_path: Path) -> N
     folder = tmp_path / "new"
     (folder / "loragit.toml").touch()
     command = shlex.join([sys.executable, "-m", "loragit"])
-    done = hook.install(folder, command)
+    done = files.install(folder, command)
     stage(folder, "a.env", LINE)
     passes(folder)
     assert "it does not look for secrets; let it: loragit hook install --secrets" in hook.lines(
-        hook.status(folder)
+        files.status(folder)
     )
-    again = hook.install(folder, command, secrets=True)
+    again = files.install(folder, command, secrets=True)
     assert not again.changed
     assert hook.lines(again)[1] == "it also refuses secrets in what is staged"
     assert git(folder, "config", "--local", "loragit.secrets") == "true"
-    assert "it also refuses secrets in what is staged" in hook.lines(hook.status(folder))
+    assert "it also refuses secrets in what is staged" in hook.lines(files.status(folder))
     stage(folder, "b.env", LINE)
     refused(folder, "b.env")
-    assert hook.install(folder, command).status.secrets  # what is not said stays as it is
-    assert not hook.install(folder, command, secrets=False).status.secrets
+    assert files.install(folder, command).status.secrets  # what is not said stays as it is
+    assert not files.install(folder, command, secrets=False).status.secrets
     passes(folder)
-    hook.install(folder, command, secrets=True)
-    hook.uninstall(folder)
+    files.install(folder, command, secrets=True)
+    files.uninstall(folder)
     assert subprocess.run(["git", "config", "loragit.secrets"], cwd=folder).returncode == 1
     assert done.status.path == again.status.path
 

@@ -22,21 +22,21 @@ TAGS = st.lists(st.text("abc é", min_size=1).map(str.strip).filter(bool), max_s
 def test_what_is_taken_from_a_caption_and_given_to_it_makes_the_other(
     before: list[str], after: list[str]
 ) -> None:
-    found = captions.change("0.txt", ", ".join(before), " ,\n".join(after))
+    found = captions.caption_change("0.txt", ", ".join(before), " ,\n".join(after))
     assert Counter(before) - Counter(found.removed) + Counter(found.added) == Counter(after)
     assert not set(found.added) & set(found.removed)
     assert found.reordered == (before != after and Counter(before) == Counter(after))
-    back = captions.change("0.txt", ", ".join(after), ", ".join(before))
+    back = captions.caption_change("0.txt", ", ".join(after), ", ".join(before))
     assert (back.added, back.removed) == (found.removed, found.added)
 
 
 @given(st.lists(st.tuples(TAGS, TAGS), max_size=6))
 def test_totals_count_each_caption_once(pairs: list[tuple[list[str], list[str]]]) -> None:
     changes = [
-        captions.change(str(number), ",".join(one), ",".join(other))
+        captions.caption_change(str(number), ",".join(one), ",".join(other))
         for number, (one, other) in enumerate(pairs)
     ]
-    for total in captions.totals(changes):
+    for total in captions.tag_totals(changes):
         assert total.removed == sum(total.tag in each.removed for each in changes)
         assert total.added == sum(total.tag in each.added for each in changes)
         assert total.removed + total.added > 0
@@ -53,13 +53,13 @@ def test_tags_stand_between_commas_and_line_ends() -> None:
 
 def test_totals_leave_captions_out_that_are_on_one_side_only() -> None:
     changes = [
-        captions.change("0", "solo, hat", "hat"),
-        captions.change("1", "solo", "hat"),
-        captions.change("2", None, "hat"),
-        captions.change("3", "solo", None),
+        captions.caption_change("0", "solo, hat", "hat"),
+        captions.caption_change("1", "solo", "hat"),
+        captions.caption_change("2", None, "hat"),
+        captions.caption_change("3", "solo", None),
     ]
-    assert captions.totals(changes) == (TagTotal("solo", 2, 0), TagTotal("hat", 0, 1))
-    assert not captions.change("3", "solo", None).reordered
+    assert captions.tag_totals(changes) == (TagTotal("solo", 2, 0), TagTotal("hat", 0, 1))
+    assert not captions.caption_change("3", "solo", None).reordered
 
 
 # ---- tables ----
@@ -111,7 +111,7 @@ DOCUMENTS = st.builds(
 
 
 def changed(source: str) -> list[tuple[str, str | None, str | None]]:
-    found = tables.compare(tomllib.loads(CONFIG), tomllib.loads(source))
+    found = tables.compare_tables(tomllib.loads(CONFIG), tomllib.loads(source))
     return [(each.key, each.before, each.after) for each in found]
 
 
@@ -120,7 +120,7 @@ def test_a_document_is_the_same_as_itself_whatever_the_order_of_keys(
     document: dict[str, object],
 ) -> None:
     turned = {key: document[key] for key in reversed(document)}
-    assert tables.compare(document, turned) == ()
+    assert tables.compare_tables(document, turned) == ()
 
 
 @given(DOCUMENTS, DOCUMENTS)
@@ -129,12 +129,12 @@ def test_from_the_other_side_the_same_differs(
 ) -> None:
     there = Counter(
         (each.before, each.after)
-        for each in tables.compare(one, other)
+        for each in tables.compare_tables(one, other)
         if "(order)" not in each.key
     )
     back = Counter(
         (each.after, each.before)
-        for each in tables.compare(other, one)
+        for each in tables.compare_tables(other, one)
         if "(order)" not in each.key
     )
     assert there == back
@@ -146,7 +146,7 @@ def test_tables_that_changed_places_differ_in_nothing_else(
 ) -> None:
     moved = list(document["datasets"])
     random.shuffle(moved)  # type: ignore[attr-defined]
-    found = tables.compare(document, {**document, "datasets": moved})
+    found = tables.compare_tables(document, {**document, "datasets": moved})
     assert all(each.key == "datasets (order)" for each in found)
     assert bool(found) <= (moved != document["datasets"])
 
@@ -155,9 +155,9 @@ def test_tables_that_changed_places_differ_in_nothing_else(
 def test_a_table_is_matched_once_at_most(
     old: list[dict[str, object]], new: list[dict[str, object]]
 ) -> None:
-    pairs = tables.matched(old, new)
+    pairs = tables.match_tables(old, new)
     assert len({one for one, _ in pairs}) == len({other for _, other in pairs}) == len(pairs)
-    assert sorted(pairs) == sorted((one, other) for other, one in tables.matched(new, old))
+    assert sorted(pairs) == sorted((one, other) for other, one in tables.match_tables(new, old))
 
 
 def test_subsets_are_matched_by_their_folder_and_datasets_by_their_subsets() -> None:
@@ -210,13 +210,13 @@ def test_two_subsets_of_one_folder_are_told_apart_by_number() -> None:
     other = {
         "subsets": [{"image_dir": "img", "flip": True}, {"image_dir": "img", "flip": False, "n": 2}]
     }
-    assert tables.compare(one, other) == (ValueChange("subsets[img, 1].n", None, "2"),)
+    assert tables.compare_tables(one, other) == (ValueChange("subsets[img, 1].n", None, "2"),)
 
 
 def test_very_many_tables_without_identity_are_taken_in_their_order() -> None:
     old = {"rows": [{"n": number} for number in range(100)]}
     new = {"rows": [{"n": number + 1000} for number in range(100)]}
-    found = tables.compare(old, new)
+    found = tables.compare_tables(old, new)
     assert len(found) == 100
     assert found[0] == ValueChange("rows[0].n", "0", "1000")
 
@@ -238,7 +238,7 @@ def test_very_many_tables_without_identity_are_taken_in_their_order() -> None:
     ],
 )
 def test_values_are_compared_by_what_they_mean(one: object, other: object, same: bool) -> None:
-    assert (tables.compare({"key": one}, {"key": other}) == ()) is same
+    assert (tables.compare_tables({"key": one}, {"key": other}) == ()) is same
 
 
 @pytest.mark.parametrize(
@@ -253,11 +253,11 @@ def test_values_are_compared_by_what_they_mean(one: object, other: object, same:
     ],
 )
 def test_a_value_is_written_in_a_line(value: object, shown: str) -> None:
-    assert tables.written(value) == shown
+    assert tables.as_toml(value) == shown
 
 
 def test_every_value_of_a_document_has_its_key() -> None:
-    assert tables.compare({}, {"a": {"b c": 1, "none": {}}, "rows": [{"x": 1}]}) == (
+    assert tables.compare_tables({}, {"a": {"b c": 1, "none": {}}, "rows": [{"x": 1}]}) == (
         ValueChange('a."b c"', None, "1"),
         ValueChange("a.none", None, "{}"),
         ValueChange("rows[0].x", None, "1"),
@@ -269,7 +269,7 @@ def test_every_value_of_a_document_has_its_key() -> None:
 
 @given(st.lists(st.sampled_from("abcd")), st.lists(st.sampled_from("abcd")))
 def test_lines_that_go_and_come_make_the_other_text(before: list[str], after: list[str]) -> None:
-    found = lines.compare("\n".join(before), "\r\n".join(after))
+    found = lines.compare_lines("\n".join(before), "\r\n".join(after))
     gone = Counter(line.text for line in found if line.sign == "-")
     come = Counter(line.text for line in found if line.sign == "+")
     assert Counter(before) - gone + come == Counter(after)
@@ -277,5 +277,7 @@ def test_lines_that_go_and_come_make_the_other_text(before: list[str], after: li
 
 def test_of_very_long_texts_the_order_does_not_count() -> None:
     before = [str(number) for number in range(3000)]
-    assert lines.compare("\n".join(before), "\n".join([*before[::-1], "new"])) == (("+", "new"),)
-    assert lines.compare("\n".join(before), "\n".join(before[1:])) == (("-", "0"),)
+    assert lines.compare_lines("\n".join(before), "\n".join([*before[::-1], "new"])) == (
+        ("+", "new"),
+    )
+    assert lines.compare_lines("\n".join(before), "\n".join(before[1:])) == (("-", "0"),)

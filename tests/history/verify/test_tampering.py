@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from loragit.history.history import History
-from loragit.history.verify.verify import Asked, verify
+from loragit.history.verify.verify import VerifyOptions, verify
 from loragit.run.recovery import leftovers
 from loragit.store.store import Store
 from tests.support.made_up_runs import open_store, sealed, untagged
@@ -48,7 +48,7 @@ def told(folder: Path, *names: str, quick: bool = False) -> list[tuple[str, str,
     left out."""
     history = History.of(folder)
     try:
-        report = verify(history, Asked(names, Path("/nowhere"), quick=quick))
+        report = verify(history, VerifyOptions(names, Path("/nowhere"), quick=quick))
     finally:
         history.close()
     short = [
@@ -60,7 +60,9 @@ def told(folder: Path, *names: str, quick: bool = False) -> list[tuple[str, str,
 def fixes(folder: Path) -> list[str]:
     history = History.of(folder)
     try:
-        return [v.fix for v in verify(history, Asked((), Path("/nowhere"))).verdicts if v.fix]
+        return [
+            v.fix for v in verify(history, VerifyOptions((), Path("/nowhere"))).verdicts if v.fix
+        ]
     finally:
         history.close()
 

@@ -9,7 +9,7 @@ import pytest
 
 from loragit.errors import Findings
 from loragit.run.importing import search
-from loragit.run.importing.search import Place
+from loragit.run.importing.search import Source
 
 
 def make(top: Path, *files: str) -> None:
@@ -19,9 +19,9 @@ def make(top: Path, *files: str) -> None:
         path.write_bytes(b"12345")
 
 
-def places(*paths: Path) -> tuple[list[Place], list[str]]:
+def places(*paths: Path) -> tuple[list[Source], list[str]]:
     findings = Findings()
-    found = search.search(paths, findings)
+    found = search.find_sources(paths, findings)
     return list(found), [finding.problem for finding in findings.all()]
 
 
@@ -39,7 +39,7 @@ def test_a_runs_own_folder_is_told_by_what_lies_in_it(
     tmp_path: Path, files: tuple[str, ...]
 ) -> None:
     make(tmp_path, *files, "sample/repos.git", "a-state/model.safetensors")
-    assert places(tmp_path) == ([Place(tmp_path, None)], [])
+    assert places(tmp_path) == ([Source(tmp_path, None)], [])
 
 
 def test_folders_are_looked_into_two_levels_deep(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_folders_are_looked_into_two_levels_deep(tmp_path: Path) -> None:
         "h/i.txt",
     )
     assert places(tmp_path) == (
-        [Place(tmp_path / "a", None), Place(tmp_path / "b" / "c", None)],
+        [Source(tmp_path / "a", None), Source(tmp_path / "b" / "c", None)],
         [],
     )
 
@@ -68,13 +68,13 @@ def test_models_without_a_record_are_listed(tmp_path: Path) -> None:
         "a-state/model.safetensors",
     )
     expected = [
-        Place(tmp_path, ("a.safetensors", "b.safetensors")),
-        Place(tmp_path / "more", ("d.safetensors",)),
+        Source(tmp_path, ("a.safetensors", "b.safetensors")),
+        Source(tmp_path / "more", ("d.safetensors",)),
     ]
     assert places(tmp_path) == (expected, [])
-    assert search.size(expected) == 15
-    assert search.size([Place(tmp_path, None)]) == 15, "a ckpt among them"
-    assert search.size([Place(tmp_path / "gone", None)]) == 0
+    assert search.model_bytes(expected) == 15
+    assert search.model_bytes([Source(tmp_path, None)]) == 15, "a ckpt among them"
+    assert search.model_bytes([Source(tmp_path / "gone", None)]) == 0
 
 
 def test_what_is_named_twice_is_found_once(tmp_path: Path) -> None:
@@ -87,15 +87,15 @@ def test_what_is_named_twice_is_found_once(tmp_path: Path) -> None:
     )
     found, problems = places(*named, tmp_path / "b", tmp_path)
     assert found == [
-        Place(tmp_path / "a", ("y.safetensors", "x.safetensors")),
-        Place(tmp_path / "b", None),
+        Source(tmp_path / "a", ("y.safetensors", "x.safetensors")),
+        Source(tmp_path / "b", None),
     ]
     assert problems == []
 
 
 def test_a_folder_that_was_only_passed_is_looked_into_when_it_is_named(tmp_path: Path) -> None:
     make(tmp_path, "a/b/c/repos.git")
-    assert places(tmp_path, tmp_path / "a" / "b")[0] == [Place(tmp_path / "a" / "b" / "c", None)]
+    assert places(tmp_path, tmp_path / "a" / "b")[0] == [Source(tmp_path / "a" / "b" / "c", None)]
 
 
 def test_each_path_that_has_nothing_is_told(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_loop_of_links_and_too_many_folders_come_to_an_end(
     assert len(places(tmp_path)[0]) == 3
     monkeypatch.setattr(search, "MAX_FOLDERS", 2)
     found, problems = places(tmp_path)
-    assert found == [Place(tmp_path / "a", None)]
+    assert found == [Source(tmp_path / "a", None)]
     assert problems == ["only 2 folders were looked into"]
 
 
@@ -137,7 +137,7 @@ def test_a_folder_that_may_not_be_listed_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "b").chmod(0o100)
     assert places(tmp_path)[0] == []
     assert places(tmp_path / "b" / "x.safetensors")[0] == [
-        Place(tmp_path / "b", ("x.safetensors",))
+        Source(tmp_path / "b", ("x.safetensors",))
     ]
     (tmp_path / "a").chmod(0o700)
     (tmp_path / "b").chmod(0o700)

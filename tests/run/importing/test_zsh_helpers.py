@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from loragit.record import run_toml
 from loragit.record.values import Code
 from loragit.run.importing import zsh_helpers
-from loragit.run.importing.zsh_helpers import Hashed, ReposGit, Repository
+from loragit.run.importing.zsh_helpers import HashedFile, ReposGit, Repository
 from tests.support import made_up_runs
 
 pytestmark = pytest.mark.every_python
@@ -54,12 +54,14 @@ def test_a_repository_is_read_from_the_end_of_its_line(line: str, expected: Repo
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        (f"/my scripts/go: (1).zsh: {ID}", Hashed("/my scripts/go: (1).zsh", ID)),
-        (f"{ID}  train.sh", Hashed("train.sh", ID)),
-        (f"{ID} *train.sh", Hashed("train.sh", ID)),
+        (f"/my scripts/go: (1).zsh: {ID}", HashedFile("/my scripts/go: (1).zsh", ID)),
+        (f"{ID}  train.sh", HashedFile("train.sh", ID)),
+        (f"{ID} *train.sh", HashedFile("train.sh", ID)),
     ],
 )
-def test_a_file_is_read_in_the_helpers_form_and_in_sha1sums(line: str, expected: Hashed) -> None:
+def test_a_file_is_read_in_the_helpers_form_and_in_sha1sums(
+    line: str, expected: HashedFile
+) -> None:
     read = zsh_helpers.parse_repos_git(line.encode())
     assert read == ReposGit(files=(expected,))
     assert read.sha1(expected.name) == ID
@@ -87,13 +89,13 @@ def test_damaged_lines_are_counted_and_the_others_read() -> None:
 def test_any_path_and_branch_come_back(path: str, branch: str, commit: str) -> None:
     read = zsh_helpers.parse_repos_git(f"{path}: ({branch}) {commit}\n".encode())
     assert read.repositories == (Repository(path, commit, branch),)
-    assert zsh_helpers.parse_repos_git(f"{path}: {ID}\n".encode()).files == (Hashed(path, ID),)
+    assert zsh_helpers.parse_repos_git(f"{path}: {ID}\n".encode()).files == (HashedFile(path, ID),)
 
 
 @given(st.binary(max_size=300))
 def test_no_bytes_are_too_damaged(data: bytes) -> None:
     read = zsh_helpers.parse_repos_git(data)
-    zsh_helpers.told_apart(read.repositories)
+    zsh_helpers.sorted_codes(read.repositories)
     list(zsh_helpers.dataset_folders(read, data, "/home/ada"))
 
 
@@ -107,18 +109,20 @@ def test_repositories_are_told_apart_by_name_then_by_what_they_hold(tmp_path: Pa
         Repository(path, ID, None)
         for path in ("/x/LyCORIS-fork", "/x/sd-scripts-dev/", "/x/sd-scripts", "notes")
     ]
-    assert zsh_helpers.told_apart(tuple(named)) == zsh_helpers.Codes(
+    assert zsh_helpers.sorted_codes(tuple(named)) == zsh_helpers.Codes(
         Code("sd-scripts-dev", ID, None),
         Code("LyCORIS-fork", ID, None),
         (Code("sd-scripts", ID, None), Code("notes", ID, None)),
     )
     held = tuple(Repository(str(path), ID, "dev") for path in (lycoris, trainer, tmp_path))
-    assert zsh_helpers.told_apart(held) == zsh_helpers.Codes(
+    assert zsh_helpers.sorted_codes(held) == zsh_helpers.Codes(
         Code("kohya", ID, "dev"), Code("adapters", ID, "dev"), (Code(tmp_path.name, ID, "dev"),)
     )
-    assert zsh_helpers.told_apart((Repository("/x/sd-scripts", None, None),)) == zsh_helpers.Codes()
+    assert (
+        zsh_helpers.sorted_codes((Repository("/x/sd-scripts", None, None),)) == zsh_helpers.Codes()
+    )
     for name in ("a\0b", "a" * 5000):
-        assert zsh_helpers.told_apart((Repository(f"/{name}", ID, None),)).others == (
+        assert zsh_helpers.sorted_codes((Repository(f"/{name}", ID, None),)).others == (
             Code(name, ID, None),
         )
 
@@ -148,6 +152,6 @@ def test_a_script_names_its_dataset_as_far_as_it_says_all_itself(
 
 def test_the_config_in_repos_git_names_the_dataset_after_the_script() -> None:
     paths = ("/d/gren/train.zsh", "/d/gren/config.toml", "config.json")
-    told = ReposGit(files=tuple(Hashed(path, ID) for path in paths))
+    told = ReposGit(files=tuple(HashedFile(path, ID) for path in paths))
     found = zsh_helpers.dataset_folders(told, b"TRAINING_DIR=/d/other\n", "")
     assert [str(path) for path in found] == ["/d/other", "/d/gren"]

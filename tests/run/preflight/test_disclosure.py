@@ -17,7 +17,9 @@ from loragit.git.checkout import patched_line
 from loragit.record import message, run_toml
 from loragit.record.values import Entry, LyCORIS
 from loragit.run.preflight import disclosure
-from loragit.run.preflight.disclosure import Sources, look, masked, secrets_in
+from loragit.run.preflight.disclosure import Sources, check_secrets
+from loragit.secrets import files
+from loragit.secrets.files import redacted, secrets_in
 from tests.support.made_up_runs import CODE, a_run
 from tests.support.processes import Result, commit_all, git
 from tests.support.user_home import Scene, make_scene
@@ -350,7 +352,9 @@ def disclosed(
 ) -> list[str]:
     """What speaks against a run of these entries."""
     findings = Findings()
-    look(a_run(entries=entries, **changes), known, Sources({}), allow=allow, findings=findings)
+    check_secrets(
+        a_run(entries=entries, **changes), known, Sources({}), allow=allow, findings=findings
+    )
     return [finding.problem for finding in findings.all()]
 
 
@@ -377,12 +381,12 @@ def test_what_is_masked_is_told_of_code_and_lycoris_too() -> None:
         workdir=f"~/{HF}",
         trainer_script=HF,
     )
-    done = look(run, (), Sources({}), allow=True, findings=Findings())
+    done = check_secrets(run, (), Sources({}), allow=True, findings=Findings())
     assert HF not in message.run_message(done.run) + run_toml.run_toml(done.run).data.decode()
     assert done.run.trainer.dirty == ("***.py", "b.py")
     assert done.run.redacted == ()
     plain = a_run(trainer=CODE._replace(branch=None))
-    assert look(plain, (), Sources({}), allow=True, findings=Findings()).run == plain
+    assert check_secrets(plain, (), Sources({}), allow=True, findings=Findings()).run == plain
 
 
 @pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
@@ -390,13 +394,13 @@ def test_a_file_in_utf_16_is_looked_at_and_masked_in_its_own_form(codec: str) ->
     content = f"\ufeffone\r\n1girl, {HF}\r\nétwo"
     data = content.encode(codec)
     assert [each.line for each in secrets_in(data)] == [2]
-    assert masked(data) == content.replace(HF, "***").encode(codec)
-    assert masked(data + b"x") == data + b"x"
+    assert redacted(data) == content.replace(HF, "***").encode(codec)
+    assert redacted(data + b"x") == data + b"x"
 
 
 def test_values_are_handed_on_for_the_log() -> None:
     entry = Entry("inputs/a.toml", f'wandb_api_key = "correct-horse"\n# {HF}\n'.encode())
-    assert disclosure.values([entry, Entry("config.toml", b"token = 'short'")]) == (
+    assert files.secrets_of_files([entry.data, b"token = 'short'"]) == (
         "correct-horse",
         HF,
     )
@@ -425,9 +429,9 @@ def test_masking_leaves_no_secret_and_changes_nothing_else(
 ) -> None:
     lines = [f"{key} = {value}{end}" for key, value in table.items()]
     data = ("[deep.tokens]\n" * nested + "\n".join(lines) + "\n").encode()
-    hidden = masked(data, ("correct-horse",))
+    hidden = redacted(data, ("correct-horse",))
     assert secrets_in(hidden, ("correct-horse",)) == ()
-    assert masked(hidden) == hidden
+    assert redacted(hidden) == hidden
     if not secrets_in(data, ("correct-horse",)):
         assert hidden == data
     before, after = (flat(tomllib.loads(each.decode())) for each in (data, hidden))
@@ -453,7 +457,7 @@ def flat(tree: object, place: str = "") -> list[tuple[str, object]]:
 
 def test_a_string_that_is_cut_wrongly_is_left_alone() -> None:
     data = b'api_key = "xyz"\nx = [""""a"""", \'\\d "\', "xyz"]\n'
-    assert masked(data) == b'api_key = "***"\nx = [""""a"""", \'\\d "\', "***"]\n'
+    assert redacted(data) == b'api_key = "***"\nx = [""""a"""", \'\\d "\', "***"]\n'
 
 
 def test_suspects_are_all_but_captions_that_cannot_hold_any() -> None:
@@ -462,8 +466,10 @@ def test_suspects_are_all_but_captions_that_cannot_hold_any() -> None:
         Entry("captions/a.txt", b"1girl"),
         Entry("captions/b.txt", b"key"),
     )
-    assert disclosure._suspects(entries, ()) == entries[:1]
-    assert disclosure._suspects((*entries, Entry("captions/c.txt", HF.encode())), ())[1:] == (
+    assert disclosure._suspect_entries(entries, ()) == entries[:1]
+    assert disclosure._suspect_entries((*entries, Entry("captions/c.txt", HF.encode())), ())[
+        1:
+    ] == (
         *entries[1:],
         Entry("captions/c.txt", HF.encode()),
     )

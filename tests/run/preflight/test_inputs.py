@@ -19,10 +19,10 @@ from loragit.record.values import Weights
 from loragit.run.preflight import inputs
 from loragit.run.preflight.inputs import Inputs
 from loragit.settings import load
-from loragit.settings.load import Flags
+from loragit.settings.values import Flags
 from loragit.trainers.arguments import Arguments, from_words
 from loragit.trainers.sd_scripts import arguments
-from loragit.trainers.sd_scripts.arguments import Defaults
+from loragit.trainers.trainer import Defaults
 
 NOTHING = Recorded(None, None, frozenset())
 
@@ -46,7 +46,9 @@ def read(
     root: Path, *words: str, prompts: str | None = "prompts.txt"
 ) -> tuple[Inputs | None, dict[str, str | None]]:
     """What was read, and each problem with its hint."""
-    chosen = load.load(name=None, flags=Flags(dataset=str(root)), environ=os.environ, cwd=root)
+    chosen = load.load_settings(
+        name=None, flags=Flags(dataset=str(root)), environ=os.environ, cwd=root
+    )
     defaults = Defaults(
         "noob-gren-v1s4", root / "config.toml", root / prompts if prompts else None, root
     )

@@ -16,8 +16,11 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from loragit.secrets import find
-from loragit.secrets.find import Found, find_known, redact_argv, variables
-from loragit.secrets.tables import find_values
+from loragit.secrets.find import find_known_secrets, secret_variables
+from loragit.secrets.redact import redact_argv
+from loragit.secrets.rules import FoundSecret
+from loragit.secrets.tables import find_table_secrets
+from loragit.trainers import trainer
 from loragit.trainers.arguments import Arguments, from_words
 from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.start import Start
@@ -36,7 +39,7 @@ def scene(home: Path) -> Scene:
 
 def a_start(*words: str, held: dict[str, str] | None = None, home: str = "/home/ada") -> Start:
     """Of a program that prints its arguments."""
-    defaults = arguments.Defaults(
+    defaults = trainer.Defaults(
         NAME, Path("/data/config.toml"), Path("/data/prompts.txt"), Path("/")
     )
     told = arguments.plan(from_words(words), Arguments({}), defaults)
@@ -87,7 +90,7 @@ def test_a_secret_with_an_equals_sign_is_hidden_whole(
         '--wandb_api_key "${WANDB_API_KEY:?}" \\',
         '--wandb_api_key="${WANDB_API_KEY:?}" \\',
     )
-    assert find.find(script) == ()
+    assert find.find_secrets(script) == ()
     assert given_by(script, tmp_path, WANDB_API_KEY=value) == real(start)
 
 
@@ -227,7 +230,7 @@ def test_each_secret_of_the_environment_has_one_variable() -> None:
         "A_TOKEN": "tiny",
         "PATH": "/usr/bin:/bin",
     }
-    assert variables(environ) == {"hf-value": "HF_TOKEN"}
+    assert secret_variables(environ) == {"hf-value": "HF_TOKEN"}
 
 
 def test_a_variable_of_an_odd_name_is_asked_for_by_one_that_a_shell_takes() -> None:
@@ -257,7 +260,7 @@ def test_a_variable_of_an_odd_name_is_asked_for_by_one_that_a_shell_takes() -> N
 def test_a_literal_value_of_a_secrets_key_is_found_however_it_looks(
     data: str, found: tuple[int | None, str]
 ) -> None:
-    assert next(find_values(data.encode())) == Found(*found)
+    assert next(find_table_secrets(data.encode())) == FoundSecret(*found)
 
 
 @pytest.mark.parametrize(
@@ -276,7 +279,7 @@ def test_a_literal_value_of_a_secrets_key_is_found_however_it_looks(
     ],
 )
 def test_what_is_no_literal_value_of_a_secrets_key_is_left_alone(data: str) -> None:
-    assert list(find_values(data.encode("utf-8", "surrogateescape"))) == []
+    assert list(find_table_secrets(data.encode("utf-8", "surrogateescape"))) == []
 
 
 PLAIN = st.one_of(st.booleans(), st.integers(-99, 99), st.text("'\"\\\n#=,[]{} ab\x1f", max_size=8))
@@ -304,25 +307,27 @@ def test_a_secrets_key_is_found_at_any_depth_and_nothing_else(
             return json.dumps(table, indent=1).encode()
         return tomli_w.dumps(table, multiline_strings=form != "toml").encode()
 
-    assert list(find_values(written({"note": "the token", **tree}))) == []
+    assert list(find_table_secrets(written({"note": "the token", **tree}))) == []
     data = written({**tree, "section": {"deep": [{**tree, name: secret}]}})
-    (found,) = find_values(data)
+    (found,) = find_table_secrets(data)
     assert found.line is not None
     assert name.encode() in data.splitlines()[found.line - 1]
 
 
 def test_known_values_are_found_however_they_are_quoted() -> None:
     for written in ("correct-horse", "x-correct-horse!", json.dumps("correct-horse")):
-        assert find_known(f"a\nb {written}".encode(), ["tiny", "correct-horse"])[0].line == 2
-    assert find_known(json.dumps({"a": 'quo"te\n1'}).encode(), ['quo"te\n1'])[0].line == 1
+        assert (
+            find_known_secrets(f"a\nb {written}".encode(), ["tiny", "correct-horse"])[0].line == 2
+        )
+    assert find_known_secrets(json.dumps({"a": 'quo"te\n1'}).encode(), ['quo"te\n1'])[0].line == 1
     assert (
-        find_known(
+        find_known_secrets(
             b"postgres, 12345678, tiny-1 password", ["postgres", "12345678", "tiny", "password"]
         )
         == ()
     )
-    assert find_known(b"nothing", ["correct-horse"]) == ()
-    assert find_known(b"correcthorsebatterystaple", ["correcthorsebatterystaple"]) != ()
+    assert find_known_secrets(b"nothing", ["correct-horse"]) == ()
+    assert find_known_secrets(b"correcthorsebatterystaple", ["correcthorsebatterystaple"]) != ()
 
 
 # ---- whole runs ----

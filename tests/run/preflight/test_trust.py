@@ -22,10 +22,12 @@ from loragit.commands.init import discover
 from loragit.dataset import snapshot
 from loragit.errors import Findings, LoragitError
 from loragit.record.name import RunName
-from loragit.run.preflight import inputs, needs_trust, prepare, trust
-from loragit.settings import load
-from loragit.settings.load import Flags
-from loragit.settings.schema import ArgValue, WrongSetting, read_file
+from loragit.run.preflight import inputs, needs_trust, phases, prepare, trust
+from loragit.settings import load, values
+from loragit.settings.document import read_settings_file
+from loragit.settings.schema import WrongSetting
+from loragit.settings.toml_text import ArgValue
+from loragit.settings.values import Flags
 from loragit.trainers.sd_scripts.reach import reaches
 from tests.support.processes import LORAGIT, commit_all, git
 from tests.support.user_home import Scene, make_scene, make_trainer
@@ -54,25 +56,25 @@ def launching(
 def settled(scene: Scene, name: str | None = NAME, **environ: str) -> str:
     """What is said against a run; empty where nothing is. Nobody is there to be asked."""
     run = RunName.parse(name) if name else None
-    chosen = load.load(
+    chosen = load.load_settings(
         name=run, flags=Flags(), environ={**os.environ, **environ}, cwd=scene.dataset
     )
     findings = Findings()
-    trust.settle(trust.of_settings(chosen), None, findings)
+    trust.require_consent(trust.subject_of_settings(chosen), None, findings)
     return "; ".join(finding.problem for finding in findings.all())
 
 
 def agree(scene: Scene) -> None:
-    assert trust.remember(trust.of_file(scene.dataset))
+    assert trust.store_consent(trust.subject_of_file(scene.dataset))
 
 
-def prepared(scene: Scene, **changes: object) -> prepare.Ready:
-    request = prepare.Request(NAME, Flags(), dict(os.environ), scene.dataset)
+def prepared(scene: Scene, **changes: object) -> phases.Ready:
+    request = phases.Request.parse(NAME, Flags(), dict(os.environ), scene.dataset)
     return prepare.prepare(request._replace(**changes))  # type: ignore[arg-type]
 
 
 def refusals(scene: Scene, **changes: object) -> str:
-    with pytest.raises(prepare.PreflightFailed) as caught:
+    with pytest.raises(phases.PreflightFailed) as caught:
         prepared(scene, **changes)
     return "; ".join(finding.problem for finding in caught.value.findings)
 
@@ -180,7 +182,7 @@ def test_an_answer_holds_for_the_place_where_it_was_given(cloned: Scene) -> None
     launching(cloned)
     agree(cloned)
     moved = cloned.dataset.rename(cloned.home / "gren")
-    assert not trust.known(trust.of_file(moved))
+    assert not trust.is_agreed(trust.subject_of_file(moved))
 
 
 def test_another_program_in_the_dataset_is_another_question(cloned: Scene) -> None:
@@ -315,12 +317,12 @@ def test_what_ran_before_there_was_a_remote_is_not_asked_about_afterwards(scene:
     assert scene.train().status == 0
     git(scene.dataset, "remote", "add", "origin", "https://example.org/gren")
     assert settled(scene) == ""
-    (kept,) = trust.memory().iterdir()
+    (kept,) = trust.consent_folder().iterdir()
     assert 'claims = ["trainer.launcher = [\\"env\\", ' in kept.read_text()
 
 
 def test_what_init_wrote_here_is_trusted(cloned: Scene, capsys: pytest.CaptureFixture[str]) -> None:
-    request = init.Request(".", cloned.dataset, dict(os.environ), "loragit", yes=True)
+    request = init.Options(".", cloned.dataset, dict(os.environ), "loragit", yes=True)
     assert init.init(request) == 0
     assert "workdir" in (cloned.dataset / "loragit.toml").read_text()
     assert settled(cloned) == ""
@@ -338,12 +340,12 @@ def test_init_takes_nothing_over_from_what_others_made(cloned: Scene) -> None:
     below = cloned.dataset / "below"
     below.mkdir()
     make_trainer(cloned.dataset / "sd-scripts")
-    seen = discover.look(below, os.environ)
+    seen = discover.surroundings(below, os.environ)
     assert (seen.launcher, seen.trainer) == ((str(evil / "evil"),), evil / "sd-scripts"), (
         "a dataset of one's own"
     )
     git(evil, "remote", "add", "origin", "https://example.org/evil")
-    seen = discover.look(below, os.environ)
+    seen = discover.surroundings(below, os.environ)
     assert (seen.launcher, seen.trainer, seen.env) == ((), None, None)
 
 
@@ -362,7 +364,7 @@ def test_what_is_asked_about_shows_all_that_would_run(
         f"*** stands for what looks like a secret: {cloned.dataset}/loragit.toml shows it" in told
     )
     agree(cloned)
-    (kept,) = trust.memory().iterdir()
+    (kept,) = trust.consent_folder().iterdir()
     assert "curl" not in kept.read_text()
 
 
@@ -373,7 +375,7 @@ def test_secrets_are_neither_shown_nor_kept(cloned: Scene) -> None:
         '"correct-horse"\n'
     )
     agree(cloned)
-    (kept,) = trust.memory().iterdir()
+    (kept,) = trust.consent_folder().iterdir()
     assert token not in kept.read_text()
     assert "correct-horse" not in kept.read_text()
     assert "***" in kept.read_text()
@@ -390,8 +392,8 @@ def test_an_answer_that_cannot_be_kept_is_no_reason_to_stop(
         command.trust_(loaded(cloned), yes=True)
 
 
-def loaded(scene: Scene) -> load.Settings:
-    return load.load(name=None, flags=Flags(), environ=os.environ, cwd=scene.dataset)
+def loaded(scene: Scene) -> values.Settings:
+    return load.load_settings(name=None, flags=Flags(), environ=os.environ, cwd=scene.dataset)
 
 
 # ---- where a dataset came from ----
@@ -402,16 +404,16 @@ def test_every_way_in_is_seen(dataset: Path, tmp_path: Path) -> None:
         git(tmp_path, "init", "-q", name)
         return tmp_path / name
 
-    assert trust.came_from(dataset) is None
+    assert trust.foreign_origin(dataset) is None
     git(tmp_path, "clone", "-q", str(dataset), "clone")
-    assert trust.came_from(tmp_path / "clone") == f"its repository has a remote: {dataset}"
+    assert trust.foreign_origin(tmp_path / "clone") == f"its repository has a remote: {dataset}"
     git(tmp_path / "clone", "remote", "remove", "origin")
-    assert trust.came_from(tmp_path / "clone") == "its repository was cloned"
+    assert trust.foreign_origin(tmp_path / "clone") == "its repository was cloned"
     pulled = fresh("pulled")
     git(pulled, "pull", "-q", str(dataset), "main")
-    assert trust.came_from(pulled) == "something was fetched into its repository"
+    assert trust.foreign_origin(pulled) == "something was fetched into its repository"
     git(pulled, "worktree", "add", "-q", str(tmp_path / "beside"), "-b", "beside")
-    assert trust.came_from(tmp_path / "beside") == "something was fetched into its repository"
+    assert trust.foreign_origin(tmp_path / "beside") == "something was fetched into its repository"
     for packed in (False, True):
         tracking = fresh(f"tracking{packed}")
         commit_all_of(tracking)
@@ -419,7 +421,7 @@ def test_every_way_in_is_seen(dataset: Path, tmp_path: Path) -> None:
         if packed:
             git(tracking, "pack-refs", "--all")
             assert not any((tracking / ".git/refs/remotes").rglob("main"))
-        assert trust.came_from(tracking) == "its repository has branches of a remote"
+        assert trust.foreign_origin(tracking) == "its repository has branches of a remote"
 
 
 def commit_all_of(folder: Path) -> None:
@@ -431,16 +433,17 @@ def test_what_is_in_no_repository_came_by_no_clone_and_what_git_refuses_counts_a
     tmp_path: Path,
 ) -> None:
     (tmp_path / "plain").mkdir()
-    assert trust.came_from(tmp_path / "plain") is None
+    assert trust.foreign_origin(tmp_path / "plain") is None
     git(tmp_path, "init", "-q", "--bare", "bare")
-    assert trust.came_from(tmp_path / "bare") == "it is a repository without a work tree"
+    assert trust.foreign_origin(tmp_path / "bare") == "it is a repository without a work tree"
     (tmp_path / "plain" / ".git").write_text("nonsense")
-    assert trust.came_from(tmp_path / "plain") == f"{tmp_path}/plain/.git cannot be read"
+    assert trust.foreign_origin(tmp_path / "plain") == f"{tmp_path}/plain/.git cannot be read"
 
 
 def test_a_password_in_a_remote_is_not_shown(cloned: Scene) -> None:
     assert (
-        trust.came_from(cloned.dataset) == "its repository has a remote: https://example.org/gren"
+        trust.foreign_origin(cloned.dataset)
+        == "its repository has a remote: https://example.org/gren"
     )
 
 
@@ -512,7 +515,10 @@ def test_claims_tell_the_key_as_the_file_has_it(tmp_path: Path) -> None:
         '[models."a b"]\nlauncher = "env"\n[models."a b".args]\nvae = '
         '"x.ckpt"\n[trainer.args]\nvae = "x.ckpt"\n'
     )
-    assert [claim.shown for claim in needs_trust.of(read_file(tmp_path / "loragit.toml"))] == [
+    assert [
+        claim.shown
+        for claim in needs_trust.risky_values(read_settings_file(tmp_path / "loragit.toml"))
+    ] == [
         'trainer.args.vae = "x.ckpt"',
         'models."a b".launcher = ["env"]',
         'models."a b".args.vae = "x.ckpt"',
@@ -644,7 +650,7 @@ def test_a_hint_that_is_typed_starts_nothing_else(cloned: Scene) -> None:
     (trainer / "sdxl_train_network.py").write_text("changed")
     cloned.settings('[trainer]\nrepo = "a;id"\nenv = "conda:b;id"\n[record]\nrepos = ["c;id"]\n')
     (cloned.dataset / "c;id").mkdir()
-    with pytest.raises(prepare.PreflightFailed) as caught:
+    with pytest.raises(phases.PreflightFailed) as caught:
         prepared(cloned)
     hints = "; ".join(finding.hint or "" for finding in caught.value.findings)
     assert f"git -C '{trainer}' stash" in hints
@@ -737,7 +743,7 @@ def test_train_asks_at_a_terminal_and_takes_no_for_an_answer(cloned: Scene) -> N
     assert 'trainer.launcher = ["env", "' in terminal.shown
     assert "its repository has a remote: https://example.org/gren" in terminal.shown
     assert cloned.tags() == []
-    assert not trust.memory().exists()
+    assert not trust.consent_folder().exists()
 
 
 def test_train_goes_on_after_a_yes_and_asks_no_more(cloned: Scene) -> None:
@@ -782,7 +788,7 @@ def test_trust_asks(
     monkeypatch.setattr(console, "can_ask", lambda: True)
     monkeypatch.setattr(console, "confirm", lambda question, default: answer)
     assert command.trust_(loaded(cloned), yes=False) == status
-    assert trust.known(trust.of_file(cloned.dataset)) is answer
+    assert trust.is_agreed(trust.subject_of_file(cloned.dataset)) is answer
 
 
 def test_there_may_be_nothing_to_agree_to(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
@@ -793,4 +799,4 @@ def test_there_may_be_nothing_to_agree_to(scene: Scene, capsys: pytest.CaptureFi
 def test_a_file_that_does_not_parse_is_told(scene: Scene) -> None:
     scene.settings("[trainer")
     with pytest.raises(LoragitError):
-        trust.of_file(scene.dataset)
+        trust.subject_of_file(scene.dataset)

@@ -22,7 +22,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loragit.settings.load import Trainer
+from loragit.settings.values import TrainerSettings
 from loragit.system import child as process
 from loragit.trainers.environment import activation, pythons
 from loragit.trainers.environment.activation import Activation, activate
@@ -39,8 +39,8 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 NAME = "noob-gren-v1s4"
 
 
-def settings_of(env: str | None, python: str | None = None) -> Trainer:
-    return Trainer(
+def settings_of(env: str | None, python: str | None = None) -> TrainerSettings:
+    return TrainerSettings(
         kind="sd-scripts",
         repo=Path("/nowhere"),
         script="train.py",

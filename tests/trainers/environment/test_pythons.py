@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from loragit.errors import LoragitError
 from loragit.record.name import RunName
-from loragit.settings.load import Flags, load
+from loragit.settings.load import load_settings
+from loragit.settings.values import Flags
 from loragit.trainers.environment import pythons
 from loragit.trainers.environment.pythons import CondaEnvironment, PythonMissing, find_python
 
@@ -39,7 +40,9 @@ def found(folder: Path, home: Path, line: str, environ: Mapping[str, str] | None
     """The Python of a dataset whose ``[trainer]`` holds ``line``."""
     (folder / "loragit.toml").write_text(f"[trainer]\n{line}\n")
     given = {"HOME": str(home), "PATH": "/nowhere", **(environ or {})}
-    settings = load(name=RunName.parse("m-gren-v1s1"), flags=Flags(), environ=given, cwd=folder)
+    settings = load_settings(
+        name=RunName.parse("m-gren-v1s1"), flags=Flags(), environ=given, cwd=folder
+    )
     return find_python(settings.trainer, given)
 
 

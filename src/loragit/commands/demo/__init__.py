@@ -44,7 +44,7 @@ class Demo(NamedTuple):
     """Holds the runs' output folders; made by the first run."""
 
 
-class Run(NamedTuple):
+class DemoRun(NamedTuple):
     """One training of the demo."""
 
     name: str
@@ -62,13 +62,13 @@ class Run(NamedTuple):
 
 
 RUNS = (
-    Run("noob-gren-v1s60", "The settings of the dataset as they are: an adapter of rank 4."),
-    Run(
+    DemoRun("noob-gren-v1s60", "The settings of the dataset as they are: an adapter of rank 4."),
+    DemoRun(
         "noob-gren-v2s60",
         "Twice the rank, and a higher learning rate.",
         ("--network_dim", "8", "--network_alpha", "4", "--learning_rate", "0.05"),
     ),
-    Run(
+    DemoRun(
         "noob-gren-v3s60",
         "A slip of the pen in the network's module. It fails, makes nothing, and is reverted.",
         ("--network_module", "networks.lroa"),
@@ -101,7 +101,7 @@ def prepare(folder: Path) -> Demo:
     _commit(demo.trainer, "A small trainer that behaves as sd-scripts does")
     _write(demo.dataset, dataset.dataset_files(sys.executable))
     _commit(demo.dataset, "dataset: twelve drawings")
-    _introduce(demo)
+    _set_identity(demo)
     return demo
 
 
@@ -145,7 +145,7 @@ def child_environment(demo: Demo, environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _introduce(demo: Demo) -> None:
+def _set_identity(demo: Demo) -> None:
     """Tell the scratch repositories who the user is, where git would not know it in the runs'
     environment."""
     hidden = (f"XDG_CONFIG_HOME={demo.folder / 'config'}",)
@@ -172,18 +172,18 @@ def demo(folder: Path | None, environ: Mapping[str, str] = os.environ) -> int:
 
         folder = Path(tempfile.mkdtemp(prefix="loragit-demo-"))
     made = prepare(folder)
-    _tell(f"Made a dataset, a trainer and a base model in {made.folder}")
+    _print(f"Made a dataset, a trainer and a base model in {made.folder}")
     problems: list[str] = []
     for number, run in enumerate(RUNS, 1):
-        _tell(
+        _print(
             "", f"Run {number} of {len(RUNS)}. {run.about}", f"$ loragit {shlex.join(run.command)}"
         )
         argv = [sys.executable, "-m", "loragit", *run.command]
         status = child.run(argv, cwd=made.dataset, env=child_environment(made, environ))
-        problems += judge(made, run, status)
-    _tell("", "What git has of it now:", "$ git log runs")
+        problems += problems_after(made, run, status)
+    _print("", "What git has of it now:", "$ git log runs")
     history = git.call("--no-pager", "log", "--decorate=short", "runs", cwd=made.dataset)
-    _tell(*history.out.decode("utf-8", "surrogateescape").splitlines(), "")
+    _print(*history.out.decode("utf-8", "surrogateescape").splitlines(), "")
     if problems:
         console.error(
             DemoFailed(
@@ -193,18 +193,18 @@ def demo(folder: Path | None, environ: Mapping[str, str] = os.environ) -> int:
         for problem in problems:
             console.finding(problem, None)
         return 1
-    _tell(*_next_steps(made, environ))
+    _print(*_next_steps(made, environ))
     return 0
 
 
-def _tell(*lines: str) -> None:
+def _print(*lines: str) -> None:
     for line in lines:
         console.out(line)
     # The children write to the same terminal, past our buffer.
     console.finish()
 
 
-def judge(demo: Demo, run: Run, status: int) -> list[str]:
+def problems_after(demo: Demo, run: DemoRun, status: int) -> list[str]:
     """What is not as it should be after ``run`` ended with ``status``, a sentence each."""
     model = demo.output / run.name / f"{run.name}.safetensors"
     tagged = (
@@ -228,7 +228,7 @@ def judge(demo: Demo, run: Run, status: int) -> list[str]:
     return problems
 
 
-def start_words(environ: Mapping[str, str]) -> str:
+def loragit_command(environ: Mapping[str, str]) -> str:
     """What starts this loragit in the user's shell."""
     import shutil
 
@@ -243,7 +243,7 @@ def start_words(environ: Mapping[str, str]) -> str:
 
 
 def _next_steps(demo: Demo, environ: Mapping[str, str]) -> list[str]:
-    loragit = start_words(environ)
+    loragit = loragit_command(environ)
     first, second, failed = (run.name for run in RUNS)
     steps = (
         (f"cd {shlex.quote(str(demo.dataset))}", "the dataset's repository"),

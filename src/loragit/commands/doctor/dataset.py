@@ -18,7 +18,7 @@ from typing import NamedTuple
 from loragit.commands.doctor.check import DATASET, Check, Checks
 from loragit.dataset import hashes, lfs, snapshot
 from loragit.dataset.hashes import Cache, CannotRead
-from loragit.dataset.snapshot import Folder
+from loragit.dataset.snapshot import Subset
 from loragit.errors import LoragitError
 from loragit.text import count
 
@@ -54,7 +54,7 @@ class Listing(NamedTuple):
     """A folder of images as it stood: file names, with the times and sizes that the system
     tells."""
 
-    folder: Folder
+    folder: Subset
     images: Mapping[str, os.stat_result]
     captions: Mapping[str, os.stat_result]
     """Named as an image or not; their suffix is one that the dataset config names."""
@@ -63,19 +63,19 @@ class Listing(NamedTuple):
     """Images that are symbolic links to nothing."""
 
 
-def listed(folders: Iterable[Folder], apart: frozenset[Path]) -> tuple[Listing, ...]:
+def list_folders(folders: Iterable[Subset], apart: frozenset[Path]) -> tuple[Listing, ...]:
     """Every folder that can be listed. ``apart`` are files that may lie among captions and are
     none."""
     found = []
     for folder in folders:
         try:
-            found.append(_list(folder, apart))
+            found.append(_list_folder(folder, apart))
         except OSError:  # the check of the dataset config tells of it
             continue
     return tuple(found)
 
 
-def _list(folder: Folder, apart: frozenset[Path]) -> Listing:
+def _list_folder(folder: Subset, apart: frozenset[Path]) -> Listing:
     images: dict[str, os.stat_result] = {}
     captions: dict[str, os.stat_result] = {}
     caches: dict[str, os.stat_result] = {}
@@ -107,15 +107,15 @@ def _sorted(files: Mapping[str, os.stat_result]) -> dict[str, os.stat_result]:
     return dict(sorted(files.items()))
 
 
-def look(listings: Sequence[Listing], cache: Cache) -> tuple[Check, ...]:
+def dataset_checks(listings: Sequence[Listing], cache: Cache) -> tuple[Check, ...]:
     """Everything odd, folder by folder, then what concerns several. Writes nothing but
     ``cache``."""
     found = Checks(DATASET)
     for one in listings:
-        _images(found, one)
-        _captions(found, one)
-        _caches(found, one)
-    _duplicates(found, listings, cache)
+        _check_images(found, one)
+        _check_captions(found, one)
+        _check_caches(found, one)
+    _check_duplicates(found, listings, cache)
     return found.all()
 
 
@@ -132,13 +132,13 @@ class _Heads(NamedTuple):
     """May be git-lfs pointers."""
 
 
-def _heads(one: Listing) -> _Heads:
+def _read_heads(one: Listing) -> _Heads:
     heads = _Heads([], [], [], [])
     for name, status in one.images.items():
         if not status.st_size:
             continue
         try:
-            head = _head(one.folder.path, name)
+            head = _read_head(one.folder.path, name)
         except OSError as error:
             heads.unreadable.append((name, error.strerror or str(error)))
             continue
@@ -155,8 +155,8 @@ def _heads(one: Listing) -> _Heads:
     return heads
 
 
-def _images(found: Checks, one: Listing) -> None:
-    place, heads = one.folder.path, _heads(one)
+def _check_images(found: Checks, one: Listing) -> None:
+    place, heads = one.folder.path, _read_heads(one)
     empty = [name for name, status in one.images.items() if status.st_size == 0]
     if empty:
         every = f"find {shlex.quote(str(place))} -maxdepth 1 -type f -empty"
@@ -165,7 +165,7 @@ def _images(found: Checks, one: Listing) -> None:
     if one.broken:
         told = (
             f"{count(len(one.broken), 'link')} in {place} to an image that is not there: "
-            f"{_named(one.broken)}"
+            f"{_first_names(one.broken)}"
         )
         found.fail("unreadable images", told, "mend the links, or take them out")
     if heads.unreadable:
@@ -186,7 +186,7 @@ def _images(found: Checks, one: Listing) -> None:
         told = f"{count(len(heads.misnamed), 'image')} in {place} not what the suffix says: {shown}"
         found.warn(
             "suffixes",
-            told + _more(heads.misnamed),
+            told + _and_more(heads.misnamed),
             "name them after what they are, or save them again",
         )
     if one.images and not (empty or one.broken or any(heads)):
@@ -195,7 +195,7 @@ def _images(found: Checks, one: Listing) -> None:
         )
 
 
-def _head(folder: Path, name: str) -> bytes:
+def _read_head(folder: Path, name: str) -> bytes:
     handle = os.open(f"{folder}/{name}", os.O_RDONLY | os.O_NONBLOCK)
     try:
         return os.read(handle, _HEAD)
@@ -203,7 +203,7 @@ def _head(folder: Path, name: str) -> bytes:
         os.close(handle)
 
 
-def _captions(found: Checks, one: Listing) -> None:
+def _check_captions(found: Checks, one: Listing) -> None:
     folder = one.folder
     ends = " or ".join(folder.caption_suffixes)
     stems = {_stem(name): name for name in one.images}
@@ -215,7 +215,7 @@ def _captions(found: Checks, one: Listing) -> None:
         found.warn(
             "captions",
             f"{count(len(without), 'image')} of {len(one.images)} in {folder.path} without a "
-            f"caption ({ends}): " + _named(without),
+            f"caption ({ends}): " + _first_names(without),
             "write them, or say caption_extension or class_tokens in the dataset config: it "
             "trains on no words else",
         )
@@ -223,7 +223,7 @@ def _captions(found: Checks, one: Listing) -> None:
         found.warn(
             "captions",
             f"{count(len(orphans), 'caption')} in {folder.path} without an image: "
-            f"{_named(orphans)}",
+            f"{_first_names(orphans)}",
             "see whether an image is missing, or whether its name differs",
         )
     if one.images and not orphans and not (folder.captioned and without):
@@ -235,12 +235,12 @@ def _captions(found: Checks, one: Listing) -> None:
         )
 
 
-def _caption_stem(name: str, folder: Folder) -> str:
+def _caption_stem(name: str, folder: Subset) -> str:
     end = next(end for end in folder.caption_suffixes if name.endswith(end))
     return name.removesuffix(end)
 
 
-def _caches(found: Checks, one: Listing) -> None:
+def _check_caches(found: Checks, one: Listing) -> None:
     """Caches that are older than what they were made from: the trainer takes them as they are."""
     folder = one.folder
     images: dict[str, int] = {}
@@ -253,7 +253,7 @@ def _caches(found: Checks, one: Listing) -> None:
     stale = [
         name
         for name, status in one.caches.items()
-        if status.st_mtime_ns < _made_from(_stem(name), images, texts)
+        if status.st_mtime_ns < _source_changed(_stem(name), images, texts)
     ]
     if stale:
         place = folder.path
@@ -264,7 +264,7 @@ def _caches(found: Checks, one: Listing) -> None:
             fix = f"all caches there are made again: {every}"
         told = (
             f"{count(len(stale), 'cache')} in {place} older than the image or caption: "
-            f"{_named(stale)}"
+            f"{_first_names(stale)}"
         )
         found.warn("stale caches", told, fix)
     elif one.caches:
@@ -274,7 +274,7 @@ def _caches(found: Checks, one: Listing) -> None:
         )
 
 
-def _made_from(cache: str, images: Mapping[str, int], texts: Mapping[str, int]) -> int:
+def _source_changed(cache: str, images: Mapping[str, int], texts: Mapping[str, int]) -> int:
     """When the image or caption that ``cache`` (without suffix) is made from was last changed, in
     ns; 0 for none."""
     if cache in images:
@@ -285,7 +285,7 @@ def _made_from(cache: str, images: Mapping[str, int], texts: Mapping[str, int]) 
     return texts.get(match["stem"], 0) if match else 0
 
 
-def _duplicates(found: Checks, listings: Sequence[Listing], cache: Cache) -> None:
+def _check_duplicates(found: Checks, listings: Sequence[Listing], cache: Cache) -> None:
     """Images of the same bytes. A dataset of many repeats says so with ``num_repeats``."""
     sizes: dict[int, int] = {}
     for one in listings:
@@ -306,18 +306,18 @@ def _duplicates(found: Checks, listings: Sequence[Listing], cache: Cache) -> Non
             same.setdefault(each.sha256, []).append(one.folder.path / each.name)
     groups = [paths for paths in same.values() if len(paths) > 1]
     if groups:
-        shown = "; ".join(" = ".join(_shortly(paths)) for paths in groups[:_SHOWN])
+        shown = "; ".join(" = ".join(_shortened(paths)) for paths in groups[:_SHOWN])
         found.warn(
             "duplicates",
             f"{count(len(groups), 'image')} there more than once, with the same bytes: "
-            f"{shown}{_more(groups)}",
+            f"{shown}{_and_more(groups)}",
             "keep one of each; num_repeats in the dataset config says that images count more",
         )
     elif sizes:
         found.ok("duplicates", "no two images of the same bytes")
 
 
-def _shortly(paths: list[Path]) -> Iterator[str]:
+def _shortened(paths: list[Path]) -> Iterator[str]:
     """The first in full, the others without their folder where it is the same."""
     first = paths[0]
     yield str(first)
@@ -331,17 +331,17 @@ def _stem(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _named(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + _more(names)
+def _first_names(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + _and_more(names)
 
 
-def _more(names: Sequence[object]) -> str:
+def _and_more(names: Sequence[object]) -> str:
     return f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
 
 
 def _images_are(folder: Path, names: Sequence[str]) -> str:
     verb = "is" if len(names) == 1 else "are"
-    return f"{count(len(names), 'image')} in {folder} ({_named(names)}) {verb}"
+    return f"{count(len(names), 'image')} in {folder} ({_first_names(names)}) {verb}"
 
 
 def _quoted(folder: Path, names: Sequence[str]) -> str:

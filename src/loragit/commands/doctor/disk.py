@@ -41,7 +41,7 @@ _SHORT = ("fp16", "bf16")
 """``save_precision`` of two bytes a value. Without one, what is trained is saved: float32."""
 
 
-class Past(NamedTuple):
+class PastRun(NamedTuple):
     """A sealed run of the dataset, as its record tells."""
 
     name: str
@@ -89,12 +89,12 @@ class Need(NamedTuple):
         return f"about {text.size(self.total)} for {models}{states} ({self.source})"
 
 
-def need(
-    given: Arguments, script: str, steps: int, per_epoch: int | None, past: tuple[Past, ...]
+def disk_need(
+    given: Arguments, script: str, steps: int, per_epoch: int | None, past: tuple[PastRun, ...]
 ) -> Need:
     """What a run of ``steps`` steps with the arguments ``given`` will write; ``past``: earlier
     runs, newest first."""
-    like = next((run for run in past if run.largest and _like(run, given, script)), None)
+    like = next((run for run in past if run.largest and _is_same_size(run, given, script)), None)
     short = given.one("save_precision") in _SHORT
     if like is not None:
         size, source = like.largest, f"as in {like.name}"
@@ -103,23 +103,23 @@ def need(
         size = round(_PER_RANK[kind] * rank * (1 if short else 2))
         source = f"an estimate from network_dim {rank} on {kind}{'' if short else ' in float32'}"
     state = _STATE * size * (2 if short else 1)
-    return Need(saves(given, steps, per_epoch), size, state, source, estimated=like is None)
+    return Need(saves_at_once(given, steps, per_epoch), size, state, source, estimated=like is None)
 
 
-def saves(given: Arguments, steps: int, per_epoch: int | None) -> Saves:
+def saves_at_once(given: Arguments, steps: int, per_epoch: int | None) -> Saves:
     """What a run of ``steps`` steps leaves or has on the way, at most.
 
     ``per_epoch`` are the steps of an epoch; without them, what is saved after epochs is not
     counted. A rotation first saves and then removes, so that it has one more than it keeps; in the
     end that one is the final model.
     """
-    models = 1 + sum(_kept(given, steps, per_epoch, ""))
+    models = 1 + sum(_saves_kept(given, steps, per_epoch, ""))
     if "save_state" in given.options:
-        return Saves(models, 1 + sum(_kept(given, steps, per_epoch, "_state")))
+        return Saves(models, 1 + sum(_saves_kept(given, steps, per_epoch, "_state")))
     return Saves(models, 1 if "save_state_on_train_end" in given.options else 0)
 
 
-def _kept(given: Arguments, steps: int, per_epoch: int | None, what: str) -> Iterator[int]:
+def _saves_kept(given: Arguments, steps: int, per_epoch: int | None, what: str) -> Iterator[int]:
     """What is kept of the saves after steps, and of those after epochs; ``what`` is ``_state`` for
     states."""
     every = _number(given, "save_every_n_steps")
@@ -148,7 +148,7 @@ def _number(given: Arguments, option: str) -> int | None:
     return int(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
 
 
-def _like(run: Past, given: Arguments, script: str) -> bool:
+def _is_same_size(run: PastRun, given: Arguments, script: str) -> bool:
     """Whether the network is of the same size, as far as the arguments tell."""
     names = ("network_module", "network_dim", "network_args", "save_precision")
     same = all(run.arguments.options.get(name) == given.options.get(name) for name in names)
@@ -201,7 +201,7 @@ def _positive(value: object, otherwise: int) -> int:
     return value if isinstance(value, int) and value > 0 else otherwise
 
 
-def past(repository: Repository) -> tuple[Past, ...]:
+def past_runs(repository: Repository) -> tuple[PastRun, ...]:
     """The newest sealed runs of the dataset that is in the repository's folder, newest first.
 
     Raises :class:`~loragit.git.GitFailed`.
@@ -214,14 +214,14 @@ def past(repository: Repository) -> tuple[Past, ...]:
     )
     rows = zip(fields, fields, fields, strict=False)
     found = (
-        _past(repository, name.lstrip("\n"), commit, message)
+        _past_run(repository, name.lstrip("\n"), commit, message)
         for name, commit, message in rows
         if commit
     )
     return tuple(islice((run for run in found if run is not None), _PAST))
 
 
-def _past(repository: Repository, name: str, commit: str, message: str) -> Past | None:
+def _past_run(repository: Repository, name: str, commit: str, message: str) -> PastRun | None:
     """``None`` for a tag that is no run of this dataset."""
     place = f"{repository.prefix}/run.toml" if repository.prefix else "run.toml"
     try:
@@ -239,7 +239,7 @@ def _past(repository: Repository, name: str, commit: str, message: str) -> Past 
         line.removeprefix("Model: ") for line in message.splitlines() if line.startswith("Model: ")
     )
     models = (parse_model_line(line) for line in lines)
-    return Past(
+    return PastRun(
         name,
         arguments.from_words(words[start:]),
         script,

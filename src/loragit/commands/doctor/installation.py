@@ -14,7 +14,7 @@ from loragit import git
 from loragit.commands.doctor.check import INSTALLATION, Check, Checks
 from loragit.errors import LoragitError
 from loragit.git import identity
-from loragit.settings import load, schema
+from loragit.settings import document, load
 from loragit.system import child
 from loragit.version import __version__
 
@@ -25,23 +25,25 @@ ANSWER = 10.0
 """Seconds that the ``loragit`` on PATH has to tell its version."""
 
 _LIBRARIES = ("pygit2", "dulwich", "typer")
-_AGAIN = "install loragit again: pipx reinstall loragit"
+_REINSTALL = "install loragit again: pipx reinstall loragit"
 
 
-def look(environ: Mapping[str, str], folder: Path, caches: Path) -> tuple[Check, ...]:
+def installation_checks(
+    environ: Mapping[str, str], folder: Path, caches: Path
+) -> tuple[Check, ...]:
     """``folder`` is where git is asked who the user is, ``caches`` the folder of loragit's caches,
     there or not."""
     found = Checks(INSTALLATION)
-    _git(found, environ)
-    _libraries(found)
-    _command(found, environ)
-    _identity(found, folder)
-    _caches(found, caches)
-    _own_settings(found)
+    _check_git(found, environ)
+    _check_libraries(found)
+    _check_command(found, environ)
+    _check_identity(found, folder)
+    _check_caches(found, caches)
+    _check_user_settings(found)
     return found.all()
 
 
-def _git(found: Checks, environ: Mapping[str, str]) -> None:
+def _check_git(found: Checks, environ: Mapping[str, str]) -> None:
     import shutil
 
     try:
@@ -59,7 +61,7 @@ def _git(found: Checks, environ: Mapping[str, str]) -> None:
         found.ok("git", f"git {version} at {where}")
 
 
-def _libraries(found: Checks) -> None:
+def _check_libraries(found: Checks) -> None:
     """Which Python and libraries loragit itself runs with, and that each can be imported."""
     from importlib import import_module, metadata
 
@@ -71,14 +73,14 @@ def _libraries(found: Checks) -> None:
                 f"{name} {metadata.version(name)}" + (f" (libgit2 {below})" if below else "")
             )
         except ImportError as error:  # also where a library of the system's is missing, or metadata
-            found.fail("libraries", f"{name} cannot be imported: {error}", _AGAIN)
+            found.fail("libraries", f"{name} cannot be imported: {error}", _REINSTALL)
     version = sys.version.split()[0]
     found.ok("loragit", f"loragit {__version__}, Python {version} at {sys.executable}")
     if told:
         found.ok("libraries", ", ".join(told))
 
 
-def _command(found: Checks, environ: Mapping[str, str]) -> None:
+def _check_command(found: Checks, environ: Mapping[str, str]) -> None:
     """Whether scripts and hooks that call ``loragit`` get this one."""
     import shutil
 
@@ -129,7 +131,7 @@ def _version(program: str, environ: Mapping[str, str]) -> str:
     return lines[0] if lines else f"exit status {answer.status}"
 
 
-def _identity(found: Checks, folder: Path) -> None:
+def _check_identity(found: Checks, folder: Path) -> None:
     try:
         author, _ = identity.IdentityQuestion(folder).answer()
     except LoragitError as error:
@@ -138,7 +140,7 @@ def _identity(found: Checks, folder: Path) -> None:
         found.ok("identity", f"runs are committed by {author.name} <{author.email}>")
 
 
-def _caches(found: Checks, caches: Path) -> None:
+def _check_caches(found: Checks, caches: Path) -> None:
     existing = caches
     while not os.path.exists(existing):
         existing = existing.parent
@@ -153,11 +155,11 @@ def _caches(found: Checks, caches: Path) -> None:
         )
 
 
-def _own_settings(found: Checks) -> None:
+def _check_user_settings(found: Checks) -> None:
     """The user's own settings file, which need not exist."""
     path = load.user_file()
     try:
-        schema.read_file(path)
+        document.read_settings_file(path)
     except LoragitError as error:
         found.fail("settings", error.message, error.hint or "mend that file")
     else:

@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from loragit import git
-from loragit.commands.doctor.check import RECORD, Check, Checks
+from loragit.commands import hook
+from loragit.commands.doctor.check import INSTALLATION, RECORD, Check, Checks
+from loragit.commands.hook import files
+from loragit.errors import LoragitError
 from loragit.git.repository import Repository
 from loragit.history import history
 from loragit.record.name import RUNS, RunName
@@ -27,21 +30,21 @@ _LOCKED = ("packed-refs", "HEAD", "index", "config", "shallow")
 """Files of a git folder that git locks as ``NAME.lock``."""
 
 
-def look(repository: Repository, free: RunName) -> tuple[Check, ...]:
+def repository_checks(repository: Repository, free: RunName) -> tuple[Check, ...]:
     """``free`` is any name that no run has. Reads refs, the journal and names of files; writes
     nothing.
 
     Raises :class:`~loragit.git.GitFailed`.
     """
     found = Checks(RECORD)
-    _branch(found, repository, free)
-    _interrupted(found, repository)
-    _locks(found, repository)
-    _origin(found, repository)
+    _check_branch(found, repository, free)
+    _check_interrupted(found, repository)
+    _check_locks(found, repository)
+    _check_origin(found, repository)
     return found.all()
 
 
-def _branch(found: Checks, repository: Repository, free: RunName) -> None:
+def _check_branch(found: Checks, repository: Repository, free: RunName) -> None:
     place = PlaceQuestion(repository, free).answer()
     if place.blocked:
         found.fail("runs", place.blocked, place.unblock)
@@ -55,8 +58,8 @@ def _branch(found: Checks, repository: Repository, free: RunName) -> None:
         )
 
 
-def _interrupted(found: Checks, repository: Repository) -> None:
-    gone = [note for note in journal.read(repository.private) if not history.alive(note)]
+def _check_interrupted(found: Checks, repository: Repository) -> None:
+    gone = [note for note in journal.read(repository.private) if not history.may_be_alive(note)]
     for note in gone:
         found.warn(
             "interrupted runs",
@@ -68,9 +71,9 @@ def _interrupted(found: Checks, repository: Repository) -> None:
         found.ok("interrupted runs", "no run was interrupted")
 
 
-def _locks(found: Checks, repository: Repository) -> None:
+def _check_locks(found: Checks, repository: Repository) -> None:
     """Locks of git that are too old to be held."""
-    stale = [(lock, age) for lock, age in _ages(repository) if age > STALE]
+    stale = [(lock, age) for lock, age in _locks_with_age(repository) if age > STALE]
     for lock, age in stale:
         found.warn(
             "locks",
@@ -82,7 +85,7 @@ def _locks(found: Checks, repository: Repository) -> None:
         found.ok("locks", "no lock of a killed git is left")
 
 
-def _ages(repository: Repository) -> Iterator[tuple[Path, float]]:
+def _locks_with_age(repository: Repository) -> Iterator[tuple[Path, float]]:
     """Every lock with its age in seconds."""
     now = time.time()
     for lock in _lock_files(repository):
@@ -102,7 +105,7 @@ def _lock_files(repository: Repository) -> Iterator[Path]:
         yield from (Path(place, name) for name in sorted(names) if name.endswith(".lock"))
 
 
-def _origin(found: Checks, repository: Repository) -> None:
+def _check_origin(found: Checks, repository: Repository) -> None:
     """Whether what is here is at ``origin`` too, as far as the last fetch or push tells."""
     top = repository.top
     refs = git.read_refs(RUNS, _ORIGIN, cwd=top)
@@ -136,3 +139,27 @@ def _origin(found: Checks, repository: Repository) -> None:
         found.warn("origin", f"{count(ahead, 'commit')} of runs not pushed to origin", push)
     else:
         found.ok("origin", "runs is at origin as it is here")
+
+
+def hook_checks(folder: Path) -> tuple[Check, ...]:
+    found = Checks(INSTALLATION)
+    try:
+        now = files.status(folder)
+    except LoragitError as error:
+        found.warn("hook", error.message, error.hint)
+        return found.all()
+    first, *rest = hook.lines(now)
+    if now.installed and now.startable and now.state is files.State.CURRENT:
+        found.ok("hook", f"the pre-commit hook is {first}")
+    else:
+        here, aside = (
+            shlex.quote(str(path))
+            for path in (now.path, now.path.with_name(f"{files.PRE_COMMIT}.edited"))
+        )
+        kept = f"mv {here} {aside} && " if now.state is files.State.EDITED else ""
+        found.warn(
+            "hook",
+            "; ".join((f"the pre-commit hook is {first}", *rest)),
+            f"{kept}loragit hook install",
+        )
+    return found.all()

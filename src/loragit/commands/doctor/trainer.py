@@ -14,7 +14,7 @@ from loragit.git import checkout
 from loragit.git.checkout import StateQuestion
 from loragit.record.message import lycoris_line, repository_line
 from loragit.record.values import Environment, LyCORIS
-from loragit.settings.load import Settings
+from loragit.settings.values import Settings
 from loragit.trainers.environment import pythons
 from loragit.trainers.environment.packages import EnvironmentQuestion
 
@@ -146,7 +146,7 @@ class TrainerQuestion:
             )
 
 
-def find_python(chosen: Settings, environ: Mapping[str, str]) -> Path | LoragitError:
+def python_or_error(chosen: Settings, environ: Mapping[str, str]) -> Path | LoragitError:
     """The trainer's Python, or why there is none."""
     try:
         return pythons.find_python(chosen.trainer, environ)

@@ -9,48 +9,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from loragit import console, git
-from loragit.commands.hook import staged, trainer_clean
-from loragit.commands.hook.installed import (
+from loragit.commands.hook import files, staged, trainer_clean
+from loragit.commands.hook.files import (
     GUARDS,
     NAMES,
     PRE_COMMIT,
-    HookEdited,
-    HookInTheWay,
-    HookMissing,
-    HooksUnusable,
     Installed,
     State,
     Status,
     Uninstalled,
-    again,
-    hook_source,
-    install,
-    is_bare,
-    mark,
-    status,
-    uninstall,
 )
 from loragit.errors import LoragitError, UsageError
-
-__all__ = [
-    "GUARDS",
-    "NAMES",
-    "PRE_COMMIT",
-    "HookEdited",
-    "HookInTheWay",
-    "HookMissing",
-    "HooksUnusable",
-    "Installed",
-    "State",
-    "Status",
-    "Uninstalled",
-    "hook_source",
-    "install",
-    "is_bare",
-    "mark",
-    "status",
-    "uninstall",
-]
 
 SECRETS = "secrets"
 """The half of the pre-commit hook that can be run alone: ``loragit hook run secrets [FILE]...``."""
@@ -60,7 +29,7 @@ REFUSED = 3
 that is broken."""
 
 
-def checked(names: Sequence[str]) -> tuple[str, ...]:
+def known_names(names: Sequence[str]) -> tuple[str, ...]:
     """``names``, each once. Raises :class:`~loragit.errors.UsageError` where loragit has no such
     hook."""
     for name in names:
@@ -76,46 +45,46 @@ def install_lines(
     cwd: Path, command: str, names: Sequence[str], *, secrets: bool | None
 ) -> Iterator[str]:
     """Install each of ``names``, or without any the pre-commit hook, and tell; raises as
-    :func:`install`."""
-    wanted = checked(names) or (PRE_COMMIT,)
+    :func:`~loragit.commands.hook.files.install`."""
+    wanted = known_names(names) or (PRE_COMMIT,)
     if secrets is not None and PRE_COMMIT not in wanted:
         raise UsageError(
             "only the pre-commit hook looks for secrets", hint="loragit hook install --secrets"
         )
     for name in wanted:
-        yield from lines(install(cwd, command, name, secrets=secrets))
+        yield from lines(files.install(cwd, command, name, secrets=secrets))
 
 
 def uninstall_lines(cwd: Path, names: Sequence[str]) -> Iterator[str]:
     """Take each of ``names`` out, or without any every hook of loragit's, and tell; raises as
-    :func:`uninstall`."""
-    for name in checked(names) or _usual(cwd):
-        done = uninstall(cwd, name)
+    :func:`~loragit.commands.hook.files.uninstall`."""
+    for name in known_names(names) or _default_names(cwd):
+        done = files.uninstall(cwd, name)
         if names or name == PRE_COMMIT or done.removed or done.restored:
             yield from lines(done)
 
 
 def status_lines(cwd: Path, names: Sequence[str]) -> Iterator[str]:
     """How each of ``names``, or without any each hook, stands."""
-    for name in checked(names) or _usual(cwd):
-        yield from lines(status(cwd, name))
+    for name in known_names(names) or _default_names(cwd):
+        yield from lines(files.status(cwd, name))
 
 
-def text_of(name: str) -> str:
+def hook_text(name: str) -> str:
     """The hook as this version ships it. Raises :class:`~loragit.errors.UsageError` where loragit
     has no such hook."""
-    (wanted,) = checked((name,))
-    return hook_source(wanted).read_text("utf-8")
+    (wanted,) = known_names((name,))
+    return files.hook_source(wanted).read_text("utf-8")
 
 
-def _usual(cwd: Path) -> tuple[str, ...]:
-    return GUARDS if is_bare(cwd) else NAMES
+def _default_names(cwd: Path) -> tuple[str, ...]:
+    return GUARDS if files.is_bare(cwd) else NAMES
 
 
-def become(name: str, args: Sequence[str]) -> NoReturn:
+def exec_guard(name: str, args: Sequence[str]) -> NoReturn:
     """Be one of :data:`GUARDS`: this process goes on as the shell that runs it, its environment as
     git set it."""
-    os.execv("/bin/sh", ["sh", str(hook_source(name)), *args])  # noqa: S606 - there is nothing left to do here
+    os.execv("/bin/sh", ["sh", str(files.hook_source(name)), *args])  # noqa: S606 - there is nothing left to do here
 
 
 def run_hook(
@@ -134,7 +103,7 @@ def run_hook(
     committed to.
     """
     if name in GUARDS:
-        become(name, args)
+        exec_guard(name, args)
     try:
         verdict = _verdict(name, args, environ, cwd, index)
     except LoragitError as error:
@@ -144,7 +113,7 @@ def run_hook(
     for refusal in verdict.refusals:
         console.error(refusal)
     if verdict.refusals:
-        console.say("to commit here all the same, this once: git commit --no-verify")
+        console.info("to commit here all the same, this once: git commit --no-verify")
     return REFUSED if verdict.refusals else 0
 
 
@@ -164,7 +133,7 @@ def _verdict(
         raise UsageError(f"the {PRE_COMMIT} hook takes no arguments")
     setting = git.start("config", "--bool", "--get", staged.SETTING, cwd=cwd)
     verdict = trainer_clean.check(cwd, environ)
-    if not staged.wanted(setting):
+    if not staged.is_wanted(setting):
         return verdict
     found = staged.check(cwd, environ, index)
     return trainer_clean.Verdict(
@@ -200,10 +169,10 @@ def _installed_lines(done: Installed) -> Iterator[str]:
         yield f"installed {done.status.path}"
     if done.status.secrets:
         yield _SEARCHES
-    yield from _about(done.status)
+    yield from _context_lines(done.status)
 
 
-_TOLD = {
+_STATES = {
     State.ABSENT: "not installed: there is no {}",
     State.FOREIGN: "not installed: {} is another hook; {} keeps it and runs it first",
     State.CURRENT: "installed: {}",
@@ -212,7 +181,7 @@ _TOLD = {
 }
 
 
-_LET_BE = {
+_UNTOUCHED = {
     PRE_COMMIT: "those without a loragit.toml or runs are let be",
     "reference-transaction": "those without runs of loragit's are let be",
     "update": "in each of them a branch runs takes nothing but runs",
@@ -221,7 +190,7 @@ _SEARCHES = "it also refuses secrets in what is staged"
 
 
 def _status_lines(now: Status) -> Iterator[str]:
-    yield _TOLD[now.state].format(now.path, again(now.name))
+    yield _STATES[now.state].format(now.path, files.install_command(now.name))
     if now.state is not State.ABSENT and not now.executable:
         yield (
             "git ignores it, for it is not executable; make it so with: chmod +x "
@@ -238,14 +207,14 @@ def _status_lines(now: Status) -> Iterator[str]:
             if now.secrets
             else "it does not look for secrets; let it: loragit hook install --secrets"
         )
-    yield from _about(now)
+    yield from _context_lines(now)
 
 
-def _about(now: Status) -> Iterator[str]:
+def _context_lines(now: Status) -> Iterator[str]:
     if now.chained is not None:
         runs = now.state not in (State.ABSENT, State.FOREIGN)
         yield f"{now.chained} was " + (
             "there before, and runs first" if runs else "kept by an earlier install"
         )
     if now.shared:
-        yield "core.hooksPath sets that folder for every repository; " + _LET_BE[now.name]
+        yield "core.hooksPath sets that folder for every repository; " + _UNTOUCHED[now.name]

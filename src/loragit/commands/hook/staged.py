@@ -18,9 +18,9 @@ from loragit import git
 from loragit.commands.hook.trainer_clean import SHOWN, Verdict
 from loragit.errors import Area, Finding, LoragitError
 from loragit.git.repository import Repository
-from loragit.run.preflight import disclosure
-from loragit.secrets import find
-from loragit.secrets.find import Found
+from loragit.secrets import find, redact
+from loragit.secrets.files import as_utf8, secrets_in
+from loragit.secrets.rules import FoundSecret
 
 SETTING = "loragit.secrets"
 """The key of git's configuration that turns the search on."""
@@ -64,10 +64,10 @@ class _Text(NamedTuple):
 
 class _Leak(NamedTuple):
     text: _Text
-    found: Found
+    found: FoundSecret
 
 
-def wanted(setting: git.Question) -> bool:
+def is_wanted(setting: git.Question) -> bool:
     """The answer to ``git config --bool --get`` :data:`SETTING`. Raises :class:`LoragitError` where
     it is none."""
     reply = setting.reply()
@@ -95,28 +95,30 @@ def check(cwd: Path, environ: Mapping[str, str], index: str | None) -> Verdict:
     added = [
         c for c in changes if c.mode in (*_REGULAR, _LINK) and not c.path.lower().endswith(_NO_TEXT)
     ]
-    known = find.telling(find.secret_values((), environ))
-    leaks = list(_search(_staged(added, repository, notes), known))
+    known = find.distinctive(find.trainer_secrets((), environ))
+    leaks = list(_search(_staged_texts(added, repository, notes), known))
     if leaks:
         before = _lines_before(changes, {leak.text.path for leak in leaks}, repository)
-        leaks = [leak for leak in leaks if leak.found.line is None or _line(leak) not in before]
+        leaks = [
+            leak for leak in leaks if leak.found.line is None or _leaking_line(leak) not in before
+        ]
     names = [c.path for c in changes if not c.old.strip(_NONE)]
-    return _verdict([*_names(names, known), *_told(leaks)], notes)
+    return _verdict([*_secret_names(names, known), *_leak_lines(leaks)], notes)
 
 
 def check_files(files: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Verdict:
     """Whether any of ``files`` (relative to ``cwd``) holds a secret, as they lie there."""
     notes: list[str] = []
-    known = find.telling(find.secret_values((), environ))
+    known = find.distinctive(find.trainer_secrets((), environ))
     named = (path for path in files if not path.lower().endswith(_NO_TEXT))
-    leaks = list(_search(_read_all(named, cwd, notes), known))
-    return _verdict([*_names(files, known), *_told(leaks)], notes)
+    leaks = list(_search(_texts(named, cwd, notes), known))
+    return _verdict([*_secret_names(files, known), *_leak_lines(leaks)], notes)
 
 
-def _read_all(paths: Iterable[str], cwd: Path, notes: list[str]) -> Iterator[_Text]:
+def _texts(paths: Iterable[str], cwd: Path, notes: list[str]) -> Iterator[_Text]:
     for path in paths:
         try:
-            data = _read(f"{cwd}/{path}" if path[:1] != "/" else path)
+            data = _read_text(f"{cwd}/{path}" if path[:1] != "/" else path)
         except OSError as error:
             notes.append(f"{path} was not searched for secrets: {error.strerror}")
             continue
@@ -126,7 +128,7 @@ def _read_all(paths: Iterable[str], cwd: Path, notes: list[str]) -> Iterator[_Te
             yield _Text(path, data)
 
 
-def _read(path: str) -> bytes | None:
+def _read_text(path: str) -> bytes | None:
     """The bytes of a file, or of what its beginning tells to be no text; ``None`` for a text that
     is too large."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -146,7 +148,7 @@ _SNIFFED = 8000
 
 def _is_binary(data: bytes) -> bool:
     start = data[:_SNIFFED]
-    return b"\0" in start and disclosure.as_utf8(data) is data
+    return b"\0" in start and as_utf8(data) is data
 
 
 def _too_large(path: str) -> str:
@@ -170,13 +172,13 @@ def _changes(repository: Repository, index: str | None) -> list[_Change]:
     return [_Change(path, about[1], about[2], about[3]) for about, path in rows]
 
 
-def _staged(
+def _staged_texts(
     changes: Iterable[_Change], repository: Repository, notes: list[str]
 ) -> Iterator[_Text]:
     """The staged content of each: from the work tree, where that is the same, else from git."""
     asked: dict[str, str] = {}
     for change in changes:
-        data = _same(f"{repository.top}/{change.path}", change)
+        data = _bytes_if_staged(f"{repository.top}/{change.path}", change)
         if data is None:
             asked[change.path] = change.new
         else:
@@ -188,20 +190,20 @@ def _staged(
         about = row.split(" ")
         sizes[about[0]] = int(about[2]) if len(about) == 3 else 0
     for path, blob in asked.items():
-        if sizes.get(blob, 0) > MAX_BYTES and not _lies_as_binary(f"{repository.top}/{path}"):
+        if sizes.get(blob, 0) > MAX_BYTES and not _is_binary_file(f"{repository.top}/{path}"):
             notes.append(_too_large(path))
     small = {blob for blob in asked.values() if sizes.get(blob, 0) <= MAX_BYTES}
     contents = _blobs(small, repository)
     yield from (_Text(path, contents[blob]) for path, blob in asked.items() if blob in contents)
 
 
-def _same(path: str, change: _Change) -> bytes | None:
+def _bytes_if_staged(path: str, change: _Change) -> bytes | None:
     """The bytes of the work tree's file where they are the staged ones; ``None`` where they are
     not, or not so soon."""
     if change.mode == _LINK:
         return None
     try:
-        data = _read(path)
+        data = _read_text(path)
     except OSError:
         return None
     if data is None:
@@ -214,11 +216,11 @@ def _same(path: str, change: _Change) -> bytes | None:
     )
 
 
-def _lies_as_binary(path: str) -> bool:
+def _is_binary_file(path: str) -> bool:
     """Whether the work tree's file is no text, so that nobody need hear that the staged one was not
     searched."""
     try:
-        data = _read(path)
+        data = _read_text(path)
     except OSError:
         return False
     return data is not None and _is_binary(data)
@@ -257,30 +259,30 @@ def _search(texts: Iterable[_Text], known: tuple[str, ...]) -> Iterator[_Leak]:
         if _is_binary(text.data):
             continue
         if text.path.lower().endswith(_TABLES) or len(text.data) > _AT_ONCE:
-            yield from _each([text], known)
+            yield from _search_each([text], known)
             continue
         waiting.append(text)
         size += len(text.data)
         if size > _AT_ONCE:
-            yield from _together(waiting, known)
+            yield from _search_joined(waiting, known)
             waiting, size = [], 0
-    yield from _together(waiting, known)
+    yield from _search_joined(waiting, known)
 
 
-def _together(texts: list[_Text], known: tuple[str, ...]) -> Iterator[_Leak]:
-    joined = b"\n".join(disclosure.as_utf8(text.data) for text in texts)
-    if find.find(joined) or find.find_known(joined, known):
-        yield from _each(texts, known)
+def _search_joined(texts: list[_Text], known: tuple[str, ...]) -> Iterator[_Leak]:
+    joined = b"\n".join(as_utf8(text.data) for text in texts)
+    if find.find_secrets(joined) or find.find_known_secrets(joined, known):
+        yield from _search_each(texts, known)
 
 
-def _each(texts: Iterable[_Text], known: tuple[str, ...]) -> Iterator[_Leak]:
+def _search_each(texts: Iterable[_Text], known: tuple[str, ...]) -> Iterator[_Leak]:
     for text in texts:
-        yield from (_Leak(text, found) for found in disclosure.secrets_in(text.data, known))
+        yield from (_Leak(text, found) for found in secrets_in(text.data, known))
 
 
-def _line(leak: _Leak) -> bytes:
+def _leaking_line(leak: _Leak) -> bytes:
     assert leak.found.line is not None
-    return disclosure.as_utf8(leak.text.data).split(b"\n")[leak.found.line - 1].rstrip()
+    return as_utf8(leak.text.data).split(b"\n")[leak.found.line - 1].rstrip()
 
 
 def _lines_before(
@@ -293,21 +295,21 @@ def _lines_before(
     ]
     names = [c.old for c in there] + [f"MERGE_HEAD:{path}" for path in paths if "\n" not in path]
     contents = _blobs(names, repository).values()
-    return frozenset(
-        line.rstrip() for data in contents for line in disclosure.as_utf8(data).split(b"\n")
-    )
+    return frozenset(line.rstrip() for data in contents for line in as_utf8(data).split(b"\n"))
 
 
-def _names(paths: Sequence[str], known: tuple[str, ...]) -> Iterator[str]:
+def _secret_names(paths: Sequence[str], known: tuple[str, ...]) -> Iterator[str]:
     encoded = [path.encode("utf-8", "surrogateescape") for path in paths]
-    if find.find(b"\n".join(encoded)) or find.find_known(b"\n".join(encoded), known):
+    if find.find_secrets(b"\n".join(encoded)) or find.find_known_secrets(
+        b"\n".join(encoded), known
+    ):
         for path in encoded:
-            hidden = find.mask(path, known)
+            hidden = redact.redact_unmarked(path, known)
             if hidden != path:
                 yield f"the file name {hidden.decode('utf-8', 'surrogateescape')}"
 
 
-def _told(leaks: Iterable[_Leak]) -> Iterator[str]:
+def _leak_lines(leaks: Iterable[_Leak]) -> Iterator[str]:
     for text, found in leaks:
         at = f"{text.path}, line {found.line}" if found.line else text.path
         yield f"{at}: {found.kind}"

@@ -16,8 +16,9 @@ from loragit import git
 from loragit.errors import Area, Finding, LoragitError
 from loragit.git import checkout
 from loragit.record.name import RUNS, RunName
-from loragit.settings import schema
-from loragit.settings.load import Flags, Settings, load
+from loragit.settings import document, schema
+from loragit.settings.load import load_settings
+from loragit.settings.values import Flags, Settings
 
 _AT_ONCE = 30
 """Repositories that git is asked about at the same time, four processes each."""
@@ -39,7 +40,7 @@ class Verdict(NamedTuple):
     """What could not be looked at, and what the settings allow."""
 
 
-class _Named(NamedTuple):
+class _CodeRepository(NamedTuple):
     """A repository that settings name."""
 
     folder: Path
@@ -60,16 +61,16 @@ def check(cwd: Path, environ: Mapping[str, str]) -> Verdict:
     except git.NotARepository as error:
         return Verdict(notes=(f"trainer repositories were not looked at: {error.message}",))
     refusals: list[LoragitError] = []
-    named: dict[Path, _Named] = {}
+    named: dict[Path, _CodeRepository] = {}
     for folder in _datasets(repository.top):
         try:
             for settings in _variants(folder, environ):
-                _collect(settings, named)
+                _add_repositories(settings, named)
         except LoragitError as error:
             refusals.append(error)
     asked = list(named.values())
     found = [
-        _ask(asked[first : first + _AT_ONCE], repository.top)
+        _verdict_on(asked[first : first + _AT_ONCE], repository.top)
         for first in range(0, len(asked), _AT_ONCE)
     ]
     dirty = {str(refusal): refusal for verdict in found for refusal in verdict.refusals}
@@ -99,14 +100,14 @@ def _datasets(top: Path) -> tuple[Path, ...]:
 def _variants(folder: Path, environ: Mapping[str, str]) -> Iterator[Settings]:
     """The settings of a dataset, and those of each model for which it names other repositories."""
     flags = Flags(dataset=str(folder), steps=1)
-    yield load(name=None, flags=flags, environ=environ, cwd=folder)
-    for model, values in schema.read_file(folder / schema.FILE).models.items():
+    yield load_settings(name=None, flags=flags, environ=environ, cwd=folder)
+    for model, values in document.read_settings_file(folder / schema.FILE).models.items():
         if not values.keys().isdisjoint(("trainer.repo", "trainer.lycoris_repo")):
             name = RunName(text=folder.name, model=model, version=None, steps=1, stem=None)
-            yield load(name=name, flags=flags, environ=environ, cwd=folder)
+            yield load_settings(name=name, flags=flags, environ=environ, cwd=folder)
 
 
-def _collect(settings: Settings, named: dict[Path, _Named]) -> None:
+def _add_repositories(settings: Settings, named: dict[Path, _CodeRepository]) -> None:
     trainer = settings.trainer
     default = any(
         origin.key == "trainer.repo" and origin.source == "default" for origin in settings.origins
@@ -119,15 +120,15 @@ def _collect(settings: Settings, named: dict[Path, _Named]) -> None:
     repos += [(each, each.name) for each in settings.record.repos]
     for folder, label in repos:
         resolved = Path(os.path.realpath(folder))
-        known = named.get(resolved, _Named(resolved, label, allowed=True))
+        known = named.get(resolved, _CodeRepository(resolved, label, allowed=True))
         named[resolved] = known._replace(allowed=known.allowed and settings.record.allow_dirty)
 
 
-def _ask(named: Sequence[_Named], own: Path) -> Verdict:
+def _verdict_on(named: Sequence[_CodeRepository], own: Path) -> Verdict:
     """Ask the repositories at once; ``own`` is the one that is committed to, which is dirty as a
     matter of course."""
     notes: list[str] = []
-    questions: list[tuple[_Named, checkout.StateQuestion]] = []
+    questions: list[tuple[_CodeRepository, checkout.StateQuestion]] = []
     for one in named:
         try:
             questions.append((one, checkout.StateQuestion(one.folder, one.label)))
@@ -147,7 +148,7 @@ def _ask(named: Sequence[_Named], own: Path) -> Verdict:
                 f"{one.label} has {_changes(state.dirty)} in {state.path}, which the settings allow"
             )
         else:
-            refusals.setdefault(state.path, _dirty(one.label, state.path, state.dirty))
+            refusals.setdefault(state.path, _trainer_dirty(one.label, state.path, state.dirty))
     return Verdict(tuple(refusals.values()), tuple(notes))
 
 
@@ -155,7 +156,7 @@ def _changes(dirty: Sequence[str]) -> str:
     return "an uncommitted change" if len(dirty) == 1 else f"{len(dirty)} uncommitted changes"
 
 
-def _dirty(label: str, folder: Path, dirty: tuple[str, ...]) -> TrainerDirty:
+def _trainer_dirty(label: str, folder: Path, dirty: tuple[str, ...]) -> TrainerDirty:
     there = f"git -C {shlex.quote(str(folder))}"
     them = "it" if len(dirty) == 1 else "them"
     if len(dirty) > SHOWN or any(not path.isprintable() for path in dirty):

@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 from loragit import console, git, text
 from loragit.commands import hook
-from loragit.commands.init import discover, first_files
+from loragit.commands.hook import files
+from loragit.commands.init import discover, first_files, siblings
 from loragit.commands.init import plan as setup
 from loragit.commands.init.discover import Surroundings
-from loragit.commands.init.plan import Plan, State, Wanted
+from loragit.commands.init.plan import Changes, Choices, RepositoryState
 from loragit.errors import LoragitError, UsageError
 from loragit.git import identity
 from loragit.run.preflight import trust
@@ -42,7 +43,7 @@ class NoCommit(LoragitError):
     """Everything is written, but not committed."""
 
 
-class Request(NamedTuple):
+class Options(NamedTuple):
     """What the command line asks of ``init``."""
 
     folder: str
@@ -55,51 +56,51 @@ class Request(NamedTuple):
     dry_run: bool = False
 
 
-def init(request: Request) -> int:
+def init(request: Options) -> int:
     """Set the dataset up; the exit status. Raises :class:`LoragitError` before anything is
     written."""
-    seen = discover.look(_folder(request), request.environ)
-    state = _state(seen)
-    _tell_found(seen)
+    seen = discover.surroundings(_dataset_folder(request), request.environ)
+    state = _repository_state(seen)
+    _report_found(seen)
     asks = not request.yes and not request.dry_run and console.can_ask()
-    wanted = usual = Wanted(hook=not state.begun and not state.shared)
+    wanted = usual = Choices(hook=not state.begun and not state.shared)
     if asks:
-        seen, wanted = _asked(seen, state, wanted, request)
-    plan = setup.plan(seen, state, wanted)
+        seen, wanted = _ask_user(seen, state, wanted, request)
+    plan = setup.plan_changes(seen, state, wanted)
     for warning in plan.warnings:
         console.warn(warning)
     if os.path.lexists(seen.settings_file):
-        _tell_differences(seen, request.environ)
+        _report_differences(seen, request.environ)
     failed = False
     if plan.empty:
-        nothing_missing = setup.plan(seen, state, usual).empty
-        console.say(
+        nothing_missing = setup.plan_changes(seen, state, usual).empty
+        console.info(
             "all is there, nothing was written" if nothing_missing else "nothing was written"
         )
     elif request.dry_run:
-        _show(plan)
+        _show_changes(plan)
     elif not request.yes and not asks:
-        _show(plan)
+        _show_changes(plan)
         raise NobodyToAsk(
             "nothing was written: there is no terminal to ask at",
             hint="loragit init --yes does all this",
         )
     else:
         failed = not _carry_out(plan, seen.folder, request.command)
-    _tell_next(seen, plan, request)
+    _report_next_steps(seen, plan, request)
     return 1 if failed else 0
 
 
-def _folder(request: Request) -> Path:
+def _dataset_folder(request: Options) -> Path:
     """The dataset's folder, absolute. Raises :class:`NoDataset`."""
-    folder = places.expanded(request.folder, request.cwd, request.environ)
+    folder = places.expand_path(request.folder, request.cwd, request.environ)
     if ".." in folder.parts:
         folder = folder.resolve()
     if not folder.is_dir():
         raise NoDataset(
             f"there is no folder {folder}", hint="make it, put the images into it, and start again"
         )
-    if folder == folder.parent or folder.samefile(places.home(request.environ)):
+    if folder == folder.parent or folder.samefile(places.home_of(request.environ)):
         raise NoDataset(
             f"{folder} is no dataset's folder", hint="name one: loragit init ~/datasets/NAME"
         )
@@ -111,16 +112,18 @@ def _folder(request: Request) -> Path:
     return folder
 
 
-def _state(seen: Surroundings) -> State:
+def _repository_state(seen: Surroundings) -> RepositoryState:
     lfs = git.call("lfs", "version", cwd=seen.folder).status == 0
     if seen.repository is None:
         shared = git.call("config", "--get", "core.hooksPath", cwd=seen.folder).status == 0
-        return State(begun=False, hook=False, shared=shared, caches_ignored=False, lfs=lfs)
-    now = hook.status(seen.folder)
+        return RepositoryState(
+            begun=False, hook=False, shared=shared, caches_ignored=False, lfs=lfs
+        )
+    now = files.status(seen.folder)
     ignored = git.call(
         "check-ignore", "--quiet", "--no-index", "--", "img/cache.npz", cwd=seen.folder
     )
-    return State(
+    return RepositoryState(
         begun=git.call("rev-parse", "--verify", "--quiet", "HEAD", cwd=seen.folder).status == 0,
         hook=now.installed,
         shared=now.shared,
@@ -129,38 +132,38 @@ def _state(seen: Surroundings) -> State:
     )
 
 
-def _tell_found(seen: Surroundings) -> None:
+def _report_found(seen: Surroundings) -> None:
     home = str(seen.home)
     if seen.trainer is not None:
-        console.say(
+        console.info(
             f"found sd-scripts in {text.home_as_tilde(str(seen.trainer), home)}, its script "
             f"{seen.script}"
         )
     if seen.env is not None:
-        console.say(f"found the trainer's Python: {text.home_as_tilde(seen.env, home)}")
+        console.info(f"found the trainer's Python: {text.home_as_tilde(seen.env, home)}")
     if seen.base_model is not None:
-        console.say(f"found the base model {text.home_as_tilde(seen.base_model, home)}")
+        console.info(f"found the base model {text.home_as_tilde(seen.base_model, home)}")
     for each in seen.images:
         captions = (
             f"{text.count(len(each.captions), 'caption')} ({each.suffix})"
             if each.suffix
             else "no captions"
         )
-        console.say(f"found {text.count(len(each.images), 'image')} in {each.place}, {captions}")
+        console.info(f"found {text.count(len(each.images), 'image')} in {each.place}, {captions}")
 
 
 # ---- questions ----
 
 
-def _asked(
-    seen: Surroundings, state: State, wanted: Wanted, request: Request
-) -> tuple[Surroundings, Wanted]:
+def _ask_user(
+    seen: Surroundings, state: RepositoryState, wanted: Choices, request: Options
+) -> tuple[Surroundings, Choices]:
     """The user's answers. Only what is still to be decided is asked."""
     if _lacks_model(seen) and not os.path.lexists(seen.settings_file):
-        seen = seen._replace(base_model=_asked_model(seen, request))
+        seen = seen._replace(base_model=_ask_model(seen, request))
     files = frozenset(
         name
-        for name in sorted(setup.missing(seen))
+        for name in sorted(setup.missing_files(seen))
         if console.confirm(f"Write {seen.folder / name}?", default=True)
     )
     repository = seen.repository is not None or console.confirm(
@@ -184,22 +187,22 @@ def _asked(
             f"committed{where}?"
         )
         put = console.confirm(question, default=wanted.hook)
-    return seen, Wanted(files=files, repository=repository, images=images, commit=commit, hook=put)
+    return seen, Choices(files=files, repository=repository, images=images, commit=commit, hook=put)
 
 
-def _lacks(seen: Surroundings, key: str) -> bool:
+def _is_unset(seen: Surroundings, key: str) -> bool:
     """Whether no settings say ``key``."""
     return all(each.source == "default" for each in seen.chosen.origins if each.key == key)
 
 
 def _lacks_model(seen: Surroundings) -> bool:
-    return seen.base_model is None and _lacks(seen, first_files.BASE_MODEL_KEY)
+    return seen.base_model is None and _is_unset(seen, first_files.BASE_MODEL_KEY)
 
 
-def _asked_model(seen: Surroundings, request: Request) -> str | None:
+def _ask_model(seen: Surroundings, request: Options) -> str | None:
     """A path that exists, one of those that were found, or the name of a model on a hub."""
     for number, each in enumerate(seen.other_models, 1):
-        console.say(f"{number}: {text.home_as_tilde(each, str(seen.home))}")
+        console.info(f"{number}: {text.home_as_tilde(each, str(seen.home))}")
     which = "its number, its path" if seen.other_models else "its path"
     while True:
         answer = console.ask(f"Which base model ({which}, or later)?", "later")
@@ -208,7 +211,7 @@ def _asked_model(seen: Surroundings, request: Request) -> str | None:
         if answer.isascii() and answer.isdigit() and 0 < int(answer) <= len(seen.other_models):
             return seen.other_models[int(answer) - 1]
         try:
-            path = places.expanded(answer, request.cwd, request.environ)
+            path = places.expand_path(answer, request.cwd, request.environ)
         except LoragitError as failure:
             console.error(failure)
             continue
@@ -219,43 +222,43 @@ def _asked_model(seen: Surroundings, request: Request) -> str | None:
         console.warn(f"there is no file {path}")
 
 
-def _show(plan: Plan) -> None:
+def _show_changes(plan: Changes) -> None:
     """What would be done; the texts of the files on stdout."""
     for entry in (*plan.new, *plan.added):
-        console.say(f"would {'write' if entry in plan.new else 'add to'} {entry.path}")
+        console.info(f"would {'write' if entry in plan.new else 'add to'} {entry.path}")
         console.out(f"# ---- {entry.path}")
         for line in entry.data.decode().splitlines():
             console.out(line)
     if plan.repository:
-        console.say("would make the folder a git repository")
+        console.info("would make the folder a git repository")
     if plan.commit:
-        console.say(f"would commit {text.count(len(plan.commit), 'file')}")
+        console.info(f"would commit {text.count(len(plan.commit), 'file')}")
     if plan.hook:
-        console.say("would install the pre-commit hook")
+        console.info("would install the pre-commit hook")
 
 
 # ---- doing it ----
 
 
-def _carry_out(plan: Plan, folder: Path, command: str) -> bool:
+def _carry_out(plan: Changes, folder: Path, command: str) -> bool:
     """Whether all of it could be done; what could not is told."""
     for entry in plan.new:
         # Somebody may have made it meanwhile: "x" refuses to write over it.
         with (folder / entry.path).open("xb") as file:
             file.write(entry.data)
-        console.say(f"wrote {folder / entry.path}")
+        console.info(f"wrote {folder / entry.path}")
     for entry in plan.added:
         with (folder / entry.path).open("ab") as file:
             file.write(entry.data)
-        console.say(f"added to {folder / entry.path}")
+        console.info(f"added to {folder / entry.path}")
     if plan.repository:
         git.run("init", "--quiet", cwd=folder)
-        console.say(f"made {folder} a git repository")
+        console.info(f"made {folder} a git repository")
     done = True
     for wanted, step in (
         (plan.lfs, lambda: git.run("lfs", "install", "--local", cwd=folder)),
         (bool(plan.commit), lambda: _commit(plan, folder)),
-        (plan.hook, lambda: _hook(folder, command)),
+        (plan.hook, lambda: _install_hook(folder, command)),
     ):
         try:
             if wanted:
@@ -266,11 +269,11 @@ def _carry_out(plan: Plan, folder: Path, command: str) -> bool:
     if any(entry.path == schema.FILE for entry in plan.new):
         # What was found on this machine is trusted, also where the repository has a remote, now or
         # later.
-        trust.remember(trust.of_file(folder))
+        trust.store_consent(trust.subject_of_file(folder))
     return done
 
 
-def _commit(plan: Plan, folder: Path) -> None:
+def _commit(plan: Changes, folder: Path) -> None:
     """The first commit: exactly the plan's files; what else is staged stays so."""
     try:
         identity.IdentityQuestion(folder).answer()
@@ -299,40 +302,40 @@ def _commit(plan: Plan, folder: Path) -> None:
         raise NoCommit(
             f"the files are written, but not committed: {failure.message}", hint=hint
         ) from failure
-    console.say(f"committed {text.count(len(plan.commit), 'file')}")
+    console.info(f"committed {text.count(len(plan.commit), 'file')}")
 
 
-def _hook(folder: Path, command: str) -> None:
-    for line in hook.lines(hook.install(folder, command)):
-        console.say(line)
+def _install_hook(folder: Path, command: str) -> None:
+    for line in hook.lines(files.install(folder, command)):
+        console.info(line)
 
 
 # ---- what comes next ----
 
 
-def _tell_differences(seen: Surroundings, environ: Mapping[str, str]) -> None:
+def _report_differences(seen: Surroundings, environ: Mapping[str, str]) -> None:
     for key, now, other in first_files.differences(seen, environ):
-        console.say(
+        console.info(
             f"{seen.settings_file} is left as it is: {key} is {now} there, and {other} was found"
         )
 
 
-def _tell_next(seen: Surroundings, plan: Plan, request: Request) -> None:
+def _report_next_steps(seen: Surroundings, plan: Changes, request: Options) -> None:
     """What is still missing, and the first command to type."""
     if not seen.images and seen.config is None:
         console.warn("there are no images: put a folder of them here, then: loragit init")
-    if seen.trainer is None and _lacks(seen, "trainer.repo"):
+    if seen.trainer is None and _is_unset(seen, "trainer.repo"):
         console.warn(
             "sd-scripts was not found; get it: git clone https://github.com/kohya-ss/sd-scripts "
             f"~/source/repos/sd-scripts, or name it in {schema.FILE}"
         )
     if _lacks_model(seen):
-        console.warn(f"no base model was found: fill in {discover.BASE_MODEL} in {schema.FILE}")
+        console.warn(f"no base model was found: fill in {siblings.BASE_MODEL} in {schema.FILE}")
     if seen.repository is None and not plan.repository:
         console.warn("runs are recorded in a git repository, and there is none yet: git init")
     stays = seen.repository is not None and plan.new and not plan.commit
     if stays and not request.dry_run:
         names = shlex.join([*(entry.path for entry in (*plan.new, *plan.added))])
-        console.say(f"commit what was written: git add {names} && git commit")
-    console.say("first, check a run with:")
+        console.info(f"commit what was written: git add {names} && git commit")
+    console.info("first, check a run with:")
     console.out(first_files.first_run(seen, request.cwd))

@@ -15,28 +15,26 @@ from typing import NamedTuple
 from loragit import git
 from loragit.commands.init import image_folders
 from loragit.commands.init.image_folders import ImageFolder, entries
-from loragit.dataset import snapshot
-from loragit.errors import Findings, LoragitError
+from loragit.commands.init.siblings import (
+    BASE_MODEL,
+    SCRIPTS,
+    Sibling,
+    launcher,
+    sibling_datasets,
+    weights,
+)
+from loragit.errors import LoragitError
 from loragit.git import checkout
 from loragit.git.repository import Repository
 from loragit.history import history
 from loragit.record.name import RunName
 from loragit.run.preflight import trust
-from loragit.secrets import find
-from loragit.settings import layers, load
+from loragit.settings import load
 from loragit.settings import paths as places
-from loragit.settings.load import Flags, Settings
-from loragit.settings.schema import ARGS, FILE, Value, read_file
+from loragit.settings.schema import ARGS, FILE
+from loragit.settings.values import Flags, Settings
 from loragit.trainers.environment import pythons
-
-SCRIPTS = (
-    "sdxl_train_network.py",
-    "train_network.py",
-    "flux_train_network.py",
-    "sd3_train_network.py",
-)
-"""sd-scripts' scripts that train adapters, the one that is meant most often first."""
-BASE_MODEL = "pretrained_model_name_or_path"
+from loragit.trainers.sd_scripts import dataset_config
 
 _HOLDS = ("train_network.py", "library/train_util.py")
 """What a checkout of sd-scripts holds, whatever it is called."""
@@ -52,8 +50,6 @@ _MODELS = (
     "stable-diffusion-webui-forge/models/Stable-diffusion",
 )
 """Where base models lie, relative to the home folder."""
-_WITH_MODEL = ("vae", "ae", "clip_l", "clip_g", "t5xxl")
-"""Arguments that go together with a base model."""
 _CONFIGS = (
     "config.toml",
     "config.json",
@@ -71,8 +67,6 @@ _PROMPTS = (
 _MOST_MODELS = 20
 _MOST_HISTORIES = 5
 _IMPROBABLE = 9
-_MOST = 500
-"""Siblings, checkouts or models looked at in one folder."""
 
 
 class Checkout(NamedTuple):
@@ -81,22 +75,6 @@ class Checkout(NamedTuple):
     path: Path
     tracked: bool
     """Whether a git repository holds its files: a record names the trainer by its commit."""
-
-
-class Sibling(NamedTuple):
-    """Another dataset, by its ``loragit.toml``."""
-
-    folder: Path
-    values: Mapping[str, Value]
-    """By dotted key, its paths made absolute."""
-
-    def text(self, key: str) -> str | None:
-        value = self.values.get(key)
-        return value if isinstance(value, str) and value else None
-
-    @property
-    def script(self) -> str:
-        return self.text("trainer.script") or SCRIPTS[0]
 
 
 class Surroundings(NamedTuple):
@@ -148,15 +126,17 @@ class Surroundings(NamedTuple):
         return self.trainers[0].path if self.trainers else None
 
 
-def look(folder: Path, environ: Mapping[str, str]) -> Surroundings:
+def surroundings(folder: Path, environ: Mapping[str, str]) -> Surroundings:
     """Look around the dataset in ``folder``, which is absolute and exists.
 
     Raises :class:`LoragitError` where settings that exist are wrong, or git does not work in the
     repository there.
     """
-    home = places.home(environ)
-    chosen = load.load(name=None, flags=Flags(dataset=str(folder)), environ=environ, cwd=folder)
-    siblings = tuple(_siblings(folder, chosen.paths.datasets, environ))
+    home = places.home_of(environ)
+    chosen = load.load_settings(
+        name=None, flags=Flags(dataset=str(folder)), environ=environ, cwd=folder
+    )
+    siblings = tuple(sibling_datasets(folder, chosen.paths.datasets, environ))
     trainers = _trainers(chosen, siblings, home)
     trainer = trainers[0].path if trainers else None
     script = _script(chosen, trainer, siblings)
@@ -164,7 +144,7 @@ def look(folder: Path, environ: Mapping[str, str]) -> Surroundings:
     env, other_envs = _environments(chosen, trainer, siblings, environ, home)
     models, sure = _models(alike, home)
     model = models[0] if sure else None
-    config = _existing(folder, _CONFIGS, chosen.paths.config)
+    config = _first_existing(folder, _CONFIGS, chosen.paths.config)
     return Surroundings(
         folder=folder,
         home=home,
@@ -174,41 +154,41 @@ def look(folder: Path, environ: Mapping[str, str]) -> Surroundings:
         script=script,
         env=env,
         other_envs=other_envs,
-        launcher=_launcher(siblings),
+        launcher=launcher(siblings),
         lycoris=tuple(_lycoris(trainer)),
         base_model=model,
         other_models=tuple(each for each in models if each != model),
-        weights=tuple(_weights(alike, model)),
+        weights=tuple(weights(alike, model)),
         network_module=next(
             filter(None, (each.text(ARGS + "network_module") for each in alike)), None
         ),
         siblings=siblings,
         config=config,
-        prompts=_existing(folder, _PROMPTS, chosen.paths.prompts),
+        prompts=_first_existing(folder, _PROMPTS, chosen.paths.prompts),
         workdir=_workdir(config, folder, trainer),
-        images=image_folders.find(folder),
-        model=_called(folder, model, alike),
-        runs=_taken(folder, chosen),
+        images=image_folders.find_image_folders(folder),
+        model=_model_in_names(folder, model, alike),
+        runs=_names_taken(folder, chosen),
     )
 
 
-def _called(folder: Path, model: str | None, siblings: Iterable[Sibling]) -> str | None:
+def _model_in_names(folder: Path, model: str | None, siblings: Iterable[Sibling]) -> str | None:
     same = [
         each.folder
         for each in siblings
         if model is not None and each.text(ARGS + BASE_MODEL) == model
     ]
     for place in (folder, *same[:_MOST_HISTORIES]):
-        for name in history.names(place):
+        for name in history.standing_names(place):
             read = RunName.parse(name)
             if read.model is not None and place.name in read.dataset_candidates():
                 return read.model
     return None
 
 
-def _taken(folder: Path, chosen: Settings) -> frozenset[str]:
+def _names_taken(folder: Path, chosen: Settings) -> frozenset[str]:
     return frozenset(
-        (*history.names(folder), *(entry.name for entry in entries(chosen.paths.output)))
+        (*history.standing_names(folder), *(entry.name for entry in entries(chosen.paths.output)))
     )
 
 
@@ -224,52 +204,15 @@ def _repository(folder: Path) -> Repository | None:
     return git.discover(folder)
 
 
-def _siblings(folder: Path, datasets: Path, environ: Mapping[str, str]) -> Iterator[Sibling]:
-    """Datasets beside ``folder`` and under ``datasets`` that have settings which are understood.
-
-    Not those of somebody else's that nobody has agreed to: what is found is written into settings
-    that are trusted.
-    """
-    files: dict[Path, float] = {}
-    for parent in dict.fromkeys((folder.parent, datasets)):
-        for entry in entries(parent)[:_MOST]:
-            path = parent / entry.name / FILE
-            if os.path.isfile(path) and not path.parent.samefile(folder):
-                files[path] = path.stat().st_mtime
-    for path in sorted(files, key=lambda each: -files[each]):
-        try:
-            if trust.settle(trust.of_file(path.parent), None, Findings()):
-                yield Sibling(path.parent, _resolved(path, environ))
-        except LoragitError:
-            continue
-
-
-def _resolved(path: Path, environ: Mapping[str, str]) -> dict[str, Value]:
-    folder, values = path.parent, dict(read_file(path).values)
-    for key, value in values.items():
-        values[key] = layers.resolved(key, layers.Given(value, str(path)), folder, environ).value
-    repo = values.get("trainer.repo")
-    workdir = (
-        folder if values.get("trainer.workdir") == "dataset" else Path(str(repo)) if repo else None
-    )
-    for name in (BASE_MODEL, *_WITH_MODEL):
-        written = values.get(ARGS + name)
-        if isinstance(written, str) and written.startswith("~/"):
-            values[ARGS + name] = str(places.expanded(written, folder, environ))
-        elif isinstance(written, str) and workdir is not None and os.path.exists(workdir / written):
-            values[ARGS + name] = os.path.normpath(workdir / written)
-    return values
-
-
 def _trainers(chosen: Settings, siblings: Iterable[Sibling], home: Path) -> tuple[Checkout, ...]:
     """Every checkout once: what settings say, what siblings use, the usual places; repositories
     first."""
     said = chosen.trainer.repo
-    is_said = _is_said(chosen, "trainer.repo")
+    is_said = _is_set(chosen, "trainer.repo")
     paths = [
         said,
         *(Path(text) for each in siblings if (text := each.text("trainer.repo"))),
-        *_usual(chosen, home),
+        *_usual_trainers(chosen, home),
     ]
     found: dict[tuple[int, int], Checkout] = {}
     for path in paths:
@@ -285,11 +228,11 @@ def _trainers(chosen: Settings, siblings: Iterable[Sibling], home: Path) -> tupl
     )
 
 
-def _is_said(chosen: Settings, key: str) -> bool:
+def _is_set(chosen: Settings, key: str) -> bool:
     return any(each.key == key and each.source != "default" for each in chosen.origins)
 
 
-def _usual(chosen: Settings, home: Path) -> Iterator[Path]:
+def _usual_trainers(chosen: Settings, home: Path) -> Iterator[Path]:
     dataset = chosen.dataset_dir
 
     def named(folder: Path) -> Iterator[Path]:
@@ -301,7 +244,7 @@ def _usual(chosen: Settings, home: Path) -> Iterator[Path]:
     yield from named(home)
     yield home / "kohya_ss/sd-scripts"
     # What came with a dataset is not found: settings are written with it that are trusted.
-    own = trust.top_of(dataset) if trust.came_from(dataset) else None
+    own = trust.work_tree_top(dataset) if trust.foreign_origin(dataset) else None
     for folder in (*(home / each for each in _CODE), dataset.parent, dataset.parent.parent):
         yield from (
             each for each in named(folder) if own is None or not each.resolve().is_relative_to(own)
@@ -318,7 +261,7 @@ def _tracked(file: Path) -> bool:
 def _script(chosen: Settings, trainer: Path | None, siblings: Iterable[Sibling]) -> str | None:
     """What settings say, what siblings used last, else the first of sd-scripts' own; one that the
     trainer holds."""
-    said = (chosen.trainer.script,) if _is_said(chosen, "trainer.script") else ()
+    said = (chosen.trainer.script,) if _is_set(chosen, "trainer.script") else ()
     wanted = (*said, *(each.script for each in siblings), *SCRIPTS)
     return next(
         (each for each in wanted if trainer is not None and os.path.isfile(trainer / each)), None
@@ -367,19 +310,6 @@ def _usable(env: str, chosen: Settings, environ: Mapping[str, str]) -> bool:
     return True
 
 
-def _launcher(siblings: Iterable[Sibling]) -> tuple[str, ...]:
-    """What siblings start the script with; not where a word of it looks like a secret."""
-    for each in siblings:
-        value = each.values.get("trainer.launcher")
-        if (
-            isinstance(value, tuple)
-            and value
-            and not find.find(" ".join(map(str, value)).encode(errors="replace"))
-        ):
-            return tuple(map(str, value))
-    return ()
-
-
 def _lycoris(trainer: Path | None) -> Iterator[Path]:
     """Checkouts of LyCORIS beside the trainer and in it."""
     for folder in (trainer.parent, trainer) if trainer else ():
@@ -392,7 +322,7 @@ def _lycoris(trainer: Path | None) -> Iterator[Path]:
 
 def _models(siblings: Iterable[Sibling], home: Path) -> tuple[tuple[str, ...], bool]:
     """Base models, and whether the first is sure: siblings use it, or it is the only one."""
-    used = [text for each in siblings if (text := each.text(ARGS + BASE_MODEL)) and _there(text)]
+    used = [text for each in siblings if (text := each.text(ARGS + BASE_MODEL)) and _exists(text)]
     lying = [
         str(home / folder / each.name)
         for folder in _MODELS
@@ -403,7 +333,7 @@ def _models(siblings: Iterable[Sibling], home: Path) -> tuple[tuple[str, ...], b
     return every, bool(used) or len(every) == 1
 
 
-def _there(model: str) -> bool:
+def _exists(model: str) -> bool:
     return not model.startswith("/") or os.path.exists(model)
 
 
@@ -414,14 +344,7 @@ def _is_model(entry: os.DirEntry[str]) -> bool:
     )
 
 
-def _weights(siblings: Iterable[Sibling], model: str | None) -> Iterator[tuple[str, str]]:
-    for each in siblings:
-        if model is not None and each.text(ARGS + BASE_MODEL) == model:
-            yield from ((name, text) for name in _WITH_MODEL if (text := each.text(ARGS + name)))
-            return
-
-
-def _existing(folder: Path, names: Iterable[str], said: Path | None) -> Path | None:
+def _first_existing(folder: Path, names: Iterable[str], said: Path | None) -> Path | None:
     """The file that settings say, or one of the usual ``names``; ``None`` where there is none."""
     places = (*((said,) if said else ()), *(folder / name for name in names))
     return next((each for each in places if os.path.isfile(each)), None)
@@ -432,7 +355,7 @@ def _config_folders(config: Path | None, folder: Path) -> tuple[str, ...]:
     if config is None:
         return ()
     try:
-        return tuple(each.written for each in snapshot.read_config(config, folder).folders)
+        return tuple(each.written for each in dataset_config.read_config(config, folder).folders)
     except LoragitError:
         return ()
 

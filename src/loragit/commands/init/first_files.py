@@ -15,14 +15,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from loragit.commands.init import image_folders
-from loragit.commands.init.discover import BASE_MODEL, Surroundings
+from loragit.commands.init.discover import Surroundings
 from loragit.commands.init.image_folders import ImageFolder, is_unicode
+from loragit.commands.init.siblings import BASE_MODEL
 from loragit.dataset.snapshot import IMAGE_SUFFIXES
 from loragit.errors import LoragitError
 from loragit.record.name import RunName
 from loragit.settings import layers
 from loragit.settings import paths as places
-from loragit.settings.schema import ARGS, SCHEMA, Value, literal
+from loragit.settings.schema import ARGS, SCHEMA
+from loragit.settings.toml_text import Value, toml_literal
 
 CONFIG, PROMPTS = "config.toml", "sample-prompts.txt"
 BASE_MODEL_KEY = ARGS + BASE_MODEL
@@ -61,82 +63,84 @@ _MISSING = {
 """An example of each key for the file that lacks it, and a word on what to do."""
 
 
-def found(seen: Surroundings) -> dict[str, Value]:
+def settings_found(seen: Surroundings) -> dict[str, Value]:
     """What the surroundings say, by dotted key and as ``loragit.toml`` writes it.
 
     Left out is what the user's own settings say already, and what no TOML file can.
     """
     values: dict[str, Value | None] = {
-        "trainer.repo": _place(seen.trainer, seen) if seen.trainer else None,
+        "trainer.repo": _portable_path(seen.trainer, seen) if seen.trainer else None,
         "trainer.script": seen.script,
-        "trainer.env": seen.env and _env(seen.env, seen),
+        "trainer.env": seen.env and _portable_env(seen.env, seen),
         "trainer.launcher": seen.launcher or None,
-        BASE_MODEL_KEY: seen.base_model and _argument(seen.base_model, seen),
-        **{ARGS + name: _argument(text, seen) for name, text in seen.weights},
+        BASE_MODEL_KEY: seen.base_model and _with_tilde(seen.base_model, seen),
+        **{ARGS + name: _with_tilde(text, seen) for name, text in seen.weights},
         ARGS + "network_module": seen.network_module,
-        "paths.config": _own(seen.config, CONFIG, seen),
-        "paths.prompts": _own(seen.prompts, PROMPTS, seen),
+        "paths.config": _unusual_file(seen.config, CONFIG, seen),
+        "paths.prompts": _unusual_file(seen.prompts, PROMPTS, seen),
     }
     return {
         key: value
         for key, value in values.items()
-        if value is not None and is_unicode(str(value)) and said_elsewhere(key, seen) is None
+        if value is not None and is_unicode(str(value)) and user_file_that_sets(key, seen) is None
     }
 
 
-def said_elsewhere(key: str, seen: Surroundings) -> str | None:
+def user_file_that_sets(key: str, seen: Surroundings) -> str | None:
     """The user's own settings file, where that says ``key``."""
     source = next((each.source for each in seen.chosen.origins if each.key == key), "")
     return source if source.startswith("/") and source != str(seen.settings_file) else None
 
 
-def _place(path: Path, seen: Surroundings) -> str:
+def _portable_path(path: Path, seen: Surroundings) -> str:
     """``path`` as it means the same on the next machine: from the home folder, else from near the
     dataset."""
-    from_home = _argument(str(path), seen)
+    from_home = _with_tilde(str(path), seen)
     near = seen.folder.parent.parent
     if from_home.startswith("/") and len(near.parts) > 1 and path.is_relative_to(near):
         return os.path.relpath(path, seen.folder)
     return from_home
 
 
-def _argument(text: str, seen: Surroundings) -> str:
+def _with_tilde(text: str, seen: Surroundings) -> str:
     """The same for an argument of the trainer, whose relative paths do not count from the
     dataset."""
     home = str(seen.home).rstrip("/")
     return f"~{text.removeprefix(home)}" if home and text.startswith(f"{home}/") else text
 
 
-def _env(env: str, seen: Surroundings) -> str:
+def _portable_env(env: str, seen: Surroundings) -> str:
     scheme, colon, place = (
         env.partition(":") if env.startswith(("venv:", "conda:")) else ("", "", env)
     )
-    return f"{scheme}{colon}{_place(Path(place), seen) if '/' in place else place}"
+    return f"{scheme}{colon}{_portable_path(Path(place), seen) if '/' in place else place}"
 
 
-def _own(path: Path | None, usual: str, seen: Surroundings) -> str | None:
+def _unusual_file(path: Path | None, usual: str, seen: Surroundings) -> str | None:
     """A file in the dataset that is not called as usual."""
     if path is None or path == seen.folder / usual:
         return None
-    return path.name if path.parent == seen.folder else _place(path, seen)
+    return path.name if path.parent == seen.folder else _portable_path(path, seen)
 
 
 def differences(seen: Surroundings, environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     """(key, what holds, what was found), as TOML, for what was found otherwise than settings say
     it."""
     holds = {each.key: each.value for each in seen.chosen.origins}
-    for key, value in found(seen).items():
-        meant = layers.resolved(key, layers.Given(value, ""), seen.folder, environ).value
+    for key, value in settings_found(seen).items():
+        meant = layers.resolve_paths(
+            key, layers.SourcedValue(value, ""), seen.folder, environ
+        ).value
         if isinstance(meant, str) and meant.startswith("~/"):
-            meant = str(places.expanded(meant, seen.folder, environ))
+            meant = str(places.expand_path(meant, seen.folder, environ))
         now = holds.get(key)
-        if now not in (literal(value), literal(meant)):
-            yield key, now or "not set", literal(value)
+        if now not in (toml_literal(value), toml_literal(meant)):
+            yield key, now or "not set", toml_literal(value)
 
 
 def settings_text(seen: Surroundings, *, prompts: bool) -> str:
     """``loragit.toml``. ``prompts``: whether there are or will be sample prompts."""
-    values = found(seen)
+    values = settings_found(seen)
     lines = [
         (
             "# What `loragit train` uses for this dataset. Paths count from this folder; ~ is the "
@@ -147,34 +151,34 @@ def settings_text(seen: Surroundings, *, prompts: bool) -> str:
         "[trainer]",
         *_line("trainer.repo", values, seen),
         *(
-            f"# also found: {literal(_place(each.path, seen))}{_untracked(each.tracked)}"
-            for each in seen.trainers[1:]
+            f"# also found: {toml_literal(_portable_path(path, seen))}{_untracked(tracked)}"
+            for path, tracked in seen.trainers[1:]
         ),
         *_line("trainer.script", values, seen),
         *_line("trainer.env", values, seen),
-        *(f"# also found: {literal(_env(each, seen))}" for each in seen.other_envs),
+        *(f"# also found: {toml_literal(_portable_env(each, seen))}" for each in seen.other_envs),
         *_line("trainer.launcher", values, seen),
         *(
-            f"# lycoris_repo = {literal(_place(each, seen))}  # if it is used"
+            f"# lycoris_repo = {toml_literal(_portable_path(each, seen))}  # if it is used"
             for each in seen.lycoris
         ),
         "# The trainer runs in this folder: the image folders of the dataset config count from it."
         if seen.workdir == "dataset"
         else "# The trainer runs in its own folder: the image folders of the dataset config count "
         "from there.",
-        f"workdir = {literal(seen.workdir)}",
+        f"workdir = {toml_literal(seen.workdir)}",
         "",
         "[trainer.args]",
         *_line(ARGS + BASE_MODEL, values, seen),
-        *(f"# also found: {literal(_argument(each, seen))}" for each in seen.other_models),
+        *(f"# also found: {toml_literal(_with_tilde(each, seen))}" for each in seen.other_models),
     ]
     module = _NETWORKS.get(seen.script or "", "networks.lora")
     begin = {"network_module": module} | dict(_ARGUMENTS)
     given = {key.removeprefix(ARGS): value for key, value in values.items() if key.startswith(ARGS)}
     given.pop(BASE_MODEL, None)
-    elsewhere = {key for key in begin if said_elsewhere(ARGS + key, seen)}
+    elsewhere = {key for key in begin if user_file_that_sets(ARGS + key, seen)}
     lines += (
-        f"{key} = {literal(value)}"
+        f"{key} = {toml_literal(value)}"
         for key, value in (begin | given).items()
         if key not in elsewhere
     )
@@ -186,7 +190,11 @@ def settings_text(seen: Surroundings, *, prompts: bool) -> str:
     if not prompts:
         paths["prompts"] = ""
     if paths:
-        lines += ("", "[paths]", *(f"{key} = {literal(value)}" for key, value in paths.items()))
+        lines += (
+            "",
+            "[paths]",
+            *(f"{key} = {toml_literal(value)}" for key, value in paths.items()),
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -198,12 +206,12 @@ def _line(key: str, values: Mapping[str, Value], seen: Surroundings) -> Iterator
     """The key with its value, or as a comment what to do about it."""
     name = key.rpartition(".")[2]
     if key in values:
-        yield f"{name} = {literal(values[key])}"
-    elif elsewhere := said_elsewhere(key, seen):
-        yield f"# {name}: {literal(_argument(elsewhere, seen))} says it"
+        yield f"{name} = {toml_literal(values[key])}"
+    elif elsewhere := user_file_that_sets(key, seen):
+        yield f"# {name}: {toml_literal(_with_tilde(elsewhere, seen))} says it"
     else:
         example, about = _MISSING[key]
-        yield f"# {name} = {literal(example)}  # {about}"
+        yield f"# {name} = {toml_literal(example)}  # {about}"
 
 
 def config_text(folders: Iterable[ImageFolder], *, base: Path | None, side: int) -> str:
@@ -217,7 +225,7 @@ def config_text(folders: Iterable[ImageFolder], *, base: Path | None, side: int)
     lines = [
         "# What sd-scripts trains on; every key is told in its docs/config_README-en.md.",
         "[general]",
-        f"caption_extension = {literal(general or '.txt')}"
+        f"caption_extension = {toml_literal(general or '.txt')}"
         + ("" if general else "  # there are no captions yet"),
         "",
         "[[datasets]]",
@@ -230,26 +238,26 @@ def config_text(folders: Iterable[ImageFolder], *, base: Path | None, side: int)
         lines += (
             "",
             "  [[datasets.subsets]]",
-            f"  image_dir = {literal(place)}",
+            f"  image_dir = {toml_literal(place)}",
             f"  num_repeats = {each.repeats}",
         )
         if each.suffix not in (None, general):
-            lines.append(f"  caption_extension = {literal(each.suffix or '')}")
+            lines.append(f"  caption_extension = {toml_literal(each.suffix or '')}")
         if not each.captions and each.tokens:
-            lines.append(f"  class_tokens = {literal(each.tokens)}")
+            lines.append(f"  class_tokens = {toml_literal(each.tokens)}")
         if each.regularisation:
             lines.append("  is_reg = true")
     return "\n".join(lines) + "\n"
 
 
-def side(seen: Surroundings) -> int:
+def resolution(seen: Surroundings) -> int:
     """Resolution of the base model that the script is for, in pixels."""
     return 512 if seen.script == "train_network.py" else 1024
 
 
 def prompts_text(seen: Surroundings) -> str:
     """Sample prompts of the dataset's own captions."""
-    size = f"--w {side(seen)} --h {side(seen)}"
+    size = f"--w {resolution(seen)} --h {resolution(seen)}"
     folders = [each for each in seen.images if not each.regularisation]
     lines = image_folders.first_captions(seen.folder, folders, _CAPTIONS)
     lines = (
@@ -293,11 +301,13 @@ def extended(now: bytes, lines: Iterable[str], about: str) -> bytes:
 def first_run(seen: Surroundings, cwd: Path) -> str:
     """The command that checks a first run of this dataset, as words for a shell in ``cwd``."""
     model = seen.model or _model_word(seen.base_model)
-    name = _run_name(model, _word(seen.folder.name, "-") or "dataset").bumped(seen.runs)
+    name = _run_name(model, _name_characters(seen.folder.name, "-") or "dataset").bumped(seen.runs)
     words = ["loragit", "train", name.text, "--dry-run"]
     here = (cwd, seen.folder) if cwd.is_relative_to(seen.folder) else (cwd,)
     try:
-        meant = places.by_name(name, seen.chosen.paths.datasets, here)[0].samefile(seen.folder)
+        meant = places.dataset_folder_of(name, seen.chosen.paths.datasets, here)[0].samefile(
+            seen.folder
+        )
     except LoragitError:
         meant = False
     if not meant:
@@ -319,13 +329,13 @@ def _model_word(model: str | None) -> str:
     ``sd_xl_base`` is ``sdxl``."""
     word = ""
     for part in re.split(r"[-_\s]+", Path(model or "").stem):
-        word += _word(part)
+        word += _name_characters(part)
         if len(word) > 2:
             break
     return word or "base"
 
 
-def _word(text: str, more: str = "") -> str:
+def _name_characters(text: str, more: str = "") -> str:
     """What of ``text`` a run's name may hold."""
     return "".join(
         c for c in unicodedata.normalize("NFC", text) if c.isalnum() or c in f"._+=@{more}"

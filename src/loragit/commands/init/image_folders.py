@@ -66,7 +66,7 @@ class ImageFolder(NamedTuple):
         return is_unicode(self.place)
 
 
-def find(root: Path) -> tuple[ImageFolder, ...]:
+def find_image_folders(root: Path) -> tuple[ImageFolder, ...]:
     """Every folder of images in ``root``, that itself among them, sorted by its place."""
     return tuple(
         found

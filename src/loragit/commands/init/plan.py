@@ -25,7 +25,7 @@ IMAGES = {
 """What becomes of the images, the default first."""
 
 
-class Wanted(NamedTuple):
+class Choices(NamedTuple):
     """What the user wants; the defaults are those of ``--yes``."""
 
     files: frozenset[str] = frozenset({schema.FILE, first_files.CONFIG, first_files.PROMPTS})
@@ -35,7 +35,7 @@ class Wanted(NamedTuple):
     hook: bool = True
 
 
-class State(NamedTuple):
+class RepositoryState(NamedTuple):
     """The dataset's repository as it stands."""
 
     begun: bool
@@ -49,7 +49,7 @@ class State(NamedTuple):
     """Whether there is git-lfs."""
 
 
-class Plan(NamedTuple):
+class Changes(NamedTuple):
     """What will be done."""
 
     new: tuple[Entry, ...] = ()
@@ -67,26 +67,26 @@ class Plan(NamedTuple):
         return not (self.new or self.added or self.repository or self.commit or self.hook)
 
 
-def missing(seen: Surroundings) -> frozenset[str]:
+def missing_files(seen: Surroundings) -> frozenset[str]:
     """Names of the files that are to be made."""
-    named = _named(seen)
+    named = _nameable_folders(seen)
     absent = {
         schema.FILE: not os.path.lexists(seen.settings_file),
         first_files.CONFIG: seen.config is None
         and bool(named)
-        and _free(seen.chosen.paths.config, first_files.CONFIG, seen),
+        and _is_missing(seen.chosen.paths.config, first_files.CONFIG, seen),
         first_files.PROMPTS: seen.prompts is None
-        and _free(seen.chosen.paths.prompts, first_files.PROMPTS, seen),
+        and _is_missing(seen.chosen.paths.prompts, first_files.PROMPTS, seen),
     }
     return frozenset(name for name, is_absent in absent.items() if is_absent)
 
 
-def _free(said: Path | None, name: str, seen: Surroundings) -> bool:
+def _is_missing(said: Path | None, name: str, seen: Surroundings) -> bool:
     """Whether settings mean the file ``name`` of the dataset, and nothing is there."""
     return said == seen.folder / name and not os.path.lexists(said)
 
 
-def _base(seen: Surroundings) -> Path | None:
+def _config_base(seen: Surroundings) -> Path | None:
     """What the image folders of a new config are written from; ``None`` where the trainer runs in
     the dataset."""
     if not os.path.lexists(seen.settings_file) or seen.chosen.trainer.workdir == "dataset":
@@ -94,21 +94,21 @@ def _base(seen: Surroundings) -> Path | None:
     return seen.folder
 
 
-def _named(seen: Surroundings) -> tuple[ImageFolder, ...]:
+def _nameable_folders(seen: Surroundings) -> tuple[ImageFolder, ...]:
     """Image folders that a dataset config can name."""
-    base = _base(seen)
+    base = _config_base(seen)
     return tuple(
         each for each in seen.images if each.nameable and (base is None or is_unicode(str(base)))
     )
 
 
-def plan(seen: Surroundings, state: State, wanted: Wanted) -> Plan:
+def plan_changes(seen: Surroundings, state: RepositoryState, wanted: Choices) -> Changes:
     """What brings the dataset from ``state`` to ``wanted``; empty where nothing is left to do."""
-    names = missing(seen) & wanted.files
+    names = missing_files(seen) & wanted.files
     texts = {}
     if first_files.CONFIG in names:
         texts[first_files.CONFIG] = first_files.config_text(
-            _named(seen), base=_base(seen), side=first_files.side(seen)
+            _nameable_folders(seen), base=_config_base(seen), side=first_files.resolution(seen)
         )
     if schema.FILE in names:
         prompts = seen.prompts is not None or first_files.PROMPTS in names
@@ -123,22 +123,22 @@ def plan(seen: Surroundings, state: State, wanted: Wanted) -> Plan:
         if first_files.CONFIG in names and not each.nameable
     ]
     if not wanted.repository and seen.repository is None:
-        return Plan(new, hook=False, warnings=tuple(warnings))
-    added = _added(seen, state, wanted, warnings)
+        return Changes(new, hook=False, warnings=tuple(warnings))
+    added = _appended_lines(seen, state, wanted, warnings)
     first = wanted.commit and not state.begun
-    return Plan(
+    return Changes(
         new=new,
         added=added,
         repository=seen.repository is None,
         lfs=not state.begun and wanted.images == "lfs",
-        commit=_committed(seen, wanted, (*new, *added), warnings) if first else (),
+        commit=_first_commit_paths(seen, wanted, (*new, *added), warnings) if first else (),
         hook=wanted.hook and not state.hook,
         warnings=tuple(warnings),
     )
 
 
-def _added(
-    seen: Surroundings, state: State, wanted: Wanted, warnings: list[str]
+def _appended_lines(
+    seen: Surroundings, state: RepositoryState, wanted: Choices, warnings: list[str]
 ) -> tuple[Entry, ...]:
     """Lines that the dataset's ``.gitignore`` and ``.gitattributes`` lack."""
     wants: list[tuple[str, tuple[str, ...], str]] = []
@@ -165,8 +165,8 @@ def _added(
     return tuple(Entry(name, data) for name, data in found.items() if data)
 
 
-def _committed(
-    seen: Surroundings, wanted: Wanted, written: tuple[Entry, ...], warnings: list[str]
+def _first_commit_paths(
+    seen: Surroundings, wanted: Choices, written: tuple[Entry, ...], warnings: list[str]
 ) -> tuple[str, ...]:
     """What the first commit holds: what was written, config and prompts, captions, and images that
     are not ignored."""
@@ -175,7 +175,7 @@ def _committed(
     for path in there:
         if path is None or not path.is_relative_to(seen.folder) or not path.is_file():
             continue
-        if find.find(path.read_bytes()):
+        if find.find_secrets(path.read_bytes()):
             warnings.append(f"{path} is left out of the commit: it holds what looks like a secret")
         else:
             paths[str(path.relative_to(seen.folder))] = None

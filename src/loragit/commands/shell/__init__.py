@@ -19,7 +19,7 @@ from loragit.git import checkout
 from loragit.record import message
 from loragit.record.name import RunName
 from loragit.settings import load, paths
-from loragit.settings.load import Flags
+from loragit.settings.values import Flags
 from loragit.trainers.environment import pythons
 
 SHELLS = ("zsh", "bash")
@@ -44,7 +44,7 @@ class NoRepository(LoragitError):
     """LyCORIS is not installed, or is not imported from a repository."""
 
 
-def source(shell: str) -> str:
+def functions_source(shell: str) -> str:
     """The functions as code for ``shell``, which calls this very loragit by its absolute path."""
     folder = Path(__file__).resolve().parent
     parts = [(folder / name).read_text("utf-8") for name in (f"begin.{shell}", "helpers.sh")]
@@ -61,16 +61,16 @@ def own_words() -> tuple[str, ...]:
     return (str(beside),) if beside.is_file() else (sys.executable, "-P", "-m", "loragit")
 
 
-def answer(words: Sequence[str], environ: Mapping[str, str], cwd: Path) -> None:
+def print_answer(words: Sequence[str], environ: Mapping[str, str], cwd: Path) -> None:
     """Print what the functions asked for with ``words``. Raises :class:`LoragitError`."""
     match words:
         case ["variables", name]:
-            found = variables(name, environ, cwd)
-            console.write(_assignments(found) + _telling({**environ, **found}))
+            found = training_variables(name, environ, cwd)
+            console.write(_assignments(found) + _announcement({**environ, **found}))
         case ["conda", name]:
-            console.write(_assignments(conda(name, None, environ, cwd)))
+            console.write(_assignments(conda_activation(name, None, environ, cwd)))
         case ["conda", name, root]:
-            console.write(_assignments(conda(name, root, environ, cwd)))
+            console.write(_assignments(conda_activation(name, root, environ, cwd)))
         case ["lycoris"]:
             console.write(f"{lycoris_repo(environ, cwd)}\n")
         case ["repository", path]:
@@ -83,7 +83,7 @@ def _assignments(found: Mapping[str, str]) -> str:
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in found.items())
 
 
-def _telling(values: Mapping[str, str]) -> str:
+def _announcement(values: Mapping[str, str]) -> str:
     """What tells them at a terminal; a dataset's own settings may have chosen the folder."""
     output = f"{values['OUTPUT_DIR']}/{values['NAME']}"
     line = (
@@ -93,7 +93,7 @@ def _telling(values: Mapping[str, str]) -> str:
     return f"printf '%s\\n' {shlex.quote(text.shown(f'{line}output_dir: {output}'))}\n"
 
 
-def variables(name: str, environ: Mapping[str, str], cwd: Path) -> dict[str, str]:
+def training_variables(name: str, environ: Mapping[str, str], cwd: Path) -> dict[str, str]:
     """What ``setup_training_vars NAME`` sets: all that ``environ`` does not hold yet, and NAME.
 
     Relative folders in ``environ`` come out in full, since the trainer will run in another folder.
@@ -104,14 +104,14 @@ def variables(name: str, environ: Mapping[str, str], cwd: Path) -> dict[str, str
     found = {"NAME": run.text}
     given = {key: value for key, value in environ.items() if key != "OUTPUT_DIR"}
     dataset = None if environ.get("TRAINING_DIR") else environ.get("DATASET_NAME") or None
-    inside = _inside(run, environ)
+    inside = _folder_of_output(run, environ)
     base = inside or environ.get("OUTPUT_DIR")
-    output = str(paths.expanded(base, cwd, environ) / run.text) if base else None
+    output = str(paths.expand_path(base, cwd, environ) / run.text) if base else None
     try:
-        chosen = load.load(
+        chosen = load.load_settings(
             name=run, flags=Flags(dataset=dataset, output=output), environ=given, cwd=cwd
         )
-    except (load.DatasetNotFound, load.DatasetAmbiguous) as error:
+    except (paths.DatasetNotFound, paths.DatasetAmbiguous) as error:
         # A script has no --dataset.
         raise type(error)(
             error.message, hint="set TRAINING_DIR in the script: the dataset's folder"
@@ -137,7 +137,7 @@ def variables(name: str, environ: Mapping[str, str], cwd: Path) -> dict[str, str
     return {key: value for key, value in found.items() if key not in kept or not environ.get(key)}
 
 
-def _inside(run: RunName, environ: Mapping[str, str]) -> str | None:
+def _folder_of_output(run: RunName, environ: Mapping[str, str]) -> str | None:
     """Within a run that loragit started: the folder that holds its output folder. Raises
     :class:`OtherRun`."""
     running = environ.get("LORAGIT_RUN")
@@ -157,20 +157,22 @@ def _inside(run: RunName, environ: Mapping[str, str]) -> str | None:
     return str(output.parent)
 
 
-def conda(name: str, root: str | None, environ: Mapping[str, str], cwd: Path) -> dict[str, str]:
+def conda_activation(
+    name: str, root: str | None, environ: Mapping[str, str], cwd: Path
+) -> dict[str, str]:
     """Which program activates the environment ``name`` (or the one in a folder), of the conda in
     ``root`` if given.
 
     Raises :class:`~loragit.trainers.environment.pythons.PythonMissing`, which lists the
     environments that there are, :class:`NoManager`.
     """
-    home = paths.home(environ)
+    home = paths.home_of(environ)
     looked = dict(environ)
-    folder = None if not root else paths.expanded(root, cwd, environ)
+    folder = None if not root else paths.expand_path(root, cwd, environ)
     if folder is not None:
         looked["CONDA_EXE"] = str(folder / "bin/conda")
     if "/" in name:
-        prefix = pythons.of_folder(paths.expanded(name, cwd, environ)).parent.parent
+        prefix = pythons.of_folder(paths.expand_path(name, cwd, environ)).parent.parent
     else:
         prefix = pythons.of_conda(name, looked, home).parent.parent
     found = next(_managers(prefix, folder, environ, home), None)
@@ -213,7 +215,7 @@ def _managers(
         yield from _programs(folder / "condabin", folder)
     for program in named:
         if os.access(program, os.X_OK):
-            yield _Manager(program.name, program, _root(program, environ, home))
+            yield _Manager(program.name, program, _environments_root(program, environ, home))
     for folder in (
         *folders,
         *(home / each / "bin" for each in _BESIDE),
@@ -221,7 +223,7 @@ def _managers(
         home / "bin",
     ):
         for found in _programs(folder, folder.parent):
-            yield found._replace(root=_root(found.program, environ, home))
+            yield found._replace(root=_environments_root(found.program, environ, home))
 
 
 def _programs(folder: Path, root: Path) -> Iterator[_Manager]:
@@ -231,7 +233,7 @@ def _programs(folder: Path, root: Path) -> Iterator[_Manager]:
             yield _Manager(kind, program, root)
 
 
-def _root(program: Path, environ: Mapping[str, str], home: Path) -> Path:
+def _environments_root(program: Path, environ: Mapping[str, str], home: Path) -> Path:
     """Where a program keeps its environments: conda beside itself, micromamba where it is told."""
     if program.name == "micromamba":
         return Path(environ.get("MAMBA_ROOT_PREFIX") or home / "micromamba")

@@ -23,12 +23,12 @@ class CaptionChange(NamedTuple):
     def added(self) -> tuple[str, ...]:
         """Tags that are new, in the order in which they stand; one that is given twice counts
         twice."""
-        return _beyond(self.after or (), self.before or ())
+        return _tags_beyond(self.after or (), self.before or ())
 
     @property
     def removed(self) -> tuple[str, ...]:
         """Tags that are gone."""
-        return _beyond(self.before or (), self.after or ())
+        return _tags_beyond(self.before or (), self.after or ())
 
     @property
     def reordered(self) -> bool:
@@ -53,13 +53,13 @@ def tags_of(caption: str) -> tuple[str, ...]:
     return tuple(tag for tag in (part.strip() for part in _PARTS.split(caption)) if tag)
 
 
-def change(path: str, before: str | None, after: str | None) -> CaptionChange:
+def caption_change(path: str, before: str | None, after: str | None) -> CaptionChange:
     """How the caption at ``path`` has changed; each side its text, or ``None``."""
     old, new = (None if each is None else tags_of(each) for each in (before, after))
     return CaptionChange(path, old, new)
 
 
-def totals(changes: Iterable[CaptionChange]) -> tuple[TagTotal, ...]:
+def tag_totals(changes: Iterable[CaptionChange]) -> tuple[TagTotal, ...]:
     """Tags that captions have lost or gained, the most frequent first."""
     removed, added = Counter[str](), Counter[str]()
     for each in changes:
@@ -70,7 +70,7 @@ def totals(changes: Iterable[CaptionChange]) -> tuple[TagTotal, ...]:
     return tuple(sorted(found, key=lambda each: (-each.removed - each.added, each.tag)))
 
 
-def _beyond(tags: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
+def _tags_beyond(tags: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
     """``tags`` but for those that ``others`` has, each as often as it is there."""
     left = Counter(others)
     found = []

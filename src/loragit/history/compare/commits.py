@@ -28,7 +28,7 @@ class Commit(NamedTuple):
     subject: str
 
 
-class Between(NamedTuple):
+class CommitsBetween(NamedTuple):
     """What lies between two commits."""
 
     repository: Path
@@ -50,22 +50,22 @@ def is_commit(text: str | None) -> bool:
     return text is not None and _COMMIT.fullmatch(text) is not None
 
 
-def between(repository: Path, old: str, new: str) -> Between | None:
+def commits_between(repository: Path, old: str, new: str) -> CommitsBetween | None:
     """What lies between the commits ``old`` and ``new``; ``None`` where ``repository`` is none that
     can be read."""
     try:
-        missing = _missing(repository, (old, new))
+        missing = _missing_commits(repository, (old, new))
         if missing:
-            return Between(repository, MISSING, missing=missing)
-        added, added_count = _only(repository, new, old)
-        removed, removed_count = _only(repository, old, new)
+            return CommitsBetween(repository, MISSING, missing=missing)
+        added, added_count = _commits_only_in(repository, new, old)
+        removed, removed_count = _commits_only_in(repository, old, new)
     except LoragitError:
         return None
     relation = DIVERGED if added_count and removed_count else REVERSED if removed_count else FORWARD
-    return Between(repository, relation, added, removed, added_count, removed_count)
+    return CommitsBetween(repository, relation, added, removed, added_count, removed_count)
 
 
-def _missing(repository: Path, commits: tuple[str, str]) -> tuple[str, ...]:
+def _missing_commits(repository: Path, commits: tuple[str, str]) -> tuple[str, ...]:
     with catfile.Reader(repository) as reader:
         found = list(reader.read_all(commits))
     return tuple(
@@ -75,7 +75,7 @@ def _missing(repository: Path, commits: tuple[str, str]) -> tuple[str, ...]:
     )
 
 
-def _only(repository: Path, commit: str, other: str) -> tuple[tuple[Commit, ...], int]:
+def _commits_only_in(repository: Path, commit: str, other: str) -> tuple[tuple[Commit, ...], int]:
     """Commits that ``commit`` leads to and ``other`` does not: the newest of them, and their
     number."""
     asked = (

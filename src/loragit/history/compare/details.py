@@ -10,8 +10,7 @@ from loragit import parse
 from loragit.history.compare import captions as tags
 from loragit.history.compare import lines, tables
 from loragit.history.compare.captions import CaptionChange, TagTotal
-from loragit.history.compare.lines import Line
-from loragit.history.compare.records import (
+from loragit.history.compare.changes import (
     ARGUMENT,
     CAPTION,
     CONFIG,
@@ -27,7 +26,8 @@ from loragit.history.compare.records import (
     Change,
     Side,
 )
-from loragit.history.compare.records import compare as compared
+from loragit.history.compare.changes import compare_sides as compared
+from loragit.history.compare.lines import LineChange
 from loragit.history.compare.runs import sides
 from loragit.history.compare.tables import ValueChange
 from loragit.history.runs import RecordedRun
@@ -36,7 +36,7 @@ from loragit.record.values import Weights
 ADDED, REMOVED, CHANGED = "added", "removed", "changed"
 STATUSES = (ADDED, REMOVED, CHANGED)
 
-_READ = (CONFIG, INPUT, PROMPTS, FILE)
+_DOCUMENTS = (CONFIG, INPUT, PROMPTS, FILE)
 """Kinds of files that are compared by what is in them."""
 _MOST = 1 << 24
 """Bytes of such a file; of a larger one only that it changed is told."""
@@ -68,11 +68,11 @@ class DocumentChange(NamedTuple):
     """One of :data:`STATUSES`."""
     values: tuple[ValueChange, ...] = ()
     """Where both sides are TOML or JSON, or the only one is."""
-    lines: tuple[Line, ...] = ()
+    lines: tuple[LineChange, ...] = ()
     """For any other text."""
 
     @property
-    def meant(self) -> bool:
+    def changes_meaning(self) -> bool:
         """Whether more differs than how it is written: comments, blanks, the order of keys, line
         ends."""
         return bool(self.values or self.lines) or self.status != CHANGED
@@ -97,20 +97,22 @@ class Difference(NamedTuple):
     def same(self) -> bool:
         """Whether nothing differs, as far as the records tell."""
         return not (
-            self.changes or self.captions or any(document.meant for document in self.documents)
+            self.changes
+            or self.captions
+            or any(document.changes_meaning for document in self.documents)
         )
 
     def of(self, *kinds: str) -> tuple[Change, ...]:
         return tuple(change for change in self.changes if change.kind in kinds)
 
 
-def details(before: RecordedRun, after: RecordedRun) -> Difference:
+def compare_in_full(before: RecordedRun, after: RecordedRun) -> Difference:
     """What ``after`` does otherwise than ``before``; they may be of two repositories.
 
     Raises :class:`~loragit.errors.LoragitError` where a record cannot be read.
     """
     halves = sides(before, after)
-    gaps = [(what, kinds, told) for what, kinds, told in _gaps(before, after)]
+    gaps = [(what, kinds, told) for what, kinds, told in _not_compared(before, after)]
     left_out = {kind for _, kinds, _ in gaps for kind in kinds}
     unsure = list(_unknown_weights(*halves))
     changes = [
@@ -122,15 +124,19 @@ def details(before: RecordedRun, after: RecordedRun) -> Difference:
         and not (change.key == _METADATA and None in (change.before, change.after))
         and not (IMAGE in left_out and change.kind == FILE and not _on_record(change, halves))
     ]
-    captions = _captions(before, after, [change for change in changes if change.kind == CAPTION])
-    files = [change for change in changes if change.kind in _READ and _on_record(change, halves)]
+    captions = _caption_changes(
+        before, after, [change for change in changes if change.kind == CAPTION]
+    )
+    files = [
+        change for change in changes if change.kind in _DOCUMENTS and _on_record(change, halves)
+    ]
     return Difference(
         before,
         after,
         tuple(change for change in changes if change.kind != CAPTION and change not in files),
-        tuple(_documents(before, after, files)),
+        tuple(_document_changes(before, after, files)),
         captions,
-        tags.totals(captions),
+        tags.tag_totals(captions),
         (
             *(told for _, _, told in gaps),
             *(f"{role}: its hash is not on record of both" for role in unsure),
@@ -144,21 +150,23 @@ def _on_record(change: Change, halves: tuple[Side, Side]) -> bool:
     return any(change.key in half.tree for half in halves)
 
 
-def _gaps(before: RecordedRun, after: RecordedRun) -> Iterator[tuple[str, tuple[str, ...], str]]:
+def _not_compared(
+    before: RecordedRun, after: RecordedRun
+) -> Iterator[tuple[str, tuple[str, ...], str]]:
     for missing, what, kinds in _GAPS:
-        lacking = [run.name for run in (before, after) if _lacks(run, missing)]
+        lacking = [run.name for run in (before, after) if _record_lacks(run, missing)]
         if lacking:
             yield what, kinds, f"{what}: not on record of {' and '.join(dict.fromkeys(lacking))}"
 
 
-def _lacks(run: RecordedRun, what: str) -> bool:
+def _record_lacks(run: RecordedRun, what: str) -> bool:
     if what in run.trailers.get("Missing", ()):
         return True
     if what == "command":
         return not run.record.argv
     if what == "trainer commit":
         return run.record.trainer.commit is None and run.record.trainer.version is None
-    return what in ("dataset.sha256", "environment.txt") and what not in run.contents.tops(run)
+    return what in ("dataset.sha256", "environment.txt") and what not in run.reader.top_entries(run)
 
 
 def _unknown_weights(before: Side, after: Side) -> Iterator[str]:
@@ -171,47 +179,47 @@ def _unknown_weights(before: Side, after: Side) -> Iterator[str]:
 
 
 def _by_role(weights: Sequence[Weights]) -> dict[str, Weights]:
-    """The first of each role, as :mod:`loragit.history.compare.records` calls it by its role
+    """The first of each role, as :mod:`loragit.history.compare.changes` calls it by its role
     alone."""
     return {each.role: each for each in reversed(weights)}
 
 
-def _captions(
+def _caption_changes(
     before: RecordedRun, after: RecordedRun, changes: Sequence[Change]
 ) -> tuple[CaptionChange, ...]:
-    old = _texts(before, [change.before for change in changes])
-    new = _texts(after, [change.after for change in changes])
+    old = _blob_texts(before, [change.before for change in changes])
+    new = _blob_texts(after, [change.after for change in changes])
     found = [
-        tags.change(change.key, one, other)
+        tags.caption_change(change.key, one, other)
         for change, one, other in zip(changes, old, new, strict=True)
     ]
     return tuple(sorted(found))
 
 
-def _texts(run: RecordedRun, ids: Sequence[str | None]) -> Iterator[str | None]:
+def _blob_texts(run: RecordedRun, ids: Sequence[str | None]) -> Iterator[str | None]:
     """The text of each blob, ``None`` for none; one that is missing or huge counts as empty."""
-    found = run.contents.blobs([each for each in ids if each is not None], _MOST)
-    return iter([None if each is None else _text(next(found) or b"") for each in ids])
+    found = run.reader.read_blobs([each for each in ids if each is not None], _MOST)
+    return iter([None if each is None else _decoded(next(found) or b"") for each in ids])
 
 
-def _text(data: bytes) -> str:
+def _decoded(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")
 
 
-def _documents(
+def _document_changes(
     before: RecordedRun, after: RecordedRun, changes: Sequence[Change]
 ) -> Iterator[DocumentChange]:
-    paired = _paired(changes)
-    old = _texts(before, [change.before for _, change in paired])
-    new = _texts(after, [change.after for _, change in paired])
+    paired = _pair_configs(changes)
+    old = _blob_texts(before, [change.before for _, change in paired])
+    new = _blob_texts(after, [change.after for _, change in paired])
     for (earlier, change), one, other in zip(paired, old, new, strict=True):
         status = ADDED if one is None else REMOVED if other is None else CHANGED
-        values = _values(_parsed(earlier, one), _parsed(change.key, other))
-        told = lines.compare(one or "", other or "") if values is None else ()
+        values = _value_changes(_parse_document(earlier, one), _parse_document(change.key, other))
+        told = lines.compare_lines(one or "", other or "") if values is None else ()
         yield DocumentChange(change.kind, change.key, status, values or (), told)
 
 
-def _paired(changes: Sequence[Change]) -> list[tuple[str, Change]]:
+def _pair_configs(changes: Sequence[Change]) -> list[tuple[str, Change]]:
     """Each change with the path that its earlier side has: a config stays one where it goes from
     TOML to JSON."""
     gone = [change for change in changes if change.kind == CONFIG and change.after is None]
@@ -225,7 +233,7 @@ def _paired(changes: Sequence[Change]) -> list[tuple[str, Change]]:
     return [(change.key, change) for change in changes]
 
 
-def _parsed(path: str, written: str | None) -> dict[str, object] | None:
+def _parse_document(path: str, written: str | None) -> dict[str, object] | None:
     """The document as a table, an empty one where there is none; ``None`` where the file is no TOML
     and no JSON."""
     if not path.endswith((".toml", ".json")):
@@ -241,9 +249,9 @@ def _parsed(path: str, written: str | None) -> dict[str, object] | None:
     return found if isinstance(found, dict) else {"": found}
 
 
-def _values(
+def _value_changes(
     old: dict[str, object] | None, new: dict[str, object] | None
 ) -> tuple[ValueChange, ...] | None:
     if old is None or new is None:
         return None
-    return tables.compare(old, new)
+    return tables.compare_tables(old, new)

@@ -12,7 +12,7 @@ _MOST_PAIRS = 40_000
 minutes."""
 
 
-class Line(NamedTuple):
+class LineChange(NamedTuple):
     """A line that one side has and the other has not."""
 
     sign: str
@@ -20,14 +20,14 @@ class Line(NamedTuple):
     text: str
 
 
-def compare(before: str, after: str) -> tuple[Line, ...]:
+def compare_lines(before: str, after: str) -> tuple[LineChange, ...]:
     """What is gone and what is new, in the order in which it stands. Line ends do not count."""
     old, new = before.splitlines(), after.splitlines()
     if max(len(old), len(new)) > _MOST:
-        return _unordered(old, new)
+        return _compare_unordered(old, new)
     times = Counter(new)
     if sum(number * times[line] for line, number in Counter(old).items()) > _MOST_PAIRS:
-        return _unordered(old, new)
+        return _compare_unordered(old, new)
     import difflib
 
     found = []
@@ -35,14 +35,14 @@ def compare(before: str, after: str) -> tuple[Line, ...]:
         None, old, new, autojunk=False
     ).get_opcodes():
         if tag != "equal":
-            found += [Line("-", line) for line in old[start:end]]
-            found += [Line("+", line) for line in new[other:until]]
+            found += [LineChange("-", line) for line in old[start:end]]
+            found += [LineChange("+", line) for line in new[other:until]]
     return tuple(found)
 
 
-def _unordered(old: list[str], new: list[str]) -> tuple[Line, ...]:
+def _compare_unordered(old: list[str], new: list[str]) -> tuple[LineChange, ...]:
     gone, come = Counter(old) - Counter(new), Counter(new) - Counter(old)
     return (
-        *(Line("-", line) for line in gone.elements()),
-        *(Line("+", line) for line in come.elements()),
+        *(LineChange("-", line) for line in gone.elements()),
+        *(LineChange("+", line) for line in come.elements()),
     )

@@ -16,7 +16,7 @@ Table = Mapping[str, object]
 
 _IDENTITIES = ("image_dir", "metadata_file", "in_json", "name", "prompt")
 """Keys whose value says which table of a list it is; the first that a table has counts."""
-_TELLING = 100
+_IDENTITY_WEIGHT = 100
 """How much more an identity that two tables share says than any other value."""
 _MOST = 64
 """Tables without an identity up to which each is held against each; beyond, they are taken in their
@@ -36,18 +36,20 @@ class ValueChange(NamedTuple):
     """``None``: it is not there any more."""
 
 
-def compare(before: Table, after: Table) -> tuple[ValueChange, ...]:
+def compare_tables(before: Table, after: Table) -> tuple[ValueChange, ...]:
     """What differs by meaning: ``1e-4`` is ``0.0001``, and the order of keys is nothing; texts
     count by letter."""
-    return tuple(_tables(before, after, ""))
+    return tuple(_compare_below(before, after, ""))
 
 
-def written(value: object) -> str:
+def as_toml(value: object) -> str:
     """``value`` in a line, as TOML writes it."""
     if isinstance(value, list):
-        return f"[{', '.join(map(written, value))}]"
+        return f"[{', '.join(map(as_toml, value))}]"
     if isinstance(value, dict):
-        inside = ", ".join(f"{_quoted(str(key))} = {written(each)}" for key, each in value.items())
+        inside = ", ".join(
+            f"{_quote_key(str(key))} = {as_toml(each)}" for key, each in value.items()
+        )
         return f"{{ {inside} }}" if inside else "{}"
     if value is None:
         return "null"
@@ -56,61 +58,61 @@ def written(value: object) -> str:
     return str(value)
 
 
-def _tables(old: Table, new: Table, prefix: str) -> Iterator[ValueChange]:
+def _compare_below(old: Table, new: Table, prefix: str) -> Iterator[ValueChange]:
     for key in (*old, *(key for key in new if key not in old)):
-        place = _below(prefix, key)
+        place = _join_key(prefix, key)
         if key not in old:
             yield from (
-                ValueChange(where, None, written(value))
-                for where, value in _values(new[key], place)
+                ValueChange(where, None, as_toml(value))
+                for where, value in _leaves(new[key], place)
             )
         elif key not in new:
             yield from (
-                ValueChange(where, written(value), None)
-                for where, value in _values(old[key], place)
+                ValueChange(where, as_toml(value), None)
+                for where, value in _leaves(old[key], place)
             )
         else:
-            yield from _changed(old[key], new[key], place)
+            yield from _compare_values(old[key], new[key], place)
 
 
-def _changed(old: object, new: object, place: str) -> Iterator[ValueChange]:
+def _compare_values(old: object, new: object, place: str) -> Iterator[ValueChange]:
     if isinstance(old, dict) and isinstance(new, dict):
-        yield from _tables(old, new, place)
-    elif _is_rows(old) and _is_rows(new):
-        yield from _rows(_tables_of(old), _tables_of(new), place)
-    elif _meaning(old) != _meaning(new):
-        yield ValueChange(place, written(old), written(new))
+        yield from _compare_below(old, new, place)
+    elif _is_list_of_tables(old) and _is_list_of_tables(new):
+        yield from _compare_rows(_tables_in(old), _tables_in(new), place)
+    elif _comparable(old) != _comparable(new):
+        yield ValueChange(place, as_toml(old), as_toml(new))
 
 
-def _is_rows(value: object) -> bool:
+def _is_list_of_tables(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
 
 
-def _tables_of(value: object) -> list[Table]:
+def _tables_in(value: object) -> list[Table]:
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
-def _rows(old: Sequence[Table], new: Sequence[Table], place: str) -> Iterator[ValueChange]:
-    pairs = sorted(matched(old, new))
+def _compare_rows(old: Sequence[Table], new: Sequence[Table], place: str) -> Iterator[ValueChange]:
+    pairs = sorted(match_tables(old, new))
     before, after = _labels(old), _labels(new)
     for one, other in pairs:
-        yield from _tables(old[one], new[other], f"{place}[{after[other]}]")
+        yield from _compare_below(old[one], new[other], f"{place}[{after[other]}]")
     known, met = {one for one, _ in pairs}, {other for _, other in pairs}
     for number, table in enumerate(old):
         if number not in known:
-            told = _values(table, f"{place}[{before[number]}]")
-            yield from (ValueChange(where, written(value), None) for where, value in told)
+            told = _leaves(table, f"{place}[{before[number]}]")
+            yield from (ValueChange(where, as_toml(value), None) for where, value in told)
     for number, table in enumerate(new):
         if number not in met:
-            told = _values(table, f"{place}[{after[number]}]")
-            yield from (ValueChange(where, None, written(value)) for where, value in told)
+            told = _leaves(table, f"{place}[{after[number]}]")
+            yield from (ValueChange(where, None, as_toml(value)) for where, value in told)
     others = [other for _, other in pairs]
     if others != sorted(others):
         names = [after[other] for other in others], [after[other] for other in sorted(others)]
         yield ValueChange(f"{place} (order)", ", ".join(names[0]), ", ".join(names[1]))
 
 
-def matched(old: Sequence[Table], new: Sequence[Table]) -> list[tuple[int, int]]:
+def match_tables(old: Sequence[Table], new: Sequence[Table]) -> list[tuple[int, int]]:
     """Pairs of numbers of tables that are the same one: equal, of the same identity, or with most
     in common.
 
@@ -125,16 +127,16 @@ def matched(old: Sequence[Table], new: Sequence[Table]) -> list[tuple[int, int]]
             pairs.append((one, other))
 
     take(
-        _alike(
-            {one: _meaning(old[one]) for one in left},
-            {other: _meaning(new[other]) for other in right},
+        _equal_pairs(
+            {one: _comparable(old[one]) for one in left},
+            {other: _comparable(new[other]) for other in right},
         )
     )
     mine, theirs = _by_identity(old, left), _by_identity(new, right)
     for identity, ours in mine.items():
         if identity is not None:
-            take(_closest(old, new, ours, theirs.get(identity, []), least=0))
-    take(_closest(old, new, mine.get(None, []), theirs.get(None, []), least=1))
+            take(_closest_pairs(old, new, ours, theirs.get(identity, []), least=0))
+    take(_closest_pairs(old, new, mine.get(None, []), theirs.get(None, []), least=1))
     if len(left) == len(right) == 1:  # whatever changed in it, it is the one that is left
         take([(next(iter(left)), next(iter(right)))])
     return pairs
@@ -148,7 +150,7 @@ def _by_identity(rows: Sequence[Table], numbers: Iterable[int]) -> dict[str | No
     return found
 
 
-def _alike(ours: Mapping[int, object], theirs: Mapping[int, object]) -> list[tuple[int, int]]:
+def _equal_pairs(ours: Mapping[int, object], theirs: Mapping[int, object]) -> list[tuple[int, int]]:
     """Pairs of the same meaning, in their order."""
     places: dict[object, deque[int]] = {}
     for other, meaning in theirs.items():
@@ -160,7 +162,7 @@ def _alike(ours: Mapping[int, object], theirs: Mapping[int, object]) -> list[tup
     return found
 
 
-def _closest(
+def _closest_pairs(
     old: Sequence[Table], new: Sequence[Table], ours: list[int], theirs: list[int], *, least: int
 ) -> list[tuple[int, int]]:
     """Pairs that share most, at least so much."""
@@ -170,7 +172,9 @@ def _closest(
         {one: _traits(old[one]) for one in ours},
         {other: _traits(new[other]) for other in theirs},
     )
-    scores = {(one, other): _common(mine[one], others[other]) for one in ours for other in theirs}
+    scores = {
+        (one, other): _similarity(mine[one], others[other]) for one in ours for other in theirs
+    }
     # Of equal pairs the ones that moved least: an order that is the same from either side.
     ranked = sorted(scores, key=lambda pair: (-scores[pair], abs(pair[0] - pair[1]), sum(pair)))
     found: list[tuple[int, int]] = []
@@ -186,21 +190,21 @@ Traits = Counter[tuple[str, object]]
 def _traits(table: Table) -> Traits:
     """Every value of a table with its key, numbers of lists left out."""
     return Counter(
-        (re.sub(r"\[\d+\]", "[]", key), _meaning(value))
-        for key, value in _flat(table, "", numbered=True)
+        (re.sub(r"\[\d+\]", "[]", key), _comparable(value))
+        for key, value in _leaves_of_table(table, "", numbered=True)
     )
 
 
-def _common(one: Traits, other: Traits) -> int:
+def _similarity(one: Traits, other: Traits) -> int:
     """How much two tables share; 0 where both say which tables are in them, and they are others."""
     shared = one & other
-    telling = sum(number for (key, _), number in shared.items() if _tells(key))
-    if not telling and all(any(_tells(key) for key, _ in each) for each in (one, other)):
+    telling = sum(number for (key, _), number in shared.items() if _is_identity(key))
+    if not telling and all(any(_is_identity(key) for key, _ in each) for each in (one, other)):
         return 0
-    return shared.total() + _TELLING * telling
+    return shared.total() + _IDENTITY_WEIGHT * telling
 
 
-def _tells(key: str) -> bool:
+def _is_identity(key: str) -> bool:
     return key.rpartition(".")[2] in _IDENTITIES and "[]" in key
 
 
@@ -220,42 +224,44 @@ def _labels(rows: Sequence[Table]) -> list[str]:
     ]
 
 
-def _values(value: object, place: str) -> Iterator[tuple[str, object]]:
+def _leaves(value: object, place: str) -> Iterator[tuple[str, object]]:
     """Every value at and below ``place``."""
     if isinstance(value, dict) and value:
-        yield from _flat(value, place)
-    elif _is_rows(value):
-        rows = _tables_of(value)
+        yield from _leaves_of_table(value, place)
+    elif _is_list_of_tables(value):
+        rows = _tables_in(value)
         for label, row in zip(_labels(rows), rows, strict=True):
-            yield from _values(row, f"{place}[{label}]")
+            yield from _leaves(row, f"{place}[{label}]")
     else:
         yield place, value
 
 
-def _flat(table: Table, prefix: str, *, numbered: bool = False) -> Iterator[tuple[str, object]]:
+def _leaves_of_table(
+    table: Table, prefix: str, *, numbered: bool = False
+) -> Iterator[tuple[str, object]]:
     for key, value in table.items():
-        place = _below(prefix, key)
-        if numbered and _is_rows(value):
-            for number, row in enumerate(_tables_of(value)):
-                yield from _flat(row, f"{place}[{number}]", numbered=True)
+        place = _join_key(prefix, key)
+        if numbered and _is_list_of_tables(value):
+            for number, row in enumerate(_tables_in(value)):
+                yield from _leaves_of_table(row, f"{place}[{number}]", numbered=True)
         else:
-            yield from _values(value, place)
+            yield from _leaves(value, place)
 
 
-def _below(prefix: str, key: str) -> str:
-    return f"{prefix}.{_quoted(key)}" if prefix else _quoted(key)
+def _join_key(prefix: str, key: str) -> str:
+    return f"{prefix}.{_quote_key(key)}" if prefix else _quote_key(key)
 
 
-def _quoted(key: str) -> str:
+def _quote_key(key: str) -> str:
     return key if _BARE.fullmatch(key) else json.dumps(key, ensure_ascii=False)
 
 
-def _meaning(value: object) -> object:
+def _comparable(value: object) -> object:
     """Something that is equal for values that mean the same to a trainer."""
     if isinstance(value, dict):
-        return frozenset((key, _meaning(each)) for key, each in value.items())
+        return frozenset((key, _comparable(each)) for key, each in value.items())
     if isinstance(value, list):
-        return tuple(map(_meaning, value))
+        return tuple(map(_comparable, value))
     if isinstance(value, bool):  # which is no number, whatever Python says
         return str(value), bool
     if isinstance(value, float) and value != value:

@@ -12,7 +12,7 @@ from loragit.history.history import History, NoSuchRun, RecordedRun, SeveralRuns
 from loragit.settings import paths
 
 
-class Seeker:
+class RunFinder:
     """Looks for runs, the dataset ``here`` first, then those under the folder ``datasets``.
 
     Paths count from ``cwd``.
@@ -33,22 +33,22 @@ class Seeker:
         dataset, colon, name = text.rpartition(":")
         if colon:
             looked = [self._cwd / dataset, *([] if "/" in dataset else [self._datasets / dataset])]
-            history = self._once(History.of(paths.existing(looked, f"the dataset of {text}")))
+            history = self._shared(History.of(paths.first_folder(looked, f"the dataset of {text}")))
             return history, history.run(name)
         here: History | None = None
         try:
-            here = self._once(History.of(self._here))
+            here = self._shared(History.of(self._here))
             return here, here.run(text)
         except SeveralRuns:
             raise
         except (NoSuchRun, NotARepository) as error:
-            return self._elsewhere(text, here, error)
+            return self._find_in_other_datasets(text, here, error)
 
-    def _elsewhere(
+    def _find_in_other_datasets(
         self, text: str, here: History | None, nowhere: LoragitError
     ) -> tuple[History, RecordedRun]:
         found: list[tuple[History, RecordedRun]] = []
-        for history in self._all():
+        for history in self._other_histories():
             if history is not here:
                 try:
                     found.append((history, history.run(text)))
@@ -70,13 +70,13 @@ class Seeker:
             raise nowhere
         return named[0]
 
-    def _all(self) -> Iterator[History]:
+    def _other_histories(self) -> Iterator[History]:
         try:
             found = History.all(self._datasets)
         except LoragitError:  # there is no such folder
             return
-        yield from map(self._once, found)
+        yield from map(self._shared, found)
 
-    def _once(self, history: History) -> History:
+    def _shared(self, history: History) -> History:
         """One history a repository: it is read once, and a run is the same from either side."""
         return self._known.setdefault(history.repository.common_dir, history)

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from loragit import git
 from loragit.errors import UsageError
-from loragit.history.query.where import Condition, facts, meeting, unknown_key
-from loragit.history.record import decimal
+from loragit.history.query.where import Condition, recorded_values, runs_meeting, unknown_key
+from loragit.history.record_parser import finite_number
 from loragit.history.runs import REVERTED, STATES, UNTAGGED, RecordedRun
 from loragit.record.name import InvalidName, RunName
 
@@ -48,22 +48,22 @@ class Selection(NamedTuple):
     reverse: bool = False
     limit: int | None = None
 
-    def of(self, runs: Iterable[RecordedRun]) -> list[RecordedRun]:
+    def select(self, runs: Iterable[RecordedRun]) -> list[RecordedRun]:
         """Those of ``runs`` (newest first) that are asked for. Raises
         :class:`~loragit.history.query.where.BadCondition`."""
-        found = [run for run in runs if self._listed(run)]
+        found = [run for run in runs if self._passes(run)]
         if self.grep:
-            found = [run for run in found if self._says(run, self.grep.lower())]
-        found = meeting(found, self.conditions)
+            found = [run for run in found if self._mentions(run, self.grep.lower())]
+        found = runs_meeting(found, self.conditions)
         if self.sort not in ("", "opened"):
-            found = ordered(found, self.sort)
+            found = sorted_by_value(found, self.sort)
         if self.reverse:
             found.reverse()
         return found if self.limit is None else found[: self.limit]
 
-    def _listed(self, run: RecordedRun) -> bool:
+    def _passes(self, run: RecordedRun) -> bool:
         """Whether the run passes every filter on what the list of runs tells."""
-        if self.names and not any(matches(run.name, pattern) for pattern in self.names):
+        if self.names and not any(name_matches(run.name, pattern) for pattern in self.names):
             return False
         if self.path is not None and run.path != self.path:
             return False
@@ -73,9 +73,9 @@ class Selection(NamedTuple):
             self.until is not None and run.time > self.until
         ):
             return False
-        return not (self.models or self.versions) or self._named(run)
+        return not (self.models or self.versions) or self._has_model_and_version(run)
 
-    def _named(self, run: RecordedRun) -> bool:
+    def _has_model_and_version(self, run: RecordedRun) -> bool:
         try:
             name = RunName.parse(run.name)
         except InvalidName:
@@ -84,36 +84,38 @@ class Selection(NamedTuple):
             not self.versions or name.version in self.versions
         )
 
-    def _says(self, run: RecordedRun, wanted: str) -> bool:
+    def _mentions(self, run: RecordedRun, wanted: str) -> bool:
         texts = [run.message, *(run.reverted_by or ())[1:], *run.notes]
         if run.outcome is not None:
             texts.append(run.outcome.message)
         return any(wanted in each.lower() for each in texts)
 
 
-def matches(name: str, pattern: str) -> bool:
+def name_matches(name: str, pattern: str) -> bool:
     """Whether ``pattern`` is a part of ``name``, or where it has wildcards matches the whole."""
     return fnmatchcase(name, pattern) if re.search(r"[*?\[]", pattern) else pattern in name
 
 
-def ordered(runs: list[RecordedRun], key: str) -> list[RecordedRun]:
+def sorted_by_value(runs: list[RecordedRun], key: str) -> list[RecordedRun]:
     """``runs`` in the order of a recorded value, smallest first, numbers before words and nothing
     last."""
-    values = [facts(run) for run in runs]
+    values = [recorded_values(run) for run in runs]
     if runs and not any(key in each for each in values):
         raise unknown_key(key, {each for one in values for each in one})
-    places = {run.commit: _place(each.get(key, ())) for run, each in zip(runs, values, strict=True)}
+    places = {
+        run.commit: _sort_key(each.get(key, ())) for run, each in zip(runs, values, strict=True)
+    }
     return sorted(runs, key=lambda run: places[run.commit])
 
 
-def _place(values: tuple[object, ...]) -> tuple[int, float, str]:
+def _sort_key(values: tuple[object, ...]) -> tuple[int, float, str]:
     if not values:
         return (2, 0.0, "")
-    number = decimal(str(values[0]))
+    number = finite_number(str(values[0]))
     return (1, 0.0, str(values[0])) if number is None else (0, number, "")
 
 
-def states(words: Iterable[str]) -> tuple[str, ...]:
+def parse_states(words: Iterable[str]) -> tuple[str, ...]:
     """States that ``words`` name, each a state or several with commas. Raises
     :class:`BadFilter`."""
     found = tuple(state for word in words for state in word.split(",") if state)
@@ -123,7 +125,7 @@ def states(words: Iterable[str]) -> tuple[str, ...]:
     return found
 
 
-def moment(words: str, repository: Path, *, end: bool = False) -> int:
+def parse_date(words: str, repository: Path, *, end: bool = False) -> int:
     """A date as git in ``repository`` understands it (``2 weeks ago``, ``2026-11-23``), in seconds
     since 1970.
 

@@ -8,17 +8,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from loragit.errors import LoragitError, UsageError
-from loragit.history.compare.records import pairs_of
-from loragit.history.record import Record, decimal
+from loragit.history.compare.changes import key_value_pairs
+from loragit.history.record_parser import Record, finite_number
 from loragit.history.runs import RecordedRun
 
 Value = str | int | float | bool
-Facts = Mapping[str, tuple[Value, ...]]
+RecordedValues = Mapping[str, tuple[Value, ...]]
 """What is recorded of a run: a value or several by dotted key, those of ``run.toml`` first."""
 
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "~")
 _FORM = re.compile(r"\s*([^\s=!<>~]+)\s*(!=|<=|>=|==|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
-_UNTOLD = ("command", "files")
+_LEFT_OUT = ("command", "files")
 """Tables of ``run.toml`` that are not asked about: the command's arguments are ``args``."""
 
 
@@ -55,52 +55,52 @@ class Condition(NamedTuple):
                 ) from error
         return cls(key, "=" if operator == "==" else operator, value)
 
-    def meets(self, facts: Facts) -> bool:
+    def meets(self, facts: RecordedValues) -> bool:
         """Whether any of the values that ``facts`` has under the key is as the condition says."""
         found = facts.get(self.key, ())
         if self.operator == "!=":
-            return not any(_equal(told(value), self.value) for value in found)
-        return any(self._holds(told(value)) for value in found)
+            return not any(_equal(as_written(value), self.value) for value in found)
+        return any(self._holds(as_written(value)) for value in found)
 
     def _holds(self, value: str) -> bool:
         if self.operator == "=":
             return _equal(value, self.value)
         if self.operator == "~":
             return re.search(self.value, value) is not None
-        one, other = decimal(value), decimal(self.value)
+        one, other = finite_number(value), finite_number(self.value)
         if one is not None and other is not None:
-            return _ordered(self.operator, (one > other) - (one < other))
+            return _order_holds(self.operator, (one > other) - (one < other))
         if one is not None or other is not None:
             return False  # a number and a word have no order
-        return _ordered(self.operator, (value > self.value) - (value < self.value))
+        return _order_holds(self.operator, (value > self.value) - (value < self.value))
 
 
-def _ordered(operator: str, sign: int) -> bool:
+def _order_holds(operator: str, sign: int) -> bool:
     return {"<": sign < 0, "<=": sign <= 0, ">": sign > 0, ">=": sign >= 0}[operator]
 
 
 def _equal(one: str, other: str) -> bool:
     if one == other:
         return True
-    number = decimal(one)
-    return number is not None and number == decimal(other)
+    number = finite_number(one)
+    return number is not None and number == finite_number(other)
 
 
-def told(value: Value) -> str:
+def as_written(value: Value) -> str:
     """``value`` as it is written in a condition."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def facts(run: RecordedRun) -> Facts:
+def recorded_values(run: RecordedRun) -> RecordedValues:
     """Everything that is recorded of ``run``; as much as can be read."""
     found: dict[str, tuple[Value, ...]] = {}
     try:
-        record = run.contents.read_record(run)
+        record = run.reader.read_record(run)
     except LoragitError:
         pass
     else:
-        found |= dict(_of_record(record))
-    found |= dict(_of_outcome(run))
+        found |= dict(_values_of_record(record))
+    found |= dict(_values_of_outcome(run))
     about = {
         "name": run.name,
         "commit": run.commit,
@@ -110,11 +110,13 @@ def facts(run: RecordedRun) -> Facts:
     return found | {key: (value,) for key, value in about.items()} | {"imported": (run.imported,)}
 
 
-def _of_record(record: Record) -> Iterator[tuple[str, tuple[Value, ...]]]:
-    yield from _flat({key: value for key, value in record.table.items() if key not in _UNTOLD}, "")
+def _values_of_record(record: Record) -> Iterator[tuple[str, tuple[Value, ...]]]:
+    yield from _flatten(
+        {key: value for key, value in record.table.items() if key not in _LEFT_OUT}, ""
+    )
     for name, values in record.args.items():
         yield f"args.{name}", values or (True,)
-    for name, value in pairs_of(record.args).items():
+    for name, value in key_value_pairs(record.args).items():
         yield f"args.{name}", (value,)
     for weights in record.weights:
         yield (
@@ -123,10 +125,10 @@ def _of_record(record: Record) -> Iterator[tuple[str, tuple[Value, ...]]]:
         )
 
 
-def _flat(table: Mapping[str, object], before: str) -> Iterator[tuple[str, tuple[Value, ...]]]:
+def _flatten(table: Mapping[str, object], before: str) -> Iterator[tuple[str, tuple[Value, ...]]]:
     for key, value in table.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{key}.")
+            yield from _flatten(value, f"{before}{key}.")
         elif isinstance(value, list):
             plain = tuple(each for each in value if isinstance(each, str | int | float))
             if plain or not value:
@@ -135,7 +137,7 @@ def _flat(table: Mapping[str, object], before: str) -> Iterator[tuple[str, tuple
             yield before + key, (value,)
 
 
-def _of_outcome(run: RecordedRun) -> Iterator[tuple[str, tuple[Value, ...]]]:
+def _values_of_outcome(run: RecordedRun) -> Iterator[tuple[str, tuple[Value, ...]]]:
     values: dict[str, Value | None] = {}
     try:
         outcome = run.outcome
@@ -161,7 +163,9 @@ def _of_outcome(run: RecordedRun) -> Iterator[tuple[str, tuple[Value, ...]]]:
             yield f"outcome.{key}", (value,)
 
 
-def meeting(runs: Iterable[RecordedRun], conditions: tuple[Condition, ...]) -> list[RecordedRun]:
+def runs_meeting(
+    runs: Iterable[RecordedRun], conditions: tuple[Condition, ...]
+) -> list[RecordedRun]:
     """Those of ``runs`` that meet every condition.
 
     Raises :class:`BadCondition` where no run at all has a value of that key, with the keys there
@@ -173,7 +177,7 @@ def meeting(runs: Iterable[RecordedRun], conditions: tuple[Condition, ...]) -> l
     found = []
     looked = 0
     for run in runs:
-        values = facts(run)
+        values = recorded_values(run)
         keys |= values.keys()
         looked += 1
         if all(condition.meets(values) for condition in conditions):

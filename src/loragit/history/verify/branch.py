@@ -9,16 +9,16 @@ from typing import NamedTuple
 from loragit.errors import LoragitError, shell_word
 from loragit.git import catfile
 from loragit.history.branch import Tag
-from loragit.history.contents import tag_message
 from loragit.history.history import History, RecordedRun
-from loragit.history.record import read_trailers, without_signature
-from loragit.history.verify.verdict import LINE, TAG, Verdict, note, wrong
+from loragit.history.record_parser import parse_trailers, without_signature
+from loragit.history.record_reader import tag_message
+from loragit.history.verify.verdict import BRANCH, TAG, Verdict, note, wrong
 from loragit.record.name import RUNS
 from loragit.record.trailers import first
 from loragit.store import fetched as elsewhere
 
 
-class Line(NamedTuple):
+class BranchCommits(NamedTuple):
     """Every commit that ``runs`` leads to."""
 
     commits: frozenset[str]
@@ -28,7 +28,7 @@ class Line(NamedTuple):
     """Whether all of it could be read, and is there: not in a shallow clone."""
 
 
-def read(history: History) -> Line:
+def read_branch(history: History) -> BranchCommits:
     """Reads git's answer to its end; what it cannot read is missing."""
     commits: list[str] = []
     foreign: list[tuple[str, str]] = []
@@ -42,20 +42,22 @@ def read(history: History) -> Line:
                 foreign.append((commit, message.partition("\n")[0]))
     except LoragitError:  # told by who read the runs
         whole = False
-    return Line(frozenset(commits), tuple(foreign), whole)
+    return BranchCommits(frozenset(commits), tuple(foreign), whole)
 
 
-def look(history: History, line: Line) -> Iterator[Verdict]:
+def check_branch(history: History, line: BranchCommits) -> Iterator[Verdict]:
     """What became of the branch."""
     for commit, subject in line.foreign:
         told = f"{commit[:8]} ({subject}) is on runs, and is no run, no revert and no merge"
-        yield wrong(LINE, told, f"see it: git show {commit[:8]}; loragit alone writes to runs")
+        yield wrong(BRANCH, told, f"see it: git show {commit[:8]}; loragit alone writes to runs")
     if history.shallow:
         told = "this is a shallow clone: older runs are not here, and were not looked at"
-        yield note(LINE, told, "bring them with: git fetch --unshallow")
+        yield note(BRANCH, told, "bring them with: git fetch --unshallow")
 
 
-def tags(history: History, line: Line, wanted: frozenset[str] | None) -> Iterator[Verdict]:
+def check_tags(
+    history: History, line: BranchCommits, wanted: frozenset[str] | None
+) -> Iterator[Verdict]:
     """Whether every tag that tells an outcome is where it belongs; of ``wanted`` names only,
     ``None`` for all."""
     runs = {run.commit: run for run in history.runs}
@@ -74,25 +76,25 @@ def tags(history: History, line: Line, wanted: frozenset[str] | None) -> Iterato
                 continue
             # A tag that is damaged leads to no commit, and looks like a lightweight one.
             found = (
-                read_seal(reader, tag.object)
+                read_tag_object(reader, tag.object)
                 if tag.annotated or tag.commit not in runs
-                else Seal("", "", {})
+                else TagObject("", "", {})
             )
             if found is None and name in names:
                 told = f"the tag {name} cannot be read: what came out of the run is not known"
                 yield wrong(TAG, told, "fetch it from a clone that has it")._replace(run=name)
-            elif found is not None and found.ours:
+            elif found is not None and found.tells_outcome:
                 sealing.setdefault(tag.commit, []).append(name)
-                yield from _sealed(name, tag, found, runs, line)
+                yield from _check_sealed_tag(name, tag, found, runs, line)
             elif found is not None and name in names:
-                yield from _other(name, tag, runs)
+                yield from _check_other_tag(name, tag, runs)
     for commit, several in sealing.items():
         if len(several) > 1:
             told = f"{', '.join(several)} are outcomes of one run, {commit[:8]}"
             yield wrong(TAG, told, "keep the one that the run is called by")._replace(commit=commit)
 
 
-class Seal(NamedTuple):
+class TagObject(NamedTuple):
     """What a tag object says."""
 
     name: str
@@ -102,12 +104,12 @@ class Seal(NamedTuple):
     trailers: Mapping[str, tuple[str, ...]]
 
     @property
-    def ours(self) -> bool:
+    def tells_outcome(self) -> bool:
         """Whether it tells an outcome as loragit does."""
         return "Run" in self.trailers and "Samples" in self.trailers
 
 
-def read_seal(reader: catfile.Reader, tag: str) -> Seal | None:
+def read_tag_object(reader: catfile.Reader, tag: str) -> TagObject | None:
     """The tag object of that id; ``None`` where it cannot be read."""
     try:
         found = reader.read(tag, 1 << 26)
@@ -117,15 +119,15 @@ def read_seal(reader: catfile.Reader, tag: str) -> Seal | None:
         return None
     head = found.data.partition(b"\n\n")[0].decode("utf-8", "replace")
     said = dict(row.partition(" ")[::2] for row in reversed(head.split("\n")))
-    return Seal(
+    return TagObject(
         said.get("tag", ""),
         said.get("object", ""),
-        read_trailers(without_signature(tag_message(found.data))),
+        parse_trailers(without_signature(tag_message(found.data))),
     )
 
 
-def _sealed(
-    name: str, tag: Tag, seal: Seal, runs: Mapping[str, RecordedRun], line: Line
+def _check_sealed_tag(
+    name: str, tag: Tag, seal: TagObject, runs: Mapping[str, RecordedRun], line: BranchCommits
 ) -> Iterator[Verdict]:
     """What is wrong with the outcome that ``name`` tells."""
     said = {seal.name, *seal.trailers["Run"]} - {name}
@@ -154,7 +156,7 @@ def _sealed(
         yield wrong(TAG, told, see)._replace(run=name)
 
 
-def _other(name: str, tag: Tag, runs: Mapping[str, RecordedRun]) -> Iterator[Verdict]:
+def _check_other_tag(name: str, tag: Tag, runs: Mapping[str, RecordedRun]) -> Iterator[Verdict]:
     """A tag that is called like a run and tells no outcome: that of an open run, or none of
     loragit's."""
     run = runs.get(tag.commit)

@@ -19,11 +19,11 @@ from loragit.trainers.safetensors import open_regular
 
 _NAMED = 3
 """Files that a note names."""
-_NONE = ""
+_NO_HASH = ""
 """Stands for the hash of a file that is gone or cannot be read."""
 
 
-class Present:
+class DatasetCheck:
     """The datasets of a repository as they are now; each file is read once, however many runs had
     it."""
 
@@ -33,18 +33,18 @@ class Present:
         self._quick = quick
         self._hashes: dict[Path, str] = {}
         self._listed: dict[Path, frozenset[str]] = {}
-        self._found: dict[tuple[str, str], Verdict | None] = {}
+        self._verdicts: dict[tuple[str, str], Verdict | None] = {}
 
-    def look(self, run: RecordedRun) -> Verdict | None:
+    def check(self, run: RecordedRun) -> Verdict | None:
         """What is otherwise now than when ``run`` was opened; ``None`` where nothing is, or nobody
         knows."""
-        item = run.contents.tops(run).get("dataset.sha256")
+        item = run.reader.top_entries(run).get("dataset.sha256")
         if item is None:
             return None
         key = (run.path, item.id)
-        if key not in self._found:
-            self._found[key] = self._compare(run)
-        verdict = self._found[key]
+        if key not in self._verdicts:
+            self._verdicts[key] = self._compare(run)
+        verdict = self._verdicts[key]
         return verdict.about(run) if verdict else None
 
     def _compare(self, run: RecordedRun) -> Verdict | None:
@@ -52,49 +52,49 @@ class Present:
             files = run.dataset_files
         except LoragitError:  # told by who checks the record
             return None
-        folder = Path(run.contents.revision(run).partition(":")[2])
+        folder = Path(run.reader.revision(run).partition(":")[2])
         place = self._top / folder
         if not place.is_dir():
             return note(DATASET, f"the dataset's folder {place} is gone")
-        self._hash(place / file.path for file in files)
-        gone = [file.path for file in files if self._hashes[place / file.path] == _NONE]
+        self._hash_new(place / file.path for file in files)
+        gone = [file.path for file in files if self._hashes[place / file.path] == _NO_HASH]
         changed = [
             file.path
             for file in files
-            if self._hashes[place / file.path] not in (_NONE, file.sha256)
+            if self._hashes[place / file.path] not in (_NO_HASH, file.sha256)
         ]
         parts = (
             (changed if not self._quick else [], "changed"),
             (gone, "gone"),
-            (self._new(place, files), "new"),
+            (self._new_files(place, files), "new"),
         )
         told = [
-            f"{text.count(len(names), 'file')} {how} ({_named(names)})"
+            f"{text.count(len(names), 'file')} {how} ({_name_some(names)})"
             for names, how in parts
             if names
         ]
         return note(DATASET, f"the dataset has gone on since: {', '.join(told)}") if told else None
 
-    def _hash(self, paths: Iterable[Path]) -> None:
+    def _hash_new(self, paths: Iterable[Path]) -> None:
         fresh = [path for path in dict.fromkeys(paths) if path not in self._hashes]
         if self._quick:
-            self._hashes |= {path: "there" if path.is_file() else _NONE for path in fresh}
+            self._hashes |= {path: "there" if path.is_file() else _NO_HASH for path in fresh}
             return
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             self._hashes |= dict(zip(fresh, pool.map(_sha256, fresh), strict=True))
 
-    def _new(self, place: Path, files: Iterable[DatasetFile]) -> list[str]:
+    def _new_files(self, place: Path, files: Iterable[DatasetFile]) -> list[str]:
         """Files that lie now in a folder that the run had files of."""
         known = {file.path for file in files}
         folders = {os.path.dirname(path) for path in known}  # noqa: PTH120 - a path in the record, not on the disk
         there = (
             f"{folder}/{name}".lstrip("/")
             for folder in sorted(folders)
-            for name in self._names(place / folder)
+            for name in self._files_in(place / folder)
         )
         return [path for path in there if path not in known and not snapshot.is_cache(path)]
 
-    def _names(self, folder: Path) -> list[str]:
+    def _files_in(self, folder: Path) -> list[str]:
         if folder not in self._listed:
             try:
                 self._listed[folder] = frozenset(hashes.list_files(folder))
@@ -108,8 +108,8 @@ def _sha256(path: Path) -> str:
         with open_regular(path) as file:
             return file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError):
-        return _NONE
+        return _NO_HASH
 
 
-def _named(names: list[str]) -> str:
+def _name_some(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")

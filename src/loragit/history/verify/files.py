@@ -14,7 +14,7 @@ from typing import NamedTuple
 from loragit import text
 from loragit.errors import shell_word
 from loragit.history.history import RecordedRun
-from loragit.history.record import RecordedOutcome
+from loragit.history.record_parser import RecordedOutcome
 from loragit.history.verify.verdict import (
     MODEL,
     OUTPUT,
@@ -22,8 +22,8 @@ from loragit.history.verify.verdict import (
     STATE,
     Since,
     Verdict,
-    moment,
     note,
+    utc_timestamp,
     wrong,
 )
 from loragit.record.message import parse_model_line
@@ -47,18 +47,18 @@ class Product(NamedTuple):
     """When it was as recorded, UTC."""
 
 
-def products(
+def products_to_check(
     run: RecordedRun, outcome: RecordedOutcome, home: Path
 ) -> tuple[list[Product], list[Verdict]]:
     """What is to be looked at of ``run``, and what is to be said without. ``home`` is what ``~``
     stands for."""
-    told = [each.about(run) for each in _unreadable(outcome)]
+    told = [each.about(run) for each in _check_lines(outcome)]
     if not (outcome.models or outcome.trailers.get("Sample") or outcome.states):
         return [], told
-    folder = _folder(outcome, home)
+    folder = _output_folder(outcome, home)
     if folder is None:
         return [], [*told, note(OUTPUT, "its output folder is not on record").about(run)]
-    problem = _absent(folder)
+    problem = _folder_problem(folder)
     if problem:
         several = text.count(len(outcome.models), "model")
         told.append(
@@ -69,8 +69,8 @@ def products(
         return [], told
     finished = text.timestamp(outcome.finished) if outcome.finished else None
     found = []
-    for check, name, size, sha256, payload in _listed(outcome):
-        path = _inside(folder, name)
+    for check, name, size, sha256, payload in _listed_products(outcome):
+        path = _path_inside(folder, name)
         if path is None:
             message = (
                 f"{name} is listed, and lies outside of the output folder: it was not looked at"
@@ -80,11 +80,13 @@ def products(
             )
         else:
             found.append(Product(run, check, name, path, size, sha256, payload, finished))
-    told += [each.about(run) for each in _states(outcome, folder)]
+    told += [each.about(run) for each in _check_states(outcome, folder)]
     return found, told
 
 
-def _listed(outcome: RecordedOutcome) -> Iterator[tuple[str, str, int | None, str, str | None]]:
+def _listed_products(
+    outcome: RecordedOutcome,
+) -> Iterator[tuple[str, str, int | None, str, str | None]]:
     for model in outcome.models:
         yield MODEL, model.path, model.size, model.sha256, model.payload_sha256
     for value in outcome.trailers.get("Sample", ()):
@@ -93,7 +95,7 @@ def _listed(outcome: RecordedOutcome) -> Iterator[tuple[str, str, int | None, st
             yield SAMPLE, name, None, sha256, None
 
 
-def _unreadable(outcome: RecordedOutcome) -> Iterator[Verdict]:
+def _check_lines(outcome: RecordedOutcome) -> Iterator[Verdict]:
     """Lines of the outcome that are none."""
     broken = [line for line in outcome.trailers.get("Model", ()) if parse_model_line(line) is None]
     broken += [line for line in outcome.trailers.get("Sample", ()) if " sha256:" not in line]
@@ -103,13 +105,13 @@ def _unreadable(outcome: RecordedOutcome) -> Iterator[Verdict]:
         )
 
 
-def _folder(outcome: RecordedOutcome, home: Path) -> Path | None:
+def _output_folder(outcome: RecordedOutcome, home: Path) -> Path | None:
     written = outcome.output or ""
     path = home / written[2:] if written.startswith("~/") else Path(written)
     return path if path.is_absolute() and "\0" not in written else None
 
 
-def _absent(folder: Path) -> Verdict | None:
+def _folder_problem(folder: Path) -> Verdict | None:
     """Why nothing of a whole folder can be looked at. A folder that is gone was moved, deleted, or
     not mounted."""
     try:
@@ -124,7 +126,7 @@ def _absent(folder: Path) -> Verdict | None:
         )
 
 
-def _inside(folder: Path, name: str) -> Path | None:
+def _path_inside(folder: Path, name: str) -> Path | None:
     """The file that the record calls ``name``; ``None`` for one that lies elsewhere."""
     parts = Path(name).parts
     if Path(name).is_absolute() or ".." in parts or "\0" in name or not parts:
@@ -141,39 +143,39 @@ def _inside(folder: Path, name: str) -> Path | None:
     return path
 
 
-def _states(outcome: RecordedOutcome, folder: Path) -> Iterator[Verdict]:
+def _check_states(outcome: RecordedOutcome, folder: Path) -> Iterator[Verdict]:
     for name in outcome.states:
-        path = _inside(folder, name)
+        path = _path_inside(folder, name)
         if path is not None and not path.is_dir():
             yield note(STATE, f"the training state {name} is gone")._replace(path=str(path))
 
 
-def look(found: Sequence[Product], *, quick: bool) -> Iterator[Verdict]:
+def check_products(found: Sequence[Product], *, quick: bool) -> Iterator[Verdict]:
     """A verdict for each of ``found`` that is not as recorded; several are read at the same time.
 
     ``quick`` reads none of them whole: only whether they are there, with the right length.
     """
-    check: Callable[[Product], Verdict | None] = _glance if quick else _read
+    check: Callable[[Product], Verdict | None] = _check_size if quick else _check_hash
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for product, verdict in zip(found, pool.map(check, found), strict=True):
             if verdict is not None:
                 yield verdict.about(product.run)._replace(path=str(product.path))
 
 
-def _glance(product: Product) -> Verdict | None:
+def _check_size(product: Product) -> Verdict | None:
     try:
         state = product.path.stat()
         regular = stat.S_ISREG(state.st_mode)
         if regular and product.size in (None, state.st_size):
             return None
-        return _cut(product, state) or _changed(
+        return _if_truncated(product, state) or _was_changed(
             product, state, f"{state.st_size} bytes instead of {product.size}"
         )
     except OSError as error:
-        return _lost(product, error)
+        return _not_readable(product, error)
 
 
-def _read(product: Product) -> Verdict | None:
+def _check_hash(product: Product) -> Verdict | None:
     try:
         if product.check == SAMPLE:
             with open_regular(product.path) as file:
@@ -185,42 +187,48 @@ def _read(product: Product) -> Verdict | None:
             return None
         state = product.path.stat()
         if payload is not None and payload == product.payload_sha256:
-            return _dated(product, state, "its header was edited; its weights are those on record")
-        return _cut(product, state) or _changed(
+            return _wrong_since_change(
+                product, state, "its header was edited; its weights are those on record"
+            )
+        return _if_truncated(product, state) or _was_changed(
             product, state, f"sha256 {sha256[:12]} instead of {product.sha256[:12]}"
         )
     except OSError as error:
-        return _lost(product, error)
+        return _not_readable(product, error)
 
 
-def _cut(product: Product, state: os.stat_result) -> Verdict | None:
+def _if_truncated(product: Product, state: os.stat_result) -> Verdict | None:
     """Of a model that is shorter than its own header says. Raises ``OSError``."""
     if product.check != MODEL or product.path.suffix.lower() != ".safetensors":
         return None
     try:
         header = read_header(product.path)
     except NotSafetensors as error:
-        return _dated(product, state, f"it is damaged ({error.message.partition(': ')[2]})")
+        return _wrong_since_change(
+            product, state, f"it is damaged ({error.message.partition(': ')[2]})"
+        )
     promised = 8 + header.header_length + header.data_length
     if state.st_size >= promised:
         return None
-    return _dated(product, state, f"it is truncated: {state.st_size} bytes of {promised}")
+    return _wrong_since_change(
+        product, state, f"it is truncated: {state.st_size} bytes of {promised}"
+    )
 
 
-def _changed(product: Product, state: os.stat_result, how: str) -> Verdict:
-    return _dated(product, state, f"it was changed: {how}")
+def _was_changed(product: Product, state: os.stat_result, how: str) -> Verdict:
+    return _wrong_since_change(product, state, f"it was changed: {how}")
 
 
-def _dated(product: Product, state: os.stat_result, what: str) -> Verdict:
+def _wrong_since_change(product: Product, state: os.stat_result, what: str) -> Verdict:
     """``what`` became of the product, and since when it can have been so."""
     # The time of modification can be set to anything, that of the last change to the inode cannot.
-    changed, modified = moment(state.st_ctime), moment(state.st_mtime)
+    changed, modified = utc_timestamp(state.st_ctime), utc_timestamp(state.st_mtime)
     within = product.finished is None or product.finished <= modified <= changed
     latest = modified if within else changed
-    return _since(product, wrong(product.check, f"{product.name}: {what}", _FIX), latest)
+    return _with_since(product, wrong(product.check, f"{product.name}: {what}", _FIX), latest)
 
 
-def _since(product: Product, verdict: Verdict, latest: str | None) -> Verdict:
+def _with_since(product: Product, verdict: Verdict, latest: str | None) -> Verdict:
     since = Since(product.finished, latest)
     told = f"{verdict.message} ({since})" if str(since) else verdict.message
     return verdict._replace(message=told, since=since)
@@ -229,16 +237,16 @@ def _since(product: Product, verdict: Verdict, latest: str | None) -> Verdict:
 _FIX = "look for another copy; loragit whence tells of any whose it is"
 
 
-def _lost(product: Product, error: OSError) -> Verdict:
+def _not_readable(product: Product, error: OSError) -> Verdict:
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         told = f"{product.name}: it cannot be read ({error.strerror or error})"
         return wrong(product.check, told, "see that it is a file, and that you may read it")
     try:
         # What takes a name out of a folder changes the folder.
-        latest = moment(product.path.parent.stat().st_mtime)
+        latest = utc_timestamp(product.path.parent.stat().st_mtime)
     except OSError:
         latest = None
-    return _since(product, wrong(product.check, f"{product.name}: it is gone", _FIX), latest)
+    return _with_since(product, wrong(product.check, f"{product.name}: it is gone", _FIX), latest)
 
 
 def total(found: Iterable[Product]) -> int:

@@ -14,7 +14,7 @@ from loragit.text import count
 
 _SHOWN = 20
 """Complaints that are shown; the rest are counted."""
-_ALONE = ("GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none", "GIT_NO_REPLACE_OBJECTS=1")
+_VARIABLES = ("GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none", "GIT_NO_REPLACE_OBJECTS=1")
 """What is missing in a partial clone is not fetched, and every object is what its id says."""
 _REPLACE = "refs/replace/"
 _IDS = re.compile(r"\b[0-9a-f]{40}(?:[0-9a-f]{24})?\b")
@@ -22,7 +22,7 @@ _LOOSE = re.compile(r"\bobjects/([0-9a-f]{2})/([0-9a-f]{38,62})\b")
 _CHATTER = ("Checking ", "dangling ", "unreachable ", "notice: ", "root ", "hint: ")
 
 
-def look(repository: Repository, refs: Sequence[str], *, quick: bool) -> Iterator[Verdict]:
+def check_objects(repository: Repository, refs: Sequence[str], *, quick: bool) -> Iterator[Verdict]:
     """``refs`` are full names: what they lead to is what counts. ``quick`` looks only whether all
     is there."""
     args = (
@@ -32,8 +32,10 @@ def look(repository: Repository, refs: Sequence[str], *, quick: bool) -> Iterato
         "--no-progress",
         *(("--connectivity-only",) if quick else ()),
     )
-    reply = git.start("fsck", *args, *refs, cwd=repository.top, variables=_ALONE).reply()
-    said = [line for line in _lines(reply.out + reply.err) if not line.startswith(_CHATTER)]
+    reply = git.start("fsck", *args, *refs, cwd=repository.top, variables=_VARIABLES).reply()
+    said = [
+        line for line in _complaint_lines(reply.out + reply.err) if not line.startswith(_CHATTER)
+    ]
     if not said:
         if reply.status != 0:
             yield wrong(
@@ -42,8 +44,8 @@ def look(repository: Repository, refs: Sequence[str], *, quick: bool) -> Iterato
                 "run: git fsck",
             )
         return
-    held = _held(repository, refs)
-    verdicts = list(dict.fromkeys(_judgements(said, held)))
+    held = _reachable_ids(repository, refs)
+    verdicts = list(dict.fromkeys(_verdicts(said, held)))
     verdicts.sort(key=lambda verdict: verdict.status, reverse=True)  # what is wrong first
     yield from verdicts[:_SHOWN]
     for status in dict.fromkeys(verdict.status for verdict in verdicts[_SHOWN:]):
@@ -56,16 +58,16 @@ def look(repository: Repository, refs: Sequence[str], *, quick: bool) -> Iterato
         )
 
 
-def _lines(output: bytes) -> list[str]:
+def _complaint_lines(output: bytes) -> list[str]:
     """One complaint a line; git breaks some in two, the second indented."""
     whole = re.sub(r"\n\s+", " ", output.decode("utf-8", "replace"))
     return [line for line in whole.split("\n") if line.strip()]
 
 
-def _held(repository: Repository, refs: Sequence[str]) -> set[str] | None:
+def _reachable_ids(repository: Repository, refs: Sequence[str]) -> set[str] | None:
     """Ids of all objects that ``refs`` lead to; ``None`` where git cannot tell."""
     args = ("rev-list", "--objects", "--no-object-names", "--missing=print", *refs, "--")
-    reply = git.start(*args, cwd=repository.top, variables=_ALONE).reply()
+    reply = git.start(*args, cwd=repository.top, variables=_VARIABLES).reply()
     return (
         {line.lstrip("?") for line in reply.out.decode("ascii").split("\n")}
         if reply.status == 0
@@ -73,16 +75,16 @@ def _held(repository: Repository, refs: Sequence[str]) -> set[str] | None:
     )
 
 
-def replaced(repository: Repository, refs: Sequence[str]) -> Iterator[Verdict]:
+def check_replaced(repository: Repository, refs: Sequence[str]) -> Iterator[Verdict]:
     """Objects that ``refs`` lead to and that git shows others in the place of (``git replace``)."""
     args = ("for-each-ref", "--format=%(refname) %(objectname)", _REPLACE)
     rows = (
-        git.start(*args, cwd=repository.top, variables=_ALONE)
+        git.start(*args, cwd=repository.top, variables=_VARIABLES)
         .reply()
         .out.decode("ascii", "replace")
         .splitlines()
     )
-    held = _held(repository, refs) if rows else None
+    held = _reachable_ids(repository, refs) if rows else None
     for row in rows:
         name, _, other = row.removeprefix(_REPLACE).partition(" ")
         if held is None or name in held:
@@ -93,25 +95,25 @@ def replaced(repository: Repository, refs: Sequence[str]) -> Iterator[Verdict]:
             yield wrong(OBJECTS, told, f"see what is on record: git replace -d {name}")
 
 
-def missing(repository: Repository) -> frozenset[str]:
+def missing_objects(repository: Repository) -> frozenset[str]:
     """Ids of the objects that runs lead to and that are not here: in a partial clone, by design."""
     args = ("rev-list", "--objects", "--no-object-names", "--missing=print", RUNS, "--")
-    reply = git.start(*args, cwd=repository.top, variables=_ALONE).reply()
+    reply = git.start(*args, cwd=repository.top, variables=_VARIABLES).reply()
     return frozenset(
         line[1:] for line in reply.out.decode("ascii").split("\n") if line.startswith("?")
     )
 
 
-def _judgements(said: Sequence[str], held: set[str] | None) -> Iterator[Verdict]:
+def _verdicts(said: Sequence[str], held: set[str] | None) -> Iterator[Verdict]:
     """A verdict a line, the last one first: why an object cannot be read stands before the line
     that names it."""
     ids: set[str] = set()
     for line in reversed(said):
         ids = {*_IDS.findall(line), *(first + rest for first, rest in _LOOSE.findall(line))} or ids
-        yield _judged(line, ids, held)
+        yield _verdict(line, ids, held)
 
 
-def _judged(line: str, ids: set[str], held: set[str] | None) -> Verdict:
+def _verdict(line: str, ids: set[str], held: set[str] | None) -> Verdict:
     if held is not None and ids and held.isdisjoint(ids):
         return note(OBJECTS, f"git fsck, of something that no run holds: {line}")
     if line.startswith("warning"):

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from loragit import git
 from loragit.git import catfile
 from loragit.history.history import History
-from loragit.history.verify.branch import Line
-from loragit.history.verify.verdict import LINE, TAG, Since, Verdict, moment, note, wrong
+from loragit.history.verify.branch import BranchCommits
+from loragit.history.verify.verdict import BRANCH, TAG, Since, Verdict, note, utc_timestamp, wrong
 from loragit.record.name import RUNS
 from loragit.record.trailers import first
 from loragit.text import count
@@ -26,7 +26,7 @@ _MOST = 1 << 26
 """Bytes of a reflog or a log of exceptions that are read."""
 
 
-class Move(NamedTuple):
+class ReflogLine(NamedTuple):
     """A line of a reflog."""
 
     old: str
@@ -47,7 +47,7 @@ class Override(NamedTuple):
     reason: str
 
 
-def reflog(history: History, ref: str) -> list[Move]:
+def read_reflog(history: History, ref: str) -> list[ReflogLine]:
     """The moves of ``ref``, oldest first; none where no reflog is kept. That of a deleted ref is
     gone with it."""
     moves = []
@@ -56,11 +56,13 @@ def reflog(history: History, ref: str) -> list[Move]:
             r"([0-9a-f]{40,64}) ([0-9a-f]{40,64}) .*> (\d{1,12}) [+-]\d{4}(?:\t(.*))?$", row
         )
         if match and match[2].strip("0"):
-            moves.append(Move(match[1], match[2], int(match[3]), match[4] or "no reason given"))
+            moves.append(
+                ReflogLine(match[1], match[2], int(match[3]), match[4] or "no reason given")
+            )
     return moves
 
 
-def overrides(history: History) -> list[Override]:
+def read_overrides(history: History) -> list[Override]:
     """What the reference-transaction hook let through for a reason, oldest first."""
     rows = (
         row.split("\t", 4)
@@ -77,9 +79,9 @@ def _text(path: Path) -> str:
         return ""
 
 
-def excepted(history: History, wanted: Collection[str] | None) -> Iterator[Verdict]:
+def note_overrides(history: History, wanted: Collection[str] | None) -> Iterator[Verdict]:
     """Every exception on record; of the tags of ``wanted`` runs only, ``None`` for all."""
-    for each in overrides(history):
+    for each in read_overrides(history):
         name = each.ref.removeprefix(_TAGS).removeprefix(KEEP)
         run = name if name != each.ref else None
         if wanted is None or run in wanted:
@@ -89,46 +91,48 @@ def excepted(history: History, wanted: Collection[str] | None) -> Iterator[Verdi
                 else f"deleted at {each.old[:8]}"
             )
             told = f"{each.ref} was {done} on {each.time}, for a reason: {each.reason}"
-            yield note(LINE if run is None else TAG, told)._replace(run=run)
+            yield note(BRANCH if run is None else TAG, told)._replace(run=run)
 
 
-def look(history: History, line: Line) -> Iterator[Verdict]:
+def check_past(history: History, line: BranchCommits) -> Iterator[Verdict]:
     """What became of the branch since, as far as anything tells."""
     if history.refs.runs is None:
-        yield from _gone(history)
+        yield from _check_missing_branch(history)
         return
-    known = {each.old for each in overrides(history) if each.ref == RUNS}
+    known = {each.old for each in read_overrides(history) if each.ref == RUNS}
     told = [
         verdict
         for verdict in _lost_tips(history, RUNS, line.commits)
         if verdict.commit not in known
     ]
     yield from (verdict._replace(commit=None) for verdict in told)
-    for ref, tip in targets(history, "refs/remotes/*/runs"):
-        yield from _remote(history, line, ref, tip, quiet=bool(told), known=known)
+    for ref, tip in ref_targets(history, "refs/remotes/*/runs"):
+        yield from _check_remote(history, line, ref, tip, quiet=bool(told), known=known)
 
 
-def _gone(history: History) -> Iterator[Verdict]:
+def _check_missing_branch(history: History) -> Iterator[Verdict]:
     """There is no branch ``runs``: was there one?"""
-    remotes = list(targets(history, "refs/remotes/*/runs"))
-    here = [ref for ref, _ in targets(history, KEEP)]
+    remotes = list(ref_targets(history, "refs/remotes/*/runs"))
+    here = [ref for ref, _ in ref_targets(history, KEEP)]
     pushed = [
-        ref for ref, _ in remotes if any(move.why == _PUSHED for move in reflog(history, ref))
+        ref for ref, _ in remotes if any(move.why == _PUSHED for move in read_reflog(history, ref))
     ]
     where = [ref.removeprefix("refs/remotes/") for ref in (pushed or [ref for ref, _ in remotes])]
     if where:
         fix = f"have it again: git branch runs {where[0]}"
         if here or pushed:
             yield wrong(
-                LINE,
+                BRANCH,
                 f"there is no branch runs any more, and {where[0]} has it: it was deleted here",
                 fix,
             )
         else:
             yield note(
-                LINE, f"there is no branch runs here; {where[0]} has it, and was not looked at", fix
+                BRANCH,
+                f"there is no branch runs here; {where[0]} has it, and was not looked at",
+                fix,
             )
-    elif sealed := _sealed(history):
+    elif sealed := _sealing_tags(history):
         told = (
             f"the branch runs is gone, and {count(len(sealed), 'tag')} of its runs left: it "
             "was deleted"
@@ -139,11 +143,11 @@ def _gone(history: History) -> Iterator[Verdict]:
             "rev-list", "--topo-order", "-n1", "--stdin", cwd=history.repository.top, data=data
         )
         yield wrong(
-            LINE, told, f"have it again up to the newest of them: git branch runs {tip[:12]}"
+            BRANCH, told, f"have it again up to the newest of them: git branch runs {tip[:12]}"
         )
 
 
-def _sealed(history: History) -> list[str]:
+def _sealing_tags(history: History) -> list[str]:
     """Every tag object that says what came out of a run, whatever it is on."""
     form = "%(objectname)%00%(contents:body)%00%01"
     reply = git.call("for-each-ref", f"--format={form}", _TAGS, cwd=history.repository.top)
@@ -161,34 +165,38 @@ def _lost_tips(history: History, ref: str, commits: Collection[str]) -> Iterator
 
     The verdicts name the tip as their commit.
     """
-    moves = reflog(history, ref)
+    moves = read_reflog(history, ref)
     for before, after in pairwise(moves):
         # Of a row of lost tips the last one leads to the others.
         if before.new not in commits and (after.new in commits or after.old != before.new):
-            yield _lost(history, ref, before, moment(after.time), after.why)
+            yield _lost_tip(history, ref, before, utc_timestamp(after.time), after.why)
     if moves and moves[-1].new not in commits:
-        yield _lost(history, ref, moves[-1], None, "past the reflog")
+        yield _lost_tip(history, ref, moves[-1], None, "past the reflog")
 
 
-def _lost(history: History, ref: str, before: Move, latest: str | None, why: str) -> Verdict:
-    name = _called(ref)
+def _lost_tip(
+    history: History, ref: str, before: ReflogLine, latest: str | None, why: str
+) -> Verdict:
+    name = _short_ref(ref)
     when = f" until {latest}" if latest else ""
-    lost = _only(history, before.new, ref)
+    lost = _how_many_lost(history, before.new, ref)
     told = f"{name} was at {before.new[:8]}{when}, which is not in its history{lost}"
-    since = Since(moment(before.time), latest)
-    verdict = wrong(LINE, f"{told}: it was rewound or rewritten ({why})", _keep(name, before.new))
+    since = Since(utc_timestamp(before.time), latest)
+    verdict = wrong(
+        BRANCH, f"{told}: it was rewound or rewritten ({why})", _keep_command(name, before.new)
+    )
     return verdict._replace(since=since, commit=before.new)
 
 
-def _keep(name: str, commit: str) -> str:
+def _keep_command(name: str, commit: str) -> str:
     return f"keep what was lost: git branch {name.replace('/', '-')}-before {commit[:8]}"
 
 
-def _called(ref: str) -> str:
+def _short_ref(ref: str) -> str:
     return ref.removeprefix("refs/heads/").removeprefix("refs/remotes/").removeprefix("refs/")
 
 
-def _only(history: History, commit: str, ref: str) -> str:
+def _how_many_lost(history: History, commit: str, ref: str) -> str:
     """How many commits ``commit`` leads to and ``ref`` does not, as part of a sentence."""
     reply = git.call("rev-list", "--count", commit, f"^{ref}", "--", cwd=history.repository.top)
     number = reply.out.decode("ascii", "replace").strip()
@@ -197,53 +205,60 @@ def _only(history: History, commit: str, ref: str) -> str:
     )
 
 
-def _remote(
-    history: History, line: Line, ref: str, tip: str, *, quiet: bool, known: Collection[str]
+def _check_remote(
+    history: History,
+    line: BranchCommits,
+    ref: str,
+    tip: str,
+    *,
+    quiet: bool,
+    known: Collection[str],
 ) -> Iterator[Verdict]:
     """What a remote's branch tells; ``quiet`` where the branch's own reflog told of a loss
     already."""
-    name = _called(ref)
+    name = _short_ref(ref)
     reply = git.call("rev-list", tip, "--", cwd=history.repository.top)
     if reply.status != 0:
         yield wrong(
-            LINE, f"{name} cannot be compared with runs: {git.last_words(reply)}", "run: git fsck"
+            BRANCH, f"{name} cannot be compared with runs: {git.last_words(reply)}", "run: git fsck"
         )
         return
     there = set(reply.out.decode("ascii", "replace").split())
     for verdict in _lost_tips(history, ref, there):
         if verdict.commit in line.commits:
             fix = f"bring it back there: git push {name.partition('/')[0]} runs"
-            yield note(LINE, f"{verdict.message}; it is still here", fix)._replace(
+            yield note(BRANCH, f"{verdict.message}; it is still here", fix)._replace(
                 since=verdict.since
             )
         elif verdict.commit not in known:
             yield verdict._replace(commit=None)
     pushed = [
         move
-        for move in reflog(history, ref)
+        for move in read_reflog(history, ref)
         if move.why == _PUSHED and move.new not in line.commits
     ]
     if pushed and pushed[-1].new not in known and not quiet:
+        last = pushed[-1]
         told = (
-            f"runs was pushed to {name} at {pushed[-1].new[:8]} on {moment(pushed[-1].time)}, and "
-            "does not lead there "
-            f"any more{_only(history, pushed[-1].new, RUNS)}: it was rewound or rewritten"
+            f"runs was pushed to {name} at {last.new[:8]} on {utc_timestamp(last.time)}, and does "
+            f"not lead there any more{_how_many_lost(history, last.new, RUNS)}: it was rewound or "
+            "rewritten"
         )
-        yield wrong(LINE, told, _keep("runs", pushed[-1].new))
+        yield wrong(BRANCH, told, _keep_command("runs", last.new))
     elif tip not in line.commits:
-        yield from _apart(history, line, name, tip, there)
+        yield from _check_divergence(history, line, name, tip, there)
 
 
-def _apart(
-    history: History, line: Line, name: str, tip: str, there: Collection[str]
+def _check_divergence(
+    history: History, line: BranchCommits, name: str, tip: str, there: Collection[str]
 ) -> Iterator[Verdict]:
     """Both have commits that the other lacks: two machines trained, or one of them rewrote what was
     there."""
     here, others = len(line.commits - set(there)), len(set(there) - line.commits)
     if not here:
         return
-    theirs = _signed(history, f"{RUNS}..{tip}")
-    ours = _signed(history, f"{tip}..{RUNS}")
+    theirs = _commits_by_authorship(history, f"{RUNS}..{tip}")
+    ours = _commits_by_authorship(history, f"{tip}..{RUNS}")
     same = [who for who in ours if who in theirs]
     if same:
         who = same[-1]  # the oldest
@@ -253,15 +268,15 @@ def _apart(
             f"the history was rewritten "
             f"({who.name} is {ours[who][:8]} here, and {theirs[who][:8]} there)"
         )
-        yield wrong(LINE, told, f"see what differs: git diff {theirs[who][:8]} {ours[who][:8]}")
+        yield wrong(BRANCH, told, f"see what differs: git diff {theirs[who][:8]} {ours[who][:8]}")
         return
     told = (
         f"runs and {name} went apart: {count(here, 'commit')} here, {count(others, 'commit')} there"
     )
-    yield note(LINE, told, "force neither: nothing is lost as long as both are there")
+    yield note(BRANCH, told, "force neither: nothing is lost as long as both are there")
 
 
-class _Author(NamedTuple):
+class _Authorship(NamedTuple):
     """Which run a commit is of, and when it was written by whom: what stays when a commit is
     rewritten."""
 
@@ -270,17 +285,17 @@ class _Author(NamedTuple):
     author: str
 
 
-def _signed(history: History, revisions: str) -> dict[_Author, str]:
-    found: dict[_Author, str] = {}
+def _commits_by_authorship(history: History, revisions: str) -> dict[_Authorship, str]:
+    found: dict[_Authorship, str] = {}
     args = ("log", "-z", "--encoding=UTF-8", "--format=%H%x1f%ae %at%x1f%B", revisions, "--")
     for row in catfile.rows(*args, cwd=history.repository.top):
         commit, author, message = (*row.decode("utf-8", "replace").split("\x1f", 2), "", "")[:3]
         if name := first(message, "Run"):
-            found[_Author(name, bool(first(message, "Reverts")), author)] = commit
+            found[_Authorship(name, bool(first(message, "Reverts")), author)] = commit
     return found
 
 
-def targets(history: History, pattern: str) -> Iterator[tuple[str, str]]:
+def ref_targets(history: History, pattern: str) -> Iterator[tuple[str, str]]:
     """Refs with what they hold, which may not be there: nothing is peeled."""
     reply = git.call(
         "for-each-ref", "--format=%(refname)%00%(objectname)", pattern, cwd=history.repository.top

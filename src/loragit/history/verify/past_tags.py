@@ -12,9 +12,9 @@ from loragit.errors import shell_word
 from loragit.git import catfile
 from loragit.history.history import History, RecordedRun
 from loragit.history.runs import UNTAGGED
-from loragit.history.verify.branch import read_seal
-from loragit.history.verify.past import KEEP, overrides, reflog, targets
-from loragit.history.verify.verdict import NOTES, TAG, Since, Verdict, moment, note, wrong
+from loragit.history.verify.branch import read_tag_object
+from loragit.history.verify.past import KEEP, read_overrides, read_reflog, ref_targets
+from loragit.history.verify.verdict import NOTES, TAG, Since, Verdict, note, utc_timestamp, wrong
 from loragit.record import notes
 from loragit.text import count
 
@@ -22,21 +22,23 @@ _TAGS = "refs/tags/"
 _SEALS = re.compile(r"loragit: (seal|import) ")
 
 
-def look(history: History, wanted: Collection[str] | None, *, quick: bool) -> Iterator[Verdict]:
+def check_past_tags(
+    history: History, wanted: Collection[str] | None, *, quick: bool
+) -> Iterator[Verdict]:
     """Tags of ``wanted`` runs, ``None`` for all. ``quick`` does not search for tags that no ref
     names any more."""
-    known = {(each.ref, each.old) for each in overrides(history)}
+    known = {(each.ref, each.old) for each in read_overrides(history)}
     chosen = [run for run in history.runs if wanted is None or run.name in wanted]
     for run in chosen:
         if run.tag is not None:
-            yield from _replaced(history, run, known)
+            yield from _check_replaced(history, run, known)
     deleted = {ref for ref, _ in known}
     gone = (run for run in chosen if run.state == UNTAGGED and run.name not in history.refs.objects)
     missing = {run.name: run for run in gone if _TAGS + run.name not in deleted}
-    found = list(_deleted(history, missing)) if missing and not quick else []
+    found = list(_deleted_outcomes(history, missing)) if missing and not quick else []
     yield from found
     told = {verdict.run for verdict in found}
-    for ref, _ in targets(history, KEEP):
+    for ref, _ in ref_targets(history, KEEP):
         name = ref.removeprefix(KEEP)
         # loragit deletes it together with the tag.
         left = name not in history.refs.objects and name not in told and _TAGS + name not in deleted
@@ -48,12 +50,12 @@ def look(history: History, wanted: Collection[str] | None, *, quick: bool) -> It
             yield note(TAG, message, "a clone or a remote may still have it")._replace(run=name)
 
 
-def _replaced(
+def _check_replaced(
     history: History, run: RecordedRun, known: Collection[tuple[str, str]]
 ) -> Iterator[Verdict]:
     """The tag's own reflog says what it was when the run was sealed."""
     ref = _TAGS + run.name
-    moves = reflog(history, ref)
+    moves = read_reflog(history, ref)
     sealed = next((move for move in reversed(moves) if _SEALS.match(move.why)), None)
     if sealed is None or sealed.new == run.tag or (ref, sealed.new) in known:
         return
@@ -62,21 +64,21 @@ def _replaced(
         f"the tag {run.name} is not the one that loragit wrote ({sealed.new[:8]}): it was replaced"
     )
     fix = f"see what it said: git cat-file tag {sealed.new[:12]}"
-    latest = moment(last.time) if last.new == run.tag else None
+    latest = utc_timestamp(last.time) if last.new == run.tag else None
     yield wrong(TAG, told, fix)._replace(
-        run=run.name, commit=run.commit, since=Since(moment(sealed.time), latest)
+        run=run.name, commit=run.commit, since=Since(utc_timestamp(sealed.time), latest)
     )
 
 
-def _deleted(history: History, missing: dict[str, RecordedRun]) -> Iterator[Verdict]:
+def _deleted_outcomes(history: History, missing: dict[str, RecordedRun]) -> Iterator[Verdict]:
     """Outcomes of ``missing`` runs that are still in the repository, with no ref on them."""
     args = ("fsck", "--connectivity-only", "--dangling", "--no-progress")
     reply = git.start(*args, cwd=history.repository.top, variables=("GIT_NO_LAZY_FETCH=1",)).reply()
     dangling = re.findall(r"^dangling tag ([0-9a-f]+)$", reply.out.decode("utf-8", "replace"), re.M)
     with catfile.Reader(history.repository.top) as reader:
         for each in dangling:
-            seal = read_seal(reader, each)
-            run = missing.get(seal.name) if seal is not None and seal.ours else None
+            seal = read_tag_object(reader, each)
+            run = missing.get(seal.name) if seal is not None and seal.tells_outcome else None
             if run is not None and seal is not None and seal.object == run.commit:
                 told = (
                     f"the tag {run.name} is gone, and with it what came out of the run: it "
@@ -88,25 +90,25 @@ def _deleted(history: History, missing: dict[str, RecordedRun]) -> Iterator[Verd
                 yield wrong(TAG, told, fix).about(run)
 
 
-def look_notes(history: History) -> Iterator[Verdict]:
+def check_notes(history: History) -> Iterator[Verdict]:
     """What was noted on runs, and is not noted any more."""
     top = history.repository.top
     reply = git.call("rev-list", notes.REF, "--", cwd=top)
     if reply.status != 0:
         return
     commits = set(reply.out.decode("ascii", "replace").split())
-    moves = [move for move in reflog(history, notes.REF) if move.new not in commits]
+    moves = [move for move in read_reflog(history, notes.REF) if move.new not in commits]
     if moves:
         fix = f"join them again: git notes merge -s cat_sort_uniq {moves[-1].new[:12]}"
         told = (
             f"the notes were at {moves[-1].new[:8]}, which is not in their history: they were "
             "rewound or rewritten"
         )
-        yield wrong(NOTES, told, fix)._replace(since=Since(moment(moves[-1].time), None))
-    yield from _taken_out(history)
+        yield wrong(NOTES, told, fix)._replace(since=Since(utc_timestamp(moves[-1].time), None))
+    yield from _check_removed_lines(history)
 
 
-def _taken_out(history: History) -> Iterator[Verdict]:
+def _check_removed_lines(history: History) -> Iterator[Verdict]:
     """Lines that an older version of a note has and the newest has not. ``git notes edit`` may do
     that."""
     runs = {run.commit: run for run in history.runs}
@@ -135,7 +137,7 @@ def _taken_out(history: History) -> Iterator[Verdict]:
     with catfile.Reader(history.repository.top) as reader:
         for commit, several in versions.items():
             if len(set(several)) > 1:
-                texts = [_lines(reader, blob) for blob in several]
+                texts = [_note_lines(reader, blob) for blob in several]
                 lost = set().union(*texts[1:]) - texts[0]
                 if lost:
                     told = f"{count(len(lost), 'line')} of the notes on it changed or taken out"
@@ -144,7 +146,7 @@ def _taken_out(history: History) -> Iterator[Verdict]:
                     )
 
 
-def _lines(reader: catfile.Reader, blob: str) -> set[str]:
+def _note_lines(reader: catfile.Reader, blob: str) -> set[str]:
     found = reader.read(blob) if blob.strip("0") else None
     if found is None or found.data is None:
         return set()

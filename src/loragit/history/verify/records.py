@@ -8,16 +8,16 @@ from hashlib import sha1
 from typing import NamedTuple
 
 from loragit import text
-from loragit.dataset.hashes import parse_digest_lines
+from loragit.dataset.digests import parse_digest_lines
 from loragit.errors import LoragitError
 from loragit.git.command import GitFailed
 from loragit.git.repository import TreeItem
 from loragit.history.history import NoSuchFile, RecordedRun
-from loragit.history.record import Kept, Record
+from loragit.history.record_parser import ListedFile, Record
 from loragit.history.verify.verdict import RECORD, Verdict, note, wrong
 from loragit.record.values import FORMAT
 
-_NAMES = {
+_HASHED_FILES = {
     "Config-SHA1": ("config.toml", "config.json"),
     "Prompts-SHA1": ("sample-prompts.",),
     "Script-SHA1": ("",),
@@ -25,7 +25,7 @@ _NAMES = {
 """How the file begins that a trailer hashes. A script may have any name."""
 
 
-class Records:
+class RecordCheck:
     """Checks one record after another; a file that many runs share is read once."""
 
     def __init__(self, missing: frozenset[str], *, quick: bool) -> None:
@@ -33,10 +33,10 @@ class Records:
         ``run.toml``."""
         self._missing = missing
         self._quick = quick
-        self._known: dict[str, Kept] = {}
+        self._files_read: dict[str, ListedFile] = {}
         self._lists: dict[str, str] = {}
 
-    def look(self, run: RecordedRun) -> Iterator[Verdict]:
+    def check(self, run: RecordedRun) -> Iterator[Verdict]:
         """What is wrong with the record of ``run``; a record of a later format is told and let
         be."""
         if run.format > FORMAT:
@@ -46,54 +46,56 @@ class Records:
         try:
             tree = run.tree
             absent = "run.toml" in tree and tree["run.toml"].id in self._missing
-            record = None if absent else run.contents.read_record(run)
+            record = None if absent else run.reader.read_record(run)
         except LoragitError as error:
             # Which tree it was is not told; git fsck tells of those that are damaged.
             absent = isinstance(error, GitFailed) and bool(self._missing)
             yield (
-                _absent(["its tree"]) if absent else wrong(RECORD, error.message, error.hint)
+                _not_here(["its tree"]) if absent else wrong(RECORD, error.message, error.hint)
             ).about(run)
             return
         if record is None:
-            yield _absent(["run.toml"]).about(run)
+            yield _not_here(["run.toml"]).about(run)
             return
-        for each in self._found(run, tree, record):
+        for each in self._check_against_files(run, tree, record):
             yield each.about(run)
 
-    def _found(
+    def _check_against_files(
         self, run: RecordedRun, tree: Mapping[str, TreeItem], record: Record
     ) -> Iterator[Verdict]:
-        yield from _said(run, record)
+        yield from _check_message(run, record)
         files = {path: item for path, item in tree.items() if not item.folder}
-        yield from _unlisted(run, files, record)
+        yield from _check_list(run, files, record)
         if not self._quick:
-            yield from self._contents(run, files, record)
+            yield from self._check_files(run, files, record)
 
-    def _contents(
+    def _check_files(
         self, run: RecordedRun, files: Mapping[str, TreeItem], record: Record
     ) -> Iterator[Verdict]:
         """Every file of the record, read."""
         absent: list[str] = []
         for path in sorted(files):
-            held = self._held(run, path, files[path].id)
+            held = self._read_file(run, path, files[path].id)
             listed = record.files.get(path, held)
             if isinstance(held, str):
-                yield wrong(RECORD, f"{path} cannot be read: {held}", _see(run))._replace(path=path)
+                yield wrong(RECORD, f"{path} cannot be read: {held}", _see_commit(run))._replace(
+                    path=path
+                )
             elif held is None:
                 absent.append(path)
-            elif held != listed and isinstance(listed, Kept):
+            elif held != listed and isinstance(listed, ListedFile):
                 told = f"{path} is not what run.toml says of it: {_difference(listed, held)}"
-                yield wrong(RECORD, told, _see(run))._replace(path=path)
+                yield wrong(RECORD, told, _see_commit(run))._replace(path=path)
         if absent:
-            yield _absent(absent)
+            yield _not_here(absent)
         elif not run.imported:  # its hashes are of what ran, which may lie nowhere any more
-            yield from self._hashes(run, files)
-        yield from self._digests(run, files)
+            yield from self._check_hashes(run, files)
+        yield from self._check_digests(run, files)
 
-    def _held(self, run: RecordedRun, path: str, blob: str) -> Kept | str | None:
+    def _read_file(self, run: RecordedRun, path: str, blob: str) -> ListedFile | str | None:
         """Hash and size of a blob; why it cannot be read; ``None`` where it is missing by
         design."""
-        if blob not in self._known:
+        if blob not in self._files_read:
             if blob in self._missing:
                 return None
             try:
@@ -102,15 +104,17 @@ class Records:
                 return f"git does not have it ({blob[:12]})"
             except LoragitError as error:
                 return error.message
-            self._known[blob] = Kept(sha1(data, usedforsecurity=False).hexdigest(), len(data))
-        return self._known[blob]
+            self._files_read[blob] = ListedFile(
+                sha1(data, usedforsecurity=False).hexdigest(), len(data)
+            )
+        return self._files_read[blob]
 
-    def _hashes(self, run: RecordedRun, files: Mapping[str, TreeItem]) -> Iterator[Verdict]:
+    def _check_hashes(self, run: RecordedRun, files: Mapping[str, TreeItem]) -> Iterator[Verdict]:
         """The hashes of the message. Every file of the record was read by now."""
-        for key, begins in _NAMES.items():
+        for key, begins in _HASHED_FILES.items():
             value = run.trailer(key)
             candidates = {
-                path: self._known.get(files[path].id) for path in files if "/" not in path
+                path: self._files_read.get(files[path].id) for path in files if "/" not in path
             }
             fitting = {path: held for path, held in candidates.items() if path.startswith(begins)}
             if value and not any(
@@ -124,12 +128,12 @@ class Records:
                 yield wrong(
                     RECORD,
                     f"{key} of the message is {value[:12]}, and {which} has another",
-                    _see(run),
+                    _see_commit(run),
                 )
 
-    def _digests(self, run: RecordedRun, files: Mapping[str, TreeItem]) -> Iterator[Verdict]:
+    def _check_digests(self, run: RecordedRun, files: Mapping[str, TreeItem]) -> Iterator[Verdict]:
         item = files.get("dataset.sha256")
-        if item is None or item.id not in self._known:
+        if item is None or item.id not in self._files_read:
             return
         if item.id not in self._lists:
             try:
@@ -138,55 +142,59 @@ class Records:
             except LoragitError as error:
                 self._lists[item.id] = error.message
         if self._lists[item.id]:
-            yield wrong(RECORD, f"dataset.sha256: {self._lists[item.id]}", _see(run))._replace(
-                path="dataset.sha256"
-            )
+            yield wrong(
+                RECORD, f"dataset.sha256: {self._lists[item.id]}", _see_commit(run)
+            )._replace(path="dataset.sha256")
 
 
-def _unlisted(run: RecordedRun, files: Mapping[str, TreeItem], record: Record) -> Iterator[Verdict]:
+def _check_list(
+    run: RecordedRun, files: Mapping[str, TreeItem], record: Record
+) -> Iterator[Verdict]:
     """Files that only the record has, or only its list."""
     for path in sorted(record.files.keys() - files.keys()):
-        yield wrong(RECORD, f"{path} is in run.toml, and not in the record", _see(run))._replace(
-            path=path
-        )
+        yield wrong(
+            RECORD, f"{path} is in run.toml, and not in the record", _see_commit(run)
+        )._replace(path=path)
     for path in sorted(files.keys() - record.files.keys() - {"run.toml"}):
         if not path.startswith("captions/"):
             yield wrong(
-                RECORD, f"{path} is in the record, and not in run.toml", _see(run)
+                RECORD, f"{path} is in the record, and not in run.toml", _see_commit(run)
             )._replace(path=path)
 
 
-class _Pair(NamedTuple):
+class _TrailerValue(NamedTuple):
     key: str
     told: str | None
     """By ``run.toml``."""
 
 
-def _said(run: RecordedRun, record: Record) -> Iterator[Verdict]:
+def _check_message(run: RecordedRun, record: Record) -> Iterator[Verdict]:
     """Where the message and ``run.toml`` disagree."""
     dataset = record.table.get("dataset")
     path = dataset.get("path") if isinstance(dataset, dict) else None
     pairs = (
-        _Pair("Run", record.name),
-        _Pair("Dataset", record.dataset),
-        _Pair("Dataset-Path", path if isinstance(path, str) and path != "." else None),
-        _Pair("Trainer-Commit", record.trainer.commit),
-        _Pair("LyCORIS-Commit", record.lycoris.commit if record.lycoris else None),
-        _Pair("Dataset-Commit", record.dataset_commit),
+        _TrailerValue("Run", record.name),
+        _TrailerValue("Dataset", record.dataset),
+        _TrailerValue("Dataset-Path", path if isinstance(path, str) and path != "." else None),
+        _TrailerValue("Trainer-Commit", record.trainer.commit),
+        _TrailerValue("LyCORIS-Commit", record.lycoris.commit if record.lycoris else None),
+        _TrailerValue("Dataset-Commit", record.dataset_commit),
     )
     for key, told in pairs:
         value = run.trailer(key)
-        if value != (_line(told) if told else None):
+        if value != (_as_trailer(told) if told else None):
             shown = f"{told or 'nothing'} in run.toml, and {value or 'nothing'} in the message"
-            yield wrong(RECORD, f"{key} is {shown}", _see(run))._replace(path="run.toml")
+            yield wrong(RECORD, f"{key} is {shown}", _see_commit(run))._replace(path="run.toml")
     for weights in record.weights:
-        line = _line(f"{weights.name} sha256:{weights.sha256}" if weights.sha256 else weights.name)
+        line = _as_trailer(
+            f"{weights.name} sha256:{weights.sha256}" if weights.sha256 else weights.name
+        )
         if line not in run.trailers.get(weights.role, ()):
             told = f"{weights.role} is {weights.name} in run.toml, and not in the message"
-            yield wrong(RECORD, told, _see(run))._replace(path="run.toml")
+            yield wrong(RECORD, told, _see_commit(run))._replace(path="run.toml")
 
 
-def _absent(paths: list[str]) -> Verdict:
+def _not_here(paths: list[str]) -> Verdict:
     told = (
         f"{text.count(len(paths), 'file')} of its record not here ({paths[0]}): this is a "
         "partial clone"
@@ -194,16 +202,16 @@ def _absent(paths: list[str]) -> Verdict:
     return note(RECORD, told, "git fetch --refetch --no-filter brings all")
 
 
-def _line(value: str) -> str:
+def _as_trailer(value: str) -> str:
     """As a trailer has it."""
     return " ".join(text.shown(value).splitlines()).strip()
 
 
-def _difference(listed: Kept, held: Kept) -> str:
+def _difference(listed: ListedFile, held: ListedFile) -> str:
     if listed.size != held.size:
         return f"{held.size} bytes instead of {listed.size}"
     return f"sha1 {held.sha1[:12]} instead of {listed.sha1[:12] or 'none'}"
 
 
-def _see(run: RecordedRun) -> str:
+def _see_commit(run: RecordedRun) -> str:
     return f"see it: git show {run.commit[:8]}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from loragit import git
 from loragit.git.repository import Repository
 from loragit.history.history import RecordedRun
-from loragit.history.record import without_signature
+from loragit.history.record_parser import without_signature
 from loragit.history.verify.verdict import SIGNATURE, Verdict, note, wrong
 
 _PROGRAMS = {
@@ -38,7 +38,7 @@ _WORDS = {
 }
 
 
-def look(
+def check_signatures(
     repository: Repository, runs: Sequence[RecordedRun], messages: Sequence[str], *, wanted: bool
 ) -> list[Verdict]:
     """Judge the sealed ``runs``; ``messages`` are those of their tags, signatures included.
@@ -47,7 +47,7 @@ def look(
     """
     signed = [run for run, message in zip(runs, messages, strict=True) if is_signed(message)]
     found = [
-        verdict.about(run) for run, verdict in _judge(repository, signed) if verdict is not None
+        verdict.about(run) for run, verdict in _judge_all(repository, signed) if verdict is not None
     ]
     if wanted:
         having = {run.commit for run in signed}
@@ -60,14 +60,16 @@ def is_signed(message: str) -> bool:
     return without_signature(message) != message.rstrip("\n")
 
 
-def _judge(
+def _judge_all(
     repository: Repository, signed: Sequence[RecordedRun]
 ) -> Iterator[tuple[RecordedRun, Verdict | None]]:
     if not signed:
         return
     terms = _own_programs(repository)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        answers = pool.map(lambda run: _ask(repository.top, terms, run.tag or ""), signed)
+        answers = pool.map(
+            lambda run: _judge_signature(repository.top, terms, run.tag or ""), signed
+        )
         yield from zip(signed, answers, strict=True)
 
 
@@ -86,7 +88,7 @@ def _own_programs(repository: Repository) -> tuple[str, ...]:
     return tuple(term for key, value in programs.items() for term in ("-c", f"{key}={value}"))
 
 
-def _ask(top: Path, terms: tuple[str, ...], tag: str) -> Verdict | None:
+def _judge_signature(top: Path, terms: tuple[str, ...], tag: str) -> Verdict | None:
     """``None`` for a good signature."""
     reply = git.call(*terms, "verify-tag", "--raw", tag, cwd=top)
     said = (reply.err + reply.out).decode("utf-8", "replace")
@@ -95,18 +97,20 @@ def _ask(top: Path, terms: tuple[str, ...], tag: str) -> Verdict | None:
         return wrong(
             SIGNATURE,
             "the signature of its tag is bad: the tag was edited after it was signed",
-            _see(tag),
+            _see_tag(tag),
         )
     if stale:
-        return note(SIGNATURE, f"the signature of its tag {_WORDS[stale[1]]}", _see(tag))
+        return note(SIGNATURE, f"the signature of its tag {_WORDS[stale[1]]}", _see_tag(tag))
     if reply.status == 0:
         return None
     if _UNKNOWN.search(said):
-        return note(SIGNATURE, "its tag is signed with a key that is not known here", _see(tag))
+        return note(SIGNATURE, "its tag is signed with a key that is not known here", _see_tag(tag))
     return note(
-        SIGNATURE, f"the signature of its tag cannot be judged: {git.last_words(reply)}", _see(tag)
+        SIGNATURE,
+        f"the signature of its tag cannot be judged: {git.last_words(reply)}",
+        _see_tag(tag),
     )
 
 
-def _see(tag: str) -> str:
+def _see_tag(tag: str) -> str:
     return f"see: git verify-tag {tag[:12]}"

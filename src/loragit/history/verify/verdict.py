@@ -14,7 +14,7 @@ WRONG = "wrong"
 NOTE = "note"
 """Something was not looked at, or goes its own way as it may."""
 
-OBJECTS, LINE, TAG, RECORD, MODEL, SAMPLE, STATE, DATASET, SIGNATURE, NOTES = (
+OBJECTS, BRANCH, TAG, RECORD, MODEL, SAMPLE, STATE, DATASET, SIGNATURE, NOTES = (
     "objects",
     "runs",
     "tag",
@@ -81,7 +81,7 @@ def note(check: str, message: str, fix: str | None = None) -> Verdict:
     return Verdict(NOTE, check, message, fix)
 
 
-def moment(seconds: float) -> str:
+def utc_timestamp(seconds: float) -> str:
     """``seconds`` since 1970 as the record writes a moment; a clock that went wild gives the
     nearest that there is."""
     return text.timestamp(datetime.fromtimestamp(min(max(seconds, 0), 253402300799), UTC))

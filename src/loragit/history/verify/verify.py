@@ -14,21 +14,21 @@ from loragit import git
 from loragit.errors import LoragitError
 from loragit.git import signing
 from loragit.git.catfile import Reader
-from loragit.history.contents import NOTES, tag_message
 from loragit.history.history import History, RecordedRun
-from loragit.history.record import RecordedOutcome
+from loragit.history.record_parser import RecordedOutcome
+from loragit.history.record_reader import NOTES, tag_message
 from loragit.history.verify import branch, files, objects, past, past_tags, signatures
-from loragit.history.verify.dataset import Present
-from loragit.history.verify.records import Records
-from loragit.history.verify.verdict import LINE, NOTE, TAG, WRONG, Verdict, wrong
+from loragit.history.verify.dataset import DatasetCheck
+from loragit.history.verify.records import RecordCheck
+from loragit.history.verify.verdict import BRANCH, NOTE, TAG, WRONG, Verdict, wrong
 from loragit.record.name import RUNS
 
-__all__ = ["NOTE", "WRONG", "Asked", "Report", "Verdict", "verify"]
+__all__ = ["NOTE", "WRONG", "Report", "Verdict", "VerifyOptions", "verify"]
 
 _OPEN = ("running", "interrupted")
 
 
-class Asked(NamedTuple):
+class VerifyOptions(NamedTuple):
     """What is to be verified."""
 
     names: tuple[str, ...]
@@ -59,21 +59,21 @@ class Report(NamedTuple):
         return [verdict for verdict in self.verdicts if verdict.status == status]
 
 
-def verify(history: History, asked: Asked) -> Report:
+def verify(history: History, asked: VerifyOptions) -> Report:
     """Check ``history``. Raises :class:`~loragit.history.NoSuchRun` for a name that no run has."""
     problem = history.reread()
-    runs = _wanted(history, asked.names)
+    runs = _chosen_runs(history, asked.names)
     partial = _is_partial(history)
-    found = list(_repository(history, asked, problem))
-    outcomes = dict(_outcomes(runs, found))
+    found = list(_check_repository(history, asked, problem))
+    outcomes = dict(_readable_outcomes(runs, found))
     products = []
     for run, outcome in outcomes.items():
-        listed, told = files.products(run, outcome, asked.home)
+        listed, told = files.products_to_check(run, outcome, asked.home)
         products += listed
         found += told
-    found += files.look(products, quick=asked.quick)
-    found += _records(history, runs, asked, partial=partial)
-    found += _signatures(history, list(outcomes), asked)
+    found += files.check_products(products, quick=asked.quick)
+    found += _check_records(history, runs, asked, partial=partial)
+    found += _check_signatures(history, list(outcomes), asked)
     return Report(
         repository=history.repository.top,
         runs=runs,
@@ -81,11 +81,11 @@ def verify(history: History, asked: Asked) -> Report:
         samples=sum(product.check == "sample" for product in products),
         shallow=history.shallow,
         partial=partial,
-        verdicts=_ordered(found, runs),
+        verdicts=_in_order(found, runs),
     )
 
 
-def _wanted(history: History, names: Sequence[str]) -> tuple[RecordedRun, ...]:
+def _chosen_runs(history: History, names: Sequence[str]) -> tuple[RecordedRun, ...]:
     if not names:
         return history.runs
     chosen = {run.commit: run for name in names for run in history.find(name)}
@@ -97,17 +97,19 @@ def _is_partial(history: History) -> bool:
     return git.call("config", "--get-regexp", pattern, cwd=history.repository.top).status == 0
 
 
-def _repository(history: History, asked: Asked, problem: LoragitError | None) -> Iterator[Verdict]:
+def _check_repository(
+    history: History, asked: VerifyOptions, problem: LoragitError | None
+) -> Iterator[Verdict]:
     """What is to be said of the repository; where runs are named, only of their tags."""
     if problem is not None:
         told = (
             "the history of runs cannot be read to its end: what can still be reached was looked at"
         )
-        yield wrong(LINE, told, "fetch what is missing from a clone that has it")
-    known = branch.read(history)
+        yield wrong(BRANCH, told, "fetch what is missing from a clone that has it")
+    known = branch.read_branch(history)
     if asked.names:
-        names = frozenset(run.name for run in _wanted(history, asked.names))
-        yield from _tags(history, known, names, asked)
+        names = frozenset(run.name for run in _chosen_runs(history, asked.names))
+        yield from _check_tags(history, known, names, asked)
         return
     tags = [
         f"refs/tags/{name}"
@@ -121,26 +123,29 @@ def _repository(history: History, asked: Asked, problem: LoragitError | None) ->
     )
     if history.refs.runs is not None:
         refs = [RUNS, *sorted(tags), *noted]
-        yield from objects.look(history.repository, refs, quick=asked.quick)
-        yield from objects.replaced(history.repository, refs)
-    yield from branch.look(history, known)
+        yield from objects.check_objects(history.repository, refs, quick=asked.quick)
+        yield from objects.check_replaced(history.repository, refs)
+    yield from branch.check_branch(history, known)
     if known.whole:
-        yield from past.look(history, known)
-    yield from _tags(history, known, None, asked)
-    yield from past_tags.look_notes(history)
+        yield from past.check_past(history, known)
+    yield from _check_tags(history, known, None, asked)
+    yield from past_tags.check_notes(history)
 
 
-def _tags(
-    history: History, known: branch.Line, names: frozenset[str] | None, asked: Asked
+def _check_tags(
+    history: History,
+    known: branch.BranchCommits,
+    names: frozenset[str] | None,
+    asked: VerifyOptions,
 ) -> Iterator[Verdict]:
     """The tags, as they are and as they were, of the runs ``names``; ``None`` for all."""
     if history.refs.runs is not None:
-        yield from branch.tags(history, known, names)
-    yield from past_tags.look(history, names, quick=asked.quick)
-    yield from past.excepted(history, names)
+        yield from branch.check_tags(history, known, names)
+    yield from past_tags.check_past_tags(history, names, quick=asked.quick)
+    yield from past.note_overrides(history, names)
 
 
-def _outcomes(
+def _readable_outcomes(
     runs: Sequence[RecordedRun], found: list[Verdict]
 ) -> Iterator[tuple[RecordedRun, RecordedOutcome]]:
     """The outcome of each sealed run."""
@@ -154,25 +159,27 @@ def _outcomes(
                 yield run, outcome
 
 
-def _records(
-    history: History, runs: Sequence[RecordedRun], asked: Asked, *, partial: bool
+def _check_records(
+    history: History, runs: Sequence[RecordedRun], asked: VerifyOptions, *, partial: bool
 ) -> Iterator[Verdict]:
-    records = Records(
-        objects.missing(history.repository) if partial else frozenset(), quick=asked.quick
+    records = RecordCheck(
+        objects.missing_objects(history.repository) if partial else frozenset(), quick=asked.quick
     )
-    present = Present(history.repository.top, quick=asked.quick)
+    present = DatasetCheck(history.repository.top, quick=asked.quick)
     for run in runs:
-        yield from records.look(run)
+        yield from records.check(run)
         if run.tag is not None or run.state in _OPEN:
             try:
-                verdict = present.look(run)
+                verdict = present.check(run)
             except LoragitError:  # a tree that cannot be read: told with the record
                 continue
             if verdict is not None:
                 yield verdict
 
 
-def _signatures(history: History, runs: list[RecordedRun], asked: Asked) -> list[Verdict]:
+def _check_signatures(
+    history: History, runs: list[RecordedRun], asked: VerifyOptions
+) -> list[Verdict]:
     messages = []
     readable = []
     with Reader(history.repository.top) as reader:
@@ -182,10 +189,10 @@ def _signatures(history: History, runs: list[RecordedRun], asked: Asked) -> list
                 readable.append(run)
                 messages.append(tag_message(found.data))
     wanted = signing.wanted(asked.sign, history.repository)
-    return signatures.look(history.repository, readable, messages, wanted=wanted)
+    return signatures.check_signatures(history.repository, readable, messages, wanted=wanted)
 
 
-def _ordered(found: Sequence[Verdict], runs: Sequence[RecordedRun]) -> tuple[Verdict, ...]:
+def _in_order(found: Sequence[Verdict], runs: Sequence[RecordedRun]) -> tuple[Verdict, ...]:
     """Each once, what is of no run first."""
     places = {run.commit: number for number, run in enumerate(runs)}
     once = dict.fromkeys(found)

@@ -19,7 +19,7 @@ time. Patterns, for they may match nothing, and a name may not."""
 _TAG_FIELDS = "%(refname)%00%(*objectname)%00%(objectname)%00%(contents)%00"
 
 
-class Marks(NamedTuple):
+class TrainingMarks(NamedTuple):
     """What tells a training from every other."""
 
     name: str
@@ -33,7 +33,7 @@ class Marks(NamedTuple):
     payloads: frozenset[str]
     """sha256 of what follows their headers."""
 
-    def same(self, other: Marks) -> bool:
+    def same(self, other: TrainingMarks) -> bool:
         """Whether models of both say that they are of one training."""
         stripped = not self.sessions or not other.sessions
         return bool(
@@ -44,7 +44,7 @@ class Marks(NamedTuple):
         )
 
 
-class Known(NamedTuple):
+class RecordedAs(NamedTuple):
     """A run on record that is the training asked about."""
 
     name: str
@@ -66,7 +66,7 @@ class _Tag(NamedTuple):
     output: str | None
 
 
-class Ledger:
+class RecordedTrainings:
     """The runs of one repository."""
 
     def __init__(self, repository: Repository) -> None:
@@ -83,7 +83,7 @@ class Ledger:
             each: commit for commit, run in reversed(self._runs.items()) for each in run.sessions
         }
 
-    def find(self, marks: Marks) -> Known | None:
+    def find(self, marks: TrainingMarks) -> RecordedAs | None:
         """The run that ``marks`` are those of; ``None`` where none is.
 
         Weights alone do not tell: the same settings give the same ones. Only for a model without a
@@ -93,7 +93,7 @@ class Ledger:
             return self._known(commit)
         for digest in sorted(marks.files | (frozenset() if marks.sessions else marks.payloads)):
             if digest in self._by_hash:
-                return Known(self._by_hash[digest], stands=True)
+                return RecordedAs(self._by_hash[digest], stands=True)
         for session in sorted(marks.sessions & self._by_session.keys()):
             return self._known(self._by_session[session])
         return next(
@@ -105,11 +105,11 @@ class Ledger:
             None,
         )
 
-    def _known(self, commit: str) -> Known:
+    def _known(self, commit: str) -> RecordedAs:
         name = self._runs[commit].name
-        return Known(name, stands=name in self._tags and self._tags[name].commit == commit)
+        return RecordedAs(name, stands=name in self._tags and self._tags[name].commit == commit)
 
-    def _same(self, commit: str, run: _Run, marks: Marks) -> bool:
+    def _same(self, commit: str, run: _Run, marks: TrainingMarks) -> bool:
         """Whether name and place say that they are the same, and nothing speaks against it."""
         tag = self._tags.get(run.name)
         standing = tag is not None and tag.commit == commit

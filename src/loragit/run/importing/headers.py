@@ -38,7 +38,7 @@ _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 """What lies outside is no date of a training but a clock that was never set."""
 
 
-class Training(NamedTuple):
+class TrainingHeader(NamedTuple):
     """What a header tells; ``None`` where it does not, or not in a form that can be believed."""
 
     output_name: str | None
@@ -58,12 +58,12 @@ class Training(NamedTuple):
     """The commit of the run, where loragit's own comment names one."""
 
 
-def training(metadata: Mapping[str, str]) -> Training:
+def training_header(metadata: Mapping[str, str]) -> TrainingHeader:
     """Read what there is."""
     told = metadata.get
     comment = _COMMENT.fullmatch(told("ss_training_comment", ""))
     steps = told("ss_max_train_steps", "")
-    return Training(
+    return TrainingHeader(
         output_name=_known(told("ss_output_name")),
         session=_of_form(told("ss_session_id"), r"[0-9]{1,20}"),
         started=_moment(told("ss_training_started_at")),
@@ -136,14 +136,14 @@ MAX_NAME = 255
 """Characters of the longest file name."""
 
 
-class Kept(NamedTuple):
+class MetadataFile(NamedTuple):
     """``metadata.toml``, and what of the header is not in it."""
 
     entry: Entry
     cut: tuple[str, ...]
 
 
-def metadata_toml(metadata: Mapping[str, str], file_name: str) -> Kept | None:
+def metadata_toml(metadata: Mapping[str, str], file_name: str) -> MetadataFile | None:
     """The header's values, one a line and sorted, JSON among them expanded; ``None`` where there
     are none.
 
@@ -162,7 +162,7 @@ def metadata_toml(metadata: Mapping[str, str], file_name: str) -> Kept | None:
         (tables if isinstance(value, dict | list) else plain)[key] = value
     # Tables come last: in TOML, what follows one's heading belongs to it.
     table = {"file": text.shown(file_name), "cut": cut, "metadata": {**plain, **tables}}
-    return Kept(Entry("metadata.toml", run_toml.toml(table)), tuple(cut))
+    return MetadataFile(Entry("metadata.toml", run_toml.toml(table)), tuple(cut))
 
 
 def _value(key: str, raw: str) -> tuple[object, str | None]:

@@ -18,13 +18,13 @@ from loragit.record import imported, message
 from loragit.record.name import InvalidName, RunName
 from loragit.record.values import Code, Identity, Imported, Outcome, Weights
 from loragit.run.importing import search, text_files, training, zsh_helpers
-from loragit.run.importing.already_recorded import Ledger, Marks
+from loragit.run.importing.already_recorded import RecordedTrainings, TrainingMarks
 from loragit.run.importing.models import Models
-from loragit.run.importing.training import Remains, Span
-from loragit.secrets import find
-from loragit.settings import load
+from loragit.run.importing.training import PastTraining, Span
+from loragit.secrets import find, redact
+from loragit.settings import load, paths
 from loragit.settings import paths as places
-from loragit.settings.load import Flags
+from loragit.settings.values import Flags
 from loragit.store.free_name import Places
 
 _LONG = 2_000_000_000
@@ -37,7 +37,7 @@ LEFT_OUT = "left out"
 STATES = (NEW, ON_RECORD, EMPTY, LEFT_OUT)
 
 
-class Request(NamedTuple):
+class ImportRequest(NamedTuple):
     """What the command line asks of ``import``."""
 
     paths: tuple[str, ...]
@@ -76,7 +76,7 @@ class Item(NamedTuple):
     target: Target | None = None
 
 
-class Plan(NamedTuple):
+class ImportPlan(NamedTuple):
     """What would be done."""
 
     items: tuple[Item, ...]
@@ -95,7 +95,7 @@ class _LeftOut(Exception):
         self.hint = hint
 
 
-def look(request: Request, say: Callable[[str], None]) -> Plan:
+def plan_import(request: ImportRequest, say: Callable[[str], None]) -> ImportPlan:
     """Look at everything. Writes nothing but caches. Raises :class:`LoragitError` where nothing can
     be told at all.
 
@@ -105,12 +105,13 @@ def look(request: Request, say: Callable[[str], None]) -> Plan:
     models = Models(Cache(request.cache))
     home = request.environ.get("HOME", "")
     paths = [
-        _plain(places.expanded(written, request.cwd, request.environ)) for written in request.paths
+        _plain(places.expand_path(written, request.cwd, request.environ))
+        for written in request.paths
     ]
-    there = search.search(paths, findings)
-    if (size := search.size(there)) >= _LONG:
+    there = search.find_sources(paths, findings)
+    if (size := search.model_bytes(there)) >= _LONG:
         say(f"reading {size / 1e9:.1f} GB of models in {text.count(len(there), 'folder')}")
-    found = [each for place in there for each in training.read(place, models, findings)]
+    found = [each for place in there for each in training.past_trainings(place, models, findings)]
     models.keep()
     if request.name is not None and len(found) > 1:
         raise UsageError(
@@ -124,12 +125,12 @@ def look(request: Request, say: Callable[[str], None]) -> Plan:
             each.name,
         )
     )
-    judge = _Judge(request, home, findings)
+    judge = _Planner(request, home, findings)
     items = tuple(judge.item(each) for each in found)
-    return Plan(items, tuple(_warnings(found, home)), findings.all())
+    return ImportPlan(items, tuple(_warnings(found, home)), findings.all())
 
 
-def _warnings(found: Iterable[Remains], home: str) -> Iterator[str]:
+def _warnings(found: Iterable[PastTraining], home: str) -> Iterator[str]:
     for each in found:
         if each.others and each.made_something:
             many = f" and {len(each.others) - 3} more" if len(each.others) > 3 else ""
@@ -145,22 +146,22 @@ def _plain(path: Path) -> Path:
     return path.resolve() if ".." in path.parts else path
 
 
-class _Judge:
+class _Planner:
     """Decides on each training, the oldest first; knows those that it decided on before."""
 
-    def __init__(self, request: Request, home: str, findings: Findings) -> None:
+    def __init__(self, request: ImportRequest, home: str, findings: Findings) -> None:
         self._request = request
         self._home = home
         self._findings = findings
-        self._hide = find.Redactor(())
+        self._hide = redact.Redactor(())
         self._targets: dict[Path, Target] = {}
-        self._ledgers: dict[Path, Ledger] = {}
+        self._ledgers: dict[Path, RecordedTrainings] = {}
         self._places: dict[Path, Places] = {}
         self._chosen: dict[tuple[Path, str], str] = {}
         """Source of each new run, by repository and name."""
-        self._marks: list[tuple[Path, Marks]] = []
+        self._marks: list[tuple[Path, TrainingMarks]] = []
 
-    def item(self, left: Remains) -> Item:
+    def item(self, left: PastTraining) -> Item:
         source = self._hide(text.home_as_tilde(str(left.source), self._home))
         name = self._request.name or left.name
         item = Item(name, source, None, left.span.started if left.span else None, NEW, "")
@@ -180,7 +181,7 @@ class _Judge:
             self._findings.add(f"{source}: {note}", hint, Area.OUTPUT)
         return item
 
-    def _new(self, left: Remains, name: RunName, target: Target, item: Item) -> Item:
+    def _new(self, left: PastTraining, name: RunName, target: Target, item: Item) -> Item:
         """``item`` as it would be imported. Raises :class:`_LeftOut` or :class:`LoragitError`."""
         marks = _marks(left, name, item.source)
         self._not_on_record(target, marks)
@@ -200,7 +201,7 @@ class _Judge:
         self._marks.append((top, marks))
         return item._replace(note=message.outcome_subject(run.outcome), run=run, target=target)
 
-    def _products(self, left: Remains) -> None:
+    def _products(self, left: PastTraining) -> None:
         if left.made_something:
             return
         if left.judged.truncated:
@@ -218,7 +219,7 @@ class _Judge:
                 LEFT_OUT, error.message, "import it alone, with a name: --name NAME"
             ) from error
 
-    def _dataset(self, name: RunName, left: Remains) -> Path:
+    def _dataset(self, name: RunName, left: PastTraining) -> Path:
         """The dataset's folder: as flag or variable say, as the old record says, else as ``train``
         would find it."""
         flag = self._request.dataset
@@ -232,10 +233,10 @@ class _Judge:
         try:
             # Some old names tell no steps, and nothing here depends on them.
             asked = Flags(dataset=flag, steps=1)
-            return load.load(
+            return load.load_settings(
                 name=name, flags=asked, environ=environ, cwd=self._request.cwd
             ).dataset_dir
-        except (load.DatasetNotFound, load.DatasetAmbiguous, InvalidName) as error:
+        except (paths.DatasetNotFound, paths.DatasetAmbiguous, InvalidName) as error:
             raise _LeftOut(
                 LEFT_OUT,
                 f"its dataset is not known: {error.message}",
@@ -249,11 +250,11 @@ class _Judge:
             top = repository.common_dir
             self._targets[folder] = Target(repository, author, committer)
             if top not in self._ledgers:
-                self._ledgers[top] = Ledger(repository)
+                self._ledgers[top] = RecordedTrainings(repository)
                 self._places[top] = Places(repository)
         return self._targets[folder]
 
-    def _not_on_record(self, target: Target, marks: Marks) -> None:
+    def _not_on_record(self, target: Target, marks: TrainingMarks) -> None:
         top = target.repository.common_dir
         known = self._ledgers[top].find(marks)
         if known is not None:
@@ -280,14 +281,14 @@ class _Judge:
             )
 
     def _run(
-        self, left: Remains, name: RunName, repository: Repository, item: Item, span: Span
+        self, left: PastTraining, name: RunName, repository: Repository, item: Item, span: Span
     ) -> Imported:
         codes = _codes(left)
         entries, redacted = list(left.papers.entries), list(left.papers.redacted)
         missing = [*training.missing(left), *_missing_codes(left, codes)]
-        kept = training.kept_metadata(left)
+        kept = training.metadata_file(left)
         if kept is not None:
-            entry, had_secrets = text_files.masked(kept.entry)
+            entry, had_secrets = text_files.redacted_entry(kept.entry)
             assert entry is not None
             entries.append(entry)
             redacted += [entry.path] if had_secrets else []
@@ -317,7 +318,7 @@ class _Judge:
             outcome=self._outcome(left, span),
         )
 
-    def _outcome(self, left: Remains, span: Span) -> Outcome:
+    def _outcome(self, left: PastTraining, span: Span) -> Outcome:
         return Outcome(
             exit_status=None,
             started=span.started,
@@ -334,7 +335,7 @@ class _Judge:
         """Names of files and folders are not masked: the record would not lead to them any more."""
         now = datetime.now(UTC)
         texts = (imported.message(run, now), message.outcome_message(run.name, run.outcome))
-        found = find.find("\n".join(texts).encode("utf-8", "surrogateescape"))
+        found = find.find_secrets("\n".join(texts).encode("utf-8", "surrogateescape"))
         if found:
             raise _LeftOut(
                 LEFT_OUT,
@@ -344,9 +345,9 @@ class _Judge:
             )
 
 
-def _marks(left: Remains, name: RunName, source: str) -> Marks:
+def _marks(left: PastTraining, name: RunName, source: str) -> TrainingMarks:
     whole = left.judged.models
-    return Marks(
+    return TrainingMarks(
         name=name.text,
         source=source,
         commits=frozenset(each.made_by for each in left.trainings if each.made_by),
@@ -356,17 +357,17 @@ def _marks(left: Remains, name: RunName, source: str) -> Marks:
     )
 
 
-def _codes(left: Remains) -> zsh_helpers.Codes:
+def _codes(left: PastTraining) -> zsh_helpers.Codes:
     """The repositories that ``repos.git`` tells; the trainer's commit else as the models' headers
     do."""
-    codes = zsh_helpers.told_apart(left.papers.repos.repositories)
+    codes = zsh_helpers.sorted_codes(left.papers.repos.repositories)
     commit = next((each.commit for each in reversed(left.trainings) if each.commit), None)
     if codes.trainer is None and commit is not None:
         codes = codes._replace(trainer=Code("sd-scripts", commit, None))
     return codes
 
 
-def _missing_codes(left: Remains, codes: zsh_helpers.Codes) -> list[str]:
+def _missing_codes(left: PastTraining, codes: zsh_helpers.Codes) -> list[str]:
     module = next((each.network for each in left.trainings if each.network), "")
     lost = [] if codes.trainer else ["trainer commit"]
     return lost + (

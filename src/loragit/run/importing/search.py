@@ -22,7 +22,7 @@ _MODELS = (".safetensors", ".ckpt", ".pt")
 _SCRIPTS = (".sh", ".zsh")
 
 
-class Place(NamedTuple):
+class Source(NamedTuple):
     """Files of one training, or models of which nobody knows yet how many trainings made them."""
 
     folder: Path
@@ -30,7 +30,7 @@ class Place(NamedTuple):
     """Models without a record; ``None`` where the folder is a run's own."""
 
 
-def search(paths: Iterable[Path], findings: Findings) -> tuple[Place, ...]:
+def find_sources(paths: Iterable[Path], findings: Findings) -> tuple[Source, ...]:
     """Every place under ``paths``, each once; folders are looked into two levels deep.
 
     A finding tells of each of ``paths`` that has nothing to do with a training.
@@ -66,7 +66,7 @@ def search(paths: Iterable[Path], findings: Findings) -> tuple[Place, ...]:
     return tuple(looking.places.values())
 
 
-def size(places: Iterable[Place]) -> int:
+def model_bytes(places: Iterable[Source]) -> int:
     """Bytes of the models at ``places``, as far as they can be looked at: about what there is to
     read."""
     total = 0
@@ -81,7 +81,7 @@ def size(places: Iterable[Place]) -> int:
 
 class _Search:
     def __init__(self) -> None:
-        self.places: dict[Path, Place] = {}
+        self.places: dict[Path, Source] = {}
         self.seen: dict[tuple[int, int], int] = {}
         """How deep was looked into each folder, by device and inode: links may lead to one
         twice."""
@@ -102,7 +102,7 @@ class _Search:
             return True
         self.seen[inode] = depth
         if _is_record(files):
-            self.places[folder] = Place(folder, None)
+            self.places[folder] = Source(folder, None)
             return True
         models = tuple(name for name in files if name.endswith(".safetensors"))
         if models:
@@ -116,14 +116,14 @@ class _Search:
         with suppress(OSError):  # a folder may be entered that may not be listed
             files, _ = _listed(path.parent)
         if _is_record(files):
-            self.places[path.parent] = Place(path.parent, None)
+            self.places[path.parent] = Source(path.parent, None)
         else:
             self._add(path.parent, (path.name,))
 
     def _add(self, folder: Path, models: tuple[str, ...]) -> None:
         known = self.places.get(folder)
         before = known.models or () if known else ()
-        self.places[folder] = Place(folder, tuple(dict.fromkeys((*before, *models))))
+        self.places[folder] = Source(folder, tuple(dict.fromkeys((*before, *models))))
 
 
 def _listed(folder: Path) -> tuple[list[str], list[str]]:

@@ -14,7 +14,7 @@ from loragit import text
 from loragit.record.values import Entry
 from loragit.run.importing import zsh_helpers
 from loragit.run.importing.zsh_helpers import ReposGit
-from loragit.secrets import find, tables
+from loragit.secrets import find, redact, tables
 
 MAX_BYTES = 4 * 1024 * 1024
 """Of one such file."""
@@ -25,7 +25,7 @@ _PROMPTS = ("sample-prompts.txt", "sample-prompts.toml", "sample-prompts.json")
 _SCRIPTS = (".sh", ".zsh")
 
 
-class Papers(NamedTuple):
+class TextFiles(NamedTuple):
     """What was found, ready for a record."""
 
     entries: tuple[Entry, ...] = ()
@@ -42,7 +42,7 @@ class Papers(NamedTuple):
     has_prompts: bool = False
 
 
-def read(folder: Path) -> Papers:
+def read_text_files(folder: Path) -> TextFiles:
     """Read what lies directly in ``folder``. Links are not followed: what they lead to is today's,
     not the run's."""
     names = _regular_files(folder)
@@ -55,7 +55,7 @@ def read(folder: Path) -> Papers:
     wanted |= {f"inputs/{name}": name for name in scripts[1:]}
     inputs = [] if (folder / "inputs").is_symlink() else _regular_files(folder / "inputs")
     wanted |= {f"inputs/{name}": f"inputs/{name}" for name in inputs[:MAX_INPUTS]}
-    found = _Found(folder)
+    found = _Collector(folder)
     for place, name in wanted.items():
         found.add(place, name)
     told = (("Config-SHA1", config, _CONFIGS), ("Prompts-SHA1", prompts, _PROMPTS))
@@ -70,7 +70,7 @@ def read(folder: Path) -> Papers:
     ]
     if repos.unread:
         missing.append(f"{text.count(repos.unread, 'line')} of repos.git that cannot be read")
-    return Papers(
+    return TextFiles(
         entries=tuple(found.entries),
         sha1s=tuple(found.sha1s),
         repos=repos,
@@ -81,16 +81,16 @@ def read(folder: Path) -> Papers:
     )
 
 
-def masked(entry: Entry) -> tuple[Entry | None, bool]:
+def redacted_entry(entry: Entry) -> tuple[Entry | None, bool]:
     """``entry`` without its secrets, and whether there were some; ``None`` where they cannot be
     taken out."""
-    data = find.redact(tables.mask_values(entry.data))
-    if find.find(data) or any(True for _ in tables.find_values(data)):
+    data = redact.redact_all(tables.redact_table(entry.data))
+    if find.find_secrets(data) or any(True for _ in tables.find_table_secrets(data)):
         return None, True
     return entry._replace(data=data), data != entry.data
 
 
-class _Found:
+class _Collector:
     """What is gathered on the way."""
 
     def __init__(self, folder: Path) -> None:
@@ -112,7 +112,7 @@ class _Found:
             return
         self.raw[name] = data
         executable = bool(path.lstat().st_mode & stat.S_IXUSR)
-        entry, had_secrets = masked(Entry(place, data, executable))
+        entry, had_secrets = redacted_entry(Entry(place, data, executable))
         if entry is None:
             self.missing.append(f"{place} (it holds what looks like a secret)")
             return

@@ -16,11 +16,11 @@ from loragit.record.values import DatasetFile
 from loragit.run import results
 from loragit.run.importing import headers as metadata
 from loragit.run.importing import text_files
-from loragit.run.importing.headers import Training
+from loragit.run.importing.headers import TrainingHeader
 from loragit.run.importing.models import Models
-from loragit.run.importing.search import Place
-from loragit.run.importing.text_files import Papers
-from loragit.run.results import Judged, Logs, Reading
+from loragit.run.importing.search import Source
+from loragit.run.importing.text_files import TextFiles
+from loragit.run.results import CheckedModels, Logs, ModelReader
 from loragit.trainers import trainer
 from loragit.trainers.safetensors import NotSafetensors
 from loragit.trainers.sd_scripts.naming import NAMING
@@ -42,7 +42,7 @@ class Span(NamedTuple):
     """``start``, ``end``: told by times of files alone, which a copy does not keep."""
 
 
-class Remains(NamedTuple):
+class PastTraining(NamedTuple):
     """What one training left."""
 
     folder: Path
@@ -51,11 +51,11 @@ class Remains(NamedTuple):
     nobody says otherwise."""
     source: Path
     """The folder, or the one file there is."""
-    papers: Papers
+    papers: TextFiles
     recorded: bool
     """Whether the folder is a run's own."""
-    judged: Judged
-    trainings: tuple[Training, ...]
+    judged: CheckedModels
+    trainings: tuple[TrainingHeader, ...]
     """Of the whole models whose header can be read, in order of saving."""
     header: Mapping[str, str]
     """Of the last whole model; empty without one."""
@@ -78,20 +78,20 @@ class Remains(NamedTuple):
         return tuple(dict.fromkeys(each.session for each in self.trainings if each.session))
 
 
-def read(place: Place, models: Models, findings: Findings) -> tuple[Remains, ...]:
+def past_trainings(place: Source, models: Models, findings: Findings) -> tuple[PastTraining, ...]:
     """The trainings whose files lie at ``place``. What cannot be told apart or read is a
     finding."""
     if place.models is None:
-        return (_recorded(place.folder, models),)
+        return (_training_of_folder(place.folder, models),)
     found = []
-    for name, files in _grouped(place, models, findings):
-        remains = _Reader(place.folder, name, models).remains(files, Papers(), recorded=False)
+    for name, files in _models_by_training(place, models, findings):
+        remains = _Reader(place.folder, name, models).remains(files, TextFiles(), recorded=False)
         alone = place.folder / next(iter(files)) if len(files) == 1 else place.folder
         found.append(remains._replace(source=alone))
     return tuple(found)
 
 
-class _Group(NamedTuple):
+class _Models(NamedTuple):
     """Models that one training made."""
 
     name: str
@@ -99,10 +99,10 @@ class _Group(NamedTuple):
     """Output name of each file."""
 
 
-def _recorded(folder: Path, models: Models) -> Remains:
+def _training_of_folder(folder: Path, models: Models) -> PastTraining:
     """A run's own folder: its models are those called like it, else those of the name that most
     have."""
-    trainings = {name: _training(folder / name, models) for name in _names(folder)}
+    trainings = {name: _header_of(folder / name, models) for name in _model_names(folder)}
     called = {name: _output_name(name, training) for name, training in trainings.items()}
     counts = sorted(
         set(called.values()), key=lambda each: (-list(called.values()).count(each), each)
@@ -117,17 +117,19 @@ def _recorded(folder: Path, models: Models) -> Remains:
         if output_name == own
         or ((training := trainings[name]) and training.session and training.session in sessions)
     }
-    remains = _Reader(folder, own, models).remains(ours, text_files.read(folder), recorded=True)
+    remains = _Reader(folder, own, models).remains(
+        ours, text_files.read_text_files(folder), recorded=True
+    )
     return remains._replace(name=folder.name, others=tuple(sorted(called.keys() - ours.keys())))
 
 
-def _grouped(place: Place, models: Models, findings: Findings) -> list[_Group]:
+def _models_by_training(place: Source, models: Models, findings: Findings) -> list[_Models]:
     """Those of one session belong together, whatever they are called; without one, those of one
     output name."""
     groups: dict[str, dict[str, str]] = {}
     for name in place.models or ():
         try:
-            training = metadata.training(models.header(place.folder / name).metadata)
+            training = metadata.training_header(models.header(place.folder / name).metadata)
         except NotSafetensors as error:
             findings.add(error.message, error.hint, Area.OUTPUT)
             continue
@@ -144,16 +146,16 @@ def _grouped(place: Place, models: Models, findings: Findings) -> list[_Group]:
     found = []
     for files in groups.values():
         # A training whose files were renamed goes by what it called them itself.
-        trainings = [_training(place.folder / name, models) for name in files]
+        trainings = [_header_of(place.folder / name, models) for name in files]
         told = next((each.output_name for each in trainings if each and each.output_name), None)
-        found.append(_Group(told or next(iter(files.values())), files))
+        found.append(_Models(told or next(iter(files.values())), files))
     return found
 
 
-def _training(path: Path, models: Models) -> Training | None:
+def _header_of(path: Path, models: Models) -> TrainingHeader | None:
     try:
         return (
-            metadata.training(models.header(path).metadata)
+            metadata.training_header(models.header(path).metadata)
             if path.suffix == ".safetensors"
             else None
         )
@@ -161,7 +163,7 @@ def _training(path: Path, models: Models) -> Training | None:
         return None
 
 
-def _output_name(file_name: str, training: Training | None) -> str:
+def _output_name(file_name: str, training: TrainingHeader | None) -> str:
     """What the training that wrote ``file_name`` called its output: as its header says if the file
     is named so."""
     told = training.output_name if training else None
@@ -171,7 +173,7 @@ def _output_name(file_name: str, training: Training | None) -> str:
     return match["stem"] if match else file_name
 
 
-def _names(folder: Path) -> tuple[str, ...]:
+def _model_names(folder: Path) -> tuple[str, ...]:
     """Files named like models, sorted."""
     with suppress(OSError):
         return tuple(sorted(path.name for path in folder.iterdir() if _MODEL.fullmatch(path.name)))
@@ -186,17 +188,19 @@ class _Reader:
         self._name = output_name
         self._models = models
 
-    def remains(self, files: Mapping[str, str], found: Papers, *, recorded: bool) -> Remains:
+    def remains(
+        self, files: Mapping[str, str], found: TextFiles, *, recorded: bool
+    ) -> PastTraining:
         folder = self._folder
-        judged = results.judged(
-            folder, files, NAMING, Reading(self._models.header, self._models.hashes)
+        judged = results.checked_models(
+            folder, files, NAMING, ModelReader(self._models.header, self._models.hashes)
         )
         readable = [model.path for model in judged.models if model.path.endswith(".safetensors")]
         headers = [self._models.header(folder / path).metadata for path in readable]
-        trainings = tuple(metadata.training(header) for header in headers)
+        trainings = tuple(metadata.training_header(header) for header in headers)
         states = results.states(folder, self._name, NAMING)
         span = self._span(trainings, [*files, *states], recorded=recorded)
-        return Remains(
+        return PastTraining(
             folder=folder,
             name=self._name,
             source=folder,
@@ -207,14 +211,14 @@ class _Reader:
             header=headers[-1] if headers else {},
             states=states,
             samples=len(names := results.sample_names(folder, self._name, NAMING)),
-            pictures=results.hashed(folder / NAMING.sample_dir, NAMING.sample_dir, names),
+            pictures=results.hashed_files(folder / NAMING.sample_dir, NAMING.sample_dir, names),
             final_loss=self._final_loss(span),
             span=span,
             others=(),
         )
 
     def _span(
-        self, trainings: Iterable[Training], products: list[str], *, recorded: bool
+        self, trainings: Iterable[TrainingHeader], products: list[str], *, recorded: bool
     ) -> Span | None:
         """The headers tell best; of files the oldest that was written before the training, and the
         newest product."""
@@ -279,7 +283,7 @@ def _of_time(stamp: str, span: Span) -> bool:
     return span.started - _APART <= moment <= span.finished + _APART
 
 
-def kept_metadata(remains: Remains) -> metadata.Kept | None:
+def metadata_file(remains: PastTraining) -> metadata.MetadataFile | None:
     """``metadata.toml`` of the last whole model, and what was cut."""
     last = next(
         (
@@ -292,7 +296,7 @@ def kept_metadata(remains: Remains) -> metadata.Kept | None:
     return metadata.metadata_toml(remains.header, last) if remains.header else None
 
 
-def missing(remains: Remains) -> tuple[str, ...]:
+def missing(remains: PastTraining) -> tuple[str, ...]:
     """What a full record would hold and nothing tells any more; in the order of
     docs/record-format.md."""
     found = remains.papers

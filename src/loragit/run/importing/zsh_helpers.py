@@ -46,7 +46,7 @@ class Repository(NamedTuple):
         return PurePosixPath(self.path).name or self.path
 
 
-class Hashed(NamedTuple):
+class HashedFile(NamedTuple):
     """A file as it was when the training began."""
 
     path: str
@@ -61,7 +61,7 @@ class ReposGit(NamedTuple):
     """All of a ``repos.git``, in its order."""
 
     repositories: tuple[Repository, ...] = ()
-    files: tuple[Hashed, ...] = ()
+    files: tuple[HashedFile, ...] = ()
     unread: int = 0
     """Lines that are neither."""
 
@@ -81,7 +81,7 @@ class Codes(NamedTuple):
 def parse_repos_git(data: bytes) -> ReposGit:
     """Read the helpers' form and loragit's own, with any line ends, however damaged."""
     repositories: list[Repository] = []
-    files: list[Hashed] = []
+    files: list[HashedFile] = []
     unread = 0
     for line in data.decode("utf-8-sig", "surrogateescape").split("\n"):
         found = _line(line.rstrip("\r"))
@@ -94,7 +94,7 @@ def parse_repos_git(data: bytes) -> ReposGit:
     return ReposGit(tuple(dict.fromkeys(repositories)), tuple(dict.fromkeys(files)), unread)
 
 
-def _line(line: str) -> Repository | Hashed | None:
+def _line(line: str) -> Repository | HashedFile | None:
     if match := _ON_BRANCH.fullmatch(line):
         branch = match["branch"]
         return Repository(match["path"], match["commit"], None if branch in _DETACHED else branch)
@@ -103,11 +103,11 @@ def _line(line: str) -> Repository | Hashed | None:
     if match := _FAILED.fullmatch(line):
         return Repository(match["path"], None, None)
     if match := _SUMMED.fullmatch(line) or _HASHED.fullmatch(line):
-        return Hashed(match["path"], match["sha1"])
+        return HashedFile(match["path"], match["sha1"])
     return None
 
 
-def told_apart(found: tuple[Repository, ...]) -> Codes:
+def sorted_codes(found: tuple[Repository, ...]) -> Codes:
     """Trainer, LyCORIS and the rest, by their names, else by what their folders hold today.
 
     A repository whose commit is not known tells nothing that a record could hold.
@@ -153,12 +153,12 @@ def dataset_folders(told: ReposGit, script: bytes, home: str) -> Iterator[Path]:
         (file.path, True) for file in told.files if file.name in ("config.toml", "config.json")
     ]
     for value, is_file in written:
-        place = _place(value, home)
+        place = _literal_path(value, home)
         if place is not None:
             yield place.parent if is_file else place
 
 
-def _place(written: str, home: str) -> Path | None:
+def _literal_path(written: str, home: str) -> Path | None:
     """A path as a shell would read it, as far as it says all itself; ``None`` where it does not."""
     plain = written
     if written[:1] in ("'", '"') and written[-1:] == written[:1]:

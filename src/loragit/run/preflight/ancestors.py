@@ -19,7 +19,7 @@ DERIVED = ("Network-Weights", "Base-Weights")
 """Roles of weights (:data:`loragit.trainers.sd_scripts.WEIGHTS`) that a training goes on from."""
 
 
-class Start(NamedTuple):
+class StartingWeights(NamedTuple):
     """Weights, or a folder of training state, that a run starts from."""
 
     role: str
@@ -28,21 +28,21 @@ class Start(NamedTuple):
     """Of a file."""
 
 
-def starts(
+def starting_weights(
     given: Iterable[tuple[str, str]], weights: Iterable[Weights], workdir: Path
-) -> tuple[Start, ...]:
+) -> tuple[StartingWeights, ...]:
     """What of ``given``, (role, path as written), a run goes on from; ``weights`` are the same, in
     the same order."""
     pairs = zip(given, weights, strict=True)
     return tuple(
-        Start(role, workdir / value, known.sha256)
+        StartingWeights(role, workdir / value, known.sha256)
         for (role, value), known in pairs
         if role in (RESUME, *DERIVED)
     )
 
 
 def ancestors(
-    found: Iterable[Start], datasets: Path, here: Path, environ: Mapping[str, str]
+    found: Iterable[StartingWeights], datasets: Path, here: Path, environ: Mapping[str, str]
 ) -> tuple[Ancestor, ...]:
     """The run of each of ``found`` that a run of some dataset under ``datasets``, or of ``here``,
     left; each once.
@@ -54,11 +54,13 @@ def ancestors(
     if not wanted:
         return ()
     records = Records(products.datasets(datasets, here))
-    listed = (ancestor for each in wanted for ancestor in _of(each, records, environ))
+    listed = (ancestor for each in wanted for ancestor in _ancestor_of(each, records, environ))
     return tuple(dict.fromkeys(listed))
 
 
-def _of(start: Start, records: Records, environ: Mapping[str, str]) -> Iterator[Ancestor]:
+def _ancestor_of(
+    start: StartingWeights, records: Records, environ: Mapping[str, str]
+) -> Iterator[Ancestor]:
     if start.role == RESUME:
         states = records.holding(f"\nState: {start.path.name}\n")
         left = (sealed for sealed in states if _lies_in(start.path, sealed, environ))
@@ -67,22 +69,22 @@ def _of(start: Start, records: Records, environ: Mapping[str, str]) -> Iterator[
         )
     elif start.sha256 is not None:
         known = [
-            (sealed, _called(sealed, start.sha256))
+            (sealed, _model_name(sealed, start.sha256))
             for sealed in records.holding(f"sha256:{start.sha256}")
         ]
         if not known:
-            known = list(_stamped(start.path, records))
+            known = list(_runs_in_header(start.path, records))
         yield from (
             Ancestor(sealed.run, sealed.commit, name, resumed=False) for sealed, name in known[:1]
         )
 
 
-def _called(sealed: Sealed, sha256: str) -> str:
+def _model_name(sealed: Sealed, sha256: str) -> str:
     """What the run's record calls the model."""
     return next((model.path for model in sealed.models if model.sha256 == sha256), "")
 
 
-def _stamped(path: Path, records: Records) -> Iterator[tuple[Sealed, str]]:
+def _runs_in_header(path: Path, records: Records) -> Iterator[tuple[Sealed, str]]:
     """The runs that the header of a model names: it was edited since, or the weights were resized
     or merged."""
     try:
@@ -100,7 +102,7 @@ def _lies_in(state: Path, sealed: Sealed, environ: Mapping[str, str]) -> bool:
     if not sealed.output:
         return False
     try:
-        output = paths.expanded(sealed.output, state.parent, environ)
+        output = paths.expand_path(sealed.output, state.parent, environ)
     except paths.NoSuchPath:  # whoever wrote that record
         return False
     return os.path.realpath(output) == os.path.realpath(state.parent)

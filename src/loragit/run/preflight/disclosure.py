@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -13,8 +11,9 @@ from loragit.errors import Area, Findings
 from loragit.git import checkout
 from loragit.record import message, run_toml
 from loragit.record.values import Entry, RepoState, Run
-from loragit.secrets import find, tables
-from loragit.secrets.find import Found
+from loragit.secrets import find, redact
+from loragit.secrets.files import as_utf8, redacted, secrets_in
+from loragit.secrets.rules import FoundSecret
 
 _SHOWN = 3
 """Most lines of one file that are told."""
@@ -48,57 +47,17 @@ class Sources(NamedTuple):
         return str(self.files.get(entry.path) or below or entry.path), line
 
 
-class Disclosed(NamedTuple):
-    """What :func:`look` made of a run."""
+class CheckedRun(NamedTuple):
+    """What :func:`check_secrets` made of a run."""
 
     run: Run
     """As it may be committed: ``***`` where a secret stood."""
     warnings: tuple[str, ...]
 
 
-def secrets_in(data: bytes, known: Iterable[str] = ()) -> tuple[Found, ...]:
-    """The secrets in a file, one a line, in order: by their looks, by the key they are given to, or
-    of ``known``."""
-    plain = as_utf8(data)
-    found = [
-        *find.find(plain),
-        *tables.find_values(plain),
-        *find.find_known(plain, known),
-    ]
-    by_line = {each.line: each for each in reversed(found)}
-    return tuple(sorted(by_line.values(), key=lambda each: each.line or 0))
-
-
-def values(entries: Iterable[Entry]) -> tuple[str, ...]:
-    """The secrets in files. Where these are recorded all the same, they must stand in no argument
-    and no log either."""
-    texts = [as_utf8(entry.data) for entry in entries]
-    found = (value for data in texts for value in (*tables.values(data), *find.found_values(data)))
-    return tuple(dict.fromkeys(value for value in found if len(value) >= find.MIN_LENGTH))
-
-
-def masked(data: bytes, known: Iterable[str] = ()) -> bytes:
-    """``data`` with ``***`` for what :func:`secrets_in` finds; all else stays byte for byte."""
-    plain = as_utf8(data)
-    hidden = find.mask(tables.mask_values(plain), known)
-    if plain is data:
-        return hidden
-    return data[:2] + hidden.decode().encode(
-        "utf-16-le" if data.startswith(codecs.BOM_UTF16_LE) else "utf-16-be"
-    )
-
-
-def as_utf8(data: bytes) -> bytes:
-    """A text that says it is UTF-16 as UTF-8; ``data`` itself where it is anything else."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        with suppress(UnicodeError):
-            return data.decode("utf-16").encode()
-    return data
-
-
-def look(
+def check_secrets(
     run: Run, known: tuple[str, ...], sources: Sources, *, allow: bool, findings: Findings
-) -> Disclosed:
+) -> CheckedRun:
     """A finding for each line of the record that holds what looks like a secret, or one of
     ``known``.
 
@@ -107,11 +66,15 @@ def look(
     """
     found = {
         entry: leaks
-        for entry in _suspects(run.entries, known)
-        if (leaks := secrets_in(_telling(entry), known))
+        for entry in _suspect_entries(run.entries, known)
+        if (leaks := secrets_in(_suspect_bytes(entry), known))
     }
-    of_names = {entry: leaks for entry in _names(run) if (leaks := _looks(entry.data, known))}
-    told = [*_told(found, sources), *_told(of_names, sources)]
+    of_names = {
+        entry: leaks
+        for entry in _texts_of_names(run)
+        if (leaks := _secrets_in_text(entry.data, known))
+    }
+    told = [*_problems(found, sources), *_problems(of_names, sources)]
     for path in _leaking_paths(run, known):
         findings.add(
             f"the file name {path} holds what looks like a secret",
@@ -121,42 +84,45 @@ def look(
     if not allow:
         for problem, hint in told:
             findings.add(problem, hint, Area.SECRETS)
-        return Disclosed(run, ())
-    run = _masked(
-        run, {entry.path: masked(entry.data, known) for entry in found}, known, names=bool(of_names)
+        return CheckedRun(run, ())
+    run = _redacted_run(
+        run,
+        {entry.path: redacted(entry.data, known) for entry in found},
+        known,
+        names=bool(of_names),
     )
     left = {
         entry: secrets_in(entry.data, known) for entry in run.entries if entry.path in run.redacted
     }
-    left |= {entry: _looks(entry.data, known) for entry in _names(run)}
-    for problem, _ in _told(left, sources):
+    left |= {entry: _secrets_in_text(entry.data, known) for entry in _texts_of_names(run)}
+    for problem, _ in _problems(left, sources):
         findings.add(f"{problem}, and masking it does not help", "take it out", Area.SECRETS)
-    return Disclosed(run, tuple(f"{problem}: recorded as ***" for problem, _ in told))
+    return CheckedRun(run, tuple(f"{problem}: recorded as ***" for problem, _ in told))
 
 
-def _telling(entry: Entry) -> bytes:
+def _suspect_bytes(entry: Entry) -> bytes:
     """What of a file can give something away: of ten thousand hashes and names only the names."""
     if entry.path != "dataset.sha256":
         return entry.data
     return b"\n".join(line.partition(b"  ")[2] for line in entry.data.split(b"\n"))
 
 
-def _suspects(entries: Iterable[Entry], known: Iterable[str]) -> tuple[Entry, ...]:
+def _suspect_entries(entries: Iterable[Entry], known: Iterable[str]) -> tuple[Entry, ...]:
     """What has to be looked at one by one: of ten thousand captions most often none."""
     captions = [e for e in entries if e.path.startswith("captions/")]
     others = tuple(e for e in entries if not e.path.startswith("captions/"))
     return (
         (*others, *captions)
-        if _looks(b"\n".join(as_utf8(e.data) for e in captions), known)
+        if _secrets_in_text(b"\n".join(as_utf8(e.data) for e in captions), known)
         else others
     )
 
 
-def _looks(data: bytes, known: Iterable[str]) -> tuple[Found, ...]:
-    return (*find.find(data), *find.find_known(data, known))
+def _secrets_in_text(data: bytes, known: Iterable[str]) -> tuple[FoundSecret, ...]:
+    return (*find.find_secrets(data), *find.find_known_secrets(data, known))
 
 
-def _names(run: Run) -> tuple[Entry, ...]:
+def _texts_of_names(run: Run) -> tuple[Entry, ...]:
     """The texts that are made of names: of branches, folders, files, and of arguments."""
     return run_toml.run_toml(run), Entry("the message", message.run_message(run).encode(*_BYTES))
 
@@ -165,12 +131,16 @@ def _leaking_paths(run: Run, known: tuple[str, ...]) -> Iterator[str]:
     """Paths in the record that hold a secret, masked. They cannot be recorded otherwise than they
     are."""
     paths = "\n".join(entry.path for entry in run.entries).encode(*_BYTES)
-    if _looks(paths, known):
-        shown = zip(paths.split(b"\n"), find.mask(paths, known).split(b"\n"), strict=True)
+    if _secrets_in_text(paths, known):
+        shown = zip(
+            paths.split(b"\n"), redact.redact_unmarked(paths, known).split(b"\n"), strict=True
+        )
         yield from (hidden.decode(*_BYTES) for path, hidden in shown if path != hidden)
 
 
-def _told(found: Mapping[Entry, tuple[Found, ...]], sources: Sources) -> Iterator[tuple[str, str]]:
+def _problems(
+    found: Mapping[Entry, tuple[FoundSecret, ...]], sources: Sources
+) -> Iterator[tuple[str, str]]:
     """(fact, next step) for the lines of each file, at most :data:`_SHOWN` of a file."""
     for entry, leaks in found.items():
         hint = _TAKE_OUT
@@ -184,7 +154,9 @@ def _told(found: Mapping[Entry, tuple[Found, ...]], sources: Sources) -> Iterato
             yield f"{sources.of(entry, None)[0]} holds {len(leaks) - _SHOWN} more", hint
 
 
-def _masked(run: Run, files: Mapping[str, bytes], known: tuple[str, ...], *, names: bool) -> Run:
+def _redacted_run(
+    run: Run, files: Mapping[str, bytes], known: tuple[str, ...], *, names: bool
+) -> Run:
     """``run`` with ``files`` in place of its own; with ``names``, also what its message and its
     table tell."""
     entries = tuple(e._replace(data=files[e.path]) if e.path in files else e for e in run.entries)
@@ -193,18 +165,20 @@ def _masked(run: Run, files: Mapping[str, bytes], known: tuple[str, ...], *, nam
         return run
 
     def hide(name: str) -> str:
-        return find.mask(name.encode(*_BYTES), known).decode(*_BYTES)
+        return redact.redact_unmarked(name.encode(*_BYTES), known).decode(*_BYTES)
 
     lycoris = run.lycoris
     return run._replace(
-        trainer=_masked_state(run.trainer, hide),
+        trainer=_redacted_state(run.trainer, hide),
         trainer_script=hide(run.trainer_script),
-        lycoris=lycoris._replace(repo=_masked_state(lycoris.repo, hide) if lycoris.repo else None),
+        lycoris=lycoris._replace(
+            repo=_redacted_state(lycoris.repo, hide) if lycoris.repo else None
+        ),
         workdir=hide(run.workdir),
         argv=tuple(map(hide, run.argv)),
     )
 
 
-def _masked_state(state: RepoState, hide: Callable[[str], str]) -> RepoState:
+def _redacted_state(state: RepoState, hide: Callable[[str], str]) -> RepoState:
     branch = state.branch and hide(state.branch)
     return state._replace(branch=branch, dirty=tuple(map(hide, state.dirty)))

@@ -11,12 +11,13 @@ from typing import NamedTuple
 from loragit import parse
 from loragit.dataset import snapshot
 from loragit.dataset.hashes import Cache, fingerprint_file
-from loragit.dataset.snapshot import CannotReadInput, Config, Dataset, Folder, Recorded
+from loragit.dataset.snapshot import CannotReadInput, Dataset, DatasetConfig, Recorded, Subset
 from loragit.errors import Area, Findings
 from loragit.record.values import Entry, Weights
 from loragit.run.preflight import trust
-from loragit.settings.load import Settings
-from loragit.trainers.sd_scripts.arguments import Plan
+from loragit.settings.values import Settings
+from loragit.trainers.sd_scripts import dataset_config
+from loragit.trainers.trainer import Plan
 
 _MAX_INPUTS = 1 << 29
 """Bytes of all further inputs together: they are held in memory, and a cloned dataset may name any
@@ -51,10 +52,12 @@ class Inputs(NamedTuple):
     def outside(self, plan: Plan, folder: Path) -> trust.Subject:
         """What lies outside of the dataset's repository and was read because its own files say so;
         often nothing."""
-        if trust.came_from(folder) is None:
+        if trust.foreign_origin(folder) is None:
             return trust.Subject(folder, ())
         folders = [real for _, real in self.dataset.folders]
-        return trust.of_inputs(folder, plan.config, self.named, folders, self.sources.values())
+        return trust.subject_of_inputs(
+            folder, plan.config, self.named, folders, self.sources.values()
+        )
 
 
 def read(
@@ -77,7 +80,7 @@ def read(
     weights = _weights(plan, workdir, cache, findings)
     if config is None:
         return None
-    listed: list[tuple[Folder, tuple[str, ...]]] = []
+    listed: list[tuple[Subset, tuple[str, ...]]] = []
     for folder in config.folders:
         names = ask(lambda folder=folder: snapshot.check_folder(folder, root), Area.DATASET)  # type: ignore[misc]
         if names is not None:
@@ -104,15 +107,15 @@ def read(
     )
 
 
-def _config(plan: Plan, workdir: Path) -> Config:
+def _config(plan: Plan, workdir: Path) -> DatasetConfig:
     path = plan.config
     if not os.path.exists(path):
         raise CannotReadInput(
             f"there is no dataset config {path}",
             hint="write one there, or name another: -- --dataset_config PATH",
         )
-    return snapshot.read_config(
-        path, workdir, plan.caption_suffix or snapshot.DEFAULT_CAPTION_SUFFIX
+    return dataset_config.read_config(
+        path, workdir, plan.caption_suffix or dataset_config.DEFAULT_CAPTION_SUFFIX
     )
 
 

@@ -13,11 +13,12 @@ from loragit.dataset import snapshot
 from loragit.errors import Area, Finding, Findings, LoragitError, shell_word
 from loragit.git import checkout
 from loragit.record.values import Entry, RepoState
-from loragit.settings.load import Settings
+from loragit.settings.values import Settings
 from loragit.system import child
 from loragit.trainers import arguments
 from loragit.trainers.environment import pythons
 from loragit.trainers.sd_scripts import arguments as sd_scripts
+from loragit.trainers.trainer import Defaults, Plan
 
 
 class UnusableScript(LoragitError):
@@ -204,7 +205,7 @@ def plan(
     home: str,
     *,
     own_script: bool,
-) -> sd_scripts.Plan:
+) -> Plan:
     """What the arguments of settings, ``--config_file`` and command line (``extra``) say together.
 
     ``own_script``: the user named the trainer's script, which gets ``extra`` alone. Raises
@@ -221,9 +222,7 @@ def plan(
         data = snapshot.read_bytes(path, "config file")
         filed = sd_scripts.flatten(snapshot.read_table(path, data, "config file"))
     paths = chosen.paths
-    return sd_scripts.plan(
-        given, filed, sd_scripts.Defaults(name, paths.config, paths.prompts, workdir)
-    )
+    return sd_scripts.plan(given, filed, Defaults(name, paths.config, paths.prompts, workdir))
 
 
 def _settings_arguments(chosen: Settings, home: str) -> arguments.Arguments:

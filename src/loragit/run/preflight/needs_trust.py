@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from loragit.secrets import find
-from loragit.settings.schema import ARGS, SCHEMA, Document, Value, dotted, literal
+from loragit.secrets import rules
+from loragit.secrets.redact import redact_all, redact_plain_words
+from loragit.settings.document import SettingsDocument
+from loragit.settings.schema import ARGS, SCHEMA
+from loragit.settings.toml_text import Value, dotted_key, toml_literal
 from loragit.trainers.sd_scripts import reach
 
-_ABOUT = {
+_EFFECTS = {
     "trainer.repo": "the code that runs, and is asked by git",
     "trainer.script": "is run",
     "trainer.python": "is started",
@@ -27,7 +30,7 @@ _ABOUT = {
 }
 """Keys that count wherever they say something else than the default."""
 
-_READ = {
+_EFFECTS_OUTSIDE = {
     "paths.output": "is written to",
     "paths.config": "goes on record",
     "paths.prompts": "goes on record",
@@ -40,7 +43,7 @@ _SCRIPT = re.compile(r"(?:\w+_)?train(?:_\w+)?\.py")
 for itself."""
 
 
-class Claim(NamedTuple):
+class RiskyValue(NamedTuple):
     """One value that somebody has to agree to."""
 
     key: str
@@ -56,48 +59,48 @@ class Claim(NamedTuple):
     def shown(self) -> str:
         """``key = value``, to be asked about: without secrets, but with everything that a shell
         would run."""
-        return self._without(find.redact_plain)
+        return self._without(redact_plain_words)
 
     @property
     def kept(self) -> str:
         """As :attr:`shown`, without anything that looks like a secret: to be written down."""
-        return self._without(find.redact)
+        return self._without(redact_all)
 
     def _without(self, redact: Callable[[bytes], bytes]) -> str:
-        if self.setting.startswith(ARGS) and find.is_secret_name(self.setting.removeprefix(ARGS)):
-            return f"{self.key} = {literal(find.MASK)}"
+        if self.setting.startswith(ARGS) and rules.is_secret_name(self.setting.removeprefix(ARGS)):
+            return f"{self.key} = {toml_literal(rules.MASK)}"
         return f"{self.key} = {redact(self.value.encode()).decode('utf-8', 'replace')}"
 
 
-def of(document: Document) -> tuple[Claim, ...]:
+def risky_values(document: SettingsDocument) -> tuple[RiskyValue, ...]:
     """Of every table of a dataset's settings, those of single models included, in the file's
     order."""
-    found = [*_of_table(document.values, None)]
+    found = [*_risky_values_of_table(document.values, None)]
     for model, values in document.models.items():
-        found += _of_table(values, model)
+        found += _risky_values_of_table(values, model)
     return tuple(found)
 
 
-def _of_table(values: Mapping[str, Value], model: str | None) -> Iterator[Claim]:
+def _risky_values_of_table(values: Mapping[str, Value], model: str | None) -> Iterator[RiskyValue]:
     for setting, value in values.items():
-        about = _about(setting, value)
+        about = _effect(setting, value)
         if about is not None:
-            yield Claim(_key(setting, model), setting, literal(value), about)
+            yield RiskyValue(_key(setting, model), setting, toml_literal(value), about)
 
 
 def _key(setting: str, model: str | None) -> str:
     argument = setting.removeprefix(ARGS) if setting.startswith(ARGS) else None
     if model is None:
-        return setting if argument is None else dotted("trainer.args", argument)
-    table = dotted("models", model)
+        return setting if argument is None else dotted_key("trainer.args", argument)
+    table = dotted_key("models", model)
     return (
-        dotted(f"{table}.args", argument)
+        dotted_key(f"{table}.args", argument)
         if argument is not None
         else f"{table}.{setting.removeprefix('trainer.')}"
     )
 
 
-def _about(setting: str, value: Value) -> str | None:
+def _effect(setting: str, value: Value) -> str | None:
     """What the value does; ``None`` where it can do no harm."""
     if setting.startswith(ARGS):
         return (
@@ -107,12 +110,12 @@ def _about(setting: str, value: Value) -> str | None:
         return None
     if setting == "trainer.script" and _SCRIPT.fullmatch(str(value)):
         return None
-    if setting in _READ:
+    if setting in _EFFECTS_OUTSIDE:
         texts = value if isinstance(value, tuple) else (value,)
-        return _READ[setting] if any(map(_leaves, map(str, texts))) else None
-    return _ABOUT.get(setting)
+        return _EFFECTS_OUTSIDE[setting] if any(map(_leaves_folder, map(str, texts))) else None
+    return _EFFECTS.get(setting)
 
 
-def _leaves(text: str) -> bool:
+def _leaves_folder(text: str) -> bool:
     """Whether a path, relative to the dataset's folder, leads out of it."""
     return text.startswith(("/", "~")) or ".." in PurePosixPath(text).parts

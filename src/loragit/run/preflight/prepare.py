@@ -3,146 +3,69 @@ to go.
 
 Nothing is written here but caches, and what the user agreed to. Questions to git, to the trainer's
 Python and to the disk are under way at the same time: together they cost what the slowest costs.
+
+There are four phases, and each returns a value of :mod:`loragit.run.preflight.phases`:
+
+    ask       find script, folder and Python by the settings; start the questions
+    read      read arguments, files and dataset meanwhile; wait for the answers
+    judge     refuse with all findings together, or go on with the warnings
+    assemble  make the record; refuse where it would give a secret away
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
-from loragit import git, text
+from loragit import git
 from loragit.dataset.hashes import Cache
-from loragit.errors import Area, Finding, Findings, LoragitError, UsageError
-from loragit.git import checkout, objects
-from loragit.git.repository import Repository
-from loragit.record import run_toml
+from loragit.errors import Area, Finding, Findings
+from loragit.git import objects
 from loragit.record.name import RUNS, RunName
-from loragit.record.values import Ancestor, Entry, Identity, LyCORIS, RepoState, Run
-from loragit.run.preflight import ancestors, disclosure, inputs, launch, trust
-from loragit.run.preflight.inputs import Inputs
-from loragit.run.preflight.questions import Answers, Inquiry
-from loragit.run.preflight.trust import Agree
+from loragit.record.values import Entry
+from loragit.run.preflight import assemble, inputs, launch, trust
+from loragit.run.preflight.phases import (
+    Launch,
+    Material,
+    PreflightFailed,
+    Ready,
+    Request,
+    Startable,
+)
+from loragit.run.preflight.questions import Answers, Questions
 from loragit.secrets import find
-from loragit.settings import load, paths
-from loragit.settings.load import Flags, Settings
+from loragit.settings import load
+from loragit.settings.values import Settings
 from loragit.store import free_name
-from loragit.trainers.environment import packages, pythons
+from loragit.trainers.environment import pythons
 from loragit.trainers.environment.activation import activate
-from loragit.trainers.sd_scripts import arguments
-from loragit.trainers.start import Start
+from loragit.trainers.trainer import Plan
 
 MIN_FREE = 256 * 1024 * 1024
 """Bytes that must be free where the models will be written: one small adapter with its samples and
 log."""
 MIN_FREE_RECORD = 16 * 1024 * 1024
 """Bytes that must be free where the record will be written."""
-SCRIPT = "train.sh"
-
-
-class Request(NamedTuple):
-    """What the command line asks of ``train``."""
-
-    name: str
-    flags: Flags
-    environ: Mapping[str, str]
-    cwd: Path
-    extra: tuple[str, ...] = ()
-    """Arguments after ``--``, for the trainer."""
-    bump: bool = False
-    script: str | None = None
-    """The user's own script, which runs in place of the trainer's; relative to ``cwd``."""
-    from_script: str | None = None
-    """The user's own script that stands behind this run, to be recorded in place of
-    ``train.sh``."""
-    trusted: bool = False
-    """Whether the user agrees to what the dataset's own files start and read."""
-    agree: Agree | None = None
-    """Asks the user for that; ``None`` where there is nobody to ask."""
-
-
-class OptionsConflict(UsageError):
-    """Options that say different things of what is to run."""
-
-
-class InsideRun(LoragitError):
-    """loragit was started by a run of its own."""
-
-
-class PreflightFailed(LoragitError):
-    """There are reasons not to start. All of them are told at once."""
-
-    def __init__(self, name: str, findings: tuple[Finding, ...]) -> None:
-        problems = text.count(len(findings), "problem")
-        super().__init__(
-            f"{name} was not started, nothing was written: {problems} found", findings=findings
-        )
-
-
-class Ready(NamedTuple):
-    """A run that may start."""
-
-    run: Run
-    start: Start
-    settings: Settings
-    repository: Repository
-    author: Identity
-    committer: Identity
-    environ: Mapping[str, str]
-    """The trainer's environment."""
-    warnings: tuple[Finding, ...]
-    secret_values: tuple[str, ...]
-    """What must not reach the log or the record."""
-    given: Run
-    """As ``run``, but with the bytes that the trainer gets, where the record has ``***`` for a
-    secret."""
-    read: Inputs
-    """The user's files as they were read."""
-
-    def __repr__(self) -> str:
-        """The name alone, for a traceback must not show a secret."""
-        return f"Ready({self.run.name!r})"
-
-    @property
-    def output(self) -> Path:
-        return self.start.output
-
-    @property
-    def copies(self) -> tuple[Entry, ...]:
-        """What loragit itself puts into the output folder."""
-        kept = {self.given.config, self.given.prompts, self.given.script}
-        files = [e for e in self.given.entries if e.path in kept or e.path.startswith("inputs/")]
-        return (*files, Entry("repos.git", run_toml.repos_git(self.given)))
 
 
 def prepare(request: Request) -> Ready:
-    """Look at everything. Raises :class:`PreflightFailed`, or what is wrong with the name or the
-    settings."""
-    _refuse_conflicts(request)
-    name = RunName.parse(request.name)
-    chosen = load.load(name=name, flags=request.flags, environ=request.environ, cwd=request.cwd)
+    """Look at everything. Raises :class:`PreflightFailed`, or what is wrong with the settings."""
+    chosen = _settings(request)
     if request.bump:
-        name = _bumped(name, chosen)
-        chosen = load.load(name=name, flags=request.flags, environ=request.environ, cwd=request.cwd)
-    return _Preflight(request, name, chosen).ready()
+        request = request._replace(name=_bumped(request.name, chosen))
+        chosen = _settings(request)
+    findings = Findings()
+    launched = ask_questions(request, chosen, findings)
+    material = read_files(launched, findings)
+    startable = judge_material(launched, material, findings)
+    return assemble.assemble_run(startable, findings)
 
 
-def _refuse_conflicts(request: Request) -> None:
-    """Raises :class:`OptionsConflict`, :class:`InsideRun`."""
-    other = "--trainer-script" if request.flags.trainer_script is not None else "--from-script"
-    if request.script is not None and (
-        request.from_script is not None or other == "--trainer-script"
-    ):
-        raise OptionsConflict(
-            f"--script and {other} cannot both be given", hint="--script says all of what runs"
-        )
-    if running := request.environ.get("LORAGIT_RUN"):
-        raise InsideRun(
-            f"this is started by the run {text.shown(running)}, and would record it twice",
-            hint="let the script start the trainer itself, or start the script without loragit "
-            "train --script",
-        )
+def _settings(request: Request) -> Settings:
+    return load.load_settings(
+        name=request.name, flags=request.flags, environ=request.environ, cwd=request.cwd
+    )
 
 
 def _bumped(name: RunName, chosen: Settings) -> RunName:
@@ -162,285 +85,187 @@ def caches() -> Path:
     return platformdirs.user_cache_path("loragit")
 
 
-class _Preflight:
-    """One look at everything that one run needs."""
+# ---- ask ----
 
-    def __init__(self, request: Request, name: RunName, chosen: Settings) -> None:
-        self.request = request
-        self.name = name.text
-        self.model = name
-        self.settings = chosen
-        self.home = request.environ.get("HOME", "")
-        self.findings = Findings()
-        self.warnings: list[Finding] = []
-        self.hide = find.Redactor(())
 
-    def ready(self) -> Ready:
-        """The run, ready to start. Raises :class:`PreflightFailed`."""
-        chosen, findings = self.settings, self.findings
-        trusted = trust.settle(trust.of_settings(chosen), self.request.agree, findings)
-        own = findings.ask(self._own_script, Area.TRAINER)
-        if self.request.script is None:
-            script = launch.find_script(chosen, findings)
-            workdir = launch.find_workdir(chosen, script)
-        else:
-            script, workdir = launch.find_repo(chosen, findings), self.request.cwd
-        found = findings.ask(
-            lambda: pythons.find_python(chosen.trainer, self.request.environ), Area.ENVIRONMENT
+def ask_questions(request: Request, chosen: Settings, findings: Findings) -> Launch:
+    """Find what is to be started, and start the questions about it to git and to the trainer's
+    Python."""
+    trusted = trust.require_consent(trust.subject_of_settings(chosen), request.agree, findings)
+    own_script = findings.ask(lambda: _read_own_script(request), Area.TRAINER)
+    if request.script is None:
+        script = launch.find_script(chosen, findings)
+        workdir = launch.find_workdir(chosen, script)
+    else:
+        script, workdir = launch.find_repo(chosen, findings), request.cwd
+    found = findings.ask(
+        lambda: pythons.find_python(chosen.trainer, request.environ), Area.ENVIRONMENT
+    )
+    python = found if trusted else None
+    questions = Questions(
+        chosen,
+        findings,
+        request.name,
+        script=script,
+        workdir=workdir,
+        python=python,
+        activation=activate(chosen.trainer, python, request.environ),
+        cache=caches() / "environments",
+    )
+    return Launch(request, chosen, own_script, script, workdir, python, questions)
+
+
+def _read_own_script(request: Request) -> Entry | None:
+    """The user's own script as it will be recorded. Raises
+    :class:`~loragit.run.preflight.launch.UnusableScript`."""
+    path = request.own_script
+    if path is None:
+        return None
+    entry = launch.read_script(path)
+    if request.script is not None:
+        launch.check_program(path, entry.data, request.environ)
+    return entry
+
+
+# ---- read ----
+
+
+def read_files(launched: Launch, findings: Findings) -> Material:
+    """Read arguments, files and dataset while the questions are under way, then wait for the
+    answers."""
+    request, chosen, questions = launched.request, launched.settings, launched.questions
+    environ = dict(questions.environ)
+    plan = findings.ask(lambda: _plan(launched), Area.SETTINGS)
+    output = _output_folder(launched, plan, findings)
+    program = None
+    if launched.python:
+        program = findings.ask(lambda: _program(launched, environ), Area.TRAINER)
+    hashes = Cache(caches() / "hashes")
+    words = (*plan.arguments.words(), *request.extra) if plan else ()
+    secrets = find.trainer_secrets(words, environ)
+    read = None
+    if plan:
+        recorded = questions.recorded(secrets)
+        read = inputs.read(plan, chosen, launched.workdir, recorded, hashes, findings)
+    if plan and read:
+        trust.require_consent(read.outside(plan, chosen.dataset_dir), request.agree, findings)
+    return Material(environ, plan, output, program, secrets, read, questions.answers())
+
+
+def _plan(launched: Launch) -> Plan:
+    request = launched.request
+    return launch.plan(
+        request.name.text,
+        launched.settings,
+        request.extra if request.script is None else (),
+        launched.workdir,
+        request.home,
+        own_script=request.flags.trainer_script is not None or request.script is not None,
+    )
+
+
+def _output_folder(launched: Launch, plan: Plan | None, findings: Findings) -> Path:
+    """The run's output folder: it must not exist yet, and there must be room for it."""
+    output = launched.settings.output_dir
+    if plan is not None and plan.output is not None and launched.request.flags.output is None:
+        output = plan.output
+    assert output is not None
+    output = launch.plain(output)
+    if os.path.lexists(output):
+        findings.add(
+            f"the output folder {output} exists already",
+            "take another version (--bump takes the next), or move the folder away",
+            Area.OUTPUT,
         )
-        python = found if trusted else None
-        activation = activate(chosen.trainer, python, self.request.environ)
-        asked = Inquiry(
-            chosen,
-            findings,
-            self.model,
-            script=script,
-            workdir=workdir,
-            python=python,
-            activation=activation,
-            cache=caches() / "environments",
+    launch.check_room(output, MIN_FREE, "models", findings)
+    return output
+
+
+def _program(launched: Launch, environ: Mapping[str, str]) -> tuple[str, ...]:
+    if launched.request.script is not None:
+        return (str(launched.request.own_script),)
+    assert launched.python is not None
+    return launch.program(launched.settings, launched.python, launched.script, environ)
+
+
+# ---- judge ----
+
+
+def judge_material(launched: Launch, material: Material, findings: Findings) -> Startable:
+    """What answers and files mean for the run. Raises :class:`PreflightFailed` with all that was
+    found in this and the earlier phases."""
+    plan, read, program = material.plan, material.inputs, material.program
+    warnings = [
+        *_judge_code(launched, material.answers, findings),
+        *_judge_arguments(plan, material.answers, findings),
+    ]
+    _judge_script(launched, material.answers, findings)
+    _judge_repository(launched.request.name, material.answers, findings)
+    if plan is None or read is None or program is None or findings.all():
+        raise PreflightFailed(launched.request.name, findings.all())
+    warnings += (Finding(problem, None, Area.DATASET) for problem in read.warnings)
+    warnings += (Finding(problem, None, Area.SETTINGS) for problem in material.answers.warnings)
+    return Startable(
+        launch=launched,
+        environ=material.environ,
+        plan=plan,
+        output=material.output,
+        program=program,
+        secrets=material.secrets,
+        inputs=read,
+        answers=material.answers,
+        warnings=tuple(warnings),
+    )
+
+
+def _judge_code(launched: Launch, answers: Answers, findings: Findings) -> Iterator[Finding]:
+    for state in answers.code:
+        area = Area.TRAINER if state is answers.trainer else Area.CODE
+        allow_dirty = launched.settings.record.allow_dirty
+        yield from launch.judge_code(state, area, findings, allow_dirty=allow_dirty)
+
+
+def _judge_arguments(plan: Plan | None, answers: Answers, findings: Findings) -> Iterator[Finding]:
+    module = plan.network_module if plan else None
+    wants_lycoris = module is not None and module.split(".")[0] == "lycoris"
+    if wants_lycoris and answers.lycoris is not None and not answers.lycoris.installed:
+        findings.add(
+            f"network_module is {module}, but the trainer's Python finds no LyCORIS",
+            "install it in that environment: pip install lycoris-lora",
+            Area.SETTINGS,
         )
-        environ = dict(asked.environ)
-        plan = findings.ask(lambda: self._plan(workdir), Area.SETTINGS)
-        output = self._output(plan)
-        program = None
-        if python:
-            program = findings.ask(lambda: self._program(python, script, environ), Area.TRAINER)
-        hashes = Cache(caches() / "hashes")
-        words = (*plan.arguments.words(), *self.request.extra) if plan else ()
-        known = find.secret_values(words, environ)
-        read = (
-            inputs.read(plan, chosen, workdir, asked.recorded(known), hashes, findings)
-            if plan
-            else None
-        )
-        if plan and read:
-            trust.settle(read.outside(plan, chosen.dataset_dir), self.request.agree, findings)
-        answers = asked.answers()
-        self._judge(answers, plan)
-        if plan is None or read is None or program is None or findings.all():
-            raise PreflightFailed(self.name, findings.all())
-        self._warn(read.warnings, Area.DATASET)
-        self._warn(answers.warnings, Area.SETTINGS)
-        if chosen.record.allow_secrets:
-            files = (*read.entries, *([own] if own else []))
-            known = tuple(dict.fromkeys((*known, *disclosure.values(files))))
-        self.hide = find.Redactor(known)
-        start = self._start(plan, read, program, workdir, output)
-        start = start._replace(held=find.variables(environ), hidden=known)
-        if self.request.script is not None:
-            lycoris = (
-                answers.lycoris.repo.path if answers.lycoris and answers.lycoris.repo else None
-            )
-            environ |= launch.own_variables(self.name, chosen, output, lycoris)
-        given = self._run(start, read, answers, own)
-        sources = self._sources(read, answers, own)
-        disclosed = disclosure.look(
-            given, known, sources, allow=chosen.record.allow_secrets, findings=findings
-        )
-        self._warn(disclosed.warnings, Area.SECRETS)
-        if findings.all():
-            raise PreflightFailed(self.name, findings.all())
-        assert answers.repository and answers.identities
-        return Ready(
-            run=disclosed.run,
-            start=start,
-            settings=chosen,
-            repository=answers.repository,
-            author=answers.identities[0],
-            committer=answers.identities[1],
-            environ=environ,
-            warnings=tuple(self.warnings),
-            secret_values=known,
-            given=given,
-            read=read,
-        )
+    if plan is not None and "no_metadata" in plan.arguments.options:
+        yield Finding("--no_metadata: the models will not name their run", None, Area.SETTINGS)
 
-    def _warn(self, problems: Iterable[str], area: Area) -> None:
-        self.warnings += (Finding(problem, None, area) for problem in problems)
 
-    def _own_script(self) -> Entry | None:
-        """The user's own script as it will be recorded. Raises
-        :class:`~loragit.run.preflight.launch.UnusableScript`."""
-        request = self.request
-        written = request.script if request.script is not None else request.from_script
-        if written is None:
-            return None
-        path = self._written(written)
-        entry = launch.read_script(path)
-        if request.script is not None:
-            launch.check_program(path, entry.data, request.environ)
-        return entry
-
-    def _written(self, path: str) -> Path:
-        return launch.plain(paths.expanded(path, self.request.cwd, self.request.environ))
-
-    def _program(self, python: Path, script: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
-        if self.request.script is not None:
-            return (str(self._written(self.request.script)),)
-        return launch.program(self.settings, python, script, environ)
-
-    def _plan(self, workdir: Path) -> arguments.Plan:
-        request = self.request
-        own_script = request.flags.trainer_script is not None or request.script is not None
-        extra = request.extra if request.script is None else ()
-        return launch.plan(
-            self.name, self.settings, extra, workdir, self.home, own_script=own_script
-        )
-
-    def _output(self, plan: arguments.Plan | None) -> Path:
-        """The run's output folder: it must not exist yet, and there must be room for it."""
-        output = self.settings.output_dir
-        if plan is not None and plan.output is not None and self.request.flags.output is None:
-            output = plan.output
-        assert output is not None
-        output = launch.plain(output)
-        if os.path.lexists(output):
-            self.findings.add(
-                f"the output folder {output} exists already",
-                "take another version (--bump takes the next), or move the folder away",
-                Area.OUTPUT,
-            )
-        launch.check_room(output, MIN_FREE, "models", self.findings)
-        return output
-
-    def _judge(self, answers: Answers, plan: arguments.Plan | None) -> None:
-        """What the answers of git and of the trainer's Python mean for the run."""
-        for state in answers.code:
-            area = Area.TRAINER if state is answers.trainer else Area.CODE
-            self.warnings += launch.judge_code(
-                state, area, self.findings, allow_dirty=self.settings.record.allow_dirty
-            )
-        module = plan.network_module if plan else None
-        wants_lycoris = module is not None and module.split(".")[0] == "lycoris"
-        if wants_lycoris and answers.lycoris is not None and not answers.lycoris.installed:
-            self.findings.add(
-                f"network_module is {module}, but the trainer's Python finds no LyCORIS",
-                "install it in that environment: pip install lycoris-lora",
-                Area.SETTINGS,
-            )
-        if plan is not None and "no_metadata" in plan.arguments.options:
-            self._warn(["--no_metadata: the models will not name their run"], Area.SETTINGS)
-        if answers.script_tracked is False and self.request.script is None:
-            self.findings.add(
-                f"the trainer's repository does not hold {self.settings.trainer.script}: no "
-                "commit would tell what ran",
-                "commit it there (git add --force where it is ignored)",
-                Area.TRAINER,
-            )
-        repository = answers.repository
-        if repository is not None:
-            launch.check_room(repository.common_dir, MIN_FREE_RECORD, "record", self.findings)
-            self.findings.ask(lambda: objects.Objects(repository.git_dir), Area.REPOSITORY)
-        if answers.dataset_branch == RUNS.removeprefix("refs/heads/"):
-            self.findings.add(
-                "the dataset's repository is on the branch runs",
-                "check out another: git switch -c main",
-                Area.RECORD,
-            )
-        place = answers.place
-        if place is not None and place.taken:
-            from loragit.history import history
-
-            see = f"see it with: loragit show {self.name}"
-            if repository is not None and history.interrupted(repository, self.name):
-                see = "its loragit is gone; finish it with: loragit recover"
-            self.findings.add(place.taken, f"{see}; --bump takes the next version", Area.NAME)
-        if place is not None and place.blocked:
-            self.findings.add(place.blocked, place.unblock, Area.RECORD)
-
-    def _start(
-        self,
-        plan: arguments.Plan,
-        read: Inputs,
-        program: tuple[str, ...],
-        workdir: Path,
-        output: Path,
-    ) -> Start:
-        return Start(
-            name=self.name,
-            program=program,
-            plan=plan,
-            workdir=workdir,
-            output=output,
-            steps=plan.steps or self.settings.steps or 0,
-            config=read.config.path,
-            prompts=read.prompts.path if read.prompts else None,
-            inputs={path: entry.path for path, entry in read.further},
-            home=self.home,
-            own=None if self.request.script is None else self.request.extra,
+def _judge_script(launched: Launch, answers: Answers, findings: Findings) -> None:
+    if answers.script_tracked is False and launched.request.script is None:
+        findings.add(
+            f"the trainer's repository does not hold {launched.settings.trainer.script}: no "
+            "commit would tell what ran",
+            "commit it there (git add --force where it is ignored)",
+            Area.TRAINER,
         )
 
-    def _run(self, start: Start, read: Inputs, answers: Answers, own: Entry | None) -> Run:
-        """The run as it will be recorded."""
-        assert answers.trainer and answers.environment and answers.lycoris and answers.repository
-        script = self.settings.trainer.repo / self.settings.trainer.script
-        if self.request.script is not None:
-            script = Path(start.program[0])
-        recorded = own or Entry(SCRIPT, start.script(), executable=True)
-        run = Run(
-            name=self.name,
-            model=self.model.model,
-            dataset=self.settings.dataset,
-            prefix=answers.repository.prefix,
-            version=self.model.version,
-            steps=start.steps,
-            epochs=start.plan.epochs,
-            trainer=self._portable(answers.trainer),
-            trainer_kind=self.settings.trainer.kind,
-            trainer_script=launch.relative(script, answers.trainer.path, self.home),
-            lycoris=self._portable_lycoris(answers.lycoris),
-            dataset_commit=answers.dataset_commit,
-            dataset_dirty=answers.dataset_dirty,
-            images=read.dataset.images,
-            captions=read.dataset.captions,
-            argv=start.recorded(),
-            workdir=text.home_as_tilde(str(start.workdir), self.home),
-            weights=tuple(
-                weights._replace(name=self.hide(weights.name)) for weights in read.weights
-            ),
-            config=start.config,
-            prompts=start.prompts,
-            script=recorded.path,
-            entries=(),
-            repositories=tuple(self._portable(state) for state in answers.repositories),
-            ancestors=self._ancestors(start, read),
-        )
-        entries = [*read.entries, recorded]
-        entries.append(Entry("environment.txt", packages.environment_text(answers.environment)))
-        entries.append(Entry("dataset.sha256", read.dataset.digest))
-        entries += [
-            Entry(checkout.patch_path(s), checkout.patch(s)) for s in answers.code if s.dirty
-        ]
-        kept = (("captions", read.dataset.kept),) if read.dataset.kept else ()
-        return run._replace(entries=(*entries, *read.dataset.entries), kept=kept)
 
-    def _ancestors(self, start: Start, read: Inputs) -> tuple[Ancestor, ...]:
-        """The runs that this one goes on from."""
-        found = ancestors.starts(start.plan.weights, read.weights, start.workdir)
-        return ancestors.ancestors(
-            found, self.settings.paths.datasets, self.settings.dataset_dir, self.request.environ
+def _judge_repository(name: RunName, answers: Answers, findings: Findings) -> None:
+    """Whether the record can be written, and whether the name is free."""
+    repository, place = answers.repository, answers.place
+    if repository is not None:
+        launch.check_room(repository.common_dir, MIN_FREE_RECORD, "record", findings)
+        findings.ask(lambda: objects.Objects(repository.git_dir), Area.REPOSITORY)
+    if answers.dataset_branch == RUNS.removeprefix("refs/heads/"):
+        findings.add(
+            "the dataset's repository is on the branch runs",
+            "check out another: git switch -c main",
+            Area.RECORD,
         )
+    if place is not None and place.taken:
+        from loragit.history import history
 
-    def _sources(self, read: Inputs, answers: Answers, own: Entry | None) -> disclosure.Sources:
-        """The user's own files that the record is made of."""
-        written = (
-            self.request.script if self.request.script is not None else self.request.from_script
-        )
-        scripts = {own.path: self._written(written)} if own and written is not None else {}
-        patched = tuple((checkout.patch_path(state), state.path) for state in answers.code)
-        return disclosure.Sources({**read.sources, **scripts}, read.dataset.folders, patched)
-
-    def _portable(self, state: RepoState) -> RepoState:
-        """A remote may be a folder of the user's."""
-        return (
-            state
-            if state.url is None
-            else state._replace(url=text.home_as_tilde(self.hide(state.url), self.home))
-        )
-
-    def _portable_lycoris(self, lycoris: LyCORIS) -> LyCORIS:
-        url = None if lycoris.url is None else text.home_as_tilde(self.hide(lycoris.url), self.home)
-        return lycoris._replace(
-            url=url, repo=self._portable(lycoris.repo) if lycoris.repo else None
-        )
+        see = f"see it with: loragit show {name}"
+        if repository is not None and history.is_interrupted(repository, name.text):
+            see = "its loragit is gone; finish it with: loragit recover"
+        findings.add(place.taken, f"{see}; --bump takes the next version", Area.NAME)
+    if place is not None and place.blocked:
+        findings.add(place.blocked, place.unblock, Area.RECORD)

@@ -20,7 +20,7 @@ from loragit.git.repository import Repository
 from loragit.record.name import RUNS, RunName
 from loragit.record.values import Environment, Identity, LyCORIS, RepoState
 from loragit.secrets import find
-from loragit.settings.load import Settings
+from loragit.settings.values import Settings
 from loragit.store.free_name import Place, PlaceQuestion
 from loragit.system import signals
 from loragit.trainers.environment.activation import Activation
@@ -64,7 +64,7 @@ class Answers(NamedTuple):
         return (*states, *self.repositories)
 
 
-class Inquiry:
+class Questions:
     """The questions, under way from the start."""
 
     def __init__(
@@ -141,7 +141,7 @@ class Inquiry:
         masked = b'"captions/' in table or len(table) == _MOST_RECORD
         if (
             masked
-            or find.telling(secrets_known)
+            or find.distinctive(secrets_known)
             or not (self._repository and _made_here(self._repository))
         ):
             captions = None

@@ -22,9 +22,11 @@ from loragit import git, text
 from loragit.errors import Area, Finding, Findings, LoragitError, shell_word
 from loragit.git import catfile
 from loragit.run.preflight import needs_trust
-from loragit.run.preflight.needs_trust import Claim
-from loragit.settings.load import Settings
-from loragit.settings.schema import FILE, Document, literal
+from loragit.run.preflight.needs_trust import RiskyValue
+from loragit.settings.document import SettingsDocument, read_settings_file
+from loragit.settings.schema import FILE
+from loragit.settings.toml_text import toml_literal
+from loragit.settings.values import Settings
 from loragit.system import durable
 
 _VERSION = 1
@@ -54,7 +56,7 @@ _DATA = (
 )
 """How files end that are no code, wherever they lie. What an argument names counts whatever it is
 called."""
-_TOLD = 3
+_NAMED = 3
 """Claims that a refusal names; the rest are counted."""
 
 
@@ -67,7 +69,7 @@ class Subject(NamedTuple):
 
     folder: Path
     """The dataset's."""
-    claims: tuple[Claim, ...]
+    claims: tuple[RiskyValue, ...]
     contents: tuple[tuple[str, str], ...] = ()
     """(path as written, hash) of what the dataset itself holds of the programs that the claims
     name."""
@@ -89,18 +91,18 @@ Agree = Callable[[Subject, str], bool]
 """Asks somebody; gets the subject, and how it came here."""
 
 
-def settle(subject: Subject, agree: Agree | None, findings: Findings) -> bool:
+def require_consent(subject: Subject, agree: Agree | None, findings: Findings) -> bool:
     """Whether the subject may be acted on; ``findings`` tell why not. An answer is remembered.
 
     ``agree`` is asked where nobody has agreed to it yet; without it there is nobody to ask.
     """
-    if not subject.claims or known(subject):
+    if not subject.claims or is_agreed(subject):
         return True
-    origin = came_from(subject.folder)
+    origin = foreign_origin(subject.folder)
     if origin is None:
         return True
     if agree is not None and agree(subject, origin):
-        remember(subject)
+        store_consent(subject)
         return True
     findings.add(*_refusal(subject))
     return False
@@ -108,8 +110,8 @@ def settle(subject: Subject, agree: Agree | None, findings: Findings) -> bool:
 
 def _refusal(subject: Subject) -> Finding:
     """What is said where nobody agreed."""
-    told = "; ".join(claim.shown for claim in subject.claims[:_TOLD])
-    more = f"; and {len(subject.claims) - _TOLD} more" if len(subject.claims) > _TOLD else ""
+    told = "; ".join(claim.shown for claim in subject.claims[:_NAMED])
+    more = f"; and {len(subject.claims) - _NAMED} more" if len(subject.claims) > _NAMED else ""
     return Finding(
         f"these come from the dataset, and nobody has agreed to them here: {told}{more}",
         f"read {subject.folder / FILE}, then agree: --trust, or loragit trust --dataset "
@@ -121,7 +123,7 @@ def _refusal(subject: Subject) -> Finding:
 # ---- what there is to agree to ----
 
 
-def of_settings(chosen: Settings) -> Subject:
+def subject_of_settings(chosen: Settings) -> Subject:
     """What the dataset's ``loragit.toml`` says, of all models, where any of it holds here.
 
     Empty where everything of that kind is said by flags, by variables or by the user's own
@@ -130,7 +132,7 @@ def of_settings(chosen: Settings) -> Subject:
     if chosen.written is None:
         return Subject(chosen.dataset_dir, ())
     ours = {origin.key for origin in chosen.from_dataset}
-    found = of_document(chosen.dataset_dir, chosen.written, chosen.trainer.repo)
+    found = subject_of_document(chosen.dataset_dir, chosen.written, chosen.trainer.repo)
     return (
         found
         if any(claim.setting in ours for claim in found.claims)
@@ -138,39 +140,41 @@ def of_settings(chosen: Settings) -> Subject:
     )
 
 
-def of_document(folder: Path, document: Document, trainer: Path | None = None) -> Subject:
+def subject_of_document(
+    folder: Path, document: SettingsDocument, trainer: Path | None = None
+) -> Subject:
     """What a ``loragit.toml`` in ``folder`` says. ``trainer`` is the folder that arguments count
     from, if known."""
-    found = needs_trust.of(document)
+    found = needs_trust.risky_values(document)
     return Subject(
-        folder, found, tuple(_contents(folder, document, found, trainer)) if found else ()
+        folder, found, tuple(_named_contents(folder, document, found, trainer)) if found else ()
     )
 
 
-def _contents(
-    folder: Path, document: Document, found: Iterable[Claim], trainer: Path | None
+def _named_contents(
+    folder: Path, document: SettingsDocument, found: Iterable[RiskyValue], trainer: Path | None
 ) -> Iterator[tuple[str, str]]:
     """What the dataset's repository holds of what is named: a pull that changes a program there
     asks again."""
-    top = top_of(folder)
+    top = work_tree_top(folder)
     tables = (document.values, *document.models.values())
     repos = dict.fromkeys(str(table["trainer.repo"]) for table in tables if "trainer.repo" in table)
     bases = [Path(os.path.realpath(folder)), *(_expanded(folder, repo) for repo in repos)]
     bases += [trainer] if trainer is not None and trainer not in bases else []
-    for written in dict.fromkeys(each for claim in found for each in _texts(claim)):
+    for written in dict.fromkeys(each for claim in found for each in _possible_paths(claim)):
         for base in bases:
             place = Path(os.path.normpath(_expanded(base, written)))
             real = Path(os.path.realpath(place))
             # A link that is led elsewhere is another program as well.
             if (place.is_relative_to(top) or real.is_relative_to(top)) and real.exists():
-                yield written, f"{os.path.relpath(real, top)} {_content(real, top)}"
+                yield written, f"{os.path.relpath(real, top)} {_content_id(real, top)}"
 
 
 def _expanded(base: Path, written: str) -> Path:
     return base / os.path.expanduser(written)  # noqa: PTH111 - Path raises for a user who is not there
 
 
-def _texts(claim: Claim) -> Iterator[str]:
+def _possible_paths(claim: RiskyValue) -> Iterator[str]:
     """The words of a claim that could be paths."""
     import tomllib
 
@@ -184,7 +188,7 @@ def _texts(claim: Claim) -> Iterator[str]:
                 yield from (f"{plain.partition('.')[0]}{suffix}" for suffix in ("", ".py"))
 
 
-def _content(place: Path, top: Path) -> str:
+def _content_id(place: Path, top: Path) -> str:
     """A file by its hash, a folder by what HEAD holds of it; empty for what is neither, or lies
     elsewhere."""
     if not place.is_relative_to(top):
@@ -200,13 +204,13 @@ def _content(place: Path, top: Path) -> str:
                 else f"{digest} {status.st_size} {status.st_mtime_ns}"
             )
         if place == top:
-            return _code(top)
+            return _code_digest(top)
         if place.is_dir():
-            return _tree(place.relative_to(top), top)
+            return _tree_id(place.relative_to(top), top)
     return ""
 
 
-def _tree(folder: Path, top: Path) -> str:
+def _tree_id(folder: Path, top: Path) -> str:
     """A folder by its tree in HEAD, or by the commit of the submodule that it is or lies in; empty
     for neither.
 
@@ -214,7 +218,7 @@ def _tree(folder: Path, top: Path) -> str:
     repository counts.
     """
     for each in (folder, *folder.parents[:-1]):
-        found = _id(f"HEAD:{each}", top)
+        found = _object_id(f"HEAD:{each}", top)
         if not found:
             continue
         if git.call("cat-file", "-t", found.strip(), cwd=top).out.strip() != b"tree":
@@ -222,38 +226,38 @@ def _tree(folder: Path, top: Path) -> str:
         if each != folder:
             break
         return (
-            found + _code(top)
-            if any(row.startswith(_LINK) for row in _rows(found.strip(), top))
+            found + _code_digest(top)
+            if any(row.startswith(_LINK) for row in _tree_rows(found.strip(), top))
             else found
         )
     return ""
 
 
-def _id(revision: str, top: Path) -> str:
+def _object_id(revision: str, top: Path) -> str:
     """Its id and a line end, or nothing."""
     return git.call("rev-parse", "--quiet", "--verify", revision, cwd=top).out.decode()
 
 
-def _code(top: Path) -> str:
+def _code_digest(top: Path) -> str:
     """All that HEAD holds, but for what cannot be code: another caption is no other program."""
     digest = hashlib.sha256()
-    for number, row in enumerate(_rows("HEAD", top)):
+    for number, row in enumerate(_tree_rows("HEAD", top)):
         about, _, path = row.partition(b"\t")
         if number == _MAX_ROWS:
-            return _id("HEAD^{tree}", top)
+            return _object_id("HEAD^{tree}", top)
         if path.lower().endswith(_DATA):
             continue
         digest.update(row + b"\0")
         if about.startswith(_LINK) and os.path.isfile(at := top / os.fsdecode(path)):
-            digest.update(_content(Path(os.path.realpath(at)), top).encode())
+            digest.update(_content_id(Path(os.path.realpath(at)), top).encode())
     return digest.hexdigest()
 
 
-def _rows(tree: str, top: Path) -> Iterator[bytes]:
+def _tree_rows(tree: str, top: Path) -> Iterator[bytes]:
     return catfile.rows("ls-tree", "-r", "-z", tree, cwd=top)
 
 
-def of_inputs(
+def subject_of_inputs(
     folder: Path, config: Path, named: Iterable[Path], folders: Iterable[Path], read: Iterable[Path]
 ) -> Subject:
     """Files and folders outside of the dataset's repository that its own files lead to, and that
@@ -263,7 +267,7 @@ def of_inputs(
     the dataset's own. What lies in the dataset, ``read`` and the files of ``folders``, counts where
     it is a link that leads elsewhere.
     """
-    top = top_of(folder)
+    top = work_tree_top(folder)
     inside = Path(os.path.realpath(config)).is_relative_to(top)
     found: dict[str, None] = {}
     for path in (*named, *folders) if inside else ():
@@ -278,13 +282,19 @@ def of_inputs(
             found[str(path)] = None
     for each in folders:
         if Path(os.path.realpath(each)).is_relative_to(top):
-            found |= dict.fromkeys(_leading_out(each, top))
+            found |= dict.fromkeys(_links_leading_out(each, top))
     about = "goes on record, as names and hashes, captions or whole"
-    name = config.name if re.fullmatch(r"[\w.-]+", config.name, re.ASCII) else literal(config.name)
-    return Subject(folder, tuple(Claim(name, "", literal(path), about) for path in sorted(found)))
+    name = (
+        config.name
+        if re.fullmatch(r"[\w.-]+", config.name, re.ASCII)
+        else toml_literal(config.name)
+    )
+    return Subject(
+        folder, tuple(RiskyValue(name, "", toml_literal(path), about) for path in sorted(found))
+    )
 
 
-def _leading_out(folder: Path, top: Path) -> Iterator[str]:
+def _links_leading_out(folder: Path, top: Path) -> Iterator[str]:
     """Links in ``folder`` that lead out of ``top``."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
@@ -295,7 +305,7 @@ def _leading_out(folder: Path, top: Path) -> Iterator[str]:
 # ---- where a dataset came from ----
 
 
-def came_from(folder: Path) -> str | None:
+def foreign_origin(folder: Path) -> str | None:
     """How others' commits may have come into the repository of ``folder``, in words; ``None`` where
     they cannot have.
 
@@ -309,17 +319,17 @@ def came_from(folder: Path) -> str | None:
         return None
     try:
         git_dir, common = _git_dirs(top / ".git")
-        return next(_signs(git_dir, common), None)
+        return next(_signs_of_others(git_dir, common), None)
     except (OSError, ValueError):
         return f"{top / '.git'} cannot be read"
 
 
-def _signs(git_dir: Path, common: Path) -> Iterator[str]:
-    config = _read(common / "config")
+def _signs_of_others(git_dir: Path, common: Path) -> Iterator[str]:
+    config = _file_bytes(common / "config")
     if re.search(rb"^\s*\[\s*remote\b", config, re.IGNORECASE | re.MULTILINE):
         url = re.search(rb"^\s*url\s*=\s*(\S+)", config, re.IGNORECASE | re.MULTILINE)
-        yield f"its repository has a remote{': ' + _url(url[1]) if url else ''}"
-    if b"\tclone: from " in _read(common / "logs" / "HEAD").partition(b"\n")[0]:
+        yield f"its repository has a remote{': ' + _shown_url(url[1]) if url else ''}"
+    if b"\tclone: from " in _file_bytes(common / "logs" / "HEAD").partition(b"\n")[0]:
         yield "its repository was cloned"
     if any(
         os.path.exists(each / "FETCH_HEAD")
@@ -327,13 +337,13 @@ def _signs(git_dir: Path, common: Path) -> Iterator[str]:
     ):
         yield "something was fetched into its repository"
     remotes = common / "refs" / "remotes"
-    if (remotes.is_dir() and any(remotes.iterdir())) or b" refs/remotes/" in _read(
+    if (remotes.is_dir() and any(remotes.iterdir())) or b" refs/remotes/" in _file_bytes(
         common / "packed-refs"
     ):
         yield "its repository has branches of a remote"
 
 
-def _url(written: bytes) -> str:
+def _shown_url(written: bytes) -> str:
     return text.without_credentials(written.decode("utf-8", "replace"))
 
 
@@ -345,11 +355,11 @@ def _git_dirs(dot_git: Path) -> tuple[Path, Path]:
         if not said.startswith(b"gitdir:"):
             raise ValueError(".git is no gitfile")
         git_dir = dot_git.parent / os.fsdecode(said.removeprefix(b"gitdir:").strip())
-    common = _read(git_dir / "commondir").strip()
+    common = _file_bytes(git_dir / "commondir").strip()
     return git_dir, git_dir / os.fsdecode(common) if common else git_dir
 
 
-def _read(path: Path) -> bytes:
+def _file_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -361,7 +371,7 @@ def _top_of_git(folder: Path) -> Path | None:
     return next((each for each in (here, *here.parents) if os.path.lexists(each / ".git")), None)
 
 
-def top_of(folder: Path) -> Path:
+def work_tree_top(folder: Path) -> Path:
     """Top of the work tree, its links resolved; the folder itself where there is none."""
     return _top_of_git(folder) or Path(os.path.realpath(folder))
 
@@ -369,28 +379,28 @@ def top_of(folder: Path) -> Path:
 # ---- what was agreed to ----
 
 
-def memory() -> Path:
+def consent_folder() -> Path:
     """Where answers are kept: a file each, called by the digest of what was agreed to."""
     import platformdirs
 
     return platformdirs.user_state_path("loragit") / "trust"
 
 
-def known(subject: Subject) -> bool:
+def is_agreed(subject: Subject) -> bool:
     """Whether somebody agreed to it here before."""
-    return (memory() / subject.digest).is_file()
+    return (consent_folder() / subject.digest).is_file()
 
 
-def remember(subject: Subject) -> bool:
+def store_consent(subject: Subject) -> bool:
     """Keep that it was agreed to. Where that cannot be written it holds for this once, and
     ``False`` says so."""
     lines = [
         "# Agreed to on this machine; see loragit trust. Delete this file to be asked again.",
-        f"dataset = {literal(os.path.realpath(subject.folder))}",
-        f"agreed = {literal(text.timestamp(datetime.now(UTC)))}",
-        f"claims = [{', '.join(literal(claim.kept) for claim in subject.claims)}]",
+        f"dataset = {toml_literal(os.path.realpath(subject.folder))}",
+        f"agreed = {toml_literal(text.timestamp(datetime.now(UTC)))}",
+        f"claims = [{', '.join(toml_literal(claim.kept) for claim in subject.claims)}]",
     ]
-    place = memory() / subject.digest
+    place = consent_folder() / subject.digest
     try:
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         durable.write(place, "".join(f"{line}\n" for line in lines).encode())
@@ -399,8 +409,7 @@ def remember(subject: Subject) -> bool:
     return True
 
 
-def of_file(folder: Path) -> Subject:
+def subject_of_file(folder: Path) -> Subject:
     """What the ``loragit.toml`` in ``folder`` says as it stands. Raises :class:`LoragitError`."""
-    from loragit.settings.schema import read_file
 
-    return of_document(folder, read_file(folder / FILE))
+    return subject_of_document(folder, read_settings_file(folder / FILE))

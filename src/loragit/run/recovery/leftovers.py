@@ -62,7 +62,7 @@ def loose_tags(
                     yield name, commit
 
 
-def leads(repository: Repository, tip: str | None, commit: str) -> bool:
+def leads_to(repository: Repository, tip: str | None, commit: str) -> bool:
     """Whether ``runs``, whose tip is ``tip``, leads to ``commit``."""
     return tip is not None and _is_ancestor(repository, commit, tip)
 
@@ -89,7 +89,9 @@ def _is_ancestor(repository: Repository, older: str, newer: str) -> bool:
     return git.call("merge-base", "--is-ancestor", older, newer, cwd=repository.top).status == 0
 
 
-def unnoted(repository: Repository, runs: Mapping[str, RecordedRun]) -> Iterator[RecordedRun]:
+def runs_without_entry(
+    repository: Repository, runs: Mapping[str, RecordedRun]
+) -> Iterator[RecordedRun]:
     """Runs that are open on record and of which no note here tells who runs them."""
     noted = tuple(journal.read(repository.private))
     commits = {note.commit for note in noted}
@@ -99,7 +101,7 @@ def unnoted(repository: Repository, runs: Mapping[str, RecordedRun]) -> Iterator
             yield run
 
 
-def broken(repository: Repository, ref: str) -> Leftover | None:
+def emptied_ref(repository: Repository, ref: str) -> Leftover | None:
     """What to say where the file of ``ref`` (full name) holds nothing: a power cut empties it under
     a git before 2.36, which takes it for a ref that is there, and moves it no more."""
     path = repository.common_dir / ref
@@ -123,7 +125,7 @@ def _last_held(log: Path) -> str | None:
     return None
 
 
-def damaged(repository: Repository) -> Iterator[Leftover]:
+def damaged_entries(repository: Repository) -> Iterator[Leftover]:
     """Notes that cannot be read."""
     for path in journal.damaged(repository.private):
         yield Leftover(
@@ -146,7 +148,7 @@ def stale_tags(repository: Repository, runs: Mapping[str, RecordedRun]) -> Itera
             )
 
 
-def waiting(repository: Repository) -> Iterator[Leftover]:
+def moves_of_other_hosts(repository: Repository) -> Iterator[Leftover]:
     """Moves of refs that only another machine can finish."""
     for noted in ref_moves.read(repository):
         if noted.host != journal.host():
@@ -157,7 +159,7 @@ def waiting(repository: Repository) -> Iterator[Leftover]:
             )
 
 
-def folders(
+def unrecorded_folders(
     repository: Repository, outputs: Path, dataset: str, runs: Mapping[str, RecordedRun]
 ) -> Iterator[Leftover]:
     """Output folders of this dataset that no run on record has made."""
@@ -180,7 +182,7 @@ def folders(
                 )
 
 
-def sweep(repository: Repository) -> None:
+def remove_half_written_entries(repository: Repository) -> None:
     """Remove half-written notes of processes that are gone."""
     for folder in ("open", "moves"):
         for path in (repository.private / folder).glob("*.new"):

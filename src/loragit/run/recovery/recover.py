@@ -45,7 +45,7 @@ from loragit.run.recovery import evidence, leftovers, still_running
 from loragit.run.recovery.leftovers import Leftover
 from loragit.run.recovery.still_running import Busy
 from loragit.run.report import Report
-from loragit.secrets import find
+from loragit.secrets import find, redact
 from loragit.store import journal, lock, ref_moves
 from loragit.store.journal import Open
 from loragit.store.store import Store
@@ -87,7 +87,7 @@ class Recovery:
         self.left = 0
         """How many things need the user."""
         self.done = 0
-        self._redact = find.Redactor(find.secret_values((), options.environ))
+        self._redact = redact.Redactor(find.trainer_secrets((), options.environ))
         self._runs: dict[str, RecordedRun] = {}
         self._entries: tuple[Open, ...] = ()
 
@@ -143,7 +143,7 @@ class Recovery:
     def report_done(self, line: str) -> None:
         """Something was recovered."""
         self.done += 1
-        self.report.say(line)
+        self.report.info(line)
 
     def leave_to_user(self, line: str, hint: str | None = None) -> None:
         """Something needs the user."""
@@ -155,10 +155,10 @@ class Recovery:
     def _announce(self, entry: Open) -> None:
         """Say what would be done."""
         if busy := self._busy(entry):
-            self.report.say(busy.why)
+            self.report.info(busy.why)
         else:
             self.done += 1
-            self.report.say(
+            self.report.info(
                 f"{entry.run} would be finished: process {entry.pid}, since {entry.started}, "
                 "is gone"
             )
@@ -171,7 +171,7 @@ class Recovery:
         if busy.hint:
             self.leave_to_user(busy.why, busy.hint)
         else:
-            self.report.say(busy.why)
+            self.report.info(busy.why)
 
     def _recover(self, entry: Open) -> None:
         """Finish a run whose entry was read a while ago: others may have taken hours meanwhile."""
@@ -214,7 +214,7 @@ class Recovery:
                     f"{entry.run} was being opened, and its tag could not be made yet",
                     "as soon as nothing is in the way, finish it with: loragit recover",
                 )
-            return leftovers.broken(self.repository, tag)
+            return leftovers.emptied_ref(self.repository, tag)
         return None
 
     def _run_of(self, entry: Open) -> RecordedRun | None:

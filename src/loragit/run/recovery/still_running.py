@@ -29,7 +29,7 @@ def busy(entry: Open, *, said_to_be_gone: bool) -> Busy | None:
     ``said_to_be_gone`` is the user's word, and counts only where nothing can be seen from here:
     a process that is seen to live is never taken for gone.
     """
-    lives = history.lives(entry)
+    lives = history.is_alive(entry)
     if lives:
         return Busy(f"{entry.run} runs, process {entry.pid} since {entry.started}")
     if lives is None:

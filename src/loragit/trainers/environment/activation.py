@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import text
-from loragit.settings.load import Trainer
+from loragit.settings.values import TrainerSettings
 from loragit.system import child
 from loragit.trainers.environment import activation_rules, pythons
 from loragit.trainers.environment.activation_rules import Plan, entries, less
@@ -46,7 +46,9 @@ _TAIL = 64 * 1024
 """Bytes of what scripts printed that are looked at."""
 
 
-def activate(trainer: Trainer, python: Path | None, environ: Mapping[str, str]) -> Activation:
+def activate(
+    trainer: TrainerSettings, python: Path | None, environ: Mapping[str, str]
+) -> Activation:
     """Begin to activate the environment that ``python`` is in, for a trainer of these settings.
 
     Where the settings name none, the caller's is left as it is.

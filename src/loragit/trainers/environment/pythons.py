@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from loragit.errors import LoragitError, shell_word
 from loragit.settings import paths
-from loragit.settings.load import Trainer
+from loragit.settings.values import TrainerSettings
 
 CONDA, VENV = "conda", "venv"
 
@@ -379,7 +379,7 @@ def _runs(path: Path) -> bool:
     return _is_file(path) and os.access(path, os.X_OK)
 
 
-def find_python(trainer: Trainer, environ: Mapping[str, str]) -> Path:
+def find_python(trainer: TrainerSettings, environ: Mapping[str, str]) -> Path:
     """The Python that ``trainer`` runs in: absolute, executable, its symbolic links kept.
 
     Raises :class:`PythonMissing`.
@@ -390,7 +390,7 @@ def find_python(trainer: Trainer, environ: Mapping[str, str]) -> Path:
         return on_path(trainer.python, environ)
     scheme, _, place = trainer.env.partition(":")
     if scheme == "conda":
-        return of_conda(place, environ, paths.home(environ))
+        return of_conda(place, environ, paths.home_of(environ))
     if scheme == "venv":
         return of_folder(Path(place), trainer.repo)
     return at(Path(trainer.env))

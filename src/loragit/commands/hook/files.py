@@ -138,7 +138,7 @@ def status(cwd: Path, name: str = PRE_COMMIT) -> Status:
     )
     folder = top / asked[0].text()
     scope = asked[1].reply().out.decode().partition("\t")[0]
-    secrets = staged.wanted(asked[3])
+    secrets = staged.is_wanted(asked[3])
     command = asked[2].reply().out.decode("utf-8", "surrogateescape").removesuffix("\n") or None
     if folder.exists() and not folder.is_dir():
         raise HooksUnusable(
@@ -146,7 +146,7 @@ def status(cwd: Path, name: str = PRE_COMMIT) -> Status:
             hint=f"let it run hooks again: git config --{scope} --unset core.hooksPath",
         )
     # ``pre-commit install``, the tool's, moves a hook aside to the second and runs it.
-    states = {place: _state(place, name) for place in (folder / name, folder / f"{name}.legacy")}
+    states = {place: _state_of(place, name) for place in (folder / name, folder / f"{name}.legacy")}
     path = next(
         (p for p, s in states.items() if s not in (State.ABSENT, State.FOREIGN)), folder / name
     )
@@ -183,7 +183,7 @@ def _repository(cwd: Path, name: str) -> tuple[Path, tuple[str, ...]]:
     return git.discover(cwd).top, ()
 
 
-def _state(path: Path, name: str) -> State:
+def _state_of(path: Path, name: str) -> State:
     if not os.path.lexists(path):
         return State.ABSENT
     try:
@@ -205,7 +205,7 @@ def _state(path: Path, name: str) -> State:
     return State.OTHER_VERSION if untouched else State.EDITED
 
 
-def again(name: str) -> str:
+def install_command(name: str) -> str:
     """The command that installs it."""
     return "loragit hook install" if name == PRE_COMMIT else f"loragit hook install {name}"
 
@@ -226,13 +226,13 @@ def install(
     now = status(cwd, name)
     kept = None
     if now.state is State.EDITED:
-        raise _edited(now)
+        raise _hook_edited(now)
     if now.state is State.FOREIGN:
         if now.chained is not None:
             raise HookInTheWay(
                 f"{now.path} is not loragit's, and a hook was kept before as {now.chained}",
-                hint=f"make them one, or take one away; then: {again(name)}; compare: diff "
-                f"{_pair(now)}",
+                hint=f"make them one, or take one away; then: {install_command(name)}; "
+                f"compare: diff {_both_paths(now)}",
             )
         kept = now.path.with_name(f"{name}.chained")
     changed = now.state is not State.CURRENT or not now.executable
@@ -242,7 +242,7 @@ def install(
         git.run("config", "--local", staged.SETTING, str(secrets).lower(), cwd=now.top)
     if changed:
         with _writing(now.path.parent):
-            _place(now.path, hook_source(name).read_bytes(), kept)
+            _write_hook(now.path, hook_source(name).read_bytes(), kept)
     return Installed(status(cwd, name), now.state, changed, kept)
 
 
@@ -253,7 +253,7 @@ def uninstall(cwd: Path, name: str = PRE_COMMIT) -> Uninstalled:
     """
     now = status(cwd, name)
     if now.state is State.EDITED:
-        raise _edited(now)
+        raise _hook_edited(now)
     for key in ("loragit.command", staged.SETTING) if name == PRE_COMMIT else ():
         git.call("config", "--local", "--unset", key, cwd=now.top)
     if now.state is State.FOREIGN or (now.state is State.ABSENT and now.chained is None):
@@ -263,7 +263,7 @@ def uninstall(cwd: Path, name: str = PRE_COMMIT) -> Uninstalled:
             now.path.unlink()
         else:
             now.chained.replace(now.path)
-            if now.path.name != name and _alike(now.path, now.path.with_name(name)):
+            if now.path.name != name and _same_bytes(now.path, now.path.with_name(name)):
                 # What was kept is the tool that moved ours aside: it is in place already, and would
                 # call itself.
                 now.path.unlink()
@@ -271,11 +271,11 @@ def uninstall(cwd: Path, name: str = PRE_COMMIT) -> Uninstalled:
     return Uninstalled(name, now.path, removed, restored, now.shared)
 
 
-def _alike(one: Path, other: Path) -> bool:
+def _same_bytes(one: Path, other: Path) -> bool:
     return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
 
 
-def _place(path: Path, data: bytes, kept: Path | None) -> None:
+def _write_hook(path: Path, data: bytes, kept: Path | None) -> None:
     """Write the hook whole or not at all; a symbolic link is renamed or replaced itself, never
     followed."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -301,7 +301,7 @@ def _writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _edited(now: Status) -> HookEdited:
+def _hook_edited(now: Status) -> HookEdited:
     path = now.path
     aside = f"mv {shlex.quote(str(path))} {shlex.quote(str(path.with_name(now.name + '.edited')))}"
     return HookEdited(
@@ -310,5 +310,5 @@ def _edited(now: Status) -> HookEdited:
     )
 
 
-def _pair(now: Status) -> str:
+def _both_paths(now: Status) -> str:
     return " ".join(shlex.quote(str(path)) for path in (now.path, now.chained))

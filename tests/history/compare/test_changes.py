@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loragit.history.compare.records import (
+from loragit.history.compare.changes import (
     CAPTION,
     FILE,
     IMAGE,
@@ -16,15 +16,15 @@ from loragit.history.compare.records import (
     LYCORIS,
     TRAINER,
     Side,
-    compare,
+    compare_sides,
     same_value,
 )
-from loragit.history.record import Surroundings, read_record
+from loragit.history.record_parser import RecordedEnvironment, parse_record
 from loragit.record import run_toml
 from loragit.record.values import LyCORIS, RepoState, Run, Weights
 from tests.support.made_up_runs import CODE, a_run
 
-NOWHERE = Surroundings({}, {})
+NOWHERE = RecordedEnvironment({}, {})
 
 
 def side(
@@ -36,12 +36,12 @@ def side(
     **changes: object,
 ) -> Side:
     run: Run = a_run(argv=("python", "sdxl_train_network.py", *argv), **changes)
-    record = read_record(run_toml.run_toml(run).data, run.name)
-    return Side(record, tree or {}, dataset or {}, Surroundings(about or {}, packages or {}))
+    record = parse_record(run_toml.run_toml(run).data, run.name)
+    return Side(record, tree or {}, dataset or {}, RecordedEnvironment(about or {}, packages or {}))
 
 
 def phrases(before: Side, after: Side) -> tuple[str, ...]:
-    return compare(before, after).phrases()
+    return compare_sides(before, after).phrases()
 
 
 def test_two_runs_of_the_same_inputs_differ_in_nothing() -> None:
@@ -56,7 +56,7 @@ def test_two_runs_of_the_same_inputs_differ_in_nothing() -> None:
         "1",
     )
     other = [word.replace("one", "two") for word in own]
-    assert compare(side(*own, name="one"), side(*other, name="two")).changes == ()
+    assert compare_sides(side(*own, name="one"), side(*other, name="two")).changes == ()
 
 
 def test_rank_and_rates_come_first_and_numbers_count_by_value() -> None:
@@ -108,7 +108,9 @@ def test_pairs_of_network_args_go_by_their_own_names() -> None:
 def test_weights_are_compared_by_content_and_not_by_path() -> None:
     name = "--pretrained_model_name_or_path"
     base = Weights("Base-Model", "noob.safetensors", "a" * 64)
-    same = compare(side(name, "~/a.st", weights=(base,)), side(name, "/b/a.st", weights=(base,)))
+    same = compare_sides(
+        side(name, "~/a.st", weights=(base,)), side(name, "/b/a.st", weights=(base,))
+    )
     assert same.changes == ()
     other = Weights("Base-Model", "noob.safetensors", "b" * 64)
     assert phrases(side(weights=(base,)), side(weights=(other,))) == (
@@ -130,10 +132,10 @@ def test_code_is_compared_by_commit_and_by_what_was_not_committed() -> None:
     assert phrases(side(trainer=dirty), side()) == ("trainer clean",)
     release = LyCORIS(version="3.1.0")
     assert phrases(side(), side(lycoris=release)) == ("+LyCORIS 3.1.0",)
-    found = compare(side(lycoris=release), side(lycoris=LyCORIS(commit="c" * 40)))
+    found = compare_sides(side(lycoris=release), side(lycoris=LyCORIS(commit="c" * 40)))
     assert found.phrases() == ("LyCORIS 3.1.0 → cccccccc",)
     assert [(change.key, change.before) for change in found.of(LYCORIS)] == [("commit", "3.1.0")]
-    script = compare(side(trainer_script="train_network.py"), side())
+    script = compare_sides(side(trainer_script="train_network.py"), side())
     assert script.of(TRAINER)[0].key == "script"
     assert script.phrases() == ("trainer script train_network.py → sdxl_train_network.py",)
 
@@ -169,7 +171,7 @@ def test_images_captions_and_files_are_counted() -> None:
             "inputs/preset.toml": "4",
         },
     )
-    found = compare(before, after)
+    found = compare_sides(before, after)
     assert found.phrases() == (
         "+2 images",
         "-1 image",
@@ -203,7 +205,7 @@ def test_packages_that_matter_are_named_and_the_others_counted() -> None:
 
 
 def test_a_patch_is_told_beside_what_it_patches() -> None:
-    found = compare(side(), side(tree={"patches/sd-scripts.patch": "1"}))
+    found = compare_sides(side(), side(tree={"patches/sd-scripts.patch": "1"}))
     assert [(change.kind, change.key) for change in found.changes] == [
         ("patch", "patches/sd-scripts.patch")
     ]

@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loragit import git
+from loragit.dataset.digests import parse_digest_lines
 from loragit.errors import LoragitError, shell_word
 from loragit.git.catfile import Reader
 from loragit.git.command import GitFailed
 from loragit.git.repository import Repository, TreeItem
-from loragit.history.cache import Memory
+from loragit.history.cache import HistoryCache
 from loragit.history.runs import NoSuchFile, RecordedRun
 from loragit.record import message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from loragit.history.record import Record, RecordedOutcome
+    from loragit.history.record_parser import Record, RecordedOutcome
     from loragit.record.values import DatasetFile
 
 NOTES = "refs/notes/commits"
@@ -26,13 +27,13 @@ _MOST_FILE = 1 << 28
 """Bytes of a record's file that are read on demand: captions, configs and lists of hashes stay far
 below."""
 _MOST_PATHS = 500_000
-_OWN = ("captions", "inputs", "patches")
+_OWN_FOLDERS = ("captions", "inputs", "patches")
 """Folders of a record itself."""
 _MOST_TAGS = 1 << 26
 """Bytes of tags that are held; 10,000 runs have a tenth of it."""
 
 
-class Contents:
+class RecordReader:
     """The objects of one repository that records are made of. Reads only; closed when nobody holds
     it any more."""
 
@@ -40,18 +41,18 @@ class Contents:
         self.repository = repository
         self.tags: tuple[str, ...] = ()
         """Tag objects that are likely to be asked for together."""
-        self._memory: Memory | None = None
+        self._cache: HistoryCache | None = None
         self._reader = Reader(repository.top)
         self._messages: dict[str, str] = {}
         self._noted: dict[str, str] | None = None
         self._records: dict[str, Record] = {}
 
     @property
-    def memory(self) -> Memory:
+    def cache(self) -> HistoryCache:
         """What was read before."""
-        if self._memory is None:
-            self._memory = Memory(self.repository.common_dir)
-        return self._memory
+        if self._cache is None:
+            self._cache = HistoryCache(self.repository.common_dir)
+        return self._cache
 
     def close(self) -> None:
         """End the git that answers; a later question starts another."""
@@ -72,11 +73,12 @@ class Contents:
     def outcome(self, tag: str, name: str) -> RecordedOutcome:
         """What the tag object ``tag`` says came out. Raises :class:`GitFailed` where it cannot be
         read."""
-        from loragit.history.record import read_outcome
+
+        from loragit.history.record_parser import parse_outcome
 
         if tag not in self._messages:
             self._read_messages(tag)
-        return read_outcome(self._messages[tag], name)
+        return parse_outcome(self._messages[tag], name)
 
     def _read_messages(self, wanted: str) -> None:
         """Read the tag ``wanted``, and with the second question all others too: who asks twice asks
@@ -118,14 +120,14 @@ class Contents:
                 yield path.replace("/", ""), about.split(" ")[2]
 
     def record(self, run: RecordedRun) -> Record:
-        """``run.toml``, read once. Raises :class:`~loragit.history.record.CannotReadRecord`."""
+        """``run.toml``, read once. Raises :class:`~loragit.history.CannotReadRecord`."""
         if run.commit not in self._records:
             self._records[run.commit] = self.read_record(run)
         return self._records[run.commit]
 
     def read_record(self, run: RecordedRun) -> Record:
         """The same, and not held: for whoever goes through thousands."""
-        from loragit.history.record import CannotReadRecord, read_record
+        from loragit.history.record_parser import CannotReadRecord, parse_record
 
         found = self._reader.read(self.revision(run, "run.toml"))
         if found is None or found.data is None:
@@ -133,7 +135,7 @@ class Contents:
             raise CannotReadRecord(
                 f"run.toml of {run.name} {why}", hint=f"see: git show --stat {run.commit[:8]}"
             )
-        return read_record(found.data, run.name)
+        return parse_record(found.data, run.name)
 
     def tree(self, run: RecordedRun) -> dict[str, TreeItem]:
         """Files and folders of the run's record, by path; not those of a dataset in this one's
@@ -141,23 +143,23 @@ class Contents:
 
         Raises :class:`TooManyFiles`.
         """
-        return self.below(run, self.tops(run))
+        return self.with_subfolders(run, self.top_entries(run))
 
-    def tops(self, run: RecordedRun) -> dict[str, TreeItem]:
+    def top_entries(self, run: RecordedRun) -> dict[str, TreeItem]:
         """What lies directly in the run's record, by name."""
-        return self._items(self.revision(run))
+        return self._tree_entries(self.revision(run))
 
-    def below(self, run: RecordedRun, items: dict[str, TreeItem]) -> dict[str, TreeItem]:
+    def with_subfolders(self, run: RecordedRun, items: dict[str, TreeItem]) -> dict[str, TreeItem]:
         """``items`` of the run's record with all that is below them. Raises
         :class:`TooManyFiles`."""
         found: dict[str, TreeItem] = {}
         for name, item in items.items():
             inside = dict(self._walk(run, name, item)) if item.folder else {}
             # A record in this one's folder is that of another dataset.
-            if name in _OWN or not any(path.endswith("/run.toml") for path in inside):
+            if name in _OWN_FOLDERS or not any(path.endswith("/run.toml") for path in inside):
                 found |= {name: item, **inside}
             if len(found) > _MOST_PATHS:
-                raise _too_many(run)
+                raise _too_many_files(run)
         return found
 
     def _walk(
@@ -169,15 +171,15 @@ class Contents:
         seen = 0
         while waiting:
             path, tree = waiting.pop()
-            for name, below in self._items(tree.id).items():
+            for name, below in self._tree_entries(tree.id).items():
                 seen += 1
                 if seen > _MOST_PATHS:
-                    raise _too_many(run)
+                    raise _too_many_files(run)
                 yield f"{path}/{name}", below
                 if below.folder:
                     waiting.append((f"{path}/{name}", below))
 
-    def _items(self, tree: str) -> dict[str, TreeItem]:
+    def _tree_entries(self, tree: str) -> dict[str, TreeItem]:
         """What lies directly in the tree that ``tree`` names; nothing where there is no such
         tree."""
         found = self._reader.read(tree, _MOST_FILE)
@@ -185,7 +187,7 @@ class Contents:
             found = self._reader.read(f"{found.id}^{{tree}}", _MOST_FILE)
         if found is None or found.data is None or found.kind != "tree":
             return {}
-        return dict(_parsed_tree(found.data, len(found.id) // 2))
+        return dict(_parse_tree(found.data, len(found.id) // 2))
 
     def read(self, run: RecordedRun, path: str) -> bytes:
         """The file at ``path`` of the run's record. Raises :class:`NoSuchFile`."""
@@ -204,7 +206,7 @@ class Contents:
             )
         return found.data
 
-    def blobs(self, ids: Iterable[str], most: int = _MOST_FILE) -> Iterator[bytes | None]:
+    def read_blobs(self, ids: Iterable[str], most: int = _MOST_FILE) -> Iterator[bytes | None]:
         """The bytes of each of ``ids``, in their order; ``None`` where it is missing or longer than
         ``most``."""
         for found in self._reader.read_all(ids, most):
@@ -212,8 +214,7 @@ class Contents:
 
     def dataset_files(self, run: RecordedRun) -> tuple[DatasetFile, ...]:
         """``dataset.sha256``. Raises :class:`NoSuchFile`,
-        :class:`~loragit.dataset.hashes.BadDigests`."""
-        from loragit.dataset.hashes import parse_digest_lines
+        :class:`~loragit.dataset.digests.BadDigests`."""
 
         return parse_digest_lines(self.read(run, "dataset.sha256"))
 
@@ -222,14 +223,14 @@ class TooManyFiles(LoragitError):
     """A record holds more paths than any dataset has files."""
 
 
-def _too_many(run: RecordedRun) -> TooManyFiles:
+def _too_many_files(run: RecordedRun) -> TooManyFiles:
     return TooManyFiles(
         f"the record of {run.name} holds more than {_MOST_PATHS:,} files",
         hint=f"see: git show {run.commit[:8]}:",
     )
 
 
-def _parsed_tree(data: bytes, length: int) -> Iterator[tuple[str, TreeItem]]:
+def _parse_tree(data: bytes, length: int) -> Iterator[tuple[str, TreeItem]]:
     """Entries of a tree object, whose ids have ``length`` bytes: mode, blank, name, NUL, id."""
     at = 0
     while at < len(data):
@@ -249,6 +250,6 @@ def tag_message(data: bytes) -> str:
     return data.partition(b"\n\n")[2].decode("utf-8", "replace")
 
 
-def folder_of(path: str | Path) -> Path:
+def absolute_folder(path: str | Path) -> Path:
     """``path`` in full; what is relative counts from the current folder."""
     return Path(path).expanduser().absolute()

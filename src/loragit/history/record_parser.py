@@ -23,14 +23,14 @@ from loragit.trainers import arguments
 Values = Mapping[str, tuple[str, ...]]
 """A value or several by a key, in the order in which they stand."""
 
-_NOTHING: Mapping[str, object] = MappingProxyType({})
+_EMPTY_TABLE: Mapping[str, object] = MappingProxyType({})
 
 
 class CannotReadRecord(LoragitError):
     """``run.toml`` is missing, damaged, or of a format that this loragit does not know."""
 
 
-class Code(NamedTuple):
+class RecordedRepo(NamedTuple):
     """A repository of code as it is on record: the trainer's, LyCORIS', or a further one."""
 
     label: str
@@ -45,7 +45,7 @@ class Code(NamedTuple):
     """Of a release from a package index."""
 
 
-class Kept(NamedTuple):
+class ListedFile(NamedTuple):
     """A file of the record's tree, as ``run.toml`` lists it."""
 
     sha1: str
@@ -69,12 +69,12 @@ class Record(NamedTuple):
     captions: int
     trainer_kind: str | None
     trainer_script: str | None
-    trainer: Code
-    lycoris: Code | None
+    trainer: RecordedRepo
+    lycoris: RecordedRepo | None
     """``None`` where it was not installed."""
-    repositories: tuple[Code, ...]
+    repositories: tuple[RecordedRepo, ...]
     """Further ones."""
-    files: Mapping[str, Kept]
+    files: Mapping[str, ListedFile]
     """By path: every file of the tree but ``run.toml`` and the captions."""
     weights: tuple[Weights, ...]
     workdir: str | None
@@ -87,19 +87,19 @@ class Record(NamedTuple):
     def args(self) -> Values:
         """The trainer's arguments by name, without ``--``; of a flag no value, of a repeated one
         the last."""
-        return given_to_script(self.argv, self.trainer_script)
+        return script_arguments(self.argv, self.trainer_script)
 
 
-def read_record(data: bytes, run: str) -> Record:
+def parse_record(data: bytes, run: str) -> Record:
     """Parse ``run.toml``; ``run`` is what messages call it. Raises :class:`CannotReadRecord`."""
     try:
-        table = plain_toml.read(data.decode("utf-8"))
+        table = plain_toml.parse_document(data.decode("utf-8"))
     except ValueError as error:
         raise CannotReadRecord(
             f"run.toml of {run} is damaged: {error}",
             hint=f"see it: git show {shell_word(run)}:./run.toml",
         ) from error
-    number = _number(table, "format") or 0
+    number = _number_at(table, "format") or 0
     if number > FORMAT:
         raise CannotReadRecord(
             f"{run} is recorded in format {number}, and this loragit reads format {FORMAT}",
@@ -107,38 +107,38 @@ def read_record(data: bytes, run: str) -> Record:
             f"{shell_word(run)}:./run.toml",
         )
     about, dataset, trainer = (
-        _table(table, "run"),
-        _table(table, "dataset"),
-        _table(table, "trainer"),
+        _table_at(table, "run"),
+        _table_at(table, "dataset"),
+        _table_at(table, "trainer"),
     )
-    lycoris, command = _table(table, "lycoris"), _table(table, "command")
-    others = _table(table, "repositories")
+    lycoris, command = _table_at(table, "lycoris"), _table_at(table, "command")
+    others = _table_at(table, "repositories")
     return Record(
         format=number,
-        name=_text(about, "name") or run,
-        model=_text(about, "model"),
-        version=_number(about, "version"),
-        steps=_number(about, "steps"),
-        epochs=_text(about, "epochs"),
-        dataset=_text(dataset, "name") or "",
-        dataset_commit=_text(dataset, "commit"),
-        dataset_dirty=_number(dataset, "dirty") or 0,
-        images=_number(dataset, "images") or 0,
-        captions=_number(dataset, "captions") or 0,
-        trainer_kind=_text(trainer, "kind"),
-        trainer_script=_text(trainer, "script"),
-        trainer=_code(trainer, _text(trainer, "kind") or "trainer"),
-        lycoris=_code(lycoris, "LyCORIS") if lycoris.get("installed") is True else None,
-        repositories=tuple(_code(_table(others, label), label) for label in others),
-        files=MappingProxyType(dict(_files(_table(table, "files")))),
-        weights=tuple(_weights(table.get("weights"))),
-        workdir=_text(command, "workdir"),
-        argv=_texts(command, "argv"),
+        name=_text_at(about, "name") or run,
+        model=_text_at(about, "model"),
+        version=_number_at(about, "version"),
+        steps=_number_at(about, "steps"),
+        epochs=_text_at(about, "epochs"),
+        dataset=_text_at(dataset, "name") or "",
+        dataset_commit=_text_at(dataset, "commit"),
+        dataset_dirty=_number_at(dataset, "dirty") or 0,
+        images=_number_at(dataset, "images") or 0,
+        captions=_number_at(dataset, "captions") or 0,
+        trainer_kind=_text_at(trainer, "kind"),
+        trainer_script=_text_at(trainer, "script"),
+        trainer=_parse_repo(trainer, _text_at(trainer, "kind") or "trainer"),
+        lycoris=_parse_repo(lycoris, "LyCORIS") if lycoris.get("installed") is True else None,
+        repositories=tuple(_parse_repo(_table_at(others, label), label) for label in others),
+        files=MappingProxyType(dict(_listed_files(_table_at(table, "files")))),
+        weights=tuple(_parse_weights(table.get("weights"))),
+        workdir=_text_at(command, "workdir"),
+        argv=_texts_at(command, "argv"),
         table=MappingProxyType(table),
     )
 
 
-def given_to_script(argv: Sequence[str], script: str | None) -> Values:
+def script_arguments(argv: Sequence[str], script: str | None) -> Values:
     """The arguments in ``argv`` that follow ``script``, whatever launcher stands before it, with
     options of its own."""
     name = (script or "").rpartition("/")[2]
@@ -146,50 +146,53 @@ def given_to_script(argv: Sequence[str], script: str | None) -> Values:
     return MappingProxyType(dict(arguments.from_words(argv[at + 1 :]).options))
 
 
-def _table(table: Mapping[str, object], key: str) -> Mapping[str, object]:
+def _table_at(table: Mapping[str, object], key: str) -> Mapping[str, object]:
     found = table.get(key)
-    return found if isinstance(found, dict) else _NOTHING
+    return found if isinstance(found, dict) else _EMPTY_TABLE
 
 
-def _text(table: Mapping[str, object], key: str) -> str | None:
+def _text_at(table: Mapping[str, object], key: str) -> str | None:
     found = table.get(key)
     return found if isinstance(found, str) else None
 
 
-def _texts(table: Mapping[str, object], key: str) -> tuple[str, ...]:
+def _texts_at(table: Mapping[str, object], key: str) -> tuple[str, ...]:
     found = table.get(key)
     return tuple(each for each in found if isinstance(each, str)) if isinstance(found, list) else ()
 
 
-def _number(table: Mapping[str, object], key: str) -> int | None:
+def _number_at(table: Mapping[str, object], key: str) -> int | None:
     found = table.get(key)
     return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
-def _code(table: Mapping[str, object], label: str) -> Code:
-    commit, branch, url = (_text(table, key) for key in ("commit", "branch", "url"))
-    return Code(label, commit, branch, url, _texts(table, "dirty"), _text(table, "version"))
+def _parse_repo(table: Mapping[str, object], label: str) -> RecordedRepo:
+    commit, branch, url = (_text_at(table, key) for key in ("commit", "branch", "url"))
+    return RecordedRepo(
+        label, commit, branch, url, _texts_at(table, "dirty"), _text_at(table, "version")
+    )
 
 
-def _files(table: Mapping[str, object]) -> list[tuple[str, Kept]]:
-    about = [(path, _table(table, path)) for path in table]
+def _listed_files(table: Mapping[str, object]) -> list[tuple[str, ListedFile]]:
+    about = [(path, _table_at(table, path)) for path in table]
     return [
-        (path, Kept(_text(file, "sha1") or "", _number(file, "size") or 0)) for path, file in about
+        (path, ListedFile(_text_at(file, "sha1") or "", _number_at(file, "size") or 0))
+        for path, file in about
     ]
 
 
-def _weights(found: object) -> list[Weights]:
+def _parse_weights(found: object) -> list[Weights]:
     return [
-        Weights(_text(row, "role") or "", _text(row, "name") or "", _text(row, "sha256"))
-        for row in _rows(found)
+        Weights(_text_at(row, "role") or "", _text_at(row, "name") or "", _text_at(row, "sha256"))
+        for row in _tables_of_list(found)
     ]
 
 
-def _rows(found: object) -> list[Mapping[str, object]]:
+def _tables_of_list(found: object) -> list[Mapping[str, object]]:
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 
 
-class Surroundings(NamedTuple):
+class RecordedEnvironment(NamedTuple):
     """``environment.txt``: the trainer's Python and the machine."""
 
     about: Values
@@ -198,7 +201,7 @@ class Surroundings(NamedTuple):
     """By name: ``2.6.0``, ``3.2.0 (editable)``, or ``@ <commit>``."""
 
 
-def read_environment(data: bytes) -> Surroundings:
+def parse_environment(data: bytes) -> RecordedEnvironment:
     """Parse ``environment.txt``; lines that are none of its own are passed over."""
     head, _, body = data.decode("utf-8", "replace").partition("\n\n")
     about: dict[str, list[str]] = {}
@@ -212,7 +215,7 @@ def read_environment(data: bytes) -> Surroundings:
         if match:
             packages[match[1]] = match[2]
     told = {key: tuple(values) for key, values in about.items()}
-    return Surroundings(MappingProxyType(told), MappingProxyType(packages))
+    return RecordedEnvironment(MappingProxyType(told), MappingProxyType(packages))
 
 
 class RecordedOutcome(NamedTuple):
@@ -251,25 +254,25 @@ class RecordedOutcome(NamedTuple):
     """The tag's message, without a signature."""
 
 
-def read_outcome(message: str, run: str) -> RecordedOutcome:
+def parse_outcome(message: str, run: str) -> RecordedOutcome:
     """Parse a sealed tag's message. A value that cannot be read counts as one that is not there."""
     plain = without_signature(message)
-    found = read_trailers(plain)
+    found = parse_trailers(plain)
     models = (parse_model_line(line) for line in found.get("Model", ()))
     return RecordedOutcome(
-        exit_status=whole(_one(found, "Exit-Status")),
-        started=_moment(_one(found, "Started")),
-        finished=_moment(_one(found, "Finished")),
-        seconds=whole(_one(found, "Duration")),
+        exit_status=whole_number(_first_value(found, "Exit-Status")),
+        started=_parse_time(_first_value(found, "Started")),
+        finished=_parse_time(_first_value(found, "Finished")),
+        seconds=whole_number(_first_value(found, "Duration")),
         models=tuple(model for model in models if model is not None),
         truncated=found.get("Truncated", ()),
         unreadable=found.get("Unreadable", ()),
         states=found.get("State", ()),
-        samples=whole(_one(found, "Samples")) or 0,
-        final_loss=_float(_one(found, "Final-Loss")),
-        output=_one(found, "Output"),
-        interrupted_by=_one(found, "Interrupted-By"),
-        recovered=_moment(_one(found, "Recovered")),
+        samples=whole_number(_first_value(found, "Samples")) or 0,
+        final_loss=_any_number(_first_value(found, "Final-Loss")),
+        output=_first_value(found, "Output"),
+        interrupted_by=_first_value(found, "Interrupted-By"),
+        recovered=_parse_time(_first_value(found, "Recovered")),
         subject=plain.partition("\n")[0].removeprefix(f"{run}: "),
         trailers=found,
         message=plain,
@@ -298,9 +301,9 @@ class Revert(NamedTuple):
         return tuple(line[4:] for line in lines if line.startswith("    "))
 
 
-def read_revert(commit: str, message: str) -> Revert:
+def parse_revert(commit: str, message: str) -> Revert:
     """Parse the message of a revert."""
-    return Revert(commit, whole(first(message, "Exit-Status")), message)
+    return Revert(commit, whole_number(first(message, "Exit-Status")), message)
 
 
 def _is_prose(paragraph: str) -> bool:
@@ -310,7 +313,7 @@ def _is_prose(paragraph: str) -> bool:
     return not paragraph.startswith(begins) and not re.match(r"[A-Z][\w-]*: ", paragraph)
 
 
-def read_trailers(message: str) -> Values:
+def parse_trailers(message: str) -> Values:
     """The trailers of a message that loragit wrote: its last paragraph, a line each.
 
     They are what ``git interpret-trailers`` reads, without the hundredth of a second that a child
@@ -346,12 +349,12 @@ def without_signature(message: str) -> str:
     return message.rstrip("\n")
 
 
-def _one(found: Values, key: str) -> str | None:
+def _first_value(found: Values, key: str) -> str | None:
     """The first value of ``key``."""
     return found[key][0] if key in found else None
 
 
-def whole(written: str | None) -> int | None:
+def whole_number(written: str | None) -> int | None:
     """``written`` as a number of at most 18 digits, else ``None``."""
     return (
         int(written)
@@ -360,20 +363,20 @@ def whole(written: str | None) -> int | None:
     )
 
 
-def decimal(written: str | None) -> float | None:
+def finite_number(written: str | None) -> float | None:
     """``written`` as a finite number, else ``None``."""
-    value = _float(written)
+    value = _any_number(written)
     return value if value is not None and value - value == 0 else None
 
 
-def _float(written: str | None) -> float | None:
+def _any_number(written: str | None) -> float | None:
     try:
         return float(written or "")
     except ValueError:
         return None
 
 
-def _moment(written: str | None) -> datetime | None:
+def _parse_time(written: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(written or "")
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -11,7 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from loragit import text
-from loragit.history.record import Code, Record, Surroundings, Values, decimal
+from loragit.history.record_parser import (
+    Record,
+    RecordedEnvironment,
+    RecordedRepo,
+    Values,
+    finite_number,
+)
 from loragit.record.values import Weights
 from loragit.trainers.sd_scripts import arguments
 
@@ -40,7 +46,7 @@ KINDS = (
 that is no caption and no other text; ``file``: one that is; ``repository``: a further one, told as
 ``LABEL.commit``; ``caption``: what the record holds under ``captions/``."""
 
-OWN = frozenset(
+RUN_ARGUMENTS = frozenset(
     {
         "dataset_config",
         "sample_prompts",
@@ -102,7 +108,7 @@ class Side(NamedTuple):
     id)."""
     dataset: Mapping[str, str]
     """sha256 of each file of the dataset, by path."""
-    surroundings: Surroundings
+    environment: RecordedEnvironment
 
 
 class Change(NamedTuple):
@@ -136,22 +142,24 @@ class Comparison(NamedTuple):
         return tuple(_phrases(self))
 
 
-def compare(before: Side, after: Side) -> Comparison:
+def compare_sides(before: Side, after: Side) -> Comparison:
     """What a run (``after``) does otherwise than another (``before``)."""
     old, new = before.record, after.record
     changes = [
-        *_arguments(old, new),
-        *_weights(old.weights, new.weights),
-        *_code(TRAINER, old.trainer, new.trainer),
-        *_code(LYCORIS, old.lycoris, new.lycoris),
-        *_script(old, new),
-        *_repositories(old.repositories, new.repositories),
-        *_dataset(before, after),
-        *_files(before, after),
-        *_mappings(
-            ENVIRONMENT, _joined(before.surroundings.about), _joined(after.surroundings.about)
+        *_compare_arguments(old, new),
+        *_compare_weights(old.weights, new.weights),
+        *_compare_repo(TRAINER, old.trainer, new.trainer),
+        *_compare_repo(LYCORIS, old.lycoris, new.lycoris),
+        *_compare_script(old, new),
+        *_compare_repos(old.repositories, new.repositories),
+        *_compare_dataset(before, after),
+        *_compare_files(before, after),
+        *_compare_mappings(
+            ENVIRONMENT,
+            _joined_values(before.environment.about),
+            _joined_values(after.environment.about),
         ),
-        *_packages(before.surroundings.packages, after.surroundings.packages),
+        *_compare_packages(before.environment.packages, after.environment.packages),
     ]
     return Comparison(tuple(sorted(changes, key=lambda change: KINDS.index(change.kind))))
 
@@ -162,34 +170,34 @@ def same_value(one: str, other: str) -> bool:
         return True
     if not (_NUMBER.fullmatch(one) and _NUMBER.fullmatch(other)):
         return False
-    first, second = decimal(one), decimal(other)
+    first, second = finite_number(one), finite_number(other)
     return first is not None and first == second
 
 
-def _arguments(old: Record, new: Record) -> list[Change]:
-    changes = _mappings(ARGUMENT, _given(old), _given(new))
+def _compare_arguments(old: Record, new: Record) -> list[Change]:
+    changes = _compare_mappings(ARGUMENT, _argument_texts(old), _argument_texts(new))
     return sorted(changes, key=lambda change: (_RANK.get(change.key, len(_RANK)), change.key))
 
 
-def _given(record: Record) -> dict[str, str]:
+def _argument_texts(record: Record) -> dict[str, str]:
     """Each argument as one text, pairs under their own names. Files of weights are compared by
     content, not here."""
     roles = {weights.role for weights in record.weights}
-    told = OWN | {name for name, role in arguments.WEIGHTS.items() if role in roles}
+    told = RUN_ARGUMENTS | {name for name, role in arguments.WEIGHTS.items() if role in roles}
     args = {name: values for name, values in record.args.items() if name not in told}
     found = {name: " ".join(values) if values else "true" for name, values in args.items()}
-    pairs = pairs_of(args)
+    pairs = key_value_pairs(args)
     return {
         name: value
         for name, value in found.items()
-        if name not in _GROUPS or not _paired(args[name])
+        if name not in _GROUPS or not _are_pairs(args[name])
     } | pairs
 
 
 _GROUPS = ("network_args", "optimizer_args")
 
 
-def pairs_of(args: Values) -> dict[str, str]:
+def key_value_pairs(args: Values) -> dict[str, str]:
     """The ``key=value`` pairs of arguments that hold some, under their own names.
 
     One that is called like an argument is given with what it belongs to, as in
@@ -197,18 +205,18 @@ def pairs_of(args: Values) -> dict[str, str]:
     """
     found = {}
     for group in _GROUPS:
-        if _paired(args.get(group, ())):
+        if _are_pairs(args.get(group, ())):
             for pair in args[group]:
                 key, _, value = pair.partition("=")
                 found[f"{group}.{key}" if key in args else key] = value
     return found
 
 
-def _paired(values: tuple[str, ...]) -> bool:
+def _are_pairs(values: tuple[str, ...]) -> bool:
     return bool(values) and all("=" in value for value in values)
 
 
-def _mappings(kind: str, old: Mapping[str, str], new: Mapping[str, str]) -> list[Change]:
+def _compare_mappings(kind: str, old: Mapping[str, str], new: Mapping[str, str]) -> list[Change]:
     keys = [*old, *(key for key in new if key not in old)]
     pairs = [(key, old.get(key), new.get(key)) for key in keys]
     return [Change(kind, *each) for each in pairs if not _same(each[1], each[2])]
@@ -218,70 +226,70 @@ def _same(one: str | None, other: str | None) -> bool:
     return one == other if one is None or other is None else same_value(one, other)
 
 
-def _weights(old: Iterable[Weights], new: Iterable[Weights]) -> list[Change]:
+def _compare_weights(old: Iterable[Weights], new: Iterable[Weights]) -> list[Change]:
     """Weights by role; several of one role are told by number. Of one name, the content decides."""
-    before, after = dict(_roles(old)), dict(_roles(new))
+    before, after = dict(_numbered_roles(old)), dict(_numbered_roles(new))
     changes = []
     for role in [*before, *(role for role in after if role not in before)]:
         one, other = before.get(role), after.get(role)
         if one is None or other is None or (one.sha256 or one.name) != (other.sha256 or other.name):
             names = (None if one is None else one.name), (None if other is None else other.name)
             if names[0] == names[1]:
-                names = _hashed(one), _hashed(other)
+                names = _name_with_hash(one), _name_with_hash(other)
             changes.append(Change(WEIGHTS, role, *names))
     return changes
 
 
-def _roles(weights: Iterable[Weights]) -> Iterator[tuple[str, Weights]]:
+def _numbered_roles(weights: Iterable[Weights]) -> Iterator[tuple[str, Weights]]:
     seen: dict[str, int] = {}
     for each in weights:
         seen[each.role] = seen.get(each.role, 0) + 1
         yield each.role if seen[each.role] == 1 else f"{each.role} {seen[each.role]}", each
 
 
-def _hashed(weights: Weights | None) -> str | None:
+def _name_with_hash(weights: Weights | None) -> str | None:
     return None if weights is None else f"{weights.name} ({(weights.sha256 or 'unknown')[:10]})"
 
 
-def _code(kind: str, old: Code | None, new: Code | None) -> list[Change]:
+def _compare_repo(kind: str, old: RecordedRepo | None, new: RecordedRepo | None) -> list[Change]:
     """The commit (of a release its version), and what was not committed.
 
     The branch is no difference: it names a commit, and that is compared.
     """
-    before, after = ({} if code is None else _facts(code) for code in (old, new))
-    return _mappings(kind, before, after)
+    before, after = ({} if code is None else _repo_values(code) for code in (old, new))
+    return _compare_mappings(kind, before, after)
 
 
-def _repositories(old: Iterable[Code], new: Iterable[Code]) -> list[Change]:
+def _compare_repos(old: Iterable[RecordedRepo], new: Iterable[RecordedRepo]) -> list[Change]:
     before, after = ({code.label: code for code in codes} for codes in (old, new))
     return [
         change._replace(key=f"{label}.{change.key}")
         for label in (*before, *(label for label in after if label not in before))
-        for change in _code(REPOSITORY, before.get(label), after.get(label))
+        for change in _compare_repo(REPOSITORY, before.get(label), after.get(label))
     ]
 
 
-def _facts(code: Code) -> dict[str, str]:
+def _repo_values(code: RecordedRepo) -> dict[str, str]:
     facts = {"commit": code.commit or code.version or "unknown"}
     return {**facts, **({"uncommitted": ", ".join(code.dirty)} if code.dirty else {})}
 
 
-def _script(old: Record, new: Record) -> list[Change]:
+def _compare_script(old: Record, new: Record) -> list[Change]:
     one, other = old.trainer_script, new.trainer_script
     return [] if one == other else [Change(TRAINER, "script", one, other)]
 
 
-def _dataset(before: Side, after: Side) -> list[Change]:
-    changes = _mappings(IMAGE, before.dataset, after.dataset)
+def _compare_dataset(before: Side, after: Side) -> list[Change]:
+    changes = _compare_mappings(IMAGE, before.dataset, after.dataset)
     # A caption is on record as a file of the tree, and is told there.
     return [
         change._replace(kind=FILE) if change.key.lower().endswith(_TEXTS) else change
         for change in changes
-        if not any(_caption(change.key) in side.tree for side in (before, after))
+        if not any(_caption_in_record(change.key) in side.tree for side in (before, after))
     ]
 
 
-def _caption(path: str) -> str:
+def _caption_in_record(path: str) -> str:
     """Where the record holds a file of the dataset, if that is a caption."""
     return (
         f"captions/outside/{'/'.join(path.split('/')[-2:])}"
@@ -296,14 +304,14 @@ _KIND_OF = (
     ("config.", CONFIG),
     ("inputs/", INPUT),
 )
-_ELSEWHERE = ("run.toml", "train.sh", "environment.txt", "dataset.sha256")
+_COMPARED_BY_VALUE = ("run.toml", "train.sh", "environment.txt", "dataset.sha256")
 """Files that hold what is compared value by value."""
 
 
-def _files(before: Side, after: Side) -> list[Change]:
+def _compare_files(before: Side, after: Side) -> list[Change]:
     changes = []
-    for change in _mappings(FILE, before.tree, after.tree):
-        if change.key in _ELSEWHERE:
+    for change in _compare_mappings(FILE, before.tree, after.tree):
+        if change.key in _COMPARED_BY_VALUE:
             continue
         kind = next((kind for start, kind in _KIND_OF if change.key.startswith(start)), None)
         kind = kind or (PATCH if change.key.startswith("patches/") else FILE)
@@ -311,11 +319,11 @@ def _files(before: Side, after: Side) -> list[Change]:
     return changes
 
 
-def _joined(values: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+def _joined_values(values: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     return {key: ", ".join(each) for key, each in values.items()}
 
 
-def _packages(old: Mapping[str, str], new: Mapping[str, str]) -> list[Change]:
+def _compare_packages(old: Mapping[str, str], new: Mapping[str, str]) -> list[Change]:
     changes = [
         Change(PACKAGE, name, old.get(name), new.get(name))
         for name in sorted(old.keys() | new.keys())
@@ -330,11 +338,11 @@ def _phrases(found: Comparison) -> Iterator[str]:
         yield _phrase(change.key, change.before, change.after)
     for kind, label in ((TRAINER, "trainer"), (LYCORIS, "LyCORIS")):
         for change in found.of(kind):
-            yield _code_phrase(label, change)
+            yield _repo_phrase(label, change)
     for change in found.of(REPOSITORY):
         label, _, what = change.key.rpartition(".")
-        yield _code_phrase(label, change._replace(key=what))
-    yield from _counted(found.of(IMAGE), "image")
+        yield _repo_phrase(label, change._replace(key=what))
+    yield from _count_phrases(found.of(IMAGE), "image")
     for kind, noun in (
         (CAPTION, "caption"),
         (FILE, "other file"),
@@ -363,22 +371,22 @@ def _phrase(key: str, before: str | None, after: str | None) -> str:
     return f"{key} {before} → {after}"
 
 
-def _code_phrase(label: str, change: Change) -> str:
+def _repo_phrase(label: str, change: Change) -> str:
     if change.key == "uncommitted":
         return f"{label} uncommitted changes" if change.after else f"{label} clean"
     if change.key == "commit":
         before, after = (
-            None if each is None else _short(each) for each in (change.before, change.after)
+            None if each is None else _short_commit(each) for each in (change.before, change.after)
         )
         return _phrase(label, before, after)
     return _phrase(f"{label} {change.key}", change.before, change.after)
 
 
-def _short(commit: str) -> str:
+def _short_commit(commit: str) -> str:
     return commit[:8] if re.fullmatch(r"[0-9a-f]{40,}", commit) else commit
 
 
-def _counted(images: tuple[Change, ...], noun: str) -> Iterator[str]:
+def _count_phrases(images: tuple[Change, ...], noun: str) -> Iterator[str]:
     added = sum(change.before is None for change in images)
     gone = sum(change.after is None for change in images)
     if added:

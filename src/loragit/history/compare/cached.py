@@ -16,15 +16,15 @@ from loragit.errors import LoragitError
 from loragit.history.runs import RecordedRun
 
 if TYPE_CHECKING:
-    from loragit.history.contents import Contents
+    from loragit.history.record_reader import RecordReader
 
 _LONGEST = 120
 """Characters of one change: a value may be of any length."""
-_MOST = 40
+_MOST_CHANGES = 40
 """Changes that are told of one run."""
 
 
-class Brief(NamedTuple):
+class OutcomeCounts(NamedTuple):
     """What came out of a sealed run, in numbers; ``None`` for what its tag does not say."""
 
     exit_status: int | None
@@ -37,23 +37,23 @@ class Brief(NamedTuple):
     final_loss: float | None
 
 
-def briefs(runs: Sequence[RecordedRun]) -> dict[str, Brief]:
+def outcome_counts(runs: Sequence[RecordedRun]) -> dict[str, OutcomeCounts]:
     """Of each sealed one of ``runs``, by its commit. A tag that cannot be read is left out."""
     found = {}
-    for contents, group in _by_repository(runs):
-        known = contents.memory.briefs
+    for reader, group in _by_repository(runs):
+        known = reader.cache.briefs
         missing = [run for run in group if run.tag and run.tag not in known]
-        contents.tags = tuple(run.tag for run in missing if run.tag)
+        reader.tags = tuple(run.tag for run in missing if run.tag)
         for run in missing:
             with suppress(LoragitError):
-                known[run.tag or ""] = _packed(run)
+                known[run.tag or ""] = _pack_counts(run)
         for run in group:
             if run.tag in known:
-                found[run.commit] = _unpacked(known[run.tag])
+                found[run.commit] = _unpack_counts(known[run.tag])
     return found
 
 
-def _packed(run: RecordedRun) -> str:
+def _pack_counts(run: RecordedRun) -> str:
     outcome = run.outcome
     assert outcome is not None
     counts = (outcome.models, outcome.truncated, outcome.unreadable, outcome.states)
@@ -67,9 +67,9 @@ def _packed(run: RecordedRun) -> str:
     return " ".join("-" if value is None else repr(value) for value in values)
 
 
-def _unpacked(packed: str) -> Brief:
+def _unpack_counts(packed: str) -> OutcomeCounts:
     exit_status, seconds, models, truncated, unreadable, states, samples, loss = packed.split(" ")
-    return Brief(
+    return OutcomeCounts(
         None if exit_status == "-" else int(exit_status),
         None if seconds == "-" else int(seconds),
         int(models),
@@ -81,7 +81,7 @@ def _unpacked(packed: str) -> Brief:
     )
 
 
-def changes(
+def changes_in_brief(
     runs: Sequence[RecordedRun], bases: Mapping[str, RecordedRun]
 ) -> dict[str, tuple[str, ...]]:
     """What each of ``runs`` does otherwise than the one of ``bases``, in a few words each, by its
@@ -90,14 +90,14 @@ def changes(
     A run without one, and one whose record or whose base's cannot be read, is left out.
     """
     found: dict[str, tuple[str, ...]] = {}
-    for contents, group in _by_repository(runs):
-        known = contents.memory.changes
+    for reader, group in _by_repository(runs):
+        known = reader.cache.changes
         missing = []
         for run in group:
             base = bases.get(run.commit)
-            told = None if base is None else known.get(_pair(base, run))
+            told = None if base is None else known.get(_pair_key(base, run))
             if told is not None:
-                found[run.commit] = _phrases(told)
+                found[run.commit] = _split_phrases(told)
             elif base is not None:
                 missing.append((base, run))
         if missing:
@@ -105,41 +105,40 @@ def changes(
 
             for (base, run), comparison in zip(missing, compare_many(missing), strict=True):
                 if comparison is not None:
-                    told = "\x1f".join(_short(phrase) for phrase in comparison.phrases()[:_MOST])
-                    known[_pair(base, run)] = told
-                    found[run.commit] = _phrases(told)
+                    told = "\x1f".join(
+                        _cut_phrase(phrase) for phrase in comparison.phrases()[:_MOST_CHANGES]
+                    )
+                    known[_pair_key(base, run)] = told
+                    found[run.commit] = _split_phrases(told)
     return found
 
 
-def _phrases(told: str) -> tuple[str, ...]:
+def _split_phrases(told: str) -> tuple[str, ...]:
     return tuple(told.split("\x1f")) if told else ()
 
 
-def _pair(base: RecordedRun, run: RecordedRun) -> str:
+def _pair_key(base: RecordedRun, run: RecordedRun) -> str:
     return f"{base.commit} {run.commit}"
 
 
-def _short(phrase: str) -> str:
+def _cut_phrase(phrase: str) -> str:
 
     return text.cut(text.shown(phrase), _LONGEST)
 
 
-def remember(runs: Sequence[RecordedRun], bases: Mapping[str, RecordedRun]) -> None:
+def save_cache(runs: Sequence[RecordedRun], bases: Mapping[str, RecordedRun]) -> None:
     """Write down what was computed; ``runs`` are all of their repositories, and ``bases``
     theirs."""
-    for contents, group in _by_repository(runs):
-        if not contents.memory.is_new:
+    for reader, group in _by_repository(runs):
+        if not reader.cache.is_unsaved:
             continue
-        pairs = {_pair(bases[run.commit], run) for run in group if run.commit in bases}
-        contents.memory.forget_unused({run.tag for run in group if run.tag}, pairs)
-        contents.memory.save()
+        pairs = {_pair_key(bases[run.commit], run) for run in group if run.commit in bases}
+        reader.cache.drop_unused({run.tag for run in group if run.tag}, pairs)
+        reader.cache.save()
 
 
-def _by_repository(runs: Sequence[RecordedRun]) -> list[tuple[Contents, list[RecordedRun]]]:
-    several = {id(run.contents): run.contents for run in runs}
+def _by_repository(runs: Sequence[RecordedRun]) -> list[tuple[RecordReader, list[RecordedRun]]]:
+    several = {id(run.reader): run.reader for run in runs}
     if len(several) == 1:  # as nearly always: ten thousand runs are not looked through once more
-        return [(runs[0].contents, list(runs))]
-    return [
-        (contents, [run for run in runs if run.contents is contents])
-        for contents in several.values()
-    ]
+        return [(runs[0].reader, list(runs))]
+    return [(reader, [run for run in runs if run.reader is reader]) for reader in several.values()]

@@ -1,0 +1,344 @@
+"""Everything that ``doctor`` looks at: the checks of the other modules, in their order, and what
+the preflight of a run finds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit import git, text
+from loragit.commands.doctor import disk, installation, repository
+from loragit.commands.doctor import trainer as trainer_checks
+from loragit.commands.doctor.check import (
+    DATASET,
+    FAILED,
+    INSTALLATION,
+    RECORD,
+    TRAINER,
+    WARNING,
+    Check,
+    Checks,
+    each_once,
+)
+from loragit.commands.doctor.dataset import dataset_checks, list_folders
+from loragit.commands.doctor.disk import PastRun
+from loragit.commands.doctor.repository import hook_checks
+from loragit.commands.doctor.trainer import python_or_error
+from loragit.dataset import snapshot
+from loragit.dataset.hashes import Cache
+from loragit.dataset.snapshot import DatasetConfig
+from loragit.errors import Area, Finding, Findings, LoragitError
+from loragit.git.repository import Repository
+from loragit.record.name import RunName
+from loragit.run.preflight import launch, prepare, trust
+from loragit.run.preflight.phases import Request
+from loragit.settings import document, load, paths
+from loragit.settings.schema import FILE
+from loragit.settings.values import Flags, Settings
+from loragit.store import free_name
+from loragit.trainers import arguments
+from loragit.trainers.arguments import Arguments
+from loragit.trainers.environment.activation import activate
+from loragit.trainers.sd_scripts import arguments as sd_scripts
+from loragit.trainers.sd_scripts import dataset_config
+
+STEPS = 1000
+"""Steps that room is looked for where neither a name nor an earlier run tells how many."""
+
+
+_AREAS = {Area.TRAINER: TRAINER, Area.ENVIRONMENT: TRAINER, Area.RECORD: RECORD}
+
+
+class Options(NamedTuple):
+    """What the command line asks of ``doctor``."""
+
+    name: str | None
+    dataset: str | None
+    environ: Mapping[str, str]
+    cwd: Path
+
+
+def examine(asked: Options) -> tuple[tuple[Check, ...], str | None]:
+    """Every check in its order, and what to say of those that were left out.
+
+    Writes nothing but caches. What is wrong is among the checks, and never raised.
+    """
+    left: str | None = None
+    try:
+        run = RunName.parse(asked.name) if asked.name else None
+        flags = Flags(dataset=asked.dataset)
+        chosen: Settings | None = load.load_settings(
+            name=run, flags=flags, environ=asked.environ, cwd=asked.cwd
+        )
+    except LoragitError as error:
+        chosen, broken = (
+            None,
+            Check(INSTALLATION, "settings", FAILED, error.message, error.hint or "mend it there"),
+        )
+    folder = chosen.dataset_dir if chosen else paths.root_above(asked.cwd, FILE) or asked.cwd
+    found = list(installation.installation_checks(asked.environ, folder, prepare.caches()))
+    if chosen is None:
+        found.append(broken)
+        left = "the rest was not looked at: it hangs on that"
+    elif not _names_dataset(asked, chosen):
+        found += _Examination(asked, chosen).outside()
+        left = (
+            f"{folder} is no dataset's folder: only the installation was looked at; --dataset "
+            "names a dataset"
+        )
+    else:
+        found += _Examination(asked, chosen).inside()
+    return each_once(tuple(found)), left
+
+
+def _names_dataset(asked: Options, chosen: Settings) -> bool:
+    """Whether somebody says so, or there is one of the files that make a folder one."""
+    said = asked.name or asked.dataset or asked.environ.get("TRAINING_DIR")
+    return (
+        bool(said)
+        or os.path.exists(chosen.dataset_dir / FILE)
+        or os.path.exists(chosen.paths.config)
+    )
+
+
+class _Examination:
+    """One look at a dataset and at all that trains it."""
+
+    def __init__(self, asked: Options, chosen: Settings) -> None:
+        self._asked = asked
+        self._chosen = chosen
+        self._caches = prepare.caches()
+        self._past: tuple[PastRun, ...] = ()
+        self._repository: Repository | None = None
+        try:
+            self._repository = git.discover(chosen.dataset_dir)
+            self._past = disk.past_runs(self._repository)
+        except LoragitError:
+            pass  # why a run would be refused is told by its preflight
+
+    def outside(self) -> tuple[Check, ...]:
+        """What is there without a dataset: the trainer, and room for what it will write."""
+        found = Checks(INSTALLATION)
+        place, free = installation.free_space(self._chosen.paths.output)
+        told = f"{place} has {text.size(free)} free"
+        if free < prepare.MIN_FREE:
+            found.fail("disk", told, "make room, or set paths.output")
+        else:
+            found.ok("disk", told)
+        return (*found.all(), *self._question(self._chosen).answer())
+
+    def inside(self) -> tuple[Check, ...]:
+        """Everything. The trainer's Python is asked twice at the same time, by the preflight too:
+        it may hang."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        free = self._free_name()
+        name, flags = self._asked.name, Flags(dataset=self._asked.dataset)
+        if name is None:
+            name, flags = free.text, Flags(dataset=str(self._chosen.dataset_dir))
+        try:
+            run = RunName.parse(name)
+            chosen = load.load_settings(
+                name=run, flags=flags, environ=self._asked.environ, cwd=self._asked.cwd
+            )
+        except LoragitError as error:
+            return (
+                Check(
+                    INSTALLATION, "settings", FAILED, error.message, error.hint or "mend it there"
+                ),
+            )
+        question = self._question(chosen)
+        with ThreadPoolExecutor(1) as pool:
+            trainer = pool.submit(question.answer)
+            of_run = self._preflight(name, flags)
+            found = [*self._of_settings(), *trainer.result(), *self._of_repository(free), *of_run]
+        given = self._arguments(chosen)
+        found += self._of_dataset(chosen, given) if given else ()
+        return tuple(found)
+
+    def _of_settings(self) -> tuple[Check, ...]:
+        found = Checks(INSTALLATION)
+        path = self._chosen.dataset_dir / FILE
+        there = os.path.exists(path)
+        found.ok(
+            "settings",
+            f"the dataset's settings: {path}"
+            if there
+            else f"no settings of the dataset's in {path}",
+        )
+        return found.all()
+
+    def _question(self, chosen: Settings) -> trainer_checks.TrainerQuestion:
+        python = python_or_error(chosen, self._asked.environ)
+        refused = Findings()
+        if not trust.require_consent(trust.subject_of_settings(chosen), None, refused):
+            (why,) = refused.all()
+            python = trust.Untrusted(why.problem, hint=why.hint)
+        env = activate(
+            chosen.trainer, python if isinstance(python, Path) else None, self._asked.environ
+        ).environ()
+        cache = self._caches / "environments"
+        return trainer_checks.TrainerQuestion(
+            chosen, python, workdir=_workdir(chosen), env=env, cache=cache
+        )
+
+    def _preflight(self, name: str, flags: Flags) -> tuple[Check, ...]:
+        """What ``train`` would find, in its own words."""
+        found: list[Check] = []
+        try:
+            ready = prepare.prepare(
+                Request.parse(name, flags, self._asked.environ, self._asked.cwd)
+            )
+        except LoragitError as error:
+            for each in error.findings or (Finding(error.message, error.hint, Area.SETTINGS),):
+                fix = each.hint or "mend it and look again"
+                found.append(Check(_shown_area(each), "run", FAILED, each.problem, fix))
+        else:
+            found += [
+                Check(_shown_area(each), "run", WARNING, each.problem) for each in ready.warnings
+            ]
+            made = (
+                f"{text.count(ready.run.images, 'image')}, "
+                f"{text.count(ready.run.captions, 'caption')}"
+            )
+            weights = "".join(f", {each.name}" for each in ready.run.weights)
+            checks = Checks(DATASET)
+            checks.ok("run", f"{self._asked.name or 'a run'} could start: {made}{weights}")
+            found += checks.all()
+        return (
+            tuple(found)
+            if self._asked.name
+            else tuple(_for_any_run(name, check) for check in found)
+        )
+
+    def _free_name(self) -> RunName:
+        """A name that nothing has: what holds for any run is asked with it, and nobody is told of
+        it."""
+        chosen = self._chosen
+        steps = next((run.steps for run in self._names() if run.steps), STEPS)
+        models = [run.model for run in self._names() if run.model]
+        models += document.read_settings_file(chosen.dataset_dir / FILE).models
+        models += document.read_settings_file(load.user_file()).models
+        name = next(
+            filter(None, (_name_of_model(model, steps) for model in models)), None
+        ) or _name_of_model("model", steps)
+        assert name is not None
+        try:
+            folders = {folder.name for folder in chosen.paths.output.iterdir()}
+        except OSError:
+            folders = set()
+        try:
+            tags = free_name.names_taken(self._repository) if self._repository else frozenset()
+        except LoragitError:
+            tags = frozenset()
+        return name.bumped(tags | folders)
+
+    def _names(self) -> list[RunName]:
+        """Of this dataset's sealed runs, newest first; a tag may have a name that no run of ours
+        has."""
+        found = []
+        for run in self._past:
+            with suppress(LoragitError):
+                found.append(RunName.parse(run.name))
+        return found
+
+    def _of_repository(self, free: RunName) -> tuple[Check, ...]:
+        if self._repository is None:
+            return ()
+        try:
+            return (
+                *hook_checks(self._chosen.dataset_dir),
+                *repository.repository_checks(self._repository, free),
+            )
+        except LoragitError as error:
+            return (
+                Check(
+                    RECORD,
+                    "repository",
+                    FAILED,
+                    error.message,
+                    error.hint or "see what git says of it",
+                ),
+            )
+
+    def _arguments(self, chosen: Settings) -> Arguments | None:
+        """The trainer's, as settings and ``--config_file`` give them; ``None`` where the preflight
+        tells why not."""
+        given = arguments.from_settings(chosen.trainer.args, self._asked.environ.get("HOME", ""))
+        path = sd_scripts.config_file(given, _workdir(chosen))
+        if path is None:
+            return given
+        try:
+            table = snapshot.read_table(
+                path, snapshot.read_bytes(path, "config file"), "config file"
+            )
+        except LoragitError:
+            return None
+        return sd_scripts.flatten(table).updated(given)
+
+    def _of_dataset(self, chosen: Settings, given: Arguments) -> tuple[Check, ...]:
+        workdir, written = _workdir(chosen), given.one("dataset_config")
+        path = workdir / written if written else chosen.paths.config
+        suffix = given.one("caption_extension") or dataset_config.DEFAULT_CAPTION_SUFFIX
+        try:
+            config = dataset_config.read_config(path, workdir, suffix)
+        except LoragitError:  # told by the preflight
+            return ()
+        apart = frozenset(each for each in (chosen.paths.prompts, path) if each)
+        listings = list_folders(config.folders, apart)
+        found = dataset_checks(listings, Cache(self._caches / "hashes"))
+        images = {one.folder.written: len(one.images) for one in listings}
+        return (*found, *self._room(chosen, given, config, images))
+
+    def _room(
+        self, chosen: Settings, given: Arguments, config: DatasetConfig, images: Mapping[str, int]
+    ) -> tuple[Check, ...]:
+        """Whether the models that the settings will write find room."""
+        table = snapshot.read_table(config.path, config.data, "dataset config")
+        per_epoch = disk.steps_per_epoch(table, images, given)
+        steps = disk.steps_of(given, chosen.steps or STEPS, per_epoch)
+        need = disk.disk_need(given, chosen.trainer.script, steps, per_epoch, self._past)
+        place, free = installation.free_space(chosen.output_dir or chosen.paths.output)
+        told = (
+            f"{text.count(steps, 'step')} will write {need.line}; {place} has "
+            f"{text.size(free)} free"
+        )
+        fix = (
+            "make room, save less often (save_every_n_steps, save_last_n_steps), or set "
+            "paths.output"
+        )
+        found = Checks(DATASET)
+        if need.total <= free:
+            found.ok("disk", told)
+        elif need.estimated:
+            found.warn("disk", told, fix)
+        else:
+            found.fail("disk", told, fix)
+        return found.all()
+
+
+def _name_of_model(model: str, steps: int) -> RunName | None:
+    """A name with that model; ``None`` where no run can be called so."""
+    try:
+        name = RunName.parse(f"{model}-dataset-v1s{steps}")
+    except LoragitError:
+        return None
+    return name if name.model == model else None
+
+
+def _for_any_run(name: str, check: Check) -> Check:
+    """The check as it holds for any run."""
+    fix = check.fix.replace(name, "NAME") if check.fix else None
+    return check._replace(message=check.message.replace(name, "NAME"), fix=fix)
+
+
+def _shown_area(finding: Finding) -> str:
+    """Where a finding of the preflight is shown."""
+    return _AREAS.get(finding.area, DATASET)
+
+
+def _workdir(chosen: Settings) -> Path:
+    return launch.find_workdir(chosen, launch.plain(chosen.trainer.repo / chosen.trainer.script))

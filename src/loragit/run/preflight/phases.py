@@ -1,0 +1,179 @@
+"""The values that go from phase to phase of :mod:`loragit.run.preflight.prepare`.
+
+command line -> Request -> ask -> Launch -> read -> Material -> judge -> Startable
+                                                             -> assemble -> Ready -> run.train
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit import text
+from loragit.errors import Finding, LoragitError, UsageError
+from loragit.git.repository import Repository
+from loragit.record.name import RunName
+from loragit.record.values import Entry, Identity, Run
+from loragit.run.preflight import launch
+from loragit.run.preflight.inputs import Inputs
+from loragit.run.preflight.questions import Answers, Questions
+from loragit.run.preflight.trust import Agree
+from loragit.settings import paths
+from loragit.settings.values import Flags, Settings
+from loragit.trainers.start import Start
+from loragit.trainers.trainer import Plan
+
+
+class OptionsConflict(UsageError):
+    """Two options each say what is to run."""
+
+
+class InsideRun(LoragitError):
+    """loragit was started by a run of its own."""
+
+
+class PreflightFailed(LoragitError):
+    """There are reasons not to start. All of them are reported at once."""
+
+    def __init__(self, name: RunName, findings: tuple[Finding, ...]) -> None:
+        problems = text.count(len(findings), "problem")
+        super().__init__(
+            f"{name} was not started, nothing was written: {problems} found", findings=findings
+        )
+
+
+class Request(NamedTuple):
+    """What the command line asks of ``train``."""
+
+    name: RunName
+    flags: Flags
+    environ: Mapping[str, str]
+    cwd: Path
+    extra: tuple[str, ...] = ()
+    """Arguments after ``--``, for the trainer."""
+    bump: bool = False
+    script: str | None = None
+    """The user's own script, which runs in place of the trainer's; relative to ``cwd``."""
+    from_script: str | None = None
+    """The user's own script that started this run, to be recorded in place of ``train.sh``."""
+    agree: Agree | None = None
+    """Asks the user to agree to what the dataset's own files start and read; ``None`` where there
+    is nobody to ask."""
+
+    @classmethod
+    def parse(
+        cls,
+        name: str,
+        flags: Flags,
+        environ: Mapping[str, str],
+        cwd: Path,
+        extra: tuple[str, ...] = (),
+        *,
+        bump: bool = False,
+        script: str | None = None,
+        from_script: str | None = None,
+    ) -> Request:
+        """Raises :class:`OptionsConflict`, :class:`InsideRun`,
+        :class:`~loragit.record.name.InvalidName`."""
+        other = "--trainer-script" if flags.trainer_script is not None else "--from-script"
+        if script is not None and (from_script is not None or other == "--trainer-script"):
+            raise OptionsConflict(
+                f"--script and {other} cannot both be given", hint="--script says all of what runs"
+            )
+        if running := environ.get("LORAGIT_RUN"):
+            raise InsideRun(
+                f"this is started by the run {text.shown(running)}, and would record it twice",
+                hint="let the script start the trainer itself, or start the script without loragit "
+                "train --script",
+            )
+        return cls(RunName.parse(name), flags, environ, cwd, extra, bump, script, from_script)
+
+    @property
+    def home(self) -> str:
+        """The home folder, which a record shows as ``~``."""
+        return self.environ.get("HOME", "")
+
+    @property
+    def own_script(self) -> Path | None:
+        """The user's own script, which runs or is only recorded; ``None`` without one."""
+        written = self.script if self.script is not None else self.from_script
+        if written is None:
+            return None
+        return launch.plain(paths.expand_path(written, self.cwd, self.environ))
+
+
+class Launch(NamedTuple):
+    """What is to be started, as far as the settings say, and the questions about it, which are
+    under way."""
+
+    request: Request
+    settings: Settings
+    own_script: Entry | None
+    """As it will be recorded."""
+    script: Path
+    """The trainer's."""
+    workdir: Path
+    python: Path | None
+    """The trainer's; ``None`` where it is missing, or where nobody agreed to start it."""
+    questions: Questions
+
+
+class Material(NamedTuple):
+    """What was read and answered; ``None`` where a finding says why not."""
+
+    environ: Mapping[str, str]
+    """The trainer's environment."""
+    plan: Plan | None
+    output: Path
+    """The run's output folder."""
+    program: tuple[str, ...] | None
+    """Launcher or Python, and the trainer's script; or the user's own script."""
+    secrets: tuple[str, ...]
+    """Those of the arguments and of the environment."""
+    inputs: Inputs | None
+    answers: Answers
+
+
+class Startable(NamedTuple):
+    """Nothing speaks against the run, but for secrets that its record may give away."""
+
+    launch: Launch
+    environ: Mapping[str, str]
+    plan: Plan
+    output: Path
+    program: tuple[str, ...]
+    secrets: tuple[str, ...]
+    inputs: Inputs
+    answers: Answers
+    warnings: tuple[Finding, ...]
+
+
+class Ready(NamedTuple):
+    """A run that may start."""
+
+    run: Run
+    """As it will be recorded."""
+    start: Start
+    settings: Settings
+    repository: Repository
+    author: Identity
+    committer: Identity
+    environ: Mapping[str, str]
+    """The trainer's environment."""
+    warnings: tuple[Finding, ...]
+    secrets: tuple[str, ...]
+    """What must not reach the log or the record."""
+    copies: tuple[Entry, ...]
+    """What loragit itself puts into the output folder: the bytes that the trainer gets, where the
+    record has ``***`` for a secret."""
+    inputs: Inputs
+    """The user's files as they were read."""
+
+    def __repr__(self) -> str:
+        """The name alone, for a traceback must not show a secret."""
+        return f"Ready({str(self.run.name)!r})"
+
+    @property
+    def output(self) -> Path:
+        return self.start.output

@@ -1,0 +1,134 @@
+"""Writing ``***`` in the place of secrets: in files that are committed, in commands, in a log."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from loragit.secrets import rules
+from loragit.secrets.find import (
+    Span,
+    distinctive,
+    encoded_forms,
+    secret_arguments,
+    spans,
+    unmarked_spans,
+)
+from loragit.secrets.rules import MASK, MIN_LENGTH, UTF8
+
+_PLAIN = re.compile(rb"[A-Za-z0-9_.:/+=~@%-]+")
+"""Letters that no shell makes anything of."""
+
+
+def redact_unmarked(data: bytes, known: Iterable[str] = ()) -> bytes:
+    """``data`` with :data:`MASK` in place of all that :func:`find_secrets` and, with ``known``,
+    :func:`find_known_secrets` find."""
+    for form in sorted(
+        {form for value in distinctive(known) for form in encoded_forms(value)},
+        key=lambda form: (-len(form), form),
+    ):
+        data = data.replace(form, MASK.encode())
+    return _with_masks(data, unmarked_spans(data))
+
+
+def redact_all(data: bytes) -> bytes:
+    """``data`` with :data:`MASK` in place of all that looks like a secret, in marked lines too."""
+    return _with_masks(data, spans(data))
+
+
+def redact_plain_words(data: bytes) -> bytes:
+    """As :func:`redact_all`, but for what could be a command: whoever reads ``data`` must see what
+    would run."""
+    return _with_masks(
+        data, [span for span in spans(data) if _PLAIN.fullmatch(data, span.start, span.end)]
+    )
+
+
+def redact_argv(argv: Sequence[str], known: Iterable[str] = ()) -> tuple[str, ...]:
+    """``argv`` with :data:`MASK` for the values of secret arguments and for secrets inside the
+    others.
+
+    Both ``--wandb_api_key X`` and ``--wandb_api_key=X`` are understood, abbreviated or not. A value
+    that was masked once is masked wherever else it stands, and so are those of ``known``.
+    """
+    values = secret_arguments(argv)
+    hide = Redactor([*values.values(), *known])
+    return tuple(
+        argument.removesuffix(values[number]) + MASK if number in values else hide(argument)
+        for number, argument in enumerate(argv)
+    )
+
+
+class Redactor:
+    """Puts :data:`MASK` in place of known secrets, however quoted, and of everything that looks
+    like a secret."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        """``values`` shorter than :data:`MIN_LENGTH` characters are not looked for."""
+        forms = {
+            form
+            for value in values
+            for form in rules.written_forms(value)
+            if len(form) >= MIN_LENGTH
+        }
+        # A value may be a part of another: the longer one has to go first.
+        self._forms = sorted(forms, key=lambda form: (-len(form), form))
+        self._known = re.compile("|".join(map(re.escape, self._forms)))
+
+    def __call__(self, text: str) -> str:
+        """``text`` without its secrets; also where a terminal broke a known one into lines."""
+        if self._forms:
+            text = self._known.sub(MASK, text)
+            if self._known.search(_unbroken(text)):
+                text = _broken_pattern(self._forms).sub(MASK, text)
+        return _redacted(text)
+
+    def may_go_on(self, text: str) -> bool:
+        """Whether a known secret may have begun at the end of ``text`` and go on in the next line.
+
+        Then the two have to be redacted together. A line that a program broke at the width of its
+        terminal, or of 80 columns, ends so.
+        """
+        joined = _unbroken(text)
+        return any(
+            joined.endswith(form[:length])
+            for form in self._forms
+            for length in range(1, min(len(form), len(joined) + 1, _LONGEST_BREAK))
+        )
+
+
+# What stands around a line that was broken: a box's borders, or the column in which rich tells the
+# place in the code.
+_BORDER = " \t\r│|"
+
+_CODE_PLACE = r"(?<=[ \t])[\w.-]+\.py(?::\d+)?"
+
+_LONGEST_BREAK = 1024
+"""Characters of a known secret that may stand before the break."""
+
+
+def _unbroken(text: str) -> str:
+    """``text`` as it was before it was broken into lines."""
+    return "".join(
+        re.sub(f"{_CODE_PLACE}$", "", line.strip(_BORDER)).strip(_BORDER)
+        for line in text.split("\n")
+    )
+
+
+def _broken_pattern(forms: Sequence[str]) -> re.Pattern[str]:
+    """Matches any of ``forms`` with line breaks, and what stands beside them, anywhere in it. Slow
+    to compile."""
+    between = rf"(?:[ \t│|]*(?:{_CODE_PLACE}[ \t│|]*)?\r?\n[ \t│|]*)?"
+    return re.compile("|".join(between.join(map(re.escape, form)) for form in forms))
+
+
+def _with_masks(data: bytes, spans: Iterable[Span]) -> bytes:
+    parts, end = [], 0
+    for span in spans:
+        parts += [data[end : span.start], MASK.encode()]
+        end = span.end
+    return b"".join(parts) + data[end:]
+
+
+def _redacted(text: str) -> str:
+    return redact_all(text.encode(*UTF8)).decode(*UTF8)
