@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# Which Python is asked for, and which one made .venv: where they differ, it is made again.
+# Which Python is asked for, and which one made .venv: if they differ, .venv is made again.
 ASKED := $(shell $(PYTHON) -c 'import sys; print(sys.version.split()[0], sys.base_prefix)')
 MADE_BY := $(VENV)/.made-by
 
@@ -12,14 +12,16 @@ MADE_BY := $(VENV)/.made-by
 demo: $(VENV)/.installed
 	$(BIN)/loragit demo $(DIR)
 
-test: $(VENV)/.installed-dev
+lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+test: lint
 	$(BIN)/pytest -n auto --cov --cov-report=term
 
-# What one Python may do otherwise than another; VENV names a folder for it beside .venv.
+# What one Python may do differently from another; VENV names a folder for it beside .venv.
 test-python: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto -m every_python
 

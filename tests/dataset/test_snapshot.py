@@ -99,6 +99,32 @@ image_dir = "a"
     assert config(tmp_path, bare, caption_suffix=".txt").folders[0].caption_suffixes == (".txt",)
 
 
+@pytest.mark.parametrize(
+    ("lines", "captioned"),
+    [
+        ('image_dir = "img"', {"img": True}),
+        ('image_dir = "img"\nis_reg = true', {"img": False}),
+        ('image_dir = "img"\nclass_tokens = "girl"', {"img": False}),
+        (
+            'image_dir = "img"\nconditioning_data_dir = "masks"',
+            {"img": True, "masks": False},
+        ),
+    ],
+)
+def test_captions_are_expected_of_images_that_the_trainer_captions_no_other_way(
+    tmp_path: Path, lines: str, captioned: dict[str, bool]
+) -> None:
+    folders = config(tmp_path, subsets(lines)).folders
+    assert {folder.path.name: folder.captioned for folder in folders} == captioned
+
+
+def test_a_folder_of_two_subsets_needs_captions_where_one_of_them_does(tmp_path: Path) -> None:
+    two = ('image_dir = "a"\nis_reg = true', 'image_dir = "a"')
+    for lines in (two, two[::-1]):
+        found = config(tmp_path, subsets(*lines))
+        assert [folder.captioned for folder in found.folders] == [True]
+
+
 def test_a_config_may_be_json(tmp_path: Path) -> None:
     text = json.dumps({"datasets": [{"subsets": [{"image_dir": "img"}, 7]}, 7]})
     assert [f.path for f in config(tmp_path, text, "c.JSON").folders] == [tmp_path / "img"]

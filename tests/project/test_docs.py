@@ -13,10 +13,12 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from loragit import RecordedRun, cli_help
 from loragit.record import imported, message
 from loragit.settings import layers, schema, toml_text
 from loragit.settings.document import read_settings_file
@@ -349,6 +351,23 @@ def test_every_section_that_the_code_points_at_is_there() -> None:
     for page, section in named:
         heading = " ".join(section.split())  # a docstring's line may end within it
         assert f"\n## {heading}\n" in (ROOT / "docs" / page).read_text()
+
+
+def test_every_verb_is_in_the_readme_in_the_group_that_the_help_has() -> None:
+    told: dict[str, list[str]] = {}
+    for row in re.findall(r"^\| ([\w ]*)\| (`.+?) \|", README.read_text(), re.MULTILINE):
+        told.setdefault(row[0].strip() or [*told][-1], []).extend(re.findall(r"`(\w+)`", row[1]))
+    assert told == {group: list(verbs) for group, verbs in cli_help.GROUPS.items()}
+
+
+def test_every_name_on_the_python_page_exists() -> None:
+    named = set(re.findall(r"`(loragit(?:\.\w+)+)", PYTHON.read_text()))
+    assert len(named) >= 4
+    for module, _, name in (each.rpartition(".") for each in named):
+        assert hasattr(import_module(module), name), f"{module}.{name}"
+    attributes = {word for word in documented(PYTHON) if re.fullmatch(r"[a-z_]+", word)}
+    fields = {*dir(RecordedRun), *RecordedRun.__annotations__}
+    assert {"outcome", "captions"} <= attributes <= fields
 
 
 def documented(page: Path, column: int = 0) -> set[str]:

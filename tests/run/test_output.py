@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from loragit import crash_points
+from loragit.crash_points import Step
 from loragit.record.values import Entry
 from loragit.run import output
 from loragit.run.output import CannotWriteOutput, OutputExists, OutputFolder
@@ -71,6 +73,29 @@ def test_a_link_to_a_folder_is_foreign_and_not_followed(
     (folder.path / "sample").symlink_to(precious)
     assert folder.remove() == ("sample",)
     assert (precious / "config.toml").exists()
+
+
+def test_a_link_that_comes_in_place_of_a_folder_while_it_is_removed_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two folders, for one of them is still full when the first file goes, whichever that is."""
+    names = ("inputs/a", "more/b")
+    made = output.make(tmp_path / "run", [Entry(name, b"x") for name in names], "sdscripts.log")
+    elsewhere = tmp_path / "elsewhere"
+    for name in names:
+        (elsewhere / name).parent.mkdir(parents=True)
+        (elsewhere / name).write_bytes(b"x")
+
+    def swap(step: Step) -> None:
+        for name in names if step is Step.FILE_REMOVED else ():
+            folder = (made.path / name).parent
+            if (made.path / name).exists() and not folder.is_symlink():
+                folder.rename(tmp_path / f"{folder.name}-away")
+                folder.symlink_to(elsewhere / folder.name)
+
+    monkeypatch.setattr(crash_points, "listener", swap)
+    made.remove()
+    assert all((elsewhere / name).read_bytes() == b"x" for name in names)
 
 
 def test_another_folder_in_its_place_is_never_touched(folder: OutputFolder, tmp_path: Path) -> None:

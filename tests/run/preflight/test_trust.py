@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import select
+import stat
 import subprocess
 import sys
 from contextlib import suppress
@@ -319,6 +320,26 @@ def test_what_ran_before_there_was_a_remote_is_not_asked_about_afterwards(scene:
     assert settled(scene) == ""
     (kept,) = trust.consent_folder().iterdir()
     assert 'claims = ["trainer.launcher = [\\"env\\", ' in kept.read_text()
+
+
+def test_nobody_else_may_read_what_was_agreed_to(cloned: Scene) -> None:
+    launching(cloned)
+    mask = os.umask(0)
+    try:
+        agree(cloned)
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE(trust.consent_folder().stat().st_mode) == 0o700
+
+
+def test_agreeing_twice_is_agreeing_once(cloned: Scene) -> None:
+    launching(cloned)
+    subject = trust.subject_of_file(cloned.dataset)
+    assert not trust.is_agreed(subject)
+    assert trust.store_consent(subject)
+    assert trust.store_consent(subject)
+    assert trust.is_agreed(subject)
+    assert len(list(trust.consent_folder().iterdir())) == 1
 
 
 def test_what_init_wrote_here_is_trusted(cloned: Scene, capsys: pytest.CaptureFixture[str]) -> None:
