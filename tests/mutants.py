@@ -70,15 +70,15 @@ class Mutant(NamedTuple):
     start: int
     """Bytes into the file, as ``end``: what lies between is replaced."""
     end: int
-    text: str
+    before: str
+    after: str
 
     def applied(self, source: bytes) -> bytes:
-        return source[: self.start] + self.text.encode() + source[self.end :]
+        return source[: self.start] + self.after.encode() + source[self.end :]
 
     def __str__(self) -> str:
-        source = (ROOT / self.path).read_bytes()
-        old = " ".join(source[self.start : self.end].decode().split())
-        return f"{self.path}:{self.line}: {old[:90]}  ->  {self.text[:90]}"
+        before, after = (" ".join(each.split())[:90] for each in (self.before, self.after))
+        return f"{self.path}:{self.line}: {before}  ->  {after}"
 
 
 class _Source:
@@ -98,12 +98,13 @@ class _Source:
             self._offsets[node.end_lineno - 1] + node.end_col_offset,
         )
 
-    def text(self, node: ast.expr) -> str:
+    def text(self, node: ast.expr | ast.stmt) -> str:
         start, end = self.span(node)
         return self.bytes[start:end].decode()
 
     def replaced(self, node: ast.expr | ast.stmt, text: str) -> Mutant:
-        return Mutant(self.path, node.lineno, *self.span(node), text)
+        start, end = self.span(node)
+        return Mutant(self.path, node.lineno, start, end, self.bytes[start:end].decode(), text)
 
 
 def mutants(path: Path) -> list[Mutant]:
@@ -288,6 +289,8 @@ def main() -> int:
     chosen = random.Random(seed).sample(every, min(options.number, len(every)))
     print(f"seed {seed}: {len(chosen)} of {len(every)} mutants", flush=True)
     os.nice(10)
+    # So that the tests of the mutant at hand are ended, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         return _judge(Checkout(Path(folder)), chosen, options.tests)
 

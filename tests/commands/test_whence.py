@@ -202,7 +202,7 @@ def test_the_page_has_every_key_of_the_document_and_every_kind_of_evidence() -> 
 def test_a_model_of_nobody_tells_what_its_header_says(scene: Scene) -> None:
     file = FIXTURES / "output_dir" / "tiny_lora" / "tiny_lora.safetensors"
     done = scene.loragit("whence", str(file))
-    assert done.status == 1
+    assert (done.status, done.err) == (1, "")
     lines = done.out.splitlines()
     assert lines[1] == "  no run on record made it"
     assert "    output name: tiny_lora" in lines

@@ -12,7 +12,7 @@ from loragit.history.as_json import listed_run, outcome_line, whole_run
 from loragit.history.compare import cached
 from loragit.history.history import History, RecordedRun
 from loragit.history.record_parser import Record, RecordedOutcome, RecordedRepo
-from loragit.trainers.sd_scripts import arguments
+from loragit.trainers import kinds
 
 _REST = "Other arguments"
 _GROUPS = {
@@ -46,7 +46,12 @@ _SHOWN_IN_WORDS = (
         "Resumed-From",
         "Derived-From",
     ),
-    *("Imported", "Repository", "Loragit-Format", *arguments.WEIGHTS.values()),
+    *(
+        "Imported",
+        "Repository",
+        "Loragit-Format",
+        *(role for each in kinds.every() for role in each.weights.values()),
+    ),
 )
 """Trailers that are shown in words of their own."""
 _AUTO_V2, _AUTO_V3 = 10, 12

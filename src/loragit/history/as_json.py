@@ -21,7 +21,7 @@ Document = dict[str, object]
 
 
 def outcome_line(run: RecordedRun) -> str:
-    """The outcome in a line: of the sealed tag, or of the revert; empty while it is open."""
+    """Return the outcome in a line, from the sealed tag or the revert; empty while it is open."""
     if run.tag is not None:
         try:
             outcome = run.outcome
@@ -36,13 +36,13 @@ def outcome_line(run: RecordedRun) -> str:
 
 def listed_run(
     run: RecordedRun,
-    brief: OutcomeCounts | None,
+    counts: OutcomeCounts | None,
     base: RecordedRun | None,
     changed: tuple[str, ...] | None,
 ) -> Document:
-    """A run as ``loragit log --json`` lists it."""
+    """Return a run as ``loragit log --json`` lists it; ``changed`` is what did since ``base``."""
     revert = run.revert
-    status = brief.exit_status if brief else revert.exit_status if revert else None
+    status = counts.exit_status if counts else revert.exit_status if revert else None
     return {
         "run": run.name,
         "commit": run.commit,
@@ -57,13 +57,13 @@ def listed_run(
         "reverted_by": revert.commit if revert else None,
         "exit_status": status,
         "reason": revert.reason if revert else None,
-        "seconds": brief.seconds if brief else None,
-        "model_count": brief.models if brief else None,
-        "truncated_count": brief.truncated if brief else None,
-        "unreadable_count": brief.unreadable if brief else None,
-        "state_count": brief.states if brief else None,
-        "sample_count": brief.samples if brief else None,
-        "final_loss": _finite(brief.final_loss) if brief else None,
+        "seconds": counts.seconds if counts else None,
+        "model_count": counts.models if counts else None,
+        "truncated_count": counts.truncated if counts else None,
+        "unreadable_count": counts.unreadable if counts else None,
+        "state_count": counts.states if counts else None,
+        "sample_count": counts.samples if counts else None,
+        "final_loss": _finite(counts.final_loss) if counts else None,
         "trainer_commit": run.trainer_commit or None,
         "changed_since": base.name if base and changed is not None else None,
         "changed": None if changed is None else list(changed),
@@ -75,12 +75,12 @@ def listed_run(
 
 
 def _finite(value: float | None) -> float | None:
-    """JSON has no word for what is not a number."""
+    """Return ``value`` if JSON can write it: it has no word for infinity."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def whole_run(run: RecordedRun, listed: Document, others: Sequence[RecordedRun]) -> Document:
-    """A run as ``loragit show --json`` tells it: ``listed`` with all that is on record."""
+    """Return a run as ``loragit show --json`` prints it: ``listed`` and all else on record."""
     outcome = run.outcome
     record: Record | None = None
     unreadable = None
@@ -151,7 +151,7 @@ def _packages(run: RecordedRun) -> dict[str, str]:
 
 
 class CodeChange(NamedTuple):
-    """A repository of code that is at another commit."""
+    """A repository of code of which the two runs had different commits."""
 
     kind: str
     """``trainer``, ``lycoris`` or ``repository``."""
@@ -159,17 +159,17 @@ class CodeChange(NamedTuple):
     before: str
     after: str
     between: CommitsBetween | None
-    """``None`` where the repository is not at hand, or a side is no commit."""
+    """``None`` if the repository is not on this machine, or one side is no commit."""
 
 
-def compared_runs(found: Difference, codes: Sequence[CodeChange]) -> Document:
-    """Two runs as ``loragit diff --json`` compares them."""
+def compared_runs(difference: Difference, codes: Sequence[CodeChange]) -> Document:
+    """Return two runs as ``loragit diff --json`` compares them."""
     return {
-        "before": _compared_run(found.before),
-        "after": _compared_run(found.after),
-        "same": found.same,
-        "not_compared": list(found.not_compared),
-        "changes": [change._asdict() for change in found.changes],
+        "before": _compared_run(difference.before),
+        "after": _compared_run(difference.after),
+        "same": difference.same,
+        "not_compared": list(difference.not_compared),
+        "changes": [change._asdict() for change in difference.changes],
         "documents": [
             {
                 "kind": document.kind,
@@ -178,7 +178,7 @@ def compared_runs(found: Difference, codes: Sequence[CodeChange]) -> Document:
                 "values": [value._asdict() for value in document.values],
                 "lines": [line._asdict() for line in document.lines],
             }
-            for document in found.documents
+            for document in difference.documents
         ],
         "captions": [
             {
@@ -188,9 +188,9 @@ def compared_runs(found: Difference, codes: Sequence[CodeChange]) -> Document:
                 "removed": list(caption.removed),
                 "added": list(caption.added),
             }
-            for caption in found.captions
+            for caption in difference.captions
         ],
-        "tags": [total._asdict() for total in found.tags],
+        "tags": [total._asdict() for total in difference.tags],
         "code": [
             {
                 "kind": code.kind,

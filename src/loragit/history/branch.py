@@ -1,5 +1,18 @@
-"""The branch ``runs`` and the tags on it, read into a list of runs: two children of git, whatever
-their number."""
+"""The list of runs, read from the branch ``runs`` and the tags by two git children in all.
+
+Commits are walked from the tip to the root, and a revert is met before the run that it reverts::
+
+    runs ──► R3    "Run: c"                          tag c -> tag object: sealed
+             │                                       tag c -> R3 itself: running or interrupted
+             X1    "Run: b", "Reverts: R2"           remembered as {R2: X1}
+             │
+             R2    "Run: b"                          R2 was remembered: reverted by X1
+             │
+             R1    "Run: a"                          no tag a, no revert: untagged
+
+``--date-order`` shows no parent before all its children, so the order holds in merges too. A name
+may be used again after its revert: the tag ``b`` of a later run is not on R2, and changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +42,12 @@ _ID = re.compile(r"[0-9a-f]{4,64}")
 
 
 class Tag(NamedTuple):
-    """A tag as it was read."""
+    """A tag of the repository."""
 
     object: str
-    """What it holds: of an annotated tag the tag object."""
+    """Id of what the ref holds: the tag object if it is annotated."""
     commit: str
-    """What that leads to."""
+    """Id of the commit that it leads to."""
 
     @property
     def annotated(self) -> bool:
@@ -42,42 +55,42 @@ class Tag(NamedTuple):
 
 
 class Refs(NamedTuple):
-    """The refs that a history is read from. Tags are by short name, all of them: the user's own
-    too."""
+    """The refs from which a history is read. All tags are in it, also the user's own, by short
+    name."""
 
     runs: str | None
     """Commit of ``runs``; ``None`` before the first run."""
     objects: dict[str, str]
-    """What each tag holds: of an annotated one the tag object."""
+    """Id of what each tag holds: the tag object if it is annotated."""
     commits: dict[str, str]
-    """What each tag leads to."""
+    """Id of the commit that each tag leads to."""
 
     def tags(self) -> Iterator[tuple[str, Tag]]:
-        """Every tag by its short name."""
+        """Yield each tag with its short name."""
         return ((name, Tag(target, self.commits[name])) for name, target in self.objects.items())
 
 
 def current_refs(repository: Repository) -> Refs:
-    """Read now, never from a cache: tags are what says how a run stands."""
+    """Return the refs as they are now, never from a cache: tags tell the state of a run."""
     return finish_refs(repository, start_refs(repository))
 
 
 def start_refs(repository: Repository) -> git.Question:
-    """Ask for all refs and return at once; :func:`read_refs` reads the reply."""
-    # for-each-ref would open every tag to peel it; show-ref has that from the packed refs.
+    """Ask for all refs and return at once; :func:`finish_refs` reads the reply."""
+    # for-each-ref would open every tag to peel it; show-ref takes that from the packed refs.
     return git.start("show-ref", "--dereference", "--heads", "--tags", cwd=repository.top)
 
 
 def finish_refs(repository: Repository, question: git.Question) -> Refs:
     reply = question.reply()
-    if reply.err:  # it gives up at the first ref that is broken
+    if reply.err:  # git gives up at the first broken ref
         return _refs_one_by_one(repository)
     found = Refs(None, {}, {})
     objects, commits = found.objects, found.commits
     for row in reply.out.decode("utf-8", "surrogateescape").split("\n"):
         target, _, name = row.partition(" ")
         if name.startswith(_TAGS):
-            if name.endswith("^{}"):  # what the tag of the line before leads to
+            if name.endswith("^{}"):  # the commit of the tag on the line before
                 commits[name[len(_TAGS) : -3]] = target
             else:
                 objects[name[len(_TAGS) :]] = commits[name[len(_TAGS) :]] = target
@@ -87,7 +100,7 @@ def finish_refs(repository: Repository, question: git.Question) -> Refs:
 
 
 def _refs_one_by_one(repository: Repository) -> Refs:
-    """The same where a ref leads nowhere: that one is no tag of a run, and the others are read."""
+    """Return the same if a ref leads nowhere: it is no tag of a run, and the others are read."""
     reply = git.call(
         "for-each-ref", "--format=%(refname)%00%(objectname)", _TAGS, RUNS, cwd=repository.top
     )
@@ -97,9 +110,7 @@ def _refs_one_by_one(repository: Repository) -> Refs:
     peeled = {}
     with catfile.Reader(repository.top) as reader:
         for _, target in rows:
-            with suppress(
-                GitFailed
-            ):  # an object that is damaged ends the git that was asked for it
+            with suppress(GitFailed):  # a damaged object ends the git child that reads it
                 if found := reader.read(f"{target}^{{commit}}"):
                     peeled[target] = found.id
     held = dict(row for row in rows if len(row) == 2)
@@ -112,7 +123,7 @@ def _refs_one_by_one(repository: Repository) -> Refs:
 
 
 def read_runs(reader: RecordReader, known: Refs) -> list[RecordedRun]:
-    """The runs that ``known`` leads to, newest first."""
+    """Return the runs that ``known`` leads to, newest first."""
     return (
         [] if known.runs is None else _runs_of_rows(reader, known, _cached_rows(reader, known.runs))
     )
@@ -121,8 +132,8 @@ def read_runs(reader: RecordReader, known: Refs) -> list[RecordedRun]:
 def read_runs_uncached(
     reader: RecordReader, known: Refs
 ) -> tuple[list[RecordedRun], LoragitError | None]:
-    """The same without what is remembered; where git gives up, all that can still be reached, and
-    what it said."""
+    """Return the same without the cache. If git gives up, return all that can still be reached, and
+    git's error."""
     if known.runs is None:
         return [], None
     try:
@@ -131,7 +142,7 @@ def read_runs_uncached(
         ), None
     except GitFailed as error:
         starts = [known.runs, *known.commits.values()]
-        # Nothing is known of their order: a revert must be known before the run that it takes back.
+        # Their order is unknown, and a revert must come before the run that it reverts.
         rows = sorted(
             _rows_past_damage(reader.repository, starts),
             key=lambda row: not row.split("\x1f", 8)[7],
@@ -171,11 +182,18 @@ def _runs_of_rows(reader: RecordReader, known: Refs, rows: Iterable[str]) -> lis
 
 
 def _newest_first(found: list[RecordedRun]) -> list[RecordedRun]:
-    """``found``, which is in the order of the branch, by time; of one second, the branch has the
-    order.
+    """Sort ``found``, which is in the order of the branch, by time; within a second that order
+    stays.
 
-    Imported runs lie on top of what was there when they were imported. Any other run was opened
-    after those below it, whatever the clock said then: it may have been set back.
+    An imported run lies on top of runs that are newer than it. Any other run was opened after those
+    below it, whatever the clock said: it may have been set back. So such a run counts as opened no
+    earlier than the runs below it::
+
+        branch, newest first     clock      counts as
+        d                        10:05      11:00     the clock was set back
+        c  (imported)            08:00      08:00
+        b                        11:00      11:00
+        a                        10:00      10:00     shown: d, b, a, c
     """
     latest = 0
     order = []
@@ -191,19 +209,21 @@ def _newest_first(found: list[RecordedRun]) -> list[RecordedRun]:
 
 
 def _cached_rows(reader: RecordReader, tip: str) -> list[str]:
-    """A row for each run and each revert that ``tip`` leads to, children before their parents."""
+    """Return a row for each run and revert that ``tip`` leads to, children before their parents.
+
+    Rows of the cached tip are reused if it is an ancestor of ``tip`` on a single line of commits.
+    """
     cache, repository = reader.cache, reader.repository
     if cache.tip == tip:
         return cache.rows
     if (repository.common_dir / "shallow").exists():
-        return list(
-            _rows_from_git(repository, tip, [])
-        )  # what it leads to may be another thing tomorrow
+        # What the tip leads to may change: the clone may be deepened.
+        return list(_rows_from_git(repository, tip, []))
     parents: list[str] = []
     rows: list[str] | None = None
     if cache.tip and _is_commit_of(repository, cache.tip):
         newer = list(_rows_from_git(repository, tip, parents, f"^{cache.tip}"))
-        # In one line from what is known: anything else may bring older commits with it.
+        # A single line from the cached tip: a merge may bring older commits.
         if parents and parents[-1] == cache.tip and not any(" " in parent for parent in parents):
             rows = newer + cache.rows
     if rows is None:
@@ -219,10 +239,10 @@ def _is_commit_of(repository: Repository, commit: str) -> bool:
 def _rows_from_git(
     repository: Repository, tip: str, parents: list[str], *but: str
 ) -> Iterator[str]:
-    """The rows of ``tip``'s history; ``parents`` gets those of every commit that was seen.
+    """Yield the rows of ``tip``'s history, and append the parents of every commit to ``parents``.
 
-    A row: commit, seconds since 1970, minutes east of UTC, name, dataset, its path, the trainer's
-    commit, the commit that is reverted, message; parted by ``\\x1f``.
+    A row is commit, seconds since 1970, minutes east of UTC, name, dataset, its path, the trainer's
+    commit, the commit that is reverted, message; separated by ``\\x1f``.
     """
     for raw in _log_commits(repository, tip, *but):
         commit, above, date, message = (
@@ -237,7 +257,7 @@ def _rows_from_git(
 
 
 def _row_of_commit(commit: str, date: str, message: str) -> str:
-    """Empty where the commit is neither a run nor a revert."""
+    """Return the row of a commit; empty if it is neither a run nor a revert."""
     reverted, name = first(message, "Reverts"), first(message, "Run")
     if not (reverted or name):
         return ""
@@ -246,12 +266,12 @@ def _row_of_commit(commit: str, date: str, message: str) -> str:
         *(first(message, key) for key in ("Dataset", "Dataset-Path", "Trainer-Commit")),
         reverted,
     )
-    told = "\x1f".join(value.replace("\x1f", " ") for value in (name, *values))
-    return f"{commit}\x1f{time}\x1f{offset}\x1f{told}\x1f{message}"
+    joined = "\x1f".join(value.replace("\x1f", " ") for value in (name, *values))
+    return f"{commit}\x1f{time}\x1f{offset}\x1f{joined}\x1f{message}"
 
 
 def _rows_past_damage(repository: Repository, starts: Iterable[str]) -> Iterator[str]:
-    """The rows of every commit that ``starts`` lead to, past those that cannot be read."""
+    """Yield the rows of every commit that ``starts`` lead to, passing over unreadable ones."""
     waiting = list(starts)
     seen = set(waiting)
     with catfile.Reader(repository.top) as reader:
@@ -276,12 +296,12 @@ def _rows_past_damage(repository: Repository, starts: Iterable[str]) -> Iterator
 
 
 def _log_commits(repository: Repository, *revisions: str) -> Iterator[bytes]:
-    """A row a commit, children before their parents: id, parents, date, message, parted by
-    ``\\x1f``."""
+    """Yield a row for each commit, children before their parents: id, parents, date, message,
+    separated by ``\\x1f``."""
     return catfile.rows(
         "log",
         "-z",
-        # A revert must be known before the run that it takes back.
+        # A revert must come before the run that it reverts.
         "--date-order",
         "--date=raw",
         "--encoding=UTF-8",
@@ -293,7 +313,7 @@ def _log_commits(repository: Repository, *revisions: str) -> Iterator[bytes]:
 
 
 def _parse_date(date: str) -> tuple[int, int]:
-    """Seconds since 1970 and minutes east of UTC; 0 where a commit has no date that makes sense."""
+    """Return seconds since 1970 and minutes east of UTC; 0 if the date makes no sense."""
     time, _, zone = date.partition(" ")
     if not (time.isascii() and time.isdigit() and len(time) < 12):
         return 0, 0
@@ -304,33 +324,32 @@ def _parse_date(date: str) -> tuple[int, int]:
 
 
 def _alive_by_name(repository: Repository) -> dict[str, bool]:
-    """Whether the process that opened a run lives, for each that is noted as open."""
+    """Return, for each run in the journal, whether the process that opened it may be alive."""
     if not any((repository.private / "open").glob("*.toml")):
         return {}
     from loragit.store import journal
 
     live: dict[str, bool] = {}
-    for note in journal.read(repository.private):
-        live[note.run] = live.get(note.run, False) or may_be_alive(note)
+    for entry in journal.read(repository.private):
+        live[entry.run] = live.get(entry.run, False) or may_be_alive(entry)
     return live
 
 
-def is_alive(note: Open) -> bool | None:
-    """Whether the process that opened the run still lives; ``None`` where that cannot be told from
-    here."""
+def is_alive(entry: Open) -> bool | None:
+    """Whether the process that opened the run is alive; ``None`` if this machine cannot tell."""
     from loragit.system import child as process
 
-    return process.lives(note.pid, note.pid_started, note.boot, note.host, note.space)
+    return process.lives(entry.pid, entry.pid_started, entry.boot, entry.host, entry.space)
 
 
-def may_be_alive(note: Open) -> bool:
-    """As :func:`lives`; what cannot be told is taken as yes."""
-    return is_alive(note) is not False
+def may_be_alive(entry: Open) -> bool:
+    """Whether the process that opened the run is alive, or nobody here can tell."""
+    return is_alive(entry) is not False
 
 
 def bases(runs: Sequence[RecordedRun]) -> dict[str, RecordedRun]:
-    """For each of ``runs`` (newest first), by commit, the next older one of the same dataset that
-    is sealed."""
+    """Return, for each of ``runs`` (newest first) by commit, the next older sealed run of its
+    dataset."""
     found: dict[str, RecordedRun] = {}
     standing: dict[tuple[str, str], RecordedRun] = {}
     for run in reversed(runs):
@@ -348,7 +367,7 @@ def may_be_commit_id(text: str) -> bool:
 
 
 def repositories_under(datasets: Path) -> Iterator[Repository]:
-    """The repository that ``datasets`` lies in, then those of the folders in it, by name; each
+    """Yield the repository that ``datasets`` lies in, then those of its subfolders by name, each
     once."""
     seen = set[Path]()
     for folder in (datasets, *_folders_with_git(datasets)):
@@ -364,8 +383,8 @@ def repositories_under(datasets: Path) -> Iterator[Repository]:
 
 
 def _folders_with_git(datasets: Path) -> list[Path]:
-    """Folders in ``datasets`` that are a repository's top: asking git about every other would take
-    long."""
+    """Return the subfolders that are the top of a repository: asking git about every folder would
+    take long."""
     try:
         return sorted(folder for folder in datasets.iterdir() if (folder / ".git").exists())
     except OSError:

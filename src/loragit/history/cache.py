@@ -1,9 +1,18 @@
-"""What was read of a history before, in the user's cache folder: it saves time and is never trusted
-over git.
+"""What was read of a history before, kept in the user's cache folder: it saves time, and git is
+always right.
 
-Commits are remembered by the tip that leads to them, what a sealed tag says by the tag object, and
-what changed from one run to another by the two commits: each is what its id says for ever. How a
-run stands is not remembered.
+Each entry is keyed by the id of the objects that it was computed from, and so can never be out of
+date::
+
+    rows      tip of runs                    every run and revert that it leads to
+    outcomes  tag object                     what the sealed tag says, in numbers
+    changes   "commit commit"                what changed from the first run to the second
+
+The state of a run depends on refs and processes, which have no such id: it is never cached. The
+file holds the texts one after another, separated by NUL::
+
+    loragit-history 2 VERSION CHECKSUM \\n
+    common dir, tip, number of rows, number of outcomes, rows..., outcomes..., changes...
 """
 
 from __future__ import annotations
@@ -17,13 +26,15 @@ from pathlib import Path
 from loragit.version import __version__
 
 _VERSIONS = f"loragit-history 2 {__version__} ".encode()
-"""Another loragit may put a row, or the words of a change, together otherwise."""
+"""Of this format and of loragit: another version may compose a row, or the words of a change, in
+another way."""
 _SPARE_ENTRIES = 1000
-"""Entries that may lie unused beside those in use before they are dropped."""
+"""Unused entries that are kept, beside as many as are in use, before all of them are dropped."""
 
 
 class HistoryCache:
-    """One file for one repository. Damaged, unreadable or of another version, it is empty.
+    """The cache of one repository, one file. It is empty if the file is damaged, unreadable or of
+    another version.
 
     Several processes may use it at once; the last one to write wins, and the others only lose time.
     """
@@ -31,22 +42,23 @@ class HistoryCache:
     def __init__(self, common_dir: Path) -> None:
         self._common_dir = common_dir
         self.tip = ""
-        """The commit whose history :attr:`rows` is; empty where nothing is known."""
+        """The commit whose history :attr:`rows` is; empty if nothing is cached."""
         self.rows: list[str] = []
-        """A row a run or revert, newest first, without NUL: see :mod:`loragit.history.branch`."""
-        self.briefs: dict[str, str] = {}
-        """By tag object: see :mod:`loragit.history.compare.cached`."""
+        """A row for each run and revert, newest first, without NUL: see
+        :mod:`loragit.history.branch`."""
+        self.outcomes: dict[str, str] = {}
+        """Packed outcome by tag object: see :mod:`loragit.history.compare.cached`."""
         self.changes: dict[str, str] = {}
-        """By two commits: see :mod:`loragit.history.compare.cached`."""
+        """Phrases by two commits: see :mod:`loragit.history.compare.cached`."""
         self._saved_sizes = self._sizes()
         self._load()
 
     def set_rows(self, tip: str, rows: list[str]) -> None:
-        """Remember ``rows`` as the history of ``tip``."""
+        """Cache ``rows`` as the history of ``tip``."""
         self.tip, self.rows = tip, rows
 
     def _sizes(self) -> tuple[str, int, int]:
-        return self.tip, len(self.briefs), len(self.changes)
+        return self.tip, len(self.outcomes), len(self.changes)
 
     def _path(self) -> Path:
         name = zlib.crc32(os.fsencode(self._common_dir))
@@ -61,36 +73,36 @@ class HistoryCache:
         if head != _header(body):
             return
         whose, *rest = body.decode("utf-8", "surrogateescape").split("\0")
-        # Two folders may share a file's name; the last one that was read has it.
+        # Two repositories may share a file name; the last one that was read has it.
         if whose != str(self._common_dir) or len(rest) < 3:
             return
         self.tip, *rest = rest
-        runs, briefs = int(rest[0]), int(rest[1])
+        runs, outcomes = int(rest[0]), int(rest[1])
         self.rows = rest[2 : 2 + runs]
-        self.briefs = dict(_split_pairs(rest[2 + runs : 2 + runs + briefs]))
-        self.changes = dict(_split_pairs(rest[2 + runs + briefs :]))
+        self.outcomes = dict(_split_pairs(rest[2 + runs : 2 + runs + outcomes]))
+        self.changes = dict(_split_pairs(rest[2 + runs + outcomes :]))
         self._saved_sizes = self._sizes()
 
     @property
     def is_unsaved(self) -> bool:
-        """Whether there is anything that is not written down."""
+        """Whether there is anything that is not in the file yet."""
         return self._sizes() != self._saved_sizes
 
     def save(self) -> None:
-        """Write down what is new; nothing where that cannot be done, or nothing is."""
+        """Write the file if anything is new. Failure is ignored: only time is lost."""
         if not self.is_unsaved:
             return
-        head = [str(self._common_dir), self.tip, str(len(self.rows)), str(len(self.briefs))]
+        head = [str(self._common_dir), self.tip, str(len(self.rows)), str(len(self.outcomes))]
         pairs = [
             f"{key}\x1f{value}"
-            for known in (self.briefs, self.changes)
+            for known in (self.outcomes, self.changes)
             for key, value in known.items()
         ]
         body = "\0".join([*head, *self.rows, *pairs]).encode("utf-8", "surrogateescape")
         path = self._path()
         unfinished = path.with_suffix(f".{os.urandom(8).hex()}")
         try:
-            # What somebody trained on can be private.
+            # What somebody trained on may be private.
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             unfinished.write_bytes(_header(body) + b"\n" + body)
             unfinished.replace(path)
@@ -100,20 +112,20 @@ class HistoryCache:
         self._saved_sizes = self._sizes()
 
     def drop_unused(self, tags: set[str], pairs: set[str]) -> None:
-        """Drop what is not of the tag objects ``tags`` and the ``pairs`` of commits, once that is
-        most of it."""
-        for known, used in ((self.briefs, tags), (self.changes, pairs)):
+        """Drop all but the entries of the tag objects ``tags`` and the ``pairs`` of commits, once
+        the others are most of them."""
+        for known, used in ((self.outcomes, tags), (self.changes, pairs)):
             if len(known) > 2 * len(used) + _SPARE_ENTRIES:
                 for key in known.keys() - used:
                     del known[key]
 
 
 def _cache_folder() -> str:
-    """The user's cache folder, as platformdirs has it; on Linux without the 10 ms that importing it
-    takes."""
-    if sys.platform == "linux" and (told := os.environ.get("XDG_CACHE_HOME", "")).startswith("/"):
-        return f"{told}/loragit"
-    if sys.platform == "linux" and not told and os.environ.get("HOME", "").startswith("/"):
+    """Return the user's cache folder as platformdirs does; on Linux without the 10 ms of
+    importing it."""
+    if sys.platform == "linux" and (chosen := os.environ.get("XDG_CACHE_HOME", "")).startswith("/"):
+        return f"{chosen}/loragit"
+    if sys.platform == "linux" and not chosen and os.environ.get("HOME", "").startswith("/"):
         return f"{os.environ['HOME']}/.cache/loragit"
     import platformdirs
 

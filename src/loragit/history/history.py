@@ -1,7 +1,7 @@
-"""Runs as they stand on record, read through git alone, whatever their number.
+"""The runs on record in a repository, read through git.
 
-``History.of(folder)`` is the door: a list of :class:`RecordedRun`, newest first. docs/python.md
-shows how it is used.
+Start with ``History.of(folder)``; its ``runs`` are :class:`RecordedRun` objects, newest first.
+docs/python.md shows how it is used.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ __all__ = [
 ]
 
 _NAMED = 5
-"""Runs that a refusal names."""
+"""Runs named in an error message at most."""
 
 
 class History:
-    """The runs of one repository, as they stood when they were first asked for."""
+    """The runs of one repository, as they stood when they were first read."""
 
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
@@ -64,18 +64,17 @@ class History:
 
     @classmethod
     def of(cls, folder: Path | str) -> History:
-        """The history of the repository that ``folder`` lies in. Raises
+        """Return the history of the repository around ``folder``. Raises
         :class:`~loragit.git.NotARepository`."""
         return cls(git.discover(absolute_folder(folder)))
 
     @classmethod
     def all(cls, datasets: Path | str) -> tuple[History, ...]:
-        """A history for each repository of the folder ``datasets``: its own, and those of the
-        folders in it.
+        """Return a history for each repository in the folder ``datasets``: the one that it lies
+        in, then those of its subfolders, by folder name.
 
-        They are in order of their folders' names; a repository counts once, and one that git does
-        not trust is left out. Raises :class:`~loragit.git.NotARepository` where there is no such
-        folder.
+        Each repository is listed once; one that git does not trust is left out. Raises
+        :class:`~loragit.git.NotARepository` if there is no such folder.
         """
         return tuple(
             cls(repository) for repository in branch.repositories_under(absolute_folder(datasets))
@@ -85,47 +84,46 @@ class History:
     def runs(self) -> tuple[RecordedRun, ...]:
         """Every run on record, newest first."""
         if self._runs is None:
-            asked = None if self._refs else branch.start_refs(self.repository)
-            cache = self._reader.cache  # read while git looks
-            if asked is not None:
-                self._refs = branch.finish_refs(self.repository, asked)
+            question = None if self._refs else branch.start_refs(self.repository)
+            cache = self._reader.cache  # read while git lists the refs
+            if question is not None:
+                self._refs = branch.finish_refs(self.repository, question)
             self._runs = tuple(branch.read_runs(self._reader, self.refs))
             cache.save()
         return self._runs
 
     def reread(self) -> LoragitError | None:
-        """Read :attr:`runs` from git alone, and nothing of what is remembered of them: for a check
-        of the record.
+        """Read :attr:`runs` from git again without the cache, to verify the record.
 
-        Where git cannot read all of it, ``runs`` holds what can still be reached, and what git said
-        is returned.
+        If git cannot read all of it, ``runs`` holds what can still be reached, and git's error is
+        returned.
         """
         found, problem = branch.read_runs_uncached(self._reader, self.refs)
         self._runs = tuple(found)
         return problem
 
     def newest(self, limit: int) -> tuple[RecordedRun, ...]:
-        """The newest ``limit`` runs."""
+        """Return the newest ``limit`` runs."""
         return self.runs[:limit]
 
     @property
     def refs(self) -> branch.Refs:
-        """The branch and the tags that the runs are read from."""
+        """The branch and the tags from which the runs are read."""
         if self._refs is None:
             self._refs = branch.current_refs(self.repository)
         return self._refs
 
     @property
     def shallow(self) -> bool:
-        """Whether this is a shallow clone: it may lack older runs, and does not know which."""
+        """Whether this is a shallow clone, which may lack older runs and cannot tell which."""
         return (self.repository.common_dir / "shallow").exists()
 
     def find(self, text: str) -> tuple[RecordedRun, ...]:
-        """The runs that ``text`` means, newest first: a run's name, the beginning of one name or of
-        a commit's id.
+        """Return the runs that ``text`` names, newest first. It is a run's name, or the beginning
+        of exactly one name or commit id.
 
-        Several runs may have had one name. Raises :class:`NoSuchRun`, where no run or more than one
-        name is meant.
+        Several runs may have had the same name: a revert frees it. Raises :class:`NoSuchRun` if no
+        run, or more than one name, fits.
         """
         if named := tuple(run for run in self.runs if run.name == text):
             return named
@@ -147,7 +145,8 @@ class History:
         raise self._no_such_run(text)
 
     def run(self, text: str) -> RecordedRun:
-        """The newest run that ``text`` means (see :meth:`find`). Raises :class:`NoSuchRun`."""
+        """Return the newest run that ``text`` names (see :meth:`find`). Raises
+        :class:`NoSuchRun`."""
         return self.find(text)[0]
 
     def _no_such_run(self, text: str) -> NoSuchRun:
@@ -162,8 +161,8 @@ class History:
         )
 
     def previous(self, run: RecordedRun) -> RecordedRun | None:
-        """The newest sealed run of the same dataset that is older than ``run``: what people compare
-        it with."""
+        """Return the newest sealed run of the same dataset that is older than ``run``, which is the
+        run to compare it with."""
         return self.bases().get(run.commit)
 
     def bases(self) -> dict[str, RecordedRun]:
@@ -171,7 +170,7 @@ class History:
         return branch.bases(self.runs)
 
     def compare(self, before: RecordedRun, after: RecordedRun) -> Comparison:
-        """What ``after`` does otherwise than ``before``, which may be of another history.
+        """Return what differs between ``before`` and ``after``, which may be of two histories.
 
         Raises :class:`~loragit.history.CannotReadRecord` and
         :class:`~loragit.git.GitFailed`.
@@ -181,7 +180,7 @@ class History:
         return compare_runs(before, after)
 
     def close(self) -> None:
-        """End the git that reads contents; a later question starts another."""
+        """End the git child that reads objects; a later read starts another."""
         self._reader.close()
 
 
@@ -193,17 +192,17 @@ def _several_runs(text: str, found: list[str]) -> SeveralRuns:
 
 
 def is_interrupted(repository: Repository, name: str) -> bool:
-    """Whether a run of that name was opened here, and no process that may be at work on it is
+    """Whether a run called ``name`` was opened here and no process that might work on it is
     left."""
     from loragit.store import journal
 
-    notes = [note for note in journal.read(repository.private) if note.run == name]
-    return bool(notes) and not any(may_be_alive(note) for note in notes)
+    entries = [entry for entry in journal.read(repository.private) if entry.run == name]
+    return bool(entries) and not any(map(may_be_alive, entries))
 
 
 def standing_names(folder: Path) -> tuple[str, ...]:
-    """Names of the standing runs of the repository around ``folder``, for a shell's completion;
-    never raises."""
+    """Return the names of the standing runs of the repository around ``folder``, for a shell's
+    completion. Never raises."""
     try:
         return tuple(sorted(branch.current_refs(git.discover(folder)).objects))
     except LoragitError:

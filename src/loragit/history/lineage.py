@@ -1,4 +1,10 @@
-"""Which run went on from which: a small tree, for a log."""
+"""Which run continued which, as a tree that ``loragit log --graph`` draws::
+
+base-v1s512
+├─ base-v2s512 (resumed)
+│  └─ base-v3s512 (from its weights)
+└─ other-v1s512 (from its weights)
+"""
 
 from __future__ import annotations
 
@@ -13,17 +19,17 @@ _WORD = re.compile(r"[^\s:,;()]+")
 
 
 class Twig(NamedTuple):
-    """A run in its place of the tree."""
+    """A run at its place in the tree."""
 
     run: RecordedRun
     drawn: str
-    """What is drawn before its name: ``│  └─ ``; empty for a root."""
+    """Drawn before its name: ``│  └─ ``; empty for a root."""
     how: str
-    """How it went on from the run above: ``resumed``, ``from its weights``; empty for a root."""
+    """How it continues the run above: ``resumed``, ``from its weights``; empty for a root."""
 
 
 def parents(runs: Sequence[RecordedRun]) -> dict[str, tuple[RecordedRun, str]]:
-    """For each of ``runs``, by commit, the run of them that it went on from, and how."""
+    """Return, for each of ``runs`` by commit, which of them it continues, and how."""
     by_name: dict[str, list[RecordedRun]] = {}
     for run in runs:
         by_name.setdefault(run.name, []).append(run)
@@ -49,8 +55,11 @@ def parents(runs: Sequence[RecordedRun]) -> dict[str, tuple[RecordedRun, str]]:
 def _run_named_in(
     value: str, run: RecordedRun, by_name: dict[str, list[RecordedRun]]
 ) -> RecordedRun | None:
-    """The run that a trailer's value names, by name and, of several of one name, by commit, else
-    the newest before."""
+    """Return the run that a trailer's value names.
+
+    In ``noob-gren-v1s512 (0f1e2d3c)`` the commit decides between runs of the same name; without
+    one it is the newest that is not newer than ``run``.
+    """
     words = _WORD.findall(value)
     named = next((by_name[word] for word in words if word in by_name), [])
     others = [each for each in named if each.commit != run.commit]
@@ -64,8 +73,7 @@ def _run_named_in(
 
 
 def lineage_tree(runs: Sequence[RecordedRun]) -> list[Twig]:
-    """``runs`` with each below the one that it went on from; roots, and the runs below one, in the
-    given order."""
+    """Return ``runs`` with each below the one that it continues; siblings keep the given order."""
     above = parents(runs)
     below: dict[str, list[RecordedRun]] = {}
     for run in runs:
@@ -81,6 +89,6 @@ def lineage_tree(runs: Sequence[RecordedRun]) -> list[Twig]:
         for child in reversed(children):
             last = child is children[-1]
             waiting.append(Twig(child, margin + ("└─ " if last else "├─ "), above[child.commit][1]))
-    # What leads in a circle, as only a forged record can, has no root.
+    # Runs in a circle, as only a forged record can have, have no root.
     known = {twig.run.commit for twig in found}
     return found + [Twig(run, "", "") for run in runs if run.commit not in known]

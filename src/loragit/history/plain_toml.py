@@ -1,7 +1,17 @@
-"""TOML as loragit itself writes it, read a value a line: ten times as fast as a parser of all TOML.
+"""Parses TOML in the form that loragit writes, one value a line, ten times as fast as a full
+parser.
 
-A log compares thousands of records. Whatever does not look exactly like the plain form goes to
-:mod:`loragit.parse`.
+A log compares thousands of records. The plain form is::
+
+    format = 1
+                                  blank lines
+    [files."config.toml"]         tables at most two deep, lists of tables likewise
+    sha1 = "..."                  strings without escapes, whole numbers, true, false, []
+    argv = [                      a list has an item a line, four blanks, a comma
+        "python",
+    ]
+
+Anything else goes to :mod:`loragit.parse`.
 """
 
 from __future__ import annotations
@@ -19,12 +29,11 @@ _WORDS = {"true": True, "false": False}
 
 
 class _NotPlain(Exception):
-    """The text is not of the plain form."""
+    """The text does not have the plain form."""
 
 
 def parse_document(source: str) -> dict[str, object]:
-    """The document that ``source`` is, as :func:`loragit.parse.read_toml` gives it. Raises what
-    that raises."""
+    """Return the document, as :func:`loragit.parse.read_toml` does. Raises what that raises."""
     try:
         return _parse_plain(source)
     except _NotPlain:
@@ -49,8 +58,8 @@ def _parse_plain(source: str) -> dict[str, object]:
 
 
 def _begin_table(root: dict[str, object], line: str) -> dict[str, object]:
-    """The new table that a header begins; it may be in another or the next of a list, and nothing
-    deeper."""
+    """Return the new table that a header begins, which may lie in another table, or be the next of
+    a list."""
     match = _HEADER.fullmatch(line)
     if match is None or len(match[1]) != len(match[5]):
         raise _NotPlain

@@ -1,8 +1,9 @@
-"""A run's record read back: ``run.toml``, ``environment.txt`` and messages as values. Opens no
-file, asks nobody.
+"""Parses what a record holds: ``run.toml``, ``environment.txt`` and the messages of commit and tag.
 
-What a record does not say is ``None`` or empty: records of the next years, and of other hands, are
-read as far as they go. docs/record-format.md has every key.
+It takes bytes and text, and opens no file. What a record does not say is ``None`` or empty: records
+of later versions, or written by others, are read as far as possible. docs/record-format.md lists
+every key. The values from which a record is written are in :mod:`loragit.record.values`; these
+classes here also hold what only a damaged or foreign record has.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from loragit.record.values import FORMAT, Artifact, Weights
 from loragit.trainers import arguments
 
 Values = Mapping[str, tuple[str, ...]]
-"""A value or several by a key, in the order in which they stand."""
+"""One or more values by key, in the order in which they stand."""
 
 _EMPTY_TABLE: Mapping[str, object] = MappingProxyType({})
 
@@ -31,22 +32,22 @@ class CannotReadRecord(LoragitError):
 
 
 class RecordedRepo(NamedTuple):
-    """A repository of code as it is on record: the trainer's, LyCORIS', or a further one."""
+    """A repository of code as recorded: the trainer's, that of LyCORIS, or another one."""
 
     label: str
     """``sd-scripts``, ``lycoris``, …"""
     commit: str | None
-    """40 hex digits; ``None`` where no commit is known."""
+    """40 hex digits; ``None`` if no commit is known."""
     branch: str | None
     url: str | None
     dirty: tuple[str, ...]
-    """Paths that were not committed."""
+    """Paths with uncommitted changes."""
     version: str | None = None
-    """Of a release from a package index."""
+    """Version of a release from a package index."""
 
 
 class ListedFile(NamedTuple):
-    """A file of the record's tree, as ``run.toml`` lists it."""
+    """What ``run.toml`` lists of a file of the record."""
 
     sha1: str
     size: int
@@ -54,7 +55,7 @@ class ListedFile(NamedTuple):
 
 
 class Record(NamedTuple):
-    """``run.toml`` of a run."""
+    """A parsed ``run.toml``."""
 
     format: int
     name: str
@@ -71,27 +72,27 @@ class Record(NamedTuple):
     trainer_script: str | None
     trainer: RecordedRepo
     lycoris: RecordedRepo | None
-    """``None`` where it was not installed."""
+    """``None`` if it was not installed."""
     repositories: tuple[RecordedRepo, ...]
-    """Further ones."""
+    """All others."""
     files: Mapping[str, ListedFile]
-    """By path: every file of the tree but ``run.toml`` and the captions."""
+    """By path: every file of the record except ``run.toml`` and the captions."""
     weights: tuple[Weights, ...]
     workdir: str | None
     argv: tuple[str, ...]
     """Program and arguments; secrets are ``***``."""
     table: Mapping[str, object]
-    """The whole document, keys of later formats too."""
+    """The whole document, including keys of later formats."""
 
     @property
     def args(self) -> Values:
-        """The trainer's arguments by name, without ``--``; of a flag no value, of a repeated one
-        the last."""
+        """The trainer's arguments by name, without ``--``. A flag has no value; of a repeated
+        argument the last counts."""
         return script_arguments(self.argv, self.trainer_script)
 
 
 def parse_record(data: bytes, run: str) -> Record:
-    """Parse ``run.toml``; ``run`` is what messages call it. Raises :class:`CannotReadRecord`."""
+    """Parse ``run.toml`` of the run called ``run``. Raises :class:`CannotReadRecord`."""
     try:
         table = plain_toml.parse_document(data.decode("utf-8"))
     except ValueError as error:
@@ -106,13 +107,13 @@ def parse_record(data: bytes, run: str) -> Record:
             hint="install a newer loragit; plain git shows it too: git show "
             f"{shell_word(run)}:./run.toml",
         )
-    about, dataset, trainer = (
-        _table_at(table, "run"),
-        _table_at(table, "dataset"),
-        _table_at(table, "trainer"),
-    )
-    lycoris, command = _table_at(table, "lycoris"), _table_at(table, "command")
-    others = _table_at(table, "repositories")
+    return _record_of(table, number, run)
+
+
+def _record_of(table: Mapping[str, object], number: int, run: str) -> Record:
+    about, dataset = _table_at(table, "run"), _table_at(table, "dataset")
+    trainer, lycoris = _table_at(table, "trainer"), _table_at(table, "lycoris")
+    command, others = _table_at(table, "command"), _table_at(table, "repositories")
     return Record(
         format=number,
         name=_text_at(about, "name") or run,
@@ -139,8 +140,11 @@ def parse_record(data: bytes, run: str) -> Record:
 
 
 def script_arguments(argv: Sequence[str], script: str | None) -> Values:
-    """The arguments in ``argv`` that follow ``script``, whatever launcher stands before it, with
-    options of its own."""
+    """Return the arguments in ``argv`` that follow ``script``; a launcher and its options may stand
+    before it.
+
+    ``accelerate launch --num_processes 1 train.py --seed 7`` gives ``{"seed": ("7",)}``.
+    """
     name = (script or "").rpartition("/")[2]
     at = next((i for i, word in enumerate(argv) if name and word.rpartition("/")[2] == name), -1)
     return MappingProxyType(dict(arguments.from_words(argv[at + 1 :]).options))
@@ -196,13 +200,13 @@ class RecordedEnvironment(NamedTuple):
     """``environment.txt``: the trainer's Python and the machine."""
 
     about: Values
-    """``Python``, ``Platform``, ``GPU``, ``Driver``; a value a line."""
+    """``Python``, ``Platform``, ``GPU``, ``Driver``; a value for each line."""
     packages: Mapping[str, str]
     """By name: ``2.6.0``, ``3.2.0 (editable)``, or ``@ <commit>``."""
 
 
 def parse_environment(data: bytes) -> RecordedEnvironment:
-    """Parse ``environment.txt``; lines that are none of its own are passed over."""
+    """Parse ``environment.txt``; other lines than its own are passed over."""
     head, _, body = data.decode("utf-8", "replace").partition("\n\n")
     about: dict[str, list[str]] = {}
     for line in head.splitlines():
@@ -214,12 +218,12 @@ def parse_environment(data: bytes) -> RecordedEnvironment:
         match = re.fullmatch(r"(\S+?)(?:==| (?=@ ))(.+)", line)
         if match:
             packages[match[1]] = match[2]
-    told = {key: tuple(values) for key, values in about.items()}
-    return RecordedEnvironment(MappingProxyType(told), MappingProxyType(packages))
+    values = {key: tuple(each) for key, each in about.items()}
+    return RecordedEnvironment(MappingProxyType(values), MappingProxyType(packages))
 
 
 class RecordedOutcome(NamedTuple):
-    """What came out of a run, as its sealed tag tells it. ``None`` stands for what the tag does not
+    """The outcome of a run, as its sealed tag has it. ``None`` stands for what the tag does not
     say."""
 
     exit_status: int | None
@@ -231,22 +235,22 @@ class RecordedOutcome(NamedTuple):
     seconds: int | None
     """Duration, whole seconds."""
     models: tuple[Artifact, ...]
-    """Whole models, in order of saving, the final one last."""
+    """Complete models, in the order in which they were saved, the final one last."""
     truncated: tuple[str, ...]
-    """Models that were cut short; as all paths relative to the output folder."""
+    """Models that are cut short. All paths are relative to the output folder."""
     unreadable: tuple[str, ...]
     states: tuple[str, ...]
     """Folders of training state."""
     samples: int
     """Number of sample images."""
     final_loss: float | None
-    """Infinite or not a number where the training went off the rails."""
+    """Infinite or not a number if the training diverged."""
     output: str | None
     """The output folder; the home folder is ``~``."""
     interrupted_by: str | None
     """Name of the signal, as in ``SIGINT``; ``crash`` where loragit was gone before the trainer."""
     recovered: datetime | None
-    """When ``loragit recover`` finished it, UTC."""
+    """When ``loragit recover`` sealed it, UTC."""
     subject: str
     """``3 models, 12 samples, 42 min``."""
     trailers: Values
@@ -255,7 +259,7 @@ class RecordedOutcome(NamedTuple):
 
 
 def parse_outcome(message: str, run: str) -> RecordedOutcome:
-    """Parse a sealed tag's message. A value that cannot be read counts as one that is not there."""
+    """Parse the message of a sealed tag. A value that cannot be parsed counts as missing."""
     plain = without_signature(message)
     found = parse_trailers(plain)
     models = (parse_model_line(line) for line in found.get("Model", ()))
@@ -280,7 +284,7 @@ def parse_outcome(message: str, run: str) -> RecordedOutcome:
 
 
 class Revert(NamedTuple):
-    """The commit that takes a run back because it made nothing."""
+    """The commit that reverts a run because it made nothing."""
 
     commit: str
     """40 hex digits."""
@@ -289,14 +293,14 @@ class Revert(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """Why, in a sentence; empty where somebody else reverted it and said nothing."""
+        """Why, in a sentence; empty if somebody reverted it by hand and gave no reason."""
         return next(
             (each for each in self.message.split("\n\n")[1:] if _is_prose(each)), ""
         ).replace("\n", " ")
 
     @property
     def log_tail(self) -> tuple[str, ...]:
-        """The last lines of the run's log, secrets masked; empty where none are quoted."""
+        """The last lines of the run's log, secrets redacted; empty if none are quoted."""
         lines = self.message.splitlines()
         return tuple(line[4:] for line in lines if line.startswith("    "))
 
@@ -307,23 +311,27 @@ def parse_revert(commit: str, message: str) -> Revert:
 
 
 def _is_prose(paragraph: str) -> bool:
-    """Whether a paragraph of a revert is the reason, and not one of those that loragit puts around
-    it."""
+    """Whether a paragraph of a revert's message is the reason, not one of those that loragit writes
+    around it."""
     begins = ("This reverts commit ", "The last lines of its log:", "    ")
     return not paragraph.startswith(begins) and not re.match(r"[A-Z][\w-]*: ", paragraph)
 
 
 def parse_trailers(message: str) -> Values:
-    """The trailers of a message that loragit wrote: its last paragraph, a line each.
+    """Return the trailers of a message that loragit wrote: the lines of its last paragraph.
 
-    They are what ``git interpret-trailers`` reads, without the hundredth of a second that a child
-    takes for it.
+    A line that begins with a blank continues the value above it::
+
+        Run: noob-gren-v2s512
+        Dataset: a name
+          of two lines                       {"Run": (...), "Dataset": ("a name of two lines",)}
+
+    ``git interpret-trailers`` reads the same, but starting it takes a hundredth of a second.
     """
     last = message.rstrip("\n").rpartition("\n\n")[2]
     found: dict[str, list[list[str]]] = {}
-    pieces: list[
-        str
-    ] = []  # of the value that the next line may go on; of what is no trailer, nobody's
+    # The value that the next line may continue; after a line that is no trailer, one of no key.
+    pieces: list[str] = []
     for line in last.split("\n"):
         if line.startswith((" ", "\t")):
             pieces.append(line.strip())
@@ -339,7 +347,7 @@ _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 
 
 def without_signature(message: str) -> str:
-    """``message`` of a tag without what ``git tag -s`` put below it."""
+    """Return a tag's message without the signature that ``git tag -s`` appends."""
     for start in (
         "-----BEGIN PGP SIGNATURE-----",
         "-----BEGIN SSH SIGNATURE-----",
@@ -350,12 +358,12 @@ def without_signature(message: str) -> str:
 
 
 def _first_value(found: Values, key: str) -> str | None:
-    """The first value of ``key``."""
+    """Return the first value of ``key``; ``None`` without one."""
     return found[key][0] if key in found else None
 
 
 def whole_number(written: str | None) -> int | None:
-    """``written`` as a number of at most 18 digits, else ``None``."""
+    """Return ``written`` as a whole number of at most 18 digits, else ``None``."""
     return (
         int(written)
         if written and len(written) <= 18 and written.isascii() and written.isdigit()
@@ -364,7 +372,7 @@ def whole_number(written: str | None) -> int | None:
 
 
 def finite_number(written: str | None) -> float | None:
-    """``written`` as a finite number, else ``None``."""
+    """Return ``written`` as a finite number, else ``None``."""
     value = _any_number(written)
     return value if value is not None and value - value == 0 else None
 

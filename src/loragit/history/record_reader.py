@@ -1,5 +1,7 @@
-"""What the record of a run holds, read from its repository when it is asked for: one git for all
-questions."""
+"""Reads the files, outcomes and notes of runs from their repository, through one git child.
+
+What the bytes mean is ``record_parser``.
+"""
 
 from __future__ import annotations
 
@@ -24,23 +26,23 @@ if TYPE_CHECKING:
 
 NOTES = "refs/notes/commits"
 _MOST_FILE = 1 << 28
-"""Bytes of a record's file that are read on demand: captions, configs and lists of hashes stay far
-below."""
+"""Bytes of a file of a record that are read at most: captions, configs and lists of hashes are far
+smaller."""
 _MOST_PATHS = 500_000
 _OWN_FOLDERS = ("captions", "inputs", "patches")
-"""Folders of a record itself."""
+"""Folders that belong to a record even if a ``run.toml`` lies in them."""
 _MOST_TAGS = 1 << 26
-"""Bytes of tags that are held; 10,000 runs have a tenth of it."""
+"""Bytes of tags that are kept in memory; 10,000 runs have a tenth of that."""
 
 
 class RecordReader:
-    """The objects of one repository that records are made of. Reads only; closed when nobody holds
-    it any more."""
+    """Reads the objects that the records of one repository consist of. Its git child ends with
+    it."""
 
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
         self.tags: tuple[str, ...] = ()
-        """Tag objects that are likely to be asked for together."""
+        """Tag objects that are likely to be read together."""
         self._cache: HistoryCache | None = None
         self._reader = Reader(repository.top)
         self._messages: dict[str, str] = {}
@@ -49,30 +51,30 @@ class RecordReader:
 
     @property
     def cache(self) -> HistoryCache:
-        """What was read before."""
+        """What was read before, loaded when it is first needed."""
         if self._cache is None:
             self._cache = HistoryCache(self.repository.common_dir)
         return self._cache
 
     def close(self) -> None:
-        """End the git that answers; a later question starts another."""
+        """End the git child; a later read starts another."""
         self._reader.close()
 
     def __del__(self) -> None:
         self._reader.close()
 
     def revision(self, run: RecordedRun, path: str = "") -> str:
-        """``path`` of the run's record, as git names it: ``COMMIT:FOLDER/PATH``."""
+        """Return git's name of ``path`` in the run's record: ``COMMIT:FOLDER/PATH``."""
         place = run.path
-        # The trailer has the folder's name on one line; the folder that was asked about is known
-        # better.
+        # The trailer holds the folder's name with line ends and control characters replaced; for
+        # the current folder the true name is known.
         if place == message.dataset_path(self.repository.prefix):
             place = self.repository.prefix
         return f"{run.commit}:{'/'.join(part for part in (place, path) if part)}"
 
     def outcome(self, tag: str, name: str) -> RecordedOutcome:
-        """What the tag object ``tag`` says came out. Raises :class:`GitFailed` where it cannot be
-        read."""
+        """Return the outcome that the tag object ``tag`` holds. Raises :class:`GitFailed` if it
+        cannot be read."""
 
         from loragit.history.record_parser import parse_outcome
 
@@ -81,8 +83,8 @@ class RecordReader:
         return parse_outcome(self._messages[tag], name)
 
     def _read_messages(self, wanted: str) -> None:
-        """Read the tag ``wanted``, and with the second question all others too: who asks twice asks
-        for all."""
+        """Read the tag ``wanted``; from the second call on also all of :attr:`tags`, since whoever
+        reads two goes through them all."""
         others = (
             [tag for tag in self.tags if tag != wanted and tag not in self._messages]
             if self._messages
@@ -101,7 +103,7 @@ class RecordReader:
             raise GitFailed(f"the tag object {wanted} cannot be read", hint="git fsck tells more")
 
     def notes(self, commit: str) -> tuple[str, ...]:
-        """Lines of the note on ``commit`` that hold something."""
+        """Return the lines of the note on ``commit`` that are not blank."""
         if self._noted is None:
             self._noted = dict(self._read_notes())
         blob = self._noted.get(commit)
@@ -112,7 +114,8 @@ class RecordReader:
         )
 
     def _read_notes(self) -> Iterator[tuple[str, str]]:
-        """(commit, blob): git spreads notes over folders of two hex digits when there are many."""
+        """Yield (commit, blob). With many notes git spreads them over folders of two hex digits:
+        ``ab/cdef...`` stands for ``abcdef...``."""
         reply = git.call("ls-tree", "-r", "-z", NOTES, cwd=self.repository.top)
         for row in reply.out.decode("utf-8", "replace").split("\0") if reply.status == 0 else ():
             about, tab, path = row.partition("\t")
@@ -120,13 +123,14 @@ class RecordReader:
                 yield path.replace("/", ""), about.split(" ")[2]
 
     def record(self, run: RecordedRun) -> Record:
-        """``run.toml``, read once. Raises :class:`~loragit.history.CannotReadRecord`."""
+        """Return the parsed ``run.toml``, read only once. Raises
+        :class:`~loragit.history.CannotReadRecord`."""
         if run.commit not in self._records:
             self._records[run.commit] = self.read_record(run)
         return self._records[run.commit]
 
     def read_record(self, run: RecordedRun) -> Record:
-        """The same, and not held: for whoever goes through thousands."""
+        """Return the same without keeping it in memory, for callers that go through thousands."""
         from loragit.history.record_parser import CannotReadRecord, parse_record
 
         found = self._reader.read(self.revision(run, "run.toml"))
@@ -138,24 +142,24 @@ class RecordReader:
         return parse_record(found.data, run.name)
 
     def tree(self, run: RecordedRun) -> dict[str, TreeItem]:
-        """Files and folders of the run's record, by path; not those of a dataset in this one's
-        folder.
+        """Return files and folders of the run's record by path, without those of another dataset in
+        a subfolder of this one.
 
         Raises :class:`TooManyFiles`.
         """
         return self.with_subfolders(run, self.top_entries(run))
 
     def top_entries(self, run: RecordedRun) -> dict[str, TreeItem]:
-        """What lies directly in the run's record, by name."""
+        """Return what lies directly in the run's record, by name."""
         return self._tree_entries(self.revision(run))
 
     def with_subfolders(self, run: RecordedRun, items: dict[str, TreeItem]) -> dict[str, TreeItem]:
-        """``items`` of the run's record with all that is below them. Raises
+        """Return ``items`` of the run's record with all that lies in them. Raises
         :class:`TooManyFiles`."""
         found: dict[str, TreeItem] = {}
         for name, item in items.items():
             inside = dict(self._walk(run, name, item)) if item.folder else {}
-            # A record in this one's folder is that of another dataset.
+            # A record in a subfolder is that of another dataset.
             if name in _OWN_FOLDERS or not any(path.endswith("/run.toml") for path in inside):
                 found |= {name: item, **inside}
             if len(found) > _MOST_PATHS:
@@ -165,8 +169,8 @@ class RecordReader:
     def _walk(
         self, run: RecordedRun, folder: str, item: TreeItem
     ) -> Iterator[tuple[str, TreeItem]]:
-        """What is below ``folder``. A few trees that hold each other can stand for more paths than
-        there is room."""
+        """Yield all that lies in ``folder``, up to a limit: 40 forged trees, each of which holds
+        the next one twice, stand for 2**40 paths."""
         waiting = [(folder, item)]
         seen = 0
         while waiting:
@@ -180,7 +184,7 @@ class RecordReader:
                     waiting.append((f"{path}/{name}", below))
 
     def _tree_entries(self, tree: str) -> dict[str, TreeItem]:
-        """What lies directly in the tree that ``tree`` names; nothing where there is no such
+        """Return what lies directly in the tree that ``tree`` names; nothing if there is no such
         tree."""
         found = self._reader.read(tree, _MOST_FILE)
         if found is not None and found.kind == "commit":
@@ -190,7 +194,7 @@ class RecordReader:
         return dict(_parse_tree(found.data, len(found.id) // 2))
 
     def read(self, run: RecordedRun, path: str) -> bytes:
-        """The file at ``path`` of the run's record. Raises :class:`NoSuchFile`."""
+        """Return the file at ``path`` of the run's record. Raises :class:`NoSuchFile`."""
         clean = path.removeprefix("./")
         found = self._reader.read(self.revision(run, clean), _MOST_FILE) if clean else None
         if found is None or found.kind != "blob":
@@ -207,8 +211,8 @@ class RecordReader:
         return found.data
 
     def read_blobs(self, ids: Iterable[str], most: int = _MOST_FILE) -> Iterator[bytes | None]:
-        """The bytes of each of ``ids``, in their order; ``None`` where it is missing or longer than
-        ``most``."""
+        """Yield the bytes of each of ``ids``, in their order; ``None`` for one that is missing or
+        longer than ``most``."""
         for found in self._reader.read_all(ids, most):
             yield found.data if found is not None and found.kind == "blob" else None
 
@@ -220,7 +224,7 @@ class RecordReader:
 
 
 class TooManyFiles(LoragitError):
-    """A record holds more paths than any dataset has files."""
+    """The record holds more paths than any dataset has files."""
 
 
 def _too_many_files(run: RecordedRun) -> TooManyFiles:
@@ -231,7 +235,10 @@ def _too_many_files(run: RecordedRun) -> TooManyFiles:
 
 
 def _parse_tree(data: bytes, length: int) -> Iterator[tuple[str, TreeItem]]:
-    """Entries of a tree object, whose ids have ``length`` bytes: mode, blank, name, NUL, id."""
+    """Yield the entries of a tree object, whose ids have ``length`` bytes.
+
+    An entry is mode, blank, name, NUL, id, as in ``100644 run.toml\\0`` and 20 bytes.
+    """
     at = 0
     while at < len(data):
         end = data.find(b"\0", at)
@@ -246,10 +253,10 @@ def _parse_tree(data: bytes, length: int) -> Iterator[tuple[str, TreeItem]]:
 
 
 def tag_message(data: bytes) -> str:
-    """The message of a tag object, with what signs it."""
+    """Return the message of a tag object, with its signature."""
     return data.partition(b"\n\n")[2].decode("utf-8", "replace")
 
 
 def absolute_folder(path: str | Path) -> Path:
-    """``path`` in full; what is relative counts from the current folder."""
+    """Return ``path`` as an absolute path; a relative one counts from the current folder."""
     return Path(path).expanduser().absolute()

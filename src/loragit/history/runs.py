@@ -1,5 +1,4 @@
-"""The values of a history: a run as it stands on record, with what is read of it when it is asked
-for."""
+"""A run as it is on record. What the list of runs does not tell is read when it is first needed."""
 
 from __future__ import annotations
 
@@ -31,29 +30,28 @@ SEALED = "sealed"
 REVERTED = "reverted"
 UNTAGGED = "untagged"
 STATES = (RUNNING, INTERRUPTED, SEALED, REVERTED, UNTAGGED)
-"""``interrupted``: open on record, but its loragit is gone. ``untagged``: only its tag was deleted
-(``on_empty = "delete-tag"``)."""
+"""``interrupted``: open on record, but its loragit is gone. ``untagged``: it made nothing, and only
+its tag was deleted (``on_empty = "delete-tag"``)."""
 
 
 class NoSuchRun(LoragitError):
-    """The record holds no run that is meant by a text, or several."""
+    """No run, or more than one, fits the text that was given."""
 
 
 class SeveralRuns(NoSuchRun):
-    """A text means more than one run."""
+    """More than one run fits the text that was given."""
 
 
 class NoSuchFile(LoragitError):
-    """The record of a run holds no file of that path."""
+    """The record of the run holds no file of that path."""
 
 
 class RecordedRun(NamedTuple):
     """One run on record.
 
-    The fields are what the list of runs tells; the properties that need more read it from the
-    repository when they are first asked for, and raise :class:`~loragit.errors.LoragitError` where
-    it cannot be read. Two reads of one run give the same answers; only ``state`` and ``notes`` may
-    change between two histories.
+    The fields are what the list of runs tells. Properties that need more read it from the
+    repository, and raise :class:`~loragit.errors.LoragitError` if that fails. A run never changes;
+    only ``state`` and ``notes`` may differ in a later history.
     """
 
     name: str
@@ -67,19 +65,19 @@ class RecordedRun(NamedTuple):
     time: int
     """When it was opened: seconds since 1970, UTC."""
     offset: int
-    """Minutes east of UTC in the time zone in which that was."""
+    """Minutes east of UTC of the time zone in which that was."""
     state: str
     """One of :data:`STATES`."""
     trainer_commit: str
-    """Commit of the trainer's repository; empty where none is known."""
+    """Commit of the trainer's repository; empty if none is known."""
     message: str
     """Of its commit."""
     tag: str | None
-    """Id of the tag object that seals it; ``None`` for any other state than ``sealed``."""
+    """Id of the tag object that seals it; ``None`` in any other state than ``sealed``."""
     reverted_by: tuple[str, str] | None
-    """Commit that takes it back, and that one's message, where it was reverted."""
+    """Commit that reverts it, and the message of that commit; ``None`` if it was not reverted."""
     reader: RecordReader
-    """Where the rest is read from."""
+    """Reads the rest."""
 
     @property
     def opened(self) -> datetime:
@@ -94,12 +92,12 @@ class RecordedRun(NamedTuple):
 
     @property
     def subject(self) -> str:
-        """What the run is: ``noob on gren, version 2, 512 steps``."""
+        """First line of the message without the name: ``noob on gren, version 2, 512 steps``."""
         return self.message.partition("\n")[0].removeprefix(f"{self.name}: ")
 
     @property
     def trailers(self) -> Values:
-        """The trailers of its commit: a value or several by key."""
+        """The trailers of its commit: one or more values by key."""
         from loragit.history.record_parser import parse_trailers
 
         return parse_trailers(self.message)
@@ -110,63 +108,63 @@ class RecordedRun(NamedTuple):
 
     @property
     def format(self) -> int:
-        """``Loragit-Format`` of its commit; 0 where there is none."""
+        """``Loragit-Format`` of its commit; 0 without one."""
         from loragit.history.record_parser import whole_number
 
         return whole_number(self.trailer("Loragit-Format")) or 0
 
     @property
     def imported(self) -> bool:
-        """Whether it was trained before loragit, and recorded afterwards."""
-        # Of ten thousand runs most are not, and reading their trailers would take longer than all
+        """Whether it was trained without loragit and recorded afterwards."""
+        # Most of ten thousand runs are not, and parsing their trailers would take longer than all
         # the rest.
         return "\nImported: " in self.message and "Imported" in self.trailers
 
     @property
     def resumed_from(self) -> tuple[str, ...]:
-        """What the trailers ``Resumed-From`` say: the run whose training state it went on from."""
+        """The trailers ``Resumed-From``: the run from whose training state it continued."""
         return self.trailers.get("Resumed-From", ())
 
     @property
     def derived_from(self) -> tuple[str, ...]:
-        """What the trailers ``Derived-From`` say: the runs whose weights it started from."""
+        """The trailers ``Derived-From``: the runs from whose weights it started."""
         return self.trailers.get("Derived-From", ())
 
     @property
     def outcome(self) -> RecordedOutcome | None:
-        """What came out; ``None`` unless it is sealed."""
+        """The outcome; ``None`` unless it is sealed."""
         return None if self.tag is None else self.reader.outcome(self.tag, self.name)
 
     @property
     def revert(self) -> Revert | None:
-        """What took it back; ``None`` unless it was reverted."""
+        """The revert; ``None`` unless it was reverted."""
         from loragit.history.record_parser import parse_revert
 
         return None if self.reverted_by is None else parse_revert(*self.reverted_by)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """The lines of its note (``git notes``), observations that were made later."""
+        """The lines of its note (``git notes``): observations that were made later."""
         return self.reader.notes(self.commit)
 
     @property
     def record(self) -> Record:
-        """``run.toml``. Raises :class:`~loragit.history.CannotReadRecord`, also for a newer
-        format."""
+        """Its parsed ``run.toml``. Raises :class:`~loragit.history.CannotReadRecord`, also for a
+        newer format."""
         return self.reader.record(self)
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Path of each file of its record, relative to the dataset's folder."""
+        """Paths of the files of its record, relative to the dataset's folder."""
         return tuple(path for path, item in self.tree.items() if not item.folder)
 
     @property
     def tree(self) -> Mapping[str, TreeItem]:
-        """Files and folders of its record by path, each with the id of its blob or tree."""
+        """Files and folders of its record by path, with the id of each blob or tree."""
         return MappingProxyType(self.reader.tree(self))
 
     def read(self, path: str) -> bytes:
-        """The file at ``path`` of its record, byte for byte. Raises :class:`NoSuchFile`."""
+        """Return the bytes of the file at ``path`` of its record. Raises :class:`NoSuchFile`."""
         return self.reader.read(self, path)
 
     @property
@@ -183,13 +181,12 @@ class RecordedRun(NamedTuple):
 
     @property
     def dataset_files(self) -> tuple[DatasetFile, ...]:
-        """``dataset.sha256``: every file of the dataset with its hash, in order of paths."""
+        """``dataset.sha256``: every file of the dataset with its hash, sorted by path."""
         return self.reader.dataset_files(self)
 
     @property
     def captions(self) -> Mapping[str, str]:
-        """Id of the blob of each caption, by its path below ``captions/``; :meth:`read` gives the
-        words."""
+        """Blob id of each caption by its path in ``captions/``; :meth:`read` returns its text."""
         start = "captions/"
         files = {
             path: item.id
@@ -204,5 +201,5 @@ class RecordedRun(NamedTuple):
 
 @cache
 def _date_of_day(day: int) -> str:
-    """The date of a day since 1970. A log asks for each of a few days very often."""
+    """Return the date of a day since 1970. A log asks for the same few days very often."""
     return strftime("%Y-%m-%d", gmtime(day * 86400))

@@ -298,6 +298,13 @@ def test_a_remote_that_somebody_rewound_before_it_was_taken_over_here(
     assert TAG_LOST in rows
 
 
+def test_a_remotes_branch_that_cannot_be_read(record: Path, pushed: Path) -> None:
+    (record / ".git/refs/remotes/origin/runs").write_text(f"{'1' * 40}\n")
+    ((status, check, message),) = told(record)
+    assert (status, check) == ("wrong", "runs")
+    assert message.startswith("origin/runs cannot be compared with runs: ")
+
+
 # --- tags ---
 
 

@@ -1,8 +1,7 @@
-"""What a log tells of many runs in a few words: what came out, and what changed since the run
-before.
+"""What ``loragit log`` shows of many runs: outcomes in numbers, and changes since the run before.
 
-Both are computed once and remembered (:mod:`loragit.history.cache`): the outcome by the tag
-object, the changes by the two commits.
+Both are computed once and cached (:mod:`loragit.history.cache`): the outcome by its tag object, the
+changes by the two commits.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ if TYPE_CHECKING:
 _LONGEST = 120
 """Characters of one change: a value may be of any length."""
 _MOST_CHANGES = 40
-"""Changes that are told of one run."""
+"""Changes of a run that are cached at most."""
 
 
 class OutcomeCounts(NamedTuple):
-    """What came out of a sealed run, in numbers; ``None`` for what its tag does not say."""
+    """The outcome of a sealed run in numbers; ``None`` for what its tag does not say."""
 
     exit_status: int | None
     seconds: int | None
@@ -38,10 +37,11 @@ class OutcomeCounts(NamedTuple):
 
 
 def outcome_counts(runs: Sequence[RecordedRun]) -> dict[str, OutcomeCounts]:
-    """Of each sealed one of ``runs``, by its commit. A tag that cannot be read is left out."""
+    """Return the outcome of each sealed one of ``runs`` by its commit. Unreadable tags are left
+    out."""
     found = {}
     for reader, group in _by_repository(runs):
-        known = reader.cache.briefs
+        known = reader.cache.outcomes
         missing = [run for run in group if run.tag and run.tag not in known]
         reader.tags = tuple(run.tag for run in missing if run.tag)
         for run in missing:
@@ -84,10 +84,10 @@ def _unpack_counts(packed: str) -> OutcomeCounts:
 def changes_in_brief(
     runs: Sequence[RecordedRun], bases: Mapping[str, RecordedRun]
 ) -> dict[str, tuple[str, ...]]:
-    """What each of ``runs`` does otherwise than the one of ``bases``, in a few words each, by its
+    """Return what changed from its base to each of ``runs``, a few words for each change, by
     commit.
 
-    A run without one, and one whose record or whose base's cannot be read, is left out.
+    A run without a base is left out, and one of which either record cannot be read.
     """
     found: dict[str, tuple[str, ...]] = {}
     for reader, group in _by_repository(runs):
@@ -95,9 +95,9 @@ def changes_in_brief(
         missing = []
         for run in group:
             base = bases.get(run.commit)
-            told = None if base is None else known.get(_pair_key(base, run))
-            if told is not None:
-                found[run.commit] = _split_phrases(told)
+            packed = None if base is None else known.get(_pair_key(base, run))
+            if packed is not None:
+                found[run.commit] = _split_phrases(packed)
             elif base is not None:
                 missing.append((base, run))
         if missing:
@@ -105,16 +105,16 @@ def changes_in_brief(
 
             for (base, run), comparison in zip(missing, compare_many(missing), strict=True):
                 if comparison is not None:
-                    told = "\x1f".join(
+                    joined = "\x1f".join(
                         _cut_phrase(phrase) for phrase in comparison.phrases()[:_MOST_CHANGES]
                     )
-                    known[_pair_key(base, run)] = told
-                    found[run.commit] = _split_phrases(told)
+                    known[_pair_key(base, run)] = joined
+                    found[run.commit] = _split_phrases(joined)
     return found
 
 
-def _split_phrases(told: str) -> tuple[str, ...]:
-    return tuple(told.split("\x1f")) if told else ()
+def _split_phrases(packed: str) -> tuple[str, ...]:
+    return tuple(packed.split("\x1f")) if packed else ()
 
 
 def _pair_key(base: RecordedRun, run: RecordedRun) -> str:
@@ -122,13 +122,12 @@ def _pair_key(base: RecordedRun, run: RecordedRun) -> str:
 
 
 def _cut_phrase(phrase: str) -> str:
-
     return text.cut(text.shown(phrase), _LONGEST)
 
 
 def save_cache(runs: Sequence[RecordedRun], bases: Mapping[str, RecordedRun]) -> None:
-    """Write down what was computed; ``runs`` are all of their repositories, and ``bases``
-    theirs."""
+    """Save what was computed. ``runs`` are all runs of their repositories, ``bases`` their
+    bases."""
     for reader, group in _by_repository(runs):
         if not reader.cache.is_unsaved:
             continue
@@ -139,6 +138,6 @@ def save_cache(runs: Sequence[RecordedRun], bases: Mapping[str, RecordedRun]) ->
 
 def _by_repository(runs: Sequence[RecordedRun]) -> list[tuple[RecordReader, list[RecordedRun]]]:
     several = {id(run.reader): run.reader for run in runs}
-    if len(several) == 1:  # as nearly always: ten thousand runs are not looked through once more
+    if len(several) == 1:  # nearly always: no need to walk ten thousand runs once more
         return [(runs[0].reader, list(runs))]
     return [(reader, [run for run in runs if run.reader is reader]) for reader in several.values()]

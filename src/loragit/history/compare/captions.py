@@ -1,4 +1,4 @@
-"""Captions compared by their tags. Opens no file, asks nobody."""
+"""Compares captions tag by tag, from their texts."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ _PARTS = re.compile(r"[,\n]")
 
 
 class CaptionChange(NamedTuple):
-    """A caption that is not what it was."""
+    """A caption that changed."""
 
     path: str
     before: tuple[str, ...] | None
-    """Its tags in their order; ``None``: there was no such caption."""
+    """Its tags in their order; ``None`` if there was no such caption."""
     after: tuple[str, ...] | None
-    """``None``: there is none any more."""
+    """``None`` if it is gone."""
 
     @property
     def added(self) -> tuple[str, ...]:
-        """Tags that are new, in the order in which they stand; one that is given twice counts
-        twice."""
+        """New tags, in the order in which they stand; a repeated tag counts as often."""
         return _tags_beyond(self.after or (), self.before or ())
 
     @property
@@ -32,7 +31,7 @@ class CaptionChange(NamedTuple):
 
     @property
     def reordered(self) -> bool:
-        """Whether the tags are the same ones in another order."""
+        """Whether the same tags are in another order."""
         both = self.before is not None and self.after is not None
         return both and self.before != self.after and not self.added and not self.removed
 
@@ -42,25 +41,24 @@ class TagTotal(NamedTuple):
 
     tag: str
     removed: int
-    """Number of captions that have lost it. Captions that are there on one side only do not
-    count."""
+    """Number of captions that lost it. Captions that only one side has do not count."""
     added: int
-    """Number of captions that have gained it."""
+    """Number of captions that gained it."""
 
 
 def tags_of(caption: str) -> tuple[str, ...]:
-    """The tags of a caption: what stands between commas and line ends, without blanks around it."""
+    """Return the tags of a caption: ``zqx,  a round thing`` has ``zqx`` and ``a round thing``."""
     return tuple(tag for tag in (part.strip() for part in _PARTS.split(caption)) if tag)
 
 
 def caption_change(path: str, before: str | None, after: str | None) -> CaptionChange:
-    """How the caption at ``path`` has changed; each side its text, or ``None``."""
+    """Return how the caption at ``path`` changed; each side is its text, or ``None``."""
     old, new = (None if each is None else tags_of(each) for each in (before, after))
     return CaptionChange(path, old, new)
 
 
 def tag_totals(changes: Iterable[CaptionChange]) -> tuple[TagTotal, ...]:
-    """Tags that captions have lost or gained, the most frequent first."""
+    """Return the tags that captions lost or gained, the most frequent first."""
     removed, added = Counter[str](), Counter[str]()
     for each in changes:
         if each.before is not None and each.after is not None:
@@ -71,7 +69,7 @@ def tag_totals(changes: Iterable[CaptionChange]) -> tuple[TagTotal, ...]:
 
 
 def _tags_beyond(tags: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
-    """``tags`` but for those that ``others`` has, each as often as it is there."""
+    """Return ``tags`` without those in ``others``, each removed as often as it is there."""
     left = Counter(others)
     found = []
     for tag in tags:

@@ -1,7 +1,7 @@
-"""What differs between two runs: two records in, a list of changes out. Opens no file, asks nobody.
+"""Finds what differs between two runs: takes two records, returns a list of changes.
 
-Values are compared by what they mean to the trainer: ``1e-4`` is ``0.0001``, and where a run writes
-its output is no difference between two runs.
+Values are compared by what they mean to the trainer: ``1e-4`` equals ``0.0001``, and it makes no
+difference where a run writes its output.
 """
 
 from __future__ import annotations
@@ -19,70 +19,23 @@ from loragit.history.record_parser import (
     finite_number,
 )
 from loragit.record.values import Weights
-from loragit.trainers.sd_scripts import arguments
+from loragit.trainers import kinds
 
-ARGUMENT, WEIGHTS, TRAINER, LYCORIS, REPOSITORY = (
-    "argument",
-    "weights",
-    "trainer",
-    "lycoris",
-    "repository",
-)
-IMAGE, FILE, CAPTION, PROMPTS, CONFIG, INPUT = (
-    "image",
-    "file",
-    "caption",
-    "prompts",
-    "config",
-    "input",
-)
+ARGUMENT, WEIGHTS = "argument", "weights"
+TRAINER, LYCORIS, REPOSITORY = "trainer", "lycoris", "repository"
+IMAGE, FILE, CAPTION = "image", "file", "caption"
+PROMPTS, CONFIG, INPUT = "prompts", "config", "input"
 ENVIRONMENT, PACKAGE, PATCH = "environment", "package", "patch"
+# fmt: off
 KINDS = (
-    *(ARGUMENT, WEIGHTS, TRAINER, LYCORIS, REPOSITORY),
-    *(IMAGE, FILE, CAPTION, PROMPTS, CONFIG, INPUT),
-    *(ENVIRONMENT, PACKAGE, PATCH),
+    ARGUMENT, WEIGHTS, TRAINER, LYCORIS, REPOSITORY,
+    IMAGE, FILE, CAPTION, PROMPTS, CONFIG, INPUT,
+    ENVIRONMENT, PACKAGE, PATCH,
 )
+# fmt: on
 """Kinds of changes, in the order in which a comparison lists them. ``image``: a file of the dataset
-that is no caption and no other text; ``file``: one that is; ``repository``: a further one, told as
-``LABEL.commit``; ``caption``: what the record holds under ``captions/``."""
-
-RUN_ARGUMENTS = frozenset(
-    {
-        "dataset_config",
-        "sample_prompts",
-        "output_dir",
-        "output_name",
-        "training_comment",
-        "log_prefix",
-    }
-)
-"""Arguments that loragit makes of the run's name and folder: no two runs share them."""
-
-_FIRST = (
-    *(
-        "network_module",
-        "network_dim",
-        "network_alpha",
-        "dim",
-        "alpha",
-        "conv_dim",
-        "conv_alpha",
-        "algo",
-        "preset",
-    ),
-    *(
-        "learning_rate",
-        "unet_lr",
-        "text_encoder_lr",
-        "text_encoder_lr1",
-        "text_encoder_lr2",
-        "loraplus_lr_ratio",
-    ),
-    *("max_train_steps", "max_train_epochs", "train_batch_size", "gradient_accumulation_steps"),
-    *("optimizer_type", "optimizer_args", "lr_scheduler", "lr_warmup_steps", "seed"),
-)
-"""Arguments that people look for first; the others follow by name."""
-_RANK = {name: number for number, name in enumerate(_FIRST)}
+that is no text; ``file``: one that is text, but no caption; ``repository``: one of other code, with
+the key ``LABEL.commit``; ``caption``: a file in the record's ``captions/``."""
 
 _IMPORTANT = (
     "torch",
@@ -93,19 +46,18 @@ _IMPORTANT = (
     "xformers",
     "bitsandbytes",
 )
-"""Packages that are named in a line; of the others the number."""
+"""Packages that are named in one line; others are counted."""
 
 _TEXTS = (".txt", ".caption", ".json", ".toml", ".md", ".yaml", ".yml", ".csv")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 class Side(NamedTuple):
-    """One of the two runs. What is known to be the same on both sides may be left out of both."""
+    """One of the two runs. What both sides are known to share may be left out of both."""
 
     record: Record
     tree: Mapping[str, str]
-    """Content of each file of the record, by path; any name of the content will do (an object's
-    id)."""
+    """Identifier of the content of each file of the record (such as its object id), by path."""
     dataset: Mapping[str, str]
     """sha256 of each file of the dataset, by path."""
     environment: RecordedEnvironment
@@ -117,33 +69,33 @@ class Change(NamedTuple):
     kind: str
     """One of :data:`KINDS`."""
     key: str
-    """What: an argument's name, a role of weights, a path, a package; ``network_args`` go by their
-    own names."""
+    """An argument's name, a role of weights, a path, a package; the pairs in ``network_args`` have
+    their own names."""
     before: str | None
-    """``None``: it was not there. For files, their content's name. A flag that is given is
+    """``None`` if it was not there. For files it identifies the content; for a flag it is
     ``true``."""
     after: str | None
-    """``None``: it is not there any more."""
+    """``None`` if it is gone."""
 
 
 class Comparison(NamedTuple):
-    """All that differs between two runs, in the order of :data:`KINDS`, the most telling first in
-    each."""
+    """All that differs between two runs, in the order of :data:`KINDS`, in each kind the most
+    important first."""
 
     changes: tuple[Change, ...]
 
     def of(self, *kinds: str) -> tuple[Change, ...]:
-        """Changes of these kinds alone."""
+        """Return the changes of these kinds."""
         return tuple(change for change in self.changes if change.kind in kinds)
 
     def phrases(self) -> tuple[str, ...]:
-        """The same in a few words each, for a line: ``unet_lr 1e-4 → 5e-5``, ``2 captions``,
+        """Return the changes in a few words each: ``unet_lr 1e-4 → 5e-5``, ``2 captions``,
         ``torch 2.6 → 2.7``."""
         return tuple(_phrases(self))
 
 
 def compare_sides(before: Side, after: Side) -> Comparison:
-    """What a run (``after``) does otherwise than another (``before``)."""
+    """Return what differs between ``before`` and ``after``."""
     old, new = before.record, after.record
     changes = [
         *_compare_arguments(old, new),
@@ -165,7 +117,7 @@ def compare_sides(before: Side, after: Side) -> Comparison:
 
 
 def same_value(one: str, other: str) -> bool:
-    """Whether two values mean the same to a trainer: the same text, or the same number."""
+    """Whether two values mean the same to a trainer: equal text, or equal numbers."""
     if one == other:
         return True
     if not (_NUMBER.fullmatch(one) and _NUMBER.fullmatch(other)):
@@ -176,15 +128,22 @@ def same_value(one: str, other: str) -> bool:
 
 def _compare_arguments(old: Record, new: Record) -> list[Change]:
     changes = _compare_mappings(ARGUMENT, _argument_texts(old), _argument_texts(new))
-    return sorted(changes, key=lambda change: (_RANK.get(change.key, len(_RANK)), change.key))
+    telling = kinds.of(new.trainer_kind).telling
+    rank = {name: number for number, name in enumerate(telling)}
+    return sorted(changes, key=lambda change: (rank.get(change.key, len(rank)), change.key))
 
 
 def _argument_texts(record: Record) -> dict[str, str]:
-    """Each argument as one text, pairs under their own names. Files of weights are compared by
-    content, not here."""
+    """Return each argument as one text, pairs under their own names. Weights are left out: they are
+    compared by content.
+
+    ``--seed 7 --network_args conv_dim=4 algo=lokr`` gives
+    ``{"seed": "7", "conv_dim": "4", "algo": "lokr"}``.
+    """
     roles = {weights.role for weights in record.weights}
-    told = RUN_ARGUMENTS | {name for name, role in arguments.WEIGHTS.items() if role in roles}
-    args = {name: values for name, values in record.args.items() if name not in told}
+    trainer = kinds.of(record.trainer_kind)
+    left_out = trainer.per_run | {name for name, role in trainer.weights.items() if role in roles}
+    args = {name: values for name, values in record.args.items() if name not in left_out}
     found = {name: " ".join(values) if values else "true" for name, values in args.items()}
     pairs = key_value_pairs(args)
     return {
@@ -198,10 +157,10 @@ _GROUPS = ("network_args", "optimizer_args")
 
 
 def key_value_pairs(args: Values) -> dict[str, str]:
-    """The ``key=value`` pairs of arguments that hold some, under their own names.
+    """Return the ``key=value`` pairs in ``network_args`` and ``optimizer_args`` under their own
+    names.
 
-    One that is called like an argument is given with what it belongs to, as in
-    ``network_args.seed``.
+    One with the name of an argument gets the group in front, as in ``network_args.seed``.
     """
     found = {}
     for group in _GROUPS:
@@ -227,7 +186,8 @@ def _same(one: str | None, other: str | None) -> bool:
 
 
 def _compare_weights(old: Iterable[Weights], new: Iterable[Weights]) -> list[Change]:
-    """Weights by role; several of one role are told by number. Of one name, the content decides."""
+    """Compare weights by role; several of one role are numbered. The hash decides, else the
+    name."""
     before, after = dict(_numbered_roles(old)), dict(_numbered_roles(new))
     changes = []
     for role in [*before, *(role for role in after if role not in before)]:
@@ -252,9 +212,9 @@ def _name_with_hash(weights: Weights | None) -> str | None:
 
 
 def _compare_repo(kind: str, old: RecordedRepo | None, new: RecordedRepo | None) -> list[Change]:
-    """The commit (of a release its version), and what was not committed.
+    """Compare the commit (for a release its version) and uncommitted paths.
 
-    The branch is no difference: it names a commit, and that is compared.
+    The branch does not count: it only names the commit.
     """
     before, after = ({} if code is None else _repo_values(code) for code in (old, new))
     return _compare_mappings(kind, before, after)
@@ -281,7 +241,7 @@ def _compare_script(old: Record, new: Record) -> list[Change]:
 
 def _compare_dataset(before: Side, after: Side) -> list[Change]:
     changes = _compare_mappings(IMAGE, before.dataset, after.dataset)
-    # A caption is on record as a file of the tree, and is told there.
+    # A caption is compared as a file of the record.
     return [
         change._replace(kind=FILE) if change.key.lower().endswith(_TEXTS) else change
         for change in changes
@@ -290,7 +250,7 @@ def _compare_dataset(before: Side, after: Side) -> list[Change]:
 
 
 def _caption_in_record(path: str) -> str:
-    """Where the record holds a file of the dataset, if that is a caption."""
+    """Return where the record holds the caption at ``path`` of the dataset."""
     return (
         f"captions/outside/{'/'.join(path.split('/')[-2:])}"
         if path.startswith("../")
@@ -305,7 +265,7 @@ _KIND_OF = (
     ("inputs/", INPUT),
 )
 _COMPARED_BY_VALUE = ("run.toml", "train.sh", "environment.txt", "dataset.sha256")
-"""Files that hold what is compared value by value."""
+"""Files whose values are compared one by one."""
 
 
 def _compare_files(before: Side, after: Side) -> list[Change]:

@@ -1,5 +1,4 @@
-"""Commits between two states of a repository of code, as far as that repository is at hand. Reads
-only."""
+"""Lists the commits between two states of a repository of code, if that is on this machine."""
 
 from __future__ import annotations
 
@@ -11,18 +10,18 @@ from loragit.errors import LoragitError
 from loragit.git import catfile
 
 MOST = 50
-"""Commits of a side that are listed."""
+"""Commits that are listed of each side at most."""
 
 FORWARD, REVERSED, DIVERGED, MISSING = "forward", "reversed", "diverged", "missing"
 RELATIONS = (FORWARD, REVERSED, DIVERGED, MISSING)
-"""The later run has the later commit; it has an earlier one; each has commits that the other lacks;
-one of them is not there."""
+"""The later run has a descendant of the earlier run's commit; an ancestor; neither; or one of the
+two commits is not there."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 class Commit(NamedTuple):
-    """A commit in a line."""
+    """Id and first line of a commit."""
 
     id: str
     subject: str
@@ -32,7 +31,7 @@ class CommitsBetween(NamedTuple):
     """What lies between two commits."""
 
     repository: Path
-    """Where it was looked up."""
+    """The repository that was asked."""
     relation: str
     """One of :data:`RELATIONS`."""
     added: tuple[Commit, ...] = ()
@@ -42,17 +41,17 @@ class CommitsBetween(NamedTuple):
     added_count: int = 0
     removed_count: int = 0
     missing: tuple[str, ...] = ()
-    """Those of the two commits that the repository does not hold."""
+    """Which of the two commits the repository lacks."""
 
 
 def is_commit(text: str | None) -> bool:
-    """Whether ``text`` is a commit's id in full: what is recorded of a release is a version."""
+    """Whether ``text`` is a full commit id; for a release a version is recorded instead."""
     return text is not None and _COMMIT.fullmatch(text) is not None
 
 
 def commits_between(repository: Path, old: str, new: str) -> CommitsBetween | None:
-    """What lies between the commits ``old`` and ``new``; ``None`` where ``repository`` is none that
-    can be read."""
+    """Return what lies between the commits ``old`` and ``new``; ``None`` if ``repository`` cannot
+    be read."""
     try:
         missing = _missing_commits(repository, (old, new))
         if missing:
@@ -76,7 +75,7 @@ def _missing_commits(repository: Path, commits: tuple[str, str]) -> tuple[str, .
 
 
 def _commits_only_in(repository: Path, commit: str, other: str) -> tuple[tuple[Commit, ...], int]:
-    """Commits that ``commit`` leads to and ``other`` does not: the newest of them, and their
+    """Return the newest commits that ``commit`` leads to and ``other`` does not, and their
     number."""
     asked = (
         "log",

@@ -1,4 +1,4 @@
-"""Two runs compared in full: what differs, down to tags, values and lines, and what could not be
+"""Compares two runs in full, down to tags, values and lines, and lists what could not be
 compared."""
 
 from __future__ import annotations
@@ -7,9 +7,13 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from loragit import parse
-from loragit.history.compare import captions as tags
 from loragit.history.compare import lines, tables
-from loragit.history.compare.captions import CaptionChange, TagTotal
+from loragit.history.compare.captions import (
+    CaptionChange,
+    TagTotal,
+    caption_change,
+    tag_totals,
+)
 from loragit.history.compare.changes import (
     ARGUMENT,
     CAPTION,
@@ -25,8 +29,8 @@ from loragit.history.compare.changes import (
     WEIGHTS,
     Change,
     Side,
+    compare_sides,
 )
-from loragit.history.compare.changes import compare_sides as compared
 from loragit.history.compare.lines import LineChange
 from loragit.history.compare.runs import sides
 from loragit.history.compare.tables import ValueChange
@@ -37,9 +41,9 @@ ADDED, REMOVED, CHANGED = "added", "removed", "changed"
 STATUSES = (ADDED, REMOVED, CHANGED)
 
 _DOCUMENTS = (CONFIG, INPUT, PROMPTS, FILE)
-"""Kinds of files that are compared by what is in them."""
+"""Kinds of files whose contents are compared."""
 _MOST = 1 << 24
-"""Bytes of such a file; of a larger one only that it changed is told."""
+"""Bytes of such a file; of a larger one only the change is reported."""
 
 _METADATA = "metadata.toml"
 
@@ -53,28 +57,27 @@ _GAPS = (
     ("dataset.sha256", "images", (IMAGE,)),
     ("environment.txt", "environment and packages", (ENVIRONMENT, PACKAGE)),
 )
-"""What a record may lack, as the trailer ``Missing`` calls it; what people call it; kinds that are
-then not compared."""
+"""What a record may lack: its name in the trailer ``Missing``, its name for people, and the kinds
+of changes that are then not compared."""
 
 
 class DocumentChange(NamedTuple):
-    """A file of the record that is not what it was."""
+    """A file of the record that changed."""
 
     kind: str
     """``config``, ``input``, ``prompts`` or ``file``."""
     path: str
-    """Of the later run, where it has one."""
+    """In the later run, if that has the file."""
     status: str
     """One of :data:`STATUSES`."""
     values: tuple[ValueChange, ...] = ()
-    """Where both sides are TOML or JSON, or the only one is."""
+    """If all sides that there are are TOML or JSON."""
     lines: tuple[LineChange, ...] = ()
     """For any other text."""
 
     @property
     def changes_meaning(self) -> bool:
-        """Whether more differs than how it is written: comments, blanks, the order of keys, line
-        ends."""
+        """Whether more differs than comments, blanks, line ends or the order of keys."""
         return bool(self.values or self.lines) or self.status != CHANGED
 
 
@@ -84,18 +87,18 @@ class Difference(NamedTuple):
     before: RecordedRun
     after: RecordedRun
     changes: tuple[Change, ...]
-    """What is told by a value on each side; captions and documents are below."""
+    """All changes but those of captions and documents, which follow."""
     documents: tuple[DocumentChange, ...]
     captions: tuple[CaptionChange, ...]
-    """In order of paths."""
+    """Sorted by path."""
     tags: tuple[TagTotal, ...]
     """The most frequent first."""
     not_compared: tuple[str, ...]
-    """A sentence for each thing that one of the records does not tell."""
+    """A sentence for each thing that one of the records lacks."""
 
     @property
     def same(self) -> bool:
-        """Whether nothing differs, as far as the records tell."""
+        """Whether nothing differs as far as the records tell."""
         return not (
             self.changes
             or self.captions
@@ -107,56 +110,58 @@ class Difference(NamedTuple):
 
 
 def compare_in_full(before: RecordedRun, after: RecordedRun) -> Difference:
-    """What ``after`` does otherwise than ``before``; they may be of two repositories.
+    """Return all that differs between the runs, which may be of two repositories.
 
-    Raises :class:`~loragit.errors.LoragitError` where a record cannot be read.
+    Raises :class:`~loragit.errors.LoragitError` if a record cannot be read.
     """
-    halves = sides(before, after)
-    gaps = [(what, kinds, told) for what, kinds, told in _not_compared(before, after)]
-    left_out = {kind for _, kinds, _ in gaps for kind in kinds}
-    unsure = list(_unknown_weights(*halves))
+    both = sides(before, after)
+    gaps = list(_gaps(before, after))
+    left_out = {kind for gap in gaps for kind in gap.kinds}
+    unsure = list(_unknown_weights(*both))
     changes = [
         change
-        for change in compared(*halves).changes
+        for change in compare_sides(*both).changes
         if change.kind not in left_out
         and not (change.kind == WEIGHTS and change.key in unsure)
-        # What a model's header says is on record of imported runs alone.
+        # Only imported runs have a record of what a model's header says.
         and not (change.key == _METADATA and None in (change.before, change.after))
-        and not (IMAGE in left_out and change.kind == FILE and not _on_record(change, halves))
+        and not (IMAGE in left_out and change.kind == FILE and not _on_record(change, both))
     ]
     captions = _caption_changes(
         before, after, [change for change in changes if change.kind == CAPTION]
     )
-    files = [
-        change for change in changes if change.kind in _DOCUMENTS and _on_record(change, halves)
-    ]
+    files = [change for change in changes if change.kind in _DOCUMENTS and _on_record(change, both)]
     return Difference(
         before,
         after,
         tuple(change for change in changes if change.kind != CAPTION and change not in files),
         tuple(_document_changes(before, after, files)),
         captions,
-        tags.tag_totals(captions),
+        tag_totals(captions),
         (
-            *(told for _, _, told in gaps),
+            *(gap.message for gap in gaps),
             *(f"{role}: its hash is not on record of both" for role in unsure),
         ),
     )
 
 
-def _on_record(change: Change, halves: tuple[Side, Side]) -> bool:
-    """Whether the change is one of a file that the record holds, not one whose hash alone is
-    known."""
-    return any(change.key in half.tree for half in halves)
+def _on_record(change: Change, both: tuple[Side, Side]) -> bool:
+    """Whether a record holds the file that changed, not only its hash."""
+    return any(change.key in half.tree for half in both)
 
 
-def _not_compared(
-    before: RecordedRun, after: RecordedRun
-) -> Iterator[tuple[str, tuple[str, ...], str]]:
+class _Gap(NamedTuple):
+    kinds: tuple[str, ...]
+    """Kinds of changes that cannot be found."""
+    message: str
+
+
+def _gaps(before: RecordedRun, after: RecordedRun) -> Iterator[_Gap]:
     for missing, what, kinds in _GAPS:
         lacking = [run.name for run in (before, after) if _record_lacks(run, missing)]
         if lacking:
-            yield what, kinds, f"{what}: not on record of {' and '.join(dict.fromkeys(lacking))}"
+            names = " and ".join(dict.fromkeys(lacking))
+            yield _Gap(kinds, f"{what}: not on record of {names}")
 
 
 def _record_lacks(run: RecordedRun, what: str) -> bool:
@@ -170,7 +175,7 @@ def _record_lacks(run: RecordedRun, what: str) -> bool:
 
 
 def _unknown_weights(before: Side, after: Side) -> Iterator[str]:
-    """Roles of weights of one name, of which only one side has the hash."""
+    """Yield roles whose weights have the same name on both sides, and a hash on only one."""
     old, new = _by_role(before.record.weights), _by_role(after.record.weights)
     for role in old.keys() & new.keys():
         one, other = old[role], new[role]
@@ -179,8 +184,8 @@ def _unknown_weights(before: Side, after: Side) -> Iterator[str]:
 
 
 def _by_role(weights: Sequence[Weights]) -> dict[str, Weights]:
-    """The first of each role, as :mod:`loragit.history.compare.changes` calls it by its role
-    alone."""
+    """Return the first of each role, the one that :mod:`loragit.history.compare.changes` does not
+    number."""
     return {each.role: each for each in reversed(weights)}
 
 
@@ -190,14 +195,14 @@ def _caption_changes(
     old = _blob_texts(before, [change.before for change in changes])
     new = _blob_texts(after, [change.after for change in changes])
     found = [
-        tags.caption_change(change.key, one, other)
+        caption_change(change.key, one, other)
         for change, one, other in zip(changes, old, new, strict=True)
     ]
     return tuple(sorted(found))
 
 
 def _blob_texts(run: RecordedRun, ids: Sequence[str | None]) -> Iterator[str | None]:
-    """The text of each blob, ``None`` for none; one that is missing or huge counts as empty."""
+    """Return the text of each blob, ``None`` for none; a missing or huge one counts as empty."""
     found = run.reader.read_blobs([each for each in ids if each is not None], _MOST)
     return iter([None if each is None else _decoded(next(found) or b"") for each in ids])
 
@@ -215,13 +220,13 @@ def _document_changes(
     for (earlier, change), one, other in zip(paired, old, new, strict=True):
         status = ADDED if one is None else REMOVED if other is None else CHANGED
         values = _value_changes(_parse_document(earlier, one), _parse_document(change.key, other))
-        told = lines.compare_lines(one or "", other or "") if values is None else ()
-        yield DocumentChange(change.kind, change.key, status, values or (), told)
+        changed_lines = lines.compare_lines(one or "", other or "") if values is None else ()
+        yield DocumentChange(change.kind, change.key, status, values or (), changed_lines)
 
 
 def _pair_configs(changes: Sequence[Change]) -> list[tuple[str, Change]]:
-    """Each change with the path that its earlier side has: a config stays one where it goes from
-    TOML to JSON."""
+    """Return each change with the path of its earlier side: ``config.toml`` that became
+    ``config.json`` is one changed file."""
     gone = [change for change in changes if change.kind == CONFIG and change.after is None]
     come = [change for change in changes if change.kind == CONFIG and change.before is None]
     if len(gone) == len(come) == 1:
@@ -234,8 +239,8 @@ def _pair_configs(changes: Sequence[Change]) -> list[tuple[str, Change]]:
 
 
 def _parse_document(path: str, written: str | None) -> dict[str, object] | None:
-    """The document as a table, an empty one where there is none; ``None`` where the file is no TOML
-    and no JSON."""
+    """Return the document as a table, an empty one without a file; ``None`` if the file is neither
+    TOML nor JSON."""
     if not path.endswith((".toml", ".json")):
         return None
     if written is None:

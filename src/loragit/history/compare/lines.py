@@ -1,4 +1,4 @@
-"""Texts compared line by line. Opens no file, asks nobody."""
+"""Compares texts line by line."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections import Counter
 from typing import NamedTuple
 
 _MOST = 2000
-"""Lines of a side up to which their order counts: beyond, to look for it would take long."""
+"""Lines of a side up to which their order counts: finding it in more would take long."""
 _MOST_PAIRS = 40_000
-"""Pairs of equal lines up to which their order counts: a thousand times the same line would take
+"""Pairs of equal lines up to which their order counts: the same line a thousand times would take
 minutes."""
 
 
 class LineChange(NamedTuple):
-    """A line that one side has and the other has not."""
+    """A line that only one side has."""
 
     sign: str
     """``-`` before, ``+`` after."""
@@ -21,7 +21,7 @@ class LineChange(NamedTuple):
 
 
 def compare_lines(before: str, after: str) -> tuple[LineChange, ...]:
-    """What is gone and what is new, in the order in which it stands. Line ends do not count."""
+    """Return the lines that are gone or new, in their order. Line ends do not count."""
     old, new = before.splitlines(), after.splitlines()
     if max(len(old), len(new)) > _MOST:
         return _compare_unordered(old, new)

@@ -1,4 +1,4 @@
-"""Runs on record compared: of their contents only what is not the same object is read."""
+"""Compares runs on record. Objects that both records hold are the same, and are not read."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, NamedTuple
 
 from loragit.errors import LoragitError
-from loragit.git.repository import TreeItem
-from loragit.history.compare.changes import Comparison, Side
-from loragit.history.compare.changes import compare_sides as compared
+from loragit.history.compare.changes import Comparison, Side, compare_sides
 from loragit.history.record_parser import Record, RecordedEnvironment, parse_environment
 
 if TYPE_CHECKING:
@@ -18,25 +16,24 @@ if TYPE_CHECKING:
 
 _NO_ENVIRONMENT = RecordedEnvironment({}, {})
 _HELD = 64
-"""Runs that are held while many are compared: each is compared with its neighbours."""
+"""Records that are kept in memory while many are compared, each with its neighbours."""
 
 
 def compare_runs(before: RecordedRun, after: RecordedRun) -> Comparison:
-    """What ``after`` does otherwise than ``before``. Raises
-    :class:`~loragit.errors.LoragitError`."""
-    return compared(*sides(before, after))
+    """Return what differs between the runs. Raises :class:`~loragit.errors.LoragitError`."""
+    return compare_sides(*sides(before, after))
 
 
 def sides(before: RecordedRun, after: RecordedRun) -> tuple[Side, Side]:
-    """Both sides of the comparison, as far as they are not the same objects. Raises what
-    :func:`compare` raises."""
+    """Return both sides of the comparison without the objects that they share. Raises what
+    :func:`compare_runs` raises."""
     return _differing_sides(
         *(_TopOfRecord(run, run.record, run.reader.top_entries(run)) for run in (before, after))
     )
 
 
 def compare_many(pairs: Sequence[tuple[RecordedRun, RecordedRun]]) -> Iterator[Comparison | None]:
-    """The comparison of each (before, after), in their order; ``None`` where a record cannot be
+    """Yield the comparison of each (before, after), in their order; ``None`` if a record cannot be
     read."""
     held: dict[str, _TopOfRecord | None] = {}
     for pair in pairs:
@@ -56,7 +53,7 @@ class _TopOfRecord(NamedTuple):
     run: RecordedRun
     record: Record
     tops: dict[str, TreeItem]
-    """What lies directly in its record."""
+    """What lies directly in its record, by name."""
 
 
 def _top_of_record(run: RecordedRun) -> _TopOfRecord | None:
@@ -67,7 +64,7 @@ def _top_of_record(run: RecordedRun) -> _TopOfRecord | None:
 
 
 def _compare_tops(before: _TopOfRecord, after: _TopOfRecord) -> Comparison:
-    return compared(*_differing_sides(before, after))
+    return compare_sides(*_differing_sides(before, after))
 
 
 def _differing_sides(before: _TopOfRecord, after: _TopOfRecord) -> tuple[Side, Side]:
@@ -75,15 +72,15 @@ def _differing_sides(before: _TopOfRecord, after: _TopOfRecord) -> tuple[Side, S
     return _side(before, same), _side(after, same)
 
 
-def _side(half: _TopOfRecord, same: AbstractSet[tuple[str, TreeItem]]) -> Side:
-    """One side of a comparison, without what is the same object in the other."""
-    run = half.run
-    differing = run.reader.with_subfolders(run, dict(half.tops.items() - same))
+def _side(top: _TopOfRecord, same: AbstractSet[tuple[str, TreeItem]]) -> Side:
+    """Return one side of a comparison, without the objects ``same`` that the other side has too."""
+    run = top.run
+    differing = run.reader.with_subfolders(run, dict(top.tops.items() - same))
     files = {path: item.id for path, item in differing.items() if not item.folder}
     hashes = run.dataset_files if "dataset.sha256" in files else ()
-    around = (
+    environment = (
         parse_environment(run.read("environment.txt"))
         if "environment.txt" in files
         else _NO_ENVIRONMENT
     )
-    return Side(half.record, files, {file.path: file.sha256 for file in hashes}, around)
+    return Side(top.record, files, {file.path: file.sha256 for file in hashes}, environment)

@@ -1,7 +1,19 @@
-"""TOML and JSON documents compared value by value. Opens no file, asks nobody.
+"""Compares TOML and JSON documents value by value.
 
 Tables of a list are matched by what they are, wherever they stand: subsets by their ``image_dir``,
-datasets by their subsets, others by what they have in common.
+datasets by their subsets, others by what they have in common::
+
+    before                             after
+    [[datasets.subsets]]               [[datasets.subsets]]
+    image_dir = "img"                  image_dir = "more"
+    num_repeats = 2                    num_repeats = 1
+
+    [[datasets.subsets]]               [[datasets.subsets]]
+    image_dir = "more"                 image_dir = "img"
+    num_repeats = 1                    num_repeats = 3
+
+    datasets[0].subsets[img].num_repeats: 2, then 3
+    datasets[0].subsets (order): img, more, then more, img
 """
 
 from __future__ import annotations
@@ -15,35 +27,34 @@ from typing import NamedTuple
 Table = Mapping[str, object]
 
 _IDENTITIES = ("image_dir", "metadata_file", "in_json", "name", "prompt")
-"""Keys whose value says which table of a list it is; the first that a table has counts."""
+"""Keys whose value identifies a table of a list; the first one that a table has counts."""
 _IDENTITY_WEIGHT = 100
-"""How much more an identity that two tables share says than any other value."""
+"""How many other shared values an identity that two tables share outweighs."""
 _MOST = 64
-"""Tables without an identity up to which each is held against each; beyond, they are taken in their
-order."""
+"""Tables up to which each is compared with each; more than that are matched in their order."""
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class ValueChange(NamedTuple):
-    """A value that is not what it was."""
+    """A value that changed."""
 
     key: str
     """Where: ``datasets[0].subsets[img].num_repeats``; ``datasets (order)`` for tables that changed
     places."""
     before: str | None
-    """As TOML writes it; ``None``: it was not there."""
+    """As TOML writes it; ``None`` if it was not there."""
     after: str | None
-    """``None``: it is not there any more."""
+    """``None`` if it is gone."""
 
 
 def compare_tables(before: Table, after: Table) -> tuple[ValueChange, ...]:
-    """What differs by meaning: ``1e-4`` is ``0.0001``, and the order of keys is nothing; texts
-    count by letter."""
+    """Return what differs in meaning: ``1e-4`` equals ``0.0001``, and the order of keys does not
+    count; strings must be equal."""
     return tuple(_compare_below(before, after, ""))
 
 
 def as_toml(value: object) -> str:
-    """``value`` in a line, as TOML writes it."""
+    """Return ``value`` in one line, as TOML writes it."""
     if isinstance(value, list):
         return f"[{', '.join(map(as_toml, value))}]"
     if isinstance(value, dict):
@@ -100,12 +111,12 @@ def _compare_rows(old: Sequence[Table], new: Sequence[Table], place: str) -> Ite
     known, met = {one for one, _ in pairs}, {other for _, other in pairs}
     for number, table in enumerate(old):
         if number not in known:
-            told = _leaves(table, f"{place}[{before[number]}]")
-            yield from (ValueChange(where, as_toml(value), None) for where, value in told)
+            gone_or_new = _leaves(table, f"{place}[{before[number]}]")
+            yield from (ValueChange(where, as_toml(value), None) for where, value in gone_or_new)
     for number, table in enumerate(new):
         if number not in met:
-            told = _leaves(table, f"{place}[{after[number]}]")
-            yield from (ValueChange(where, None, as_toml(value)) for where, value in told)
+            gone_or_new = _leaves(table, f"{place}[{after[number]}]")
+            yield from (ValueChange(where, None, as_toml(value)) for where, value in gone_or_new)
     others = [other for _, other in pairs]
     if others != sorted(others):
         names = [after[other] for other in others], [after[other] for other in sorted(others)]
@@ -113,10 +124,10 @@ def _compare_rows(old: Sequence[Table], new: Sequence[Table], place: str) -> Ite
 
 
 def match_tables(old: Sequence[Table], new: Sequence[Table]) -> list[tuple[int, int]]:
-    """Pairs of numbers of tables that are the same one: equal, of the same identity, or with most
-    in common.
+    """Return pairs of indexes of tables that stand for the same thing: equal ones, else those of
+    the same identity, else those with most in common.
 
-    The other way round the pairs are the same ones, turned.
+    With both sides exchanged the pairs are the same, exchanged.
     """
     pairs: list[tuple[int, int]] = []
     left, right = dict.fromkeys(range(len(old))), dict.fromkeys(range(len(new)))
@@ -137,13 +148,13 @@ def match_tables(old: Sequence[Table], new: Sequence[Table]) -> list[tuple[int, 
         if identity is not None:
             take(_closest_pairs(old, new, ours, theirs.get(identity, []), least=0))
     take(_closest_pairs(old, new, mine.get(None, []), theirs.get(None, []), least=1))
-    if len(left) == len(right) == 1:  # whatever changed in it, it is the one that is left
+    if len(left) == len(right) == 1:  # whatever changed in it, it is the only one left
         take([(next(iter(left)), next(iter(right)))])
     return pairs
 
 
 def _by_identity(rows: Sequence[Table], numbers: Iterable[int]) -> dict[str | None, list[int]]:
-    """``numbers`` of tables by what says which they are."""
+    """Return ``numbers`` of tables by their identity."""
     found: dict[str | None, list[int]] = {}
     for number in numbers:
         found.setdefault(_identity(rows[number]), []).append(number)
@@ -151,7 +162,7 @@ def _by_identity(rows: Sequence[Table], numbers: Iterable[int]) -> dict[str | No
 
 
 def _equal_pairs(ours: Mapping[int, object], theirs: Mapping[int, object]) -> list[tuple[int, int]]:
-    """Pairs of the same meaning, in their order."""
+    """Return pairs of equal tables, in their order."""
     places: dict[object, deque[int]] = {}
     for other, meaning in theirs.items():
         places.setdefault(meaning, deque()).append(other)
@@ -165,7 +176,7 @@ def _equal_pairs(ours: Mapping[int, object], theirs: Mapping[int, object]) -> li
 def _closest_pairs(
     old: Sequence[Table], new: Sequence[Table], ours: list[int], theirs: list[int], *, least: int
 ) -> list[tuple[int, int]]:
-    """Pairs that share most, at least so much."""
+    """Return the pairs that share most, if they share at least ``least``."""
     if max(len(ours), len(theirs)) > _MOST:
         return list(zip(ours, theirs, strict=False))
     mine, others = (
@@ -175,7 +186,7 @@ def _closest_pairs(
     scores = {
         (one, other): _similarity(mine[one], others[other]) for one in ours for other in theirs
     }
-    # Of equal pairs the ones that moved least: an order that is the same from either side.
+    # Of equal pairs those that moved least: this order is the same from either side.
     ranked = sorted(scores, key=lambda pair: (-scores[pair], abs(pair[0] - pair[1]), sum(pair)))
     found: list[tuple[int, int]] = []
     for one, other in ranked:
@@ -188,7 +199,7 @@ Traits = Counter[tuple[str, object]]
 
 
 def _traits(table: Table) -> Traits:
-    """Every value of a table with its key, numbers of lists left out."""
+    """Return every value of a table with its key; indexes of lists are left out."""
     return Counter(
         (re.sub(r"\[\d+\]", "[]", key), _comparable(value))
         for key, value in _leaves_of_table(table, "", numbered=True)
@@ -196,7 +207,8 @@ def _traits(table: Table) -> Traits:
 
 
 def _similarity(one: Traits, other: Traits) -> int:
-    """How much two tables share; 0 where both say which tables are in them, and they are others."""
+    """Return how much two tables share; 0 if both hold identified tables, none of them in
+    common."""
     shared = one & other
     telling = sum(number for (key, _), number in shared.items() if _is_identity(key))
     if not telling and all(any(_is_identity(key) for key, _ in each) for each in (one, other)):
@@ -214,8 +226,8 @@ def _identity(table: Table) -> str | None:
 
 
 def _labels(rows: Sequence[Table]) -> list[str]:
-    """What each table is called in a key: its identity where no other has it, else its number, from
-    0."""
+    """Return what each table is called in a key: its identity, with its index from 0 if others have
+    the same, or its index alone."""
     identities = [_identity(row) for row in rows]
     often = Counter(identities)
     return [
@@ -225,7 +237,7 @@ def _labels(rows: Sequence[Table]) -> list[str]:
 
 
 def _leaves(value: object, place: str) -> Iterator[tuple[str, object]]:
-    """Every value at and below ``place``."""
+    """Yield every value at and below ``place``."""
     if isinstance(value, dict) and value:
         yield from _leaves_of_table(value, place)
     elif _is_list_of_tables(value):
@@ -257,12 +269,12 @@ def _quote_key(key: str) -> str:
 
 
 def _comparable(value: object) -> object:
-    """Something that is equal for values that mean the same to a trainer."""
+    """Return something that is equal for values that mean the same to a trainer."""
     if isinstance(value, dict):
         return frozenset((key, _comparable(each)) for key, each in value.items())
     if isinstance(value, list):
         return tuple(map(_comparable, value))
-    if isinstance(value, bool):  # which is no number, whatever Python says
+    if isinstance(value, bool):  # equal to 1 or 0 in Python
         return str(value), bool
     if isinstance(value, float) and value != value:
         return str(value), float

@@ -1,5 +1,4 @@
-"""Runs found by what a user calls them, in the dataset at hand or in any other: ``NAME``,
-``DATASET:NAME``."""
+"""Finds the run that a user means by ``NAME`` or ``DATASET:NAME``, in this dataset or any other."""
 
 from __future__ import annotations
 
@@ -13,9 +12,9 @@ from loragit.settings import paths
 
 
 class RunFinder:
-    """Looks for runs, the dataset ``here`` first, then those under the folder ``datasets``.
+    """Looks for runs in the dataset ``here`` first, then in those in the folder ``datasets``.
 
-    Paths count from ``cwd``.
+    Relative paths count from ``cwd``.
     """
 
     def __init__(self, here: Path, datasets: Path, cwd: Path) -> None:
@@ -25,10 +24,10 @@ class RunFinder:
         self._known: dict[Path, History] = {}
 
     def find(self, text: str) -> tuple[History, RecordedRun]:
-        """The newest run that ``text`` means, and its history.
+        """Return the newest run that ``text`` names, and its history.
 
-        Raises :class:`NoSuchRun`, also where runs of several datasets are meant, and
-        :class:`~loragit.settings.paths.DatasetNotFound` for a dataset that is not there.
+        Raises :class:`NoSuchRun`, also if runs of several datasets fit, and
+        :class:`~loragit.settings.paths.DatasetNotFound`.
         """
         dataset, colon, name = text.rpartition(":")
         if colon:
@@ -56,14 +55,14 @@ class RunFinder:
                     nowhere = error
                 except NoSuchRun:
                     pass
-        # A name in full means that run, whatever begins with it elsewhere.
+        # A full name means that run, whatever other names begin with it.
         named = [(history, run) for history, run in found if run.name == text] or found
         if len(named) > 1:
-            told = ", ".join(
+            places = ", ".join(
                 f"{run.name} in {history.repository.top}" for history, run in named[:5]
             )
             raise SeveralRuns(
-                f"{text} means runs of several datasets: {told}",
+                f"{text} means runs of several datasets: {places}",
                 hint="say which: DATASET:NAME, or --dataset",
             )
         if not named or (isinstance(nowhere, SeveralRuns) and named[0][1].name != text):
@@ -78,5 +77,5 @@ class RunFinder:
         yield from map(self._shared, found)
 
     def _shared(self, history: History) -> History:
-        """One history a repository: it is read once, and a run is the same from either side."""
+        """Return the one history of its repository, so that each is read only once."""
         return self._known.setdefault(history.repository.common_dir, history)

@@ -1,4 +1,4 @@
-"""Which runs of a history are asked for, and in what order."""
+"""Selects and sorts runs, as the options of ``loragit log`` say."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ FAILED = (REVERTED, UNTAGGED)
 
 
 class BadFilter(UsageError):
-    """A filter that nothing can pass: a state or a date that there is not."""
+    """A state or a date that does not exist."""
 
 
 class Selection(NamedTuple):
-    """What a run must be to be listed; empty and ``None`` ask for nothing."""
+    """What a run must be to be listed; empty and ``None`` let every run pass."""
 
     names: tuple[str, ...] = ()
-    """Patterns with ``*``, ``?`` and ``[…]`` for the whole name, or a part of it; one must
-    match."""
+    """One must match: a pattern with ``*``, ``?`` or ``[…]`` the whole name, any other text a part
+    of it."""
     path: str | None = None
     """The dataset's folder in its repository."""
     models: tuple[str, ...] = ()
@@ -40,16 +40,16 @@ class Selection(NamedTuple):
     """Seconds since 1970."""
     until: int | None = None
     conditions: tuple[Condition, ...] = ()
-    """All must be met."""
+    """All must hold."""
     grep: str = ""
-    """Must be in a message or a note, in any case."""
+    """Must be in a message or a note; case does not count."""
     sort: str = ""
-    """``opened`` or empty, or a key as in a condition: ascending, runs without a value last."""
+    """``opened``, empty, or a key as in a condition: ascending, runs without a value last."""
     reverse: bool = False
     limit: int | None = None
 
     def select(self, runs: Iterable[RecordedRun]) -> list[RecordedRun]:
-        """Those of ``runs`` (newest first) that are asked for. Raises
+        """Return those of ``runs`` (newest first) that fit. Raises
         :class:`~loragit.history.query.where.BadCondition`."""
         found = [run for run in runs if self._passes(run)]
         if self.grep:
@@ -62,7 +62,7 @@ class Selection(NamedTuple):
         return found if self.limit is None else found[: self.limit]
 
     def _passes(self, run: RecordedRun) -> bool:
-        """Whether the run passes every filter on what the list of runs tells."""
+        """Whether the run passes every filter that needs only the list of runs."""
         if self.names and not any(name_matches(run.name, pattern) for pattern in self.names):
             return False
         if self.path is not None and run.path != self.path:
@@ -92,13 +92,13 @@ class Selection(NamedTuple):
 
 
 def name_matches(name: str, pattern: str) -> bool:
-    """Whether ``pattern`` is a part of ``name``, or where it has wildcards matches the whole."""
+    """Whether ``pattern`` is a part of ``name`` or, if it has wildcards, matches all of it."""
     return fnmatchcase(name, pattern) if re.search(r"[*?\[]", pattern) else pattern in name
 
 
 def sorted_by_value(runs: list[RecordedRun], key: str) -> list[RecordedRun]:
-    """``runs`` in the order of a recorded value, smallest first, numbers before words and nothing
-    last."""
+    """Return ``runs`` sorted by a recorded value: numbers ascending, then words, then runs without
+    it."""
     values = [recorded_values(run) for run in runs]
     if runs and not any(key in each for each in values):
         raise unknown_key(key, {each for one in values for each in one})
@@ -116,7 +116,7 @@ def _sort_key(values: tuple[object, ...]) -> tuple[int, float, str]:
 
 
 def parse_states(words: Iterable[str]) -> tuple[str, ...]:
-    """States that ``words`` name, each a state or several with commas. Raises
+    """Return the states in ``words``, each one state or several with commas. Raises
     :class:`BadFilter`."""
     found = tuple(state for word in words for state in word.split(",") if state)
     for state in found:
@@ -126,10 +126,10 @@ def parse_states(words: Iterable[str]) -> tuple[str, ...]:
 
 
 def parse_date(words: str, repository: Path, *, end: bool = False) -> int:
-    """A date as git in ``repository`` understands it (``2 weeks ago``, ``2026-11-23``), in seconds
-    since 1970.
+    """Return a date as git in ``repository`` understands it (``2 weeks ago``, ``2026-11-23``), in
+    seconds since 1970.
 
-    A day alone is its beginning, or its ``end``. Raises :class:`BadFilter` for what is no date.
+    A day alone is its first second, or with ``end`` its last. Raises :class:`BadFilter`.
     """
     if re.fullmatch(r"\d{4}-\d\d-\d\d", words.strip()):
         try:
@@ -139,7 +139,7 @@ def parse_date(words: str, repository: Path, *, end: bool = False) -> int:
         return int((day + timedelta(days=1)).timestamp()) - 1 if end else int(day.timestamp())
     answer = git.run("rev-parse", f"--since={words}", cwd=repository)
     seconds = int(answer.removeprefix("--max-age="))
-    # What git does not understand it takes for this very moment.
+    # git takes what it does not understand for the current moment.
     if abs(seconds - time.time()) < 5 and words.strip().lower() not in ("now", "today"):
         raise _no_date(words)
     return seconds

@@ -1,5 +1,4 @@
-"""Conditions on recorded values, as in ``args.network_dim>=16``, and the values that they are
-about."""
+"""Conditions on recorded values, as in ``args.network_dim>=16``, and the values themselves."""
 
 from __future__ import annotations
 
@@ -14,29 +13,29 @@ from loragit.history.runs import RecordedRun
 
 Value = str | int | float | bool
 RecordedValues = Mapping[str, tuple[Value, ...]]
-"""What is recorded of a run: a value or several by dotted key, those of ``run.toml`` first."""
+"""What is recorded of a run: one or more values by dotted key, those of ``run.toml`` first."""
 
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "~")
 _FORM = re.compile(r"\s*([^\s=!<>~]+)\s*(!=|<=|>=|==|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
 _LEFT_OUT = ("command", "files")
-"""Tables of ``run.toml`` that are not asked about: the command's arguments are ``args``."""
+"""Tables of ``run.toml`` without keys of their own here: the command's arguments are ``args``."""
 
 
 class BadCondition(UsageError):
-    """The text is no condition, or is about a value that no run has."""
+    """The text is no condition, or its key is one that no run has."""
 
 
 class Condition(NamedTuple):
-    """One condition. A run without the value meets ``!=`` and nothing else."""
+    """One condition. A run without the value meets only ``!=``."""
 
     key: str
     operator: str
-    """One of :data:`OPERATORS`; ``~`` looks for a regular expression."""
+    """One of :data:`OPERATORS`; ``~`` searches for a regular expression."""
     value: str
 
     @classmethod
     def parse(cls, text: str) -> Condition:
-        """Read ``KEY OPERATOR VALUE``; blanks around them do not count. Raises
+        """Parse ``KEY OPERATOR VALUE``; blanks around them do not count. Raises
         :class:`BadCondition`."""
         match = _FORM.fullmatch(text)
         if match is None:
@@ -55,9 +54,13 @@ class Condition(NamedTuple):
                 ) from error
         return cls(key, "=" if operator == "==" else operator, value)
 
-    def meets(self, facts: RecordedValues) -> bool:
-        """Whether any of the values that ``facts`` has under the key is as the condition says."""
-        found = facts.get(self.key, ())
+    def meets(self, values: RecordedValues) -> bool:
+        """Whether the condition holds for any of the values with its key; ``!=`` for all of them.
+
+        Two numbers are compared as numbers (``1e-4`` equals ``0.0001``), two words by letters; a
+        number is neither less nor greater than a word.
+        """
+        found = values.get(self.key, ())
         if self.operator == "!=":
             return not any(_equal(as_written(value), self.value) for value in found)
         return any(self._holds(as_written(value)) for value in found)
@@ -71,7 +74,7 @@ class Condition(NamedTuple):
         if one is not None and other is not None:
             return _order_holds(self.operator, (one > other) - (one < other))
         if one is not None or other is not None:
-            return False  # a number and a word have no order
+            return False
         return _order_holds(self.operator, (value > self.value) - (value < self.value))
 
 
@@ -87,12 +90,12 @@ def _equal(one: str, other: str) -> bool:
 
 
 def as_written(value: Value) -> str:
-    """``value`` as it is written in a condition."""
+    """Return ``value`` as a condition writes it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def recorded_values(run: RecordedRun) -> RecordedValues:
-    """Everything that is recorded of ``run``; as much as can be read."""
+    """Return everything that is recorded of ``run``, as far as it can be read."""
     found: dict[str, tuple[Value, ...]] = {}
     try:
         record = run.reader.read_record(run)
@@ -166,10 +169,10 @@ def _values_of_outcome(run: RecordedRun) -> Iterator[tuple[str, tuple[Value, ...
 def runs_meeting(
     runs: Iterable[RecordedRun], conditions: tuple[Condition, ...]
 ) -> list[RecordedRun]:
-    """Those of ``runs`` that meet every condition.
+    """Return those of ``runs`` that meet every condition.
 
-    Raises :class:`BadCondition` where no run at all has a value of that key, with the keys there
-    are.
+    Raises :class:`BadCondition` if no run at all has a value with that key; its hint lists the
+    keys.
     """
     if not conditions:
         return list(runs)
@@ -189,7 +192,7 @@ def runs_meeting(
 
 
 def unknown_key(key: str, keys: set[str]) -> BadCondition:
-    """What is said where no run has a value called ``key``."""
+    """Return the error for a ``key`` that no run has."""
     import difflib
 
     close = difflib.get_close_matches(key, keys, n=1) or [

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import file_digest
 from pathlib import Path
@@ -247,8 +247,3 @@ def _not_readable(product: Product, error: OSError) -> Verdict:
     except OSError:
         latest = None
     return _with_since(product, wrong(product.check, f"{product.name}: it is gone", _FIX), latest)
-
-
-def total(found: Iterable[Product]) -> int:
-    """Bytes that are on record."""
-    return sum(product.size or 0 for product in found)
