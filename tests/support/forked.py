@@ -54,7 +54,9 @@ class Child:
     def __init__(self, out: int, err: int, status: int) -> None:
         """Reading ends of what it writes, and of what the server says of it: ``PID STATUS``."""
         self._out, self._err, self._status = out, err, status
-        self.pid = int(os.read(status, 64).split()[0])
+        # A child that is quick has ended by now, and its status is there as well.
+        self._said = os.read(status, 64)
+        self.pid = int(self._said.split()[0])
 
     def wait(self) -> Result:
         """Its end, and that of all that writes where it does; the status is as ``subprocess`` has
@@ -64,7 +66,7 @@ class Child:
         reader.start()
         out = read_all(self._out)
         reader.join()
-        status = int(read_all(self._status))
+        status = int((self._said + read_all(self._status)).split()[1])
         for handle in (self._out, self._err, self._status):
             os.close(handle)
         return Result(status, _text(out), _text(errors[0]))
