@@ -14,6 +14,7 @@ from hypothesis import settings
 from tests.support import forked
 from tests.support.forked import ForkServer
 from tests.support.processes import commit_all, git
+from tests.support.rights import CannotGiveUp, bound_by_modes
 
 KEPT = {"PATH", "LANG", "TERM", "TMPDIR"}
 LOCALE = {"LC_ALL": "C.UTF-8"}
@@ -98,6 +99,16 @@ def fork_server() -> Iterator[ForkServer]:
     environ = {name: os.environ[name] for name in KEPT | COVERAGE if name in os.environ}
     with forked.sharing(**environ | LOCALE) as server:
         yield server
+
+
+@pytest.fixture
+def modes_count() -> Iterator[None]:
+    """Files are closed by their modes to this test and what it starts, even if root runs it."""
+    try:
+        with bound_by_modes():
+            yield
+    except CannotGiveUp as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

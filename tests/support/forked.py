@@ -56,6 +56,8 @@ class Child:
         self._out, self._err, self._status = out, err, status
         # A child that is quick has ended by now, and its status is there as well.
         self._said = os.read(status, 64)
+        if not self._said:
+            raise EOFError
         self.pid = int(self._said.split()[0])
 
     def wait(self) -> Result:
@@ -87,8 +89,9 @@ class ForkServer:
             cwd=ROOT,
             env=self._environ,
             stdin=subprocess.DEVNULL,
-            # As children have it: Python's own stdout is made for what it finds.
+            # As children have them: Python's own stdout and stderr are made for what they find.
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             pass_fds=[theirs.fileno()],
             process_group=0,
         )
@@ -103,7 +106,8 @@ class ForkServer:
         at: TracebackType | None,
     ) -> None:
         # A test that was broken off may have left some of them waiting for what never comes.
-        os.killpg(self._server.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has ended before
+            os.killpg(self._server.pid, signal.SIGKILL)
         self._control.close()
         self._server.communicate()
 
@@ -129,12 +133,18 @@ class ForkServer:
         nothing = os.open(os.devnull, os.O_RDONLY)
         pipes = [os.pipe() for _ in ("out", "err", "status")]
         theirs = [nothing, *(write for _, write in pipes)]
-        with self._turn:
-            socket.send_fds(self._control, [len(data).to_bytes(4)], theirs)
-            self._control.sendall(data)
-        for handle in theirs:
-            os.close(handle)
-        return Child(*(read for read, _ in pipes))
+        try:
+            with self._turn:
+                socket.send_fds(self._control, [len(data).to_bytes(4)], theirs)
+                self._control.sendall(data)
+            for handle in theirs:
+                os.close(handle)
+            return Child(*(read for read, _ in pipes))
+        except (ConnectionError, EOFError) as error:
+            # A test that only starts a child is not to blame.
+            status, errors = self._server.wait(), self._server.stderr
+            said = errors.read().decode(errors="replace") if errors else ""
+            raise RuntimeError(f"the fork server ended with {status}:\n{said}") from error
 
     def can_have(self, environ: Mapping[str, str]) -> bool:
         """Whether a child may have that environment: Python looks at some of it but once, when it
