@@ -19,7 +19,7 @@ def loragit_until(record: str, number: str, *words: str) -> int:
     """
     reached = 0
 
-    def listen(step: crash_points.Step) -> None:
+    def listen(step: crash_points.CrashPoint) -> None:
         nonlocal reached
         with open(record, "a") as file:
             file.write(step.name + "\n")
