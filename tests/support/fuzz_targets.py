@@ -2,7 +2,7 @@
 contract.
 
 A target raises only where loragit breaks its word: an exception that is not documented, or an
-outcome that a terminal would obey. :mod:`tests.test_fuzz` feeds them from hypothesis,
+outcome that a terminal would obey. :mod:`tests.hostile.test_fuzz` feeds them from hypothesis,
 ``fuzz/fuzz.py`` from atheris.
 """
 
