@@ -142,8 +142,10 @@ def models(shape: Shape) -> list[str]:
 
 def test_every_kind_that_settings_take_has_a_trainer_of_that_name() -> None:
     assert tuple(kinds.KINDS) == schema.KINDS
-    assert [each.kind for each in kinds.every()] == list(schema.KINDS)
-    assert kinds.of("of a later loragit").kind == kinds.of(None).kind == "sd-scripts"
+    assert [each.kind for each in kinds.all_trainers()] == list(schema.KINDS)
+    assert (
+        kinds.trainer_of("of a later loragit").kind == kinds.trainer_of(None).kind == "sd-scripts"
+    )
 
 
 def test_a_run_is_recorded_trained_and_sealed(shape: Shape) -> None:
