@@ -164,9 +164,9 @@ def main() -> int:
     if "wait" in how:
         wait()
     if "state" in how:
-        state = Path(args.output_dir) / f"{args.output_name}-step00000002-state"
-        state.mkdir()
-        (state / "optimizer.bin").write_bytes(b"state")
+        folder = Path(args.output_dir) / f"{args.output_name}-step00000002-state"
+        folder.mkdir()
+        (folder / "optimizer.bin").write_bytes(b"state")
     if args.sample_prompts:
         sample(args)
     events(args)
