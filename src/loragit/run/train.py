@@ -108,7 +108,7 @@ def _may_be_open(store: Store, entry: Open) -> bool:
 def _journal_entry(ready: Ready) -> Open:
     pid = os.getpid()
     return Open(
-        run=ready.run.name,
+        run=ready.run.name.text,
         started=text.timestamp(datetime.now(UTC)),
         pid=pid,
         pid_started=child.start_time(pid) or "",

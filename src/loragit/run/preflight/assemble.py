@@ -117,11 +117,9 @@ def _run(startable: Startable, start: Start, redact: Redactor) -> Run:
         script = Path(start.program[0])
     recorded = launched.own_script or Entry(SCRIPT, start.script(), executable=True)
     return Run(
-        name=request.name.text,
-        model=request.name.model,
+        name=request.name,
         dataset=settings.dataset,
         prefix=answers.repository.prefix,
-        version=request.name.version,
         steps=start.steps,
         epochs=start.plan.epochs,
         trainer=_portable(answers.trainer, redact, home),
