@@ -1,5 +1,4 @@
-"""Words for people: texts made safe to show, numbers with units, and how wide a text is in a
-terminal.
+"""Words for people: texts made safe to show, numbers with units, the width of a text in a terminal.
 
 All are pure functions: no clock, no locale. Nothing here knows what a run is.
 """
@@ -11,11 +10,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 
-# Separators split lines elsewhere; what directs writing (Unicode's Bidi_Control) shows a text in
-# another order than it is read in.
+# Line separators, and Unicode's Bidi_Control characters, which show a text in another order than
+# that in which it is read.
 DIRECTING = r"\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
-# Two names must not look the same because of what no terminal shows. Joiners belong to some scripts
-# and to emoji.
+# Two names must not look the same because they differ only in what no terminal shows. Joiners are
+# left out: some scripts and emoji need them.
 _UNSEEN = (
     "\u00ad\u180e\u200b\u2060-\u2064\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0001\U000e0020-\U000e007f"
 )
@@ -24,16 +23,16 @@ _UNSEEN = (
 CONTROL = rf"\x00-\x1f\x7f-\x9f{DIRECTING}"
 _MADE_VISIBLE = re.compile(f"[{CONTROL}{_UNSEEN}]")
 _NO_BYTE = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")
-"""Halves of surrogate pairs, but for those that stand for a byte that is not UTF-8; JSON can hold
+"""Halves of surrogate pairs, except those that stand for a byte that is not UTF-8; JSON can hold
 them."""
 
 
 def shown(text: str) -> str:
-    """``text`` with control characters made visible, so that it stays one line and no terminal
+    """Return ``text`` with its control characters visible, so that it is one line and no terminal
     obeys it.
 
-    Those that direct writing are among them; what comes out can be encoded, and shown again is the
-    same.
+    ``"a\\x1b[2Jb\\n"`` becomes ``a\\x1b[2Jb\\x0a``. The result can be encoded, and showing it again
+    changes nothing.
     """
     if text.isprintable():
         return text
@@ -43,13 +42,15 @@ def shown(text: str) -> str:
 
 
 def home_as_tilde(text: str, home: str) -> str:
-    """``text`` with the home folder written ``~``, wherever a path under it begins."""
+    """Return ``text`` with ``~`` for the home folder wherever a path under it begins."""
     return home_folder(home).sub("~", text)
 
 
 def home_folder(home: str) -> re.Pattern[str]:
-    """Matches ``home`` wherever it, or a path under it, begins; nothing where ``home`` is no folder
-    of one's own."""
+    """Return a pattern for ``home`` wherever it, or a path under it, begins.
+
+    It matches nothing if ``home`` is empty or ``/``.
+    """
     if home in ("", "/"):
         return re.compile("(?!)")
     # Not in the middle of a path: /mnt/home/ada is not under /home/ada.
@@ -57,21 +58,21 @@ def home_folder(home: str) -> re.Pattern[str]:
 
 
 def without_credentials(url: str) -> str:
-    """``url`` without a password, and over HTTP without a user, which there is a token as often as
-    not."""
+    """Return ``url`` without its password; over HTTP also without the user, which is often a
+    token."""
     url = re.sub(r"^(https?://)[^/]*@", r"\1", url)
     return re.sub(r"^([\w+.-]+://[^/:@]*):[^/]*@", r"\1@", url)
 
 
 def sha1(data: bytes) -> str:
-    """As ``sha1sum`` prints it: 40 hex digits of the bytes alone."""
+    """Return the 40 hex digits that ``sha1sum`` prints, of the bytes alone."""
     import hashlib
 
     return hashlib.sha1(data, usedforsecurity=False).hexdigest()
 
 
 def count(number: int, noun: str) -> str:
-    """``1 image``, ``2 images``."""
+    """Return ``1 image``, ``2 images``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
@@ -86,12 +87,12 @@ def listed(items: Sequence[str], most: int) -> str:
 
 
 def size(number: int) -> str:
-    """Bytes for people, as disks are sold: ``1.4 GB``, ``218 MB``, ``0 MB``."""
+    """Return bytes in the units that disks are sold in: ``1.4 GB``, ``218 MB``, ``0 MB``."""
     return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
 
 
 def duration(seconds: int) -> str:
-    """``45 s``, ``42 min``, ``3 h 5 min``."""
+    """Return ``45 s``, ``42 min``, ``3 h 5 min``."""
     if seconds < 60:
         return f"{seconds} s"
     minutes = seconds // 60
@@ -99,7 +100,7 @@ def duration(seconds: int) -> str:
 
 
 def timestamp(moment: datetime) -> str:
-    """UTC to the second: ``2026-11-23T17:20:30Z``."""
+    """Return UTC to the second: ``2026-11-23T17:20:30Z``."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -120,7 +121,7 @@ def letter_width(letter: str) -> int:
 
 
 def cut(text: str, columns: int) -> str:
-    """``text``, with ``…`` for its end where it is wider than ``columns``."""
+    """Return ``text``; if it is wider than ``columns``, with ``…`` in the place of its end."""
     if width(text) <= columns:
         return text
     room = columns - 1

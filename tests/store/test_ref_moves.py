@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from loragit import crash_points
-from loragit.crash_points import Step
+from loragit.crash_points import CrashPoint
 from loragit.git.refs import RefUpdate
 from loragit.record.values import Opened
 from loragit.store import journal, ref_moves
@@ -37,8 +37,8 @@ def no_listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     crash_points.listener = None
 
 
-def killed_at(step: Step) -> None:
-    def listen(reached: Step) -> None:
+def killed_at(step: CrashPoint) -> None:
+    def listen(reached: CrashPoint) -> None:
         if reached is step:
             crash_points.listener = None
             raise Killed
@@ -48,7 +48,7 @@ def killed_at(step: Step) -> None:
 
 def cut_short(store: Store, work: Callable[[], object]) -> Noted:
     """Have ``work`` killed when its move is noted and git, which is gone then, has done nothing."""
-    killed_at(Step.MOVE_NOTED)
+    killed_at(CrashPoint.MOVE_WRITTEN)
     with pytest.raises(Killed):
         work()
     (noted,) = ref_moves.noted_moves(store.repository)
@@ -266,8 +266,8 @@ def test_a_keep_ref_that_was_there_already_is_no_sign_that_a_move_was_begun(data
     assert refs(dataset) == before and not noted.path.exists()
     # The same in a race that is lost: it is run again on the new tip, and nothing is stuck.
 
-    def overtaken(reached: Step) -> None:
-        if reached is Step.MOVE_NOTED:
+    def overtaken(reached: CrashPoint) -> None:
+        if reached is CrashPoint.MOVE_WRITTEN:
             crash_points.listener = None
             tip = git(dataset, "rev-parse", "runs")
             theirs = git(
@@ -292,8 +292,8 @@ def test_a_git_that_is_killed_leaves_no_lock_in_the_way_of_finishing_its_work(
 ) -> None:
     store = open_store(dataset)
 
-    def listen(reached: Step) -> None:
-        if reached is Step.MOVE_NOTED:
+    def listen(reached: CrashPoint) -> None:
+        if reached is CrashPoint.MOVE_WRITTEN:
             crash_points.listener = None
             (noted,) = ref_moves.noted_moves(store.repository)
             apply(dataset, noted.steps[0])
@@ -313,9 +313,9 @@ def test_the_locks_of_a_git_that_is_killed_are_known_while_its_loragit_lives(
     run = opened(store, NAME)
     monkeypatch.setattr(ref_moves, "QUIET", 0.3)
 
-    def listen(reached: Step) -> None:
+    def listen(reached: CrashPoint) -> None:
         """What git does until it deletes, and its end."""
-        if reached is Step.MOVE_NOTED:
+        if reached is CrashPoint.MOVE_WRITTEN:
             crash_points.listener = None
             (noted,) = ref_moves.noted_moves(store.repository)
             for step in noted.steps[:moved]:
@@ -351,9 +351,9 @@ def test_a_git_that_is_killed_between_two_refs_has_its_work_finished_at_once(dat
     store = open_store(dataset)
     private = store.repository.private
 
-    def listen(reached: Step) -> None:
+    def listen(reached: CrashPoint) -> None:
         """Do the first part of git's work, and have it refuse the rest."""
-        if reached is Step.MOVE_NOTED:
+        if reached is CrashPoint.MOVE_WRITTEN:
             crash_points.listener = None
             (noted,) = ref_moves.noted_moves(store.repository)
             apply(dataset, noted.steps[0])

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import threading
 from pathlib import Path
 
 import pytest
 
 from loragit import crash_points
-from loragit.crash_points import Step
+from loragit.crash_points import CrashPoint
 from loragit.git import command as ours
 from loragit.git import refs, repository, trees
 from loragit.git.objects import CannotReadObjects, CannotWriteObjects, Objects
@@ -512,9 +511,9 @@ def an_imported_run(name: str) -> Imported:
 def test_ctrl_c_ends_an_import_between_two_runs(dataset: Path) -> None:
     """It comes when the first run's move is noted, and git waits for its orders."""
 
-    def listen(reached: Step) -> None:
-        if reached is Step.MOVE_NOTED:
-            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+    def listen(reached: CrashPoint) -> None:
+        if reached is CrashPoint.MOVE_WRITTEN:
+            os.kill(os.getpid(), signal.SIGINT)
 
     runs = [an_imported_run("noob-gren-v1s4"), an_imported_run("noob-gren-v1s8")]
     crash_points.listener = listen

@@ -108,7 +108,7 @@ def _check_options(asked: DiffOptions) -> None:
     if not 1 <= len(asked.runs) <= 2:
         raise UsageError("one run or two are compared", hint="as in: loragit diff EARLIER LATER")
     if asked.extra and not asked.plain_git:
-        raise UsageError("what follows -- is for git diff", hint="add --git, or leave it away")
+        raise UsageError("what follows -- is for git diff", hint="add --git, or leave it out")
     if asked.as_json and (asked.plain_git or asked.stat):
         raise UsageError(
             "--json tells all, and goes with neither --stat nor --git", hint="give one of them"

@@ -143,7 +143,7 @@ def subtree(objects: Objects, commit: str, path: str) -> str | None:
 def note(objects: Objects, tree: str | None, commit: str) -> bytes:
     """The note on ``commit`` in the tree ``tree`` of a notes ref (``None``: there is none); empty
     if there is no note."""
-    for path in notes.fan_outs(commit):
+    for path in notes.note_paths(commit):
         *parents, name = path.encode().split(b"/")
         folder = tree
         for parent in parents:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import text
-from loragit.crash_points import Step, reached
+from loragit.crash_points import CrashPoint, reached
 from loragit.errors import LoragitError
 from loragit.record.name import RunName
 from loragit.record.values import Entry
@@ -99,7 +99,7 @@ class OutputFolder(NamedTuple):
             finally:
                 os.close(handle)
             self.path.rmdir()
-        reached(Step.FOLDER_REMOVED)
+        reached(CrashPoint.FOLDER_REMOVED)
         return ()
 
     def _identity(self) -> tuple[int, int]:
@@ -128,7 +128,7 @@ class OutputFolder(NamedTuple):
             path = prefix + name
             if path in self.files or path == self.log:
                 os.unlink(name, dir_fd=handle)
-                reached(Step.FILE_REMOVED)
+                reached(CrashPoint.FILE_REMOVED)
                 continue
             below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=handle)
             try:
@@ -173,11 +173,11 @@ def make(path: Path, entries: Iterable[Entry], log: str) -> OutputFolder:
         ) from error
     status = path.lstat()
     folder = OutputFolder(path, (status.st_dev, status.st_ino), digests(files.values()), log)
-    reached(Step.FOLDER_MADE)
+    reached(CrashPoint.FOLDER_MADE)
     try:
         for entry in files.values():
             _write(path / entry.path, entry)
-            reached(Step.COPY_WRITTEN)
+            reached(CrashPoint.COPY_WRITTEN)
         # A copy that a power cut empties would no longer be known as ours, and keep the name of the
         # run from use.
         durable.sync_all((*_with_folders(path, files), path.parent))

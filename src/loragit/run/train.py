@@ -29,7 +29,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from loragit import text
-from loragit.crash_points import Step, reached
+from loragit.crash_points import CrashPoint, reached
 from loragit.errors import LoragitError
 from loragit.run import edited, ending, output
 from loragit.run.ending import OpenRun
@@ -68,7 +68,7 @@ def _open(ready: Ready, report: Report) -> OpenRun:
     entry = _journal_entry(ready)
     folder: OutputFolder | None = None
     journal.write(private, entry)
-    reached(Step.NOTED)
+    reached(CrashPoint.ENTRY_WRITTEN)
     try:
         folder = output.make(ready.output, ready.copies, ending.LOG)
         entry = entry._replace(inode=folder.inode)
@@ -77,7 +77,7 @@ def _open(ready: Ready, report: Report) -> OpenRun:
             nonlocal entry
             entry = entry._replace(commit=commit)
             journal.write(private, entry)
-            reached(Step.COMMIT_NOTED)
+            reached(CrashPoint.COMMIT_IN_ENTRY)
 
         opened = store.open(ready.run, about_to)
     except MoveStuck:
@@ -166,7 +166,7 @@ def _trained(run: OpenRun, ready: Ready, report: Report) -> OpenRun:
     except (LoragitError, OSError) as error:
         return _not_started(run, now, ending.as_loragit_error(error).message, 127)
     gc.disable()
-    reached(Step.TRAINER_ENDED)
+    reached(CrashPoint.TRAINER_ENDED)
     for line in (*ended.trouble, *_script_edits(ready), *edited.edits(ready.inputs)):
         report.warn(line)
     signal_name = _signal_name(ended.interrupted_by)
@@ -203,10 +203,10 @@ def _note_trainer(run: OpenRun, pid: int) -> None:
     While it runs there is time to import what is needed afterwards, and to look for garbage again,
     but among new objects alone: the files of the dataset stay known until the end.
     """
-    reached(Step.TRAINER_STARTED)
+    reached(CrashPoint.TRAINER_STARTED)
     trainer = Trainer(pid, alive.start_time(pid) or "")
     journal.write(run.store.repository.private, run.entry._replace(trainer=trainer))
-    reached(Step.TRAINER_NOTED)
+    reached(CrashPoint.TRAINER_IN_ENTRY)
     import loragit.run.results  # noqa: F401
 
     gc.freeze()
@@ -224,7 +224,7 @@ def _seal_or_revert(run: OpenRun, ready: Ready, report: Report) -> int:
         # A full disk is reported where it does harm.
         with contextlib.suppress(LoragitError):
             journal.write(ready.repository.private, run.entry)
-            reached(Step.END_NOTED)
+            reached(CrashPoint.END_IN_ENTRY)
         made_something = ending.seal_or_revert(run, report)
     except (LoragitError, OSError) as error:
         report.error(ending.as_loragit_error(error))

@@ -63,7 +63,7 @@ def note_commit(
 ) -> str:
     """A commit on top of the notes at ``tip``: ``lines`` are appended to the note on ``commit``."""
     old = _tree(objects, tip)
-    data = notes.appended(trees.note(objects, old, commit), lines)
+    data = notes.append_lines(trees.note(objects, old, commit), lines)
     tree = trees.with_note(objects, old, commit, data)
     return objects.commit(tree, [tip] if tip else [], "Notes added by loragit\n", *who)
 

@@ -93,7 +93,7 @@ def _is_ours(tip: git.Question) -> bool:
 
 def _concerned(name: RunName) -> tuple[str, ...]:
     """Refs that :class:`NameState` is made of; git also matches those below them."""
-    return (RUNS, _ORIGIN, name.tag, f"refs/heads/{name}", name.keep)
+    return (RUNS, _ORIGIN, name.tag, f"refs/heads/{name}", name.keep_ref)
 
 
 def _name_state(name: RunName, found: Mapping[str, Ref], *, ours: bool) -> NameState:
@@ -120,7 +120,7 @@ def _name_state(name: RunName, found: Mapping[str, Ref], *, ours: bool) -> NameS
     else:
         below = next((ref for ref in found if ref.startswith((name.tag + "/", branch + "/"))), None)
         taken = f"git cannot have {name} beside {below}" if below else None
-    keep = found[name.keep].object if name.keep in found else None
+    keep = found[name.keep_ref].object if name.keep_ref in found else None
     origin = found[_ORIGIN].commit if runs is None and _ORIGIN in found else None
     return NameState(runs.commit if runs else None, origin, taken, blocked, unblock, keep)
 

@@ -18,7 +18,7 @@ from loragit.git import catfile
 from loragit.git.command import GitFailed
 from loragit.record import trailers
 from loragit.record.message import parse_model_line
-from loragit.record.values import Artifact
+from loragit.record.values import ModelFile
 from loragit.system.child import Child
 
 STAMP = re.compile(r"loragit: (?P<run>\S{1,150}) (?P<commit>[0-9a-f]{40})(?![0-9a-f])")
@@ -49,7 +49,7 @@ class Sealed(NamedTuple):
         return tuple(line.removeprefix(start) for line in last if line.startswith(start))
 
     @property
-    def models(self) -> tuple[Artifact, ...]:
+    def models(self) -> tuple[ModelFile, ...]:
         """Whole models that the run left."""
         return tuple(
             model for line in self.values("Model") if (model := parse_model_line(line)) is not None

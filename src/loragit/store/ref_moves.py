@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import git
-from loragit.crash_points import Step, reached
+from loragit.crash_points import CrashPoint, reached
 from loragit.errors import LoragitError
 from loragit.git.refs import NotDurable, RefUpdate
 from loragit.git.repository import Repository
@@ -98,7 +98,7 @@ def move_refs(
     def begun(pid: int) -> None:
         first()
         noted.append(_note(path, moves, reason, pid))
-        reached(Step.MOVE_NOTED)
+        reached(CrashPoint.MOVE_WRITTEN)
 
     try:
         git.update_refs(moves, reason=reason, cwd=repository.top, begun=begun, variables=variables)
@@ -108,14 +108,14 @@ def move_refs(
         if not (noted and _completed(repository, noted[0])):
             path.unlink(missing_ok=True)
             raise
-    reached(Step.REFS_MOVED)
+    reached(CrashPoint.REFS_MOVED)
     unsettled = None
     try:
         git.sync_refs((step.name for step in moves), repository)
     except NotDurable as error:
         unsettled = error
     path.unlink(missing_ok=True)
-    reached(Step.MOVE_FORGOTTEN)
+    reached(CrashPoint.MOVE_REMOVED)
     return unsettled
 
 
@@ -288,7 +288,7 @@ def _unlocked(repository: Repository, noted: Noted) -> tuple[Path, ...]:
                 if lock.name == "packed-refs.lock":
                     lock.with_suffix(".new").unlink(missing_ok=True)
                 lock.unlink()
-                reached(Step.LOCK_REMOVED)
+                reached(CrashPoint.LOCK_REMOVED)
                 removed.append(lock)
     return tuple(removed)
 

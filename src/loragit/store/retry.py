@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import git
-from loragit.crash_points import Step, reached
+from loragit.crash_points import CrashPoint, reached
 from loragit.errors import LoragitError
 from loragit.git import refs
 from loragit.git.refs import NotDurable, RefUpdate
@@ -94,7 +94,7 @@ class Move(NamedTuple):
         retries = Retries(self.seconds, warn)
         while True:
             result, updates = self.attempt()
-            reached(Step.OBJECTS_WRITTEN)
+            reached(CrashPoint.OBJECTS_WRITTEN)
             if not updates:
                 return Moved(result, None)
             first = partial(sync, [update.new for update in updates if update.new])

@@ -99,12 +99,12 @@ class Store:
         def attempt() -> Attempt:
             state = self._free_state(name)
             commit = run_commit(
-                self._objects, state, run.prefix, entries, run.kept, message, self._now()
+                self._objects, state, run.prefix, entries, run.reused_trees, message, self._now()
             )
             about_to(commit)
             updates = [RefUpdate(RUNS, commit, state.runs), RefUpdate(name.tag, commit, None)]
             if run.dataset_commit:
-                updates.append(RefUpdate(name.keep, run.dataset_commit, state.keep))
+                updates.append(RefUpdate(name.keep_ref, run.dataset_commit, state.keep))
             return Attempt(commit, updates)
 
         commit = self._move(Move(attempt, f"loragit: open {name}"))
@@ -151,8 +151,8 @@ class Store:
     def _bring_in(self, run: Imported, moment: datetime, states: NameStates) -> str:
         """The commit of one of them. ``states`` may be out of date: the refs themselves decide."""
         name = run.name
-        message = imported.message(run, moment)
-        entries = (*run.entries, imported.run_toml(run))
+        message = imported.imported_message(run, moment)
+        entries = (*run.entries, imported.imported_run_toml(run))
         updates: list[RefUpdate] = []
 
         def attempt() -> Attempt:
@@ -245,10 +245,10 @@ class Store:
         name = opened.name
 
         def attempt() -> Attempt:
-            keep = self._ref(name.keep)
+            keep = self._ref(name.keep_ref)
             if keep is None or self._ref(name.tag) is not None:
                 return Attempt("", [])
-            return Attempt("", [RefUpdate(name.keep, None, keep)])
+            return Attempt("", [RefUpdate(name.keep_ref, None, keep)])
 
         self._move(Move(attempt, f"loragit: release {name}"))
 
@@ -281,9 +281,9 @@ class Store:
     def _freeing(self, opened: Opened) -> list[RefUpdate]:
         """What frees the run's name: its tag goes, and the ref that keeps the dataset's commit."""
         name = opened.name
-        keep = self._ref(name.keep)
+        keep = self._ref(name.keep_ref)
         updates = [RefUpdate(name.tag, None, opened.commit)]
-        return updates + ([RefUpdate(name.keep, None, keep)] if keep else [])
+        return updates + ([RefUpdate(name.keep_ref, None, keep)] if keep else [])
 
     def _check_open(self, opened: Opened) -> None:
         """Raises :class:`SealFailed` if somebody else moved or deleted the run's tag."""

@@ -26,7 +26,7 @@ from loragit.commands.doctor.check import (
 from loragit.commands.doctor.dataset import dataset_checks, list_folders
 from loragit.commands.doctor.repository import hook_checks
 from loragit.commands.doctor.trainer import python_or_error
-from loragit.dataset.hashes import Cache
+from loragit.dataset.hashes import HashCache
 from loragit.dataset.snapshot import DatasetConfig
 from loragit.errors import Area, Finding, Findings, LoragitError
 from loragit.git.repository import Repository
@@ -281,7 +281,7 @@ class _Examination:
             return ()
         apart = frozenset(each for each in (chosen.paths.prompts, path) if each)
         listings = list_folders(config.folders, apart)
-        found = dataset_checks(listings, Cache(self._caches / "hashes"))
+        found = dataset_checks(listings, HashCache(self._caches / "hashes"))
         images = {one.folder.written: len(one.images) for one in listings}
         return (*found, *self._room(chosen, plan.effective, config, images))
 

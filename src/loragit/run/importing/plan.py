@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import git, text
-from loragit.dataset.hashes import Cache
+from loragit.dataset.hashes import HashCache
 from loragit.errors import Area, Finding, Findings, LoragitError, UsageError
 from loragit.git.identity import IdentityQuestion
 from loragit.git.repository import Repository
 from loragit.record import imported, message
 from loragit.record.name import InvalidName, RunName
-from loragit.record.values import Code, Identity, Imported, Outcome, Weights
+from loragit.record.values import Identity, Imported, ImportedCode, Outcome, Weights
 from loragit.run.importing import search, text_files, training, zsh_helpers
 from loragit.run.importing.already_recorded import RecordedTrainings, TrainingMarks
 from loragit.run.importing.models import Models
@@ -102,7 +102,7 @@ def plan_import(request: ImportRequest, say: Callable[[str], None]) -> ImportPla
     ``say`` is told what takes long.
     """
     findings = Findings()
-    models = Models(Cache(request.cache))
+    models = Models(HashCache(request.cache))
     home = request.environ.get("HOME", "")
     paths = [
         _plain(places.expand_path(written, request.cwd, request.environ))
@@ -324,14 +324,17 @@ class _Planner:
             **left.judged._asdict(),
             states=left.states,
             samples=left.samples,
-            pictures=left.pictures,
+            sample_files=left.sample_files,
             final_loss=left.final_loss,
         )
 
     def _no_secrets(self, run: Imported) -> None:
         """Names of files and folders are not masked: the record would not lead to them any more."""
         now = datetime.now(UTC)
-        texts = (imported.message(run, now), message.outcome_message(run.name.text, run.outcome))
+        texts = (
+            imported.imported_message(run, now),
+            message.outcome_message(run.name.text, run.outcome),
+        )
         found = find.find_secrets("\n".join(texts).encode("utf-8", "surrogateescape"))
         if found:
             raise _LeftOut(
@@ -360,7 +363,7 @@ def _codes(left: PastTraining) -> zsh_helpers.Codes:
     codes = zsh_helpers.sorted_codes(left.papers.repos.repositories)
     commit = next((each.commit for each in reversed(left.trainings) if each.commit), None)
     if codes.trainer is None and commit is not None:
-        codes = codes._replace(trainer=Code("sd-scripts", commit, None))
+        codes = codes._replace(trainer=ImportedCode("sd-scripts", commit, None))
     return codes
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from loragit import git
-from loragit.dataset.hashes import Cache
+from loragit.dataset.hashes import HashCache
 from loragit.errors import Area, Finding, Findings
 from loragit.git import objects
 from loragit.record.name import RUNS, RunName
@@ -133,7 +133,7 @@ def read_files(launched: Launch, findings: Findings) -> Material:
     program = None
     if launched.python:
         program = findings.ask(lambda: _program(launched, environ), Area.TRAINER)
-    hashes = Cache(paths.cache_folder() / "hashes")
+    hashes = HashCache(paths.cache_folder() / "hashes")
     words = (*plan.arguments.words(), *request.extra) if plan else ()
     secrets = find.trainer_secrets(words, environ)
     read = None

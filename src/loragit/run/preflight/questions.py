@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import git
-from loragit.dataset.snapshot import Recorded
+from loragit.dataset.snapshot import RecordedDataset
 from loragit.errors import Area, Findings
 from loragit.git import checkout, objects
 from loragit.git.checkout import StateQuestion
@@ -128,7 +128,7 @@ class Questions:
         """The trainer's environment."""
         return self._activation.environ()
 
-    def recorded(self, secrets_known: Iterable[str]) -> Recorded:
+    def recorded(self, secrets_known: Iterable[str]) -> RecordedDataset:
         """What ``runs`` holds of this dataset already.
 
         No captions that have to be read again: some are redacted there, nobody looked for
@@ -145,7 +145,7 @@ class Questions:
             or not (self._repository and _made_here(self._repository))
         ):
             captions = None
-        return Recorded(
+        return RecordedDataset(
             digest.id if digest else None,
             captions.id if captions else None,
             frozenset(
