@@ -48,7 +48,7 @@ class _LoggedRuns(NamedTuple):
 
     runs: list[RecordedRun]
     bases: dict[str, RecordedRun]
-    briefs: dict[str, OutcomeCounts]
+    outcomes: dict[str, OutcomeCounts]
     changes: dict[str, tuple[str, ...]]
 
     def summary(self, run: RecordedRun) -> dict[str, object]:
@@ -56,7 +56,7 @@ class _LoggedRuns(NamedTuple):
 
         return listed_run(
             run,
-            self.briefs.get(run.commit),
+            self.outcomes.get(run.commit),
             self.bases.get(run.commit),
             self.changes.get(run.commit),
         )
@@ -161,39 +161,41 @@ def _print_runs(logged: _LoggedRuns, options: LogOptions, *, several: bool) -> N
 
 
 def _row(run: RecordedRun, logged: _LoggedRuns, name: str) -> tuple[str, ...]:
-    brief = logged.briefs.get(run.commit)
+    counts = logged.outcomes.get(run.commit)
     changed = logged.changes.get(run.commit)
     return (
         name,
         run.minute,
         "imported" if run.imported else run.state,
-        _duration(brief),
-        _products(run, brief),
-        _NOTHING if brief is None else text.count(brief.samples, "sample"),
-        _NOTHING if brief is None or brief.final_loss is None else f"loss {brief.final_loss:.4g}",
+        _duration(counts),
+        _products(run, counts),
+        _NOTHING if counts is None else text.count(counts.samples, "sample"),
+        _NOTHING
+        if counts is None or counts.final_loss is None
+        else f"loss {counts.final_loss:.4g}",
         run.trainer_commit[:8] or _NOTHING,
         _NOTHING if changed is None else "; ".join(changed) or "as before",
     )
 
 
-def _duration(brief: OutcomeCounts | None) -> str:
-    return _NOTHING if brief is None or brief.seconds is None else text.duration(brief.seconds)
+def _duration(counts: OutcomeCounts | None) -> str:
+    return _NOTHING if counts is None or counts.seconds is None else text.duration(counts.seconds)
 
 
-def _products(run: RecordedRun, brief: OutcomeCounts | None) -> str:
+def _products(run: RecordedRun, counts: OutcomeCounts | None) -> str:
     """Return what came out, and what is wrong with it."""
-    if brief is None:
+    if counts is None:
         revert = run.revert if run.state == REVERTED else None
         return (
             f"exit status {revert.exit_status}"
             if revert and revert.exit_status is not None
             else _NOTHING
         )
-    parts = [text.count(brief.models, "model")]
-    parts += [text.count(brief.states, "state")] if brief.states else []
-    parts += [f"{brief.truncated} cut short"] if brief.truncated else []
-    parts += [f"{brief.unreadable} unreadable"] if brief.unreadable else []
-    parts += [f"exit status {brief.exit_status}"] if brief.exit_status else []
+    parts = [text.count(counts.models, "model")]
+    parts += [text.count(counts.states, "state")] if counts.states else []
+    parts += [f"{counts.truncated} cut short"] if counts.truncated else []
+    parts += [f"{counts.unreadable} unreadable"] if counts.unreadable else []
+    parts += [f"exit status {counts.exit_status}"] if counts.exit_status else []
     return ", ".join(parts)
 
 

@@ -111,13 +111,28 @@ def test_everything_as_recorded_is_no_verdict(store: Store, output: Path) -> Non
             f"m.safetensors: it was changed: {len(MODEL) + 4} bytes instead of {len(MODEL)}",
         ),
         (
+            "m.safetensors",
+            b"no model",
+            "m.safetensors: it is damaged (it ends within its header, after 8 bytes)",
+            "m.safetensors: it is damaged (it ends within its header, after 8 bytes)",
+        ),
+        (
             "s.png",
             b"another",
             changed("s.png", SAMPLE, b"another"),
             None,
         ),
     ],
-    ids=["model gone", "sample gone", "truncated", "weights", "header", "longer", "sample"],
+    ids=[
+        "model gone",
+        "sample gone",
+        "truncated",
+        "weights",
+        "header",
+        "longer",
+        "damaged",
+        "sample",
+    ],
 )
 def test_a_product_that_is_not_as_recorded(
     store: Store, output: Path, name: str, data: bytes | None, whole: str, quick: str | None
@@ -246,3 +261,37 @@ def test_named_runs_are_looked_at_alone(store: Store, output: Path) -> None:
     assert [row[2] for row in told(store, home, ONE)] == [ONE]
     assert {row[2] for row in told(store, home, TWO)} == {TWO}
     assert [run.name for run in report(store, home, TWO).runs] == [TWO]
+
+
+def with_config(store: Store, data: bytes) -> str:
+    """The newest commit with another ``config.toml``; the id of that blob."""
+    top = store.repository.top
+    blob = git(top, "hash-object", "-w", "--stdin", text_input=data.decode())
+    rows = git(top, "ls-tree", "runs").splitlines()
+    rows = [row for row in rows if not row.endswith("\tconfig.toml")]
+    tree = git(top, "mktree", text_input="\n".join([*rows, f"100644 blob {blob}\tconfig.toml\n"]))
+    message = git(top, "log", "-1", "--format=%B", "runs")
+    git(top, "update-ref", "refs/heads/runs", git(top, "commit-tree", tree, text_input=message))
+    return blob
+
+
+def test_files_are_what_run_toml_says_of_them(store: Store, tmp_path: Path) -> None:
+    store.open(a_run(name=ONE))
+
+    def wrongs(*, quick: bool = False) -> list[str]:
+        return [row[3] for row in told(store, tmp_path, quick=quick) if row[1] == "record"]
+
+    with_config(store, b"a = 22\n")
+    first, second = wrongs()
+    assert first == "config.toml is not what run.toml says of it: 7 bytes instead of 6"
+    assert second.startswith("Config-SHA1 of the message is ")
+    blob = with_config(store, b"a = 2\n")
+    assert wrongs()[0].startswith("config.toml is not what run.toml says of it: sha1 ")
+    assert wrongs(quick=True) == []
+    path = store.repository.common_dir / "objects" / blob[:2] / blob[2:]
+    path.chmod(0o644)
+    path.write_bytes(b"no object")
+    assert wrongs()[0].startswith("config.toml cannot be read: ")
+    path.unlink()
+    missing = f"config.toml cannot be read: git does not have it ({blob[:12]})"
+    assert wrongs()[0] == missing
