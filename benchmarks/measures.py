@@ -12,14 +12,7 @@ from statistics import median
 
 from workshop import FILE_BYTES, LORAGIT, Child, Scene, Workshop, add_captions, add_runs
 
-HASH = """\
-import sys
-from pathlib import Path
-from loragit.fingerprint import Cache, fingerprint, list_files
-folder = Path(sys.argv[1])
-fingerprint(folder, list_files(folder), Cache(Path(sys.argv[2])))
-"""
-
+HASH = str(Path(__file__).with_name("hash_folder.py"))
 SHA256SUM = 'find "$0" -type f -print0 | xargs -0 -P"$(nproc)" -n64 sha256sum'
 
 DIFFERENCE, RATIO, SPEED, VALUE = "difference", "ratio", "speed", "value"
@@ -132,7 +125,7 @@ def hashing(workshop: Workshop, size: Size) -> Iterator[Result]:
 
     def cold() -> Child:
         shutil.rmtree(cache, ignore_errors=True)
-        return scene.run(sys.executable, "-c", HASH, scene.images, cache)
+        return scene.run(sys.executable, HASH, scene.images, cache)
 
     series = alternate(lambda: scene.run("sh", "-c", SHA256SUM, scene.images), cold, size.few)
     what = f"hashing {size.many:,} files, start-up included"

@@ -26,6 +26,7 @@ from loragit.history.query.selection import name_matches
 from loragit.history.query.where import BadCondition, Condition, as_written
 from loragit.record.name import RunName
 from loragit.record.values import Entry, LyCORIS, Weights
+from loragit.trainers.sd_scripts.trainer import SdScripts
 from tests.support.made_up_runs import (
     MOMENT,
     NAME,
@@ -646,7 +647,7 @@ def a_curve_run(scene: Scene, logs: Path, **changes: object) -> RecordedRun:
 
 def test_the_loss_is_drawn_where_its_events_are_still_there(scene: Scene, home: Path) -> None:
     logs = SD_SCRIPTS / "logs"
-    scalars = list(losses._read_losses(logs.rglob("*v1s4*/*/events*")))
+    scalars = list(losses._read_losses(logs.rglob("*v1s4*/*/events*"), SdScripts.losses))
     times = [scalar.wall_time for scalar in scalars]
     start = MOMENT.fromtimestamp(min(times), MOMENT.tzinfo)
     store = open_store(scene.dataset)
@@ -675,8 +676,8 @@ def test_where_nothing_is_logged_there_is_no_curve(scene: Scene, tmp_path: Path)
     os.mkfifo(tmp_path / "tiny_lora_1" / "events.out.tfevents.1")
     run = a_curve_run(scene, tmp_path)
     assert losses.read_curve(run, "") is None
-    assert list(losses._read_losses([tmp_path / "nothing"])) == []
-    assert list(losses.event_files(tmp_path / "nowhere", "")) == []
+    assert list(losses._read_losses([tmp_path / "nothing"], SdScripts.losses)) == []
+    assert list(losses.loss_files(tmp_path / "nowhere", "", SdScripts.losses)) == []
     sealed(open_store(scene.dataset), "no-logs")
     assert losses.read_curve(History.of(scene.dataset).run("no-logs"), "") is None
     untagged(open_store(scene.dataset), "gone")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from loragit.run.results import checked_models
+from loragit.trainers.sd_scripts.trainer import SdScripts
 from tests.commands.test_whence import edited
 from tests.git.test_signing import ssh_key
 from tests.support.made_up_runs import a_run, an_outcome, open_store, reverted, sealed, untagged
@@ -385,9 +386,8 @@ def test_a_product_whose_name_has_control_characters_is_found(plain: Scene) -> N
     folder = plain.output / ONE
     folder.mkdir(parents=True)
     shutil.copy(Path(__file__), folder / "a\x1bb.pt")
-    from loragit.trainers.sd_scripts.naming import NAMING
 
-    models = checked_models(folder, {"a\x1bb.pt": None}, NAMING).models
+    models = checked_models(folder, {"a\x1bb.pt": None}, SdScripts()).models
     store.seal(opened, an_outcome(models=models, samples=0, output=f"~/output_dir/{ONE}"))
     assert verified(plain) == "1 run, 1 model: all as recorded\n"
 

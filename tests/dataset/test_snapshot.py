@@ -29,6 +29,7 @@ from loragit.dataset.snapshot import (
 )
 from loragit.errors import LoragitError
 from loragit.trainers.sd_scripts.dataset_config import read_config
+from loragit.trainers.sd_scripts.trainer import FILES
 
 NOTHING = Recorded(None, None, frozenset())
 few = settings(
@@ -244,7 +245,7 @@ def test_a_folders_files_are_listed_where_an_image_is_among_them(tmp_path: Path)
     (place / "sub.png").mkdir()
     (place / "link.webp").symlink_to("b.PNG")
     (place / "broken.png").symlink_to("nowhere")
-    assert check_folder(Subset("img", place, (".txt",)), tmp_path) == (
+    assert check_folder(Subset("img", place, (".txt",), FILES), tmp_path) == (
         "a.txt",
         "b.PNG",
         "link.webp",
@@ -255,12 +256,12 @@ def test_a_folders_files_are_listed_where_an_image_is_among_them(tmp_path: Path)
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     place = image_folder(tmp_path / "img", "a.txt", "b.gif", "c.Png")
     with pytest.raises(NothingToTrainOn, match=r"'img' \(.*\) holds no images") as refused:
-        check_folder(Subset("img", place, ()), tmp_path)
+        check_folder(Subset("img", place, (), FILES), tmp_path)
     assert "No data found" in str(refused.value.hint)
 
 
 def test_a_folder_that_is_missing_is_told_with_what_may_be_meant(tmp_path: Path) -> None:
-    missing = Subset("img", Path("/nowhere/img"), ())
+    missing = Subset("img", Path("/nowhere/img"), (), FILES)
     with pytest.raises(NothingToTrainOn, match="the image folder 'img'") as refused:
         check_folder(missing, tmp_path)
     assert refused.value.hint == "mend image_dir in the dataset config"
@@ -302,13 +303,13 @@ def test_every_file_is_fingerprinted_and_every_images_caption_is_kept(tmp_path: 
         "notes.txt",
     )
     img = image_folder(root / "img", *names)
-    found = dataset(root, Subset("img", img, (".txt",)))
+    found = dataset(root, Subset("img", img, (".txt",), FILES))
     assert checked(root, found.digest) == sorted(
         f"img/{name}" for name in names if not name.endswith(".npz")
     )
     assert (found.images, found.captions, found.kept) == (2, 1, None)
     assert [(e.path, e.data) for e in found.entries] == [("captions/img/00.txt", b"00.txt")]
-    both = dataset(root, Subset("img", img, (".txt", ".caption")))
+    both = dataset(root, Subset("img", img, (".txt", ".caption"), FILES))
     assert [e.path for e in both.entries] == ["captions/img/00.caption", "captions/img/00.txt"]
 
 
@@ -319,7 +320,7 @@ def test_captions_have_a_place_for_each_folder(tmp_path: Path) -> None:
         image_folder(root, "1.png", "1.txt"),
     )
     outside = [image_folder(tmp_path / name / "img", "2.png", "2.txt") for name in ("reg", "more")]
-    places = [Subset(str(path), path, (".txt",)) for path in (inside, top, *outside)]
+    places = [Subset(str(path), path, (".txt",), FILES) for path in (inside, top, *outside)]
     found = dataset(root, *places)
     assert [e.path for e in found.entries] == [
         "captions/a/img/0.txt",
@@ -344,7 +345,7 @@ def test_a_dataset_known_by_a_link_is_the_same_dataset(
     (tmp_path / "root").symlink_to(real)
     known = {"root": tmp_path / "root", "disk": real}
     root, other = (known[name] for name in names)
-    found = dataset(root, Subset("img", other / "img", (".txt",)))
+    found = dataset(root, Subset("img", other / "img", (".txt",), FILES))
     assert checked(root, found.digest) == checked(real, found.digest) == ["img/0.png", "img/0.txt"]
     assert [e.path for e in found.entries] == ["captions/img/0.txt"]
 
@@ -355,7 +356,7 @@ def blob(data: bytes) -> str:
 
 def test_captions_that_are_on_record_are_not_read_again(tmp_path: Path) -> None:
     root = tmp_path / "gren"
-    folder = Subset("img", image_folder(root / "img", "0.png", "0.txt"), (".txt",))
+    folder = Subset("img", image_folder(root / "img", "0.png", "0.txt"), (".txt",), FILES)
     first = dataset(root, folder)
     recorded = Recorded(blob(first.digest), "c" * 40, frozenset({"captions/img/0.txt"}))
     again = dataset(root, folder, recorded=recorded)
@@ -384,10 +385,10 @@ def test_images_that_git_lfs_has_not_fetched_are_refused(tmp_path: Path) -> None
     with pytest.raises(
         NothingToTrainOn, match=r"1 images of .* are git-lfs pointers, as 0\.png"
     ) as refused:
-        dataset(root, Subset("img", img, (".txt",)))
+        dataset(root, Subset("img", img, (".txt",), FILES))
     assert f"git -C {img} lfs pull" in str(refused.value.hint)
     (img / "0.png").write_text("version https://git-lfs.github.com/spec/v1\nnothing more")
-    assert dataset(root, Subset("img", img, (".txt",))).captions == 1
+    assert dataset(root, Subset("img", img, (".txt",), FILES)).captions == 1
 
 
 NAMES = st.binary(min_size=1, max_size=6).filter(
@@ -405,7 +406,9 @@ def test_files_of_any_name_are_checked_by_sha256sum(
     img = image_folder(root / "img", "0.png")
     for name in names:
         Path(os.fsdecode(os.fsencode(img) + b"/" + name + b".txt")).write_bytes(name)
-    assert len(checked(root, dataset(root, Subset("img", img, (".txt",))).digest)) == 1 + len(names)
+    assert len(
+        checked(root, dataset(root, Subset("img", img, (".txt",), FILES)).digest)
+    ) == 1 + len(names)
 
 
 # ---- captions that the trainer will not find ----
@@ -429,6 +432,6 @@ def test_files_of_any_name_are_checked_by_sha256sum(
 def test_text_files_that_are_no_captions_to_the_trainer_are_warned_of(
     names: tuple[str, ...], ends: tuple[str, ...], warned: str | None
 ) -> None:
-    told = uncaptioned(Subset("img", Path("/img"), ends), names)
+    told = uncaptioned(Subset("img", Path("/img"), ends, FILES), names)
     assert (told is None) == (warned is None)
     assert (warned or "") in (told or "")

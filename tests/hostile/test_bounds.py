@@ -33,8 +33,10 @@ from loragit.run.importing.already_recorded import RecordedTrainings
 from loragit.secrets import tables as secret_tables
 from loragit.settings.document import UnreadableSettings, read_settings_file
 from loragit.store import products
+from loragit.trainers import losses as logged_losses
 from loragit.trainers import tensorboard
 from loragit.trainers.safetensors import NotSafetensors, read_header
+from loragit.trainers.sd_scripts.trainer import SdScripts
 from tests.support.growth import slack
 from tests.support.made_up_runs import NAME, open_store, sealed
 from tests.support.paths import SD_SCRIPTS
@@ -230,7 +232,7 @@ def test_a_length_that_is_only_claimed_takes_no_memory(claimed: int, tmp_path: P
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "events.out.tfevents.1"
     os.mkfifo(pipe)
-    assert tensorboard.final_loss([pipe]) is None
+    assert logged_losses.final_loss([pipe], SdScripts.losses) is None
     with pytest.raises(CannotReadInput, match="no plain file"):
         read_bytes(pipe, "input")
 
@@ -247,10 +249,10 @@ def test_all_events_of_a_run_together_are_bounded(
 ) -> None:
     fixture = SD_SCRIPTS / "logs"
     file = next(fixture.rglob("events.out.tfevents.*"))
-    once = list(losses._read_losses([file]))
+    once = list(losses._read_losses([file], SdScripts.losses))
     assert once
     monkeypatch.setattr(losses, "_MOST_BYTES", file.stat().st_size)
-    assert list(losses._read_losses([file, file])) == once
+    assert list(losses._read_losses([file, file], SdScripts.losses)) == once
 
 
 # ---- what git says ----

@@ -19,6 +19,7 @@ from loragit.record.values import Artifact, Entry, Outcome
 from loragit.run.importing.plan import ImportRequest
 from loragit.run.preflight import ancestors
 from loragit.run.preflight.ancestors import StartingWeights
+from loragit.trainers.sd_scripts.trainer import SdScripts
 from tests.support.made_up_runs import MOMENT, NAME, a_run, open_store
 from tests.support.processes import git as run_git
 
@@ -148,7 +149,7 @@ def test_a_chart_of_losses_goes_no_deeper_than_a_trainer_writes(
     (deep.parent.parent / "events.out.tfevents.2").symlink_to("/dev/zero")
     found = [
         path.relative_to(tmp_path / "logs").as_posix()
-        for path in losses.event_files(tmp_path / "logs", "")
+        for path in losses.loss_files(tmp_path / "logs", "", SdScripts.losses)
     ]
     assert found == ["a/b/events.out.tfevents.1", "a/b/events.out.tfevents.2"]
     argv = ("python", "train.py", "--logging_dir", "/", "--log_prefix", "")

@@ -158,7 +158,6 @@ def test_git_and_loragit_read_the_same_trailers_whatever_the_names_are(
     run = a_run(
         dataset=dataset,
         prefix=prefix,
-        model=dataset,
         trainer=code,
         lycoris=LyCORIS(repo=code, commit=COMMIT, version=lycoris, editable=True),
         weights=(Weights("VAE", weights, None),),
@@ -311,7 +310,7 @@ Loragit-Format: 1
 
 
 def test_what_a_name_does_not_tell_is_left_out() -> None:
-    assert run_subject(a_run(model=None, version=None)) == f"{NAME}: gren, 4 steps"
+    assert run_subject(a_run(name="gren-4")) == "gren-4: gren, 4 steps"
     told = run_message(a_run(trainer=CODE._replace(url=None, branch=None)))
     assert "dataset not committed yet" in told
     assert "Trainer-URL" not in told
@@ -387,7 +386,6 @@ def every_text(value: str) -> dict[str, object]:
         value, Path("/x") / value.replace("\0", ""), COMMIT, value, value, (value,), on_remote=False
     )
     return {
-        "model": value,
         "dataset": value,
         "prefix": value,
         "trainer": code,
@@ -421,13 +419,13 @@ def test_the_table_of_a_run_is_toml_and_holds_every_text(value: str) -> None:
 
 
 def test_the_table_lists_files_with_their_sha1_and_leaves_captions_to_the_tree() -> None:
-    table = tomllib.loads(run_toml.run_toml(a_run(model=None, version=None)).data.decode())
+    table = tomllib.loads(run_toml.run_toml(a_run(name="gren-4")).data.decode())
     assert table["files"] == {
         "config.toml": {"sha1": CONFIG, "size": 6},
         "train.sh": {"sha1": SCRIPT, "size": 10},
     }
     assert table["format"] == 1
-    assert table["run"] == {"name": NAME, "steps": 4}
+    assert table["run"] == {"name": "gren-4", "steps": 4}
     assert table["dataset"]["path"] == "."
     assert table["lycoris"] == {"installed": False}
     assert "weights" not in table

@@ -87,7 +87,7 @@ def test_notes_that_others_wrote_with_git_are_kept_whatever_their_fan_out(scene:
 
 
 def test_of_many_notes_at_once_none_is_lost(scene: Scene) -> None:
-    runs = [sealed(open_store(scene.dataset), f"noob-gren-v{n}s4").name for n in range(2, 5)]
+    runs = [sealed(open_store(scene.dataset), f"noob-gren-v{n}s4").name.text for n in range(2, 5)]
     words = [
         (*LORAGIT, "note", run, "-m", f"{run} {number}") for number in range(3) for run in runs
     ]

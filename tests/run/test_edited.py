@@ -15,6 +15,7 @@ from loragit.dataset.snapshot import Recorded, Subset, WatchedFolder
 from loragit.record.values import Entry
 from loragit.run import edited
 from loragit.run.preflight.inputs import Inputs
+from loragit.trainers.sd_scripts.trainer import FILES
 
 AS_IT_WAS = "on record is what it was at the start"
 
@@ -32,7 +33,7 @@ def read(tmp_path: Path) -> Inputs:
         os.utime(
             folder, ns=(1, 1)
         )  # what comes into it later comes at another time, whatever the clock's ticks
-        folders.append(Subset(place, folder, (".txt",)))
+        folders.append(Subset(place, folder, (".txt",), FILES))
     return look(tmp_path / "gren", folders)
 
 
@@ -154,7 +155,7 @@ def test_a_file_that_cannot_be_read_any_more_counts_as_changed(tmp_path: Path) -
     (folder / "0.png").write_bytes(b"image")
     (folder / "0.txt").touch()
     os.utime(folder / "0.txt", ns=(1, 1))  # another time than that of what comes in its place
-    read = look(tmp_path, [Subset("img", folder, (".txt",))])
+    read = look(tmp_path, [Subset("img", folder, (".txt",), FILES)])
     (folder / "0.txt").unlink()
     (folder / "0.txt").symlink_to(
         "/proc/self/mem"
@@ -168,7 +169,7 @@ def test_ten_thousand_files_cost_little_more_than_to_look_at_each(tmp_path: Path
     for number in range(2500):
         (root / "img" / f"{number}.png").touch()
         (root / "img" / f"{number}.txt").touch()
-    read = look(root, [Subset("img", root / "img", (".txt",))])
+    read = look(root, [Subset("img", root / "img", (".txt",), FILES)])
 
     def seconds(action: Callable[[], object]) -> float:
         begun = time.thread_time()

@@ -17,10 +17,12 @@ import pytest
 
 from loragit.record.values import Artifact, Outcome
 from loragit.run import results
-from loragit.run.results import Logs, collect, log_folders
+from loragit.run.results import Logs, collect
+from loragit.trainers.losses import log_folders
+from loragit.trainers.products import match
 from loragit.trainers.safetensors import hash_file
-from loragit.trainers.sd_scripts.naming import NAMING
-from loragit.trainers.trainer import matched
+from loragit.trainers.sd_scripts.trainer import SdScripts
+from loragit.trainers.trainer import LogFolders
 from tests.support.paths import SD_SCRIPTS
 from tests.support.trainer_files import (
     event_record,
@@ -63,7 +65,7 @@ def found(
     return collect(
         output,
         name,
-        NAMING,
+        SdScripts(),
         exit_status=exit_status,
         started=STARTED,
         finished=FINISHED,
@@ -85,7 +87,7 @@ def save(path: Path, *, steps: int | None = None, epoch: int | None = None) -> P
 def test_the_outcome_of_a_real_lycoris_run_is_read_right() -> None:
     name = "base-tiny-v1s4"
     folder = FIXTURES / "output_dir" / name
-    logs = Logs(FIXTURES / "logs", f"{name}_", frozenset())
+    logs = Logs(LogFolders(FIXTURES / "logs", f"{name}_"), frozenset())
     result = found(folder, name, logs=logs)
     assert [(model.path, model.step, model.epoch) for model in result.models] == [
         (f"{name}-step00000002.safetensors", 2, 1),
@@ -124,16 +126,16 @@ def test_the_outcome_of_a_real_lora_run_names_its_payload_as_sd_scripts_does() -
 def test_samples_of_a_real_run_tell_step_prompt_time_and_seed() -> None:
     name = "base-tiny-v1s4"
     files = sorted(path.name for path in (FIXTURES / "output_dir" / name / "sample").iterdir())
-    read = [matched(NAMING.sample, file, name) for file in files]
-    assert [match and match.group("epoch", "step", "prompt", "time", "seed") for match in read] == [
+    read = [match(SdScripts.naming.sample, f"sample/{file}", name) for file in files]
+    assert [each and each.group("epoch", "step", "prompt", "time", "seed") for each in read] == [
         (None, "000002", "00", "20261123172033", "1"),
         (None, "000002", "01", "20261123172033", None),
         (None, "000004", "00", "20261123172035", "1"),
         (None, "000004", "01", "20261123172035", None),
     ]
-    match = matched(NAMING.sample, "a_e000003_12_20261123172033_4294967295.png", "a")
-    assert match is not None
-    assert match.group("epoch", "step", "prompt", "seed") == ("000003", None, "12", "4294967295")
+    one = match(SdScripts.naming.sample, "sample/a_e000003_12_20261123172033_4294967295.png", "a")
+    assert one is not None
+    assert one.group("epoch", "step", "prompt", "seed") == ("000003", None, "12", "4294967295")
 
 
 def test_models_come_in_order_of_saving_and_the_final_one_last(tmp_path: Path) -> None:
@@ -396,9 +398,9 @@ def test_only_log_folders_that_are_new_tell_the_final_loss(tmp_path: Path) -> No
     log("run_20261123164829", 1.0, 9000.0)
     log("run2_20261123172030", 2.0, 9000.0)
     (tmp_path / "run_20261123160000").write_text("a file")
-    before = log_folders(tmp_path, "run_", NAMING)
+    before = log_folders(LogFolders(tmp_path, "run_"), SdScripts.losses)
     assert before == {"run_20261123164829"}
-    logs = Logs(tmp_path, "run_", before)
+    logs = Logs(LogFolders(tmp_path, "run_"), before)
     assert found(tmp_path / "output", logs=logs).final_loss is None
 
     log("run_20261123172030", 0.5, 5000.0)
@@ -412,10 +414,10 @@ def test_only_log_folders_that_are_new_tell_the_final_loss(tmp_path: Path) -> No
 
 
 def test_a_prefix_may_be_empty_and_the_log_folder_missing(tmp_path: Path) -> None:
-    assert log_folders(tmp_path / "none", "", NAMING) == frozenset()
+    assert log_folders(LogFolders(tmp_path / "none", ""), SdScripts.losses) == frozenset()
     for name in ("20261123172030", "run_20261123172030", "2026112317203"):
         (tmp_path / name).mkdir()
-    assert log_folders(tmp_path, "", NAMING) == {"20261123172030"}
+    assert log_folders(LogFolders(tmp_path, ""), SdScripts.losses) == {"20261123172030"}
 
 
 def test_many_models_are_each_hashed_as_what_they_are(tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ def test_a_move_that_is_stuck_keeps_no_other_run_from_its_end(dataset: Path) -> 
     store = open_store(dataset)
     store = Store(store.repository, store._author, store._committer, tell=said.append)
     store.seal(other, an_outcome())
-    assert git(dataset, "cat-file", "-t", other.name) == "tag"
+    assert git(dataset, "cat-file", "-t", other.name.text) == "tag"
     assert (
         len(said) == 1
         and "was made in part" in said[0]

@@ -27,7 +27,7 @@ READY_MADE = (
     "loragit.cli",
     *(f"loragit.commands.{verb}" for verb in ("train", "log", "show", "status", "verify")),
     "loragit.run.results",
-    "loragit.trainers.sd_scripts.naming",
+    "loragit.trainers.sd_scripts.trainer",
     "pygit2",
     "tests.support.made_up_runs",
 )

@@ -35,8 +35,11 @@ from loragit.settings import toml_text
 from loragit.settings.document import read_settings_file
 from loragit.store import journal, products
 from loragit.system.logfold import Folder
-from loragit.trainers import safetensors, tensorboard, trainer
+from loragit.trainers import losses, safetensors, tensorboard
+from loragit.trainers import products as products_of_trainers
+from loragit.trainers.kinds import training_header
 from loragit.trainers.sd_scripts import dataset_config
+from loragit.trainers.sd_scripts.trainer import SdScripts
 
 Target = Callable[[bytes], None]
 TARGETS: dict[str, Target] = {}
@@ -237,7 +240,7 @@ def header(data: bytes) -> None:
 def _metadata(told: dict[str, str] | object) -> None:
     assert hasattr(told, "items")
     values = dict(told.items())
-    found = headers.training_header(values)
+    found = training_header(values)
     assert found.started is None or found.started.tzinfo
     check_shown(found.network, found.output_name, *(weights.name for weights in found.weights))
     kept = headers.metadata_toml(values, "a.safetensors")
@@ -255,7 +258,7 @@ def event_file(data: bytes) -> None:
     with a_file(data, "events.out.tfevents.1") as path:
         for scalar in tensorboard.scalars(path):
             check_shown(scalar.tag)
-        tensorboard.final_loss([path])
+        losses.final_loss([path], SdScripts.losses)
     with suppress(tensorboard._Corrupt):
         tensorboard._event(data, None)
 
@@ -334,11 +337,10 @@ def file_name(data: bytes) -> None:
     """Of what lies in an output folder or a dataset."""
     said = decoded(data)
     from loragit.run.importing.training import _output_name
-    from loragit.trainers.sd_scripts.naming import NAMING
 
-    for pattern in NAMING:
-        if isinstance(pattern, re.Pattern):
-            trainer.matched(pattern, said, said[:4])
+    for sort in SdScripts.naming:
+        products_of_trainers.match(sort, said, said[:4])
+        products_of_trainers.match(sort, said, None)
     _output_name(said, None)
     image_folders._REPEATED.fullmatch(said)
     checkout._HUNK.match(data)

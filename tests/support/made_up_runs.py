@@ -9,6 +9,7 @@ from pathlib import Path
 from loragit.git import repository
 from loragit.git.identity import IdentityQuestion
 from loragit.record import message
+from loragit.record.name import RunName
 from loragit.record.values import Artifact, Entry, LyCORIS, Opened, Outcome, RepoState, Run
 from loragit.store.store import Store
 
@@ -19,11 +20,9 @@ CODE = RepoState(
 )
 
 _RUN = Run(
-    name=NAME,
-    model="noob",
+    name=RunName.parse(NAME),
     dataset="gren",
     prefix="",
-    version=1,
     steps=4,
     epochs=None,
     trainer=CODE,
@@ -53,6 +52,9 @@ _OUTCOME = Outcome(
 
 
 def a_run(**changes: object) -> Run:
+    """``name`` may be a text."""
+    if isinstance(name := changes.get("name"), str):
+        changes["name"] = RunName.parse(name)
     return _RUN._replace(**changes)  # type: ignore[arg-type]
 
 

@@ -8,8 +8,8 @@ itself), ``samples`` (samples only), ``accelerate`` (fails as under accelerate, 
 whole command), ``rich`` (prints its secrets in columns, as rich does at 60, then fails), ``wait``
 (a checkpoint, then wait for a signal; ``STUB_READY`` names a FIFO or file to announce it in),
 ``wait-empty`` (the same without a checkpoint), ``foreign`` (leaves notes.txt in the output folder,
-then fails), ``environment`` (writes its environment as JSON beside the model), ``edit`` (changes
-the recorded prompts).
+then fails), ``state`` (a folder of training state), ``environment`` (writes its environment as JSON
+beside the model), ``edit`` (changes the recorded prompts).
 """
 
 import argparse
@@ -163,6 +163,10 @@ def main() -> int:
         raise RuntimeError("CUDA out of memory")
     if "wait" in how:
         wait()
+    if "state" in how:
+        state = Path(args.output_dir) / f"{args.output_name}-step00000002-state"
+        state.mkdir()
+        (state / "optimizer.bin").write_bytes(b"state")
     if args.sample_prompts:
         sample(args)
     events(args)

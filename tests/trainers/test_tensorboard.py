@@ -12,7 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loragit.trainers.tensorboard import Scalar, final_loss, scalars
+from loragit.trainers import losses
+from loragit.trainers.sd_scripts.trainer import SdScripts
+from loragit.trainers.tensorboard import scalars
+from loragit.trainers.trainer import Scalar
 from tests.support import trainer_files
 from tests.support.paths import SD_SCRIPTS
 from tests.support.trainer_files import event_record, first_record, record, varint
@@ -28,6 +31,10 @@ EVENTS = b"".join(
     ]
 )
 READ = [Scalar(1001.0, 1, "loss/current", 0.5), Scalar(1001.0, 1, "loss/average", 0.25)]
+
+
+def final_loss(paths: list[Path]) -> float | None:
+    return losses.final_loss(paths, SdScripts.losses)
 
 
 def written(folder: Path, data: bytes, name: str = "events.out.tfevents.1.host") -> Path:

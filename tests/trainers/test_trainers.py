@@ -25,9 +25,10 @@ from loragit.trainers.arguments import (
 )
 from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.sd_scripts.arguments import config_file, flatten, plan, words
+from loragit.trainers.sd_scripts.trainer import SdScripts
 from loragit.trainers.start import Start
 from loragit.trainers.train_sh import HERE, OUTPUT, train_script
-from loragit.trainers.trainer import Copies, Defaults, Plan
+from loragit.trainers.trainer import Copies, Defaults, Job, LogFolders, Plan
 
 WORK = Path("/srv/sd-scripts")
 DEFAULTS = Defaults("noob-gren-v1s4", Path("/data/config.toml"), Path("/data/prompts.txt"), WORK)
@@ -148,15 +149,10 @@ def read(*given: str, filed: Arguments = NONE, defaults: Defaults = DEFAULTS) ->
 def test_without_arguments_the_defaults_hold() -> None:
     told = read()
     assert told.arguments.words() == ()
-    assert (told.output_name, told.log_prefix) == ("noob-gren-v1s4", "noob-gren-v1s4_")
+    assert told.output_name == "noob-gren-v1s4"
     assert (told.config, told.prompts) == (Path("/data/config.toml"), Path("/data/prompts.txt"))
-    assert (told.output, told.steps, told.epochs, told.comment, told.network_module) == (None,) * 5
-    assert (told.logging_dir, told.caption_suffix, told.weights, told.inputs) == (
-        None,
-        None,
-        (),
-        (),
-    )
+    assert (told.output, told.steps, told.epochs, told.logs, told.network_module) == (None,) * 5
+    assert (told.weights, told.inputs, told.warnings) == ((), (), ())
 
 
 def test_an_output_name_is_a_files_name() -> None:
@@ -190,17 +186,9 @@ def test_arguments_that_name_managed_things_are_understood() -> None:
     assert told.config == WORK / "c.toml"
     assert told.prompts == Path("/p.txt")
     assert told.output == WORK / "out"
-    assert (told.output_name, told.steps, told.epochs, told.comment) == (
-        "lamp",
-        7,
-        "3",
-        "by moonlight",
-    )
-    assert (told.logging_dir, told.log_prefix, told.network_module) == (
-        WORK / "logs",
-        "x_",
-        "lycoris.kohya",
-    )
+    assert (told.output_name, told.steps, told.epochs) == ("lamp", 7, "3")
+    assert told.logs == LogFolders(WORK / "logs", "x_")
+    assert told.network_module == "lycoris.kohya"
     assert list(told.arguments.options) == [
         "seed",
         "logging_dir",
@@ -255,7 +243,8 @@ def test_the_command_line_overrides_a_config_file_and_is_all_that_is_passed_on()
         }
     )
     told = read("--config_file", "args", "--vae", "b.pt", filed=filed)
-    assert (told.output_name, told.logging_dir, told.epochs) == ("lamp", WORK / "logs", "2")
+    assert (told.output_name, told.epochs) == ("lamp", "2")
+    assert told.logs == LogFolders(WORK / "logs", "noob-gren-v1s4_")
     assert told.weights == (("VAE", "b.pt"),)
     assert told.arguments.words() == ("--config_file", "args", "--vae", "b.pt")
     assert told.inputs == (("config_file", WORK / "args.toml"),)
@@ -296,14 +285,15 @@ def test_further_inputs_are_the_files_that_arguments_name() -> None:
 # ---- the words that start it ----
 
 
-def copies(told: Plan, folder: str = "/out") -> Copies:
+def job(told: Plan, steps: int, stamp: str, folder: str = "/out") -> Job:
     inputs = {path: f"{folder}/inputs/{path.name}" for _, path in told.inputs}
-    return Copies(f"{folder}/config.toml", f"{folder}/prompts.txt", folder, inputs)
+    made = Copies(f"{folder}/config.toml", f"{folder}/prompts.txt", folder, inputs)
+    return Job(made, steps, stamp)
 
 
 def test_the_trainer_is_given_the_users_arguments_and_then_ours() -> None:
     told = read("--seed", "7", "--max_train_steps", "9")
-    assert words(told, WORK, copies(told), 9, "loragit: x") == (
+    assert words(told, WORK, job(told, 9, "loragit: x")) == (
         *("--seed", "7", "--dataset_config", "/out/config.toml", "--output_dir", "/out"),
         *(
             "--output_name",
@@ -319,7 +309,9 @@ def test_the_trainer_is_given_the_users_arguments_and_then_ours() -> None:
 
 def test_what_is_not_there_is_not_given() -> None:
     told = read("--max_train_epochs", "3")
-    given = words(told, WORK, copies(told)._replace(prompts=None), 9, "c")
+    wanted = job(told, 9, "c")
+    wanted = wanted._replace(copies=wanted.copies._replace(prompts=None))
+    given = words(told, WORK, wanted)
     assert "--sample_prompts" not in given
     assert "--max_train_steps" not in given
     assert "--log_prefix" not in given
@@ -327,10 +319,10 @@ def test_what_is_not_there_is_not_given() -> None:
 
 def test_logs_get_a_prefix_of_their_own_unless_one_is_given() -> None:
     told = read("--logging_dir", "logs")
-    assert ("--log_prefix", "noob-gren-v1s4_") in pairs(words(told, WORK, copies(told), 9, "c"))
+    assert ("--log_prefix", "noob-gren-v1s4_") in pairs(words(told, WORK, job(told, 9, "c")))
     told = read("--logging_dir", "logs", "--log_prefix", "mine")
     assert [
-        pair for pair in pairs(words(told, WORK, copies(told), 9, "c")) if pair[0] == "--log_prefix"
+        pair for pair in pairs(words(told, WORK, job(told, 9, "c"))) if pair[0] == "--log_prefix"
     ] == [("--log_prefix", "mine")]
 
 
@@ -344,7 +336,7 @@ def test_inputs_are_given_as_their_copies() -> None:
         *("--network_args", "algo=lokr", "preset=p.toml", "preset=full", "preset=/else/p.toml"),
         filed=flatten({"metadata_file": "n.json"}),
     )
-    given = words(told, WORK, copies(told), 9, "loragit: x")
+    given = words(told, WORK, job(told, 9, "loragit: x"))
     assert ("--config_file", "/out/inputs/args.toml") in pairs(given)
     assert ("--in_json", "/out/inputs/m.json") in pairs(given)
     assert ("--training_comment", "mine (loragit: x)") in pairs(given)
@@ -358,7 +350,7 @@ def test_inputs_are_given_as_their_copies() -> None:
 def test_a_preset_of_a_config_file_is_recorded_and_not_given_again() -> None:
     told = read(filed=flatten({"network_args": ["preset=p.toml"]}))
     assert told.inputs == (("network_args", WORK / "p.toml"),)
-    assert "--network_args" not in words(told, WORK, copies(told), 9, "c")
+    assert "--network_args" not in words(told, WORK, job(told, 9, "c"))
 
 
 # ---- the script ----
@@ -471,6 +463,7 @@ def a_start(*given: str) -> Start:
     return Start(
         name="noob-gren-v1s4",
         program=("/home/ada/venv/bin/python", str(WORK / "train.py")),
+        trainer=SdScripts(),
         plan=told,
         workdir=Path("/home/ada/sd-scripts"),
         output=Path("/home/ada/out"),

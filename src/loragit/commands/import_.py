@@ -88,7 +88,7 @@ def _tell(plan: ImportPlan, done: list[BroughtIn], *, dry_run: bool) -> None:
 def _print_json(plan: ImportPlan, done: list[BroughtIn]) -> None:
     import json
 
-    commits = {(each.run.source, each.run.name): each.commit for each in done}
+    commits = {(each.run.source, each.run.name.text): each.commit for each in done}
     document = [
         {
             "run": item.name,

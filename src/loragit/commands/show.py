@@ -12,7 +12,7 @@ from loragit.history.as_json import listed_run, outcome_line, whole_run
 from loragit.history.compare import cached
 from loragit.history.history import History, RecordedRun
 from loragit.history.record_parser import Record, RecordedOutcome, RecordedRepo
-from loragit.trainers.sd_scripts import arguments
+from loragit.trainers import kinds
 
 _REST = "Other arguments"
 _GROUPS = {
@@ -34,7 +34,7 @@ _SHOWN_IN_WORDS = (
     "Trainer-Commit", "Trainer-Branch", "Trainer-URL", "Trainer-Dirty",
     "LyCORIS", "LyCORIS-Version", "LyCORIS-Commit", "LyCORIS-URL", "LyCORIS-Dirty",
     "Resumed-From", "Derived-From", "Imported", "Repository", "Loragit-Format",
-    *arguments.WEIGHTS.values(),
+    *(role for each in kinds.every() for role in each.weights.values()),
 )
 # fmt: on
 """Trailers whose values are shown elsewhere."""

@@ -14,7 +14,8 @@ from loragit.run.preflight.trust import Agree, Subject
 from loragit.secrets import rules
 from loragit.settings.schema import FILE
 from loragit.settings.values import Settings
-from loragit.trainers.sd_scripts import dataset_config
+from loragit.trainers import kinds
+from loragit.trainers.arguments import Arguments
 
 _QUESTION = "Run and read what these name?"
 
@@ -112,7 +113,8 @@ def _subjects(chosen: Settings) -> Iterator[Subject]:
             chosen, launch.plain(chosen.trainer.repo / chosen.trainer.script)
         )
         try:
-            config = dataset_config.read_config(paths.config, workdir)
+            trainer = kinds.of(chosen.trainer.kind)
+            config = trainer.dataset(paths.config, workdir, Arguments({}))
         except LoragitError:  # told when it is needed
             return
         read: list[Path] = [

@@ -10,10 +10,9 @@ from typing import NamedTuple
 from loragit import console
 from loragit.errors import UsageError
 from loragit.record.values import Artifact
-from loragit.run import results
 from loragit.store import products
 from loragit.store.products import Records, Sealed
-from loragit.trainers import safetensors
+from loragit.trainers import kinds, safetensors
 
 MODELS = (".safetensors", ".ckpt", ".pt")
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")
@@ -30,25 +29,6 @@ STRENGTH = {
 """Kinds of evidence, the strongest first. A hash cannot be mistaken; a header is text that anybody
 can edit."""
 
-_SHOWN = (
-    ("output name", "ss_output_name"),
-    ("base model", "ss_sd_model_name"),
-    ("base model's hash", "ss_new_sd_model_hash"),
-    ("network", "ss_network_module"),
-    ("rank", "ss_network_dim"),
-    ("alpha", "ss_network_alpha"),
-    ("steps", "ss_steps"),
-    ("epoch", "ss_epoch"),
-    ("learning rate", "ss_learning_rate"),
-    ("seed", "ss_seed"),
-    ("trainer's commit", "ss_sd_scripts_commit_hash"),
-    ("started", "ss_training_started_at"),
-    ("finished", "ss_training_finished_at"),
-    ("comment", "ss_training_comment"),
-    ("title", "modelspec.title"),
-    ("date", "modelspec.date"),
-)
-"""What is shown of the header of an unknown model."""
 _MATCHES = 10
 """Runs that are shown for one file at most."""
 _WIDTH = 200
@@ -156,14 +136,14 @@ def _origin_of(path: Path, records: Records) -> Origin | Unreadable:
             Match(sealed.run, sealed.commit, sealed.repository, (kind,), product, sealed.output),
         )
     by_content = set(matches)
-    for run, commit in products.stamps(header.get("ss_training_comment", "")):
+    for run, commit in products.stamps(_stamp(header)):
         _match_stamp(run, commit, records, matches, warnings)
     if not matches:
         _match_session(header, records, matches)
     warnings += _warnings(
         matches,
         by_content,
-        {run for run, _ in products.stamps(header.get("ss_training_comment", ""))},
+        {run for run, _ in products.stamps(_stamp(header))},
     )
     ordered = sorted(
         matches.values(), key=lambda match: min(map(list(STRENGTH).index, match.evidence))
@@ -241,10 +221,20 @@ def _match_stamp(
         )
 
 
+def _stamp(header: Mapping[str, str]) -> str:
+    """The text in which a stamp of loragit's would stand."""
+    return kinds.training_header(header).stamp
+
+
+def _header_keys() -> dict[str, str]:
+    """What a header tells of an unknown model: what to call it, and its key."""
+    return {label: key for trainer in kinds.every() for label, key in trainer.header_keys}
+
+
 def _match_session(header: Mapping[str, str], records: Records, matches: dict[str, Match]) -> None:
-    session = f"{header.get('ss_session_id')} {header.get('ss_training_started_at')}"
-    if results.SESSION.fullmatch(session):
-        for sealed in records.holding(f"\nSession: {session}\n"):
+    identity = kinds.training_header(header).identity
+    if identity is not None:
+        for sealed in records.holding(f"\nSession: {identity}\n"):
             match = Match(
                 sealed.run, sealed.commit, sealed.repository, (SESSION,), None, sealed.output
             )
@@ -292,7 +282,7 @@ def _print_origin(origin: Origin | Unreadable) -> None:
         console.out(f"  and {len(origin.matches) - _MATCHES} more runs; --json lists them")
     if not origin.matches:
         console.out("  no run on record made it")
-        for label, key in _SHOWN:
+        for label, key in _header_keys().items():
             value = origin.header.get(key)
             if value and value != "None":
                 console.out(

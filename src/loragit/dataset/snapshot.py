@@ -1,9 +1,5 @@
 """What goes into a run: the exact bytes of config, prompts and captions, and the fingerprint of
-every image.
-
-Folders and extensions are those that sd-scripts reads (``library/train_util.py`` and
-``config_util.py``).
-"""
+every image."""
 
 from __future__ import annotations
 
@@ -16,13 +12,11 @@ from typing import NamedTuple
 
 from loragit import parse
 from loragit.dataset import digests, hashes, lfs
+from loragit.dataset.file_kinds import FileKinds
 from loragit.dataset.hashes import Cache, Fingerprint
 from loragit.errors import LoragitError, shell_word
 from loragit.record.values import DatasetFile, Entry
 
-_IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif", ".jxl")
-IMAGE_SUFFIXES = (*_IMAGES, *(suffix.upper() for suffix in _IMAGES))
-"""As sd-scripts' ``IMAGE_EXTENSIONS``: all lower or all upper case."""
 MAX_POINTER = 1024
 """Bytes. git-lfs pointers are smaller (specification v1)."""
 MAX_INPUT = 1 << 28
@@ -47,6 +41,8 @@ class Subset(NamedTuple):
     """Absolute."""
     caption_suffixes: tuple[str, ...]
     """With their dots; several where several subsets read the same folder."""
+    files: FileKinds
+    """As the trainer tells them apart."""
     captioned: bool = True
     """Whether captions belong in it: regularisation and conditioning images need none, nor do
     ``class_tokens``."""
@@ -56,6 +52,8 @@ class DatasetConfig(NamedTuple):
     """A dataset config: its bytes, and what it names."""
 
     path: Path
+    suffix: str
+    """By which its copy is called, of whatever case the file's own is: ``.toml``."""
     data: bytes
     folders: tuple[Subset, ...]
     files: tuple[Path, ...]
@@ -82,6 +80,7 @@ class WatchedFolder(NamedTuple):
     """A folder of the dataset as it was when it was read."""
 
     folder: Path
+    files: FileKinds
     prefix: str
     """What stands before its files' names in ``dataset.sha256``; empty or with its ``/``."""
     changed_ns: int
@@ -169,7 +168,7 @@ def check_folder(folder: Subset, dataset: Path) -> tuple[str, ...]:
         names = tuple(hashes.list_files(folder.path))
     except hashes.CannotRead as error:
         beside = dataset / folder.written
-        hint = "mend image_dir in the dataset config"
+        hint = f"mend {folder.files.folder_key} in the dataset config"
         if os.path.isdir(beside):
             hint = (
                 f'write {beside} in the dataset config, or set trainer.workdir = "dataset" in '
@@ -178,7 +177,7 @@ def check_folder(folder: Subset, dataset: Path) -> tuple[str, ...]:
         raise NothingToTrainOn(
             f"the image folder {folder.written!r}: {error.message}", hint=hint
         ) from error
-    if not any(is_picture(name) for name in names):
+    if not any(map(folder.files.is_image, names)):
         raise NothingToTrainOn(
             f"the image folder {folder.written!r} ({folder.path}) holds no images",
             hint="the trainer would say 'No data found' and stop",
@@ -190,17 +189,6 @@ def _is_caption(name: str, end: str, stems: Container[str]) -> bool:
     """Whether a file called ``name`` captions one of the images of these ``stems``, with ``end``
     for its suffix."""
     return name.endswith(end) and name.removesuffix(end) in stems
-
-
-def is_picture(name: str) -> bool:
-    """Whether sd-scripts takes a file called ``name`` for an image."""
-    return name.endswith(IMAGE_SUFFIXES)
-
-
-def is_cache(name: str) -> bool:
-    """Whether ``name`` is a cache that the trainer itself writes next to the images (latents, text
-    encoder)."""
-    return name.endswith(".npz")
 
 
 def read_dataset(
@@ -220,13 +208,15 @@ def read_dataset(
     images = 0
     places = _CaptionPlaces(root, [folder.path for folder, _ in listed])
     for folder, names in listed:
-        used = [name for name in names if not is_cache(name)]
-        pictures = {name for name in used if is_picture(name)}
+        used = [name for name in names if not folder.files.is_cache(name)]
+        pictures = {name for name in used if folder.files.is_image(name)}
         prefix = _from(root, folder.path)
         prefix = "" if prefix == "." else f"{prefix}/"
         changed_ns = _changed_ns(folder.path)
         prints, identities = hashes.seen(folder.path, used, cache)
-        watched.append(WatchedFolder(folder.path, prefix, changed_ns, prints, identities))
+        watched.append(
+            WatchedFolder(folder.path, folder.files, prefix, changed_ns, prints, identities)
+        )
         refuse_pointers(
             folder, [p.name for p in prints if p.size < MAX_POINTER and p.name in pictures]
         )
@@ -285,7 +275,7 @@ def uncaptioned(folder: Subset, names: Collection[str]) -> str | None:
     captions = [name for name in names if name.endswith((*ends, ".txt"))]
     if not captions:
         return None
-    stems = {name.rpartition(".")[0] for name in names if is_picture(name)}
+    stems = {name.rpartition(".")[0] for name in names if folder.files.is_image(name)}
     if any(_is_caption(name, end, stems) for name in captions for end in ends):
         return None
     texts = sum(_is_caption(name, ".txt", stems) for name in captions)
@@ -294,7 +284,7 @@ def uncaptioned(folder: Subset, names: Collection[str]) -> str | None:
     return (
         f"{folder.path} has {texts} .txt files, but the trainer will look for "
         f"{' and '.join(folder.caption_suffixes)} "
-        'and train without captions: set caption_extension = ".txt" in the dataset config'
+        f'and train without captions: set {folder.files.caption_key} = ".txt" in the dataset config'
     )
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit.errors import LoragitError
+from loragit.history.record_parser import Values
 from loragit.history.runs import RecordedRun
-from loragit.trainers.tensorboard import LOSSES, Scalar, scalars
+from loragit.trainers import kinds
+from loragit.trainers.trainer import LossSource, Scalar
 
 _MOST_BYTES = 1 << 26
 """Of all event files together: a training of 100,000 steps writes a tenth of that, and reading this
@@ -43,31 +45,45 @@ def read_curve(run: RecordedRun, home: str) -> Curve | None:
         outcome = run.outcome
     except LoragitError:
         return None
-    written = args.get("logging_dir", ())
-    if not written or outcome is None or outcome.started is None or outcome.finished is None:
+    if outcome is None or outcome.started is None or outcome.finished is None:
         return None
-    folder = Path(_expand_home(workdir or "", home), _expand_home(written[-1], home))
-    prefix = (args.get("log_prefix") or (f"{run.name}_",))[-1]
+    source = kinds.of(run.record.trainer_kind).losses
+    paths = _paths(run.name, args, workdir or "", outcome.output or "", source, home)
     span = (
         outcome.started.timestamp() - _CLOCK_MARGIN,
         outcome.finished.timestamp() + _CLOCK_MARGIN,
     )
-    found: dict[str, dict[int, float]] = {tag: {} for tag in LOSSES}
-    for scalar in _read_losses(islice(event_files(folder, prefix), _MOST_FILES)):
+    found: dict[str, dict[int, float]] = {tag: {} for tag in source.tags}
+    for scalar in _read_losses(islice(paths, _MOST_FILES), source):
         if span[0] <= scalar.wall_time <= span[1]:
             found[scalar.tag][scalar.step] = scalar.value
-    values = next((found[tag] for tag in LOSSES if found[tag]), None)
-    if values is None:
+    best = next((found[tag] for tag in source.tags if found[tag]), None)
+    if best is None:
         return None
-    return Curve(tuple(sorted(values)), tuple(values[step] for step in sorted(values)))
+    return Curve(tuple(sorted(best)), tuple(best[step] for step in sorted(best)))
+
+
+def _paths(
+    name: str, args: Values, workdir: str, output: str, source: LossSource, home: str
+) -> Iterator[Path]:
+    """The files that may hold losses of the run called ``name``."""
+    if source.folder is None:
+        yield from _files_in(Path(_expand_home(output, home)), source) if output else ()
+        return
+    written = args.get("logging_dir", ())
+    if written:
+        prefix = (args.get("log_prefix") or (f"{name}_",))[-1]
+        yield from loss_files(
+            Path(_expand_home(workdir, home), _expand_home(written[-1], home)), prefix, source
+        )
 
 
 def _expand_home(path: str, home: str) -> str:
     return home + path[1:] if path == "~" or path.startswith("~/") else path
 
 
-def event_files(folder: Path, prefix: str) -> Iterator[Path]:
-    """Yield event files in folders whose names begin with ``prefix``; links to folders are not
+def loss_files(folder: Path, prefix: str, source: LossSource) -> Iterator[Path]:
+    """Yield files of losses in folders whose names begin with ``prefix``; links to folders are not
     followed.
 
     It goes no deeper than a trainer writes, and into a limited number of folders: a foreign record
@@ -78,11 +94,14 @@ def event_files(folder: Path, prefix: str) -> Iterator[Path]:
     except (OSError, ValueError):
         return
     for name in names[:_MOST_FOLDERS]:
-        for inner in (folder / name, *_subfolders(folder / name)):
-            with suppress(OSError):
-                yield from sorted(
-                    each for each in inner.iterdir() if each.name.startswith("events.out.tfevents.")
-                )
+        yield from _files_in(folder / name, source)
+
+
+def _files_in(folder: Path, source: LossSource) -> Iterator[Path]:
+    """In ``folder`` and in the folders directly in it."""
+    for place in (folder, *_subfolders(folder)):
+        with suppress(OSError):
+            yield from sorted(each for each in place.iterdir() if source.file.fullmatch(each.name))
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -95,15 +114,15 @@ def _subfolders(folder: Path) -> list[Path]:
     return [folder / name for name in found[:_MOST_FOLDERS]]
 
 
-def _read_losses(paths: Iterable[Path]) -> Iterator[Scalar]:
-    """Yield the losses in ``paths``; an unreadable file yields what comes before the damage."""
+def _read_losses(paths: Iterable[Path], source: LossSource) -> Iterator[Scalar]:
+    """The losses in ``paths``; of a file that cannot be read, none more."""
     left = _MOST_BYTES
     for path in paths:
         with suppress(OSError):
             status = path.lstat()
             if stat.S_ISREG(status.st_mode) and status.st_size <= left:
                 left -= status.st_size
-                yield from scalars(path, LOSSES)
+                yield from source.scalars(path, source.tags)
 
 
 def chart(found: Curve, columns: int, *, plain: bool) -> str:

@@ -18,9 +18,7 @@ from loragit.record.values import FORMAT, Code, Entry, Imported
 
 def subject(run: Imported) -> str:
     """``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
-    return headline(
-        run.name, run.model, run.dataset, run.version, f"{run.steps} steps" if run.steps else None
-    )
+    return headline(run.name, run.dataset, f"{run.steps} steps" if run.steps else None)
 
 
 def message(run: Imported, moment: datetime) -> str:
@@ -32,7 +30,7 @@ def message(run: Imported, moment: datetime) -> str:
         for code in codes
     ]
     body += [run.network] if run.network else []
-    pairs = [("Run", run.name), ("Dataset", run.dataset)]
+    pairs = [("Run", run.name.text), ("Dataset", run.dataset)]
     if run.prefix:
         pairs.append(("Dataset-Path", run.prefix))
     pairs += _code_trailers(run)
@@ -76,7 +74,12 @@ def run_toml(run: Imported) -> Entry:
             "redacted": [encodable(path) for path in run.redacted],
         },
         "run": known(
-            {"name": run.name, "model": run.model, "version": run.version, "steps": run.steps}
+            {
+                "name": run.name.text,
+                "model": run.name.model,
+                "version": run.name.version,
+                "steps": run.steps,
+            }
         ),
         "dataset": known({"name": run.dataset, "path": run.prefix or "."}),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from loragit.record import trailers
+from loragit.record.name import RunName
 from loragit.record.values import FORMAT, Artifact, LyCORIS, Opened, Outcome, RepoState, Run
 from loragit.text import count, duration, sha1, shown, timestamp
 
@@ -23,15 +24,13 @@ _MODEL = re.compile(
 def run_subject(run: Run) -> str:
     """What the run is, in a line: ``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
     length = f"{shown(run.epochs)} epochs" if run.epochs else f"{run.steps} steps"
-    return headline(run.name, run.model, run.dataset, run.version, length)
+    return headline(run.name, run.dataset, length)
 
 
-def headline(
-    name: str, model: str | None, dataset: str, version: int | None, length: str | None
-) -> str:
+def headline(name: RunName, dataset: str, length: str | None) -> str:
     """A subject of what is known: ``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
-    parts = [shown(f"{model} on {dataset}" if model else dataset)]
-    parts += [] if version is None else [f"version {version}"]
+    parts = [shown(f"{name.model} on {dataset}" if name.model else dataset)]
+    parts += [] if name.version is None else [f"version {name.version}"]
     return f"{name}: {', '.join(parts + ([length] if length else []))}"
 
 
@@ -51,7 +50,7 @@ def run_message(run: Run) -> str:
         ),
         f"{count(run.images, 'image')}, {count(run.captions, 'caption')}; {place}",
     ]
-    pairs = [("Run", run.name), ("Dataset", run.dataset)]
+    pairs = [("Run", run.name.text), ("Dataset", run.dataset)]
     if run.prefix:
         pairs.append(("Dataset-Path", run.prefix))
     pairs += _trainer_trailers(run.trainer) + _lycoris_trailers(run.lycoris)
@@ -238,7 +237,7 @@ def revert_message(
         parts.append(
             "The last lines of its log:\n\n" + "\n".join(f"    {shown(line)}" for line in log_tail)
         )
-    pairs = [("Run", run.name), ("Dataset", run.dataset)]
+    pairs = [("Run", run.name.text), ("Dataset", run.dataset)]
     if run.prefix:
         pairs.append(("Dataset-Path", run.prefix))
     if exit_status is not None:

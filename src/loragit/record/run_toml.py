@@ -35,9 +35,9 @@ def _run_table(run: Run) -> dict[str, object]:
         "format": FORMAT,
         "run": known(
             {
-                "name": run.name,
-                "model": run.model,
-                "version": run.version,
+                "name": run.name.text,
+                "model": run.name.model,
+                "version": run.name.version,
                 "steps": run.steps,
                 "epochs": run.epochs,
                 "redacted": [encodable(path) for path in run.redacted] or None,

@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit.record.name import RunName
+
 FORMAT = 1
 """Version of the record's format (``Loragit-Format``)."""
 
@@ -127,13 +129,11 @@ class DatasetFile(NamedTuple):
 class Run(NamedTuple):
     """All that is known of a run when it is opened, but for the bytes of its tree."""
 
-    name: str
-    model: str | None
+    name: RunName
     dataset: str
     """Name of the dataset: its folder's."""
     prefix: str
     """The dataset's folder relative to its repository, ``/`` between parts; empty at the top."""
-    version: int | None
     steps: int
     epochs: str | None
     """Where ``--max_train_epochs`` decides the length instead of ``steps``."""
@@ -194,7 +194,7 @@ class Artifact(NamedTuple):
 class Opened(NamedTuple):
     """A run on record whose outcome is still to come."""
 
-    name: str
+    name: RunName
     subject: str
     """Of its commit."""
     dataset: str
@@ -269,12 +269,10 @@ class Imported(NamedTuple):
     """A run that loragit did not start, put together from what it left. What nobody knows is not
     made up."""
 
-    name: str
-    model: str | None
+    name: RunName
     dataset: str
     prefix: str
     """As in :class:`Run`."""
-    version: int | None
     steps: int | None
     """From the name, else what the header of a model says that the training was given."""
     trainer: Code | None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from loragit import text
 from loragit.dataset import hashes
-from loragit.dataset.snapshot import WatchedFolder, is_picture
+from loragit.dataset.snapshot import WatchedFolder
 from loragit.run.preflight.inputs import Inputs
 
 MAX_HASHED = 1 << 30
@@ -100,7 +100,7 @@ class _FolderEdits:
             names = [
                 e.name
                 for e in watched.folder.iterdir()
-                if is_picture(e.name) and e.name not in known
+                if watched.files.is_image(e.name) and e.name not in known
             ]
             self.new = [watched.prefix + name for name in sorted(names)]
         directory = os.open(watched.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -117,16 +117,18 @@ def remove_entry(store: Store, entry: journal.Open) -> None:
 def outcome_of(run: OpenRun) -> Outcome:
     """What came out, found and hashed."""
     from loragit.run import results
-    from loragit.trainers.sd_scripts.naming import NAMING
+    from loragit.trainers import kinds
+    from loragit.trainers.trainer import LogFolders
 
     work, end = run.work, run.end
     logs = None
     if work.log_folder:
-        logs = results.Logs(Path(work.log_folder), work.log_prefix, frozenset(work.log_before))
+        where = LogFolders(Path(work.log_folder), work.log_prefix)
+        logs = results.Logs(where, frozenset(work.log_before))
     found = results.collect(
         run.folder.path,
         work.output_name or None,
-        NAMING,
+        kinds.of(work.trainer_kind),
         exit_status=end.exit_status,
         started=datetime.fromisoformat(end.started),
         finished=datetime.fromisoformat(end.finished),

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from loragit.crash_points import Step, reached
 from loragit.errors import LoragitError
+from loragit.record.name import RunName
 from loragit.record.values import Entry
 from loragit.system import durable
 
@@ -49,7 +50,7 @@ class OutputFolder(NamedTuple):
             "is not there"
         )
 
-    def require(self, run: str) -> None:
+    def require(self, run: RunName) -> None:
         """Raises :class:`OutputGone` where it is not there any more: ``run`` may have made
         something."""
         try:

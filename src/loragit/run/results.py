@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from hashlib import file_digest
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from loragit.record.values import Artifact, DatasetFile, Outcome
 from loragit.system import durable
+from loragit.trainers import losses, products
 from loragit.trainers.safetensors import (
     Hashes,
     Header,
@@ -27,37 +28,21 @@ from loragit.trainers.safetensors import (
     open_regular,
     read_header,
 )
-from loragit.trainers.tensorboard import final_loss
-from loragit.trainers.trainer import Naming, matched
-
-SESSION = re.compile(r"[0-9]{1,20} [0-9]{1,20}(?:\.[0-9]{1,20})?")
-"""A random number and seconds since 1970, as sd-scripts' ``ss_session_id`` and
-``ss_training_started_at``."""
+from loragit.trainers.trainer import LogFolders, LossSource, Naming, SavedAt, Trainer
 
 
 class Logs(NamedTuple):
     """Where the trainer logs for TensorBoard, and what lay there before it ran."""
 
-    folder: Path
-    prefix: str
+    where: LogFolders
     before: frozenset[str]
-    """What :func:`log_folders` returned before the training."""
-
-
-def log_folders(logging_dir: Path, prefix: str, naming: Naming) -> frozenset[str]:
-    """Names of the log folders with that prefix in ``logging_dir``; empty where there is no such
-    folder."""
-    return frozenset(
-        entry.name
-        for entry in _entries(logging_dir)
-        if matched(naming.log, entry.name, prefix) and stat.S_ISDIR(_mode(entry))
-    )
+    """What :func:`loragit.trainers.losses.log_folders` returned before the training."""
 
 
 def collect(
     output: Path,
     output_name: str | None,
-    naming: Naming,
+    trainer: Trainer,
     *,
     exit_status: int | None,
     started: datetime,
@@ -74,19 +59,19 @@ def collect(
     ``unreadable`` those that could not be looked into. An output folder that is missing or cannot
     be listed gives an outcome without products.
     """
-    named = {
-        e.name: output_name for e in _entries(output) if matched(naming.model, e.name, output_name)
-    }
+    naming = trainer.naming
+    named = {each.path: output_name for each in products.find(output, naming.model, output_name)}
+    pictures = sample_paths(output, output_name, naming)
     return Outcome(
         exit_status=exit_status,
         started=started,
         finished=finished,
         output=shown_output,
-        **checked_models(output, named, naming)._asdict(),
+        **checked_models(output, named, trainer)._asdict(),
         states=states(output, output_name, naming),
-        samples=len(pictures := sample_names(output, output_name, naming)),
-        pictures=hashed_files(output / naming.sample_dir, naming.sample_dir, pictures),
-        final_loss=None if logs is None else logged_loss(logs, naming),
+        samples=len(pictures),
+        pictures=hashed_files(output, pictures),
+        final_loss=logged_loss(output, logs, trainer.losses),
     )
 
 
@@ -136,11 +121,11 @@ class CheckedModels(NamedTuple):
 def checked_models(
     folder: Path,
     named: Mapping[str, str | None],
-    naming: Naming,
+    trainer: Trainer,
     reading: ModelReader | None = None,
 ) -> CheckedModels:
     """Check and hash the files of ``folder`` that ``named`` holds, with the output name of each."""
-    found = _models(folder, named, naming, reading or ModelReader(read_header, hash_file))
+    found = _models(folder, named, trainer, reading or ModelReader(read_header, hash_file))
     return CheckedModels(
         models=tuple(model.artifact for model in found if model.artifact is not None),
         truncated=tuple(
@@ -166,23 +151,13 @@ class _SavePoint(NamedTuple):
         """``match`` is ``None`` for a file that was renamed, and is taken for the final model."""
         if match is None:
             return cls(None, None, final=True)
-        step, epoch = _number(match["step"]), _number(match["epoch"])
+        step, epoch = products.number(match, "step"), products.number(match, "epoch")
         return cls(step, epoch, final=step is None and epoch is None)
 
-    def refined(self, header: Header) -> _SavePoint:
-        """With what the header tells; it knows the step of an epoch file, and a name says only one
-        of the two."""
-        step = _number(header.metadata.get("ss_steps"))
-        epoch = _number(header.metadata.get("ss_epoch"))
-        # sd-scripts writes the index of the running epoch into step files, the number of complete
-        # ones into others.
-        if epoch is not None and self.step is not None:
-            epoch += 1
-        return _SavePoint(
-            self.step if step is None else step,
-            self.epoch if epoch is None else epoch,
-            final=self.final,
-        )
+    def refined(self, header: Header, trainer: Trainer) -> _SavePoint:
+        """With what the header tells."""
+        known = trainer.saved_at(header.metadata, SavedAt(self.step, self.epoch))
+        return _SavePoint(known.step, known.epoch, final=self.final)
 
     @property
     def order(self) -> tuple[bool, int, int]:
@@ -206,26 +181,32 @@ class _Candidate(NamedTuple):
 
 
 def _models(
-    folder: Path, named: Mapping[str, str | None], naming: Naming, reading: ModelReader
+    folder: Path, named: Mapping[str, str | None], trainer: Trainer, reading: ModelReader
 ) -> list[_Candidate]:
     """Every file of ``named``, judged; several at the same time."""
     candidates = [
-        _Candidate(name, _SavePoint.of_name(matched(naming.model, name, output_name)))
+        _Candidate(
+            name, _SavePoint.of_name(products.match(trainer.naming.model, name, output_name))
+        )
         for name, output_name in named.items()
     ]
     if len(candidates) < 2:
-        found = [_checked(folder, candidate, reading) for candidate in candidates]
+        found = [_checked(folder, candidate, trainer, reading) for candidate in candidates]
     else:
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(min(len(candidates), os.cpu_count() or 1)) as pool:
             found = list(
-                pool.map(lambda candidate: _checked(folder, candidate, reading), candidates)
+                pool.map(
+                    lambda candidate: _checked(folder, candidate, trainer, reading), candidates
+                )
             )
     return sorted((each for each in found if each is not None), key=lambda each: each.order)
 
 
-def _checked(output: Path, candidate: _Candidate, reading: ModelReader) -> _Candidate | None:
+def _checked(
+    output: Path, candidate: _Candidate, trainer: Trainer, reading: ModelReader
+) -> _Candidate | None:
     """The candidate, with its artifact if it is whole; ``None`` if it is no file, or has vanished
     since."""
     path = output / candidate.name
@@ -236,8 +217,9 @@ def _checked(output: Path, candidate: _Candidate, reading: ModelReader) -> _Cand
             return None
         if path.suffix == ".safetensors":
             header = reading.header(path)
-            whole, place = header.whole, place.refined(header)
-            session = _session(header)
+            whole, place = header.whole, place.refined(header, trainer)
+            training = trainer.training_header(header.metadata)
+            session = training.identity if training else None
         else:
             whole = _whole_pickle(path)
         if not whole:
@@ -264,13 +246,6 @@ def _checked(output: Path, candidate: _Candidate, reading: ModelReader) -> _Cand
     )
 
 
-def _session(header: Header) -> str | None:
-    """What tells a training from every other one, where the header has it in the form that
-    sd-scripts writes."""
-    told = f"{header.metadata.get('ss_session_id')} {header.metadata.get('ss_training_started_at')}"
-    return told if SESSION.fullmatch(told) else None
-
-
 def _whole_pickle(path: Path) -> bool:
     """Whether a ``.ckpt`` or ``.pt`` is whole, as far as can be told without running what it holds.
 
@@ -288,80 +263,48 @@ def _whole_pickle(path: Path) -> bool:
 
 
 def states(output: Path, output_name: str | None, naming: Naming) -> tuple[str, ...]:
-    """Names of state folders in order of saving. An empty one is a save that was cut short, and
+    """Paths of state folders in order of saving. An empty one is a save that was cut short, and
     does not count."""
     found = [
-        _Candidate(entry.name, _SavePoint.of_name(match))
-        for entry in _entries(output)
-        if (match := matched(naming.state, entry.name, output_name)) and _holds_something(entry)
+        _Candidate(
+            each.path, _SavePoint.of_name(products.match(naming.state, each.path, output_name))
+        )
+        for each in products.find(output, naming.state, output_name)
+        if _holds_something(each.entry)
     ]
     return tuple(state.name for state in sorted(found, key=lambda state: state.order))
 
 
-def sample_names(output: Path, output_name: str | None, naming: Naming) -> tuple[str, ...]:
-    """Names of the sample images, sorted."""
-    entries = _entries(output / naming.sample_dir)
-    return tuple(
-        sorted(
-            e.name
-            for e in entries
-            if _is_sample(e.name, output_name, naming) and stat.S_ISREG(_mode(e))
-        )
-    )
+def sample_paths(output: Path, output_name: str | None, naming: Naming) -> tuple[str, ...]:
+    """Paths of the sample images, sorted."""
+    found = products.find(output, naming.sample, output_name)
+    return tuple(sorted(each.path for each in found if stat.S_ISREG(_mode(each.entry))))
 
 
-def _is_sample(file_name: str, output_name: str | None, naming: Naming) -> bool:
-    if matched(naming.sample, file_name, output_name):
-        return True
-    # A training without an output name writes nothing before the epoch or the step.
-    return output_name is None and naming.sample.fullmatch(f"_{file_name}") is not None
-
-
-def hashed_files(folder: Path, place: str, names: Iterable[str]) -> tuple[DatasetFile, ...]:
-    """sha256 of each file of ``folder``, which the record calls ``place``; those that cannot be
-    read are left out."""
+def hashed_files(folder: Path, paths: Iterable[str]) -> tuple[DatasetFile, ...]:
+    """sha256 of each file of ``folder``; those that cannot be read are left out."""
     from concurrent.futures import ThreadPoolExecutor
 
-    def file(name: str) -> DatasetFile | None:
+    def file(path: str) -> DatasetFile | None:
         try:
-            with open_regular(folder / name) as opened:
-                return DatasetFile(f"{place}/{name}", file_digest(opened, "sha256").hexdigest())
+            with open_regular(folder / path) as opened:
+                return DatasetFile(path, file_digest(opened, "sha256").hexdigest())
         except OSError:
             return None
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return tuple(found for found in pool.map(file, names) if found is not None)
+        return tuple(found for found in pool.map(file, paths) if found is not None)
 
 
-def logged_loss(logs: Logs, naming: Naming) -> float | None:
-    """What :func:`~loragit.trainers.tensorboard.final_loss` says of the log folders that are
-    new."""
-    return final_loss(_event_files(logs, naming))
-
-
-def _event_files(logs: Logs, naming: Naming) -> list[Path]:
-    """The event files of the log folders that are new, in order of folder and name; links are not
-    followed."""
-    found = []
-    for name in sorted(log_folders(logs.folder, logs.prefix, naming) - logs.before):
-        for root, folders, files in os.walk(logs.folder / name):
-            folders.sort()
-            found += [
-                Path(root, file)
-                for file in sorted(files)
-                if file.startswith("events.out.tfevents.")
-            ]
-    # A pipe of that name would be waited on for ever.
-    return [path for path in found if stat.S_ISREG(_mode(path))]
-
-
-def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Entries of ``folder``; none where it is missing or cannot be listed."""
-    try:
-        with os.scandir(folder) as entries:
-            yield from entries
-    except OSError:
-        return
+def logged_loss(output: Path, logs: Logs | None, source: LossSource) -> float | None:
+    """The last loss of the log folders that are new, or of the files in the output folder."""
+    if source.folder is None:
+        return losses.final_loss(losses.files(output, source), source)
+    if logs is None:
+        return None
+    folders = sorted(losses.log_folders(logs.where, source) - logs.before)
+    paths = (path for name in folders for path in losses.files(logs.where.folder / name, source))
+    return losses.final_loss(paths, source)
 
 
 def _mode(entry: os.DirEntry[str] | Path) -> int:
@@ -384,8 +327,3 @@ def _holds_something(entry: os.DirEntry[str]) -> bool:
         return False
     except OSError:
         return True
-
-
-def _number(text: str | None) -> int | None:
-    """A header is free-form text, so what is no plain number of a plausible size is no number."""
-    return int(text) if text is not None and re.fullmatch(r"[0-9]{1,18}", text) else None

@@ -27,7 +27,6 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from loragit import text
 from loragit.crash_points import Step, reached
@@ -43,9 +42,7 @@ from loragit.store.journal import End, Open, Trainer, Work
 from loragit.store.ref_moves import MoveStuck
 from loragit.store.store import Store
 from loragit.system import child, signals
-
-if TYPE_CHECKING:
-    from loragit.run.results import Logs
+from loragit.trainers import losses
 
 ONCE = 1.0
 """Seconds within which a signal counts once while a shell function waits for us: it passes on the
@@ -111,7 +108,7 @@ def _may_be_open(store: Store, entry: Open) -> bool:
 def _journal_entry(ready: Ready) -> Open:
     pid = os.getpid()
     return Open(
-        run=ready.run.name,
+        run=ready.run.name.text,
         started=text.timestamp(datetime.now(UTC)),
         pid=pid,
         pid_started=child.start_time(pid) or "",
@@ -126,29 +123,19 @@ def _journal_entry(ready: Ready) -> Open:
 def _work(ready: Ready) -> Work:
     """What whoever ends the run has to know."""
     start = ready.start
-    logs = _logs(ready)
+    logs, trainer = start.plan.logs, start.trainer
     return Work(
         files=tuple(output.digests(ready.copies).items()),
         output_name=start.output_name or "",
         prompts=start.prompts or "",
         log_folder=str(logs.folder.absolute()) if logs else "",
         log_prefix=logs.prefix if logs else "",
-        log_before=tuple(sorted(logs.before)) if logs else (),
+        log_before=tuple(sorted(losses.log_folders(logs, trainer.losses))) if logs else (),
         on_empty=ready.settings.record.on_empty,
         sign=ready.settings.record.sign,
         home=start.home,
+        trainer_kind=trainer.kind,
     )
-
-
-def _logs(ready: Ready) -> Logs | None:
-    plan = ready.start.plan
-    if plan.logging_dir is None:
-        return None
-    from loragit.run import results
-    from loragit.trainers.sd_scripts.naming import NAMING
-
-    before = results.log_folders(plan.logging_dir, plan.log_prefix, NAMING)
-    return results.Logs(plan.logging_dir, plan.log_prefix, before)
 
 
 def _trained(run: OpenRun, ready: Ready, report: Report) -> OpenRun:
@@ -220,8 +207,7 @@ def _note_trainer(run: OpenRun, pid: int) -> None:
     trainer = Trainer(pid, child.start_time(pid) or "")
     journal.write(run.store.repository.private, run.entry._replace(trainer=trainer))
     reached(Step.TRAINER_NOTED)
-    import loragit.run.results
-    import loragit.trainers.sd_scripts.naming  # noqa: F401
+    import loragit.run.results  # noqa: F401
 
     gc.freeze()
     gc.enable()

@@ -54,6 +54,8 @@ class Work(NamedTuple):
     """Whether the sealed tag is to be signed; ``None`` for as git's ``tag.gpgSign`` says."""
     home: str
     """The home folder, which a record shows as ``~``."""
+    trainer_kind: str = ""
+    """Empty in the entry of an older loragit, which knew one trainer alone."""
 
 
 class End(NamedTuple):
@@ -196,6 +198,7 @@ def _work(table: Mapping[str, object]) -> Work:
         on_empty=_of(table, "on_empty", str),
         sign=_of(table, "sign", bool) if "sign" in table else None,
         home=_of(table, "home", str),
+        trainer_kind=_of(table, "trainer_kind", str) if "trainer_kind" in table else "",
     )
 
 

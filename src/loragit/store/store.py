@@ -93,7 +93,7 @@ class Store:
         a lost race. On return they are on the disk. Raises :class:`RunExists`,
         :class:`RunsUnusable`, :class:`loragit.git.GitFailed`, :class:`loragit.git.NotDurable`.
         """
-        name = RunName.parse(run.name)
+        name = run.name
         message = run_message(run)
         entries = (*run.entries, run_toml.run_toml(run))
 
@@ -168,7 +168,7 @@ class Store:
 
     def _bring_in(self, run: Imported, moment: datetime, places: Places) -> str:
         """The commit of one of them. ``places`` may be out of date: the refs themselves decide."""
-        name = RunName.parse(run.name)
+        name = run.name
         message = imported.message(run, moment)
         entries = (*run.entries, imported.run_toml(run))
         steps: list[RefUpdate] = []
@@ -198,7 +198,7 @@ class Store:
         An outcome is worth more than a signature: where the tag cannot be signed it is written
         without one, and why is returned. Raises :class:`SealFailed`.
         """
-        name = RunName.parse(opened.name)
+        name = opened.name
         _, tagger = self._now()
         message = outcome_message(name.text, outcome)
         signed, unsigned = "", None
@@ -228,7 +228,7 @@ class Store:
         The commit's tree is that of the newest standing run of the same dataset. Returns the
         commit. Raises :class:`SealFailed`, :class:`RunsUnusable`.
         """
-        name = RunName.parse(opened.name)
+        name = opened.name
         message = revert_message(opened, exit_status, reason, log_tail)
 
         def attempt() -> tuple[str, list[RefUpdate]]:
@@ -271,7 +271,7 @@ class Store:
     def release(self, opened: Opened) -> None:
         """Delete the keep ref of a run whose tag is gone, which may be left where deleting both was
         cut short."""
-        name = RunName.parse(opened.name)
+        name = opened.name
 
         def attempt() -> tuple[str, list[RefUpdate]]:
             keep = self._ref(name.keep)
@@ -305,7 +305,7 @@ class Store:
         self._move(attempt, f"loragit: note on {commit[:8]}", lambda: None)
 
     def _frees(self, opened: Opened) -> list[RefUpdate]:
-        name = RunName.parse(opened.name)
+        name = opened.name
         keep = self._ref(name.keep)
         steps = [RefUpdate(name.tag, None, opened.commit)]
         return steps + ([RefUpdate(name.keep, None, keep)] if keep else [])
@@ -313,7 +313,7 @@ class Store:
     def _still_open(self, opened: Opened) -> None:
         """Raises :class:`SealFailed` where somebody else moved or deleted the run's tag
         meanwhile."""
-        name = RunName.parse(opened.name)
+        name = opened.name
         now = self._ref(name.tag)
         if now == opened.commit:
             return

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 from loragit import text
 from loragit.secrets import find, redact
-from loragit.trainers import trainer
-from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.train_sh import HERE, OUTPUT, train_script
+from loragit.trainers.trainer import Copies, Job, Plan, Trainer
 
 
 class Start(NamedTuple):
@@ -23,7 +22,8 @@ class Start(NamedTuple):
     """The run's."""
     program: tuple[str, ...]
     """Launcher or Python, and the trainer's script."""
-    plan: trainer.Plan
+    trainer: Trainer
+    plan: Plan
     workdir: Path
     output: Path
     steps: int
@@ -62,16 +62,29 @@ class Start(NamedTuple):
             "TRAINING_COMMENT": f"loragit: {self.name} {commit}",
         }
 
-    def _words(self, folder: str, output: str, comment: str) -> tuple[str, ...]:
+    def _words(self, folder: str, output: str, stamp: str) -> tuple[str, ...]:
         if self.own is not None:
             return self.program + self.own
-        copies = trainer.Copies(
+        return self.program + self.trainer.words(
+            self.plan, self.workdir, self._job(folder, output, stamp)
+        )
+
+    def _job(self, folder: str, output: str, stamp: str) -> Job:
+        copies = Copies(
             config=f"{folder}/{self.config}",
             prompts=f"{folder}/{self.prompts}" if self.prompts else None,
             output=output,
             inputs={path: f"{folder}/{place}" for path, place in self.inputs.items()},
         )
-        return self.program + arguments.words(self.plan, self.workdir, copies, self.steps, comment)
+        return Job(copies, self.steps, stamp)
+
+    def config_copy(self, data: bytes) -> bytes:
+        """What the trainer gets in place of ``data``, the bytes of the config. It is on record
+        itself, and so names no commit. The user's own script gets them as they are."""
+        if self.own is not None:
+            return data
+        job = self._job(str(self.output), str(self.output), f"loragit: {self.name}")
+        return self.trainer.config_copy(self.plan, data, job)
 
     def words(self, commit: str) -> tuple[str, ...]:
         """What is started for the run whose commit is ``commit``. May hold secrets."""

@@ -18,31 +18,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterator
 from functools import cache, lru_cache
 from pathlib import Path
 from struct import unpack
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
-LOSSES = ("loss/average", "loss/current")
-"""Tags of a final loss, the better one first: sd-scripts' moving average, then the last step's
-own."""
+from loragit.trainers.trainer import Scalar
 
 # A record of scalars has some 40 bytes. Longer ones than this hold pictures, and are stepped over.
 _LONGEST_RECORD = 1 << 20
-
-
-class Scalar(NamedTuple):
-    """One logged value."""
-
-    wall_time: float
-    """Seconds since 1970, UTC."""
-    step: int
-    """What the trainer logged it against: the training step, or for ``loss/epoch_average`` the
-    epoch."""
-    tag: str
-    value: float
-    """As logged, widened from 32 bits; may be infinite or not a number."""
 
 
 class _Corrupt(Exception):
@@ -70,32 +55,6 @@ def scalars(path: Path, tags: Container[str] | None = None) -> Iterator[Scalar]:
 
 def _opener(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_NONBLOCK)
-
-
-def final_loss(paths: Iterable[Path]) -> float | None:
-    """The last ``loss/average`` of all event files together, else the last ``loss/current``, else
-    ``None``.
-
-    Last is by time, then step, then place in the file. A loss that is infinite or not a number is
-    returned as it is: that a training went off the rails is worth knowing. A file that cannot be
-    read is passed over.
-    """
-    last: dict[str, Scalar] = {}
-    for path in paths:
-        try:
-            for scalar in scalars(path, LOSSES):
-                if scalar.tag not in last or _when(scalar) >= _when(last[scalar.tag]):
-                    last[scalar.tag] = scalar
-        except OSError:
-            continue
-    return next((last[tag].value for tag in LOSSES if tag in last), None)
-
-
-def _when(scalar: Scalar) -> tuple[float, int]:
-    # A time that is not a number would compare as neither before nor after, and win or lose by
-    # chance.
-    known = scalar.wall_time == scalar.wall_time
-    return (scalar.wall_time if known else float("-inf"), scalar.step)
 
 
 def _records(file: BinaryIO) -> Iterator[bytes]:

@@ -1,52 +1,105 @@
-"""What differs from trainer to trainer: how one names what it writes."""
+"""What loragit asks of a trainer, and the values that cross this border.
+
+A trainer is a frozen value that answers :class:`Trainer`; :mod:`loragit.trainers.kinds` finds it by
+the ``trainer.kind`` of the settings. docs/trainers.md tells how one is written, and how each of the
+trainers that people use fits.
+
+There is no "exits 0 when it is interrupted" here, though several do: loragit knows which signals it
+passed on, and believes no exit status. There is no "takes up an old output folder" either: an
+output folder that exists already is refused, whatever the trainer would make of it.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from loragit.trainers.arguments import Arguments
+from loragit.record.values import Weights
+from loragit.trainers.arguments import Arguments, Value
+from loragit.trainers.disk_need import Need, PastRun
+
+if TYPE_CHECKING:
+    from loragit.dataset.file_kinds import FileKinds
+    from loragit.dataset.snapshot import DatasetConfig
+
+
+_STAMP = re.compile(
+    r"(?:.*\()?loragit: (?P<name>\S+) (?P<commit>[0-9a-f]{40}|[0-9a-f]{64})\)?", re.DOTALL
+)
+
+
+class Scalar(NamedTuple):
+    """One logged value."""
+
+    wall_time: float
+    """Seconds since 1970, UTC."""
+    step: int
+    """What the trainer logged it against: the training step, or for ``loss/epoch_average`` the
+    epoch."""
+    tag: str
+    value: float
+    """As logged; may be infinite or not a number."""
+
+
+class Products(NamedTuple):
+    """What a trainer writes of one sort: where it lies, and how it is called."""
+
+    folders: tuple[str, ...]
+    """Folders that hold it, relative to the output folder, ``.`` for that itself; a part may be a
+    pattern of the shell's: ``checkpoint-*``. Nothing is looked for below them."""
+    path: str
+    """A regular expression of the whole path, relative to the output folder, with ``{name}`` where
+    the output name stands: only from a known output name can it be told whether ``foo-000010`` is a
+    name or the tenth epoch of ``foo``. Groups ``step`` and ``epoch``, each optional: a product
+    without either is the final one."""
+    unnamed: str | None = None
+    """The same for a training without an output name, where that is called otherwise."""
 
 
 class Naming(NamedTuple):
-    """How a trainer names what it writes.
+    """How a trainer names what it writes."""
 
-    The patterns match all of a file name that follows the output name (see :func:`matched`): only
-    from a known output name can it be told whether ``foo-000010`` is a name or the tenth epoch of
-    ``foo``.
-    """
-
-    model: re.Pattern[str]
-    """Groups ``epoch`` and ``step``, both absent for the final model, and ``ext``."""
-    state: re.Pattern[str]
-    """Folders of training state; groups ``epoch`` and ``step``, both absent for the final state."""
-    sample: re.Pattern[str]
-    """Groups ``epoch`` or ``step``, ``prompt``, ``time`` and, where the prompt fixed one,
-    ``seed``."""
-    sample_dir: str
-    """Folder of the samples, relative to the output folder."""
-    log: re.Pattern[str]
-    """What follows the chosen prefix in the name of a TensorBoard folder."""
+    model: Products
+    state: Products
+    """Folders of training state."""
+    sample: Products
 
 
-def matched(
-    pattern: re.Pattern[str], file_name: str, output_name: str | None
-) -> re.Match[str] | None:
-    """Match ``file_name`` as one that the training called ``output_name`` wrote; ``None`` where it
-    is not.
+class LossSource(NamedTuple):
+    """Where a trainer's losses can be read."""
 
-    Where no output name is known, any will do: the shortest, so that ``foo-000010`` is the tenth
-    epoch of ``foo``.
-    """
-    if output_name is None:
-        return re.compile(f".+?{pattern.pattern}", pattern.flags).fullmatch(file_name)
-    return (
-        pattern.fullmatch(file_name, len(output_name))
-        if file_name.startswith(output_name)
-        else None
-    )
+    file: re.Pattern[str]
+    """All of the name of such a file."""
+    folder: re.Pattern[str] | None
+    """What follows the prefix in the name of a log folder, for a trainer that logs where its other
+    trainings log as well (:class:`LogFolders`); ``None`` where the files lie in the output
+    folder."""
+    tags: tuple[str, ...]
+    """Of a loss, the best one first."""
+    scalars: Callable[[Path, Container[str]], Iterator[Scalar]]
+    """The values of those tags in a file, in its order. Raises ``OSError``; stops where the file is
+    damaged."""
+
+
+class LogFolders(NamedTuple):
+    """Where the trainer makes a log folder for each training, and how those of a run begin."""
+
+    folder: Path
+    prefix: str
+
+
+class Defaults(NamedTuple):
+    """Where a run's inputs lie unless an argument says otherwise."""
+
+    name: str
+    """The run's."""
+    config: Path
+    prompts: Path | None
+    workdir: Path
+    """What relative paths in arguments are relative to."""
 
 
 class Plan(NamedTuple):
@@ -54,35 +107,27 @@ class Plan(NamedTuple):
 
     arguments: Arguments
     """What is passed on as it is."""
+    effective: Arguments
+    """What the trainer will go by: with the arguments that it reads from a file."""
     output_name: str
+    """How the models' names begin."""
     config: Path
+    """The file that names the dataset; for some trainers it holds all other settings as well."""
     prompts: Path | None
     output: Path | None
-    """From ``--output_dir``, where it was given."""
+    """The run's output folder, where an argument names it."""
     steps: int | None
-    """From ``--max_train_steps``, where it was given."""
+    """Where an argument names them."""
     epochs: str | None
-    """``--max_train_epochs``, which decides the length in sd-scripts where it is given."""
-    caption_suffix: str | None
-    """``--caption_extension``, for subsets that name none."""
-    comment: str | None
+    """Where they decide the length, whatever the steps are."""
     network_module: str | None
-    logging_dir: Path | None
-    log_prefix: str
+    """The Python module of the network that is trained, where the trainer imports one by name."""
+    logs: LogFolders | None
     weights: tuple[tuple[str, str], ...]
-    """(trailer, value as given), in order."""
+    """(role, value as given), in order; roles are trailers: ``Base-Model``."""
     inputs: tuple[tuple[str, Path], ...]
-    """(option, file); ``network_args`` for a LyCORIS preset."""
-
-
-class Defaults(NamedTuple):
-    """Where a run's inputs lie unless an argument says otherwise."""
-
-    name: str
-    config: Path
-    prompts: Path | None
-    workdir: Path
-    """What relative paths in arguments are relative to."""
+    """Further files whose bytes belong to the record, each with the argument that names it."""
+    warnings: tuple[str, ...]
 
 
 class Copies(NamedTuple):
@@ -93,3 +138,148 @@ class Copies(NamedTuple):
     output: str
     inputs: Mapping[Path, str]
     """Copy of each input, by the file it was made of."""
+
+
+class Job(NamedTuple):
+    """What a run adds to the user's plan."""
+
+    copies: Copies
+    steps: int
+    stamp: str
+    """What the models are to carry of their run: ``loragit: NAME COMMIT``, or without the commit in
+    what is itself on record."""
+
+
+class TrainingHeader(NamedTuple):
+    """What a model's header tells of the training that made it; ``None`` where it does not, or not
+    in a form that can be believed."""
+
+    output_name: str | None
+    session: str | None
+    """What the trainer tells its trainings apart by."""
+    identity: str | None
+    """What tells this training from every other one, for the record: ``Session:`` of an outcome."""
+    started: datetime | None
+    """UTC."""
+    finished: datetime | None
+    """UTC: when this file was saved."""
+    commit: str | None
+    """The trainer's, 40 hex digits."""
+    steps: int | None
+    """How many the training was to have."""
+    network: str | None
+    weights: tuple[Weights, ...]
+    stamp: str
+    """The text in which loragit's own stamp would stand; empty for none."""
+
+    @property
+    def made_by(self) -> str | None:
+        """The commit of the run, where loragit's own stamp names one."""
+        match = _STAMP.fullmatch(self.stamp)
+        return match["commit"] if match else None
+
+
+UNKNOWN = TrainingHeader(None, None, None, None, None, None, None, None, (), "")
+"""What a header tells that no trainer knows for its own."""
+
+
+class SavedAt(NamedTuple):
+    """When in a training a model was saved, as far as is known."""
+
+    step: int | None
+    epoch: int | None
+    """Counted from 1: the epoch that was running (a step file) or that was complete (others)."""
+
+
+class Trainer(Protocol):
+    """A trainer: what it reads, how it is started, what it writes, and what its words mean.
+
+    Nothing here writes, and only :meth:`plan` and :meth:`dataset` read files of the user's.
+    """
+
+    kind: str
+    """As in ``trainer.kind``, and as people call it."""
+    scripts: tuple[str, ...]
+    """Its scripts that train, relative to its repository, the one that is meant most often
+    first."""
+    landmarks: tuple[str, ...]
+    """Files that every checkout of it holds, and no other folder all of them."""
+    needs: tuple[str, ...]
+    """Packages without which it does not begin."""
+    own_folder: bool
+    """Whether it must be started in its own repository, whatever ``trainer.workdir`` says."""
+    weights: Mapping[str, str]
+    """Arguments that name weights a run starts from, and the role of each."""
+    per_run: frozenset[str]
+    """Arguments that loragit makes of the run's name and folder: no two runs share them."""
+    not_in_settings: Mapping[str, str]
+    """Those that settings must not hold, since they would be the same for every run, each with what
+    to do instead."""
+    telling: tuple[str, ...]
+    """Arguments that people look for first."""
+    header_keys: tuple[tuple[str, str], ...]
+    """(what to call it, key) of what a model's header tells people."""
+    naming: Naming
+    files: FileKinds
+    """Which files of a dataset it reads, and which it caches there."""
+    losses: LossSource
+
+    def plan(self, given: Arguments, defaults: Defaults, *, own_script: bool) -> Plan:
+        """Read the user's arguments, and the files that hold further ones.
+
+        ``own_script``: the user named another script, which may take words that this trainer does
+        not know. Raises :class:`~loragit.trainers.arguments.BadArgument`,
+        :class:`~loragit.dataset.snapshot.CannotReadInput`.
+        """
+        ...
+
+    def dataset(self, config: Path, workdir: Path, effective: Arguments) -> DatasetConfig:
+        """Read the file that names the dataset. Relative paths in it are taken as the trainer takes
+        them when it is started in ``workdir``. Raises
+        :class:`~loragit.dataset.snapshot.CannotReadInput`."""
+        ...
+
+    def words(self, plan: Plan, workdir: Path, job: Job) -> tuple[str, ...]:
+        """Arguments for the trainer's script: the user's, pointed at the copies, then loragit's."""
+        ...
+
+    def config_copy(self, plan: Plan, data: bytes, job: Job) -> bytes:
+        """What the trainer gets in place of ``data``, the bytes of ``plan.config``: with the run's
+        name, folder and copies at the keys that say so, where no argument can."""
+        ...
+
+    def reaches(self, name: str, value: Value) -> bool:
+        """Whether the argument could do more than change how well a training goes: load code, read
+        or write files of anybody's choice, send things. ``name`` is as settings have it."""
+        ...
+
+    def training_header(self, metadata: Mapping[str, str]) -> TrainingHeader | None:
+        """What the header of a model tells; ``None`` where another trainer wrote it."""
+        ...
+
+    def saved_at(self, metadata: Mapping[str, str], named: SavedAt) -> SavedAt:
+        """When a model was saved, by its header and by its file's name (``named``)."""
+        ...
+
+    def steps_per_epoch(
+        self, config: DatasetConfig, images: Mapping[str, int], given: Arguments
+    ) -> int | None:
+        """Steps of an epoch; ``images`` counts those of each folder, by how ``config`` writes it.
+        ``None`` where it cannot be told."""
+        ...
+
+    def steps(self, given: Arguments, steps: int, per_epoch: int | None) -> int:
+        """Steps of a run that is to have ``steps``, unless the arguments say epochs."""
+        ...
+
+    def need(
+        self,
+        given: Arguments,
+        script: str,
+        steps: int,
+        per_epoch: int | None,
+        past: tuple[PastRun, ...],
+    ) -> Need:
+        """What the models and states of a run of ``steps`` steps will need on the disk, at most;
+        ``past``: earlier runs, newest first."""
+        ...

@@ -14,6 +14,7 @@ from loragit.commands.doctor import dataset
 from loragit.commands.doctor.check import DATASET, FAILED, OK, WARNING, Check
 from loragit.dataset.hashes import Cache
 from loragit.dataset.snapshot import Subset
+from loragit.trainers.sd_scripts.trainer import FILES
 from tests.support.trainer_files import png
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 12345\n"
@@ -33,7 +34,7 @@ def make(folder: Path, *stems: str) -> Path:
 def look(
     *folders: Path, captioned: bool = True, apart: frozenset[Path] = frozenset()
 ) -> list[Check]:
-    named = [Subset(path.name, path, (".txt",), captioned) for path in folders]
+    named = [Subset(path.name, path, (".txt",), FILES, captioned) for path in folders]
     cache = Cache(folders[0].parent / "cache")
     found = dataset.dataset_checks(dataset.list_folders(named, apart), cache)
     assert {check.area for check in found} <= {DATASET}
@@ -229,7 +230,7 @@ def test_an_image_that_may_not_be_read_is_a_failure(img: Path) -> None:
 
 
 def test_an_image_that_goes_away_meanwhile_is_unreadable(img: Path) -> None:
-    listings = dataset.list_folders([Subset("img", img, (".txt",))], frozenset())
+    listings = dataset.list_folders([Subset("img", img, (".txt",), FILES)], frozenset())
     (img / "01.png").unlink()
     found = dataset.dataset_checks(listings, Cache(img.parent / "cache"))
     assert [(c.status, c.message) for c in found if c.check == "unreadable images"] == [

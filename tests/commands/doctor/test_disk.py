@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loragit.commands.doctor import disk
-from loragit.commands.doctor.disk import PastRun, Saves
 from loragit.git import repository
 from loragit.trainers.arguments import Arguments
+from loragit.trainers.disk_need import PastRun, Saves
+from loragit.trainers.sd_scripts import checkpoints
 from tests.support.demo_workshop import Workshop
 from tests.support.made_up_runs import a_run, an_outcome, open_store, reverted, sealed
 from tests.support.user_home import Scene, make_scene
@@ -42,7 +43,7 @@ def test_the_demos_trainer_leaves_as_many_models_as_are_foretold(
         assert done.returncode == 0, done.stderr
         models = [name for name in shop.files() if name.endswith(".safetensors")]
     # Twelve images, two a step.
-    assert disk.saves_at_once(options(**wanted), steps, 6) == Saves(len(models), 0)
+    assert checkpoints.saves_at_once(options(**wanted), steps, 6) == Saves(len(models), 0)
 
 
 def most_at_once(steps: int, per_epoch: int, saved: dict[str, int | None], what: str) -> int:
@@ -93,7 +94,7 @@ def most_at_once(steps: int, per_epoch: int, saved: dict[str, int | None], what:
 def test_what_is_foretold_is_the_most_that_a_rotation_ever_has(
     steps: int, per_epoch: int, saved: dict[str, int | None]
 ) -> None:
-    told = disk.saves_at_once(options(**saved, save_state=True), steps, per_epoch)
+    told = checkpoints.saves_at_once(options(**saved, save_state=True), steps, per_epoch)
     assert told == Saves(
         most_at_once(steps, per_epoch, saved, ""), most_at_once(steps, per_epoch, saved, "_state")
     )
@@ -101,23 +102,23 @@ def test_what_is_foretold_is_the_most_that_a_rotation_ever_has(
 
 def test_states_are_saved_where_they_are_asked_for() -> None:
     every = {"save_every_n_steps": 10, "save_last_n_steps": 30}
-    assert disk.saves_at_once(options(**every), 100, None) == Saves(5, 0)
-    assert disk.saves_at_once(options(**every, save_state_on_train_end=True), 100, None) == Saves(
-        5, 1
-    )
-    assert disk.saves_at_once(
+    assert checkpoints.saves_at_once(options(**every), 100, None) == Saves(5, 0)
+    assert checkpoints.saves_at_once(
+        options(**every, save_state_on_train_end=True), 100, None
+    ) == Saves(5, 1)
+    assert checkpoints.saves_at_once(
         options(**every, save_state=True, save_last_n_steps_state=10), 100, None
     ) == Saves(5, 3)
 
 
 def test_a_ratio_of_epochs_is_understood() -> None:
     # Ten epochs, at least three saves: after the third, sixth and ninth.
-    assert disk.saves_at_once(options(save_n_epoch_ratio=3), 100, 10) == Saves(4, 0)
-    assert disk.saves_at_once(options(save_n_epoch_ratio=99), 100, 10) == Saves(10, 0)
+    assert checkpoints.saves_at_once(options(save_n_epoch_ratio=3), 100, 10) == Saves(4, 0)
+    assert checkpoints.saves_at_once(options(save_n_epoch_ratio=99), 100, 10) == Saves(10, 0)
 
 
 def test_what_is_no_number_counts_as_not_said() -> None:
-    assert disk.saves_at_once(
+    assert checkpoints.saves_at_once(
         options(save_every_n_steps="often", save_every_n_epochs="-1"), 100, 10
     ) == Saves(1, 0)
 
@@ -133,14 +134,14 @@ def test_steps_are_counted_as_a_dataset_config_says() -> None:
     }
     images = {"a": 5, "b": 6}
     # (5 * 3 + 6) / 2 = 10.5, and 6 * 2 / 4 = 3
-    assert disk.steps_per_epoch(table, images, options()) == 14
-    assert disk.steps_per_epoch(table, images, options(gradient_accumulation_steps=4)) == 4
-    assert disk.steps_per_epoch({"datasets": 1}, images, options()) is None
+    assert checkpoints.steps_per_epoch(table, images, options()) == 14
+    assert checkpoints.steps_per_epoch(table, images, options(gradient_accumulation_steps=4)) == 4
+    assert checkpoints.steps_per_epoch({"datasets": 1}, images, options()) is None
     bare = {"datasets": [{"subsets": [{"image_dir": "a"}]}]}
-    assert disk.steps_per_epoch(bare, images, options(train_batch_size=5)) == 1
-    assert disk.steps_of(options(max_train_epochs=10), 512, 14) == 140
-    assert disk.steps_of(options(max_train_epochs=10), 512, None) == 512
-    assert disk.steps_of(options(), 512, 14) == 512
+    assert checkpoints.steps_per_epoch(bare, images, options(train_batch_size=5)) == 1
+    assert checkpoints.steps_of(options(max_train_epochs=10), 512, 14) == 140
+    assert checkpoints.steps_of(options(max_train_epochs=10), 512, None) == 512
+    assert checkpoints.steps_of(options(), 512, 14) == 512
 
 
 LORA: dict[str, int | str | bool | None] = {"network_module": "networks.lora", "network_dim": 16}
@@ -151,7 +152,7 @@ BEFORE = PastRun(
 
 def test_the_size_is_that_of_an_earlier_run_with_the_same_network() -> None:
     wanted = options(**LORA, save_precision="bf16", save_every_n_steps=100, save_state=True)
-    need = disk.disk_need(
+    need = checkpoints.disk_need(
         wanted, "sdxl_train_network.py", 400, None, (BEFORE._replace(largest=0), BEFORE)
     )
     assert not need.estimated
@@ -163,15 +164,15 @@ def test_the_size_is_that_of_an_earlier_run_with_the_same_network() -> None:
 
 def test_without_such_a_run_the_size_is_an_estimate_and_says_so() -> None:
     for other in (options(network_dim=16), options(**LORA), options(**LORA | {"network_dim": 8})):
-        assert disk.disk_need(other, "sdxl_train_network.py", 4, None, (BEFORE,)).estimated
-    flux = disk.disk_need(
+        assert checkpoints.disk_need(other, "sdxl_train_network.py", 4, None, (BEFORE,)).estimated
+    flux = checkpoints.disk_need(
         options(**LORA, save_precision="bf16"), "flux_train_network.py", 4, None, (BEFORE,)
     )
     assert flux.estimated
     assert (
         flux.line == "about 152 MB for 1 model of 152 MB (an estimate from network_dim 16 on flux)"
     )
-    plain = disk.disk_need(options(), "/own/train.py", 4, None, ())
+    plain = checkpoints.disk_need(options(), "/own/train.py", 4, None, ())
     assert (
         plain.line
         == "about 10 MB for 1 model of 10 MB (an estimate from network_dim 4 on sd in float32)"

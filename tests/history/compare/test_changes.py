@@ -36,7 +36,7 @@ def side(
     **changes: object,
 ) -> Side:
     run: Run = a_run(argv=("python", "sdxl_train_network.py", *argv), **changes)
-    record = parse_record(run_toml.run_toml(run).data, run.name)
+    record = parse_record(run_toml.run_toml(run).data, run.name.text)
     return Side(record, tree or {}, dataset or {}, RecordedEnvironment(about or {}, packages or {}))
 
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from loragit.record.values import Weights
 from loragit.run.importing import headers
-from loragit.run.importing.headers import TrainingHeader
+from loragit.trainers.kinds import training_header
 from loragit.trainers.safetensors import read_header
+from loragit.trainers.trainer import UNKNOWN, TrainingHeader
 from tests.support.helpers_folder import BASE, COMMIT, STARTED, header
 from tests.support.paths import SD_SCRIPTS
 
 FIXTURES = SD_SCRIPTS / "output_dir"
-NOTHING = TrainingHeader(None, None, None, None, None, None, None, (), None)
 
 
 def table(values: dict[str, str]) -> dict[str, object]:
@@ -33,18 +33,19 @@ def table(values: dict[str, str]) -> dict[str, object]:
 
 
 def test_a_header_tells_name_dates_code_and_base_model() -> None:
-    assert headers.training_header(header("gren")) == TrainingHeader(
+    assert training_header(header("gren")) == TrainingHeader(
         output_name="gren",
         session="7",
+        identity=f"7 {STARTED.timestamp()}",
         started=STARTED,
         finished=STARTED + timedelta(seconds=600.25),
         commit=COMMIT,
         steps=100,
         network="lycoris.kohya dim=4 alpha=2.0",
         weights=(Weights("Base-Model", "noobaiXL.safetensors", BASE),),
-        made_by=None,
+        stamp="",
     )
-    assert headers.training_header({}) == NOTHING
+    assert training_header({}) == UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_a_header_tells_name_dates_code_and_base_model() -> None:
 )
 def test_headers_that_sd_scripts_wrote_are_read(path: Path) -> None:
     values = read_header(path).metadata
-    told = headers.training_header(values)
+    told = training_header(values)
     assert told.output_name == path.parent.name
     assert told.commit == "48d368fa557731ad0488c07304dfeba8c07910eb"
     assert told.started
@@ -82,11 +83,11 @@ def test_headers_that_sd_scripts_wrote_are_read(path: Path) -> None:
     ],
 )
 def test_a_value_of_another_form_counts_as_none(key: str, value: str, field: str) -> None:
-    assert getattr(headers.training_header(header("gren", **{key: value})), field) is None
+    assert getattr(training_header(header("gren", **{key: value})), field) is None
 
 
 def test_without_the_ss_values_modelspec_tells_some() -> None:
-    told = headers.training_header(
+    told = training_header(
         {
             "modelspec.date": "2024-03-09T18:40:00",
             "modelspec.implementation_version": f"sd-scripts/{COMMIT}",
@@ -96,21 +97,21 @@ def test_without_the_ss_values_modelspec_tells_some() -> None:
     assert told.finished == datetime(2024, 3, 9, 18, 40).astimezone(UTC), (
         "a local time, as sd-scripts writes it"
     )
-    zoned = headers.training_header({"modelspec.date": "2024-03-09T18:40:00Z"})
+    zoned = training_header({"modelspec.date": "2024-03-09T18:40:00Z"})
     assert zoned.finished == datetime(2024, 3, 9, 18, 40, tzinfo=UTC)
-    assert headers.training_header({"modelspec.date": "0001-01-01"}).finished is None
-    assert headers.training_header({"modelspec.date": "9999-12-31"}).finished is None
+    assert training_header({"modelspec.date": "0001-01-01"}).finished is None
+    assert training_header({"modelspec.date": "9999-12-31"}).finished is None
 
 
 def test_a_hash_that_is_none_of_the_file_is_not_made_up() -> None:
-    told = headers.training_header(
+    told = training_header(
         header("gren", ss_new_sd_model_hash="abcd1234", ss_vae_name="v.pt", ss_new_vae_hash=BASE)
     )
     assert told.weights == (
         Weights("Base-Model", "noobaiXL.safetensors", None),
         Weights("VAE", "v.pt", BASE),
     )
-    assert headers.training_header(header("gren", ss_sd_model_name="x" * 300)).weights == ()
+    assert training_header(header("gren", ss_sd_model_name="x" * 300)).weights == ()
 
 
 @pytest.mark.parametrize(
@@ -123,11 +124,11 @@ def test_a_hash_that_is_none_of_the_file_is_not_made_up() -> None:
     ],
 )
 def test_loragits_own_comment_names_the_commit(comment: str, commit: str | None) -> None:
-    assert headers.training_header({"ss_training_comment": comment}).made_by == commit
+    assert training_header({"ss_training_comment": comment}).made_by == commit
 
 
 def test_the_network_is_bounded() -> None:
-    told = headers.training_header({"ss_network_module": "x" * 1000}).network
+    told = training_header({"ss_network_module": "x" * 1000}).network
     assert told is not None
     assert len(told) == 200
     assert told.endswith("…")
@@ -209,7 +210,7 @@ def test_large_values_are_cut_and_that_is_said() -> None:
 @given(st.dictionaries(st.from_regex(r"\Ass_[a-z]{1,5}\Z"), st.text(st.characters(codec="utf-8"))))
 def test_any_values_come_back_and_nothing_in_them_is_obeyed(values: dict[str, str]) -> None:
     kept = headers.metadata_toml(values, "a.safetensors")
-    headers.training_header(values)
+    training_header(values)
     if kept is None:
         assert not values
         return

@@ -23,6 +23,7 @@ from loragit.secrets.tables import find_table_secrets
 from loragit.trainers import trainer
 from loragit.trainers.arguments import Arguments, from_words
 from loragit.trainers.sd_scripts import arguments
+from loragit.trainers.sd_scripts.trainer import SdScripts
 from loragit.trainers.start import Start
 from tests.support.processes import Result, commit_all, git
 from tests.support.user_home import Scene, make_scene
@@ -44,7 +45,18 @@ def a_start(*words: str, held: dict[str, str] | None = None, home: str = "/home/
     )
     told = arguments.plan(from_words(words), Arguments({}), defaults)
     return Start(
-        NAME, ECHO, told, Path("/"), Path("/out"), 4, "config.toml", None, {}, home, held or {}
+        name=NAME,
+        program=ECHO,
+        trainer=SdScripts(),
+        plan=told,
+        workdir=Path("/"),
+        output=Path("/out"),
+        steps=4,
+        config="config.toml",
+        prompts=None,
+        inputs={},
+        home=home,
+        held=held or {},
     )
 
 

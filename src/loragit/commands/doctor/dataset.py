@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from loragit.commands.doctor.check import DATASET, Check, Checks
 from loragit.dataset import hashes, lfs, snapshot
+from loragit.dataset.file_kinds import FileKinds
 from loragit.dataset.hashes import Cache, CannotRead
 from loragit.dataset.snapshot import Subset
 from loragit.errors import LoragitError
@@ -44,10 +45,6 @@ _FORMATS = (
     ("TIFF", re.compile(rb"II\*\0|MM\0\*"), ()),
 )
 """Formats by how their files begin, with the suffixes they have, of those that sd-scripts reads."""
-
-_LATENTS = re.compile(r"(?P<stem>.+)_[0-9]{4,}x[0-9]{4,}_\w+")
-_TEXTS = re.compile(r"(?P<stem>.+)_(?:te_outputs|[A-Za-z0-9]+_te)")
-"""Caches by their name without ``.npz`` (sd-scripts' ``library/strategy_*.py``)."""
 
 
 class Listing(NamedTuple):
@@ -83,9 +80,9 @@ def _list_folder(folder: Subset, apart: frozenset[Path]) -> Listing:
     with os.scandir(folder.path) as entries:
         for entry in entries:
             name = entry.name
-            if snapshot.is_picture(name):
+            if folder.files.is_image(name):
                 kind = images
-            elif snapshot.is_cache(name):
+            elif folder.files.is_cache(name):
                 kind = caches
             elif name.endswith(folder.caption_suffixes) and folder.path / name not in apart:
                 kind = captions
@@ -253,14 +250,16 @@ def _check_caches(found: Checks, one: Listing) -> None:
     stale = [
         name
         for name, status in one.caches.items()
-        if status.st_mtime_ns < _source_changed(_stem(name), images, texts)
+        if status.st_mtime_ns < _source_changed(_stem(name), folder.files, images, texts)
     ]
     if stale:
         place = folder.path
         fix = f"they are made again: rm {_quoted(place, stale)}"
         if len(stale) > _LISTED:
             # Caches that are still right are made again too, which costs time and nothing else.
-            every = f"find {shlex.quote(str(place))} -maxdepth 1 -name '*.npz' -exec rm {{}} +"
+            names = " -o ".join(f"-name '{pattern}'" for pattern in folder.files.caches)
+            names = names if len(folder.files.caches) == 1 else f"\\( {names} \\)"
+            every = f"find {shlex.quote(str(place))} -maxdepth 1 {names} -exec rm {{}} +"
             fix = f"all caches there are made again: {every}"
         told = (
             f"{count(len(stale), 'cache')} in {place} older than the image or caption: "
@@ -274,14 +273,16 @@ def _check_caches(found: Checks, one: Listing) -> None:
         )
 
 
-def _source_changed(cache: str, images: Mapping[str, int], texts: Mapping[str, int]) -> int:
+def _source_changed(
+    cache: str, files: FileKinds, images: Mapping[str, int], texts: Mapping[str, int]
+) -> int:
     """When the image or caption that ``cache`` (without suffix) is made from was last changed, in
     ns; 0 for none."""
     if cache in images:
         return images[cache]
-    if (match := _LATENTS.fullmatch(cache)) and match["stem"] in images:
+    if (match := files.of_image.fullmatch(cache)) and match["stem"] in images:
         return images[match["stem"]]
-    match = _TEXTS.fullmatch(cache)
+    match = files.of_caption.fullmatch(cache)
     return texts.get(match["stem"], 0) if match else 0
 
 

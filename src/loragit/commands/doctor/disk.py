@@ -7,198 +7,22 @@ Options and what they keep are those of sd-scripts (``library/train_util.py``, `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from itertools import islice
-from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import Any
 
-from loragit import parse, text
+from loragit import parse
 from loragit.errors import LoragitError
 from loragit.git import catfile
 from loragit.git.repository import Repository
 from loragit.record.message import parse_model_line
 from loragit.trainers import arguments
-from loragit.trainers.arguments import Arguments
+from loragit.trainers.disk_need import PastRun
 
 _TAGS = 50
 """Tags that are looked at for runs of the dataset, newest first."""
 
 _PAST = 10
 """Runs of the dataset that are looked at, newest first."""
-
-_PER_RANK = {"sdxl": 7.1e6, "flux": 9.5e6, "sd3": 5e6, "sd": 1.2e6}
-"""Bytes of an adapter of rank 1 with two bytes a value, on transformer or U-Net and text encoders,
-by the beginning of the script's name. Of the size that ``networks.lora`` and its kin write; LoKr
-and IA3 are mostly smaller."""
-
-_DEFAULT_RANK = 4
-"""Of ``networks.lora`` where no ``network_dim`` is given."""
-
-_STATE = 3
-"""A state folder, in float32 models: the weights, and two moments of the optimizer."""
-
-_SHORT = ("fp16", "bf16")
-"""``save_precision`` of two bytes a value. Without one, what is trained is saved: float32."""
-
-
-class PastRun(NamedTuple):
-    """A sealed run of the dataset, as its record tells."""
-
-    name: str
-    arguments: Arguments
-    script: str
-    largest: int
-    """Bytes of its largest model; 0 where it has none."""
-
-
-class Saves(NamedTuple):
-    """How many of each are on the disk at the same time, at most."""
-
-    models: int
-    states: int
-
-
-class Need(NamedTuple):
-    """What a run will write."""
-
-    saves: Saves
-    size: int
-    """Bytes of a model."""
-    state_size: int
-    """Bytes of a folder of training state."""
-    source: str
-    """Where ``size`` is known from, for people."""
-    estimated: bool
-    """Whether ``size`` is but an estimate."""
-
-    @property
-    def total(self) -> int:
-        """Bytes of all together."""
-        return self.size * self.saves.models + self.state_size * self.saves.states
-
-    @property
-    def line(self) -> str:
-        """``about 1.1 GB for 5 models of 218 MB (as in noob-gren-v1s512)``."""
-        models = f"{text.count(self.saves.models, 'model')} of {text.size(self.size)}"
-        states = ""
-        if self.saves.states:
-            states = (
-                f" and {text.count(self.saves.states, 'training state')} of "
-                f"{text.size(self.state_size)}"
-            )
-        return f"about {text.size(self.total)} for {models}{states} ({self.source})"
-
-
-def disk_need(
-    given: Arguments, script: str, steps: int, per_epoch: int | None, past: tuple[PastRun, ...]
-) -> Need:
-    """What a run of ``steps`` steps with the arguments ``given`` will write; ``past``: earlier
-    runs, newest first."""
-    like = next((run for run in past if run.largest and _is_same_size(run, given, script)), None)
-    short = given.one("save_precision") in _SHORT
-    if like is not None:
-        size, source = like.largest, f"as in {like.name}"
-    else:
-        rank, kind = _number(given, "network_dim") or _DEFAULT_RANK, _kind(script)
-        size = round(_PER_RANK[kind] * rank * (1 if short else 2))
-        source = f"an estimate from network_dim {rank} on {kind}{'' if short else ' in float32'}"
-    state = _STATE * size * (2 if short else 1)
-    return Need(saves_at_once(given, steps, per_epoch), size, state, source, estimated=like is None)
-
-
-def saves_at_once(given: Arguments, steps: int, per_epoch: int | None) -> Saves:
-    """What a run of ``steps`` steps leaves or has on the way, at most.
-
-    ``per_epoch`` are the steps of an epoch; without them, what is saved after epochs is not
-    counted. A rotation first saves and then removes, so that it has one more than it keeps; in the
-    end that one is the final model.
-    """
-    models = 1 + sum(_saves_kept(given, steps, per_epoch, ""))
-    if "save_state" in given.options:
-        return Saves(models, 1 + sum(_saves_kept(given, steps, per_epoch, "_state")))
-    return Saves(models, 1 if "save_state_on_train_end" in given.options else 0)
-
-
-def _saves_kept(given: Arguments, steps: int, per_epoch: int | None, what: str) -> Iterator[int]:
-    """What is kept of the saves after steps, and of those after epochs; ``what`` is ``_state`` for
-    states."""
-    every = _number(given, "save_every_n_steps")
-    if every:
-        last = _last(given, "save_last_n_steps", what)
-        number = steps // every
-        yield number if last is None else min(number, last // every + 1)
-    epochs = -(-steps // per_epoch) if per_epoch else 0
-    every = _number(given, "save_every_n_epochs")
-    if ratio := _number(given, "save_n_epoch_ratio"):
-        every = epochs // ratio or 1
-    if every and epochs:
-        last = _last(given, "save_last_n_epochs", what)
-        number = (epochs - 1) // every  # after the last one comes the final model
-        yield number if last is None else min(number, last)
-
-
-def _last(given: Arguments, option: str, what: str) -> int | None:
-    # For states, 0 counts as not given.
-    return (_number(given, option + what) if what else None) or _number(given, option)
-
-
-def _number(given: Arguments, option: str) -> int | None:
-    """A whole number, 0 or more; ``None`` where the option is not given or no such number."""
-    value = given.one(option) or ""
-    return int(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
-
-
-def _is_same_size(run: PastRun, given: Arguments, script: str) -> bool:
-    """Whether the network is of the same size, as far as the arguments tell."""
-    names = ("network_module", "network_dim", "network_args", "save_precision")
-    same = all(run.arguments.options.get(name) == given.options.get(name) for name in names)
-    return same and _kind(run.script) == _kind(script)
-
-
-def _kind(script: str) -> str:
-    """What kind of base model a script of sd-scripts trains, as in :data:`_PER_RANK`."""
-    name = PurePath(script).name
-    return next((kind for kind in _PER_RANK if name.startswith(kind)), "sd")
-
-
-def steps_of(given: Arguments, steps: int, per_epoch: int | None) -> int:
-    """Steps of a run: those of ``max_train_epochs`` where it is given, which decides in
-    sd-scripts."""
-    epochs = _number(given, "max_train_epochs")
-    return epochs * per_epoch if epochs and per_epoch else steps
-
-
-def steps_per_epoch(
-    table: Mapping[str, object], images: Mapping[str, int], given: Arguments
-) -> int | None:
-    """Steps of an epoch by a dataset config; ``images`` are counted by ``image_dir`` as the config
-    writes it.
-
-    Buckets that no batch fills add some. ``None`` where the config does not tell.
-    """
-    batches = 0
-    general = table.get("general")
-    defaults: Mapping[str, object] = general if isinstance(general, dict) else {}
-    for dataset in _tables(table.get("datasets")):
-        of_dataset = {**defaults, **dataset}
-        shown = 0
-        for subset in _tables(dataset.get("subsets")):
-            each = {**of_dataset, **subset}
-            shown += images.get(str(each.get("image_dir")), 0) * _positive(
-                each.get("num_repeats"), 1
-            )
-        usual = _number(given, "train_batch_size") or 1
-        batches += -(-shown // _positive(of_dataset.get("batch_size"), usual))
-    return -(-batches // (_number(given, "gradient_accumulation_steps") or 1)) or None
-
-
-def _tables(value: object) -> Iterator[Mapping[str, object]]:
-    if isinstance(value, list):
-        yield from (item for item in value if isinstance(item, dict))
-
-
-def _positive(value: object, otherwise: int) -> int:
-    return value if isinstance(value, int) and value > 0 else otherwise
 
 
 def past_runs(repository: Repository) -> tuple[PastRun, ...]:

@@ -24,10 +24,8 @@ from loragit.commands.doctor.check import (
     each_once,
 )
 from loragit.commands.doctor.dataset import dataset_checks, list_folders
-from loragit.commands.doctor.disk import PastRun
 from loragit.commands.doctor.repository import hook_checks
 from loragit.commands.doctor.trainer import python_or_error
-from loragit.dataset import snapshot
 from loragit.dataset.hashes import Cache
 from loragit.dataset.snapshot import DatasetConfig
 from loragit.errors import Area, Finding, Findings, LoragitError
@@ -39,11 +37,11 @@ from loragit.settings import document, load, paths
 from loragit.settings.schema import FILE
 from loragit.settings.values import Flags, Settings
 from loragit.store import free_name
-from loragit.trainers import arguments
+from loragit.trainers import arguments, kinds
 from loragit.trainers.arguments import Arguments
+from loragit.trainers.disk_need import PastRun
 from loragit.trainers.environment.activation import activate
-from loragit.trainers.sd_scripts import arguments as sd_scripts
-from loragit.trainers.sd_scripts import dataset_config
+from loragit.trainers.trainer import Defaults, Plan
 
 STEPS = 1000
 """Steps that room is looked for where neither a name nor an earlier run tells how many."""
@@ -155,8 +153,8 @@ class _Examination:
             trainer = pool.submit(question.answer)
             of_run = self._preflight(name, flags)
             found = [*self._of_settings(), *trainer.result(), *self._of_repository(free), *of_run]
-        given = self._arguments(chosen)
-        found += self._of_dataset(chosen, given) if given else ()
+        plan = self._plan(chosen)
+        found += self._of_dataset(chosen, plan) if plan else ()
         return tuple(found)
 
     def _of_settings(self) -> tuple[Check, ...]:
@@ -264,43 +262,36 @@ class _Examination:
                 ),
             )
 
-    def _arguments(self, chosen: Settings) -> Arguments | None:
-        """The trainer's, as settings and ``--config_file`` give them; ``None`` where the preflight
-        tells why not."""
+    def _plan(self, chosen: Settings) -> Plan | None:
+        """What settings ask of the trainer; ``None`` where the preflight tells why not."""
         given = arguments.from_settings(chosen.trainer.args, self._asked.environ.get("HOME", ""))
-        path = sd_scripts.config_file(given, _workdir(chosen))
-        if path is None:
-            return given
+        where = chosen.paths
+        defaults = Defaults("", where.config, where.prompts, _workdir(chosen))
         try:
-            table = snapshot.read_table(
-                path, snapshot.read_bytes(path, "config file"), "config file"
-            )
+            return kinds.of(chosen.trainer.kind).plan(given, defaults, own_script=False)
         except LoragitError:
             return None
-        return sd_scripts.flatten(table).updated(given)
 
-    def _of_dataset(self, chosen: Settings, given: Arguments) -> tuple[Check, ...]:
-        workdir, written = _workdir(chosen), given.one("dataset_config")
-        path = workdir / written if written else chosen.paths.config
-        suffix = given.one("caption_extension") or dataset_config.DEFAULT_CAPTION_SUFFIX
+    def _of_dataset(self, chosen: Settings, plan: Plan) -> tuple[Check, ...]:
+        trainer, path = kinds.of(chosen.trainer.kind), plan.config
         try:
-            config = dataset_config.read_config(path, workdir, suffix)
+            config = trainer.dataset(path, _workdir(chosen), plan.effective)
         except LoragitError:  # told by the preflight
             return ()
         apart = frozenset(each for each in (chosen.paths.prompts, path) if each)
         listings = list_folders(config.folders, apart)
         found = dataset_checks(listings, Cache(self._caches / "hashes"))
         images = {one.folder.written: len(one.images) for one in listings}
-        return (*found, *self._room(chosen, given, config, images))
+        return (*found, *self._room(chosen, plan.effective, config, images))
 
     def _room(
         self, chosen: Settings, given: Arguments, config: DatasetConfig, images: Mapping[str, int]
     ) -> tuple[Check, ...]:
         """Whether the models that the settings will write find room."""
-        table = snapshot.read_table(config.path, config.data, "dataset config")
-        per_epoch = disk.steps_per_epoch(table, images, given)
-        steps = disk.steps_of(given, chosen.steps or STEPS, per_epoch)
-        need = disk.disk_need(given, chosen.trainer.script, steps, per_epoch, self._past)
+        trainer = kinds.of(chosen.trainer.kind)
+        per_epoch = trainer.steps_per_epoch(config, images, given)
+        steps = trainer.steps(given, chosen.steps or STEPS, per_epoch)
+        need = trainer.need(given, chosen.trainer.script, steps, per_epoch, self._past)
         place, free = installation.free_space(chosen.output_dir or chosen.paths.output)
         told = (
             f"{text.count(steps, 'step')} will write {need.line}; {place} has "

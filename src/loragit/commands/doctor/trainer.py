@@ -15,11 +15,9 @@ from loragit.git.checkout import StateQuestion
 from loragit.record.message import lycoris_line, repository_line
 from loragit.record.values import Environment, LyCORIS
 from loragit.settings.values import Settings
+from loragit.trainers import kinds
 from loragit.trainers.environment import pythons
 from loragit.trainers.environment.packages import EnvironmentQuestion
-
-_NEEDED = ("torch", "accelerate")
-"""Packages without which sd-scripts does not begin."""
 
 
 class TrainerQuestion:
@@ -107,13 +105,14 @@ class TrainerQuestion:
         """torch is never imported: its version tells how it was built, where it is not from the
         default index."""
         lines = {re.split(r"==| @ ", line)[0]: line for line in environment.packages}
-        for name in _NEEDED:
+        trainer = kinds.of(self._chosen.trainer.kind)
+        for name in trainer.needs:
             if name not in lines:
                 self._found.warn(
                     name,
-                    f"the trainer's Python has no {name}, which sd-scripts cannot do without",
-                    f"install what sd-scripts needs into {self._python}, or name another Python: "
-                    "trainer.env",
+                    f"the trainer's Python has no {name}, which {trainer.kind} cannot do without",
+                    f"install what {trainer.kind} needs into {self._python}, or name another "
+                    "Python: trainer.env",
                 )
             elif name == "torch" and "+cpu" in lines[name]:
                 self._found.warn(

@@ -17,7 +17,6 @@ from loragit.commands.init import image_folders
 from loragit.commands.init.image_folders import ImageFolder, entries
 from loragit.commands.init.siblings import (
     BASE_MODEL,
-    SCRIPTS,
     Sibling,
     launcher,
     sibling_datasets,
@@ -33,11 +32,12 @@ from loragit.settings import load
 from loragit.settings import paths as places
 from loragit.settings.schema import ARGS, FILE
 from loragit.settings.values import Flags, Settings
+from loragit.trainers import kinds
+from loragit.trainers.arguments import Arguments
 from loragit.trainers.environment import pythons
-from loragit.trainers.sd_scripts import dataset_config
 
-_HOLDS = ("train_network.py", "library/train_util.py")
-"""What a checkout of sd-scripts holds, whatever it is called."""
+TRAINER = kinds.of(None)
+"""The trainer that is looked for where nothing is set."""
 _CODE = ("src", "git", "projects", "repos", "ai")
 MODEL_SUFFIXES = (".safetensors", ".ckpt")
 
@@ -193,8 +193,8 @@ def _names_taken(folder: Path, chosen: Settings) -> frozenset[str]:
 
 
 def is_trainer(folder: Path) -> bool:
-    """Whether ``folder`` holds sd-scripts."""
-    return all(os.path.isfile(folder / each) for each in _HOLDS)
+    """Whether ``folder`` holds the trainer."""
+    return all(os.path.isfile(folder / each) for each in TRAINER.landmarks)
 
 
 def _repository(folder: Path) -> Repository | None:
@@ -219,7 +219,8 @@ def _trainers(chosen: Settings, siblings: Iterable[Sibling], home: Path) -> tupl
         if is_trainer(path):
             status = path.stat()
             found.setdefault(
-                (status.st_dev, status.st_ino), Checkout(path, _tracked(path / _HOLDS[0]))
+                (status.st_dev, status.st_ino),
+                Checkout(path, _tracked(path / TRAINER.landmarks[0])),
             )
     return tuple(
         sorted(
@@ -262,7 +263,7 @@ def _script(chosen: Settings, trainer: Path | None, siblings: Iterable[Sibling])
     """What settings say, what siblings used last, else the first of sd-scripts' own; one that the
     trainer holds."""
     said = (chosen.trainer.script,) if _is_set(chosen, "trainer.script") else ()
-    wanted = (*said, *(each.script for each in siblings), *SCRIPTS)
+    wanted = (*said, *(each.script for each in siblings), *TRAINER.scripts)
     return next(
         (each for each in wanted if trainer is not None and os.path.isfile(trainer / each)), None
     )
@@ -355,7 +356,9 @@ def _config_folders(config: Path | None, folder: Path) -> tuple[str, ...]:
     if config is None:
         return ()
     try:
-        return tuple(each.written for each in dataset_config.read_config(config, folder).folders)
+        return tuple(
+            each.written for each in TRAINER.dataset(config, folder, Arguments({})).folders
+        )
     except LoragitError:
         return ()
 

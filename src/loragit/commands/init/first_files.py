@@ -18,13 +18,13 @@ from loragit.commands.init import image_folders
 from loragit.commands.init.discover import Surroundings
 from loragit.commands.init.image_folders import ImageFolder, is_unicode
 from loragit.commands.init.siblings import BASE_MODEL
-from loragit.dataset.snapshot import IMAGE_SUFFIXES
 from loragit.errors import LoragitError
 from loragit.record.name import RunName
 from loragit.settings import layers
 from loragit.settings import paths as places
 from loragit.settings.schema import ARGS, SCHEMA
 from loragit.settings.toml_text import Value, toml_literal
+from loragit.trainers import kinds
 
 CONFIG, PROMPTS = "config.toml", "sample-prompts.txt"
 BASE_MODEL_KEY = ARGS + BASE_MODEL
@@ -284,7 +284,7 @@ def image_patterns(folders: Iterable[ImageFolder]) -> tuple[str, ...]:
     """Patterns of git for images: every kind in lower case, and in upper case those that there
     are."""
     there = {name[name.rindex(".") :] for each in folders for name in each.images}
-    return tuple(f"*{end}" for end in IMAGE_SUFFIXES if end.islower() or end in there)
+    return tuple(f"*{end}" for end in kinds.of(None).files.images if end.islower() or end in there)
 
 
 def extended(now: bytes, lines: Iterable[str], about: str) -> bytes:

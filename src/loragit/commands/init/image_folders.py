@@ -13,7 +13,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit.dataset.snapshot import IMAGE_SUFFIXES
+from loragit.trainers import kinds
 
 CAPTION_SUFFIXES = (".txt", ".caption", ".cap", ".tags")
 """What captions are called; of two that are as frequent the first counts."""
@@ -132,7 +132,7 @@ def _is_candidate(entry: os.DirEntry[str]) -> bool:
 
 def _image_folder(root: Path, place: str) -> ImageFolder | None:
     names = sorted(entry.name for entry in entries(root / place) if not _is_folder(entry))
-    images = tuple(name for name in names if name.endswith(IMAGE_SUFFIXES))
+    images = tuple(name for name in names if kinds.of(None).files.is_image(name))
     if not images:
         return None
     stems = {name.rpartition(".")[0] for name in images}

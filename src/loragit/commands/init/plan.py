@@ -14,6 +14,7 @@ from loragit.commands.init.image_folders import ImageFolder, is_unicode
 from loragit.record.values import Entry
 from loragit.secrets import find
 from loragit.settings import schema
+from loragit.trainers import kinds
 
 IMAGES = {
     "ignored": "git leaves the images out: the repository stays small, and the hash of each is on "
@@ -143,7 +144,9 @@ def _appended_lines(
     """Lines that the dataset's ``.gitignore`` and ``.gitattributes`` lack."""
     wants: list[tuple[str, tuple[str, ...], str]] = []
     if not state.caches_ignored:
-        wants.append((".gitignore", ("*.npz",), "what sd-scripts caches beside the images"))
+        wants.append(
+            (".gitignore", kinds.of(None).files.caches, "what sd-scripts caches beside the images")
+        )
     if not state.begun and seen.images:
         patterns = first_files.image_patterns(seen.images)
         if wanted.images == "ignored":

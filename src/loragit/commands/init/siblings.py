@@ -16,14 +16,8 @@ from loragit.settings import paths as places
 from loragit.settings.document import read_settings_file
 from loragit.settings.schema import ARGS, FILE
 from loragit.settings.toml_text import Value
+from loragit.trainers import kinds
 
-SCRIPTS = (
-    "sdxl_train_network.py",
-    "train_network.py",
-    "flux_train_network.py",
-    "sd3_train_network.py",
-)
-"""sd-scripts' scripts that train adapters, the one that is meant most often first."""
 BASE_MODEL = "pretrained_model_name_or_path"
 _WITH_MODEL = ("vae", "ae", "clip_l", "clip_g", "t5xxl")
 """Arguments that go together with a base model."""
@@ -44,7 +38,7 @@ class Sibling(NamedTuple):
 
     @property
     def script(self) -> str:
-        return self.text("trainer.script") or SCRIPTS[0]
+        return self.text("trainer.script") or kinds.of(None).scripts[0]
 
 
 def sibling_datasets(folder: Path, datasets: Path, environ: Mapping[str, str]) -> Iterator[Sibling]:

@@ -19,7 +19,7 @@ from loragit.history.record_parser import (
     finite_number,
 )
 from loragit.record.values import Weights
-from loragit.trainers.sd_scripts import arguments
+from loragit.trainers import kinds
 
 ARGUMENT, WEIGHTS = "argument", "weights"
 TRAINER, LYCORIS, REPOSITORY = "trainer", "lycoris", "repository"
@@ -36,27 +36,6 @@ KINDS = (
 """Kinds of changes, in the order in which a comparison lists them. ``image``: a file of the dataset
 that is no text; ``file``: one that is text, but no caption; ``repository``: one of other code, with
 the key ``LABEL.commit``; ``caption``: a file in the record's ``captions/``."""
-
-# fmt: off
-RUN_ARGUMENTS = frozenset({
-    "dataset_config", "sample_prompts", "output_dir", "output_name", "training_comment",
-    "log_prefix",
-})
-# fmt: on
-"""Arguments that loragit derives from the run's name and folder: they always differ."""
-
-# fmt: off
-_FIRST = (
-    "network_module", "network_dim", "network_alpha", "dim", "alpha", "conv_dim", "conv_alpha",
-    "algo", "preset",
-    "learning_rate", "unet_lr", "text_encoder_lr", "text_encoder_lr1", "text_encoder_lr2",
-    "loraplus_lr_ratio",
-    "max_train_steps", "max_train_epochs", "train_batch_size", "gradient_accumulation_steps",
-    "optimizer_type", "optimizer_args", "lr_scheduler", "lr_warmup_steps", "seed",
-)
-# fmt: on
-"""Arguments that people look for first; the others follow by name."""
-_RANK = {name: number for number, name in enumerate(_FIRST)}
 
 _IMPORTANT = (
     "torch",
@@ -149,7 +128,9 @@ def same_value(one: str, other: str) -> bool:
 
 def _compare_arguments(old: Record, new: Record) -> list[Change]:
     changes = _compare_mappings(ARGUMENT, _argument_texts(old), _argument_texts(new))
-    return sorted(changes, key=lambda change: (_RANK.get(change.key, len(_RANK)), change.key))
+    telling = kinds.of(new.trainer_kind).telling
+    rank = {name: number for number, name in enumerate(telling)}
+    return sorted(changes, key=lambda change: (rank.get(change.key, len(rank)), change.key))
 
 
 def _argument_texts(record: Record) -> dict[str, str]:
@@ -160,7 +141,8 @@ def _argument_texts(record: Record) -> dict[str, str]:
     ``{"seed": "7", "conv_dim": "4", "algo": "lokr"}``.
     """
     roles = {weights.role for weights in record.weights}
-    left_out = RUN_ARGUMENTS | {name for name, role in arguments.WEIGHTS.items() if role in roles}
+    trainer = kinds.of(record.trainer_kind)
+    left_out = trainer.per_run | {name for name, role in trainer.weights.items() if role in roles}
     args = {name: values for name, values in record.args.items() if name not in left_out}
     found = {name: " ".join(values) if values else "true" for name, values in args.items()}
     pairs = key_value_pairs(args)

@@ -10,11 +10,13 @@ from hashlib import file_digest
 from pathlib import Path
 
 from loragit import text
-from loragit.dataset import hashes, snapshot
+from loragit.dataset import hashes
+from loragit.dataset.file_kinds import FileKinds
 from loragit.errors import LoragitError
 from loragit.history.history import RecordedRun
 from loragit.history.verify.verdict import DATASET, Verdict, note
 from loragit.record.values import DatasetFile
+from loragit.trainers import kinds
 from loragit.trainers.safetensors import open_regular
 
 _NAMED = 3
@@ -66,7 +68,7 @@ class DatasetCheck:
         parts = (
             (changed if not self._quick else [], "changed"),
             (gone, "gone"),
-            (self._new_files(dataset, files), "new"),
+            (self._new_files(dataset, files, kinds.of(run.record.trainer_kind).files), "new"),
         )
         changes = [
             f"{text.count(len(names), 'file')} {how} ({_name_some(names)})"
@@ -87,7 +89,9 @@ class DatasetCheck:
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             self._hashes |= dict(zip(fresh, pool.map(_sha256, fresh), strict=True))
 
-    def _new_files(self, dataset: Path, files: Iterable[DatasetFile]) -> list[str]:
+    def _new_files(
+        self, dataset: Path, files: Iterable[DatasetFile], file_kinds: FileKinds
+    ) -> list[str]:
         """Return the files that are new in folders of which the run used files."""
         known = {file.path for file in files}
         folders = {os.path.dirname(path) for path in known}  # noqa: PTH120 - a path in the record, not on the disk
@@ -96,7 +100,11 @@ class DatasetCheck:
             for folder in sorted(folders)
             for name in self._files_in(dataset / folder)
         )
-        return [path for path in there if path not in known and not snapshot.is_cache(path)]
+        return [
+            path
+            for path in there
+            if path not in known and not file_kinds.is_cache(path.rpartition("/")[2])
+        ]
 
     def _files_in(self, folder: Path) -> list[str]:
         if folder not in self._listed:

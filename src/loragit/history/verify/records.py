@@ -17,7 +17,7 @@ from loragit.history.verify.verdict import RECORD, Verdict, note, wrong
 from loragit.record.values import FORMAT
 
 _HASHED_FILES = {
-    "Config-SHA1": ("config.toml", "config.json"),
+    "Config-SHA1": ("config.",),
     "Prompts-SHA1": ("sample-prompts.",),
     "Script-SHA1": ("",),
 }

@@ -10,12 +10,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from loragit import parse, text
 from loragit.record import run_toml
-from loragit.record.values import Entry, Weights
+from loragit.record.values import Entry
 
 MAX_VALUE = 64 * 1024
 """Characters of a value that are kept."""
@@ -26,114 +25,8 @@ MAX_KEYS = 500
 """sd-scripts writes about a hundred."""
 _MAX_JSON = 16 * 1024 * 1024
 _MAX_DEPTH = 12
-_MAX_NETWORK = 200
 
 _KEY = re.compile(r"(?:ss|sshs)_[A-Za-z0-9_.-]{1,100}|modelspec\.[A-Za-z0-9_.-]{1,100}")
-_SECONDS = re.compile(r"[0-9]{9,10}(?:\.[0-9]{1,12})?")
-_COMMENT = re.compile(
-    r"(?:.*\()?loragit: (?P<name>\S+) (?P<commit>[0-9a-f]{40}|[0-9a-f]{64})\)?", re.DOTALL
-)
-_EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
-_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
-"""What lies outside is no date of a training but a clock that was never set."""
-
-
-class TrainingHeader(NamedTuple):
-    """What a header tells; ``None`` where it does not, or not in a form that can be believed."""
-
-    output_name: str | None
-    session: str | None
-    """``ss_session_id``: digits."""
-    started: datetime | None
-    """UTC."""
-    finished: datetime | None
-    """UTC: when this file was saved."""
-    commit: str | None
-    """Of sd-scripts, 40 hex digits."""
-    steps: int | None
-    """``--max_train_steps``."""
-    network: str | None
-    weights: tuple[Weights, ...]
-    made_by: str | None
-    """The commit of the run, where loragit's own comment names one."""
-
-
-def training_header(metadata: Mapping[str, str]) -> TrainingHeader:
-    """Read what there is."""
-    told = metadata.get
-    comment = _COMMENT.fullmatch(told("ss_training_comment", ""))
-    steps = told("ss_max_train_steps", "")
-    return TrainingHeader(
-        output_name=_known(told("ss_output_name")),
-        session=_of_form(told("ss_session_id"), r"[0-9]{1,20}"),
-        started=_moment(told("ss_training_started_at")),
-        finished=_moment(told("ss_training_finished_at")) or _local(told("modelspec.date")),
-        commit=_of_form(told("ss_sd_scripts_commit_hash"), r"[0-9a-f]{40}")
-        or _of_form(
-            told("modelspec.implementation_version", "").removeprefix("sd-scripts/"),
-            r"[0-9a-f]{40}",
-        ),
-        steps=int(steps) if re.fullmatch(r"[1-9][0-9]{0,8}", steps) else None,
-        network=_network(metadata),
-        weights=tuple(_weights(metadata)),
-        made_by=comment["commit"] if comment else None,
-    )
-
-
-def _known(value: str | None) -> str | None:
-    """``value``, but for what sd-scripts writes where it has none."""
-    return value if value and value != "None" else None
-
-
-def _of_form(value: str | None, pattern: str) -> str | None:
-    return value if value is not None and re.fullmatch(pattern, value) else None
-
-
-def _moment(seconds: str | None) -> datetime | None:
-    """Seconds since 1970."""
-    if seconds is None or not _SECONDS.fullmatch(seconds):
-        return None
-    return _plausible(datetime.fromtimestamp(float(seconds), UTC))
-
-
-def _local(written: str | None) -> datetime | None:
-    """A date as modelspec has it; without a zone it is this machine's, as the trainer wrote it."""
-    try:
-        return _plausible(datetime.fromisoformat(written or "").astimezone(UTC))
-    except (ValueError, OverflowError):
-        return None
-
-
-def _plausible(moment: datetime) -> datetime | None:
-    return moment if _EARLIEST <= moment < _LATEST else None
-
-
-def _network(metadata: Mapping[str, str]) -> str | None:
-    """``lycoris.kohya dim=4 alpha=2.0``."""
-    module = _known(metadata.get("ss_network_module"))
-    if module is None:
-        return None
-    sizes = ((name, _known(metadata.get(f"ss_network_{name}"))) for name in ("dim", "alpha"))
-    told = " ".join([module, *(f"{name}={value}" for name, value in sizes if value)])
-    return told if len(told) <= _MAX_NETWORK else told[: _MAX_NETWORK - 1] + "…"
-
-
-def _weights(metadata: Mapping[str, str]) -> list[Weights]:
-    """Base model and VAE where they have a name; the short hash that sd-scripts also writes is none
-    of a file."""
-    found = []
-    for role, name_key, hash_key in (
-        ("Base-Model", "ss_sd_model_name", "ss_new_sd_model_hash"),
-        ("VAE", "ss_vae_name", "ss_new_vae_hash"),
-    ):
-        name = _known(metadata.get(name_key))
-        if name is not None and len(name) <= MAX_NAME:
-            found.append(Weights(role, name, _of_form(metadata.get(hash_key), r"[0-9a-f]{64}")))
-    return found
-
-
-MAX_NAME = 255
-"""Characters of the longest file name."""
 
 
 class MetadataFile(NamedTuple):

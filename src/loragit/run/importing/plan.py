@@ -296,11 +296,9 @@ class _Planner:
         last = left.trainings[-1] if left.trainings else None
         steps = name.steps or next((each.steps for each in left.trainings if each.steps), None)
         return Imported(
-            name=name.text,
-            model=name.model,
+            name=name,
             dataset=item.dataset or "",
             prefix=repository.prefix,
-            version=name.version,
             steps=steps,
             trainer=codes.trainer,
             lycoris=codes.lycoris,
@@ -334,7 +332,7 @@ class _Planner:
     def _no_secrets(self, run: Imported) -> None:
         """Names of files and folders are not masked: the record would not lead to them any more."""
         now = datetime.now(UTC)
-        texts = (imported.message(run, now), message.outcome_message(run.name, run.outcome))
+        texts = (imported.message(run, now), message.outcome_message(run.name.text, run.outcome))
         found = find.find_secrets("\n".join(texts).encode("utf-8", "surrogateescape"))
         if found:
             raise _LeftOut(

@@ -3,7 +3,6 @@ was."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -16,16 +15,16 @@ from loragit.record.values import DatasetFile
 from loragit.run import results
 from loragit.run.importing import headers as metadata
 from loragit.run.importing import text_files
-from loragit.run.importing.headers import TrainingHeader
 from loragit.run.importing.models import Models
 from loragit.run.importing.search import Source
 from loragit.run.importing.text_files import TextFiles
 from loragit.run.results import CheckedModels, Logs, ModelReader
-from loragit.trainers import trainer
+from loragit.trainers import kinds, losses, products
 from loragit.trainers.safetensors import NotSafetensors
-from loragit.trainers.sd_scripts.naming import NAMING
+from loragit.trainers.trainer import LogFolders, TrainingHeader
 
-_MODEL = re.compile("(?P<stem>.+?)" + NAMING.model.pattern)
+TRAINER = kinds.of(None)
+"""By whose rules files are told: what is imported is from before loragit, or lost its record."""
 _STAMP = "%Y%m%d%H%M%S"
 _APART = timedelta(hours=36)
 """How far the stamp of a log folder may lie from a training: it is a local time, of whatever zone
@@ -129,7 +128,7 @@ def _models_by_training(place: Source, models: Models, findings: Findings) -> li
     groups: dict[str, dict[str, str]] = {}
     for name in place.models or ():
         try:
-            training = metadata.training_header(models.header(place.folder / name).metadata)
+            training = kinds.training_header(models.header(place.folder / name).metadata)
         except NotSafetensors as error:
             findings.add(error.message, error.hint, Area.OUTPUT)
             continue
@@ -155,7 +154,7 @@ def _models_by_training(place: Source, models: Models, findings: Findings) -> li
 def _header_of(path: Path, models: Models) -> TrainingHeader | None:
     try:
         return (
-            metadata.training_header(models.header(path).metadata)
+            kinds.training_header(models.header(path).metadata)
             if path.suffix == ".safetensors"
             else None
         )
@@ -167,16 +166,19 @@ def _output_name(file_name: str, training: TrainingHeader | None) -> str:
     """What the training that wrote ``file_name`` called its output: as its header says if the file
     is named so."""
     told = training.output_name if training else None
-    if told and trainer.matched(NAMING.model, file_name, told):
+    if told and products.match(TRAINER.naming.model, file_name, told):
         return told
-    match = _MODEL.fullmatch(file_name)
-    return match["stem"] if match else file_name
+    match = products.match(TRAINER.naming.model, file_name, None)
+    return match["name"] if match else file_name
 
 
 def _model_names(folder: Path) -> tuple[str, ...]:
     """Files named like models, sorted."""
     with suppress(OSError):
-        return tuple(sorted(path.name for path in folder.iterdir() if _MODEL.fullmatch(path.name)))
+        names = sorted(path.name for path in folder.iterdir())
+        return tuple(
+            name for name in names if products.match(TRAINER.naming.model, name, None) is not None
+        )
     return ()
 
 
@@ -193,12 +195,12 @@ class _Reader:
     ) -> PastTraining:
         folder = self._folder
         judged = results.checked_models(
-            folder, files, NAMING, ModelReader(self._models.header, self._models.hashes)
+            folder, files, TRAINER, ModelReader(self._models.header, self._models.hashes)
         )
         readable = [model.path for model in judged.models if model.path.endswith(".safetensors")]
         headers = [self._models.header(folder / path).metadata for path in readable]
-        trainings = tuple(metadata.training_header(header) for header in headers)
-        states = results.states(folder, self._name, NAMING)
+        trainings = tuple(map(kinds.training_header, headers))
+        states = results.states(folder, self._name, TRAINER.naming)
         span = self._span(trainings, [*files, *states], recorded=recorded)
         return PastTraining(
             folder=folder,
@@ -210,8 +212,8 @@ class _Reader:
             trainings=trainings,
             header=headers[-1] if headers else {},
             states=states,
-            samples=len(names := results.sample_names(folder, self._name, NAMING)),
-            pictures=results.hashed_files(folder / NAMING.sample_dir, NAMING.sample_dir, names),
+            samples=len(names := results.sample_paths(folder, self._name, TRAINER.naming)),
+            pictures=results.hashed_files(folder, names),
             final_loss=self._final_loss(span),
             span=span,
             others=(),
@@ -230,7 +232,7 @@ class _Reader:
             return Span(min(known), max(known), guessed) if known else None
         ends = (
             ends
-            or self._times([*products, NAMING.sample_dir, "sdscripts.log"])
+            or self._times([*products, *TRAINER.naming.sample.folders, "sdscripts.log"])
             or self._times(["."])
         )
         if not ends:
@@ -261,12 +263,13 @@ class _Reader:
         for parent in (folder / "logs" for folder in near):
             for name in dict.fromkeys((self._folder.name, self._name)):
                 for prefix in (f"{name}-", f"{name}_"):
-                    there = results.log_folders(parent, prefix, NAMING)
+                    where = LogFolders(parent, prefix)
+                    there = losses.log_folders(where, TRAINER.losses)
                     others = frozenset(
                         each for each in there if not _of_time(each.removeprefix(prefix), span)
                     )
                     loss = (
-                        results.logged_loss(Logs(parent, prefix, others), NAMING)
+                        results.logged_loss(self._folder, Logs(where, others), TRAINER.losses)
                         if there - others
                         else None
                     )

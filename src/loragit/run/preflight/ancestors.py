@@ -12,11 +12,11 @@ from loragit.record.values import Ancestor, Weights
 from loragit.settings import paths
 from loragit.store import products
 from loragit.store.products import Records, Sealed
-from loragit.trainers import safetensors
+from loragit.trainers import kinds, safetensors
 
 RESUME = "Resume"
 DERIVED = ("Network-Weights", "Base-Weights")
-"""Roles of weights (:data:`loragit.trainers.sd_scripts.WEIGHTS`) that a training goes on from."""
+"""Roles of weights (as a trainer's ``weights``) that a training goes on from."""
 
 
 class StartingWeights(NamedTuple):
@@ -88,10 +88,10 @@ def _runs_in_header(path: Path, records: Records) -> Iterator[tuple[Sealed, str]
     """The runs that the header of a model names: it was edited since, or the weights were resized
     or merged."""
     try:
-        comment = safetensors.read_header(path).metadata.get("ss_training_comment", "")
+        stamp = kinds.training_header(safetensors.read_header(path).metadata).stamp
     except (safetensors.NotSafetensors, OSError):
         return
-    for run, commit in products.stamps(comment):
+    for run, commit in products.stamps(stamp):
         yield from (
             (sealed, path.name) for sealed in records.holding(f"\0{commit}\0") if sealed.run == run
         )

@@ -18,6 +18,7 @@ from loragit.run.preflight.phases import PreflightFailed, Ready, Startable
 from loragit.secrets import find, redact
 from loragit.secrets.files import secrets_of_files
 from loragit.secrets.redact import Redactor
+from loragit.trainers import kinds
 from loragit.trainers.environment import packages
 from loragit.trainers.start import Start
 
@@ -77,6 +78,7 @@ def _start(startable: Startable, secrets: tuple[str, ...]) -> Start:
     return Start(
         name=request.name.text,
         program=startable.program,
+        trainer=kinds.of(launched.settings.trainer.kind),
         plan=startable.plan,
         workdir=launched.workdir,
         output=startable.output,
@@ -115,11 +117,9 @@ def _run(startable: Startable, start: Start, redact: Redactor) -> Run:
         script = Path(start.program[0])
     recorded = launched.own_script or Entry(SCRIPT, start.script(), executable=True)
     return Run(
-        name=request.name.text,
-        model=request.name.model,
+        name=request.name,
         dataset=settings.dataset,
         prefix=answers.repository.prefix,
-        version=request.name.version,
         steps=start.steps,
         epochs=start.plan.epochs,
         trainer=_portable(answers.trainer, redact, home),
@@ -136,19 +136,21 @@ def _run(startable: Startable, start: Start, redact: Redactor) -> Run:
         config=start.config,
         prompts=start.prompts,
         script=recorded.path,
-        entries=_entries(startable, recorded),
+        entries=_entries(startable, start, recorded),
         repositories=tuple(_portable(state, redact, home) for state in answers.repositories),
         ancestors=_ancestors(startable, start),
         kept=(("captions", inputs.dataset.kept),) if inputs.dataset.kept else (),
     )
 
 
-def _entries(startable: Startable, script: Entry) -> tuple[Entry, ...]:
+def _entries(startable: Startable, start: Start, script: Entry) -> tuple[Entry, ...]:
     """The files of the record."""
     answers, inputs = startable.answers, startable.inputs
     assert answers.environment
+    config, *others = inputs.entries
     return (
-        *inputs.entries,
+        config._replace(data=start.config_copy(config.data)),
+        *others,
         script,
         Entry("environment.txt", packages.environment_text(answers.environment)),
         Entry("dataset.sha256", inputs.dataset.digest),

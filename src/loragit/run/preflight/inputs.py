@@ -16,7 +16,7 @@ from loragit.errors import Area, Findings
 from loragit.record.values import Entry, Weights
 from loragit.run.preflight import trust
 from loragit.settings.values import Settings
-from loragit.trainers.sd_scripts import dataset_config
+from loragit.trainers import kinds
 from loragit.trainers.trainer import Plan
 
 _MAX_INPUTS = 1 << 29
@@ -71,7 +71,7 @@ def read(
     """Everything, or ``None`` where ``findings`` tell what is missing, unreadable or does not
     parse."""
     ask, root = findings.ask, chosen.dataset_dir
-    config = ask(lambda: _config(plan, workdir), Area.DATASET)
+    config = ask(lambda: _config(plan, chosen, workdir), Area.DATASET)
     prompts = _asked_prompts(plan.prompts, findings)
     further = _further(
         (*(p for _, p in plan.inputs), *(config.files if config else ()), *chosen.record.inputs),
@@ -91,12 +91,12 @@ def read(
     warnings = tuple(
         filter(None, (snapshot.uncaptioned(folder, names) for folder, names in listed))
     )
-    suffix = ".json" if config.path.suffix.lower() == ".json" else ".toml"
-    sources = {f"config{suffix}": plan.config} | {entry.path: path for path, entry in further}
+    place = f"config{config.suffix}"
+    sources = {place: plan.config} | {entry.path: path for path, entry in further}
     if prompts and plan.prompts:
         sources[prompts.path] = plan.prompts
     return Inputs(
-        Entry(f"config{suffix}", config.data),
+        Entry(place, config.data),
         prompts,
         further,
         dataset,
@@ -107,16 +107,14 @@ def read(
     )
 
 
-def _config(plan: Plan, workdir: Path) -> DatasetConfig:
+def _config(plan: Plan, chosen: Settings, workdir: Path) -> DatasetConfig:
     path = plan.config
     if not os.path.exists(path):
         raise CannotReadInput(
             f"there is no dataset config {path}",
             hint="write one there, or name another: -- --dataset_config PATH",
         )
-    return dataset_config.read_config(
-        path, workdir, plan.caption_suffix or dataset_config.DEFAULT_CAPTION_SUFFIX
-    )
+    return kinds.of(chosen.trainer.kind).dataset(path, workdir, plan.effective)
 
 
 def _asked_prompts(path: Path | None, findings: Findings) -> Entry | None:

@@ -9,16 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from loragit import text
-from loragit.dataset import snapshot
 from loragit.errors import Area, Finding, Findings, LoragitError, shell_word
 from loragit.git import checkout
 from loragit.record.values import Entry, RepoState
 from loragit.settings.values import Settings
 from loragit.system import child
-from loragit.trainers import arguments
+from loragit.trainers import arguments, kinds
 from loragit.trainers.environment import pythons
-from loragit.trainers.sd_scripts import arguments as sd_scripts
-from loragit.trainers.trainer import Defaults, Plan
+from loragit.trainers.trainer import Defaults, Plan, Trainer
 
 
 class UnusableScript(LoragitError):
@@ -26,7 +24,7 @@ class UnusableScript(LoragitError):
 
 
 _OF_THE_RECORD = re.compile(
-    r"config\.(?:toml|json)|sample-prompts\.(?:txt|toml|json)|run\.toml|environment\.txt|dataset\.sha256"
+    r"config\.(?:toml|json|ya?ml)|sample-prompts\.(?:txt|toml|json)|run\.toml|environment\.txt|dataset\.sha256"
     r"|captions|inputs|patches|repos\.git|sdscripts\.log|sample|\.?git.*",
     re.IGNORECASE,
 )
@@ -138,7 +136,7 @@ def find_script(chosen: Settings, findings: Findings) -> Path:
 
 def find_workdir(chosen: Settings, script: Path) -> Path:
     """Where the trainer runs: the dataset's folder, or the trainer's repository."""
-    if chosen.trainer.workdir == "dataset":
+    if chosen.trainer.workdir == "dataset" and not kinds.of(chosen.trainer.kind).own_folder:
         return chosen.dataset_dir
     trainer = plain(chosen.trainer.repo)
     return trainer if script.is_relative_to(trainer) else script.parent
@@ -213,25 +211,17 @@ def plan(
     :class:`~loragit.dataset.snapshot.CannotReadInput`.
     """
     given = arguments.from_words(extra)
+    trainer = kinds.of(chosen.trainer.kind)
     if not own_script:
-        arguments.refuse_leading(given)
-        given = _settings_arguments(chosen, home).updated(given)
-    filed = arguments.Arguments({})
-    path = sd_scripts.config_file(given, workdir)
-    if path is not None:
-        data = snapshot.read_bytes(path, "config file")
-        filed = sd_scripts.flatten(snapshot.read_table(path, data, "config file"))
+        given = _settings_arguments(chosen, trainer, home).updated(given)
     paths = chosen.paths
-    return sd_scripts.plan(given, filed, Defaults(name, paths.config, paths.prompts, workdir))
+    defaults = Defaults(name, paths.config, paths.prompts, workdir)
+    return trainer.plan(given, defaults, own_script=own_script)
 
 
-def _settings_arguments(chosen: Settings, home: str) -> arguments.Arguments:
+def _settings_arguments(chosen: Settings, trainer: Trainer, home: str) -> arguments.Arguments:
     given = arguments.from_settings(chosen.trainer.args, home)
-    for key, hint in (
-        ("output_dir", "set paths.output: the run's folder is made in it"),
-        ("output_name", "leave it out: the run's name is used"),
-        ("max_train_steps", "leave it out: the run's name or --steps tells"),
-    ):
+    for key, hint in trainer.not_in_settings.items():
         if key in given.options:
             raise arguments.BadArgument(
                 f"trainer.args.{key} would be the same for every run", hint=hint

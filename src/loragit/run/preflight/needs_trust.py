@@ -13,7 +13,7 @@ from loragit.secrets.redact import redact_all, redact_plain_words
 from loragit.settings.document import SettingsDocument
 from loragit.settings.schema import ARGS, SCHEMA
 from loragit.settings.toml_text import Value, dotted_key, toml_literal
-from loragit.trainers.sd_scripts import reach
+from loragit.trainers import kinds
 
 _EFFECTS = {
     "trainer.repo": "the code that runs, and is asked by git",
@@ -103,9 +103,10 @@ def _key(setting: str, model: str | None) -> str:
 def _effect(setting: str, value: Value) -> str | None:
     """What the value does; ``None`` where it can do no harm."""
     if setting.startswith(ARGS):
-        return (
-            "is passed to the trainer" if reach.reaches(setting.removeprefix(ARGS), value) else None
-        )
+        name = setting.removeprefix(ARGS)
+        # The user's own settings may say which trainer it is: what reaches in any of them counts.
+        reaches = any(trainer.reaches(name, value) for trainer in kinds.every())
+        return "is passed to the trainer" if reaches else None
     if value == SCHEMA[setting].default or (setting == "record.sign" and value is True):
         return None
     if setting == "trainer.script" and _SCRIPT.fullmatch(str(value)):

@@ -234,8 +234,8 @@ def _judge_arguments(plan: Plan | None, answers: Answers, findings: Findings) ->
             "install it in that environment: pip install lycoris-lora",
             Area.SETTINGS,
         )
-    if plan is not None and "no_metadata" in plan.arguments.options:
-        yield Finding("--no_metadata: the models will not name their run", None, Area.SETTINGS)
+    if plan is not None:
+        yield from (Finding(problem, None, Area.SETTINGS) for problem in plan.warnings)
 
 
 def _judge_script(launched: Launch, answers: Answers, findings: Findings) -> None:

@@ -296,10 +296,10 @@ class Recovery:
 
     def _open_run(self, entry: Open, run: RecordedRun) -> OpenRun:
         work = entry.work or evidence.work(run, self.options.environ.get("HOME", ""))
-        subject = run.message.partition("\n")[0]
+        name, subject = RunName.parse(run.name), run.message.partition("\n")[0]
         return OpenRun(
             store=self.store,
-            opened=Opened(run.name, subject, run.dataset, run.path, run.commit),
+            opened=Opened(name, subject, run.dataset, run.path, run.commit),
             entry=entry._replace(work=work, end=evidence.end(entry)),
             folder=evidence.output_folder(entry, work),
             redact=self._redact,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from loragit.trainers.arguments import Arguments, BadArgument, option, refuse_short_forms
-from loragit.trainers.trainer import Copies, Defaults, Plan
+from loragit.trainers.trainer import Defaults, Job, LogFolders, Plan
 
 MANAGED = (
     "dataset_config",
@@ -20,6 +20,14 @@ MANAGED = (
     "training_comment",
 )
 """Options that loragit writes itself; what the user gives for them is understood, not passed on."""
+
+SCRIPTS = (
+    "sdxl_train_network.py",
+    "train_network.py",
+    "flux_train_network.py",
+    "sd3_train_network.py",
+)
+"""Those that train adapters."""
 
 WEIGHTS = {
     "pretrained_model_name_or_path": "Base-Model",
@@ -37,6 +45,54 @@ WEIGHTS = {
 
 INPUTS = ("config_file", "log_tracker_config", "in_json", "metadata_file")
 """Options that name files whose bytes belong to the record."""
+
+PER_RUN = frozenset(
+    {
+        "dataset_config",
+        "sample_prompts",
+        "output_dir",
+        "output_name",
+        "training_comment",
+        "log_prefix",
+    }
+)
+
+NOT_IN_SETTINGS = {
+    "output_dir": "set paths.output: the run's folder is made in it",
+    "output_name": "leave it out: the run's name is used",
+    "max_train_steps": "leave it out: the run's name or --steps tells",
+}
+
+TELLING = (
+    # the network, and the pairs of network_args
+    "network_module",
+    "network_dim",
+    "network_alpha",
+    "dim",
+    "alpha",
+    "conv_dim",
+    "conv_alpha",
+    "algo",
+    "preset",
+    # how fast it learns
+    "learning_rate",
+    "unet_lr",
+    "text_encoder_lr",
+    "text_encoder_lr1",
+    "text_encoder_lr2",
+    "loraplus_lr_ratio",
+    # how long
+    "max_train_steps",
+    "max_train_epochs",
+    "train_batch_size",
+    "gradient_accumulation_steps",
+    # and in which way
+    "optimizer_type",
+    "optimizer_args",
+    "lr_scheduler",
+    "lr_warmup_steps",
+    "seed",
+)
 
 
 def config_file(given: Arguments, workdir: Path) -> Path | None:
@@ -85,16 +141,16 @@ def plan(given: Arguments, filed: Arguments, defaults: Defaults) -> Plan:
         arguments=given.without(*MANAGED),
         output_name=output_name,
         config=_path(workdir, known.one("dataset_config")) or defaults.config,
+        effective=known,
         prompts=_path(workdir, prompts) or defaults.prompts,
         output=_path(workdir, output),
         steps=_steps(given.one("max_train_steps")),
         epochs=known.one("max_train_epochs"),
-        caption_suffix=known.one("caption_extension"),
-        comment=known.one("training_comment"),
         network_module=known.one("network_module"),
-        logging_dir=_path(workdir, logging_dir),
-        # Two runs that log to one folder at the same time are told apart by it.
-        log_prefix=known.one("log_prefix") or f"{defaults.name}_",
+        # Two runs that log to one folder at the same time are told apart by the prefix.
+        logs=LogFolders(workdir / logging_dir, known.one("log_prefix") or f"{defaults.name}_")
+        if logging_dir
+        else None,
         weights=tuple(
             (WEIGHTS[name], value)
             for name in WEIGHTS
@@ -102,6 +158,9 @@ def plan(given: Arguments, filed: Arguments, defaults: Defaults) -> Plan:
             if value
         ),
         inputs=tuple(_inputs(known, workdir)),
+        warnings=("--no_metadata: the models will not name their run",)
+        if "no_metadata" in given.options
+        else (),
     )
 
 
@@ -136,8 +195,9 @@ def _inputs(known: Arguments, workdir: Path) -> Iterable[tuple[str, Path]]:
             yield "network_args", workdir / value
 
 
-def words(plan: Plan, workdir: Path, copies: Copies, steps: int, comment: str) -> tuple[str, ...]:
+def words(plan: Plan, workdir: Path, job: Job) -> tuple[str, ...]:
     """Arguments for the trainer's script: the user's, then loragit's."""
+    copies = job.copies
     passed = dict(plan.arguments.options)
     for name, path in plan.inputs:
         copy = copies.inputs[path]
@@ -154,10 +214,10 @@ def words(plan: Plan, workdir: Path, copies: Copies, steps: int, comment: str) -
     ours += option("output_name", plan.output_name)
     if copies.prompts is not None:
         ours += option("sample_prompts", copies.prompts)
-    if plan.logging_dir is not None and "log_prefix" not in plan.arguments.options:
-        ours += option("log_prefix", plan.log_prefix)
+    if plan.logs is not None and "log_prefix" not in plan.arguments.options:
+        ours += option("log_prefix", plan.logs.prefix)
     if plan.epochs is None:
-        ours += option("max_train_steps", str(steps))
-    told = comment if plan.comment is None else f"{plan.comment} ({comment})"
-    ours += option("training_comment", told)
+        ours += option("max_train_steps", str(job.steps))
+    comment = plan.effective.one("training_comment")
+    ours += option("training_comment", job.stamp if comment is None else f"{comment} ({job.stamp})")
     return Arguments(passed, plan.arguments.leading).words() + tuple(ours)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from loragit.dataset.snapshot import CannotReadInput, DatasetConfig, Subset, read_bytes, read_table
+from loragit.trainers.sd_scripts.trainer import FILES
 
 DEFAULT_CAPTION_SUFFIX = ".caption"
 """Where neither the dataset config nor an argument names a ``caption_extension``."""
@@ -31,7 +32,7 @@ def read_config(
             value = subset.get(key)
             if isinstance(value, str) and value:
                 place = _absolute(workdir, value)
-                folder = folders.get(place) or Subset(value, place, (), captioned=False)
+                folder = folders.get(place) or Subset(value, place, (), FILES, captioned=False)
                 suffixes = dict.fromkeys((*folder.caption_suffixes, suffix))
                 captioned = (
                     key == _FOLDER_KEYS[0]
@@ -50,7 +51,8 @@ def read_config(
             f"the dataset config {path} names no image folder",
             hint='add image_dir = "…" to a [[datasets.subsets]] table',
         )
-    return DatasetConfig(path, data, tuple(folders.values()), tuple(files))
+    suffix = ".json" if path.suffix.lower() == ".json" else ".toml"
+    return DatasetConfig(path, suffix, data, tuple(folders.values()), tuple(files))
 
 
 def _subsets(

@@ -5,23 +5,27 @@ from __future__ import annotations
 
 import re
 
-from loragit.trainers.trainer import Naming
+from loragit.trainers.trainer import Naming, Products
 
-_PLACE = r"(?:-(?P<epoch>[0-9]{6,})|-step(?P<step>[0-9]{8,}))?"
-_TIME = r"[0-9]{14}"
+_WHEN = r"(?:-(?P<epoch>[0-9]{6,})|-step(?P<step>[0-9]{8,}))?"
+_SAMPLE = (
+    r"(?:e(?P<epoch>[0-9]{6,})|(?P<step>[0-9]{6,}))"
+    r"_(?P<prompt>[0-9]{2,})_(?P<time>[0-9]{14})(?:_(?P<seed>[0-9]+))?\.png"
+)
+
+LOSSES = ("loss/average", "loss/current")
+"""Tags of a final loss, the better one first: the moving average, then the last step's own."""
+EVENTS = re.compile(r"events\.out\.tfevents\..*", re.DOTALL)
+LOG_FOLDER = re.compile(r"[0-9]{14}")
+"""``{log_prefix}{YYYYmmddHHMMSS}``, in local time."""
 
 NAMING = Naming(
-    # NAME.safetensors, NAME-000002.safetensors (epoch), NAME-step00000002.safetensors
-    model=re.compile(_PLACE + r"\.(?P<ext>safetensors|ckpt|pt)"),
-    state=re.compile(_PLACE + r"-state"),
+    # NAME.safetensors, NAME-000002.safetensors (epoch), NAME-step00000002.safetensors. Not in
+    # folders: those of training state hold a model.safetensors of their own.
+    model=Products((".",), "{name}" + _WHEN + r"\.(?P<ext>safetensors|ckpt|pt)"),
+    state=Products((".",), "{name}" + _WHEN + "-state"),
     # NAME_e000002_00_20261123164834_42.png (epoch), NAME_000004_01_20261123164834.png (step, no
     # seed)
-    sample=re.compile(
-        r"_(?:e(?P<epoch>[0-9]{6,})|(?P<step>[0-9]{6,}))"
-        rf"_(?P<prompt>[0-9]{{2,}})_(?P<time>{_TIME})(?:_(?P<seed>[0-9]+))?\.png"
-    ),
-    sample_dir="sample",
-    # {log_prefix}{YYYYmmddHHMMSS}, in local time
-    log=re.compile(_TIME),
+    sample=Products(("sample",), "sample/{name}_" + _SAMPLE, "sample/" + _SAMPLE),
 )
 """``networks`` and LyCORIS trainings of every sd-scripts entry point."""

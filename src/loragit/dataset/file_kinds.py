@@ -1,0 +1,33 @@
+"""Which files of a dataset's folder a trainer reads, and which it makes there itself."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+
+class FileKinds(NamedTuple):
+    """How a trainer tells the files in a folder of images apart, by their names."""
+
+    images: tuple[str, ...]
+    """How images (or videos) end, in each spelling that the trainer takes."""
+    caches: tuple[str, ...]
+    """Patterns, as the shell's, of the files that it caches beside the images."""
+    of_image: re.Pattern[str]
+    """All of a cache's name without its suffix, where that is made from an image of another name;
+    group ``stem`` is the image's."""
+    of_caption: re.Pattern[str]
+    """The same for caches that are made from a caption."""
+    folder_key: str
+    """What a dataset config calls a folder of images."""
+    caption_key: str
+    """What it calls the suffix of captions."""
+
+    def is_image(self, name: str) -> bool:
+        """Whether the trainer takes a file called ``name`` for an image."""
+        return name.endswith(self.images)
+
+    def is_cache(self, name: str) -> bool:
+        """Whether ``name`` is a cache that the trainer itself writes next to the images."""
+        return any(fnmatchcase(name, pattern) for pattern in self.caches)

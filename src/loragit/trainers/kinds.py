@@ -1,0 +1,37 @@
+"""The trainers that loragit knows, by the ``trainer.kind`` of the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from loragit.trainers.trainer import UNKNOWN, Trainer, TrainingHeader
+
+
+def _sd_scripts() -> Trainer:
+    from loragit.trainers.sd_scripts.trainer import SdScripts
+
+    return SdScripts()
+
+
+KINDS: dict[str, Callable[[], Trainer]] = {"sd-scripts": _sd_scripts}
+"""The same as :data:`loragit.settings.schema.KINDS`, which says what settings may name."""
+
+
+def of(kind: str | None) -> Trainer:
+    """The trainer of that kind.
+
+    Records may come from a loragit that knows more: what it does not know is taken for the first,
+    as is ``None``.
+    """
+    return KINDS.get(kind or "", _sd_scripts)()
+
+
+def every() -> Iterator[Trainer]:
+    """All of them."""
+    yield from (trainer() for trainer in KINDS.values())
+
+
+def training_header(metadata: Mapping[str, str]) -> TrainingHeader:
+    """What a model's header tells, by the first trainer that knows it for its own."""
+    found = (trainer.training_header(metadata) for trainer in every())
+    return next((each for each in found if each is not None), UNKNOWN)

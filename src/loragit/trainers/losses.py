@@ -1,0 +1,74 @@
+"""The losses that a training logged, wherever its trainer puts them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from loragit.trainers.products import entries
+from loragit.trainers.trainer import LogFolders, LossSource, Scalar
+
+
+def log_folders(logs: LogFolders, source: LossSource) -> frozenset[str]:
+    """Names of the log folders with that prefix; empty where there is no such folder."""
+    if source.folder is None:
+        return frozenset()
+    return frozenset(
+        entry.name
+        for entry in entries(logs.folder)
+        if entry.name.startswith(logs.prefix)
+        and source.folder.fullmatch(entry.name, len(logs.prefix))
+        and _is_folder(entry)
+    )
+
+
+def files(folder: Path, source: LossSource) -> list[Path]:
+    """The files that hold losses in ``folder`` and below, in order of folder and name; links to
+    folders are not followed."""
+    found = []
+    for root, folders, names in os.walk(folder):
+        folders.sort()
+        found += [Path(root, name) for name in sorted(names) if source.file.fullmatch(name)]
+    # A pipe of that name would be waited on for ever.
+    return [path for path in found if _is_file(path)]
+
+
+def final_loss(paths: Iterable[Path], source: LossSource) -> float | None:
+    """The last value of the best tag that any of the files has; ``None`` without one.
+
+    Last is by time, then step, then place in the file. A loss that is infinite or not a number is
+    returned as it is: that a training went off the rails is worth knowing. A file that cannot be
+    read is passed over.
+    """
+    last: dict[str, Scalar] = {}
+    for path in paths:
+        try:
+            for scalar in source.scalars(path, source.tags):
+                if scalar.tag not in last or _when(scalar) >= _when(last[scalar.tag]):
+                    last[scalar.tag] = scalar
+        except OSError:
+            continue
+    return next((last[tag].value for tag in source.tags if tag in last), None)
+
+
+def _when(scalar: Scalar) -> tuple[float, int]:
+    # A time that is not a number would compare as neither before nor after, and win or lose by
+    # chance.
+    known = scalar.wall_time == scalar.wall_time
+    return (scalar.wall_time if known else float("-inf"), scalar.step)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False

@@ -1,0 +1,86 @@
+"""What a training left, found by the names that its trainer gives."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from loragit.trainers.trainer import Products
+
+
+class Product(NamedTuple):
+    """A file or folder called like a product."""
+
+    path: str
+    """Relative to the output folder, with ``/``."""
+    entry: os.DirEntry[str]
+
+
+def find(output: Path, products: Products, output_name: str | None) -> Iterator[Product]:
+    """What lies in ``output`` and is called as the training ``output_name`` calls such products; of
+    any name where that is ``None``. Folders that are missing or cannot be listed hold none."""
+    for pattern in products.folders:
+        for folder in _folders(output, pattern):
+            for entry in entries(output / folder):
+                path = f"{folder}/{entry.name}" if folder else entry.name
+                if match(products, path, output_name):
+                    yield Product(path, entry)
+
+
+def match(products: Products, path: str, output_name: str | None) -> re.Match[str] | None:
+    """Match all of ``path`` as a product of the training ``output_name``, of any where that is
+    ``None``.
+
+    Where no output name is known, the shortest counts, so that ``foo-000010`` is the tenth epoch of
+    ``foo``.
+    """
+    found = _compiled(products.path, output_name).fullmatch(path)
+    if found is None and output_name is None and products.unnamed is not None:
+        return _compiled(products.unnamed, None).fullmatch(path)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _compiled(path: str, output_name: str | None) -> re.Pattern[str]:
+    name = "(?P<name>[^/\\n]+?)" if output_name is None else re.escape(output_name)
+    return re.compile(path.replace("{name}", name), re.DOTALL)
+
+
+def number(found: re.Match[str] | None, group: str) -> int | None:
+    """What a name says of ``step`` or ``epoch``."""
+    text = found.groupdict().get(group) if found else None
+    return int(text) if text and len(text) <= 18 else None
+
+
+def _folders(output: Path, pattern: str) -> Iterator[str]:
+    """The folders of ``output`` that ``pattern`` means, relative to it, in order of their names;
+    empty for ``output`` itself."""
+    if pattern == ".":
+        yield ""
+        return
+    found = [""]
+    for part in pattern.split("/"):
+        if not re.search(r"[*?[]", part):
+            found = [f"{folder}/{part}".lstrip("/") for folder in found]
+            continue
+        found = [
+            f"{folder}/{name}".lstrip("/")
+            for folder in found
+            for name in sorted(entry.name for entry in entries(output / folder))
+            if fnmatchcase(name, part)
+        ]
+    yield from found
+
+
+def entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Entries of ``folder``; none where it is missing or cannot be listed."""
+    try:
+        with os.scandir(folder) as found:
+            yield from found
+    except OSError:
+        return

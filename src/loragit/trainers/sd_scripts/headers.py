@@ -1,0 +1,119 @@
+"""What the header of a model tells of a training by sd-scripts (``ss_…``, ``modelspec.…``).
+
+A header is what anybody wrote into a file: only values of the right form count.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from loragit.record.values import Weights
+from loragit.trainers.trainer import SavedAt, TrainingHeader
+
+MAX_NAME = 255
+"""Characters of the longest file name."""
+_MAX_NETWORK = 200
+_IDENTITY = re.compile(r"[0-9]{1,20} [0-9]{1,20}(?:\.[0-9]{1,20})?")
+"""A random number and seconds since 1970: ``ss_session_id``, ``ss_training_started_at``."""
+_SECONDS = re.compile(r"[0-9]{9,10}(?:\.[0-9]{1,12})?")
+_EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+"""What lies outside is no date of a training but a clock that was never set."""
+
+
+def training_header(metadata: Mapping[str, str]) -> TrainingHeader | None:
+    """What the header tells; ``None`` where none of its keys is sd-scripts' own."""
+    if not any(key.startswith(("ss_", "sshs_", "modelspec.")) for key in metadata):
+        return None
+    value = metadata.get
+    steps = value("ss_max_train_steps", "")
+    identity = f"{value('ss_session_id')} {value('ss_training_started_at')}"
+    return TrainingHeader(
+        output_name=_known(value("ss_output_name")),
+        session=_of_form(value("ss_session_id"), r"[0-9]{1,20}"),
+        identity=identity if _IDENTITY.fullmatch(identity) else None,
+        started=_moment(value("ss_training_started_at")),
+        finished=_moment(value("ss_training_finished_at")) or _local(value("modelspec.date")),
+        commit=_of_form(value("ss_sd_scripts_commit_hash"), r"[0-9a-f]{40}")
+        or _of_form(
+            value("modelspec.implementation_version", "").removeprefix("sd-scripts/"),
+            r"[0-9a-f]{40}",
+        ),
+        steps=int(steps) if re.fullmatch(r"[1-9][0-9]{0,8}", steps) else None,
+        network=_network(metadata),
+        weights=tuple(_weights(metadata)),
+        stamp=value("ss_training_comment", ""),
+    )
+
+
+def saved_at(metadata: Mapping[str, str], named: SavedAt) -> SavedAt:
+    """With what the header tells; it knows the step of an epoch file, and a name says only one of
+    the two."""
+    step, epoch = _number(metadata.get("ss_steps")), _number(metadata.get("ss_epoch"))
+    # The index of the running epoch is written into step files, the number of complete ones into
+    # others.
+    if epoch is not None and named.step is not None:
+        epoch += 1
+    return SavedAt(
+        named.step if step is None else step,
+        named.epoch if epoch is None else epoch,
+    )
+
+
+def _number(text: str | None) -> int | None:
+    """A header is free-form text, so what is no plain number of a plausible size is no number."""
+    return int(text) if text is not None and re.fullmatch(r"[0-9]{1,18}", text) else None
+
+
+def _known(value: str | None) -> str | None:
+    """``value``, but for what sd-scripts writes where it has none."""
+    return value if value and value != "None" else None
+
+
+def _of_form(value: str | None, pattern: str) -> str | None:
+    return value if value is not None and re.fullmatch(pattern, value) else None
+
+
+def _moment(seconds: str | None) -> datetime | None:
+    """Seconds since 1970."""
+    if seconds is None or not _SECONDS.fullmatch(seconds):
+        return None
+    return _plausible(datetime.fromtimestamp(float(seconds), UTC))
+
+
+def _local(written: str | None) -> datetime | None:
+    """A date as modelspec has it; without a zone it is this machine's, as the trainer wrote it."""
+    try:
+        return _plausible(datetime.fromisoformat(written or "").astimezone(UTC))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _plausible(moment: datetime) -> datetime | None:
+    return moment if _EARLIEST <= moment < _LATEST else None
+
+
+def _network(metadata: Mapping[str, str]) -> str | None:
+    """``lycoris.kohya dim=4 alpha=2.0``."""
+    module = _known(metadata.get("ss_network_module"))
+    if module is None:
+        return None
+    sizes = ((name, _known(metadata.get(f"ss_network_{name}"))) for name in ("dim", "alpha"))
+    network = " ".join([module, *(f"{name}={value}" for name, value in sizes if value)])
+    return network if len(network) <= _MAX_NETWORK else network[: _MAX_NETWORK - 1] + "…"
+
+
+def _weights(metadata: Mapping[str, str]) -> list[Weights]:
+    """Base model and VAE where they have a name; the short hash that sd-scripts also writes is none
+    of a file."""
+    found = []
+    for role, name_key, hash_key in (
+        ("Base-Model", "ss_sd_model_name", "ss_new_sd_model_hash"),
+        ("VAE", "ss_vae_name", "ss_new_vae_hash"),
+    ):
+        name = _known(metadata.get(name_key))
+        if name is not None and len(name) <= MAX_NAME:
+            found.append(Weights(role, name, _of_form(metadata.get(hash_key), r"[0-9a-f]{64}")))
+    return found

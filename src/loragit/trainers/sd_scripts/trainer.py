@@ -1,0 +1,147 @@
+"""kohya-ss/sd-scripts as a trainer: what :class:`~loragit.trainers.trainer.Trainer` asks of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loragit.dataset.file_kinds import FileKinds
+from loragit.trainers.arguments import Arguments, Value, refuse_leading
+from loragit.trainers.disk_need import Need, PastRun
+from loragit.trainers.sd_scripts import arguments
+from loragit.trainers.sd_scripts.naming import EVENTS, LOG_FOLDER, LOSSES, NAMING
+from loragit.trainers.trainer import (
+    Defaults,
+    Job,
+    LossSource,
+    Plan,
+    SavedAt,
+    Scalar,
+    Trainer,
+    TrainingHeader,
+)
+
+if TYPE_CHECKING:
+    from loragit.dataset.snapshot import DatasetConfig
+
+_IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif", ".jxl")
+
+FILES = FileKinds(
+    # As IMAGE_EXTENSIONS of library/train_util.py: all lower or all upper case.
+    images=(*_IMAGES, *(suffix.upper() for suffix in _IMAGES)),
+    caches=("*.npz",),
+    # As library/strategy_*.py names them.
+    of_image=re.compile(r"(?P<stem>.+)_[0-9]{4,}x[0-9]{4,}_\w+"),
+    of_caption=re.compile(r"(?P<stem>.+)_(?:te_outputs|[A-Za-z0-9]+_te)"),
+    folder_key="image_dir",
+    caption_key="caption_extension",
+)
+
+
+def _scalars(path: Path, tags: Container[str]) -> Iterator[Scalar]:
+    from loragit.trainers import tensorboard
+
+    return tensorboard.scalars(path, tags)
+
+
+class SdScripts(Trainer):
+    """kohya-ss/sd-scripts."""
+
+    kind = "sd-scripts"
+    scripts = arguments.SCRIPTS
+    landmarks = ("train_network.py", "library/train_util.py")
+    needs = ("torch", "accelerate")
+    own_folder = False
+    weights = arguments.WEIGHTS
+    per_run = arguments.PER_RUN
+    not_in_settings = arguments.NOT_IN_SETTINGS
+    telling = arguments.TELLING
+    header_keys = (
+        ("output name", "ss_output_name"),
+        ("base model", "ss_sd_model_name"),
+        ("base model's hash", "ss_new_sd_model_hash"),
+        ("network", "ss_network_module"),
+        ("rank", "ss_network_dim"),
+        ("alpha", "ss_network_alpha"),
+        ("steps", "ss_steps"),
+        ("epoch", "ss_epoch"),
+        ("learning rate", "ss_learning_rate"),
+        ("seed", "ss_seed"),
+        ("trainer's commit", "ss_sd_scripts_commit_hash"),
+        ("started", "ss_training_started_at"),
+        ("finished", "ss_training_finished_at"),
+        ("comment", "ss_training_comment"),
+        ("title", "modelspec.title"),
+        ("date", "modelspec.date"),
+    )
+    naming = NAMING
+    files = FILES
+    losses = LossSource(EVENTS, LOG_FOLDER, LOSSES, _scalars)
+
+    def plan(self, given: Arguments, defaults: Defaults, *, own_script: bool) -> Plan:
+        if not own_script:
+            refuse_leading(given)
+        filed = Arguments({})
+        path = arguments.config_file(given, defaults.workdir)
+        if path is not None:
+            from loragit.dataset import snapshot
+
+            data = snapshot.read_bytes(path, "config file")
+            filed = arguments.flatten(snapshot.read_table(path, data, "config file"))
+        return arguments.plan(given, filed, defaults)
+
+    def dataset(self, config: Path, workdir: Path, effective: Arguments) -> DatasetConfig:
+        from loragit.trainers.sd_scripts import dataset_config
+
+        suffix = effective.one("caption_extension") or dataset_config.DEFAULT_CAPTION_SUFFIX
+        return dataset_config.read_config(config, workdir, suffix)
+
+    def words(self, plan: Plan, workdir: Path, job: Job) -> tuple[str, ...]:
+        return arguments.words(plan, workdir, job)
+
+    def config_copy(self, plan: Plan, data: bytes, job: Job) -> bytes:
+        del plan, job  # arguments say all that is the run's own
+        return data
+
+    def reaches(self, name: str, value: Value) -> bool:
+        from loragit.trainers.sd_scripts import reach
+
+        return reach.reaches(name, value)
+
+    def training_header(self, metadata: Mapping[str, str]) -> TrainingHeader | None:
+        from loragit.trainers.sd_scripts import headers
+
+        return headers.training_header(metadata)
+
+    def saved_at(self, metadata: Mapping[str, str], named: SavedAt) -> SavedAt:
+        from loragit.trainers.sd_scripts import headers
+
+        return headers.saved_at(metadata, named)
+
+    def steps_per_epoch(
+        self, config: DatasetConfig, images: Mapping[str, int], given: Arguments
+    ) -> int | None:
+        from loragit.dataset import snapshot
+        from loragit.trainers.sd_scripts import checkpoints
+
+        table = snapshot.read_table(config.path, config.data, "dataset config")
+        return checkpoints.steps_per_epoch(table, images, given)
+
+    def steps(self, given: Arguments, steps: int, per_epoch: int | None) -> int:
+        from loragit.trainers.sd_scripts import checkpoints
+
+        return checkpoints.steps_of(given, steps, per_epoch)
+
+    def need(
+        self,
+        given: Arguments,
+        script: str,
+        steps: int,
+        per_epoch: int | None,
+        past: tuple[PastRun, ...],
+    ) -> Need:
+        from loragit.trainers.sd_scripts import checkpoints
+
+        return checkpoints.disk_need(given, script, steps, per_epoch, past)

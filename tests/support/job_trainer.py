@@ -1,0 +1,205 @@
+"""The trainer of ``stub_job_trainer.py``, as loragit sees it: a second implementation of the
+interface, which the product does not have.
+
+``python job_trainer.py ARGUMENTS…`` is ``loragit`` with this trainer among those that it knows.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import sys
+from collections.abc import Container, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from types import MappingProxyType
+
+from loragit.dataset import snapshot
+from loragit.dataset.file_kinds import FileKinds
+from loragit.dataset.snapshot import CannotReadInput, DatasetConfig, Subset
+from loragit.settings import schema
+from loragit.trainers import kinds
+from loragit.trainers.arguments import Arguments, BadArgument, Value
+from loragit.trainers.disk_need import Need, PastRun, Saves
+from loragit.trainers.trainer import (
+    Defaults,
+    Job,
+    LossSource,
+    Naming,
+    Plan,
+    Products,
+    SavedAt,
+    Scalar,
+    Trainer,
+    TrainingHeader,
+)
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.support import job_file
+
+KIND = "job-trainer"
+
+FILES = FileKinds(
+    images=(".png", ".jpg"),
+    caches=(".sizes.json", "*.cache"),
+    of_image=re.compile(r"(?P<stem>.+)_latent"),
+    of_caption=re.compile(r"(?P<stem>.+)_text"),
+    folder_key="folder",
+    caption_key="captions",
+)
+
+
+def _scalars(path: Path, tags: Container[str]) -> Iterator[Scalar]:
+    query = "SELECT wall_time, step, key, value FROM metrics JOIN steps USING (step) ORDER BY step"
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            rows = [Scalar(*row) for row in db.execute(query)]
+    except sqlite3.Error as error:
+        raise OSError(str(error)) from error
+    yield from (scalar for scalar in rows if scalar.tag in tags)
+
+
+class JobTrainer(Trainer):
+    """All that it is told is in one file."""
+
+    kind = KIND
+    scripts = ("run_job.py",)
+    landmarks = ("run_job.py", "job_file.py")
+    needs = ("torch",)
+    own_folder = True
+    weights = MappingProxyType({"model": "Base-Model", "start_from": "Network-Weights"})
+    per_run = frozenset()
+    not_in_settings = MappingProxyType({})
+    telling = ()
+    header_keys = (("job", "job"), ("saved at", "training_info"))
+    naming = Naming(
+        model=Products(
+            (".", "weights"),
+            r"(?:weights/{name}_(?P<step>[0-9]{9})|{name})\.(?P<ext>safetensors)",
+        ),
+        state=Products(("resume",), r"resume/(?P<step>[0-9]{9})"),
+        sample=Products(
+            ("samples",), r"samples/[0-9]+__(?P<step>[0-9]{9})_(?P<prompt>[0-9]+)\.jpg"
+        ),
+    )
+    files = FILES
+    losses = LossSource(re.compile(r"loss_log\.db"), None, ("loss/loss",), _scalars)
+
+    def plan(self, given: Arguments, defaults: Defaults, *, own_script: bool) -> Plan:
+        if given.options and not own_script:
+            raise BadArgument("the job trainer takes no options", hint="write them into the job")
+        config = defaults.workdir / given.leading[0] if given.leading else defaults.config
+        values = {}
+        if config.exists():
+            data = snapshot.read_bytes(config, "job file")
+            values = {".".join(map(str, k)): v for k, v in _read(config, data).items()}
+        prompts = values.get("prompts")
+        return Plan(
+            arguments=Arguments({}),
+            effective=Arguments({key: (value,) for key, value in values.items()}),
+            output_name=defaults.name,
+            config=config,
+            prompts=defaults.workdir / prompts if prompts else defaults.prompts,
+            output=None,
+            steps=None,
+            epochs=None,
+            network_module=None,
+            logs=None,
+            weights=tuple(
+                (self.weights[key], values[key]) for key in self.weights if key in values
+            ),
+            inputs=(),
+            warnings=(),
+        )
+
+    def dataset(self, config: Path, workdir: Path, effective: Arguments) -> DatasetConfig:
+        data = snapshot.read_bytes(config, "job file")
+        values = _read(config, data)
+        folders = tuple(
+            Subset(folder, workdir / folder, (values.get((*at[:2], "captions"), ".txt"),), FILES)
+            for at, folder in values.items()
+            if at[0] == "datasets" and at[2:] == ("folder",)
+        )
+        return DatasetConfig(config, ".yaml", data, folders, ())
+
+    def words(self, plan: Plan, workdir: Path, job: Job) -> tuple[str, ...]:
+        return (job.copies.config,)
+
+    def config_copy(self, plan: Plan, data: bytes, job: Job) -> bytes:
+        values: dict[job_file.Path, str] = {
+            ("name",): plan.output_name,
+            ("output_folder",): job.copies.output,
+            ("train", "steps"): str(job.steps),
+            ("comment",): job.stamp,
+        }
+        if job.copies.prompts is not None:
+            values["prompts",] = job.copies.prompts
+        return job_file.rewritten(data.decode(), values).encode()
+
+    def reaches(self, name: str, value: Value) -> bool:
+        return False  # it takes no arguments
+
+    def training_header(self, metadata: Mapping[str, str]) -> TrainingHeader | None:
+        if metadata.get("software") != json.dumps({"name": KIND}):
+            return None
+        job = json.loads(metadata["job"])
+        return TrainingHeader(
+            output_name=job["name"],
+            session=None,
+            identity=None,
+            started=None,
+            finished=None,
+            commit=None,
+            steps=None,
+            network=None,
+            weights=(),
+            stamp=job["comment"],
+        )
+
+    def saved_at(self, metadata: Mapping[str, str], named: SavedAt) -> SavedAt:
+        return SavedAt(json.loads(metadata["training_info"])["step"], None)
+
+    def steps_per_epoch(
+        self, config: DatasetConfig, images: Mapping[str, int], given: Arguments
+    ) -> int | None:
+        return None
+
+    def steps(self, given: Arguments, steps: int, per_epoch: int | None) -> int:
+        return steps
+
+    def need(
+        self,
+        given: Arguments,
+        script: str,
+        steps: int,
+        per_epoch: int | None,
+        past: tuple[PastRun, ...],
+    ) -> Need:
+        return Need(Saves(2, 0), 1000, 0, "as the job says", estimated=False)
+
+
+def _read(config: Path, data: bytes) -> dict[job_file.Path, str]:
+    try:
+        return job_file.read(data.decode())
+    except ValueError as error:
+        raise CannotReadInput(f"the job file {config} does not parse: {error}") from error
+
+
+def register() -> None:
+    """Make it known to this process, as a trainer of the product's own is."""
+    kinds.KINDS[KIND] = JobTrainer
+    known = schema.SCHEMA
+    assert isinstance(known, dict)
+    first = known["trainer.kind"]
+    known["trainer.kind"] = first._replace(
+        read=lambda value: value if value in kinds.KINDS else None
+    )
+
+
+if __name__ == "__main__":
+    from loragit.__main__ import main
+
+    register()
+    sys.argv[0] = "loragit"
+    sys.exit(main())
