@@ -7,7 +7,9 @@ All are pure functions: no clock, no locale. Nothing here knows what a run is.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 # Separators split lines elsewhere; what directs writing (Unicode's Bidi_Control) shows a text in
 # another order than it is read in.
@@ -17,7 +19,10 @@ DIRECTING = r"\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
 _UNSEEN = (
     "\u00ad\u180e\u200b\u2060-\u2064\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0001\U000e0020-\U000e007f"
 )
-_CONTROL = re.compile(rf"[\x00-\x1f\x7f-\x9f{DIRECTING}{_UNSEEN}]")
+# C0, DEL and C1, and what directs writing: the characters that a terminal may obey. For a character
+# class of ``re``.
+CONTROL = rf"\x00-\x1f\x7f-\x9f{DIRECTING}"
+_MADE_VISIBLE = re.compile(f"[{CONTROL}{_UNSEEN}]")
 _NO_BYTE = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")
 """Halves of surrogate pairs, but for those that stand for a byte that is not UTF-8; JSON can hold
 them."""
@@ -34,7 +39,7 @@ def shown(text: str) -> str:
         return text
     whole = _NO_BYTE.sub(lambda match: f"\\x{ord(match[0]):04x}", text)
     printable = whole.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", printable)
+    return _MADE_VISIBLE.sub(lambda match: f"\\x{ord(match[0]):02x}", printable)
 
 
 def home_as_tilde(text: str, home: str) -> str:
@@ -70,6 +75,16 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def more(total: int, shown: int) -> str:
+    """``and 4 more`` where ``shown`` of ``total`` are shown; empty where all are."""
+    return f"and {total - shown} more" if total > shown else ""
+
+
+def listed(items: Sequence[str], most: int) -> str:
+    """``a, b, c and 4 more``: at most ``most`` of ``items``."""
+    return " ".join(filter(None, (", ".join(items[:most]), more(len(items), most))))
+
+
 def size(number: int) -> str:
     """Bytes for people, as disks are sold: ``1.4 GB``, ``218 MB``, ``0 MB``."""
     return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
@@ -89,20 +104,19 @@ def timestamp(moment: datetime) -> str:
 
 
 def width(text: str) -> int:
-    """Columns of a terminal that ``text`` takes: letters of East Asia take two, what combines takes
-    none."""
-    if text.isascii():
-        return len(text)
+    """Columns of a terminal that ``text`` takes, as :func:`letter_width` counts them."""
+    return len(text) if text.isascii() else sum(map(letter_width, text))
+
+
+@lru_cache(maxsize=4096)
+def letter_width(letter: str) -> int:
+    """Columns of a terminal that a character takes: 2 for those of East Asia, 0 for what combines
+    with the one before."""
     from unicodedata import category, east_asian_width
 
-    return sum(
-        2
-        if east_asian_width(letter) in "WF"
-        else 0
-        if category(letter) in ("Mn", "Me", "Cf")
-        else 1
-        for letter in text
-    )
+    if category(letter) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if east_asian_width(letter) in "WF" else 1
 
 
 def cut(text: str, columns: int) -> str:

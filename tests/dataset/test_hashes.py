@@ -581,8 +581,8 @@ def test_the_error_for_a_name_of_odd_bytes_can_be_printed(folder: Path) -> None:
     assert caught.value.message.encode().count(b"\n") == 0
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_without_permission_is_named(folder: Path, cache: Cache) -> None:  # pragma: no cover
+@pytest.mark.usefixtures("modes_count")
+def test_a_file_without_permission_is_named(folder: Path, cache: Cache) -> None:
     write(folder, "a.png", b"x")
     (folder / "a.png").chmod(0)
     with pytest.raises(CannotRead, match="Permission denied"):

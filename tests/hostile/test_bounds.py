@@ -21,7 +21,7 @@ import pytest
 
 from loragit import parse
 from loragit.dataset.snapshot import CannotReadInput, read_bytes, read_table
-from loragit.git import catfile, command
+from loragit.git import catfile
 from loragit.git.command import GitFailed
 from loragit.git.repository import discover, read_tree, start_file, start_tree
 from loragit.history import branch, losses, plain_toml, record_parser
@@ -267,7 +267,7 @@ def test_of_a_long_answer_only_the_beginning_is_held(
     assert start_file("HEAD", "run.toml", repository).beginning(10) == b"a" * 10
     assert start_file("HEAD", "nothing", repository).beginning(10) == b""
     assert "run.toml" in read_tree(start_tree("HEAD", repository))
-    monkeypatch.setattr(command, "_MOST_TREE", 50)
+    monkeypatch.setattr("loragit.git.repository._MOST_TREE", 50)
     assert read_tree(start_tree("HEAD", repository)) == {}
 
 

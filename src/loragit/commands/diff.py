@@ -356,8 +356,8 @@ def _between_lines(between: CommitsBetween) -> Iterator[str]:
 
 def _commit_lines(sign: str, commits: Sequence[Commit], count: int) -> Iterator[str]:
     yield from (f"{sign} {commit.id[:8]} {commit.subject}" for commit in commits)
-    if count > len(commits):
-        yield f"{sign} and {count - len(commits)} more"
+    if rest := text.more(count, len(commits)):
+        yield f"{sign} {rest}"
 
 
 # ---- --stat ----

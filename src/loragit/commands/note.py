@@ -55,7 +55,7 @@ def note(folder: Path, name: str, messages: Sequence[str], mark: Mark) -> None:
             "nothing was noted: there is no text", hint="write some, or give it with -m TEXT"
         )
     author, committer = IdentityQuestion(repository.top).answer()
-    Store(repository, author, committer, tell=console.warn).note(run.commit, stamped)
+    Store(repository, author, committer, warn=console.warn).note(run.commit, stamped)
     draft.unlink(missing_ok=True)
     console.info(f"noted {text.count(len(stamped), 'line')} on {run.name}")
 

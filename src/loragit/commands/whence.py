@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import console
+from loragit import console, text
 from loragit.errors import UsageError
 from loragit.record.values import Artifact
 from loragit.store import products
@@ -278,8 +278,8 @@ def _print_origin(origin: Origin | Unreadable) -> None:
             console.out(f"    as {where}")
         for kind in match.evidence:
             console.out(f"    {STRENGTH[kind]}")
-    if len(origin.matches) > _MATCHES:
-        console.out(f"  and {len(origin.matches) - _MATCHES} more runs; --json lists them")
+    if rest := text.more(len(origin.matches), _MATCHES):
+        console.out(f"  {rest} runs; --json lists them")
     if not origin.matches:
         console.out("  no run on record made it")
         for label, key in _header_keys().items():

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit.errors import LoragitError
+from loragit.text import listed
 
 MARGIN_NS = 2_000_000_000
 """A time stamp is trusted once it is this old: two writes within one tick of the file system's
@@ -61,11 +62,10 @@ class CannotRead(LoragitError):
             (_shown(str(Path(folder, name)) if len(reasons) == 1 else name), why)
             for name, why in reasons
         ]
-        named = ", ".join(f"{name} ({why})" for name, why in where[:_NAMED])
-        more = f" and {len(where) - _NAMED} more" if len(where) > _NAMED else ""
+        named = listed([f"{name} ({why})" for name, why in where], _NAMED)
         many = f"{len(where)} files of {_shown(folder)}: " if len(where) > 1 else ""
         super().__init__(
-            f"cannot read {many}{named}{more}",
+            f"cannot read {many}{named}",
             hint="see that they are still there and that you may read them",
         )
 

@@ -55,11 +55,10 @@ def edits(read: Inputs) -> Iterator[str]:
 
 
 def _line(noun: str, what: str, names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     verb = what.format(was="was" if len(names) == 1 else "were")
     return (
         f"{text.count(len(names), noun)} {verb} while it trained "
-        f"({', '.join(names[:_NAMED])}{more}): {_AS_IT_WAS}"
+        f"({text.listed(names, _NAMED)}): {_AS_IT_WAS}"
     )
 
 

@@ -89,10 +89,10 @@ def seal_or_revert(run: OpenRun, report: Report) -> bool:
             report.warn(f"{run.opened.name} has no signature: {unsigned.message}")
     else:
         _revert(run, found, report)
-    if run.store.unsettled:
+    if run.store.not_durable:
         report.warn(
             f"the end of {run.opened.name} may not outlast a power cut: "
-            f"{run.store.unsettled.message}"
+            f"{run.store.not_durable.message}"
         )
     remove_entry(run.store, run.entry)
     return found.made_something

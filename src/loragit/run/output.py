@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit import text
 from loragit.crash_points import Step, reached
 from loragit.errors import LoragitError
 from loragit.record.name import RunName
@@ -79,8 +80,7 @@ class OutputFolder(NamedTuple):
         """What keeps the folder from being removed, for people."""
         if foreign == (".",):
             return f"{self.path} stays: it is not the folder that this run made"
-        more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
-        return f"{self.path} stays: it holds {', '.join(sorted(foreign)[:3])}{more}"
+        return f"{self.path} stays: it holds {text.listed(sorted(foreign), 3)}"
 
     def remove(self) -> tuple[str, ...]:
         """Remove the folder if it holds nothing but ours; else return what is foreign, and touch

@@ -41,7 +41,7 @@ from loragit.store import journal
 from loragit.store.journal import End, Open, Trainer, Work
 from loragit.store.ref_moves import MoveStuck
 from loragit.store.store import Store
-from loragit.system import child, signals
+from loragit.system import alive, child, signals, supervise
 from loragit.trainers import losses
 
 ONCE = 1.0
@@ -63,7 +63,7 @@ def train(ready: Ready, report: Report) -> int:
 def _open(ready: Ready, report: Report) -> OpenRun:
     """Write the journal entry, then the trainer's copies, then the record. On failure all of it is
     taken back, unless a part of the record is there already."""
-    store = Store(ready.repository, ready.author, ready.committer, tell=report.warn)
+    store = Store(ready.repository, ready.author, ready.committer, warn=report.warn)
     private = ready.repository.private
     entry = _journal_entry(ready)
     folder: OutputFolder | None = None
@@ -111,12 +111,12 @@ def _journal_entry(ready: Ready) -> Open:
         run=ready.run.name.text,
         started=text.timestamp(datetime.now(UTC)),
         pid=pid,
-        pid_started=child.start_time(pid) or "",
-        boot=child.boot_id() or "",
+        pid_started=alive.start_time(pid) or "",
+        boot=alive.boot_id() or "",
         host=journal.host(),
         output=str(ready.output),
         work=_work(ready),
-        space=child.pid_space(),
+        space=alive.pid_space(),
     )
 
 
@@ -153,7 +153,7 @@ def _trained(run: OpenRun, ready: Ready, report: Report) -> OpenRun:
         report.info(f"working directory: {command.cwd}")
         report.info("started " + " ".join(redact.redact_argv(command.argv, ready.secrets)))
     try:
-        ended = child.train(
+        ended = supervise.train(
             command,
             log=ready.output / ending.LOG,
             redact=run.redact,
@@ -204,7 +204,7 @@ def _note_trainer(run: OpenRun, pid: int) -> None:
     but among new objects alone: the files of the dataset stay known until the end.
     """
     reached(Step.TRAINER_STARTED)
-    trainer = Trainer(pid, child.start_time(pid) or "")
+    trainer = Trainer(pid, alive.start_time(pid) or "")
     journal.write(run.store.repository.private, run.entry._replace(trainer=trainer))
     reached(Step.TRAINER_NOTED)
     import loragit.run.results  # noqa: F401

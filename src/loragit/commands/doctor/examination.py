@@ -34,6 +34,7 @@ from loragit.record.name import RunName
 from loragit.run.preflight import launch, prepare, trust
 from loragit.run.preflight.phases import Request
 from loragit.settings import document, load, paths
+from loragit.settings.paths import cache_folder
 from loragit.settings.schema import FILE
 from loragit.settings.values import Flags, Settings
 from loragit.store import free_name
@@ -77,7 +78,7 @@ def examine(asked: Options) -> tuple[tuple[Check, ...], str | None]:
             Check(INSTALLATION, "settings", FAILED, error.message, error.hint or "mend it there"),
         )
     folder = chosen.dataset_dir if chosen else paths.root_above(asked.cwd, FILE) or asked.cwd
-    found = list(installation.installation_checks(asked.environ, folder, prepare.caches()))
+    found = list(installation.installation_checks(asked.environ, folder, cache_folder()))
     if chosen is None:
         found.append(broken)
         left = "the rest was not looked at: it hangs on that"
@@ -108,7 +109,7 @@ class _Examination:
     def __init__(self, asked: Options, chosen: Settings) -> None:
         self._asked = asked
         self._chosen = chosen
-        self._caches = prepare.caches()
+        self._caches = cache_folder()
         self._past: tuple[PastRun, ...] = ()
         self._repository: Repository | None = None
         try:

@@ -25,7 +25,7 @@ from loragit.secrets import find, redact
 from loragit.settings import load, paths
 from loragit.settings import paths as places
 from loragit.settings.values import Flags
-from loragit.store.free_name import Places
+from loragit.store.free_name import NameStates
 
 _LONG = 2_000_000_000
 """Bytes that take seconds to read."""
@@ -133,11 +133,10 @@ def plan_import(request: ImportRequest, say: Callable[[str], None]) -> ImportPla
 def _warnings(found: Iterable[PastTraining], home: str) -> Iterator[str]:
     for each in found:
         if each.others and each.made_something:
-            many = f" and {len(each.others) - 3} more" if len(each.others) > 3 else ""
             where = text.home_as_tilde(str(each.folder), home)
             yield (
                 f"{where} also holds models of another training, left out: "
-                f"{', '.join(each.others[:3])}{many}"
+                f"{text.listed(each.others, 3)}"
             )
 
 
@@ -156,7 +155,7 @@ class _Planner:
         self._hide = redact.Redactor(())
         self._targets: dict[Path, Target] = {}
         self._ledgers: dict[Path, RecordedTrainings] = {}
-        self._places: dict[Path, Places] = {}
+        self._places: dict[Path, NameStates] = {}
         self._chosen: dict[tuple[Path, str], str] = {}
         """Source of each new run, by repository and name."""
         self._marks: list[tuple[Path, TrainingMarks]] = []
@@ -251,7 +250,7 @@ class _Planner:
             self._targets[folder] = Target(repository, author, committer)
             if top not in self._ledgers:
                 self._ledgers[top] = RecordedTrainings(repository)
-                self._places[top] = Places(repository)
+                self._places[top] = NameStates(repository)
         return self._targets[folder]
 
     def _not_on_record(self, target: Target, marks: TrainingMarks) -> None:
