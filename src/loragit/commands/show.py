@@ -50,7 +50,7 @@ _SHOWN_IN_WORDS = (
         "Imported",
         "Repository",
         "Loragit-Format",
-        *(role for each in kinds.every() for role in each.weights.values()),
+        *(role for each in kinds.all_trainers() for role in each.weights.values()),
     ),
 )
 """Trailers that are shown in words of their own."""

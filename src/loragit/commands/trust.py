@@ -110,10 +110,10 @@ def _subjects(chosen: Settings) -> Iterator[Subject]:
     if trust.foreign_origin(folder) is not None:
         paths = chosen.paths
         workdir = launch.find_workdir(
-            chosen, launch.plain(chosen.trainer.repo / chosen.trainer.script)
+            chosen, launch.without_dots(chosen.trainer.repo / chosen.trainer.script)
         )
         try:
-            trainer = kinds.of(chosen.trainer.kind)
+            trainer = kinds.trainer_of(chosen.trainer.kind)
             config = trainer.dataset(paths.config, workdir, Arguments({}))
         except LoragitError:  # told when it is needed
             return

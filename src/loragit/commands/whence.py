@@ -229,7 +229,7 @@ def _stamp(header: Mapping[str, str]) -> str:
 
 def _header_keys() -> dict[str, str]:
     """What a header tells of an unknown model: what to call it, and its key."""
-    return {label: key for trainer in kinds.every() for label, key in trainer.header_keys}
+    return {label: key for trainer in kinds.all_trainers() for label, key in trainer.header_keys}
 
 
 def _match_session(header: Mapping[str, str], records: Records, matches: dict[str, Match]) -> None:

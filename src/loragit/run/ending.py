@@ -128,7 +128,7 @@ def outcome_of(run: OpenRun) -> Outcome:
     found = results.collect(
         run.folder.path,
         work.output_name or None,
-        kinds.of(work.trainer_kind),
+        kinds.trainer_of(work.trainer_kind),
         exit_status=end.exit_status,
         started=datetime.fromisoformat(end.started),
         finished=datetime.fromisoformat(end.finished),

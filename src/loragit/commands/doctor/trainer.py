@@ -105,7 +105,7 @@ class TrainerQuestion:
         """torch is never imported: its version tells how it was built, where it is not from the
         default index."""
         lines = {re.split(r"==| @ ", line)[0]: line for line in environment.packages}
-        trainer = kinds.of(self._chosen.trainer.kind)
+        trainer = kinds.trainer_of(self._chosen.trainer.kind)
         for name in trainer.needs:
             if name not in lines:
                 self._found.warn(

@@ -284,7 +284,9 @@ def image_patterns(folders: Iterable[ImageFolder]) -> tuple[str, ...]:
     """Patterns of git for images: every kind in lower case, and in upper case those that there
     are."""
     there = {name[name.rindex(".") :] for each in folders for name in each.images}
-    return tuple(f"*{end}" for end in kinds.of(None).files.images if end.islower() or end in there)
+    return tuple(
+        f"*{end}" for end in kinds.trainer_of(None).files.images if end.islower() or end in there
+    )
 
 
 def extended(now: bytes, lines: Iterable[str], about: str) -> bytes:

@@ -68,7 +68,7 @@ class DatasetCheck:
         parts = (
             (changed if not self._quick else [], "changed"),
             (gone, "gone"),
-            (self._new_files(place, files, kinds.of(run.record.trainer_kind).files), "new"),
+            (self._new_files(place, files, kinds.trainer_of(run.record.trainer_kind).files), "new"),
         )
         told = [
             f"{text.count(len(names), 'file')} {how} ({_name_some(names)})"

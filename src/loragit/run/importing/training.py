@@ -23,7 +23,7 @@ from loragit.trainers import kinds, losses, products
 from loragit.trainers.safetensors import NotSafetensors
 from loragit.trainers.trainer import LogFolders, TrainingHeader
 
-TRAINER = kinds.of(None)
+TRAINER = kinds.trainer_of(None)
 """By whose rules files are told: what is imported is from before loragit, or lost its record."""
 _STAMP = "%Y%m%d%H%M%S"
 _APART = timedelta(hours=36)
@@ -166,9 +166,9 @@ def _output_name(file_name: str, training: TrainingHeader | None) -> str:
     """What the training that wrote ``file_name`` called its output: as its header says if the file
     is named so."""
     told = training.output_name if training else None
-    if told and products.match(TRAINER.naming.model, file_name, told):
+    if told and products.match_product(TRAINER.naming.model, file_name, told):
         return told
-    match = products.match(TRAINER.naming.model, file_name, None)
+    match = products.match_product(TRAINER.naming.model, file_name, None)
     return match["name"] if match else file_name
 
 
@@ -177,7 +177,9 @@ def _model_names(folder: Path) -> tuple[str, ...]:
     with suppress(OSError):
         names = sorted(path.name for path in folder.iterdir())
         return tuple(
-            name for name in names if products.match(TRAINER.naming.model, name, None) is not None
+            name
+            for name in names
+            if products.match_product(TRAINER.naming.model, name, None) is not None
         )
     return ()
 

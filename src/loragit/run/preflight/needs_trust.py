@@ -105,7 +105,7 @@ def _effect(setting: str, value: Value) -> str | None:
     if setting.startswith(ARGS):
         name = setting.removeprefix(ARGS)
         # The user's own settings may say which trainer it is: what reaches in any of them counts.
-        reaches = any(trainer.reaches(name, value) for trainer in kinds.every())
+        reaches = any(trainer.reaches(name, value) for trainer in kinds.all_trainers())
         return "is passed to the trainer" if reaches else None
     if value == SCHEMA[setting].default or (setting == "record.sign" and value is True):
         return None
