@@ -35,7 +35,7 @@ from loragit.run.preflight import prepare
 from loragit.run.preflight.phases import Request
 from loragit.settings.values import Flags
 from loragit.store import journal
-from loragit.system import child
+from loragit.system import alive
 from loragit.trainers.environment import graphics
 from loragit.trainers.environment import packages as environment
 from tests.support.made_up_runs import a_run, an_outcome, open_store, sealed

@@ -174,7 +174,7 @@ def _free_place(name: str, taken: set[str]) -> str:
 
 
 def _hash_weights(
-    plan: Plan, workdir: Path, cache: Cache, findings: Findings
+    plan: Plan, workdir: Path, cache: HashCache, findings: Findings
 ) -> tuple[Weights, ...]:
     found = []
     for role, value in plan.weights:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from loragit.errors import LoragitError, shell_word
 from loragit.settings import paths
 from loragit.settings.values import TrainerSettings
+from loragit.text import listed
 from loragit.trainers.environment.conda import (
     CondaEnvironment,
     _every_environment,
