@@ -62,7 +62,7 @@ class RiskyValue(NamedTuple):
         return self._without(redact_plain_words)
 
     @property
-    def kept(self) -> str:
+    def redacted(self) -> str:
         """As :attr:`shown`, without anything that looks like a secret: to be written down."""
         return self._without(redact_all)
 

@@ -399,7 +399,7 @@ def store_consent(subject: Subject) -> bool:
         "# Agreed to on this machine; see loragit trust. Delete this file to be asked again.",
         f"dataset = {toml_literal(os.path.realpath(subject.folder))}",
         f"agreed = {toml_literal(text.timestamp(datetime.now(UTC)))}",
-        f"claims = [{', '.join(toml_literal(claim.kept) for claim in subject.claims)}]",
+        f"claims = [{', '.join(toml_literal(claim.redacted) for claim in subject.claims)}]",
     ]
     place = consent_folder() / subject.digest
     try:
