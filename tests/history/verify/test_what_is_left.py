@@ -11,7 +11,7 @@ import pytest
 from loragit import History
 from loragit.history.verify.verdict import utc_timestamp
 from loragit.history.verify.verify import NOTE, WRONG, Report, VerifyOptions, verify
-from loragit.record.values import ModelFile, DatasetFile, Entry, Weights
+from loragit.record.values import DatasetFile, Entry, ModelFile, Weights
 from loragit.store.store import Store
 from tests.support.made_up_runs import MOMENT, a_run, an_outcome, open_store, sealed
 from tests.support.processes import git

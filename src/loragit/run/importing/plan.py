@@ -20,7 +20,7 @@ from loragit.record.values import Identity, Imported, ImportedCode, Outcome, Wei
 from loragit.run.importing import search, text_files, training, zsh_helpers
 from loragit.run.importing.already_recorded import RecordedTrainings, TrainingMarks
 from loragit.run.importing.models import Models
-from loragit.run.importing.training import PastTraining, Span
+from loragit.run.importing.training import PastTraining, TrainingTimes
 from loragit.secrets import find, redact
 from loragit.settings import load, paths
 from loragit.settings import paths as places
@@ -57,7 +57,7 @@ class Target(NamedTuple):
     committer: Identity
 
 
-class Item(NamedTuple):
+class ImportItem(NamedTuple):
     """One training that was found."""
 
     name: str
@@ -79,7 +79,7 @@ class Item(NamedTuple):
 class ImportPlan(NamedTuple):
     """What an import would do."""
 
-    items: tuple[Item, ...]
+    items: tuple[ImportItem, ...]
     """In order of time, those without a time last."""
     warnings: tuple[str, ...]
     problems: tuple[Finding, ...]
@@ -160,10 +160,10 @@ class _Planner:
         """Source of each new run, by repository and name."""
         self._marks: list[tuple[Path, TrainingMarks]] = []
 
-    def item(self, left: PastTraining) -> Item:
+    def item(self, left: PastTraining) -> ImportItem:
         source = self._hide(text.home_as_tilde(str(left.source), self._home))
         name = self._request.name or left.name
-        item = Item(name, source, None, left.span.started if left.span else None, NEW, "")
+        item = ImportItem(name, source, None, left.span.started if left.span else None, NEW, "")
         try:
             self._products(left)
             run_name = self._name(name)
@@ -180,7 +180,9 @@ class _Planner:
             self._findings.add(f"{source}: {note}", hint, Area.OUTPUT)
         return item
 
-    def _new(self, left: PastTraining, name: RunName, target: Target, item: Item) -> Item:
+    def _new(
+        self, left: PastTraining, name: RunName, target: Target, item: ImportItem
+    ) -> ImportItem:
         """``item`` as it would be imported. Raises :class:`_LeftOut` or :class:`LoragitError`."""
         marks = _marks(left, name, item.source)
         self._not_on_record(target, marks)
@@ -282,7 +284,12 @@ class _Planner:
             )
 
     def _run(
-        self, left: PastTraining, name: RunName, repository: Repository, item: Item, span: Span
+        self,
+        left: PastTraining,
+        name: RunName,
+        repository: Repository,
+        item: ImportItem,
+        span: TrainingTimes,
     ) -> Imported:
         codes = _codes(left)
         entries, redacted = list(left.text_files.entries), list(left.text_files.redacted)
@@ -317,7 +324,7 @@ class _Planner:
             outcome=self._outcome(left, span),
         )
 
-    def _outcome(self, left: PastTraining, span: Span) -> Outcome:
+    def _outcome(self, left: PastTraining, span: TrainingTimes) -> Outcome:
         return Outcome(
             exit_status=None,
             started=span.started,

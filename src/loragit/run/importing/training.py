@@ -31,7 +31,7 @@ _APART = timedelta(hours=36)
 that was."""
 
 
-class Span(NamedTuple):
+class TrainingTimes(NamedTuple):
     """When a training was."""
 
     started: datetime
@@ -63,7 +63,7 @@ class PastTraining(NamedTuple):
     sample_files: tuple[DatasetFile, ...]
     """The sample images that can be read."""
     final_loss: float | None
-    span: Span | None
+    span: TrainingTimes | None
     """``None`` where nothing tells it: for models without a record their header has to."""
     others: tuple[str, ...]
     """Models in the same folder that another training made."""
@@ -84,13 +84,15 @@ def past_trainings(place: Source, models: Models, findings: Findings) -> tuple[P
         return (_training_of_folder(place.folder, models),)
     found = []
     for name, files in _models_by_training(place, models, findings):
-        remains = _Reader(place.folder, name, models).remains(files, TextFiles(), recorded=False)
+        remains = _TrainingReader(place.folder, name, models).remains(
+            files, TextFiles(), recorded=False
+        )
         alone = place.folder / next(iter(files)) if len(files) == 1 else place.folder
         found.append(remains._replace(source=alone))
     return tuple(found)
 
 
-class _Models(NamedTuple):
+class _TrainingModels(NamedTuple):
     """Models that one training made."""
 
     name: str
@@ -116,13 +118,13 @@ def _training_of_folder(folder: Path, models: Models) -> PastTraining:
         if output_name == own
         or ((training := trainings[name]) and training.session and training.session in sessions)
     }
-    remains = _Reader(folder, own, models).remains(
+    remains = _TrainingReader(folder, own, models).remains(
         ours, text_files.read_text_files(folder), recorded=True
     )
     return remains._replace(name=folder.name, others=tuple(sorted(called.keys() - ours.keys())))
 
 
-def _models_by_training(place: Source, models: Models, findings: Findings) -> list[_Models]:
+def _models_by_training(place: Source, models: Models, findings: Findings) -> list[_TrainingModels]:
     """Those of one session belong together, whatever they are called; without one, those of one
     output name."""
     groups: dict[str, dict[str, str]] = {}
@@ -147,7 +149,7 @@ def _models_by_training(place: Source, models: Models, findings: Findings) -> li
         # A training whose files were renamed goes by what it called them itself.
         trainings = [_header_of(place.folder / name, models) for name in files]
         told = next((each.output_name for each in trainings if each and each.output_name), None)
-        found.append(_Models(told or next(iter(files.values())), files))
+        found.append(_TrainingModels(told or next(iter(files.values())), files))
     return found
 
 
@@ -184,7 +186,7 @@ def _model_names(folder: Path) -> tuple[str, ...]:
     return ()
 
 
-class _Reader:
+class _TrainingReader:
     """Reads the rest of a training whose output name is known."""
 
     def __init__(self, folder: Path, output_name: str, models: Models) -> None:
@@ -223,7 +225,7 @@ class _Reader:
 
     def _span(
         self, trainings: Iterable[TrainingHeader], products: list[str], *, recorded: bool
-    ) -> Span | None:
+    ) -> TrainingTimes | None:
         """The headers tell best; of files the oldest that was written before the training, and the
         newest product."""
         starts = [training.started for training in trainings if training.started]
@@ -231,7 +233,7 @@ class _Reader:
         guessed = (*(() if starts else ("start",)), *(() if ends else ("end",)))
         if not recorded:
             known = [*starts, *ends]
-            return Span(min(known), max(known), guessed) if known else None
+            return TrainingTimes(min(known), max(known), guessed) if known else None
         ends = (
             ends
             or self._times([*products, *TRAINER.naming.sample.folders, "sdscripts.log"])
@@ -246,7 +248,7 @@ class _Reader:
             or self._times(["config.toml", "config.json", "sdscripts.log"])
         )
         started = min([*starts, finished])
-        return Span(started, finished, guessed)
+        return TrainingTimes(started, finished, guessed)
 
     def _times(self, names: Iterable[str]) -> list[datetime]:
         """When each of these was last written."""
@@ -256,7 +258,7 @@ class _Reader:
                 times.append(datetime.fromtimestamp((self._folder / name).stat().st_mtime, UTC))
         return times
 
-    def _final_loss(self, span: Span | None) -> float | None:
+    def _final_loss(self, span: TrainingTimes | None) -> float | None:
         """From the log folders called like the training and of its time, in a ``logs`` near its
         output folder."""
         if span is None:
@@ -280,7 +282,7 @@ class _Reader:
         return None
 
 
-def _of_time(stamp: str, span: Span) -> bool:
+def _of_time(stamp: str, span: TrainingTimes) -> bool:
     try:
         moment = datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
     except ValueError:

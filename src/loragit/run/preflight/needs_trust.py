@@ -68,8 +68,8 @@ class RiskyValue(NamedTuple):
         return self._without(redact_plain_words)
 
     @property
-    def to_store(self) -> str:
-        """As :attr:`to_show`, for a file: without anything that looks like a secret."""
+    def redacted(self) -> str:
+        """As :attr:`to_show`, without anything that looks like a secret: to be written down."""
         return self._without(redact_all)
 
     def _without(self, redact: Callable[[bytes], bytes]) -> str:

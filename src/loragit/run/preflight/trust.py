@@ -264,7 +264,7 @@ def store_consent(subject: Subject) -> bool:
         "# Agreed to on this machine; see loragit trust. Delete this file to be asked again.",
         f"dataset = {toml_literal(os.path.realpath(subject.folder))}",
         f"agreed = {toml_literal(text.timestamp(datetime.now(UTC)))}",
-        f"claims = [{', '.join(toml_literal(value.to_store) for value in subject.values)}]",
+        f"claims = [{', '.join(toml_literal(value.redacted) for value in subject.values)}]",
     ]
     place = consent_folder() / subject.digest
     try:

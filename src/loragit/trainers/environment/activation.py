@@ -94,7 +94,7 @@ class Activation:
         """The trainer's whole environment: no ``GIT_*``, output unbuffered."""
         if self._result is None:
             result = child.clean_environment(self._sourced())
-            self._settle(result)
+            self._ensure_programs(result)
             result["PYTHONUNBUFFERED"] = "1"
             self._result = result
         return self._result
@@ -111,7 +111,7 @@ class Activation:
             self._shell = _Shell(self._plan, self._environ) if self._plan.scripts else None
         return self._plan.changed(self._environ)
 
-    def _settle(self, result: dict[str, str]) -> None:
+    def _ensure_programs(self, result: dict[str, str]) -> None:
         """Make sure that the Python's own programs are found, whatever the scripts did."""
         folder = self._plan.folder
         if folder is None:
@@ -167,7 +167,7 @@ class _Shell:
         }
         self._kept = {name: value for name, value in own.items() if name not in plan.changes}
         self._printed = _scratch()
-        self._question: child.Question | None = None
+        self._question: child.ChildQuestion | None = None
         shell = pythons.find_program("bash", environ) or Path("/bin/bash")
         argv = [str(shell), "--noprofile", "--norc", "-c"] if shell.is_file() else ["/bin/sh", "-c"]
         given = {name: value for name, value in environ.items() if name not in _OF_SHELLS}

@@ -69,7 +69,7 @@ def _text_of(file: Path) -> str:
         return ""
 
 
-def _start_nvidia_smi(host: Host, cwd: Path, env: Mapping[str, str]) -> child.Question | None:
+def _start_nvidia_smi(host: Host, cwd: Path, env: Mapping[str, str]) -> child.ChildQuestion | None:
     folders = [Path(folder) for folder in env.get("PATH", "").split(os.pathsep) if folder]
     for program in (folder / "nvidia-smi" for folder in (*folders, host.wsl)):
         if os.access(program, os.X_OK) and program.is_file():
