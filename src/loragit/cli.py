@@ -14,7 +14,9 @@ import typer
 from typer import Argument, Option
 
 from loragit import cli_help, cli_hook, console
+from loragit.commands.doctor.examination import DoctorOptions
 from loragit.record.name import CONVENTION, RunName
+from loragit.run.recovery.recover import RecoverOptions
 from loragit.settings import load
 from loragit.settings import paths as settings_paths
 from loragit.settings.values import Flags, Settings
@@ -124,9 +126,8 @@ def recover(
     What they made is sealed; those that made nothing are reverted.
     """
     from loragit.commands import recover as command
-    from loragit.run.recovery.recover import Options
 
-    options = Options(tuple(names or ()), gone, dry_run, dict(os.environ))
+    options = RecoverOptions(tuple(names or ()), gone, dry_run, dict(os.environ))
     raise typer.Exit(command.recover(_settings(dataset), options))
 
 
@@ -300,7 +301,7 @@ def init(
     """
     from loragit.commands import init as command
 
-    options = command.Options(
+    options = command.InitOptions(
         folder, Path.cwd(), dict(os.environ), cli_hook.own_command(), yes, dry_run
     )
     raise typer.Exit(command.init(options))
@@ -316,9 +317,8 @@ def doctor(
 ) -> None:
     """Check all that a run needs, and say how to fix it."""
     from loragit.commands import doctor as command
-    from loragit.commands.doctor.examination import Options
 
-    options = Options(name, dataset, dict(os.environ), Path.cwd())
+    options = DoctorOptions(name, dataset, dict(os.environ), Path.cwd())
     raise typer.Exit(command.doctor(options, as_json=as_json))
 
 

@@ -21,8 +21,8 @@ from loragit.history.compare.commits import (
     FORWARD,
     MISSING,
     REVERSED,
-    Commit,
     CommitsBetween,
+    NamedCommit,
 )
 from loragit.history.compare.details import Difference, compare_in_full
 from loragit.history.history import History
@@ -532,7 +532,7 @@ def test_commits_between_are_listed_and_their_order_is_told(scene: Scene, tmp_pa
     assert ahead is not None
     assert (ahead.relation, ahead.added_count, ahead.removed_count) == (FORWARD, 60, 0)
     assert len(ahead.added) == commits.MOST
-    assert ahead.added[0] == Commit(new, "change 59")
+    assert ahead.added[0] == NamedCommit(new, "change 59")
     back = commits.commits_between(code, new, old)
     assert back is not None
     assert (back.relation, back.removed, back.removed_count) == (REVERSED, ahead.added, 60)

@@ -22,7 +22,7 @@ from loragit.history import history
 from loragit.record.values import Entry, Opened
 from loragit.run import ending, output
 from loragit.run.recovery import leftovers
-from loragit.run.recovery.recover import Options, Recovery
+from loragit.run.recovery.recover import RecoverOptions, Recovery
 from loragit.run.recovery.still_running import trainers_left
 from loragit.settings.load import load_settings
 from loragit.settings.values import Flags
@@ -109,7 +109,7 @@ def recover(
     chosen = load_settings(
         name=None, flags=Flags(dataset=str(dataset)), environ=variables, cwd=dataset
     )
-    return command.recover(chosen, Options(names, gone, dry_run, variables))
+    return command.recover(chosen, RecoverOptions(names, gone, dry_run, variables))
 
 
 def tagged(dataset: Path, name: str = NAME) -> dict[str, str]:

@@ -22,12 +22,6 @@ SAY_NOTHING = {
 STANDS_FOR_ITS_TRAINER = SOURCE / "commands" / "demo"
 """Its files play sd-scripts, whose classes they are named after."""
 
-STILL_SHARED = {"Change", "Commit", "Item", "NobodyToAsk", "Options", "Product", "Question"} | {
-    *["Folder", "Reader", "Report", "Run", "Tag", "Trainer", "Verdict"]
-}
-"""Names of several classes, until each has its own."""
-STILL_NOTHING = {"commands/import_.py"}
-"""Modules with such a function."""
 STILL_LONG = {
     "commands/demo/train_util.py",
     "commands/demo/trainer.py",
@@ -82,8 +76,7 @@ def test_a_class_is_the_only_one_of_its_name() -> None:
                 if isinstance(node, ast.ClassDef):
                     where[node.name.lstrip("_")].append(named(path))
     assert len(where) > 100
-    shared = {name: paths for name, paths in where.items() if len(paths) > 1}
-    assert {name: paths for name, paths in shared.items() if name not in STILL_SHARED} == {}
+    assert {name: paths for name, paths in where.items() if len(paths) > 1} == {}
 
 
 def test_a_function_says_what_it_returns_or_does() -> None:
@@ -91,7 +84,7 @@ def test_a_function_says_what_it_returns_or_does() -> None:
         f"{named(path)}:{function.lineno} {function.name}"
         for path in MODULES
         for function in functions(path)
-        if function.name.lstrip("_") in SAY_NOTHING and named(path) not in STILL_NOTHING
+        if function.name.lstrip("_") in SAY_NOTHING
     ] == []
 
 

@@ -13,13 +13,7 @@ from loragit.history.as_json import CodeChange, compared_runs
 from loragit.history.compare import changes
 from loragit.history.compare.captions import CaptionChange
 from loragit.history.compare.changes import Change
-from loragit.history.compare.commits import (
-    DIVERGED,
-    MISSING,
-    REVERSED,
-    Commit,
-    CommitsBetween,
-)
+from loragit.history.compare.commits import DIVERGED, MISSING, REVERSED, CommitsBetween, NamedCommit
 from loragit.history.compare.details import (
     ADDED,
     CHANGED,
@@ -354,7 +348,7 @@ def _between_lines(between: CommitsBetween) -> Iterator[str]:
     yield from _commit_lines("+", between.added, between.added_count)
 
 
-def _commit_lines(sign: str, commits: Sequence[Commit], count: int) -> Iterator[str]:
+def _commit_lines(sign: str, commits: Sequence[NamedCommit], count: int) -> Iterator[str]:
     yield from (f"{sign} {commit.id[:8]} {commit.subject}" for commit in commits)
     if rest := text.more(count, len(commits)):
         yield f"{sign} {rest}"

@@ -36,7 +36,7 @@ def import_(request: ImportRequest, *, dry_run: bool = False, as_json: bool = Fa
     done = [] if dry_run else _write(plan)
     if as_json:
         _print_json(plan, done)
-    _tell(plan, done, dry_run=dry_run)
+    _print_summary(plan, done, dry_run=dry_run)
     failed = tuple(
         Finding(f"{run.source}: {why.message}", why.hint, Area.OUTPUT)
         for run, _, why in done
@@ -71,7 +71,7 @@ def _write(plan: ImportPlan) -> list[BroughtIn]:
     return done
 
 
-def _tell(plan: ImportPlan, done: list[BroughtIn], *, dry_run: bool) -> None:
+def _print_summary(plan: ImportPlan, done: list[BroughtIn], *, dry_run: bool) -> None:
     states = [item.state for item in plan.items]
     parts = [
         f"{count} {state}"

@@ -11,7 +11,7 @@ from loragit.git.repository import Repository
 from loragit.history.history import History, RecordedRun
 from loragit.record.name import RUNS, RunName
 from loragit.run.recovery import leftovers
-from loragit.run.recovery.recover import Options, Recovery
+from loragit.run.recovery.recover import RecoverOptions, Recovery
 from loragit.settings import paths
 from loragit.settings.values import Settings
 from loragit.store import free_name, journal
@@ -22,7 +22,7 @@ class RunsBroken(LoragitError):
     """The branch ``runs`` is there and cannot be read: how any run stands nobody can tell."""
 
 
-def recover(chosen: Settings, options: Options) -> int:
+def recover(chosen: Settings, options: RecoverOptions) -> int:
     """Do it for the repository of the dataset at hand. 1 where something is left that needs the
     user, else 0.
 
@@ -51,7 +51,7 @@ def recover(chosen: Settings, options: Options) -> int:
     return 1 if recovery.left else 0
 
 
-def _check(repository: Repository, options: Options) -> None:
+def _check(repository: Repository, options: RecoverOptions) -> None:
     """Raises :class:`~loragit.history.NoSuchRun` for a name that neither a note nor the record
     has."""
     noted = {note.run for note in journal.read(repository.private)}

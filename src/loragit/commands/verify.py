@@ -7,7 +7,7 @@ from pathlib import Path
 
 from loragit import console
 from loragit.history.history import History
-from loragit.history.verify.verify import NOTE, WRONG, Report, Verdict, VerifyOptions, verify
+from loragit.history.verify.verify import NOTE, WRONG, Verdict, VerifyOptions, VerifyReport, verify
 from loragit.text import count
 
 _SHOWN = 5
@@ -37,7 +37,7 @@ def verify_and_print(
     return 1 if report.of(WRONG) else 0
 
 
-def _lines(report: Report, *, verbose: bool) -> Iterator[str]:
+def _lines(report: VerifyReport, *, verbose: bool) -> Iterator[str]:
     """Yield a line for each verdict, and at the end one that sums up."""
     shown: dict[str, int] = {}
     left: dict[str, int] = {}
@@ -65,7 +65,7 @@ def _lines(report: Report, *, verbose: bool) -> Iterator[str]:
     yield _summary(report)
 
 
-def _summary(report: Report) -> str:
+def _summary(report: VerifyReport) -> str:
     if not (report.runs or report.verdicts):
         return f"no run on record in {report.repository}"
     wrong, notes = len(report.of(WRONG)), len(report.of(NOTE))
@@ -74,7 +74,7 @@ def _summary(report: Report) -> str:
     return f"{count(len(report.runs), 'run')}, {count(report.models, 'model')}: {result}{more}"
 
 
-def _report_as_json(report: Report, options: VerifyOptions) -> dict[str, object]:
+def _report_as_json(report: VerifyReport, options: VerifyOptions) -> dict[str, object]:
     """Return the report as docs/json.md describes it."""
     return {
         "repository": str(report.repository),

@@ -110,7 +110,7 @@ def look(scene: Scene, name: str | None = None, **changes: str | Path | None) ->
     """Every check of the dataset, without what was left out."""
     cwd = changes.get("cwd") or scene.dataset
     dataset = changes.get("dataset")
-    asked = examination.Options(
+    asked = examination.DoctorOptions(
         name, str(dataset) if dataset else None, dict(os.environ), Path(cwd)
     )
     return list(examination.examine(asked)[0])

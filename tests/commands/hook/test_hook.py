@@ -13,7 +13,7 @@ import pytest
 
 from loragit.commands import hook
 from loragit.commands.hook import files
-from loragit.commands.hook.trainer_clean import SHOWN, Verdict, check
+from loragit.commands.hook.trainer_clean import SHOWN, CommitCheck, check
 from loragit.errors import LoragitError, UsageError
 from loragit.git.command import NotARepository
 
@@ -107,7 +107,7 @@ def installed(dataset: Path, on_path: Path) -> Path:
     return dataset
 
 
-def looked_at(folder: Path) -> Verdict:
+def looked_at(folder: Path) -> CommitCheck:
     return check(folder, os.environ)
 
 
@@ -620,13 +620,13 @@ def test_a_repository_without_settings_and_runs_is_nobodys_dataset(
     dirty = repository(home / "source" / "repos" / "sd-scripts", train__py="")
     (dirty / "train.py").write_text("changed\n")
     other = repository(tmp_path / "other")
-    assert looked_at(other) == Verdict()
+    assert looked_at(other) == CommitCheck()
     git(other, "branch", "runs")
     assert [named(refusal) for refusal in looked_at(other).refusals] == [["train.py"]]
 
 
 def test_a_default_trainer_that_is_not_there_is_not_mentioned(tmp_path: Path) -> None:
-    assert looked_at(repository(tmp_path / "other", loragit__toml="")) == Verdict()
+    assert looked_at(repository(tmp_path / "other", loragit__toml="")) == CommitCheck()
 
 
 @pytest.mark.parametrize("ignored", [False, True])
@@ -651,7 +651,7 @@ def test_every_dataset_of_a_repository_is_looked_at(
 def test_a_settings_file_that_was_deleted_names_nothing(dataset: Path, trainer: Path) -> None:
     (trainer / "train.py").write_text("changed\n")
     (dataset / "loragit.toml").unlink()
-    assert looked_at(dataset) == Verdict()
+    assert looked_at(dataset) == CommitCheck()
 
 
 def test_lycoris_is_looked_at_and_one_repository_is_told_of_once(
@@ -693,7 +693,7 @@ def test_a_dirty_trainer_that_the_settings_allow_is_a_note(dataset: Path, traine
     (trainer / "train.py").write_text("changed\n")
     with (dataset / "loragit.toml").open("a") as settings:
         settings.write("[record]\nallow_dirty = true\n")
-    assert looked_at(dataset) == Verdict(
+    assert looked_at(dataset) == CommitCheck(
         notes=(f"sd-scripts has an uncommitted change in {trainer}, which the settings allow",)
     )
 
@@ -713,7 +713,7 @@ def test_a_dirty_trainer_that_only_one_of_two_datasets_allows_is_refused(
 def test_a_dataset_inside_its_trainers_repository_can_be_committed(trainer: Path) -> None:
     (trainer / "loragit.toml").write_text('[trainer]\nrepo = "."\n')
     (trainer / "train.py").write_text("changed\n")
-    assert looked_at(trainer) == Verdict()
+    assert looked_at(trainer) == CommitCheck()
 
 
 def test_a_trainer_that_is_missing_or_no_repository_is_a_note(

@@ -14,7 +14,7 @@ import pytest
 from loragit.commands import hook
 from loragit.commands.hook import files, staged
 from loragit.commands.hook.staged import check, check_files
-from loragit.commands.hook.trainer_clean import Verdict
+from loragit.commands.hook.trainer_clean import CommitCheck
 from loragit.errors import LoragitError
 from tests.support.growth import within
 
@@ -297,7 +297,7 @@ def test_ten_thousand_captions_are_searched_in_no_time(folder: Path) -> None:
         )
     git(folder, "add", "img")
     with within(3):  # a third of a second on an idle machine
-        assert check(folder, {}, None) == Verdict()
+        assert check(folder, {}, None) == CommitCheck()
     stage(folder, "img/09999.txt", f"1girl\n{HF}")
     (refusal,) = check(folder, {}, None).refusals
     assert [finding.problem for finding in refusal.findings] == [

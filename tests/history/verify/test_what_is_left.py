@@ -10,7 +10,7 @@ import pytest
 
 from loragit import History
 from loragit.history.verify.verdict import utc_timestamp
-from loragit.history.verify.verify import NOTE, WRONG, Report, VerifyOptions, verify
+from loragit.history.verify.verify import NOTE, WRONG, VerifyOptions, VerifyReport, verify
 from loragit.record.values import DatasetFile, Entry, ModelFile, Weights
 from loragit.store.store import Store
 from tests.support.made_up_runs import MOMENT, a_run, an_outcome, open_store, sealed
@@ -58,7 +58,7 @@ def output(tmp_path: Path, store: Store) -> Path:
     return folder
 
 
-def report(store: Store, home: Path, *names: str, quick: bool = False) -> Report:
+def report(store: Store, home: Path, *names: str, quick: bool = False) -> VerifyReport:
     history = History.of(store.repository.top)
     try:
         return verify(history, VerifyOptions(names, home, quick=quick))

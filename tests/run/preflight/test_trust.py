@@ -343,7 +343,7 @@ def test_agreeing_twice_is_agreeing_once(cloned: Scene) -> None:
 
 
 def test_what_init_wrote_here_is_trusted(cloned: Scene, capsys: pytest.CaptureFixture[str]) -> None:
-    request = init.Options(".", cloned.dataset, dict(os.environ), "loragit", yes=True)
+    request = init.InitOptions(".", cloned.dataset, dict(os.environ), "loragit", yes=True)
     assert init.init(request) == 0
     assert "workdir" in (cloned.dataset / "loragit.toml").read_text()
     assert settled(cloned) == ""

@@ -12,7 +12,7 @@ import pytest
 from loragit.errors import LoragitError
 from loragit.git import identity
 from loragit.run.recovery import still_running
-from loragit.run.recovery.recover import Options, Recovery
+from loragit.run.recovery.recover import RecoverOptions, Recovery
 from loragit.store import lock
 from loragit.system import alive
 from tests.commands.test_recover import NAME, Crashed
@@ -36,7 +36,7 @@ class Lines:
 
 def recovery(run: Crashed, report: Lines, *names: str, gone: bool = False) -> Recovery:
     who = identity.IdentityQuestion(run.dataset).answer()
-    options = Options(names, gone, dry_run=False, environ=dict(os.environ))
+    options = RecoverOptions(names, gone, dry_run=False, environ=dict(os.environ))
     return Recovery(run.store.repository, who, options, report)
 
 
@@ -62,7 +62,7 @@ def test_a_run_of_another_host_is_left_alone_until_the_user_says_that_it_is_gone
 def test_the_users_word_counts_for_the_runs_that_are_named_alone(dataset: Path) -> None:
     run, report = elsewhere(dataset), Lines()
     recovery(run, report, "noob-gren-v9s4", gone=True).run()
-    assert Options((), True, False, {}).said_to_be_gone(NAME) is False
+    assert RecoverOptions((), True, False, {}).said_to_be_gone(NAME) is False
     assert git(dataset, "tag", "--list") == NAME
 
 

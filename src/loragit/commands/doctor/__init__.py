@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from loragit import console, text
 from loragit.commands.doctor.check import FAILED, WARNING, Check
-from loragit.commands.doctor.examination import Options, examine
+from loragit.commands.doctor.examination import DoctorOptions, examine
 
 
-def doctor(options: Options, *, as_json: bool = False) -> int:
+def doctor(options: DoctorOptions, *, as_json: bool = False) -> int:
     """Print every check. Returns 1 if one of them failed, else 0."""
     checks, left_out = examine(options)
     if as_json:

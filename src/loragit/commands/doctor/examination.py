@@ -51,7 +51,7 @@ STEPS = 1000
 _AREAS = {Area.TRAINER: TRAINER, Area.ENVIRONMENT: TRAINER, Area.RECORD: RECORD}
 
 
-class Options(NamedTuple):
+class DoctorOptions(NamedTuple):
     """What the command line asks of ``doctor``."""
 
     name: str | None
@@ -60,7 +60,7 @@ class Options(NamedTuple):
     cwd: Path
 
 
-def examine(asked: Options) -> tuple[tuple[Check, ...], str | None]:
+def examine(asked: DoctorOptions) -> tuple[tuple[Check, ...], str | None]:
     """Every check in its order, and a line on those that were left out.
 
     Writes nothing but caches. What is wrong is among the checks, never raised.
@@ -93,7 +93,7 @@ def examine(asked: Options) -> tuple[tuple[Check, ...], str | None]:
     return each_once(tuple(found)), left_out
 
 
-def _names_dataset(asked: Options, chosen: Settings) -> bool:
+def _names_dataset(asked: DoctorOptions, chosen: Settings) -> bool:
     """Whether the options name a dataset, or the folder holds one of the files that make it one."""
     said = asked.name or asked.dataset or asked.environ.get("TRAINING_DIR")
     return (
@@ -106,7 +106,7 @@ def _names_dataset(asked: Options, chosen: Settings) -> bool:
 class _Examination:
     """The checks of a dataset and of all that trains it."""
 
-    def __init__(self, asked: Options, chosen: Settings) -> None:
+    def __init__(self, asked: DoctorOptions, chosen: Settings) -> None:
         self._asked = asked
         self._chosen = chosen
         self._caches = cache_folder()

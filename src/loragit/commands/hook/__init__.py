@@ -108,7 +108,7 @@ def run_hook(
     try:
         verdict = _verdict(name, args, environ, cwd, index)
     except LoragitError as error:
-        verdict = trainer_clean.Verdict((error,))
+        verdict = trainer_clean.CommitCheck((error,))
     for note in verdict.notes:
         console.warn(note)
     for refusal in verdict.refusals:
@@ -120,7 +120,7 @@ def run_hook(
 
 def _verdict(
     name: str, args: Sequence[str], environ: Mapping[str, str], cwd: Path, index: str | None
-) -> trainer_clean.Verdict:
+) -> trainer_clean.CommitCheck:
     if name == SECRETS:
         files = args[1:] if args[:1] == ["--"] else args
         return (
@@ -137,7 +137,7 @@ def _verdict(
     if not staged.is_wanted(setting):
         return verdict
     found = staged.check(cwd, environ, index)
-    return trainer_clean.Verdict(
+    return trainer_clean.CommitCheck(
         (*verdict.refusals, *found.refusals), (*verdict.notes, *found.notes)
     )
 

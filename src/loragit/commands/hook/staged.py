@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import git
-from loragit.commands.hook.trainer_clean import SHOWN, Verdict
+from loragit.commands.hook.trainer_clean import SHOWN, CommitCheck
 from loragit.errors import Area, Finding, LoragitError
 from loragit.git.repository import Repository
 from loragit.secrets import find, redact
@@ -42,7 +42,7 @@ class SecretsStaged(LoragitError):
     """What would be committed holds what looks like a secret."""
 
 
-class _Change(NamedTuple):
+class _StagedFile(NamedTuple):
     """A file that a commit would change."""
 
     path: str
@@ -79,7 +79,7 @@ def is_wanted(setting: git.Question) -> bool:
     return reply.out.strip() == b"true"
 
 
-def check(cwd: Path, environ: Mapping[str, str], index: str | None) -> Verdict:
+def check(cwd: Path, environ: Mapping[str, str], index: str | None) -> CommitCheck:
     """Whether what is staged in ``index`` (``None``: the repository's own) adds secrets to
     ``HEAD``.
 
@@ -89,7 +89,7 @@ def check(cwd: Path, environ: Mapping[str, str], index: str | None) -> Verdict:
     try:
         repository = git.discover(cwd)
     except git.NotARepository as error:
-        return Verdict(notes=(f"what is staged was not searched for secrets: {error.message}",))
+        return CommitCheck(notes=(f"what is staged was not searched for secrets: {error.message}",))
     changes = _changes(repository, index)
     notes: list[str] = []
     added = [
@@ -106,7 +106,7 @@ def check(cwd: Path, environ: Mapping[str, str], index: str | None) -> Verdict:
     return _verdict([*_secret_names(names, known), *_leak_lines(leaks)], notes)
 
 
-def check_files(files: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Verdict:
+def check_files(files: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> CommitCheck:
     """Whether any of ``files`` (relative to ``cwd``) holds a secret as it is on the disk."""
     notes: list[str] = []
     known = find.distinctive(find.trainer_secrets((), environ))
@@ -156,7 +156,7 @@ def _too_large(path: str) -> str:
     return f"{path} was not searched for secrets: it is larger than {MAX_BYTES // 2**20} MiB"
 
 
-def _changes(repository: Repository, index: str | None) -> list[_Change]:
+def _changes(repository: Repository, index: str | None) -> list[_StagedFile]:
     head = git.call("rev-parse", "--quiet", "--verify", "HEAD^{tree}", cwd=repository.top)
     base = head.out.decode().strip() or git.run(
         "hash-object", "-t", "tree", os.devnull, cwd=repository.top
@@ -170,11 +170,11 @@ def _changes(repository: Repository, index: str | None) -> list[_Change]:
         raise git.GitFailed(f"git diff-index failed: {git.last_words(reply)}")
     fields = reply.out.decode("utf-8", "surrogateescape").split("\0")[:-1]
     rows = zip((about.split(" ") for about in fields[::2]), fields[1::2], strict=True)
-    return [_Change(path, about[1], about[2], about[3]) for about, path in rows]
+    return [_StagedFile(path, about[1], about[2], about[3]) for about, path in rows]
 
 
 def _staged_texts(
-    changes: Iterable[_Change], repository: Repository, notes: list[str]
+    changes: Iterable[_StagedFile], repository: Repository, notes: list[str]
 ) -> Iterator[_Text]:
     """The staged content of each: from the work tree if it is the same there, else from git."""
     asked: dict[str, str] = {}
@@ -198,7 +198,7 @@ def _staged_texts(
     yield from (_Text(path, contents[blob]) for path, blob in asked.items() if blob in contents)
 
 
-def _bytes_if_staged(path: str, change: _Change) -> bytes | None:
+def _bytes_if_staged(path: str, change: _StagedFile) -> bytes | None:
     """The bytes of the work tree's file if they are the staged ones, which their hash tells; else
     ``None``."""
     if change.mode == _LINK:
@@ -287,7 +287,7 @@ def _leaking_line(leak: _Leak) -> bytes:
 
 
 def _lines_before(
-    changes: Sequence[_Change], paths: set[str], repository: Repository
+    changes: Sequence[_StagedFile], paths: set[str], repository: Repository
 ) -> frozenset[bytes]:
     """Lines that exist already: in ``HEAD`` (renamed files too), or in the branch that is being
     merged."""
@@ -316,9 +316,9 @@ def _leak_lines(leaks: Iterable[_Leak]) -> Iterator[str]:
         yield f"{at}: {found.kind}"
 
 
-def _verdict(told: list[str], notes: list[str]) -> Verdict:
+def _verdict(told: list[str], notes: list[str]) -> CommitCheck:
     if not told:
-        return Verdict(notes=tuple(notes))
+        return CommitCheck(notes=tuple(notes))
     rest = more(len(told), SHOWN)
     them, it = (
         ("it", "it is none, end its line")
@@ -334,4 +334,4 @@ def _verdict(told: list[str], notes: list[str]) -> Verdict:
             Finding(line, None, Area.SECRETS) for line in (*told[:SHOWN], *filter(None, [rest]))
         ),
     )
-    return Verdict((refusal,), tuple(notes))
+    return CommitCheck((refusal,), tuple(notes))

@@ -31,7 +31,7 @@ class TrainerDirty(LoragitError):
     what would run."""
 
 
-class Verdict(NamedTuple):
+class CommitCheck(NamedTuple):
     """What the hook says about a commit."""
 
     refusals: tuple[LoragitError, ...] = ()
@@ -49,7 +49,7 @@ class _CodeRepository(NamedTuple):
     """Whether all settings that name it allow changes in it."""
 
 
-def check(cwd: Path, environ: Mapping[str, str]) -> Verdict:
+def check(cwd: Path, environ: Mapping[str, str]) -> CommitCheck:
     """Whether the repositories of code that the datasets around ``cwd`` name are committed.
 
     A repository without a ``loragit.toml`` and without runs is no dataset: its verdict is empty. A
@@ -59,7 +59,7 @@ def check(cwd: Path, environ: Mapping[str, str]) -> Verdict:
     try:
         repository = git.discover(cwd)
     except git.NotARepository as error:
-        return Verdict(notes=(f"trainer repositories were not looked at: {error.message}",))
+        return CommitCheck(notes=(f"trainer repositories were not looked at: {error.message}",))
     refusals: list[LoragitError] = []
     named: dict[Path, _CodeRepository] = {}
     for folder in _datasets(repository.top):
@@ -74,7 +74,7 @@ def check(cwd: Path, environ: Mapping[str, str]) -> Verdict:
         for first in range(0, len(asked), _AT_ONCE)
     ]
     dirty = {str(refusal): refusal for verdict in found for refusal in verdict.refusals}
-    return Verdict(
+    return CommitCheck(
         (*refusals, *dirty.values()), tuple(note for verdict in found for note in verdict.notes)
     )
 
@@ -123,7 +123,7 @@ def _add_repositories(settings: Settings, named: dict[Path, _CodeRepository]) ->
         named[resolved] = known._replace(allowed=known.allowed and settings.record.allow_dirty)
 
 
-def _verdict_on(named: Sequence[_CodeRepository], own: Path) -> Verdict:
+def _verdict_on(named: Sequence[_CodeRepository], own: Path) -> CommitCheck:
     """Ask about the repositories at the same time. ``own`` is the one that is committed to: it is
     dirty as a matter of course."""
     notes: list[str] = []
@@ -148,7 +148,7 @@ def _verdict_on(named: Sequence[_CodeRepository], own: Path) -> Verdict:
             )
         else:
             refusals.setdefault(state.path, _trainer_dirty(one.label, state.path, state.dirty))
-    return Verdict(tuple(refusals.values()), tuple(notes))
+    return CommitCheck(tuple(refusals.values()), tuple(notes))
 
 
 def _changes(dirty: Sequence[str]) -> str:

@@ -35,7 +35,7 @@ class NoDataset(UsageError):
     """The folder cannot be a dataset."""
 
 
-class NobodyToAsk(LoragitError):
+class NobodyToAnswer(LoragitError):
     """There are questions and no terminal, and ``--yes`` was not given."""
 
 
@@ -43,7 +43,7 @@ class NoCommit(LoragitError):
     """Everything is written, but not committed."""
 
 
-class Options(NamedTuple):
+class InitOptions(NamedTuple):
     """What the command line asks of ``init``."""
 
     folder: str
@@ -56,7 +56,7 @@ class Options(NamedTuple):
     dry_run: bool = False
 
 
-def init(request: Options) -> int:
+def init(request: InitOptions) -> int:
     """Set the dataset up. Returns the exit status. Raises :class:`LoragitError` before anything
     is written."""
     seen = discover.surroundings(_dataset_folder(request), request.environ)
@@ -81,7 +81,7 @@ def init(request: Options) -> int:
         _show_changes(plan)
     elif not request.yes and not asks:
         _show_changes(plan)
-        raise NobodyToAsk(
+        raise NobodyToAnswer(
             "nothing was written: there is no terminal to ask on",
             hint="loragit init --yes does all this",
         )
@@ -91,7 +91,7 @@ def init(request: Options) -> int:
     return 1 if failed else 0
 
 
-def _dataset_folder(request: Options) -> Path:
+def _dataset_folder(request: InitOptions) -> Path:
     """The dataset's folder, absolute. Raises :class:`NoDataset`."""
     folder = places.expand_path(request.folder, request.cwd, request.environ)
     if ".." in folder.parts:
@@ -156,7 +156,7 @@ def _report_found(seen: Surroundings) -> None:
 
 
 def _ask_user(
-    seen: Surroundings, state: RepositoryState, wanted: Choices, request: Options
+    seen: Surroundings, state: RepositoryState, wanted: Choices, request: InitOptions
 ) -> tuple[Surroundings, Choices]:
     """The user's answers. Asks only what is still undecided."""
     if _lacks_model(seen) and not os.path.lexists(seen.settings_file):
@@ -199,7 +199,7 @@ def _lacks_model(seen: Surroundings) -> bool:
     return seen.base_model is None and _is_unset(seen, first_files.BASE_MODEL_KEY)
 
 
-def _ask_model(seen: Surroundings, request: Options) -> str | None:
+def _ask_model(seen: Surroundings, request: InitOptions) -> str | None:
     """A path that exists, one of the models found, or the name of a model on a hub; ``None`` for
     later."""
     for number, each in enumerate(seen.other_models, 1):
@@ -321,7 +321,7 @@ def _report_differences(seen: Surroundings, environ: Mapping[str, str]) -> None:
         )
 
 
-def _report_next_steps(seen: Surroundings, plan: Changes, request: Options) -> None:
+def _report_next_steps(seen: Surroundings, plan: Changes, request: InitOptions) -> None:
     """Print what is still missing, and the first command to type."""
     if not seen.images and seen.config is None:
         console.warn("there are no images: put a folder of them here, then: loragit init")

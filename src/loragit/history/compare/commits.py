@@ -20,7 +20,7 @@ two commits is not there."""
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
-class Commit(NamedTuple):
+class NamedCommit(NamedTuple):
     """Id and first line of a commit."""
 
     id: str
@@ -34,9 +34,9 @@ class CommitsBetween(NamedTuple):
     """The repository that was asked."""
     relation: str
     """One of :data:`RELATIONS`."""
-    added: tuple[Commit, ...] = ()
+    added: tuple[NamedCommit, ...] = ()
     """Commits that only the later run has, the newest first; at most :data:`MOST`."""
-    removed: tuple[Commit, ...] = ()
+    removed: tuple[NamedCommit, ...] = ()
     """Commits that only the earlier run has."""
     added_count: int = 0
     removed_count: int = 0
@@ -74,7 +74,9 @@ def _missing_commits(repository: Path, commits: tuple[str, str]) -> tuple[str, .
     )
 
 
-def _commits_only_in(repository: Path, commit: str, other: str) -> tuple[tuple[Commit, ...], int]:
+def _commits_only_in(
+    repository: Path, commit: str, other: str
+) -> tuple[tuple[NamedCommit, ...], int]:
     """Return the newest commits that ``commit`` leads to and ``other`` does not, and their
     number."""
     asked = (
@@ -91,7 +93,7 @@ def _commits_only_in(repository: Path, commit: str, other: str) -> tuple[tuple[C
         row.decode("utf-8", "replace").partition(" ")
         for row in catfile.rows(*asked, cwd=repository)
     ]
-    found = tuple(Commit(identity, subject) for identity, _, subject in rows)
+    found = tuple(NamedCommit(identity, subject) for identity, _, subject in rows)
     if len(found) < MOST:
         return found, len(found)
     (number,) = catfile.rows("rev-list", "--count", commit, f"^{other}", "--", cwd=repository)

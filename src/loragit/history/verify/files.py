@@ -30,7 +30,7 @@ from loragit.record.message import parse_model_line
 from loragit.trainers.safetensors import NotSafetensors, hash_file, open_regular, read_header
 
 
-class Product(NamedTuple):
+class RecordedFile(NamedTuple):
     """A model or a sample image that a run left."""
 
     run: RecordedRun
@@ -49,7 +49,7 @@ class Product(NamedTuple):
 
 def products_to_check(
     run: RecordedRun, outcome: RecordedOutcome, home: Path
-) -> tuple[list[Product], list[Verdict]]:
+) -> tuple[list[RecordedFile], list[Verdict]]:
     """Return the products of ``run`` to check, and what is wrong even before that. ``home`` is what
     ``~`` stands for."""
     verdicts = [each.about(run) for each in _check_lines(outcome)]
@@ -79,7 +79,7 @@ def products_to_check(
                 wrong(check, message, f"see: git show -s {shell_word(run.name)}").about(run)
             )
         else:
-            found.append(Product(run, check, name, path, size, sha256, payload, finished))
+            found.append(RecordedFile(run, check, name, path, size, sha256, payload, finished))
     verdicts += [each.about(run) for each in _check_states(outcome, folder)]
     return found, verdicts
 
@@ -155,19 +155,19 @@ def _check_states(outcome: RecordedOutcome, folder: Path) -> Iterator[Verdict]:
             yield note(STATE, f"the training state {name} is gone")._replace(path=str(path))
 
 
-def check_products(found: Sequence[Product], *, quick: bool) -> Iterator[Verdict]:
+def check_products(found: Sequence[RecordedFile], *, quick: bool) -> Iterator[Verdict]:
     """Yield a verdict for each of ``found`` that is not as recorded; several are read in parallel.
 
     With ``quick`` none is read whole: each must only exist, with the recorded length.
     """
-    check: Callable[[Product], Verdict | None] = _check_size if quick else _check_hash
+    check: Callable[[RecordedFile], Verdict | None] = _check_size if quick else _check_hash
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for product, verdict in zip(found, pool.map(check, found), strict=True):
             if verdict is not None:
                 yield verdict.about(product.run)._replace(path=str(product.path))
 
 
-def _check_size(product: Product) -> Verdict | None:
+def _check_size(product: RecordedFile) -> Verdict | None:
     try:
         state = product.path.stat()
         regular = stat.S_ISREG(state.st_mode)
@@ -180,7 +180,7 @@ def _check_size(product: Product) -> Verdict | None:
         return _not_readable(product, error)
 
 
-def _check_hash(product: Product) -> Verdict | None:
+def _check_hash(product: RecordedFile) -> Verdict | None:
     try:
         if product.check == SAMPLE:
             with open_regular(product.path) as file:
@@ -202,7 +202,7 @@ def _check_hash(product: Product) -> Verdict | None:
         return _not_readable(product, error)
 
 
-def _if_truncated(product: Product, state: os.stat_result) -> Verdict | None:
+def _if_truncated(product: RecordedFile, state: os.stat_result) -> Verdict | None:
     """Return a verdict if a model is shorter than its own header says. Raises ``OSError``."""
     if product.check != MODEL or product.path.suffix.lower() != ".safetensors":
         return None
@@ -220,11 +220,11 @@ def _if_truncated(product: Product, state: os.stat_result) -> Verdict | None:
     )
 
 
-def _was_changed(product: Product, state: os.stat_result, how: str) -> Verdict:
+def _was_changed(product: RecordedFile, state: os.stat_result, how: str) -> Verdict:
     return _wrong_since_change(product, state, f"it was changed: {how}")
 
 
-def _wrong_since_change(product: Product, state: os.stat_result, what: str) -> Verdict:
+def _wrong_since_change(product: RecordedFile, state: os.stat_result, what: str) -> Verdict:
     """Return that ``what`` happened to the product, and since when.
 
     It was as recorded when the training ended, and is not since the file was last modified. That
@@ -240,7 +240,7 @@ def _wrong_since_change(product: Product, state: os.stat_result, what: str) -> V
     return _with_since(product, wrong(product.check, f"{product.name}: {what}", _FIX), latest)
 
 
-def _with_since(product: Product, verdict: Verdict, latest: str | None) -> Verdict:
+def _with_since(product: RecordedFile, verdict: Verdict, latest: str | None) -> Verdict:
     since = Since(product.finished, latest)
     message = f"{verdict.message} ({since})" if str(since) else verdict.message
     return verdict._replace(message=message, since=since)
@@ -249,7 +249,7 @@ def _with_since(product: Product, verdict: Verdict, latest: str | None) -> Verdi
 _FIX = "look for another copy; loragit whence tells of any whose it is"
 
 
-def _not_readable(product: Product, error: OSError) -> Verdict:
+def _not_readable(product: RecordedFile, error: OSError) -> Verdict:
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         message = f"{product.name}: it cannot be read ({error.strerror or error})"
         return wrong(product.check, message, "see that it is a file, and that you may read it")

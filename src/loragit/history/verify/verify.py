@@ -37,7 +37,7 @@ from loragit.history.verify.records import RecordCheck
 from loragit.history.verify.verdict import BRANCH, NOTE, TAG, WRONG, Verdict, wrong
 from loragit.record.name import RUNS
 
-__all__ = ["NOTE", "WRONG", "Report", "Verdict", "VerifyOptions", "verify"]
+__all__ = ["NOTE", "WRONG", "VerifyReport", "Verdict", "VerifyOptions", "verify"]
 
 _OPEN = ("running", "interrupted")
 
@@ -55,7 +55,7 @@ class VerifyOptions(NamedTuple):
     """Whether tags should be signed; ``None`` if git's ``tag.gpgSign`` decides."""
 
 
-class Report(NamedTuple):
+class VerifyReport(NamedTuple):
     """What was checked, and what was found."""
 
     repository: Path
@@ -73,7 +73,7 @@ class Report(NamedTuple):
         return [verdict for verdict in self.verdicts if verdict.status == status]
 
 
-def verify(history: History, options: VerifyOptions) -> Report:
+def verify(history: History, options: VerifyOptions) -> VerifyReport:
     """Verify ``history``. Raises :class:`~loragit.history.NoSuchRun` for a name that no run has."""
     problem = history.reread()
     runs = _chosen_runs(history, options.names)
@@ -88,7 +88,7 @@ def verify(history: History, options: VerifyOptions) -> Report:
     found += files.check_products(products, quick=options.quick)
     found += _check_records(history, runs, options, partial=partial)
     found += _check_signatures(history, list(outcomes), options)
-    return Report(
+    return VerifyReport(
         repository=history.repository.top,
         runs=runs,
         models=sum(product.check == "model" for product in products),

@@ -54,7 +54,7 @@ _IN_TURN = 3600.0
 """Seconds for which one recovery waits for another, which may have many gigabytes to hash."""
 
 
-class Options(NamedTuple):
+class RecoverOptions(NamedTuple):
     """What is to be recovered, and how."""
 
     names: tuple[str, ...]
@@ -77,7 +77,7 @@ class Recovery:
         self,
         repository: Repository,
         who: tuple[Identity, Identity],
-        options: Options,
+        options: RecoverOptions,
         report: Report,
     ) -> None:
         self.repository = repository
