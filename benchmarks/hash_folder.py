@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from loragit.dataset.hashes import Cache, fingerprint, list_files
+from loragit.dataset.files import list_files
+from loragit.dataset.hashes import HashCache, hash_files
 
 folder = Path(sys.argv[1])
-fingerprint(folder, list_files(folder), Cache(Path(sys.argv[2])))
+hash_files(folder, list_files(folder), HashCache(Path(sys.argv[2])))

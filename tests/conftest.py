@@ -14,6 +14,7 @@ from hypothesis import settings
 from tests.support import child_coverage
 from tests.support.forked import ForkServer
 from tests.support.processes import commit_all, git
+from tests.support.rights import CannotGiveUp, bound_by_modes
 
 KEPT = {
     "PATH",
@@ -109,6 +110,16 @@ def fork_server() -> Iterator[ForkServer]:
     """Where tests get processes from that have imported everything."""
     with ForkServer() as ready:
         yield ready
+
+
+@pytest.fixture
+def modes_count() -> Iterator[None]:
+    """Files are closed by their modes to this test and what it starts, even if root runs it."""
+    try:
+        with bound_by_modes():
+            yield
+    except CannotGiveUp as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from typer import Argument, Option
 
 from loragit import cli_help, cli_hook, console
 from loragit.record.name import CONVENTION, RunName
-from loragit.run.preflight import prepare
 from loragit.settings import load
 from loragit.settings import paths as settings_paths
 from loragit.settings.values import Flags, Settings
@@ -281,9 +280,10 @@ def import_(
     """Put earlier trainings on record."""
     from loragit.commands import import_ as command
     from loragit.run.importing import plan as intake
+    from loragit.settings.paths import cache_folder
 
     request = intake.ImportRequest(
-        tuple(paths), dataset, name, dict(os.environ), Path.cwd(), prepare.caches() / "hashes"
+        tuple(paths), dataset, name, dict(os.environ), Path.cwd(), cache_folder() / "hashes"
     )
     command.import_(request, dry_run=dry_run, as_json=as_json)
 

@@ -14,7 +14,7 @@ from loragit import text
 from loragit.errors import LoragitError
 
 if TYPE_CHECKING:
-    from loragit.system.child import Pager
+    from loragit.system.pager import Pager
 
 _styles = {"error": "\x1b[1;31m", "warning": "\x1b[33m", "hint": "\x1b[36m"}
 _colored = False
@@ -81,7 +81,7 @@ def start_pager(command: str) -> None:
     global _pager
     if _terminal is None or _pager is not None or command in ("", "cat"):
         return
-    from loragit.system.child import Pager
+    from loragit.system.pager import Pager
 
     with suppress(OSError):
         _pager = Pager(command)

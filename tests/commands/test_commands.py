@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from loragit.system import child as process
+from loragit.system import alive
 from tests.support.made_up_runs import a_run, open_store, reverted, sealed, untagged
 from tests.support.processes import LORAGIT, commit_all, git
 from tests.support.user_home import Scene, make_scene
@@ -54,7 +54,7 @@ def in_progress(scene: Scene, tmp_path: Path, *args: str) -> Iterator[subprocess
         if child.poll() is None:
             child.terminate()
         child.wait()
-        if process.exists(trainer):
+        if alive.exists(trainer):
             os.killpg(trainer, signal.SIGKILL)
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from loragit import crash_points
-from loragit.crash_points import Step
-from loragit.dataset.hashes import Cache
+from loragit.crash_points import CrashPoint
+from loragit.dataset.hashes import HashCache
 from loragit.errors import Findings
 from loragit.run.importing import plan as intake
 from loragit.run.importing import text_files, training
@@ -422,7 +422,7 @@ def test_a_dataset_that_cannot_be_told_is_asked_for(scene: Scene) -> None:
     folder = leave(scene.output, "foobar", scene.home / "gone")
     old_run(scene, session=8)
     done = bring(scene, str(scene.output), status=1)
-    assert "~/output_dir/foobar: its dataset is not known: foobar tells no dataset" in done.err
+    assert "~/output_dir/foobar: its dataset is not known: foobar names no dataset" in done.err
     assert "say which it is with --dataset" in done.err
     assert scene.tags() == [NAME], "one that cannot be imported stops no other"
     bring(scene, str(folder), "--dataset", "gren")
@@ -847,7 +847,7 @@ def test_what_cannot_be_read_is_told_or_passed_over(scene: Scene) -> None:
 
 
 def test_a_folder_that_has_vanished_made_nothing(scene: Scene, tmp_path: Path) -> None:
-    models = Models(Cache(tmp_path / "cache"))
+    models = Models(HashCache(tmp_path / "cache"))
     (left,) = training.past_trainings(Source(scene.output / NAME, None), models, Findings())
     assert not left.made_something
 
@@ -880,8 +880,11 @@ def test_a_lost_race_is_run_again_on_the_new_tip(
     assert item.run
     assert item.target
 
-    def overtaken(reached: Step) -> None:
-        if reached is Step.OBJECTS_WRITTEN and scene.git("for-each-ref", "refs/heads/runs") == "":
+    def overtaken(reached: CrashPoint) -> None:
+        if (
+            reached is CrashPoint.OBJECTS_WRITTEN
+            and scene.git("for-each-ref", "refs/heads/runs") == ""
+        ):
             scene.git("update-ref", "refs/heads/runs", theirs)
 
     monkeypatch.setattr(crash_points, "listener", overtaken)

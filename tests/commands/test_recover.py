@@ -29,7 +29,8 @@ from loragit.settings.values import Flags
 from loragit.store import journal, ref_moves
 from loragit.store.journal import End, Open, Trainer, Work
 from loragit.store.store import Store
-from loragit.system import child, durable
+from loragit.system import durable
+from loragit.system.alive import boot_id, pid_space, start_time
 from tests.support import trainer_files
 from tests.support.made_up_runs import a_run, an_outcome, open_store, reverted, sealed
 from tests.support.processes import git
@@ -57,7 +58,7 @@ class Crashed:
             started="2026-11-23T17:20:30Z",
             pid=GONE,
             pid_started="1",
-            boot=child.boot_id() or "",
+            boot=boot_id() or "",
             host=journal.host(),
             output=str(self.folder),
             work=Work(
@@ -225,7 +226,7 @@ def test_a_folder_that_is_another_one_by_now_is_left_alone(
 def test_a_folder_that_another_run_uses_is_left_alone(dataset: Path) -> None:
     crashed = Crashed(dataset).folder_made().noted()
     me = os.getpid()
-    alive = crashed.note._replace(pid=me, pid_started=child.start_time(me) or "")
+    alive = crashed.note._replace(pid=me, pid_started=start_time(me) or "")
     journal.write(crashed.private, alive)
     assert recover(dataset) == 0
     assert (crashed.folder / "config.toml").exists()
@@ -236,7 +237,7 @@ def test_a_run_that_lives_is_not_touched_and_a_number_alone_shows_no_life(
     dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     me = os.getpid()
-    crashed = Crashed(dataset, pid=me, pid_started=child.start_time(me) or "").folder_made()
+    crashed = Crashed(dataset, pid=me, pid_started=start_time(me) or "").folder_made()
     opened = crashed.opened()
     before = git(dataset, "for-each-ref")
     assert recover(dataset) == 0
@@ -282,7 +283,7 @@ def test_a_trainer_that_outlived_its_loragit_is_waited_for(
     trainer = subprocess.Popen(sleeper, stdin=subprocess.PIPE, start_new_session=True)
     assert trainer.stdin is not None
     with trainer:
-        crashed.noted(trainer=Trainer(trainer.pid, child.start_time(trainer.pid) or ""))
+        crashed.noted(trainer=Trainer(trainer.pid, start_time(trainer.pid) or ""))
         assert recover(dataset) == 1
         said = capsys.readouterr().err
         assert f"{NAME} still trains, process {trainer.pid}, though its loragit is gone" in said
@@ -316,7 +317,7 @@ def test_what_is_left_of_a_training_whose_first_process_is_gone_is_waited_for(
     ) as script:
         assert script.stdin and script.stdout
         script.stdout.readline()
-        crashed.noted(trainer=Trainer(script.pid, child.start_time(script.pid) or ""))
+        crashed.noted(trainer=Trainer(script.pid, start_time(script.pid) or ""))
         script.stdin.write("go on\n")
         script.stdin.flush()
         trainer = int(script.stdout.readline())
@@ -337,7 +338,7 @@ def test_a_run_that_went_on_while_others_were_recovered_is_looked_at_anew(
     first = Crashed(dataset).folder_made()
     first.opened()
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as loragit:
-        began = child.start_time(loragit.pid) or ""
+        began = start_time(loragit.pid) or ""
         fails, ends = (
             Crashed(
                 dataset, f"noob-gren-v{version}s4", pid=loragit.pid, pid_started=began
@@ -376,7 +377,7 @@ def test_a_run_that_begins_in_the_place_of_one_that_is_recovered_keeps_its_folde
 ) -> None:
     crashed = Crashed(dataset).noted()
     me = os.getpid()
-    begun = crashed.note._replace(pid=me, pid_started=child.start_time(me) or "")
+    begun = crashed.note._replace(pid=me, pid_started=start_time(me) or "")
 
     def begin(self: Recovery, note: Open) -> None:
         journal.write(crashed.private, begun)
@@ -411,7 +412,7 @@ def test_a_container_that_counts_its_processes_apart_is_another_place(
 
 
 def test_a_machine_that_has_another_name_now_is_still_the_same(dataset: Path) -> None:
-    crashed = Crashed(dataset, host="elsewhere", space=child.pid_space()).folder_made()
+    crashed = Crashed(dataset, host="elsewhere", space=pid_space()).folder_made()
     crashed.opened()
     assert recover(dataset) == 0
     assert git(dataset, "tag", "--list") == ""

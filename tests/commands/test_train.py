@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from loragit.system import child as process
+from loragit.system import alive
 from tests.support.processes import LORAGIT, commit_all, git
 from tests.support.user_home import Scene, make_scene, make_trainer, parsed_trailers, write_dataset
 
@@ -396,7 +396,7 @@ def interrupted(scene: Scene, tmp_path: Path, number: int, how: str) -> tuple[in
     os.close(fifo)
     child.send_signal(number)
     _, err = child.communicate()
-    assert not process.exists(trainer)
+    assert not alive.exists(trainer)
     return child.returncode, err
 
 
@@ -922,7 +922,7 @@ def test_nohup_protects_a_training(scene: Scene, tmp_path: Path) -> None:
     os.close(fifo)
     child.send_signal(signal.SIGHUP)
     child.send_signal(signal.SIGCONT)  # comes after the other: once it is heard, the other was
-    assert process.exists(trainer)
+    assert alive.exists(trainer)
     os.kill(trainer, signal.SIGUSR1)  # ends the wait
     assert child.wait() == 0
     assert "Interrupted-By" not in scene.outcome(NAME)

@@ -218,7 +218,7 @@ def test_an_output_folder_that_is_gone_is_noted_and_nothing_more(scene: Scene) -
     assert verified(scene).endswith("1 run, 0 models: all as recorded, 1 note\n")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.usefixtures("modes_count")
 def test_what_may_not_be_read_is_a_line(scene: Scene) -> None:
     model(scene).chmod(0)
     assert "cannot be read (Permission denied)" in one(scene)[2]

@@ -13,25 +13,24 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from loragit.dataset import snapshot
-from loragit.dataset.hashes import Cache
+from loragit.dataset import inputs
+from loragit.dataset.hashes import HashCache
+from loragit.dataset.inputs import CannotReadInput, parse_input
 from loragit.dataset.snapshot import (
-    CannotReadInput,
     Dataset,
     DatasetConfig,
     NothingToTrainOn,
-    Recorded,
+    RecordedDataset,
     Subset,
-    check_folder,
+    caption_warning,
     read_dataset,
-    read_table,
-    uncaptioned,
+    subset_files,
 )
 from loragit.errors import LoragitError
 from loragit.trainers.sd_scripts.dataset_config import read_config
 from loragit.trainers.sd_scripts.trainer import FILES
 
-NOTHING = Recorded(None, None, frozenset())
+NOTHING = RecordedDataset(None, None, frozenset())
 few = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -163,16 +162,16 @@ def test_a_config_that_tells_nothing_is_refused(
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CannotReadInput, match="does not parse"):
-        read_table(tmp_path / "c.toml", b"\xff", "dataset config")
+        parse_input(tmp_path / "c.toml", b"\xff", "dataset config")
 
 
 def test_a_file_that_cannot_be_read_is_told_with_why(tmp_path: Path) -> None:
     with pytest.raises(CannotReadInput, match=r"the input .*nothing cannot be read: No such file"):
-        snapshot.read_bytes(tmp_path / "nothing", "input")
+        inputs.read_input(tmp_path / "nothing", "input")
     with pytest.raises(CannotReadInput, match="Is a directory"):
-        snapshot.read_bytes(tmp_path, "input")
+        inputs.read_input(tmp_path, "input")
     with pytest.raises(CannotReadInput, match="cannot be read"):
-        snapshot.read_bytes(tmp_path / "a\0b", "input")
+        inputs.read_input(tmp_path / "a\0b", "input")
 
 
 PATHS = st.sampled_from(
@@ -220,10 +219,10 @@ def test_whatever_a_config_holds_is_read_or_refused(tmp_path: Path, table: objec
     (tmp_path / "config.json").write_text(json.dumps(table))
     try:
         found = read_config(tmp_path / "config.json", tmp_path)
-        listed = [(folder, check_folder(folder, tmp_path)) for folder in found.folders]
-        read_dataset(listed, NOTHING, tmp_path, Cache(tmp_path / "cache"))
+        listed = [(folder, subset_files(folder, tmp_path)) for folder in found.folders]
+        read_dataset(listed, NOTHING, tmp_path, HashCache(tmp_path / "cache"))
         for path in found.files:
-            snapshot.read_bytes(path, "input")
+            inputs.read_input(path, "input")
     except LoragitError as error:
         assert error.message
 
@@ -234,7 +233,7 @@ def test_a_path_that_no_folder_can_have_is_refused(tmp_path: Path, path: str) ->
         for folder in config(
             tmp_path, json.dumps({"datasets": [{"subsets": [{"image_dir": path}]}]}), "c.json"
         ).folders:
-            check_folder(folder, tmp_path)
+            subset_files(folder, tmp_path)
 
 
 # ---- folders ----
@@ -245,7 +244,7 @@ def test_a_folders_files_are_listed_where_an_image_is_among_them(tmp_path: Path)
     (place / "sub.png").mkdir()
     (place / "link.webp").symlink_to("b.PNG")
     (place / "broken.png").symlink_to("nowhere")
-    assert check_folder(Subset("img", place, (".txt",), FILES), tmp_path) == (
+    assert subset_files(Subset("img", place, (".txt",), FILES), tmp_path) == (
         "a.txt",
         "b.PNG",
         "link.webp",
@@ -256,18 +255,18 @@ def test_a_folders_files_are_listed_where_an_image_is_among_them(tmp_path: Path)
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     place = image_folder(tmp_path / "img", "a.txt", "b.gif", "c.Png")
     with pytest.raises(NothingToTrainOn, match=r"'img' \(.*\) holds no images") as refused:
-        check_folder(Subset("img", place, (), FILES), tmp_path)
+        subset_files(Subset("img", place, (), FILES), tmp_path)
     assert "No data found" in str(refused.value.hint)
 
 
 def test_a_folder_that_is_missing_is_told_with_what_may_be_meant(tmp_path: Path) -> None:
     missing = Subset("img", Path("/nowhere/img"), (), FILES)
     with pytest.raises(NothingToTrainOn, match="the image folder 'img'") as refused:
-        check_folder(missing, tmp_path)
-    assert refused.value.hint == "mend image_dir in the dataset config"
+        subset_files(missing, tmp_path)
+    assert refused.value.hint == "correct image_dir in the dataset config"
     image_folder(tmp_path / "img")
     with pytest.raises(NothingToTrainOn) as refused:
-        check_folder(missing, tmp_path)
+        subset_files(missing, tmp_path)
     assert str(tmp_path / "img") in str(refused.value.hint)
     assert 'trainer.workdir = "dataset"' in str(refused.value.hint)
 
@@ -275,9 +274,9 @@ def test_a_folder_that_is_missing_is_told_with_what_may_be_meant(tmp_path: Path)
 # ---- datasets ----
 
 
-def dataset(root: Path, *folders: Subset, recorded: Recorded = NOTHING) -> Dataset:
-    listed = [(folder, check_folder(folder, root)) for folder in folders]
-    cache = Cache(root.parent / "cache")
+def dataset(root: Path, *folders: Subset, recorded: RecordedDataset = NOTHING) -> Dataset:
+    listed = [(folder, subset_files(folder, root)) for folder in folders]
+    cache = HashCache(root.parent / "cache")
     return read_dataset(listed, recorded, root, cache)
 
 
@@ -307,7 +306,7 @@ def test_every_file_is_fingerprinted_and_every_images_caption_is_kept(tmp_path: 
     assert checked(root, found.digest) == sorted(
         f"img/{name}" for name in names if not name.endswith(".npz")
     )
-    assert (found.images, found.captions, found.kept) == (2, 1, None)
+    assert (found.images, found.captions, found.captions_tree) == (2, 1, None)
     assert [(e.path, e.data) for e in found.entries] == [("captions/img/00.txt", b"00.txt")]
     both = dataset(root, Subset("img", img, (".txt", ".caption"), FILES))
     assert [e.path for e in both.entries] == ["captions/img/00.caption", "captions/img/00.txt"]
@@ -358,21 +357,22 @@ def test_captions_that_are_on_record_are_not_read_again(tmp_path: Path) -> None:
     root = tmp_path / "gren"
     folder = Subset("img", image_folder(root / "img", "0.png", "0.txt"), (".txt",), FILES)
     first = dataset(root, folder)
-    recorded = Recorded(blob(first.digest), "c" * 40, frozenset({"captions/img/0.txt"}))
+    recorded = RecordedDataset(blob(first.digest), "c" * 40, frozenset({"captions/img/0.txt"}))
     again = dataset(root, folder, recorded=recorded)
-    assert (again.kept, again.entries, again.captions, again.digest) == (
+    assert (again.captions_tree, again.entries, again.captions, again.digest) == (
         "c" * 40,
         (),
         1,
         first.digest,
     )
     assert (
-        dataset(root, folder._replace(caption_suffixes=(".tags",)), recorded=recorded).kept is None
+        dataset(root, folder._replace(caption_suffixes=(".tags",)), recorded=recorded).captions_tree
+        is None
     )
-    assert dataset(root, folder, recorded=recorded._replace(captions=None)).kept is None
+    assert dataset(root, folder, recorded=recorded._replace(captions=None)).captions_tree is None
     (root / "img" / "0.txt").write_text("edited")
     changed = dataset(root, folder, recorded=recorded)
-    assert changed.kept is None
+    assert changed.captions_tree is None
     assert [e.data for e in changed.entries] == [b"edited"]
 
 
@@ -432,6 +432,6 @@ def test_files_of_any_name_are_checked_by_sha256sum(
 def test_text_files_that_are_no_captions_to_the_trainer_are_warned_of(
     names: tuple[str, ...], ends: tuple[str, ...], warned: str | None
 ) -> None:
-    told = uncaptioned(Subset("img", Path("/img"), ends, FILES), names)
+    told = caption_warning(Subset("img", Path("/img"), ends, FILES), names)
     assert (told is None) == (warned is None)
     assert (warned or "") in (told or "")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from loragit.crash_points import Step
+from loragit.crash_points import CrashPoint
 from tests.support.processes import LORAGIT, Result
 from tests.support.user_home import HERE, Scene, make_scene
 
@@ -35,7 +35,7 @@ class Victim:
     on_empty: str = "revert"
     stub: str = "ok"
     version: int = 1
-    numbers: dict[Step, int] = field(default_factory=dict)
+    numbers: dict[CrashPoint, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -69,7 +69,7 @@ class Victim:
     def train(self, number: int = END) -> tuple[int, list[str]]:
         return self.loragit(number, "train", self.name, "--on-empty", self.on_empty)
 
-    def train_until(self, step: Step) -> int:
+    def train_until(self, step: CrashPoint) -> int:
         """Number of the first such step; asked once."""
         if step not in self.numbers:
             _, points = self.train()
@@ -150,14 +150,16 @@ def victim(home: Path) -> Iterator[Victim]:
     yield Victim(scene)
 
 
-def matrix(victim: Victim, first: Step | None, trained: Callable[[list[str]], bool | None]) -> int:
+def matrix(
+    victim: Victim, first: CrashPoint | None, trained: Callable[[list[str]], bool | None]
+) -> int:
     """Kill a run at each of its steps, from the first ``first`` on; how many there were.
 
     ``trained`` tells from the steps that were reached whether the trainer is known to have made
     something.
     """
     _, points = victim.train()
-    assert "FORGOTTEN" in points, victim.said
+    assert "ENTRY_REMOVED" in points, victim.said
     sealed = victim.check(trained=None)
     victim.version += sealed
     start = points.index(first.name) + 1 if first else 1
@@ -193,7 +195,7 @@ def test_a_run_that_makes_nothing_is_killed_at_every_step_of_its_end(
     victim: Victim, on_empty: str, record_property: Callable[[str, object], None]
 ) -> None:
     victim.stub, victim.on_empty = "fail", on_empty
-    record_property("crash points", matrix(victim, Step.TRAINER_STARTED, lambda _: False))
+    record_property("crash points", matrix(victim, CrashPoint.TRAINER_STARTED, lambda _: False))
 
 
 def half_moved(victim: Victim) -> None:
@@ -201,8 +203,8 @@ def half_moved(victim: Victim) -> None:
     the others."""
     # The git that waited for its orders ends without any, as its loragit is killed; so it is one
     # that is gone.
-    _, reached = victim.train(victim.train_until(Step.MOVE_NOTED))
-    assert reached[-1] == "MOVE_NOTED", victim.said
+    _, reached = victim.train(victim.train_until(CrashPoint.MOVE_WRITTEN))
+    assert reached[-1] == "MOVE_WRITTEN", victim.said
     folder = victim.scene.dataset / ".git"
     note = next((victim.private / "moves").glob("*.toml"))
     steps = tomllib.loads(note.read_text())["steps"]
@@ -215,7 +217,7 @@ def half_moved(victim: Victim) -> None:
         lock.write_text(step["new"] + "\n")
 
 
-def left(step: Step) -> Callable[[Victim], None]:
+def left(step: CrashPoint) -> Callable[[Victim], None]:
     """A run that was killed when ``step`` had been done."""
 
     def kill(victim: Victim) -> None:
@@ -230,8 +232,8 @@ def left(step: Step) -> Callable[[Victim], None]:
 @pytest.mark.parametrize(
     ("stub", "state", "trained"),
     [
-        ("ok", left(Step.END_NOTED), True),
-        ("fail", left(Step.END_NOTED), False),
+        ("ok", left(CrashPoint.END_IN_ENTRY), True),
+        ("fail", left(CrashPoint.END_IN_ENTRY), False),
         ("ok", half_moved, False),
     ],
     ids=["seals", "reverts", "completes"],
@@ -246,7 +248,7 @@ def test_a_recovery_is_killed_at_every_step(
     victim.stub = stub
     state(victim)
     status, points = victim.loragit(END, "recover")
-    assert (status, points[-1:]) == (0, ["FORGOTTEN"]), victim.said
+    assert (status, points[-1:]) == (0, ["ENTRY_REMOVED"]), victim.said
     victim.version += victim.check(trained=trained)
     for number in range(1, len(points) + 1):
         state(victim)
@@ -266,7 +268,7 @@ def test_the_matrix_reaches_every_step_that_has_a_name(victim: Victim) -> None:
     reached |= {*victim.train()[1]}
     half_moved(victim)
     reached |= {*victim.loragit(END, "recover")[1]}
-    assert reached == {step.name for step in Step}
+    assert reached == {step.name for step in CrashPoint}
 
 
 @pytest.mark.timeout(600)

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 import pytest
 
+from loragit import git as git_of_user
+from loragit.store import ref_moves
+from loragit.system import alive
 from tests.support.power_loss import Call, Disk, State, replay, tracer, why_not, write_state
 from tests.support.processes import LORAGIT, git
 from tests.support.user_home import Scene, make_scene
@@ -56,11 +59,36 @@ class Traced(NamedTuple):
         done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
         return done.stdout + done.stderr
 
+    def recovered(self, state: State) -> tuple[str, ...]:
+        """What the run's refs hold, empty for none, once the moves are finished that ``state`` was
+        left with."""
+        boot = (alive.boot_id() or "").encode()
+        restarted = {
+            path: data.replace(boot, b"before the power cut") if data and boot else data
+            for path, data in state.items()
+        }
+        write_state(restarted, self.place / ".git", GIT_DIR)
+        ref_moves.finish_moves(git_of_user.discover(self.place))
+        held = git_of_user.read_refs(cwd=self.place)
+        return tuple(held[name].object if name in held else "" for name in REFS)
+
     def ref(self, name: str) -> str:
         """What the ref holds in the repository that was written last."""
         return git(
             self.place, f"--git-dir={self.place}", "rev-parse", "--verify", "-q", name, check=False
         )
+
+
+def trace(home: Path, folder: Path, **environ: str) -> Traced:
+    """Trace a training of the stub trainer."""
+    if reason := why_not(folder):
+        pytest.skip(reason)
+    scene = make_scene(home)
+    before = Disk(home)
+    words = (*tracer(folder / "trace"), *LORAGIT, "train", NAME)
+    result = scene.run(words, scene.dataset, {"PYTHONDONTWRITEBYTECODE": "1", **environ})
+    assert result.status == ("STUB" in environ), result.err
+    return Traced(scene, folder / "trace", before, folder / "after")
 
 
 _DONE: list[Traced] = []
@@ -69,17 +97,15 @@ _DONE: list[Traced] = []
 @pytest.fixture
 def traced(home: Path, tmp_path: Path) -> Traced:
     """One training for all tests that run in this process; none of them writes to its scene."""
-    if _DONE:
-        return _DONE[0]
-    if reason := why_not(tmp_path):
-        pytest.skip(reason)
-    scene = make_scene(home)
-    before = Disk(home)
-    words = (*tracer(tmp_path / "trace"), *LORAGIT, "train", NAME)
-    result = scene.run(words, scene.dataset, {"PYTHONDONTWRITEBYTECODE": "1"})
-    assert result.status == 0, result.err
-    _DONE.append(Traced(scene, tmp_path / "trace", before, tmp_path / "after"))
+    if not _DONE:
+        _DONE.append(trace(home, tmp_path))
     return _DONE[0]
+
+
+@pytest.fixture
+def traced_revert(home: Path, tmp_path: Path) -> Traced:
+    """A training that made nothing, and was taken back."""
+    return trace(home, tmp_path, STUB="fail")
 
 
 def lost_at_the_start(traced: Traced, unheard: Unheard = lambda _: False) -> list[str]:
@@ -187,3 +213,57 @@ def test_half_an_object_under_its_name_and_a_ref_without_bytes_are_noticed(trace
             break
     assert "corrupt" in bare["object"]
     assert "invalid sha1 pointer" in bare["ref"] or "bad" in bare["ref"]
+
+
+# ---- what `recover` makes of it ----
+
+
+def refs_after_any_power_cut(traced: Traced) -> set[tuple[str, ...]]:
+    """What the run's refs may hold after a power cut at any step, and the end of the moves that it
+    cut short."""
+    disk, seen = copy.deepcopy(traced.before), set[frozenset[tuple[str, bytes | None]]]()
+    found = set()
+    for call in traced.replay(disk):
+        moves = traced.scene.dataset / ".git" / "loragit" / "moves"
+        refs = traced.scene.dataset / ".git" / "refs"
+        if not any(path.is_relative_to(top) for path in call.paths for top in (moves, refs)):
+            continue
+        # No mixture of names: that a tag is gone and `runs` has not moved tells no recovery whether
+        # git began or somebody deleted the tag, and file systems keep the order of renames.
+        for state in (disk.least(), disk.names_only()):
+            about = frozenset(
+                (path, data)
+                for path, data in state.items()
+                if path.startswith(f"{GIT_DIR}/") and "/hooks/" not in path
+            )
+            if about not in seen:
+                seen.add(about)
+                found.add(traced.recovered(dict(sorted(about))))
+    assert len(seen) > 20
+    return found
+
+
+@pytest.mark.timeout(300)
+def test_after_a_power_cut_and_a_recovery_a_run_is_open_or_reverted_and_nothing_between(
+    traced_revert: Traced,
+) -> None:
+    scene = traced_revert.scene
+    revert, opened, head = scene.git("rev-parse", "runs", "runs^", "HEAD").split()
+    assert refs_after_any_power_cut(traced_revert) == {
+        ("", "", ""),
+        (opened, opened, head),
+        (revert, "", ""),
+    }
+
+
+@pytest.mark.timeout(300)
+def test_after_a_power_cut_and_a_recovery_a_run_is_open_or_sealed_and_nothing_between(
+    traced: Traced,
+) -> None:
+    scene = traced.scene
+    opened, tag, head = scene.git("rev-parse", "runs", NAME, "HEAD").split()
+    assert refs_after_any_power_cut(traced) == {
+        ("", "", ""),
+        (opened, opened, head),
+        (opened, tag, head),
+    }

@@ -13,8 +13,8 @@ import pytest
 
 from loragit.errors import LoragitError
 from loragit.record.values import Opened
-from loragit.store import lock, patience, store
-from loragit.store.patience import StillLocked
+from loragit.store import lock, retry, store
+from loragit.store.retry import StillLocked
 from loragit.store.store import Store
 from tests.support import made_up_runs
 from tests.support.forked import ForkServer
@@ -26,9 +26,9 @@ RUNS = 3
 """Of each worker: one is sealed, one reverted, and of one only the tag is deleted."""
 
 
-def store_of(folder: Path, tell: patience.Tell) -> Store:
+def store_of(folder: Path, tell: lock.Warn) -> Store:
     plain = made_up_runs.open_store(folder)
-    return Store(plain.repository, plain._author, plain._committer, tell=tell)
+    return Store(plain.repository, plain._author, plain._committer, warn=tell)
 
 
 # ---- all at once ----
@@ -167,8 +167,8 @@ LOCKS = [
 @pytest.fixture
 def told_soon(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The dataset, with a user who is told after a moment."""
-    for module in (patience, lock):
-        monkeypatch.setattr(module, "TOLD_AFTER", 0.05)
+    for module in (retry, lock):
+        monkeypatch.setattr(module, "WARNED_AFTER", 0.05)
     git(dataset, "config", "core.packedRefsTimeout", "10")
     git(dataset, "config", "core.filesRefLockTimeout", "10")
     return dataset
@@ -222,8 +222,8 @@ def test_where_a_lock_stays_the_run_stays_open_and_can_be_ended_later(
 
 
 def test_the_end_of_a_run_waits_longer_than_its_opening() -> None:
-    assert patience.ENDING >= 60
-    assert patience.OPENING <= patience.ENDING / 4
+    assert retry.ENDING >= 60
+    assert retry.OPENING <= retry.ENDING / 4
 
 
 def test_an_opening_that_finds_a_lock_leaves_nothing(
@@ -240,14 +240,14 @@ def test_an_opening_that_finds_a_lock_leaves_nothing(
 def test_a_race_that_is_lost_for_ever_is_told_with_what_git_says(
     impatient: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "_RACES", 0.0)
+    monkeypatch.setattr(retry, "_RACES", 0.0)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     refusal = LoragitError("cannot lock ref 'x': is at 1 but expected 2")
-    waits = patience.Patience(9.0, pytest.fail)
-    for _ in range(patience._FEWEST - 1):
-        waits.after(refusal)
+    waits = retry.Retries(9.0, pytest.fail)
+    for _ in range(retry._FEWEST - 1):
+        waits.wait(refusal)
     with pytest.raises(LoragitError, match="is at 1 but expected 2"):
-        waits.after(refusal)
+        waits.wait(refusal)
 
 
 def held_by_another(path: Path) -> int:

@@ -977,6 +977,21 @@ def test_the_local_variables_are_gits_own_list(tmp_path: Path) -> None:
     assert own - {"GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT"} <= set(command.LOCAL_VARIABLES)
 
 
+def test_a_file_system_monitor_that_a_datasets_own_configuration_names_is_not_run(
+    dataset: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    program.chmod(0o755)
+    run_git(dataset, "config", "core.fsmonitor", str(program))
+    run_git(dataset, "status")
+    (tmp_path / "ran").unlink()  # git itself does
+    checkout.repo_state(dataset, "gren")
+    checkout.read_dirty(checkout.start_dirty(discover(dataset)))
+    assert command.show("status", cwd=dataset) == 0
+    assert not (tmp_path / "ran").exists()
+
+
 class TestABareRepositoryInAWorkTree:
     """What somebody committed to look like a repository: its configuration names programs."""
 
@@ -1006,7 +1021,7 @@ class TestABareRepositoryInAWorkTree:
         self, planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new: bool
     ) -> None:
         if not new:
-            monkeypatch.setattr(command, "_OWN_TERMS", ("--no-optional-locks",))
+            monkeypatch.setattr(command, "_OPTIONS", ("--no-optional-locks",))
         command.is_bare.cache_clear()
         assert command.is_bare(planted)
         for folder in (planted, planted.parent):

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from loragit.git import checkout, command, packs, repository
+from loragit.git import checkout, command, packs, repository, trees
 from loragit.git import objects as repo
-from loragit.git.objects import CannotOpen, CannotRecord, CannotWriteObjects, Objects
+from loragit.git.objects import CannotOpen, CannotWriteObjects, Objects
+from loragit.git.trees import CannotRecord
 from loragit.record.values import Entry, Identity
 from tests.support.processes import commit_all, git
 
@@ -99,18 +100,18 @@ def test_a_tree_is_what_git_itself_would_write(
         if path not in folders and not above & set(entries):
             entries[path] = Entry(path, data, executable)
             folders |= above
-    tree = objects.tree(entries.values())
+    tree = trees.write(objects, entries.values())
     assert listed(folder, tree).keys() == entries.keys()
     for path, (mode, _) in listed(folder, tree).items():
         assert mode == ("100755" if entries[path].executable else "100644")
     assert written_by_git(folder, tree) == tree
-    assert objects.tree(reversed(entries.values())) == tree
-    assert objects.tree(entries.values(), like=tree) == tree
+    assert trees.write(objects, reversed(entries.values())) == tree
+    assert trees.write(objects, entries.values(), like=tree) == tree
 
 
 def test_bytes_are_written_as_they_are(folder: Path, objects: Objects) -> None:
     git(folder, "config", "core.autocrlf", "true")
-    tree = objects.tree([Entry("a.txt", b"a\r\nb\n\0")])
+    tree = trees.write(objects, [Entry("a.txt", b"a\r\nb\n\0")])
     blob = listed(folder, tree)["a.txt"][1]
     done = subprocess.run(
         ["git", "cat-file", "blob", blob], cwd=folder, capture_output=True, check=True
@@ -120,20 +121,25 @@ def test_bytes_are_written_as_they_are(folder: Path, objects: Objects) -> None:
 
 def test_what_is_there_already_is_not_written_again(folder: Path, objects: Objects) -> None:
     captions = [Entry(f"captions/img/{n:02d}.txt", b"caption %d" % n) for n in range(20)]
-    first = objects.tree([Entry("run.toml", b"1"), *captions])
+    first = trees.write(objects, [Entry("run.toml", b"1"), *captions])
     before = count(folder)
-    second = objects.tree([Entry("run.toml", b"2"), *captions], like=first)
+    second = trees.write(objects, [Entry("run.toml", b"2"), *captions], like=first)
     assert count(folder) == before + 2  # run.toml and the tree at the top
     kept = listed(folder, second)["captions/img/00.txt"]
     assert kept == listed(folder, first)["captions/img/00.txt"]
     captions_tree = git(folder, "rev-parse", f"{first}:captions")
-    assert objects.tree([Entry("run.toml", b"2")], kept=[("captions", captions_tree)]) == second
+    assert (
+        trees.write(objects, [Entry("run.toml", b"2")], kept=[("captions", captions_tree)])
+        == second
+    )
 
 
 def test_a_file_where_a_folder_was_and_the_other_way_round(folder: Path, objects: Objects) -> None:
-    first = objects.tree([Entry("a", b"1"), Entry("b/c", b"2"), Entry("d", b"3")])
-    second = objects.tree(
-        [Entry("a/x", b"1"), Entry("b", b"2"), Entry("d", b"3", executable=True)], like=first
+    first = trees.write(objects, [Entry("a", b"1"), Entry("b/c", b"2"), Entry("d", b"3")])
+    second = trees.write(
+        objects,
+        [Entry("a/x", b"1"), Entry("b", b"2"), Entry("d", b"3", executable=True)],
+        like=first,
     )
     assert {path: mode for path, (mode, _) in listed(folder, second).items()} == {
         "a/x": "100644",
@@ -145,7 +151,7 @@ def test_a_file_where_a_folder_was_and_the_other_way_round(folder: Path, objects
 @pytest.mark.parametrize("name", [".git", ".GIT", "git~1", ".", "..", ""])
 def test_names_that_git_refuses_are_refused(objects: Objects, name: str) -> None:
     with pytest.raises(CannotRecord, match="git takes no folder") as refused:
-        objects.tree([Entry(f"captions/{name}/00.txt", b"")])
+        trees.write(objects, [Entry(f"captions/{name}/00.txt", b"")])
     assert refused.value.hint
 
 
@@ -168,10 +174,10 @@ def test_each_dataset_keeps_its_record_whatever_happens_to_the_others(
             expected.pop(place, None)
         else:
             expected[place] = version
-            record = objects.tree(
-                [Entry("run.toml", b"%d" % version), Entry("captions/img/a.txt", b"x")]
+            record = trees.write(
+                objects, [Entry("run.toml", b"%d" % version), Entry("captions/img/a.txt", b"x")]
             )
-        tree = objects.graft(tree, place, record)
+        tree = trees.graft(objects, tree, place, record)
     found = listed(folder, tree) if tree else {}
     names = {
         f"{place}/{name}".lstrip("/")
@@ -185,24 +191,24 @@ def test_each_dataset_keeps_its_record_whatever_happens_to_the_others(
 
 
 def test_what_a_dataset_leaves_empty_goes(folder: Path, objects: Objects) -> None:
-    record = objects.tree([Entry("run.toml", b"1")])
-    both = objects.graft(objects.graft(None, "a/b", record), "c", record)
-    assert objects.graft(both, "a/b", None) == objects.graft(None, "c", record)
-    assert listed(folder, objects.graft(None, "a", None)) == {}
-    assert objects.graft(None, "", record) == record
+    record = trees.write(objects, [Entry("run.toml", b"1")])
+    both = trees.graft(objects, trees.graft(objects, None, "a/b", record), "c", record)
+    assert trees.graft(objects, both, "a/b", None) == trees.graft(objects, None, "c", record)
+    assert listed(folder, trees.graft(objects, None, "a", None)) == {}
+    assert trees.graft(objects, None, "", record) == record
 
 
 def test_a_file_in_the_way_of_a_dataset_is_replaced(folder: Path, objects: Objects) -> None:
-    record = objects.tree([Entry("run.toml", b"1")])
-    base = objects.tree([Entry("a", b"a file"), Entry("z", b"kept")])
-    assert listed(folder, objects.graft(base, "a/b", record)).keys() == {"a/b/run.toml", "z"}
+    record = trees.write(objects, [Entry("run.toml", b"1")])
+    base = trees.write(objects, [Entry("a", b"a file"), Entry("z", b"kept")])
+    assert listed(folder, trees.graft(objects, base, "a/b", record)).keys() == {"a/b/run.toml", "z"}
 
 
 # ---- commits and tags ----
 
 
 def test_commits_and_tags_are_those_that_git_writes(folder: Path, objects: Objects) -> None:
-    tree = objects.tree([Entry("a", b"1")])
+    tree = trees.write(objects, [Entry("a", b"1")])
     first = objects.commit(tree, [], "été\n\nbody\n", ADA, ADA.at(5))
     second = objects.commit(tree, [first], "second\n", ADA, ADA._replace(offset=-210))
     tag = objects.tag("v1", second, "outcome\n\nRun: v1\n", ADA._replace(offset=-210))
@@ -236,10 +242,10 @@ def test_a_part_of_a_tree_is_found_by_its_path(folder: Path, objects: Objects) -
     (folder / "a b" / "été").mkdir(parents=True)
     (folder / "a b" / "été" / "x").write_text("1")
     commit = commit_all(folder, "first")
-    assert objects.subtree(commit, "") == git(folder, "rev-parse", "HEAD^{tree}")
-    assert objects.subtree(commit, "a b/été") == git(folder, "rev-parse", "HEAD:a b/été")
-    assert objects.subtree(commit, "a b/été/x") is None, "a file is no folder"
-    assert objects.subtree(commit, "nothing/here") is None
+    assert trees.subtree(objects, commit, "") == git(folder, "rev-parse", "HEAD^{tree}")
+    assert trees.subtree(objects, commit, "a b/été") == git(folder, "rev-parse", "HEAD:a b/été")
+    assert trees.subtree(objects, commit, "a b/été/x") is None, "a file is no folder"
+    assert trees.subtree(objects, commit, "nothing/here") is None
 
 
 # ---- what cannot be ----
@@ -260,7 +266,7 @@ def test_a_repository_with_other_hashes_is_refused(tmp_path: Path) -> None:
 @pytest.fixture
 def full(folder: Path, objects: Objects) -> str:
     """No object can be written any more. The tree that was written last."""
-    tree = objects.tree([Entry("a", b"0")])
+    tree = trees.write(objects, [Entry("a", b"0")])
     ids = git(folder, "cat-file", "--batch-all-objects", "--batch-check=%(objectname)")
     git(folder, "pack-objects", "-q", ".git/objects/pack/pack", text_input=ids + "\n")
     git(folder, "prune-packed")
@@ -273,8 +279,8 @@ def test_objects_that_cannot_be_written_are_an_error_with_a_next_step(
     folder: Path, objects: Objects, full: str
 ) -> None:
     attempts: tuple[Callable[[], str], ...] = (
-        lambda: objects.tree([Entry("a", b"1")]),
-        lambda: objects.graft(None, "a", full),
+        lambda: trees.write(objects, [Entry("a", b"1")]),
+        lambda: trees.graft(objects, None, "a", full),
         lambda: objects.tag("v1", "0" * 40, "m", ADA),
     )
     for write in attempts:

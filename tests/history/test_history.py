@@ -19,7 +19,7 @@ import loragit.history
 from loragit import History, LoragitError, RecordedRun
 from loragit.git.catfile import Reader, rows
 from loragit.git.command import GitFailed, NotARepository
-from loragit.history import as_json, cache, record_reader
+from loragit.history import as_json, record_reader
 from loragit.history import history as readers
 from loragit.history.compare import cached
 from loragit.history.history import REVERTED, SEALED, NoSuchFile, NoSuchRun
@@ -36,6 +36,7 @@ from loragit.history.record_parser import (
 from loragit.history.record_reader import TooManyFiles
 from loragit.record import trailers
 from loragit.record.values import Entry, Weights
+from loragit.settings.paths import cache_folder
 from tests.support.made_up_runs import (
     MOMENT,
     NAME,
@@ -750,5 +751,5 @@ def test_the_cache_folder_is_the_one_that_platformdirs_names(
 
     for key, value in variables.items():
         monkeypatch.setenv(key, value)
-    assert cache._cache_folder() == platformdirs.user_cache_dir("loragit")
-    assert told is None or cache._cache_folder() == told
+    assert cache_folder() == platformdirs.user_cache_path("loragit")
+    assert told is None or cache_folder() == Path(told)

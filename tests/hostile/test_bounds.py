@@ -20,8 +20,8 @@ from pathlib import Path
 import pytest
 
 from loragit import parse
-from loragit.dataset.snapshot import CannotReadInput, read_bytes, read_table
-from loragit.git import catfile, command
+from loragit.dataset.inputs import CannotReadInput, parse_input, read_input
+from loragit.git import catfile
 from loragit.git.command import GitFailed
 from loragit.git.repository import discover, read_tree, start_file, start_tree
 from loragit.history import branch, losses, plain_toml, record_parser
@@ -72,7 +72,7 @@ SQUARES: dict[str, tuple[Callable[[str], object], str]] = {
         lambda told: record_parser.parse_environment(told.encode()),
         "A: b\n" * 100_000,
     ),
-    "a note of many lines": (lambda told: notes.read(told.encode()), "x\n" * 100_000),
+    "a note of many lines": (lambda told: notes.parse_note(told.encode()), "x\n" * 100_000),
     "repositories of code": (
         lambda told: zsh_helpers.sorted_codes(
             zsh_helpers.parse_repos_git(told.encode()).repositories
@@ -149,13 +149,13 @@ def test_values_go_on_in_the_next_lines_of_a_trailer() -> None:
     ],
 )
 def test_too_much_of_a_toml_document_is_refused(source: str, problem: str, tmp_path: Path) -> None:
-    with pytest.raises(parse.TooMuch, match=problem):
+    with pytest.raises(parse.BeyondBounds, match=problem):
         parse.read_toml(source)
     (tmp_path / "loragit.toml").write_text(source)
     with pytest.raises(UnreadableSettings, match=problem if len(source) < 200_000 else "256 KiB"):
         read_settings_file(tmp_path / "loragit.toml")
     with pytest.raises(CannotReadInput, match=problem):
-        read_table(Path("config.toml"), source.encode(), "config")
+        parse_input(Path("config.toml"), source.encode(), "config")
     with pytest.raises(record_parser.CannotReadRecord, match=problem):
         record_parser.parse_record(source.encode(), "x")
 
@@ -182,14 +182,14 @@ def test_dots_in_texts_comments_and_numbers_are_no_parts_of_a_key(dots: str) -> 
     ],
 )
 def test_too_much_of_a_json_document_is_refused(source: str, problem: str) -> None:
-    with pytest.raises(parse.TooMuch, match=problem):
+    with pytest.raises(parse.BeyondBounds, match=problem):
         parse.read_json(source)
 
 
 def test_a_json_document_of_too_many_values_is_refused_unread() -> None:
-    with soon(), pytest.raises(parse.TooMuch, match="4,000,000 values"):
+    with soon(), pytest.raises(parse.BeyondBounds, match="4,000,000 values"):
         parse.read_json(b"[" + b"[]," * parse.MAX_VALUES + b"1]")
-    with pytest.raises(parse.TooMuch):
+    with pytest.raises(parse.BeyondBounds):
         parse.check_values("," * (parse.MAX_VALUES + 1))
 
 
@@ -234,14 +234,14 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     assert logged_losses.final_loss([pipe], SdScripts.losses) is None
     with pytest.raises(CannotReadInput, match="no plain file"):
-        read_bytes(pipe, "input")
+        read_input(pipe, "input")
 
 
 def test_a_device_without_an_end_is_not_read(tmp_path: Path) -> None:
     link = tmp_path / "config.toml"
     link.symlink_to("/dev/zero")
     with soon(), pytest.raises(CannotReadInput, match="no plain file"):
-        read_bytes(link, "dataset config")
+        read_input(link, "dataset config")
 
 
 def test_all_events_of_a_run_together_are_bounded(
@@ -267,7 +267,7 @@ def test_of_a_long_answer_only_the_beginning_is_held(
     assert start_file("HEAD", "run.toml", repository).beginning(10) == b"a" * 10
     assert start_file("HEAD", "nothing", repository).beginning(10) == b""
     assert "run.toml" in read_tree(start_tree("HEAD", repository))
-    monkeypatch.setattr(command, "_MOST_TREE", 50)
+    monkeypatch.setattr("loragit.git.repository._MOST_TREE", 50)
     assert read_tree(start_tree("HEAD", repository)) == {}
 
 

@@ -15,7 +15,7 @@ from loragit.errors import LoragitError
 from loragit.history import losses
 from loragit.history.history import History
 from loragit.history.verify.verify import VerifyOptions, verify
-from loragit.record.values import Artifact, Entry, Outcome
+from loragit.record.values import Entry, ModelFile, Outcome
 from loragit.run.importing.plan import ImportRequest
 from loragit.run.preflight import ancestors
 from loragit.run.preflight.ancestors import StartingWeights
@@ -45,7 +45,7 @@ def on_record(
     store = open_store(dataset)
     run = a_run(name=NAME, **changes)
     opened = store.open(run._replace(entries=(*run.entries, *entries)))
-    made = tuple(Artifact(name, 10, SHA256, None, 4, 1) for name in models)
+    made = tuple(ModelFile(name, 10, SHA256, None, 4, 1) for name in models)
     store.seal(
         opened, Outcome(0, MOMENT, MOMENT + timedelta(minutes=1), output, models=made, samples=0)
     )

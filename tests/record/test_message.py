@@ -28,7 +28,7 @@ from loragit.record.message import (
     run_message,
     run_subject,
 )
-from loragit.record.values import Artifact, Entry, LyCORIS, RepoState, Weights
+from loragit.record.values import Entry, LyCORIS, ModelFile, RepoState, Weights
 from tests.support.made_up_runs import CODE, MOMENT, NAME, a_run, an_outcome, opened
 
 pytestmark = pytest.mark.every_python
@@ -217,18 +217,18 @@ def test_a_ruler_in_a_quoted_log_does_not_end_the_message() -> None:
     assert by_us(message) == sorted(by_git(message))
 
 
-def paths(more: st.SearchStrategy[str]) -> st.SearchStrategy[Artifact]:
+def paths(more: st.SearchStrategy[str]) -> st.SearchStrategy[ModelFile]:
     digest = st.sampled_from(["0" * 64, "af" * 32])
     number = st.none() | st.integers(0, 10**9)
     return st.builds(
-        Artifact, more, st.integers(0, 2**60), digest, st.none() | digest, number, number
+        ModelFile, more, st.integers(0, 2**60), digest, st.none() | digest, number, number
     )
 
 
 @many
 @given(paths(LINE.map(as_written)))
-@example(Artifact(f"a 5 bytes sha256:{'0' * 64} step:1", 1, "0" * 64, None, None, 2))
-def test_a_models_line_is_read_back(model: Artifact) -> None:
+@example(ModelFile(f"a 5 bytes sha256:{'0' * 64} step:1", 1, "0" * 64, None, None, 2))
+def test_a_models_line_is_read_back(model: ModelFile) -> None:
     assert parse_model_line(model_line(model)) == model
 
 
@@ -242,7 +242,7 @@ def test_what_is_no_models_line_is_not_read(line: str) -> None:
 @few
 @given(st.lists(paths(LINE), max_size=3), st.lists(LINE, max_size=2), LINE)
 def test_git_reads_every_line_of_an_outcome(
-    models: list[Artifact], others: list[str], output: str
+    models: list[ModelFile], others: list[str], output: str
 ) -> None:
     outcome = an_outcome(
         models=tuple(models),

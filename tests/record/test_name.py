@@ -138,7 +138,7 @@ def test_a_name_without_a_version_cannot_be_bumped() -> None:
 
 def test_a_name_knows_its_refs() -> None:
     name = RunName.parse("noob-gren-v2s512")
-    assert (name.tag, name.keep, str(name)) == (
+    assert (name.tag, name.keep_ref, str(name)) == (
         "refs/tags/noob-gren-v2s512",
         "refs/loragit/keep/noob-gren-v2s512",
         "noob-gren-v2s512",

@@ -38,6 +38,14 @@ def noted(scene: Scene, revision: str = NAME) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize(
+    ("note", "after"),
+    [(b"", b"new\n"), (b"old\n", b"old\nnew\n"), (b"old", b"old\nnew\n")],
+)
+def test_a_line_that_is_added_begins_one(note: bytes, after: bytes) -> None:
+    assert notes.append_lines(note, ["new"]) == after
+
+
 def test_a_note_is_shown_by_plain_git_log_and_what_is_there_is_kept(scene: Scene) -> None:
     assert (
         scene.loragit("note", NAME, "-m", "soft edges", "-m", "try rank 8\nand fewer steps").status
@@ -184,7 +192,7 @@ def test_a_note_reads_as_its_last_marks_and_all_its_texts() -> None:
         b"b.safetensors\n"
     )
     note += b"Starred: no\nRating: many\n\xff\n"
-    assert notes.read(note) == Note(
+    assert notes.parse_note(note) == Note(
         observations=(
             Observation(None, "by hand"),
             Observation("2026-11-24T19:30:00.000Z", "soft"),
@@ -201,10 +209,10 @@ def test_a_note_reads_as_its_last_marks_and_all_its_texts() -> None:
 def test_any_text_becomes_lines_that_sort_and_nothing_is_lost(
     texts: list[str], before: bytes
 ) -> None:
-    lines = notes.stamped(texts, MOMENT)
+    lines = notes.stamp_lines(texts, MOMENT)
     assert list(lines) == sorted(lines)
     assert len(lines) == sum(bool(text.strip()) for text in texts)
-    after = notes.appended(before, lines)
+    after = notes.append_lines(before, lines)
     assert after.startswith(before)
     added = after[len(before) :].decode().removeprefix("\n").split("\n")
     assert [line for line in added if line] == list(lines)
@@ -212,7 +220,7 @@ def test_any_text_becomes_lines_that_sort_and_nothing_is_lost(
 
 
 def test_moments_pass_the_end_of_a_second() -> None:
-    first, second = notes.stamped(["a", "b"], MOMENT)
+    first, second = notes.stamp_lines(["a", "b"], MOMENT)
     assert (first, second) == ("2026-11-24T19:30:00.999Z a", "2026-11-24T19:30:01.000Z b")
     assert datetime.fromisoformat(second[:24]) - datetime.fromisoformat(first[:24]) == timedelta(
         milliseconds=1

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from loragit.dataset import snapshot
-from loragit.dataset.hashes import Cache
-from loragit.dataset.snapshot import Recorded, Subset, WatchedFolder
+from loragit.dataset.hashes import HashCache
+from loragit.dataset.snapshot import RecordedDataset, Subset, WatchedFolder
 from loragit.record.values import Entry
 from loragit.run import edited
 from loragit.run.preflight.inputs import Inputs
@@ -41,9 +41,9 @@ def look(root: Path, folders: list[Subset]) -> Inputs:
     entries = (Entry("config.toml", b"config"), Entry("sample-prompts.txt", b"prompts"))
     for entry in entries:
         (root / entry.path).write_bytes(entry.data)
-    listed = [(folder, snapshot.check_folder(folder, root)) for folder in folders]
+    listed = [(folder, snapshot.subset_files(folder, root)) for folder in folders]
     dataset = snapshot.read_dataset(
-        listed, Recorded(None, None, frozenset()), root, Cache(root.parent / "cache")
+        listed, RecordedDataset(None, None, frozenset()), root, HashCache(root.parent / "cache")
     )
     sources = {entry.path: root / entry.path for entry in entries}
     return Inputs(entries[0], entries[1], (), dataset, (), (), sources)
@@ -176,7 +176,7 @@ def test_ten_thousand_files_cost_little_more_than_to_look_at_each(tmp_path: Path
         action()
         return time.thread_time() - begun
 
-    names = [str(root / "img" / each.name) for each in read.dataset.watched[0].prints]
+    names = [str(root / "img" / each.name) for each in read.dataset.watched[0].files]
     # In turn, so that what else the machine does slows down both.
     bare, took = zip(
         *(
@@ -197,7 +197,7 @@ def test_a_disk_that_was_mounted_anew_is_not_read_again(
     """It may have another number, which is part of what a file is known by."""
 
     def elsewhere(watched: WatchedFolder) -> WatchedFolder:
-        return watched._replace(identities=tuple(f"{each}9" for each in watched.identities))
+        return watched._replace(stamps=tuple(f"{each}9" for each in watched.stamps))
 
     monkeypatch.setattr(edited, "MAX_HASHED", 0)
     before = read.dataset._replace(watched=tuple(map(elsewhere, read.dataset.watched)))

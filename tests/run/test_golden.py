@@ -40,7 +40,7 @@ ONE, TWO = "noob-gren-v1s4", "noob-gren-v2s4"
 TOKEN = "hf_" + "a1B2" * 9
 KEY = "0123456789abcdef" * 2 + "01234567"
 SMALL = 20_000
-AFTER_THE_END = "END_NOTED"
+AFTER_THE_END = "END_IN_ENTRY"
 BEFORE_THE_TRAINER = "REFS_MOVED"
 """Two of the places at which killed_at_step.py kills."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from loragit import crash_points
-from loragit.crash_points import Step
+from loragit.crash_points import CrashPoint
 from loragit.record.values import Entry
 from loragit.run import output
 from loragit.run.output import CannotWriteOutput, OutputExists, OutputFolder
@@ -86,8 +86,8 @@ def test_a_link_that_comes_in_place_of_a_folder_while_it_is_removed_is_not_follo
         (elsewhere / name).parent.mkdir(parents=True)
         (elsewhere / name).write_bytes(b"x")
 
-    def swap(step: Step) -> None:
-        for name in names if step is Step.FILE_REMOVED else ():
+    def swap(step: CrashPoint) -> None:
+        for name in names if step is CrashPoint.FILE_REMOVED else ():
             folder = (made.path / name).parent
             if (made.path / name).exists() and not folder.is_symlink():
                 folder.rename(tmp_path / f"{folder.name}-away")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from loragit.system import child as process
+from loragit.system import alive
 from tests.commands.test_train import NAME, refused, sha1, sound
 from tests.support.processes import LORAGIT, commit_all, git
 from tests.support.user_home import Scene, make_scene
@@ -257,7 +257,7 @@ def test_a_script_that_cannot_run_is_refused(
     refused(scene, "2 problems found", *told, args=("--script", script_of(scene)))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.usefixtures("modes_count")
 def test_a_script_that_may_not_be_read_is_refused(scene: Scene) -> None:
     write_script(scene, mode=0o333)
     refused(scene, "cannot be read: Permission denied", args=("--script", script_of(scene)))
@@ -337,7 +337,7 @@ def test_an_interrupted_script_leaves_nothing_running_and_is_sealed(
     os.close(fifo)
     child.send_signal(signal.SIGTERM)
     assert child.wait() == 143
-    assert not process.exists(trainer)
+    assert not alive.exists(trainer)
     assert scene.outcome(NAME)["Interrupted-By"] == "SIGTERM"
     assert scene.outcome(NAME)["Model"].startswith("lamp-step00000002.safetensors ")
 

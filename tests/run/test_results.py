@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from loragit.record.values import Artifact, Outcome
+from loragit.record.values import ModelFile, Outcome
 from loragit.run import results
 from loragit.run.results import Logs, collect
 from loragit.trainers.losses import log_folders
@@ -101,11 +101,11 @@ def test_the_outcome_of_a_real_lycoris_run_is_read_right() -> None:
         output=f"~/{name}",
         models=result.models,
         samples=4,
-        pictures=result.pictures,
+        sample_files=result.sample_files,
         session="2966493315 1795454429.9989014",
         final_loss=struct.unpack("<f", bytes.fromhex("2daf903f"))[0],
     )
-    assert [(picture.path, picture.sha256) for picture in result.pictures] == [
+    assert [(sample.path, sample.sha256) for sample in result.sample_files] == [
         (f"sample/{file.name}", hashlib.sha256(file.read_bytes()).hexdigest())
         for file in sorted((folder / "sample").iterdir())
     ]
@@ -280,7 +280,7 @@ def test_a_pickled_model_is_judged_by_what_its_format_tells(
     result = found(tmp_path)
     if whole:
         digest = hashlib.sha256(data).hexdigest()
-        assert result.models == (Artifact(name, len(data), digest, None, step=4, epoch=None),)
+        assert result.models == (ModelFile(name, len(data), digest, None, step=4, epoch=None),)
     else:
         assert (result.models, result.truncated) == ((), (name,))
 

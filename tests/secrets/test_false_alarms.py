@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from loragit.errors import Findings
 from loragit.record import message
-from loragit.record.values import Artifact, Entry, LyCORIS, RepoState, Run, Weights
+from loragit.record.values import Entry, LyCORIS, ModelFile, RepoState, Run, Weights
 from loragit.run.preflight.disclosure import Sources, check_secrets
 from loragit.secrets.files import redacted, secrets_in
 from loragit.secrets.rules import is_secret_name
@@ -305,7 +305,7 @@ def test_nothing_of_our_own_is_a_secret(run: Run) -> None:
 @settings(max_examples=100, deadline=None)
 @given(digest(64), digest(64), st.integers(0, 10**9), NAMES)
 def test_no_outcome_and_no_revert_is_a_secret(sha: str, payload: str, step: int, name: str) -> None:
-    model = Artifact(f"{name}-step{step:08}.safetensors", step, sha, payload, step, 1)
+    model = ModelFile(f"{name}-step{step:08}.safetensors", step, sha, payload, step, 1)
     outcome = an_outcome(models=(model,), truncated=(f"{name}.pt",), output=f"~/output_dir/{name}")
     assert secrets_in(message.outcome_message(NAME, outcome).encode()) == ()
     assert (

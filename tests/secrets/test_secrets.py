@@ -15,8 +15,10 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from loragit.secrets import rules
 from loragit.secrets.find import (
     SENSITIVE_ARGUMENTS,
+    distinctive,
     find_known_secrets,
     find_secrets,
     secret_texts,
@@ -448,6 +450,49 @@ def test_looking_for_nothing_compiles_nothing() -> None:
         "sys.exit(any(b'hf_' in str(given).encode() for given in compiled))\n"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_a_known_word_is_looked_for_from_16_letters_on() -> None:
+    words = ("a" * 15, "b" * 16)
+    assert distinctive(words) == ("b" * 16,)
+
+
+def test_two_secrets_without_a_letter_between_are_two() -> None:
+    key = "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----"
+    text = f"https://hooks.slack.com/services/T0B0/{'x7Kq2mZp' * 3}{key}"
+    assert [secret.kind for secret in find_secrets(text.encode())] == ["webhook", "private key"]
+    assert redact_all(text.encode()) == b"https://hooks.slack.com/services/******"
+
+
+def test_the_table_of_names_in_the_rules_is_true() -> None:
+    rows = re.findall(r"^``(\S+)``\s+(yes|no)\s", str(rules.__doc__), re.MULTILINE)
+    assert len(rows) > 5
+    assert rows == [(name, "yes" if is_secret_name(name) else "no") for name, _ in rows]
+
+
+MIXED, LETTERS, DIGITS = "x7Kq2mZp9R", "xkqmzprwtyb", "31415926"
+CODE = "opt.hf7Tok9n"
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        (f'hf_token = "{LETTERS}"', True),
+        (f'hf_token = "{DIGITS}"', False),
+        (f'password = "{DIGITS}"', True),
+        (f"HF_TOKEN={MIXED}", True),
+        (f"HF_TOKEN={DIGITS}", False),
+        (f"hf_token={MIXED}", True),
+        ("hf_token=x7Kq2mZ", False),
+        (f"hf_token={CODE}", False),
+        (f"--hf_token {CODE}", True),
+        (f"hf_token {MIXED}", False),
+        (f'"HF_TOKEN", "{MIXED}"', True),
+        (f'"hf_token", "{MIXED}"', False),
+    ],
+)
+def test_the_table_of_values_in_the_rules_is_true(text: str, secret: bool) -> None:
+    assert bool(find_secrets(text.encode())) is secret
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from loragit.settings.document import MAX_BYTES, UnreadableSettings
 from loragit.settings.load import load_settings
 from loragit.settings.paths import DatasetAmbiguous, DatasetNotFound
 from loragit.settings.schema import SCHEMA, VARIABLES, UnknownSetting, WrongSetting
+from loragit.settings.toml_text import toml_literal
 from loragit.settings.values import Flags, SettingOrigin, Settings
 
 NAME = "noob-gren-v2s512"
@@ -275,6 +276,19 @@ def test_prompts_and_optional_keys_can_be_none(ground: Ground) -> None:
     assert ground.load(LORAGIT_PATHS_PROMPTS="").paths.prompts is None
 
 
+def test_an_empty_variable_says_none_where_its_key_can_be_none(ground: Ground) -> None:
+    ground.write('[paths]\nprompts = "mine.txt"\nconfig = "mine.toml"\n')
+    settings = ground.load(LORAGIT_PATHS_PROMPTS="", LORAGIT_PATHS_CONFIG="")
+    assert settings.paths.prompts is None
+    assert source(settings, "paths.prompts") == "LORAGIT_PATHS_PROMPTS"
+    assert settings.paths.config == ground.dataset / "mine.toml"
+
+
+def test_a_letter_that_shows_nothing_is_escaped() -> None:
+    assert "\u3164".isprintable()
+    assert toml_literal("a\u3164b") == '"a\\u3164b"'
+
+
 def test_a_launcher_is_split_as_a_shell_does_and_its_program_found_from_the_file(
     ground: Ground,
 ) -> None:
@@ -442,7 +456,7 @@ def test_an_unknown_loragit_variable_names_the_nearest(ground: Ground) -> None:
         "unknown variable LORAGIT_TRAINER_SCIRPT in the environment; did you mean "
         "LORAGIT_TRAINER_SCRIPT?"
     )
-    assert caught.value.hint == "take it away with: unset LORAGIT_TRAINER_SCIRPT"
+    assert caught.value.hint == "remove it with: unset LORAGIT_TRAINER_SCIRPT"
 
 
 @pytest.mark.parametrize(

@@ -15,15 +15,15 @@ from loragit.history import history
 from loragit.store import journal
 from loragit.store.journal import JournalFailed, Open
 from loragit.store.lock import CannotLock
-from loragit.system import child
+from loragit.system import alive
 from tests.support.made_up_runs import a_run, an_outcome, open_store
 
 NOTE = Open(
     run="noob-gren-v1s4",
     started="2026-11-23T17:20:30Z",
     pid=os.getpid(),
-    pid_started=child.start_time(os.getpid()) or "",
-    boot=child.boot_id() or "",
+    pid_started=alive.start_time(os.getpid()) or "",
+    boot=alive.boot_id() or "",
     host=journal.host(),
     output="/out/noob-gren-v1s4",
 )

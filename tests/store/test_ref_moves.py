@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from loragit import crash_points
-from loragit.crash_points import Step
+from loragit.crash_points import CrashPoint
 from loragit.git.refs import RefUpdate
 from loragit.record.values import Opened
 from loragit.store import journal, ref_moves
@@ -37,8 +37,8 @@ def no_listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     crash_points.listener = None
 
 
-def killed_at(step: Step) -> None:
-    def listen(reached: Step) -> None:
+def killed_at(step: CrashPoint) -> None:
+    def listen(reached: CrashPoint) -> None:
         if reached is step:
             crash_points.listener = None
             raise Killed
@@ -48,10 +48,10 @@ def killed_at(step: Step) -> None:
 
 def cut_short(store: Store, work: Callable[[], object]) -> Noted:
     """Have ``work`` killed when its move is noted and git, which is gone then, has done nothing."""
-    killed_at(Step.MOVE_NOTED)
+    killed_at(CrashPoint.MOVE_WRITTEN)
     with pytest.raises(Killed):
         work()
-    (noted,) = ref_moves.read(store.repository)
+    (noted,) = ref_moves.noted_moves(store.repository)
     return noted
 
 
@@ -114,11 +114,11 @@ def test_a_move_that_was_cut_short_anywhere_is_made_whole(dataset: Path, kind: s
             os.utime(lock_of(dataset, step.name), (long_ago, long_ago))
         ref_moves._note(noted.path, noted.steps, noted.reason, noted.pid)
         noted.path.write_text(noted.path.read_text().replace(noted.boot, "another boot"))
-        store.settle()
+        store.finish_moves()
         done.append(refs(dataset) == after)
         assert refs(dataset) in (before, after), moved
         assert [*(dataset / ".git" / "refs").rglob("*.lock")] == []
-        assert list(ref_moves.read(store.repository)) == []
+        assert list(ref_moves.noted_moves(store.repository)) == []
         assert git(dataset, "fsck", "--strict", "--no-dangling") == ""
     # Whatever was begun is finished; a move of which nothing was made has not happened.
     assert done == [False, *[True] * number]
@@ -130,12 +130,14 @@ def test_a_move_that_is_under_way_is_left_to_its_git(dataset: Path) -> None:
     mine = lock_of(dataset, noted.steps[0].name)
     mine.write_text(f"{noted.steps[0].new}\n")
     ref_moves._note(noted.path, noted.steps, noted.reason, os.getpid())
-    assert store.settle() == ()
+    assert store.finish_moves() == ()
     assert mine.exists() and noted.path.exists()
     # The number of a process says nothing without the time at which it began.
     text = noted.path.read_text()
-    noted.path.write_text(text.replace(next(ref_moves.read(store.repository)).pid_started, "once"))
-    assert store.settle() == (f"removed {mine}, which a git that is gone had left",)
+    noted.path.write_text(
+        text.replace(next(ref_moves.noted_moves(store.repository)).pid_started, "once")
+    )
+    assert store.finish_moves() == (f"removed {mine}, which a git that is gone had left",)
     assert not noted.path.exists()
 
 
@@ -143,7 +145,7 @@ def test_one_of_another_machine_is_left_to_it(dataset: Path) -> None:
     store = open_store(dataset)
     noted = cut_short(store, lambda: opened(store, NAME))
     noted.path.write_text(noted.path.read_text().replace(journal.host(), "elsewhere"))
-    assert store.settle() == ()
+    assert store.finish_moves() == ()
     assert noted.path.exists()
     assert store.open(a_run(name=NAME)).commit == git(dataset, "rev-parse", "runs")
 
@@ -165,7 +167,7 @@ def test_only_a_lock_that_this_very_git_can_have_made_is_removed(
         f"{noted.steps[0].new}\n" if content == "new" else f"{'1' * 40}\n" if content else ""
     )
     os.utime(lock, (time.time() - age, time.time() - age))
-    store.settle()
+    store.finish_moves()
     assert lock.exists() is not goes
     # Where only time will tell, the note stays until then.
     assert noted.path.exists() is (content == "" and age == 1)
@@ -180,13 +182,13 @@ def test_a_list_of_refs_that_a_killed_git_was_writing_is_in_nobodys_way(dataset:
     ref_moves._note(noted.path, noted.steps, noted.reason, 2**22 + 1)
     fresh.write_text("half of")
     lock.touch()  # of a git that may live
-    assert store.settle() == ()
+    assert store.finish_moves() == ()
     assert fresh.exists() and lock.exists() and noted.path.exists()
     os.utime(lock, (time.time() - 20, time.time() - 20))
     noted.path.write_text(
         re.sub(r"(?m)^time = .*$", f"time = {time.time() - 20}", noted.path.read_text())
     )
-    assert store.settle() == (f"removed {lock}, which a git that is gone had left",)
+    assert store.finish_moves() == (f"removed {lock}, which a git that is gone had left",)
     assert not fresh.exists() and not lock.exists()
     # The same of a git of somebody else's.
     fresh.write_text("half of")
@@ -205,7 +207,7 @@ def test_a_lock_that_is_waited_for_may_turn_out_to_be_nobodys(
     monkeypatch.setattr(ref_moves, "QUIET", 0.3)
     store.seal(run, an_outcome())
     assert git(dataset, "cat-file", "-t", NAME) == "tag"
-    assert list(ref_moves.read(store.repository)) == []
+    assert list(ref_moves.noted_moves(store.repository)) == []
 
 
 def test_what_somebody_moved_since_is_not_moved_over(dataset: Path) -> None:
@@ -216,7 +218,7 @@ def test_what_somebody_moved_since_is_not_moved_over(dataset: Path) -> None:
     with pytest.raises(
         MoveStuck, match=f"open {NAME} was made in part: refs/tags/{NAME} is at"
     ) as stuck:
-        store.settle()
+        store.finish_moves()
     assert stuck.value.hint is not None and str(noted.path) in stuck.value.hint
     assert git(dataset, "rev-parse", NAME) == git(dataset, "rev-parse", "main")
 
@@ -228,7 +230,7 @@ def test_a_move_that_is_stuck_keeps_no_other_run_from_its_end(dataset: Path) -> 
     git(dataset, "tag", NAME, "main")
     said: list[str] = []
     store = open_store(dataset)
-    store = Store(store.repository, store._author, store._committer, tell=said.append)
+    store = Store(store.repository, store._author, store._committer, warn=said.append)
     store.seal(other, an_outcome())
     assert git(dataset, "cat-file", "-t", other.name.text) == "tag"
     assert (
@@ -248,7 +250,7 @@ def test_a_move_that_is_stuck_keeps_no_other_move_from_being_made_whole(dataset:
     tag = RefUpdate("refs/tags/noob-gren-v9s4", noted.steps[0].new, None)
     ref_moves._note(later, (noted.steps[0], tag), "loragit: open noob-gren-v9s4", 2**22 + 1)
     with pytest.raises(MoveStuck, match=f"open {NAME} was made in part"):
-        store.settle()
+        store.finish_moves()
     assert git(dataset, "rev-parse", tag.name) == tag.new
     assert stuck.exists() and not later.exists()
 
@@ -260,12 +262,12 @@ def test_a_keep_ref_that_was_there_already_is_no_sign_that_a_move_was_begun(data
     noted = cut_short(store, lambda: opened(store, NAME))
     assert noted.steps[-1].new == noted.steps[-1].old
     before = refs(dataset)
-    assert store.settle() == ()
+    assert store.finish_moves() == ()
     assert refs(dataset) == before and not noted.path.exists()
     # The same in a race that is lost: it is run again on the new tip, and nothing is stuck.
 
-    def overtaken(reached: Step) -> None:
-        if reached is Step.MOVE_NOTED:
+    def overtaken(reached: CrashPoint) -> None:
+        if reached is CrashPoint.MOVE_WRITTEN:
             crash_points.listener = None
             tip = git(dataset, "rev-parse", "runs")
             theirs = git(
@@ -290,10 +292,10 @@ def test_a_git_that_is_killed_leaves_no_lock_in_the_way_of_finishing_its_work(
 ) -> None:
     store = open_store(dataset)
 
-    def listen(reached: Step) -> None:
-        if reached is Step.MOVE_NOTED:
+    def listen(reached: CrashPoint) -> None:
+        if reached is CrashPoint.MOVE_WRITTEN:
             crash_points.listener = None
-            (noted,) = ref_moves.read(store.repository)
+            (noted,) = ref_moves.noted_moves(store.repository)
             apply(dataset, noted.steps[0])
             lock_of(dataset, noted.steps[1].name).write_text(f"{noted.steps[1].new}\n")
 
@@ -311,11 +313,11 @@ def test_the_locks_of_a_git_that_is_killed_are_known_while_its_loragit_lives(
     run = opened(store, NAME)
     monkeypatch.setattr(ref_moves, "QUIET", 0.3)
 
-    def listen(reached: Step) -> None:
+    def listen(reached: CrashPoint) -> None:
         """What git does until it deletes, and its end."""
-        if reached is Step.MOVE_NOTED:
+        if reached is CrashPoint.MOVE_WRITTEN:
             crash_points.listener = None
-            (noted,) = ref_moves.read(store.repository)
+            (noted,) = ref_moves.noted_moves(store.repository)
             for step in noted.steps[:moved]:
                 apply(dataset, step)
             for step in noted.steps[1:]:
@@ -338,7 +340,9 @@ def test_runs_that_went_on_counts_as_moved(dataset: Path) -> None:
     noted.path.unlink()
     later = sealed(store, "noob-gren-v3s4")
     noted.path.write_text(text)
-    assert store.settle() == (f"finished what a git that is gone had begun: loragit: open {NAME}",)
+    assert store.finish_moves() == (
+        f"finished what a git that is gone had begun: loragit: open {NAME}",
+    )
     assert git(dataset, "rev-parse", "runs") == later.commit
     assert git(dataset, "rev-parse", NAME) == noted.steps[0].new
 
@@ -347,11 +351,11 @@ def test_a_git_that_is_killed_between_two_refs_has_its_work_finished_at_once(dat
     store = open_store(dataset)
     private = store.repository.private
 
-    def listen(reached: Step) -> None:
+    def listen(reached: CrashPoint) -> None:
         """Do the first part of git's work, and have it refuse the rest."""
-        if reached is Step.MOVE_NOTED:
+        if reached is CrashPoint.MOVE_WRITTEN:
             crash_points.listener = None
-            (noted,) = ref_moves.read(store.repository)
+            (noted,) = ref_moves.noted_moves(store.repository)
             apply(dataset, noted.steps[0])
 
     crash_points.listener = listen
@@ -377,7 +381,7 @@ def noted_on_a_full_disk(folder: Path) -> int:
     step = RefUpdate("refs/tags/noob-gren-v1s4", git(folder, "rev-parse", "HEAD"), None)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
     try:
-        ref_moves.make(store.repository, [step], "a tag")
+        ref_moves.move_refs(store.repository, [step], "a tag")
     except ref_moves.MoveFailed:
         return 0
     return 1
@@ -397,5 +401,5 @@ def test_a_damaged_note_is_passed_over(dataset: Path, data: bytes) -> None:
     folder = dataset / ".git" / "loragit" / "moves"
     folder.mkdir(parents=True)
     (folder / "x.1.toml").write_bytes(data)
-    assert list(ref_moves.read(store.repository)) == []
-    assert store.settle() == ()
+    assert list(ref_moves.noted_moves(store.repository)) == []
+    assert store.finish_moves() == ()

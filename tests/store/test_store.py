@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
+from loragit import crash_points
+from loragit.crash_points import CrashPoint
 from loragit.git import command as ours
-from loragit.git import hook_trace, repository
+from loragit.git import refs, repository, trees
 from loragit.git.objects import CannotReadObjects, CannotWriteObjects, Objects
 from loragit.record.name import RunName
-from loragit.record.values import Entry, Outcome, Run
-from loragit.store.free_name import look
+from loragit.record.values import Entry, Imported, Outcome, Run
+from loragit.store.free_name import name_state
 from loragit.store.store import RunExists, RunsUnusable, SealFailed
 from tests.support import made_up_runs
 from tests.support.made_up_runs import open_store
@@ -198,7 +201,7 @@ def test_names_that_git_would_confuse_are_taken(
     dataset: Path, command: tuple[str, ...], told: str
 ) -> None:
     git(dataset, *command)
-    place = look(repository.discover(dataset), RunName.parse("noob-gren-v1s4"))
+    place = name_state(repository.discover(dataset), RunName.parse("noob-gren-v1s4"))
     assert place.taken is not None
     assert told in place.taken
 
@@ -375,11 +378,11 @@ def test_where_no_account_can_be_written_nothing_is_blamed_on_a_hook(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
-    with hook_trace.watch(wanted=True) as watch:
+    with refs.watch_hooks(wanted=True) as watch:
         assert watch.variables == ()
         assert watch.refusing_hook() is None
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with hook_trace.watch(wanted=True) as watch:
+    with refs.watch_hooks(wanted=True) as watch:
         for account in tmp_path.iterdir():
             account.unlink()
         assert watch.refusing_hook() is None
@@ -476,6 +479,50 @@ def test_an_object_that_is_missing_is_told_and_nothing_moves(dataset: Path) -> N
     with pytest.raises(CannotReadObjects, match="lacks the object"):
         open_store(dataset).open(a_run("noob-gren-v3s4", prefix="other"))
     with pytest.raises(CannotReadObjects, match="lacks the object") as caught:
-        Objects(dataset / ".git").subtree("0" * 40, "")
+        trees.subtree(Objects(dataset / ".git"), "0" * 40, "")
     assert str(caught.value.hint).startswith("git fsck")
     assert git(dataset, "rev-parse", "runs") == failed.commit
+
+
+# ---- several at once ----
+
+
+def an_imported_run(name: str) -> Imported:
+    return Imported(
+        name=RunName.parse(name),
+        dataset="gren",
+        prefix="",
+        steps=4,
+        trainer=None,
+        lycoris=None,
+        others=(),
+        weights=(),
+        network=None,
+        sessions=(),
+        sha1s=(),
+        entries=(Entry("config.toml", b"a = 1\n"),),
+        source=f"~/out/{name}",
+        missing=("Captions",),
+        redacted=(),
+        outcome=AN_OUTCOME,
+    )
+
+
+def test_ctrl_c_ends_an_import_between_two_runs(dataset: Path) -> None:
+    """It comes when the first run's move is noted, and git waits for its orders."""
+
+    def listen(reached: CrashPoint) -> None:
+        if reached is CrashPoint.MOVE_WRITTEN:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    runs = [an_imported_run("noob-gren-v1s4"), an_imported_run("noob-gren-v1s8")]
+    crash_points.listener = listen
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            open_store(dataset).bring_in(runs, made_up_runs.MOMENT)
+    finally:
+        crash_points.listener = None
+    assert git(dataset, "tag") == "noob-gren-v1s4"
+    assert git(dataset, "rev-parse", "runs") == git(dataset, "rev-parse", "noob-gren-v1s4^{commit}")
+    assert list((dataset / ".git" / "loragit" / "moves").iterdir()) == []
+    check(dataset)

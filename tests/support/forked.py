@@ -52,14 +52,17 @@ class ForkServer:
     """Starts module-level functions of the tests as processes. To be used as a context."""
 
     def __enter__(self) -> Self:
-        self._root = subprocess.Popen(
-            [sys.executable, "-c", "from tests.support.forked import serve; serve()"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            process_group=0,
-        )
         self._scratch = tempfile.TemporaryDirectory(prefix="forked-")
+        self._errors = Path(self._scratch.name, "errors")
+        with self._errors.open("wb") as errors:
+            self._root = subprocess.Popen(
+                [sys.executable, "-c", "from tests.support.forked import serve; serve()"],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                process_group=0,
+            )
         self._count = 0
         return self
 
@@ -70,7 +73,8 @@ class ForkServer:
         at: TracebackType | None,
     ) -> None:
         # A test that was broken off may have left some of them waiting for what never comes.
-        os.killpg(self._root.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has ended before
+            os.killpg(self._root.pid, signal.SIGKILL)
         self._root.communicate()
         self._scratch.cleanup()
 
@@ -101,11 +105,16 @@ class ForkServer:
         return self.start(function, *args, cwd=cwd, **environ).wait()
 
     def ask(self, request: tuple[object, ...]) -> object:
+        """Its answer. Says why if it has ended: a test that only starts a child is not to blame."""
         assert self._root.stdin is not None
         assert self._root.stdout is not None
-        pickle.dump(request, self._root.stdin)
-        self._root.stdin.flush()
-        return pickle.load(self._root.stdout)
+        try:
+            pickle.dump(request, self._root.stdin)
+            self._root.stdin.flush()
+            return pickle.load(self._root.stdout)
+        except (BrokenPipeError, EOFError) as error:
+            status, errors = self._root.wait(), self._errors.read_text(errors="replace")
+            raise RuntimeError(f"the fork server ended with {status}:\n{errors}") from error
 
 
 def loragit(*words: str) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from loragit import parse, text
 from loragit.commands.init import image_folders
-from loragit.dataset import lfs, snapshot
+from loragit.dataset import inputs, lfs
 from loragit.dataset.digests import digest_lines, parse_digest_lines
 from loragit.errors import LoragitError
 from loragit.git import catfile, checkout, command, identity
@@ -190,9 +190,9 @@ def documents(data: bytes) -> None:
     for word in lineage._WORD.findall(one):
         check_shown(word)
     with refusals():
-        snapshot.read_table(Path("config.toml"), data, "config")
+        inputs.parse_input(Path("config.toml"), data, "config")
     with refusals():
-        snapshot.read_table(Path("config.json"), data, "config")
+        inputs.parse_input(Path("config.json"), data, "config")
     with refusals(), a_file(data, "config.toml") as file:
         dataset_config.read_config(file, file.parent)
 
@@ -208,9 +208,9 @@ def digests(data: bytes) -> None:
 
 @target
 def note(data: bytes) -> None:
-    found = notes.read(data)
+    found = notes.parse_note(data)
     check_shown(found.best, *(each.text for each in found.observations))
-    assert notes.appended(data, ["x"]).startswith(data)
+    assert notes.append_lines(data, ["x"]).startswith(data)
 
 
 @target
@@ -280,8 +280,8 @@ def terminal(data: bytes) -> None:
 @target
 def pointer(data: bytes) -> None:
     """Of git-lfs."""
-    lfs.pointer(data)
-    lfs.pointer(lfs.VERSION_LINE + b"\n" + data)
+    lfs.parse_pointer(data)
+    lfs.parse_pointer(lfs.VERSION_LINE + b"\n" + data)
 
 
 @target
@@ -327,7 +327,10 @@ def one_line(data: bytes) -> None:
     assert text.shown(told) == told
     text.home_as_tilde(said, "/home/ada")
     assert not OBEYED.search(
-        run_toml.toml({"a": run_toml.encodable(said)}).decode().replace("\n", "").replace("\t", "")
+        run_toml.to_toml({"a": run_toml.encodable(said)})
+        .decode()
+        .replace("\n", "")
+        .replace("\t", "")
     )
     text.without_credentials(said)
 

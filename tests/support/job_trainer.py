@@ -15,9 +15,10 @@ from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
 
-from loragit.dataset import snapshot
+from loragit.dataset import inputs
 from loragit.dataset.file_kinds import FileKinds
-from loragit.dataset.snapshot import CannotReadInput, DatasetConfig, Subset
+from loragit.dataset.inputs import CannotReadInput
+from loragit.dataset.snapshot import DatasetConfig, Subset
 from loragit.settings import schema
 from loragit.trainers import kinds
 from loragit.trainers.arguments import Arguments, BadArgument, Value
@@ -92,7 +93,7 @@ class JobTrainer(Trainer):
         config = defaults.workdir / given.leading[0] if given.leading else defaults.config
         values = {}
         if config.exists():
-            data = snapshot.read_bytes(config, "job file")
+            data = inputs.read_input(config, "job file")
             values = {".".join(map(str, k)): v for k, v in _read(config, data).items()}
         prompts = values.get("prompts")
         return Plan(
@@ -114,7 +115,7 @@ class JobTrainer(Trainer):
         )
 
     def dataset(self, config: Path, workdir: Path, effective: Arguments) -> DatasetConfig:
-        data = snapshot.read_bytes(config, "job file")
+        data = inputs.read_input(config, "job file")
         values = _read(config, data)
         folders = tuple(
             Subset(folder, workdir / folder, (values.get((*at[:2], "captions"), ".txt"),), FILES)

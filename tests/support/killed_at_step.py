@@ -16,7 +16,7 @@ sys.argv = ["loragit", *sys.argv[3:]]
 reached = 0
 
 
-def listen(step: crash_points.Step) -> None:
+def listen(step: crash_points.CrashPoint) -> None:
     global reached
     with open(record, "a") as file:
         file.write(step.name + "\n")

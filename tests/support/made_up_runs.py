@@ -10,7 +10,7 @@ from loragit.git import repository
 from loragit.git.identity import IdentityQuestion
 from loragit.record import message
 from loragit.record.name import RunName
-from loragit.record.values import Artifact, Entry, LyCORIS, Opened, Outcome, RepoState, Run
+from loragit.record.values import Entry, LyCORIS, ModelFile, Opened, Outcome, RepoState, Run
 from loragit.store.store import Store
 
 NAME = "noob-gren-v1s4"
@@ -45,7 +45,7 @@ _RUN = Run(
         Entry("captions/img/00.txt", b"zqx"),
     ),
 )
-_MODEL = Artifact(f"{NAME}.safetensors", 1024, "b" * 64, "c" * 64, 4, 1)
+_MODEL = ModelFile(f"{NAME}.safetensors", 1024, "b" * 64, "c" * 64, 4, 1)
 _OUTCOME = Outcome(
     0, MOMENT, MOMENT + timedelta(minutes=42), f"~/output_dir/{NAME}", models=(_MODEL,), samples=2
 )

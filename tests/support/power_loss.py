@@ -345,6 +345,8 @@ class _Player:
             self._open(process, call, result)
         elif name == "write":
             self._write(process, paths[0], arguments, result)
+        elif name == "sendfile":
+            self._send(process, call, result)
         elif name in ("fsync", "fdatasync", "sync", "syncfs"):
             self._wait(pid, name)
         elif any(path.is_relative_to(self.disk.root) for path in paths):
@@ -404,7 +406,21 @@ class _Player:
         quoted = re.search(r'>, "((?:\\x..)*)", \d+$', arguments)
         if quoted is None:
             raise NotModelled(f"more was written to {path} at once than was traced")
-        data = _decoded(quoted[1])[:length]
+        self._put(handle, _decoded(quoted[1])[:length])
+
+    def _send(self, process: _Process, call: Call, length: int) -> None:
+        """As shutil.copyfile does it: from the beginning, and on where the last one ended."""
+        there, source = (self.disk.node(path) for path in call.paths)
+        handle = process.handles.get(int(call.text.partition("<")[0]))
+        begin = re.search(r"\[(\d+)\]", call.text)
+        if not length or not isinstance(there, File):
+            return
+        if handle is None or not isinstance(source, File) or begin is None:
+            raise NotModelled(f"sendfile({call.text[:300]})")
+        self._put(handle, source.data[int(begin[1]) :][:length])
+
+    def _put(self, handle: _Handle, data: bytes) -> None:
+        node = handle.file
         at = len(node.data) if handle.at is None else handle.at
         node.data = node.data[:at].ljust(at, b"\0") + data + node.data[at + len(data) :]
         if handle.at is not None:

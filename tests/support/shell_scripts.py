@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from loragit.commands.shell import functions_source, own_words
-from loragit.system import child
-from loragit.system.supervise import any_left
+from loragit.system import alive
+from loragit.system.alive import any_left
 from tests.support.processes import Result
 from tests.support.user_home import Scene
 
@@ -131,7 +131,7 @@ class Waiting:
     def end(self) -> Result:
         """Wait; nothing of it may be left."""
         out, err = self.child.communicate(timeout=60)
-        assert not child.exists(self.trainer)
+        assert not alive.exists(self.trainer)
         late = time.monotonic() + 60
         while any_left(self.child.pid):  # what has closed its output is about to end
             assert time.monotonic() < late

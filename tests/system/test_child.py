@@ -20,26 +20,19 @@ from pathlib import Path
 
 import pytest
 
-from loragit.system import child as process
-from loragit.system import supervise
+from loragit.system import alive, supervise
+from loragit.system.alive import boot_id, exists, group_left, lives, pid_space, start_time
 from loragit.system.child import (
     CannotStart,
     Command,
-    Ended,
     ProgramMissing,
     TimedOut,
     ask,
-    boot_id,
     clean_environment,
-    exists,
-    group_left,
-    lives,
-    pid_space,
     run,
     spawn_quietly,
-    start_time,
-    train,
 )
+from loragit.system.supervise import Ended, train
 from loragit.system.terminal import LEFT_OUT, CannotLog
 from tests.support.processes import read_all
 
@@ -93,7 +86,8 @@ class Driver:
     CODE = """
 import json, os, signal, sys
 from pathlib import Path
-from loragit.process import Command, train
+from loragit.system.child import Command
+from loragit.system.supervise import train
 folder, setup, grace, *argv = sys.argv[1:]
 redact = str
 exec(setup)
@@ -323,7 +317,7 @@ def test_ctrl_c_is_the_affair_of_the_child_that_runs_on_our_terminal(tmp_path: P
 SPAWNS = """
 import os, sys
 from pathlib import Path
-from loragit.process import spawn_quietly
+from loragit.system.child import spawn_quietly
 spawn_quietly(sys.argv[1:], cwd=Path.cwd())
 print(os.getsid(0), open(sys.argv[-1]).read())
 try:
@@ -398,9 +392,8 @@ def test_a_process_that_cannot_be_seen_from_here_is_not_taken_for_gone(
     assert lives(me, began, "another", "renamed", space) is None
     # /proc shows nothing, as with hidepid and of somebody else, or is not there.
     assert lives(me, "", boot, host, space) is None
-    monkeypatch.setattr(process, "_TOOLS", {"PATH": str(tmp_path)})
-    for module in (process, supervise):
-        monkeypatch.setattr(module, "PROC", tmp_path)
+    monkeypatch.setattr(alive, "_TOOLS", {"PATH": str(tmp_path)})
+    monkeypatch.setattr(alive, "PROC", tmp_path)
     assert lives(me, began, boot, host, space) is None
     assert lives(2**22 + 1, began, boot, host, space) is False
 
@@ -416,7 +409,7 @@ def test_what_is_left_of_somebody_elses_group_is_there() -> None:
         finally:
             os.setresuid(0, 0, 0)
     assert group_left(child.pid, "1") == ()
-    assert supervise.group_of(2**22 + 1) == 2**22 + 1
+    assert alive.group_of(2**22 + 1) == 2**22 + 1
 
 
 def test_a_start_of_the_machine_has_a_name() -> None:
@@ -428,15 +421,14 @@ def test_without_proc_ps_tells_when_a_process_began(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on macOS."""
-    for module in (process, supervise):
-        monkeypatch.setattr(module, "PROC", tmp_path)
+    monkeypatch.setattr(alive, "PROC", tmp_path)
     began = start_time(os.getpid())
     assert began is not None
     assert re.fullmatch(r"\w{3} \w{3} +\d+ [\d:]+ \d{4}", began)
     assert start_time(2**22 + 1) is None
     assert exists(os.getpid())
     assert boot_id() is None or sys.platform == "darwin"
-    monkeypatch.setattr(process, "_TOOLS", {"PATH": str(tmp_path)})
+    monkeypatch.setattr(alive, "_TOOLS", {"PATH": str(tmp_path)})
     assert start_time(os.getpid()) is None
 
 
@@ -775,6 +767,28 @@ print(*os.get_terminal_size())
     child.send_signal(signal.SIGWINCH)
     assert read_line(screen) == b"120 50\r\n"
     drive.ended()
+
+
+def test_a_new_size_that_came_while_we_were_stopped_is_there_when_the_trainer_goes_on(
+    drive: Driver, terminal: tuple[int, int], fifo: Path
+) -> None:
+    screen, programs = terminal
+    code = f"""
+print("ready", flush=True)
+open({str(fifo)!r}).read()
+print(*os.get_terminal_size())
+"""
+    child = drive(*python(code), stdout=programs, stderr=programs)
+    os.close(programs)
+    assert read_line(screen) == b"ready\r\n"
+    child.send_signal(signal.SIGTSTP)
+    _, status = os.waitpid(child.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    set_size(screen, 50, 120)  # of which nobody tells a program that is not in the foreground
+    child.send_signal(signal.SIGCONT)
+    fifo.write_text("")
+    assert read_line(screen) == b"120 50\r\n"
+    assert drive.ended() == (0, None, [])
 
 
 def test_a_terminal_that_is_closed_ends_no_training(
@@ -1139,7 +1153,7 @@ def test_what_follows_the_trainer_by_itself_is_let_go(
     start: Start, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the ``tee`` of a script that ends before it."""
-    monkeypatch.setattr(supervise, "SETTLE", LONG)
+    monkeypatch.setattr(supervise, "EXTRA", LONG)
     start("bash", "-c", 'exec > >(while read line; do echo "<$line>"; done); echo one; echo two')
     assert capfd.readouterr().out == "<one>\n<two>\n"
 
@@ -1223,7 +1237,7 @@ if os.fork() == 0:
     os._exit(0)
 print(os.read(ready, 20).decode())
 """
-    monkeypatch.setattr(supervise, "PROC", tmp_path)
+    monkeypatch.setattr(alive, "PROC", tmp_path)
     assert start(*python(code)).trouble == ()
     with pytest.raises(ProcessLookupError):
         os.kill(int(capfd.readouterr().out), 0)
@@ -1238,7 +1252,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The signals that were sent, and that nobody got."""
     numbers: list[int] = []
     monkeypatch.setattr(supervise, "signal_group", lambda _group, number: numbers.append(number))
-    monkeypatch.setattr(supervise, "SETTLE", 0.01)
+    monkeypatch.setattr(supervise, "EXTRA", 0.01)
     monkeypatch.setattr(supervise, "_LAST", 0.01)
     return numbers
 

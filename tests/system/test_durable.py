@@ -123,7 +123,7 @@ def test_a_linked_work_tree_knows_where_its_objects_are(dataset: Path, tmp_path:
     place.unlink()
     place.symlink_to(place.name)
     with pytest.raises(LoragitError, match="the record cannot be written"):
-        objects.settle([name])
+        objects.sync([name])
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def test_an_outcome_whose_ref_does_not_reach_the_disk_is_told_and_there(dataset:
         "open_store\n"
         "from tests.records import opened\n"
         "store = open_store(Path.cwd()); store.seal(opened(a_run(), sys.argv[1]), an_outcome())\n"
-        "print(store.unsettled.message)"
+        "print(store.not_durable.message)"
     )
     words = (*broken(dataset / ".git" / "refs" / "tags"), sys.executable, "-c", seal, opened.commit)
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -108,7 +108,7 @@ def _check_options(asked: DiffOptions) -> None:
     if not 1 <= len(asked.runs) <= 2:
         raise UsageError("one run or two are compared", hint="as in: loragit diff EARLIER LATER")
     if asked.extra and not asked.plain_git:
-        raise UsageError("what follows -- is for git diff", hint="add --git, or leave it away")
+        raise UsageError("what follows -- is for git diff", hint="add --git, or leave it out")
     if asked.as_json and (asked.plain_git or asked.stat):
         raise UsageError(
             "--json tells all, and goes with neither --stat nor --git", hint="give one of them"
@@ -351,8 +351,8 @@ def _between_lines(found: CommitsBetween) -> Iterator[str]:
 
 def _commit_lines(sign: str, commits: Sequence[Commit], count: int) -> Iterator[str]:
     yield from (f"{sign} {commit.id[:8]} {commit.subject}" for commit in commits)
-    if count > len(commits):
-        yield f"{sign} and {count - len(commits)} more"
+    if rest := text.more(count, len(commits)):
+        yield f"{sign} {rest}"
 
 
 # ---- --stat ----

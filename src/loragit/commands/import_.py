@@ -62,7 +62,7 @@ def _write(plan: ImportPlan) -> list[BroughtIn]:
     for items in new.values():
         target = items[0].target
         assert target is not None
-        store = Store(target.repository, target.author, target.committer, tell=console.warn)
+        store = Store(target.repository, target.author, target.committer, warn=console.warn)
         done += store.bring_in([item.run for item in items if item.run is not None], moment)
         with suppress(LoragitError):
             child.spawn_quietly(

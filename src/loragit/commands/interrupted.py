@@ -5,6 +5,7 @@ from __future__ import annotations
 from loragit import console
 from loragit.git.repository import Repository
 from loragit.store import journal
+from loragit.text import listed
 
 
 def warn_if_interrupted(repository: Repository) -> None:
@@ -17,8 +18,5 @@ def warn_if_interrupted(repository: Repository) -> None:
     gone = sorted({note.run for note in noted if not history.may_be_alive(note)})
     if gone:
         were, it = ("were", "them") if len(gone) > 1 else ("was", "it")
-        more = f" and {len(gone) - 3} more" if len(gone) > 3 else ""
-        console.warn(
-            f"{', '.join(gone[:3])}{more} {were} interrupted: no loragit works on {it} any more"
-        )
+        console.warn(f"{listed(gone, 3)} {were} interrupted: no loragit works on {it} any more")
         console.hint("finish it with: loragit recover")

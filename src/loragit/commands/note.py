@@ -50,13 +50,13 @@ def note(folder: Path, name: str, messages: Sequence[str], mark: Mark) -> None:
     draft = repository.private / _DRAFT
     if not lines:
         lines = _edit_note(repository, run, draft)
-    stamped = notes.stamped(lines, datetime.now(UTC))
+    stamped = notes.stamp_lines(lines, datetime.now(UTC))
     if not stamped:
         raise NothingNoted(
             "nothing was noted: there is no text", hint="write some, or give it with -m TEXT"
         )
     author, committer = IdentityQuestion(repository.top).answer()
-    Store(repository, author, committer, tell=console.warn).note(run.commit, stamped)
+    Store(repository, author, committer, warn=console.warn).note(run.commit, stamped)
     draft.unlink(missing_ok=True)
     console.info(f"noted {text.count(len(stamped), 'line')} on {run.name}")
 

@@ -74,7 +74,7 @@ def _lengthen(recovery: Recovery) -> None:
 def _follow(recovery: Recovery, name: str, commit: str) -> None:
     """Have ``runs`` lead to ``commit`` of the run ``name``, if it only has to grow."""
     repository = recovery.repository
-    there = free_name.look(repository, RunName.parse(name))
+    there = free_name.name_state(repository, RunName.parse(name))
     if leftovers.leads_to(repository, there.runs, commit):
         return  # by another tag's doing
     if there.blocked:

@@ -178,9 +178,8 @@ def _aligned(pairs: Sequence[tuple[str, str]]) -> list[str]:
 def _repo_line(code: RecordedRepo) -> str:
     what = code.commit or f"release {code.version}"
     where = f" ({code.branch})" if code.branch else ""
-    dirty = f"; not committed: {', '.join(code.dirty[:5])}" if code.dirty else ""
-    more = f" and {len(code.dirty) - 5} more" if len(code.dirty) > 5 else ""
-    return f"{code.label} {what}{where}" + (f" of {code.url}" if code.url else "") + dirty + more
+    dirty = f"; not committed: {text.listed(code.dirty, 5)}" if code.dirty else ""
+    return f"{code.label} {what}{where}" + (f" of {code.url}" if code.url else "") + dirty
 
 
 def _weights_line(role: str, name: str, sha256: str | None) -> str:

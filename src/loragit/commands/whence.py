@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import console
+from loragit import console, text
 from loragit.errors import UsageError
-from loragit.record.values import Artifact
+from loragit.record.values import ModelFile
 from loragit.store import products
 from loragit.store.products import Records, Sealed
 from loragit.trainers import kinds, safetensors
@@ -177,7 +177,7 @@ def _runs_listing(
 
 
 def _recorded_name(sealed: Sealed, sha256: str, payload: str | None) -> str | None:
-    def fits(model: Artifact) -> bool:
+    def fits(model: ModelFile) -> bool:
         return model.sha256 == sha256 or (payload is not None and model.payload_sha256 == payload)
 
     # Of models with the same weights (the last step's and the final one) the very file is meant, if
@@ -279,8 +279,8 @@ def _print_origin(origin: Origin | Unreadable) -> None:
             console.out(f"    as {where}")
         for kind in match.evidence:
             console.out(f"    {STRENGTH[kind]}")
-    if len(origin.matches) > _MATCHES:
-        console.out(f"  and {len(origin.matches) - _MATCHES} more runs; --json lists them")
+    if rest := text.more(len(origin.matches), _MATCHES):
+        console.out(f"  {rest} runs; --json lists them")
     if not origin.matches:
         console.out("  no run on record made it")
         for label, key in _header_keys().items():

@@ -1,4 +1,4 @@
-"""The dataset's files: listed, read, hashed once, and told from pointers.
+"""The dataset's files: listed, read, and hashed once; git-lfs pointers among them are recognised.
 
-Which of them a trainer reads is ``trainers``' to say.
+Which of them a trainer reads is in ``trainers``.
 """

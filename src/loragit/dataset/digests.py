@@ -18,17 +18,16 @@ from loragit.record.values import DatasetFile
 
 
 class BadDigests(LoragitError):
-    """Text that sha256sum did not write."""
+    """A text that sha256sum did not write."""
 
 
 def digest_lines(files: Iterable[DatasetFile]) -> bytes:
-    """The lines that ``sha256sum`` prints for ``files``, sorted by the bytes of their paths.
+    """Return the lines that ``sha256sum`` prints for ``files``, sorted by the bytes of their paths.
 
     A name with a backslash, a line feed or a carriage return is escaped, and its line then begins
     with a backslash (coreutils, "md5sum invocation"). ``sha256sum -c`` reads them back.
     """
-    # All together, where they hold nothing but ASCII and nothing to be escaped: then text sorts as
-    # its bytes do.
+    # The quick way, if all is ASCII and nothing has to be escaped: then text sorts as its bytes do.
     ordered = sorted(files)
     if _PLAIN_PATHS.fullmatch("\0".join([path for path, _ in ordered])):
         return "".join([f"{digest}  {path}\n" for path, digest in ordered]).encode()
@@ -37,9 +36,9 @@ def digest_lines(files: Iterable[DatasetFile]) -> bytes:
 
 
 def parse_digest_lines(data: bytes) -> tuple[DatasetFile, ...]:
-    """The files that ``digest_lines``, or sha256sum itself, wrote; in their order.
+    """Read back what :func:`digest_lines`, or sha256sum itself, wrote; the order stays.
 
-    Raises :class:`BadDigests` with the number of the first line that is not theirs.
+    Raises :class:`BadDigests`, which names the first line that neither wrote.
     """
     files = []
     for number, line in enumerate(data.removesuffix(b"\n").split(b"\n") if data else (), start=1):

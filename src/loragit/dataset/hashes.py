@@ -1,8 +1,6 @@
-"""sha256 of many files, each read once for as long as it stays the same; digests in sha256sum's
-format.
+"""SHA-256 of many files, each of which is read once for as long as it stays the same.
 
-Names are plain ``str`` as :mod:`os` gives them, so that a name of any bytes goes through
-(surrogateescape).
+Names are plain ``str`` as :mod:`os` gives them (surrogateescape), so that any bytes will do.
 """
 
 from __future__ import annotations
@@ -11,19 +9,19 @@ import os
 import stat
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit.errors import LoragitError
+from loragit.dataset.files import CannotRead, failure_reason, open_folder
 
 MARGIN_NS = 2_000_000_000
-"""A time stamp is trusted once it is this old: two writes within one tick of the file system's
-clock (2 s on FAT, the coarsest in use) leave the same stamp, and the second could otherwise go
-unseen (git's "racily clean")."""
+"""A file's times are trusted once they are this old. Two writes within one tick of the file
+system's clock (2 s on FAT, the coarsest in use) leave the same times, and the second could
+otherwise go unnoticed (git's "racily clean")."""
 
 _BUFFER = 1 << 20
-"""Bytes read at once. Fits the caches near a core; larger ones were no faster."""
+"""Bytes read at once. They fit a core's own cache; larger buffers were no faster."""
 
 _WORTH_A_THREAD = 1 << 20
 """Bytes that take longer to hash than a thread takes to start."""
@@ -32,58 +30,38 @@ _MAX_THREADS = 16
 """Above this, threads wait for the interpreter more than they hash."""
 
 _BIG_BITS = 24
-"""Files of 2**24 bytes and more are begun first, so that no thread starts the longest one last."""
+"""Files of 2**24 bytes and more come first, so that no thread starts with the longest one last."""
 
-_NAMED = 10
-"""Files that an error names; the rest are counted."""
 
 _HEADER = b"loragit-hashes 1 "
 
 
-class Fingerprint(NamedTuple):
+class HashedFile(NamedTuple):
     """A file's content, named by its hash."""
 
     name: str
-    """As it was asked for: relative to the folder."""
+    """As the caller gave it: relative to the folder."""
     size: int
     """Bytes that were hashed."""
     sha256: str
     """64 hex digits."""
 
 
-class CannotRead(LoragitError):
-    """Files or a folder that vanished, may not be read, or are something else than a file."""
+class HashCache:
+    """Hashes that were computed before, on disk: one file for each folder that was hashed.
 
-    def __init__(self, folder: str, reasons: Sequence[tuple[str, str]]) -> None:
-        """``reasons`` holds, for each file, its name relative to ``folder`` ("" for the folder
-        itself) and why."""
-        where = [
-            (_shown(str(Path(folder, name)) if len(reasons) == 1 else name), why)
-            for name, why in reasons
-        ]
-        named = ", ".join(f"{name} ({why})" for name, why in where[:_NAMED])
-        more = f" and {len(where) - _NAMED} more" if len(where) > _NAMED else ""
-        many = f"{len(where)} files of {_shown(folder)}: " if len(where) > 1 else ""
-        super().__init__(
-            f"cannot read {many}{named}{more}",
-            hint="see that they are still there and that you may read them",
-        )
-
-
-class Cache:
-    """Hashes that were computed before, on disk, one file for each folder that was hashed.
-
-    It only saves time: where its folder cannot be made, read or written, or its content is damaged,
-    everything is hashed again and nothing is said. Several processes may use it at once; the last
-    one to write wins.
+    It only saves time. If its folder cannot be made, read or written, or its content is damaged,
+    everything is hashed again without a message. Several processes may use it at once; the last one
+    to write wins.
     """
 
     def __init__(self, folder: Path) -> None:
-        """``folder`` is made, with its parents, when there is first something to write."""
+        """``folder`` is made, with its parents, when there is something to write for the first
+        time."""
         self._folder = folder
 
     def load(self, folder: str) -> dict[str, tuple[str, str]]:
-        """File name to identity (see :func:`identity`) and sha256, for what is known of
+        """Return stamp (see :func:`file_stamp`) and SHA-256 by file name, for all that is known of
         ``folder``."""
         try:
             data = self._path(folder).read_bytes()
@@ -97,14 +75,14 @@ class Cache:
 
     def store(self, folder: str, entries: Mapping[str, tuple[str, str]]) -> None:
         """Replace all that is known of ``folder``."""
-        # NUL is the one byte that no file name holds.
+        # NUL is the only byte that no file name holds.
         body = os.fsencode(
             "\0".join(f"{name}\0{key}\0{digest}" for name, (key, digest) in entries.items())
         )
         path = self._path(folder)
         unfinished = path.with_suffix(f".{os.urandom(8).hex()}")
         try:
-            # Names of files can be private.
+            # Names of files may be private.
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             unfinished.write_bytes(_HEADER + _hex(body) + b"\n" + body)
             unfinished.replace(path)
@@ -115,152 +93,102 @@ class Cache:
         return self._folder / os.fsdecode(_hex(os.fsencode(folder)))
 
 
-def list_files(folder: Path) -> list[str]:
-    """Names of the files directly in ``folder``, sorted by their bytes; a link to a file is one
-    too.
-
-    Raises :class:`CannotRead` where the folder cannot be listed.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            return _sorted(
-                [e.name for e in entries if e.is_file(follow_symlinks=False) or _is_file(e)]
-            )
-    except OSError as error:
-        raise CannotRead(str(folder), [("", _why(error))]) from error
-
-
-def _sorted(names: list[str]) -> list[str]:
-    """By their bytes. Text sorts as its UTF-8 does, unless it stands for bytes that are none
-    (surrogates)."""
-    return sorted(names) if "".join(names).isascii() else sorted(names, key=os.fsencode)
-
-
-def read_many(folder: Path, names: Iterable[str]) -> list[bytes]:
-    """Whole content of each file, in the order of ``names`` (relative to ``folder``); for small
-    files.
-
-    Raises :class:`CannotRead`, naming all that cannot be read.
-    """
-    contents: list[bytes] = []
-    failures: list[tuple[str, str]] = []
-    directory = _open_folder(folder)
-    try:
-        for name in names:
-            try:
-                contents.append(_read_whole(name, directory))
-            except (OSError, ValueError) as error:
-                failures.append((name, _why(error)))
-    finally:
-        os.close(directory)
-    if failures:
-        raise CannotRead(str(folder), failures)
-    return contents
-
-
-def fingerprint(folder: Path, names: Sequence[str], cache: Cache) -> tuple[Fingerprint, ...]:
+def hash_files(folder: Path, names: Sequence[str], cache: HashCache) -> tuple[HashedFile, ...]:
     """Hash the files ``names``, relative to ``folder``, in that order; links are followed.
 
-    A file is read only where size, time of modification and of change, inode or device differ from
-    what the cache knows, or where its times are too young to be told apart from a later write. A
-    file that changes while it is read is read once more and not cached. Raises :class:`CannotRead`,
-    naming all that cannot be read.
+    A file is read only if its stamp differs from what the cache knows, or if its times are so
+    recent that a later write could leave the same ones. A file that changes while it is read is
+    read once more and not cached. Raises :class:`CannotRead`, naming all that cannot be read.
     """
-    return seen(folder, names, cache)[0]
+    return hash_and_stamp(folder, names, cache)[0]
 
 
-def seen(
-    folder: Path, names: Sequence[str], cache: Cache
-) -> tuple[tuple[Fingerprint, ...], tuple[str, ...]]:
-    """As :func:`fingerprint`, and each file's :func:`identity` when it was hashed."""
+def hash_and_stamp(
+    folder: Path, names: Sequence[str], cache: HashCache
+) -> tuple[tuple[HashedFile, ...], tuple[str, ...]]:
+    """Do as :func:`hash_files`; return each file's :func:`file_stamp` as well, as it was hashed."""
     place = str(folder.absolute())
     known = cache.load(place)
-    directory = _open_folder(folder)
+    directory = open_folder(folder)
     try:
-        hashing = _Hashing(directory, names)
-        hashing.look(known)
-        hashing.run()
+        queue = _HashQueue(directory, names)
+        queue.take_known(known)
+        queue.work_off()
     finally:
         os.close(directory)
-    if hashing.failures:
+    if queue.failures:
         order = {name: number for number, name in enumerate(names)}
-        raise CannotRead(
-            str(folder), sorted(hashing.failures, key=lambda failure: order[failure[0]])
-        )
-    if hashing.fresh:
-        asked = frozenset(names)
+        raise CannotRead(str(folder), sorted(queue.failures, key=lambda failure: order[failure[0]]))
+    if queue.fresh:
+        wanted = frozenset(names)
         others = {
             name: entry
             for name, entry in known.items()
-            if name in asked or os.path.lexists(f"{place}/{name}")
+            if name in wanted or os.path.lexists(f"{place}/{name}")
         }
-        cache.store(place, others | hashing.fresh)
+        cache.store(place, others | queue.fresh)
     every = range(len(names))
-    return tuple(map(hashing.found.__getitem__, every)), tuple(
-        map(hashing.identities.__getitem__, every)
-    )
+    return tuple(map(queue.hashed.__getitem__, every)), tuple(map(queue.stamps.__getitem__, every))
 
 
-def fingerprint_file(path: Path, cache: Cache) -> Fingerprint:
+def hash_file(path: Path, cache: HashCache) -> HashedFile:
     """Hash one file, such as a base model of many GB; ``name`` of the result is its file name.
 
-    As :func:`fingerprint`; all such files share one file of the cache.
+    Works as :func:`hash_files`; all such files share one file of the cache.
     """
     absolute = path.absolute()
-    found = fingerprint(Path(absolute.anchor), [str(absolute.relative_to(absolute.anchor))], cache)[
+    found = hash_files(Path(absolute.anchor), [str(absolute.relative_to(absolute.anchor))], cache)[
         0
     ]
-    return Fingerprint(path.name, found.size, found.sha256)
+    return HashedFile(path.name, found.size, found.sha256)
 
 
-class _Hashing:
-    """One call of :func:`fingerprint`: a queue of files, worked off by several threads at once.
+class _HashQueue:
+    """One call of :func:`hash_files`: a queue of files, worked off by several threads at once.
 
-    hashlib and the system calls let go of the interpreter's lock, so that threads reach what as
-    many processes would; each has one buffer of its own, so that memory does not grow with the size
-    of a file.
+    hashlib and the system calls release the interpreter's lock, so threads are as fast as processes
+    would be. Each has one buffer of its own, so memory does not grow with the size of a file.
     """
 
     def __init__(self, directory: int, names: Sequence[str]) -> None:
-        self.found: dict[int, Fingerprint] = {}
+        self.hashed: dict[int, HashedFile] = {}
         """By position in ``names``."""
-        self.identities: dict[int, str] = {}
+        self.stamps: dict[int, str] = {}
         self.fresh: dict[str, tuple[str, str]] = {}
-        """What the cache may learn."""
+        """What the cache can be given: stamp and SHA-256 by name."""
         self.failures: list[tuple[str, str]] = []
         self._directory = directory
         self._names = names
-        # Before the first look at any file: whatever is written later has a stamp that is not
-        # older.
+        # Taken before the first stat(2): whatever is written later has times that are not older.
         self._trusted_ns = time.time_ns() - MARGIN_NS
         self._queue: deque[tuple[int, os.stat_result]] = deque()
         self._stopped = False
 
-    def look(self, known: Mapping[str, tuple[str, str]]) -> None:
-        """Take from ``known`` what is still true and queue the rest."""
+    def take_known(self, known: Mapping[str, tuple[str, str]]) -> None:
+        """Take from ``known`` what still holds, and queue the rest."""
         waiting = []
         for number, name in enumerate(self._names):
             try:
                 state = os.stat(name, dir_fd=self._directory)
             except (OSError, ValueError) as error:
-                self.failures.append((name, _why(error)))
+                self.failures.append((name, failure_reason(error)))
                 continue
             key, digest = known.get(name, ("", ""))
-            if key == identity(state):
-                self.found[number], self.identities[number] = (
-                    Fingerprint(name, state.st_size, digest),
+            if key == file_stamp(state):
+                self.hashed[number], self.stamps[number] = (
+                    HashedFile(name, state.st_size, digest),
                     key,
                 )
             elif stat.S_ISREG(state.st_mode):
                 waiting.append((number, state))
             else:
-                # Opening a pipe would wait for its other end for ever.
+                # Opening a pipe would wait for its other end forever.
                 self.failures.append((name, "not a file"))
         waiting.sort(key=lambda job: -(job[1].st_size >> _BIG_BITS))
         self._queue.extend(waiting)
 
-    def run(self) -> None:
-        """Work off the queue. Returns when every thread has ended, also where it is interrupted."""
+    def work_off(self) -> None:
+        """Hash all that is queued. Return once every thread has ended, even if interrupted."""
         from threading import Thread
 
         size = sum(state.st_size for _, state in self._queue)
@@ -275,7 +203,7 @@ class _Hashing:
             for helper in started:
                 helper.join()
         finally:
-            # Only an interruption finds one still at work, on a folder that is about to be closed.
+            # Only after an interruption is one still at work; its folder is about to be closed.
             self._stopped = True
             for helper in started:
                 helper.join()
@@ -290,24 +218,28 @@ class _Hashing:
             try:
                 self._hash(number, state, buffer)
             except OSError as error:
-                self.failures.append((self._names[number], _why(error)))
+                self.failures.append((self._names[number], failure_reason(error)))
 
     def _hash(self, number: int, before: os.stat_result, buffer: bytearray) -> None:
         name = self._names[number]
-        key = identity(before)
-        digest, size, after = self._read(name, before.st_size, buffer)
-        if identity(after) != key:
-            digest, size, after = self._read(name, after.st_size, buffer)
+        key = file_stamp(before)
+        digest, size, after = self._hash_content(name, before.st_size, buffer)
+        if file_stamp(after) != key:
+            digest, size, after = self._hash_content(name, after.st_size, buffer)
         elif max(before.st_mtime_ns, before.st_ctime_ns) < self._trusted_ns:
             self.fresh[name] = (key, digest)
-        self.found[number], self.identities[number] = (
-            Fingerprint(name, size, digest),
-            identity(after),
+        self.hashed[number], self.stamps[number] = (
+            HashedFile(name, size, digest),
+            file_stamp(after),
         )
 
-    def _read(self, name: str, expected: int, buffer: bytearray) -> tuple[str, int, os.stat_result]:
-        """Hash, size and, taken afterwards, state of the file. ``expected`` bytes spare a look for
-        its end."""
+    def _hash_content(
+        self, name: str, expected: int, buffer: bytearray
+    ) -> tuple[str, int, os.stat_result]:
+        """Return hash, size and, taken afterwards, status of the file.
+
+        At ``expected`` bytes reading stops, which saves a read(2) to find the end.
+        """
         from hashlib import sha256
 
         handle = os.open(name, os.O_RDONLY, dir_fd=self._directory)
@@ -326,54 +258,16 @@ class _Hashing:
             os.close(handle)
 
 
-def identity(state: os.stat_result) -> str:
-    """What changes whenever a file's content does, as far as its file system tells."""
+def file_stamp(state: os.stat_result) -> str:
+    """Return what changes whenever a file's content does, as far as its file system says."""
     return f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} {state.st_ino} {state.st_dev}"
 
 
 def _processors() -> int:
-    """Threads worth having: the processors that this process may use."""
+    """Return how many threads are worth starting: the processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return min(len(os.sched_getaffinity(0)), _MAX_THREADS)
     return min(os.cpu_count() or 1, _MAX_THREADS)
-
-
-def _open_folder(folder: Path) -> int:
-    try:
-        # O_PATH: a folder that may be passed through, though not listed, is enough.
-        return os.open(folder, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY)
-    except OSError as error:
-        raise CannotRead(str(folder), [("", _why(error))]) from error
-
-
-def _read_whole(name: str, directory: int) -> bytes:
-    handle = os.open(name, os.O_RDONLY, dir_fd=directory)
-    try:
-        parts = []
-        while part := os.read(handle, 1 << 16):
-            parts.append(part)
-        return b"".join(parts)
-    finally:
-        os.close(handle)
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:  # a link that leads to itself, or through a folder that may not be entered
-        return False
-
-
-def _why(error: OSError | ValueError) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    # Whatever Python makes of a NUL: its words differ.
-    return str(error) if isinstance(error, UnicodeError) else "embedded null byte"
-
-
-def _shown(name: str) -> str:
-    """``name`` as one line that any terminal can show."""
-    return name if name.isprintable() else ascii(name)
 
 
 def _remove(path: Path) -> None:

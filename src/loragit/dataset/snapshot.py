@@ -1,35 +1,27 @@
-"""What goes into a run: the exact bytes of config, prompts and captions, and the fingerprint of
-every image."""
+"""What of the dataset goes into a run: the captions, byte for byte, and every digest."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import stat
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import parse
 from loragit.dataset import digests, hashes, lfs
 from loragit.dataset.file_kinds import FileKinds
-from loragit.dataset.hashes import Cache, Fingerprint
+from loragit.dataset.files import CannotRead, list_files, read_files
+from loragit.dataset.hashes import HashCache, HashedFile
+from loragit.dataset.inputs import MAX_INPUT, CannotReadInput
 from loragit.errors import LoragitError, shell_word
 from loragit.record.values import DatasetFile, Entry
 
 MAX_POINTER = 1024
-"""Bytes. git-lfs pointers are smaller (specification v1)."""
-MAX_INPUT = 1 << 28
-"""Bytes of a file that goes on record as it is; a longer one could not be read from there at once
-either."""
-
-
-class CannotReadInput(LoragitError):
-    """A file that the run needs is missing, unreadable or does not parse."""
+"""git-lfs pointers have fewer bytes (specification v1)."""
 
 
 class NothingToTrainOn(LoragitError):
-    """A folder that the dataset config names is missing or holds no images."""
+    """A folder that the dataset config names is missing, or holds no image that can be read."""
 
 
 class Subset(NamedTuple):
@@ -40,9 +32,9 @@ class Subset(NamedTuple):
     path: Path
     """Absolute."""
     caption_suffixes: tuple[str, ...]
-    """With their dots; several where several subsets read the same folder."""
+    """With their dots; several if several subsets of the config name the same folder."""
     files: FileKinds
-    """As the trainer tells them apart."""
+    """Which of its files are what, to the trainer."""
     captioned: bool = True
     """Whether captions belong in it: regularisation and conditioning images need none, nor do
     ``class_tokens``."""
@@ -53,7 +45,7 @@ class DatasetConfig(NamedTuple):
 
     path: Path
     suffix: str
-    """By which its copy is called, of whatever case the file's own is: ``.toml``."""
+    """Of its copy's name, in lower case whatever the file's own is: ``.toml``."""
     data: bytes
     folders: tuple[Subset, ...]
     files: tuple[Path, ...]
@@ -61,37 +53,37 @@ class DatasetConfig(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """The files of every folder that a dataset config names, as they stand."""
+    """The files of every folder that a dataset config names, as they are now."""
 
     digest: bytes
-    """``dataset.sha256``: a line a file."""
+    """``dataset.sha256``: one line for each file."""
     images: int
     captions: int
     entries: tuple[Entry, ...]
-    """The captions; empty where ``kept`` stands for them."""
-    kept: str | None
-    """Tree of the same captions that is on ``runs`` already."""
+    """The captions; empty if ``captions_tree`` is given."""
+    captions_tree: str | None
+    """The tree on ``runs`` that holds the same captions already."""
     folders: tuple[tuple[str, Path], ...] = ()
-    """(folder of captions in the record, the folder that they are in)."""
+    """(a folder of captions in the record, the folder that they were read from)."""
     watched: tuple[WatchedFolder, ...] = ()
 
 
 class WatchedFolder(NamedTuple):
-    """A folder of the dataset as it was when it was read."""
+    """A folder of the dataset, as it was when it was read."""
 
     folder: Path
-    files: FileKinds
+    kinds: FileKinds
     prefix: str
-    """What stands before its files' names in ``dataset.sha256``; empty or with its ``/``."""
+    """What comes before its files' names in ``dataset.sha256``: empty, or ending in ``/``."""
     changed_ns: int
-    """When files last came into the folder or left it."""
-    prints: tuple[Fingerprint, ...]
-    identities: tuple[str, ...]
-    """Of each of ``prints``: :func:`loragit.dataset.hashes.identity`."""
+    """When a file was last added to the folder or removed from it; 0 if unknown."""
+    files: tuple[HashedFile, ...]
+    stamps: tuple[str, ...]
+    """The :func:`~loragit.dataset.hashes.file_stamp` of each of ``files``."""
 
 
-class Recorded(NamedTuple):
-    """What the newest commit on ``runs`` holds for this dataset, as git's object ids."""
+class RecordedDataset(NamedTuple):
+    """What the newest commit on ``runs`` has for this dataset, as ids of git's objects."""
 
     digest: str | None
     """Of ``dataset.sha256``."""
@@ -100,75 +92,29 @@ class Recorded(NamedTuple):
     names: frozenset[str]
     """Paths of all captions in the record."""
 
-    def same(self, digest: bytes, names: Iterable[str]) -> bool:
-        """Whether it was made of the same files, and has captions of the same ones: then they are
-        the same bytes."""
+    def has_captions(self, digest: bytes, names: Iterable[str]) -> bool:
+        """Whether its captions are those of a dataset with this ``dataset.sha256`` and these
+        captions: same files, same names, so the same bytes."""
         return (
             self.captions is not None
-            and self.digest == _blob(digest)
+            and self.digest == _blob_id(digest)
             and self.names == frozenset(names)
         )
 
 
-def _blob(data: bytes) -> str:
-    """The id of a blob of ``data`` (gitformat-loose: SHA-1 of a header and the bytes)."""
+def _blob_id(data: bytes) -> str:
+    """Return the id of a blob of ``data`` (gitformat-loose: SHA-1 of a header and the bytes)."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
-def read_bytes(path: Path, what: str) -> bytes:
-    """The exact bytes of ``path``. Raises :class:`CannotReadInput`, which calls it ``what``.
-
-    A cloned dataset may name any path: a device without an end is not read, and no pipe is waited
-    for.
-    """
+def subset_files(folder: Subset, dataset: Path) -> tuple[str, ...]:
+    """Return the names of the files in ``folder``, sorted. Raises :class:`NothingToTrainOn` if none
+    is an image."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with os.fdopen(handle, "rb") as file:
-            status = os.fstat(handle)
-            if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_INPUT:
-                return file.read(MAX_INPUT)
-    except OSError as error:
-        hint = "see that it is there and that you may read it"
-        raise CannotReadInput(
-            f"the {what} {path} cannot be read: {error.strerror or error}", hint=hint
-        ) from error
-    except ValueError as error:  # a path that no file can have
-        raise CannotReadInput(f"the {what} {str(path)!r} cannot be read: {error}") from error
-    raise CannotReadInput(
-        f"the {what} {path} cannot be read: it is no plain file of at most {MAX_INPUT >> 20} MiB",
-        hint="name a file that can be on record",
-    )
-
-
-def read_table(path: Path, data: bytes, what: str) -> Mapping[str, object]:
-    """``data`` parsed by the suffix of ``path`` as sd-scripts does: JSON where it is ``.json``,
-    else TOML.
-
-    Raises :class:`CannotReadInput`, naming line and reason.
-    """
-    try:
-        table = (
-            parse.read_json(data)
-            if path.suffix.lower() == ".json"
-            else parse.read_toml(data.decode())
-        )
-    except ValueError as error:
-        raise CannotReadInput(
-            f"the {what} {path} does not parse: {error}", hint="mend it and start again"
-        ) from error
-    if not isinstance(table, dict):
-        raise CannotReadInput(f"the {what} {path} holds no table")
-    return table
-
-
-def check_folder(folder: Subset, dataset: Path) -> tuple[str, ...]:
-    """Names of the files in ``folder``, sorted. Raises :class:`NothingToTrainOn` where there is no
-    image."""
-    try:
-        names = tuple(hashes.list_files(folder.path))
-    except hashes.CannotRead as error:
+        names = tuple(list_files(folder.path))
+    except CannotRead as error:
         beside = dataset / folder.written
-        hint = f"mend {folder.files.folder_key} in the dataset config"
+        hint = f"correct {folder.files.folder_key} in the dataset config"
         if os.path.isdir(beside):
             hint = (
                 f'write {beside} in the dataset config, or set trainer.workdir = "dataset" in '
@@ -186,91 +132,116 @@ def check_folder(folder: Subset, dataset: Path) -> tuple[str, ...]:
 
 
 def _is_caption(name: str, end: str, stems: Container[str]) -> bool:
-    """Whether a file called ``name`` captions one of the images of these ``stems``, with ``end``
-    for its suffix."""
+    """Whether a file called ``name`` is a caption, with the suffix ``end``, of an image with one of
+    these ``stems``."""
     return name.endswith(end) and name.removesuffix(end) in stems
 
 
 def read_dataset(
-    listed: Sequence[tuple[Subset, tuple[str, ...]]], recorded: Recorded, root: Path, cache: Cache
+    listed: Sequence[tuple[Subset, tuple[str, ...]]],
+    recorded: RecordedDataset,
+    root: Path,
+    cache: HashCache,
 ) -> Dataset:
-    """Fingerprint every file of ``listed`` (folder, names) and read its captions, if ``recorded``
-    has not the same.
+    """Hash every file of ``listed`` (folder, names), and read its captions unless ``recorded`` has
+    the same ones.
 
-    Caches of the trainer's own are left out: they are made from what is here, and their presence
-    would make the second run with the same inputs differ from the first. ``root`` is the dataset's
-    folder. Raises :class:`loragit.dataset.hashes.CannotRead`, :class:`CannotReadInput` for captions
-    of no sensible length, :class:`NothingToTrainOn` for images that are LFS pointers.
+    The trainer's own caches are left out: they are made from the files that are here, and with them
+    the second run of the same inputs would differ from the first. ``root`` is the dataset's folder.
+    Raises :class:`~loragit.dataset.files.CannotRead`, :class:`CannotReadInput` for captions of
+    absurd length, and :class:`NothingToTrainOn` for images that are git-lfs pointers.
     """
-    files: list[DatasetFile] = []
-    watched: list[WatchedFolder] = []
-    written: list[tuple[Path, list[str], str]] = []
-    images = 0
-    places = _CaptionPlaces(root, [folder.path for folder, _ in listed])
-    for folder, names in listed:
-        used = [name for name in names if not folder.files.is_cache(name)]
-        pictures = {name for name in used if folder.files.is_image(name)}
-        prefix = _from(root, folder.path)
-        prefix = "" if prefix == "." else f"{prefix}/"
-        changed_ns = _changed_ns(folder.path)
-        prints, identities = hashes.seen(folder.path, used, cache)
-        watched.append(
-            WatchedFolder(folder.path, folder.files, prefix, changed_ns, prints, identities)
-        )
-        refuse_pointers(
-            folder, [p.name for p in prints if p.size < MAX_POINTER and p.name in pictures]
-        )
-        files += [DatasetFile(prefix + p.name, p.sha256) for p in prints]
-        images += len(pictures)
-        stems = {name.rpartition(".")[0] for name in pictures}
-        ends = folder.caption_suffixes
-        texts = [
-            n for n in used if n.endswith(ends) and any(_is_caption(n, end, stems) for end in ends)
-        ]
-        written.append((folder.path, texts, places.of(folder.path)))
-        if texts:
-            sizes = {p.name: p.size for p in prints}
-            _refuse_long(folder, sum(map(sizes.__getitem__, texts)))
-    digest = digests.digest_lines(files)
-    kept = recorded.captions if recorded.same(digest, _caption_paths(written)) else None
-    entries = () if kept else tuple(_read_captions(written))
-    captions = sum(len(names) for _, names, _ in written)
-    folders = tuple((place, folder) for folder, _, place in written)
-    return Dataset(digest, images, captions, entries, kept, folders, tuple(watched))
+    places = _CaptionFolders(root, [subset.path for subset, _ in listed])
+    subsets = [
+        _read_subset(subset, names, root, cache, places.assign(subset.path))
+        for subset, names in listed
+    ]
+    digest = digests.digest_lines([file for subset in subsets for file in subset.digests()])
+    paths = [path for subset in subsets for path in subset.caption_paths()]
+    captions_tree = recorded.captions if recorded.has_captions(digest, paths) else None
+    return Dataset(
+        digest=digest,
+        images=sum(subset.images for subset in subsets),
+        captions=len(paths),
+        entries=() if captions_tree else tuple(_read_captions(subsets)),
+        captions_tree=captions_tree,
+        folders=tuple((subset.place, subset.watched.folder) for subset in subsets),
+        watched=tuple(subset.watched for subset in subsets),
+    )
 
 
-def _refuse_long(folder: Subset, size: int) -> None:
-    """Captions are held in memory. Raises :class:`CannotReadInput` for more of them than anybody
-    has."""
+class _ReadSubset(NamedTuple):
+    """One subset, with its files hashed and its captions still to be read."""
+
+    watched: WatchedFolder
+    images: int
+    captions: tuple[str, ...]
+    """File names."""
+    place: str
+    """Its folder of captions in the record."""
+
+    def digests(self) -> list[DatasetFile]:
+        """Return its lines of ``dataset.sha256``."""
+        prefix = self.watched.prefix
+        return [DatasetFile(prefix + file.name, file.sha256) for file in self.watched.files]
+
+    def caption_paths(self) -> list[str]:
+        """Return the paths of its captions in the record."""
+        return [f"{self.place}/{name}" for name in self.captions]
+
+
+def _read_subset(
+    subset: Subset, names: Sequence[str], root: Path, cache: HashCache, place: str
+) -> _ReadSubset:
+    """Hash the files ``names`` of ``subset`` and pick its captions. Raises as
+    :func:`read_dataset`."""
+    used = [name for name in names if not subset.files.is_cache(name)]
+    images = {name for name in used if subset.files.is_image(name)}
+    prefix = _relative_path(root, subset.path)
+    changed_ns = _folder_changed_ns(subset.path)
+    files, stamps = hashes.hash_and_stamp(subset.path, used, cache)
+    refuse_pointers(subset, [f.name for f in files if f.size < MAX_POINTER and f.name in images])
+    stems = {name.rpartition(".")[0] for name in images}
+    ends = subset.caption_suffixes
+    captions = tuple(
+        n for n in used if n.endswith(ends) and any(_is_caption(n, end, stems) for end in ends)
+    )
+    if captions:
+        sizes = {file.name: file.size for file in files}
+        _refuse_long_captions(subset, sum(map(sizes.__getitem__, captions)))
+    prefix = "" if prefix == "." else f"{prefix}/"
+    watched = WatchedFolder(subset.path, subset.files, prefix, changed_ns, files, stamps)
+    return _ReadSubset(watched, len(images), captions, place)
+
+
+def _refuse_long_captions(folder: Subset, size: int) -> None:
+    """Raise :class:`CannotReadInput` for more captions than anybody has: they are held in
+    memory."""
     if size > MAX_INPUT:
         raise CannotReadInput(
             f"the captions in {folder.path} are {size >> 20} MiB together, more than can be on "
             "record",
-            hint="see which are so long: ls -lS",
+            hint="find the longest with: ls -lS",
         )
 
 
-def _changed_ns(folder: Path) -> int:
+def _folder_changed_ns(folder: Path) -> int:
     try:
         return folder.stat().st_mtime_ns
-    except OSError:  # whoever reads its files will say so
+    except OSError:  # reading its files will report it
         return 0
 
 
-def _caption_paths(written: Iterable[tuple[Path, list[str], str]]) -> Iterator[str]:
-    for _, names, place in written:
-        yield from (f"{place}/{name}" for name in names)
+def _read_captions(subsets: Iterable[_ReadSubset]) -> Iterator[Entry]:
+    for subset in subsets:
+        contents = read_files(subset.watched.folder, subset.captions)
+        for path, data in zip(subset.caption_paths(), contents, strict=True):
+            yield Entry(path, data)
 
 
-def _read_captions(written: Iterable[tuple[Path, list[str], str]]) -> Iterator[Entry]:
-    for folder, names, place in written:
-        for name, data in zip(names, hashes.read_many(folder, names), strict=True):
-            yield Entry(f"{place}/{name}", data)
-
-
-def uncaptioned(folder: Subset, names: Collection[str]) -> str | None:
-    """What to warn of where the trainer will find no caption in ``folder`` though there are text
-    files."""
+def caption_warning(folder: Subset, names: Collection[str]) -> str | None:
+    """Return a warning if the trainer will find no caption in ``folder`` although there are text
+    files; else ``None``."""
     ends = folder.caption_suffixes
     captions = [name for name in names if name.endswith((*ends, ".txt"))]
     if not captions:
@@ -288,24 +259,24 @@ def uncaptioned(folder: Subset, names: Collection[str]) -> str | None:
     )
 
 
-def _from(root: Path, folder: Path) -> str:
-    """The way from the dataset's folder to another, as a program in ``root`` would go it."""
+def _relative_path(root: Path, folder: Path) -> str:
+    """Return the path from the dataset's folder to another, as a program in ``root`` would write
+    it."""
     if folder.is_relative_to(root):
         return folder.relative_to(root).as_posix()
     return os.path.relpath(folder.resolve(), root.resolve())
 
 
 def refuse_pointers(folder: Subset, small: list[str]) -> None:
-    """An image that git-lfs has not fetched is a text file of three lines; the trainer would fail
-    on it.
+    """Raise :class:`NothingToTrainOn` for images that git-lfs has not fetched.
 
-    ``small`` names images of fewer than :data:`MAX_POINTER` bytes. Raises
-    :class:`NothingToTrainOn`.
+    Such an image is a text file of three lines, and the trainer would fail on it. ``small`` names
+    the images of fewer than :data:`MAX_POINTER` bytes.
     """
     pointers = [
         name
-        for name, data in zip(small, hashes.read_many(folder.path, small), strict=True)
-        if lfs.is_pointer_prefix(data) and lfs.pointer(data)
+        for name, data in zip(small, read_files(folder.path, small), strict=True)
+        if lfs.is_pointer_prefix(data) and lfs.parse_pointer(data)
     ]
     if pointers:
         raise NothingToTrainOn(
@@ -314,15 +285,16 @@ def refuse_pointers(folder: Subset, small: list[str]) -> None:
         )
 
 
-class _CaptionPlaces:
-    """Where captions go in the record: ``captions/<folder>``, and below ``outside`` for folders
-    elsewhere."""
+class _CaptionFolders:
+    """Where captions go in the record: ``captions/<folder>``, or ``captions/outside/<name>`` for
+    folders outside the dataset."""
 
     def __init__(self, root: Path, folders: Iterable[Path]) -> None:
         self._root = root
         self._taken = {place for place in map(self._inside, folders) if place}
 
-    def of(self, folder: Path) -> str:
+    def assign(self, folder: Path) -> str:
+        """Return a folder of the record for the captions in ``folder``, and no other's."""
         inside = self._inside(folder)
         if inside is not None:
             return inside
@@ -334,7 +306,7 @@ class _CaptionPlaces:
         return place
 
     def _inside(self, folder: Path) -> str | None:
-        way = _from(self._root, folder)
+        way = _relative_path(self._root, folder)
         if way.split("/")[0] == "..":
             return None
         return "captions" if way == "." else f"captions/{way}"

@@ -15,6 +15,7 @@ from typing import IO, NamedTuple, Self
 
 from loragit.git import command
 from loragit.git.command import GitFailed
+from loragit.system.child import Child
 
 MOST = 1 << 20
 """Bytes of a row or an object that are read unless more is asked for; what loragit writes is a
@@ -46,12 +47,12 @@ def rows(*args: str, cwd: Path, most: int = MOST) -> Iterator[bytes]:
     yield from answer(ask(*args, cwd=cwd), args[0], cwd, most)
 
 
-def ask(*args: str, cwd: Path) -> command.Child:
+def ask(*args: str, cwd: Path) -> Child:
     """Start ``git ARGS`` and return at once; :func:`answer` reads its rows."""
-    return command.child((*_QUIETLY, *args), cwd, fed=False, heard=False, variables=_ALONE)
+    return command.start_child((*_QUIETLY, *args), cwd, fed=False, errors=False, variables=_ALONE)
 
 
-def answer(child: command.Child, verb: str, cwd: Path, most: int = MOST) -> Iterator[bytes]:
+def answer(child: Child, verb: str, cwd: Path, most: int = MOST) -> Iterator[bytes]:
     """The rows of a git that was started in ``cwd`` for ``verb``, as :func:`rows` gives them."""
     assert child.stdout
     finished = False
@@ -101,7 +102,7 @@ class Reader:
 
     def __init__(self, cwd: Path) -> None:
         self._cwd = cwd
-        self._child: command.Child | None = None
+        self._child: Child | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -168,10 +169,12 @@ class Reader:
                 if not whole or done < len(lot):
                     self.close()
 
-    def _started(self) -> command.Child:
+    def _started(self) -> Child:
         if self._child is None:
             args = (*_QUIETLY, "cat-file", "--batch")
-            self._child = command.child(args, self._cwd, fed=True, heard=False, variables=_ALONE)
+            self._child = command.start_child(
+                args, self._cwd, fed=True, errors=False, variables=_ALONE
+            )
         return self._child
 
 

@@ -23,10 +23,8 @@ _SHOWN_DIRTY = 5
 
 def dirty(state: RepoState, area: Area) -> Finding:
     """What to say of a repository of code that is dirty and should not be."""
-    more = len(state.dirty) - _SHOWN_DIRTY
-    files = ", ".join(state.dirty[:_SHOWN_DIRTY]) + (f" and {more} more" if more > 0 else "")
     return Finding(
-        f"{state.label} at {state.path} is dirty: {files}",
+        f"{state.label} at {state.path} is dirty: {text.listed(state.dirty, _SHOWN_DIRTY)}",
         f"commit or stash there (git -C {shell_word(state.path)} stash --include-untracked), "
         "or record it: --allow-dirty",
         area,
@@ -137,7 +135,7 @@ def read_dirty(question: command.Question) -> StatusReport:
     """The reply to :func:`start_dirty`. Raises :class:`~loragit.git.GitFailed`."""
     reply = question.reply()
     if reply.status != 0:
-        raise command.failed("status", reply)
+        raise command.failure("status", reply)
     return _parse_status(reply.out)
 
 

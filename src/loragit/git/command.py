@@ -1,59 +1,66 @@
-"""The user's git as a child: asked, fed, and shown.
+"""Run the user's git: for its output, with input, or on the user's terminal.
 
-git judges what is dirty and moves refs because the libraries were measured to be wrong or to lose
-data there (docs/design.md, "Who does what"). Every child is started from an argument list, with
-git's own optional locks off, so that looking at a repository never writes to it.
+git judges what is dirty and moves refs, because the libraries were measured to be wrong or to lose
+data there (docs/design.md, "Who does what"). It never takes its optional locks, so that reading a
+repository does not write to it.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from loragit.errors import LoragitError
+from loragit.system import child
+from loragit.system.child import Child
 
 LOCAL_VARIABLES = (
-    *(
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-        "GIT_COMMON_DIR",
-        "GIT_CONFIG",
-        "GIT_DIR",
-        "GIT_GRAFT_FILE",
-    ),
-    *("GIT_IMPLICIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_INTERNAL_SUPER_PREFIX", "GIT_NAMESPACE"),
-    *("GIT_NO_REPLACE_OBJECTS", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_QUARANTINE_PATH"),
-    *("GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE", "GIT_WORK_TREE"),
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_NAMESPACE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_QUARANTINE_PATH",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
 )
-"""What git sets for the children of a hook to name *that* repository (of ``git rev-parse
+"""Variables by which git names its repository to a hook's children (from ``git rev-parse
 --local-env-vars``).
 
-Configuration from the environment stays: people put ``safe.directory`` there.
+Those that hold configuration are left out: people put ``safe.directory`` there.
 """
 
-_OWN_TERMS = (
+_OPTIONS = (
     "--no-optional-locks",
-    # A cloned dataset may name a folder, or carry a bare repository, whose configuration would run
-    # a program.
+    # A dataset of somebody else's may hold a bare repository, or name a file system monitor: git
+    # would run the programs that their configuration names.
     "-c",
     "safe.bareRepository=explicit",
     "-c",
     "core.fsmonitor=false",
 )
 DURABLE = ("-c", "core.fsync=all", "-c", "core.fsyncMethod=fsync")
-"""Terms with which git waits for the disk whatever it is told elsewhere; before 2.36 it does not
-know them."""
-_NOWHERE = "GIT_DIR=/dev/null"
-"""What keeps git from taking the folder that it is started in for a repository. Git before 2.38
-knows no ``safe.bareRepository``."""
+"""Options with which git waits for the disk whatever its configuration says; git before 2.36
+ignores them."""
+_NO_REPOSITORY = "GIT_DIR=/dev/null"
+"""Keeps git from taking the folder that it is started in for a repository. Git before 2.38 has no
+``safe.bareRepository``."""
 _DAMAGED = re.compile(
     "missing object|bad (?:tree )?object|nonexistent object|corrupt|could not parse|unable to "
     "unpack|inflate"
 )
-"""What git's message holds where an object is lost or damaged."""
+"""Found in git's message if an object is lost or damaged."""
 
 
 class GitMissing(LoragitError):
@@ -65,7 +72,7 @@ class GitFailed(LoragitError):
 
 
 class GitKilled(GitFailed):
-    """git was ended by a signal: it may have left locks, and done half of its work."""
+    """git was killed by a signal: it may have left locks, and half of its work undone."""
 
 
 class NotARepository(LoragitError):
@@ -73,28 +80,27 @@ class NotARepository(LoragitError):
 
 
 class Reply(NamedTuple):
+    """What git printed, and how it ended."""
+
     status: int
+    """Negative if a signal ended it: -9 for SIGKILL."""
     out: bytes
     err: bytes
 
 
-Child = subprocess.Popen[bytes]
-"""A git under way."""
-
-
 class Question:
-    """A git command under way. Several may run at the same time; each is answered once."""
+    """A git command under way. Several may run at once; each is asked for one reply."""
 
     def __init__(
         self, args: tuple[str, ...], cwd: Path, data: bytes | None, variables: tuple[str, ...]
     ) -> None:
         self.args = args
         self._data = data
-        self._child = child(args, cwd, fed=data is not None, heard=True, variables=variables)
+        self._child = start_child(args, cwd, fed=data is not None, errors=True, variables=variables)
 
     @property
     def pid(self) -> int:
-        """Its process. It waits for what it is fed until it is asked for the reply."""
+        """Its process, which waits for its input until somebody asks for the reply."""
         return self._child.pid
 
     def reply(self) -> Reply:
@@ -103,8 +109,8 @@ class Question:
         return Reply(self._child.returncode, out, err)
 
     def beginning(self, most: int) -> bytes:
-        """The first ``most`` bytes of what it prints, in place of :meth:`reply`; what comes after
-        them is not read."""
+        """The first ``most`` bytes that it prints, in place of :meth:`reply`; the rest is not
+        read."""
         assert self._child.stdout
         out = self._child.stdout.read(most)
         self._child.kill()
@@ -112,7 +118,7 @@ class Question:
         return out
 
     def cancel(self) -> None:
-        """End it before it is fed: it has done nothing."""
+        """Kill it before it gets its input: it has done nothing."""
         self._child.kill()
         self._child.communicate()
 
@@ -120,13 +126,13 @@ class Question:
         """Standard output without its last newline. Raises :class:`GitFailed`."""
         reply = self.reply()
         if reply.status != 0:
-            asked = self.args[len(DURABLE) :] if self.args[: len(DURABLE)] == DURABLE else self.args
-            raise failed(" ".join(asked), reply)
+            words = self.args[len(DURABLE) :] if self.args[: len(DURABLE)] == DURABLE else self.args
+            raise failure(" ".join(words), reply)
         return reply.out.decode("utf-8", "surrogateescape").removesuffix("\n")
 
 
-def failed(asked: str, reply: Reply) -> GitFailed:
-    """What to raise where git could not do what it was ``asked``."""
+def failure(command: str, reply: Reply) -> GitFailed:
+    """The error to raise if ``git COMMAND`` failed with ``reply``."""
     words = last_words(reply)
     hint = (
         "git fsck tells more; fetch what is lost from a clone" if _DAMAGED.search(words) else None
@@ -134,26 +140,28 @@ def failed(asked: str, reply: Reply) -> GitFailed:
     if "reference broken" in words:
         hint = "loragit recover tells how to mend it"
     kind = GitKilled if reply.status < 0 else GitFailed
-    return kind(f"git {asked} failed: {words}", hint=hint)
+    return kind(f"git {command} failed: {words}", hint=hint)
 
 
-def child(
-    args: tuple[str, ...], cwd: Path, *, fed: bool, heard: bool, variables: tuple[str, ...] = ()
+def start_child(
+    args: tuple[str, ...], cwd: Path, *, fed: bool, errors: bool, variables: tuple[str, ...] = ()
 ) -> Child:
-    """A git of its own, its standard output a pipe; standard input is one where it is ``fed``, and
-    standard error where its complaints are ``heard``. Raises :class:`NotARepository`,
-    :class:`GitMissing`."""
+    """Start ``git ARGS`` with a pipe as its standard output; as its standard input too if it is
+    ``fed``, and as its standard error if its ``errors`` are read.
+
+    Raises :class:`NotARepository`, :class:`GitMissing`.
+    """
     if is_bare(cwd):
-        variables = (*variables, _NOWHERE)
+        variables = (*variables, _NO_REPOSITORY)
     try:
-        return subprocess.Popen(
-            [*(("env", *variables) if variables else ()), "git", *_OWN_TERMS, *args],
+        return child.spawn(
+            [*(("env", *variables) if variables else ()), "git", *_OPTIONS, *args],
             cwd=cwd,
-            # Its words are read here, not shown as they are.
+            # Its messages are read here, not shown as they are.
             env={**os.environ, "LC_ALL": "C"},
-            stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE if heard else subprocess.DEVNULL,
+            stdin=child.PIPE if fed else child.NOTHING,
+            stdout=child.PIPE,
+            stderr=child.PIPE if errors else child.NOTHING,
         )
     except OSError as error:
         if not cwd.is_dir():
@@ -182,21 +190,19 @@ def run(*args: str, cwd: Path, data: bytes | None = None, variables: tuple[str, 
 
 
 def call(*args: str, cwd: Path) -> Reply:
-    """Whatever ``git ARGS`` answers; never raises for its exit status."""
+    """Run ``git ARGS``, whatever its exit status."""
     return start(*args, cwd=cwd).reply()
 
 
 def show(*args: str, cwd: Path, variables: tuple[str, ...] = ()) -> int:
-    """Run ``git ARGS`` before the user's eyes, in the user's pager where it goes to a terminal;
-    git's exit status.
-
-    Raises :class:`GitMissing`.
+    """Run ``git ARGS`` with our own standard output and error, and the user's pager if that is a
+    terminal. Returns git's exit status.
     """
     import signal
 
-    own = (*variables, _NOWHERE) if is_bare(cwd) else variables
-    words = ["env", f"GIT_PAGER={pager()}", *own, "git", *_OWN_TERMS, *args]
-    shown = subprocess.Popen(words, cwd=cwd, stdin=subprocess.DEVNULL)
+    own = (*variables, _NO_REPOSITORY) if is_bare(cwd) else variables
+    words = ["env", f"GIT_PAGER={pager()}", *own, "git", *_OPTIONS, *args]
+    shown = child.spawn(words, cwd=cwd, stdin=child.NOTHING)
     # Ctrl-C is for git and its pager.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -207,13 +213,14 @@ def show(*args: str, cwd: Path, variables: tuple[str, ...] = ()) -> int:
 
 @cache
 def is_bare(folder: Path) -> bool:
-    """Whether git would take ``folder`` or one above it for a repository though no ``.git`` is
-    there.
+    """Whether git would take ``folder``, or one above it, for a repository without a ``.git``::
 
-    Such a folder can be committed and cloned, unlike a ``.git``. git runs what its ``config`` and
-    its ``hooks`` name, and settings that lead to it come with the clone as well: so it is nothing
-    to ask git about. Looked at once in a process, since git is asked a dozen times in the same few
-    folders.
+        dataset/.git/                          the repository that is meant
+        dataset/evil/HEAD, objects/, refs/     a bare one, which came with the clone
+
+    Unlike a ``.git``, such a folder can be committed and cloned. git would run the programs that
+    its ``config`` and ``hooks`` name, so it is never asked about one. Each folder is examined once
+    in a process, because git is asked about the same few a dozen times.
     """
     here = Path(os.path.realpath(folder))
     for each in (here, *here.parents):
@@ -229,17 +236,17 @@ def is_bare(folder: Path) -> bool:
 
 
 def last_words(reply: Reply) -> str:
-    """What git complained of, in a line."""
+    """git's last error message, in one line."""
     lines = reply.err.decode("utf-8", "replace").strip().splitlines()
-    told = [line for line in lines if line.startswith(("fatal:", "error:"))] or lines
-    return told[-1] if told else f"exit status {reply.status}"
+    errors = [line for line in lines if line.startswith(("fatal:", "error:"))] or lines
+    return errors[-1] if errors else f"exit status {reply.status}"
 
 
 def pager() -> str:
-    """The user's pager for a shell, as git finds it: ``GIT_PAGER``, ``core.pager``, ``PAGER``, else
-    ``less``.
+    """The user's pager, as a command for a shell and as git finds it: ``GIT_PAGER``,
+    ``core.pager``, ``PAGER``, else ``less``.
 
-    A repository's own configuration is not asked: somebody else may have written it.
+    A repository's own configuration does not count: somebody else may have written it.
     """
     reply = call("var", "GIT_PAGER", cwd=Path("/"))
     return reply.out.decode("utf-8", "surrogateescape").strip()

@@ -1,4 +1,4 @@
-"""Where a repository is, and what a revision of it holds."""
+"""Where a repository is, what a revision of it holds, and which commit comes before another."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from loragit.git.command import (
 )
 
 _MOST_TREE = 1 << 25
-"""Bytes of a list of files: a few trees that hold each other can stand for more than there is room
-for."""
+"""Bytes of a list of files that are read: a few trees that hold one another can stand for more
+files than fit into memory."""
 
 
 class Repository(NamedTuple):
@@ -76,13 +76,20 @@ def not_found(folder: Path, reply: Reply) -> NotARepository:
             f"{folder} is a repository without a work tree", hint="name a clone with one"
         )
     if "unknown repository extension" in words or "Expected git repo version" in words:
-        told = " ".join(reply.err.decode("utf-8", "replace").split())
+        words = " ".join(reply.err.decode("utf-8", "replace").split())
         return NotARepository(
-            f"git cannot read the repository of {folder}: {told}", hint="use the git that made it"
+            f"git cannot read the repository of {folder}: {words}", hint="use the git that made it"
         )
     return NotARepository(
         f"{folder} is in no git repository ({words})", hint=f"make it one: git init {word}"
     )
+
+
+def is_ancestor(older: str, newer: str, repository: Repository) -> bool | None:
+    """Whether ``newer`` is, or descends from, the commit ``older``; ``None`` if git lacks one of
+    them."""
+    args = ("merge-base", "--is-ancestor", older, newer)
+    return {0: True, 1: False}.get(call(*args, cwd=repository.top).status)
 
 
 def start_tree(revision: str, repository: Repository) -> Question:

@@ -337,9 +337,9 @@ def _alive_by_name(repository: Repository) -> dict[str, bool]:
 
 def is_alive(entry: Open) -> bool | None:
     """Whether the process that opened the run is alive; ``None`` if this machine cannot tell."""
-    from loragit.system import child as process
+    from loragit.system import alive
 
-    return process.lives(entry.pid, entry.pid_started, entry.boot, entry.host, entry.space)
+    return alive.lives(entry.pid, entry.pid_started, entry.boot, entry.host, entry.space)
 
 
 def may_be_alive(entry: Open) -> bool:

@@ -18,11 +18,11 @@ file holds the texts one after another, separated by NUL::
 from __future__ import annotations
 
 import os
-import sys
 import zlib
 from contextlib import suppress
 from pathlib import Path
 
+from loragit.settings.paths import cache_folder
 from loragit.version import __version__
 
 _VERSIONS = f"loragit-history 2 {__version__} ".encode()
@@ -62,7 +62,7 @@ class HistoryCache:
 
     def _path(self) -> Path:
         name = zlib.crc32(os.fsencode(self._common_dir))
-        return Path(_cache_folder(), "history", f"{name:08x}-{len(str(self._common_dir))}")
+        return Path(cache_folder(), "history", f"{name:08x}-{len(str(self._common_dir))}")
 
     def _load(self) -> None:
         try:
@@ -118,18 +118,6 @@ class HistoryCache:
             if len(known) > 2 * len(used) + _SPARE_ENTRIES:
                 for key in known.keys() - used:
                     del known[key]
-
-
-def _cache_folder() -> str:
-    """Return the user's cache folder as platformdirs does; on Linux without the 10 ms of
-    importing it."""
-    if sys.platform == "linux" and (chosen := os.environ.get("XDG_CACHE_HOME", "")).startswith("/"):
-        return f"{chosen}/loragit"
-    if sys.platform == "linux" and not chosen and os.environ.get("HOME", "").startswith("/"):
-        return f"{os.environ['HOME']}/.cache/loragit"
-    import platformdirs
-
-    return platformdirs.user_cache_dir("loragit")
 
 
 def _header(body: bytes) -> bytes:

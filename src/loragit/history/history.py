@@ -27,6 +27,7 @@ from loragit.history.runs import (
     RecordedRun,
     SeveralRuns,
 )
+from loragit.text import listed
 
 if TYPE_CHECKING:
     from loragit.history.compare.changes import Comparison
@@ -185,9 +186,8 @@ class History:
 
 
 def _several_runs(text: str, found: list[str]) -> SeveralRuns:
-    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     return SeveralRuns(
-        f"{text} means several runs: {', '.join(found[:_NAMED])}{more}", hint="write more of it"
+        f"{text} means several runs: {listed(found, _NAMED)}", hint="write more of it"
     )
 
 

@@ -18,7 +18,7 @@ from loragit.errors import LoragitError, shell_word
 from loragit.history import plain_toml
 from loragit.record.message import parse_model_line
 from loragit.record.trailers import first
-from loragit.record.values import FORMAT, Artifact, Weights
+from loragit.record.values import FORMAT, ModelFile, Weights
 from loragit.trainers import arguments
 
 Values = Mapping[str, tuple[str, ...]]
@@ -234,7 +234,7 @@ class RecordedOutcome(NamedTuple):
     """UTC."""
     seconds: int | None
     """Duration, whole seconds."""
-    models: tuple[Artifact, ...]
+    models: tuple[ModelFile, ...]
     """Complete models, in the order in which they were saved, the final one last."""
     truncated: tuple[str, ...]
     """Models that are cut short. All paths are relative to the output folder."""

@@ -1,7 +1,7 @@
-"""Text forms of an imported run: its commit's message and its ``run.toml``.
+"""The message and the ``run.toml`` of an imported run.
 
-They are those of a run that loragit trained (:mod:`loragit.text`), without what nobody knows, and
-they say so.
+They have the form of those of a run that loragit trained (:mod:`loragit.record.message`,
+:mod:`loragit.record.run_toml`), leave out what nobody knows, and say so.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from datetime import datetime
 
 from loragit import text
 from loragit.record import trailers
-from loragit.record.message import headline
-from loragit.record.run_toml import encodable, files_table, known, toml, weights_table
-from loragit.record.values import FORMAT, Code, Entry, Imported
+from loragit.record.message import subject_line
+from loragit.record.run_toml import encodable, files_table, to_toml, weights_table, without_unknown
+from loragit.record.values import FORMAT, Entry, Imported, ImportedCode
 
 
-def subject(run: Imported) -> str:
-    """``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
-    return headline(run.name, run.dataset, f"{run.steps} steps" if run.steps else None)
+def imported_subject(run: Imported) -> str:
+    """Return ``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
+    return subject_line(run.name, run.dataset, f"{run.steps} steps" if run.steps else None)
 
 
-def message(run: Imported, moment: datetime) -> str:
-    """The commit's message, for a run that is imported at ``moment``."""
+def imported_message(run: Imported, moment: datetime) -> str:
+    """Return the message of the commit, for a run that is imported at ``moment``."""
     codes = [code for code in (run.trainer, run.lycoris, *run.others) if code is not None]
     body = [f"Imported from {run.source}; no full record: what is not there is told as Missing."]
     body += [
@@ -42,7 +42,7 @@ def message(run: Imported, moment: datetime) -> str:
     pairs += [("Missing", what) for what in run.missing]
     pairs += [("Redacted", path) for path in run.redacted]
     pairs.append(("Loragit-Format", str(FORMAT)))
-    head = subject(run) + "\n\n" + "\n".join(text.shown(line) for line in body)
+    head = imported_subject(run) + "\n\n" + "\n".join(text.shown(line) for line in body)
     return trailers.append(head, [(key, text.shown(value)) for key, value in pairs])
 
 
@@ -63,9 +63,9 @@ def _code_trailers(run: Imported) -> list[tuple[str, str]]:
     return pairs
 
 
-def run_toml(run: Imported) -> Entry:
-    """``run.toml``: what is known, one value a line; the table ``imported`` says that it is not
-    all."""
+def imported_run_toml(run: Imported) -> Entry:
+    """Return ``run.toml``: what is known, one value per line. Its table ``imported`` says what is
+    missing."""
     table: dict[str, object] = {
         "format": FORMAT,
         "imported": {
@@ -73,7 +73,7 @@ def run_toml(run: Imported) -> Entry:
             "missing": [encodable(what) for what in run.missing],
             "redacted": [encodable(path) for path in run.redacted],
         },
-        "run": known(
+        "run": without_unknown(
             {
                 "name": run.name.text,
                 "model": run.name.model,
@@ -81,7 +81,7 @@ def run_toml(run: Imported) -> Entry:
                 "steps": run.steps,
             }
         ),
-        "dataset": known({"name": run.dataset, "path": run.prefix or "."}),
+        "dataset": without_unknown({"name": run.dataset, "path": run.prefix or "."}),
     }
     if run.trainer:
         table["trainer"] = {"kind": "sd-scripts", **_code_table(run.trainer)}
@@ -93,11 +93,11 @@ def run_toml(run: Imported) -> Entry:
         table["files"] = files_table(run.entries)
     if run.weights:
         table["weights"] = [weights_table(weights) for weights in run.weights]
-    return Entry("run.toml", toml(table))
+    return Entry("run.toml", to_toml(table))
 
 
-def _labelled(codes: Iterable[Code]) -> Iterator[tuple[str, Code]]:
-    """Each with its name, and a number where another has the same."""
+def _labelled(codes: Iterable[ImportedCode]) -> Iterator[tuple[str, ImportedCode]]:
+    """Yield each with its label; a label that another has already gets a number."""
     seen: dict[str, int] = {}
     for code in codes:
         label = encodable(code.label)
@@ -105,5 +105,5 @@ def _labelled(codes: Iterable[Code]) -> Iterator[tuple[str, Code]]:
         yield label if seen[label] == 1 else f"{label}-{seen[label]}", code
 
 
-def _code_table(code: Code) -> dict[str, object]:
-    return known({"commit": code.commit, "branch": code.branch})
+def _code_table(code: ImportedCode) -> dict[str, object]:
+    return without_unknown({"commit": code.commit, "branch": code.branch})

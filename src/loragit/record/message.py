@@ -1,4 +1,4 @@
-"""Messages of a run's commit, of its sealed tag and of its revert (docs/record-format.md).
+"""The messages of a run's commit, of its sealed tag and of its revert (docs/record-format.md).
 
 All are pure functions of their values: no clock, no locale, no dict order.
 """
@@ -9,11 +9,11 @@ import re
 
 from loragit.record import trailers
 from loragit.record.name import RunName
-from loragit.record.values import FORMAT, Artifact, LyCORIS, Opened, Outcome, RepoState, Run
+from loragit.record.values import FORMAT, LyCORIS, ModelFile, Opened, Outcome, RepoState, Run
 from loragit.text import count, duration, sha1, shown, timestamp
 
 _PROMPTS = 200
-"""Most lines of edited prompts that a sealed tag quotes."""
+"""Most lines of edited prompts that the message of a sealed tag quotes."""
 _MODEL = re.compile(
     r"(?P<path>.+) (?P<size>[0-9]{1,19}) bytes sha256:(?P<sha256>[0-9a-f]{64})"
     r"(?: payload:(?P<payload>[0-9a-f]{64}))?(?: step:(?P<step>[0-9]{1,19}))?(?: "
@@ -22,20 +22,20 @@ _MODEL = re.compile(
 
 
 def run_subject(run: Run) -> str:
-    """What the run is, in a line: ``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
+    """Return what the run is: ``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
     length = f"{shown(run.epochs)} epochs" if run.epochs else f"{run.steps} steps"
-    return headline(run.name, run.dataset, length)
+    return subject_line(run.name, run.dataset, length)
 
 
-def headline(name: RunName, dataset: str, length: str | None) -> str:
-    """A subject of what is known: ``noob-gren-v2s512: noob on gren, version 2, 512 steps``."""
+def subject_line(name: RunName, dataset: str, length: str | None) -> str:
+    """Return a subject line of what is known: ``…: noob on gren, version 2, 512 steps``."""
     parts = [shown(f"{name.model} on {dataset}" if name.model else dataset)]
     parts += [] if name.version is None else [f"version {name.version}"]
     return f"{name}: {', '.join(parts + ([length] if length else []))}"
 
 
 def run_message(run: Run) -> str:
-    """The commit's message: subject, a body for people, trailers for programs."""
+    """Return the commit's message: subject, a body for people, trailers for programs."""
     place = (
         f"dataset at {run.dataset_commit[:8]}"
         if run.dataset_commit
@@ -54,7 +54,9 @@ def run_message(run: Run) -> str:
     if run.prefix:
         pairs.append(("Dataset-Path", run.prefix))
     pairs += _trainer_trailers(run.trainer) + _lycoris_trailers(run.lycoris)
-    pairs += [("Repository", f"{s.label} {s.commit} ({_standing(s)})") for s in run.repositories]
+    pairs += [
+        ("Repository", f"{s.label} {s.commit} ({_branch_and_changes(s)})") for s in run.repositories
+    ]
     pairs += _dataset_trailers(run)
     pairs += _input_trailers(run)
     pairs += [(w.role, f"{w.name} sha256:{w.sha256}" if w.sha256 else w.name) for w in run.weights]
@@ -68,17 +70,17 @@ def run_message(run: Run) -> str:
 
 
 def dataset_path(prefix: str) -> str:
-    """The value of ``Dataset-Path`` for a dataset's folder: as every trailer's, a line without
-    blanks around it."""
+    """Return the value of ``Dataset-Path`` for a dataset's folder: one line without blanks around
+    it, as in every trailer."""
     return shown(prefix).strip()
 
 
 def repository_line(state: RepoState) -> str:
-    """``sd-scripts 48d368fa (sd3)``."""
-    return f"{state.label} {state.commit[:8]} ({_standing(state)})"
+    """Return ``sd-scripts 48d368fa (sd3)``."""
+    return f"{state.label} {state.commit[:8]} ({_branch_and_changes(state)})"
 
 
-def _standing(state: RepoState) -> str:
+def _branch_and_changes(state: RepoState) -> str:
     notes = [state.branch or "detached"]
     if state.dirty:
         notes.append(f"{count(len(state.dirty), 'file')} changed")
@@ -86,7 +88,7 @@ def _standing(state: RepoState) -> str:
 
 
 def lycoris_line(lycoris: LyCORIS) -> str:
-    """``LyCORIS f49d30d3 (dev, editable)``."""
+    """Return ``LyCORIS f49d30d3 (dev, editable)``."""
     if not lycoris.installed:
         return "LyCORIS not installed"
     if lycoris.commit is None:
@@ -94,7 +96,7 @@ def lycoris_line(lycoris: LyCORIS) -> str:
             f"LyCORIS {lycoris.version} "
             f"({'editable, of no commit' if lycoris.editable else 'release'})"
         )
-    notes = [_standing(lycoris.repo)] if lycoris.repo else []
+    notes = [_branch_and_changes(lycoris.repo)] if lycoris.repo else []
     notes += ["editable"] if lycoris.editable else []
     return f"LyCORIS {lycoris.commit[:8]}" + (f" ({', '.join(notes)})" if notes else "")
 
@@ -145,8 +147,8 @@ def _input_trailers(run: Run) -> list[tuple[str, str]]:
 
 
 def outcome_subject(outcome: Outcome) -> str:
-    """``3 models, 12 samples, 42 min``; with the exit status where it is not 0, or that the run was
-    imported."""
+    """Return ``3 models, 12 samples, 42 min``, followed by an exit status other than 0, or by what
+    is said in its place."""
     parts = (
         [count(len(outcome.models), "model")]
         if outcome.models or not outcome.made_something
@@ -164,7 +166,7 @@ def outcome_subject(outcome: Outcome) -> str:
 
 
 def outcome_message(name: str, outcome: Outcome) -> str:
-    """The sealed tag's message."""
+    """Return the message of the sealed tag."""
     pairs = [("Run", name)]
     if outcome.exit_status is not None:
         pairs.append(("Exit-Status", str(outcome.exit_status)))
@@ -187,7 +189,9 @@ def outcome_message(name: str, outcome: Outcome) -> str:
     pairs.append(("Output", outcome.output))
     if outcome.session:
         pairs.append(("Session", outcome.session))
-    pairs += [("Sample", f"{picture.path} sha256:{picture.sha256}") for picture in outcome.pictures]
+    pairs += [
+        ("Sample", f"{sample.path} sha256:{sample.sha256}") for sample in outcome.sample_files
+    ]
     head = f"{name}: {outcome_subject(outcome)}"
     if outcome.prompts:
         pairs.append(("Edited-Prompts-SHA1", sha1(outcome.prompts.data)))
@@ -200,21 +204,21 @@ def outcome_message(name: str, outcome: Outcome) -> str:
     return trailers.append(head, [(key, shown(value)) for key, value in pairs])
 
 
-def model_line(model: Artifact) -> str:
-    """``NAME SIZE bytes sha256:… payload:… step:… epoch:…``, the last three where known."""
+def model_line(model: ModelFile) -> str:
+    """Return ``NAME SIZE bytes sha256:… payload:… step:… epoch:…``, the last three if known."""
     line = f"{model.path} {model.size} bytes sha256:{model.sha256}"
     line += f" payload:{model.payload_sha256}" if model.payload_sha256 else ""
     line += f" step:{model.step}" if model.step is not None else ""
     return line + (f" epoch:{model.epoch}" if model.epoch is not None else "")
 
 
-def parse_model_line(line: str) -> Artifact | None:
-    """The inverse of :func:`model_line`; ``None`` for anything else."""
+def parse_model_line(line: str) -> ModelFile | None:
+    """Read back what :func:`model_line` returned; ``None`` for anything else."""
     match = _MODEL.fullmatch(line)
     if match is None:
         return None
     step, epoch = match["step"], match["epoch"]
-    return Artifact(
+    return ModelFile(
         path=match["path"],
         size=int(match["size"]),
         sha256=match["sha256"],
@@ -227,10 +231,9 @@ def parse_model_line(line: str) -> Artifact | None:
 def revert_message(
     run: Opened, exit_status: int | None, reason: str, log_tail: tuple[str, ...]
 ) -> str:
-    """The message of the commit that takes back a run that made nothing. ``log_tail`` is redacted
-    already.
+    """Return the message of the commit that reverts a run that made nothing.
 
-    ``exit_status`` is ``None`` where nobody was there to hear it.
+    ``log_tail`` is redacted already; ``exit_status`` is ``None`` if no loragit saw the trainer end.
     """
     parts = [f'Revert "{run.subject}"', f"This reverts commit {run.commit}.", shown(reason)]
     if log_tail:

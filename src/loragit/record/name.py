@@ -1,4 +1,14 @@
-"""A run's name: what it says, and the refs and the folder it becomes."""
+"""The name of a run: what it says, and the refs and the folder that it becomes.
+
+``noob-gren-lokr-v2s512`` is read as::
+
+    noob - gren-lokr - v2 s512
+    |      |           |  |
+    |      |           |  steps
+    |      |           version
+    |      dataset, or dataset and variant
+    model
+"""
 
 from __future__ import annotations
 
@@ -14,8 +24,8 @@ RUNS = "refs/heads/runs"
 CONVENTION = "{model}-{dataset}[-{variant}]-v{version}s{steps}, for example noob-gren-v2s512"
 
 MAX_BYTES = 150
-"""Longest name, in UTF-8 bytes. File systems allow 255 for one name, and trainers append up to
-about 60 (sd-scripts' samples: ``_e000000_00_20261123164834_4294967295.png``)."""
+"""Most UTF-8 bytes of a name. File systems allow 255 for one name, and trainers append up to about
+60 (sd-scripts' samples: ``_e000000_00_20261123164834_4294967295.png``)."""
 
 _PUNCTUATION = frozenset("._-+=@")
 _RESERVED = frozenset(
@@ -26,15 +36,13 @@ _TRAILING_STEPS = re.compile(r"(?P<head>.+)-[^-]*?(?P<steps>[0-9]{1,9})")
 
 
 class InvalidName(UsageError):
-    """The text cannot be a run's name: not a valid tag, not a plain folder name, or ambiguous to
-    git."""
+    """The text cannot be a run's name: no valid tag, no plain folder name, or ambiguous to git."""
 
 
 class RunName(NamedTuple):
     """A name that is a valid tag and a plain folder name, with what the convention reads from it.
 
-    A part that the text does not carry is ``None``; whether that matters is decided where settings
-    are known.
+    A part that the text does not have is ``None``; whether that matters depends on the settings.
     """
 
     text: str
@@ -44,12 +52,12 @@ class RunName(NamedTuple):
     steps: int | None
     """Training steps."""
     stem: str | None
-    """Everything before the last ``-``: the dataset's folder, as the zsh helpers read it."""
+    """Everything before the last ``-``; the zsh helpers took it as the dataset's folder."""
 
     @classmethod
     def parse(cls, text: str) -> RunName:
         """Read ``text``. Raises :class:`InvalidName`, with the convention as the hint."""
-        _check(text)
+        _refuse_invalid(text)
         match = _VERSIONED.fullmatch(text) or _TRAILING_STEPS.fullmatch(text)
         if match is None:
             return cls(text, None, None, None, None)
@@ -66,8 +74,8 @@ class RunName(NamedTuple):
         )
 
     def dataset_candidates(self) -> tuple[str, ...]:
-        """Folder names that the name may mean: the helpers' reading first, then the convention's,
-        longest first.
+        """Return the folder names that the name may mean: the helpers' reading, then the
+        convention's, longest first.
 
         ``noob-gren-lokr-v2s512`` gives ``noob-gren-lokr``, ``gren-lokr``, ``gren``.
         """
@@ -78,12 +86,11 @@ class RunName(NamedTuple):
         return tuple(dict.fromkeys(reading for reading in readings if reading.strip(".-")))
 
     def bumped(self, taken: frozenset[str]) -> RunName:
-        """This name with the next free version: one above the highest that ``taken`` holds for its
-        stem.
+        """Return this name with the next free version: one above the highest in ``taken`` with the
+        same stem.
 
-        ``taken`` holds names of tags and output folders. The name itself is returned where its
-        version is already above all of them. Raises :class:`InvalidName` where the name carries no
-        version.
+        ``taken`` has the names of tags and output folders. The name itself is returned if its
+        version is above all of those. Raises :class:`InvalidName` if the name has no version.
         """
         if self.version is None or self.stem is None:
             raise InvalidName(
@@ -101,12 +108,12 @@ class RunName(NamedTuple):
 
     @property
     def tag(self) -> str:
-        """The run's tag, as a full ref name."""
+        """Full name of the run's tag."""
         return f"refs/tags/{self.text}"
 
     @property
-    def keep(self) -> str:
-        """The ref that keeps the run's dataset commit."""
+    def keep_ref(self) -> str:
+        """Full name of the ref that keeps the run's dataset commit."""
         return f"refs/loragit/keep/{self.text}"
 
     def __str__(self) -> str:
@@ -114,14 +121,13 @@ class RunName(NamedTuple):
 
 
 def is_valid(text: str) -> bool:
-    """Whether a run can be called ``text``. Then a shell, too, takes it for a word and nothing
-    else."""
+    """Whether a run can be called ``text``. If so, a shell too takes it as a plain word."""
     return _problem(text) is None
 
 
-def _check(text: str) -> None:
-    """Refuse what is no tag (git-check-ref-format), no plain folder name, or reads as something
-    else to git."""
+def _refuse_invalid(text: str) -> None:
+    """Raise :class:`InvalidName` for what is no tag (git-check-ref-format) or no plain folder name,
+    or means something else to git."""
     problem = _problem(text)
     if problem is not None:
         shown = text if len(text) <= 60 else text[:57] + "..."
@@ -131,6 +137,7 @@ def _check(text: str) -> None:
 
 
 def _problem(text: str) -> str | None:
+    """Return why ``text`` cannot name a run; ``None`` if it can."""
     if not text:
         return "it is empty"
     bad = next((c for c in text if not (c.isalnum() or c in _PUNCTUATION)), None)

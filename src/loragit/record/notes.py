@@ -1,8 +1,11 @@
 """Observations on runs, as lines of a git note: plain ``git log runs`` shows them, and ``git notes
 merge`` joins them.
 
-A line is an observation, its moment first, so that the lines of two machines can be put together
-and sorted (``notes.mergeStrategy = cat_sort_uniq``) and still read in their order.
+Each line is an observation and begins with its moment, so that the lines of two machines can be
+joined and sorted (``notes.mergeStrategy = cat_sort_uniq``) and still read in their order::
+
+    2026-11-24T19:30:00.000Z Rating: 4
+    2026-11-24T19:30:00.001Z hands are off before step 300
 """
 
 from __future__ import annotations
@@ -28,13 +31,13 @@ class Observation(NamedTuple):
     """One line of a note."""
 
     moment: str | None
-    """UTC, as in ``2026-11-24T19:30:00.000Z``; ``None`` in a line that somebody wrote with git
+    """UTC, as in ``2026-11-24T19:30:00.000Z``; ``None`` in a line that was written with git
     itself."""
     text: str
 
 
 class Note(NamedTuple):
-    """What is noted on a run; of a star, ratings and picks the last one counts."""
+    """What is noted on a run; of several stars, ratings or picks the last one counts."""
 
     observations: tuple[Observation, ...] = ()
     starred: bool = False
@@ -45,25 +48,24 @@ class Note(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """What is to be noted beside texts; ``None`` for nothing."""
+    """What is to be noted besides texts; ``None`` for nothing."""
 
     starred: bool | None = None
     rating: int | None = None
     best: str | None = None
 
     def lines(self) -> tuple[str, ...]:
-        """As they stand in a note, without their moment."""
-        told = (
+        """Return the lines of a note, without their moment."""
+        pairs = (
             ("Starred", None if self.starred is None else "yes" if self.starred else "no"),
             ("Rating", None if self.rating is None else str(self.rating)),
             ("Best", self.best),
         )
-        return tuple(f"{key}: {value}" for key, value in told if value is not None)
+        return tuple(f"{key}: {value}" for key, value in pairs if value is not None)
 
 
-def stamped(lines: Iterable[str], moment: datetime) -> tuple[str, ...]:
-    """``lines`` with their moments: a millisecond apart, so that a merge that sorts keeps their
-    order."""
+def stamp_lines(lines: Iterable[str], moment: datetime) -> tuple[str, ...]:
+    """Return ``lines`` with moments a millisecond apart, so that sorting them keeps their order."""
     moments = (moment.astimezone(UTC) + timedelta(milliseconds=number) for number in range(10**6))
     return tuple(
         f"{at.strftime('%Y-%m-%dT%H:%M:%S')}.{at.microsecond // 1000:03}Z {shown(line).strip()}"
@@ -71,16 +73,16 @@ def stamped(lines: Iterable[str], moment: datetime) -> tuple[str, ...]:
     )
 
 
-def appended(note: bytes, lines: Iterable[str]) -> bytes:
-    """``note`` with ``lines`` at its end; what is there is kept, byte for byte."""
+def append_lines(note: bytes, lines: Iterable[str]) -> bytes:
+    """Return ``note`` with ``lines`` at its end; what is there stays, byte for byte."""
     between = b"" if not note or note.endswith(b"\n") else b"\n"
     return (
         note + between + "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
     )
 
 
-def read(note: bytes) -> Note:
-    """What a note says; lines that were written with git itself are observations without a
+def parse_note(note: bytes) -> Note:
+    """Return what a note says; lines that were written with git itself are observations without a
     moment."""
     found = Note()
     observations: list[Observation] = []
@@ -100,9 +102,9 @@ def read(note: bytes) -> Note:
     return found._replace(observations=tuple(observations))
 
 
-def fan_outs(commit: str) -> Iterator[str]:
-    """Paths at which git looks for the note on ``commit``: folders of two digits each, as deep as
-    they are there."""
+def note_paths(commit: str) -> Iterator[str]:
+    """Yield the paths at which git looks for the note on ``commit``: ``abcd…``, ``ab/cd…`` and so
+    on, as deep as the folders go."""
     for depth in range(4):
         folders = [commit[2 * level : 2 * level + 2] for level in range(depth)]
         yield "/".join((*folders, commit[2 * depth :]))

@@ -1,5 +1,4 @@
-"""``run.toml`` and ``repos.git``: the whole record as TOML, and its short form for the output
-folder.
+"""``run.toml``, the whole record as TOML, and ``repos.git``, its short form in the output folder.
 
 docs/record-format.md describes both. All are pure functions of their values: no clock, no locale,
 no dict order.
@@ -18,22 +17,22 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def run_toml(run: Run) -> Entry:
-    """``run.toml``: the whole record, one value a line, the command one argument a line."""
-    return Entry("run.toml", toml(_run_table(run)))
+    """Return ``run.toml``: the whole record, one value per line, the command one word per line."""
+    return Entry("run.toml", to_toml(_run_table(run)))
 
 
-def toml(table: Mapping[str, object]) -> bytes:
-    """``table`` as TOML in UTF-8, in its own order."""
+def to_toml(table: Mapping[str, object]) -> bytes:
+    """Return ``table`` as TOML in UTF-8, in its own order."""
     import tomli_w
 
-    # TOML may hold these as they are, but a terminal or an editor could obey them.
+    # TOML may hold these unescaped, but a terminal or an editor could obey them.
     return _UNESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", tomli_w.dumps(table)).encode()
 
 
 def _run_table(run: Run) -> dict[str, object]:
     return {
         "format": FORMAT,
-        "run": known(
+        "run": without_unknown(
             {
                 "name": run.name.text,
                 "model": run.name.model,
@@ -43,16 +42,7 @@ def _run_table(run: Run) -> dict[str, object]:
                 "redacted": [encodable(path) for path in run.redacted] or None,
             }
         ),
-        "dataset": known(
-            {
-                "name": run.dataset,
-                "path": run.prefix or ".",
-                "commit": run.dataset_commit,
-                "dirty": run.dataset_dirty,
-                "images": run.images,
-                "captions": run.captions,
-            }
-        ),
+        "dataset": _dataset_table(run),
         "trainer": {
             "kind": run.trainer_kind,
             "script": encodable(run.trainer_script),
@@ -73,8 +63,21 @@ def _run_table(run: Run) -> dict[str, object]:
     }
 
 
+def _dataset_table(run: Run) -> dict[str, object]:
+    return without_unknown(
+        {
+            "name": run.dataset,
+            "path": run.prefix or ".",
+            "commit": run.dataset_commit,
+            "dirty": run.dataset_dirty,
+            "images": run.images,
+            "captions": run.captions,
+        }
+    )
+
+
 def files_table(entries: Iterable[Entry]) -> dict[str, object]:
-    """Hash and size of each of ``entries`` but the captions, by its path."""
+    """Return hash and size of each of ``entries`` except captions, by path."""
     return {
         encodable(entry.path): {"sha1": sha1(entry.data), "size": len(entry.data)}
         for entry in sorted(
@@ -85,13 +88,13 @@ def files_table(entries: Iterable[Entry]) -> dict[str, object]:
 
 
 def weights_table(weights: Weights) -> dict[str, object]:
-    """What is known of a file of weights."""
-    return known({"role": weights.role, "name": weights.name, "sha256": weights.sha256})
+    """Return what is known of a file of weights."""
+    return without_unknown({"role": weights.role, "name": weights.name, "sha256": weights.sha256})
 
 
 def _repository_table(state: RepoState) -> dict[str, object]:
     table = {"commit": state.commit, "branch": state.branch, "url": state.url}
-    return known({**table, "dirty": [encodable(path) for path in state.dirty]})
+    return without_unknown({**table, "dirty": [encodable(path) for path in state.dirty]})
 
 
 def _lycoris_table(lycoris: LyCORIS) -> dict[str, object]:
@@ -103,24 +106,25 @@ def _lycoris_table(lycoris: LyCORIS) -> dict[str, object]:
         if lycoris.repo
         else {"commit": lycoris.commit, "url": lycoris.url}
     )
-    return known({**table, "version": lycoris.version, **repository})
+    return without_unknown({**table, "version": lycoris.version, **repository})
 
 
-def known(table: Mapping[str, object]) -> dict[str, object]:
-    """What is known of ``table``."""
+def without_unknown(table: Mapping[str, object]) -> dict[str, object]:
+    """Return ``table`` without the values that are ``None``."""
     return {k: encodable(v) if isinstance(v, str) else v for k, v in table.items() if v is not None}
 
 
 def encodable(text: str) -> str:
-    """``text`` as TOML can hold it: a byte that is not UTF-8, which branches and paths may have, as
-    ``\\xff``."""
+    """Return ``text`` as TOML can hold it: a byte that is not UTF-8, which branches and paths may
+    have, is written ``\\xff``."""
     return _SURROGATE.sub(lambda match: ascii(match[0])[1:-1].replace("\\udc", "\\x"), text)
 
 
 def repos_git(run: Run) -> bytes:
-    """``repos.git`` of the output folder, as the zsh helpers wrote it.
+    """Return ``repos.git`` of the output folder, as the zsh helpers wrote it.
 
-    A line a repository, ``path: (branch) commit``, then the SHA-1 of script, config and prompts.
+    It has a line for each repository, ``path: (branch) commit``, then the SHA-1 of script, config
+    and prompts.
     """
     states = (
         [run.trainer] + ([run.lycoris.repo] if run.lycoris.repo else []) + list(run.repositories)

@@ -1,7 +1,6 @@
-"""The values that travel: what a run is, what it was made of, what came out. Opens no file, asks
-nobody.
+"""What a run is, what it was made of and what came out, as values. No file is opened here.
 
-The text forms of these values (message, ``run.toml``, ``repos.git``) are in :mod:`loragit.text`.
+Their text forms are in :mod:`loragit.record.message` and :mod:`loragit.record.run_toml`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ FORMAT = 1
 
 
 class Identity(NamedTuple):
-    """Who writes, and when, as git would put it into a commit."""
+    """Who writes, and when, as git puts it into a commit."""
 
     name: str
     email: str
@@ -27,36 +26,36 @@ class Identity(NamedTuple):
     """Minutes east of UTC."""
 
     def at(self, time: int) -> Identity:
-        """The same person at another moment."""
+        """Return the same person at another moment."""
         return self._replace(time=time)
 
 
 class RepoState(NamedTuple):
-    """A repository of code (the trainer, LyCORIS, a further one) as it stood when it was asked."""
+    """A repository of code (the trainer, LyCORIS, a further one) as it was when git was asked."""
 
     label: str
-    """What people call it: ``sd-scripts``, ``LyCORIS``, or its folder's name."""
+    """What people call it: ``sd-scripts``, ``LyCORIS``, or the name of its folder."""
     path: Path
     """Its top-level folder, absolute."""
     commit: str
     """HEAD, as 40 (or 64) hex digits."""
     branch: str | None
-    """Name of the branch; ``None`` where HEAD is detached."""
+    """Name of the branch; ``None`` if HEAD is detached."""
     url: str | None
     """Of the branch's remote, else ``origin``, else the first; without credentials. ``None``
     without a remote."""
     dirty: tuple[str, ...] = ()
-    """Paths, relative to ``path``, that differ from HEAD or that a trainer could import though
-    untracked."""
+    """Paths, relative to ``path``, that differ from HEAD, or that are untracked but importable by a
+    trainer."""
     on_remote: bool = True
     """Whether any remote-tracking branch contains ``commit``."""
 
 
 class LyCORIS(NamedTuple):
-    """LyCORIS as the trainer's own Python finds it. All ``None`` where it is not installed."""
+    """LyCORIS as the trainer's own Python finds it. All ``None`` if it is not installed."""
 
     repo: RepoState | None = None
-    """The repository that tracks the package, where there is one."""
+    """The repository that tracks the package, if there is one."""
     commit: str | None = None
     """From the repository, or from the distribution's ``direct_url.json``."""
     url: str | None = None
@@ -78,7 +77,7 @@ class Environment(NamedTuple):
     """``name==version`` or ``name @ commit``, sorted."""
     platform: str
     gpus: tuple[str, ...]
-    """Names of the graphics cards; empty where none was found."""
+    """Names of the graphics cards; empty if none was found."""
     driver: str | None
     """Version of the NVIDIA driver."""
 
@@ -89,21 +88,21 @@ class Weights(NamedTuple):
     role: str
     """The trailer that names it: ``Base-Model``, ``VAE``, ``Network-Weights``, …"""
     name: str
-    """File name, or the hub's id."""
+    """File name, or id on a hub."""
     sha256: str | None
-    """Of the whole file, 64 hex digits; ``None`` for a folder or a hub's id."""
+    """Of the whole file, 64 hex digits; ``None`` for a folder or an id on a hub."""
 
 
 class Ancestor(NamedTuple):
-    """A run that another one goes on from."""
+    """A run that another one continues or starts from."""
 
     run: str
     commit: str
     product: str
-    """What it left and the other one starts with, as the trainer called it; a state's folder, or a
+    """Its product that the other one starts with, as the trainer called it: a state's folder, or a
     model."""
     resumed: bool
-    """Whether its training goes on, from a state; else only its weights are started from."""
+    """Whether its training continues, from a state; else only its weights are used."""
 
 
 class Entry(NamedTuple):
@@ -117,7 +116,7 @@ class Entry(NamedTuple):
 
 
 class DatasetFile(NamedTuple):
-    """A file that the dataset config brings into a run, or a sample image that came out of it."""
+    """A file of the dataset that goes into a run, or a sample image that came out of it."""
 
     path: str
     """Relative to the dataset's folder (may begin with ``../``) or to the output folder, ``/``
@@ -127,7 +126,7 @@ class DatasetFile(NamedTuple):
 
 
 class Run(NamedTuple):
-    """All that is known of a run when it is opened, but for the bytes of its tree."""
+    """All that is known of a run when it is opened."""
 
     name: RunName
     dataset: str
@@ -136,11 +135,11 @@ class Run(NamedTuple):
     """The dataset's folder relative to its repository, ``/`` between parts; empty at the top."""
     steps: int
     epochs: str | None
-    """Where ``--max_train_epochs`` decides the length instead of ``steps``."""
+    """Given if ``--max_train_epochs`` decides the length instead of ``steps``."""
     trainer: RepoState
     trainer_kind: str
     trainer_script: str
-    """Relative to the trainer's repository where it lies in it."""
+    """Relative to the trainer's repository if it lies in it, else absolute."""
     lycoris: LyCORIS
     dataset_commit: str | None
     """HEAD of the dataset's repository; ``None`` before its first commit."""
@@ -159,23 +158,23 @@ class Run(NamedTuple):
     script: str
     """Path of the script in the record."""
     entries: tuple[Entry, ...]
-    """Every file of the record but ``run.toml`` and what ``kept`` stands for."""
+    """Every file of the record except ``run.toml`` and those in ``reused_trees``."""
     repositories: tuple[RepoState, ...] = ()
     """Further repositories that the user wants on record."""
     redacted: tuple[str, ...] = ()
-    """Paths of the entries that have ``***`` where the trainer's copy has a secret, sorted."""
+    """Paths of the entries with ``***`` in the place of a secret that the trainer's copy has,
+    sorted."""
     ancestors: tuple[Ancestor, ...] = ()
-    """Runs that this one goes on from."""
-    kept: tuple[tuple[str, str], ...] = ()
-    """(path, id of a tree): folders that are on ``runs`` already, with the very bytes that this run
-    has."""
+    """Runs that this one continues or starts from."""
+    reused_trees: tuple[tuple[str, str], ...] = ()
+    """(path, id of a tree): folders that are on ``runs`` already, with the same bytes."""
 
     def entry(self, path: str) -> Entry | None:
-        """The file at ``path`` in the record."""
+        """Return the file at ``path`` in the record; ``None`` if there is none."""
         return next((entry for entry in self.entries if entry.path == path), None)
 
 
-class Artifact(NamedTuple):
+class ModelFile(NamedTuple):
     """One whole model that the trainer wrote."""
 
     path: str
@@ -187,7 +186,7 @@ class Artifact(NamedTuple):
     payload_sha256: str | None
     """Of everything after the safetensors header; ``None`` for other formats."""
     step: int | None
-    """Training step at which it was saved, as far as its header or its name tells."""
+    """Training step at which it was saved, if its header or its name says so."""
     epoch: int | None
 
 
@@ -209,54 +208,52 @@ class Outcome(NamedTuple):
     """What a run left when the trainer had ended."""
 
     exit_status: int | None
-    """As a shell reports it: 128 + n where signal n ended the trainer. ``None`` where nobody knows:
-    of an imported run, and where loragit was gone before the trainer."""
+    """As a shell reports it: 128 + n if signal n ended the trainer. ``None`` if nobody knows: for
+    an imported run, and if loragit was gone before the trainer ended."""
     started: datetime
     """UTC."""
     finished: datetime
     """UTC."""
     output: str
     """The output folder; the home folder written ``~``."""
-    models: tuple[Artifact, ...] = ()
+    models: tuple[ModelFile, ...] = ()
     """Whole models, in order of step, the final one last."""
     truncated: tuple[str, ...] = ()
     """Models that were cut short, relative to the output folder."""
     unreadable: tuple[str, ...] = ()
-    """Models that are there but could not be read, so that nobody knows whether they are whole."""
+    """Models that could not be read, so that nobody knows whether they are whole."""
     states: tuple[str, ...] = ()
     """Folders of training state, relative to the output folder."""
     samples: int = 0
     """Sample images."""
-    pictures: tuple[DatasetFile, ...] = ()
+    sample_files: tuple[DatasetFile, ...] = ()
     """The sample images that could be read, relative to the output folder."""
     prompts: Entry | None = None
-    """The sample prompts at the end, where somebody edited the trainer's copy while it trained;
-    secrets masked."""
+    """The sample prompts at the end, redacted, if somebody edited the trainer's copy while it
+    trained."""
     session: str | None = None
-    """What the models say of the training that they come from: ``<ss_session_id>
-    <ss_training_started_at>``."""
+    """What the models say of their training: ``<ss_session_id> <ss_training_started_at>``."""
     interrupted_by: str | None = None
     """Name of the signal that loragit was sent while the trainer ran, as in ``SIGINT``; ``crash``
-    where it was gone."""
+    if loragit was gone."""
     recovered: datetime | None = None
-    """When ``loragit recover`` finished it, UTC; ``None`` where the loragit that opened it did."""
+    """When ``loragit recover`` finished it, UTC; ``None`` if the loragit that opened it did."""
     final_loss: float | None = None
     """Last ``loss/average`` of the TensorBoard events, else last ``loss/current``."""
 
     @property
     def made_something(self) -> bool:
-        """Whether there is anything to keep: a whole model, a state folder or a sample; or may
-        be."""
+        """Whether there is, or may be, a product: a whole model, a state or a sample."""
         return bool(self.models or self.states or self.samples or self.unreadable)
 
     @property
     def seconds(self) -> int:
-        """Duration, in whole seconds; 0 where a clock went back meanwhile."""
+        """Duration in whole seconds; 0 if the clock went back meanwhile."""
         return max(0, round((self.finished - self.started).total_seconds()))
 
 
-class Code(NamedTuple):
-    """A repository of code, as what is left of an old training tells it."""
+class ImportedCode(NamedTuple):
+    """A repository of code, as far as what an old training left says."""
 
     label: str
     """The folder's name."""
@@ -266,33 +263,32 @@ class Code(NamedTuple):
 
 
 class Imported(NamedTuple):
-    """A run that loragit did not start, put together from what it left. What nobody knows is not
-    made up."""
+    """A run that loragit did not start, put together from what it left; nothing is made up."""
 
     name: RunName
     dataset: str
     prefix: str
     """As in :class:`Run`."""
     steps: int | None
-    """From the name, else what the header of a model says that the training was given."""
-    trainer: Code | None
-    lycoris: Code | None
-    others: tuple[Code, ...]
+    """From the name, else the number that the training was given, as the header of a model says."""
+    trainer: ImportedCode | None
+    lycoris: ImportedCode | None
+    others: tuple[ImportedCode, ...]
     """Further repositories."""
     weights: tuple[Weights, ...]
     network: str | None
     """``lycoris.kohya dim=4 alpha=2.0``."""
     sessions: tuple[str, ...]
-    """``ss_session_id`` of its models: a random number that sd-scripts gives a training."""
+    """``ss_session_id`` of its models: a random number that sd-scripts gives each training."""
     sha1s: tuple[tuple[str, str], ...]
     """(trailer, SHA-1) of config, prompts and script, as they are in the record or as the old
-    record tells."""
+    record says."""
     entries: tuple[Entry, ...]
-    """Every file of the record but ``run.toml``."""
+    """Every file of the record except ``run.toml``."""
     source: str
     """Where it lay; the home folder written ``~``."""
     missing: tuple[str, ...]
-    """What a full record would hold and this one does not."""
+    """What a full record would have and this one lacks."""
     redacted: tuple[str, ...]
-    """Files of the record in which secrets were masked."""
+    """Files of the record that were redacted."""
     outcome: Outcome

@@ -55,11 +55,10 @@ def edits(read: Inputs) -> Iterator[str]:
 
 
 def _line(noun: str, what: str, names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     verb = what.format(was="was" if len(names) == 1 else "were")
     return (
         f"{text.count(len(names), noun)} {verb} while it trained "
-        f"({', '.join(names[:_NAMED])}{more}): {_AS_IT_WAS}"
+        f"({text.listed(names, _NAMED)}): {_AS_IT_WAS}"
     )
 
 
@@ -96,28 +95,28 @@ class _FolderEdits:
     def _compare(self) -> None:
         watched = self._watched
         if watched.folder.stat().st_mtime_ns != watched.changed_ns:
-            known = {each.name for each in watched.prints}
+            known = {each.name for each in watched.files}
             names = [
                 e.name
                 for e in watched.folder.iterdir()
-                if watched.files.is_image(e.name) and e.name not in known
+                if watched.kinds.is_image(e.name) and e.name not in known
             ]
             self.new = [watched.prefix + name for name in sorted(names)]
         directory = os.open(watched.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            for each, then in zip(watched.prints, watched.identities, strict=True):
+            for each, then in zip(watched.files, watched.stamps, strict=True):
                 try:
                     now = os.stat(each.name, dir_fd=directory)
                 except OSError:
                     self.changed.append(watched.prefix + each.name)
                     continue
-                identity = hashes.identity(now)
+                identity = hashes.file_stamp(now)
                 if identity != then and _times(identity) != _times(then):
                     self._read(each, now, directory)
         finally:
             os.close(directory)
 
-    def _read(self, each: hashes.Fingerprint, now: os.stat_result, directory: int) -> None:
+    def _read(self, each: hashes.HashedFile, now: os.stat_result, directory: int) -> None:
         """Its times differ: see whether its bytes do."""
         name = self._watched.prefix + each.name
         if now.st_size != each.size or not stat.S_ISREG(now.st_mode):

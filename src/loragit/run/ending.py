@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import text
-from loragit.crash_points import Step, reached
+from loragit.crash_points import CrashPoint, reached
 from loragit.errors import LoragitError
 from loragit.git import signing
 from loragit.record import message
@@ -78,7 +78,7 @@ def seal_or_revert(run: OpenRun, report: Report) -> bool:
 
     found = outcome_of(run)
     _require_output(run, found, report)
-    reached(Step.COLLECTED)
+    reached(CrashPoint.COLLECTED)
     if found.made_something or run.work.on_empty == "keep":
         if trouble := results.sync_products(run.folder.path, found, LOG):
             report.warn(trouble)
@@ -89,10 +89,10 @@ def seal_or_revert(run: OpenRun, report: Report) -> bool:
             report.warn(f"{run.opened.name} has no signature: {unsigned.message}")
     else:
         _revert(run, found, report)
-    if run.store.unsettled:
+    if run.store.not_durable:
         report.warn(
             f"the end of {run.opened.name} may not outlast a power cut: "
-            f"{run.store.unsettled.message}"
+            f"{run.store.not_durable.message}"
         )
     remove_entry(run.store, run.entry)
     return found.made_something
@@ -111,7 +111,7 @@ def _require_output(run: OpenRun, found: Outcome, report: Report) -> None:
 def remove_entry(store: Store, entry: journal.Open) -> None:
     """Remove the journal entry of a run that is ended: the last step."""
     journal.remove(store.repository.private, entry)
-    reached(Step.FORGOTTEN)
+    reached(CrashPoint.ENTRY_REMOVED)
 
 
 def outcome_of(run: OpenRun) -> Outcome:
@@ -231,7 +231,7 @@ def copy_log(run: OpenRun, report: Report) -> LogCopy:
             return LogCopy(target if target.exists() else None, original_may_go=True)
         report.warn(f"the log {source} could not be copied to {target.parent}: {error.strerror}")
         return LogCopy(None, original_may_go=False)
-    reached(Step.LOG_KEPT)
+    reached(CrashPoint.LOG_COPIED)
     return LogCopy(target, original_may_go=True)
 
 

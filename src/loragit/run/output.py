@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit.crash_points import Step, reached
+from loragit import text
+from loragit.crash_points import CrashPoint, reached
 from loragit.errors import LoragitError
 from loragit.record.name import RunName
 from loragit.record.values import Entry
@@ -79,8 +80,7 @@ class OutputFolder(NamedTuple):
         """What keeps the folder from being removed, for people."""
         if foreign == (".",):
             return f"{self.path} stays: it is not the folder that this run made"
-        more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
-        return f"{self.path} stays: it holds {', '.join(sorted(foreign)[:3])}{more}"
+        return f"{self.path} stays: it holds {text.listed(sorted(foreign), 3)}"
 
     def remove(self) -> tuple[str, ...]:
         """Remove the folder if it holds nothing but ours; else return what is foreign, and touch
@@ -99,7 +99,7 @@ class OutputFolder(NamedTuple):
             finally:
                 os.close(handle)
             self.path.rmdir()
-        reached(Step.FOLDER_REMOVED)
+        reached(CrashPoint.FOLDER_REMOVED)
         return ()
 
     def _identity(self) -> tuple[int, int]:
@@ -128,7 +128,7 @@ class OutputFolder(NamedTuple):
             path = prefix + name
             if path in self.files or path == self.log:
                 os.unlink(name, dir_fd=handle)
-                reached(Step.FILE_REMOVED)
+                reached(CrashPoint.FILE_REMOVED)
                 continue
             below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=handle)
             try:
@@ -173,11 +173,11 @@ def make(path: Path, entries: Iterable[Entry], log: str) -> OutputFolder:
         ) from error
     status = path.lstat()
     folder = OutputFolder(path, (status.st_dev, status.st_ino), digests(files.values()), log)
-    reached(Step.FOLDER_MADE)
+    reached(CrashPoint.FOLDER_MADE)
     try:
         for entry in files.values():
             _write(path / entry.path, entry)
-            reached(Step.COPY_WRITTEN)
+            reached(CrashPoint.COPY_WRITTEN)
         # A copy that a power cut empties would no longer be known as ours, and keep the name of the
         # run from use.
         durable.sync_all((*_with_folders(path, files), path.parent))

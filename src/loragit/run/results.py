@@ -17,7 +17,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit.record.values import Artifact, DatasetFile, Outcome
+from loragit.record.values import DatasetFile, ModelFile, Outcome
 from loragit.system import durable
 from loragit.trainers import losses, products
 from loragit.trainers.safetensors import (
@@ -70,7 +70,7 @@ def collect(
         **checked_models(output, named, trainer)._asdict(),
         states=states(output, output_name, naming),
         samples=len(pictures),
-        pictures=hashed_files(output, pictures),
+        sample_files=hashed_files(output, pictures),
         final_loss=logged_loss(output, logs, trainer.losses),
     )
 
@@ -84,7 +84,7 @@ def sync_products(output: Path, found: Outcome, *further: str) -> str | None:
     """
     names = (
         *(model.path for model in found.models),
-        *(picture.path for picture in found.pictures),
+        *(sample.path for sample in found.sample_files),
         *further,
     )
     paths = [output / name for name in names]
@@ -112,7 +112,7 @@ class CheckedModels(NamedTuple):
     """Files named like models, each kind in order of saving, the final one last; named as in
     :class:`Outcome`."""
 
-    models: tuple[Artifact, ...]
+    models: tuple[ModelFile, ...]
     truncated: tuple[str, ...]
     unreadable: tuple[str, ...]
     session: str | None
@@ -169,7 +169,7 @@ class _Candidate(NamedTuple):
 
     name: str
     place: _SavePoint
-    artifact: Artifact | None = None
+    artifact: ModelFile | None = None
     """``None`` where it was not shown to be whole."""
     unreadable: bool = False
     session: str | None = None
@@ -234,7 +234,7 @@ def _checked(
     return _Candidate(
         candidate.name,
         place,
-        Artifact(
+        ModelFile(
             path=candidate.name,
             size=hashes.size,
             sha256=hashes.sha256,

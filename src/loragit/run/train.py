@@ -29,7 +29,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from loragit import text
-from loragit.crash_points import Step, reached
+from loragit.crash_points import CrashPoint, reached
 from loragit.errors import LoragitError
 from loragit.run import edited, ending, output
 from loragit.run.ending import OpenRun
@@ -41,7 +41,7 @@ from loragit.store import journal
 from loragit.store.journal import End, Open, Trainer, Work
 from loragit.store.ref_moves import MoveStuck
 from loragit.store.store import Store
-from loragit.system import child, signals
+from loragit.system import alive, child, signals, supervise
 from loragit.trainers import losses
 
 ONCE = 1.0
@@ -63,12 +63,12 @@ def train(ready: Ready, report: Report) -> int:
 def _open(ready: Ready, report: Report) -> OpenRun:
     """Write the journal entry, then the trainer's copies, then the record. On failure all of it is
     taken back, unless a part of the record is there already."""
-    store = Store(ready.repository, ready.author, ready.committer, tell=report.warn)
+    store = Store(ready.repository, ready.author, ready.committer, warn=report.warn)
     private = ready.repository.private
     entry = _journal_entry(ready)
     folder: OutputFolder | None = None
     journal.write(private, entry)
-    reached(Step.NOTED)
+    reached(CrashPoint.ENTRY_WRITTEN)
     try:
         folder = output.make(ready.output, ready.copies, ending.LOG)
         entry = entry._replace(inode=folder.inode)
@@ -77,7 +77,7 @@ def _open(ready: Ready, report: Report) -> OpenRun:
             nonlocal entry
             entry = entry._replace(commit=commit)
             journal.write(private, entry)
-            reached(Step.COMMIT_NOTED)
+            reached(CrashPoint.COMMIT_IN_ENTRY)
 
         opened = store.open(ready.run, about_to)
     except MoveStuck:
@@ -111,12 +111,12 @@ def _journal_entry(ready: Ready) -> Open:
         run=ready.run.name.text,
         started=text.timestamp(datetime.now(UTC)),
         pid=pid,
-        pid_started=child.start_time(pid) or "",
-        boot=child.boot_id() or "",
+        pid_started=alive.start_time(pid) or "",
+        boot=alive.boot_id() or "",
         host=journal.host(),
         output=str(ready.output),
         work=_work(ready),
-        space=child.pid_space(),
+        space=alive.pid_space(),
     )
 
 
@@ -153,7 +153,7 @@ def _trained(run: OpenRun, ready: Ready, report: Report) -> OpenRun:
         report.info(f"working directory: {command.cwd}")
         report.info("started " + " ".join(redact.redact_argv(command.argv, ready.secrets)))
     try:
-        ended = child.train(
+        ended = supervise.train(
             command,
             log=ready.output / ending.LOG,
             redact=run.redact,
@@ -166,7 +166,7 @@ def _trained(run: OpenRun, ready: Ready, report: Report) -> OpenRun:
     except (LoragitError, OSError) as error:
         return _not_started(run, now, ending.as_loragit_error(error).message, 127)
     gc.disable()
-    reached(Step.TRAINER_ENDED)
+    reached(CrashPoint.TRAINER_ENDED)
     for line in (*ended.trouble, *_script_edits(ready), *edited.edits(ready.inputs)):
         report.warn(line)
     signal_name = _signal_name(ended.interrupted_by)
@@ -203,10 +203,10 @@ def _note_trainer(run: OpenRun, pid: int) -> None:
     While it runs there is time to import what is needed afterwards, and to look for garbage again,
     but among new objects alone: the files of the dataset stay known until the end.
     """
-    reached(Step.TRAINER_STARTED)
-    trainer = Trainer(pid, child.start_time(pid) or "")
+    reached(CrashPoint.TRAINER_STARTED)
+    trainer = Trainer(pid, alive.start_time(pid) or "")
     journal.write(run.store.repository.private, run.entry._replace(trainer=trainer))
-    reached(Step.TRAINER_NOTED)
+    reached(CrashPoint.TRAINER_IN_ENTRY)
     import loragit.run.results  # noqa: F401
 
     gc.freeze()
@@ -224,7 +224,7 @@ def _seal_or_revert(run: OpenRun, ready: Ready, report: Report) -> int:
         # A full disk is reported where it does harm.
         with contextlib.suppress(LoragitError):
             journal.write(ready.repository.private, run.entry)
-            reached(Step.END_NOTED)
+            reached(CrashPoint.END_IN_ENTRY)
         made_something = ending.seal_or_revert(run, report)
     except (LoragitError, OSError) as error:
         report.error(ending.as_loragit_error(error))

@@ -19,19 +19,26 @@ SENSITIVE_ARGUMENTS = frozenset({"wandb_api_key", "huggingface_token"})
 
 
 class Span(NamedTuple):
+    """A secret's place in a text."""
+
     start: int
-    end: int  # exclusive
+    """Offset of its first byte."""
+    end: int
+    """Offset of the byte after its last."""
     kind: str
+    """As in :class:`FoundSecret`."""
 
 
 _ABBREVIATIONS = ("--wandb_a", "--huggingface_t")
-"""argparse takes a beginning that no other argument has; these are the shortest, among sd-scripts'
-arguments."""
+"""argparse accepts any unambiguous beginning of an argument; these are the shortest among
+sd-scripts' arguments."""
 
 
 def find_secrets(data: bytes) -> tuple[FoundSecret, ...]:
-    """The secrets in a text, in order; one of a kind a line; but for lines that are marked to hold
-    none."""
+    """Return the secrets in a text, in order, at most one of each kind per line.
+
+    Lines that are marked as holding none are skipped.
+    """
     line, counted, found = 1, 0, []
     for span in unmarked_spans(data):
         line += data.count(b"\n", counted, span.start)
@@ -41,7 +48,8 @@ def find_secrets(data: bytes) -> tuple[FoundSecret, ...]:
 
 
 def secret_texts(data: bytes) -> tuple[str, ...]:
-    """The secrets themselves that :func:`find_secrets` finds, where they are UTF-8."""
+    """Return the secrets themselves that :func:`find_secrets` finds; bytes that are not UTF-8 are
+    replaced."""
     return tuple(
         dict.fromkeys(
             data[span.start : span.end].decode("utf-8", "replace") for span in unmarked_spans(data)
@@ -50,8 +58,10 @@ def secret_texts(data: bytes) -> tuple[str, ...]:
 
 
 def find_known_secrets(data: bytes, values: Iterable[str]) -> tuple[FoundSecret, ...]:
-    """Where each of ``values`` stands first, however quoted; but for those that are plain words or
-    numbers."""
+    """Return where each of ``values`` first occurs, however it is quoted.
+
+    Values that are plain words or numbers are not looked for.
+    """
     found = []
     for value in distinctive(values):
         at = min((at for at in map(data.find, encoded_forms(value)) if at >= 0), default=None)
@@ -66,7 +76,7 @@ def find_known_secrets(data: bytes, values: Iterable[str]) -> tuple[FoundSecret,
 
 
 def distinctive(values: Iterable[str]) -> tuple[str, ...]:
-    """Those of ``values`` that are no plain words or numbers, which stand in texts by chance."""
+    """Return ``values`` without plain words and numbers, which occur in texts by chance."""
     return tuple(
         v
         for v in values
@@ -75,7 +85,7 @@ def distinctive(values: Iterable[str]) -> tuple[str, ...]:
 
 
 def trainer_secrets(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The secrets that a trainer is given: in its arguments, and in variables such as
+    """Return the secrets that a trainer is given: in its arguments, and in variables such as
     ``HF_TOKEN``."""
     values = list(secret_arguments(argv).values())
     values += [value for name, value in environ.items() if is_secret_name(name)]
@@ -86,10 +96,13 @@ def trainer_secrets(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[st
 
 
 def secret_arguments(argv: Sequence[str]) -> dict[int, str]:
-    """The value of each secret argument, by the place of the argument that holds or ends with
-    it."""
+    """Return the value of each secret argument, by the index of the word that is or ends with it.
+
+    ``["--seed", "1", "--hf_token", "x"]`` and ``["--seed", "1", "-q", "--hf_token=x"]`` both give
+    ``{3: "x"}``.
+    """
     values = {}
-    follows = False
+    follows = False  # whether the word before asks for a secret
     for number, argument in enumerate(argv):
         name, sign, value = argument.partition("=")
         short = name.startswith(_ABBREVIATIONS) and any(
@@ -105,20 +118,23 @@ def secret_arguments(argv: Sequence[str]) -> dict[int, str]:
 
 
 def secret_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variable that holds a secret, by the secret; the first by name where several hold it."""
-    held = {
+    """Return the name of the variable that holds each secret, by the secret.
+
+    Where several variables hold the same secret, the first by name counts.
+    """
+    names = {
         value: name for name, value in sorted(environ.items(), reverse=True) if is_secret_name(name)
     }
-    return {value: name for value, name in held.items() if len(value) >= MIN_LENGTH}
+    return {value: name for value, name in names.items() if len(value) >= MIN_LENGTH}
 
 
 def spans(data: bytes) -> list[Span]:
-    """Where the secrets are, in order; those that overlap are one."""
+    """Return where the secrets are, in order; overlapping ones are merged into one."""
     merged: list[Span] = []
     for span in sorted([*_shaped_spans(data), *_assigned_spans(data)], key=lambda span: span.start):
-        if (
-            merged and span.start < merged[-1].end
-        ):  # of two that begin together, the shape came first
+        # Where two begin at the same place, the one found by its shape comes first and its kind
+        # counts.
+        if merged and span.start < merged[-1].end:
             merged[-1] = merged[-1]._replace(end=max(span.end, merged[-1].end))
         else:
             merged.append(span)
@@ -126,6 +142,7 @@ def spans(data: bytes) -> list[Span]:
 
 
 def _shaped_spans(data: bytes) -> Iterator[Span]:
+    """Yield values whose shape alone gives them away."""
     for kind, beginning, pattern in rules.SHAPES:
         at = data.find(beginning)
         while at >= 0:
@@ -136,7 +153,7 @@ def _shaped_spans(data: bytes) -> Iterator[Span]:
 
 
 def _assigned_spans(data: bytes) -> Iterator[Span]:
-    """Literal values that are given to a secret's name."""
+    """Yield literal values that are given to the name of a secret."""
     low = data.lower()
     for word in rules.NAME_ENDS:
         at = low.find(word)
@@ -148,7 +165,7 @@ def _assigned_spans(data: bytes) -> Iterator[Span]:
 
 
 def _assigned_span(data: bytes, start: int, end: int) -> Span | None:
-    """The secret that is given to the name whose last word is at ``start``, up to ``end``."""
+    """Return the secret that is given to the name whose last word is ``data[start:end]``."""
     to_value = rules.compiled(rules.TO_VALUE).match(data, end)
     before = data[max(0, start - 64) : start]
     if to_value is None or (to_value["gap"] and not _value_may_follow(before, data[start:end])):
@@ -171,21 +188,21 @@ def _assigned_span(data: bytes, start: int, end: int) -> Span | None:
 
 
 def _value_may_follow(before: bytes, word: bytes) -> bool:
-    """Whether a value may follow a name that ends in ``word`` with nothing but blanks between."""
+    """Whether a value may follow a name that ends in ``word`` with only blanks between them."""
     return (
         b"--" in before or word.lower() == b"bearer" or (word.isupper() and before.endswith(b"_"))
     )
 
 
 def encoded_forms(value: str) -> tuple[bytes, ...]:
-    """The forms of a value as bytes."""
+    """Return the written forms of a value as bytes, without those that are too short."""
     return tuple(
         form.encode(*UTF8) for form in rules.written_forms(value) if len(form) >= MIN_LENGTH
     )
 
 
 def unmarked_spans(data: bytes) -> list[Span]:
-    """The secrets but for those in lines that somebody marked."""
+    """Return where the secrets are, without those in lines that somebody marked."""
     found = spans(data)
     if not found or rules.NO_SECRET not in data:
         return found
@@ -193,5 +210,6 @@ def unmarked_spans(data: bytes) -> list[Span]:
 
 
 def _line_at(data: bytes, at: int) -> bytes:
+    """Return the line that holds the byte at offset ``at``."""
     end = data.find(b"\n", at)
     return data[data.rfind(b"\n", 0, at) + 1 : len(data) if end < 0 else end]

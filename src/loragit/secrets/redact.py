@@ -17,12 +17,12 @@ from loragit.secrets.find import (
 from loragit.secrets.rules import MASK, MIN_LENGTH, UTF8
 
 _PLAIN = re.compile(rb"[A-Za-z0-9_.:/+=~@%-]+")
-"""Letters that no shell makes anything of."""
+"""A value of characters that mean nothing to a shell."""
 
 
 def redact_unmarked(data: bytes, known: Iterable[str] = ()) -> bytes:
-    """``data`` with :data:`MASK` in place of all that :func:`find_secrets` and, with ``known``,
-    :func:`find_known_secrets` find."""
+    """Return ``data`` with :data:`MASK` in place of all that :func:`find_secrets` and, with
+    ``known``, :func:`find_known_secrets` find."""
     for form in sorted(
         {form for value in distinctive(known) for form in encoded_forms(value)},
         key=lambda form: (-len(form), form),
@@ -32,24 +32,27 @@ def redact_unmarked(data: bytes, known: Iterable[str] = ()) -> bytes:
 
 
 def redact_all(data: bytes) -> bytes:
-    """``data`` with :data:`MASK` in place of all that looks like a secret, in marked lines too."""
+    """Return ``data`` with :data:`MASK` in place of all that looks like a secret, even in marked
+    lines."""
     return _with_masks(data, spans(data))
 
 
 def redact_plain_words(data: bytes) -> bytes:
-    """As :func:`redact_all`, but for what could be a command: whoever reads ``data`` must see what
-    would run."""
+    """Do as :func:`redact_all`, but leave in place what a shell would not take as a plain word.
+
+    Whoever is asked whether ``data`` may run must see every command in it.
+    """
     return _with_masks(
         data, [span for span in spans(data) if _PLAIN.fullmatch(data, span.start, span.end)]
     )
 
 
 def redact_argv(argv: Sequence[str], known: Iterable[str] = ()) -> tuple[str, ...]:
-    """``argv`` with :data:`MASK` for the values of secret arguments and for secrets inside the
-    others.
+    """Return ``argv`` with :data:`MASK` for the values of secret arguments and for secrets inside
+    other arguments.
 
     Both ``--wandb_api_key X`` and ``--wandb_api_key=X`` are understood, abbreviated or not. A value
-    that was masked once is masked wherever else it stands, and so are those of ``known``.
+    that is masked once is masked wherever else it occurs, and so are the values ``known``.
     """
     values = secret_arguments(argv)
     hide = Redactor([*values.values(), *known])
@@ -64,19 +67,19 @@ class Redactor:
     like a secret."""
 
     def __init__(self, values: Iterable[str]) -> None:
-        """``values`` shorter than :data:`MIN_LENGTH` characters are not looked for."""
+        """Remember ``values``, except those of fewer than :data:`MIN_LENGTH` characters."""
         forms = {
             form
             for value in values
             for form in rules.written_forms(value)
             if len(form) >= MIN_LENGTH
         }
-        # A value may be a part of another: the longer one has to go first.
+        # One value may be part of another, so the longer one has to be replaced first.
         self._forms = sorted(forms, key=lambda form: (-len(form), form))
         self._known = re.compile("|".join(map(re.escape, self._forms)))
 
     def __call__(self, text: str) -> str:
-        """``text`` without its secrets; also where a terminal broke a known one into lines."""
+        """Return ``text`` without its secrets, even where a known one is broken over lines."""
         if self._forms:
             text = self._known.sub(MASK, text)
             if self._known.search(_unbroken(text)):
@@ -84,10 +87,10 @@ class Redactor:
         return _redacted(text)
 
     def may_go_on(self, text: str) -> bool:
-        """Whether a known secret may have begun at the end of ``text`` and go on in the next line.
+        """Whether a known secret may begin at the end of ``text`` and go on in the next line.
 
-        Then the two have to be redacted together. A line that a program broke at the width of its
-        terminal, or of 80 columns, ends so.
+        If so, the two lines have to be redacted together. Programs break lines at the width of
+        their terminal, or at 80 columns: ``token: hf_a1B2`` + ``c3D4…`` in the next line.
         """
         joined = _unbroken(text)
         return any(
@@ -97,18 +100,21 @@ class Redactor:
         )
 
 
-# What stands around a line that was broken: a box's borders, or the column in which rich tells the
-# place in the code.
+# What surrounds a line that was broken: the borders of a box, or the column in which rich names the
+# place in the code. A token in rich's output:
+#
+#   │ token: hf_a1B2    main.py:12 │
+#   │ c3D4e5F6                     │
 _BORDER = " \t\r│|"
 
 _CODE_PLACE = r"(?<=[ \t])[\w.-]+\.py(?::\d+)?"
 
 _LONGEST_BREAK = 1024
-"""Characters of a known secret that may stand before the break."""
+"""Most characters of a known secret before a line break."""
 
 
 def _unbroken(text: str) -> str:
-    """``text`` as it was before it was broken into lines."""
+    """Return ``text`` as it was before it was broken into lines."""
     return "".join(
         re.sub(f"{_CODE_PLACE}$", "", line.strip(_BORDER)).strip(_BORDER)
         for line in text.split("\n")
@@ -116,8 +122,8 @@ def _unbroken(text: str) -> str:
 
 
 def _broken_pattern(forms: Sequence[str]) -> re.Pattern[str]:
-    """Matches any of ``forms`` with line breaks, and what stands beside them, anywhere in it. Slow
-    to compile."""
+    """Return a pattern for any of ``forms`` with line breaks, and their surroundings, anywhere in
+    it. It is slow to compile."""
     between = rf"(?:[ \t│|]*(?:{_CODE_PLACE}[ \t│|]*)?\r?\n[ \t│|]*)?"
     return re.compile("|".join(between.join(map(re.escape, form)) for form in forms))
 

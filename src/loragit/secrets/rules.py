@@ -1,7 +1,32 @@
 """What gives a secret away: the shape of a value, or the name that it is given to.
 
-Patterns and judgements alone; :mod:`loragit.secrets.find` looks for them in texts,
-:mod:`loragit.secrets.tables` in tables.
+Here are only the rules. :mod:`loragit.secrets.find` applies them to texts,
+:mod:`loragit.secrets.tables` to tables.
+
+A name asks for a secret by its last word, whatever its case, ``-``, ``_`` or ``.``, and a number at
+its end:
+
+=====================  ======  =================================================
+name                   secret  because
+=====================  ======  =================================================
+``password``           yes     the word alone is enough
+``wandb_api_key``      yes     so are ``api_key``, ``secret_key`` and their like
+``HF_TOKEN_2``         yes     a token, whatever its number
+``civitai-key``        yes     ``key`` beside the name of a service
+``cache_key``          no      ``key`` alone says nothing
+``eos_token``          no      a piece of text, to a tokenizer
+``tokens.hf``          no      a table's entry: see ``is_table_of_secrets``
+=====================  ======  =================================================
+
+How much like a machine's work the value must look (:func:`randomness`) depends on how it is given:
+
+===========================  ================================================
+``hf_token = "value"``       ``LETTERS``; for a password ``DIGITS``
+``HF_TOKEN=value``           ``LETTERS``: an assignment of a shell
+``hf_token=value``           ``MIXED``, 8 characters, no dot: it may be code
+``--hf_token value``         ``MIXED``, 8 characters
+``"HF_TOKEN", "value"``      ``MIXED``: a list, or ``setx``
+===========================  ================================================
 """
 
 from __future__ import annotations
@@ -12,32 +37,32 @@ from functools import cache
 from typing import NamedTuple
 
 MASK = "***"
-"""What stands where a secret stood."""
+"""What is written in the place of a secret."""
 
 UTF8 = ("utf-8", "surrogatepass")
 
 NO_SECRET = b"loragit: no secret"
-"""A line that ends in a comment of these words holds no secret, whatever it looks like."""
+"""A line that ends in a comment of these words is taken to hold no secret."""
 _MARKED = rb"(?:#|//|;|--|%|/\*|<!--)[ \t]*loragit: no secret[ \t]*(?:\*/|-->)?\s*$"
 
 MIN_LENGTH = 6
-"""Characters of the shortest value that is looked for wherever it may stand: shorter ones are parts
-of words."""
+"""Characters of the shortest value that is looked for anywhere in a text: shorter ones are parts of
+words."""
 
 
 class FoundSecret(NamedTuple):
     """Where a secret is and what it is, without the secret."""
 
     line: int | None
-    """From 1; ``None`` where it cannot be told."""
+    """From 1; ``None`` if unknown."""
     kind: str
     """In words: ``Hugging Face token``, ``password``."""
 
 
-# A kind, how it begins, and the whole of it; where there is a group, that is the secret. Beginnings
-# are found by bytes.find, which on ten thousand captions is nearly all there is to do. No pattern
-# may pass over beginnings of its own and then fail, or a text of nothing else would take time in
-# the square of its length: hence the look-behinds and the bounds.
+# A kind, how a secret of it begins, and a pattern for all of it; if the pattern has a group, the
+# group is the secret. Beginnings are found with bytes.find, which is nearly all there is to do for
+# ten thousand captions. No pattern may run over further beginnings and then fail, or a text of
+# nothing but beginnings would take quadratic time: hence the look-behinds and the bounds.
 _URL_PASSWORD = (
     rb"://([^\s/:@'\"<>{}\[$*]{0,256}:(?![$<{*%]|[Pp]ass(?:wor|w)?d?@)[^\s/@'\"]{1,512})@"
 )
@@ -108,14 +133,14 @@ _PART_OF_TEXT = (
     r"|video|audio|text|prompt|caption|concept|subject|start|end|stop|max|min|num|keep|first|last|target|vision|new"
     r"|rare|unique|identifier|activation|modifier|person|query|empty|null|sot|eot|one|single|next|prev|each|by|of|tag|separator|style|character|negative|positive|input|output"
 )
-"""``<such>_token`` is no secret: ``num_vectors_per_token``, ``placeholder_token``,
-``eos_token``."""
+"""Before ``token``, these make a piece of text of it: ``num_vectors_per_token``,
+``placeholder_token``, ``eos_token``."""
 
 _HOLDER = r"(?:(?:api|auth|access|secret)_?)?(?:tokens|secrets|passwords|credentials|keys)"
 _SERVICES = frozenset(
     {"wandb", "civitai", "huggingface", "hf", "openai", "github", "gitlab", "replicate", "runpod"}
 )
-"""``<such>_key`` is as good as ``<such>_api_key``."""
+"""``hf_key`` means the same as ``hf_api_key``."""
 
 _KINDS = (
     ("civitai", "Civitai token"),
@@ -163,10 +188,10 @@ _WORDS = (
     rb"|[A-Za-z][a-z]+(?:[A-Z][a-z]+)+)$"
 )
 _OTHER_KEYS = r"(?:GPG|PGP|PUBLIC|PUB|CACHE|PRIMARY|FOREIGN|SORT|HOST|IMAGE|STATE|METRIC)_KEY"
-"""``<SUCH>_KEY=`` in capitals is given a fingerprint or a name."""
+"""The value of such a name in capitals is a fingerprint or a name, no secret."""
 _NO_WORD = rb"(?!/)(?=(?:[^0-9]*[0-9]){3})(?=(?:[^A-Z]*[A-Z]){2})(?=(?:[^a-z]*[a-z]){2})[A-Za-z0-9+/=]{20,}$"  # noqa: E501
 NOTHING, DIGITS, WORD, LETTERS, MIXED = range(5)
-"""How much a value looks like one that a machine made up."""
+"""How much a value looks as if a machine had made it, from least to most."""
 
 
 def is_secret_name(name: str) -> bool:
@@ -186,13 +211,12 @@ def is_secret_name(name: str) -> bool:
 
 
 def is_table_of_secrets(name: str) -> bool:
-    """Whether a table called ``name`` is there to hold secrets under names of its own choice:
-    ``[tokens]``."""
+    """Whether a table called ``name`` holds secrets under names of any kind: ``[tokens]``."""
     return re.fullmatch(_HOLDER, name.lower().replace("-", "_")) is not None
 
 
 def is_service(name: str) -> bool:
-    """Whether ``name`` is that of a service that gives out keys: ``hf``."""
+    """Whether ``name`` is a service that gives out keys: ``hf``."""
     return name.lower() in _SERVICES
 
 
@@ -203,18 +227,18 @@ def is_marked(line: bytes) -> bool:
 
 @cache
 def compiled(pattern: bytes) -> re.Pattern[bytes]:
-    """Patterns are compiled when a text first calls for them: all of them take as long as Python's
-    own start."""
+    """Return ``pattern`` compiled, once a text calls for it: to compile all takes as long as Python
+    takes to start."""
     return re.compile(pattern)
 
 
 def is_secret_value(name: str, how: str, value: bytes, quoted: bool) -> bool:
-    """Whether ``value`` is a secret, from the name it is given to and how: by a sign, or " "
-    (beside it, in a list).
+    """Whether ``value`` is a secret, judged by the name it is given to and by ``how``: with a sign
+    (``=``, ``:``), or ``" "`` if it stands beside the name, as in a list.
 
-    Code is full of names beside names (``token=args.hf_token``) and prose of words beside words:
-    the less the place says that this is a value, the more the value must look like what a machine
-    made up.
+    Code is full of names beside names (``token=args.hf_token``), and prose of words beside words.
+    So the less its place says that it is a value, the more it has to look as if a machine had made
+    it.
     """
     lower = name.lower()
     if lower.endswith("wandb"):
@@ -243,7 +267,8 @@ def is_secret_value(name: str, how: str, value: bytes, quoted: bool) -> bool:
 
 
 def randomness(value: bytes) -> int:
-    """From :data:`NOTHING` to :data:`MIXED`."""
+    """Return how much ``value`` looks like a machine's work: from :data:`NOTHING` to
+    :data:`MIXED`."""
     if len(value) < MIN_LENGTH or compiled(_NO_SECRET).match(value):
         return NOTHING
     if re.fullmatch(rb"[-+]?[0-9._-]+(?:[eE][-+]?[0-9]+)?", value):
@@ -254,15 +279,15 @@ def randomness(value: bytes) -> int:
 
 
 def kind_of_secret(name: str, address: bytes) -> str:
-    """What a secret is, in words, from its name and from the address that it is given in."""
+    """Return what a secret is, in words, from its name and the address that it is part of."""
     if b"civitai" in address.lower():
         return "Civitai token"
     return next((kind for sign, kind in _KINDS if sign in name.lower()), "API key")
 
 
 def written_forms(value: str) -> Iterator[str]:
-    """A secret as it may be written: as it is, quoted by Python, JSON, a shell or an address; a
-    line of it."""
+    """Yield ``value`` as it may be written: unchanged, quoted by Python, JSON, a shell or a URL;
+    and its long lines, one by one."""
     yield value
     if re.fullmatch(r"[\w.~-]+", value, re.ASCII):
         return

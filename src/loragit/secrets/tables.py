@@ -1,5 +1,5 @@
-"""Secrets in JSON, JSON Lines and TOML: the literal values of keys that ask for one, however they
-look."""
+"""Secrets in JSON, JSON Lines and TOML: the literal values of keys that ask for one, whatever the
+values look like."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from loragit.secrets.rules import MASK, UTF8, FoundSecret
 _WORDS = (*rules.NAME_ENDS, b"credential")
 _NO_VALUE = re.compile(r"(?:\*\*\*|\$\w+|\$\{\w+\})?")
 _OF_SERVICE = frozenset({"api", "auth", "login", "credential", "credentials"})
-"""What stands for a key in the table of a service: ``[wandb] login = …``."""
+"""Names of a key in the table of a service: ``[wandb] login = "…"``."""
 _MIN_UNNAMED = 16
-"""Characters of the shortest value that a table of secrets may hold under a name that asks for
-none."""
+"""Characters of the shortest secret in a table of secrets under a name that asks for none:
+``[tokens] mine = "…"``."""
 
 # Strings of JSON and TOML, and comments, in which a quote begins no string.
 _LITERALS = rb'"""(?:[^\\]|\\.)*?"""|\'\'\'.*?\'\'\'|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|#[^\n]*'  # one match a literal, in order  # noqa: E501
 
 
 class _SecretValue(NamedTuple):
-    """A value that a key is given, and asks to be kept secret."""
+    """The value of a key that asks for a secret."""
 
     value: str
     kind: str
     line: int | None
-    """From 1; ``None`` where it cannot be told."""
+    """From 1; ``None`` if unknown."""
 
 
 def find_table_secrets(data: bytes) -> Iterator[FoundSecret]:
-    """The literal values of secret names in a table, but for lines that are marked to hold none."""
-    for given in _secret_values(data):
-        yield FoundSecret(given.line, given.kind)
+    """Yield where the secrets of a table are, except in lines that are marked as holding none."""
+    for secret in _secret_values(data):
+        yield FoundSecret(secret.line, secret.kind)
 
 
 def table_secrets(data: bytes) -> tuple[str, ...]:
-    """The values themselves that :func:`find_table_secrets` finds."""
-    return tuple(dict.fromkeys(given.value for given in _secret_values(data)))
+    """Return the values themselves that :func:`find_table_secrets` finds."""
+    return tuple(dict.fromkeys(secret.value for secret in _secret_values(data)))
 
 
 def redact_table(data: bytes) -> bytes:
-    """``data`` with ``***`` for each string that is one of :func:`table_secrets`; the rest stays as
-    it is, byte for byte."""
+    """Return ``data`` with ``***`` for each string that is one of :func:`table_secrets`; the rest
+    stays as it is, byte for byte."""
     hidden = frozenset(table_secrets(data))
     if not hidden:
         return data
@@ -62,7 +62,7 @@ def redact_table(data: bytes) -> bytes:
 
 
 def _parsed_string(literal: bytes) -> object:
-    """What a string of JSON or TOML holds; ``None`` where it is neither."""
+    """Return what a string of JSON or TOML says; ``None`` if it is neither."""
     import json
     import tomllib
 
@@ -88,8 +88,10 @@ def _secret_values(data: bytes) -> Iterator[_SecretValue]:
 
 
 def _documents(data: bytes) -> Iterator[tuple[object, int | None]]:
-    """What a text holds, and the line where it is a line's; nothing where it is no JSON, JSON Lines
-    or TOML."""
+    """Yield the document that a text is; or, for JSON Lines, each line's with the line's number.
+
+    Nothing is yielded for any other text.
+    """
     for parse in (parsing.read_json, parsing.read_toml):
         with suppress(ValueError):
             yield parse(data.decode("utf-8-sig")), None
@@ -102,7 +104,7 @@ def _documents(data: bytes) -> Iterator[tuple[object, int | None]]:
 
 
 def _strings(tree: object) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Every string below a key, with the keys that lead to it."""
+    """Yield every string below a key, with the keys that lead to it."""
     waiting: list[tuple[tuple[str, ...], object]] = [((), tree)]
     while waiting:
         path, node = waiting.pop()
@@ -115,7 +117,8 @@ def _strings(tree: object) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 def _kind_of_value(path: tuple[str, ...], value: str) -> str | None:
-    """What kind of secret ``value`` is, from the keys that lead to it; ``None`` for no secret."""
+    """Return what kind of secret ``value`` is, judged by the keys that lead to it; ``None`` if it
+    is none."""
     *above, key = path
     # The keys of a dataset's metadata are paths of its images.
     if "/" in key:
@@ -144,7 +147,7 @@ def _kind_of_value(path: tuple[str, ...], value: str) -> str | None:
 
 
 _MAX_LINES = 300_000
-"""Lines of one text that are looked at, again for each value, to tell where the values stand."""
+"""Most lines that are searched for the places of one text's values; each value costs its own."""
 
 
 class _Lines:
@@ -159,7 +162,8 @@ class _Lines:
         return self._lines[number - 1]
 
     def find(self, key: str, value: str) -> int | None:
-        """The line that gives ``value`` to ``key``, as far as the text tells and patience lasts."""
+        """Return the line that gives ``value`` to ``key``; ``None`` if there is none, or too many
+        lines were searched before."""
         if key not in self._named:
             if not self._spend(len(self._lines)):
                 return None

@@ -26,11 +26,11 @@ from loragit.settings.schema import (
 from loragit.settings.toml_text import ArgValue, Value, closest, described, dotted_key, quoted_key
 
 MAX_BYTES = 256 * 1024
-"""Largest ``loragit.toml``. A cloned dataset may hold anything; a parser's time grows faster than
-the file."""
+"""Size of the largest ``loragit.toml`` that is read. A cloned dataset may hold anything, and a
+parser's time grows faster than the file."""
 
 MOST_MODELS = 100
-"""Tables ``[models.<model>]`` of one file: the hook settles everything for each of them."""
+"""Most tables ``[models.<model>]`` of one file: the hook loads the settings for each of them."""
 
 
 class UnreadableSettings(UsageError):
@@ -38,17 +38,17 @@ class UnreadableSettings(UsageError):
 
 
 class SettingsDocument(NamedTuple):
-    """The checked content of one settings file; empty where there is no file."""
+    """The checked content of one settings file; empty if there is no file."""
 
     path: Path
     values: Mapping[str, Value]
     """By dotted key: ``trainer.repo``, ``trainer.args.learning_rate``; in the file's order."""
     models: Mapping[str, Mapping[str, Value]]
-    """``[models.<model>]`` by model; keys as in ``values``, with ``trainer`` for
-    ``models.<model>``."""
+    """``[models.<model>]`` by model. Keys are as in ``values``: ``trainer.script`` stands for
+    ``script`` of ``[models.noob]``."""
 
     def __repr__(self) -> str:
-        """The path alone, for a traceback must not show a secret."""
+        """Only the path: a traceback must not show a secret."""
         return f"Document({str(self.path)!r})"
 
 
@@ -58,7 +58,7 @@ _EVERY_NAME = (*SCHEMA, *_TABLES, "trainer.args", "models")
 
 
 def read_settings_file(path: Path) -> SettingsDocument:
-    """Read and check one settings file; an empty document where ``path`` does not exist.
+    """Read and check one settings file; return an empty document if ``path`` does not exist.
 
     Raises :class:`UnreadableSettings`, :class:`UnknownSetting` or :class:`WrongSetting`.
     """
@@ -103,8 +103,8 @@ def _read_toml_file(path: Path) -> Mapping[str, object]:
 
 
 def _read_table(content: object, table: str, shown: str, path: Path) -> dict[str, Value]:
-    """Values of one table by their key in :data:`SCHEMA`; ``shown`` is what the file calls the
-    table."""
+    """Return the values of one table by their key in :data:`SCHEMA`. ``shown`` is the table's name
+    in the file."""
     values: dict[str, Value] = {}
     for name, value in _table(content, shown, path).items():
         key = f"{table}.{name}"
@@ -141,15 +141,14 @@ def _check_argument(name: str, value: object, shown: str, path: Path) -> ArgValu
     if isinstance(checked, tuple) and any(
         isinstance(item, str) and item.startswith("--") for item in checked
     ):
-        # argparse would take it for an option of its own, and what it says would have been looked
-        # at by nobody.
+        # argparse would take it for an option of its own, which nothing here has checked.
         raise WrongSetting(
             f"{shown} in {path} holds a value that begins with --, which the trainer takes for "
             "another argument",
             hint="give that argument a line of its own",
         )
     if checked is None:
-        # The value is not shown: it may be a key to somebody's account.
+        # The value is not shown: it may be somebody's secret.
         expected = "a text, a number, true, false, or a list of texts and numbers"
         raise WrongSetting(f"{shown} in {path} must be {expected}")
     return checked

@@ -1,4 +1,20 @@
-"""Layers of settings: who gives a value, which one counts, and what a path in it is relative to."""
+"""Layers of settings: who gives a value, which one counts, and what a path in it is relative to.
+
+From top to bottom; a value of a higher layer overrides those below it:
+
+==================================  ===================================================
+layer                               a relative path in it is relative to
+==================================  ===================================================
+flags                               the current folder
+``LORAGIT_*``                       the current folder
+``SD_REPO``, ``NO_CLEAN`` …         the current folder
+dataset's ``[models.<model>]``      the dataset's folder
+dataset's ``loragit.toml``          the dataset's folder
+user's ``[models.<model>]``         that file's folder; ``paths.config``: the dataset's
+user's ``loragit.toml``             that file's folder; ``paths.config``: the dataset's
+defaults                            the dataset's folder
+==================================  ===================================================
+"""
 
 from __future__ import annotations
 
@@ -16,10 +32,11 @@ _HELPERS = {
     "SD_SCRIPT": "trainer.script",
     "LYCORIS_REPO": "trainer.lycoris_repo",
 }
-"""Variables of the zsh helpers that set a key. Empty counts as not set, as it did there."""
+"""Variables of the zsh helpers, and the key that each sets. An empty one counts as not set, as it
+did there."""
 
 _IN_DATASET = frozenset({"paths.config", "paths.prompts"})
-"""Files that every dataset has: the user's own file says them relative to the dataset, not to
+"""Files that every dataset has: the user's own file names them relative to the dataset, not to
 itself."""
 
 _PYTHONS = ("trainer.env", "trainer.python")
@@ -35,7 +52,7 @@ _PATHS = _IN_DATASET | {
     "record.repos",
 }
 _COMMANDS = frozenset({"trainer.python", "trainer.launcher"})
-"""Texts that are a path where they hold a ``/``, else a name to be looked up."""
+"""Texts that are a path if they hold a ``/``, and otherwise a name to be looked up."""
 
 
 class SourcedValue(NamedTuple):
@@ -45,7 +62,7 @@ class SourcedValue(NamedTuple):
     source: str
     """A flag, a variable, the path of a file, ``default`` and the like."""
     base: Path | None = None
-    """What a relative path in ``value`` is relative to; ``None`` for the dataset's folder."""
+    """The folder that a relative path in ``value`` starts from; ``None`` for the dataset's."""
 
 
 Layer = Mapping[str, SourcedValue]
@@ -53,14 +70,14 @@ Layer = Mapping[str, SourcedValue]
 
 
 def default_layer() -> Layer:
-    """The lowest layer: every key of the schema."""
+    """Return the lowest layer, which has every key of the schema."""
     return {key: SourcedValue(spec.default, "default") for key, spec in SCHEMA.items()}
 
 
 def file_layers(
     document: SettingsDocument, model: str | None, *, of_user: bool = False
 ) -> list[Layer]:
-    """The file's own values, and above them those of ``[models.<model>]``."""
+    """Return a layer of the file's own values, and one above it of ``[models.<model>]``."""
     folder, source = document.path.parent, str(document.path)
     tables = [document.values, {} if model is None else document.models.get(model, {})]
     return [
@@ -73,8 +90,8 @@ def file_layers(
 
 
 def environment_layers(environ: Mapping[str, str], cwd: Path) -> list[Layer]:
-    """The helpers' variables, and above them ``LORAGIT_*``, which say more exactly what is
-    meant."""
+    """Return a layer of the zsh helpers' variables, and one above it of ``LORAGIT_*``, which are
+    more specific."""
     helpers = {
         key: SourcedValue(check_value(key, environ[variable], variable), variable, cwd)
         for variable, key in _HELPERS.items()
@@ -93,16 +110,16 @@ def environment_layers(environ: Mapping[str, str], cwd: Path) -> list[Layer]:
 
 
 def highest_layer(layers: Sequence[Layer], key: str) -> int:
-    """Index of the highest layer that gives ``key``; the lowest layer comes first and gives every
-    key."""
+    """Return the index of the highest layer that has ``key``. The lowest layer comes first and has
+    every key."""
     return max(index for index, layer in enumerate(layers) if key in layer)
 
 
 def merge_layers(layers: Sequence[Layer]) -> dict[str, SourcedValue]:
-    """The highest layer's value of each key, in the order in which the keys were first given.
+    """Return the highest layer's value of each key, in the order in which keys are first given.
 
-    ``trainer.env`` and ``trainer.python`` say one thing in two ways, so that the later one
-    overrides the other. Raises :class:`WrongSetting` where one layer says both.
+    ``trainer.env`` and ``trainer.python`` are two ways to name one thing, so the higher one
+    overrides the other. Raises :class:`WrongSetting` if a single layer has both.
     """
     result: dict[str, SourcedValue] = {}
     for layer in layers:
@@ -122,7 +139,7 @@ def merge_layers(layers: Sequence[Layer]) -> dict[str, SourcedValue]:
 def resolve_paths(
     key: str, given: SourcedValue, dataset_dir: Path, environ: Mapping[str, str]
 ) -> SourcedValue:
-    """``given`` with the paths in it made absolute. Raises :class:`WrongSetting`."""
+    """Return ``given`` with the paths in it made absolute. Raises :class:`WrongSetting`."""
     base = dataset_dir if given.base is None else given.base
     value = given.value
     try:
@@ -139,7 +156,7 @@ def resolve_paths(
 
 
 def _resolve_path(key: str, text: str, base: Path, environ: Mapping[str, str]) -> str:
-    """``text`` with the path in it made absolute; as it is where it holds none."""
+    """Return ``text`` with the path in it made absolute; unchanged if it holds none."""
     scheme = ""
     if key == "trainer.env" and text.startswith(("conda:", "venv:")):
         scheme, _, text = text.partition(":")

@@ -33,11 +33,11 @@ from loragit.settings.values import (
 
 _STEPS = re.compile(r"[0-9]{1,9}")
 _MOST_STEPS = 999_999_999
-"""As many digits as a run's name may hold."""
+"""The largest number of as many digits as a run's name may hold."""
 
 
 class _Invocation(NamedTuple):
-    """What :func:`load_settings` was asked."""
+    """What :func:`load_settings` is called with."""
 
     name: RunName | None
     flags: Flags
@@ -45,9 +45,9 @@ class _Invocation(NamedTuple):
     cwd: Path
 
     def path(self, source: str, text: str) -> Path:
-        """A path that a flag or a variable gives."""
+        """Return the path that a flag or a variable gives."""
         if not text:
-            raise WrongSetting(f"{source} is empty", hint="give it a value, or leave it away")
+            raise WrongSetting(f"{source} is empty", hint="give it a value, or leave it out")
         try:
             return places.expand_path(text, self.cwd, self.environ)
         except places.NoSuchPath as error:
@@ -57,24 +57,24 @@ class _Invocation(NamedTuple):
 def load_settings(
     *, name: RunName | None, flags: Flags, environ: Mapping[str, str], cwd: Path
 ) -> Settings:
-    """Settle everything for the run ``name``, or for the dataset at hand where that is ``None``.
+    """Merge all settings for the run ``name``, or for the dataset at hand if that is ``None``.
 
-    ``cwd`` is absolute. Reads the two settings files and looks which folders exist; the user's own
-    file is looked for where platformdirs says for this process. Raises
+    ``cwd`` is absolute. Reads the two settings files and checks which folders exist. The user's own
+    file is where platformdirs puts it for this process. Raises
     :class:`~loragit.errors.LoragitError` and nothing else.
     """
-    asked = _Invocation(name, flags, environ, cwd)
+    invocation = _Invocation(name, flags, environ, cwd)
     model = None if name is None else name.model
     below = [
         layers.default_layer(),
         *layers.file_layers(read_settings_file(user_file()), model, of_user=True),
     ]
-    above = [*layers.environment_layers(environ, cwd), _flag_layer(asked)]
-    steps = None if name is None else _steps_value(name, asked)
-    # Without the dataset's own layer: it cannot say where it is to be found.
+    above = [*layers.environment_layers(environ, cwd), _flag_layer(invocation)]
+    steps = None if name is None else _steps_value(name, invocation)
+    # Without the dataset's own layer, which is not found yet.
     outside = [*below, *above]
     dataset = _dataset_value(
-        asked, outside[layers.highest_layer(outside, "paths.datasets")]["paths.datasets"]
+        invocation, outside[layers.highest_layer(outside, "paths.datasets")]["paths.datasets"]
     )
     folder = Path(str(dataset.value))
     document = read_settings_file(folder / FILE)
@@ -83,27 +83,27 @@ def load_settings(
         key: layers.resolve_paths(key, one, folder, environ)
         for key, one in layers.merge_layers([*below, *own, *above]).items()
     }
-    given["record.repos"] = _with_flagged_repos(given["record.repos"], asked)
+    given["record.repos"] = _with_flagged_repos(given["record.repos"], invocation)
     given["dataset_dir"] = dataset
     if name is not None and steps is not None:
-        given["output_dir"] = _output_value(name, asked, given["paths.output"])
+        given["output_dir"] = _output_value(name, invocation, given["paths.output"])
         given["steps"] = steps
-    given["debug"] = _debug_value(asked)
+    given["debug"] = _debug_value(invocation)
     return _settings(given)._replace(written=document)
 
 
 def user_file() -> Path:
-    """The user's own settings file, whether it exists or not."""
+    """Return the path of the user's own settings file, whether it exists or not."""
     from platformdirs import user_config_dir
 
     return Path(user_config_dir("loragit"), FILE)
 
 
-def _flag_layer(asked: _Invocation) -> Layer:
-    flags = asked.flags
+def _flag_layer(invocation: _Invocation) -> Layer:
+    flags = invocation.flags
     layer: dict[str, SourcedValue] = {}
     if flags.trainer_script is not None:
-        script = asked.path("--trainer-script", flags.trainer_script)
+        script = invocation.path("--trainer-script", flags.trainer_script)
         layer["trainer.script"] = SourcedValue(str(script), "--trainer-script")
     if flags.on_empty is not None:
         layer["record.on_empty"] = SourcedValue(
@@ -116,21 +116,22 @@ def _flag_layer(asked: _Invocation) -> Layer:
     return layer
 
 
-def _with_flagged_repos(given: SourcedValue, asked: _Invocation) -> SourcedValue:
-    """``--repo`` adds to what the settings name: to record more takes nothing away."""
-    flagged = [str(asked.path("--repo", each)) for each in asked.flags.repos]
+def _with_flagged_repos(given: SourcedValue, invocation: _Invocation) -> SourcedValue:
+    """Return ``record.repos`` with ``--repo``, which adds to what the files name and replaces
+    nothing."""
+    flagged = [str(invocation.path("--repo", each)) for each in invocation.flags.repos]
     if not flagged:
         return given
     listed = given.value if isinstance(given.value, tuple) else ()
     return SourcedValue((*listed, *flagged), "--repo" if not listed else given.source + AND_FLAG)
 
 
-def _debug_value(asked: _Invocation) -> SourcedValue:
-    if asked.flags.debug:
+def _debug_value(invocation: _Invocation) -> SourcedValue:
+    if invocation.flags.debug:
         return SourcedValue(True, "--debug")
-    text = asked.environ.get("DEBUG", "")
+    text = invocation.environ.get("DEBUG", "")
     wanted = parse_bool(text)
-    # Other programs read DEBUG too ("app:*"), so what is no truth value is not meant for us.
+    # Other programs read DEBUG too ("app:*"): what is no truth value is not meant for us.
     return (
         SourcedValue(False, "default")
         if not text or wanted is None
@@ -138,12 +139,12 @@ def _debug_value(asked: _Invocation) -> SourcedValue:
     )
 
 
-def _steps_value(name: RunName, asked: _Invocation) -> SourcedValue:
-    if asked.flags.steps is not None:
-        if not 1 <= asked.flags.steps <= _MOST_STEPS:
+def _steps_value(name: RunName, invocation: _Invocation) -> SourcedValue:
+    if invocation.flags.steps is not None:
+        if not 1 <= invocation.flags.steps <= _MOST_STEPS:
             raise WrongSetting(f"--steps must be a number from 1 to {_MOST_STEPS}")
-        return SourcedValue(asked.flags.steps, "--steps")
-    text = asked.environ.get("STEPS")
+        return SourcedValue(invocation.flags.steps, "--steps")
+    text = invocation.environ.get("STEPS")
     if text:
         if _STEPS.fullmatch(text) is None or int(text) < 1:
             raise WrongSetting(
@@ -156,40 +157,46 @@ def _steps_value(name: RunName, asked: _Invocation) -> SourcedValue:
     return SourcedValue(name.steps, "name")
 
 
-def _output_value(name: RunName, asked: _Invocation, output: SourcedValue) -> SourcedValue:
-    """The run's output folder: one that is given is used as it is, nothing is appended to it."""
-    if asked.flags.output is not None:
-        return SourcedValue(str(asked.path("--output", asked.flags.output)), "--output")
-    if asked.environ.get("OUTPUT_DIR"):
+def _output_value(name: RunName, invocation: _Invocation, output: SourcedValue) -> SourcedValue:
+    """Return the run's output folder. One that is given is used as it is, with no name appended."""
+    if invocation.flags.output is not None:
+        return SourcedValue(str(invocation.path("--output", invocation.flags.output)), "--output")
+    if invocation.environ.get("OUTPUT_DIR"):
         return SourcedValue(
-            str(asked.path("OUTPUT_DIR", asked.environ["OUTPUT_DIR"])), "OUTPUT_DIR"
+            str(invocation.path("OUTPUT_DIR", invocation.environ["OUTPUT_DIR"])), "OUTPUT_DIR"
         )
     return SourcedValue(str(Path(str(output.value), name.text)), output.source)
 
 
-def _dataset_value(asked: _Invocation, datasets: SourcedValue) -> SourcedValue:
-    """The dataset's folder, which exists."""
+def _dataset_value(invocation: _Invocation, datasets: SourcedValue) -> SourcedValue:
+    """Return the dataset's folder, which exists."""
 
     def below_datasets() -> Path:
         return Path(
-            str(layers.resolve_paths("paths.datasets", datasets, asked.cwd, asked.environ).value)
+            str(
+                layers.resolve_paths(
+                    "paths.datasets", datasets, invocation.cwd, invocation.environ
+                ).value
+            )
         )
 
-    text, variable = asked.flags.dataset, asked.environ.get("TRAINING_DIR")
+    text, variable = invocation.flags.dataset, invocation.environ.get("TRAINING_DIR")
     if text is not None:
-        looked = [asked.path("--dataset", text)]
+        candidates = [invocation.path("--dataset", text)]
         if "/" not in text and not text.startswith("~"):
-            looked.append(below_datasets() / text)
-        return SourcedValue(str(places.first_folder(looked, f"--dataset {text}")), "--dataset")
+            candidates.append(below_datasets() / text)
+        return SourcedValue(str(places.first_folder(candidates, f"--dataset {text}")), "--dataset")
     if variable:
         return SourcedValue(
-            str(places.first_folder([asked.path("TRAINING_DIR", variable)], "TRAINING_DIR")),
+            str(places.first_folder([invocation.path("TRAINING_DIR", variable)], "TRAINING_DIR")),
             "TRAINING_DIR",
         )
-    marked = places.root_above(asked.cwd, FILE) or asked.cwd
-    if asked.name is None:
+    marked = places.root_above(invocation.cwd, FILE) or invocation.cwd
+    if invocation.name is None:
         return SourcedValue(str(marked), "current folder")
-    folder, here = places.dataset_folder_of(asked.name, below_datasets(), (asked.cwd, marked))
+    folder, here = places.dataset_folder_of(
+        invocation.name, below_datasets(), (invocation.cwd, marked)
+    )
     return SourcedValue(str(folder), "current folder" if here else "name")
 
 
@@ -251,8 +258,7 @@ def _path(given: Mapping[str, SourcedValue], key: str) -> Path | None:
 
 
 def _group_of_key(key: str) -> int:
-    """The trainer first, then its arguments, then the rest; within each the order is the given
-    one."""
+    """Sort the trainer first, then its arguments, then the rest, each in the order given."""
     return 1 if key.startswith(ARGS) else 0 if key.startswith("trainer.") else 2
 
 

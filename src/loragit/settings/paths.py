@@ -1,9 +1,10 @@
-"""Paths as people write them, and the folder that a run's name means."""
+"""Paths as people write them, and which folder the name of a run means."""
 
 from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from loragit.record.name import CONVENTION, InvalidName, RunName
 
 
 class NoSuchPath(UsageError):
-    """A text that cannot be a path: an unknown user's home folder, or a NUL character."""
+    """A text that cannot be a path: it names an unknown user's home folder, or holds a NUL."""
 
 
 class DatasetNotFound(UsageError):
@@ -24,8 +25,8 @@ class DatasetAmbiguous(UsageError):
 
 
 def home_of(environ: Mapping[str, str], user: str = "") -> Path:
-    """Home folder of ``user``; without one ``$HOME``, else the home folder of whoever runs this
-    process."""
+    """Return the home folder of ``user``; without a user ``$HOME``, or else that of whoever runs
+    this process."""
     if not user and environ.get("HOME"):
         return Path(environ["HOME"])
     import pwd
@@ -39,10 +40,10 @@ def home_of(environ: Mapping[str, str], user: str = "") -> Path:
 
 
 def expand_path(text: str, base: Path, environ: Mapping[str, str]) -> Path:
-    """``text`` as a path below ``base``, with ``~`` and ``~user`` at its beginning read as a shell
-    reads them.
+    """Return ``text`` as a path below ``base``; ``~`` and ``~user`` at its beginning are read as a
+    shell reads them.
 
-    Symbolic links and ``..`` are kept: what ``..`` means is known only when links before it are
+    Symbolic links and ``..`` stay: what ``..`` means is known only once the links before it are
     followed.
     """
     if "\0" in text:
@@ -53,40 +54,57 @@ def expand_path(text: str, base: Path, environ: Mapping[str, str]) -> Path:
     return base / home_of(environ, user) / rest.lstrip("/")
 
 
+def cache_folder() -> Path:
+    """The user's cache folder for loragit, as platformdirs has it; nothing there is ever needed.
+
+    On Linux without the 10 ms that importing platformdirs takes.
+    """
+    if sys.platform == "linux":
+        named, own = os.environ.get("XDG_CACHE_HOME", ""), os.environ.get("HOME", "")
+        if named.startswith("/"):
+            return Path(named, "loragit")
+        if not named and own.startswith("/"):
+            return Path(own, ".cache", "loragit")
+    import platformdirs
+
+    return platformdirs.user_cache_path("loragit")
+
+
 def root_above(folder: Path, marker: str) -> Path | None:
-    """The nearest of ``folder`` and its parents that holds a file called ``marker``."""
+    """Return the nearest of ``folder`` and its parents that holds a file called ``marker``."""
     return next(
         (each for each in (folder, *folder.parents) if _status_of(each / marker, stat.S_ISREG)),
         None,
     )
 
 
-def first_folder(looked: Sequence[Path], asked: str) -> Path:
-    """The first of ``looked`` that is a folder, not called ``..``. Raises
-    :class:`DatasetNotFound`."""
-    for place in looked:
+def first_folder(candidates: Sequence[Path], option: str) -> Path:
+    """Return the first of ``candidates`` that is a folder; one called ``..`` by its real name.
+
+    Raises :class:`DatasetNotFound`, whose message begins with ``option``.
+    """
+    for place in candidates:
         if _status_of(place, stat.S_ISDIR):
-            # Only the file system knows what the folder above is called, and its name is the
-            # dataset's.
+            # The folder's name is the dataset's, and only the file system knows the name of "..".
             return place.resolve() if place.name == ".." else place
     raise DatasetNotFound(
-        f"{asked}: there is no folder {' or '.join(map(str, looked))}",
+        f"{option}: there is no folder {' or '.join(map(str, candidates))}",
         hint="give the path of the dataset's folder with --dataset",
     )
 
 
 def dataset_folder_of(name: RunName, datasets: Path, here: Iterable[Path]) -> tuple[Path, bool]:
-    """The folder that ``name`` means, under ``datasets`` or among ``here``; and whether it was
-    among ``here`` alone.
+    """Return the folder that ``name`` means, under ``datasets`` or among ``here``, and whether it
+    is only among ``here``.
 
-    Folders ``here`` count where they are called like one of the name's readings. Several paths to
+    A folder of ``here`` counts if it is called like one of the name's readings. Several paths to
     one folder count once. Raises :class:`DatasetNotFound`, :class:`DatasetAmbiguous`, or
-    :class:`~loragit.record.name.InvalidName` where the name tells no dataset.
+    :class:`~loragit.record.name.InvalidName` if the name says no dataset.
     """
     readings = name.dataset_candidates()
     if not readings:
         raise InvalidName(
-            f"{name} tells no dataset",
+            f"{name} names no dataset",
             hint=f"a name reads {CONVENTION}; or give --dataset and --steps",
         )
     places = [datasets / reading for reading in readings]
@@ -112,7 +130,8 @@ def dataset_folder_of(name: RunName, datasets: Path, here: Iterable[Path]) -> tu
 
 
 def _status_of(path: Path, wanted: Callable[[int], bool]) -> os.stat_result | None:
-    """Status of ``path`` where it exists and is of the ``wanted`` kind; links are followed."""
+    """Return the status of what ``path`` leads to; ``None`` if it is missing, or not of the
+    ``wanted`` kind."""
     try:
         status = path.stat()
     except (OSError, ValueError):

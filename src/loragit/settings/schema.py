@@ -21,12 +21,12 @@ written."""
 
 PREFIX = "LORAGIT_"
 MARKS = frozenset({"LORAGIT_REASON", "LORAGIT_RUN", "LORAGIT_RUN_OUTPUT", "LORAGIT_SHELL"})
-"""Variables that loragit, its hooks and its shell functions are told things with; they set
+"""Variables by which loragit, its hooks and its shell functions tell each other things; they set
 nothing."""
 
 
 MOST_REPOS = 30
-"""Repositories that one file names: git is asked about all of them at the same time."""
+"""Most repositories that one file may name: git is asked about all of them at once."""
 
 
 _SCHEME = re.compile(r"[A-Za-z][\w.+-]*:")
@@ -46,24 +46,24 @@ class SettingKey(NamedTuple):
     """One key of ``loragit.toml``."""
 
     expected: str
-    """What a value has to be, as the error says it."""
+    """What a value has to be, in the words of the error message."""
     read: Callable[[object], Value | None]
-    """A TOML value, checked and in its final type; ``None`` where it is wrong."""
+    """Return a TOML value, checked, in its final type; ``None`` if it is wrong."""
     default: Value
     variable: Callable[[str], object] | None = str
-    """The text of an environment variable as a TOML value; ``None`` where the key has no
+    """Make a TOML value of the text of an environment variable; ``None`` if the key has no
     variable."""
 
 
 def parse_bool(text: str) -> bool | None:
-    """``1 true yes on`` and ``0 false no off`` or nothing, in any case; ``None`` for any other
-    text."""
+    """Read ``1 true yes on``, and ``0 false no off`` or nothing, in any case; ``None`` for any
+    other text."""
     word = text.strip().lower()
     return True if word in _TRUE else False if word in _FALSE else None
 
 
 def _text(value: object) -> str | None:
-    # No path, argument or environment can hold a NUL; the system calls would raise far from here.
+    # No path, argument or variable can hold a NUL; the system calls would raise far from here.
     return value if isinstance(value, str) and "\0" not in value else None
 
 
@@ -182,20 +182,22 @@ SCHEMA: Mapping[str, SettingKey] = {
     "record.inputs": SettingKey("a list of paths", _files, (), None),
     "record.repos": SettingKey(f"a list of at most {MOST_REPOS} paths", _repositories, (), None),
 }
-"""Every key, in the order in which it is shown. ``""`` as a value of a key that takes it means:
-none."""
+"""Every key, in the order in which they are shown. Where a key takes ``""``, that means none."""
 
 VARIABLES: Mapping[str, str] = {
     PREFIX + key.replace(".", "_").upper(): key
     for key, spec in SCHEMA.items()
     if spec.variable is not None
 }
-"""``LORAGIT_TRAINER_REPO`` and its like, with the key that each sets."""
+"""The key that each variable sets: ``LORAGIT_TRAINER_REPO`` sets ``trainer.repo``."""
 
 
 def check_value(key: str, value: object, source: str, written: object | None = None) -> Value:
-    """``value`` in the final type of ``key``. The error says it with ``source`` and shows
-    ``written`` instead."""
+    """Return ``value`` in the final type of ``key``.
+
+    Raises :class:`WrongSetting`, which names ``source`` and shows ``written`` if given, else
+    ``value``.
+    """
     result = SCHEMA[key].read(value)
     if result is None:
         shown = described(value if written is None else written)
@@ -204,10 +206,9 @@ def check_value(key: str, value: object, source: str, written: object | None = N
 
 
 def read_environment(environ: Mapping[str, str]) -> dict[str, tuple[Value, str]]:
-    """Keys that ``LORAGIT_*`` variables set, each with the variable's name.
+    """Return the value of each key that a ``LORAGIT_*`` variable sets, with the variable's name.
 
-    An empty variable counts as not set, except where an empty text is a value of its key (``""``
-    for none).
+    An empty variable counts as not set, unless its key takes ``""``.
     """
     found: dict[str, tuple[Value, str]] = {}
     for variable in sorted(
@@ -218,7 +219,7 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, tuple[Value, str]]
             known = closest(variable, VARIABLES)
             raise UnknownSetting(
                 f"unknown variable {variable} in the environment; did you mean {known}?",
-                hint=f"take it away with: unset {variable}",
+                hint=f"remove it with: unset {variable}",
             )
         reader, text = SCHEMA[key].variable, environ[variable]
         if reader is not None and (text or SCHEMA[key].read("") is not None):

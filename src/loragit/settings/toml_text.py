@@ -18,7 +18,10 @@ _BLANK = re.compile(
 
 
 def closest(word: str, known: Iterable[str]) -> str:
-    """The one of ``known`` (at least one) most like ``word``, as a whole or in its last part."""
+    """Return the one of ``known`` that is most like ``word``, as a whole or in its last part.
+
+    ``known`` must not be empty.
+    """
     from difflib import SequenceMatcher
 
     def alike(one: str, other: str) -> float:
@@ -30,18 +33,19 @@ def closest(word: str, known: Iterable[str]) -> str:
 
 
 def dotted_key(*parts: str) -> str:
-    """A TOML key: the first part as it is (it may be dotted itself), the others quoted where TOML
-    asks for it."""
+    """Return a TOML key: the first part as it is (it may hold dots), the others quoted where TOML
+    requires it."""
     return ".".join((parts[0], *map(quoted_key, parts[1:])))
 
 
 def quoted_key(part: str) -> str:
+    """Return one part of a TOML key, quoted if TOML requires it."""
     return part if _BARE.fullmatch(part) else toml_literal(part)
 
 
 def toml_literal(value: Value) -> str:
-    """``value`` as TOML, in one line. What is no Unicode (bytes of the environment can be that)
-    reads ``?``."""
+    """Return ``value`` as TOML on one line. Bytes that are not UTF-8, which the environment can
+    hold, read ``?``."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):
@@ -52,7 +56,8 @@ def toml_literal(value: Value) -> str:
 
 
 def _with_escapes(written: str) -> str:
-    """With escapes, as TOML has them, for all that a terminal obeys or shows nothing of."""
+    """Return ``written`` with TOML's escapes for all that a terminal would obey, or show as
+    nothing."""
     if written.isprintable() and not _BLANK.search(written):
         return written
     return "".join(
@@ -66,6 +71,7 @@ def _escaped(code: int) -> str:
 
 
 def described(value: object) -> str:
+    """Return what ``value`` is, in the words of an error message."""
     if isinstance(value, str):
         return toml_literal(value if len(value) <= 60 else value[:57] + "...")
     if isinstance(value, bool | int | float):

@@ -14,7 +14,7 @@ AND_FLAG = " and --repo"
 
 
 class Flags(NamedTuple):
-    """What the command line says about settings; ``None`` or ``False`` where it says nothing."""
+    """What the command line says about settings; ``None`` or ``False`` if it says nothing."""
 
     dataset: str | None = None
     """A path, or the name of a folder under ``paths.datasets``."""
@@ -33,13 +33,13 @@ class Flags(NamedTuple):
 
 
 class SettingOrigin(NamedTuple):
-    """Where one effective value came from."""
+    """Where a value that counts came from."""
 
     key: str
     """As in ``loragit.toml``: ``trainer.repo``, ``trainer.args.seed``; also ``dataset_dir``,
     ``output_dir``, ``steps`` and ``debug``, which no file can set."""
     value: str
-    """As TOML, in one line; ``"***"`` where an argument's name says that it is a secret, ``""`` for
+    """As TOML on one line; ``"***"`` if an argument's name says that it is a secret, ``""`` for
     none."""
     source: str
     """``default``, ``name``, ``current folder``, a variable, a flag, or the absolute path of a
@@ -54,35 +54,35 @@ class TrainerSettings(NamedTuple):
     script: str
     """Absolute, or relative to ``repo``."""
     python: str | None
-    """An absolute path (it holds a ``/``) or a command; ``None`` where ``env`` is given or neither
-    is."""
+    """An absolute path (it holds a ``/``) or a command; ``None`` if ``env`` or neither is given."""
     env: str | None
     """``conda:NAME``, ``conda:/prefix``, ``venv:/path`` or the absolute path of a Python."""
     launcher: tuple[str, ...]
-    """What stands before the Python, one word each; empty without one."""
+    """The words before the Python; empty without a launcher."""
     workdir: str
     """``trainer`` (its repository) or ``dataset``."""
     lycoris_repo: Path | None
     stop_timeout: float
     """Seconds from SIGINT to SIGTERM, and from there to SIGKILL."""
     args: tuple[tuple[str, ArgValue], ...]
-    """Arguments without their ``--``, in the order in which they were first given. ``True`` is a
-    flag, ``False`` no argument at all, a tuple several values of one argument. May hold secrets."""
+    """Arguments without their ``--``, in the order in which they were first given. ``True`` makes a
+    flag, ``False`` no argument at all, a tuple one argument with several values. May hold
+    secrets."""
 
     def __repr__(self) -> str:
-        """Without ``args``, for a traceback must not show a secret."""
+        """Without ``args``: a traceback must not show a secret."""
         return (
             f"Trainer({self.kind!r}, {str(self.repo)!r}, {self.script!r}, args of {len(self.args)})"
         )
 
 
 class PathSettings(NamedTuple):
-    """Folders and files, all absolute; none of them need exist."""
+    """Folders and files, all absolute; none of them has to exist."""
 
     datasets: Path
-    """Holds the dataset folders. A dataset's own file cannot say where it is found itself."""
+    """Holds the folders of datasets. A dataset's own file cannot set it: it is found by it."""
     output: Path
-    """Holds the runs' output folders."""
+    """Holds the output folders of runs."""
     config: Path
     prompts: Path | None
 
@@ -100,21 +100,21 @@ class RecordSettings(NamedTuple):
     repos: tuple[Path, ...]
     """Further repositories to record, absolute."""
     sign: bool | None = None
-    """Whether sealed tags are signed; ``None`` for as git's ``tag.gpgSign`` says."""
+    """Whether sealed tags are signed; ``None`` leaves that to git's ``tag.gpgSign``."""
 
 
 class Settings(NamedTuple):
-    """Everything that is settled before a run begins."""
+    """Everything that is decided before a run begins."""
 
     trainer: TrainerSettings
     paths: PathSettings
     record: RecordSettings
     debug: bool
     origins: tuple[SettingOrigin, ...]
-    """One a value, in the order in which they are shown."""
+    """One for each value, in the order in which they are shown."""
     dataset_dir: Path
-    """The dataset's folder, which exists; absolute, with the symbolic links that the user went
-    through."""
+    """The dataset's folder, which exists; absolute, through the symbolic links that the user
+    took."""
     dataset: str
     """Its name."""
     output_dir: Path | None
@@ -126,7 +126,7 @@ class Settings(NamedTuple):
 
     @property
     def from_dataset(self) -> tuple[SettingOrigin, ...]:
-        """What the dataset's own ``loragit.toml`` decided. Who made a cloned dataset wrote that,
-        not its user."""
+        """What the dataset's own ``loragit.toml`` decided: in a cloned dataset, its author wrote
+        that, not its user."""
         own = str(self.dataset_dir / FILE)
         return tuple(origin for origin in self.origins if origin.source in (own, own + AND_FLAG))

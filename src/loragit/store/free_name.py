@@ -1,5 +1,4 @@
-"""Where a run would go: whether its name is free, and whether ``runs`` can be appended to. Writes
-nothing."""
+"""Whether a run's name is free, and whether ``runs`` can be appended to. Writes nothing."""
 
 from __future__ import annotations
 
@@ -12,21 +11,21 @@ from loragit.git.repository import Repository
 from loragit.record.name import RUNS, RunName
 
 FORMAT = "\nLoragit-Format: "
-"""What every message of loragit's holds."""
+"""Found in every commit message of loragit's."""
 _ORIGIN = "refs/remotes/origin/runs"
 _MOST = 1 << 20
-"""Bytes of a message that are read; ours are a hundredth of it, and those of a clone may be of any
+"""Bytes of a message that are read; ours have a hundredth of that, and in a clone it may have any
 length."""
 
 
-class Place(NamedTuple):
-    """What the repository holds where a run of this name would go."""
+class NameState(NamedTuple):
+    """What the repository holds that a run of one name depends on."""
 
     runs: str | None
     """Commit of ``runs``; ``None`` before the first run."""
     origin: str | None
-    """Commit of ``origin``'s ``runs`` in a clone that has no ``runs`` of its own yet: the history
-    to go on from."""
+    """Commit of ``origin``'s ``runs`` in a clone without a ``runs`` of its own: the history to go
+    on from."""
     taken: str | None
     """Why the name cannot be used, or ``None``."""
     blocked: str | None
@@ -34,48 +33,46 @@ class Place(NamedTuple):
     unblock: str
     """What to do about that."""
     keep: str | None
-    """What the name's keep ref holds, left over from somebody's interrupted run; ``None`` where
-    there is none."""
+    """What the name's keep ref holds, left by an interrupted run; ``None`` if there is none."""
 
 
-class PlaceQuestion:
-    """Whether a run could be opened now, under way from the start. Writes nothing."""
+class NameQuestion:
+    """Asks git what :class:`NameState` holds, for one name."""
 
     def __init__(self, repository: Repository, name: RunName) -> None:
         self._name = name
         self._refs = git.RefsQuestion(*_concerned(name), cwd=repository.top)
         self._tip = _start_tip(repository)
 
-    def answer(self) -> Place:
-        return _place(self._name, self._refs.answer(), ours=_is_ours(self._tip))
+    def answer(self) -> NameState:
+        return _name_state(self._name, self._refs.answer(), ours=_is_ours(self._tip))
 
 
-def look(repository: Repository, name: RunName) -> Place:
-    """Whether a run ``name`` could be opened now. Writes nothing."""
-    return PlaceQuestion(repository, name).answer()
+def name_state(repository: Repository, name: RunName) -> NameState:
+    """Whether a run ``name`` could be opened now."""
+    return NameQuestion(repository, name).answer()
 
 
-class Places:
-    """Where runs of any name would go, as the refs stood when they were last read. Writes
-    nothing."""
+class NameStates:
+    """The :class:`NameState` of any name, as the refs were when they were read last."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self.read()
+        self.refresh()
 
-    def read(self) -> None:
-        """Look again."""
+    def refresh(self) -> None:
+        """Read the refs again."""
         top = self._repository.top
         tip = _start_tip(self._repository)
         self._refs = git.read_refs("refs/heads", "refs/tags", "refs/loragit/keep", _ORIGIN, cwd=top)
         self._ours = _is_ours(tip)
 
-    def of(self, name: RunName) -> Place:
-        return _place(name, self._refs, ours=self._ours)
+    def of(self, name: RunName) -> NameState:
+        return _name_state(name, self._refs, ours=self._ours)
 
-    def moved(self, steps: Iterable[RefUpdate]) -> None:
-        """``steps``, which delete nothing, have been taken since."""
-        self._refs |= {name: Ref(name, new, new, "") for name, new, _ in steps if new is not None}
+    def apply(self, updates: Iterable[RefUpdate]) -> None:
+        """``updates``, which delete nothing, were made since."""
+        self._refs |= {name: Ref(name, new, new, "") for name, new, _ in updates if new is not None}
         self._ours = True
 
 
@@ -87,19 +84,19 @@ def _is_ours(tip: git.Question) -> bool:
     """Whether the tip that :func:`_start_tip` asked for is a run, a revert, or a merge of two
     branches ``runs``.
 
-    One that cannot be read is taken for ours: whoever builds on it is told that it is damaged.
+    One that cannot be read counts as ours: whoever builds on it finds out that it is damaged.
     """
-    told = tip.beginning(_MOST).decode("utf-8", "replace")
-    parents, _, message = told.partition("\n")
-    return not told or " " in parents or FORMAT in message
+    commit = tip.beginning(_MOST).decode("utf-8", "replace")
+    parents, _, message = commit.partition("\n")
+    return not commit or " " in parents or FORMAT in message
 
 
 def _concerned(name: RunName) -> tuple[str, ...]:
-    """Refs that decide whether ``name`` is free, and what it is built on."""
-    return (RUNS, _ORIGIN, name.tag, f"refs/heads/{name}", name.keep)
+    """Refs that :class:`NameState` is made of; git also matches those below them."""
+    return (RUNS, _ORIGIN, name.tag, f"refs/heads/{name}", name.keep_ref)
 
 
-def _place(name: RunName, found: Mapping[str, Ref], *, ours: bool) -> Place:
+def _name_state(name: RunName, found: Mapping[str, Ref], *, ours: bool) -> NameState:
     branch = f"refs/heads/{name}"
     runs = found.get(RUNS)
     blocked = None
@@ -123,9 +120,9 @@ def _place(name: RunName, found: Mapping[str, Ref], *, ours: bool) -> Place:
     else:
         below = next((ref for ref in found if ref.startswith((name.tag + "/", branch + "/"))), None)
         taken = f"git cannot have {name} beside {below}" if below else None
-    keep = found[name.keep].object if name.keep in found else None
+    keep = found[name.keep_ref].object if name.keep_ref in found else None
     origin = found[_ORIGIN].commit if runs is None and _ORIGIN in found else None
-    return Place(runs.commit if runs else None, origin, taken, blocked, unblock, keep)
+    return NameState(runs.commit if runs else None, origin, taken, blocked, unblock, keep)
 
 
 def names_taken(repository: Repository) -> frozenset[str]:

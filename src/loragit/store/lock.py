@@ -1,20 +1,25 @@
-"""A lock file of ours: one writer of the record at a time, on one machine. Frees itself when its
-holder dies."""
+"""loragit's own lock file: one writer of the record at a time, on one machine. It is free again
+when its holder ends, however that happens."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from loragit.errors import LoragitError
-from loragit.store.patience import TOLD_AFTER, Tell
+
+WARNED_AFTER = 1.0
+"""Seconds after which the user is told what is waited for."""
+
+Warn = Callable[[str], None]
+"""Shows the user a line."""
 
 BOUND = 15.0
-"""Seconds after which the lock is done without: its holder may be stopped (Ctrl-Z), or bring in ten
-thousand runs."""
+"""Seconds after which the work goes on without the lock: its holder may be stopped (Ctrl-Z), or
+import ten thousand runs."""
 
 
 class CannotLock(LoragitError):
@@ -22,13 +27,13 @@ class CannotLock(LoragitError):
 
 
 @contextmanager
-def hold(path: Path, tell: Tell, bound: float | None = None) -> Iterator[None]:
-    """Hold the lock at ``path`` (created, with its folder in a repository, where missing). Waits
-    for whoever holds it, in line.
+def locked(path: Path, warn: Warn, bound: float | None = None) -> Iterator[None]:
+    """Hold the lock at ``path`` (made if missing, with its folder in a repository). Whoever waits
+    for it gets it in turn.
 
     The lock only keeps our own processes from losing races again and again: correctness comes from
-    git's compare-and-swap, so a file system without locks is no error, and after ``bound`` seconds
-    (:data:`BOUND`) the work is done without it. ``tell`` hears of a wait that is longer than a
+    git's compare-and-swap. So a file system without locks is no error, and after ``bound`` seconds
+    (:data:`BOUND`) the work is done without it. ``warn`` hears of a wait that is longer than a
     moment. Raises :class:`CannotLock`.
     """
     try:
@@ -45,36 +50,36 @@ def hold(path: Path, tell: Tell, bound: float | None = None) -> Iterator[None]:
             hint="see whom it belongs to, and that you may write it",
         ) from error
     try:
-        _take(handle, path, tell, BOUND if bound is None else bound)
+        _take(handle, path, warn, BOUND if bound is None else bound)
         yield
     finally:
-        # Where the lock was done without, this also takes us out of the line.
+        # If the work was done without the lock, this also ends our wait for it.
         os.close(handle)
 
 
-def _take(handle: int, path: Path, tell: Tell, bound: float) -> None:
+def _take(handle: int, path: Path, warn: Warn, bound: float) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        _queue(handle, path, tell, bound)
+        _queue(handle, path, warn, bound)
     except OSError:  # a network file system without locks
         pass
 
 
-def _queue(handle: int, path: Path, tell: Tell, bound: float) -> None:
-    """Wait in line. flock(2) has no time limit, and who asks again and again is passed by those who
-    wait."""
+def _queue(handle: int, path: Path, warn: Warn, bound: float) -> None:
+    """Wait in turn. flock(2) has no time limit, and whoever only asks again and again is passed by
+    those who wait."""
     from threading import Thread
 
     waiting = Thread(target=_wait, args=(handle,), daemon=True)
     waiting.start()
-    waiting.join(TOLD_AFTER)
+    waiting.join(WARNED_AFTER)
     if waiting.is_alive():
-        tell(
+        warn(
             f"waiting for another loragit, which holds {path}; going on without it after "
             f"{bound:g} s"
         )
-        waiting.join(bound - TOLD_AFTER)
+        waiting.join(bound - WARNED_AFTER)
 
 
 def _wait(handle: int) -> None:

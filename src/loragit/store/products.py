@@ -14,12 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import git
 from loragit.git import catfile
 from loragit.git.command import GitFailed
 from loragit.record import trailers
 from loragit.record.message import parse_model_line
-from loragit.record.values import Artifact
+from loragit.record.values import ModelFile
+from loragit.system.child import Child
 
 STAMP = re.compile(r"loragit: (?P<run>\S{1,150}) (?P<commit>[0-9a-f]{40})(?![0-9a-f])")
 """What ``loragit train`` gives the trainer as ``--training_comment``, or at the end of the user's
@@ -49,7 +49,7 @@ class Sealed(NamedTuple):
         return tuple(line.removeprefix(start) for line in last if line.startswith(start))
 
     @property
-    def models(self) -> tuple[Artifact, ...]:
+    def models(self) -> tuple[ModelFile, ...]:
         """Whole models that the run left."""
         return tuple(
             model for line in self.values("Model") if (model := parse_model_line(line)) is not None
@@ -67,7 +67,7 @@ class Records:
     def __init__(self, folders: Iterable[Path]) -> None:
         """``folders`` lie in repositories of datasets, or in none; several may lie in the same."""
         self._waiting = list(dict.fromkeys(folders))
-        self._asked: list[tuple[Path, git.Child]] = []
+        self._asked: list[tuple[Path, Child]] = []
         self._replies: list[tuple[Path, str]] | None = None
         self._ask()
 

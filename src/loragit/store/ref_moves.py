@@ -1,10 +1,19 @@
-"""Moves of refs that are noted before git makes them, and made whole if git or loragit is killed
+"""Moves of refs that are noted before git makes them, and finished if git or loragit is killed
 meanwhile.
 
 git moves the refs of one transaction one after the other (files backend: all locks first, then a
-rename each, deletions last), so that a kill leaves some moved, some not, and locks that nobody
-removes. The note, ``.git/loragit/moves/<host>.<pid>.toml``, is written while git waits for its
-orders: it says what was to move where, and which process was to do it.
+rename each, deletions last), so a kill leaves some moved, some not, and locks that nobody removes.
+The note, ``.git/loragit/moves/<host>.<pid>.toml``, is written while git waits for its orders: it
+says what is to move where, and which git is to do it. A revert, step by step::
+
+    on disk                                              if all is killed here, finish_moves
+    ---------------------------------------------------  -----------------------------------
+    git waits; no note, or half of one                   does nothing
+    the note                                             removes the note: nothing was moved
+    the note, runs.lock, v1.lock (the tag's)             removes the locks and the note
+    the note, runs at the revert, v1.lock                removes the lock, deletes the tag
+    the note, runs at the revert, no tag                 removes the note: all was moved
+    runs at the revert, no tag                           does nothing
 """
 
 from __future__ import annotations
@@ -18,20 +27,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import git
-from loragit.crash_points import Step, reached
+from loragit.crash_points import CrashPoint, reached
 from loragit.errors import LoragitError
 from loragit.git.refs import NotDurable, RefUpdate
 from loragit.git.repository import Repository
-from loragit.system import child, durable
+from loragit.system import alive, durable
 
 QUIET = 10.0
-"""Seconds after which an empty lock of a git that is gone counts as left behind. git holds one for
-milliseconds."""
+"""Seconds after which an empty lock of a git that is gone counts as left behind; git holds a lock
+for milliseconds."""
 _PAUSE = 0.25
-"""Seconds between two looks at such a lock."""
+"""Seconds until such a lock is checked again."""
 _LEFT = "removed {}, which a git that is gone had left"
 _AT_ONCE = 60.0
-"""Seconds within which git takes the locks that it was told to take."""
+"""Seconds within which git takes the locks that it needs."""
 
 
 class MoveFailed(LoragitError):
@@ -39,10 +48,10 @@ class MoveFailed(LoragitError):
 
 
 class MoveStuck(LoragitError):
-    """A move was made in part, and the rest cannot be made: somebody else moved those refs since,
-    or the disk is full.
+    """Part of a move was made, and the rest cannot be: somebody else moved those refs since, or
+    the disk is full.
 
-    Its note stays, for :func:`settle`.
+    Its note stays, for :func:`finish_moves`.
     """
 
 
@@ -63,25 +72,24 @@ class Noted(NamedTuple):
 
     @property
     def under_way(self) -> bool:
-        """Whether that git may still be at work. On another machine that cannot be told: taken as
-        yes."""
-        return child.lives(self.pid, self.pid_started, self.boot, self.host) is not False
+        """Whether that git may still be at work: yes, if it runs on another machine."""
+        return alive.lives(self.pid, self.pid_started, self.boot, self.host) is not False
 
 
-def make(
+def move_refs(
     repository: Repository,
     steps: Iterable[RefUpdate],
     reason: str,
     first: Callable[[], None] = lambda: None,
     variables: tuple[str, ...] = (),
 ) -> NotDurable | None:
-    """Move refs, all of ``steps`` or none, as :func:`loragit.git.update_refs`; and all of them if
-    git is killed after it has begun. ``first`` is done while git starts; where it raises, no ref
-    moves. ``variables`` are added to git's environment. Returns when they are on the disk, or why
-    they may not outlast a power cut.
+    """Move refs, all of ``steps`` or none, as :func:`loragit.git.update_refs`; all of them if git
+    is killed after it has begun.
 
-    Raises :class:`loragit.git.GitFailed`, :class:`MoveFailed`: nothing was moved;
-    :class:`MoveStuck`.
+    ``first`` is called while git starts; if it raises, no ref moves. ``variables`` are added to
+    git's environment. Returns when the refs are on the disk, or why they may not outlast a power
+    cut. Raises :class:`MoveStuck`, or :class:`loragit.git.GitFailed` and :class:`MoveFailed` if
+    nothing was moved.
     """
     moves = tuple(steps)
     path = _free_name(repository)
@@ -90,7 +98,7 @@ def make(
     def begun(pid: int) -> None:
         first()
         noted.append(_note(path, moves, reason, pid))
-        reached(Step.MOVE_NOTED)
+        reached(CrashPoint.MOVE_WRITTEN)
 
     try:
         git.update_refs(moves, reason=reason, cwd=repository.top, begun=begun, variables=variables)
@@ -100,20 +108,20 @@ def make(
         if not (noted and _completed(repository, noted[0])):
             path.unlink(missing_ok=True)
             raise
-    reached(Step.REFS_MOVED)
+    reached(CrashPoint.REFS_MOVED)
     unsettled = None
     try:
         git.sync_refs((step.name for step in moves), repository)
     except NotDurable as error:
         unsettled = error
     path.unlink(missing_ok=True)
-    reached(Step.MOVE_FORGOTTEN)
+    reached(CrashPoint.MOVE_REMOVED)
     return unsettled
 
 
 def _free_name(repository: Repository) -> Path:
-    """For a note. In a container many processes have one number, and an older note may still be
-    needed."""
+    """A path for a note. In containers many processes have the same id, and the note of another may
+    still be needed."""
     names = (
         f"{os.uname().nodename}.{os.getpid()}{end}.toml"
         for end in ("", *(f".{n}" for n in range(1, 100)))
@@ -125,7 +133,7 @@ def _free_name(repository: Repository) -> Path:
 def _free(repository: Repository, noted: Noted, *, patient: bool) -> None:
     """Remove the locks that the git of ``noted``, which is gone, has left.
 
-    Where they may be another's, a ``patient`` one waits until time has told.
+    Some may be another's: if ``patient``, wait until they are old enough to be nobody's.
     """
     _unlocked(repository, noted)
     for _ in range(math.ceil(QUIET / _PAUSE) + 1 if patient else 0):
@@ -147,8 +155,8 @@ def _note(path: Path, steps: tuple[RefUpdate, ...], reason: str, pid: int) -> No
         steps,
         reason,
         pid,
-        child.start_time(pid) or "",
-        child.boot_id() or "",
+        alive.start_time(pid) or "",
+        alive.boot_id() or "",
         os.uname().nodename,
         time.time(),
     )
@@ -159,8 +167,8 @@ def _note(path: Path, steps: tuple[RefUpdate, ...], reason: str, pid: int) -> No
     try:
         durable.make_folder(path.parent, path.parents[2])
         if len(steps) == 1:
-            # One ref moves or does not, and the note only tells whose its lock was: not worth
-            # waiting for the disk.
+            # One ref moves or does not, and the note only says whose lock it was: not worth a wait
+            # for the disk.
             path.write_bytes(tomli_w.dumps(table).encode())
         else:
             durable.write(path, tomli_w.dumps(table).encode())
@@ -173,9 +181,8 @@ def _note(path: Path, steps: tuple[RefUpdate, ...], reason: str, pid: int) -> No
     return noted
 
 
-def read(repository: Repository) -> Iterator[Noted]:
-    """Every move that is noted; a note that is damaged was cut short before git got its orders, and
-    is passed over."""
+def noted_moves(repository: Repository) -> Iterator[Noted]:
+    """Every noted move. A damaged note was cut short before git got its orders: it is skipped."""
     import tomllib
 
     with suppress(OSError):
@@ -189,21 +196,21 @@ def read(repository: Repository) -> Iterator[Noted]:
                 yield Noted(path=path, steps=steps, **table)
 
 
-def settle(repository: Repository) -> tuple[str, ...]:
-    """Make whole every move whose git is gone, and remove the locks that it left; what was done, a
-    line each.
+def finish_moves(repository: Repository) -> tuple[str, ...]:
+    """Finish every move whose git is gone, and remove the locks that it left. Returns what was
+    done, a line each.
 
-    To be called by whoever holds loragit's lock. When all were tried, raises the first
-    :class:`MoveStuck` or :class:`loragit.git.GitFailed`.
+    For whoever holds loragit's lock. Raises the first :class:`MoveStuck` or
+    :class:`loragit.git.GitFailed` when all were tried.
     """
-    told, failed = [_LEFT.format(path) for path in _unpacked(repository)], None
-    for noted in read(repository):
+    done, failed = [_LEFT.format(path) for path in _unpacked(repository)], None
+    for noted in noted_moves(repository):
         if noted.under_way:
             continue
         try:
-            told += [_LEFT.format(path) for path in _unlocked(repository, noted)]
+            done += [_LEFT.format(path) for path in _unlocked(repository, noted)]
             if _completed(repository, noted):
-                told.append(f"finished what a git that is gone had begun: {noted.reason}")
+                done.append(f"finished what a git that is gone had begun: {noted.reason}")
         except LoragitError as error:
             failed = failed or error
             continue
@@ -211,17 +218,16 @@ def settle(repository: Repository) -> tuple[str, ...]:
             noted.path.unlink(missing_ok=True)
     if failed:
         raise failed
-    return tuple(told)
+    return tuple(done)
 
 
 def _completed(repository: Repository, noted: Noted) -> bool:
-    """Whether the move was begun; then all of it is made. Raises :class:`MoveStuck`."""
-    # A ref that was to stay as it was, a keep ref that somebody's interrupted run left, tells
-    # nothing either.
+    """Finish the move if it was begun, and return whether it was. Raises :class:`MoveStuck`."""
+    # A ref that was to stay as it was (a keep ref left by an interrupted run) tells nothing.
     steps = [step for step in noted.steps if step.new != step.old]
     made = [step for step in steps if _made(repository, step)]
-    # git deletes last. That a ref is gone before another was moved tells nothing: somebody else may
-    # have deleted it, and git have refused for that reason.
+    # git deletes last. A missing ref tells nothing while no other was moved: somebody else may have
+    # deleted it, and git may have refused the move for that reason.
     if not made or (all(step.new is None for step in made) and any(step.new for step in steps)):
         return False
     left = [step for step in steps if step not in made]
@@ -242,8 +248,8 @@ def _completed(repository: Repository, noted: Noted) -> bool:
     except git.GitFailed as error:
         # Another loragit may have done the same meanwhile.
         if not all(_made(repository, step) for step in left):
-            # No GitFailed: who gets that tries again from the start, and puts the same run on
-            # record twice.
+            # Not GitFailed: whoever gets that tries again from the start, and would put the same
+            # run on record twice.
             raise MoveStuck(
                 f"{noted.reason} was made in part, and git cannot make the rest: {error.message}",
                 hint="make room, or take away what stands in the way; then: loragit recover",
@@ -254,27 +260,27 @@ def _completed(repository: Repository, noted: Noted) -> bool:
 
 
 def _made(repository: Repository, step: RefUpdate) -> bool:
-    """Whether the ref is where ``step`` was to bring it, or has gone on from there."""
-    held = git.read_refs(step.name, cwd=repository.top).get(step.name)
+    """Whether the ref is where ``step`` was to move it, or has moved on from there."""
+    held = git.read_ref(step.name, repository.top)
     if step.new is None or held is None:
         return step.new is None and held is None
-    if held.object == step.new:
+    if step.new in (held.object, held.commit):  # a run's tag moves on when it is sealed
         return True
-    args = ("merge-base", "--is-ancestor", step.new, held.object)
-    return step.name.startswith("refs/heads/") and git.call(*args, cwd=repository.top).status == 0
+    return step.name.startswith("refs/heads/") and bool(
+        git.is_ancestor(step.new, held.object, repository)
+    )
 
 
 def _locks(repository: Repository, noted: Noted) -> Iterator[tuple[Path, str | None]]:
-    """The locks that git takes for a move, with what it writes into each: of a list of refs that is
-    not known."""
+    """The locks that git takes for a move, with what it writes into each; ``None`` if that is not
+    known (the list of packed refs)."""
     for step in noted.steps:
         yield repository.common_dir / f"{step.name}.lock", step.new or ""
     yield repository.common_dir / "packed-refs.lock", None
 
 
 def _unlocked(repository: Repository, noted: Noted) -> tuple[Path, ...]:
-    """Remove the locks that the git of ``noted``, which is gone, has left: those alone that it can
-    have made."""
+    """Remove the locks that the git of ``noted``, which is gone, has left, and no others."""
     removed = []
     for lock, content in _locks(repository, noted):
         with suppress(OSError):
@@ -282,23 +288,23 @@ def _unlocked(repository: Repository, noted: Noted) -> tuple[Path, ...]:
                 if lock.name == "packed-refs.lock":
                     lock.with_suffix(".new").unlink(missing_ok=True)
                 lock.unlink()
-                reached(Step.LOCK_REMOVED)
+                reached(CrashPoint.LOCK_REMOVED)
                 removed.append(lock)
     return tuple(removed)
 
 
 def _unpacked(repository: Repository) -> tuple[Path, ...]:
-    """Remove the new list of refs that a killed git has left, and that keeps every git from
-    deleting or packing refs.
+    """Remove the new list of refs that a killed git has left: it keeps every git from deleting or
+    packing refs.
 
-    It is written by whoever holds packed-refs.lock: without a lock it is nobody's.
+    Whoever holds packed-refs.lock writes it; without that lock it is nobody's.
     """
     path = repository.common_dir / "packed-refs.new"
     with suppress(OSError):
         then = path.stat()
         if os.path.lexists(path.with_suffix(".lock")):
             return ()
-        now = path.stat()  # the very one, not that of a git that has begun since
+        now = path.stat()  # the same file, not one of a git that has begun since
         if (then.st_ino, then.st_mtime_ns) == (now.st_ino, now.st_mtime_ns):
             path.unlink()
             return (path,)
@@ -306,7 +312,7 @@ def _unpacked(repository: Repository) -> tuple[Path, ...]:
 
 
 def _in_doubt(repository: Repository, noted: Noted) -> bool:
-    """Whether a lock is left that only time will tell to be of the git of ``noted``, or not."""
+    """Whether a lock is left that may be of the git of ``noted``; only time will tell."""
     for lock, content in _locks(repository, noted):
         with suppress(OSError):
             if _may_be_its(lock, content, noted):
@@ -315,11 +321,10 @@ def _in_doubt(repository: Repository, noted: Noted) -> bool:
 
 
 def _may_be_its(lock: Path, content: str | None, noted: Noted) -> bool:
-    """Whether ``lock`` can have been made by the git of ``noted``. Raises OSError where there is
-    none.
+    """Whether the git of ``noted`` can have made ``lock``. Raises OSError if there is none.
 
-    git writes the new value into the lock of a ref before it moves any, and nobody else wants to
-    move the ref to an object that no ref leads to.
+    git writes the new value into a ref's lock before it moves any ref, and nobody else would move
+    the ref to an object that no ref leads to.
     """
     status = lock.stat()
     if content is not None and status.st_size:
@@ -328,7 +333,9 @@ def _may_be_its(lock: Path, content: str | None, noted: Noted) -> bool:
 
 
 def _quiet(lock: Path, content: str | None, noted: Noted) -> bool:
-    """Whether nobody can hold ``lock`` any more. Raises OSError where there is none."""
+    """Whether nobody can hold ``lock`` any more. Raises OSError if there is none."""
     status = lock.stat()
-    told = content is not None and status.st_size > 0
-    return told or child.over(noted.boot) or time.time() - status.st_mtime > QUIET
+    names_its_value = content is not None and status.st_size > 0
+    return (
+        names_its_value or alive.rebooted_since(noted.boot) or time.time() - status.st_mtime > QUIET
+    )

@@ -1,5 +1,8 @@
-"""Children: those that are asked something, those that nobody waits for, and the trainer. Linux and
-macOS."""
+"""The one place that starts children: git, the trainer, its Python, a pager.
+
+Whether a process is still there is asked of ``alive``; a training is watched by ``supervise``.
+Linux and macOS.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +10,20 @@ import errno
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from loragit.errors import LoragitError, shell_word
-from loragit.system.supervise import (
-    ENDED,
-    PROC,
-    Signals,
-    Watch,
-    has_proc,
-    members,
-    proc_stat,
-    signal_group,
-)
-from loragit.system.terminal import Output, own_streams
+from loragit.system.signals import signal_group
 
-_TOOLS = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}
-"""Environment in which the system's own tools are found and speak the same everywhere."""
+Child = subprocess.Popen[bytes]
+"""A child under way."""
+
+PIPE = subprocess.PIPE
+"""For a stream of a child: what is written or read here."""
+NOTHING = subprocess.DEVNULL
+"""For a stream of a child: /dev/null."""
 
 
 class CannotStart(LoragitError):
@@ -40,10 +35,10 @@ class ProgramMissing(CannotStart):
 
 
 class TimedOut(LoragitError):
-    """A question was not answered in time; whoever was asked is gone. ``out`` is what it had said
-    by then."""
+    """A child did not answer in time, and was killed."""
 
     out = b""
+    """What it had printed by then."""
 
 
 class Command(NamedTuple):
@@ -55,31 +50,12 @@ class Command(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a child said."""
+    """What a child printed, and how it ended."""
 
     status: int
     """As a shell reports it: 128 + n where signal n ended the child."""
     out: bytes
     err: bytes
-
-
-class Ended(NamedTuple):
-    """How a training ended."""
-
-    exit_status: int
-    """The trainer's, as a shell reports it: 128 + n where signal n ended it."""
-    signal: int | None
-    """The signal that ended the trainer."""
-    interrupted_by: int | None
-    """The first signal that asked us to end it."""
-    started: datetime
-    """UTC."""
-    finished: datetime
-    """UTC; when the last process of the training was gone. Unaffected by changes of the clock."""
-    log_tail: tuple[str, ...]
-    """The last lines of the log, redacted."""
-    trouble: tuple[str, ...]
-    """What failed on our side while the training went on."""
 
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -88,24 +64,24 @@ def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 class Question:
-    """A child that was asked something and works on it. One that nobody waits for is ended."""
+    """A child that works on an answer. Once nothing refers to it any more, it is killed."""
 
-    def __init__(self, child: subprocess.Popen[bytes], left: bytes, name: str) -> None:
+    def __init__(self, child: Child, unread: bytes, name: str) -> None:
+        """``unread`` is the input that did not fit into the pipe at once."""
         self._child = child
-        self._left = left
+        self._unread = unread
         self._name = name
         self._answer: Answer | None = None
 
     def answer(self, timeout: float | None = None) -> Answer:
-        """Wait for the answer, at most ``timeout`` seconds: then everything that was started is
-        killed.
+        """Wait for the answer; after ``timeout`` seconds kill the child and all that it started.
 
-        Raises :class:`TimedOut`. The answer is whole when the child and whoever has its output have
-        closed it.
+        The answer is complete when everybody who has the child's output has closed it. Raises
+        :class:`TimedOut`.
         """
         if self._answer is None:
             try:
-                out, err = self._child.communicate(self._left or None, timeout)
+                out, err = self._child.communicate(self._unread or None, timeout)
             except subprocess.TimeoutExpired as error:
                 self.cancel()
                 late = TimedOut(
@@ -117,11 +93,11 @@ class Question:
             except BaseException:
                 self.cancel()
                 raise
-            self._answer = Answer(_status(self._child.returncode), out, err or b"")
+            self._answer = Answer(shell_status(self._child.returncode), out, err or b"")
         return self._answer
 
     def cancel(self) -> None:
-        """End it and all that it started; the answer no longer matters."""
+        """Kill it and all that it started; the answer no longer matters."""
         if self._child.returncode is None:
             signal_group(self._child.pid, signal.SIGKILL)
             self._child.wait()
@@ -139,26 +115,31 @@ def ask(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     input: bytes = b"",  # noqa: A002  subprocess's own word for it
-    stderr: int = subprocess.PIPE,
+    stderr: int = PIPE,
     detached: bool = False,
 ) -> Question:
     """Start a child that answers on its stdout, in a process group of its own; many can be at work
     at the same time.
 
-    It reads ``input`` or nothing, never the terminal; ``detached`` it has no terminal at all, not
-    even one to open. Where ``stderr`` is given, a descriptor, that is its standard error and no
-    part of the answer. Raises :class:`ProgramMissing` and :class:`CannotStart`.
+    It reads ``input`` or nothing, never the terminal; if ``detached``, it has no terminal at all,
+    not even one to open. A descriptor as ``stderr`` is its standard error, and no part of the
+    answer. Raises :class:`ProgramMissing` and :class:`CannotStart`.
     """
-    stdin = subprocess.PIPE if input else subprocess.DEVNULL
-    streams = (stdin, subprocess.PIPE, stderr)
-    # A new session has a group of its own too, and a process that leads one cannot be given
-    # another.
-    child = _start(
-        argv, cwd, env, streams, start_new_session=detached, process_group=None if detached else 0
+    child = start(
+        argv,
+        cwd=cwd,
+        env=env,
+        stdin=PIPE if input else NOTHING,
+        stdout=PIPE,
+        stderr=stderr,
+        session=detached,
+        # A new session has a group of its own, and a process that leads one cannot be given
+        # another.
+        group=None if detached else 0,
     )
     if child.stdin is not None:
-        # What the pipe holds goes at once, so that the child need not wait until its answer is
-        # wanted.
+        # As much as the pipe holds is written at once: the child need not wait until somebody
+        # asks for its answer.
         os.set_blocking(child.stdin.fileno(), False)
         try:
             input = input[os.write(child.stdin.fileno(), input) :]  # noqa: A001
@@ -171,210 +152,79 @@ def ask(
 
 
 def run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None) -> int:
-    """Run a child on our own terminal, a pager or an editor; returns its status as a shell reports
+    """Run a child, such as an editor, on our own terminal. Returns its status as a shell reports
     it."""
-    child = _start(argv, cwd, env, (None, None, None))
+    child = start(argv, cwd=cwd, env=env)
     while True:
         try:
-            return _status(child.wait())
-        except (
-            KeyboardInterrupt
-        ):  # the terminal told the child as well, and what follows is the child's decision
+            return shell_status(child.wait())
+        except KeyboardInterrupt:
+            # The terminal sent it to the child too, and the child decides what follows.
             continue
 
 
 def spawn_quietly(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None) -> None:
-    """Start a child that nobody waits for, without any terminal. A program that is missing does
-    nothing."""
-    nothing = (subprocess.DEVNULL, subprocess.DEVNULL, subprocess.DEVNULL)
-    # The shell is gone at once and leaves the child to init: it never becomes a zombie of ours.
-    _start(
-        ["/bin/sh", "-c", '"$@" &', "sh", *argv], cwd, env, nothing, start_new_session=True
+    """Start a child that nobody waits for, without a terminal. A missing program is no error."""
+    # The shell ends at once and leaves the child to init: it never becomes a zombie of ours.
+    words = ["/bin/sh", "-c", '"$@" &', "sh", *argv]
+    nothing = NOTHING
+    start(
+        words, cwd=cwd, env=env, stdin=nothing, stdout=nothing, stderr=nothing, session=True
     ).wait()
 
 
-def exists(pid: int) -> bool:
-    """Whether a process has this number. One that has ended and only waits to be reaped does not
-    count."""
-    try:
-        if pid <= 0:
-            return False
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # somebody else's
-        pass
-    stat = proc_stat(pid)
-    return stat is None or stat[0] not in ENDED
-
-
-def start_time(pid: int) -> str | None:
-    """When process ``pid`` began, to be compared for equality only; ``None`` where there is no such
-    process.
-
-    With :func:`boot_id` it tells a process from a later one of the same number.
-    """
-    if has_proc():
-        stat = proc_stat(pid)
-        return (
-            None if stat is None else stat[19]
-        )  # field 22 of proc_pid_stat(5): clock ticks since boot
-    return _said(["ps", "-o", "lstart=", "-p", str(pid)])
-
-
-def lives(pid: int, started: str, boot: str, host: str, space: str = "") -> bool | None:
-    """Whether the process that was ``pid`` of ``host``, begun at ``started`` in ``boot``, is still
-    there; ``None`` where that cannot be told from here: on another machine, or in a container that
-    counts its processes apart.
-
-    ``started``, ``boot`` and ``space`` are as :func:`start_time`, :func:`boot_id` and
-    :func:`pid_space` tell them, empty where they could not.
-    """
-    if _elsewhere(boot, host, space):
-        return None
-    if over(boot) or not exists(pid):
-        return False
-    now = start_time(pid)
-    if now and started:
-        return now == started
-    # One that the system shows to its owner alone (hidepid of /proc) may be a later one of the same
-    # number.
-    return None if exists(pid) else False
-
-
-def over(boot: str) -> bool:
-    """Whether the machine was started again since ``boot``, as far as can be told."""
-    now = boot_id()
-    return bool(boot and now and boot != now)
-
-
-def _elsewhere(boot: str, host: str, space: str) -> bool:
-    """Whether the numbers of processes there are none of those here."""
-    ours = pid_space()
-    if boot and space and ours and boot == boot_id():
-        return space != ours  # the same machine, whatever it is called by now
-    return host != os.uname().nodename
-
-
-def pid_space() -> str:
-    """Which processes are counted together with this one (pid_namespaces(7)); empty where the
-    system does not tell."""
-    try:
-        return str(PROC.joinpath("self", "ns", "pid").readlink())
-    except OSError:
-        return ""
-
-
-def group_left(leader: int, started: str) -> tuple[int, ...]:
-    """Processes that are left of the group that the process ``leader``, begun at ``started``, led.
-
-    Where the number is another process's by now, nothing is left: a number in use as a group's is
-    given to nobody.
-    """
-    now = start_time(leader)
-    return members(leader) if now is None or now == started else ()
-
-
-def told(variable: str, value: str) -> tuple[int, ...]:
-    """Processes of ours that were started with ``variable=value`` in their environment; none where
-    the system does not tell (macOS)."""
-    wanted = os.fsencode(f"{variable}={value}")
-    found = []
-    for folder in PROC.glob("[0-9]*"):
-        with suppress(OSError):
-            if wanted in folder.joinpath("environ").read_bytes().split(b"\0") and exists(
-                int(folder.name)
-            ):
-                found.append(int(folder.name))
-    return tuple(sorted(found))
-
-
-def boot_id() -> str | None:
-    """Another text after every start of the machine; ``None`` where the system tells none."""
-    try:
-        return PROC.joinpath("sys", "kernel", "random", "boot_id").read_text("ascii").strip()
-    except OSError:
-        return _said(["sysctl", "-n", "kern.bootsessionuuid"])
-
-
-def train(
-    command: Command,
-    *,
-    log: Path,
-    redact: Callable[[str], str],
-    goes_on: Callable[[str], bool] = lambda _: False,
-    grace: float,
-    tail: int = 20,
-    started: Callable[[int], None] | None = None,
-    once: float = 0.0,
-) -> Ended:
-    """Run a training to its end, and leave no process of it behind.
-
-    Its output goes to our stdout and stderr as it comes and, redraws folded and every line through
-    ``redact``, into ``log``, which must not exist; the last ``tail`` lines are returned. Lines for
-    which ``goes_on`` holds are redacted together with the next. It is in a session of its own, so
-    that the terminal tells us alone: SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed on to all of
-    it, followed by SIGTERM after ``grace`` seconds and SIGKILL after as many again, and sooner at a
-    second signal. Ctrl-Z stops it with us. ``started`` is called with the trainer's process id.
-    Within ``once`` seconds the same signal counts once: a shell that waits for us may pass on what
-    a terminal has told both.
-
-    Raises :class:`ProgramMissing`, :class:`CannotStart` and
-    :class:`~loragit.system.terminal.CannotLog`, all of them before anything has run. To be called
-    from the main thread, with nothing left in the buffers of our own streams.
-    """
-    sinks = own_streams()
-    with Signals() as signals:
-        output = Output(log, redact, tail, sinks, goes_on)
-        try:
-            begun, since = datetime.now(UTC), time.monotonic()
-            ends = (subprocess.DEVNULL, output.stdout, output.stderr)
-            child = _start(command.argv, command.cwd, command.env, ends, start_new_session=True)
-        except LoragitError:
-            output.discard()
-            raise
-        watch = Watch(child, output, signals, grace, once)
-        try:
-            output.started()
-            watch.tell(started)
-            watch.run()
-        finally:
-            watch.release()
-            output.close()
-    return Ended(
-        exit_status=_status(child.returncode),
-        signal=-child.returncode if child.returncode < 0 else None,
-        interrupted_by=watch.interrupted_by or signals.late,
-        started=begun,
-        finished=begun + timedelta(seconds=time.monotonic() - since),
-        log_tail=output.transcript.tail,
-        trouble=output.trouble,
-    )
-
-
-def _start(
+def start(
     argv: Sequence[str],
-    cwd: Path | None,
-    env: Mapping[str, str] | None,
-    streams: tuple[int | None, int | None, int | None],
     *,
-    start_new_session: bool = False,
-    process_group: int | None = None,
-) -> subprocess.Popen[bytes]:
-    stdin, stdout, stderr = streams
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: int | None = None,
+    stdout: int | None = None,
+    stderr: int | None = None,
+    session: bool = False,
+    group: int | None = None,
+) -> Child:
+    """As :func:`spawn`. Raises :class:`ProgramMissing` and :class:`CannotStart`."""
     try:
-        return subprocess.Popen(
+        return spawn(
             argv,
             cwd=cwd,
             env=env,
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
-            start_new_session=start_new_session,
-            process_group=process_group,
+            session=session,
+            group=group,
         )
     except OSError as error:
         raise _cannot_start(error, argv[0], cwd) from error
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: int | None = None,
+    stdout: int | None = None,
+    stderr: int | None = None,
+    session: bool = False,
+    group: int | None = None,
+) -> Child:
+    """Start ``argv``, in a new ``session`` or in the process ``group`` (0: a new one) if wanted.
+
+    A stream is a descriptor, :data:`PIPE`, :data:`NOTHING`, or ours (``None``). Raises OSError.
+    """
+    return subprocess.Popen(
+        argv,
+        cwd=cwd,
+        env=env,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        start_new_session=session,
+        process_group=group,
+    )
 
 
 def _cannot_start(error: OSError, program: str, cwd: Path | None) -> CannotStart:
@@ -404,39 +254,6 @@ def _cannot_start(error: OSError, program: str, cwd: Path | None) -> CannotStart
     return ProgramMissing(f"program {program} does not exist", hint="see which setting names it")
 
 
-def _status(returncode: int) -> int:
+def shell_status(returncode: int) -> int:
+    """``Popen.returncode`` as a shell reports it: 128 + n if signal n ended the child."""
     return 128 - returncode if returncode < 0 else returncode
-
-
-def _said(argv: Sequence[str]) -> str | None:
-    """What a small tool of the system prints; ``None`` where it has nothing to say."""
-    try:
-        answer = ask(argv, env=_TOOLS).answer()
-    except ProgramMissing:
-        return None
-    return answer.out.decode().strip() or None
-
-
-class Pager:
-    """What shows a long output a page at a time, fed through the standard output of this
-    process."""
-
-    def __init__(self, command: str) -> None:
-        """Start ``command`` in a shell, as git does, and put it in the place of standard output.
-        Raises OSError."""
-        # As git has it: quit if one screen is enough, show colours, leave the text on the screen.
-        environ = {"LESS": "FRX", "LV": "-c"} | dict(os.environ)
-        self._child = subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, env=environ)
-        assert self._child.stdin
-        self._screen = os.dup(1)
-        os.dup2(self._child.stdin.fileno(), 1)
-        self._child.stdin.close()
-        # Ctrl-C is for the pager, which stops reading or moves on.
-        self._before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def wait(self) -> None:
-        """Say that nothing more comes, and wait until the reader has finished."""
-        os.dup2(self._screen, 1)
-        os.close(self._screen)
-        self._child.wait()
-        signal.signal(signal.SIGINT, self._before)

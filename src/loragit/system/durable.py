@@ -1,5 +1,4 @@
-"""What must outlast a power cut: files and folders that are written through to the disk before work
-goes on."""
+"""The disk: files and folders that must outlast a power cut, and the room that is left."""
 
 from __future__ import annotations
 
@@ -39,6 +38,13 @@ def write(
             beside.unlink()
         raise
     sync(path.parent)
+
+
+def free_space(path: Path) -> int:
+    """Bytes that we may still write on the file system of ``path``, which exists. Raises
+    OSError."""
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize
 
 
 def make_folder(path: Path, top: Path | None = None) -> None:

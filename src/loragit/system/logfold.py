@@ -1,5 +1,16 @@
-"""What a terminal would show, as lines of text: redraws folded, escape sequences removed. Opens
-nothing.
+r"""What a terminal would show, as lines of text: redraws folded, escape sequences removed. Opens
+nothing::
+
+    what a program prints                 lines
+    ------------------------------------  ------------------------------------------------
+    epoch 1\n                             epoch 1
+    steps:  10%\rsteps:  20%\r            (the cursor is still in the row)
+    steps: 100%\n                         steps: 100%
+    outer 1/2\n  inner 1/9\x1b[A          outer 1/2
+    \router 2/2\n  inner 9/9\n            outer 2/2
+                                          (it has moved up: the last row is held)
+    \x1b[32mloss\x1b[0m 0.1\x07\n           inner 9/9
+    the end                               loss 0.1^G
 
 The model is a terminal of unlimited width that remembers its last :data:`WINDOW` rows. A row
 becomes a line when the cursor leaves it downwards at the bottom. Programs that draw above the
@@ -11,15 +22,15 @@ from __future__ import annotations
 
 import codecs
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+
+from loragit.text import CONTROL, letter_width
 
 LIMIT = 65_536
 """Columns of the longest line; longer ones are broken."""
 
 WINDOW = 64
-"""Rows above the bottom that the cursor can return to."""
+"""Rows above the bottom to which the cursor can return."""
 
 _FARTHEST = 1_000
 """Column that the cursor can be sent to beyond the end of a line. It bounds what a short sequence
@@ -34,14 +45,11 @@ _COMBINED = 32
 _PARAMETERS_KEPT = 64
 """Characters of a control sequence's parameters that are remembered."""
 
-# C0, DEL and C1; line and paragraph separators, which split lines elsewhere; bidirectional
-# controls, which hide text.
-_CONTROL = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
-_TEXT = re.compile(f"[^{_CONTROL}]+")
+_TEXT = re.compile(f"[^{CONTROL}]+")
 # Half the limit: no such line can be wider than the limit, whatever the width of its characters. No
 # character fits in two places, so a line matches in one way only; how many are matched at once
 # bounds the memory that it takes.
-_WHOLE_LINES = re.compile(f"(?:[^{_CONTROL}]{{0,{LIMIT // 2}}}\r*\n){{1,1000}}")
+_WHOLE_LINES = re.compile(f"(?:[^{CONTROL}]{{0,{LIMIT // 2}}}\r*\n){{1,1000}}")
 # No text: carriage returns, and colours, which need not take the way through the states.
 _RETURNS = re.compile("\r+")
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
@@ -359,7 +367,7 @@ class Folder:
 def _cells(text: str, cells: list[str]) -> list[str]:
     """Append ``text`` to ``cells``, a character a column, and return them."""
     for char in text:
-        width = _width(char)
+        width = letter_width(char)
         base = len(cells) - 1
         if width == 0 and base > 0 and cells[base] == "":
             base -= 1
@@ -370,11 +378,3 @@ def _cells(text: str, cells: list[str]) -> list[str]:
             if width == 2:
                 cells.append("")
     return cells
-
-
-@lru_cache(maxsize=4096)
-def _width(char: str) -> int:
-    """Columns that a terminal gives ``char``."""
-    if unicodedata.category(char) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in ("W", "F") else 1

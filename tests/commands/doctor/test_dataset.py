@@ -12,7 +12,7 @@ import pytest
 
 from loragit.commands.doctor import dataset
 from loragit.commands.doctor.check import DATASET, FAILED, OK, WARNING, Check
-from loragit.dataset.hashes import Cache
+from loragit.dataset.hashes import HashCache
 from loragit.dataset.snapshot import Subset
 from loragit.trainers.sd_scripts.trainer import FILES
 from tests.support.trainer_files import png
@@ -35,7 +35,7 @@ def look(
     *folders: Path, captioned: bool = True, apart: frozenset[Path] = frozenset()
 ) -> list[Check]:
     named = [Subset(path.name, path, (".txt",), FILES, captioned) for path in folders]
-    cache = Cache(folders[0].parent / "cache")
+    cache = HashCache(folders[0].parent / "cache")
     found = dataset.dataset_checks(dataset.list_folders(named, apart), cache)
     assert {check.area for check in found} <= {DATASET}
     return list(found)
@@ -221,7 +221,7 @@ def test_links_that_lead_nowhere_are_a_failure(img: Path) -> None:
     assert found[0].fix == "mend the links, or take them out"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
+@pytest.mark.usefixtures("modes_count")
 def test_an_image_that_may_not_be_read_is_a_failure(img: Path) -> None:
     (img / "01.png").chmod(0)
     found = odd(img)
@@ -232,7 +232,7 @@ def test_an_image_that_may_not_be_read_is_a_failure(img: Path) -> None:
 def test_an_image_that_goes_away_meanwhile_is_unreadable(img: Path) -> None:
     listings = dataset.list_folders([Subset("img", img, (".txt",), FILES)], frozenset())
     (img / "01.png").unlink()
-    found = dataset.dataset_checks(listings, Cache(img.parent / "cache"))
+    found = dataset.dataset_checks(listings, HashCache(img.parent / "cache"))
     assert [(c.status, c.message) for c in found if c.check == "unreadable images"] == [
         (FAILED, f"cannot read {img}/01.png (No such file or directory)")
     ]

@@ -35,7 +35,7 @@ from loragit.run.preflight import prepare
 from loragit.run.preflight.phases import Request
 from loragit.settings.values import Flags
 from loragit.store import journal
-from loragit.system import child
+from loragit.system import alive
 from loragit.trainers.environment import packages as environment
 from tests.support.made_up_runs import a_run, an_outcome, open_store, sealed
 from tests.support.paths import ROOT
@@ -791,8 +791,8 @@ def test_a_run_that_was_interrupted_is_named_and_one_that_goes_on_is_not(scene: 
     store = open_store(scene.dataset)
     store.open(a_run(name=NAME))
     me, now = os.getpid(), text.timestamp(datetime.now(UTC))
-    boot = child.boot_id() or ""
-    note = journal.Open(NAME, now, me, child.start_time(me) or "", boot, journal.host(), "/o")
+    boot = alive.boot_id() or ""
+    note = journal.Open(NAME, now, me, alive.start_time(me) or "", boot, journal.host(), "/o")
     private = repository.discover(scene.dataset).private
     journal.write(private, note)
     assert wrong(scene) == []

@@ -360,7 +360,7 @@ def test_a_name_that_cannot_be_ends_a_script(scene: Scene, shell: str) -> None:
         assert (done.status, done.out) == (1, "")
         assert (
             told in done.err
-            or "tells no dataset" in done.err
+            or "names no dataset" in done.err
             or "says no number of steps" in done.err
         )
         assert "hint: " in done.err

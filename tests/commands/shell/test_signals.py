@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loragit.system import child
+from loragit.system import alive
 from tests.commands.test_train import gone, sound
 from tests.support.shell_scripts import (
     HEAD,
@@ -121,7 +121,7 @@ def test_a_signal_that_is_ignored_stays_ignored(
     waiting = Waiting(scene, write(scene, shell, body), tmp_path, prefix=prefix)
     waiting.tell_all(signal.SIGHUP)
     waiting.tell_all(signal.SIGCONT)  # comes after the other: once it is heard, the other was
-    assert child.exists(waiting.trainer)
+    assert alive.exists(waiting.trainer)
     os.kill(waiting.trainer, signal.SIGUSR1)  # ends the wait
     done = waiting.end()
     assert done.status == 0, done.err

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from loragit.dataset.hashes import Cache
+from loragit.dataset.hashes import HashCache
 from loragit.run.importing import models as remembered
 from loragit.run.importing.models import Models
 from loragit.trainers.safetensors import hash_file
@@ -16,8 +16,8 @@ from tests.support.helpers_folder import write_model
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Cache:
-    return Cache(tmp_path / "cache")
+def cache(tmp_path: Path) -> HashCache:
+    return HashCache(tmp_path / "cache")
 
 
 def aged(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -31,7 +31,7 @@ def no_reading(path: Path) -> None:
 
 
 def test_a_hash_is_remembered_from_one_process_to_the_next(
-    tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cache: HashCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = aged(write_model(tmp_path / "a.safetensors"), monkeypatch)
     other = tmp_path / "b.ckpt"
@@ -45,7 +45,7 @@ def test_a_hash_is_remembered_from_one_process_to_the_next(
 
 
 def test_a_changed_file_is_read_again_and_one_that_is_gone_forgotten(
-    tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cache: HashCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = aged(write_model(tmp_path / "a.safetensors"), monkeypatch)
     gone = write_model(tmp_path / "gone.safetensors")
@@ -63,7 +63,7 @@ def test_a_changed_file_is_read_again_and_one_that_is_gone_forgotten(
 
 
 def test_a_young_file_is_not_remembered(
-    tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cache: HashCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models = Models(cache)
     model = write_model(tmp_path / "a.safetensors")
@@ -74,7 +74,7 @@ def test_a_young_file_is_not_remembered(
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_header_is_read_once(tmp_path: Path, cache: Cache) -> None:
+def test_a_header_is_read_once(tmp_path: Path, cache: HashCache) -> None:
     models = Models(cache)
     model = write_model(tmp_path / "a.safetensors", {"a": "b"})
     assert models.header(model) is models.header(model)

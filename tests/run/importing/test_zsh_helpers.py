@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loragit.record import run_toml
-from loragit.record.values import Code
+from loragit.record.values import ImportedCode
 from loragit.run.importing import zsh_helpers
 from loragit.run.importing.zsh_helpers import HashedFile, ReposGit, Repository
 from tests.support import made_up_runs
@@ -110,20 +110,22 @@ def test_repositories_are_told_apart_by_name_then_by_what_they_hold(tmp_path: Pa
         for path in ("/x/LyCORIS-fork", "/x/sd-scripts-dev/", "/x/sd-scripts", "notes")
     ]
     assert zsh_helpers.sorted_codes(tuple(named)) == zsh_helpers.Codes(
-        Code("sd-scripts-dev", ID, None),
-        Code("LyCORIS-fork", ID, None),
-        (Code("sd-scripts", ID, None), Code("notes", ID, None)),
+        ImportedCode("sd-scripts-dev", ID, None),
+        ImportedCode("LyCORIS-fork", ID, None),
+        (ImportedCode("sd-scripts", ID, None), ImportedCode("notes", ID, None)),
     )
     held = tuple(Repository(str(path), ID, "dev") for path in (lycoris, trainer, tmp_path))
     assert zsh_helpers.sorted_codes(held) == zsh_helpers.Codes(
-        Code("kohya", ID, "dev"), Code("adapters", ID, "dev"), (Code(tmp_path.name, ID, "dev"),)
+        ImportedCode("kohya", ID, "dev"),
+        ImportedCode("adapters", ID, "dev"),
+        (ImportedCode(tmp_path.name, ID, "dev"),),
     )
     assert (
         zsh_helpers.sorted_codes((Repository("/x/sd-scripts", None, None),)) == zsh_helpers.Codes()
     )
     for name in ("a\0b", "a" * 5000):
         assert zsh_helpers.sorted_codes((Repository(f"/{name}", ID, None),)).others == (
-            Code(name, ID, None),
+            ImportedCode(name, ID, None),
         )
 
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loragit.dataset.hashes import Cache
-from loragit.dataset.snapshot import Recorded
+from loragit.dataset.hashes import HashCache
+from loragit.dataset.snapshot import RecordedDataset
 from loragit.errors import Findings
 from loragit.record.values import Weights
 from loragit.run.preflight import inputs
@@ -24,7 +24,7 @@ from loragit.trainers.arguments import Arguments, from_words
 from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.trainer import Defaults
 
-NOTHING = Recorded(None, None, frozenset())
+NOTHING = RecordedDataset(None, None, frozenset())
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def read(
     )
     plan = arguments.plan(from_words(words), Arguments({}), defaults)
     findings = Findings()
-    found = inputs.read(plan, chosen, root, NOTHING, Cache(root.parent / "cache"), findings)
+    found = inputs.read(plan, chosen, root, NOTHING, HashCache(root.parent / "cache"), findings)
     return found, {finding.problem: finding.hint for finding in findings.all()}
 
 

@@ -14,7 +14,7 @@ from loragit.git import identity
 from loragit.run.recovery import still_running
 from loragit.run.recovery.recover import Options, Recovery
 from loragit.store import lock
-from loragit.system import child
+from loragit.system import alive
 from tests.commands.test_recover import NAME, Crashed
 from tests.support.processes import git
 
@@ -70,7 +70,7 @@ def test_the_users_word_does_not_count_against_a_process_that_is_seen_to_live(
     dataset: Path,
 ) -> None:
     me = os.getpid()
-    entry = Crashed(dataset, pid=me, pid_started=child.start_time(me) or "").note
+    entry = Crashed(dataset, pid=me, pid_started=alive.start_time(me) or "").note
     busy = still_running.busy(entry, said_to_be_gone=True)
     assert busy is not None
     assert busy.why.startswith(f"{NAME} runs, process {me} since")
@@ -83,7 +83,7 @@ def test_a_recovery_waits_for_the_one_before_it(
     run.opened()
     monkeypatch.setattr(lock, "TOLD_AFTER", 0.05)
     second = threading.Thread(target=recovery(run, report).run)
-    with lock.hold(run.private / "recover.lock", report.warn):
+    with lock.locked(run.private / "recover.lock", report.warn):
         second.start()
         while second.is_alive() and not report.said:
             time.sleep(0.01)

@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loragit.settings.values import TrainerSettings
+from loragit.system import alive
 from loragit.system import child as process
 from loragit.trainers.environment import activation, pythons
 from loragit.trainers.environment.activation import Activation, activate
@@ -355,7 +356,7 @@ def test_what_a_script_leaves_running_is_not_waited_for(prefix: Path, tmp_path: 
     os.mkfifo(tmp_path / "fifo")
     script(prefix, f"cat {tmp_path}/fifo &\nexport IT=$!\n")
     environ = result(prefix)  # it would warn of the time limit
-    assert process.exists(int(environ["IT"]))
+    assert alive.exists(int(environ["IT"]))
     (tmp_path / "fifo").write_text("")
 
 

@@ -18,7 +18,8 @@ from typing import NamedTuple
 from loragit.commands.doctor.check import DATASET, Check, Checks
 from loragit.dataset import hashes, lfs, snapshot
 from loragit.dataset.file_kinds import FileKinds
-from loragit.dataset.hashes import Cache, CannotRead
+from loragit.dataset.files import CannotRead
+from loragit.dataset.hashes import HashCache
 from loragit.dataset.snapshot import Subset
 from loragit.errors import LoragitError
 from loragit.text import count
@@ -103,7 +104,7 @@ def _sorted(files: Mapping[str, os.stat_result]) -> dict[str, os.stat_result]:
     return dict(sorted(files.items()))
 
 
-def dataset_checks(listings: Sequence[Listing], cache: Cache) -> tuple[Check, ...]:
+def dataset_checks(listings: Sequence[Listing], cache: HashCache) -> tuple[Check, ...]:
     """Everything that is wrong, folder by folder, then across folders. Writes nothing but
     ``cache``."""
     found = Checks(DATASET)
@@ -286,7 +287,7 @@ def _source_changed(
     return texts.get(match["stem"], 0) if match else 0
 
 
-def _check_duplicates(found: Checks, listings: Sequence[Listing], cache: Cache) -> None:
+def _check_duplicates(found: Checks, listings: Sequence[Listing], cache: HashCache) -> None:
     """Warn of images with the same bytes: repeats are set with ``num_repeats``."""
     sizes: dict[int, int] = {}
     for one in listings:
@@ -300,7 +301,7 @@ def _check_duplicates(found: Checks, listings: Sequence[Listing], cache: Cache) 
             if status.st_size and sizes[status.st_size] > 1
         ]
         try:
-            prints = hashes.fingerprint(one.folder.path, names, cache) if names else ()
+            prints = hashes.hash_files(one.folder.path, names, cache) if names else ()
         except CannotRead:  # reported already, by whatever read them first
             continue
         for each in prints:

@@ -26,7 +26,7 @@ from loragit.commands.doctor.check import (
 from loragit.commands.doctor.dataset import dataset_checks, list_folders
 from loragit.commands.doctor.repository import hook_checks
 from loragit.commands.doctor.trainer import python_or_error
-from loragit.dataset.hashes import Cache
+from loragit.dataset.hashes import HashCache
 from loragit.dataset.snapshot import DatasetConfig
 from loragit.errors import Area, Finding, Findings, LoragitError
 from loragit.git.repository import Repository
@@ -34,6 +34,7 @@ from loragit.record.name import RunName
 from loragit.run.preflight import launch, prepare, trust
 from loragit.run.preflight.phases import Request
 from loragit.settings import document, load, paths
+from loragit.settings.paths import cache_folder
 from loragit.settings.schema import FILE
 from loragit.settings.values import Flags, Settings
 from loragit.store import free_name
@@ -77,7 +78,7 @@ def examine(asked: Options) -> tuple[tuple[Check, ...], str | None]:
             Check(INSTALLATION, "settings", FAILED, error.message, error.hint or "mend it there"),
         )
     folder = chosen.dataset_dir if chosen else paths.root_above(asked.cwd, FILE) or asked.cwd
-    found = list(installation.installation_checks(asked.environ, folder, prepare.caches()))
+    found = list(installation.installation_checks(asked.environ, folder, cache_folder()))
     if chosen is None:
         found.append(broken)
         left_out = "the rest was not checked: it depends on that"
@@ -108,7 +109,7 @@ class _Examination:
     def __init__(self, asked: Options, chosen: Settings) -> None:
         self._asked = asked
         self._chosen = chosen
-        self._caches = prepare.caches()
+        self._caches = cache_folder()
         self._past: tuple[PastRun, ...] = ()
         self._repository: Repository | None = None
         try:
@@ -283,7 +284,7 @@ class _Examination:
             return ()
         apart = frozenset(each for each in (chosen.paths.prompts, path) if each)
         listings = list_folders(config.folders, apart)
-        found = dataset_checks(listings, Cache(self._caches / "hashes"))
+        found = dataset_checks(listings, HashCache(self._caches / "hashes"))
         images = {one.folder.written: len(one.images) for one in listings}
         return (*found, *self._room_check(chosen, plan.effective, config, images))
 

@@ -14,7 +14,7 @@ from loragit.commands.doctor.check import INSTALLATION, Check, Checks
 from loragit.errors import LoragitError
 from loragit.git import identity
 from loragit.settings import document, load
-from loragit.system import child
+from loragit.system import child, durable
 from loragit.version import __version__
 
 OLDEST_GIT = (2, 30)
@@ -174,5 +174,4 @@ def free_space(place: Path) -> tuple[Path, int]:
     existing = place
     while not os.path.isdir(existing) and existing != existing.parent:
         existing = existing.parent
-    status = os.statvfs(existing)
-    return existing, status.f_bavail * status.f_frsize
+    return existing, durable.free_space(existing)

@@ -18,7 +18,7 @@ from loragit.git.repository import Repository
 from loragit.history import history
 from loragit.record.name import RUNS, RunName
 from loragit.store import journal
-from loragit.store.free_name import PlaceQuestion
+from loragit.store.free_name import NameQuestion
 from loragit.text import count
 
 STALE = 10 * 60
@@ -43,7 +43,7 @@ def repository_checks(repository: Repository, free: RunName) -> tuple[Check, ...
 
 
 def _check_branch(found: Checks, repository: Repository, free: RunName) -> None:
-    place = PlaceQuestion(repository, free).answer()
+    place = NameQuestion(repository, free).answer()
     if place.blocked:
         found.fail("runs", place.blocked, place.unblock)
     elif place.runs is None:

@@ -20,6 +20,7 @@ from loragit.git.repository import Repository
 from loragit.secrets import find, redact
 from loragit.secrets.files import as_utf8, secrets_in
 from loragit.secrets.rules import FoundSecret
+from loragit.text import more
 
 SETTING = "loragit.secrets"
 """The key of git's configuration that turns the search on."""
@@ -318,7 +319,7 @@ def _leak_lines(leaks: Iterable[_Leak]) -> Iterator[str]:
 def _verdict(told: list[str], notes: list[str]) -> Verdict:
     if not told:
         return Verdict(notes=tuple(notes))
-    more = [f"and {len(told) - SHOWN} more"] if len(told) > SHOWN else []
+    rest = more(len(told), SHOWN)
     them, it = (
         ("it", "it is none, end its line")
         if len(told) == 1
@@ -329,6 +330,8 @@ def _verdict(told: list[str], notes: list[str]) -> Verdict:
         + ("a secret" if len(told) == 1 else f"{len(told)} secrets"),
         hint=f"take {them} out and stage the files again; if {it} with the comment # loragit: no "
         "secret",
-        findings=tuple(Finding(line, None, Area.SECRETS) for line in (*told[:SHOWN], *more)),
+        findings=tuple(
+            Finding(line, None, Area.SECRETS) for line in (*told[:SHOWN], *filter(None, [rest]))
+        ),
     )
     return Verdict((refusal,), tuple(notes))

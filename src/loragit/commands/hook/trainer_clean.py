@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import git
+from loragit import git, text
 from loragit.errors import Area, Finding, LoragitError
 from loragit.git import checkout
 from loragit.record.name import RUNS, RunName
@@ -165,6 +165,7 @@ def _trainer_dirty(label: str, folder: Path, dirty: tuple[str, ...]) -> TrainerD
         hint = (
             f"commit {them}, or put {them} aside: {there} stash push --include-untracked -- {aside}"
         )
-    more = (f"and {len(dirty) - SHOWN} more",) if len(dirty) > SHOWN else ()
+    rest = text.more(len(dirty), SHOWN)
+    more = (rest,) if rest else ()
     findings = tuple(Finding(line, None, Area.CODE) for line in dirty[:SHOWN] + more)
     return TrainerDirty(f"{label} has {_changes(dirty)} in {folder}", hint=hint, findings=findings)

@@ -250,7 +250,7 @@ def lycoris_repo(environ: Mapping[str, str], cwd: Path) -> Path:
     Raises :class:`NoRepository`, :class:`~loragit.trainers.environment.pythons.PythonMissing`,
     :class:`~loragit.trainers.environment.packages.ProbeFailed`.
     """
-    from loragit.run.preflight import prepare as preflight
+    from loragit.settings.paths import cache_folder
     from loragit.system import child as process
     from loragit.trainers.environment.packages import EnvironmentQuestion
 
@@ -260,7 +260,7 @@ def lycoris_repo(environ: Mapping[str, str], cwd: Path) -> Path:
         python = pythons.on_path("python3", environ)
     env = process.clean_environment(environ)
     _, found = EnvironmentQuestion(
-        python, cwd=cwd, env=env, cache=preflight.caches() / "environments"
+        python, cwd=cwd, env=env, cache=cache_folder() / "environments"
     ).answer()
     if found.repo is not None:
         return found.repo.path

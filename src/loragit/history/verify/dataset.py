@@ -10,8 +10,8 @@ from hashlib import file_digest
 from pathlib import Path
 
 from loragit import text
-from loragit.dataset import hashes
 from loragit.dataset.file_kinds import FileKinds
+from loragit.dataset.files import list_files
 from loragit.errors import LoragitError
 from loragit.history.history import RecordedRun
 from loragit.history.verify.verdict import DATASET, Verdict, note
@@ -105,7 +105,7 @@ class DatasetCheck:
     def _files_in(self, folder: Path) -> list[str]:
         if folder not in self._listed:
             try:
-                self._listed[folder] = frozenset(hashes.list_files(folder))
+                self._listed[folder] = frozenset(list_files(folder))
             except LoragitError:
                 self._listed[folder] = frozenset()
         return sorted(self._listed[folder])

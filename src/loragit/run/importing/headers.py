@@ -55,7 +55,7 @@ def metadata_toml(metadata: Mapping[str, str], file_name: str) -> MetadataFile |
         (tables if isinstance(value, dict | list) else plain)[key] = value
     # Tables come last: in TOML, what follows one's heading belongs to it.
     table = {"file": text.shown(file_name), "cut": cut, "metadata": {**plain, **tables}}
-    return MetadataFile(Entry("metadata.toml", run_toml.toml(table)), tuple(cut))
+    return MetadataFile(Entry("metadata.toml", run_toml.to_toml(table)), tuple(cut))
 
 
 def _value(key: str, raw: str) -> tuple[object, str | None]:

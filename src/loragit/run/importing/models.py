@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from threading import Lock
 
-from loragit.dataset.hashes import MARGIN_NS, Cache, identity
+from loragit.dataset.hashes import MARGIN_NS, HashCache, file_stamp
 from loragit.trainers.safetensors import Hashes, Header, hash_file, read_header
 
 _PLACE = "\0models"
@@ -18,7 +18,7 @@ _PLACE = "\0models"
 class Models:
     """Headers and hashes of model files, by path. May be asked by several threads at once."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: HashCache) -> None:
         self._cache = cache
         self._known = cache.load(_PLACE)
         self._fresh: dict[str, tuple[str, str]] = {}
@@ -38,17 +38,17 @@ class Models:
         before = path.stat()
         place = str(path.absolute())
         key, digests = self._known.get(place, ("", ""))
-        if key == identity(before):
+        if key == file_stamp(before):
             sha256, _, payload = digests.partition(" ")
             return Hashes(sha256, payload or None, before.st_size)
         found = hash_file(path)
         if (
-            identity(path.stat()) == identity(before)
+            file_stamp(path.stat()) == file_stamp(before)
             and max(before.st_mtime_ns, before.st_ctime_ns) < trusted_ns
         ):
             with self._lock:
                 self._fresh[place] = (
-                    identity(before),
+                    file_stamp(before),
                     f"{found.sha256} {found.payload_sha256 or ''}",
                 )
         return found

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import git, text
-from loragit.dataset.hashes import Cache
+from loragit.dataset.hashes import HashCache
 from loragit.errors import Area, Finding, Findings, LoragitError, UsageError
 from loragit.git.identity import IdentityQuestion
 from loragit.git.repository import Repository
 from loragit.record import imported, message
 from loragit.record.name import InvalidName, RunName
-from loragit.record.values import Code, Identity, Imported, Outcome, Weights
+from loragit.record.values import Identity, Imported, ImportedCode, Outcome, Weights
 from loragit.run.importing import search, text_files, training, zsh_helpers
 from loragit.run.importing.already_recorded import RecordedTrainings, TrainingMarks
 from loragit.run.importing.models import Models
@@ -25,7 +25,7 @@ from loragit.secrets import find, redact
 from loragit.settings import load, paths
 from loragit.settings import paths as places
 from loragit.settings.values import Flags
-from loragit.store.free_name import Places
+from loragit.store.free_name import NameStates
 
 _LONG = 2_000_000_000
 """Bytes that take seconds to read."""
@@ -102,7 +102,7 @@ def plan_import(request: ImportRequest, say: Callable[[str], None]) -> ImportPla
     ``say`` is told what takes long.
     """
     findings = Findings()
-    models = Models(Cache(request.cache))
+    models = Models(HashCache(request.cache))
     home = request.environ.get("HOME", "")
     paths = [
         _plain(places.expand_path(written, request.cwd, request.environ))
@@ -133,11 +133,10 @@ def plan_import(request: ImportRequest, say: Callable[[str], None]) -> ImportPla
 def _warnings(found: Iterable[PastTraining], home: str) -> Iterator[str]:
     for each in found:
         if each.others and each.made_something:
-            many = f" and {len(each.others) - 3} more" if len(each.others) > 3 else ""
             where = text.home_as_tilde(str(each.folder), home)
             yield (
                 f"{where} also holds models of another training, left out: "
-                f"{', '.join(each.others[:3])}{many}"
+                f"{text.listed(each.others, 3)}"
             )
 
 
@@ -156,7 +155,7 @@ class _Planner:
         self._hide = redact.Redactor(())
         self._targets: dict[Path, Target] = {}
         self._ledgers: dict[Path, RecordedTrainings] = {}
-        self._places: dict[Path, Places] = {}
+        self._places: dict[Path, NameStates] = {}
         self._chosen: dict[tuple[Path, str], str] = {}
         """Source of each new run, by repository and name."""
         self._marks: list[tuple[Path, TrainingMarks]] = []
@@ -251,7 +250,7 @@ class _Planner:
             self._targets[folder] = Target(repository, author, committer)
             if top not in self._ledgers:
                 self._ledgers[top] = RecordedTrainings(repository)
-                self._places[top] = Places(repository)
+                self._places[top] = NameStates(repository)
         return self._targets[folder]
 
     def _not_on_record(self, target: Target, marks: TrainingMarks) -> None:
@@ -325,14 +324,17 @@ class _Planner:
             **left.judged._asdict(),
             states=left.states,
             samples=left.samples,
-            pictures=left.pictures,
+            sample_files=left.sample_files,
             final_loss=left.final_loss,
         )
 
     def _no_secrets(self, run: Imported) -> None:
         """Names of files and folders are not masked: the record would not lead to them any more."""
         now = datetime.now(UTC)
-        texts = (imported.message(run, now), message.outcome_message(run.name.text, run.outcome))
+        texts = (
+            imported.imported_message(run, now),
+            message.outcome_message(run.name.text, run.outcome),
+        )
         found = find.find_secrets("\n".join(texts).encode("utf-8", "surrogateescape"))
         if found:
             raise _LeftOut(
@@ -361,7 +363,7 @@ def _codes(left: PastTraining) -> zsh_helpers.Codes:
     codes = zsh_helpers.sorted_codes(left.papers.repos.repositories)
     commit = next((each.commit for each in reversed(left.trainings) if each.commit), None)
     if codes.trainer is None and commit is not None:
-        codes = codes._replace(trainer=Code("sd-scripts", commit, None))
+        codes = codes._replace(trainer=ImportedCode("sd-scripts", commit, None))
     return codes
 
 

@@ -60,7 +60,7 @@ class PastTraining(NamedTuple):
     """Of the last whole model; empty without one."""
     states: tuple[str, ...]
     samples: int
-    pictures: tuple[DatasetFile, ...]
+    sample_files: tuple[DatasetFile, ...]
     """The sample images that can be read."""
     final_loss: float | None
     span: Span | None
@@ -213,7 +213,7 @@ class _Reader:
             header=headers[-1] if headers else {},
             states=states,
             samples=len(names := results.sample_paths(folder, self._name, TRAINER.naming)),
-            pictures=results.hashed_files(folder, names),
+            sample_files=results.hashed_files(folder, names),
             final_loss=self._final_loss(span),
             span=span,
             others=(),

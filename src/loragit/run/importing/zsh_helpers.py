@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from loragit.record.values import Code
+from loragit.record.values import ImportedCode
 
 # A line is read from its end: a path may hold blanks, colons and parentheses, a branch no blank and
 # no colon (git-check-ref-format).
@@ -73,9 +73,9 @@ class ReposGit(NamedTuple):
 class Codes(NamedTuple):
     """The repositories of a training, told apart."""
 
-    trainer: Code | None = None
-    lycoris: Code | None = None
-    others: tuple[Code, ...] = ()
+    trainer: ImportedCode | None = None
+    lycoris: ImportedCode | None = None
+    others: tuple[ImportedCode, ...] = ()
 
 
 def parse_repos_git(data: bytes) -> ReposGit:
@@ -112,13 +112,13 @@ def sorted_codes(found: tuple[Repository, ...]) -> Codes:
 
     A repository whose commit is not known tells nothing that a record could hold.
     """
-    trainer: Code | None = None
-    lycoris: Code | None = None
-    others: list[Code] = []
+    trainer: ImportedCode | None = None
+    lycoris: ImportedCode | None = None
+    others: list[ImportedCode] = []
     for repository in found:
         if repository.commit is None:
             continue
-        code = Code(repository.name, repository.commit, repository.branch)
+        code = ImportedCode(repository.name, repository.commit, repository.branch)
         kind = _kind(repository)
         if kind == "trainer" and trainer is None:
             trainer = code

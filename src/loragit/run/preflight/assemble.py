@@ -139,7 +139,9 @@ def _run(startable: Startable, start: Start, redact: Redactor) -> Run:
         entries=_entries(startable, start, recorded),
         repositories=tuple(_portable(state, redact, home) for state in answers.repositories),
         ancestors=_ancestors(startable, start),
-        kept=(("captions", inputs.dataset.kept),) if inputs.dataset.kept else (),
+        reused_trees=(("captions", inputs.dataset.captions_tree),)
+        if inputs.dataset.captions_tree
+        else (),
     )
 
 

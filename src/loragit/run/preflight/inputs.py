@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import parse
-from loragit.dataset import snapshot
-from loragit.dataset.hashes import Cache, fingerprint_file
-from loragit.dataset.snapshot import CannotReadInput, Dataset, DatasetConfig, Recorded, Subset
+from loragit.dataset import inputs, snapshot
+from loragit.dataset.hashes import HashCache, hash_file
+from loragit.dataset.inputs import CannotReadInput
+from loragit.dataset.snapshot import Dataset, DatasetConfig, RecordedDataset, Subset
 from loragit.errors import Area, Findings
 from loragit.record.values import Entry, Weights
 from loragit.run.preflight import trust
@@ -64,8 +65,8 @@ def read(
     plan: Plan,
     chosen: Settings,
     workdir: Path,
-    recorded: Recorded,
-    cache: Cache,
+    recorded: RecordedDataset,
+    cache: HashCache,
     findings: Findings,
 ) -> Inputs | None:
     """Everything, or ``None`` where ``findings`` tell what is missing, unreadable or does not
@@ -82,14 +83,14 @@ def read(
         return None
     listed: list[tuple[Subset, tuple[str, ...]]] = []
     for folder in config.folders:
-        names = ask(lambda folder=folder: snapshot.check_folder(folder, root), Area.DATASET)  # type: ignore[misc]
+        names = ask(lambda folder=folder: snapshot.subset_files(folder, root), Area.DATASET)  # type: ignore[misc]
         if names is not None:
             listed.append((folder, names))
     dataset = ask(lambda: snapshot.read_dataset(listed, recorded, root, cache), Area.DATASET)
     if dataset is None:
         return None
     warnings = tuple(
-        filter(None, (snapshot.uncaptioned(folder, names) for folder, names in listed))
+        filter(None, (snapshot.caption_warning(folder, names) for folder, names in listed))
     )
     place = f"config{config.suffix}"
     sources = {place: plan.config} | {entry.path: path for path, entry in further}
@@ -127,10 +128,10 @@ def _prompts(path: Path) -> Entry:
             f"there are no sample prompts {path}",
             hint='write them there, or set paths.prompts = "" to train without samples',
         )
-    data = snapshot.read_bytes(path, "sample prompts")
+    data = inputs.read_input(path, "sample prompts")
     suffix = path.suffix.lower()
     if suffix == ".toml":
-        snapshot.read_table(path, data, "sample prompts")
+        inputs.parse_input(path, data, "sample prompts")
     elif suffix == ".json":
         try:
             parse.read_json(data)
@@ -147,7 +148,7 @@ def _further(paths: Iterable[Path], findings: Findings) -> tuple[tuple[Path, Ent
     taken: set[str] = set()
     left = _MAX_INPUTS
     for path in dict.fromkeys(paths):
-        data = findings.ask(lambda path=path: snapshot.read_bytes(path, "input"), Area.SETTINGS)  # type: ignore[misc]
+        data = findings.ask(lambda path=path: inputs.read_input(path, "input"), Area.SETTINGS)  # type: ignore[misc]
         if data is None:
             continue
         left -= len(data)
@@ -172,12 +173,14 @@ def _free_place(name: str, taken: set[str]) -> str:
     return place
 
 
-def _weights(plan: Plan, workdir: Path, cache: Cache, findings: Findings) -> tuple[Weights, ...]:
+def _weights(
+    plan: Plan, workdir: Path, cache: HashCache, findings: Findings
+) -> tuple[Weights, ...]:
     found = []
     for role, value in plan.weights:
         path = workdir / value
         if os.path.isfile(path):
-            prints = findings.ask(lambda path=path: fingerprint_file(path, cache), Area.SETTINGS)  # type: ignore[misc]
+            prints = findings.ask(lambda path=path: hash_file(path, cache), Area.SETTINGS)  # type: ignore[misc]
             found.append(Weights(role, path.name, prints.sha256 if prints else None))
         elif os.path.isdir(path):
             found.append(Weights(role, path.name, None))

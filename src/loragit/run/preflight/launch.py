@@ -13,7 +13,7 @@ from loragit.errors import Area, Finding, Findings, LoragitError, shell_word
 from loragit.git import checkout
 from loragit.record.values import Entry, RepoState
 from loragit.settings.values import Settings
-from loragit.system import child
+from loragit.system import child, durable
 from loragit.trainers import arguments, kinds
 from loragit.trainers.environment import pythons
 from loragit.trainers.trainer import Defaults, Plan, Trainer
@@ -168,8 +168,7 @@ def check_room(path: Path, least: int, what: str, findings: Findings) -> None:
         hint = "choose another with --output" if what == "models" else "see whom it belongs to"
         findings.add(f"{existing} cannot be written, and the {what} must be", hint, Area.DISK)
         return
-    status = os.statvfs(existing)
-    free = status.f_bavail * status.f_frsize
+    free = durable.free_space(existing)
     if free < least:
         findings.add(
             f"{existing} has {free // 2**20} MiB free, too little for the {what} "

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from loragit import git
-from loragit.dataset.hashes import Cache
+from loragit.dataset.hashes import HashCache
 from loragit.errors import Area, Finding, Findings
 from loragit.git import objects
 from loragit.record.name import RUNS, RunName
@@ -35,7 +35,7 @@ from loragit.run.preflight.phases import (
 )
 from loragit.run.preflight.questions import Answers, Questions
 from loragit.secrets import find
-from loragit.settings import load
+from loragit.settings import load, paths
 from loragit.settings.values import Settings
 from loragit.store import free_name
 from loragit.trainers.environment import pythons
@@ -78,13 +78,6 @@ def _bumped(name: RunName, chosen: Settings) -> RunName:
     return name.bumped(free_name.names_taken(repository) | folders)
 
 
-def caches() -> Path:
-    """Where fingerprints and package lists are kept between runs; nothing there is ever needed."""
-    import platformdirs
-
-    return platformdirs.user_cache_path("loragit")
-
-
 # ---- ask ----
 
 
@@ -110,7 +103,7 @@ def ask_questions(request: Request, chosen: Settings, findings: Findings) -> Lau
         workdir=workdir,
         python=python,
         activation=activate(chosen.trainer, python, request.environ),
-        cache=caches() / "environments",
+        cache=paths.cache_folder() / "environments",
     )
     return Launch(request, chosen, own_script, script, workdir, python, questions)
 
@@ -140,7 +133,7 @@ def read_files(launched: Launch, findings: Findings) -> Material:
     program = None
     if launched.python:
         program = findings.ask(lambda: _program(launched, environ), Area.TRAINER)
-    hashes = Cache(caches() / "hashes")
+    hashes = HashCache(paths.cache_folder() / "hashes")
     words = (*plan.arguments.words(), *request.extra) if plan else ()
     secrets = find.trainer_secrets(words, environ)
     read = None

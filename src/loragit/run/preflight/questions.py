@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import git
-from loragit.dataset.snapshot import Recorded
+from loragit.dataset.snapshot import RecordedDataset
 from loragit.errors import Area, Findings
 from loragit.git import checkout, objects
 from loragit.git.checkout import StateQuestion
@@ -21,7 +21,7 @@ from loragit.record.name import RUNS, RunName
 from loragit.record.values import Environment, Identity, LyCORIS, RepoState
 from loragit.secrets import find
 from loragit.settings.values import Settings
-from loragit.store.free_name import Place, PlaceQuestion
+from loragit.store.free_name import NameQuestion, NameState
 from loragit.system import signals
 from loragit.trainers.environment.activation import Activation
 from loragit.trainers.environment.packages import EnvironmentQuestion
@@ -48,7 +48,7 @@ class Answers(NamedTuple):
     """Whether the trainer's repository tracks the script; ``None`` where there is no repository or
     no script."""
     dataset_branch: str | None
-    place: Place | None
+    place: NameState | None
     """Where the run would go."""
     dataset_dirty: int
     """Files below the dataset's folder, tracked or not, that differ from ``dataset_commit``."""
@@ -114,7 +114,7 @@ class Questions:
         self._environment = None if activation.waits else of_environment()
         self._repository = ask(lambda: git.discover(chosen.dataset_dir), Area.REPOSITORY)
         self._dirty = checkout.start_dirty(self._repository) if self._repository else None
-        self._place = PlaceQuestion(self._repository, name) if self._repository else None
+        self._place = NameQuestion(self._repository, name) if self._repository else None
         self._tree = git.start_tree(RUNS, self._repository) if self._repository else None
         self._table = (
             git.start_file(RUNS, "run.toml", self._repository) if self._repository else None
@@ -128,7 +128,7 @@ class Questions:
         """The trainer's environment."""
         return self._activation.environ()
 
-    def recorded(self, secrets_known: Iterable[str]) -> Recorded:
+    def recorded(self, secrets_known: Iterable[str]) -> RecordedDataset:
         """What ``runs`` holds of this dataset already.
 
         No captions that have to be read again: some are redacted there, nobody looked for
@@ -145,7 +145,7 @@ class Questions:
             or not (self._repository and _made_here(self._repository))
         ):
             captions = None
-        return Recorded(
+        return RecordedDataset(
             digest.id if digest else None,
             captions.id if captions else None,
             frozenset(

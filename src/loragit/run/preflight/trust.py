@@ -111,7 +111,8 @@ def require_consent(subject: Subject, agree: Agree | None, findings: Findings) -
 def _refusal(subject: Subject) -> Finding:
     """What is said where nobody agreed."""
     told = "; ".join(claim.shown for claim in subject.claims[:_NAMED])
-    more = f"; and {len(subject.claims) - _NAMED} more" if len(subject.claims) > _NAMED else ""
+    rest = text.more(len(subject.claims), _NAMED)
+    more = f"; {rest}" if rest else ""
     return Finding(
         f"these come from the dataset, and nobody has agreed to them here: {told}{more}",
         f"read {subject.folder / FILE}, then agree: --trust, or loragit trust --dataset "

@@ -14,7 +14,7 @@ from loragit.history.history import RecordedRun
 from loragit.run import ending
 from loragit.run.output import OutputFolder
 from loragit.store.journal import End, Open, Work
-from loragit.system import child
+from loragit.system import alive
 
 CRASH = "crash"
 """Stands for the signal where nobody was there to hear of one."""
@@ -30,7 +30,7 @@ def output_folder(entry: Open, work: Work) -> OutputFolder:
     with suppress(OSError):
         status = path.lstat()
         # After another boot the same disk may have another number.
-        if not inode or child.over(entry.boot):
+        if not inode or alive.rebooted_since(entry.boot):
             device, inode = status.st_dev, inode or status.st_ino
     return OutputFolder(path, (device, inode), dict(work.files), ending.LOG)
 

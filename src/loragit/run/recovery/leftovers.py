@@ -18,7 +18,7 @@ from loragit.record.name import RunName
 from loragit.record.trailers import first
 from loragit.store import fetched, journal, ref_moves
 from loragit.store.free_name import FORMAT
-from loragit.system import child
+from loragit.system import alive
 
 _FRESH = re.compile(r".+\.(\d{1,9})\.new")
 """A note that was being written: :func:`loragit.system.durable.write`."""
@@ -64,7 +64,7 @@ def loose_tags(
 
 def leads_to(repository: Repository, tip: str | None, commit: str) -> bool:
     """Whether ``runs``, whose tip is ``tip``, leads to ``commit``."""
-    return tip is not None and _is_ancestor(repository, commit, tip)
+    return tip is not None and git.is_ancestor(commit, tip, repository) is True
 
 
 def continues(repository: Repository, tip: str | None, commit: str) -> bool:
@@ -72,7 +72,7 @@ def continues(repository: Repository, tip: str | None, commit: str) -> bool:
     descends from the tip in one line of ours."""
     if tip is None:
         args: tuple[str, ...] = (commit,)
-    elif not _is_ancestor(repository, tip, commit):
+    elif not git.is_ancestor(tip, commit, repository):
         return False
     else:
         args = (commit, f"^{tip}")
@@ -83,10 +83,6 @@ def continues(repository: Repository, tip: str | None, commit: str) -> bool:
         )
     except git.GitFailed:
         return False
-
-
-def _is_ancestor(repository: Repository, older: str, newer: str) -> bool:
-    return git.call("merge-base", "--is-ancestor", older, newer, cwd=repository.top).status == 0
 
 
 def runs_without_entry(
@@ -150,7 +146,7 @@ def stale_tags(repository: Repository, runs: Mapping[str, RecordedRun]) -> Itera
 
 def moves_of_other_hosts(repository: Repository) -> Iterator[Leftover]:
     """Moves of refs that only another machine can finish."""
-    for noted in ref_moves.read(repository):
+    for noted in ref_moves.noted_moves(repository):
         if noted.host != journal.host():
             yield Leftover(
                 f"a move of refs ({noted.reason}) was begun on {noted.host}, and its note is "
@@ -187,5 +183,5 @@ def remove_half_written_entries(repository: Repository) -> None:
     for folder in ("open", "moves"):
         for path in (repository.private / folder).glob("*.new"):
             match = _FRESH.fullmatch(path.name)
-            if match and not child.exists(int(match[1])):
+            if match and not alive.exists(int(match[1])):
                 path.unlink(missing_ok=True)

@@ -83,7 +83,7 @@ class Recovery:
         self.repository = repository
         self.options = options
         self.report = report
-        self.store = Store(repository, *who, tell=report.warn)
+        self.store = Store(repository, *who, warn=report.warn)
         self.left = 0
         """How many things need the user."""
         self.done = 0
@@ -99,9 +99,9 @@ class Recovery:
             for entry in self._selected():
                 self._announce(entry)
             return
-        with lock.hold(self.repository.private / "recover.lock", self.report.warn, _IN_TURN):
+        with lock.locked(self.repository.private / "recover.lock", self.report.warn, _IN_TURN):
             try:
-                for line in self.store.settle():
+                for line in self.store.finish_moves():
                     self.report_done(line)
             except LoragitError as error:
                 self.leave_to_user(error.message, error.hint)
@@ -119,7 +119,7 @@ class Recovery:
         if self.options.dry_run:
             self._announce(entry)
             return
-        with lock.hold(self.repository.private / "recover.lock", self.report.warn, _IN_TURN):
+        with lock.locked(self.repository.private / "recover.lock", self.report.warn, _IN_TURN):
             if busy := self._busy(entry):
                 self._leave_alone(busy)
             else:
@@ -208,7 +208,9 @@ class Recovery:
                 "as soon as it does, finish it with: loragit recover",
             )
         if run is not None and run.state == UNTAGGED:
-            moved = (step for noted in ref_moves.read(self.repository) for step in noted.steps)
+            moved = (
+                step for noted in ref_moves.noted_moves(self.repository) for step in noted.steps
+            )
             if any((step.name, step.new) == (tag, run.commit) for step in moved):
                 return Leftover(
                     f"{entry.run} was being opened, and its tag could not be made yet",

@@ -12,7 +12,7 @@ from loragit import text
 from loragit.history import history
 from loragit.store import journal
 from loragit.store.journal import Open
-from loragit.system import child, supervise
+from loragit.system import alive
 
 
 class Busy(NamedTuple):
@@ -37,7 +37,7 @@ def busy(entry: Open, *, said_to_be_gone: bool) -> Busy | None:
     if left := trainers_left(entry):
         return Busy(
             f"{entry.run} still trains, process {left[0]}, though its loragit is gone",
-            f"wait until it has ended, or end it with: kill -- -{supervise.group_of(left[0])}; "
+            f"wait until it has ended, or end it with: kill -- -{alive.group_of(left[0])}; "
             "then recover again",
         )
     return None
@@ -60,10 +60,10 @@ def _out_of_sight(entry: Open) -> Busy:
 
 def trainers_left(entry: Open) -> tuple[int, ...]:
     """Processes of a training on this machine that goes on though its loragit may be gone."""
-    if child.over(entry.boot):
+    if alive.rebooted_since(entry.boot):
         return ()
     trainer = entry.trainer
-    if trainer is not None and (left := child.group_left(trainer.pid, trainer.pid_started)):
+    if trainer is not None and (left := alive.group_left(trainer.pid, trainer.pid_started)):
         return left
     # Killed before it could note the trainer: the trainer's environment names the run's folder.
-    return child.told("LORAGIT_RUN_OUTPUT", entry.output)
+    return alive.started_with("LORAGIT_RUN_OUTPUT", entry.output)

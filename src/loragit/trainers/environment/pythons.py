@@ -14,6 +14,7 @@ from typing import NamedTuple
 from loragit.errors import LoragitError, shell_word
 from loragit.settings import paths
 from loragit.settings.values import TrainerSettings
+from loragit.text import listed
 
 CONDA, VENV = "conda", "venv"
 
@@ -208,12 +209,9 @@ def _of_prefix(environment: CondaEnvironment, environ: Mapping[str, str], home: 
         )
     others = environments(environ, home)
     names = [each.name for each in others]
-    shown = [f"{n} ({p})" if names.count(n) > 1 else n for n, p in others[:_SHOWN]]
-    more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+    shown = [f"{n} ({p})" if names.count(n) > 1 else n for n, p in others]
     there_are = (
-        f"there are: {', '.join(shown)}{more}"
-        if others
-        else "no conda environment was found at all"
+        f"there are: {listed(shown, _SHOWN)}" if others else "no conda environment was found at all"
     )
     if "/" in name:
         message, hint = (

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from loragit.dataset.snapshot import CannotReadInput, DatasetConfig, Subset, read_bytes, read_table
+from loragit.dataset.inputs import CannotReadInput, parse_input, read_input
+from loragit.dataset.snapshot import DatasetConfig, Subset
 from loragit.trainers.sd_scripts.trainer import FILES
 
 DEFAULT_CAPTION_SUFFIX = ".caption"
@@ -23,8 +24,8 @@ def read_config(
 
     ``caption_suffix`` holds where the config names none. Raises :class:`CannotReadInput`.
     """
-    data = read_bytes(path, "dataset config")
-    table = read_table(path, data, "dataset config")
+    data = read_input(path, "dataset config")
+    table = parse_input(path, data, "dataset config")
     folders: dict[Path, Subset] = {}
     files: dict[Path, None] = {}
     for subset, suffix in _subsets(table, caption_suffix):

@@ -7,6 +7,7 @@ from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loragit.dataset import inputs
 from loragit.dataset.file_kinds import FileKinds
 from loragit.trainers.arguments import Arguments, Value, refuse_leading
 from loragit.trainers.disk_need import Need, PastRun
@@ -86,10 +87,10 @@ class SdScripts(Trainer):
         filed = Arguments({})
         path = arguments.config_file(given, defaults.workdir)
         if path is not None:
-            from loragit.dataset import snapshot
+            from loragit.dataset import inputs
 
-            data = snapshot.read_bytes(path, "config file")
-            filed = arguments.flatten(snapshot.read_table(path, data, "config file"))
+            data = inputs.read_input(path, "config file")
+            filed = arguments.flatten(inputs.parse_input(path, data, "config file"))
         return arguments.plan(given, filed, defaults)
 
     def dataset(self, config: Path, workdir: Path, effective: Arguments) -> DatasetConfig:
@@ -123,10 +124,9 @@ class SdScripts(Trainer):
     def steps_per_epoch(
         self, config: DatasetConfig, images: Mapping[str, int], given: Arguments
     ) -> int | None:
-        from loragit.dataset import snapshot
         from loragit.trainers.sd_scripts import checkpoints
 
-        table = snapshot.read_table(config.path, config.data, "dataset config")
+        table = inputs.parse_input(config.path, config.data, "dataset config")
         return checkpoints.steps_per_epoch(table, images, given)
 
     def steps(self, given: Arguments, steps: int, per_epoch: int | None) -> int:

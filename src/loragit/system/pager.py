@@ -1,0 +1,33 @@
+"""The user's pager, as git starts it."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from loragit.system import child
+
+
+class Pager:
+    """What shows a long output a page at a time, fed through the standard output of this
+    process."""
+
+    def __init__(self, command: str) -> None:
+        """Start ``command`` in a shell, as git does, and put it in place of standard output. Raises
+        OSError."""
+        # As git has it: quit if one screen is enough, show colours, leave the text on the screen.
+        environ = {"LESS": "FRX", "LV": "-c"} | dict(os.environ)
+        self._child = child.spawn(["sh", "-c", command], env=environ, stdin=child.PIPE)
+        assert self._child.stdin
+        self._screen = os.dup(1)
+        os.dup2(self._child.stdin.fileno(), 1)
+        self._child.stdin.close()
+        # Ctrl-C is for the pager, which stops reading or moves on.
+        self._before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def wait(self) -> None:
+        """Close its input, and wait until the reader has finished."""
+        os.dup2(self._screen, 1)
+        os.close(self._screen)
+        self._child.wait()
+        signal.signal(signal.SIGINT, self._before)
