@@ -13,6 +13,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support import forked
 from tests.support.paths import SD_SCRIPTS
 from tests.support.processes import LORAGIT, Result, commit_all, git
 
@@ -37,11 +38,15 @@ class Scene:
         return self.run((*LORAGIT, *args), cwd or self.dataset, environ)
 
     def run(self, argv: tuple[str, ...], cwd: Path, environ: dict[str, str]) -> Result:
-        """Run any program as a user of this home would."""
+        """Run any program as a user of this home would; a ``loragit`` is forked where it can be."""
+        environ = {**self.environ, **environ}
+        server = forked.shared()
+        if argv[: len(LORAGIT)] == LORAGIT and server.can_have({**os.environ, **environ}):
+            return server.run(forked.loragit, *argv[len(LORAGIT) :], cwd=cwd, **environ)
         done = subprocess.run(
             argv,
             cwd=cwd,
-            env={**os.environ, **self.environ, **environ},
+            env={**os.environ, **environ},
             capture_output=True,
             text=True,
             check=False,

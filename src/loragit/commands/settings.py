@@ -43,7 +43,7 @@ def _python_origin(chosen: Settings, environ: Mapping[str, str]) -> SettingOrigi
     return SettingOrigin(
         "python",
         toml_literal(str(python)),
-        shown(str(pythons.prefix(python) or "in no environment")),
+        shown(str(pythons.environment_prefix(python) or "in no environment")),
     )
 
 

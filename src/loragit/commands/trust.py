@@ -40,7 +40,7 @@ def remember_settings(chosen: Settings) -> None:
     """Remember consent to the settings of a run that starts: what ran before the repository had a
     remote needs no question once it has one."""
     subject = trust.subject_of_settings(chosen)
-    if subject.claims and not trust.is_agreed(subject):
+    if subject.values and not trust.is_agreed(subject):
         trust.store_consent(subject)
 
 
@@ -57,9 +57,9 @@ def _agree_at_terminal(subject: Subject, origin: str) -> bool:
 
 def _print_claims(subject: Subject, origin: str) -> None:
     console.info(f"these come from the dataset {subject.folder} ({origin}):")
-    for claim in subject.claims:
-        console.info(f"  {claim.shown}  # {claim.about}")
-    if any(rules.MASK in claim.shown for claim in subject.claims):
+    for value in subject.values:
+        console.info(f"  {value.to_show}  # {value.effect}")
+    if any(rules.MASK in value.to_show for value in subject.values):
         console.info(
             f"{rules.MASK} stands for what looks like a secret: {subject.folder / FILE} shows it"
         )
@@ -72,11 +72,11 @@ def trust_(chosen: Settings, *, yes: bool) -> int:
     Raises :class:`NobodyToAsk`, :class:`NotRemembered`.
     """
     agreed = True
-    subjects = [subject for subject in _subjects(chosen) if subject.claims]
+    subjects = [subject for subject in _subjects(chosen) if subject.values]
     for subject in subjects:
         if trust.is_agreed(subject):
             console.info(
-                f"already agreed to: {text.count(len(subject.claims), 'value')} of {subject.folder}"
+                f"already agreed to: {text.count(len(subject.values), 'value')} of {subject.folder}"
             )
             continue
         _print_claims(
@@ -112,10 +112,10 @@ def _subjects(chosen: Settings) -> Iterator[Subject]:
     if trust.foreign_origin(folder) is not None:
         paths = chosen.paths
         workdir = launch.find_workdir(
-            chosen, launch.plain(chosen.trainer.repo / chosen.trainer.script)
+            chosen, launch.without_dots(chosen.trainer.repo / chosen.trainer.script)
         )
         try:
-            trainer = kinds.of(chosen.trainer.kind)
+            trainer = kinds.trainer_of(chosen.trainer.kind)
             config = trainer.dataset(paths.config, workdir, Arguments({}))
         except LoragitError:  # told when it is needed
             return

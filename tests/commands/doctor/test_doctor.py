@@ -36,6 +36,7 @@ from loragit.run.preflight.phases import Request
 from loragit.settings.values import Flags
 from loragit.store import journal
 from loragit.system import alive
+from loragit.trainers.environment import graphics
 from loragit.trainers.environment import packages as environment
 from tests.support.made_up_runs import a_run, an_outcome, open_store, sealed
 from tests.support.paths import ROOT
@@ -95,7 +96,7 @@ def scene(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterat
     program(home / "bin/python3", f'exec {home}/env/bin/python "$@"')  # where no settings name one
     program(home / "bin/nvidia-smi", "echo 'NVIDIA GeForce RTX 3090, 550.54.14'")
     monkeypatch.setenv("PATH", f"{home}/bin{os.pathsep}{os.environ['PATH']}")
-    nowhere = environment.Host(tmp_path / "proc", tmp_path / "wsl")
+    nowhere = graphics.Host(tmp_path / "proc", tmp_path / "wsl")
     defaults = environment.EnvironmentQuestion.__init__.__kwdefaults__
     assert defaults
     monkeypatch.setitem(defaults, "host", nowhere)

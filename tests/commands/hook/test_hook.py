@@ -17,6 +17,8 @@ from loragit.commands.hook.trainer_clean import SHOWN, Verdict, check
 from loragit.errors import LoragitError, UsageError
 from loragit.git.command import NotARepository
 
+pytestmark = pytest.mark.measures_children
+
 OURS = files.hook_source().read_bytes()
 FOREIGN = b"#!/bin/sh\necho theirs >> ran.log\n"
 

@@ -31,6 +31,8 @@ from tests.support.shell_scripts import (
 )
 from tests.support.user_home import Scene, make_scene, make_trainer, write_dataset
 
+pytestmark = pytest.mark.measures_children
+
 TRAIN = 'run_training_script "$HOME/source/repos/sd-scripts/sdxl_train_network.py"'
 FUNCTIONS = {
     "setup_training_vars",

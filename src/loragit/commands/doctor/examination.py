@@ -272,12 +272,12 @@ class _Examination:
         where = chosen.paths
         defaults = Defaults("", where.config, where.prompts, _workdir(chosen))
         try:
-            return kinds.of(chosen.trainer.kind).plan(given, defaults, own_script=False)
+            return kinds.trainer_of(chosen.trainer.kind).plan(given, defaults, own_script=False)
         except LoragitError:
             return None
 
     def _dataset_checks(self, chosen: Settings, plan: Plan) -> tuple[Check, ...]:
-        trainer, path = kinds.of(chosen.trainer.kind), plan.config
+        trainer, path = kinds.trainer_of(chosen.trainer.kind), plan.config
         try:
             config = trainer.dataset(path, _workdir(chosen), plan.effective)
         except LoragitError:  # reported by the preflight
@@ -292,7 +292,7 @@ class _Examination:
         self, chosen: Settings, given: Arguments, config: DatasetConfig, images: Mapping[str, int]
     ) -> tuple[Check, ...]:
         """Whether there is room for the models that the settings will write."""
-        trainer = kinds.of(chosen.trainer.kind)
+        trainer = kinds.trainer_of(chosen.trainer.kind)
         per_epoch = trainer.steps_per_epoch(config, images, given)
         steps = trainer.steps(given, chosen.steps or STEPS, per_epoch)
         need = trainer.need(given, chosen.trainer.script, steps, per_epoch, self._past)
@@ -336,4 +336,6 @@ def _shown_area(finding: Finding) -> str:
 
 
 def _workdir(chosen: Settings) -> Path:
-    return launch.find_workdir(chosen, launch.plain(chosen.trainer.repo / chosen.trainer.script))
+    return launch.find_workdir(
+        chosen, launch.without_dots(chosen.trainer.repo / chosen.trainer.script)
+    )

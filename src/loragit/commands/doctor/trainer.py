@@ -103,7 +103,7 @@ class TrainerQuestion:
         """torch is never imported: unless it is from the default index, its version says how it
         was built."""
         lines = {re.split(r"==| @ ", line)[0]: line for line in environment.packages}
-        trainer = kinds.of(self._chosen.trainer.kind)
+        trainer = kinds.trainer_of(self._chosen.trainer.kind)
         for name in trainer.needs:
             if name not in lines:
                 self._found.warn(

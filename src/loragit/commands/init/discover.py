@@ -35,8 +35,9 @@ from loragit.settings.values import Flags, Settings
 from loragit.trainers import kinds
 from loragit.trainers.arguments import Arguments
 from loragit.trainers.environment import pythons
+from loragit.trainers.environment.conda import conda_environments
 
-TRAINER = kinds.of(None)
+TRAINER = kinds.trainer_of(None)
 """The trainer that is looked for where nothing is set."""
 _CODE = ("src", "git", "projects", "repos", "ai")
 MODEL_SUFFIXES = (".safetensors", ".ckpt")
@@ -279,7 +280,7 @@ def _environments(
     conda's by name."""
     used = [text for each in siblings if (text := each.text("trainer.env"))]
     within = [f"venv:{trainer / each}" for each in _ENVIRONMENTS] if trainer else []
-    names = {each.name for each in pythons.environments(environ, home)}
+    names = {each.name for each in conda_environments(environ, home)}
     conda = [f"conda:{name}" for name in sorted(names, key=lambda name: (_probability(name), name))]
     probable = [each for each in conda if _probability(each.removeprefix("conda:")) < _IMPROBABLE]
     usable = [

@@ -281,7 +281,9 @@ def _is_prompt(tokens: str) -> bool:
 def image_patterns(folders: Iterable[ImageFolder]) -> tuple[str, ...]:
     """git's patterns for images: every suffix in lower case, and those in upper case that occur."""
     there = {name[name.rindex(".") :] for each in folders for name in each.images}
-    return tuple(f"*{end}" for end in kinds.of(None).files.images if end.islower() or end in there)
+    return tuple(
+        f"*{end}" for end in kinds.trainer_of(None).files.images if end.islower() or end in there
+    )
 
 
 def extended(now: bytes, lines: Iterable[str], about: str) -> bytes:

@@ -132,7 +132,7 @@ def _is_candidate(entry: os.DirEntry[str]) -> bool:
 
 def _image_folder(root: Path, place: str) -> ImageFolder | None:
     names = sorted(entry.name for entry in entries(root / place) if not _is_folder(entry))
-    images = tuple(name for name in names if kinds.of(None).files.is_image(name))
+    images = tuple(name for name in names if kinds.trainer_of(None).files.is_image(name))
     if not images:
         return None
     stems = {name.rpartition(".")[0] for name in images}

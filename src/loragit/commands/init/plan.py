@@ -145,7 +145,11 @@ def _appended_lines(
     wants: list[tuple[str, tuple[str, ...], str]] = []
     if not state.caches_ignored:
         wants.append(
-            (".gitignore", kinds.of(None).files.caches, "what sd-scripts caches beside the images")
+            (
+                ".gitignore",
+                kinds.trainer_of(None).files.caches,
+                "what sd-scripts caches beside the images",
+            )
         )
     if not state.begun and seen.images:
         patterns = first_files.image_patterns(seen.images)

@@ -175,9 +175,9 @@ def conda_activation(
     if folder is not None:
         looked["CONDA_EXE"] = str(folder / "bin/conda")
     if "/" in name:
-        prefix = pythons.of_folder(paths.expand_path(name, cwd, environ)).parent.parent
+        prefix = pythons.python_of_folder(paths.expand_path(name, cwd, environ)).parent.parent
     else:
-        prefix = pythons.of_conda(name, looked, home).parent.parent
+        prefix = pythons.python_of_conda(name, looked, home).parent.parent
     found = next(_managers(prefix, folder, environ, home), None)
     if found is None:
         raise NoManager(
@@ -255,9 +255,9 @@ def lycoris_repo(environ: Mapping[str, str], cwd: Path) -> Path:
     from loragit.trainers.environment.packages import EnvironmentQuestion
 
     try:
-        python = pythons.on_path("python", environ)
+        python = pythons.python_on_path("python", environ)
     except pythons.PythonMissing:
-        python = pythons.on_path("python3", environ)
+        python = pythons.python_on_path("python3", environ)
     env = process.clean_environment(environ)
     _, found = EnvironmentQuestion(
         python, cwd=cwd, env=env, cache=cache_folder() / "environments"
