@@ -11,20 +11,16 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.support import child_coverage
+from tests.support import forked
 from tests.support.forked import ForkServer
 from tests.support.processes import commit_all, git
 from tests.support.rights import CannotGiveUp, bound_by_modes
 
-KEPT = {
-    "PATH",
-    "LANG",
-    "TERM",
-    "TMPDIR",
-    "COVERAGE_PROCESS_START",
-    "COVERAGE_PROCESS_CONFIG",
-    "COVERAGE_FILE",
-}
+KEPT = {"PATH", "LANG", "TERM", "TMPDIR"}
+LOCALE = {"LC_ALL": "C.UTF-8"}
+COVERAGE = {"COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "COVERAGE_FILE"}
+"""What has a child that sees it measure its own coverage. That takes longer to import than most
+commands run: forked children have it from their server, others where a test is so marked."""
 
 # How long an example takes tells of the machine and what else it does, not of this project: no
 # deadline by the clock.
@@ -69,33 +65,25 @@ def pythons(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """What the environment of a child needs for its coverage to be measured; nothing where none
-    is."""
-    with child_coverage.measured(tmp_path_factory.mktemp("coverage")) as value:
-        yield {child_coverage.VARIABLE: value} if value else {}
-
-
 @pytest.fixture(autouse=True)
 def home(
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
     pythons: Path,
-    measured: dict[str, str],
+    request: pytest.FixtureRequest,
 ) -> Iterator[Path]:
     """An empty HOME with a git identity; nothing of the developer's own environment is left."""
     folder = tmp_path_factory.mktemp("home")
+    measured = request.node.get_closest_marker("measures_children")
+    kept = KEPT | COVERAGE if measured else KEPT
     for name in list(os.environ):
-        if name not in KEPT and not name.startswith(("PYTEST", "HYPOTHESIS")):
+        if name not in kept and not name.startswith(("PYTEST", "HYPOTHESIS")):
             monkeypatch.delenv(name)
-    for name, value in measured.items():
-        monkeypatch.delenv(child_coverage.OWN_WAY, raising=False)
-        monkeypatch.setenv(name, value)
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("PATH", f"{pythons}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("TZ", "Pacific/Auckland")
-    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    for name, value in LOCALE.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.setenv("NO_COLOR", "1")
     (folder / ".gitconfig").write_text(
@@ -105,11 +93,12 @@ def home(
     yield folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def fork_server() -> Iterator[ForkServer]:
     """Where tests get processes from that have imported everything."""
-    with ForkServer() as ready:
-        yield ready
+    environ = {name: os.environ[name] for name in KEPT | COVERAGE if name in os.environ}
+    with forked.sharing(**environ | LOCALE) as server:
+        yield server
 
 
 @pytest.fixture

@@ -84,9 +84,9 @@ class Mutant(NamedTuple):
 class _Source:
     """A file, and where its nodes lie in it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, checkout: Path) -> None:
         self.path = path
-        self.bytes = (ROOT / path).read_bytes()
+        self.bytes = (checkout / path).read_bytes()
         self._offsets = [0]
         for line in self.bytes.splitlines(keepends=True):
             self._offsets.append(self._offsets[-1] + len(line))
@@ -107,9 +107,9 @@ class _Source:
         return Mutant(self.path, node.lineno, start, end, self.bytes[start:end].decode(), text)
 
 
-def mutants(path: Path) -> list[Mutant]:
-    """Every mutant of the file at ``path``, in order of lines."""
-    source = _Source(path)
+def mutants(path: Path, checkout: Path = ROOT) -> list[Mutant]:
+    """Return every mutant of the file at ``path`` in ``checkout``, in order of lines."""
+    source = _Source(path, checkout)
     found = {
         mutant
         for node in _code(ast.parse(source.bytes))
@@ -283,16 +283,21 @@ def main() -> int:
     parser.add_argument("--tests", nargs="+", help="instead of those of the room")
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else time.time_ns() % 100_000
-    every = [mutant for path in modules(options.modules) for mutant in mutants(path)]
-    if options.line:
-        every = [each for each in every if f"{each.path}:{each.line}" == options.line]
-    chosen = random.Random(seed).sample(every, min(options.number, len(every)))
-    print(f"seed {seed}: {len(chosen)} of {len(every)} mutants", flush=True)
     os.nice(10)
     # So that the tests of the mutant at hand are ended, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        return _judge(Checkout(Path(folder)), chosen, options.tests)
+    with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
+        # What is edited in the working tree from now on changes nothing here.
+        checkout = Checkout(Path(scratch))
+        every = [
+            mutant
+            for path in modules(options.modules)
+            for mutant in mutants(path, checkout.folder)
+            if options.line in (None, f"{mutant.path}:{mutant.line}")
+        ]
+        chosen = random.Random(seed).sample(every, min(options.number, len(every)))
+        print(f"seed {seed}: {len(chosen)} of {len(every)} mutants", flush=True)
+        return _judge(checkout, chosen, options.tests)
 
 
 def _judge(checkout: Checkout, chosen: Sequence[Mutant], given: Sequence[str] | None) -> int:

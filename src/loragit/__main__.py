@@ -1,7 +1,6 @@
-"""The door: a clean environment, the quick ways past the command line's library, and exit statuses.
+"""The entry: a clean environment, shortcuts past the command line's library, and exit statuses.
 
-``--version``, ``log`` and the hooks are asked for often and must not wait for an import that they
-do not need.
+``--version``, ``log`` and the hooks run often and must not wait for imports that they do not need.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from collections.abc import Callable
 
 
 def main() -> int:
-    """Run ``loragit`` with ``sys.argv``; the return value is the exit status."""
+    """Run ``loragit`` with ``sys.argv``. Returns the exit status."""
     words = sys.argv[1:]
-    # Start-up makes many objects that stay and no cycles: looking for some costs a tenth of it.
+    # Start-up makes many objects that stay and no cycles: collecting garbage costs a tenth of it.
     gc.disable()
     if words == ["--version"]:
         from loragit.version import __version__
@@ -45,10 +44,11 @@ def _finish(status: int) -> int:
 
 
 def _leave_callers_repository() -> str | None:
-    """Inside a hook git names its repository in the environment; ours is found from folders alone.
+    """Forget the repository that git names in the environment of a hook: loragit finds its own from
+    folders alone.
 
-    The index that git named, for the hook that has to read it: ``git commit PATH`` has one of its
-    own.
+    Returns the index that git named, for the hook that must read it: ``git commit PATH`` has its
+    own. ``None`` outside of hooks.
     """
     from loragit import git
 
@@ -59,8 +59,8 @@ def _leave_callers_repository() -> str | None:
 
 
 def _shortcut(words: list[str], index: str | None) -> Callable[[], int] | None:
-    """What answers ``words`` without the command line's library, for the forms that are asked for
-    most."""
+    """The command for ``words`` without the command line's library, for the most frequent forms;
+    ``None`` for the others."""
     if "_LORAGIT_COMPLETE" in os.environ:
         return None
     match words:
@@ -110,7 +110,7 @@ def _hook(name: str, rest: list[str], index: str | None) -> int:
 
 
 def _exec_guard(name: str, rest: list[str]) -> int:
-    """A hook that is a script of its own, and needs what git has set for it."""
+    """Become a hook that is a script of its own and needs what git has set for it."""
     from loragit.commands.hook import exec_guard
 
     return guarded(lambda: exec_guard(name, rest))
@@ -125,7 +125,7 @@ def _print_functions(shell: str) -> int:
 
 
 def _shell(rest: list[str]) -> int:
-    """What the functions of ``loragit zsh`` ask; nobody types it."""
+    """What the functions of ``loragit zsh`` ask for; nobody types it."""
     from pathlib import Path
 
     from loragit.commands.shell import print_answer
@@ -141,8 +141,8 @@ def _command_line() -> int:
 
 
 def guarded(command: Callable[[], int]) -> int:
-    """Run ``command``; what it refuses is told as fact and next step. ``DEBUG=1`` shows the
-    traceback too."""
+    """Run ``command``. A refusal or failure is reported as fact and next step, with ``DEBUG=1``
+    after its traceback."""
     from loragit.errors import LoragitError
 
     try:
@@ -158,7 +158,7 @@ def guarded(command: Callable[[], int]) -> int:
 
 
 def _report(failure: Exception) -> int:
-    """Fact and next step of what ended the command; the exit status."""
+    """Print fact and next step of what ended the command. Returns the exit status."""
     from loragit import console
     from loragit.errors import LoragitError
 
@@ -166,7 +166,7 @@ def _report(failure: Exception) -> int:
         console.error(failure)
         return failure.exit_status
     assert isinstance(failure, OSError)
-    # Nobody thought of this one; it is still no reason for a traceback.
+    # An unforeseen failure; still no reason for a traceback.
     where = f"{failure.filename}: " if failure.filename else ""
     console.error(
         LoragitError(f"{where}{failure.strerror}", hint="DEBUG=1 shows where this happened")

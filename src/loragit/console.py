@@ -1,5 +1,5 @@
-"""Every line a person sees. Data goes to stdout, narration to stderr; control characters are shown,
-not obeyed."""
+"""Every line that people see. Data goes to stdout, narration to stderr; control characters are
+shown, not obeyed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _plain = False
 _pager: Pager | None = None
 
 _ASCII = str.maketrans({"…": "...", "→": "->", "├": "|", "└": "`", "│": "|", "─": "-", "·": "-"})
-"""How what loragit draws is written where the encoding has no such letters."""
+"""What replaces the characters that loragit draws with if the encoding lacks them."""
 
 
 class CannotWrite(LoragitError):
-    """Standard output takes no more: its disk is full."""
+    """Standard output cannot be written: its disk is full."""
 
 
 class NoAnswer(LoragitError):
@@ -35,10 +35,10 @@ class NoAnswer(LoragitError):
 
 
 def begin(*, color: bool, columns: str = "") -> None:
-    """``color``: whether narration may be coloured; a stream that is no terminal never is.
+    """``color``: whether narration may be coloured, if it goes to a terminal.
 
-    ``columns`` is the width of the terminal where that is known better than by asking it. A letter
-    that the locale's encoding lacks is from now on shown as its code, on stdout as on stderr.
+    ``columns`` is the terminal's width if known, else the terminal is asked. From now on a
+    character that the locale's encoding lacks is shown as its code, on stdout as on stderr.
     """
     global _colored, _terminal, _plain
     _colored = color and sys.stderr is not None and sys.stderr.isatty()
@@ -59,25 +59,24 @@ def _width_of_stdout(told: str) -> int | None:
 
 
 _DEFAULT_WIDTH = 80
-"""Columns of a terminal that does not tell."""
+"""Columns of a terminal that does not report its width."""
 
 
 def width() -> int | None:
-    """Columns of the terminal that data goes to; ``None`` where it goes to a file or a pipe: then
-    nothing is cut."""
+    """Columns of the terminal that data goes to; ``None`` for a file or a pipe, for which nothing
+    is cut."""
     return _terminal
 
 
 def plain() -> bool:
-    """Whether what is drawn must do with ASCII."""
+    """Whether drawings are limited to ASCII."""
     return _plain
 
 
 def start_pager(command: str) -> None:
-    """Show all further data through the pager ``command``, if it goes to a terminal. An empty one,
-    or ``cat``, is none.
+    """Show all further data in the pager ``command``, if it goes to a terminal.
 
-    One that cannot be started is done without.
+    An empty command or ``cat`` means no pager, and so does one that cannot be started.
     """
     global _pager
     if _terminal is None or _pager is not None or command in ("", "cat"):
@@ -94,16 +93,16 @@ def out(line: str = "") -> None:
 
 
 def write(block: str) -> None:
-    """Lines of data that hold nothing but what loragit made itself (JSON, a script for a shell).
+    """Lines of data that loragit made itself (JSON, a script for a shell), written as they are.
 
-    Once nobody reads any more (``| head``), they go nowhere, and nothing is said about it; nor
-    where stdout was closed from the start. Raises :class:`CannotWrite`.
+    They silently go nowhere once nobody reads any more (``| head``), or if stdout was closed from
+    the start. Raises :class:`CannotWrite`.
     """
     _to_stdout(lambda stdout: stdout.write(block))
 
 
 def raw(data: bytes) -> None:
-    """A file, byte for byte; on a terminal as lines, with what it would obey shown. Raises
+    """A file, byte for byte; on a terminal as lines, with control characters shown. Raises
     :class:`CannotWrite`."""
     if _terminal is not None:
         for line in (
@@ -121,7 +120,7 @@ def _write_bytes(stdout: TextIO, data: bytes) -> None:
 
 
 def info(line: str) -> None:
-    """A line of narration. A terminal that is gone is no reason to stop anything."""
+    """A line of narration. A terminal that is gone stops nothing."""
     _to_stderr(f"loragit: {text.shown(line)}")
 
 
@@ -135,7 +134,7 @@ def hint(line: str) -> None:
 
 
 def error(failure: LoragitError) -> None:
-    """The fact and the next step."""
+    """The fact, the findings and the next step."""
     _labelled("error", failure.message)
     for one in failure.findings:
         finding(one.problem, one.hint)
@@ -151,7 +150,7 @@ def finding(problem: str, hint: str | None) -> None:
 
 
 def can_ask() -> bool:
-    """Whether somebody sits at a terminal and can answer."""
+    """Whether there is a terminal at which a user can answer."""
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
@@ -167,7 +166,7 @@ def ask(question: str, default: str) -> str:
 
 
 def confirm(question: str, *, default: bool) -> bool:
-    """Yes or no; what is neither is asked again. Raises :class:`NoAnswer`."""
+    """Yes or no; asks again until it is one of them. Raises :class:`NoAnswer`."""
     while True:
         answer = ask(question, "Y/n" if default else "y/N").lower()
         if answer in ("y/n", "y", "yes", "n", "no"):
@@ -175,7 +174,7 @@ def confirm(question: str, *, default: bool) -> bool:
 
 
 def choose(question: str, options: Mapping[str, str], *, default: str) -> str:
-    """One of the keys of ``options``, whose values tell what each means. Raises
+    """One of the keys of ``options``, whose values say what each means. Raises
     :class:`NoAnswer`."""
     for key, about in options.items():
         _to_stderr(f"  {text.shown(key)}: {text.shown(about)}")
@@ -186,11 +185,11 @@ def choose(question: str, options: Mapping[str, str], *, default: str) -> str:
 
 
 def columns(rows: Iterable[tuple[str, ...]], limit: int | None = None) -> None:
-    """Rows of data in aligned columns, two spaces between them; the last column is not padded.
+    """Rows of data in aligned columns, two spaces apart; the last column is not padded.
 
-    With ``limit``, a terminal's width, the last column is cut to what is left of it.
+    ``limit`` is a terminal's width: the last column is cut to what remains of it.
     """
-    # Column by column: ten thousand rows of plain letters are then a few calls for each column.
+    # Column by column: for ten thousand rows of plain letters that is a few calls a column.
     table = [_Column(cells) for cells in zip(*rows, strict=True)]
     if not table:
         return
@@ -211,7 +210,7 @@ class _Column:
         self._ascii = together.isascii()
         plain = together.isprintable() and (self._ascii or not _plain)
         self.cells = list(cells) if plain else [_in_charset(text.shown(cell)) for cell in cells]
-        # What is shown of control characters is ASCII.
+        # Control characters are shown in ASCII.
 
     @property
     def width(self) -> int:
@@ -230,7 +229,7 @@ def _in_charset(cell: str) -> str:
 
 
 def finish() -> None:
-    """Push out what is buffered, and wait for the pager. Raises :class:`CannotWrite`."""
+    """Flush stdout, and wait for the pager. Raises :class:`CannotWrite`."""
     global _pager
     try:
         _to_stdout(lambda stdout: stdout.flush())
@@ -247,15 +246,15 @@ def _to_stdout(action: Callable[[TextIO], object]) -> None:
         action(sys.stdout)
     except OSError as error:
         # What is still buffered, and all that follows, goes nowhere: it would raise again and
-        # again.
+        # again otherwise.
         _redirect_to_null(sys.stdout)
         if not isinstance(error, BrokenPipeError):
             raise CannotWrite(f"the output cannot be written: {error.strerror}") from error
 
 
 def drop_stderr() -> None:
-    """Drop what stderr still holds and cannot write: for that Python would end with an exit status
-    of its own, 120."""
+    """Drop what stderr holds and cannot write: Python would exit with a status of its own for it,
+    120."""
     if sys.stderr is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""What loragit says when it cannot go on: a fact, the next step, and an exit status."""
+"""What loragit reports when it cannot go on: a fact, the next step, and an exit status."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Finding(NamedTuple):
 
 
 class LoragitError(Exception):
-    """A refusal or a failure, told to the user without a traceback.
+    """A refusal or a failure, shown to the user without a traceback.
 
-    ``message`` states the fact, ``hint`` the next step; where there are several facts, ``findings``
-    holds them below the message. ``exit_status`` is what the process returns.
+    ``message`` states the fact, ``hint`` the next step. Several facts are ``findings``, shown below
+    the message. ``exit_status`` is what the process returns.
     """
 
     exit_status = 1
@@ -60,15 +60,15 @@ class LoragitError(Exception):
 
 
 def shell_word(value: object) -> str:
-    """``value``, a path or a name, as a shell reads it: hints are there to be typed, and a dataset
-    of somebody else's may have chosen it."""
-    import shlex  # only where something failed
+    """``value``, a path or a name, quoted for a shell: hints are typed in, and somebody else's
+    dataset may have chosen it."""
+    import shlex  # only needed after a failure
 
     return shlex.quote(str(value))
 
 
 class UsageError(LoragitError):
-    """The command line, a setting or a name is not one that loragit understands."""
+    """loragit does not understand the command line, a setting or a name."""
 
     exit_status = 2
 

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from time import process_time
 
 import pytest
 
@@ -28,7 +27,7 @@ from loragit.history.compare.commits import (
 from loragit.history.compare.details import Difference, compare_in_full
 from loragit.history.history import History
 from loragit.record.values import Entry, LyCORIS, Weights
-from tests.support.growth import slack
+from tests.support.growth import within
 from tests.support.helpers_folder import leave
 from tests.support.made_up_runs import CODE, open_store, reverted, sealed
 from tests.support.paths import ROOT
@@ -635,8 +634,6 @@ def test_of_ten_thousand_captions_only_those_that_changed_are_read(dataset: Path
     }
     put(dataset, ONE, {**before, "dataset.sha256": digests})
     put(dataset, TWO, {**after, "dataset.sha256": digests.replace("0000a  img", "0000b  img")})
-    start = process_time()
-    found = compared(dataset)
-    took = process_time() - start
+    with within(5):  # well under a second on a machine of its own
+        found = compared(dataset)
     assert [tuple(each) for each in found.tags] == [("solo", 100, 0)]
-    assert took < 5 * slack(), "well under a second on a machine of its own"

@@ -128,7 +128,7 @@ def test_what_init_writes_is_enough_for_a_training(scene: Scene) -> None:
     assert scene.outcome("noobaiXL-gren-v1s1000")["Samples"] == "4"
     again = scene.loragit("init")
     assert (again.status, again.out) == (0, "loragit train noobaiXL-gren-v2s1000 --dry-run\n")
-    assert "all is there, nothing was written" in again.err
+    assert "everything is there; nothing was written" in again.err
 
 
 def test_exactly_the_files_of_the_dataset_are_committed_and_the_hook_is_put_in(
@@ -149,7 +149,7 @@ def test_a_second_time_changes_nothing(scene: Scene) -> None:
     before = listing(scene.dataset)
     again = scene.loragit("init", "--yes")
     assert again.status == 0
-    assert "all is there, nothing was written" in again.err
+    assert "everything is there; nothing was written" in again.err
     assert listing(scene.dataset) == before
 
 
@@ -158,7 +158,7 @@ def test_without_a_terminal_it_tells_what_it_would_do_and_writes_nothing(scene: 
     done = scene.loragit("init")
     assert done.status == 1
     assert done.err.endswith(
-        "error: nothing was written: there is no terminal to ask at\nhint: loragit init --yes "
+        "error: nothing was written: there is no terminal to ask on\nhint: loragit init --yes "
         "does all this\n"
     )
     for told in (
@@ -236,7 +236,7 @@ def test_a_dataset_in_a_repository_gets_no_other_and_no_commit(scene: Scene) -> 
         in done.err
     )
     assert not files.status(datasets).installed
-    assert "all is there" in scene.loragit("init", "--yes").err
+    assert "everything is there" in scene.loragit("init", "--yes").err
 
 
 def test_what_else_is_staged_stays_staged(scene: Scene) -> None:
@@ -297,8 +297,8 @@ def test_every_question_is_asked_before_the_first_write(scene: Scene) -> None:
     at.answer("Write", "maybe\n")
     at.answer("Write", "y\n")
     at.answer("git repository?", "\n")
-    at.answer("What becomes of the images?", "both\n")
-    at.answer("What becomes of the images?", "kept\n")
+    at.answer("What should git do with the images?", "both\n")
+    at.answer("What should git do with the images?", "kept\n")
     at.answer("first commit?", "\n")
     at.wait_for("Install the hook")
     at.wait_for("] ")
@@ -337,7 +337,7 @@ def test_who_wants_nothing_gets_nothing(scene: Scene) -> None:
         at.answer(words, "n\n")
     assert at.end() == 0
     assert "nothing was written" in at.shown
-    assert "all is there" not in at.shown
+    assert "everything is there" not in at.shown
     assert "runs are recorded in a git repository, and there is none yet: git init" in at.shown
     assert listing(scene.dataset) == before
 
@@ -409,7 +409,7 @@ def test_git_lfs_takes_the_images_where_it_is_installed(scene: Scene, tmp_path: 
         for _ in FILES:
             at.answer("Write", "\n")
         at.answer("git repository?", "\n")
-        at.answer("What becomes of the images?", "lfs\n")
+        at.answer("What should git do with the images?", "lfs\n")
         at.answer("first commit?", "\n")
         at.answer("Install the hook", "\n")
         assert at.end() == 0

@@ -27,7 +27,7 @@ from loragit.run.recovery.still_running import trainers_left
 from loragit.settings.load import load_settings
 from loragit.settings.values import Flags
 from loragit.store import journal, ref_moves
-from loragit.store.journal import End, Open, Trainer, Work
+from loragit.store.journal import End, Open, TrainerProcess, Work
 from loragit.store.store import Store
 from loragit.system import durable
 from loragit.system.alive import boot_id, pid_space, start_time
@@ -152,7 +152,7 @@ def test_an_end_that_was_noted_is_the_outcomes(dataset: Path) -> None:
     crashed.opened()
     crashed.model()
     end = End("2026-11-23T17:20:31.5+00:00", "2026-11-23T17:30:31.5+00:00", 143, "SIGTERM")
-    crashed.noted(end=end, trainer=Trainer(GONE, "1"))
+    crashed.noted(end=end, trainer=TrainerProcess(GONE, "1"))
     assert recover(dataset) == 0
     outcome = tagged(dataset)
     assert [outcome[key] for key in ("Exit-Status", "Interrupted-By", "Duration")] == [
@@ -283,7 +283,7 @@ def test_a_trainer_that_outlived_its_loragit_is_waited_for(
     trainer = subprocess.Popen(sleeper, stdin=subprocess.PIPE, start_new_session=True)
     assert trainer.stdin is not None
     with trainer:
-        crashed.noted(trainer=Trainer(trainer.pid, start_time(trainer.pid) or ""))
+        crashed.noted(trainer=TrainerProcess(trainer.pid, start_time(trainer.pid) or ""))
         assert recover(dataset) == 1
         said = capsys.readouterr().err
         assert f"{NAME} still trains, process {trainer.pid}, though its loragit is gone" in said
@@ -317,7 +317,7 @@ def test_what_is_left_of_a_training_whose_first_process_is_gone_is_waited_for(
     ) as script:
         assert script.stdin and script.stdout
         script.stdout.readline()
-        crashed.noted(trainer=Trainer(script.pid, start_time(script.pid) or ""))
+        crashed.noted(trainer=TrainerProcess(script.pid, start_time(script.pid) or ""))
         script.stdin.write("go on\n")
         script.stdin.flush()
         trainer = int(script.stdout.readline())
@@ -351,7 +351,7 @@ def test_a_run_that_went_on_while_others_were_recovered_is_looked_at_anew(
         def meanwhile(*asked: Any) -> bool:
             if loragit.poll() is None:
                 fails.opened()
-                fails.noted(trainer=Trainer(GONE, "1")).log("it trained")
+                fails.noted(trainer=TrainerProcess(GONE, "1")).log("it trained")
                 ends.model()
                 ends.store.seal(ends.opened(), an_outcome())
                 journal.remove(ends.private, ends.note)
@@ -686,7 +686,7 @@ def test_a_trained_run_whose_commit_was_taken_from_runs_is_not_forgotten(
 ) -> None:
     crashed = Crashed(dataset).folder_made()
     opened = crashed.opened()
-    crashed.noted(trainer=Trainer(GONE, "1"))
+    crashed.noted(trainer=TrainerProcess(GONE, "1"))
     git(dataset, "tag", "-d", NAME)
     git(dataset, "update-ref", "-d", "refs/heads/runs")
     assert recover(dataset) == 1
@@ -745,7 +745,7 @@ def test_a_ref_that_a_power_cut_emptied_is_told_of_with_what_it_held(
 ) -> None:
     crashed = Crashed(dataset).folder_made()
     crashed.opened()
-    crashed.noted(trainer=Trainer(GONE, "1")).model()
+    crashed.noted(trainer=TrainerProcess(GONE, "1")).model()
     for name in ("heads/runs", f"tags/{NAME}"):
         ref = dataset / ".git" / "refs" / name
         held = ref.read_text().strip()

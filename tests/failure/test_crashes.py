@@ -9,7 +9,6 @@ import re
 import select
 import signal
 import subprocess
-import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,10 +17,11 @@ from pathlib import Path
 import pytest
 
 from loragit.crash_points import CrashPoint
+from tests.support import forked
+from tests.support.killed_at_step import loragit_until
 from tests.support.processes import LORAGIT, Result
-from tests.support.user_home import HERE, Scene, make_scene
+from tests.support.user_home import Scene, make_scene
 
-DRIVER = str(HERE / "killed_at_step.py")
 END = 10_000
 """A number that no step has."""
 
@@ -54,17 +54,10 @@ class Victim:
         it reached."""
         record = self.scene.home / "steps"
         record.unlink(missing_ok=True)
-        done = subprocess.run(
-            [sys.executable, DRIVER, str(record), str(number), *args],
-            cwd=self.scene.dataset,
-            env={**os.environ, "STUB": self.stub},
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        self.said = done.stderr
-        return done.returncode, record.read_text().split() if record.exists() else []
+        words = (str(record), str(number), *args)
+        done = forked.shared().run(loragit_until, *words, cwd=self.scene.dataset, STUB=self.stub)
+        self.said = done.err
+        return done.status, record.read_text().split() if record.exists() else []
 
     def train(self, number: int = END) -> tuple[int, list[str]]:
         return self.loragit(number, "train", self.name, "--on-empty", self.on_empty)

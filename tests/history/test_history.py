@@ -4,6 +4,7 @@ fact."""
 from __future__ import annotations
 
 import gc
+import math
 import re
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import loragit.history
 from loragit import History, LoragitError, RecordedRun
 from loragit.git.catfile import Reader, rows
 from loragit.git.command import GitFailed, NotARepository
-from loragit.history import as_json, record_reader
+from loragit.history import as_json, branch, record_reader
 from loragit.history import history as readers
 from loragit.history.compare import cached
 from loragit.history.history import REVERTED, SEALED, NoSuchFile, NoSuchRun
@@ -336,8 +337,25 @@ def test_a_record_that_cannot_be_read_is_told_and_the_run_is_listed(
     assert failure.value.hint
 
 
-def test_a_record_of_other_types_is_read_as_far_as_it_goes() -> None:
+def test_a_whole_record_is_read(dataset: Path) -> None:
+    sealed(open_store(dataset), NAME, dataset_dirty=3, epochs="8")
+    record = History.of(dataset).run(NAME).record
+    assert (record.format, record.name, record.model, record.version) == (1, NAME, "noob", 1)
+    assert (record.steps, record.epochs, record.dataset) == (4, "8", "gren")
+    assert (record.dataset_commit, record.dataset_dirty) == (None, 3)
+    assert (record.images, record.captions) == (1, 1)
+    assert (record.trainer_kind, record.trainer_script) == ("sd-scripts", "sdxl_train_network.py")
+    assert (record.trainer.commit, record.trainer.branch) == ("a" * 40, "sd3")
+    assert (record.trainer.url, record.trainer.dirty) == ("https://example.org/sd-scripts", ())
+    assert (record.lycoris, record.repositories, record.weights) == (None, (), ())
+    assert (record.workdir, record.argv) == ("~/sd-scripts", ("python", "sdxl_train_network.py"))
+    assert {path: file.size for path, file in record.files.items()} == {
+        "config.toml": 6,
+        "train.sh": 10,
+    }
 
+
+def test_a_record_of_other_types_is_read_as_far_as_it_goes() -> None:
     record = parse_record(
         b"format = 1\nrun = 3\nfiles = {a = 1}\nweights = 4\n[command]\nargv = [1, 'x']\n", "r"
     )
@@ -463,6 +481,25 @@ def test_whatever_date_a_commit_has_is_some_date(
     assert run.opened.timestamp() == run.time
 
 
+@pytest.mark.parametrize(
+    ("date", "parsed"),
+    [
+        ("60 +0130", (60, 90)),
+        ("60 -2359", (60, -1439)),
+        ("60 +2400", (60, 0)),
+        ("60 +130", (60, 0)),
+        ("60 +013", (60, 0)),
+        ("60 ", (60, 0)),
+        ("99999999999 +0000", (99999999999, 0)),
+        ("999999999999 +0000", (0, 0)),
+        ("-60 +0000", (0, 0)),
+        ("60 +01x0", (60, 0)),
+    ],
+)
+def test_a_date_is_seconds_and_a_zone_of_four_digits(date: str, parsed: tuple[int, int]) -> None:
+    assert branch._parse_date(date) == parsed
+
+
 # ---- several datasets ----
 
 
@@ -556,6 +593,10 @@ def test_numbers_and_moments_are_read_carefully() -> None:
         None,
     )
     assert outcome.subject == "y"
+    east = parse_outcome("x: y\n\nStarted: 2026-11-23T18:20:30+01:00\nModel: odd\n", "x")
+    assert east.started == MOMENT
+    assert as_json._finite(0.5) == 0.5
+    assert [as_json._finite(each) for each in (None, math.inf, math.nan)] == [None] * 3
 
 
 def test_a_revert_by_hand_may_say_anything() -> None:

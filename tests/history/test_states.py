@@ -144,3 +144,13 @@ def test_names_for_completion_never_raise(dataset: Path, tmp_path: Path) -> None
     assert history.standing_names(tmp_path / "nowhere") == ()
     (tmp_path / "file").write_text("")
     assert history.standing_names(tmp_path / "file") == ()
+
+
+def test_a_run_whose_process_may_live_is_not_interrupted(dataset: Path) -> None:
+    folder = open_store(dataset).repository
+    assert not history.is_interrupted(folder, NAME), "no entry: it was opened elsewhere"
+    for entry, interrupted in ((note(run=NAME), False), (note(run=NAME, pid_started="x"), True)):
+        journal.write(folder.private, entry)
+        assert history.is_interrupted(folder, NAME) is interrupted
+        assert not history.is_interrupted(folder, "another")
+        journal.remove(folder.private, entry)

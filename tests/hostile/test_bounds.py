@@ -12,9 +12,8 @@ import os
 import resource
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -37,7 +36,7 @@ from loragit.trainers import losses as logged_losses
 from loragit.trainers import tensorboard
 from loragit.trainers.safetensors import NotSafetensors, read_header
 from loragit.trainers.sd_scripts.trainer import SdScripts
-from tests.support.growth import slack
+from tests.support.growth import within
 from tests.support.made_up_runs import NAME, open_store, sealed
 from tests.support.paths import SD_SCRIPTS
 from tests.support.processes import commit_all, git
@@ -49,11 +48,8 @@ SECONDS = 6.0
 more."""
 
 
-@contextmanager
-def soon() -> Iterator[None]:
-    before = time.process_time()
-    yield
-    assert time.process_time() - before < SECONDS * slack()
+def soon() -> AbstractContextManager[None]:
+    return within(SECONDS)
 
 
 # ---- as long as it is large ----

@@ -46,8 +46,8 @@ class Shape(NamedTuple):
     """What it caches beside the images."""
     interrupted: int
     """Its exit status on Ctrl-C."""
-    start_from: Callable[[str], None]
-    """Have the next run start from those weights."""
+    start_from: Callable[[str, str], None]
+    """Have the next run start from a path, by the argument that names it."""
 
     def loragit(self, *args: str, **environ: str) -> Result:
         return self.scene.run((*self.command, *args), self.scene.dataset, environ)
@@ -63,10 +63,8 @@ class Shape(NamedTuple):
 def sd_scripts(home: Path) -> Shape:
     scene = make_scene(home)
 
-    def start_from(weights: str) -> None:
-        scene.settings(
-            f'[trainer]\nargs = {{ logging_dir = "logs", network_weights = "{weights}" }}\n'
-        )
+    def start_from(argument: str, path: str) -> None:
+        scene.settings(f'[trainer]\nargs = {{ logging_dir = "logs", {argument} = "{path}" }}\n')
 
     scene.settings('[trainer]\nargs = { logging_dir = "logs" }\n')
     return Shape(
@@ -108,8 +106,8 @@ def job_trainer(home: Path) -> Shape:
         f'repo = "{repository}"\n[paths]\nconfig = "job.yaml"\n'
     )
 
-    def start_from(weights: str) -> None:
-        (dataset / "job.yaml").write_text(f"{job}start_from: {weights}\n")
+    def start_from(argument: str, path: str) -> None:
+        (dataset / "job.yaml").write_text(f"{job}{argument}: {path}\n")
 
     return Shape(
         trainer=JobTrainer(),
@@ -142,8 +140,10 @@ def models(shape: Shape) -> list[str]:
 
 def test_every_kind_that_settings_take_has_a_trainer_of_that_name() -> None:
     assert tuple(kinds.KINDS) == schema.KINDS
-    assert [each.kind for each in kinds.every()] == list(schema.KINDS)
-    assert kinds.of("of a later loragit").kind == kinds.of(None).kind == "sd-scripts"
+    assert [each.kind for each in kinds.all_trainers()] == list(schema.KINDS)
+    assert (
+        kinds.trainer_of("of a later loragit").kind == kinds.trainer_of(None).kind == "sd-scripts"
+    )
 
 
 def test_a_run_is_recorded_trained_and_sealed(shape: Shape) -> None:
@@ -308,9 +308,14 @@ def test_a_model_whose_bytes_were_changed_names_its_run_where_an_argument_could_
     assert [match["evidence"] for match in origin["matches"]] == evidence
 
 
+def argument_of(shape: Shape, role: str) -> str:
+    """The argument that names weights of that role."""
+    return next(name for name, its in shape.trainer.weights.items() if its == role)
+
+
 def test_a_run_that_starts_from_a_model_of_another_says_so(shape: Shape) -> None:
     assert shape.train().status == 0
-    shape.start_from(str(shape.output / shape.checkpoint))
+    shape.start_from(argument_of(shape, "Network-Weights"), str(shape.output / shape.checkpoint))
     done = shape.train(name="noob-gren-v2s4")
     assert done.status == 0, done.err
     trailers = shape.scene.trailers("noob-gren-v2s4")
@@ -318,9 +323,15 @@ def test_a_run_that_starts_from_a_model_of_another_says_so(shape: Shape) -> None
     assert trailers["Network-Weights"].startswith(f"{Path(shape.checkpoint).name} sha256:")
 
 
-def test_training_state_is_on_record(shape: Shape) -> None:
+def test_a_run_that_goes_on_from_the_state_of_another_says_so(shape: Shape) -> None:
     assert shape.train("state").status == 0
     assert shape.scene.outcome(NAME)["State"] == shape.state
+    shape.start_from(argument_of(shape, "Resume"), str(shape.output / shape.state))
+    done = shape.train(name="noob-gren-v2s4")
+    assert done.status == 0, done.err
+    resumed = shape.scene.trailers("noob-gren-v2s4")["Resumed-From"]
+    assert resumed.startswith(f"{NAME} ")
+    assert shape.state in resumed
 
 
 def test_two_runs_are_compared(shape: Shape) -> None:

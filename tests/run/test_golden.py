@@ -4,7 +4,7 @@ fixed.
 A scenario has a file in fixtures/golden, which holds every command with what it printed, every ref,
 commit, tag, tree and small file that came of it, and what the trainer was given. Nothing of loragit
 is imported. Where a change of the record is meant, write the files again, and read the difference:
-``LORAGIT_GOLDEN=write pytest tests/test_golden.py``.
+``LORAGIT_GOLDEN=write pytest tests/run/test_golden.py``.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from loragit.record.values import ModelFile, Outcome
 from loragit.run import results
 from loragit.run.results import Logs, collect
 from loragit.trainers.losses import log_folders
-from loragit.trainers.products import match
+from loragit.trainers.products import match_product
 from loragit.trainers.safetensors import hash_file
 from loragit.trainers.sd_scripts.trainer import SdScripts
 from loragit.trainers.trainer import LogFolders
@@ -126,14 +126,16 @@ def test_the_outcome_of_a_real_lora_run_names_its_payload_as_sd_scripts_does() -
 def test_samples_of_a_real_run_tell_step_prompt_time_and_seed() -> None:
     name = "base-tiny-v1s4"
     files = sorted(path.name for path in (FIXTURES / "output_dir" / name / "sample").iterdir())
-    read = [match(SdScripts.naming.sample, f"sample/{file}", name) for file in files]
+    read = [match_product(SdScripts.naming.sample, f"sample/{file}", name) for file in files]
     assert [each and each.group("epoch", "step", "prompt", "time", "seed") for each in read] == [
         (None, "000002", "00", "20261123172033", "1"),
         (None, "000002", "01", "20261123172033", None),
         (None, "000004", "00", "20261123172035", "1"),
         (None, "000004", "01", "20261123172035", None),
     ]
-    one = match(SdScripts.naming.sample, "sample/a_e000003_12_20261123172033_4294967295.png", "a")
+    one = match_product(
+        SdScripts.naming.sample, "sample/a_e000003_12_20261123172033_4294967295.png", "a"
+    )
     assert one is not None
     assert one.group("epoch", "step", "prompt", "seed") == ("000003", None, "12", "4294967295")
 

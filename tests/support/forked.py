@@ -1,69 +1,102 @@
-"""Children that are ready at once: one process imports everything, and forks a child for each call.
+"""Processes that are ready at once: a server that has imported everything forks itself for each.
 
-A ``loragit`` of its own costs a third of a second before it does anything; such a child costs
-milliseconds, and may lose a right, a file system or a limit without anybody else's noticing.
+A ``python -m loragit`` of its own costs 0.1 s of imports before it does anything; such a child
+costs a hundredth, and may lose a right, a file system or a limit without anybody else's noticing.
+
+    test                     server                        child
+      | -- call, 0, 1, 2 ----> |                             |
+      |                        | -- fork ------------------> |  folder, environment, 0, 1, 2
+      | <-- its process id --- |                             |  function(*args)
+      | <----------------------------- what it writes ------ |
+      | <-- its status ------- | <-- ends ------------------ |
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import pickle
+import select
 import signal
+import socket
 import subprocess
 import sys
-import tempfile
+import threading
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from tests.support.paths import ROOT
-from tests.support.processes import Result
+from tests.support.processes import Result, read_all
 
-READY_MADE = (
-    "loragit.cli",
-    *(f"loragit.commands.{verb}" for verb in ("train", "log", "show", "status", "verify")),
-    "loragit.run.results",
-    "loragit.trainers.sd_scripts.trainer",
-    "pygit2",
-    "tests.support.made_up_runs",
-)
+PACKAGE = ROOT / "src" / "loragit"
+
+
+class Call(NamedTuple):
+    """What a child does."""
+
+    module: str
+    function: str
+    args: tuple[object, ...]
+    cwd: str
+    environ: dict[str, str]
+    umask: int
 
 
 class Child:
     """One call under way."""
 
-    def __init__(self, fork_server: ForkServer, pid: int, folder: Path) -> None:
-        self.pid = pid
-        self._server = fork_server
-        self._folder = folder
+    def __init__(self, out: int, err: int, status: int) -> None:
+        """Reading ends of what it writes, and of what the server says of it: ``PID STATUS``."""
+        self._out, self._err, self._status = out, err, status
+        # A child that is quick has ended by now, and its status is there as well.
+        self._said = os.read(status, 64)
+        if not self._said:
+            raise EOFError
+        self.pid = int(self._said.split()[0])
 
     def wait(self) -> Result:
-        """Its end; the status is as a shell has it, 70 where it raised."""
-        status = int(str(self._server.ask(("wait", self.pid))))
-        out, err = ((self._folder / name).read_text(errors="replace") for name in ("out", "err"))
-        return Result(status, out, err)
+        """Its end, and that of all that writes where it does; the status is as ``subprocess`` has
+        it, 70 where it raised."""
+        errors: list[bytes] = []
+        reader = threading.Thread(target=lambda: errors.append(read_all(self._err)))
+        reader.start()
+        out = read_all(self._out)
+        reader.join()
+        status = int((self._said + read_all(self._status)).split()[1])
+        for handle in (self._out, self._err, self._status):
+            os.close(handle)
+        return Result(status, _text(out), _text(errors[0]))
 
 
 class ForkServer:
     """Starts module-level functions of the tests as processes. To be used as a context."""
 
+    def __init__(self, **environ: str) -> None:
+        """``environ`` is the server's own: it starts with nothing else."""
+        self._environ = environ
+
     def __enter__(self) -> Self:
-        self._scratch = tempfile.TemporaryDirectory(prefix="forked-")
-        self._errors = Path(self._scratch.name, "errors")
-        with self._errors.open("wb") as errors:
-            self._root = subprocess.Popen(
-                [sys.executable, "-c", "from tests.support.forked import serve; serve()"],
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                process_group=0,
-            )
-        self._count = 0
+        self._control, theirs = socket.socketpair()
+        self._of_start = _of_start(self._environ)
+        self._server = subprocess.Popen(
+            [sys.executable, "-c", f"from {__name__} import serve; serve({theirs.fileno()})"],
+            cwd=ROOT,
+            env=self._environ,
+            stdin=subprocess.DEVNULL,
+            # As children have them: Python's own stdout and stderr are made for what they find.
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=[theirs.fileno()],
+            process_group=0,
+        )
+        theirs.close()
+        self._turn = threading.Lock()
         return self
 
     def __exit__(
@@ -74,9 +107,9 @@ class ForkServer:
     ) -> None:
         # A test that was broken off may have left some of them waiting for what never comes.
         with contextlib.suppress(ProcessLookupError):  # it has ended before
-            os.killpg(self._root.pid, signal.SIGKILL)
-        self._root.communicate()
-        self._scratch.cleanup()
+            os.killpg(self._server.pid, signal.SIGKILL)
+        self._control.close()
+        self._server.communicate()
 
     def start(
         self, function: Callable[..., object], *args: object, cwd: Path = ROOT, **environ: str
@@ -84,96 +117,171 @@ class ForkServer:
         """``function(*args)`` in a process of its own, with this process's environment and
         ``environ``.
 
-        What it returns is the exit status, if that is a number.
+        What it returns is the exit status, if that is a number. It reads nothing.
         """
-        self._count += 1
-        folder = Path(self._scratch.name, str(self._count))
-        folder.mkdir()
-        call = (
+        mask = os.umask(0)
+        os.umask(mask)
+        call = Call(
             function.__module__,
             function.__qualname__,
             args,
             str(cwd),
             {**os.environ, **environ},
-            str(folder),
+            mask,
         )
-        return Child(self, int(str(self.ask(("fork", *call)))), folder)
+        data = pickle.dumps(call)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        pipes = [os.pipe() for _ in ("out", "err", "status")]
+        theirs = [nothing, *(write for _, write in pipes)]
+        try:
+            with self._turn:
+                socket.send_fds(self._control, [len(data).to_bytes(4)], theirs)
+                self._control.sendall(data)
+            for handle in theirs:
+                os.close(handle)
+            return Child(*(read for read, _ in pipes))
+        except (ConnectionError, EOFError) as error:
+            # A test that only starts a child is not to blame.
+            status, errors = self._server.wait(), self._server.stderr
+            said = errors.read().decode(errors="replace") if errors else ""
+            raise RuntimeError(f"the fork server ended with {status}:\n{said}") from error
+
+    def can_have(self, environ: Mapping[str, str]) -> bool:
+        """Whether a child may have that environment: Python looks at some of it but once, when it
+        starts, and in the server it has."""
+        return _of_start(environ) == self._of_start
 
     def run(
         self, function: Callable[..., object], *args: object, cwd: Path = ROOT, **environ: str
     ) -> Result:
         return self.start(function, *args, cwd=cwd, **environ).wait()
 
-    def ask(self, request: tuple[object, ...]) -> object:
-        """Its answer. Says why if it has ended: a test that only starts a child is not to blame."""
-        assert self._root.stdin is not None
-        assert self._root.stdout is not None
-        try:
-            pickle.dump(request, self._root.stdin)
-            self._root.stdin.flush()
-            return pickle.load(self._root.stdout)
-        except (BrokenPipeError, EOFError) as error:
-            status, errors = self._root.wait(), self._errors.read_text(errors="replace")
-            raise RuntimeError(f"the fork server ended with {status}:\n{errors}") from error
+
+def _of_start(environ: Mapping[str, str]) -> dict[str, str]:
+    prefixes = ("PYTHON", "LC_", "LANG", "LD_")
+    return {name: value for name, value in environ.items() if name.startswith(prefixes)}
+
+
+def _text(data: bytes) -> str:
+    """As ``subprocess`` has it with ``text=True``."""
+    return data.decode().replace("\r\n", "\n").replace("\r", "\n")
+
+
+_shared: list[ForkServer] = []
+
+
+@contextlib.contextmanager
+def sharing(**environ: str) -> Iterator[ForkServer]:
+    """While it lasts, :func:`shared` is a server that started with ``environ``."""
+    with ForkServer(**environ) as server:
+        _shared.append(server)
+        yield server
+        _shared.pop()
+
+
+def shared() -> ForkServer:
+    """The server of all tests of this session."""
+    return _shared[-1]
 
 
 def loragit(*words: str) -> int:
     """``loragit WORDS``, in this process."""
     from loragit.__main__ import main
 
-    sys.argv = ["loragit", *words]
-    return main()
+    sys.argv = [str(PACKAGE / "__main__.py"), *words]
+    try:
+        return main()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
 
 
-def serve() -> None:
-    """Fork and wait as standard input asks, until it ends."""
-    for name in READY_MADE:
+# ---- the server ----
+
+
+def _import_everything() -> None:
+    """What a child would import otherwise, each time."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        if parts[-1] not in ("__main__", "probe") and "demo" not in parts:
+            importlib.import_module(".".join(part for part in parts if part != "__init__"))
+    for name in ("pygit2", "tests.support.made_up_runs"):
         importlib.import_module(name)
-    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 0)
-    os.dup2(nothing, 1)
+
+
+def serve(control_fd: int) -> None:
+    """Fork as is asked for through the socket ``control_fd``, and say how children ended, until
+    nobody is left to ask."""
+    _import_everything()
+    # What was imported is not every child's to write again; and no child is to look for garbage in
+    # it, which would copy it.
+    _save_coverage()
+    gc.collect()
+    gc.freeze()
+    control = socket.socket(fileno=control_fd)
+    os.set_inheritable(control_fd, False)
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    statuses: dict[int, int] = {}
     while True:
-        try:
-            kind, *rest = pickle.load(requests)
-        except EOFError:
-            return
-        if kind == "wait":
-            pickle.dump(_status(os.waitpid(rest[0], 0)[1]), answers)
-        else:
-            module, name, *call = rest
-            function = getattr(importlib.import_module(module), name)
+        ready = select.select([control_fd, woken], [], [])[0]
+        if woken in ready:
+            os.read(woken, 4096)
+            _report(statuses)
+        if control_fd in ready:
+            size, handles, _, _ = socket.recv_fds(control, 4, 4)
+            if not size:
+                return
+            call = Call(*pickle.loads(_exactly(control, int.from_bytes(size))))
             pid = os.fork()
             if pid == 0:
-                requests.close()
-                _child(function, *call)
-            pickle.dump(pid, answers)
-        answers.flush()
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for handle in (control_fd, woken, wake, *statuses.values()):
+                    os.close(handle)
+                _child(call, handles)
+            *theirs, status = handles
+            for handle in theirs:
+                os.close(handle)
+            statuses[pid] = status
+            os.write(status, b"%d " % pid)
 
 
-def _status(status: int) -> int:
-    code = os.waitstatus_to_exitcode(status)
-    return 128 - code if code < 0 else code
+def _exactly(control: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        data += control.recv(size - len(data))
+    return data
 
 
-def _child(
-    function: Callable[..., object],
-    args: tuple[object, ...],
-    cwd: str,
-    environ: dict[str, str],
-    folder: str,
-) -> None:
+def _report(statuses: dict[int, int]) -> None:
+    """Write the status of each child that has ended where it is waited for."""
+    while statuses:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        handle = statuses.pop(pid)
+        with contextlib.suppress(BrokenPipeError):
+            os.write(handle, b"%d" % os.waitstatus_to_exitcode(status))
+        os.close(handle)
+
+
+def _child(call: Call, handles: list[int]) -> None:
     """Never returns."""
     status = 70
     try:
-        for number, name in ((1, "out"), (2, "err")):
-            handle = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        for number, handle in enumerate(handles[:3]):
             os.dup2(handle, number)
+        for handle in handles:
             os.close(handle)
         os.environ.clear()
-        os.environ.update(environ)
-        os.chdir(cwd)
-        returned = function(*args)
+        os.environ.update(call.environ)
+        time.tzset()
+        os.umask(call.umask)
+        os.chdir(call.cwd)
+        _look_for_git_config_at_home()
+        returned = getattr(importlib.import_module(call.module), call.function)(*call.args)
         status = returned if isinstance(returned, int) else 0
     except BaseException:  # noqa: BLE001 - whoever waits reads it
         traceback.print_exc()
@@ -181,4 +289,25 @@ def _child(
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
+        if call.function == loragit.__name__:
+            _save_coverage(stop=True)
         os._exit(status)
+
+
+def _look_for_git_config_at_home() -> None:
+    """libgit2 asks for HOME once, when it is loaded: in the server."""
+    import pygit2
+    from pygit2.enums import ConfigLevel
+
+    home = os.environ.get("HOME", "")
+    config = os.environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
+    pygit2.settings.search_path[ConfigLevel.GLOBAL] = home
+    pygit2.settings.search_path[ConfigLevel.XDG] = f"{config}/git"
+
+
+def _save_coverage(*, stop: bool = False) -> None:
+    """Write what this process ran beside the session's own data, where the session is measured."""
+    if "coverage" in sys.modules and (current := sys.modules["coverage"].Coverage.current()):
+        if stop:
+            current.stop()
+        current.save()

@@ -2,7 +2,7 @@
 contract.
 
 A target raises only where loragit breaks its word: an exception that is not documented, or an
-outcome that a terminal would obey. :mod:`tests.test_fuzz` feeds them from hypothesis,
+outcome that a terminal would obey. :mod:`tests.hostile.test_fuzz` feeds them from hypothesis,
 ``fuzz/fuzz.py`` from atheris.
 """
 
@@ -342,8 +342,8 @@ def file_name(data: bytes) -> None:
     from loragit.run.importing.training import _output_name
 
     for sort in SdScripts.naming:
-        products_of_trainers.match(sort, said, said[:4])
-        products_of_trainers.match(sort, said, None)
+        products_of_trainers.match_product(sort, said, said[:4])
+        products_of_trainers.match_product(sort, said, None)
     _output_name(said, None)
     image_folders._REPEATED.fullmatch(said)
     checkout._HUNK.match(data)

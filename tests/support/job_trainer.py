@@ -69,7 +69,9 @@ class JobTrainer(Trainer):
     landmarks = ("run_job.py", "job_file.py")
     needs = ("torch",)
     own_folder = True
-    weights = MappingProxyType({"model": "Base-Model", "start_from": "Network-Weights"})
+    weights = MappingProxyType(
+        {"model": "Base-Model", "start_from": "Network-Weights", "resume": "Resume"}
+    )
     per_run = frozenset()
     not_in_settings = MappingProxyType({})
     telling = ()

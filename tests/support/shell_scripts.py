@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from loragit.commands.shell import own_words
+from loragit.commands.shell import functions_source, own_words
 from loragit.system import alive
 from loragit.system.alive import any_left
 from tests.support.processes import Result
@@ -79,11 +79,15 @@ def run(scene: Scene, *words: str, **environ: str) -> Result:
 
 
 def run_code(scene: Scene, shell: str, code: str, **environ: str) -> Result:
-    """Run ``code`` in a script that has read the functions."""
+    """Run ``code`` in a script that has read the functions, from a file: how they are read from
+    ``loragit`` itself is seen in the whole scripts."""
+    functions = scene.home / f"functions.{shell}"
+    functions.write_text(functions_source(shell))
     script = write(
         scene,
         shell,
-        f"#!/usr/bin/env {shell}\n{SOURCE}" + code.replace("{", "{{").replace("}", "}}"),
+        f"#!/usr/bin/env {shell}\nsource {functions}\n"
+        + code.replace("{", "{{").replace("}", "}}"),
     )
     return run(scene, str(script), **environ)
 

@@ -31,7 +31,7 @@ def arguments() -> argparse.Namespace:
         "dataset_config output_dir output_name sample_prompts training_comment logging_dir "
         "log_prefix config_file "
         "pretrained_model_name_or_path vae network_module network_dim learning_rate wandb_api_key "
-        "network_weights seed "
+        "network_weights resume seed "
         "caption_extension network_alpha mixed_precision save_every_n_steps sample_every_n_steps"
     )
     for name in names.split():
@@ -164,9 +164,9 @@ def main() -> int:
     if "wait" in how:
         wait()
     if "state" in how:
-        state = Path(args.output_dir) / f"{args.output_name}-step00000002-state"
-        state.mkdir()
-        (state / "optimizer.bin").write_bytes(b"state")
+        folder = Path(args.output_dir) / f"{args.output_name}-step00000002-state"
+        folder.mkdir()
+        (folder / "optimizer.bin").write_bytes(b"state")
     if args.sample_prompts:
         sample(args)
     events(args)

@@ -1,4 +1,4 @@
-"""``loragit diff A [B]``: what differs between two runs, by meaning."""
+"""``loragit diff A [B]``: what differs between two runs in meaning."""
 
 from __future__ import annotations
 
@@ -52,22 +52,23 @@ _DOCUMENTS = (changes.CONFIG, changes.INPUT, changes.PROMPTS, changes.FILE)
 _HASHED = (changes.IMAGE, changes.FILE, changes.PATCH)
 """Kinds whose values are hashes."""
 _NARROW = 40
-"""Columns that names of values are aligned in; a longer one pushes its value to the right."""
+"""Columns in which names are aligned; a longer name pushes its value to the right."""
 _GIT = ("diff", "--no-ext-diff", "--no-textconv")
-"""A repository's configuration may name programs for both; after ``--`` they can be asked for."""
+"""The configuration of a repository may name programs for both; a user can allow them after
+``--``."""
 
 BeforeAndAfter = tuple[str, str | None, str | None]
 """A name, its value before and after."""
 
 
 class DiffOptions(NamedTuple):
-    """What is asked, as the command line has it."""
+    """The options of the command line."""
 
     runs: tuple[str, ...]
     extra: tuple[str, ...]
     """For ``git diff``."""
     here: Path
-    """The dataset that is asked first."""
+    """The dataset in which runs are looked for first."""
     cwd: Path
     stat: bool = False
     as_json: bool = False
@@ -79,45 +80,45 @@ class NoRunBefore(LoragitError):
     """There is no run to compare one with."""
 
 
-def diff(asked: DiffOptions, chosen: Settings) -> int:
-    """Print what differs. Returns 0, with ``exit_code`` 1 where something does. Raises
+def diff(options: DiffOptions, chosen: Settings) -> int:
+    """Print what differs. Return 0, or with ``exit_code`` 1 if anything does. Raises
     :class:`LoragitError`."""
-    _check_options(asked)
-    before, after = _find_runs(asked, RunFinder(asked.here, chosen.paths.datasets, asked.cwd))
-    if asked.plain_git:
-        return _show_git_diff(before, after, asked)
-    found = compare_in_full(before, after)
-    codes = tuple(_code_changes(found, chosen))
-    if asked.as_json:
+    _check_options(options)
+    before, after = _find_runs(options, RunFinder(options.here, chosen.paths.datasets, options.cwd))
+    if options.plain_git:
+        return _show_git_diff(before, after, options)
+    difference = compare_in_full(before, after)
+    codes = tuple(_code_changes(difference, chosen))
+    if options.as_json:
         import json
 
-        console.write(json.dumps(compared_runs(found, codes), indent=2) + "\n")
+        console.write(json.dumps(compared_runs(difference, codes), indent=2) + "\n")
     else:
-        rows = list(_stat_rows(found, codes)) if asked.stat else []
-        lines = list(_lines(found, codes, console.width(), brief=asked.stat))
+        rows = list(_stat_rows(difference, codes)) if options.stat else []
+        lines = list(_lines(difference, codes, console.width(), brief=options.stat))
         if console.width() is not None:
             console.start_pager(git.pager())
         if rows:
             console.columns(rows, console.width())
         for line in lines:
             console.out(line)
-    return 1 if asked.exit_code and not found.same else 0
+    return 1 if options.exit_code and not difference.same else 0
 
 
-def _check_options(asked: DiffOptions) -> None:
-    if not 1 <= len(asked.runs) <= 2:
+def _check_options(options: DiffOptions) -> None:
+    if not 1 <= len(options.runs) <= 2:
         raise UsageError("one run or two are compared", hint="as in: loragit diff EARLIER LATER")
-    if asked.extra and not asked.plain_git:
+    if options.extra and not options.plain_git:
         raise UsageError("what follows -- is for git diff", hint="add --git, or leave it out")
-    if asked.as_json and (asked.plain_git or asked.stat):
+    if options.as_json and (options.plain_git or options.stat):
         raise UsageError(
             "--json tells all, and goes with neither --stat nor --git", hint="give one of them"
         )
 
 
-def _find_runs(asked: DiffOptions, seeker: RunFinder) -> tuple[RecordedRun, RecordedRun]:
-    """The two runs, the earlier first."""
-    found = [seeker.find(each) for each in asked.runs]
+def _find_runs(options: DiffOptions, finder: RunFinder) -> tuple[RecordedRun, RecordedRun]:
+    """Return the two runs, the earlier one first."""
+    found = [finder.find(each) for each in options.runs]
     if len(found) == 2:
         return found[0][1], found[1][1]
     history, run = found[0]
@@ -130,16 +131,16 @@ def _find_runs(asked: DiffOptions, seeker: RunFinder) -> tuple[RecordedRun, Reco
     return before, run
 
 
-def _show_git_diff(before: RecordedRun, after: RecordedRun, asked: DiffOptions) -> int:
-    """``git diff`` of the two records; paths are relative to the datasets."""
+def _show_git_diff(before: RecordedRun, after: RecordedRun, options: DiffOptions) -> int:
+    """Show ``git diff`` of the two records; paths are relative to the datasets."""
     words = [
         *_GIT,
-        *(["--stat"] if asked.stat else []),
-        *(["--exit-code"] if asked.exit_code else []),
+        *(["--stat"] if options.stat else []),
+        *(["--exit-code"] if options.exit_code else []),
     ]
     trees = [run.reader.revision(run) for run in (before, after)]
     one, other = (run.reader.repository for run in (before, after))
-    # git takes the objects of the other dataset's repository for this one's.
+    # git also looks for objects in the other dataset's repository.
     beside = str(other.common_dir / "objects").replace("\\", "\\\\").replace('"', '\\"')
     variables = (
         ()
@@ -147,19 +148,19 @@ def _show_git_diff(before: RecordedRun, after: RecordedRun, asked: DiffOptions) 
         else (f'GIT_ALTERNATE_OBJECT_DIRECTORIES="{beside}"',)
     )
     console.finish()
-    return git.show(*words, *trees, *asked.extra, cwd=one.top, variables=variables)
+    return git.show(*words, *trees, *options.extra, cwd=one.top, variables=variables)
 
 
-def _code_changes(found: Difference, chosen: Settings) -> Iterator[CodeChange]:
-    """Each repository of code that is at another commit, with the commits between."""
+def _code_changes(difference: Difference, chosen: Settings) -> Iterator[CodeChange]:
+    """Yield each repository of code with two different commits, and the commits between them."""
     from loragit.history.compare.commits import commits_between, is_commit
 
     places: dict[str, Path | None] = {folder.name: folder for folder in chosen.record.repos}
-    for change in found.of(*_CODE):
+    for change in difference.of(*_CODE):
         label, _, what = change.key.rpartition(".")
         if what != "commit" or change.before is None or change.after is None:
             continue
-        label = {changes.TRAINER: _trainer_label(found), changes.LYCORIS: "LyCORIS"}.get(
+        label = {changes.TRAINER: _trainer_label(difference), changes.LYCORIS: "LyCORIS"}.get(
             change.kind, label
         )
         place = {
@@ -167,46 +168,46 @@ def _code_changes(found: Difference, chosen: Settings) -> Iterator[CodeChange]:
             changes.LYCORIS: chosen.trainer.lycoris_repo,
         }.get(change.kind, places.get(label))
         known = place is not None and is_commit(change.before) and is_commit(change.after)
-        told = commits_between(place, change.before, change.after) if place and known else None
-        yield CodeChange(change.kind, label, change.before, change.after, told)
+        between = commits_between(place, change.before, change.after) if place and known else None
+        yield CodeChange(change.kind, label, change.before, change.after, between)
 
 
-def _trainer_label(found: Difference) -> str:
-    return found.after.record.trainer.label
+def _trainer_label(difference: Difference) -> str:
+    return difference.after.record.trainer.label
 
 
 # ---- for people ----
 
 
 def _lines(
-    found: Difference, codes: Sequence[CodeChange], width: int | None, *, brief: bool
+    difference: Difference, codes: Sequence[CodeChange], width: int | None, *, brief: bool
 ) -> Iterator[str]:
-    """Everything, line by line; with ``brief`` only what belongs to no kind."""
+    """Yield everything line by line; with ``brief`` only what belongs to no kind."""
     fit = _cut_to(width)
-    if found.same:
-        both = " and ".join(map(_name_and_commit, (found.before, found.after)))
+    if difference.same:
+        both = " and ".join(map(_name_and_commit, (difference.before, difference.after)))
         yield f"the same inputs: {both}"
     elif not brief:
-        several = (found.before.dataset, found.before.reader) != (
-            found.after.dataset,
-            found.after.reader,
+        several = (difference.before.dataset, difference.before.reader) != (
+            difference.after.dataset,
+            difference.after.reader,
         )
         yield from (
             fit(f"{sign} {_heading(run, several)}")
-            for sign, run in (("-", found.before), ("+", found.after))
+            for sign, run in (("-", difference.before), ("+", difference.after))
         )
         for kind, title in _TITLES.items():
-            lines = list(_section(kind, found, codes, width))
+            lines = list(_section(kind, difference, codes, width))
             yield from ("", title, *(fit(f"  {line}") for line in lines)) if lines else ()
-    written = [document.path for document in found.documents if not document.changes_meaning]
+    written = [document.path for document in difference.documents if not document.changes_meaning]
     if written:
         yield from ("", "Only written otherwise", *(fit(f"  {path}") for path in written))
-    if found.not_compared:
-        yield from ("", "Not compared", *(fit(f"  {told}") for told in found.not_compared))
+    if difference.not_compared:
+        yield from ("", "Not compared", *(fit(f"  {line}") for line in difference.not_compared))
 
 
 def _cut_to(width: int | None) -> Callable[[str], str]:
-    """Cuts a line to a terminal's width."""
+    """Return a function that cuts a line to a terminal's width."""
     return lambda line: (
         text.shown(line).rstrip() if width is None else text.cut(text.shown(line).rstrip(), width)
     )
@@ -225,23 +226,23 @@ def _heading(run: RecordedRun, several: bool) -> str:
 
 
 def _section(
-    kind: str, found: Difference, codes: Sequence[CodeChange], width: int | None
+    kind: str, difference: Difference, codes: Sequence[CodeChange], width: int | None
 ) -> Iterator[str]:
     if kind == "code":
-        yield from _code_lines(found, codes, width)
+        yield from _code_lines(difference, codes, width)
     elif kind == changes.CAPTION:
-        yield from _caption_lines(found)
+        yield from _caption_lines(difference)
     else:
-        for document in found.documents:
+        for document in difference.documents:
             if document.kind == kind and document.changes_meaning:
                 yield from _document_lines(document, width)
-        yield from _pair_lines([_before_and_after(change) for change in found.of(kind)], width)
+        yield from _pair_lines([_before_and_after(change) for change in difference.of(kind)], width)
 
 
 def _before_and_after(change: Change) -> BeforeAndAfter:
     before, after = change.before, change.after
     if change.kind in _HASHED:
-        # That a file is there or not says all; its hash only tells two of one name apart.
+        # A hash is only needed to distinguish two files of one name.
         short = before is not None and after is not None
         before, after = (
             None if each is None else each[:10] if short else "" for each in (before, after)
@@ -252,8 +253,8 @@ def _before_and_after(change: Change) -> BeforeAndAfter:
 
 
 def _pair_lines(pairs: Sequence[BeforeAndAfter], width: int | None) -> Iterator[str]:
-    """A line each, names aligned; where both values are too long for a terminal's line, a line for
-    each of them."""
+    """Yield a line for each, names aligned. Two values that are too long for one line of a terminal
+    get a line each."""
     column = min(max((text.width(name) for name, _, _ in pairs), default=0), _NARROW)
     for name, before, after in pairs:
         padded = name + " " * (column - text.width(name))
@@ -273,8 +274,8 @@ def _document_lines(document: DocumentChange, width: int | None) -> Iterator[str
     sign = {ADDED: "+ ", REMOVED: "- ", CHANGED: "  "}[document.status]
     if document.status != CHANGED:
         number = len(document.values), len(document.lines)
-        told = text.count(number[0], "value") if number[0] else text.count(number[1], "line")
-        yield f"{sign}{document.path}  {told}"
+        size = text.count(number[0], "value") if number[0] else text.count(number[1], "line")
+        yield f"{sign}{document.path}  {size}"
         return
     yield f"{sign}{document.path}"
     yield from (
@@ -283,14 +284,16 @@ def _document_lines(document: DocumentChange, width: int | None) -> Iterator[str
     yield from (f"  {line.sign} {line.text}" for line in document.lines)
 
 
-def _caption_lines(found: Difference) -> Iterator[str]:
-    for total in found.tags:
+def _caption_lines(difference: Difference) -> Iterator[str]:
+    for total in difference.tags:
         if total.removed:
             yield f"- tag `{total.tag}` removed from {text.count(total.removed, 'caption')}"
         if total.added:
             yield f"+ tag `{total.tag}` added to {text.count(total.added, 'caption')}"
-    column = min(max((text.width(caption.path) for caption in found.captions), default=0), _NARROW)
-    for caption in found.captions:
+    column = min(
+        max((text.width(caption.path) for caption in difference.captions), default=0), _NARROW
+    )
+    for caption in difference.captions:
         sign = "+" if caption.before is None else "-" if caption.after is None else " "
         padding = " " * (column - text.width(caption.path))
         yield f"{sign} {caption.path}{padding}  {_caption_text(caption)}"
@@ -309,17 +312,19 @@ def _caption_text(caption: CaptionChange) -> str:
     return "  ".join(parts) or "other blanks or line ends"
 
 
-def _code_lines(found: Difference, codes: Sequence[CodeChange], width: int | None) -> Iterator[str]:
-    told = {(code.kind, code.label): code for code in codes}
-    for change in found.of(*_CODE):
+def _code_lines(
+    difference: Difference, codes: Sequence[CodeChange], width: int | None
+) -> Iterator[str]:
+    by_label = {(code.kind, code.label): code for code in codes}
+    for change in difference.of(*_CODE):
         label, _, what = change.key.rpartition(".")
-        label = {changes.TRAINER: _trainer_label(found), changes.LYCORIS: "LyCORIS"}.get(
+        label = {changes.TRAINER: _trainer_label(difference), changes.LYCORIS: "LyCORIS"}.get(
             change.kind, label
         )
         yield from _pair_lines(
             [(f"{label} {what}", _short_commit(change.before), _short_commit(change.after))], width
         )
-        code = told.get((change.kind, label)) if what == "commit" else None
+        code = by_label.get((change.kind, label)) if what == "commit" else None
         if code is not None and code.between is not None:
             yield from (f"    {line}" for line in _between_lines(code.between))
 
@@ -330,23 +335,23 @@ def _short_commit(value: str | None) -> str | None:
     return value[:8] if value is not None and is_commit(value) else value
 
 
-def _between_lines(found: CommitsBetween) -> Iterator[str]:
-    if found.relation == MISSING:
-        yield f"{' and '.join(each[:8] for each in found.missing)} not in {found.repository}"
-    elif found.relation == REVERSED:
+def _between_lines(between: CommitsBetween) -> Iterator[str]:
+    if between.relation == MISSING:
+        yield f"{' and '.join(each[:8] for each in between.missing)} not in {between.repository}"
+    elif between.relation == REVERSED:
         yield (
-            f"back by {text.count(found.removed_count, 'commit')}: the later run has the "
+            f"back by {text.count(between.removed_count, 'commit')}: the later run has the "
             "earlier code"
         )
-    elif found.relation == DIVERGED:
+    elif between.relation == DIVERGED:
         counts = (
-            text.count(number, "commit") for number in (found.removed_count, found.added_count)
+            text.count(number, "commit") for number in (between.removed_count, between.added_count)
         )
         yield "the history diverged: {} gone, {} new".format(*counts)
     else:
-        yield text.count(found.added_count, "commit")
-    yield from _commit_lines("-", found.removed, found.removed_count)
-    yield from _commit_lines("+", found.added, found.added_count)
+        yield text.count(between.added_count, "commit")
+    yield from _commit_lines("-", between.removed, between.removed_count)
+    yield from _commit_lines("+", between.added, between.added_count)
 
 
 def _commit_lines(sign: str, commits: Sequence[Commit], count: int) -> Iterator[str]:
@@ -358,17 +363,17 @@ def _commit_lines(sign: str, commits: Sequence[Commit], count: int) -> Iterator[
 # ---- --stat ----
 
 
-def _stat_rows(found: Difference, codes: Sequence[CodeChange]) -> Iterator[tuple[str, str]]:
-    """A kind, and how much of it differs."""
+def _stat_rows(difference: Difference, codes: Sequence[CodeChange]) -> Iterator[tuple[str, str]]:
+    """Yield each kind with how much of it differs."""
     for kind, title in _TITLES.items():
-        statuses = Counter(_statuses(kind, found))
+        statuses = Counter(_statuses(kind, difference))
         if not statuses:
             continue
         words = [f"{statuses[each]} {each}" for each in (CHANGED, ADDED, REMOVED) if statuses[each]]
-        if kind == changes.CAPTION and found.tags:
+        if kind == changes.CAPTION and difference.tags:
             tags = (
-                sum(each.removed for each in found.tags),
-                sum(each.added for each in found.tags),
+                sum(each.removed for each in difference.tags),
+                sum(each.added for each in difference.tags),
             )
             words.append("tags: {} removed, {} added".format(*tags))
         if kind == "code":
@@ -380,16 +385,16 @@ def _stat_rows(found: Difference, codes: Sequence[CodeChange]) -> Iterator[tuple
         yield title, "; ".join([", ".join(words[: len(statuses)]), *words[len(statuses) :]])
 
 
-def _statuses(kind: str, found: Difference) -> Iterator[str]:
+def _statuses(kind: str, difference: Difference) -> Iterator[str]:
     if kind == changes.CAPTION:
-        yield from (_status(each.before, each.after) for each in found.captions)
+        yield from (_status(each.before, each.after) for each in difference.captions)
         return
     yield from (
         _status(each.before, each.after)
-        for each in found.of(*(_CODE if kind == "code" else (kind,)))
+        for each in difference.of(*(_CODE if kind == "code" else (kind,)))
     )
     for document in (
-        each for each in found.documents if each.kind == kind and each.changes_meaning
+        each for each in difference.documents if each.kind == kind and each.changes_meaning
     ):
         values = [_status(each.before, each.after) for each in document.values]
         yield from values or [document.status]

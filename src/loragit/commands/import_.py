@@ -9,7 +9,7 @@ from pathlib import Path
 from loragit import console, text
 from loragit.errors import Area, Finding, LoragitError
 from loragit.run.importing import plan as intake
-from loragit.run.importing.plan import ImportPlan, ImportRequest, Item
+from loragit.run.importing.plan import ImportItem, ImportPlan, ImportRequest
 from loragit.store.store import BroughtIn, Store
 from loragit.system import child
 
@@ -46,7 +46,7 @@ def import_(request: ImportRequest, *, dry_run: bool = False, as_json: bool = Fa
         raise NotAllImported(plan.problems + failed)
 
 
-def _row(item: Item) -> tuple[str, ...]:
+def _row(item: ImportItem) -> tuple[str, ...]:
     when = text.timestamp(item.started)[:16].replace("T", " ") if item.started else "?"
     return (item.name, when, item.dataset or "?", item.state, item.note)
 
@@ -54,7 +54,7 @@ def _row(item: Item) -> tuple[str, ...]:
 def _write(plan: ImportPlan) -> list[BroughtIn]:
     """The new runs, repository by repository."""
     moment = datetime.now(UTC)
-    new: dict[Path, list[Item]] = {}
+    new: dict[Path, list[ImportItem]] = {}
     for item in plan.items:
         if item.target is not None:
             new.setdefault(item.target.repository.common_dir, []).append(item)

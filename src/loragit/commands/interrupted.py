@@ -1,4 +1,4 @@
-"""Every command that looks at runs says where some were interrupted."""
+"""The warning about interrupted runs, which every command that shows runs gives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from loragit.text import listed
 
 
 def warn_if_interrupted(repository: Repository) -> None:
-    """Say so where runs of this repository were interrupted, with the next step."""
+    """Warn if runs of this repository were interrupted, with the next step."""
     noted = tuple(journal.read(repository.private))
     if not noted:
         return

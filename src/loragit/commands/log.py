@@ -1,4 +1,4 @@
-"""``loragit log``: a line a run, with what changed since the one before."""
+"""``loragit log``: a line for each run, with what changed since the one before."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from loragit.history.history import REVERTED, History, RecordedRun
 from loragit.record import message
 
 _NOTHING = "-"
-"""Stands in a column that has no value, so that columns can be told apart by their number."""
+"""Stands in a column without a value, so that a script can count columns."""
 _LEAST_CHANGED = 24
-"""Columns of the terminal that what changed is to have; others go before it has less."""
+"""Columns of the terminal that the changes get at least; other columns are left out first."""
 
 
 class LogOptions(NamedTuple):
-    """What is asked of the log, as the command line has it."""
+    """The options of the command line."""
 
     words: tuple[str, ...] = ()
     """Patterns of names."""
@@ -35,20 +35,20 @@ class LogOptions(NamedTuple):
     reverse: bool = False
     limit: int | None = None
     failed: bool = False
-    """Those that made nothing, and why."""
+    """Only runs that made nothing, and why."""
     graph: bool = False
-    """Draw which run went on from which."""
+    """Draw which run continued which."""
     one_dataset: bool = False
-    """Only runs of the very folder that was named, where its repository holds several."""
+    """Only runs of the named folder, if its repository holds several datasets."""
     as_json: bool = False
 
 
 class _LoggedRuns(NamedTuple):
-    """Runs with what a log tells of them."""
+    """Runs with what the log shows of them."""
 
     runs: list[RecordedRun]
     bases: dict[str, RecordedRun]
-    briefs: dict[str, OutcomeCounts]
+    outcomes: dict[str, OutcomeCounts]
     changes: dict[str, tuple[str, ...]]
 
     def summary(self, run: RecordedRun) -> dict[str, object]:
@@ -56,29 +56,29 @@ class _LoggedRuns(NamedTuple):
 
         return listed_run(
             run,
-            self.briefs.get(run.commit),
+            self.outcomes.get(run.commit),
             self.bases.get(run.commit),
             self.changes.get(run.commit),
         )
 
 
-def log(folder: Path, wanted: LogOptions) -> None:
+def log(folder: Path, options: LogOptions) -> None:
     """Print the runs of the repository around ``folder``. Raises :class:`LoragitError`."""
     history = History.of(folder)
     _log(
         (history,),
-        wanted,
-        message.dataset_path(history.repository.prefix) if wanted.one_dataset else None,
+        options,
+        message.dataset_path(history.repository.prefix) if options.one_dataset else None,
     )
 
 
-def log_all(datasets: Path, wanted: LogOptions) -> None:
-    """Print the runs of every dataset under the folder ``datasets``. Raises
+def log_all(datasets: Path, options: LogOptions) -> None:
+    """Print the runs of every dataset in the folder ``datasets``. Raises
     :class:`LoragitError`."""
-    _log(History.all(datasets), wanted, None)
+    _log(History.all(datasets), options, None)
 
 
-def _log(histories: Sequence[History], wanted: LogOptions, path: str | None) -> None:
+def _log(histories: Sequence[History], options: LogOptions, path: str | None) -> None:
     for history in histories:
         if history.shallow:
             console.info(
@@ -87,121 +87,124 @@ def _log(histories: Sequence[History], wanted: LogOptions, path: str | None) -> 
     known = [run for history in histories for run in history.runs]
     if len(histories) > 1:
         known.sort(key=lambda run: run.time, reverse=True)
-    # Bases are looked for among all runs, or a filter would change what a run is compared with.
+    # Bases come from all runs, or a filter would change what a run is compared with.
     bases = {commit: base for history in histories for commit, base in history.bases().items()}
-    runs = _selected_runs(known, wanted, path, histories)
-    failed = wanted.failed and not wanted.as_json
+    runs = _selected_runs(known, options, path, histories)
+    failed = options.failed and not options.as_json
     changed = {} if failed else cached.changes_in_brief(runs, bases)
-    told = _LoggedRuns(runs, bases, cached.outcome_counts(runs), changed)
+    logged = _LoggedRuns(runs, bases, cached.outcome_counts(runs), changed)
     cached.save_cache(known, bases)
     for history in histories:
         interrupted.warn_if_interrupted(history.repository)
-    if wanted.as_json:
+    if options.as_json:
         import json
 
-        console.write(json.dumps([told.summary(run) for run in runs], indent=2) + "\n")
+        console.write(json.dumps([logged.summary(run) for run in runs], indent=2) + "\n")
     elif not known:
         console.info("no runs on record here yet; the first: loragit train NAME")
     elif not runs:
         console.info(f"none of {text.count(len(known), 'run')} on record is as asked")
     else:
-        _print_runs(told, wanted, several=len(histories) > 1)
+        _print_runs(logged, options, several=len(histories) > 1)
 
 
 def _selected_runs(
-    known: list[RecordedRun], wanted: LogOptions, path: str | None, histories: Sequence[History]
+    known: list[RecordedRun], options: LogOptions, path: str | None, histories: Sequence[History]
 ) -> list[RecordedRun]:
-    # A plain log goes without what only filters need, the sooner to be there.
-    if wanted._replace(limit=None, as_json=False, graph=False) == LogOptions(
-        one_dataset=wanted.one_dataset
+    # A plain log is faster without importing what only filters need.
+    if options._replace(limit=None, as_json=False, graph=False) == LogOptions(
+        one_dataset=options.one_dataset
     ):
         runs = known if path is None else [run for run in known if run.path == path]
-        return runs[: wanted.limit]
+        return runs[: options.limit]
     from loragit.history.query import selection, where
 
     some = histories[0].repository.top if histories else Path("/")
     chosen = selection.Selection(
-        names=wanted.words,
+        names=options.words,
         path=path,
-        models=wanted.models,
-        versions=wanted.versions,
-        states=selection.parse_states(wanted.states) + (selection.FAILED if wanted.failed else ()),
-        since=selection.parse_date(wanted.since, some) if wanted.since else None,
-        until=selection.parse_date(wanted.until, some, end=True) if wanted.until else None,
-        conditions=tuple(map(where.Condition.parse, wanted.where)),
-        grep=wanted.grep,
-        sort=wanted.sort,
-        reverse=wanted.reverse,
-        limit=wanted.limit,
+        models=options.models,
+        versions=options.versions,
+        states=selection.parse_states(options.states)
+        + (selection.FAILED if options.failed else ()),
+        since=selection.parse_date(options.since, some) if options.since else None,
+        until=selection.parse_date(options.until, some, end=True) if options.until else None,
+        conditions=tuple(map(where.Condition.parse, options.where)),
+        grep=options.grep,
+        sort=options.sort,
+        reverse=options.reverse,
+        limit=options.limit,
     )
     return chosen.select(known)
 
 
-def _print_runs(told: _LoggedRuns, wanted: LogOptions, *, several: bool) -> None:
+def _print_runs(logged: _LoggedRuns, options: LogOptions, *, several: bool) -> None:
     width = console.width()
     if width is not None:
         console.start_pager(git.pager())
-    if wanted.failed:
-        rows = [(run, _failed_row(run)) for run in told.runs]
-    elif wanted.graph:
+    if options.failed:
+        rows = [(run, _failed_row(run)) for run in logged.runs]
+    elif options.graph:
         from loragit.history.lineage import lineage_tree
 
         names = [
-            (twig.run, f"{twig.drawn}{twig.run.name}", twig.how) for twig in lineage_tree(told.runs)
+            (twig.run, f"{twig.drawn}{twig.run.name}", twig.how)
+            for twig in lineage_tree(logged.runs)
         ]
         rows = [
-            (run, _row(run, told, f"{name} ({how})" if how else name)) for run, name, how in names
+            (run, _row(run, logged, f"{name} ({how})" if how else name)) for run, name, how in names
         ]
     else:
-        rows = [(run, _row(run, told, run.name)) for run in told.runs]
+        rows = [(run, _row(run, logged, run.name)) for run in logged.runs]
     lines = [(run.dataset or _NOTHING, *row) if several else row for run, row in rows]
-    console.columns(lines if width is None or wanted.failed else _fit_columns(lines, width), width)
+    console.columns(lines if width is None or options.failed else _fit_columns(lines, width), width)
 
 
-def _row(run: RecordedRun, told: _LoggedRuns, name: str) -> tuple[str, ...]:
-    brief = told.briefs.get(run.commit)
-    changed = told.changes.get(run.commit)
+def _row(run: RecordedRun, logged: _LoggedRuns, name: str) -> tuple[str, ...]:
+    counts = logged.outcomes.get(run.commit)
+    changed = logged.changes.get(run.commit)
     return (
         name,
         run.minute,
         "imported" if run.imported else run.state,
-        _duration(brief),
-        _products(run, brief),
-        _NOTHING if brief is None else text.count(brief.samples, "sample"),
-        _NOTHING if brief is None or brief.final_loss is None else f"loss {brief.final_loss:.4g}",
+        _duration(counts),
+        _products(run, counts),
+        _NOTHING if counts is None else text.count(counts.samples, "sample"),
+        _NOTHING
+        if counts is None or counts.final_loss is None
+        else f"loss {counts.final_loss:.4g}",
         run.trainer_commit[:8] or _NOTHING,
         _NOTHING if changed is None else "; ".join(changed) or "as before",
     )
 
 
-def _duration(brief: OutcomeCounts | None) -> str:
-    return _NOTHING if brief is None or brief.seconds is None else text.duration(brief.seconds)
+def _duration(counts: OutcomeCounts | None) -> str:
+    return _NOTHING if counts is None or counts.seconds is None else text.duration(counts.seconds)
 
 
-def _products(run: RecordedRun, brief: OutcomeCounts | None) -> str:
-    """What came out; where it is not as it should be, how."""
-    if brief is None:
+def _products(run: RecordedRun, counts: OutcomeCounts | None) -> str:
+    """Return what came out, and what is wrong with it."""
+    if counts is None:
         revert = run.revert if run.state == REVERTED else None
         return (
             f"exit status {revert.exit_status}"
             if revert and revert.exit_status is not None
             else _NOTHING
         )
-    parts = [text.count(brief.models, "model")]
-    parts += [text.count(brief.states, "state")] if brief.states else []
-    parts += [f"{brief.truncated} cut short"] if brief.truncated else []
-    parts += [f"{brief.unreadable} unreadable"] if brief.unreadable else []
-    parts += [f"exit status {brief.exit_status}"] if brief.exit_status else []
+    parts = [text.count(counts.models, "model")]
+    parts += [text.count(counts.states, "state")] if counts.states else []
+    parts += [f"{counts.truncated} cut short"] if counts.truncated else []
+    parts += [f"{counts.unreadable} unreadable"] if counts.unreadable else []
+    parts += [f"exit status {counts.exit_status}"] if counts.exit_status else []
     return ", ".join(parts)
 
 
 _DISPENSABLE = (-2, -4, -3, -6)
-"""Columns that a narrow terminal goes without, the first first: trainer, samples, loss, how
-long."""
+"""Columns that a narrow terminal leaves out, in this order: trainer, samples, loss, duration."""
 
 
 def _fit_columns(rows: list[tuple[str, ...]], width: int) -> list[tuple[str, ...]]:
-    """``rows`` without the columns that leave no room for what changed."""
+    """Return ``rows`` without the columns for which there is no room beside the changes."""
     columns = list(zip(*rows, strict=True))
     widths = {
         number - len(columns): max(map(text.width, column)) + 2
@@ -223,11 +226,11 @@ def _failed_row(run: RecordedRun) -> tuple[str, ...]:
 
 
 def telling_line(lines: Sequence[str]) -> str:
-    """The line of a log's end that says most: the last that names an error, else the last that says
-    anything."""
-    told = [line.strip() for line in lines if line.strip()]
+    """Return the line of a log's end that says most: the last one that names an error, else the
+    last that is not blank."""
+    said = [line.strip() for line in lines if line.strip()]
     return next(
-        (line for line in reversed(told) if _names_an_error(line)), told[-1] if told else ""
+        (line for line in reversed(said) if _names_an_error(line)), said[-1] if said else ""
     )
 
 
@@ -240,5 +243,5 @@ def _names_an_error(line: str) -> bool:
 
 
 def heading(run: RecordedRun) -> str:
-    """``noob-gren-v2s512: sealed, opened 2026-11-23 17:20``."""
+    """Return ``noob-gren-v2s512: sealed, opened 2026-11-23 17:20 as 0f1e2d3c``."""
     return text.shown(f"{run.name}: {run.state}, opened {run.minute} as {run.commit[:8]}")

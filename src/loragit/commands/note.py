@@ -1,5 +1,4 @@
-"""``loragit note NAME``: an observation on a run, a star, a rating, the checkpoint that was
-picked."""
+"""``loragit note NAME``: an observation on a run, a star, a rating, the best checkpoint."""
 
 from __future__ import annotations
 
@@ -19,7 +18,7 @@ from loragit.store.store import Store
 from loragit.system import child
 
 _DRAFT = "NOTE_EDITMSG"
-"""In ``.git/loragit/``, for the editor; stays there where the note could not be written."""
+"""In ``.git/loragit/``, for the editor; it stays there if the note could not be written."""
 _HELP = (
     "# What is to be remembered of this run? A line is an observation; lines that begin with "
     "# are left out."
@@ -31,14 +30,14 @@ class NothingNoted(LoragitError):
 
 
 class NoSuchProduct(UsageError):
-    """The run left no file of that name."""
+    """The run left no model of that name."""
 
 
 def note(folder: Path, name: str, messages: Sequence[str], mark: Mark) -> None:
-    """Append to the note on the newest run called ``name``, standing or reverted; without anything
-    to append, edit.
+    """Append to the note on the newest run called ``name``, standing or reverted; open the editor
+    if there is nothing to append.
 
-    Raises :class:`LoragitError`; then nothing was noted.
+    Raises :class:`LoragitError`; then nothing was written.
     """
     history = History.of(folder)
     repository, run = history.repository, history.run(name)
@@ -62,7 +61,7 @@ def note(folder: Path, name: str, messages: Sequence[str], mark: Mark) -> None:
 
 
 def _product_named(run: RecordedRun, wanted: str) -> str:
-    """The run's product that ``wanted`` names, by its name or as a path. Raises
+    """Return the run's model that ``wanted`` names, with or without folder and suffix. Raises
     :class:`NoSuchProduct`."""
     models = [model.path for model in run.outcome.models] if run.outcome else []
     name = Path(wanted).name
@@ -76,7 +75,8 @@ def _product_named(run: RecordedRun, wanted: str) -> str:
 
 
 def _edit_note(repository: Repository, run: RecordedRun, draft: Path) -> list[str]:
-    """What the user writes in their editor, as git has it. Raises :class:`NothingNoted`."""
+    """Return the lines that the user writes in the editor that git would use. Raises
+    :class:`NothingNoted`."""
     if not sys.stdin.isatty():
         raise NothingNoted(
             "nothing was noted: there is no terminal for an editor",
@@ -84,8 +84,8 @@ def _edit_note(repository: Repository, run: RecordedRun, draft: Path) -> list[st
         )
     editor = git.run("var", "GIT_EDITOR", cwd=repository.top)
     draft.parent.mkdir(parents=True, exist_ok=True)
-    told = (run.name, run.subject, *((run.outcome.subject,) if run.outcome else ()))
-    about = "\n".join(f"# {text.shown(line)}" for line in told)
+    shown = (run.name, run.subject, *((run.outcome.subject,) if run.outcome else ()))
+    about = "\n".join(f"# {text.shown(line)}" for line in shown)
     draft.write_text(f"\n{_HELP}\n#\n{about}\n", encoding="utf-8")
     # The editor may be several words with quotes, for a shell.
     status = child.run(

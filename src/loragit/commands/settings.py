@@ -21,10 +21,7 @@ Scalar = str | int | float
 
 def show(chosen: Settings, environ: Mapping[str, str], *, as_json: bool = False) -> None:
     """Print every effective value: lines of TOML with the source as a comment, or a JSON object by
-    key.
-
-    The trainer's Python, as it is found with ``environ``, comes last.
-    """
+    key. The trainer's Python, found with ``environ``, comes last."""
     origins = (*effective(chosen), _python_origin(chosen, environ))
     if as_json:
         document = {
@@ -38,8 +35,7 @@ def show(chosen: Settings, environ: Mapping[str, str], *, as_json: bool = False)
 
 
 def _python_origin(chosen: Settings, environ: Mapping[str, str]) -> SettingOrigin:
-    """Which Python the settings come to, and the environment that it is in; or why there is
-    none."""
+    """The Python that the settings lead to, and its environment; or why there is none."""
     try:
         python = pythons.find_python(chosen.trainer, environ)
     except PythonMissing as error:
@@ -47,17 +43,17 @@ def _python_origin(chosen: Settings, environ: Mapping[str, str]) -> SettingOrigi
     return SettingOrigin(
         "python",
         toml_literal(str(python)),
-        shown(str(pythons.prefix(python) or "in no environment")),
+        shown(str(pythons.environment_prefix(python) or "in no environment")),
     )
 
 
 def effective(chosen: Settings) -> tuple[SettingOrigin, ...]:
-    """Every value in the order in which it is shown, its source on one line and without control
+    """Every value in the order in which it is shown, its source on one line without control
     characters.
 
-    ``{key} = {value}  # {source}`` is a line of TOML for each, and all lines together are a TOML
-    document. Secrets are masked: arguments by their name, the words of an argument or of the
-    launcher by their shape.
+    Each makes a line of TOML, ``{key} = {value}  # {source}``, and all lines a TOML document.
+    Secrets are redacted: an argument by its name, the words of an argument or of the launcher by
+    their shape.
     """
     return tuple(
         origin._replace(value=_redacted_text(origin), source=shown(origin.source))
@@ -66,8 +62,8 @@ def effective(chosen: Settings) -> tuple[SettingOrigin, ...]:
 
 
 def json_value(origin: SettingOrigin) -> object:
-    """The value as JSON has it: a text, a number, true, false or a list of those. Not a number and
-    infinity, which JSON lacks, are the texts that TOML has for them."""
+    """The value for JSON: a text, a number, true, false or a list of those. JSON has no ``nan``
+    and ``inf``: they become TOML's words for them."""
     value = _value(origin)
     return [_finite(item) for item in value] if isinstance(value, tuple) else _finite(value)
 

@@ -25,48 +25,32 @@ _GROUPS = {
     "cache_ shuffle_ keep_tokens flip_aug color_aug random_crop",
     "Saving and samples": "save_ output_ logging_ log_ sample_ training_comment metadata_ wandb_",
 }
-"""Arguments by what people look for, by how they begin; the first group that has one counts."""
+"""Groups of arguments by the beginning of their names; the first group that fits counts."""
 
+# fmt: off
 _SHOWN_IN_WORDS = (
-    *(
-        "Run",
-        "Dataset",
-        "Dataset-Path",
-        "Dataset-Commit",
-        "Dataset-Dirty",
-        "Config-SHA1",
-        "Prompts-SHA1",
-    ),
-    *("Script-SHA1", "Trainer-Commit", "Trainer-Branch", "Trainer-URL", "Trainer-Dirty", "LyCORIS"),
-    *(
-        "LyCORIS-Version",
-        "LyCORIS-Commit",
-        "LyCORIS-URL",
-        "LyCORIS-Dirty",
-        "Resumed-From",
-        "Derived-From",
-    ),
-    *(
-        "Imported",
-        "Repository",
-        "Loragit-Format",
-        *(role for each in kinds.every() for role in each.weights.values()),
-    ),
+    "Run", "Dataset", "Dataset-Path", "Dataset-Commit", "Dataset-Dirty",
+    "Config-SHA1", "Prompts-SHA1", "Script-SHA1",
+    "Trainer-Commit", "Trainer-Branch", "Trainer-URL", "Trainer-Dirty",
+    "LyCORIS", "LyCORIS-Version", "LyCORIS-Commit", "LyCORIS-URL", "LyCORIS-Dirty",
+    "Resumed-From", "Derived-From", "Imported", "Repository", "Loragit-Format",
+    *(role for each in kinds.all_trainers() for role in each.weights.values()),
 )
-"""Trailers that are shown in words of their own."""
+# fmt: on
+"""Trailers whose values are shown elsewhere."""
 _AUTO_V2, _AUTO_V3 = 10, 12
-"""Digits of the file's and of the payload's sha256 that Civitai shows under these names."""
+"""Digits of the sha256 of file and payload that Civitai shows under these names."""
 _CHART = 60
 
 
-def show(folder: Path, asked: str, home: str, *, as_json: bool = False) -> None:
-    """Print the newest run that ``asked`` means, or after a colon one file of its record, byte for
+def show(folder: Path, wanted: str, home: str, *, as_json: bool = False) -> None:
+    """Print the newest run that ``wanted`` names, or the file of its record after a colon, byte for
     byte.
 
-    ``home`` is what ``~`` in a record stands for here. Raises :class:`LoragitError`.
+    ``home`` is what ``~`` in a record stands for. Raises :class:`LoragitError`.
     """
     history = History.of(folder)
-    name, colon, path = asked.partition(":")
+    name, colon, path = wanted.partition(":")
     run, *others = history.find(name)
     if colon:
         console.raw(run.read(path))
@@ -79,17 +63,17 @@ def show(folder: Path, asked: str, home: str, *, as_json: bool = False) -> None:
         console.start_pager(git.pager())
         for line in lines:
             console.out(line)
-        if console.width() is None:  # in a pager it would be written across the text
-            console.info(f"a file of it: loragit show {asked}:run.toml")
+        if console.width() is None:  # it would be written into a pager's text
+            console.info(f"a file of it: loragit show {wanted}:run.toml")
 
 
 def _document(
     history: History, run: RecordedRun, others: Sequence[RecordedRun]
 ) -> dict[str, object]:
     bases = history.bases()
-    brief = cached.outcome_counts([run]).get(run.commit)
+    counts = cached.outcome_counts([run]).get(run.commit)
     changed = cached.changes_in_brief([run], bases).get(run.commit)
-    return whole_run(run, listed_run(run, brief, bases.get(run.commit), changed), others)
+    return whole_run(run, listed_run(run, counts, bases.get(run.commit), changed), others)
 
 
 def _lines(
@@ -130,7 +114,7 @@ def _lines(
 
 
 def _block(title: str, lines: Sequence[str]) -> Iterator[str]:
-    """A paragraph with a heading; nothing where there are no lines."""
+    """Yield a paragraph with a heading; nothing without lines."""
     if lines:
         yield ""
         yield title
@@ -207,7 +191,7 @@ def _environment_lines(run: RecordedRun) -> list[str]:
         around = run.environment
     except LoragitError:
         return []
-    told = [f"{key} {value}" for key, values in around.about.items() for value in values]
+    about = [f"{key} {value}" for key, values in around.about.items() for value in values]
     known = (
         "torch",
         "torchvision",
@@ -223,14 +207,14 @@ def _environment_lines(run: RecordedRun) -> list[str]:
     if cuda.isdigit():
         named.append(f"CUDA {cuda[:-1]}.{cuda[-1]}")
     return [
-        *told,
+        *about,
         *([", ".join(named)] if named else []),
         text.count(len(around.packages), "package"),
     ]
 
 
 def _command_lines(argv: Sequence[str], workdir: str | None) -> list[str]:
-    """The command as a shell takes it, an option a line."""
+    """Return the command as a shell takes it, an option on each line."""
     import shlex
 
     lines: list[list[str]] = [[]]
@@ -247,8 +231,8 @@ def _command_lines(argv: Sequence[str], workdir: str | None) -> list[str]:
 
 
 def _for_a_shell(word: str, quoted: str) -> str:
-    """``quoted``, but for ``~/`` at the beginning, which stands for the home folder in a record as
-    in a shell."""
+    """Return ``quoted``, but with ``~/`` at the beginning unquoted: it is the home folder in a
+    record as in a shell."""
     import shlex
 
     return f"~/{shlex.quote(word[2:])}" if word.startswith("~/") and len(word) > 2 else quoted
@@ -315,15 +299,15 @@ def _loss_lines(run: RecordedRun, outcome: RecordedOutcome, home: str) -> list[s
 def _lineage_lines(history: History, run: RecordedRun) -> list[str]:
     from loragit.history.lineage import parents
 
-    told = [f"resumed from {value}" for value in run.resumed_from]
-    told += [f"started from the weights of {value}" for value in run.derived_from]
+    lineage = [f"resumed from {value}" for value in run.resumed_from]
+    lineage += [f"started from the weights of {value}" for value in run.derived_from]
     above = parents(history.runs)
     below = [
         each
         for each in history.runs
         if each.commit in above and above[each.commit][0].commit == run.commit
     ]
-    return told + [f"{each.name} went on from it ({above[each.commit][1]})" for each in below]
+    return lineage + [f"{each.name} went on from it ({above[each.commit][1]})" for each in below]
 
 
 def _changed_lines(history: History, run: RecordedRun) -> list[str]:
@@ -338,8 +322,7 @@ def _changed_lines(history: History, run: RecordedRun) -> list[str]:
 
 
 def _other_trailers(run: RecordedRun) -> list[str]:
-    """Trailers that are not shown in words of their own: those of imported runs, and of formats to
-    come."""
+    """Return trailers that are shown nowhere else: those of imported runs, and of later formats."""
     return [
         f"{key}: {value}"
         for key, values in run.trailers.items()
@@ -351,5 +334,5 @@ def _other_trailers(run: RecordedRun) -> list[str]:
 def _file_lines(run: RecordedRun) -> list[str]:
     files = run.files
     captions = sum(path.startswith("captions/") for path in files)
-    told = [path for path in files if not path.startswith("captions/")]
-    return told + ([f"captions/ ({captions})"] if captions else [])
+    others = [path for path in files if not path.startswith("captions/")]
+    return others + ([f"captions/ ({captions})"] if captions else [])

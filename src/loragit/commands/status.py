@@ -1,4 +1,4 @@
-"""``loragit status``: runs in progress, and how the repositories of code stand."""
+"""``loragit status``: runs in progress, and the state of the repositories of code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from loragit.store import journal
 
 
 def status(chosen: Settings, *, as_json: bool = False) -> None:
-    """Print it for the dataset at hand. Raises :class:`LoragitError` where that is in no
+    """Print the status of the current dataset. Raises :class:`LoragitError` if it is in no
     repository."""
     repository = git.discover(chosen.dataset_dir)
     notes = [(note, history.may_be_alive(note)) for note in journal.read(repository.private)]
@@ -55,10 +55,10 @@ def _repo_state(label: str, folder: Path) -> RepoState | LoragitError:
 
 
 def _print_runs(lines: Iterable[tuple[str, bool]]) -> None:
-    told = list(lines)
-    if not told:
+    rows = list(lines)
+    if not rows:
         console.out("no run in progress")
-    for line, alive in told:
+    for line, alive in rows:
         console.out(f"{'running' if alive else 'interrupted'}  {line}")
 
 

@@ -48,9 +48,8 @@ def dry_run(request: Request, *, trusted: bool = False) -> None:
     for line in script.data.decode("utf-8", "replace").splitlines() if script else ():
         console.out(line)
     python = pythons.find_python(ready.settings.trainer, request.environ)
-    console.info(
-        f"the trainer's Python is {python}, in {pythons.prefix(python) or 'no environment'}"
-    )
+    environment = pythons.environment_prefix(python) or "no environment"
+    console.info(f"the trainer's Python is {python}, in {environment}")
     console.info(f"dry run: {ready.run.name} could start; nothing was written")
 
 

@@ -1,5 +1,5 @@
-"""``loragit trust``, and the question that ``train`` asks: may be done what the dataset's own files
-say?"""
+"""``loragit trust``, and the question that ``train`` asks: whether what the dataset's own files
+name may be started and read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class NobodyToAsk(LoragitError):
 
 
 class NotRemembered(LoragitError):
-    """What was agreed to could not be written down."""
+    """The user's consent could not be saved."""
 
 
 def agreement(*, trusted: bool) -> Agree | None:
@@ -37,10 +37,10 @@ def agreement(*, trusted: bool) -> Agree | None:
 
 
 def remember_settings(chosen: Settings) -> None:
-    """A run goes ahead with these settings: what ran before there was a remote needs no question
-    when there is one."""
+    """Remember consent to the settings of a run that starts: what ran before the repository had a
+    remote needs no question once it has one."""
     subject = trust.subject_of_settings(chosen)
-    if subject.claims and not trust.is_agreed(subject):
+    if subject.values and not trust.is_agreed(subject):
         trust.store_consent(subject)
 
 
@@ -57,25 +57,26 @@ def _agree_at_terminal(subject: Subject, origin: str) -> bool:
 
 def _print_claims(subject: Subject, origin: str) -> None:
     console.info(f"these come from the dataset {subject.folder} ({origin}):")
-    for claim in subject.claims:
-        console.info(f"  {claim.shown}  # {claim.about}")
-    if any(rules.MASK in claim.shown for claim in subject.claims):
+    for value in subject.values:
+        console.info(f"  {value.to_show}  # {value.effect}")
+    if any(rules.MASK in value.to_show for value in subject.values):
         console.info(
             f"{rules.MASK} stands for what looks like a secret: {subject.folder / FILE} shows it"
         )
 
 
 def trust_(chosen: Settings, *, yes: bool) -> int:
-    """Show what the dataset's own files start and read, and ask whether they may; 1 where not.
+    """Show what the dataset's own files start and read, and ask whether they may. Returns 1 if
+    not, else 0.
 
     Raises :class:`NobodyToAsk`, :class:`NotRemembered`.
     """
     agreed = True
-    subjects = [subject for subject in _subjects(chosen) if subject.claims]
+    subjects = [subject for subject in _subjects(chosen) if subject.values]
     for subject in subjects:
         if trust.is_agreed(subject):
             console.info(
-                f"agreed to already: {text.count(len(subject.claims), 'value')} of {subject.folder}"
+                f"already agreed to: {text.count(len(subject.values), 'value')} of {subject.folder}"
             )
             continue
         _print_claims(
@@ -83,7 +84,7 @@ def trust_(chosen: Settings, *, yes: bool) -> int:
         )
         if not yes and not console.can_ask():
             raise NobodyToAsk(
-                "nothing was agreed to: there is no terminal to ask at", hint="loragit trust --yes"
+                "nothing was agreed to: there is no terminal to ask on", hint="loragit trust --yes"
             )
         if not yes and not console.confirm(_QUESTION, default=False):
             agreed = False
@@ -98,7 +99,8 @@ def trust_(chosen: Settings, *, yes: bool) -> int:
         )
     elif agreed:
         console.info(
-            f"{chosen.dataset_dir} may be trained on; another program there is another question"
+            f"{chosen.dataset_dir} may be trained on; if it names another program, you will be "
+            "asked again"
         )
     return 0 if agreed else 1
 
@@ -110,10 +112,10 @@ def _subjects(chosen: Settings) -> Iterator[Subject]:
     if trust.foreign_origin(folder) is not None:
         paths = chosen.paths
         workdir = launch.find_workdir(
-            chosen, launch.plain(chosen.trainer.repo / chosen.trainer.script)
+            chosen, launch.without_dots(chosen.trainer.repo / chosen.trainer.script)
         )
         try:
-            trainer = kinds.of(chosen.trainer.kind)
+            trainer = kinds.trainer_of(chosen.trainer.kind)
             config = trainer.dataset(paths.config, workdir, Arguments({}))
         except LoragitError:  # told when it is needed
             return

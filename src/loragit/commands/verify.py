@@ -1,5 +1,4 @@
-"""``loragit verify [NAME…]``: recomputes what the record says, and tells what is not so any
-more."""
+"""``loragit verify [NAME…]``: recomputes what the record says, and reports where it is wrong."""
 
 from __future__ import annotations
 
@@ -12,26 +11,26 @@ from loragit.history.verify.verify import NOTE, WRONG, Report, Verdict, VerifyOp
 from loragit.text import count
 
 _SHOWN = 5
-"""Notes of one kind that are shown; more of them are counted."""
+"""Notes of one kind that are shown at most; the rest are counted."""
 
 
 def verify_and_print(
-    folder: Path, asked: VerifyOptions, *, verbose: bool = False, as_json: bool = False
+    folder: Path, options: VerifyOptions, *, verbose: bool = False, as_json: bool = False
 ) -> int:
-    """Verify the repository that ``folder`` lies in. Returns 1 where something is wrong, else 0.
+    """Verify the repository that ``folder`` lies in. Return 1 if anything is wrong, else 0.
 
     ``verbose`` also lists every run that is as recorded. Raises
     :class:`~loragit.git.NotARepository`, :class:`~loragit.history.NoSuchRun`.
     """
     history = History.of(folder)
     try:
-        report = verify(history, asked)
+        report = verify(history, options)
     finally:
         history.close()
     if as_json:
         import json
 
-        console.write(json.dumps(_report_as_json(report, asked), indent=2) + "\n")
+        console.write(json.dumps(_report_as_json(report, options), indent=2) + "\n")
     else:
         for row in _lines(report, verbose=verbose):
             console.out(row)
@@ -39,7 +38,7 @@ def verify_and_print(
 
 
 def _lines(report: Report, *, verbose: bool) -> Iterator[str]:
-    """What is wrong and noted, and at the end the sum of it."""
+    """Yield a line for each verdict, and at the end one that sums up."""
     shown: dict[str, int] = {}
     left: dict[str, int] = {}
     for verdict in report.verdicts:
@@ -70,16 +69,16 @@ def _summary(report: Report) -> str:
     if not (report.runs or report.verdicts):
         return f"no run on record in {report.repository}"
     wrong, notes = len(report.of(WRONG)), len(report.of(NOTE))
-    told = f"{wrong} wrong" if wrong else "all as recorded"
+    result = f"{wrong} wrong" if wrong else "all as recorded"
     more = f", {count(notes, 'note')}" if notes else ""
-    return f"{count(len(report.runs), 'run')}, {count(report.models, 'model')}: {told}{more}"
+    return f"{count(len(report.runs), 'run')}, {count(report.models, 'model')}: {result}{more}"
 
 
-def _report_as_json(report: Report, asked: VerifyOptions) -> dict[str, object]:
-    """As docs/json.md has it."""
+def _report_as_json(report: Report, options: VerifyOptions) -> dict[str, object]:
+    """Return the report as docs/json.md describes it."""
     return {
         "repository": str(report.repository),
-        "quick": asked.quick,
+        "quick": options.quick,
         "shallow": report.shallow,
         "partial": report.partial,
         "model_count": report.models,

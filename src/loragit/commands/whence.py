@@ -1,4 +1,4 @@
-"""``loragit whence FILE…``: which run made a model or a sample image, whatever it is called now."""
+"""``loragit whence FILE…``: which run made a model or sample image, whatever its name is now."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from loragit.trainers import kinds, safetensors
 
 MODELS = (".safetensors", ".ckpt", ".pt")
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")
-"""What folders are searched for."""
+"""Suffixes of the files for which folders are searched."""
 
 STAMP, WEIGHTS, FILE, SAMPLE, SESSION = "stamp", "weights", "file", "sample", "session"
 STRENGTH = {
@@ -30,17 +30,17 @@ STRENGTH = {
 can edit."""
 
 _MATCHES = 10
-"""Runs that are told of one file."""
+"""Runs that are shown for one file at most."""
 _WIDTH = 200
 """Characters of a header's value that are shown."""
 
 
 class NothingToLookAt(UsageError):
-    """No such file, or a folder without any model or image."""
+    """There is no such file, or the folder holds no model and no image."""
 
 
 class Match(NamedTuple):
-    """A run that a file leads to."""
+    """A run that may have made a file."""
 
     run: str
     commit: str
@@ -48,13 +48,13 @@ class Match(NamedTuple):
     evidence: tuple[str, ...]
     """Of :data:`STRENGTH`, the strongest first."""
     product: str | None
-    """What the run's record calls the file; ``None`` where only the header names the run."""
+    """The file's name in the record; ``None`` if only the header names the run."""
     output: str
     """The run's output folder, as it is recorded."""
 
 
 class Origin(NamedTuple):
-    """What is known of one file."""
+    """What is known about one file."""
 
     path: Path
     sha256: str
@@ -67,8 +67,7 @@ class Origin(NamedTuple):
 
 
 def whence(paths: Sequence[Path], datasets: Path, here: Path, *, as_json: bool = False) -> int:
-    """Tell of each file which run made it. Returns 0, or 1 where the origin of one is not on
-    record.
+    """Print which run made each file. Return 0, or 1 if the origin of any is not on record.
 
     ``datasets`` is the folder of all datasets, ``here`` the current one. Raises
     :class:`NothingToLookAt`.
@@ -106,15 +105,15 @@ def _files_named(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _models_and_images(folder: Path) -> Iterator[Path]:
-    """Models and images in ``folder``, at any depth; links to folders and hidden folders are passed
-    over."""
+    """Yield models and images in ``folder``, at any depth; not those in linked or hidden
+    folders."""
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(root, name) for name in names if name.lower().endswith(MODELS + IMAGES))
 
 
 class Unreadable(NamedTuple):
-    """A file that could not be looked into."""
+    """A file that cannot be read."""
 
     path: Path
     problem: str
@@ -153,7 +152,8 @@ def _origin_of(path: Path, records: Records) -> Origin | Unreadable:
 
 
 def _header(path: Path) -> tuple[Mapping[str, str], str | None]:
-    """What a model's header says, and what is wrong with it. Raises ``OSError``."""
+    """Return the metadata in a model's header, and what is wrong with the file. Raises
+    ``OSError``."""
     if path.suffix.lower() != ".safetensors":
         return {}, None
     try:
@@ -169,7 +169,7 @@ def _header(path: Path) -> tuple[Mapping[str, str], str | None]:
 def _runs_listing(
     sha256: str, payload: str | None, records: Records
 ) -> Iterator[tuple[Sealed, str]]:
-    """Runs whose outcome lists the file, and by what."""
+    """Yield the runs whose outcome lists the file, each with the kind of evidence."""
     for sealed in records.holding(f"sha256:{sha256}"):
         yield sealed, FILE if any(model.sha256 == sha256 for model in sealed.models) else SAMPLE
     if payload is not None:
@@ -180,8 +180,7 @@ def _recorded_name(sealed: Sealed, sha256: str, payload: str | None) -> str | No
     def fits(model: ModelFile) -> bool:
         return model.sha256 == sha256 or (payload is not None and model.payload_sha256 == payload)
 
-    # Of models with the same weights (the last step's and the final one) the very file is meant, if
-    # it is there.
+    # The last step and the final model have the same weights: an equal file goes first.
     models = sorted(sealed.models, key=lambda model: model.sha256 != sha256)
     samples = (
         value.removesuffix(f" sha256:{sha256}")
@@ -205,7 +204,7 @@ def _add_match(matches: dict[str, Match], commit: str, match: Match) -> None:
 def _match_stamp(
     run: str, commit: str, records: Records, matches: dict[str, Match], warnings: list[str]
 ) -> None:
-    """Look for the run that a training comment names."""
+    """Add the run that a training comment names to ``matches``, or a warning."""
     sealed = next((each for each in records.holding(f"\0{commit}\0") if each.run == run), None)
     if sealed is not None:
         _add_match(
@@ -229,7 +228,7 @@ def _stamp(header: Mapping[str, str]) -> str:
 
 def _header_keys() -> dict[str, str]:
     """What a header tells of an unknown model: what to call it, and its key."""
-    return {label: key for trainer in kinds.every() for label, key in trainer.header_keys}
+    return {label: key for trainer in kinds.all_trainers() for label, key in trainer.header_keys}
 
 
 def _match_session(header: Mapping[str, str], records: Records, matches: dict[str, Match]) -> None:
@@ -245,7 +244,7 @@ def _match_session(header: Mapping[str, str], records: Records, matches: dict[st
 def _warnings(
     matches: Mapping[str, Match], by_content: set[str], stamped: set[str]
 ) -> Iterator[str]:
-    """Where the evidence disagrees, or shows that the file was changed after it was made."""
+    """Yield where the evidence disagrees, or shows that the file was changed after the training."""
     certain = [matches[commit] for commit in by_content]
     if certain and stamped and not any(match.run in stamped for match in certain):
         names = ", ".join(sorted(stamped))

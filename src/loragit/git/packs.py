@@ -23,7 +23,7 @@ LARGEST = 1 << 30
 _BLOB = 3
 
 
-class _Item(NamedTuple):
+class _PackedBlob(NamedTuple):
     id: bytes
     crc: int
     offset: int
@@ -50,13 +50,13 @@ def write(objects: Path, blobs: Sequence[bytes]) -> None:
     durable.sync(objects)
 
 
-def _pack(blobs: Sequence[bytes]) -> tuple[bytearray, list[_Item]]:
+def _pack(blobs: Sequence[bytes]) -> tuple[bytearray, list[_PackedBlob]]:
     data = bytearray(pack(">4sII", b"PACK", 2, len(blobs)))
     items = []
     for blob in blobs:
         entry = _header(len(blob)) + _deflated(blob)
         name = sha1(b"blob %d\0" % len(blob) + blob, usedforsecurity=False).digest()
-        items.append(_Item(name, zlib.crc32(entry), len(data)))
+        items.append(_PackedBlob(name, zlib.crc32(entry), len(data)))
         data += entry
     data += sha1(data, usedforsecurity=False).digest()
     return data, sorted(items)
@@ -82,7 +82,7 @@ def _deflated(blob: bytes) -> bytes:
     return small.compress(blob) + small.flush()
 
 
-def _index(items: list[_Item], checksum: bytes | bytearray) -> bytes:
+def _index(items: list[_PackedBlob], checksum: bytes | bytearray) -> bytes:
     """``items`` in order of their ids."""
     counts = [0] * 256
     for item in items:

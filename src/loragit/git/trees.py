@@ -27,9 +27,9 @@ class _File(NamedTuple):
     entry: Entry
 
 
-class _Folder(NamedTuple):
+class _TreeFolder(NamedTuple):
     files: dict[str, _File]
-    folders: dict[str, _Folder]
+    folders: dict[str, _TreeFolder]
 
 
 def write(
@@ -44,18 +44,18 @@ def write(
     ``like`` is the id of a tree that a ref leads to: what it holds is not written again, which
     spares ten thousand captions that did not change since the run before.
     """
-    root = _Folder({}, {})
+    root = _TreeFolder({}, {})
     for entry in entries:
         folder = root
         *parents, name = entry.path.split("/")
         for parent in parents:
-            folder = folder.folders.setdefault(parent, _Folder({}, {}))
+            folder = folder.folders.setdefault(parent, _TreeFolder({}, {}))
         folder.files[name] = _File(objects.blob_id(entry.data), entry)
     objects.write_blobs(list(_new_blobs(objects, root, like)))
     return _write_folder(objects, root, like, dict(kept))
 
 
-def _new_blobs(objects: Objects, folder: _Folder, like: str | None) -> Iterator[bytes]:
+def _new_blobs(objects: Objects, folder: _TreeFolder, like: str | None) -> Iterator[bytes]:
     """Contents of the files in ``folder`` that ``like`` does not hold under the same paths."""
     known = objects.items(like)
     for name, file in folder.files.items():
@@ -67,7 +67,7 @@ def _new_blobs(objects: Objects, folder: _Folder, like: str | None) -> Iterator[
 
 
 def _write_folder(
-    objects: Objects, folder: _Folder, like: str | None, kept: Mapping[str, str]
+    objects: Objects, folder: _TreeFolder, like: str | None, kept: Mapping[str, str]
 ) -> str:
     """Write the trees of ``folder``, whose blobs are written."""
     known = objects.items(like)

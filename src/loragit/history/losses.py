@@ -47,7 +47,7 @@ def read_curve(run: RecordedRun, home: str) -> Curve | None:
         return None
     if outcome is None or outcome.started is None or outcome.finished is None:
         return None
-    source = kinds.of(run.record.trainer_kind).losses
+    source = kinds.trainer_of(run.record.trainer_kind).losses
     paths = _paths(run.name, args, workdir or "", outcome.output or "", source, home)
     span = (
         outcome.started.timestamp() - _CLOCK_MARGIN,

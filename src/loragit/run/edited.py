@@ -1,4 +1,4 @@
-"""Files of the user's that were edited while a run trained: on record is what they were when it
+"""The user's files that were edited while a run trained. On record is what they were when it
 started."""
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _AS_IT_WAS = "on record is what it was at the start"
 
 
 def edits(read: Inputs) -> Iterator[str]:
-    """A line for each kind of edit since ``read`` was read. Raises nothing.
+    """A warning for each kind of edit since ``read`` was read. Raises nothing.
 
     Files of the dataset are told apart by size and times, and only those that differ there are
     read: ten thousand untouched files cost ten thousand calls of stat(2).
@@ -63,8 +63,8 @@ def _line(noun: str, what: str, names: list[str]) -> str:
 
 
 def file_edits(path: Path, data: bytes, did: str = "trained") -> Iterator[str]:
-    """What to say of one file that was read whole and held ``data``; ``did`` is what the run did
-    meanwhile."""
+    """A warning where one file, which was read whole and held ``data``, was edited; ``did`` is what
+    the run did meanwhile."""
     try:
         if path.stat().st_size == len(data) and path.read_bytes() == data:
             return
@@ -75,7 +75,7 @@ def file_edits(path: Path, data: bytes, did: str = "trained") -> Iterator[str]:
 
 
 class _FolderEdits:
-    """A folder of the dataset, compared with what it was. Names are those of ``dataset.sha256``."""
+    """What was edited in a folder of the dataset. Names are those of ``dataset.sha256``."""
 
     def __init__(self, watched: WatchedFolder) -> None:
         self.changed: list[str] = []

@@ -1,8 +1,8 @@
-"""How a run ends: sealed with what came out, or taken back because nothing did.
+"""How a run ends: sealed with what came out, or reverted because nothing did.
 
 ``loragit train`` ends its own run this way, and ``loragit recover`` one whose loragit is gone: all
-that is needed is in the note of the run. Each step can be done again, so that one who is killed in
-the middle is followed by another.
+that is needed is in the run's journal entry. Each step can be done again, so that whoever is killed
+in the middle is followed by the next.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def outcome_of(run: OpenRun) -> Outcome:
     found = results.collect(
         run.folder.path,
         work.output_name or None,
-        kinds.of(work.trainer_kind),
+        kinds.trainer_of(work.trainer_kind),
         exit_status=end.exit_status,
         started=datetime.fromisoformat(end.started),
         finished=datetime.fromisoformat(end.finished),

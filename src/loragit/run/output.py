@@ -27,8 +27,7 @@ class CannotWriteOutput(LoragitError):
 
 
 class OutputGone(LoragitError):
-    """The output folder cannot be looked at any more: whether something is in it nobody can
-    tell."""
+    """The output folder is not there any more: nobody can tell whether something was in it."""
 
 
 class OutputFolder(NamedTuple):
@@ -43,7 +42,7 @@ class OutputFolder(NamedTuple):
     """Name of the log, whose bytes grow while the trainer runs."""
 
     def replaced(self) -> str | None:
-        """What to say where another folder, or something else, is in its place."""
+        """A warning where another folder, or something else, is in its place; else ``None``."""
         if self._identity() == self.inode:
             return None
         return (
@@ -52,8 +51,8 @@ class OutputFolder(NamedTuple):
         )
 
     def require(self, run: RunName) -> None:
-        """Raises :class:`OutputGone` where it is not there any more: ``run`` may have made
-        something."""
+        """Raises :class:`OutputGone` where the folder is not there any more: ``run`` may have made
+        something in it."""
         try:
             gone = "something else is in its place" if self._identity() != self.inode else None
         except OSError as error:
@@ -77,7 +76,7 @@ class OutputFolder(NamedTuple):
             return (f". ({error.strerror})",)
 
     def why_it_stays(self, foreign: Sequence[str]) -> str:
-        """What keeps the folder from being removed, for people."""
+        """A sentence that says what keeps the folder from being removed."""
         if foreign == (".",):
             return f"{self.path} stays: it is not the folder that this run made"
         return f"{self.path} stays: it holds {text.listed(sorted(foreign), 3)}"

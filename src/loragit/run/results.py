@@ -1,5 +1,5 @@
-"""What a training left: models, states and samples, found by the trainer's naming rules, checked
-and hashed.
+"""The products of a training: models, states and samples, found by the trainer's naming rules,
+checked and hashed.
 
 Files decide, not the exit status: a trainer exits 0 without a product and non-zero after a good
 checkpoint. Nothing here writes, and no file that vanishes, is damaged or may not be read stops the
@@ -60,7 +60,9 @@ def collect(
     be listed gives an outcome without products.
     """
     naming = trainer.naming
-    named = {each.path: output_name for each in products.find(output, naming.model, output_name)}
+    named = {
+        each.path: output_name for each in products.find_products(output, naming.model, output_name)
+    }
     pictures = sample_paths(output, output_name, naming)
     return Outcome(
         exit_status=exit_status,
@@ -79,8 +81,8 @@ def sync_products(output: Path, found: Outcome, *further: str) -> str | None:
     """Wait until the models, states and samples of ``found``, and the files ``further``, are on the
     disk.
 
-    All names are relative to ``output``. Trainers do not wait, and the record must not outlive what
-    it tells of. Returns what to say where that failed.
+    All names are relative to ``output``. Trainers do not wait for the disk, and the record must not
+    outlive the products that it names. Return a warning where that failed, else ``None``.
     """
     names = (
         *(model.path for model in found.models),
@@ -102,7 +104,7 @@ def sync_products(output: Path, found: Outcome, *further: str) -> str | None:
 
 
 class ModelReader(NamedTuple):
-    """How a model's file is looked into."""
+    """How header and hashes of a model's file are read."""
 
     header: Callable[[Path], Header]
     hashes: Callable[[Path], Hashes]
@@ -137,7 +139,7 @@ def checked_models(
 
 
 class _SavePoint(NamedTuple):
-    """Where in a training something was saved, as far as is known. Sorts in order of saving, the
+    """When in a training something was saved, as far as is known. Sorts in order of saving, the
     final one last."""
 
     step: int | None
@@ -183,10 +185,11 @@ class _Candidate(NamedTuple):
 def _models(
     folder: Path, named: Mapping[str, str | None], trainer: Trainer, reading: ModelReader
 ) -> list[_Candidate]:
-    """Every file of ``named``, judged; several at the same time."""
+    """Every file of ``named``, checked; several at the same time."""
     candidates = [
         _Candidate(
-            name, _SavePoint.of_name(products.match(trainer.naming.model, name, output_name))
+            name,
+            _SavePoint.of_name(products.match_product(trainer.naming.model, name, output_name)),
         )
         for name, output_name in named.items()
     ]
@@ -267,9 +270,10 @@ def states(output: Path, output_name: str | None, naming: Naming) -> tuple[str, 
     does not count."""
     found = [
         _Candidate(
-            each.path, _SavePoint.of_name(products.match(naming.state, each.path, output_name))
+            each.path,
+            _SavePoint.of_name(products.match_product(naming.state, each.path, output_name)),
         )
-        for each in products.find(output, naming.state, output_name)
+        for each in products.find_products(output, naming.state, output_name)
         if _holds_something(each.entry)
     ]
     return tuple(state.name for state in sorted(found, key=lambda state: state.order))
@@ -277,7 +281,7 @@ def states(output: Path, output_name: str | None, naming: Naming) -> tuple[str, 
 
 def sample_paths(output: Path, output_name: str | None, naming: Naming) -> tuple[str, ...]:
     """Paths of the sample images, sorted."""
-    found = products.find(output, naming.sample, output_name)
+    found = products.find_products(output, naming.sample, output_name)
     return tuple(sorted(each.path for each in found if stat.S_ISREG(_mode(each.entry))))
 
 
@@ -299,11 +303,13 @@ def hashed_files(folder: Path, paths: Iterable[str]) -> tuple[DatasetFile, ...]:
 def logged_loss(output: Path, logs: Logs | None, source: LossSource) -> float | None:
     """The last loss of the log folders that are new, or of the files in the output folder."""
     if source.folder is None:
-        return losses.final_loss(losses.files(output, source), source)
+        return losses.final_loss(losses.loss_files(output, source), source)
     if logs is None:
         return None
     folders = sorted(losses.log_folders(logs.where, source) - logs.before)
-    paths = (path for name in folders for path in losses.files(logs.where.folder / name, source))
+    paths = (
+        path for name in folders for path in losses.loss_files(logs.where.folder / name, source)
+    )
     return losses.final_loss(paths, source)
 
 

@@ -38,7 +38,7 @@ from loragit.run.preflight.phases import Ready
 from loragit.run.report import Report
 from loragit.secrets import redact
 from loragit.store import journal
-from loragit.store.journal import End, Open, Trainer, Work
+from loragit.store.journal import End, Open, TrainerProcess, Work
 from loragit.store.ref_moves import MoveStuck
 from loragit.store.store import Store
 from loragit.system import alive, child, signals, supervise
@@ -55,7 +55,7 @@ def train(ready: Ready, report: Report) -> int:
 
     Raises :class:`LoragitError` where the run was not opened; then nothing was written.
     """
-    with signals.held():
+    with signals.ending_signals_blocked():
         run = _open(ready, report)
         return _seal_or_revert(_trained(run, ready, report), ready, report)
 
@@ -204,7 +204,7 @@ def _note_trainer(run: OpenRun, pid: int) -> None:
     but among new objects alone: the files of the dataset stay known until the end.
     """
     reached(CrashPoint.TRAINER_STARTED)
-    trainer = Trainer(pid, alive.start_time(pid) or "")
+    trainer = TrainerProcess(pid, alive.start_time(pid) or "")
     journal.write(run.store.repository.private, run.entry._replace(trainer=trainer))
     reached(CrashPoint.TRAINER_IN_ENTRY)
     import loragit.run.results  # noqa: F401

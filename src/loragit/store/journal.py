@@ -25,7 +25,7 @@ class JournalFailed(LoragitError):
     """The note about a run in progress cannot be written."""
 
 
-class Trainer(NamedTuple):
+class TrainerProcess(NamedTuple):
     """The trainer's process, which leads a group of its own."""
 
     pid: int
@@ -93,7 +93,7 @@ class Open(NamedTuple):
     """Device and inode of the output folder; zeros before it is known."""
     work: Work | None = None
     """``None`` in the note of an older loragit."""
-    trainer: Trainer | None = None
+    trainer: TrainerProcess | None = None
     """``None`` before it was started."""
     end: End | None = None
     """``None`` before it ended."""
@@ -179,7 +179,7 @@ def _read(path: Path) -> Open:
     return note._replace(
         inode=(inode[0], inode[1]),
         work=_work(work) if work is not None else None,
-        trainer=Trainer(_of(trainer, "pid", int), _of(trainer, "pid_started", str))
+        trainer=TrainerProcess(_of(trainer, "pid", int), _of(trainer, "pid_started", str))
         if trainer is not None
         else None,
         end=_end(end) if end is not None else None,

@@ -63,7 +63,7 @@ def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if not name.startswith("GIT_")}
 
 
-class Question:
+class ChildQuestion:
     """A child that works on an answer. Once nothing refers to it any more, it is killed."""
 
     def __init__(self, child: Child, unread: bytes, name: str) -> None:
@@ -117,7 +117,7 @@ def ask(
     input: bytes = b"",  # noqa: A002  subprocess's own word for it
     stderr: int = PIPE,
     detached: bool = False,
-) -> Question:
+) -> ChildQuestion:
     """Start a child that answers on its stdout, in a process group of its own; many can be at work
     at the same time.
 
@@ -148,7 +148,7 @@ def ask(
         if not input:
             child.stdin.close()
             child.stdin = None
-    return Question(child, input, argv[0])
+    return ChildQuestion(child, input, argv[0])
 
 
 def run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None) -> int:

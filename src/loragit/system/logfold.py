@@ -112,7 +112,7 @@ class _Row:
             self._split(start)
             del cells[start:]
 
-    def told(self) -> str | None:
+    def new_line(self) -> str | None:
         """The line to tell, now that the row is left; ``None`` where it was told before, or a bar
         was erased."""
         text, before, redrawn = self.text, self._told, self._redrawn
@@ -160,9 +160,9 @@ class Folder:
     def close(self) -> list[str]:
         """Return what is left: held rows and the unfinished line. Nothing is fed after it."""
         lines = self._take(self._decoder.decode(b"", final=True))
-        self._tell(len(self._rows) - 1)
+        self._add_lines(len(self._rows) - 1)
         if self._rows[-1].text:
-            self._tell(len(self._rows))
+            self._add_lines(len(self._rows))
         return lines
 
     def _take(self, text: str) -> list[str]:
@@ -298,16 +298,16 @@ class Folder:
         self._calm += 1
         if self._calm > _CALM + self._reach:
             self._reach = 0
-        self._tell(self._at - self._reach)
+        self._add_lines(self._at - self._reach)
         if self._at > WINDOW:
             del self._rows[0]
             self._at -= 1
             self._untold -= 1
 
-    def _tell(self, end: int) -> None:
+    def _add_lines(self, end: int) -> None:
         """Tell the rows before ``end``."""
         for row in self._rows[self._untold : end]:
-            line = row.told()
+            line = row.new_line()
             if line is not None:
                 self._lines.append(line)
         self._untold = max(self._untold, end)

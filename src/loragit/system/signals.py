@@ -33,7 +33,7 @@ def postponed() -> Iterator[None]:
 
 
 @contextmanager
-def held() -> Iterator[None]:
+def ending_signals_blocked() -> Iterator[None]:
     """Within, signals that would end this process wait; at the end those that came are forgotten.
 
     They are blocked, not caught: git's processes inherit that, so that Ctrl-C, which a terminal

@@ -17,7 +17,7 @@ KINDS: dict[str, Callable[[], Trainer]] = {"sd-scripts": _sd_scripts}
 """The same as :data:`loragit.settings.schema.KINDS`, which says what settings may name."""
 
 
-def of(kind: str | None) -> Trainer:
+def trainer_of(kind: str | None) -> Trainer:
     """The trainer of that kind.
 
     Records may come from a loragit that knows more: what it does not know is taken for the first,
@@ -26,12 +26,12 @@ def of(kind: str | None) -> Trainer:
     return KINDS.get(kind or "", _sd_scripts)()
 
 
-def every() -> Iterator[Trainer]:
+def all_trainers() -> Iterator[Trainer]:
     """All of them."""
     yield from (trainer() for trainer in KINDS.values())
 
 
 def training_header(metadata: Mapping[str, str]) -> TrainingHeader:
     """What a model's header tells, by the first trainer that knows it for its own."""
-    found = (trainer.training_header(metadata) for trainer in every())
+    found = (trainer.training_header(metadata) for trainer in all_trainers())
     return next((each for each in found if each is not None), UNKNOWN)

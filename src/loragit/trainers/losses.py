@@ -24,7 +24,7 @@ def log_folders(logs: LogFolders, source: LossSource) -> frozenset[str]:
     )
 
 
-def files(folder: Path, source: LossSource) -> list[Path]:
+def loss_files(folder: Path, source: LossSource) -> list[Path]:
     """The files that hold losses in ``folder`` and below, in order of folder and name; links to
     folders are not followed."""
     found = []

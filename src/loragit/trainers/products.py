@@ -21,18 +21,18 @@ class Product(NamedTuple):
     entry: os.DirEntry[str]
 
 
-def find(output: Path, products: Products, output_name: str | None) -> Iterator[Product]:
+def find_products(output: Path, products: Products, output_name: str | None) -> Iterator[Product]:
     """What lies in ``output`` and is called as the training ``output_name`` calls such products; of
     any name where that is ``None``. Folders that are missing or cannot be listed hold none."""
     for pattern in products.folders:
         for folder in _folders(output, pattern):
             for entry in entries(output / folder):
                 path = f"{folder}/{entry.name}" if folder else entry.name
-                if match(products, path, output_name):
+                if match_product(products, path, output_name):
                     yield Product(path, entry)
 
 
-def match(products: Products, path: str, output_name: str | None) -> re.Match[str] | None:
+def match_product(products: Products, path: str, output_name: str | None) -> re.Match[str] | None:
     """Match all of ``path`` as a product of the training ``output_name``, of any where that is
     ``None``.
 

@@ -36,6 +36,7 @@ from loragit.run.preflight.phases import Request
 from loragit.settings.values import Flags
 from loragit.store import journal
 from loragit.system import alive
+from loragit.trainers.environment import graphics
 from loragit.trainers.environment import packages as environment
 from tests.support.made_up_runs import a_run, an_outcome, open_store, sealed
 from tests.support.paths import ROOT
@@ -45,6 +46,14 @@ from tests.support.user_home import Scene, make_scene
 
 NAME = "noob-gren-v1s4"
 SETTINGS = '[trainer]\nenv = "venv:~/env"\n'
+
+
+STARTED = f"""#!{sys.executable}
+import sys
+from loragit.__main__ import main
+sys.exit(main())
+"""
+"""As pip installs it; ``doctor`` knows it by its first line and need not start it."""
 
 
 def make_python(folder: Path) -> Path:
@@ -83,11 +92,11 @@ def scene(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterat
     install(packages, "accelerate", "0.33.0")
     made.settings(SETTINGS)
     commit_all(made.dataset, "settings")
-    program(home / "bin/loragit", f'exec {shlex.join(LORAGIT)} "$@"')
+    program(home / "bin/loragit", STARTED)
     program(home / "bin/python3", f'exec {home}/env/bin/python "$@"')  # where no settings name one
     program(home / "bin/nvidia-smi", "echo 'NVIDIA GeForce RTX 3090, 550.54.14'")
     monkeypatch.setenv("PATH", f"{home}/bin{os.pathsep}{os.environ['PATH']}")
-    nowhere = environment.Host(tmp_path / "proc", tmp_path / "wsl")
+    nowhere = graphics.Host(tmp_path / "proc", tmp_path / "wsl")
     defaults = environment.EnvironmentQuestion.__init__.__kwdefaults__
     assert defaults
     monkeypatch.setitem(defaults, "host", nowhere)
@@ -243,8 +252,8 @@ def test_outside_a_dataset_it_looks_at_the_installation_and_says_so(scene: Scene
     done = scene.loragit("doctor", cwd=scene.home)
     assert done.status == 0
     assert done.err == (
-        f"loragit: {scene.home} is no dataset's folder: only the installation was looked at; "
-        "--dataset names a dataset\n"
+        f"loragit: {scene.home} is not a dataset: only the installation was checked; name a "
+        "dataset with --dataset\n"
     )
     assert re.search(rf"^ok  {scene.home} has [\d.]+ [GM]B free$", done.out, re.MULTILINE)
     found = look(scene, cwd=scene.home)
@@ -334,6 +343,11 @@ def test_another_loragit_on_path_is_a_warning(scene: Scene, body: str, told: str
     assert check.fix == "keep one of them; type -a loragit shows where they are"
 
 
+def test_this_loragit_behind_a_script_is_known_by_its_version(scene: Scene) -> None:
+    program(scene.home / "bin/loragit", f'exec {shlex.join(LORAGIT)} "$@"')
+    assert wrong(scene) == []
+
+
 def test_an_installed_loragit_is_known_by_its_python(scene: Scene) -> None:
     program(scene.home / "bin/loragit", f"#!{sys.executable}\n")
     assert wrong(scene) == []
@@ -405,7 +419,7 @@ def test_settings_that_do_not_parse_are_a_failure_and_the_rest_is_said_to_be_lef
     scene.settings("[trainer\n")
     done = scene.loragit("doctor")
     assert done.status == 1
-    assert done.err == "loragit: the rest was not looked at: it hangs on that\n"
+    assert done.err == "loragit: the rest was not checked: it depends on that\n"
     check = one(scene)
     assert (check.area, check.check, check.status) == (INSTALLATION, "settings", FAILED)
     assert check.message.startswith(f"{scene.dataset}/loragit.toml is not valid TOML: ")

@@ -17,6 +17,8 @@ from loragit.commands.hook.trainer_clean import SHOWN, Verdict, check
 from loragit.errors import LoragitError, UsageError
 from loragit.git.command import NotARepository
 
+pytestmark = pytest.mark.measures_children
+
 OURS = files.hook_source().read_bytes()
 FOREIGN = b"#!/bin/sh\necho theirs >> ran.log\n"
 
@@ -410,7 +412,7 @@ def test_status_tells_that_loragit_is_gone(dataset: Path, loragit: Path) -> None
 
 def test_uninstall_without_a_hook_of_ours_leaves_what_is_there(dataset: Path) -> None:
     path = hooks_of(dataset) / "pre-commit"
-    assert text(files.uninstall(dataset)) == f"there was no hook of loragit's at {path}"
+    assert text(files.uninstall(dataset)) == f"there was no loragit hook at {path}"
     executable(path, FOREIGN)
     assert not files.uninstall(dataset).removed
     assert path.read_bytes() == FOREIGN
@@ -423,8 +425,7 @@ def test_uninstall_brings_a_kept_hook_back_where_ours_was_removed_by_hand(datase
     assert text(files.status(dataset)).endswith(f"{path}.chained was kept by an earlier install")
     done = files.uninstall(dataset)
     assert (
-        text(done)
-        == f"there was no hook of loragit's at {path}\nthe hook that was there before is back"
+        text(done) == f"there was no loragit hook at {path}\nthe hook that was there before is back"
     )
     assert path.read_bytes() == FOREIGN
 
@@ -921,7 +922,7 @@ def test_without_a_name_one_is_installed_all_are_told_of_and_all_are_taken_out(
         f"removed {folder}/update",
     ]
     assert list(hook.uninstall_lines(dataset, ("update",))) == [
-        f"there was no hook of loragit's at {folder}/update"
+        f"there was no loragit hook at {folder}/update"
     ]
 
 

@@ -16,6 +16,8 @@ from tests.support.made_up_runs import a_run, open_store, reverted, sealed, unta
 from tests.support.paths import ROOT
 from tests.support.processes import git
 
+pytestmark = pytest.mark.measures_children
+
 HOOKS = ROOT / "hooks"
 ONE, TWO, THREE = "noob-gren-v1s4", "noob-gren-v2s4", "noob-gren-v3s4"
 GUARDED = "refs/heads/runs", "refs/tags", "refs/loragit"

@@ -31,6 +31,8 @@ from tests.support.shell_scripts import (
 )
 from tests.support.user_home import Scene, make_scene, make_trainer, write_dataset
 
+pytestmark = pytest.mark.measures_children
+
 TRAIN = 'run_training_script "$HOME/source/repos/sd-scripts/sdxl_train_network.py"'
 FUNCTIONS = {
     "setup_training_vars",
@@ -559,7 +561,7 @@ def test_cleaning_up_removes_nothing_and_keeps_the_status(scene: Scene, shell: s
 def test_what_the_functions_ask_can_be_asked_wrongly(scene: Scene) -> None:
     done = scene.loragit("shell", "nonsense")
     assert (done.status, done.out) == (2, "")
-    assert "the functions take other arguments" in done.err
+    assert "unknown question of the shell functions" in done.err
 
 
 # ---- which Python ----
@@ -584,6 +586,15 @@ def ran_by(scene: Scene, shell: str, setup: str, **environ: str) -> str:
     return Path(found).name
 
 
+def active_python(scene: Scene, shell: str, setups: list[str]) -> list[str]:
+    """Whose Python the functions take after each of ``setups``, all asked of one shell; empty for
+    none, where settings tell."""
+    asked = [f"( {setup}; _loragit_environments_python ); echo\n" for setup in setups]
+    done = run_code(scene, shell, "".join(asked))
+    assert done.status == 0, done.err
+    return [line.removesuffix("/bin/python").rpartition("/")[2] for line in done.out.splitlines()]
+
+
 def test_an_environment_that_is_active_counts_above_settings(scene: Scene, shell: str) -> None:
     for name in ("venv", "conda", "set", "asked"):
         a_python(scene.home / name)
@@ -592,20 +603,22 @@ def test_an_environment_that_is_active_counts_above_settings(scene: Scene, shell
     a_python(home / "base")
     scene.settings('[trainer]\nenv = "venv:~/set"\n')
     commit_all(scene.dataset, "settings")
+    both = f"VIRTUAL_ENV={home}/venv; CONDA_PREFIX={home}/conda; PATH={home}"
+    expected = {
+        f"VIRTUAL_ENV={home}/gone; CONDA_PREFIX={home}/conda": "conda",
+        f"{both}/venv/bin:{home}/conda/bin:$PATH": "venv",
+        f"{both}/conda/bin:{home}/venv/bin:$PATH": "conda",
+        f"CONDA_PREFIX={home}/base": "",
+        f"CONDA_PREFIX={home}/conda; CONDA_DEFAULT_ENV=base": "",
+        f"VIRTUAL_ENV={home}/venv; LORAGIT_TRAINER_ENV=venv:{home}/asked": "",
+    }
+    assert active_python(scene, shell, list(expected)) == list(expected.values())
     assert ran_by(scene, shell, "") == "set"
     assert ran_by(scene, shell, f"VIRTUAL_ENV={home}/venv") == "venv"
-    assert ran_by(scene, shell, f"VIRTUAL_ENV={home}/gone; CONDA_PREFIX={home}/conda") == "conda"
-    both = f"VIRTUAL_ENV={home}/venv; CONDA_PREFIX={home}/conda; PATH={home}"
-    assert ran_by(scene, shell, f"{both}/venv/bin:{home}/conda/bin:$PATH") == "venv"
-    assert ran_by(scene, shell, f"{both}/conda/bin:{home}/venv/bin:$PATH") == "conda"
-    assert ran_by(scene, shell, f"CONDA_PREFIX={home}/base") == "set"
-    assert ran_by(scene, shell, f"CONDA_PREFIX={home}/conda; CONDA_DEFAULT_ENV=base") == "set"
     asked = {"LORAGIT_TRAINER_PYTHON": f"{home}/asked/bin/python"}
     assert ran_by(scene, shell, f"VIRTUAL_ENV={home}/venv", **asked) == "asked"
-    assert (
-        ran_by(scene, shell, f"VIRTUAL_ENV={home}/venv", LORAGIT_TRAINER_ENV=f"venv:{home}/asked")
-        == "asked"
-    )
+    asked = {"LORAGIT_TRAINER_ENV": f"venv:{home}/asked"}
+    assert ran_by(scene, shell, f"VIRTUAL_ENV={home}/venv", **asked) == "asked"
 
 
 def test_training_is_not_made_nicer(scene: Scene, shell: str) -> None:

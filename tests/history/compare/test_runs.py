@@ -8,6 +8,7 @@ import pytest
 
 from loragit import History, RecordedRun
 from loragit.history import CannotReadRecord
+from loragit.history.cache import HistoryCache
 from loragit.history.compare import cached
 from loragit.history.compare.runs import compare_many, compare_runs
 from tests.support.made_up_runs import open_store, sealed
@@ -48,5 +49,7 @@ def test_a_log_tells_what_changed_of_every_other_run(runs: dict[str, RecordedRun
     changed = cached.changes_in_brief(every, bases)
     assert changed == {runs[FOUR].commit: ("+seed 7",)}
     cached.save_cache(every, bases)
+    stored = HistoryCache(runs[ONE].reader.repository.common_dir)
+    assert list(stored.changes.values()) == ["+seed 7"]
     again = list(History.of(runs[ONE].reader.repository.top).runs)
     assert cached.changes_in_brief(again, bases) == changed

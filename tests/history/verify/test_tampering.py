@@ -188,7 +188,7 @@ def test_amend_on_runs_with_and_without_reflogs(record: Path, pushed: Path) -> N
         message for status, check, message in told(record) if (status, check) == ("wrong", "runs")
     ]
     assert found == [
-        f"runs {WAS} (commit (amend): {TWO}: noob on gren, version 1, 4 steps)",
+        f"runs {WAS} (commit (amend): {TWO}: noob on gren, version 2, 4 steps)",
         rewritten,
     ]
     forget(record)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from loragit.record import run_toml
 from loragit.record.values import ImportedCode
 from loragit.run.importing import zsh_helpers
-from loragit.run.importing.zsh_helpers import HashedFile, ReposGit, Repository
+from loragit.run.importing.zsh_helpers import ReposGit, RepositoryLine, Sha1Line
 from tests.support import made_up_runs
 
 pytestmark = pytest.mark.every_python
@@ -30,23 +30,23 @@ BRANCHES = st.from_regex(r"\A[A-Za-z0-9()/._-]{1,20}\Z").filter(
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        (f"/code/sd-scripts: (sd3) {ID}", Repository("/code/sd-scripts", ID, "sd3")),
+        (f"/code/sd-scripts: (sd3) {ID}", RepositoryLine("/code/sd-scripts", ID, "sd3")),
         (
             f"/code/sd-scripts: (fix(ui)/x) {LONG_ID}",
-            Repository("/code/sd-scripts", LONG_ID, "fix(ui)/x"),
+            RepositoryLine("/code/sd-scripts", LONG_ID, "fix(ui)/x"),
         ),
-        (f"/a: (b) c: (d) e/x y: (dev) {ID}", Repository("/a: (b) c: (d) e/x y", ID, "dev")),
-        (f"/code/sd-scripts: (detached) {ID}", Repository("/code/sd-scripts", ID, None)),
-        (f"/code/sd-scripts: (HEAD) {ID}", Repository("/code/sd-scripts", ID, None)),
+        (f"/a: (b) c: (d) e/x y: (dev) {ID}", RepositoryLine("/a: (b) c: (d) e/x y", ID, "dev")),
+        (f"/code/sd-scripts: (detached) {ID}", RepositoryLine("/code/sd-scripts", ID, None)),
+        (f"/code/sd-scripts: (HEAD) {ID}", RepositoryLine("/code/sd-scripts", ID, None)),
         (
             f"/code/sd-scripts: {ID} (Failed to get branch)",
-            Repository("/code/sd-scripts", ID, None),
+            RepositoryLine("/code/sd-scripts", ID, None),
         ),
-        ("/code/LyCORIS: Git command failed", Repository("/code/LyCORIS", None, None)),
-        ("/code/LyCORIS: Not a git repository", Repository("/code/LyCORIS", None, None)),
+        ("/code/LyCORIS: Git command failed", RepositoryLine("/code/LyCORIS", None, None)),
+        ("/code/LyCORIS: Not a git repository", RepositoryLine("/code/LyCORIS", None, None)),
     ],
 )
-def test_a_repository_is_read_from_the_end_of_its_line(line: str, expected: Repository) -> None:
+def test_a_repository_is_read_from_the_end_of_its_line(line: str, expected: RepositoryLine) -> None:
     for ends in ("\n", "\r\n", ""):
         assert zsh_helpers.parse_repos_git((line + ends).encode()) == ReposGit((expected,))
 
@@ -54,14 +54,12 @@ def test_a_repository_is_read_from_the_end_of_its_line(line: str, expected: Repo
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        (f"/my scripts/go: (1).zsh: {ID}", HashedFile("/my scripts/go: (1).zsh", ID)),
-        (f"{ID}  train.sh", HashedFile("train.sh", ID)),
-        (f"{ID} *train.sh", HashedFile("train.sh", ID)),
+        (f"/my scripts/go: (1).zsh: {ID}", Sha1Line("/my scripts/go: (1).zsh", ID)),
+        (f"{ID}  train.sh", Sha1Line("train.sh", ID)),
+        (f"{ID} *train.sh", Sha1Line("train.sh", ID)),
     ],
 )
-def test_a_file_is_read_in_the_helpers_form_and_in_sha1sums(
-    line: str, expected: HashedFile
-) -> None:
+def test_a_file_is_read_in_the_helpers_form_and_in_sha1sums(line: str, expected: Sha1Line) -> None:
     read = zsh_helpers.parse_repos_git(line.encode())
     assert read == ReposGit(files=(expected,))
     assert read.sha1(expected.name) == ID
@@ -70,7 +68,7 @@ def test_a_file_is_read_in_the_helpers_form_and_in_sha1sums(
 
 def test_what_loragit_itself_writes_is_read() -> None:
     read = zsh_helpers.parse_repos_git(run_toml.repos_git(made_up_runs.a_run()))
-    assert read.repositories == (Repository("/code/sd-scripts", "a" * 40, "sd3"),)
+    assert read.repositories == (RepositoryLine("/code/sd-scripts", "a" * 40, "sd3"),)
     assert [file.path for file in read.files] == ["train.sh", "config.toml"]
     assert read.unread == 0
 
@@ -82,14 +80,14 @@ def test_damaged_lines_are_counted_and_the_others_read() -> None:
         + b"\n\x00\x01\n/code/x: (sd3) 1f1f\n\nsd-scripts\n"
     )
     read = zsh_helpers.parse_repos_git(data)
-    assert read == ReposGit((Repository("/code/\udcff", ID, "sd3"),), unread=3)
+    assert read == ReposGit((RepositoryLine("/code/\udcff", ID, "sd3"),), unread=3)
 
 
 @given(PATHS, BRANCHES, st.sampled_from([ID, LONG_ID]))
 def test_any_path_and_branch_come_back(path: str, branch: str, commit: str) -> None:
     read = zsh_helpers.parse_repos_git(f"{path}: ({branch}) {commit}\n".encode())
-    assert read.repositories == (Repository(path, commit, branch),)
-    assert zsh_helpers.parse_repos_git(f"{path}: {ID}\n".encode()).files == (HashedFile(path, ID),)
+    assert read.repositories == (RepositoryLine(path, commit, branch),)
+    assert zsh_helpers.parse_repos_git(f"{path}: {ID}\n".encode()).files == (Sha1Line(path, ID),)
 
 
 @given(st.binary(max_size=300))
@@ -106,7 +104,7 @@ def test_repositories_are_told_apart_by_name_then_by_what_they_hold(tmp_path: Pa
     trainer.mkdir()
     (trainer / "train_network.py").touch()
     named = [
-        Repository(path, ID, None)
+        RepositoryLine(path, ID, None)
         for path in ("/x/LyCORIS-fork", "/x/sd-scripts-dev/", "/x/sd-scripts", "notes")
     ]
     assert zsh_helpers.sorted_codes(tuple(named)) == zsh_helpers.Codes(
@@ -114,17 +112,18 @@ def test_repositories_are_told_apart_by_name_then_by_what_they_hold(tmp_path: Pa
         ImportedCode("LyCORIS-fork", ID, None),
         (ImportedCode("sd-scripts", ID, None), ImportedCode("notes", ID, None)),
     )
-    held = tuple(Repository(str(path), ID, "dev") for path in (lycoris, trainer, tmp_path))
+    held = tuple(RepositoryLine(str(path), ID, "dev") for path in (lycoris, trainer, tmp_path))
     assert zsh_helpers.sorted_codes(held) == zsh_helpers.Codes(
         ImportedCode("kohya", ID, "dev"),
         ImportedCode("adapters", ID, "dev"),
         (ImportedCode(tmp_path.name, ID, "dev"),),
     )
     assert (
-        zsh_helpers.sorted_codes((Repository("/x/sd-scripts", None, None),)) == zsh_helpers.Codes()
+        zsh_helpers.sorted_codes((RepositoryLine("/x/sd-scripts", None, None),))
+        == zsh_helpers.Codes()
     )
     for name in ("a\0b", "a" * 5000):
-        assert zsh_helpers.sorted_codes((Repository(f"/{name}", ID, None),)).others == (
+        assert zsh_helpers.sorted_codes((RepositoryLine(f"/{name}", ID, None),)).others == (
             ImportedCode(name, ID, None),
         )
 
@@ -154,6 +153,6 @@ def test_a_script_names_its_dataset_as_far_as_it_says_all_itself(
 
 def test_the_config_in_repos_git_names_the_dataset_after_the_script() -> None:
     paths = ("/d/gren/train.zsh", "/d/gren/config.toml", "config.json")
-    told = ReposGit(files=tuple(HashedFile(path, ID) for path in paths))
+    told = ReposGit(files=tuple(Sha1Line(path, ID) for path in paths))
     found = zsh_helpers.dataset_folders(told, b"TRAINING_DIR=/d/other\n", "")
     assert [str(path) for path in found] == ["/d/other", "/d/gren"]

@@ -22,9 +22,7 @@ def scene(home: Path) -> Scene:
     made = make_scene(home)
     script = made.trainer / "sdxl_train_network.py"
     # A trainer that also saves its state, and takes one.
-    text = script.read_text().replace(
-        "caption_extension", "caption_extension resume base_weights", 1
-    )
+    text = script.read_text().replace("caption_extension", "caption_extension base_weights", 1)
     text = text.replace(
         "\n    return 0\n\n\nsys.exit", "\n    state(args)\n    return 0\n\n\nsys.exit"
     )

@@ -54,7 +54,9 @@ def read(
     )
     plan = arguments.plan(from_words(words), Arguments({}), defaults)
     findings = Findings()
-    found = inputs.read(plan, chosen, root, NOTHING, HashCache(root.parent / "cache"), findings)
+    found = inputs.read_inputs(
+        plan, chosen, root, NOTHING, HashCache(root.parent / "cache"), findings
+    )
     return found, {finding.problem: finding.hint for finding in findings.all()}
 
 

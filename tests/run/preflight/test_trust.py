@@ -292,7 +292,7 @@ def test_a_module_that_a_launcher_names_is_known_by_its_content(cloned: Scene) -
 def test_what_is_too_long_to_be_hashed_is_known_by_its_time_too(
     cloned: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trust, "_MAX_HASHED", 10)
+    monkeypatch.setattr(needs_trust, "_MAX_HASHED", 10)
     program = cloned.dataset / "run.sh"
     program.write_text("#!/bin/sh\ngood\n")
     os.utime(program, (1, 1))
@@ -306,7 +306,7 @@ def test_what_is_too_long_to_be_hashed_is_known_by_its_time_too(
 def test_of_countless_files_every_commit_is_another_question(
     cloned: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trust, "_MAX_ROWS", 1)
+    monkeypatch.setattr(needs_trust, "_MAX_ROWS", 1)
     launching(cloned, 'repo = "."')
     agree(cloned)
     code(cloned, "img/00.txt", "another caption")
@@ -537,8 +537,8 @@ def test_claims_tell_the_key_as_the_file_has_it(tmp_path: Path) -> None:
         '"x.ckpt"\n[trainer.args]\nvae = "x.ckpt"\n'
     )
     assert [
-        claim.shown
-        for claim in needs_trust.risky_values(read_settings_file(tmp_path / "loragit.toml"))
+        value.to_show
+        for value in needs_trust.risky_values(read_settings_file(tmp_path / "loragit.toml"))
     ] == [
         'trainer.args.vae = "x.ckpt"',
         'models."a b".launcher = ["env"]',
@@ -797,7 +797,7 @@ def test_trust_shows_and_agrees_beforehand(
     assert "trainer.launcher" in capsys.readouterr().err
     assert prepared(cloned)
     assert command.trust_(loaded(cloned), yes=False) == 0
-    assert "agreed to already" in capsys.readouterr().err
+    assert "already agreed to" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("answer", "status"), [(True, 0), (False, 1)])

@@ -23,14 +23,10 @@ import pytest
 
 from loragit import text
 from loragit.record.values import Environment, LyCORIS
+from loragit.trainers.environment import graphics, probe
 from loragit.trainers.environment import packages as environment
-from loragit.trainers.environment import probe
-from loragit.trainers.environment.packages import (
-    EnvironmentQuestion,
-    Host,
-    ProbeFailed,
-    environment_text,
-)
+from loragit.trainers.environment.graphics import Host
+from loragit.trainers.environment.packages import EnvironmentQuestion, ProbeFailed, environment_text
 
 pytestmark = pytest.mark.every_python
 
@@ -349,12 +345,12 @@ class TestFailing:
         ],
     )
     def test_a_garbled_answer_is_none(self, said: bytes) -> None:
-        assert environment._parse(probe.MARKER + said + probe.MARKER) is None
+        assert environment._parse_report(probe.MARKER + said + probe.MARKER) is None
 
     def test_an_answer_that_breaks_off_is_none(self) -> None:
         whole = b"3.11.7\0/usr/bin/python\0Linux\0\0\0key\0yes\0[]\0"
-        assert environment._parse(probe.MARKER + whole + probe.MARKER) is not None
-        assert environment._parse(probe.MARKER + whole) is None
+        assert environment._parse_report(probe.MARKER + whole + probe.MARKER) is not None
+        assert environment._parse_report(probe.MARKER + whole) is None
 
 
 class TestPackages:
@@ -879,7 +875,7 @@ class TestCards:
     def cards(
         self, host: Host, tmp_path: Path, path: str = ""
     ) -> tuple[tuple[str, ...], str | None]:
-        return environment._CardsQuestion(host, tmp_path, {"PATH": path}).answer()
+        return graphics.GraphicsQuestion(host, tmp_path, {"PATH": path}).answer()
 
     @pytest.mark.parametrize(("version", "driver"), [(CLOSED, "535.129.03"), (OPEN, "565.77")])
     def test_the_drivers_own_files_are_read(
@@ -943,7 +939,7 @@ class TestCards:
     def test_a_machine_with_neither_has_no_card(self, tmp_path: Path) -> None:
         host = Host(proc=tmp_path, wsl=tmp_path)
         assert self.cards(host, tmp_path) == ((), None)
-        environment._CardsQuestion(host, tmp_path, {}).cancel()
+        graphics.GraphicsQuestion(host, tmp_path, {}).cancel()
 
 
 class TestText:

@@ -18,7 +18,13 @@ from loragit.record.name import RunName
 from loragit.settings.load import load_settings
 from loragit.settings.values import Flags
 from loragit.trainers.environment import pythons
-from loragit.trainers.environment.pythons import CondaEnvironment, PythonMissing, find_python
+from loragit.trainers.environment.conda import (
+    _ROOTS,
+    CondaEnvironment,
+    _envs_dirs,
+    conda_environments,
+)
+from loragit.trainers.environment.pythons import PythonMissing, find_python
 
 pytestmark = pytest.mark.every_python
 
@@ -154,7 +160,7 @@ def test_a_virtual_environments_python_stays_inside_it(folder: Path, home: Path)
         [file, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True, check=True
     )
     assert asked.stdout.strip() == str(folder / ".venv")
-    assert str(pythons.prefix(file)) == f"the virtual environment {folder}/.venv"
+    assert str(pythons.environment_prefix(file)) == f"the virtual environment {folder}/.venv"
 
 
 def test_a_missing_virtual_environment_is_told_with_the_command_that_makes_it(
@@ -214,7 +220,7 @@ def test_each_way_in_which_a_virtual_environment_is_broken_is_told_apart(
 # ---- conda ----
 
 
-@pytest.mark.parametrize("root", pythons._ROOTS)
+@pytest.mark.parametrize("root", _ROOTS)
 def test_conda_environments_are_found_where_installers_put_them(
     folder: Path, home: Path, root: str
 ) -> None:
@@ -322,7 +328,9 @@ def test_conda_environments_are_found_from_condas_own_list(
     assert found(folder, home, 'env = "conda:in"') == inner
     assert found(folder, home, 'env = "conda:sd"') == listed
     assert found(folder, home, f'env = "conda:{unnamed.parent.parent}"') == unnamed
-    assert str(pythons.prefix(unnamed)) == f"the conda environment {tmp_path}/project/env"
+    assert (
+        str(pythons.environment_prefix(unnamed)) == f"the conda environment {tmp_path}/project/env"
+    )
     (tmp_path / "big/envs/empty").mkdir()
     message, hint = missed(folder, home, 'env = "conda:old"')
     assert (
@@ -341,7 +349,7 @@ def test_all_of_them_are_listed_by_name_each_folder_once(home: Path, tmp_path: P
     (root / "envs/again").symlink_to(root / "envs/sd")
     conda(home / ".conda/envs/sd")
     (home / ".conda/environments.txt").write_text(f"{root}/envs/sd\n")
-    listed = pythons.environments({"CONDA_EXE": f"{root}/bin/conda"}, home)
+    listed = conda_environments({"CONDA_EXE": f"{root}/bin/conda"}, home)
     assert listed == (
         CondaEnvironment("again", root / "envs/again"),
         CondaEnvironment("base", root),
@@ -349,7 +357,7 @@ def test_all_of_them_are_listed_by_name_each_folder_once(home: Path, tmp_path: P
         CondaEnvironment("sd", home / ".conda/envs/sd"),
     )
     (root / "envs/again").unlink()
-    assert [each.prefix for each in pythons.environments({}, home) if each.name == "sd"] == [
+    assert [each.prefix for each in conda_environments({}, home) if each.name == "sd"] == [
         root / "envs/sd",
         home / ".conda/envs/sd",
     ]
@@ -413,12 +421,12 @@ def test_without_any_conda_that_is_said(folder: Path, home: Path) -> None:
 
 
 def test_a_python_belongs_to_the_environment_that_it_lies_in(tmp_path: Path) -> None:
-    assert pythons.prefix(python(tmp_path / "plain")) is None
+    assert pythons.environment_prefix(python(tmp_path / "plain")) is None
     (tmp_path / "plain/conda-meta").mkdir()
-    assert pythons.prefix(tmp_path / "plain/shims/python") is None
+    assert pythons.environment_prefix(tmp_path / "plain/shims/python") is None
     both = venv(tmp_path / "both")
     (tmp_path / "both/conda-meta").mkdir()
-    assert pythons.prefix(both) == (pythons.VENV, tmp_path / "both")
+    assert pythons.environment_prefix(both) == (pythons.VENV, tmp_path / "both")
 
 
 @pytest.mark.parametrize("scheme", ["conda", "venv"])
@@ -437,5 +445,5 @@ def test_any_text_in_condas_settings_is_survived(
 ) -> None:
     file = tmp_path_factory.mktemp("rc") / ".condarc"
     file.write_text(f"envs_dirs:\n  - {text}\n", "utf-8", "replace")
-    found = list(pythons._envs_dirs(file, {"X": "/x"}, Path("/home/ada")))
+    found = list(_envs_dirs(file, {"X": "/x"}, Path("/home/ada")))
     assert all(each.is_absolute() for each in found)

@@ -1,5 +1,4 @@
-"""``loragit demo``: a dataset, a trainer and three runs to look at, in a folder that can be thrown
-away."""
+"""``loragit demo``: a dataset, a trainer and three runs to look at, in a throwaway folder."""
 
 from __future__ import annotations
 
@@ -17,11 +16,10 @@ from loragit.record.values import Entry
 from loragit.system import child
 
 DROPPED = ("OUTPUT_DIR", "STEPS", "SD_REPO", "SD_SCRIPT", "LYCORIS_REPO", "NO_CLEAN")
-"""Variables of the user's that would point the demo's runs elsewhere, beside ``LORAGIT_*``."""
+"""The user's variables, beside ``LORAGIT_*``, that would lead the demo's runs elsewhere."""
 
 NAME, EMAIL = "loragit demo", "demo@loragit.invalid"
-"""Who commits the scratch files; and who the runs are by, where git does not know who the user
-is."""
+"""Who commits the scratch files, and the runs too if git does not know who the user is."""
 
 
 class FolderTaken(LoragitError):
@@ -29,11 +27,11 @@ class FolderTaken(LoragitError):
 
 
 class DemoFailed(LoragitError):
-    """A run of the demo ended otherwise than it is meant to."""
+    """A run of the demo did not end as it is meant to."""
 
 
 class Demo(NamedTuple):
-    """Where everything of a demo is; absolute paths."""
+    """The paths of a demo, all absolute."""
 
     folder: Path
     dataset: Path
@@ -49,7 +47,7 @@ class DemoRun(NamedTuple):
 
     name: str
     about: str
-    """What is to be seen, in a sentence."""
+    """What it shows, in a sentence."""
     extra: tuple[str, ...] = ()
     """Further arguments of the trainer."""
     fails: bool = False
@@ -115,8 +113,8 @@ def _write(folder: Path, entries: Iterable[Entry]) -> None:
 
 
 def _commit(folder: Path, message: str) -> None:
-    """Make ``folder`` a repository of all that it holds, whatever the user's hooks, ignores and
-    signing say."""
+    """Make ``folder`` a repository and commit all that it holds, whatever the user's hooks, ignores
+    and signing say."""
     own = {
         "user.name": NAME,
         "user.email": EMAIL,
@@ -131,8 +129,8 @@ def _commit(folder: Path, message: str) -> None:
 
 
 def child_environment(demo: Demo, environ: Mapping[str, str]) -> dict[str, str]:
-    """``environ`` for the demo's runs: their own dataset, and nothing of what the user has set for
-    others."""
+    """``environ`` for the demo's runs: with their dataset, and without what the user has set for
+    other runs."""
     kept = {
         key: value
         for key, value in environ.items()
@@ -146,7 +144,7 @@ def child_environment(demo: Demo, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _set_identity(demo: Demo) -> None:
-    """Tell the scratch repositories who the user is, where git would not know it in the runs'
+    """Configure who the user is in the scratch repositories, if git would not know it in the runs'
     environment."""
     hidden = (f"XDG_CONFIG_HOME={demo.folder / 'config'}",)
     for repository in (demo.dataset, demo.trainer):
@@ -161,11 +159,10 @@ def _set_identity(demo: Demo) -> None:
 
 
 def demo(folder: Path | None, environ: Mapping[str, str] = os.environ) -> int:
-    """Prepare, train :data:`RUNS` at the terminal, show what git has of it. Returns 0, or 1 where a
-    run went wrong.
+    """Prepare, train :data:`RUNS` at the terminal, and show what git has of it. Returns 0, or 1 if
+    a run went wrong.
 
-    Without ``folder`` a new one under the system's temporary folder is used; it is kept. Raises
-    :class:`FolderTaken`.
+    Without ``folder`` a new temporary folder is used; it is kept. Raises :class:`FolderTaken`.
     """
     if folder is None:
         import tempfile
@@ -205,7 +202,7 @@ def _print(*lines: str) -> None:
 
 
 def problems_after(demo: Demo, run: DemoRun, status: int) -> list[str]:
-    """What is not as it should be after ``run`` ended with ``status``, a sentence each."""
+    """What is wrong after ``run`` ended with ``status``, a sentence each."""
     model = demo.output / run.name / f"{run.name}.safetensors"
     tagged = (
         git.call(

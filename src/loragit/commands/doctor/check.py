@@ -1,5 +1,4 @@
-"""What a look at the installation, a trainer, a dataset or a record found: what is right, and what
-is not."""
+"""The result of one check of ``doctor``, and how results are collected."""
 
 from __future__ import annotations
 
@@ -7,7 +6,7 @@ from typing import NamedTuple
 
 OK = "ok"
 WARNING = "warning"
-"""A run can start, and something should be looked at."""
+"""A run can start, but something deserves a look."""
 FAILED = "failed"
 """A run cannot start, or would not end well."""
 STATUSES = (OK, WARNING, FAILED)
@@ -22,12 +21,12 @@ AREAS = (INSTALLATION, TRAINER, DATASET, RECORD)
 
 
 class Check(NamedTuple):
-    """One thing that was looked at."""
+    """One thing that was checked."""
 
     area: str
     """One of :data:`AREAS`."""
     check: str
-    """What was looked at, in a word or two; the same whatever was found."""
+    """What was checked, in a word or two; the same whatever the result."""
     status: str
     """One of :data:`STATUSES`."""
     message: str
@@ -37,7 +36,7 @@ class Check(NamedTuple):
 
 
 class Checks:
-    """Collects what one area shows, in order."""
+    """Collects the checks of one area, in order."""
 
     def __init__(self, area: str) -> None:
         self._area = area
@@ -57,8 +56,7 @@ class Checks:
 
 
 def each_once(found: tuple[Check, ...]) -> tuple[Check, ...]:
-    """In the order of :data:`AREAS`, each message once: what several have seen counts as the worst
-    of them said."""
+    """In the order of :data:`AREAS`, each message once, with the worst status that it was given."""
     first: dict[str, Check] = {}
     for one in found:
         known = first.get(one.message)

@@ -1,5 +1,5 @@
-"""What is odd about the files of a dataset: images, captions, and the caches that the trainer keeps
-beside them.
+"""What is wrong with the files of a dataset: images, captions, and the trainer's caches beside
+them.
 
 Each folder is listed once, the first bytes of each image are read, and only images of equal size
 are hashed.
@@ -28,12 +28,12 @@ _SHOWN = 5
 """Files that are named; the rest are counted."""
 
 _LISTED = 20
-"""Stale caches that a command deletes by their names; where there are more, it deletes all of a
-folder."""
+"""Most stale caches that the suggested command deletes by name; of more, it deletes all caches of
+the folder."""
 
 _HEAD = 64
-"""Bytes that tell an image from what is none: the formats' signatures, and the first line of a
-git-lfs pointer."""
+"""First bytes of a file that tell whether it is an image: the formats' signatures, and the first
+line of a git-lfs pointer."""
 
 _FORMATS = (
     ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), (".png",)),
@@ -45,30 +45,29 @@ _FORMATS = (
     ("GIF", re.compile(rb"GIF8"), ()),
     ("TIFF", re.compile(rb"II\*\0|MM\0\*"), ()),
 )
-"""Formats by how their files begin, with the suffixes they have, of those that sd-scripts reads."""
+"""Formats, how their files begin, and their suffixes among those that sd-scripts reads."""
 
 
 class Listing(NamedTuple):
-    """A folder of images as it stood: file names, with the times and sizes that the system
-    tells."""
+    """A folder of images when it was listed: file names with their times and sizes."""
 
     folder: Subset
     images: Mapping[str, os.stat_result]
     captions: Mapping[str, os.stat_result]
-    """Named as an image or not; their suffix is one that the dataset config names."""
+    """Files with one of the caption suffixes that the dataset config names, whether or not there
+    is an image of that name."""
     caches: Mapping[str, os.stat_result]
     broken: tuple[str, ...]
     """Images that are symbolic links to nothing."""
 
 
 def list_folders(folders: Iterable[Subset], apart: frozenset[Path]) -> tuple[Listing, ...]:
-    """Every folder that can be listed. ``apart`` are files that may lie among captions and are
-    none."""
+    """Every folder that can be listed. ``apart`` are files among the captions that are none."""
     found = []
     for folder in folders:
         try:
             found.append(_list_folder(folder, apart))
-        except OSError:  # the check of the dataset config tells of it
+        except OSError:  # the check of the dataset config reports it
             continue
     return tuple(found)
 
@@ -106,7 +105,7 @@ def _sorted(files: Mapping[str, os.stat_result]) -> dict[str, os.stat_result]:
 
 
 def dataset_checks(listings: Sequence[Listing], cache: HashCache) -> tuple[Check, ...]:
-    """Everything odd, folder by folder, then what concerns several. Writes nothing but
+    """Everything that is wrong, folder by folder, then across folders. Writes nothing but
     ``cache``."""
     found = Checks(DATASET)
     for one in listings:
@@ -118,16 +117,16 @@ def dataset_checks(listings: Sequence[Listing], cache: HashCache) -> tuple[Check
 
 
 class _Heads(NamedTuple):
-    """What the first bytes of a folder's images tell."""
+    """What the first bytes of a folder's images say."""
 
     unreadable: list[tuple[str, str]]
     """Name and reason."""
     strange: list[str]
-    """Begin like no image."""
+    """Names of files that begin like no image."""
     misnamed: list[tuple[str, str]]
-    """Name, and the format that the file has instead of the one it is called after."""
+    """Name, and the format of the file, which is not that of its suffix."""
     small: list[str]
-    """May be git-lfs pointers."""
+    """Names of files that may be git-lfs pointers."""
 
 
 def _read_heads(one: Listing) -> _Heads:
@@ -239,7 +238,8 @@ def _caption_stem(name: str, folder: Subset) -> str:
 
 
 def _check_caches(found: Checks, one: Listing) -> None:
-    """Caches that are older than what they were made from: the trainer takes them as they are."""
+    """Warn of caches that are older than what they were made from: the trainer uses them as they
+    are."""
     folder = one.folder
     images: dict[str, int] = {}
     for name, status in one.images.items():
@@ -257,7 +257,7 @@ def _check_caches(found: Checks, one: Listing) -> None:
         place = folder.path
         fix = f"they are made again: rm {_quoted(place, stale)}"
         if len(stale) > _LISTED:
-            # Caches that are still right are made again too, which costs time and nothing else.
+            # Caches that are still right are made again too, which costs nothing but time.
             names = " -o ".join(f"-name '{pattern}'" for pattern in folder.files.caches)
             names = names if len(folder.files.caches) == 1 else f"\\( {names} \\)"
             every = f"find {shlex.quote(str(place))} -maxdepth 1 {names} -exec rm {{}} +"
@@ -277,7 +277,7 @@ def _check_caches(found: Checks, one: Listing) -> None:
 def _source_changed(
     cache: str, files: FileKinds, images: Mapping[str, int], texts: Mapping[str, int]
 ) -> int:
-    """When the image or caption that ``cache`` (without suffix) is made from was last changed, in
+    """When the image or caption from which ``cache`` (without suffix) is made was last changed, in
     ns; 0 for none."""
     if cache in images:
         return images[cache]
@@ -288,7 +288,7 @@ def _source_changed(
 
 
 def _check_duplicates(found: Checks, listings: Sequence[Listing], cache: HashCache) -> None:
-    """Images of the same bytes. A dataset of many repeats says so with ``num_repeats``."""
+    """Warn of images with the same bytes: repeats are set with ``num_repeats``."""
     sizes: dict[int, int] = {}
     for one in listings:
         for status in one.images.values():
@@ -302,7 +302,7 @@ def _check_duplicates(found: Checks, listings: Sequence[Listing], cache: HashCac
         ]
         try:
             prints = hashes.hash_files(one.folder.path, names, cache) if names else ()
-        except CannotRead:  # told already, by whoever reads them first
+        except CannotRead:  # reported already, by whatever read them first
             continue
         for each in prints:
             same.setdefault(each.sha256, []).append(one.folder.path / each.name)
@@ -320,7 +320,7 @@ def _check_duplicates(found: Checks, listings: Sequence[Listing], cache: HashCac
 
 
 def _shortened(paths: list[Path]) -> Iterator[str]:
-    """The first in full, the others without their folder where it is the same."""
+    """The first path in full, the others without their folder if it is the same."""
     first = paths[0]
     yield str(first)
     for path in paths[1:_SHOWN]:

@@ -1,9 +1,4 @@
-"""How much disk the models of a run will need: how many are there at most, and how large each will
-be. An estimate.
-
-Options and what they keep are those of sd-scripts (``library/train_util.py``, ``get_remove_…``;
-``train_network.py``).
-"""
+"""Earlier runs of the dataset: their models tell how much disk the next run will need."""
 
 from __future__ import annotations
 
@@ -19,10 +14,10 @@ from loragit.trainers import arguments
 from loragit.trainers.disk_need import PastRun
 
 _TAGS = 50
-"""Tags that are looked at for runs of the dataset, newest first."""
+"""Most tags that are searched for runs of the dataset, newest first."""
 
 _PAST = 10
-"""Runs of the dataset that are looked at, newest first."""
+"""Most runs of the dataset that are read, newest first."""
 
 
 def past_runs(repository: Repository) -> tuple[PastRun, ...]:
@@ -56,7 +51,7 @@ def _past_run(repository: Repository, name: str, commit: str, message: str) -> P
             return None
         words = [str(word) for word in table["command"]["argv"]]
         script = str(table["trainer"]["script"])
-    except (LoragitError, ValueError, KeyError, TypeError):  # a tag of the user's own
+    except (LoragitError, ValueError, KeyError, TypeError):  # one of the user's own tags
         return None
     start = next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
     lines = (

@@ -45,7 +45,7 @@ from loragit.trainers.environment.activation import activate
 from loragit.trainers.trainer import Defaults, Plan
 
 STEPS = 1000
-"""Steps that room is looked for where neither a name nor an earlier run tells how many."""
+"""Steps for which there must be room if neither a name nor an earlier run tells how many."""
 
 
 _AREAS = {Area.TRAINER: TRAINER, Area.ENVIRONMENT: TRAINER, Area.RECORD: RECORD}
@@ -61,11 +61,11 @@ class Options(NamedTuple):
 
 
 def examine(asked: Options) -> tuple[tuple[Check, ...], str | None]:
-    """Every check in its order, and what to say of those that were left out.
+    """Every check in its order, and a line on those that were left out.
 
-    Writes nothing but caches. What is wrong is among the checks, and never raised.
+    Writes nothing but caches. What is wrong is among the checks, never raised.
     """
-    left: str | None = None
+    left_out: str | None = None
     try:
         run = RunName.parse(asked.name) if asked.name else None
         flags = Flags(dataset=asked.dataset)
@@ -81,20 +81,20 @@ def examine(asked: Options) -> tuple[tuple[Check, ...], str | None]:
     found = list(installation.installation_checks(asked.environ, folder, cache_folder()))
     if chosen is None:
         found.append(broken)
-        left = "the rest was not looked at: it hangs on that"
+        left_out = "the rest was not checked: it depends on that"
     elif not _names_dataset(asked, chosen):
-        found += _Examination(asked, chosen).outside()
-        left = (
-            f"{folder} is no dataset's folder: only the installation was looked at; --dataset "
-            "names a dataset"
+        found += _Examination(asked, chosen).without_dataset()
+        left_out = (
+            f"{folder} is not a dataset: only the installation was checked; name a dataset with "
+            "--dataset"
         )
     else:
-        found += _Examination(asked, chosen).inside()
-    return each_once(tuple(found)), left
+        found += _Examination(asked, chosen).with_dataset()
+    return each_once(tuple(found)), left_out
 
 
 def _names_dataset(asked: Options, chosen: Settings) -> bool:
-    """Whether somebody says so, or there is one of the files that make a folder one."""
+    """Whether the options name a dataset, or the folder holds one of the files that make it one."""
     said = asked.name or asked.dataset or asked.environ.get("TRAINING_DIR")
     return (
         bool(said)
@@ -104,7 +104,7 @@ def _names_dataset(asked: Options, chosen: Settings) -> bool:
 
 
 class _Examination:
-    """One look at a dataset and at all that trains it."""
+    """The checks of a dataset and of all that trains it."""
 
     def __init__(self, asked: Options, chosen: Settings) -> None:
         self._asked = asked
@@ -116,10 +116,10 @@ class _Examination:
             self._repository = git.discover(chosen.dataset_dir)
             self._past = disk.past_runs(self._repository)
         except LoragitError:
-            pass  # why a run would be refused is told by its preflight
+            pass  # the preflight says why a run would be refused
 
-    def outside(self) -> tuple[Check, ...]:
-        """What is there without a dataset: the trainer, and room for what it will write."""
+    def without_dataset(self) -> tuple[Check, ...]:
+        """What can be checked without a dataset: the trainer, and room for what it will write."""
         found = Checks(INSTALLATION)
         place, free = installation.free_space(self._chosen.paths.output)
         told = f"{place} has {text.size(free)} free"
@@ -127,11 +127,11 @@ class _Examination:
             found.fail("disk", told, "make room, or set paths.output")
         else:
             found.ok("disk", told)
-        return (*found.all(), *self._question(self._chosen).answer())
+        return (*found.all(), *self._trainer_question(self._chosen).answer())
 
-    def inside(self) -> tuple[Check, ...]:
-        """Everything. The trainer's Python is asked twice at the same time, by the preflight too:
-        it may hang."""
+    def with_dataset(self) -> tuple[Check, ...]:
+        """Everything. The trainer's Python is asked here and by the preflight at the same time: it
+        may hang."""
         from concurrent.futures import ThreadPoolExecutor
 
         free = self._free_name()
@@ -149,16 +149,21 @@ class _Examination:
                     INSTALLATION, "settings", FAILED, error.message, error.hint or "mend it there"
                 ),
             )
-        question = self._question(chosen)
+        question = self._trainer_question(chosen)
         with ThreadPoolExecutor(1) as pool:
             trainer = pool.submit(question.answer)
-            of_run = self._preflight(name, flags)
-            found = [*self._of_settings(), *trainer.result(), *self._of_repository(free), *of_run]
+            of_run = self._preflight_checks(name, flags)
+            found = [
+                *self._settings_checks(),
+                *trainer.result(),
+                *self._repository_checks(free),
+                *of_run,
+            ]
         plan = self._plan(chosen)
-        found += self._of_dataset(chosen, plan) if plan else ()
+        found += self._dataset_checks(chosen, plan) if plan else ()
         return tuple(found)
 
-    def _of_settings(self) -> tuple[Check, ...]:
+    def _settings_checks(self) -> tuple[Check, ...]:
         found = Checks(INSTALLATION)
         path = self._chosen.dataset_dir / FILE
         there = os.path.exists(path)
@@ -170,7 +175,7 @@ class _Examination:
         )
         return found.all()
 
-    def _question(self, chosen: Settings) -> trainer_checks.TrainerQuestion:
+    def _trainer_question(self, chosen: Settings) -> trainer_checks.TrainerQuestion:
         python = python_or_error(chosen, self._asked.environ)
         refused = Findings()
         if not trust.require_consent(trust.subject_of_settings(chosen), None, refused):
@@ -184,8 +189,8 @@ class _Examination:
             chosen, python, workdir=_workdir(chosen), env=env, cache=cache
         )
 
-    def _preflight(self, name: str, flags: Flags) -> tuple[Check, ...]:
-        """What ``train`` would find, in its own words."""
+    def _preflight_checks(self, name: str, flags: Flags) -> tuple[Check, ...]:
+        """What ``train`` would refuse or warn of, in its own words."""
         found: list[Check] = []
         try:
             ready = prepare.prepare(
@@ -214,11 +219,10 @@ class _Examination:
         )
 
     def _free_name(self) -> RunName:
-        """A name that nothing has: what holds for any run is asked with it, and nobody is told of
-        it."""
+        """A name that nothing has. What holds for any run is checked with it; it is never shown."""
         chosen = self._chosen
-        steps = next((run.steps for run in self._names() if run.steps), STEPS)
-        models = [run.model for run in self._names() if run.model]
+        steps = next((run.steps for run in self._run_names() if run.steps), STEPS)
+        models = [run.model for run in self._run_names() if run.model]
         models += document.read_settings_file(chosen.dataset_dir / FILE).models
         models += document.read_settings_file(load.user_file()).models
         name = next(
@@ -235,16 +239,15 @@ class _Examination:
             tags = frozenset()
         return name.bumped(tags | folders)
 
-    def _names(self) -> list[RunName]:
-        """Of this dataset's sealed runs, newest first; a tag may have a name that no run of ours
-        has."""
+    def _run_names(self) -> list[RunName]:
+        """Of this dataset's sealed runs, newest first. Tags of other names are passed over."""
         found = []
         for run in self._past:
             with suppress(LoragitError):
                 found.append(RunName.parse(run.name))
         return found
 
-    def _of_repository(self, free: RunName) -> tuple[Check, ...]:
+    def _repository_checks(self, free: RunName) -> tuple[Check, ...]:
         if self._repository is None:
             return ()
         try:
@@ -269,27 +272,27 @@ class _Examination:
         where = chosen.paths
         defaults = Defaults("", where.config, where.prompts, _workdir(chosen))
         try:
-            return kinds.of(chosen.trainer.kind).plan(given, defaults, own_script=False)
+            return kinds.trainer_of(chosen.trainer.kind).plan(given, defaults, own_script=False)
         except LoragitError:
             return None
 
-    def _of_dataset(self, chosen: Settings, plan: Plan) -> tuple[Check, ...]:
-        trainer, path = kinds.of(chosen.trainer.kind), plan.config
+    def _dataset_checks(self, chosen: Settings, plan: Plan) -> tuple[Check, ...]:
+        trainer, path = kinds.trainer_of(chosen.trainer.kind), plan.config
         try:
             config = trainer.dataset(path, _workdir(chosen), plan.effective)
-        except LoragitError:  # told by the preflight
+        except LoragitError:  # reported by the preflight
             return ()
         apart = frozenset(each for each in (chosen.paths.prompts, path) if each)
         listings = list_folders(config.folders, apart)
         found = dataset_checks(listings, HashCache(self._caches / "hashes"))
         images = {one.folder.written: len(one.images) for one in listings}
-        return (*found, *self._room(chosen, plan.effective, config, images))
+        return (*found, *self._room_check(chosen, plan.effective, config, images))
 
-    def _room(
+    def _room_check(
         self, chosen: Settings, given: Arguments, config: DatasetConfig, images: Mapping[str, int]
     ) -> tuple[Check, ...]:
-        """Whether the models that the settings will write find room."""
-        trainer = kinds.of(chosen.trainer.kind)
+        """Whether there is room for the models that the settings will write."""
+        trainer = kinds.trainer_of(chosen.trainer.kind)
         per_epoch = trainer.steps_per_epoch(config, images, given)
         steps = trainer.steps(given, chosen.steps or STEPS, per_epoch)
         need = trainer.need(given, chosen.trainer.script, steps, per_epoch, self._past)
@@ -313,7 +316,7 @@ class _Examination:
 
 
 def _name_of_model(model: str, steps: int) -> RunName | None:
-    """A name with that model; ``None`` where no run can be called so."""
+    """A run's name with that model; ``None`` if there can be none."""
     try:
         name = RunName.parse(f"{model}-dataset-v1s{steps}")
     except LoragitError:
@@ -322,15 +325,17 @@ def _name_of_model(model: str, steps: int) -> RunName | None:
 
 
 def _for_any_run(name: str, check: Check) -> Check:
-    """The check as it holds for any run."""
+    """The check with ``NAME`` in place of a made-up name."""
     fix = check.fix.replace(name, "NAME") if check.fix else None
     return check._replace(message=check.message.replace(name, "NAME"), fix=fix)
 
 
 def _shown_area(finding: Finding) -> str:
-    """Where a finding of the preflight is shown."""
+    """The area in which a finding of the preflight is shown."""
     return _AREAS.get(finding.area, DATASET)
 
 
 def _workdir(chosen: Settings) -> Path:
-    return launch.find_workdir(chosen, launch.plain(chosen.trainer.repo / chosen.trainer.script))
+    return launch.find_workdir(
+        chosen, launch.without_dots(chosen.trainer.repo / chosen.trainer.script)
+    )

@@ -1,5 +1,4 @@
-"""Whether loragit itself is well: git, its own libraries, its command on PATH, its caches, room on
-the disk."""
+"""Checks of loragit itself: git, libraries, the command on PATH, caches, room on the disk."""
 
 from __future__ import annotations
 
@@ -19,10 +18,10 @@ from loragit.system import child, durable
 from loragit.version import __version__
 
 OLDEST_GIT = (2, 30)
-"""Oldest git that has everything that is asked of it."""
+"""Oldest git that has everything that loragit needs."""
 
 ANSWER = 10.0
-"""Seconds that the ``loragit`` on PATH has to tell its version."""
+"""Seconds that the ``loragit`` on PATH has to print its version."""
 
 _LIBRARIES = ("pygit2", "dulwich", "typer")
 _REINSTALL = "install loragit again: pipx reinstall loragit"
@@ -32,7 +31,7 @@ def installation_checks(
     environ: Mapping[str, str], folder: Path, caches: Path
 ) -> tuple[Check, ...]:
     """``folder`` is where git is asked who the user is, ``caches`` the folder of loragit's caches,
-    there or not."""
+    which need not exist."""
     found = Checks(INSTALLATION)
     _check_git(found, environ)
     _check_libraries(found)
@@ -62,7 +61,7 @@ def _check_git(found: Checks, environ: Mapping[str, str]) -> None:
 
 
 def _check_libraries(found: Checks) -> None:
-    """Which Python and libraries loragit itself runs with, and that each can be imported."""
+    """The Python and libraries that loragit itself runs with, and whether each can be imported."""
     from importlib import import_module, metadata
 
     told = []
@@ -109,8 +108,8 @@ def _check_command(found: Checks, environ: Mapping[str, str]) -> None:
 
 
 def _interpreter(script: Path) -> Path | None:
-    """The Python that the first line of an installed ``loragit`` names; ``None`` where that is no
-    Python."""
+    """The Python that the first line of an installed ``loragit`` names; ``None`` if it names
+    none."""
     try:
         with script.open("rb") as file:
             first = file.readline(4096)
@@ -122,7 +121,7 @@ def _interpreter(script: Path) -> Path | None:
 
 
 def _version(program: str, environ: Mapping[str, str]) -> str:
-    """What ``PROGRAM --version`` says, or why it says nothing."""
+    """The first line of ``PROGRAM --version``, or why there is none."""
     try:
         answer = child.ask([program, "--version"], cwd=Path("/"), env=environ).answer(ANSWER)
     except LoragitError as error:
@@ -171,7 +170,7 @@ def _check_user_settings(found: Checks) -> None:
 
 
 def free_space(place: Path) -> tuple[Path, int]:
-    """The nearest folder above or at ``place`` that exists, and the bytes that are free there."""
+    """``place`` or the nearest folder above it that exists, and the bytes that are free there."""
     existing = place
     while not os.path.isdir(existing) and existing != existing.parent:
         existing = existing.parent

@@ -1,5 +1,5 @@
-"""How the dataset's repository stands: the branch ``runs``, what an interruption left, and what was
-never pushed."""
+"""Checks of the dataset's repository: its hook, the branch ``runs``, what interruptions left, and
+what was never pushed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ from loragit.store.free_name import NameQuestion
 from loragit.text import count
 
 STALE = 10 * 60
-"""Seconds after which a lock is taken for one that a killed git left. A large commit holds its own
-for less."""
+"""Seconds after which a lock counts as left by a killed git. A large commit takes less."""
 
 _ORIGIN = "refs/remotes/origin/runs"
 _LOCKED = ("packed-refs", "HEAD", "index", "config", "shallow")
@@ -31,8 +30,7 @@ _LOCKED = ("packed-refs", "HEAD", "index", "config", "shallow")
 
 
 def repository_checks(repository: Repository, free: RunName) -> tuple[Check, ...]:
-    """``free`` is any name that no run has. Reads refs, the journal and names of files; writes
-    nothing.
+    """The checks of the record. ``free`` is any name that no run has. Writes nothing.
 
     Raises :class:`~loragit.git.GitFailed`.
     """
@@ -72,7 +70,7 @@ def _check_interrupted(found: Checks, repository: Repository) -> None:
 
 
 def _check_locks(found: Checks, repository: Repository) -> None:
-    """Locks of git that are too old to be held."""
+    """Warn of locks of git that are too old to be in use."""
     stale = [(lock, age) for lock, age in _locks_with_age(repository) if age > STALE]
     for lock, age in stale:
         found.warn(
@@ -91,22 +89,21 @@ def _locks_with_age(repository: Repository) -> Iterator[tuple[Path, float]]:
     for lock in _lock_files(repository):
         try:
             yield lock, now - lock.stat().st_mtime
-        except OSError:  # gone: it was held
+        except OSError:  # gone: it was in use
             continue
 
 
 def _lock_files(repository: Repository) -> Iterator[Path]:
     for folder in dict.fromkeys((repository.git_dir, repository.common_dir)):
         yield from (folder / f"{name}.lock" for name in _LOCKED)
-    yield (
-        repository.common_dir / "packed-refs.new"
-    )  # it keeps git from deleting refs, lock or no lock
+    # This keeps git from deleting refs, lock or no lock.
+    yield repository.common_dir / "packed-refs.new"
     for place, _, names in os.walk(repository.common_dir / "refs"):
         yield from (Path(place, name) for name in sorted(names) if name.endswith(".lock"))
 
 
 def _check_origin(found: Checks, repository: Repository) -> None:
-    """Whether what is here is at ``origin`` too, as far as the last fetch or push tells."""
+    """Whether ``origin`` has the same ``runs``, as of the last fetch or push."""
     top = repository.top
     refs = git.read_refs(RUNS, _ORIGIN, cwd=top)
     if RUNS not in refs or git.call("config", "--get", "remote.origin.url", cwd=top).status != 0:

@@ -1,5 +1,4 @@
-"""How the trainer's side stands: its repository, its Python, the packages it cannot do without, the
-graphics card."""
+"""Checks of the trainer: its repository, its Python, the packages it needs, the graphics card."""
 
 from __future__ import annotations
 
@@ -21,10 +20,10 @@ from loragit.trainers.environment.packages import EnvironmentQuestion
 
 
 class TrainerQuestion:
-    """The questions, under way from the start. ``workdir`` is where the trainer will run.
+    """The questions about the trainer, under way from the start.
 
-    ``python`` is the trainer's, and ``env`` its environment. What a run is refused for is told in
-    the words of :mod:`loragit.run.preflight.prepare`.
+    ``workdir`` is where the trainer will run, ``python`` its Python or why there is none, ``env``
+    its environment. What a run is refused for is worded as in the preflight.
     """
 
     def __init__(
@@ -43,9 +42,8 @@ class TrainerQuestion:
         self._environment: EnvironmentQuestion | None = None
         self._state: StateQuestion | None = None
         folder = self._script.parent
-        cwd = (
-            workdir if workdir.is_dir() else Path("/")
-        )  # a trainer that is missing says nothing of its Python
+        # A missing trainer is no reason not to check its Python.
+        cwd = workdir if workdir.is_dir() else Path("/")
         try:
             if isinstance(python, Path):
                 self._environment = EnvironmentQuestion(
@@ -56,7 +54,7 @@ class TrainerQuestion:
             self._found.fail("python", error.message, error.hint)
 
     def answer(self) -> tuple[Check, ...]:
-        """Wait for all of them."""
+        """Wait for all answers."""
         self._ask_code()
         self._ask_environment()
         return self._found.all()
@@ -102,10 +100,10 @@ class TrainerQuestion:
         self._card(environment)
 
     def _packages(self, environment: Environment) -> None:
-        """torch is never imported: its version tells how it was built, where it is not from the
-        default index."""
+        """torch is never imported: unless it is from the default index, its version says how it
+        was built."""
         lines = {re.split(r"==| @ ", line)[0]: line for line in environment.packages}
-        trainer = kinds.of(self._chosen.trainer.kind)
+        trainer = kinds.trainer_of(self._chosen.trainer.kind)
         for name in trainer.needs:
             if name not in lines:
                 self._found.warn(
@@ -154,11 +152,11 @@ def python_or_error(chosen: Settings, environ: Mapping[str, str]) -> Path | Lora
 
 
 def _build(lines: Mapping[str, str]) -> str:
-    """How torch was built: by its own version, else by the CUDA packages that its wheel depends
-    on."""
+    """How torch was built, if its version does not say so: by the CUDA packages that its wheel
+    depends on."""
     local = re.search(r"\+(\w+)", lines["torch"])
     if local:
-        return ""  # the version says so itself: 2.4.0+cu121
+        return ""  # the version itself says so: 2.4.0+cu121
     runtime = next(
         (line for name, line in lines.items() if name.startswith("nvidia-cuda-runtime")), None
     )

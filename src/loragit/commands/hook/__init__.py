@@ -1,4 +1,4 @@
-"""loragit's hooks in a repository: put in, taken out, looked at, and run when git calls them."""
+"""``loragit hook``: install, remove, show and run loragit's git hooks."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from loragit.commands.hook.files import (
 from loragit.errors import LoragitError, UsageError
 
 SECRETS = "secrets"
-"""The half of the pre-commit hook that can be run alone: ``loragit hook run secrets [FILE]...``."""
+"""The half of the pre-commit hook that can run alone: ``loragit hook run secrets [FILE]...``."""
 
 REFUSED = 3
-"""Exit status of a hook that refuses. The installed script takes any other failure for a loragit
-that is broken."""
+"""Exit status of a hook that refuses. The installed script takes any other failure for a broken
+loragit."""
 
 
 def known_names(names: Sequence[str]) -> tuple[str, ...]:
-    """``names``, each once. Raises :class:`~loragit.errors.UsageError` where loragit has no such
+    """``names``, each once. Raises :class:`~loragit.errors.UsageError` if loragit has no such
     hook."""
     for name in names:
         if name not in NAMES:
@@ -44,7 +44,8 @@ def known_names(names: Sequence[str]) -> tuple[str, ...]:
 def install_lines(
     cwd: Path, command: str, names: Sequence[str], *, secrets: bool | None
 ) -> Iterator[str]:
-    """Install each of ``names``, or without any the pre-commit hook, and tell; raises as
+    """Install each of ``names``, or without names the pre-commit hook; yields what to print.
+    Raises what
     :func:`~loragit.commands.hook.files.install`."""
     wanted = known_names(names) or (PRE_COMMIT,)
     if secrets is not None and PRE_COMMIT not in wanted:
@@ -56,7 +57,8 @@ def install_lines(
 
 
 def uninstall_lines(cwd: Path, names: Sequence[str]) -> Iterator[str]:
-    """Take each of ``names`` out, or without any every hook of loragit's, and tell; raises as
+    """Remove each of ``names``, or without names all of loragit's hooks; yields what to print.
+    Raises what
     :func:`~loragit.commands.hook.files.uninstall`."""
     for name in known_names(names) or _default_names(cwd):
         done = files.uninstall(cwd, name)
@@ -65,14 +67,14 @@ def uninstall_lines(cwd: Path, names: Sequence[str]) -> Iterator[str]:
 
 
 def status_lines(cwd: Path, names: Sequence[str]) -> Iterator[str]:
-    """How each of ``names``, or without any each hook, stands."""
+    """The state of each of ``names``, or without names of every hook."""
     for name in known_names(names) or _default_names(cwd):
         yield from lines(files.status(cwd, name))
 
 
 def hook_text(name: str) -> str:
-    """The hook as this version ships it. Raises :class:`~loragit.errors.UsageError` where loragit
-    has no such hook."""
+    """The hook as this version ships it. Raises :class:`~loragit.errors.UsageError` if loragit has
+    no such hook."""
     (wanted,) = known_names((name,))
     return files.hook_source(wanted).read_text("utf-8")
 
@@ -82,24 +84,23 @@ def _default_names(cwd: Path) -> tuple[str, ...]:
 
 
 def exec_guard(name: str, args: Sequence[str]) -> NoReturn:
-    """Be one of :data:`GUARDS`: this process goes on as the shell that runs it, its environment as
-    git set it."""
+    """Replace this process by the shell that runs one of :data:`GUARDS`, in the environment that
+    git set."""
     os.execv("/bin/sh", ["sh", str(files.hook_source(name)), *args])  # noqa: S606 - there is nothing left to do here
 
 
 def run_hook(
     name: str, args: Sequence[str], environ: Mapping[str, str], cwd: Path, index: str | None = None
 ) -> int:
-    """Be the hook ``name``, called by git with ``args`` in ``cwd``; :data:`REFUSED` or 0. Tells why
-    on stderr.
+    """Run the hook ``name``, called by git with ``args`` in ``cwd``. Returns :data:`REFUSED`, its
+    reasons on stderr, or 0.
 
     :data:`SECRETS` searches the files ``args``, or without any what is staged. ``index`` is the
-    file of git's index, where git named one to the hook.
+    file of git's index, if git named one to the hook. For one of :data:`GUARDS` this does not
+    return.
 
-    One of :data:`GUARDS` becomes the shell that runs it, and this does not return.
-
-    The process's own environment must be without :data:`loragit.git.LOCAL_VARIABLES`: git sets them
-    for hooks, and with them every repository that is asked would answer for the one that is
+    The process's own environment must not hold :data:`loragit.git.LOCAL_VARIABLES`. git sets them
+    for hooks, and with them any repository that loragit asks about would be the one that is
     committed to.
     """
     if name in GUARDS:
@@ -113,7 +114,7 @@ def run_hook(
     for refusal in verdict.refusals:
         console.error(refusal)
     if verdict.refusals:
-        console.info("to commit here all the same, this once: git commit --no-verify")
+        console.info("to commit anyway, this once: git commit --no-verify")
     return REFUSED if verdict.refusals else 0
 
 
@@ -142,7 +143,7 @@ def _verdict(
 
 
 def lines(result: Status | Installed | Uninstalled) -> tuple[str, ...]:
-    """``result`` for a person, a line each."""
+    """``result`` for people, line by line."""
     if isinstance(result, Uninstalled):
         return tuple(_uninstalled_lines(result))
     if isinstance(result, Installed):
@@ -151,9 +152,7 @@ def lines(result: Status | Installed | Uninstalled) -> tuple[str, ...]:
 
 
 def _uninstalled_lines(done: Uninstalled) -> Iterator[str]:
-    yield (
-        f"removed {done.path}" if done.removed else f"there was no hook of loragit's at {done.path}"
-    )
+    yield (f"removed {done.path}" if done.removed else f"there was no loragit hook at {done.path}")
     if done.restored:
         yield "the hook that was there before is back"
     if done.removed and done.shared:

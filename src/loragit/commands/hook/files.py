@@ -1,5 +1,5 @@
-"""loragit's hooks as files of a repository: where git looks for them, whose they are, put in and
-taken out."""
+"""loragit's hooks as files of a repository: where git looks for them, whose they are, how they are
+installed and removed."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from loragit.commands.hook import staged
 from loragit.errors import LoragitError
 
 PRE_COMMIT = "pre-commit"
-"""Calls loragit, which looks at the trainer's code and at what is staged."""
+"""Calls loragit, which checks the trainer's code and what is staged."""
 GUARDS = ("reference-transaction", "update")
-"""Keep the record from being taken back: in this repository, and in one that several push to. They
+"""Keep the record from being rewritten: in this repository, and in one that several push to. They
 need no loragit."""
 NAMES = (PRE_COMMIT, *GUARDS)
 
 
 class HookInTheWay(LoragitError):
-    """There is a hook of another kind, and another one was kept before."""
+    """There is a hook that is not loragit's, and another one was kept before."""
 
 
 class HookEdited(LoragitError):
-    """The file is loragit's hook with changes that somebody made."""
+    """The file is loragit's hook, edited by somebody."""
 
 
 class HooksUnusable(LoragitError):
-    """The folder of hooks is none, or cannot be written."""
+    """The folder of hooks is no folder, or cannot be written."""
 
 
 class HookMissing(LoragitError):
-    """This installation of loragit is without its hook."""
+    """This installation of loragit lacks its hooks."""
 
 
 class State(Enum):
-    """What lies where the hook belongs."""
+    """What the repository has in the hook's place."""
 
     ABSENT = "absent"
     CURRENT = "current"
@@ -48,7 +48,7 @@ class State(Enum):
     OTHER_VERSION = "other version"
     """loragit's, as another version shipped it."""
     EDITED = "edited"
-    """loragit's, with changes by somebody else."""
+    """loragit's, edited by somebody."""
     FOREIGN = "foreign"
 
 
@@ -58,21 +58,21 @@ class Status(NamedTuple):
     name: str
     """One of :data:`NAMES`."""
     path: Path
-    """The hook, or where it would be."""
+    """The hook, or its place if there is none."""
     state: State
     executable: bool
-    """git ignores a hook that is not."""
+    """git ignores a hook that is not executable."""
     chained: Path | None
     """The hook that was there before, which runs first."""
     shared: bool
-    """Whether ``core.hooksPath`` of the user or the machine sets the folder, so that it serves all
-    repositories."""
+    """Whether the user's or the machine's ``core.hooksPath`` sets the folder, so that it serves
+    all repositories."""
     command: str | None
-    """How to start loragit where it is not on PATH: words for a shell."""
+    """How to start loragit if it is not on PATH: words for a shell."""
     startable: bool
-    """Whether loragit is found on PATH or where ``command`` says."""
+    """Whether loragit is on PATH or where ``command`` says."""
     top: Path
-    """Of the work tree that was asked about, or of the bare repository."""
+    """Of the work tree, or of the bare repository."""
     secrets: bool
     """Whether it searches what is staged for secrets."""
 
@@ -90,7 +90,7 @@ class Installed(NamedTuple):
     before: State
     changed: bool
     kept: Path | None
-    """Where a hook of another kind lies now."""
+    """Where a hook that is not loragit's was moved to."""
 
 
 class Uninstalled(NamedTuple):
@@ -105,8 +105,8 @@ class Uninstalled(NamedTuple):
 
 
 def mark(name: str) -> bytes:
-    """Begins the second line of the hook: so loragit knows its own, and whether somebody edited
-    it."""
+    """How the second line of the hook begins: by it loragit recognises its own hook, and by the
+    digest that follows whether somebody edited it."""
     return f"# loragit {name} hook, sha256 of the lines below: ".encode()
 
 
@@ -167,8 +167,7 @@ def status(cwd: Path, name: str = PRE_COMMIT) -> Status:
 
 
 def is_bare(folder: Path) -> bool:
-    """Whether ``folder`` itself is a bare repository. A bare one that lies around it is not looked
-    for."""
+    """Whether ``folder`` itself is a bare repository, not whether it lies in one."""
     return (
         all((folder / part).is_dir() for part in ("objects", "refs"))
         and (folder / "HEAD").is_file()
@@ -176,8 +175,8 @@ def is_bare(folder: Path) -> bool:
 
 
 def _repository(cwd: Path, name: str) -> tuple[Path, tuple[str, ...]]:
-    """Where git is to be asked, and how; nothing is committed in a bare repository, but it is
-    pushed to."""
+    """The folder to ask git in, and git's options. Only the guards may be in a bare repository:
+    nothing is committed there, but it is pushed to."""
     if name in GUARDS and is_bare(cwd):
         return cwd, (f"--git-dir={cwd}",)
     return git.discover(cwd).top, ()
@@ -213,14 +212,13 @@ def install_command(name: str) -> str:
 def install(
     cwd: Path, command: str, name: str = PRE_COMMIT, *, secrets: bool | None = None
 ) -> Installed:
-    """Put the hook ``name`` into the repository around ``cwd``; a hook of another kind is kept, and
-    runs first.
+    """Install the hook ``name`` in the repository around ``cwd``. A hook that is not loragit's is
+    kept, and runs first.
 
-    ``secrets`` turns the search for secrets in what is staged on or off, for this repository;
-    ``None`` leaves that.
+    ``secrets`` turns the search of staged files for secrets on or off in this repository; ``None``
+    leaves it as it is. ``command`` starts loragit if it is not on PATH: words quoted for a shell.
 
-    ``command`` starts loragit where it is not on PATH: words for a shell, quoted as a shell needs
-    them. Raises :class:`HookEdited`, :class:`HookInTheWay`, :class:`HooksUnusable`,
+    Raises :class:`HookEdited`, :class:`HookInTheWay`, :class:`HooksUnusable`,
     :class:`~loragit.git.NotARepository`.
     """
     now = status(cwd, name)
@@ -231,7 +229,7 @@ def install(
         if now.chained is not None:
             raise HookInTheWay(
                 f"{now.path} is not loragit's, and a hook was kept before as {now.chained}",
-                hint=f"make them one, or take one away; then: {install_command(name)}; "
+                hint=f"merge them, or remove one; then: {install_command(name)}; "
                 f"compare: diff {_both_paths(now)}",
             )
         kept = now.path.with_name(f"{name}.chained")
@@ -247,7 +245,7 @@ def install(
 
 
 def uninstall(cwd: Path, name: str = PRE_COMMIT) -> Uninstalled:
-    """Take loragit's hook out; the one that it kept is what it was again, byte for byte.
+    """Remove loragit's hook. The one that it kept is put back, byte for byte.
 
     Raises :class:`HookEdited`, :class:`HooksUnusable`, :class:`~loragit.git.NotARepository`.
     """
@@ -276,8 +274,8 @@ def _same_bytes(one: Path, other: Path) -> bool:
 
 
 def _write_hook(path: Path, data: bytes, kept: Path | None) -> None:
-    """Write the hook whole or not at all; a symbolic link is renamed or replaced itself, never
-    followed."""
+    """Write the hook whole or not at all. A symbolic link itself is renamed or replaced, never its
+    target."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:

@@ -1,8 +1,7 @@
-"""What a commit would add, searched for secrets: the staged bytes, whatever lies in the work tree.
+"""Search what a commit would add for secrets: the staged bytes, whatever the work tree holds.
 
-It is on the way of every commit, so nothing here needs typer, pygit2 or dulwich, and git is not
-asked for what the work tree has as well: of ten thousand captions it would take a second to read
-them from its objects.
+This runs at every commit, so it needs no typer, pygit2 or dulwich. Staged bytes that the work tree
+has too are read from there: git takes a second for ten thousand captions.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _NO_TEXT = (
 )
 _TABLES = (".toml", ".json", ".jsonl")
 _AT_ONCE = 1024 * 1024
-"""Bytes of small files that are searched as one text, before any is looked at by itself."""
+"""Bytes of small files that are first searched together, as one text."""
 _REGULAR, _LINK, _NONE = ("100644", "100755"), "120000", "0"
 
 
@@ -49,9 +48,9 @@ class _Change(NamedTuple):
     path: str
     """Relative to the top of the work tree."""
     mode: str
-    """``0…`` where it would be deleted."""
+    """``0…`` if it would be deleted."""
     old: str
-    """Its blob in ``HEAD``; zeros where there is none."""
+    """Its blob in ``HEAD``; zeros if there is none."""
     new: str
     """The staged blob."""
 
@@ -69,8 +68,8 @@ class _Leak(NamedTuple):
 
 
 def is_wanted(setting: git.Question) -> bool:
-    """The answer to ``git config --bool --get`` :data:`SETTING`. Raises :class:`LoragitError` where
-    it is none."""
+    """The reply to ``git config --bool --get`` :data:`SETTING`. Raises :class:`LoragitError` if it
+    is neither true nor false."""
     reply = setting.reply()
     if reply.status > 1:
         raise LoragitError(
@@ -81,11 +80,11 @@ def is_wanted(setting: git.Question) -> bool:
 
 
 def check(cwd: Path, environ: Mapping[str, str], index: str | None) -> Verdict:
-    """Whether what is staged in ``index`` (the repository's own where that is ``None``) adds
-    secrets to ``HEAD``.
+    """Whether what is staged in ``index`` (``None``: the repository's own) adds secrets to
+    ``HEAD``.
 
-    A secret in a line that ``HEAD`` has already, in the same file or in one that the commit takes
-    away, is not new. Raises :class:`~loragit.git.GitFailed`.
+    A secret in a line that ``HEAD`` already has, in the same file or in one that the commit
+    deletes, is not new. Raises :class:`~loragit.git.GitFailed`.
     """
     try:
         repository = git.discover(cwd)
@@ -108,7 +107,7 @@ def check(cwd: Path, environ: Mapping[str, str], index: str | None) -> Verdict:
 
 
 def check_files(files: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Verdict:
-    """Whether any of ``files`` (relative to ``cwd``) holds a secret, as they lie there."""
+    """Whether any of ``files`` (relative to ``cwd``) holds a secret as it is on the disk."""
     notes: list[str] = []
     known = find.distinctive(find.trainer_secrets((), environ))
     named = (path for path in files if not path.lower().endswith(_NO_TEXT))
@@ -130,7 +129,7 @@ def _texts(paths: Iterable[str], cwd: Path, notes: list[str]) -> Iterator[_Text]
 
 
 def _read_text(path: str) -> bytes | None:
-    """The bytes of a file, or of what its beginning tells to be no text; ``None`` for a text that
+    """The bytes of a file; of a large one that is no text only the first; ``None`` for a text that
     is too large."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     with os.fdopen(handle, "rb", buffering=0) as file:
@@ -144,7 +143,8 @@ def _read_text(path: str) -> bytes | None:
 
 
 _SNIFFED = 8000
-"""Bytes in which git, too, looks for a NUL to tell what is no text."""
+"""First bytes that are searched for a NUL, which means that a file is no text; git does the
+same."""
 
 
 def _is_binary(data: bytes) -> bool:
@@ -176,7 +176,7 @@ def _changes(repository: Repository, index: str | None) -> list[_Change]:
 def _staged_texts(
     changes: Iterable[_Change], repository: Repository, notes: list[str]
 ) -> Iterator[_Text]:
-    """The staged content of each: from the work tree, where that is the same, else from git."""
+    """The staged content of each: from the work tree if it is the same there, else from git."""
     asked: dict[str, str] = {}
     for change in changes:
         data = _bytes_if_staged(f"{repository.top}/{change.path}", change)
@@ -199,8 +199,8 @@ def _staged_texts(
 
 
 def _bytes_if_staged(path: str, change: _Change) -> bytes | None:
-    """The bytes of the work tree's file where they are the staged ones; ``None`` where they are
-    not, or not so soon."""
+    """The bytes of the work tree's file if they are the staged ones, which their hash tells; else
+    ``None``."""
     if change.mode == _LINK:
         return None
     try:
@@ -218,8 +218,8 @@ def _bytes_if_staged(path: str, change: _Change) -> bytes | None:
 
 
 def _is_binary_file(path: str) -> bool:
-    """Whether the work tree's file is no text, so that nobody need hear that the staged one was not
-    searched."""
+    """Whether the work tree's file is no text: then it is not worth a note that the staged one was
+    not searched."""
     try:
         data = _read_text(path)
     except OSError:
@@ -232,7 +232,7 @@ def _rows(names: Iterable[str]) -> bytes:
 
 
 def _blobs(names: Iterable[str], repository: Repository) -> dict[str, bytes]:
-    """Contents by the name that each was asked for; those that there are."""
+    """Contents of those that exist, by the name asked for."""
     names = list(names)
     out = (
         git.start("cat-file", "--batch", cwd=repository.top, data=_rows(names)).reply().out
@@ -253,7 +253,7 @@ def _blobs(names: Iterable[str], repository: Repository) -> dict[str, bytes]:
 
 
 def _search(texts: Iterable[_Text], known: tuple[str, ...]) -> Iterator[_Leak]:
-    """Files that hold nothing, nearly all of them, are searched many at once."""
+    """Search many files at once: nearly all of them hold no secret."""
     waiting: list[_Text] = []
     size = 0
     for text in texts:
@@ -289,7 +289,7 @@ def _leaking_line(leak: _Leak) -> bytes:
 def _lines_before(
     changes: Sequence[_Change], paths: set[str], repository: Repository
 ) -> frozenset[bytes]:
-    """Lines of what is there already: in ``HEAD`` (renamed files too), or in the branch that is
+    """Lines that exist already: in ``HEAD`` (renamed files too), or in the branch that is being
     merged."""
     there = [
         c for c in changes if c.old.strip(_NONE) and (c.path in paths or not c.mode.strip(_NONE))

@@ -1,7 +1,7 @@
-"""What the pre-commit hook asks before a commit: are the repositories of code that the dataset
-names committed?
+"""What the pre-commit hook checks: whether the repositories of code that the dataset names are
+committed.
 
-It is on the way of every commit, so nothing here needs typer, pygit2 or dulwich.
+This runs at every commit, so it needs no typer, pygit2 or dulwich.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from loragit.settings.load import load_settings
 from loragit.settings.values import Flags, Settings
 
 _AT_ONCE = 30
-"""Repositories that git is asked about at the same time, four processes each."""
+"""Repositories that git is asked about at the same time, by four processes each."""
 SHOWN = 10
 """Most files that a refusal names."""
 
 
 class TrainerDirty(LoragitError):
-    """A repository of code that settings name has uncommitted changes: its commit does not say what
-    would run."""
+    """A repository of code that the settings name has uncommitted changes: its commit does not say
+    what would run."""
 
 
 class Verdict(NamedTuple):
-    """What the hook has to say about a commit."""
+    """What the hook says about a commit."""
 
     refusals: tuple[LoragitError, ...] = ()
     """Reasons not to commit; of a dirty repository, a finding a file."""
     notes: tuple[str, ...] = ()
-    """What could not be looked at, and what the settings allow."""
+    """What could not be checked, and what the settings allow."""
 
 
 class _CodeRepository(NamedTuple):
@@ -46,14 +46,14 @@ class _CodeRepository(NamedTuple):
     folder: Path
     label: str
     allowed: bool
-    """Whether all settings that name it take it as it is."""
+    """Whether all settings that name it allow changes in it."""
 
 
 def check(cwd: Path, environ: Mapping[str, str]) -> Verdict:
     """Whether the repositories of code that the datasets around ``cwd`` name are committed.
 
-    A repository without a ``loragit.toml`` and without runs is nobody's dataset: it gets an empty
-    verdict. A folder that is missing or no repository is noted, never refused. Raises
+    A repository without a ``loragit.toml`` and without runs is no dataset: its verdict is empty. A
+    folder that is missing or no repository gets a note, never a refusal. Raises
     :class:`~loragit.git.GitMissing`.
     """
     try:
@@ -80,11 +80,11 @@ def check(cwd: Path, environ: Mapping[str, str]) -> Verdict:
 
 
 def _datasets(top: Path) -> tuple[Path, ...]:
-    """Folders of the work tree that hold a ``loragit.toml``; ``top`` where none does but runs were
+    """Folders of the work tree that hold a ``loragit.toml``; ``top`` if none does but runs were
     recorded."""
     wanted = ("-z", "--", schema.FILE, f"*/{schema.FILE}")
-    # The file may name folders of this machine, so people let git ignore it: the second question
-    # finds those too.
+    # The file may name folders of this machine, so some people let git ignore it: the second
+    # question finds those too.
     questions = (
         git.start("ls-files", "-c", "-o", "--exclude-standard", *wanted, cwd=top),
         git.start("ls-files", "-o", "-i", "--exclude-standard", "--directory", *wanted, cwd=top),
@@ -112,8 +112,7 @@ def _add_repositories(settings: Settings, named: dict[Path, _CodeRepository]) ->
     default = any(
         origin.key == "trainer.repo" and origin.source == "default" for origin in settings.origins
     )
-    # Nobody said that the default folder is there, so nobody need hear at every commit that it is
-    # not.
+    # Nobody set the default folder, so it is no news at every commit that it is missing.
     repos = [(trainer.repo, trainer.kind)] if trainer.repo.exists() or not default else []
     if trainer.lycoris_repo is not None:
         repos.append((trainer.lycoris_repo, "LyCORIS"))
@@ -125,8 +124,8 @@ def _add_repositories(settings: Settings, named: dict[Path, _CodeRepository]) ->
 
 
 def _verdict_on(named: Sequence[_CodeRepository], own: Path) -> Verdict:
-    """Ask the repositories at once; ``own`` is the one that is committed to, which is dirty as a
-    matter of course."""
+    """Ask about the repositories at the same time. ``own`` is the one that is committed to: it is
+    dirty as a matter of course."""
     notes: list[str] = []
     questions: list[tuple[_CodeRepository, checkout.StateQuestion]] = []
     for one in named:

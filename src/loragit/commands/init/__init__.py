@@ -1,8 +1,8 @@
 """``loragit init [FOLDER]``: a dataset's first files and its repository, from what is found around
 it.
 
-Everything is looked at and asked before the first write. No file that exists is written over;
-``.gitignore`` and ``.gitattributes`` are added to.
+Everything is examined and asked before the first write. No existing file is overwritten; lines
+are added to ``.gitignore`` and ``.gitattributes``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from loragit.settings import paths as places
 from loragit.settings import schema
 
 _HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-"""The name of a model on a hub: its owner, and what the owner calls it."""
+"""The name of a model on a hub: ``owner/name``."""
 
 
 class NoDataset(UsageError):
@@ -51,14 +51,14 @@ class Options(NamedTuple):
     cwd: Path
     environ: Mapping[str, str]
     command: str
-    """How a hook starts loragit where it is not on PATH: words for a shell."""
+    """How a hook starts loragit if it is not on PATH: words for a shell."""
     yes: bool = False
     dry_run: bool = False
 
 
 def init(request: Options) -> int:
-    """Set the dataset up; the exit status. Raises :class:`LoragitError` before anything is
-    written."""
+    """Set the dataset up. Returns the exit status. Raises :class:`LoragitError` before anything
+    is written."""
     seen = discover.surroundings(_dataset_folder(request), request.environ)
     state = _repository_state(seen)
     _report_found(seen)
@@ -75,14 +75,14 @@ def init(request: Options) -> int:
     if plan.empty:
         nothing_missing = setup.plan_changes(seen, state, usual).empty
         console.info(
-            "all is there, nothing was written" if nothing_missing else "nothing was written"
+            "everything is there; nothing was written" if nothing_missing else "nothing was written"
         )
     elif request.dry_run:
         _show_changes(plan)
     elif not request.yes and not asks:
         _show_changes(plan)
         raise NobodyToAsk(
-            "nothing was written: there is no terminal to ask at",
+            "nothing was written: there is no terminal to ask on",
             hint="loragit init --yes does all this",
         )
     else:
@@ -98,7 +98,7 @@ def _dataset_folder(request: Options) -> Path:
         folder = folder.resolve()
     if not folder.is_dir():
         raise NoDataset(
-            f"there is no folder {folder}", hint="make it, put the images into it, and start again"
+            f"there is no folder {folder}", hint="create it, put the images in it, and try again"
         )
     if folder == folder.parent or folder.samefile(places.home_of(request.environ)):
         raise NoDataset(
@@ -158,7 +158,7 @@ def _report_found(seen: Surroundings) -> None:
 def _ask_user(
     seen: Surroundings, state: RepositoryState, wanted: Choices, request: Options
 ) -> tuple[Surroundings, Choices]:
-    """The user's answers. Only what is still to be decided is asked."""
+    """The user's answers. Asks only what is still undecided."""
     if _lacks_model(seen) and not os.path.lexists(seen.settings_file):
         seen = seen._replace(base_model=_ask_model(seen, request))
     files = frozenset(
@@ -175,7 +175,7 @@ def _ask_user(
             options = {
                 key: about for key, about in setup.IMAGES.items() if key != "lfs" or state.lfs
             }
-            images = console.choose("What becomes of the images?", options, default=images)
+            images = console.choose("What should git do with the images?", options, default=images)
         commit = console.confirm(
             "Commit settings, config, prompts and captions as the first commit?", default=True
         )
@@ -191,7 +191,7 @@ def _ask_user(
 
 
 def _is_unset(seen: Surroundings, key: str) -> bool:
-    """Whether no settings say ``key``."""
+    """Whether no settings set ``key``."""
     return all(each.source == "default" for each in seen.chosen.origins if each.key == key)
 
 
@@ -200,7 +200,8 @@ def _lacks_model(seen: Surroundings) -> bool:
 
 
 def _ask_model(seen: Surroundings, request: Options) -> str | None:
-    """A path that exists, one of those that were found, or the name of a model on a hub."""
+    """A path that exists, one of the models found, or the name of a model on a hub; ``None`` for
+    later."""
     for number, each in enumerate(seen.other_models, 1):
         console.info(f"{number}: {text.home_as_tilde(each, str(seen.home))}")
     which = "its number, its path" if seen.other_models else "its path"
@@ -223,7 +224,7 @@ def _ask_model(seen: Surroundings, request: Options) -> str | None:
 
 
 def _show_changes(plan: Changes) -> None:
-    """What would be done; the texts of the files on stdout."""
+    """Print what would be done; the texts of the files go to stdout."""
     for entry in (*plan.new, *plan.added):
         console.info(f"would {'write' if entry in plan.new else 'add to'} {entry.path}")
         console.out(f"# ---- {entry.path}")
@@ -241,9 +242,9 @@ def _show_changes(plan: Changes) -> None:
 
 
 def _carry_out(plan: Changes, folder: Path, command: str) -> bool:
-    """Whether all of it could be done; what could not is told."""
+    """Make the changes; what fails is reported. Returns whether nothing failed."""
     for entry in plan.new:
-        # Somebody may have made it meanwhile: "x" refuses to write over it.
+        # Somebody may have made it meanwhile: "x" refuses to overwrite it.
         with (folder / entry.path).open("xb") as file:
             file.write(entry.data)
         console.info(f"wrote {folder / entry.path}")
@@ -267,14 +268,14 @@ def _carry_out(plan: Changes, folder: Path, command: str) -> bool:
             console.error(failure)
             done = False
     if any(entry.path == schema.FILE for entry in plan.new):
-        # What was found on this machine is trusted, also where the repository has a remote, now or
+        # What was found on this machine is trusted, even if the repository has a remote now or
         # later.
         trust.store_consent(trust.subject_of_file(folder))
     return done
 
 
 def _commit(plan: Changes, folder: Path) -> None:
-    """The first commit: exactly the plan's files; what else is staged stays so."""
+    """Make the first commit, of exactly the planned files; whatever else is staged stays staged."""
     try:
         identity.IdentityQuestion(folder).answer()
         paths = b"\0".join(map(os.fsencode, plan.commit))
@@ -321,7 +322,7 @@ def _report_differences(seen: Surroundings, environ: Mapping[str, str]) -> None:
 
 
 def _report_next_steps(seen: Surroundings, plan: Changes, request: Options) -> None:
-    """What is still missing, and the first command to type."""
+    """Print what is still missing, and the first command to type."""
     if not seen.images and seen.config is None:
         console.warn("there are no images: put a folder of them here, then: loragit init")
     if seen.trainer is None and _is_unset(seen, "trainer.repo"):

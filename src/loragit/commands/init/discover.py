@@ -1,8 +1,8 @@
 """What lies around a dataset: trainers, their environments, LyCORIS, base models, and what sibling
 datasets use.
 
-Only looks: writes nothing, and starts nothing but git. Where things are looked for is a short list
-of folders and of what lies directly in them; a home folder is never walked.
+Writes nothing, and starts nothing but git. Searches a short list of folders and what is directly
+in them; never walks the home folder.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ from loragit.settings.values import Flags, Settings
 from loragit.trainers import kinds
 from loragit.trainers.arguments import Arguments
 from loragit.trainers.environment import pythons
+from loragit.trainers.environment.conda import conda_environments
 
-TRAINER = kinds.of(None)
+TRAINER = kinds.trainer_of(None)
 """The trainer that is looked for where nothing is set."""
 _CODE = ("src", "git", "projects", "repos", "ai")
 MODEL_SUFFIXES = (".safetensors", ".ckpt")
@@ -49,7 +50,7 @@ _MODELS = (
     "stable-diffusion-webui/models/Stable-diffusion",
     "stable-diffusion-webui-forge/models/Stable-diffusion",
 )
-"""Where base models lie, relative to the home folder."""
+"""Where base models are, relative to the home folder."""
 _CONFIGS = (
     "config.toml",
     "config.json",
@@ -74,19 +75,19 @@ class Checkout(NamedTuple):
 
     path: Path
     tracked: bool
-    """Whether a git repository holds its files: a record names the trainer by its commit."""
+    """Whether a git repository tracks it: a record names the trainer by its commit."""
 
 
 class Surroundings(NamedTuple):
-    """Everything that was found; absolute paths. What was not found is ``None`` or empty."""
+    """Everything found, in absolute paths. What was not found is ``None`` or empty."""
 
     folder: Path
     """The dataset's."""
     home: Path
     chosen: Settings
-    """What holds without a new ``loragit.toml``."""
+    """The settings without a new ``loragit.toml``."""
     repository: Repository | None
-    """That the dataset lies in."""
+    """The one that holds the dataset."""
     trainers: tuple[Checkout, ...]
     """The one to use first."""
     script: str | None
@@ -99,22 +100,22 @@ class Surroundings(NamedTuple):
     """An absolute path, or a hub's id."""
     other_models: tuple[str, ...]
     weights: tuple[tuple[str, str], ...]
-    """Further arguments that name weights, of the sibling that ``base_model`` is from."""
+    """Further arguments that name weights, from the sibling that uses ``base_model``."""
     network_module: str | None
     siblings: tuple[Sibling, ...]
-    """The one whose settings changed last first."""
+    """The one whose settings changed last comes first."""
     config: Path | None
     """A dataset config that exists."""
     prompts: Path | None
     """Sample prompts that exist."""
     workdir: str
-    """Where the folders that the dataset config names count from, as ``trainer.workdir`` has it."""
+    """What the dataset config's folders are relative to, as in ``trainer.workdir``."""
     images: tuple[ImageFolder, ...]
     model: str | None
-    """What the names of runs call the base model, of this dataset or of siblings that use the same
+    """The base model's name in names of runs, of this dataset or of siblings that use the same
     one."""
     runs: frozenset[str]
-    """Names that are taken: of runs in this repository, and of output folders."""
+    """Names that are taken: by runs in this repository, and by output folders."""
 
     @property
     def settings_file(self) -> Path:
@@ -127,10 +128,10 @@ class Surroundings(NamedTuple):
 
 
 def surroundings(folder: Path, environ: Mapping[str, str]) -> Surroundings:
-    """Look around the dataset in ``folder``, which is absolute and exists.
+    """What is around the dataset in ``folder``, which is absolute and exists.
 
-    Raises :class:`LoragitError` where settings that exist are wrong, or git does not work in the
-    repository there.
+    Raises :class:`LoragitError` if existing settings are wrong, or git does not work in the
+    repository.
     """
     home = places.home_of(environ)
     chosen = load.load_settings(
@@ -205,8 +206,7 @@ def _repository(folder: Path) -> Repository | None:
 
 
 def _trainers(chosen: Settings, siblings: Iterable[Sibling], home: Path) -> tuple[Checkout, ...]:
-    """Every checkout once: what settings say, what siblings use, the usual places; repositories
-    first."""
+    """Every checkout once, from the settings, siblings and usual places; repositories first."""
     said = chosen.trainer.repo
     is_said = _is_set(chosen, "trainer.repo")
     paths = [
@@ -244,7 +244,7 @@ def _usual_trainers(chosen: Settings, home: Path) -> Iterator[Path]:
     yield from named(home / "source/repos")
     yield from named(home)
     yield home / "kohya_ss/sd-scripts"
-    # What came with a dataset is not found: settings are written with it that are trusted.
+    # What came with a dataset does not count: what is found is written into trusted settings.
     own = trust.work_tree_top(dataset) if trust.foreign_origin(dataset) else None
     for folder in (*(home / each for each in _CODE), dataset.parent, dataset.parent.parent):
         yield from (
@@ -260,8 +260,8 @@ def _tracked(file: Path) -> bool:
 
 
 def _script(chosen: Settings, trainer: Path | None, siblings: Iterable[Sibling]) -> str | None:
-    """What settings say, what siblings used last, else the first of sd-scripts' own; one that the
-    trainer holds."""
+    """The script that the settings name, else that siblings used last, else the first of
+    sd-scripts' own; in any case one that the trainer has."""
     said = (chosen.trainer.script,) if _is_set(chosen, "trainer.script") else ()
     wanted = (*said, *(each.script for each in siblings), *TRAINER.scripts)
     return next(
@@ -276,11 +276,11 @@ def _environments(
     environ: Mapping[str, str],
     home: Path,
 ) -> tuple[str | None, tuple[str, ...]]:
-    """The one to use, and the others: of siblings, inside the trainer's repository, conda's by
-    their names."""
+    """The environment to use, and others: those of siblings, those in the trainer's repository,
+    conda's by name."""
     used = [text for each in siblings if (text := each.text("trainer.env"))]
     within = [f"venv:{trainer / each}" for each in _ENVIRONMENTS] if trainer else []
-    names = {each.name for each in pythons.environments(environ, home)}
+    names = {each.name for each in conda_environments(environ, home)}
     conda = [f"conda:{name}" for name in sorted(names, key=lambda name: (_probability(name), name))]
     probable = [each for each in conda if _probability(each.removeprefix("conda:")) < _IMPROBABLE]
     usable = [
@@ -293,7 +293,8 @@ def _environments(
 
 
 def _probability(name: str) -> int:
-    """How probably a conda environment of this name is the trainer's; the smallest most."""
+    """A rank: the smaller, the more probable that a conda environment of this name is the
+    trainer's."""
     exact, lower = ("sdscripts", "sd-scripts", "sd_scripts"), name.lower()
     if lower in exact:
         return exact.index(lower)
@@ -322,7 +323,7 @@ def _lycoris(trainer: Path | None) -> Iterator[Path]:
 
 
 def _models(siblings: Iterable[Sibling], home: Path) -> tuple[tuple[str, ...], bool]:
-    """Base models, and whether the first is sure: siblings use it, or it is the only one."""
+    """Base models, and whether the first is certain: siblings use it, or it is the only one."""
     used = [text for each in siblings if (text := each.text(ARGS + BASE_MODEL)) and _exists(text)]
     lying = [
         str(home / folder / each.name)
@@ -346,13 +347,13 @@ def _is_model(entry: os.DirEntry[str]) -> bool:
 
 
 def _first_existing(folder: Path, names: Iterable[str], said: Path | None) -> Path | None:
-    """The file that settings say, or one of the usual ``names``; ``None`` where there is none."""
+    """The file that the settings name, or one of the usual ``names``; ``None`` if none exists."""
     places = (*((said,) if said else ()), *(folder / name for name in names))
     return next((each for each in places if os.path.isfile(each)), None)
 
 
 def _config_folders(config: Path | None, folder: Path) -> tuple[str, ...]:
-    """Image folders as ``config`` writes them; none where it is no dataset config."""
+    """Image folders as ``config`` writes them; none if it is no dataset config."""
     if config is None:
         return ()
     try:
@@ -364,7 +365,7 @@ def _config_folders(config: Path | None, folder: Path) -> tuple[str, ...]:
 
 
 def _workdir(config: Path | None, folder: Path, trainer: Path | None) -> str:
-    """``trainer`` where a config's relative folders are found only there."""
+    """``trainer`` if the config's relative folders exist only there, else ``dataset``."""
     relative = [each for each in _config_folders(config, folder) if not each.startswith("/")]
     here = all(os.path.isdir(folder / each) for each in relative)
     there = trainer is not None and all(os.path.isdir(trainer / each) for each in relative)

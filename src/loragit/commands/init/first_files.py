@@ -1,8 +1,7 @@
-"""The first files of a dataset: the texts of ``loragit.toml``, dataset config, prompts and
-``.gitignore``.
+"""The texts of a dataset's first files: ``loragit.toml``, dataset config, prompts, ``.gitignore``.
 
-Writes nothing. Every value is written as TOML has it, so that a file reads back as what was found,
-whatever a folder is called; what TOML cannot hold (names that are no Unicode) is left out.
+Writes nothing. Values are in TOML's form, so that a file reads back as what was found, whatever a
+folder is called; what TOML cannot hold (names that are not Unicode) is left out.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ STEPS = 1000
 """Of the first run."""
 
 _CAPTIONS = 3
-"""That become prompts."""
+"""Captions that become prompts."""
 _NETWORKS = {
     "flux_train_network.py": "networks.lora_flux",
     "sd3_train_network.py": "networks.lora_sd3",
@@ -60,13 +59,13 @@ _MISSING = {
     ),
     BASE_MODEL_KEY: ("~/models/BASE.safetensors", "the model to train on: fill it in"),
 }
-"""An example of each key for the file that lacks it, and a word on what to do."""
+"""For a key that has no value: an example, and what it is for."""
 
 
 def settings_found(seen: Surroundings) -> dict[str, Value]:
-    """What the surroundings say, by dotted key and as ``loragit.toml`` writes it.
+    """The settings that the surroundings lead to, by dotted key, as ``loragit.toml`` writes them.
 
-    Left out is what the user's own settings say already, and what no TOML file can.
+    Without those that the user's own settings file has, and those that no TOML file can hold.
     """
     values: dict[str, Value | None] = {
         "trainer.repo": _portable_path(seen.trainer, seen) if seen.trainer else None,
@@ -87,14 +86,14 @@ def settings_found(seen: Surroundings) -> dict[str, Value]:
 
 
 def user_file_that_sets(key: str, seen: Surroundings) -> str | None:
-    """The user's own settings file, where that says ``key``."""
+    """The user's own settings file, if it sets ``key``."""
     source = next((each.source for each in seen.chosen.origins if each.key == key), "")
     return source if source.startswith("/") and source != str(seen.settings_file) else None
 
 
 def _portable_path(path: Path, seen: Surroundings) -> str:
-    """``path`` as it means the same on the next machine: from the home folder, else from near the
-    dataset."""
+    """``path`` in a form that is right on other machines too: relative to the home folder, else to
+    the dataset if it is near."""
     from_home = _with_tilde(str(path), seen)
     near = seen.folder.parent.parent
     if from_home.startswith("/") and len(near.parts) > 1 and path.is_relative_to(near):
@@ -103,8 +102,8 @@ def _portable_path(path: Path, seen: Surroundings) -> str:
 
 
 def _with_tilde(text: str, seen: Surroundings) -> str:
-    """The same for an argument of the trainer, whose relative paths do not count from the
-    dataset."""
+    """The same for an argument of the trainer, which is not relative to the dataset: only the home
+    folder is shortened."""
     home = str(seen.home).rstrip("/")
     return f"~{text.removeprefix(home)}" if home and text.startswith(f"{home}/") else text
 
@@ -117,15 +116,14 @@ def _portable_env(env: str, seen: Surroundings) -> str:
 
 
 def _unusual_file(path: Path | None, usual: str, seen: Surroundings) -> str | None:
-    """A file in the dataset that is not called as usual."""
+    """A file in the dataset that does not have its usual name; else ``None``."""
     if path is None or path == seen.folder / usual:
         return None
     return path.name if path.parent == seen.folder else _portable_path(path, seen)
 
 
 def differences(seen: Surroundings, environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """(key, what holds, what was found), as TOML, for what was found otherwise than settings say
-    it."""
+    """(key, value in force, value found), as TOML, for each key in which they differ."""
     holds = {each.key: each.value for each in seen.chosen.origins}
     for key, value in settings_found(seen).items():
         meant = layers.resolve_paths(
@@ -203,7 +201,7 @@ def _untracked(tracked: bool) -> str:
 
 
 def _line(key: str, values: Mapping[str, Value], seen: Surroundings) -> Iterator[str]:
-    """The key with its value, or as a comment what to do about it."""
+    """The key with its value, or a comment that says what to do about it."""
     name = key.rpartition(".")[2]
     if key in values:
         yield f"{name} = {toml_literal(values[key])}"
@@ -251,12 +249,12 @@ def config_text(folders: Iterable[ImageFolder], *, base: Path | None, side: int)
 
 
 def resolution(seen: Surroundings) -> int:
-    """Resolution of the base model that the script is for, in pixels."""
+    """Resolution of the base models that the script is for, in pixels."""
     return 512 if seen.script == "train_network.py" else 1024
 
 
 def prompts_text(seen: Surroundings) -> str:
-    """Sample prompts of the dataset's own captions."""
+    """Sample prompts, from the dataset's own captions."""
     size = f"--w {resolution(seen)} --h {resolution(seen)}"
     folders = [each for each in seen.images if not each.regularisation]
     lines = image_folders.first_captions(seen.folder, folders, _CAPTIONS)
@@ -281,15 +279,15 @@ def _is_prompt(tokens: str) -> bool:
 
 
 def image_patterns(folders: Iterable[ImageFolder]) -> tuple[str, ...]:
-    """Patterns of git for images: every kind in lower case, and in upper case those that there
-    are."""
+    """git's patterns for images: every suffix in lower case, and those in upper case that occur."""
     there = {name[name.rindex(".") :] for each in folders for name in each.images}
-    return tuple(f"*{end}" for end in kinds.of(None).files.images if end.islower() or end in there)
+    return tuple(
+        f"*{end}" for end in kinds.trainer_of(None).files.images if end.islower() or end in there
+    )
 
 
 def extended(now: bytes, lines: Iterable[str], about: str) -> bytes:
-    """What to append to a file of git's that holds ``now``, so that it has ``lines``; nothing where
-    it has them."""
+    """What to append to a file that holds ``now``, so that it has all of ``lines``."""
     held = {line.strip() for line in now.decode("utf-8", "surrogateescape").splitlines()}
     new = [line for line in lines if line not in held]
     if not new:
@@ -325,8 +323,8 @@ def _run_name(model: str, dataset: str) -> RunName:
 
 
 def _model_word(model: str | None) -> str:
-    """A base model's file in a word without a dash, which would end it in a run's name:
-    ``sd_xl_base`` is ``sdxl``."""
+    """A base model's file name as one word for a run's name, where a dash would end it:
+    ``sd_xl_base`` becomes ``sdxl``."""
     word = ""
     for part in re.split(r"[-_\s]+", Path(model or "").stem):
         word += _name_characters(part)
@@ -336,7 +334,7 @@ def _model_word(model: str | None) -> str:
 
 
 def _name_characters(text: str, more: str = "") -> str:
-    """What of ``text`` a run's name may hold."""
+    """The characters of ``text`` that a run's name may hold."""
     return "".join(
         c for c in unicodedata.normalize("NFC", text) if c.isalnum() or c in f"._+=@{more}"
     ).strip(".-")

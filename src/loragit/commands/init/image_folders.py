@@ -1,6 +1,6 @@
-"""Folders with images in a dataset, as somebody laid them out before any config named them.
+"""Folders of images in a dataset that no config names yet.
 
-Only names are read, two levels deep, but for the captions that are asked for.
+Only names are read, two levels deep; of files, only the captions that are asked for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from loragit.trainers import kinds
 
 CAPTION_SUFFIXES = (".txt", ".caption", ".cap", ".tags")
-"""What captions are called; of two that are as frequent the first counts."""
+"""Suffixes of captions; of two that are equally frequent the first wins."""
 
 _OTHER = frozenset(
     {
@@ -32,7 +32,7 @@ _OTHER = frozenset(
         "venv",
     }
 )
-"""Folders that training leaves in a dataset, whose images are not to be trained on."""
+"""Folders that trainings leave in a dataset, and whose images are not to be trained on."""
 _REGULARISATION = frozenset({"reg", "regularization", "regularisation"})
 _REPEATED = re.compile(r"(?P<repeats>\d{1,6})_(?P<tokens>.*)", re.DOTALL)
 _DEPTH = 2
@@ -45,17 +45,17 @@ class ImageFolder(NamedTuple):
     """A folder that directly holds images."""
 
     place: str
-    """Relative to the dataset's folder, ``/`` between parts; ``.`` for that itself."""
+    """Relative to the dataset's folder, ``/`` between parts; ``.`` for the folder itself."""
     images: tuple[str, ...]
     """File names, sorted."""
     captions: tuple[str, ...]
     """Names of the files that hold their captions, all with ``suffix``."""
     suffix: str | None
-    """Of most captions, with its dot; ``None`` where there is none."""
+    """Of most captions, with its dot; ``None`` if there are none."""
     repeats: int
-    """From a name as ``10_gren``, else 1; sd-scripts reads folders of ``--train_data_dir`` so."""
+    """From a name such as ``10_gren``, as sd-scripts reads it in ``--train_data_dir``; else 1."""
     tokens: str
-    """What follows the repeats in such a name; else empty."""
+    """What follows the repeats in such a name (``gren``); else empty."""
     regularisation: bool
     """Whether it lies below a folder called ``reg``."""
 
@@ -67,7 +67,7 @@ class ImageFolder(NamedTuple):
 
 
 def find_image_folders(root: Path) -> tuple[ImageFolder, ...]:
-    """Every folder of images in ``root``, that itself among them, sorted by its place."""
+    """Every folder of images in ``root``, which may be one itself, sorted by place."""
     return tuple(
         found
         for place in sorted(_places(root))
@@ -85,10 +85,10 @@ def suffix_of_most(folders: Iterable[ImageFolder]) -> str | None:
 
 
 def first_captions(root: Path, folders: Iterable[ImageFolder], number: int) -> tuple[str, ...]:
-    """Up to ``number`` different captions, in one line each, of every folder in turn.
+    """Up to ``number`` different captions, each as one line, from every folder in turn.
 
-    A caption that sd-scripts would read as options (`` --``) or as a comment is passed over, and so
-    is what is no text.
+    Without those that sd-scripts would read as options (`` --``) or as a comment, and without what
+    is no text.
     """
     in_turn = zip_longest(
         *([root / each.place / name for name in each.captions] for each in folders)
@@ -112,7 +112,7 @@ def _caption(path: Path) -> str:
 
 
 def _places(root: Path) -> Iterator[str]:
-    """Folders worth a look, ``root`` first."""
+    """Folders that may hold images to train on, ``root`` first."""
     level, seen = [""], 0
     yield "."
     for _ in range(_DEPTH):
@@ -132,7 +132,7 @@ def _is_candidate(entry: os.DirEntry[str]) -> bool:
 
 def _image_folder(root: Path, place: str) -> ImageFolder | None:
     names = sorted(entry.name for entry in entries(root / place) if not _is_folder(entry))
-    images = tuple(name for name in names if kinds.of(None).files.is_image(name))
+    images = tuple(name for name in names if kinds.trainer_of(None).files.is_image(name))
     if not images:
         return None
     stems = {name.rpartition(".")[0] for name in images}
@@ -175,7 +175,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What lies in ``folder``, by name; nothing where it cannot be read."""
+    """What is in ``folder``, sorted by name; nothing if it cannot be read."""
     try:
         with os.scandir(folder) as found:
             return sorted(found, key=lambda entry: entry.name)

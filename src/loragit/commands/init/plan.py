@@ -1,4 +1,4 @@
-"""What ``loragit init`` will do to a dataset's folder, settled before the first write. Writes
+"""What ``loragit init`` will do to a dataset's folder, decided before the first write. Writes
 nothing."""
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ IMAGES = {
     "with every change",
     "lfs": "the images are in git-lfs: the repository holds a pointer to each",
 }
-"""What becomes of the images, the default first."""
+"""What git does with the images, the default first."""
 
 
 class Choices(NamedTuple):
-    """What the user wants; the defaults are those of ``--yes``."""
+    """What the user chose; the defaults are those of ``--yes``."""
 
     files: frozenset[str] = frozenset({schema.FILE, first_files.CONFIG, first_files.PROMPTS})
     repository: bool = True
@@ -37,17 +37,17 @@ class Choices(NamedTuple):
 
 
 class RepositoryState(NamedTuple):
-    """The dataset's repository as it stands."""
+    """The state of the dataset's repository."""
 
     begun: bool
     """Whether it has a commit."""
     hook: bool
-    """Whether loragit's hook is in it."""
+    """Whether loragit's hook is installed."""
     shared: bool
     """Whether a hook would serve other repositories too."""
     caches_ignored: bool
     lfs: bool
-    """Whether there is git-lfs."""
+    """Whether git-lfs is installed."""
 
 
 class Changes(NamedTuple):
@@ -55,7 +55,7 @@ class Changes(NamedTuple):
 
     new: tuple[Entry, ...] = ()
     added: tuple[Entry, ...] = ()
-    """Lines for the ends of files."""
+    """Lines to append to files."""
     repository: bool = False
     lfs: bool = False
     commit: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class Changes(NamedTuple):
 
 
 def missing_files(seen: Surroundings) -> frozenset[str]:
-    """Names of the files that are to be made."""
+    """Names of the files to make."""
     named = _nameable_folders(seen)
     absent = {
         schema.FILE: not os.path.lexists(seen.settings_file),
@@ -83,13 +83,13 @@ def missing_files(seen: Surroundings) -> frozenset[str]:
 
 
 def _is_missing(said: Path | None, name: str, seen: Surroundings) -> bool:
-    """Whether settings mean the file ``name`` of the dataset, and nothing is there."""
+    """Whether the settings mean the dataset's file ``name``, and it does not exist."""
     return said == seen.folder / name and not os.path.lexists(said)
 
 
 def _config_base(seen: Surroundings) -> Path | None:
-    """What the image folders of a new config are written from; ``None`` where the trainer runs in
-    the dataset."""
+    """The folder that goes before the image folders in a new config; ``None`` if the trainer runs
+    in the dataset, and they can be relative."""
     if not os.path.lexists(seen.settings_file) or seen.chosen.trainer.workdir == "dataset":
         return None
     return seen.folder
@@ -104,7 +104,7 @@ def _nameable_folders(seen: Surroundings) -> tuple[ImageFolder, ...]:
 
 
 def plan_changes(seen: Surroundings, state: RepositoryState, wanted: Choices) -> Changes:
-    """What brings the dataset from ``state`` to ``wanted``; empty where nothing is left to do."""
+    """The changes that lead from ``state`` to ``wanted``; empty if nothing is left to do."""
     names = missing_files(seen) & wanted.files
     texts = {}
     if first_files.CONFIG in names:
@@ -145,7 +145,11 @@ def _appended_lines(
     wants: list[tuple[str, tuple[str, ...], str]] = []
     if not state.caches_ignored:
         wants.append(
-            (".gitignore", kinds.of(None).files.caches, "what sd-scripts caches beside the images")
+            (
+                ".gitignore",
+                kinds.trainer_of(None).files.caches,
+                "what sd-scripts caches beside the images",
+            )
         )
     if not state.begun and seen.images:
         patterns = first_files.image_patterns(seen.images)
@@ -171,8 +175,8 @@ def _appended_lines(
 def _first_commit_paths(
     seen: Surroundings, wanted: Choices, written: tuple[Entry, ...], warnings: list[str]
 ) -> tuple[str, ...]:
-    """What the first commit holds: what was written, config and prompts, captions, and images that
-    are not ignored."""
+    """The files of the first commit: what was written, config and prompts, captions, and images
+    unless they are ignored."""
     paths = {entry.path: None for entry in written}
     there = (seen.config, seen.prompts, seen.settings_file)
     for path in there:

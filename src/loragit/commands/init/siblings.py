@@ -22,11 +22,11 @@ BASE_MODEL = "pretrained_model_name_or_path"
 _WITH_MODEL = ("vae", "ae", "clip_l", "clip_g", "t5xxl")
 """Arguments that go together with a base model."""
 MOST_ENTRIES = 500
-"""Siblings, checkouts or models looked at in one folder."""
+"""Most siblings that are read in one folder."""
 
 
 class Sibling(NamedTuple):
-    """Another dataset, by its ``loragit.toml``."""
+    """Another dataset with a ``loragit.toml``."""
 
     folder: Path
     values: Mapping[str, Value]
@@ -38,14 +38,15 @@ class Sibling(NamedTuple):
 
     @property
     def script(self) -> str:
-        return self.text("trainer.script") or kinds.of(None).scripts[0]
+        return self.text("trainer.script") or kinds.trainer_of(None).scripts[0]
 
 
 def sibling_datasets(folder: Path, datasets: Path, environ: Mapping[str, str]) -> Iterator[Sibling]:
-    """Datasets beside ``folder`` and under ``datasets`` that have settings which are understood.
+    """Datasets beside ``folder`` and under ``datasets`` whose settings can be read, the one changed
+    last first.
 
-    Not those of somebody else's that nobody has agreed to: what is found is written into settings
-    that are trusted.
+    Somebody else's datasets count only if the user has agreed to them: what they say is written
+    into settings that are trusted.
     """
     files: dict[Path, float] = {}
     for parent in dict.fromkeys((folder.parent, datasets)):
@@ -81,7 +82,7 @@ def _absolute_values(path: Path, environ: Mapping[str, str]) -> dict[str, Value]
 
 
 def launcher(siblings: Iterable[Sibling]) -> tuple[str, ...]:
-    """What siblings start the script with; not where a word of it looks like a secret."""
+    """What siblings start the script with, unless a word of it looks like a secret."""
     for each in siblings:
         value = each.values.get("trainer.launcher")
         if (

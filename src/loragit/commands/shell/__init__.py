@@ -1,7 +1,8 @@
 """``loragit zsh`` and ``loragit bash``: functions for training scripts, and what those functions
-ask loragit.
+ask of loragit.
 
-The functions are in ``shell/``. What can be done here is done here, and not in two shells.
+The functions are in ``helpers.sh``, with ``begin.bash`` or ``begin.zsh`` before it. What can be
+done in Python is done here, and not in two shells.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from loragit.trainers.environment import pythons
 SHELLS = ("zsh", "bash")
 
 _BESIDE = ("miniconda3", "anaconda3", "miniforge3", "mambaforge")
-"""Folders under home that hold a conda, for environments that lie elsewhere."""
+"""Folders under home that hold a conda, which may activate environments that are elsewhere."""
 
 
 class OtherRun(LoragitError):
@@ -33,11 +34,11 @@ class OtherRun(LoragitError):
 
 
 class OutputTaken(LoragitError):
-    """The run's output folder is there already."""
+    """The run's output folder exists already."""
 
 
 class NoManager(LoragitError):
-    """There is an environment, and nothing that could activate it."""
+    """There is an environment, but nothing that could activate it."""
 
 
 class NoRepository(LoragitError):
@@ -55,14 +56,13 @@ def functions_source(shell: str) -> str:
 
 
 def own_words() -> tuple[str, ...]:
-    """What starts this loragit, wherever PATH leads: an environment that is activated changes
-    it."""
+    """The command of this loragit, wherever PATH leads: activating an environment changes it."""
     beside = Path(sys.executable).with_name("loragit")
     return (str(beside),) if beside.is_file() else (sys.executable, "-P", "-m", "loragit")
 
 
 def print_answer(words: Sequence[str], environ: Mapping[str, str], cwd: Path) -> None:
-    """Print what the functions asked for with ``words``. Raises :class:`LoragitError`."""
+    """Print what the functions ask for with ``words``. Raises :class:`LoragitError`."""
     match words:
         case ["variables", name]:
             found = training_variables(name, environ, cwd)
@@ -76,7 +76,9 @@ def print_answer(words: Sequence[str], environ: Mapping[str, str], cwd: Path) ->
         case ["repository", path]:
             console.out(repository_line(path))
         case _:
-            raise UsageError("the functions take other arguments", hint="see docs/migrating.md")
+            raise UsageError(
+                "unknown question of the shell functions", hint="see docs/migrating.md"
+            )
 
 
 def _assignments(found: Mapping[str, str]) -> str:
@@ -84,7 +86,8 @@ def _assignments(found: Mapping[str, str]) -> str:
 
 
 def _announcement(values: Mapping[str, str]) -> str:
-    """What tells them at a terminal; a dataset's own settings may have chosen the folder."""
+    """Code that prints the variables. Quoted: a dataset's own settings may have chosen the
+    folder."""
     output = f"{values['OUTPUT_DIR']}/{values['NAME']}"
     line = (
         f"output_name: {values['NAME']}, steps: {values['STEPS']}, training_dir: "
@@ -94,10 +97,10 @@ def _announcement(values: Mapping[str, str]) -> str:
 
 
 def training_variables(name: str, environ: Mapping[str, str], cwd: Path) -> dict[str, str]:
-    """What ``setup_training_vars NAME`` sets: all that ``environ`` does not hold yet, and NAME.
+    """What ``setup_training_vars NAME`` sets: NAME, and all that ``environ`` does not hold yet.
 
-    Relative folders in ``environ`` come out in full, since the trainer will run in another folder.
-    ``OUTPUT_DIR`` is the folder that holds the run's own, here and in ``environ``. Raises
+    Relative folders in ``environ`` become absolute, since the trainer will run in another folder.
+    ``OUTPUT_DIR`` is the parent of the run's output folder, here and in ``environ``. Raises
     :class:`LoragitError`.
     """
     run = RunName.parse(name)
@@ -138,8 +141,8 @@ def training_variables(name: str, environ: Mapping[str, str], cwd: Path) -> dict
 
 
 def _folder_of_output(run: RunName, environ: Mapping[str, str]) -> str | None:
-    """Within a run that loragit started: the folder that holds its output folder. Raises
-    :class:`OtherRun`."""
+    """The parent of the output folder, if loragit itself started the script as the run ``run``;
+    ``None`` outside of a run. Raises :class:`OtherRun`."""
     running = environ.get("LORAGIT_RUN")
     if not running:
         return None
@@ -160,11 +163,11 @@ def _folder_of_output(run: RunName, environ: Mapping[str, str]) -> str | None:
 def conda_activation(
     name: str, root: str | None, environ: Mapping[str, str], cwd: Path
 ) -> dict[str, str]:
-    """Which program activates the environment ``name`` (or the one in a folder), of the conda in
+    """The program that activates the environment ``name`` (a name, or a folder), of the conda in
     ``root`` if given.
 
-    Raises :class:`~loragit.trainers.environment.pythons.PythonMissing`, which lists the
-    environments that there are, :class:`NoManager`.
+    Raises :class:`NoManager`, and :class:`~loragit.trainers.environment.pythons.PythonMissing`,
+    which lists the environments that exist.
     """
     home = paths.home_of(environ)
     looked = dict(environ)
@@ -172,9 +175,9 @@ def conda_activation(
     if folder is not None:
         looked["CONDA_EXE"] = str(folder / "bin/conda")
     if "/" in name:
-        prefix = pythons.of_folder(paths.expand_path(name, cwd, environ)).parent.parent
+        prefix = pythons.python_of_folder(paths.expand_path(name, cwd, environ)).parent.parent
     else:
-        prefix = pythons.of_conda(name, looked, home).parent.parent
+        prefix = pythons.python_of_conda(name, looked, home).parent.parent
     found = next(_managers(prefix, folder, environ, home), None)
     if found is None:
         raise NoManager(
@@ -195,13 +198,13 @@ class _Manager(NamedTuple):
     kind: str
     program: Path
     root: Path
-    """Holds the environments that it knows by their names."""
+    """Holds the environments that the program knows by name."""
 
 
 def _managers(
     prefix: Path, root: Path | None, environ: Mapping[str, str], home: Path
 ) -> Iterator[_Manager]:
-    """Those that could activate ``prefix``: the one that it belongs to first."""
+    """Programs that could activate ``prefix``, the one that it belongs to first."""
     owner = prefix.parent.parent if prefix.parent.name == "envs" else prefix
     roots = [folder for folder in (root, owner) if folder is not None]
     named = [Path(environ[key]) for key in ("CONDA_EXE", "MAMBA_EXE") if environ.get(key)]
@@ -234,15 +237,15 @@ def _programs(folder: Path, root: Path) -> Iterator[_Manager]:
 
 
 def _environments_root(program: Path, environ: Mapping[str, str], home: Path) -> Path:
-    """Where a program keeps its environments: conda beside itself, micromamba where it is told."""
+    """Where a program keeps its environments: conda beside itself, micromamba where
+    ``MAMBA_ROOT_PREFIX`` says."""
     if program.name == "micromamba":
         return Path(environ.get("MAMBA_ROOT_PREFIX") or home / "micromamba")
     return program.resolve().parent.parent
 
 
 def lycoris_repo(environ: Mapping[str, str], cwd: Path) -> Path:
-    """The repository that the ``python`` (else ``python3``) on PATH imports LyCORIS from; it is not
-    imported.
+    """The repository from which the ``python`` (else ``python3``) on PATH would import LyCORIS.
 
     Raises :class:`NoRepository`, :class:`~loragit.trainers.environment.pythons.PythonMissing`,
     :class:`~loragit.trainers.environment.packages.ProbeFailed`.
@@ -252,9 +255,9 @@ def lycoris_repo(environ: Mapping[str, str], cwd: Path) -> Path:
     from loragit.trainers.environment.packages import EnvironmentQuestion
 
     try:
-        python = pythons.on_path("python", environ)
+        python = pythons.python_on_path("python", environ)
     except pythons.PythonMissing:
-        python = pythons.on_path("python3", environ)
+        python = pythons.python_on_path("python3", environ)
     env = process.clean_environment(environ)
     _, found = EnvironmentQuestion(
         python, cwd=cwd, env=env, cache=cache_folder() / "environments"

@@ -128,7 +128,7 @@ def same_value(one: str, other: str) -> bool:
 
 def _compare_arguments(old: Record, new: Record) -> list[Change]:
     changes = _compare_mappings(ARGUMENT, _argument_texts(old), _argument_texts(new))
-    telling = kinds.of(new.trainer_kind).telling
+    telling = kinds.trainer_of(new.trainer_kind).telling
     rank = {name: number for number, name in enumerate(telling)}
     return sorted(changes, key=lambda change: (rank.get(change.key, len(rank)), change.key))
 
@@ -141,7 +141,7 @@ def _argument_texts(record: Record) -> dict[str, str]:
     ``{"seed": "7", "conv_dim": "4", "algo": "lokr"}``.
     """
     roles = {weights.role for weights in record.weights}
-    trainer = kinds.of(record.trainer_kind)
+    trainer = kinds.trainer_of(record.trainer_kind)
     left_out = trainer.per_run | {name for name, role in trainer.weights.items() if role in roles}
     args = {name: values for name, values in record.args.items() if name not in left_out}
     found = {name: " ".join(values) if values else "true" for name, values in args.items()}

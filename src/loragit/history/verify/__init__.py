@@ -1,4 +1,4 @@
-"""Recomputes what the record says, and tells where it is not so.
+"""Recomputes what the record says, and reports where it is wrong.
 
-Nothing is taken from a cache, and nothing is mended: that is ``loragit recover``.
+Nothing is read from a cache, and nothing is repaired: that is ``loragit recover``.
 """

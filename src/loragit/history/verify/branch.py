@@ -1,5 +1,5 @@
-"""The branch ``runs`` and its tags: only what belongs there, nothing taken back, every outcome at
-its run."""
+"""Checks that the branch ``runs`` holds only what belongs there, and that every outcome is on its
+own run."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from loragit.history.record_reader import tag_message
 from loragit.history.verify.verdict import BRANCH, TAG, Verdict, note, wrong
 from loragit.record.name import RUNS
 from loragit.record.trailers import first
-from loragit.store import fetched as elsewhere
+from loragit.store.fetched import fetched as fetched_tags
 
 
 class BranchCommits(NamedTuple):
-    """Every commit that ``runs`` leads to."""
+    """The commits that ``runs`` leads to."""
 
     commits: frozenset[str]
     foreign: tuple[tuple[str, str], ...]
-    """Commits that are no run, no revert and no merge, with their subjects."""
+    """Commits that are no run, no revert and no merge, each with its subject."""
     whole: bool
-    """Whether all of it could be read, and is there: not in a shallow clone."""
+    """Whether that is all of them: git could read to the end, and this is no shallow clone."""
 
 
 def read_branch(history: History) -> BranchCommits:
-    """Reads git's answer to its end; what it cannot read is missing."""
+    """Return the commits of ``runs``; those that git cannot read are missing."""
     commits: list[str] = []
     foreign: list[tuple[str, str]] = []
     whole = not history.shallow
@@ -40,77 +40,79 @@ def read_branch(history: History) -> BranchCommits:
             commits.append(commit)
             if not (first(message, "Run") or first(message, "Reverts") or " " in above):
                 foreign.append((commit, message.partition("\n")[0]))
-    except LoragitError:  # told by who read the runs
+    except LoragitError:  # reported by verify(), which reads the runs
         whole = False
     return BranchCommits(frozenset(commits), tuple(foreign), whole)
 
 
-def check_branch(history: History, line: BranchCommits) -> Iterator[Verdict]:
-    """What became of the branch."""
-    for commit, subject in line.foreign:
-        told = f"{commit[:8]} ({subject}) is on runs, and is no run, no revert and no merge"
-        yield wrong(BRANCH, told, f"see it: git show {commit[:8]}; loragit alone writes to runs")
+def check_branch(history: History, known: BranchCommits) -> Iterator[Verdict]:
+    """Yield what does not belong on the branch."""
+    for commit, subject in known.foreign:
+        message = f"{commit[:8]} ({subject}) is on runs, and is no run, no revert and no merge"
+        yield wrong(BRANCH, message, f"see it: git show {commit[:8]}; loragit alone writes to runs")
     if history.shallow:
-        told = "this is a shallow clone: older runs are not here, and were not looked at"
-        yield note(BRANCH, told, "bring them with: git fetch --unshallow")
+        message = "this is a shallow clone: older runs are not here, and were not looked at"
+        yield note(BRANCH, message, "bring them with: git fetch --unshallow")
 
 
 def check_tags(
-    history: History, line: BranchCommits, wanted: frozenset[str] | None
+    history: History, known: BranchCommits, wanted: frozenset[str] | None
 ) -> Iterator[Verdict]:
-    """Whether every tag that tells an outcome is where it belongs; of ``wanted`` names only,
-    ``None`` for all."""
+    """Check that every tag with an outcome is on its own run; only tags called ``wanted``, ``None``
+    for all."""
     runs = {run.commit: run for run in history.runs}
     names = {run.name for run in history.runs if run.state != "reverted"}
     refs = tuple(history.refs.tags())
     loose = {
         name: tag.commit
         for name, tag in refs
-        if tag.commit not in line.commits and name not in names
+        if tag.commit not in known.commits and name not in names
     }
-    fetched = elsewhere.fetched(history.repository, loose)
+    fetched = fetched_tags(history.repository, loose)
     sealing: dict[str, list[str]] = {}
     with catfile.Reader(history.repository.top) as reader:
         for name, tag in refs:
             if name in fetched or (wanted is not None and name not in wanted):
                 continue
-            # A tag that is damaged leads to no commit, and looks like a lightweight one.
+            # A damaged tag leads to no commit, and looks like a lightweight one.
             found = (
                 read_tag_object(reader, tag.object)
                 if tag.annotated or tag.commit not in runs
                 else TagObject("", "", {})
             )
             if found is None and name in names:
-                told = f"the tag {name} cannot be read: what came out of the run is not known"
-                yield wrong(TAG, told, "fetch it from a clone that has it")._replace(run=name)
+                message = f"the tag {name} cannot be read: what came out of the run is not known"
+                yield wrong(TAG, message, "fetch it from a clone that has it")._replace(run=name)
             elif found is not None and found.tells_outcome:
                 sealing.setdefault(tag.commit, []).append(name)
-                yield from _check_sealed_tag(name, tag, found, runs, line)
+                yield from _check_sealed_tag(name, tag, found, runs, known)
             elif found is not None and name in names:
                 yield from _check_other_tag(name, tag, runs)
     for commit, several in sealing.items():
         if len(several) > 1:
-            told = f"{', '.join(several)} are outcomes of one run, {commit[:8]}"
-            yield wrong(TAG, told, "keep the one that the run is called by")._replace(commit=commit)
+            message = f"{', '.join(several)} are outcomes of one run, {commit[:8]}"
+            yield wrong(TAG, message, "keep the one that the run is called by")._replace(
+                commit=commit
+            )
 
 
 class TagObject(NamedTuple):
-    """What a tag object says."""
+    """What a tag object holds."""
 
     name: str
-    """As the tag object has it."""
+    """Name of the tag inside the object: a copied or renamed tag keeps the old one."""
     object: str
-    """What it is on."""
+    """Id of the object that it is on."""
     trailers: Mapping[str, tuple[str, ...]]
 
     @property
     def tells_outcome(self) -> bool:
-        """Whether it tells an outcome as loragit does."""
+        """Whether it holds an outcome as loragit writes it."""
         return "Run" in self.trailers and "Samples" in self.trailers
 
 
 def read_tag_object(reader: catfile.Reader, tag: str) -> TagObject | None:
-    """The tag object of that id; ``None`` where it cannot be read."""
+    """Return the tag object with the id ``tag``; ``None`` if it cannot be read."""
     try:
         found = reader.read(tag, 1 << 26)
     except LoragitError:
@@ -127,48 +129,58 @@ def read_tag_object(reader: catfile.Reader, tag: str) -> TagObject | None:
 
 
 def _check_sealed_tag(
-    name: str, tag: Tag, seal: TagObject, runs: Mapping[str, RecordedRun], line: BranchCommits
+    name: str, tag: Tag, seal: TagObject, runs: Mapping[str, RecordedRun], known: BranchCommits
 ) -> Iterator[Verdict]:
-    """What is wrong with the outcome that ``name`` tells."""
+    """Yield what is wrong with the outcome in the tag ``name``.
+
+    It must say its own name, be on the run of that name, and that run must stand::
+
+        tag b2 says "b", on R2 "Run: b"    copied, renamed or edited
+        tag b  says "b", on R3 "Run: c"    moved: it is on another run
+        tag b  says "b", on a revert       moved: no run that stands
+        tag b  says "b", not below runs    the history was rewritten, or the tag moved
+    """
     said = {seal.name, *seal.trailers["Run"]} - {name}
     see = f"see it: git cat-file tag {tag.object[:12]}"
     if said:
-        told = (
+        message = (
             f"the tag {name} holds the outcome of {', '.join(sorted(said))}: it was copied, "
             "renamed or edited"
         )
-        yield wrong(TAG, told, see)._replace(run=name)
+        yield wrong(TAG, message, see)._replace(run=name)
     run = runs.get(tag.commit)
     if run is not None and run.name != name:
-        told = f"the tag {name} is on the run {run.name} ({tag.commit[:8]}): it was moved"
-        yield wrong(TAG, told, see)._replace(run=name, commit=tag.commit)
-    elif tag.commit in line.commits:
+        message = f"the tag {name} is on the run {run.name} ({tag.commit[:8]}): it was moved"
+        yield wrong(TAG, message, see)._replace(run=name, commit=tag.commit)
+    elif tag.commit in known.commits:
         if run is None or run.state == "reverted":
-            told = (
+            message = (
                 f"the tag {name} is on {tag.commit[:8]}, which is no run that stands: it was moved"
             )
-            yield wrong(TAG, told, see)._replace(run=name)
-    elif line.whole:
-        told = (
+            yield wrong(TAG, message, see)._replace(run=name)
+    elif known.whole:
+        message = (
             f"the tag {name} is on {tag.commit[:8]}, which is not in the history of runs: "
             "the history was rewritten, or the tag was moved"
         )
-        yield wrong(TAG, told, see)._replace(run=name)
+        yield wrong(TAG, message, see)._replace(run=name)
 
 
 def _check_other_tag(name: str, tag: Tag, runs: Mapping[str, RecordedRun]) -> Iterator[Verdict]:
-    """A tag that is called like a run and tells no outcome: that of an open run, or none of
-    loragit's."""
+    """Yield what is wrong with a tag that has a run's name and no outcome: it is that of an open
+    run, or not loragit's."""
     run = runs.get(tag.commit)
     at_home = run is not None and run.name == name
     if not at_home:
         word = shell_word(name)
-        told = f"the tag {name} is not on a run of that name, but on {tag.commit[:8]}: it was moved"
-        yield wrong(TAG, told, f"see: git show {word}; git log --grep {word} runs")._replace(
+        message = (
+            f"the tag {name} is not on a run of that name, but on {tag.commit[:8]}: it was moved"
+        )
+        yield wrong(TAG, message, f"see: git show {word}; git log --grep {word} runs")._replace(
             run=name
         )
     elif tag.annotated:
-        told = f"the tag {name} tells no outcome as loragit does: it was edited, or made by hand"
-        yield wrong(TAG, told, f"see it: git cat-file tag {tag.object[:12]}")._replace(
+        message = f"the tag {name} tells no outcome as loragit does: it was edited, or made by hand"
+        yield wrong(TAG, message, f"see it: git cat-file tag {tag.object[:12]}")._replace(
             run=name, commit=tag.commit
         )

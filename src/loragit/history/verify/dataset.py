@@ -1,5 +1,5 @@
-"""What a run was trained on against what the dataset holds now. Datasets live on: this is never
-more than a note."""
+"""Compares what a run was trained on with what the dataset holds now. A dataset may change, so this
+yields only notes."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from loragit.trainers import kinds
 from loragit.trainers.safetensors import open_regular
 
 _NAMED = 3
-"""Files that a note names."""
+"""Files that a note names at most."""
 _NO_HASH = ""
-"""Stands for the hash of a file that is gone or cannot be read."""
+"""Stands for the hash of a file that is gone or unreadable."""
 
 
 class DatasetCheck:
-    """The datasets of a repository as they are now; each file is read once, however many runs had
-    it."""
+    """Compares runs with the datasets of a repository as they are now. Each file is read once,
+    however many runs used it."""
 
     def __init__(self, top: Path, *, quick: bool) -> None:
-        """``top`` of the repository. ``quick`` looks only whether files are there."""
+        """``top`` is that of the repository. With ``quick``, files must only exist."""
         self._top = top
         self._quick = quick
         self._hashes: dict[Path, str] = {}
@@ -38,8 +38,8 @@ class DatasetCheck:
         self._verdicts: dict[tuple[str, str], Verdict | None] = {}
 
     def check(self, run: RecordedRun) -> Verdict | None:
-        """What is otherwise now than when ``run`` was opened; ``None`` where nothing is, or nobody
-        knows."""
+        """Return what has changed since ``run`` was opened; ``None`` if nothing has, or it is
+        unknown."""
         item = run.reader.top_entries(run).get("dataset.sha256")
         if item is None:
             return None
@@ -52,30 +52,37 @@ class DatasetCheck:
     def _compare(self, run: RecordedRun) -> Verdict | None:
         try:
             files = run.dataset_files
-        except LoragitError:  # told by who checks the record
+        except LoragitError:  # reported with the record
             return None
         folder = Path(run.reader.revision(run).partition(":")[2])
-        place = self._top / folder
-        if not place.is_dir():
-            return note(DATASET, f"the dataset's folder {place} is gone")
-        self._hash_new(place / file.path for file in files)
-        gone = [file.path for file in files if self._hashes[place / file.path] == _NO_HASH]
+        dataset = self._top / folder
+        if not dataset.is_dir():
+            return note(DATASET, f"the dataset's folder {dataset} is gone")
+        self._hash_new(dataset / file.path for file in files)
+        gone = [file.path for file in files if self._hashes[dataset / file.path] == _NO_HASH]
         changed = [
             file.path
             for file in files
-            if self._hashes[place / file.path] not in (_NO_HASH, file.sha256)
+            if self._hashes[dataset / file.path] not in (_NO_HASH, file.sha256)
         ]
         parts = (
             (changed if not self._quick else [], "changed"),
             (gone, "gone"),
-            (self._new_files(place, files, kinds.of(run.record.trainer_kind).files), "new"),
+            (
+                self._new_files(dataset, files, kinds.trainer_of(run.record.trainer_kind).files),
+                "new",
+            ),
         )
-        told = [
+        changes = [
             f"{text.count(len(names), 'file')} {how} ({_name_some(names)})"
             for names, how in parts
             if names
         ]
-        return note(DATASET, f"the dataset has gone on since: {', '.join(told)}") if told else None
+        return (
+            note(DATASET, f"the dataset has gone on since: {', '.join(changes)}")
+            if changes
+            else None
+        )
 
     def _hash_new(self, paths: Iterable[Path]) -> None:
         fresh = [path for path in dict.fromkeys(paths) if path not in self._hashes]
@@ -86,15 +93,15 @@ class DatasetCheck:
             self._hashes |= dict(zip(fresh, pool.map(_sha256, fresh), strict=True))
 
     def _new_files(
-        self, place: Path, files: Iterable[DatasetFile], file_kinds: FileKinds
+        self, dataset: Path, files: Iterable[DatasetFile], file_kinds: FileKinds
     ) -> list[str]:
-        """Files that lie now in a folder that the run had files of."""
+        """Return the files that are new in folders of which the run used files."""
         known = {file.path for file in files}
         folders = {os.path.dirname(path) for path in known}  # noqa: PTH120 - a path in the record, not on the disk
         there = (
             f"{folder}/{name}".lstrip("/")
             for folder in sorted(folders)
-            for name in self._files_in(place / folder)
+            for name in self._files_in(dataset / folder)
         )
         return [
             path

@@ -1,5 +1,5 @@
-"""What a run left on the disk against what its sealed tag lists. No cache is asked: it would only
-repeat itself."""
+"""Compares what a run left on the disk with what its sealed tag lists. Hashes are computed anew: a
+cache would only repeat what it was told."""
 
 from __future__ import annotations
 
@@ -37,36 +37,36 @@ class Product(NamedTuple):
     check: str
     """:data:`~loragit.history.verify.verdict.MODEL` or ``SAMPLE``."""
     name: str
-    """As the record has it, relative to the output folder."""
+    """As recorded, relative to the output folder."""
     path: Path
     size: int | None
-    """Bytes; ``None`` where the record does not say."""
+    """Bytes; ``None`` if the record does not say."""
     sha256: str
     payload_sha256: str | None
     finished: str | None
-    """When it was as recorded, UTC."""
+    """When the training ended: then it was as recorded. UTC."""
 
 
 def products_to_check(
     run: RecordedRun, outcome: RecordedOutcome, home: Path
 ) -> tuple[list[Product], list[Verdict]]:
-    """What is to be looked at of ``run``, and what is to be said without. ``home`` is what ``~``
-    stands for."""
-    told = [each.about(run) for each in _check_lines(outcome)]
+    """Return the products of ``run`` to check, and what is wrong even before that. ``home`` is what
+    ``~`` stands for."""
+    verdicts = [each.about(run) for each in _check_lines(outcome)]
     if not (outcome.models or outcome.trailers.get("Sample") or outcome.states):
-        return [], told
+        return [], verdicts
     folder = _output_folder(outcome, home)
     if folder is None:
-        return [], [*told, note(OUTPUT, "its output folder is not on record").about(run)]
+        return [], [*verdicts, note(OUTPUT, "its output folder is not on record").about(run)]
     problem = _folder_problem(folder)
     if problem:
         several = text.count(len(outcome.models), "model")
-        told.append(
+        verdicts.append(
             problem._replace(
                 message=f"{problem.message}: {several} not looked at", path=str(folder)
             ).about(run)
         )
-        return [], told
+        return [], verdicts
     finished = text.timestamp(outcome.finished) if outcome.finished else None
     found = []
     for check, name, size, sha256, payload in _listed_products(outcome):
@@ -75,13 +75,13 @@ def products_to_check(
             message = (
                 f"{name} is listed, and lies outside of the output folder: it was not looked at"
             )
-            told.append(
+            verdicts.append(
                 wrong(check, message, f"see: git show -s {shell_word(run.name)}").about(run)
             )
         else:
             found.append(Product(run, check, name, path, size, sha256, payload, finished))
-    told += [each.about(run) for each in _check_states(outcome, folder)]
-    return found, told
+    verdicts += [each.about(run) for each in _check_states(outcome, folder)]
+    return found, verdicts
 
 
 def _listed_products(
@@ -96,7 +96,7 @@ def _listed_products(
 
 
 def _check_lines(outcome: RecordedOutcome) -> Iterator[Verdict]:
-    """Lines of the outcome that are none."""
+    """Yield the lines of the outcome that cannot be parsed."""
     broken = [line for line in outcome.trailers.get("Model", ()) if parse_model_line(line) is None]
     broken += [line for line in outcome.trailers.get("Sample", ()) if " sha256:" not in line]
     for line in broken:
@@ -112,8 +112,10 @@ def _output_folder(outcome: RecordedOutcome, home: Path) -> Path | None:
 
 
 def _folder_problem(folder: Path) -> Verdict | None:
-    """Why nothing of a whole folder can be looked at. A folder that is gone was moved, deleted, or
-    not mounted."""
+    """Return why nothing in the folder can be checked; ``None`` if it can be read.
+
+    A folder that is gone may have been moved, deleted or not mounted, which is only a note.
+    """
     try:
         with os.scandir(folder):
             return None
@@ -127,13 +129,16 @@ def _folder_problem(folder: Path) -> Verdict | None:
 
 
 def _path_inside(folder: Path, name: str) -> Path | None:
-    """The file that the record calls ``name``; ``None`` for one that lies elsewhere."""
+    """Return the file that the record calls ``name``; ``None`` if it would lie outside ``folder``.
+
+    ``../x``, ``/x`` and a name with NUL are outside.
+    """
     parts = Path(name).parts
     if Path(name).is_absolute() or ".." in parts or "\0" in name or not parts:
         return None
     path = folder / name
     if "\\x" in name and not os.path.lexists(path):
-        # The record is one line and shows control characters: the file may have them.
+        # The record shows control characters as ``\\x1b``; the name of the file has them.
         try:
             path = next(
                 (each for each in path.parent.iterdir() if text.shown(each.name) == path.name), path
@@ -151,9 +156,9 @@ def _check_states(outcome: RecordedOutcome, folder: Path) -> Iterator[Verdict]:
 
 
 def check_products(found: Sequence[Product], *, quick: bool) -> Iterator[Verdict]:
-    """A verdict for each of ``found`` that is not as recorded; several are read at the same time.
+    """Yield a verdict for each of ``found`` that is not as recorded; several are read in parallel.
 
-    ``quick`` reads none of them whole: only whether they are there, with the right length.
+    With ``quick`` none is read whole: each must only exist, with the recorded length.
     """
     check: Callable[[Product], Verdict | None] = _check_size if quick else _check_hash
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
@@ -198,7 +203,7 @@ def _check_hash(product: Product) -> Verdict | None:
 
 
 def _if_truncated(product: Product, state: os.stat_result) -> Verdict | None:
-    """Of a model that is shorter than its own header says. Raises ``OSError``."""
+    """Return a verdict if a model is shorter than its own header says. Raises ``OSError``."""
     if product.check != MODEL or product.path.suffix.lower() != ".safetensors":
         return None
     try:
@@ -220,8 +225,15 @@ def _was_changed(product: Product, state: os.stat_result, how: str) -> Verdict:
 
 
 def _wrong_since_change(product: Product, state: os.stat_result, what: str) -> Verdict:
-    """``what`` became of the product, and since when it can have been so."""
-    # The time of modification can be set to anything, that of the last change to the inode cannot.
+    """Return that ``what`` happened to the product, and since when.
+
+    It was as recorded when the training ended, and is not since the file was last modified. That
+    time can be set to anything; if it makes no sense, the last change of the inode counts, which
+    nobody can set::
+
+        finished 18:02   modified 19:30   inode changed 21:00     between 18:02 and 19:30
+        finished 18:02   modified 09:00   inode changed 21:00     between 18:02 and 21:00
+    """
     changed, modified = utc_timestamp(state.st_ctime), utc_timestamp(state.st_mtime)
     within = product.finished is None or product.finished <= modified <= changed
     latest = modified if within else changed
@@ -230,8 +242,8 @@ def _wrong_since_change(product: Product, state: os.stat_result, what: str) -> V
 
 def _with_since(product: Product, verdict: Verdict, latest: str | None) -> Verdict:
     since = Since(product.finished, latest)
-    told = f"{verdict.message} ({since})" if str(since) else verdict.message
-    return verdict._replace(message=told, since=since)
+    message = f"{verdict.message} ({since})" if str(since) else verdict.message
+    return verdict._replace(message=message, since=since)
 
 
 _FIX = "look for another copy; loragit whence tells of any whose it is"
@@ -239,10 +251,10 @@ _FIX = "look for another copy; loragit whence tells of any whose it is"
 
 def _not_readable(product: Product, error: OSError) -> Verdict:
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
-        told = f"{product.name}: it cannot be read ({error.strerror or error})"
-        return wrong(product.check, told, "see that it is a file, and that you may read it")
+        message = f"{product.name}: it cannot be read ({error.strerror or error})"
+        return wrong(product.check, message, "see that it is a file, and that you may read it")
     try:
-        # What takes a name out of a folder changes the folder.
+        # Removing a file modifies its folder.
         latest = utc_timestamp(product.path.parent.stat().st_mtime)
     except OSError:
         latest = None

@@ -1,5 +1,4 @@
-"""The objects of the repository, as ``git fsck`` judges them, and which of its complaints concern
-runs."""
+"""Checks the objects of the repository with ``git fsck``, and which complaints concern runs."""
 
 from __future__ import annotations
 
@@ -13,9 +12,9 @@ from loragit.record.name import RUNS
 from loragit.text import count
 
 _SHOWN = 20
-"""Complaints that are shown; the rest are counted."""
+"""Complaints that are shown at most; the rest are counted."""
 _VARIABLES = ("GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none", "GIT_NO_REPLACE_OBJECTS=1")
-"""What is missing in a partial clone is not fetched, and every object is what its id says."""
+"""A partial clone fetches nothing that it lacks, and no object stands for another."""
 _REPLACE = "refs/replace/"
 _IDS = re.compile(r"\b[0-9a-f]{40}(?:[0-9a-f]{24})?\b")
 _LOOSE = re.compile(r"\bobjects/([0-9a-f]{2})/([0-9a-f]{38,62})\b")
@@ -23,8 +22,8 @@ _CHATTER = ("Checking ", "dangling ", "unreachable ", "notice: ", "root ", "hint
 
 
 def check_objects(repository: Repository, refs: Sequence[str], *, quick: bool) -> Iterator[Verdict]:
-    """``refs`` are full names: what they lead to is what counts. ``quick`` looks only whether all
-    is there."""
+    """Yield what ``git fsck`` says of the objects that ``refs`` (full names) lead to, and as notes
+    what it says of others. With ``quick`` objects must only exist."""
     args = (
         "--strict",
         "--full",
@@ -59,13 +58,13 @@ def check_objects(repository: Repository, refs: Sequence[str], *, quick: bool) -
 
 
 def _complaint_lines(output: bytes) -> list[str]:
-    """One complaint a line; git breaks some in two, the second indented."""
+    """Return a complaint for each line; git breaks some in two, and indents the second."""
     whole = re.sub(r"\n\s+", " ", output.decode("utf-8", "replace"))
     return [line for line in whole.split("\n") if line.strip()]
 
 
 def _reachable_ids(repository: Repository, refs: Sequence[str]) -> set[str] | None:
-    """Ids of all objects that ``refs`` lead to; ``None`` where git cannot tell."""
+    """Return the ids of all objects that ``refs`` lead to; ``None`` if git cannot tell."""
     args = ("rev-list", "--objects", "--no-object-names", "--missing=print", *refs, "--")
     reply = git.start(*args, cwd=repository.top, variables=_VARIABLES).reply()
     return (
@@ -76,7 +75,7 @@ def _reachable_ids(repository: Repository, refs: Sequence[str]) -> set[str] | No
 
 
 def check_replaced(repository: Repository, refs: Sequence[str]) -> Iterator[Verdict]:
-    """Objects that ``refs`` lead to and that git shows others in the place of (``git replace``)."""
+    """Yield the objects that ``refs`` lead to and ``git replace`` shows as others."""
     args = ("for-each-ref", "--format=%(refname) %(objectname)", _REPLACE)
     rows = (
         git.start(*args, cwd=repository.top, variables=_VARIABLES)
@@ -88,15 +87,15 @@ def check_replaced(repository: Repository, refs: Sequence[str]) -> Iterator[Verd
     for row in rows:
         name, _, other = row.removeprefix(_REPLACE).partition(" ")
         if held is None or name in held:
-            told = (
+            message = (
                 f"git shows {other[:8]} in the place of {name[:8]}, which runs holds: it was "
                 "replaced"
             )
-            yield wrong(OBJECTS, told, f"see what is on record: git replace -d {name}")
+            yield wrong(OBJECTS, message, f"see what is on record: git replace -d {name}")
 
 
 def missing_objects(repository: Repository) -> frozenset[str]:
-    """Ids of the objects that runs lead to and that are not here: in a partial clone, by design."""
+    """Return the ids of the objects that ``runs`` leads to and a partial clone lacks by design."""
     args = ("rev-list", "--objects", "--no-object-names", "--missing=print", RUNS, "--")
     reply = git.start(*args, cwd=repository.top, variables=_VARIABLES).reply()
     return frozenset(
@@ -105,8 +104,14 @@ def missing_objects(repository: Repository) -> frozenset[str]:
 
 
 def _verdicts(said: Sequence[str], held: set[str] | None) -> Iterator[Verdict]:
-    """A verdict a line, the last one first: why an object cannot be read stands before the line
-    that names it."""
+    """Yield a verdict for each line, the last one first.
+
+    Why an object cannot be read stands before the line that names it, so a line without an id is
+    about the ids of the one below it::
+
+        error: inflate: data stream error (incorrect header check)
+        error: unable to unpack header of .git/objects/12/34...
+    """
     ids: set[str] = set()
     for line in reversed(said):
         ids = {*_IDS.findall(line), *(first + rest for first, rest in _LOOSE.findall(line))} or ids

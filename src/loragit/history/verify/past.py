@@ -1,5 +1,4 @@
-"""What the record was once: reflogs, remotes and the log of exceptions, against what is there
-now."""
+"""Compares the record with what it once was: reflogs, remotes, and the log of exceptions."""
 
 from __future__ import annotations
 
@@ -21,9 +20,9 @@ from loragit.text import count
 KEEP = "refs/loragit/keep/"
 _TAGS = "refs/tags/"
 _PUSHED = "update by push"
-"""What git writes into the reflog of a remote's branch when it was pushed to from here."""
+"""git's reason in the reflog of a remote's branch after a push from here."""
 _MOST = 1 << 26
-"""Bytes of a reflog or a log of exceptions that are read."""
+"""Bytes of a reflog or log of exceptions that are read at most."""
 
 
 class ReflogLine(NamedTuple):
@@ -36,20 +35,23 @@ class ReflogLine(NamedTuple):
 
 
 class Override(NamedTuple):
-    """What a person had the hook let through."""
+    """An exception: a change of refs for which a user gave the hook a reason."""
 
     time: str
     """UTC, as in ``2026-11-23T17:20:30Z``."""
     ref: str
     old: str
     new: str
-    """Zeros where it was deleted."""
+    """Zeros if the ref was deleted."""
     reason: str
 
 
 def read_reflog(history: History, ref: str) -> list[ReflogLine]:
-    """The moves of ``ref``, oldest first; none where no reflog is kept. That of a deleted ref is
-    gone with it."""
+    """Return the lines of the reflog of ``ref``, oldest first; none if no reflog is kept. git
+    deletes it together with the ref.
+
+    A line is ``OLD NEW NAME <EMAIL> SECONDS ZONE\\tREASON``.
+    """
     moves = []
     for row in _text(history.repository.common_dir / "logs" / ref).splitlines():
         match = re.match(
@@ -63,7 +65,7 @@ def read_reflog(history: History, ref: str) -> list[ReflogLine]:
 
 
 def read_overrides(history: History) -> list[Override]:
-    """What the reference-transaction hook let through for a reason, oldest first."""
+    """Return the exceptions that the reference-transaction hook logged, oldest first."""
     rows = (
         row.split("\t", 4)
         for row in _text(history.repository.private / "overrides.log").splitlines()
@@ -80,7 +82,7 @@ def _text(path: Path) -> str:
 
 
 def note_overrides(history: History, wanted: Collection[str] | None) -> Iterator[Verdict]:
-    """Every exception on record; of the tags of ``wanted`` runs only, ``None`` for all."""
+    """Yield a note for every exception; only for tags of ``wanted`` runs, ``None`` for all."""
     for each in read_overrides(history):
         name = each.ref.removeprefix(_TAGS).removeprefix(KEEP)
         run = name if name != each.ref else None
@@ -90,28 +92,32 @@ def note_overrides(history: History, wanted: Collection[str] | None) -> Iterator
                 if each.new.strip("0")
                 else f"deleted at {each.old[:8]}"
             )
-            told = f"{each.ref} was {done} on {each.time}, for a reason: {each.reason}"
-            yield note(BRANCH if run is None else TAG, told)._replace(run=run)
+            message = f"{each.ref} was {done} on {each.time}, for a reason: {each.reason}"
+            yield note(BRANCH if run is None else TAG, message)._replace(run=run)
 
 
-def check_past(history: History, line: BranchCommits) -> Iterator[Verdict]:
-    """What became of the branch since, as far as anything tells."""
+def check_past(history: History, branch: BranchCommits) -> Iterator[Verdict]:
+    """Yield what the branch lost, as far as anything here still shows it.
+
+    First the branch's own reflog is asked, then those of the remotes' branches and where they are
+    now. What an exception explains, and what was reported once, is not reported again.
+    """
     if history.refs.runs is None:
         yield from _check_missing_branch(history)
         return
     known = {each.old for each in read_overrides(history) if each.ref == RUNS}
-    told = [
+    message = [
         verdict
-        for verdict in _lost_tips(history, RUNS, line.commits)
+        for verdict in _lost_tips(history, RUNS, branch.commits)
         if verdict.commit not in known
     ]
-    yield from (verdict._replace(commit=None) for verdict in told)
+    yield from (verdict._replace(commit=None) for verdict in message)
     for ref, tip in ref_targets(history, "refs/remotes/*/runs"):
-        yield from _check_remote(history, line, ref, tip, quiet=bool(told), known=known)
+        yield from _check_remote(history, branch, ref, tip, quiet=bool(message), known=known)
 
 
 def _check_missing_branch(history: History) -> Iterator[Verdict]:
-    """There is no branch ``runs``: was there one?"""
+    """Yield the traces that a missing branch ``runs`` left."""
     remotes = list(ref_targets(history, "refs/remotes/*/runs"))
     here = [ref for ref, _ in ref_targets(history, KEEP)]
     pushed = [
@@ -133,22 +139,22 @@ def _check_missing_branch(history: History) -> Iterator[Verdict]:
                 fix,
             )
     elif sealed := _sealing_tags(history):
-        told = (
+        message = (
             f"the branch runs is gone, and {count(len(sealed), 'tag')} of its runs left: it "
             "was deleted"
         )
         data = "".join(f"{each}\n" for each in sealed).encode()
-        # In this order no commit comes before one that is built on it.
+        # In this order a child comes before its parents.
         tip = git.run(
             "rev-list", "--topo-order", "-n1", "--stdin", cwd=history.repository.top, data=data
         )
         yield wrong(
-            BRANCH, told, f"have it again up to the newest of them: git branch runs {tip[:12]}"
+            BRANCH, message, f"have it again up to the newest of them: git branch runs {tip[:12]}"
         )
 
 
 def _sealing_tags(history: History) -> list[str]:
-    """Every tag object that says what came out of a run, whatever it is on."""
+    """Return every tag object that holds an outcome, whatever it is on."""
     form = "%(objectname)%00%(contents:body)%00%01"
     reply = git.call("for-each-ref", f"--format={form}", _TAGS, cwd=history.repository.top)
     found = []
@@ -160,14 +166,17 @@ def _sealing_tags(history: History) -> list[str]:
 
 
 def _lost_tips(history: History, ref: str, commits: Collection[str]) -> Iterator[Verdict]:
-    """What ``ref`` pointed at once and does not lead to any more; ``commits`` are those that it
+    """Yield what ``ref`` pointed at once and does not lead to now; ``commits`` are those that it
     leads to.
 
-    The verdicts name the tip as their commit.
+    Of several lost tips in a row the last one leads to the others, and is named alone::
+
+        reflog   A  A-B  A-B-C  A-D        C is lost; B is, too, and C leads to it
+
+    The verdicts have the tip as their commit.
     """
     moves = read_reflog(history, ref)
     for before, after in pairwise(moves):
-        # Of a row of lost tips the last one leads to the others.
         if before.new not in commits and (after.new in commits or after.old != before.new):
             yield _lost_tip(history, ref, before, utc_timestamp(after.time), after.why)
     if moves and moves[-1].new not in commits:
@@ -180,10 +189,10 @@ def _lost_tip(
     name = _short_ref(ref)
     when = f" until {latest}" if latest else ""
     lost = _how_many_lost(history, before.new, ref)
-    told = f"{name} was at {before.new[:8]}{when}, which is not in its history{lost}"
+    message = f"{name} was at {before.new[:8]}{when}, which is not in its history{lost}"
     since = Since(utc_timestamp(before.time), latest)
     verdict = wrong(
-        BRANCH, f"{told}: it was rewound or rewritten ({why})", _keep_command(name, before.new)
+        BRANCH, f"{message}: it was rewound or rewritten ({why})", _keep_command(name, before.new)
     )
     return verdict._replace(since=since, commit=before.new)
 
@@ -197,7 +206,7 @@ def _short_ref(ref: str) -> str:
 
 
 def _how_many_lost(history: History, commit: str, ref: str) -> str:
-    """How many commits ``commit`` leads to and ``ref`` does not, as part of a sentence."""
+    """Return how many commits ``commit`` leads to and ``ref`` does not, as part of a sentence."""
     reply = git.call("rev-list", "--count", commit, f"^{ref}", "--", cwd=history.repository.top)
     number = reply.out.decode("ascii", "replace").strip()
     return (
@@ -207,15 +216,15 @@ def _how_many_lost(history: History, commit: str, ref: str) -> str:
 
 def _check_remote(
     history: History,
-    line: BranchCommits,
+    branch: BranchCommits,
     ref: str,
     tip: str,
     *,
     quiet: bool,
     known: Collection[str],
 ) -> Iterator[Verdict]:
-    """What a remote's branch tells; ``quiet`` where the branch's own reflog told of a loss
-    already."""
+    """Yield what the branch of a remote shows; ``quiet`` if the reflog of ``runs`` already showed a
+    loss."""
     name = _short_ref(ref)
     reply = git.call("rev-list", tip, "--", cwd=history.repository.top)
     if reply.status != 0:
@@ -225,36 +234,40 @@ def _check_remote(
         return
     there = set(reply.out.decode("ascii", "replace").split())
     for verdict in _lost_tips(history, ref, there):
-        if verdict.commit in line.commits:
+        if verdict.commit in branch.commits:
             fix = f"bring it back there: git push {name.partition('/')[0]} runs"
             yield note(BRANCH, f"{verdict.message}; it is still here", fix)._replace(
                 since=verdict.since
             )
         elif verdict.commit not in known:
             yield verdict._replace(commit=None)
-    pushed = [
-        move
-        for move in read_reflog(history, ref)
-        if move.why == _PUSHED and move.new not in line.commits
-    ]
-    if pushed and pushed[-1].new not in known and not quiet:
-        last = pushed[-1]
-        told = (
+    last = _last_lost_push(history, branch, ref)
+    if last is not None and last.new not in known and not quiet:
+        message = (
             f"runs was pushed to {name} at {last.new[:8]} on {utc_timestamp(last.time)}, and does "
             f"not lead there any more{_how_many_lost(history, last.new, RUNS)}: it was rewound or "
             "rewritten"
         )
-        yield wrong(BRANCH, told, _keep_command("runs", last.new))
-    elif tip not in line.commits:
-        yield from _check_divergence(history, line, name, tip, there)
+        yield wrong(BRANCH, message, _keep_command("runs", last.new))
+    elif tip not in branch.commits:
+        yield from _check_divergence(history, branch, name, tip, there)
+
+
+def _last_lost_push(history: History, branch: BranchCommits, ref: str) -> ReflogLine | None:
+    """Return the last push to ``ref`` of a commit that ``runs`` does not lead to any more."""
+    pushed = [move for move in read_reflog(history, ref) if move.why == _PUSHED]
+    return next((move for move in reversed(pushed) if move.new not in branch.commits), None)
 
 
 def _check_divergence(
-    history: History, line: BranchCommits, name: str, tip: str, there: Collection[str]
+    history: History, branch: BranchCommits, name: str, tip: str, there: Collection[str]
 ) -> Iterator[Verdict]:
-    """Both have commits that the other lacks: two machines trained, or one of them rewrote what was
-    there."""
-    here, others = len(line.commits - set(there)), len(set(there) - line.commits)
+    """Yield what it means if both have commits that the other lacks.
+
+    Two machines trained: then no run is in both. Or one of them rewrote its history: then a run is
+    in both, by the same author and of the same time, as different commits.
+    """
+    here, others = len(branch.commits - set(there)), len(set(there) - branch.commits)
     if not here:
         return
     theirs = _commits_by_authorship(history, f"{RUNS}..{tip}")
@@ -262,23 +275,24 @@ def _check_divergence(
     same = [who for who in ours if who in theirs]
     if same:
         who = same[-1]  # the oldest
-        told = (
+        message = (
             f"{count(len(same), 'commit')} of runs {'is' if len(same) == 1 else 'are'} not what "
             f"{name} has: "
             f"the history was rewritten "
             f"({who.name} is {ours[who][:8]} here, and {theirs[who][:8]} there)"
         )
-        yield wrong(BRANCH, told, f"see what differs: git diff {theirs[who][:8]} {ours[who][:8]}")
+        yield wrong(
+            BRANCH, message, f"see what differs: git diff {theirs[who][:8]} {ours[who][:8]}"
+        )
         return
-    told = (
+    message = (
         f"runs and {name} went apart: {count(here, 'commit')} here, {count(others, 'commit')} there"
     )
-    yield note(BRANCH, told, "force neither: nothing is lost as long as both are there")
+    yield note(BRANCH, message, "force neither: nothing is lost as long as both are there")
 
 
 class _Authorship(NamedTuple):
-    """Which run a commit is of, and when it was written by whom: what stays when a commit is
-    rewritten."""
+    """The run of a commit, and who wrote it when: this stays when a commit is rewritten."""
 
     name: str
     reverts: bool
@@ -296,7 +310,7 @@ def _commits_by_authorship(history: History, revisions: str) -> dict[_Authorship
 
 
 def ref_targets(history: History, pattern: str) -> Iterator[tuple[str, str]]:
-    """Refs with what they hold, which may not be there: nothing is peeled."""
+    """Yield refs with the id that each holds; the object itself may be missing."""
     reply = git.call(
         "for-each-ref", "--format=%(refname)%00%(objectname)", pattern, cwd=history.repository.top
     )

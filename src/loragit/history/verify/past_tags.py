@@ -1,5 +1,4 @@
-"""Tags and notes that are not what they were: the outcome of a run replaced or deleted, an
-observation taken out."""
+"""Finds tags that were replaced or deleted, and notes of which lines were removed."""
 
 from __future__ import annotations
 
@@ -25,8 +24,8 @@ _SEALS = re.compile(r"loragit: (seal|import) ")
 def check_past_tags(
     history: History, wanted: Collection[str] | None, *, quick: bool
 ) -> Iterator[Verdict]:
-    """Tags of ``wanted`` runs, ``None`` for all. ``quick`` does not search for tags that no ref
-    names any more."""
+    """Check the tags of ``wanted`` runs, ``None`` for all. With ``quick`` deleted tag objects are
+    not searched for."""
     known = {(each.ref, each.old) for each in read_overrides(history)}
     chosen = [run for run in history.runs if wanted is None or run.name in wanted]
     for run in chosen:
@@ -37,11 +36,15 @@ def check_past_tags(
     missing = {run.name: run for run in gone if _TAGS + run.name not in deleted}
     found = list(_deleted_outcomes(history, missing)) if missing and not quick else []
     yield from found
-    told = {verdict.run for verdict in found}
+    reported = {verdict.run for verdict in found}
     for ref, _ in ref_targets(history, KEEP):
         name = ref.removeprefix(KEEP)
-        # loragit deletes it together with the tag.
-        left = name not in history.refs.objects and name not in told and _TAGS + name not in deleted
+        # loragit deletes this ref together with the tag.
+        left = (
+            name not in history.refs.objects
+            and name not in reported
+            and _TAGS + name not in deleted
+        )
         if left and (wanted is None or name in wanted):
             message = (
                 f"the tag {name} is gone, and with it what came out of the run: it was "
@@ -53,25 +56,25 @@ def check_past_tags(
 def _check_replaced(
     history: History, run: RecordedRun, known: Collection[tuple[str, str]]
 ) -> Iterator[Verdict]:
-    """The tag's own reflog says what it was when the run was sealed."""
+    """Yield that the tag is not what its reflog says it was when the run was sealed."""
     ref = _TAGS + run.name
     moves = read_reflog(history, ref)
     sealed = next((move for move in reversed(moves) if _SEALS.match(move.why)), None)
     if sealed is None or sealed.new == run.tag or (ref, sealed.new) in known:
         return
     last = moves[-1]
-    told = (
+    message = (
         f"the tag {run.name} is not the one that loragit wrote ({sealed.new[:8]}): it was replaced"
     )
     fix = f"see what it said: git cat-file tag {sealed.new[:12]}"
     latest = utc_timestamp(last.time) if last.new == run.tag else None
-    yield wrong(TAG, told, fix)._replace(
+    yield wrong(TAG, message, fix)._replace(
         run=run.name, commit=run.commit, since=Since(utc_timestamp(sealed.time), latest)
     )
 
 
 def _deleted_outcomes(history: History, missing: dict[str, RecordedRun]) -> Iterator[Verdict]:
-    """Outcomes of ``missing`` runs that are still in the repository, with no ref on them."""
+    """Yield outcomes of ``missing`` runs that are still in the repository, with no ref on them."""
     args = ("fsck", "--connectivity-only", "--dangling", "--no-progress")
     reply = git.start(*args, cwd=history.repository.top, variables=("GIT_NO_LAZY_FETCH=1",)).reply()
     dangling = re.findall(r"^dangling tag ([0-9a-f]+)$", reply.out.decode("utf-8", "replace"), re.M)
@@ -80,18 +83,18 @@ def _deleted_outcomes(history: History, missing: dict[str, RecordedRun]) -> Iter
             seal = read_tag_object(reader, each)
             run = missing.get(seal.name) if seal is not None and seal.tells_outcome else None
             if run is not None and seal is not None and seal.object == run.commit:
-                told = (
+                message = (
                     f"the tag {run.name} is gone, and with it what came out of the run: it "
                     "was deleted by hand"
                 )
                 fix = (
                     f"have it back: git update-ref {shell_word(f'refs/tags/{run.name}')} {each} ''"
                 )
-                yield wrong(TAG, told, fix).about(run)
+                yield wrong(TAG, message, fix).about(run)
 
 
 def check_notes(history: History) -> Iterator[Verdict]:
-    """What was noted on runs, and is not noted any more."""
+    """Yield which notes on runs were lost."""
     top = history.repository.top
     reply = git.call("rev-list", notes.REF, "--", cwd=top)
     if reply.status != 0:
@@ -100,17 +103,16 @@ def check_notes(history: History) -> Iterator[Verdict]:
     moves = [move for move in read_reflog(history, notes.REF) if move.new not in commits]
     if moves:
         fix = f"join them again: git notes merge -s cat_sort_uniq {moves[-1].new[:12]}"
-        told = (
+        message = (
             f"the notes were at {moves[-1].new[:8]}, which is not in their history: they were "
             "rewound or rewritten"
         )
-        yield wrong(NOTES, told, fix)._replace(since=Since(utc_timestamp(moves[-1].time), None))
+        yield wrong(NOTES, message, fix)._replace(since=Since(utc_timestamp(moves[-1].time), None))
     yield from _check_removed_lines(history)
 
 
 def _check_removed_lines(history: History) -> Iterator[Verdict]:
-    """Lines that an older version of a note has and the newest has not. ``git notes edit`` may do
-    that."""
+    """Yield a note for each run of whose note lines were removed, as ``git notes edit`` may do."""
     runs = {run.commit: run for run in history.runs}
     versions: dict[str, list[str]] = {}
     args = (
@@ -140,8 +142,8 @@ def _check_removed_lines(history: History) -> Iterator[Verdict]:
                 texts = [_note_lines(reader, blob) for blob in several]
                 lost = set().union(*texts[1:]) - texts[0]
                 if lost:
-                    told = f"{count(len(lost), 'line')} of the notes on it changed or taken out"
-                    yield note(NOTES, told, f"see: git log -p --first-parent {notes.REF}").about(
+                    message = f"{count(len(lost), 'line')} of the notes on it changed or taken out"
+                    yield note(NOTES, message, f"see: git log -p --first-parent {notes.REF}").about(
                         runs[commit]
                     )
 

@@ -1,5 +1,4 @@
-"""The record of a run against itself: what the message and ``run.toml`` say of the files, and the
-files."""
+"""Compares the parts of a record with each other: message, ``run.toml`` and files."""
 
 from __future__ import annotations
 
@@ -22,33 +21,35 @@ _HASHED_FILES = {
     "Prompts-SHA1": ("sample-prompts.",),
     "Script-SHA1": ("",),
 }
-"""How the file begins that a trailer hashes. A script may have any name."""
+"""How the name of the file begins that a trailer hashes. A script may have any name."""
 
 
 class RecordCheck:
-    """Checks one record after another; a file that many runs share is read once."""
+    """Checks one record after another; a file that many records share is read once."""
 
     def __init__(self, missing: frozenset[str], *, quick: bool) -> None:
-        """``missing``: ids of objects that are not here by design. ``quick`` reads no file but
-        ``run.toml``."""
+        """``missing`` are ids of objects that a partial clone lacks by design. With ``quick`` only
+        ``run.toml`` is read."""
         self._missing = missing
         self._quick = quick
         self._files_read: dict[str, ListedFile] = {}
         self._lists: dict[str, str] = {}
 
     def check(self, run: RecordedRun) -> Iterator[Verdict]:
-        """What is wrong with the record of ``run``; a record of a later format is told and let
-        be."""
+        """Yield what is wrong with the record of ``run``. A record of a later format is only
+        noted."""
         if run.format > FORMAT:
-            told = f"it is recorded in format {run.format}, and this loragit checks format {FORMAT}"
-            yield note(RECORD, told, "install a newer loragit").about(run)
+            message = (
+                f"it is recorded in format {run.format}, and this loragit checks format {FORMAT}"
+            )
+            yield note(RECORD, message, "install a newer loragit").about(run)
             return
         try:
             tree = run.tree
             absent = "run.toml" in tree and tree["run.toml"].id in self._missing
             record = None if absent else run.reader.read_record(run)
         except LoragitError as error:
-            # Which tree it was is not told; git fsck tells of those that are damaged.
+            # The error does not say which tree; git fsck reports damaged ones.
             absent = isinstance(error, GitFailed) and bool(self._missing)
             yield (
                 _not_here(["its tree"]) if absent else wrong(RECORD, error.message, error.hint)
@@ -72,7 +73,7 @@ class RecordCheck:
     def _check_files(
         self, run: RecordedRun, files: Mapping[str, TreeItem], record: Record
     ) -> Iterator[Verdict]:
-        """Every file of the record, read."""
+        """Read every file of the record, and compare it with ``run.toml`` and the message."""
         absent: list[str] = []
         for path in sorted(files):
             held = self._read_file(run, path, files[path].id)
@@ -84,16 +85,16 @@ class RecordCheck:
             elif held is None:
                 absent.append(path)
             elif held != listed and isinstance(listed, ListedFile):
-                told = f"{path} is not what run.toml says of it: {_difference(listed, held)}"
-                yield wrong(RECORD, told, _see_commit(run))._replace(path=path)
+                message = f"{path} is not what run.toml says of it: {_difference(listed, held)}"
+                yield wrong(RECORD, message, _see_commit(run))._replace(path=path)
         if absent:
             yield _not_here(absent)
-        elif not run.imported:  # its hashes are of what ran, which may lie nowhere any more
+        elif not run.imported:  # hashes of an imported run are of what ran, which may be lost
             yield from self._check_hashes(run, files)
         yield from self._check_digests(run, files)
 
     def _read_file(self, run: RecordedRun, path: str, blob: str) -> ListedFile | str | None:
-        """Hash and size of a blob; why it cannot be read; ``None`` where it is missing by
+        """Return hash and size of a blob, or why it cannot be read, or ``None`` if it is missing by
         design."""
         if blob not in self._files_read:
             if blob in self._missing:
@@ -110,7 +111,7 @@ class RecordCheck:
         return self._files_read[blob]
 
     def _check_hashes(self, run: RecordedRun, files: Mapping[str, TreeItem]) -> Iterator[Verdict]:
-        """The hashes of the message. Every file of the record was read by now."""
+        """Check the hashes in the message. Every file of the record has been read before."""
         for key, begins in _HASHED_FILES.items():
             value = run.trailer(key)
             candidates = {
@@ -150,7 +151,7 @@ class RecordCheck:
 def _check_list(
     run: RecordedRun, files: Mapping[str, TreeItem], record: Record
 ) -> Iterator[Verdict]:
-    """Files that only the record has, or only its list."""
+    """Yield files that only the record has, or only the list in ``run.toml``."""
     for path in sorted(record.files.keys() - files.keys()):
         yield wrong(
             RECORD, f"{path} is in run.toml, and not in the record", _see_commit(run)
@@ -164,12 +165,12 @@ def _check_list(
 
 class _TrailerValue(NamedTuple):
     key: str
-    told: str | None
-    """By ``run.toml``."""
+    expected: str | None
+    """What ``run.toml`` says."""
 
 
 def _check_message(run: RecordedRun, record: Record) -> Iterator[Verdict]:
-    """Where the message and ``run.toml`` disagree."""
+    """Yield where the message and ``run.toml`` disagree."""
     dataset = record.table.get("dataset")
     path = dataset.get("path") if isinstance(dataset, dict) else None
     pairs = (
@@ -180,30 +181,30 @@ def _check_message(run: RecordedRun, record: Record) -> Iterator[Verdict]:
         _TrailerValue("LyCORIS-Commit", record.lycoris.commit if record.lycoris else None),
         _TrailerValue("Dataset-Commit", record.dataset_commit),
     )
-    for key, told in pairs:
+    for key, expected in pairs:
         value = run.trailer(key)
-        if value != (_as_trailer(told) if told else None):
-            shown = f"{told or 'nothing'} in run.toml, and {value or 'nothing'} in the message"
+        if value != (_as_trailer(expected) if expected else None):
+            shown = f"{expected or 'nothing'} in run.toml, and {value or 'nothing'} in the message"
             yield wrong(RECORD, f"{key} is {shown}", _see_commit(run))._replace(path="run.toml")
     for weights in record.weights:
         line = _as_trailer(
             f"{weights.name} sha256:{weights.sha256}" if weights.sha256 else weights.name
         )
         if line not in run.trailers.get(weights.role, ()):
-            told = f"{weights.role} is {weights.name} in run.toml, and not in the message"
-            yield wrong(RECORD, told, _see_commit(run))._replace(path="run.toml")
+            message = f"{weights.role} is {weights.name} in run.toml, and not in the message"
+            yield wrong(RECORD, message, _see_commit(run))._replace(path="run.toml")
 
 
 def _not_here(paths: list[str]) -> Verdict:
-    told = (
+    message = (
         f"{text.count(len(paths), 'file')} of its record not here ({paths[0]}): this is a "
         "partial clone"
     )
-    return note(RECORD, told, "git fetch --refetch --no-filter brings all")
+    return note(RECORD, message, "git fetch --refetch --no-filter brings all")
 
 
 def _as_trailer(value: str) -> str:
-    """As a trailer has it."""
+    """Return ``value`` as a trailer has it: on one line."""
     return " ".join(text.shown(value).splitlines()).strip()
 
 

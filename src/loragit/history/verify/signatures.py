@@ -1,4 +1,4 @@
-"""Signatures of sealed tags, judged by the user's own git."""
+"""Checks the signatures of sealed tags with the user's own git."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PROGRAMS = {
     "gpg.x509.program": "gpgsm",
     "gpg.ssh.program": "ssh-keygen",
 }
-"""Programs that git would start, with its defaults."""
+"""Settings of programs that git may start, with git's defaults."""
 
 _BAD = re.compile(
     r"^\[GNUPG:\] BADSIG |incorrect signature|Could not verify signature", re.MULTILINE
@@ -41,9 +41,9 @@ _WORDS = {
 def check_signatures(
     repository: Repository, runs: Sequence[RecordedRun], messages: Sequence[str], *, wanted: bool
 ) -> list[Verdict]:
-    """Judge the sealed ``runs``; ``messages`` are those of their tags, signatures included.
+    """Check the sealed ``runs``; ``messages`` are those of their tags, signatures included.
 
-    Without one, a tag is told of only where signatures are ``wanted``.
+    A tag without a signature is noted only if signatures are ``wanted``.
     """
     signed = [run for run, message in zip(runs, messages, strict=True) if is_signed(message)]
     found = [
@@ -74,8 +74,11 @@ def _judge_all(
 
 
 def _own_programs(repository: Repository) -> tuple[str, ...]:
-    """What makes git start the user's programs, and none that the repository's own configuration
-    names."""
+    """Return the options with which git starts only the user's programs.
+
+    A repository that somebody else made may name any program in its own configuration: only what
+    the system, the user or the command line configures counts.
+    """
     reply = git.call(
         "config", "--show-scope", "-z", "--get-regexp", r"^gpg\.(.*\.)?program$", cwd=repository.top
     )
@@ -89,7 +92,7 @@ def _own_programs(repository: Repository) -> tuple[str, ...]:
 
 
 def _judge_signature(top: Path, terms: tuple[str, ...], tag: str) -> Verdict | None:
-    """``None`` for a good signature."""
+    """Return what is wrong with a signature; ``None`` if it is good."""
     reply = git.call(*terms, "verify-tag", "--raw", tag, cwd=top)
     said = (reply.err + reply.out).decode("utf-8", "replace")
     stale = _STALE.search(said)

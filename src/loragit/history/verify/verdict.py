@@ -1,5 +1,4 @@
-"""What a check of the record found: one thing that is wrong, or worth knowing, and since when it
-can have been so."""
+"""A verdict: one thing that is wrong, or worth knowing, and since when."""
 
 from __future__ import annotations
 
@@ -10,9 +9,9 @@ from loragit import text
 from loragit.history.history import RecordedRun
 
 WRONG = "wrong"
-"""What is there is not what was recorded, or nobody can tell because it cannot be read."""
+"""What is there is not what was recorded, or cannot be read."""
 NOTE = "note"
-"""Something was not looked at, or goes its own way as it may."""
+"""Something was not checked, or changed as it may."""
 
 OBJECTS, BRANCH, TAG, RECORD, MODEL, SAMPLE, STATE, DATASET, SIGNATURE, NOTES = (
     "objects",
@@ -31,7 +30,7 @@ OUTPUT = "output"
 
 
 class Since(NamedTuple):
-    """Between which moments something happened, as far as is known."""
+    """Two moments between which something happened, as far as is known."""
 
     earliest: str | None
     """UTC, as in ``2026-11-23T17:20:30Z``: when it was still as recorded."""
@@ -51,22 +50,22 @@ class Since(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """One thing that a check found."""
+    """One thing that verify says."""
 
     status: str
     """:data:`WRONG` or :data:`NOTE`."""
     check: str
-    """What was looked at: one of the words above."""
+    """What was checked: one of the words above."""
     message: str
     """The fact, in one line."""
     fix: str | None = None
     """The next step."""
     run: str | None = None
-    """Name of the run that it is about."""
+    """Name of the run that it concerns."""
     commit: str | None = None
     """That run's commit."""
     path: str | None = None
-    """The file that it is about: of the record, or on the disk."""
+    """The file that it concerns, in the record or on the disk."""
     since: Since | None = None
 
     def about(self, run: RecordedRun) -> Verdict:
@@ -82,6 +81,6 @@ def note(check: str, message: str, fix: str | None = None) -> Verdict:
 
 
 def utc_timestamp(seconds: float) -> str:
-    """``seconds`` since 1970 as the record writes a moment; a clock that went wild gives the
-    nearest that there is."""
+    """Return ``seconds`` since 1970 as the record writes a moment; one before 1970 or after 9999
+    becomes the nearest possible."""
     return text.timestamp(datetime.fromtimestamp(min(max(seconds, 0), 253402300799), UTC))

@@ -1,7 +1,21 @@
-"""Recomputes what the record says, and tells where it is not so. Reads git and files, and writes
-nothing.
+"""``verify``: recomputes what the record says, and reports where it is wrong. Writes nothing.
 
-Nothing is taken from a cache: what was true when it was remembered is what is in question.
+No cache is read: whether what it holds is still true is the question. The checks, in this order
+(those with * only if no runs are named)::
+
+      the branch       can git read the history to its end?             History.reread
+    * the objects      git fsck, git replace                            objects
+    * the branch       commits that do not belong there                 branch
+    * its past         what reflogs and remotes show that it lost       past
+      the tags         is every outcome on its own run?                 branch
+      their past       tags that were replaced or deleted, exceptions   past_tags, past
+    * the notes        lines that were removed                          past_tags
+      products         models, samples and states on the disk           files
+      records          message, run.toml and files with each other      records
+      datasets         what changed since                               dataset
+      signatures       of the tags                                      signatures
+
+Each check uses what can be read, whatever an earlier one found: damage hides as little as possible.
 """
 
 from __future__ import annotations
@@ -29,51 +43,51 @@ _OPEN = ("running", "interrupted")
 
 
 class VerifyOptions(NamedTuple):
-    """What is to be verified."""
+    """What to verify."""
 
     names: tuple[str, ...]
-    """Runs; empty for the repository and every run in it."""
+    """Names of runs; empty for the repository and every run in it."""
     home: Path
-    """What ``~`` in a record stands for here."""
+    """What ``~`` in a record stands for."""
     quick: bool = False
-    """Read no file whole: only whether it is there, and of what length."""
+    """Read no file whole, only check that it exists with the recorded length."""
     sign: bool | None = None
-    """Whether tags are to be signed; ``None`` for as git's ``tag.gpgSign`` says."""
+    """Whether tags should be signed; ``None`` if git's ``tag.gpgSign`` decides."""
 
 
 class Report(NamedTuple):
-    """What was looked at, and what was found."""
+    """What was checked, and what was found."""
 
     repository: Path
     runs: tuple[RecordedRun, ...]
     models: int
-    """Models that were looked at on the disk."""
+    """Models that were checked on the disk."""
     samples: int
     shallow: bool
     partial: bool
     """Whether objects may be missing by design."""
     verdicts: tuple[Verdict, ...]
-    """Of the repository first, then run by run, the newest first."""
+    """First those of the repository, then those of each run, newest first."""
 
     def of(self, status: str) -> list[Verdict]:
         return [verdict for verdict in self.verdicts if verdict.status == status]
 
 
-def verify(history: History, asked: VerifyOptions) -> Report:
-    """Check ``history``. Raises :class:`~loragit.history.NoSuchRun` for a name that no run has."""
+def verify(history: History, options: VerifyOptions) -> Report:
+    """Verify ``history``. Raises :class:`~loragit.history.NoSuchRun` for a name that no run has."""
     problem = history.reread()
-    runs = _chosen_runs(history, asked.names)
+    runs = _chosen_runs(history, options.names)
     partial = _is_partial(history)
-    found = list(_check_repository(history, asked, problem))
+    found = list(_check_repository(history, options, problem))
     outcomes = dict(_readable_outcomes(runs, found))
     products = []
     for run, outcome in outcomes.items():
-        listed, told = files.products_to_check(run, outcome, asked.home)
+        listed, verdicts = files.products_to_check(run, outcome, options.home)
         products += listed
-        found += told
-    found += files.check_products(products, quick=asked.quick)
-    found += _check_records(history, runs, asked, partial=partial)
-    found += _check_signatures(history, list(outcomes), asked)
+        found += verdicts
+    found += files.check_products(products, quick=options.quick)
+    found += _check_records(history, runs, options, partial=partial)
+    found += _check_signatures(history, list(outcomes), options)
     return Report(
         repository=history.repository.top,
         runs=runs,
@@ -98,18 +112,18 @@ def _is_partial(history: History) -> bool:
 
 
 def _check_repository(
-    history: History, asked: VerifyOptions, problem: LoragitError | None
+    history: History, options: VerifyOptions, problem: LoragitError | None
 ) -> Iterator[Verdict]:
-    """What is to be said of the repository; where runs are named, only of their tags."""
+    """Check the repository; if runs are named, only their tags."""
     if problem is not None:
-        told = (
+        message = (
             "the history of runs cannot be read to its end: what can still be reached was looked at"
         )
-        yield wrong(BRANCH, told, "fetch what is missing from a clone that has it")
+        yield wrong(BRANCH, message, "fetch what is missing from a clone that has it")
     known = branch.read_branch(history)
-    if asked.names:
-        names = frozenset(run.name for run in _chosen_runs(history, asked.names))
-        yield from _check_tags(history, known, names, asked)
+    if options.names:
+        names = frozenset(run.name for run in _chosen_runs(history, options.names))
+        yield from _check_tags(history, known, names, options)
         return
     tags = [
         f"refs/tags/{name}"
@@ -123,12 +137,12 @@ def _check_repository(
     )
     if history.refs.runs is not None:
         refs = [RUNS, *sorted(tags), *noted]
-        yield from objects.check_objects(history.repository, refs, quick=asked.quick)
+        yield from objects.check_objects(history.repository, refs, quick=options.quick)
         yield from objects.check_replaced(history.repository, refs)
     yield from branch.check_branch(history, known)
     if known.whole:
         yield from past.check_past(history, known)
-    yield from _check_tags(history, known, None, asked)
+    yield from _check_tags(history, known, None, options)
     yield from past_tags.check_notes(history)
 
 
@@ -136,19 +150,19 @@ def _check_tags(
     history: History,
     known: branch.BranchCommits,
     names: frozenset[str] | None,
-    asked: VerifyOptions,
+    options: VerifyOptions,
 ) -> Iterator[Verdict]:
-    """The tags, as they are and as they were, of the runs ``names``; ``None`` for all."""
+    """Check the tags of the runs ``names``, as they are and as they were; ``None`` for all."""
     if history.refs.runs is not None:
         yield from branch.check_tags(history, known, names)
-    yield from past_tags.check_past_tags(history, names, quick=asked.quick)
+    yield from past_tags.check_past_tags(history, names, quick=options.quick)
     yield from past.note_overrides(history, names)
 
 
 def _readable_outcomes(
     runs: Sequence[RecordedRun], found: list[Verdict]
 ) -> Iterator[tuple[RecordedRun, RecordedOutcome]]:
-    """The outcome of each sealed run."""
+    """Yield each sealed run with its outcome; append to ``found`` what cannot be read."""
     for run in runs:
         try:
             outcome = run.outcome
@@ -160,25 +174,25 @@ def _readable_outcomes(
 
 
 def _check_records(
-    history: History, runs: Sequence[RecordedRun], asked: VerifyOptions, *, partial: bool
+    history: History, runs: Sequence[RecordedRun], options: VerifyOptions, *, partial: bool
 ) -> Iterator[Verdict]:
     records = RecordCheck(
-        objects.missing_objects(history.repository) if partial else frozenset(), quick=asked.quick
+        objects.missing_objects(history.repository) if partial else frozenset(), quick=options.quick
     )
-    present = DatasetCheck(history.repository.top, quick=asked.quick)
+    present = DatasetCheck(history.repository.top, quick=options.quick)
     for run in runs:
         yield from records.check(run)
         if run.tag is not None or run.state in _OPEN:
             try:
                 verdict = present.check(run)
-            except LoragitError:  # a tree that cannot be read: told with the record
+            except LoragitError:  # an unreadable tree is reported with the record
                 continue
             if verdict is not None:
                 yield verdict
 
 
 def _check_signatures(
-    history: History, runs: list[RecordedRun], asked: VerifyOptions
+    history: History, runs: list[RecordedRun], options: VerifyOptions
 ) -> list[Verdict]:
     messages = []
     readable = []
@@ -188,12 +202,12 @@ def _check_signatures(
             if found is not None and found.data is not None:
                 readable.append(run)
                 messages.append(tag_message(found.data))
-    wanted = signing.wanted(asked.sign, history.repository)
+    wanted = signing.wanted(options.sign, history.repository)
     return signatures.check_signatures(history.repository, readable, messages, wanted=wanted)
 
 
 def _in_order(found: Sequence[Verdict], runs: Sequence[RecordedRun]) -> tuple[Verdict, ...]:
-    """Each once, what is of no run first."""
+    """Return each verdict once, those of no run first."""
     places = {run.commit: number for number, run in enumerate(runs)}
     once = dict.fromkeys(found)
     return tuple(sorted(once, key=lambda verdict: places.get(verdict.commit or "", -1)))

@@ -1,5 +1,5 @@
-"""Which trainings a repository has on record already, by whatever names one again: hash, session,
-commit, place.
+"""Which trainings a repository has on record already, by whatever identifies one: hash, session,
+commit, folder.
 
 Read through two children of git, whatever the number of runs.
 """
@@ -20,7 +20,7 @@ _TAG_FIELDS = "%(refname)%00%(*objectname)%00%(objectname)%00%(contents)%00"
 
 
 class TrainingMarks(NamedTuple):
-    """What tells a training from every other."""
+    """What identifies a training."""
 
     name: str
     source: str
@@ -45,21 +45,21 @@ class TrainingMarks(NamedTuple):
 
 
 class RecordedAs(NamedTuple):
-    """A run on record that is the training asked about."""
+    """The run on record that is a certain training."""
 
     name: str
-    stands: bool
+    has_tag: bool
     """Whether it has its tag."""
 
 
-class _Run(NamedTuple):
+class _RunOnRecord(NamedTuple):
     name: str
     sessions: frozenset[str]
     source: str | None
     """Where it was imported from."""
 
 
-class _Tag(NamedTuple):
+class _SealedTag(NamedTuple):
     commit: str
     hashes: frozenset[str]
     """Of models: of the files, and of what follows their headers."""
@@ -93,7 +93,7 @@ class RecordedTrainings:
             return self._known(commit)
         for digest in sorted(marks.files | (frozenset() if marks.sessions else marks.payloads)):
             if digest in self._by_hash:
-                return RecordedAs(self._by_hash[digest], stands=True)
+                return RecordedAs(self._by_hash[digest], has_tag=True)
         for session in sorted(marks.sessions & self._by_session.keys()):
             return self._known(self._by_session[session])
         return next(
@@ -107,9 +107,9 @@ class RecordedTrainings:
 
     def _known(self, commit: str) -> RecordedAs:
         name = self._runs[commit].name
-        return RecordedAs(name, stands=name in self._tags and self._tags[name].commit == commit)
+        return RecordedAs(name, has_tag=name in self._tags and self._tags[name].commit == commit)
 
-    def _same(self, commit: str, run: _Run, marks: TrainingMarks) -> bool:
+    def _same(self, commit: str, run: _RunOnRecord, marks: TrainingMarks) -> bool:
         """Whether name and place say that they are the same, and nothing speaks against it."""
         tag = self._tags.get(run.name)
         standing = tag is not None and tag.commit == commit
@@ -130,7 +130,7 @@ def _decoded(rows: Iterable[bytes]) -> Iterator[str]:
     return (row.decode("utf-8", "replace") for row in rows)
 
 
-def _runs(rows: Iterable[str]) -> Iterator[tuple[str, _Run]]:
+def _runs(rows: Iterable[str]) -> Iterator[tuple[str, _RunOnRecord]]:
     for row in rows:
         commit, _, message = row.partition("\n")
         found = _trailers(message)
@@ -140,11 +140,13 @@ def _runs(rows: Iterable[str]) -> Iterator[tuple[str, _Run]]:
             source = None if imported is None else imported.partition(" from ")[2]
             yield (
                 commit,
-                _Run(name, frozenset(value for key, value in found if key == "Session"), source),
+                _RunOnRecord(
+                    name, frozenset(value for key, value in found if key == "Session"), source
+                ),
             )
 
 
-def _tags(fields: Iterator[str]) -> Iterator[tuple[str, _Tag]]:
+def _tags(fields: Iterator[str]) -> Iterator[tuple[str, _SealedTag]]:
     for name, peeled, target, contents in zip(fields, fields, fields, fields, strict=False):
         lines = [line.partition(": ") for line in contents.splitlines()]
         models = [parse_model_line(value) for key, _, value in lines if key == "Model"]
@@ -159,7 +161,7 @@ def _tags(fields: Iterator[str]) -> Iterator[tuple[str, _Tag]]:
         if name:
             yield (
                 name.lstrip("\n").removeprefix("refs/tags/"),
-                _Tag(peeled or target, frozenset(hashes), output),
+                _SealedTag(peeled or target, frozenset(hashes), output),
             )
 
 

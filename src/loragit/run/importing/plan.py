@@ -1,5 +1,5 @@
-"""What an import would put on record: everything is looked at, and all problems are known, before
-it writes."""
+"""What an import would put on record: everything is read, and all problems are known, before it
+writes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from loragit.record.values import Identity, Imported, ImportedCode, Outcome, Wei
 from loragit.run.importing import search, text_files, training, zsh_helpers
 from loragit.run.importing.already_recorded import RecordedTrainings, TrainingMarks
 from loragit.run.importing.models import Models
-from loragit.run.importing.training import PastTraining, Span
+from loragit.run.importing.training import PastTraining, TrainingTimes
 from loragit.secrets import find, redact
 from loragit.settings import load, paths
 from loragit.settings import paths as places
@@ -57,7 +57,7 @@ class Target(NamedTuple):
     committer: Identity
 
 
-class Item(NamedTuple):
+class ImportItem(NamedTuple):
     """One training that was found."""
 
     name: str
@@ -77,9 +77,9 @@ class Item(NamedTuple):
 
 
 class ImportPlan(NamedTuple):
-    """What would be done."""
+    """What an import would do."""
 
-    items: tuple[Item, ...]
+    items: tuple[ImportItem, ...]
     """In order of time, those without a time last."""
     warnings: tuple[str, ...]
     problems: tuple[Finding, ...]
@@ -96,10 +96,10 @@ class _LeftOut(Exception):
 
 
 def plan_import(request: ImportRequest, say: Callable[[str], None]) -> ImportPlan:
-    """Look at everything. Writes nothing but caches. Raises :class:`LoragitError` where nothing can
-    be told at all.
+    """Read everything. Writes nothing but caches. Raises :class:`LoragitError` where no plan can be
+    made at all.
 
-    ``say`` is told what takes long.
+    ``say`` gets a line about what takes long.
     """
     findings = Findings()
     models = Models(HashCache(request.cache))
@@ -146,7 +146,7 @@ def _plain(path: Path) -> Path:
 
 
 class _Planner:
-    """Decides on each training, the oldest first; knows those that it decided on before."""
+    """Decides what becomes of each training, the oldest first, and remembers it for the next."""
 
     def __init__(self, request: ImportRequest, home: str, findings: Findings) -> None:
         self._request = request
@@ -160,10 +160,10 @@ class _Planner:
         """Source of each new run, by repository and name."""
         self._marks: list[tuple[Path, TrainingMarks]] = []
 
-    def item(self, left: PastTraining) -> Item:
+    def item(self, left: PastTraining) -> ImportItem:
         source = self._hide(text.home_as_tilde(str(left.source), self._home))
         name = self._request.name or left.name
-        item = Item(name, source, None, left.span.started if left.span else None, NEW, "")
+        item = ImportItem(name, source, None, left.span.started if left.span else None, NEW, "")
         try:
             self._products(left)
             run_name = self._name(name)
@@ -180,7 +180,9 @@ class _Planner:
             self._findings.add(f"{source}: {note}", hint, Area.OUTPUT)
         return item
 
-    def _new(self, left: PastTraining, name: RunName, target: Target, item: Item) -> Item:
+    def _new(
+        self, left: PastTraining, name: RunName, target: Target, item: ImportItem
+    ) -> ImportItem:
         """``item`` as it would be imported. Raises :class:`_LeftOut` or :class:`LoragitError`."""
         marks = _marks(left, name, item.source)
         self._not_on_record(target, marks)
@@ -224,7 +226,9 @@ class _Planner:
         flag = self._request.dataset
         environ = self._request.environ
         if flag is None and not environ.get("TRAINING_DIR"):
-            named = zsh_helpers.dataset_folders(left.papers.repos, left.papers.script, self._home)
+            named = zsh_helpers.dataset_folders(
+                left.text_files.repos, left.text_files.script, self._home
+            )
             flag = next(
                 (str(place) for place in named if place != left.folder and os.path.isdir(place)),
                 None,
@@ -258,7 +262,7 @@ class _Planner:
         known = self._ledgers[top].find(marks)
         if known is not None:
             what = "on record" if known.name == marks.name else f"on record as {known.name}"
-            gone = "" if known.stands else "; its tag is gone, and it is left as it is"
+            gone = "" if known.has_tag else "; its tag is gone, and it is left as it is"
             raise _LeftOut(ON_RECORD, what + gone)
         for place, other in self._marks:
             if place == top and marks.same(other):
@@ -280,10 +284,15 @@ class _Planner:
             )
 
     def _run(
-        self, left: PastTraining, name: RunName, repository: Repository, item: Item, span: Span
+        self,
+        left: PastTraining,
+        name: RunName,
+        repository: Repository,
+        item: ImportItem,
+        span: TrainingTimes,
     ) -> Imported:
         codes = _codes(left)
-        entries, redacted = list(left.papers.entries), list(left.papers.redacted)
+        entries, redacted = list(left.text_files.entries), list(left.text_files.redacted)
         missing = [*training.missing(left), *_missing_codes(left, codes)]
         kept = training.metadata_file(left)
         if kept is not None:
@@ -307,7 +316,7 @@ class _Planner:
             else (),
             network=self._hide(last.network) if last and last.network else None,
             sessions=left.sessions,
-            sha1s=left.papers.sha1s,
+            sha1s=left.text_files.sha1s,
             entries=tuple(entries),
             source=item.source,
             missing=tuple(missing),
@@ -315,7 +324,7 @@ class _Planner:
             outcome=self._outcome(left, span),
         )
 
-    def _outcome(self, left: PastTraining, span: Span) -> Outcome:
+    def _outcome(self, left: PastTraining, span: TrainingTimes) -> Outcome:
         return Outcome(
             exit_status=None,
             started=span.started,
@@ -360,7 +369,7 @@ def _marks(left: PastTraining, name: RunName, source: str) -> TrainingMarks:
 def _codes(left: PastTraining) -> zsh_helpers.Codes:
     """The repositories that ``repos.git`` tells; the trainer's commit else as the models' headers
     do."""
-    codes = zsh_helpers.sorted_codes(left.papers.repos.repositories)
+    codes = zsh_helpers.sorted_codes(left.text_files.repos.repositories)
     commit = next((each.commit for each in reversed(left.trainings) if each.commit), None)
     if codes.trainer is None and commit is not None:
         codes = codes._replace(trainer=ImportedCode("sd-scripts", commit, None))

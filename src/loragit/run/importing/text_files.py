@@ -26,7 +26,7 @@ _SCRIPTS = (".sh", ".zsh")
 
 
 class TextFiles(NamedTuple):
-    """What was found, ready for a record."""
+    """The files, ready for a record."""
 
     entries: tuple[Entry, ...] = ()
     """Secrets in them are masked."""
@@ -91,7 +91,7 @@ def redacted_entry(entry: Entry) -> tuple[Entry | None, bool]:
 
 
 class _Collector:
-    """What is gathered on the way."""
+    """Collects files one by one."""
 
     def __init__(self, folder: Path) -> None:
         self.entries: list[Entry] = []

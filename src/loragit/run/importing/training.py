@@ -1,4 +1,4 @@
-"""What one training left, read and checked whole: papers, models, samples, events, and when it
+"""A training of the past, read and checked whole: text files, models, samples, events, and when it
 was."""
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from loragit.trainers import kinds, losses, products
 from loragit.trainers.safetensors import NotSafetensors
 from loragit.trainers.trainer import LogFolders, TrainingHeader
 
-TRAINER = kinds.of(None)
+TRAINER = kinds.trainer_of(None)
 """By whose rules files are told: what is imported is from before loragit, or lost its record."""
 _STAMP = "%Y%m%d%H%M%S"
 _APART = timedelta(hours=36)
@@ -31,7 +31,7 @@ _APART = timedelta(hours=36)
 that was."""
 
 
-class Span(NamedTuple):
+class TrainingTimes(NamedTuple):
     """When a training was."""
 
     started: datetime
@@ -42,7 +42,7 @@ class Span(NamedTuple):
 
 
 class PastTraining(NamedTuple):
-    """What one training left."""
+    """A training of the past, by the files that it left."""
 
     folder: Path
     name: str
@@ -50,7 +50,7 @@ class PastTraining(NamedTuple):
     nobody says otherwise."""
     source: Path
     """The folder, or the one file there is."""
-    papers: TextFiles
+    text_files: TextFiles
     recorded: bool
     """Whether the folder is a run's own."""
     judged: CheckedModels
@@ -63,7 +63,7 @@ class PastTraining(NamedTuple):
     sample_files: tuple[DatasetFile, ...]
     """The sample images that can be read."""
     final_loss: float | None
-    span: Span | None
+    span: TrainingTimes | None
     """``None`` where nothing tells it: for models without a record their header has to."""
     others: tuple[str, ...]
     """Models in the same folder that another training made."""
@@ -84,13 +84,15 @@ def past_trainings(place: Source, models: Models, findings: Findings) -> tuple[P
         return (_training_of_folder(place.folder, models),)
     found = []
     for name, files in _models_by_training(place, models, findings):
-        remains = _Reader(place.folder, name, models).remains(files, TextFiles(), recorded=False)
+        remains = _TrainingReader(place.folder, name, models).remains(
+            files, TextFiles(), recorded=False
+        )
         alone = place.folder / next(iter(files)) if len(files) == 1 else place.folder
         found.append(remains._replace(source=alone))
     return tuple(found)
 
 
-class _Models(NamedTuple):
+class _TrainingModels(NamedTuple):
     """Models that one training made."""
 
     name: str
@@ -116,13 +118,13 @@ def _training_of_folder(folder: Path, models: Models) -> PastTraining:
         if output_name == own
         or ((training := trainings[name]) and training.session and training.session in sessions)
     }
-    remains = _Reader(folder, own, models).remains(
+    remains = _TrainingReader(folder, own, models).remains(
         ours, text_files.read_text_files(folder), recorded=True
     )
     return remains._replace(name=folder.name, others=tuple(sorted(called.keys() - ours.keys())))
 
 
-def _models_by_training(place: Source, models: Models, findings: Findings) -> list[_Models]:
+def _models_by_training(place: Source, models: Models, findings: Findings) -> list[_TrainingModels]:
     """Those of one session belong together, whatever they are called; without one, those of one
     output name."""
     groups: dict[str, dict[str, str]] = {}
@@ -147,7 +149,7 @@ def _models_by_training(place: Source, models: Models, findings: Findings) -> li
         # A training whose files were renamed goes by what it called them itself.
         trainings = [_header_of(place.folder / name, models) for name in files]
         told = next((each.output_name for each in trainings if each and each.output_name), None)
-        found.append(_Models(told or next(iter(files.values())), files))
+        found.append(_TrainingModels(told or next(iter(files.values())), files))
     return found
 
 
@@ -166,9 +168,9 @@ def _output_name(file_name: str, training: TrainingHeader | None) -> str:
     """What the training that wrote ``file_name`` called its output: as its header says if the file
     is named so."""
     told = training.output_name if training else None
-    if told and products.match(TRAINER.naming.model, file_name, told):
+    if told and products.match_product(TRAINER.naming.model, file_name, told):
         return told
-    match = products.match(TRAINER.naming.model, file_name, None)
+    match = products.match_product(TRAINER.naming.model, file_name, None)
     return match["name"] if match else file_name
 
 
@@ -177,12 +179,14 @@ def _model_names(folder: Path) -> tuple[str, ...]:
     with suppress(OSError):
         names = sorted(path.name for path in folder.iterdir())
         return tuple(
-            name for name in names if products.match(TRAINER.naming.model, name, None) is not None
+            name
+            for name in names
+            if products.match_product(TRAINER.naming.model, name, None) is not None
         )
     return ()
 
 
-class _Reader:
+class _TrainingReader:
     """Reads the rest of a training whose output name is known."""
 
     def __init__(self, folder: Path, output_name: str, models: Models) -> None:
@@ -206,7 +210,7 @@ class _Reader:
             folder=folder,
             name=self._name,
             source=folder,
-            papers=found,
+            text_files=found,
             recorded=recorded,
             judged=judged,
             trainings=trainings,
@@ -221,7 +225,7 @@ class _Reader:
 
     def _span(
         self, trainings: Iterable[TrainingHeader], products: list[str], *, recorded: bool
-    ) -> Span | None:
+    ) -> TrainingTimes | None:
         """The headers tell best; of files the oldest that was written before the training, and the
         newest product."""
         starts = [training.started for training in trainings if training.started]
@@ -229,7 +233,7 @@ class _Reader:
         guessed = (*(() if starts else ("start",)), *(() if ends else ("end",)))
         if not recorded:
             known = [*starts, *ends]
-            return Span(min(known), max(known), guessed) if known else None
+            return TrainingTimes(min(known), max(known), guessed) if known else None
         ends = (
             ends
             or self._times([*products, *TRAINER.naming.sample.folders, "sdscripts.log"])
@@ -244,7 +248,7 @@ class _Reader:
             or self._times(["config.toml", "config.json", "sdscripts.log"])
         )
         started = min([*starts, finished])
-        return Span(started, finished, guessed)
+        return TrainingTimes(started, finished, guessed)
 
     def _times(self, names: Iterable[str]) -> list[datetime]:
         """When each of these was last written."""
@@ -254,7 +258,7 @@ class _Reader:
                 times.append(datetime.fromtimestamp((self._folder / name).stat().st_mtime, UTC))
         return times
 
-    def _final_loss(self, span: Span | None) -> float | None:
+    def _final_loss(self, span: TrainingTimes | None) -> float | None:
         """From the log folders called like the training and of its time, in a ``logs`` near its
         output folder."""
         if span is None:
@@ -278,7 +282,7 @@ class _Reader:
         return None
 
 
-def _of_time(stamp: str, span: Span) -> bool:
+def _of_time(stamp: str, span: TrainingTimes) -> bool:
     try:
         moment = datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
     except ValueError:
@@ -302,7 +306,7 @@ def metadata_file(remains: PastTraining) -> metadata.MetadataFile | None:
 def missing(remains: PastTraining) -> tuple[str, ...]:
     """What a full record would hold and nothing tells any more; in the order of
     docs/record-format.md."""
-    found = remains.papers
+    found = remains.text_files
     known = remains.trainings
     repositories = {name for name, _ in found.sha1s}
     lost = [*found.missing] if remains.recorded else ["config.toml", "script"]

@@ -32,7 +32,7 @@ _ASSIGNED = re.compile(
 _OPTION = re.compile(r"""--dataset_config(?:=|[ \t]+)(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s;&|)]+)""")
 
 
-class Repository(NamedTuple):
+class RepositoryLine(NamedTuple):
     """A repository of code, as a line of ``repos.git`` tells it."""
 
     path: str
@@ -46,7 +46,7 @@ class Repository(NamedTuple):
         return PurePosixPath(self.path).name or self.path
 
 
-class HashedFile(NamedTuple):
+class Sha1Line(NamedTuple):
     """A file as it was when the training began."""
 
     path: str
@@ -60,8 +60,8 @@ class HashedFile(NamedTuple):
 class ReposGit(NamedTuple):
     """All of a ``repos.git``, in its order."""
 
-    repositories: tuple[Repository, ...] = ()
-    files: tuple[HashedFile, ...] = ()
+    repositories: tuple[RepositoryLine, ...] = ()
+    files: tuple[Sha1Line, ...] = ()
     unread: int = 0
     """Lines that are neither."""
 
@@ -80,12 +80,12 @@ class Codes(NamedTuple):
 
 def parse_repos_git(data: bytes) -> ReposGit:
     """Read the helpers' form and loragit's own, with any line ends, however damaged."""
-    repositories: list[Repository] = []
-    files: list[HashedFile] = []
+    repositories: list[RepositoryLine] = []
+    files: list[Sha1Line] = []
     unread = 0
     for line in data.decode("utf-8-sig", "surrogateescape").split("\n"):
         found = _line(line.rstrip("\r"))
-        if isinstance(found, Repository):
+        if isinstance(found, RepositoryLine):
             repositories.append(found)
         elif found is not None:
             files.append(found)
@@ -94,20 +94,22 @@ def parse_repos_git(data: bytes) -> ReposGit:
     return ReposGit(tuple(dict.fromkeys(repositories)), tuple(dict.fromkeys(files)), unread)
 
 
-def _line(line: str) -> Repository | HashedFile | None:
+def _line(line: str) -> RepositoryLine | Sha1Line | None:
     if match := _ON_BRANCH.fullmatch(line):
         branch = match["branch"]
-        return Repository(match["path"], match["commit"], None if branch in _DETACHED else branch)
+        return RepositoryLine(
+            match["path"], match["commit"], None if branch in _DETACHED else branch
+        )
     if match := _NO_BRANCH.fullmatch(line):
-        return Repository(match["path"], match["commit"], None)
+        return RepositoryLine(match["path"], match["commit"], None)
     if match := _FAILED.fullmatch(line):
-        return Repository(match["path"], None, None)
+        return RepositoryLine(match["path"], None, None)
     if match := _SUMMED.fullmatch(line) or _HASHED.fullmatch(line):
-        return HashedFile(match["path"], match["sha1"])
+        return Sha1Line(match["path"], match["sha1"])
     return None
 
 
-def sorted_codes(found: tuple[Repository, ...]) -> Codes:
+def sorted_codes(found: tuple[RepositoryLine, ...]) -> Codes:
     """Trainer, LyCORIS and the rest, by their names, else by what their folders hold today.
 
     A repository whose commit is not known tells nothing that a record could hold.
@@ -129,7 +131,7 @@ def sorted_codes(found: tuple[Repository, ...]) -> Codes:
     return Codes(trainer, lycoris, tuple(others))
 
 
-def _kind(repository: Repository) -> str | None:
+def _kind(repository: RepositoryLine) -> str | None:
     name = repository.name.lower()
     if name.startswith("sd-scripts"):
         return "trainer"

@@ -62,11 +62,10 @@ def _ancestor_of(
     start: StartingWeights, records: Records, environ: Mapping[str, str]
 ) -> Iterator[Ancestor]:
     if start.role == RESUME:
-        states = records.holding(f"\nState: {start.path.name}\n")
-        left = (sealed for sealed in states if _lies_in(start.path, sealed, environ))
-        yield from (
-            Ancestor(sealed.run, sealed.commit, start.path.name, resumed=True) for sealed in left
-        )
+        for sealed in records.holding(f"{start.path.name}\n"):
+            state = _state_name(start.path, sealed, environ)
+            if state is not None:
+                yield Ancestor(sealed.run, sealed.commit, state, resumed=True)
     elif start.sha256 is not None:
         known = [
             (sealed, _model_name(sealed, start.sha256))
@@ -97,12 +96,13 @@ def _runs_in_header(path: Path, records: Records) -> Iterator[tuple[Sealed, str]
         )
 
 
-def _lies_in(state: Path, sealed: Sealed, environ: Mapping[str, str]) -> bool:
-    """Whether ``state`` is in the output folder of the run."""
-    if not sealed.output:
-        return False
+def _state_name(folder: Path, sealed: Sealed, environ: Mapping[str, str]) -> str | None:
+    """What the run's record calls the state in ``folder``; ``None`` where it is none of its."""
     try:
-        output = paths.expand_path(sealed.output, state.parent, environ)
+        output = paths.expand_path(sealed.output, folder.parent, environ) if sealed.output else None
     except paths.NoSuchPath:  # whoever wrote that record
-        return False
-    return os.path.realpath(output) == os.path.realpath(state.parent)
+        return None
+    if output is None:
+        return None
+    real, states = os.path.realpath(folder), sealed.values("State")
+    return next((state for state in states if os.path.realpath(output / state) == real), None)

@@ -78,7 +78,7 @@ def _start(startable: Startable, secrets: tuple[str, ...]) -> Start:
     return Start(
         name=request.name.text,
         program=startable.program,
-        trainer=kinds.of(launched.settings.trainer.kind),
+        trainer=kinds.trainer_of(launched.settings.trainer.kind),
         plan=startable.plan,
         workdir=launched.workdir,
         output=startable.output,
@@ -124,7 +124,7 @@ def _run(startable: Startable, start: Start, redact: Redactor) -> Run:
         epochs=start.plan.epochs,
         trainer=_portable(answers.trainer, redact, home),
         trainer_kind=settings.trainer.kind,
-        trainer_script=launch.relative(script, answers.trainer.path, home),
+        trainer_script=launch.path_in_record(script, answers.trainer.path, home),
         lycoris=_portable_lycoris(answers.lycoris, redact, home),
         dataset_commit=answers.dataset_commit,
         dataset_dirty=answers.dataset_dirty,

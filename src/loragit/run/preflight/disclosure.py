@@ -1,5 +1,4 @@
-"""What a record would give away: secrets in its files and names are refused, or recorded as
-``***``."""
+"""Secrets that a record would give away in its files and names: refused, or recorded as ``***``."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from loragit.secrets.files import as_utf8, redacted, secrets_in
 from loragit.secrets.rules import FoundSecret
 
 _SHOWN = 3
-"""Most lines of one file that are told."""
+"""Lines of one file that are reported, at most."""
 _TAKE_OUT = (
     "take it out (arguments and the environment are not recorded), or record *** in its "
     "place: --allow-secrets"
@@ -27,17 +26,17 @@ _BYTES = ("utf-8", "surrogateescape")
 
 
 class Sources(NamedTuple):
-    """The user's own files that the entries of a record are made of."""
+    """The user's own files that the entries of a record were made of."""
 
     files: Mapping[str, Path]
     """By path in the record."""
     folders: tuple[tuple[str, Path], ...] = ()
     """(folder in the record, the folder whose files it holds)."""
     patched: tuple[tuple[str, Path], ...] = ()
-    """(patch in the record, top of the repository that it is of)."""
+    """(patch in the record, top of the repository that it is a patch for)."""
 
     def of(self, entry: Entry, line: int | None) -> tuple[str, int | None]:
-        """The file and line that ``line`` of ``entry`` comes from, as far as they are known."""
+        """The user's file and line that ``line`` of ``entry`` comes from, as far as is known."""
         for patch, top in self.patched:
             if patch == entry.path and line is not None:
                 path, there = checkout.patched_line(entry.data, line)
@@ -48,7 +47,7 @@ class Sources(NamedTuple):
 
 
 class CheckedRun(NamedTuple):
-    """What :func:`check_secrets` made of a run."""
+    """A run whose record gives no secret away, as far as no finding says otherwise."""
 
     run: Run
     """As it may be committed: ``***`` where a secret stood."""
@@ -58,11 +57,11 @@ class CheckedRun(NamedTuple):
 def check_secrets(
     run: Run, known: tuple[str, ...], sources: Sources, *, allow: bool, findings: Findings
 ) -> CheckedRun:
-    """A finding for each line of the record that holds what looks like a secret, or one of
+    """Add a finding for each line of the record that holds what looks like a secret, or one of
     ``known``.
 
-    With ``allow`` a warning instead: the run that is returned has ``***`` there. What cannot be
-    masked stays a finding.
+    With ``allow`` it is a warning instead, and the run that is returned has ``***`` there; what
+    cannot be redacted stays a finding.
     """
     found = {
         entry: leaks
@@ -74,15 +73,12 @@ def check_secrets(
         for entry in _texts_of_names(run)
         if (leaks := _secrets_in_text(entry.data, known))
     }
-    told = [*_problems(found, sources), *_problems(of_names, sources)]
+    problems = [*_problems(found, sources), *_problems(of_names, sources)]
     for path in _leaking_paths(run, known):
-        findings.add(
-            f"the file name {path} holds what looks like a secret",
-            "give the file another name",
-            Area.SECRETS,
-        )
+        problem = f"the file name {path} holds what looks like a secret"
+        findings.add(problem, "give the file another name", Area.SECRETS)
     if not allow:
-        for problem, hint in told:
+        for problem, hint in problems:
             findings.add(problem, hint, Area.SECRETS)
         return CheckedRun(run, ())
     run = _redacted_run(
@@ -97,18 +93,18 @@ def check_secrets(
     left |= {entry: _secrets_in_text(entry.data, known) for entry in _texts_of_names(run)}
     for problem, _ in _problems(left, sources):
         findings.add(f"{problem}, and masking it does not help", "take it out", Area.SECRETS)
-    return CheckedRun(run, tuple(f"{problem}: recorded as ***" for problem, _ in told))
+    return CheckedRun(run, tuple(f"{problem}: recorded as ***" for problem, _ in problems))
 
 
 def _suspect_bytes(entry: Entry) -> bytes:
-    """What of a file can give something away: of ten thousand hashes and names only the names."""
+    """The part of a file that can hold a secret: of ten thousand hashes and names, the names."""
     if entry.path != "dataset.sha256":
         return entry.data
     return b"\n".join(line.partition(b"  ")[2] for line in entry.data.split(b"\n"))
 
 
 def _suspect_entries(entries: Iterable[Entry], known: Iterable[str]) -> tuple[Entry, ...]:
-    """What has to be looked at one by one: of ten thousand captions most often none."""
+    """The entries that have to be searched one by one: of ten thousand captions most often none."""
     captions = [e for e in entries if e.path.startswith("captions/")]
     others = tuple(e for e in entries if not e.path.startswith("captions/"))
     return (
@@ -123,13 +119,12 @@ def _secrets_in_text(data: bytes, known: Iterable[str]) -> tuple[FoundSecret, ..
 
 
 def _texts_of_names(run: Run) -> tuple[Entry, ...]:
-    """The texts that are made of names: of branches, folders, files, and of arguments."""
+    """The texts that loragit makes of names (of branches, folders, files) and of arguments."""
     return run_toml.run_toml(run), Entry("the message", message.run_message(run).encode(*_BYTES))
 
 
 def _leaking_paths(run: Run, known: tuple[str, ...]) -> Iterator[str]:
-    """Paths in the record that hold a secret, masked. They cannot be recorded otherwise than they
-    are."""
+    """Paths in the record that hold a secret, redacted. A path can only be recorded as it is."""
     paths = "\n".join(entry.path for entry in run.entries).encode(*_BYTES)
     if _secrets_in_text(paths, known):
         shown = zip(

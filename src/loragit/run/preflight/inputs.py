@@ -61,7 +61,7 @@ class Inputs(NamedTuple):
         )
 
 
-def read(
+def read_inputs(
     plan: Plan,
     chosen: Settings,
     workdir: Path,
@@ -72,13 +72,13 @@ def read(
     """Everything, or ``None`` where ``findings`` tell what is missing, unreadable or does not
     parse."""
     ask, root = findings.ask, chosen.dataset_dir
-    config = ask(lambda: _config(plan, chosen, workdir), Area.DATASET)
-    prompts = _asked_prompts(plan.prompts, findings)
-    further = _further(
+    config = ask(lambda: _read_config(plan, chosen, workdir), Area.DATASET)
+    prompts = _read_prompts_if_any(plan.prompts, findings)
+    further = _read_further(
         (*(p for _, p in plan.inputs), *(config.files if config else ()), *chosen.record.inputs),
         findings,
     )
-    weights = _weights(plan, workdir, cache, findings)
+    weights = _hash_weights(plan, workdir, cache, findings)
     if config is None:
         return None
     listed: list[tuple[Subset, tuple[str, ...]]] = []
@@ -108,21 +108,21 @@ def read(
     )
 
 
-def _config(plan: Plan, chosen: Settings, workdir: Path) -> DatasetConfig:
+def _read_config(plan: Plan, chosen: Settings, workdir: Path) -> DatasetConfig:
     path = plan.config
     if not os.path.exists(path):
         raise CannotReadInput(
             f"there is no dataset config {path}",
             hint="write one there, or name another: -- --dataset_config PATH",
         )
-    return kinds.of(chosen.trainer.kind).dataset(path, workdir, plan.effective)
+    return kinds.trainer_of(chosen.trainer.kind).dataset(path, workdir, plan.effective)
 
 
-def _asked_prompts(path: Path | None, findings: Findings) -> Entry | None:
-    return None if path is None else findings.ask(lambda: _prompts(path), Area.DATASET)
+def _read_prompts_if_any(path: Path | None, findings: Findings) -> Entry | None:
+    return None if path is None else findings.ask(lambda: _read_prompts(path), Area.DATASET)
 
 
-def _prompts(path: Path) -> Entry:
+def _read_prompts(path: Path) -> Entry:
     if not os.path.exists(path):
         raise CannotReadInput(
             f"there are no sample prompts {path}",
@@ -142,7 +142,7 @@ def _prompts(path: Path) -> Entry:
     return Entry("sample-prompts" + suffix, data)
 
 
-def _further(paths: Iterable[Path], findings: Findings) -> tuple[tuple[Path, Entry], ...]:
+def _read_further(paths: Iterable[Path], findings: Findings) -> tuple[tuple[Path, Entry], ...]:
     """Each file once, at ``inputs/<file name>``."""
     files: dict[Path, Entry] = {}
     taken: set[str] = set()
@@ -173,7 +173,7 @@ def _free_place(name: str, taken: set[str]) -> str:
     return place
 
 
-def _weights(
+def _hash_weights(
     plan: Plan, workdir: Path, cache: HashCache, findings: Findings
 ) -> tuple[Weights, ...]:
     found = []
@@ -184,7 +184,7 @@ def _weights(
             found.append(Weights(role, path.name, prints.sha256 if prints else None))
         elif os.path.isdir(path):
             found.append(Weights(role, path.name, None))
-        elif _means_file(value):
+        elif _is_file_path(value):
             findings.add(
                 f"{role}: there is no file {path}",
                 "mend the path in the settings or the arguments",
@@ -195,7 +195,7 @@ def _weights(
     return tuple(found)
 
 
-def _means_file(value: str) -> bool:
+def _is_file_path(value: str) -> bool:
     """Whether a value can only be a path: a hub's id is ``owner/name``, without a suffix of
     weights."""
     return value.startswith(("/", "./", "../", "~")) or value.endswith(_WEIGHT_SUFFIXES)

@@ -103,7 +103,7 @@ def own_variables(
         "DATASET_NAME": chosen.dataset,
         "TRAINING_DIR": str(chosen.dataset_dir),
         "OUTPUT_DIR": str(output),
-        "SD_REPO": str(plain(chosen.trainer.repo)),
+        "SD_REPO": str(without_dots(chosen.trainer.repo)),
     }
     known = lycoris or chosen.trainer.lycoris_repo
     return found if known is None else {**found, "LYCORIS_REPO": str(known)}
@@ -112,7 +112,7 @@ def own_variables(
 def find_repo(chosen: Settings, findings: Findings) -> Path:
     """A path in the trainer's repository, for a run that starts no script of it; ``findings`` tell
     of a missing one."""
-    folder = plain(chosen.trainer.repo)
+    folder = without_dots(chosen.trainer.repo)
     if not os.path.isdir(folder):
         findings.add(
             f"there is no trainer repository {folder}",
@@ -124,7 +124,7 @@ def find_repo(chosen: Settings, findings: Findings) -> Path:
 
 def find_script(chosen: Settings, findings: Findings) -> Path:
     """The trainer's script; where it is missing, ``findings`` tell."""
-    script = plain(chosen.trainer.repo / chosen.trainer.script)
+    script = without_dots(chosen.trainer.repo / chosen.trainer.script)
     if not os.path.isfile(script):
         named = chosen.trainer.script.startswith("/")
         hint = "set trainer.repo and trainer.script in loragit.toml (or SD_REPO and SD_SCRIPT)"
@@ -136,13 +136,13 @@ def find_script(chosen: Settings, findings: Findings) -> Path:
 
 def find_workdir(chosen: Settings, script: Path) -> Path:
     """Where the trainer runs: the dataset's folder, or the trainer's repository."""
-    if chosen.trainer.workdir == "dataset" and not kinds.of(chosen.trainer.kind).own_folder:
+    if chosen.trainer.workdir == "dataset" and not kinds.trainer_of(chosen.trainer.kind).own_folder:
         return chosen.dataset_dir
-    trainer = plain(chosen.trainer.repo)
+    trainer = without_dots(chosen.trainer.repo)
     return trainer if script.is_relative_to(trainer) else script.parent
 
 
-def program(
+def program_words(
     chosen: Settings, python: Path, script: Path, environ: Mapping[str, str]
 ) -> tuple[str, ...]:
     """What starts the trainer's script: the launcher, found on the trainer's PATH, or the Python
@@ -150,7 +150,7 @@ def program(
     launcher = chosen.trainer.launcher
     if not launcher:
         return (str(python), str(script))
-    found = pythons.program(launcher[0], environ)
+    found = pythons.find_program(launcher[0], environ)
     if found is None:
         raise child.ProgramMissing(
             f"the launcher {launcher[0]} is not in {python.parent} and not on PATH",
@@ -178,7 +178,7 @@ def check_room(path: Path, least: int, what: str, findings: Findings) -> None:
         )
 
 
-def judge_code(
+def code_warnings(
     state: RepoState, area: Area, findings: Findings, *, allow_dirty: bool
 ) -> list[Finding]:
     """What to warn of in a repository of code; where it is dirty and may not be, ``findings``
@@ -194,7 +194,7 @@ def judge_code(
     return [Finding(problem, None, area)]
 
 
-def plan(
+def trainer_plan(
     name: str,
     chosen: Settings,
     extra: tuple[str, ...],
@@ -210,7 +210,7 @@ def plan(
     :class:`~loragit.dataset.snapshot.CannotReadInput`.
     """
     given = arguments.from_words(extra)
-    trainer = kinds.of(chosen.trainer.kind)
+    trainer = kinds.trainer_of(chosen.trainer.kind)
     if not own_script:
         given = _settings_arguments(chosen, trainer, home).updated(given)
     paths = chosen.paths
@@ -228,12 +228,12 @@ def _settings_arguments(chosen: Settings, trainer: Trainer, home: str) -> argume
     return given
 
 
-def plain(path: Path) -> Path:
+def without_dots(path: Path) -> Path:
     """Without ``..``: through the links that it really goes through, and only where it must be."""
     return path.parent.resolve() / path.name if ".." in path.parts else path
 
 
-def relative(path: Path, top: Path, home: str) -> str:
+def path_in_record(path: Path, top: Path, home: str) -> str:
     """``path`` below ``top``, or as it is with the home folder ``home`` as ``~``."""
     resolved = path.resolve()
     if resolved.is_relative_to(top):

@@ -100,7 +100,7 @@ class Request(NamedTuple):
         written = self.script if self.script is not None else self.from_script
         if written is None:
             return None
-        return launch.plain(paths.expand_path(written, self.cwd, self.environ))
+        return launch.without_dots(paths.expand_path(written, self.cwd, self.environ))
 
 
 class Launch(NamedTuple):

@@ -139,7 +139,7 @@ def read_files(launched: Launch, findings: Findings) -> Material:
     read = None
     if plan:
         recorded = questions.recorded(secrets)
-        read = inputs.read(plan, chosen, launched.workdir, recorded, hashes, findings)
+        read = inputs.read_inputs(plan, chosen, launched.workdir, recorded, hashes, findings)
     if plan and read:
         trust.require_consent(read.outside(plan, chosen.dataset_dir), request.agree, findings)
     return Material(environ, plan, output, program, secrets, read, questions.answers())
@@ -147,7 +147,7 @@ def read_files(launched: Launch, findings: Findings) -> Material:
 
 def _plan(launched: Launch) -> Plan:
     request = launched.request
-    return launch.plan(
+    return launch.trainer_plan(
         request.name.text,
         launched.settings,
         request.extra if request.script is None else (),
@@ -163,7 +163,7 @@ def _output_folder(launched: Launch, plan: Plan | None, findings: Findings) -> P
     if plan is not None and plan.output is not None and launched.request.flags.output is None:
         output = plan.output
     assert output is not None
-    output = launch.plain(output)
+    output = launch.without_dots(output)
     if os.path.lexists(output):
         findings.add(
             f"the output folder {output} exists already",
@@ -178,7 +178,7 @@ def _program(launched: Launch, environ: Mapping[str, str]) -> tuple[str, ...]:
     if launched.request.script is not None:
         return (str(launched.request.own_script),)
     assert launched.python is not None
-    return launch.program(launched.settings, launched.python, launched.script, environ)
+    return launch.program_words(launched.settings, launched.python, launched.script, environ)
 
 
 # ---- judge ----
@@ -215,7 +215,7 @@ def _judge_code(launched: Launch, answers: Answers, findings: Findings) -> Itera
     for state in answers.code:
         area = Area.TRAINER if state is answers.trainer else Area.CODE
         allow_dirty = launched.settings.record.allow_dirty
-        yield from launch.judge_code(state, area, findings, allow_dirty=allow_dirty)
+        yield from launch.code_warnings(state, area, findings, allow_dirty=allow_dirty)
 
 
 def _judge_arguments(plan: Plan | None, answers: Answers, findings: Findings) -> Iterator[Finding]:

@@ -1,5 +1,4 @@
-"""What other processes must be asked before a run: git, and the trainer's Python. All at the same
-time."""
+"""The questions to other processes before a run: to git and the trainer's Python, all at once."""
 
 from __future__ import annotations
 
@@ -27,12 +26,11 @@ from loragit.trainers.environment.activation import Activation
 from loragit.trainers.environment.packages import EnvironmentQuestion
 
 _MOST_RECORD = 1 << 20
-"""Bytes of a ``run.toml`` that are read; who trains gets ``runs`` from others too, and what stands
-in it."""
+"""Bytes of a ``run.toml`` that are read: a ``runs`` that was fetched holds what others wrote."""
 
 
 class Answers(NamedTuple):
-    """What they said; ``None`` where a finding tells why not."""
+    """The answers; ``None`` where a finding says why there is none."""
 
     repository: Repository | None
     identities: tuple[Identity, Identity] | None
@@ -49,7 +47,7 @@ class Answers(NamedTuple):
     no script."""
     dataset_branch: str | None
     place: NameState | None
-    """Where the run would go."""
+    """What the repository holds where the run would go."""
     dataset_dirty: int
     """Files below the dataset's folder, tracked or not, that differ from ``dataset_commit``."""
     warnings: tuple[str, ...]
@@ -65,7 +63,7 @@ class Answers(NamedTuple):
 
 
 class Questions:
-    """The questions, under way from the start."""
+    """The questions; they are under way as soon as this is made."""
 
     def __init__(
         self,
@@ -79,21 +77,24 @@ class Questions:
         activation: Activation,
         cache: Path,
     ) -> None:
-        ask = self._ask = findings.ask
-        folder = script.parent
+        self._ask = findings.ask
+        self._activation = activation
         self._trainer_kind = chosen.trainer.kind
+        self._lycoris = chosen.trainer.lycoris_repo
+        of_environment = partial(
+            self._environment_question, python, workdir, script_folder=script.parent, cache=cache
+        )
+        self._start_code(chosen, script)
+        # This takes longest of all to be answered, but a shell that sources scripts need not be
+        # waited for yet.
+        self._environment = None if activation.waits else of_environment()
+        self._start_dataset(chosen, name)
+        if activation.waits:
+            self._environment = of_environment()
 
-        def of_environment() -> EnvironmentQuestion | None:
-            if python is None or not workdir.is_dir():
-                return None
-            env = activation.environ()
-            return ask(
-                lambda: EnvironmentQuestion(
-                    python, cwd=workdir, script_folder=folder, env=env, cache=cache
-                ),
-                Area.ENVIRONMENT,
-            )
-
+    def _start_code(self, chosen: Settings, script: Path) -> None:
+        """The questions about the trainer's repository and the further ones."""
+        ask, folder = self._ask, script.parent
         self._trainer = (
             ask(lambda: StateQuestion(folder, chosen.trainer.kind), Area.CODE)
             if folder.is_dir()
@@ -102,26 +103,34 @@ class Questions:
         # Not by the file's full path, which may go through a link.
         tracked = ("--literal-pathspecs", "ls-files", "--error-unmatch", "--", script.name)
         self._tracked = git.start(*tracked, cwd=folder) if os.path.isfile(script) else None
-        self._lycoris = chosen.trainer.lycoris_repo
         further = [
             ask(partial(StateQuestion, folder, folder.name), Area.CODE)
             for folder in chosen.record.repos
         ]
         self._further = [question for question in further if question is not None]
-        self._activation = activation
-        # This takes longest of all to be answered, but a shell that sources scripts need not be
-        # waited for yet.
-        self._environment = None if activation.waits else of_environment()
-        self._repository = ask(lambda: git.discover(chosen.dataset_dir), Area.REPOSITORY)
-        self._dirty = checkout.start_dirty(self._repository) if self._repository else None
-        self._place = NameQuestion(self._repository, name) if self._repository else None
-        self._tree = git.start_tree(RUNS, self._repository) if self._repository else None
-        self._table = (
-            git.start_file(RUNS, "run.toml", self._repository) if self._repository else None
-        )
+
+    def _start_dataset(self, chosen: Settings, name: RunName) -> None:
+        """The questions about the dataset's repository, its record, and who the user is."""
+        found = self._ask(lambda: git.discover(chosen.dataset_dir), Area.REPOSITORY)
+        self._repository = found
+        self._dirty = checkout.start_dirty(found) if found else None
+        self._place = NameQuestion(found, name) if found else None
+        self._tree = git.start_tree(RUNS, found) if found else None
+        self._table = git.start_file(RUNS, "run.toml", found) if found else None
         self._identities = IdentityQuestion(chosen.dataset_dir)
-        if activation.waits:
-            self._environment = of_environment()
+
+    def _environment_question(
+        self, python: Path | None, workdir: Path, *, script_folder: Path, cache: Path
+    ) -> EnvironmentQuestion | None:
+        if python is None or not workdir.is_dir():
+            return None
+        env = self._activation.environ()
+        return self._ask(
+            lambda: EnvironmentQuestion(
+                python, cwd=workdir, script_folder=script_folder, env=env, cache=cache
+            ),
+            Area.ENVIRONMENT,
+        )
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -156,7 +165,7 @@ class Questions:
         )
 
     def answers(self) -> Answers:
-        """Wait for all of them. What went wrong is among the findings."""
+        """Wait for all of them. What went wrong becomes a finding."""
         ask, dirty = self._ask, self._dirty
         # pygit2 takes longest to import of all, and from here on this process mostly waits. Not
         # earlier: an import and ten thousand system calls take the interpreter's lock from each

@@ -1,9 +1,9 @@
-"""Whether what a dataset's own files say may be done: who made a cloned dataset wrote them, not who
-trains on it.
+"""The user's consent to what a dataset's own files start and read: a cloned dataset was written by
+somebody else.
 
-Nothing is asked of a repository that nothing came into from elsewhere. What somebody agreed to is
-remembered in the user's own folder, by the content: another launcher is another question, another
-learning rate is none.
+Nobody is asked where nothing came into the repository from elsewhere. Consent is stored in the
+user's own folder under a digest of what it was given to: the user is asked again for another
+launcher, and not for another learning rate.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from typing import NamedTuple
 
 from loragit import git, text
 from loragit.errors import Area, Finding, Findings, LoragitError, shell_word
-from loragit.git import catfile
 from loragit.run.preflight import needs_trust
-from loragit.run.preflight.needs_trust import RiskyValue
+from loragit.run.preflight.needs_trust import RiskyValue, named_contents
 from loragit.settings.document import SettingsDocument, read_settings_file
 from loragit.settings.schema import FILE
 from loragit.settings.toml_text import toml_literal
@@ -30,73 +29,46 @@ from loragit.settings.values import Settings
 from loragit.system import durable
 
 _VERSION = 1
-_MAX_HASHED = 64 * 1024 * 1024
-"""Bytes of a program in the dataset that are hashed, so that another program there is another
-question."""
-_MAX_ROWS = 500_000
-"""Files of a repository that are told apart; in a larger one every commit is another question."""
-_LINK = b"120000 "
-"""How ``git ls-tree`` begins a line about a symbolic link."""
-_DATA = (
-    *(
-        b".png",
-        b".jpg",
-        b".jpeg",
-        b".webp",
-        b".bmp",
-        b".avif",
-        b".jxl",
-        b".gif",
-        b".txt",
-        b".caption",
-        b".npz",
-        b".md",
-    ),
-    *(b".toml", b".json", b".jsonl", b".safetensors", b".sha256", b".gitignore", b".gitattributes"),
-)
-"""How files end that are no code, wherever they lie. What an argument names counts whatever it is
-called."""
 _NAMED = 3
-"""Claims that a refusal names; the rest are counted."""
+"""Values that a refusal names; the rest are counted."""
 
 
 class Untrusted(LoragitError):
-    """The dataset's own files say what nobody has agreed to yet."""
+    """The dataset's own files ask for something that nobody has agreed to yet."""
 
 
 class Subject(NamedTuple):
-    """What is to be agreed to."""
+    """What the user is asked to agree to; often nothing."""
 
     folder: Path
     """The dataset's."""
-    claims: tuple[RiskyValue, ...]
+    values: tuple[RiskyValue, ...]
     contents: tuple[tuple[str, str], ...] = ()
-    """(path as written, hash) of what the dataset itself holds of the programs that the claims
-    name."""
+    """(path as written, hash) of the programs among the values that the dataset itself holds."""
 
     @property
     def digest(self) -> str:
-        """Changes with any of the claims, with the programs among them that the dataset holds, and
-        with the place."""
+        """Changes with any of the values, with the programs among them that the dataset holds, and
+        with the folder."""
         told = [
             _VERSION,
             os.path.realpath(self.folder),
-            [claim[:3] for claim in self.claims],
+            [value[:3] for value in self.values],
             self.contents,
         ]
         return hashlib.sha256(json.dumps(told).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 Agree = Callable[[Subject, str], bool]
-"""Asks somebody; gets the subject, and how it came here."""
+"""Asks the user; is given the subject, and how others' commits came here. Returns the answer."""
 
 
 def require_consent(subject: Subject, agree: Agree | None, findings: Findings) -> bool:
-    """Whether the subject may be acted on; ``findings`` tell why not. An answer is remembered.
+    """Whether the values may be used; a finding says why not. A consent is stored.
 
-    ``agree`` is asked where nobody has agreed to it yet; without it there is nobody to ask.
+    ``agree`` is called where nobody has agreed yet; ``None`` where there is nobody to ask.
     """
-    if not subject.claims or is_agreed(subject):
+    if not subject.values or is_agreed(subject):
         return True
     origin = foreign_origin(subject.folder)
     if origin is None:
@@ -109,9 +81,9 @@ def require_consent(subject: Subject, agree: Agree | None, findings: Findings) -
 
 
 def _refusal(subject: Subject) -> Finding:
-    """What is said where nobody agreed."""
-    told = "; ".join(claim.shown for claim in subject.claims[:_NAMED])
-    rest = text.more(len(subject.claims), _NAMED)
+    """The finding where nobody agreed."""
+    told = "; ".join(value.to_show for value in subject.values[:_NAMED])
+    rest = text.more(len(subject.values), _NAMED)
     more = f"; {rest}" if rest else ""
     return Finding(
         f"these come from the dataset, and nobody has agreed to them here: {told}{more}",
@@ -136,7 +108,7 @@ def subject_of_settings(chosen: Settings) -> Subject:
     found = subject_of_document(chosen.dataset_dir, chosen.written, chosen.trainer.repo)
     return (
         found
-        if any(claim.setting in ours for claim in found.claims)
+        if any(value.setting in ours for value in found.values)
         else Subject(chosen.dataset_dir, ())
     )
 
@@ -147,115 +119,8 @@ def subject_of_document(
     """What a ``loragit.toml`` in ``folder`` says. ``trainer`` is the folder that arguments count
     from, if known."""
     found = needs_trust.risky_values(document)
-    return Subject(
-        folder, found, tuple(_named_contents(folder, document, found, trainer)) if found else ()
-    )
-
-
-def _named_contents(
-    folder: Path, document: SettingsDocument, found: Iterable[RiskyValue], trainer: Path | None
-) -> Iterator[tuple[str, str]]:
-    """What the dataset's repository holds of what is named: a pull that changes a program there
-    asks again."""
-    top = work_tree_top(folder)
-    tables = (document.values, *document.models.values())
-    repos = dict.fromkeys(str(table["trainer.repo"]) for table in tables if "trainer.repo" in table)
-    bases = [Path(os.path.realpath(folder)), *(_expanded(folder, repo) for repo in repos)]
-    bases += [trainer] if trainer is not None and trainer not in bases else []
-    for written in dict.fromkeys(each for claim in found for each in _possible_paths(claim)):
-        for base in bases:
-            place = Path(os.path.normpath(_expanded(base, written)))
-            real = Path(os.path.realpath(place))
-            # A link that is led elsewhere is another program as well.
-            if (place.is_relative_to(top) or real.is_relative_to(top)) and real.exists():
-                yield written, f"{os.path.relpath(real, top)} {_content_id(real, top)}"
-
-
-def _expanded(base: Path, written: str) -> Path:
-    return base / os.path.expanduser(written)  # noqa: PTH111 - Path raises for a user who is not there
-
-
-def _possible_paths(claim: RiskyValue) -> Iterator[str]:
-    """The words of a claim that could be paths."""
-    import tomllib
-
-    value = tomllib.loads(f"value = {claim.value}")["value"]
-    for item in value if isinstance(value, list) else (value,):
-        if isinstance(item, str) and item and "\0" not in item:
-            plain = re.sub(r"^(?:venv|conda):|^[\w-]+=", "", item)
-            # sd-scripts adds the suffix to a --config_file that has none.
-            yield from (plain, f"{plain}.toml")
-            if "/" not in plain:  # a module
-                yield from (f"{plain.partition('.')[0]}{suffix}" for suffix in ("", ".py"))
-
-
-def _content_id(place: Path, top: Path) -> str:
-    """A file by its hash, a folder by what HEAD holds of it; empty for what is neither, or lies
-    elsewhere."""
-    if not place.is_relative_to(top):
-        return ""
-    with suppress(OSError, LoragitError):
-        if place.is_file():
-            with place.open("rb") as file:
-                digest = hashlib.sha256(file.read(_MAX_HASHED)).hexdigest()
-                status = os.fstat(file.fileno())
-            return (
-                digest
-                if status.st_size <= _MAX_HASHED
-                else f"{digest} {status.st_size} {status.st_mtime_ns}"
-            )
-        if place == top:
-            return _code_digest(top)
-        if place.is_dir():
-            return _tree_id(place.relative_to(top), top)
-    return ""
-
-
-def _tree_id(folder: Path, top: Path) -> str:
-    """A folder by its tree in HEAD, or by the commit of the submodule that it is or lies in; empty
-    for neither.
-
-    A tree holds links by where they lead, and what lies there may change: then all code of the
-    repository counts.
-    """
-    for each in (folder, *folder.parents[:-1]):
-        found = _object_id(f"HEAD:{each}", top)
-        if not found:
-            continue
-        if git.call("cat-file", "-t", found.strip(), cwd=top).out.strip() != b"tree":
-            return found
-        if each != folder:
-            break
-        return (
-            found + _code_digest(top)
-            if any(row.startswith(_LINK) for row in _tree_rows(found.strip(), top))
-            else found
-        )
-    return ""
-
-
-def _object_id(revision: str, top: Path) -> str:
-    """Its id and a line end, or nothing."""
-    return git.call("rev-parse", "--quiet", "--verify", revision, cwd=top).out.decode()
-
-
-def _code_digest(top: Path) -> str:
-    """All that HEAD holds, but for what cannot be code: another caption is no other program."""
-    digest = hashlib.sha256()
-    for number, row in enumerate(_tree_rows("HEAD", top)):
-        about, _, path = row.partition(b"\t")
-        if number == _MAX_ROWS:
-            return _object_id("HEAD^{tree}", top)
-        if path.lower().endswith(_DATA):
-            continue
-        digest.update(row + b"\0")
-        if about.startswith(_LINK) and os.path.isfile(at := top / os.fsdecode(path)):
-            digest.update(_content_id(Path(os.path.realpath(at)), top).encode())
-    return digest.hexdigest()
-
-
-def _tree_rows(tree: str, top: Path) -> Iterator[bytes]:
-    return catfile.rows("ls-tree", "-r", "-z", tree, cwd=top)
+    contents = named_contents(folder, work_tree_top(folder), document, found, trainer)
+    return Subject(folder, found, tuple(contents) if found else ())
 
 
 def subject_of_inputs(
@@ -381,25 +246,25 @@ def work_tree_top(folder: Path) -> Path:
 
 
 def consent_folder() -> Path:
-    """Where answers are kept: a file each, called by the digest of what was agreed to."""
+    """Where consents are stored, a file each, named by the digest of what was agreed to."""
     import platformdirs
 
     return platformdirs.user_state_path("loragit") / "trust"
 
 
 def is_agreed(subject: Subject) -> bool:
-    """Whether somebody agreed to it here before."""
+    """Whether somebody agreed to it on this machine before."""
     return (consent_folder() / subject.digest).is_file()
 
 
 def store_consent(subject: Subject) -> bool:
-    """Keep that it was agreed to. Where that cannot be written it holds for this once, and
-    ``False`` says so."""
+    """Store the consent. Return ``False`` where it cannot be written; then it holds for this run
+    alone."""
     lines = [
         "# Agreed to on this machine; see loragit trust. Delete this file to be asked again.",
         f"dataset = {toml_literal(os.path.realpath(subject.folder))}",
         f"agreed = {toml_literal(text.timestamp(datetime.now(UTC)))}",
-        f"claims = [{', '.join(toml_literal(claim.kept) for claim in subject.claims)}]",
+        f"claims = [{', '.join(toml_literal(value.redacted) for value in subject.values)}]",
     ]
     place = consent_folder() / subject.digest
     try:

@@ -1,5 +1,5 @@
-"""What an interrupted write may have left and no note tells of: named, or mended where that only
-adds."""
+"""What an interrupted write may have left and no journal entry knows of: named, or mended where
+that only adds something."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from loragit.store.free_name import FORMAT
 from loragit.system import alive
 
 _FRESH = re.compile(r".+\.(\d{1,9})\.new")
-"""A note that was being written: :func:`loragit.system.durable.write`."""
+"""A journal entry that was being written: :func:`loragit.system.durable.write`."""
 
 
 class Leftover(NamedTuple):
-    """A thing that somebody has to look at."""
+    """Something that the user has to look at."""
 
     problem: str
     hint: str
@@ -88,7 +88,7 @@ def continues(repository: Repository, tip: str | None, commit: str) -> bool:
 def runs_without_entry(
     repository: Repository, runs: Mapping[str, RecordedRun]
 ) -> Iterator[RecordedRun]:
-    """Runs that are open on record and of which no note here tells who runs them."""
+    """Runs that are open on record and have no journal entry here that says who runs them."""
     noted = tuple(journal.read(repository.private))
     commits = {note.commit for note in noted}
     names = {note.run for note in noted if not note.commit}
@@ -98,8 +98,8 @@ def runs_without_entry(
 
 
 def emptied_ref(repository: Repository, ref: str) -> Leftover | None:
-    """What to say where the file of ``ref`` (full name) holds nothing: a power cut empties it under
-    a git before 2.36, which takes it for a ref that is there, and moves it no more."""
+    """What is left where the file of ``ref`` (full name) is empty, as a power cut leaves it under a
+    git before 2.36; git takes it for a ref that is there, and moves it no more."""
     path = repository.common_dir / ref
     try:
         if path.read_bytes().strip(b"\0\n"):
@@ -122,7 +122,7 @@ def _last_held(log: Path) -> str | None:
 
 
 def damaged_entries(repository: Repository) -> Iterator[Leftover]:
-    """Notes that cannot be read."""
+    """Journal entries that cannot be read."""
     for path in journal.damaged(repository.private):
         yield Leftover(
             f"the note {path} cannot be read: whose run it was is not known",
@@ -131,7 +131,7 @@ def damaged_entries(repository: Repository) -> Iterator[Leftover]:
 
 
 def stale_tags(repository: Repository, runs: Mapping[str, RecordedRun]) -> Iterator[Leftover]:
-    """Tags of runs that were taken back: a plain ``git fetch`` brings them again where they were
+    """Tags of runs that were reverted: a plain ``git fetch`` brings them again where they were
     pushed too early."""
     held = History(repository).refs.objects
     for run in runs.values():
@@ -179,7 +179,7 @@ def unrecorded_folders(
 
 
 def remove_half_written_entries(repository: Repository) -> None:
-    """Remove half-written notes of processes that are gone."""
+    """Remove half-written journal entries of processes that are gone."""
     for folder in ("open", "moves"):
         for path in (repository.private / folder).glob("*.new"):
             match = _FRESH.fullmatch(path.name)

@@ -18,7 +18,7 @@ from loragit import text
 from loragit.settings.values import TrainerSettings
 from loragit.system import child
 from loragit.trainers.environment import activation_rules, pythons
-from loragit.trainers.environment.activation_rules import Plan, entries, less
+from loragit.trainers.environment.activation_rules import ActivationPlan, entries, less
 from loragit.trainers.environment.pythons import CONDA, Prefix
 
 TIMEOUT = 10.0
@@ -56,10 +56,10 @@ def activate(
     named = trainer.env is not None or (trainer.python is not None and "/" in trainer.python)
     clean = child.clean_environment(environ)
     if python is None or not named:
-        return Activation(Plan({}, None), clean, None, ())
-    prefix = pythons.prefix(python)
+        return Activation(ActivationPlan({}, None), clean, None, ())
+    prefix = pythons.environment_prefix(python)
     if prefix is None:
-        return Activation(Plan({}, python.parent), clean, None, ())
+        return Activation(ActivationPlan({}, python.parent), clean, None, ())
     if prefix.kind == CONDA:
         plan, damaged = activation_rules.conda(prefix.folder, clean)
         return Activation(plan, clean, prefix, damaged)
@@ -71,7 +71,11 @@ class Activation:
     ends nothing."""
 
     def __init__(
-        self, plan: Plan, environ: Mapping[str, str], prefix: Prefix | None, warnings: Iterable[str]
+        self,
+        plan: ActivationPlan,
+        environ: Mapping[str, str],
+        prefix: Prefix | None,
+        warnings: Iterable[str],
     ) -> None:
         self._plan = plan
         self._environ = environ
@@ -90,7 +94,7 @@ class Activation:
         """The trainer's whole environment: no ``GIT_*``, output unbuffered."""
         if self._result is None:
             result = child.clean_environment(self._sourced())
-            self._settle(result)
+            self._ensure_programs(result)
             result["PYTHONUNBUFFERED"] = "1"
             self._result = result
         return self._result
@@ -107,7 +111,7 @@ class Activation:
             self._shell = _Shell(self._plan, self._environ) if self._plan.scripts else None
         return self._plan.changed(self._environ)
 
-    def _settle(self, result: dict[str, str]) -> None:
+    def _ensure_programs(self, result: dict[str, str]) -> None:
         """Make sure that the Python's own programs are found, whatever the scripts did."""
         folder = self._plan.folder
         if folder is None:
@@ -139,7 +143,7 @@ def _same(one: str, other: Path) -> bool:
         return False
 
 
-class _Said(NamedTuple):
+class _ShellOutput(NamedTuple):
     """What a shell made of the scripts."""
 
     environ: dict[str, str] | None
@@ -154,7 +158,7 @@ class _Shell:
     """A shell that sources the scripts of a plan, at work from the start: bash where there is one,
     else sh."""
 
-    def __init__(self, plan: Plan, environ: Mapping[str, str]) -> None:
+    def __init__(self, plan: ActivationPlan, environ: Mapping[str, str]) -> None:
         self._scripts = plan.scripts
         own = {
             name: value
@@ -163,8 +167,8 @@ class _Shell:
         }
         self._kept = {name: value for name, value in own.items() if name not in plan.changes}
         self._printed = _scratch()
-        self._question: child.Question | None = None
-        shell = pythons.program("bash", environ) or Path("/bin/bash")
+        self._question: child.ChildQuestion | None = None
+        shell = pythons.find_program("bash", environ) or Path("/bin/bash")
         argv = [str(shell), "--noprofile", "--norc", "-c"] if shell.is_file() else ["/bin/sh", "-c"]
         given = {name: value for name, value in environ.items() if name not in _OF_SHELLS}
         try:
@@ -177,10 +181,10 @@ class _Shell:
     def __del__(self) -> None:
         os.close(self._printed)
 
-    def answer(self) -> _Said:
+    def answer(self) -> _ShellOutput:
         """Wait for it."""
         if self._question is None:
-            return _Said(None, None, (self._unread(self._trouble),))
+            return _ShellOutput(None, None, (self._unread(self._trouble),))
         late = False
         try:
             answer = self._question.answer(TIMEOUT)
@@ -199,14 +203,14 @@ class _Shell:
                 else "it ended the shell that sourced it"
             )
             script, last = self._scripts[len(told)], _quoted(words[len(told)])
-            return _Said(
+            return _ShellOutput(
                 None, len(told), (f"{script} is left out of the environment: {why}{last}",)
             )
         if status:
-            return _Said(
+            return _ShellOutput(
                 None, None, (self._unread(f"exit status {status}{_quoted(words[count])}"),)
             )
-        return _Said(self._kept | _parsed(fields[count:], self._kept), None, tuple(warnings))
+        return _ShellOutput(self._kept | _parsed(fields[count:], self._kept), None, tuple(warnings))
 
     def _failed(self, at: int, status: int, words: Sequence[str]) -> str:
         return (
@@ -237,7 +241,7 @@ def _exportable(name: str) -> bool:
     return name.isascii() and name.isidentifier()
 
 
-def _program(plan: Plan) -> str:
+def _program(plan: ActivationPlan) -> str:
     """What the shell has to do: source scripts, set what is to be set, and tell on its stdout how
     it went.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import text
-from loragit.trainers.environment import pythons
+from loragit.trainers.environment.conda import conda_root
 
 _UNSET = "***unset***"
 """What conda writes for a variable of a package that its user does not want."""
@@ -20,7 +20,7 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 """Characters that mean themselves to a shell, at least in quotes."""
 
 
-class Plan(NamedTuple):
+class ActivationPlan(NamedTuple):
     """What there is to do, in this order."""
 
     changes: Mapping[str, str | None]
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
     def scripts(self) -> tuple[Path, ...]:
         return self.before + self.after
 
-    def without(self, script: int | None) -> Plan:
+    def without(self, script: int | None) -> ActivationPlan:
         """Without one of :attr:`scripts`, by its number; without any where that is ``None``."""
         if script is None:
             return self._replace(before=(), after=())
@@ -51,7 +51,7 @@ class Plan(NamedTuple):
         return self._replace(after=self.after[:at] + self.after[at + 1 :])
 
 
-def conda(prefix: Path, environ: Mapping[str, str]) -> tuple[Plan, tuple[str, ...]]:
+def conda(prefix: Path, environ: Mapping[str, str]) -> tuple[ActivationPlan, tuple[str, ...]]:
     """As ``conda activate`` does it in the caller's shell; and which of conda's files are damaged.
 
     One thing differs. conda puts the new environment where the old one was on PATH. Here it always
@@ -60,7 +60,7 @@ def conda(prefix: Path, environ: Mapping[str, str]) -> tuple[Plan, tuple[str, ..
     """
     level, active = _level(environ), environ.get("CONDA_PREFIX")
     old = Path(active) if active and level else None
-    root = pythons.conda_root(prefix, environ)
+    root = conda_root(prefix, environ)
     called = (
         "base" if root == prefix else prefix.name if prefix.parent.name == "envs" else str(prefix)
     )
@@ -95,18 +95,18 @@ def conda(prefix: Path, environ: Mapping[str, str]) -> tuple[Plan, tuple[str, ..
         if level:
             changes[f"CONDA_PREFIX_{level}"] = active
     before = sorted(_scripts(old, "deactivate.d"), reverse=True) if old is not None else []
-    return Plan(
+    return ActivationPlan(
         changes, prefix / "bin", tuple(before), tuple(sorted(_scripts(prefix, "activate.d")))
     ), damaged
 
 
-def virtual(folder: Path, environ: Mapping[str, str]) -> Plan:
+def virtual(folder: Path, environ: Mapping[str, str]) -> ActivationPlan:
     """As ``source bin/activate`` does it, in a shell where no other virtual environment is
     active."""
     path, changes = _without_virtual(environ)
     script = folder / "bin/activate"
     changes |= {"PATH": os.pathsep.join(path), "VIRTUAL_ENV": str(folder), "PYTHONHOME": None}
-    return Plan(
+    return ActivationPlan(
         changes,
         folder / "bin",
         after=(script,) if script.is_file() and not _as_made(script, folder) else (),

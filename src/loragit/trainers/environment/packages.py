@@ -20,12 +20,11 @@ from loragit.errors import LoragitError
 from loragit.git import checkout
 from loragit.record.values import Environment, LyCORIS, RepoState
 from loragit.system import child
+from loragit.trainers.environment.graphics import THIS_HOST, GraphicsQuestion, Host
 from loragit.trainers.environment.probe import MARKER
 
 TIMEOUT = 30.0
 """Seconds that the trainer's Python has to answer. A cold start from a network disk takes some."""
-SMI_TIMEOUT = 5.0
-"""Seconds that nvidia-smi has, beyond what the Python took. It hangs where the driver does."""
 
 _BEGIN = (
     "import sys\nif not getattr(sys.flags, 'safe_path', False):\n    del "
@@ -67,11 +66,11 @@ class Distribution(NamedTuple):
         """Whether the modules in ``root`` (resolved) are this package's."""
         if Path(self.folder).resolve() == root:
             return True
-        source = _local(self.url) if self.editable else None
+        source = _local_folder(self.url) if self.editable else None
         return source is not None and root.is_relative_to(source.resolve())
 
 
-class Report(NamedTuple):
+class ProbeReport(NamedTuple):
     """What the probe said; the fields are described there."""
 
     version: str
@@ -83,17 +82,6 @@ class Report(NamedTuple):
     settled: bool
     distributions: tuple[Distribution, ...] | None
     """``None``: as remembered."""
-
-
-class Host(NamedTuple):
-    """Where a machine says what it is."""
-
-    proc: Path = Path("/proc")
-    wsl: Path = Path("/usr/lib/wsl/lib")
-    """Where WSL, which has no NVIDIA driver of its own, keeps ``nvidia-smi``."""
-
-
-_THIS_HOST = Host()
 
 
 class EnvironmentQuestion:
@@ -112,11 +100,11 @@ class EnvironmentQuestion:
         env: Mapping[str, str],
         cache: Path,
         script_folder: Path | None = None,
-        host: Host = _THIS_HOST,
+        host: Host = THIS_HOST,
     ) -> None:
         self._python = python
         source = Path(__file__).with_name("probe.py").read_text(encoding="utf-8")
-        self._memory = _Memory(cache, python, source)
+        self._memory = _PackageCache(cache, python, source)
         arguments = (str(script_folder or cwd), self._memory.key)
         try:
             self._probe = child.ask(
@@ -126,7 +114,7 @@ class EnvironmentQuestion:
             raise ProbeFailed(
                 f"the trainer's Python {python} cannot be started: {error}", hint=_HINT
             ) from error
-        self._cards = _CardsQuestion(host, cwd, env)
+        self._cards = GraphicsQuestion(host, cwd, env)
 
     def answer(self) -> tuple[Environment, LyCORIS]:
         """The environment, and LyCORIS as the trainer would import it. Raises
@@ -141,7 +129,7 @@ class EnvironmentQuestion:
             packages = self._memory.packages
         elif report.settled:
             self._memory.store(report.key, packages)
-        lycoris = _lycoris(report, packages)
+        lycoris = _lycoris_of(report, packages)
         gpus, driver = self._cards.answer()
         by_name: dict[str, str] = {}
         for package in packages:
@@ -158,13 +146,13 @@ class EnvironmentQuestion:
         )
         return environment, lycoris
 
-    def _report(self) -> Report:
+    def _report(self) -> ProbeReport:
         try:
             answer = self._probe.answer(TIMEOUT)
         except child.TimedOut as error:
             message = f"the trainer's Python {self._python} did not answer within {TIMEOUT:g} s"
             raise ProbeFailed(message, hint=_HINT) from error
-        report = _parse(answer.out)
+        report = _parse_report(answer.out)
         if report is None:
             lines = answer.err.decode("utf-8", "replace").strip().splitlines()
             words = lines[-1].strip() if lines else f"exit status {answer.status}"
@@ -181,7 +169,7 @@ def environment_text(environment: Environment) -> bytes:
     return "\n".join((*lines, "", *environment.packages, "")).encode("utf-8", "backslashreplace")
 
 
-def _parse(out: bytes) -> Report | None:
+def _parse_report(out: bytes) -> ProbeReport | None:
     """``None`` for anything but the probe's own words. What the site printed around them is
     skipped."""
     _, _, begun = out.partition(MARKER)
@@ -193,7 +181,7 @@ def _parse(out: bytes) -> Report | None:
                 packages = _distributions(rows) if rows else None
             except ValueError:
                 return None
-            return Report(
+            return ProbeReport(
                 version, executable, platform, origin, folder, key, settled == "yes", packages
             )
     return None
@@ -236,7 +224,7 @@ def _direct_url(written: str | None) -> tuple[str | None, str | None, bool]:
     return None, None, False
 
 
-def _local(url: str | None) -> Path | None:
+def _local_folder(url: str | None) -> Path | None:
     """The folder that a ``file:`` URL names."""
     from urllib.parse import unquote
 
@@ -245,7 +233,7 @@ def _local(url: str | None) -> Path | None:
     return Path(unquote(url.removeprefix("file://").removeprefix("localhost")))
 
 
-def _lycoris(report: Report, packages: Iterable[Distribution]) -> LyCORIS:
+def _lycoris_of(report: ProbeReport, packages: Iterable[Distribution]) -> LyCORIS:
     """LyCORIS as ``import lycoris`` finds it: its repository, else where it was installed from,
     else its version."""
     file = _module_file(report)
@@ -267,11 +255,11 @@ def _lycoris(report: Report, packages: Iterable[Distribution]) -> LyCORIS:
             version="unknown"
         )  # a folder somebody copied: it is there, and that is all there is to say
     # A path on this machine names nothing without a commit.
-    url = owner.url if owner.commit or _local(owner.url) is None else None
+    url = owner.url if owner.commit or _local_folder(owner.url) is None else None
     return LyCORIS(None, owner.commit, url, version, editable)
 
 
-def _module_file(report: Report) -> Path | None:
+def _module_file(report: ProbeReport) -> Path | None:
     """A file of LyCORIS, symbolic links resolved; ``None`` where ``lycoris.kohya`` could not be
     imported."""
     if report.origin:
@@ -299,7 +287,7 @@ def _repository(file: Path) -> RepoState | None:
         return None
 
 
-class _Memory:
+class _PackageCache:
     """The packages of one Python as they were read the last time, in a file of their own.
 
     An economy and no more: whatever is wrong with the file, or with writing it, they are read
@@ -318,7 +306,7 @@ class _Memory:
             match json.loads(self._file.read_bytes()):
                 # What another version of the probe wrote was read in another way.
                 case {"probe": self._probe, "key": str(key), "packages": [*rows]}:
-                    self.packages = tuple(_remembered(row) for row in rows)
+                    self.packages = tuple(_cached_package(row) for row in rows)
                     self.key = key
 
     def store(self, key: str, packages: tuple[Distribution, ...]) -> None:
@@ -337,7 +325,7 @@ class _Memory:
                 draft.unlink()
 
 
-def _remembered(row: object) -> Distribution:
+def _cached_package(row: object) -> Distribution:
     match row:
         case [
             str(name),
@@ -349,59 +337,3 @@ def _remembered(row: object) -> Distribution:
         ]:
             return Distribution(name, version, folder, url, commit, editable)
     raise ValueError(f"{row!r} is no package")
-
-
-class _CardsQuestion:
-    """Names of the NVIDIA cards and the driver's version: from the driver's own files, else from
-    nvidia-smi."""
-
-    def __init__(self, host: Host, cwd: Path, env: Mapping[str, str]) -> None:
-        driver = host.proc / "driver/nvidia"
-        version = re.search(r"Module\b.*?\s(\d+(?:\.\d+)+)", _text(driver / "version"))
-        self._driver = version[1] if version else None
-        found = (
-            re.search(r"^Model:\s*(.*\S)", _text(f), re.M)
-            for f in sorted(driver.glob("gpus/*/information"))
-        )
-        self._models = tuple(model[1] for model in found if model)
-        self._smi = None if self._models else _ask_nvidia_smi(host, cwd, env)
-
-    def cancel(self) -> None:
-        """The answer no longer matters."""
-        if self._smi is not None:
-            self._smi.cancel()
-
-    def answer(self) -> tuple[tuple[str, ...], str | None]:
-        """Names in the order of the bus, driver; empty and ``None`` where there is none."""
-        if self._smi is not None:
-            try:
-                answer = self._smi.answer(SMI_TIMEOUT)
-            except child.TimedOut:
-                return self._models, self._driver
-            if answer.status == 0:
-                rows = [
-                    line.rpartition(", ")
-                    for line in answer.out.decode("utf-8", "replace").splitlines()
-                ]
-                models = tuple(name for name, comma, _ in rows if comma)
-                return models, next((driver for _, comma, driver in rows if comma), self._driver)
-        return self._models, self._driver
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
-def _ask_nvidia_smi(host: Host, cwd: Path, env: Mapping[str, str]) -> child.Question | None:
-    folders = [Path(folder) for folder in env.get("PATH", "").split(os.pathsep) if folder]
-    for program in (folder / "nvidia-smi" for folder in (*folders, host.wsl)):
-        if os.access(program, os.X_OK) and program.is_file():
-            query = ("--query-gpu=name,driver_version", "--format=csv,noheader")
-            try:
-                return child.ask([str(program), *query], cwd=cwd, env=env)
-            except child.CannotStart:
-                return None
-    return None

@@ -31,7 +31,7 @@ def training_header(metadata: Mapping[str, str]) -> TrainingHeader | None:
     steps = value("ss_max_train_steps", "")
     identity = f"{value('ss_session_id')} {value('ss_training_started_at')}"
     return TrainingHeader(
-        output_name=_known(value("ss_output_name")),
+        output_name=_written(value("ss_output_name")),
         session=_of_form(value("ss_session_id"), r"[0-9]{1,20}"),
         identity=identity if _IDENTITY.fullmatch(identity) else None,
         started=_moment(value("ss_training_started_at")),
@@ -67,7 +67,7 @@ def _number(text: str | None) -> int | None:
     return int(text) if text is not None and re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
-def _known(value: str | None) -> str | None:
+def _written(value: str | None) -> str | None:
     """``value``, but for what sd-scripts writes where it has none."""
     return value if value and value != "None" else None
 
@@ -97,10 +97,10 @@ def _plausible(moment: datetime) -> datetime | None:
 
 def _network(metadata: Mapping[str, str]) -> str | None:
     """``lycoris.kohya dim=4 alpha=2.0``."""
-    module = _known(metadata.get("ss_network_module"))
+    module = _written(metadata.get("ss_network_module"))
     if module is None:
         return None
-    sizes = ((name, _known(metadata.get(f"ss_network_{name}"))) for name in ("dim", "alpha"))
+    sizes = ((name, _written(metadata.get(f"ss_network_{name}"))) for name in ("dim", "alpha"))
     network = " ".join([module, *(f"{name}={value}" for name, value in sizes if value)])
     return network if len(network) <= _MAX_NETWORK else network[: _MAX_NETWORK - 1] + "…"
 
@@ -113,7 +113,7 @@ def _weights(metadata: Mapping[str, str]) -> list[Weights]:
         ("Base-Model", "ss_sd_model_name", "ss_new_sd_model_hash"),
         ("VAE", "ss_vae_name", "ss_new_vae_hash"),
     ):
-        name = _known(metadata.get(name_key))
+        name = _written(metadata.get(name_key))
         if name is not None and len(name) <= MAX_NAME:
             found.append(Weights(role, name, _of_form(metadata.get(hash_key), r"[0-9a-f]{64}")))
     return found
