@@ -37,7 +37,7 @@ from loragit.history.verify.records import RecordCheck
 from loragit.history.verify.verdict import BRANCH, NOTE, TAG, WRONG, Verdict, wrong
 from loragit.record.name import RUNS
 
-__all__ = ["NOTE", "WRONG", "VerifyReport", "Verdict", "VerifyOptions", "verify"]
+__all__ = ["NOTE", "WRONG", "Verdict", "VerifyOptions", "VerifyReport", "verify"]
 
 _OPEN = ("running", "interrupted")
 
