@@ -108,11 +108,10 @@ def test_a_move_that_was_cut_short_anywhere_is_made_whole(dataset: Path, kind: s
         assert refs(dataset) == before
         for step in noted.steps[:moved]:
             apply(dataset, step)
+        begun = ref_moves._note(noted.path, noted.steps, noted.reason, noted.pid).time + 1
         for step in noted.steps[moved:]:
             lock_of(dataset, step.name).write_text(f"{step.new}\n" if step.new else "")
-            long_ago = noted.time + 1
-            os.utime(lock_of(dataset, step.name), (long_ago, long_ago))
-        ref_moves._note(noted.path, noted.steps, noted.reason, noted.pid)
+            os.utime(lock_of(dataset, step.name), (begun, begun))
         noted.path.write_text(noted.path.read_text().replace(noted.boot, "another boot"))
         store.finish_moves()
         done.append(refs(dataset) == after)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -513,7 +514,7 @@ def test_ctrl_c_ends_an_import_between_two_runs(dataset: Path) -> None:
 
     def listen(reached: CrashPoint) -> None:
         if reached is CrashPoint.MOVE_WRITTEN:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
     runs = [an_imported_run("noob-gren-v1s4"), an_imported_run("noob-gren-v1s8")]
     crash_points.listener = listen

@@ -185,9 +185,8 @@ def test_an_outcome_whose_ref_does_not_reach_the_disk_is_told_and_there(dataset:
     store = open_store(dataset)
     opened = store.open(a_run())
     seal = (
-        "import sys; from pathlib import Path; from tests.records import a_run, an_outcome, "
-        "open_store\n"
-        "from tests.records import opened\n"
+        "import sys; from pathlib import Path\n"
+        "from tests.support.made_up_runs import a_run, an_outcome, open_store, opened\n"
         "store = open_store(Path.cwd()); store.seal(opened(a_run(), sys.argv[1]), an_outcome())\n"
         "print(store.not_durable.message)"
     )

@@ -1,8 +1,7 @@
-"""What git prints, read as it comes: rows of a long answer, and objects by their names.
+"""git's output, read as it comes: rows of a long answer, and objects by their names.
 
-For reading alone. Whatever a repository's configuration or a missing object may suggest, nothing is
-fetched and no program of its own is run; and nothing is held in memory that is longer than the
-reader asked for.
+Only for reading. Whatever a repository's configuration says or lacks, nothing is fetched and no
+program that it names is run; and nothing longer than the caller asked for is held in memory.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from loragit.git.command import GitFailed
 from loragit.system.child import Child
 
 MOST = 1 << 20
-"""Bytes of a row or an object that are read unless more is asked for; what loragit writes is a
-hundredth of it."""
+"""Bytes of a row or an object that are read unless the caller wants more; what loragit writes has a
+hundredth of that."""
 
 _QUIETLY = (
     # A log that shows signatures runs gpg.program of the repository's configuration.
@@ -28,21 +27,20 @@ _QUIETLY = (
     "--no-replace-objects",
 )
 _ALONE = ("GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none")
-"""A partial clone lacks objects; that is told, and the network is left alone. (Older git knows only
-the second.)"""
+"""A partial clone lacks objects: that is reported, and the network is not used. (Older git knows
+only the second.)"""
 
 _PIECE = 1 << 16
 _LOT = 4096
-"""Bytes of questions that git is given before its answers are read: more could fill both pipes
+"""Bytes of questions that are written before the answers are read: more could fill both pipes
 (PIPE_BUF)."""
 
 
 def rows(*args: str, cwd: Path, most: int = MOST) -> Iterator[bytes]:
-    """What ``git ARGS`` prints, up to each NUL, as it comes; of a row that is longer than ``most``
-    bytes its beginning.
+    """What ``git ARGS`` prints, split at NUL, as it comes; rows are cut after ``most`` bytes.
 
-    Closing the iterator before its end ends git. Raises :class:`loragit.git.GitFailed` at the end
-    of an answer that git did not finish well.
+    Closing the iterator early kills git. Raises :class:`loragit.git.GitFailed` at the end if git
+    failed.
     """
     yield from answer(ask(*args, cwd=cwd), args[0], cwd, most)
 
@@ -91,11 +89,11 @@ class Object(NamedTuple):
     size: int
     """Bytes."""
     data: bytes | None
-    """``None`` where it is longer than was asked for."""
+    """``None`` if it is longer than the caller wanted."""
 
 
 class Reader:
-    """One ``git cat-file`` that answers as long as it is asked; started with the first question.
+    """One ``git cat-file`` for many questions, started with the first.
 
     Use it as a context manager, or :meth:`close` it.
     """
@@ -116,7 +114,7 @@ class Reader:
         self.close()
 
     def close(self) -> None:
-        """End git; the next question starts it again."""
+        """Kill git; the next question starts it again."""
         child, self._child = self._child, None
         if child is not None:
             assert child.stdin and child.stdout
@@ -165,7 +163,7 @@ class Reader:
                     if not whole:
                         break
             finally:
-                # What is too long is not read to its end; nor is what nobody waits for any more.
+                # The rest of what is too long, or of what nobody waits for, is not read.
                 if not whole or done < len(lot):
                     self.close()
 

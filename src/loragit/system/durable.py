@@ -16,11 +16,11 @@ little more than one."""
 def write(
     path: Path, data: bytes | bytearray, *, fresh: str | None = None, mode: int = 0o666
 ) -> None:
-    """Put ``data`` in the place of whatever is at ``path``: after a power cut either is there
-    whole. Raises OSError.
+    """Replace whatever is at ``path`` by ``data``: after a power cut the old or the new is there,
+    and whole. Raises OSError.
 
-    The new file is written beside it under a name of this process's own, which a crash may leave
-    behind: ``fresh``.
+    The new file is written beside it as ``fresh`` (by default a name of this process's own), which
+    a crash may leave behind.
     """
     beside = path.with_name(fresh or f"{path.name}.{os.getpid()}.new")
     if mode & 0o200 == 0:
@@ -48,10 +48,10 @@ def free_space(path: Path) -> int:
 
 
 def make_folder(path: Path, top: Path | None = None) -> None:
-    """Make ``path`` and the folders above it where they are missing, names and all. Raises OSError.
+    """Make ``path`` and the missing folders above it, and wait until they are on the disk. Raises
+    OSError.
 
-    ``top`` is not made: where it was moved away, or its disk is gone, nothing is to come into its
-    place.
+    ``top`` is not made: if it was moved away, or its disk is gone, nothing may take its place.
     """
     if path.is_dir():
         return
@@ -65,8 +65,8 @@ def make_folder(path: Path, top: Path | None = None) -> None:
 def sync(path: Path) -> None:
     """Write a file's bytes, or a folder's list of names, through to the disk. Raises OSError.
 
-    A file system that cannot do it for folders (EINVAL, as some network ones say) does it in its
-    own way.
+    Some file systems cannot do it for folders (EINVAL on some network ones), and do it in their own
+    way.
     """
     # Without O_NONBLOCK a pipe of that name would be waited on for ever.
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -80,8 +80,7 @@ def sync(path: Path) -> None:
 
 
 def sync_all(paths: Iterable[Path]) -> None:
-    """As :func:`sync` for each of ``paths``, several at a time; those that are not there are passed
-    over.
+    """:func:`sync` each of ``paths``, several at a time; missing ones are skipped.
 
     Raises the first OSError, when all have been tried.
     """
@@ -117,8 +116,7 @@ def sync_all(paths: Iterable[Path]) -> None:
 
 
 def _flush(handle: int) -> None:
-    """fsync(2); on macOS what that means elsewhere, since its own leaves the bytes in the drive's
-    memory."""
+    """fsync(2); on macOS F_FULLFSYNC, because its fsync leaves the bytes in the drive's cache."""
     import fcntl
 
     thorough = getattr(fcntl, "F_FULLFSYNC", None)

@@ -52,7 +52,7 @@ def output(tmp_path: Path, store: Store) -> Path:
         models=(model,),
         states=("state",),
         samples=1,
-        pictures=(DatasetFile("s.png", sha256(SAMPLE)),),
+        sample_files=(DatasetFile("s.png", sha256(SAMPLE)),),
     )
     store.seal(run, outcome)
     return folder
