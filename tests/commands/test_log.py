@@ -63,9 +63,7 @@ def three_runs(scene: Scene) -> None:
     ):
         parts = RunName.parse(name)
         argv = (*SCRIPT, "--network_dim", rank, "--network_args", "conv_dim=4", "--xformers")
-        run = a_run(
-            name=name, model=parts.model, version=parts.version, steps=parts.steps, argv=argv
-        )
+        run = a_run(name=name, steps=parts.steps, argv=argv)
         opened = store.open(run)
         store.seal(opened, an_outcome(final_loss=loss, samples=number))
 

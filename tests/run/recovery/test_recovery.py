@@ -81,7 +81,7 @@ def test_a_recovery_waits_for_the_one_before_it(
 ) -> None:
     run, report = Crashed(dataset).folder_made(), Lines()
     run.opened()
-    monkeypatch.setattr(lock, "TOLD_AFTER", 0.05)
+    monkeypatch.setattr(lock, "WARNED_AFTER", 0.05)
     second = threading.Thread(target=recovery(run, report).run)
     with lock.locked(run.private / "recover.lock", report.warn):
         second.start()
