@@ -105,7 +105,7 @@ def fork_server() -> Iterator[ForkServer]:
 def modes_count() -> Iterator[None]:
     """Files are closed by their modes to this test and what it starts, even if root runs it."""
     try:
-        with bound_by_modes():
+        with bound_by_modes(), forked.shared().paused():
             yield
     except CannotGiveUp as error:
         pytest.skip(str(error))

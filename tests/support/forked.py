@@ -80,6 +80,7 @@ class ForkServer:
     def __init__(self, **environ: str) -> None:
         """``environ`` is the server's own: it starts with nothing else."""
         self._environ = environ
+        self._paused = False
 
     def __enter__(self) -> Self:
         self._control, theirs = socket.socketpair()
@@ -149,7 +150,17 @@ class ForkServer:
     def can_have(self, environ: Mapping[str, str]) -> bool:
         """Whether a child may have that environment: Python looks at some of it but once, when it
         starts, and in the server it has."""
-        return _of_start(environ) == self._of_start
+        return not self._paused and _of_start(environ) == self._of_start
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Within, a child may have no environment: what this process has given up, the server has
+        still."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
 
     def run(
         self, function: Callable[..., object], *args: object, cwd: Path = ROOT, **environ: str
