@@ -29,8 +29,6 @@ STILL_LONG = {
     "commands/init/first_files.py",
     "git/signing.py",
     "run/preflight/inputs.py",
-    "run/preflight/questions.py",
-    "run/preflight/trust.py",
     "system/supervise.py",
     "trainers/environment/activation_rules.py",
 }
