@@ -27,7 +27,6 @@ STILL_LONG = {
     "commands/demo/trainer.py",
     "commands/diff.py",
     "commands/init/first_files.py",
-    "git/signing.py",
     "run/preflight/inputs.py",
     "system/supervise.py",
     "trainers/environment/activation_rules.py",
