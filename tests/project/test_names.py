@@ -24,7 +24,6 @@ STANDS_FOR_ITS_TRAINER = SOURCE / "commands" / "demo"
 
 STILL_LONG = {
     "commands/demo/train_util.py",
-    "commands/demo/trainer.py",
     "commands/diff.py",
     "commands/init/first_files.py",
 }
