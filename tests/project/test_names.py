@@ -23,7 +23,6 @@ STANDS_FOR_ITS_TRAINER = SOURCE / "commands" / "demo"
 """Its files play sd-scripts, whose classes they are named after."""
 
 STILL_LONG = {
-    "commands/demo/train_util.py",
     "commands/diff.py",
     "commands/init/first_files.py",
 }
