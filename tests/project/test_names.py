@@ -24,7 +24,6 @@ STANDS_FOR_ITS_TRAINER = SOURCE / "commands" / "demo"
 
 STILL_LONG = {
     "commands/diff.py",
-    "commands/init/first_files.py",
 }
 """Modules that are too long, or have a function that is."""
 
