@@ -14,9 +14,7 @@ import typer
 from typer import Argument, Option
 
 from loragit import cli_help, cli_hook, console
-from loragit.commands.doctor.examination import DoctorOptions
 from loragit.record.name import CONVENTION, RunName
-from loragit.run.recovery.recover import RecoverOptions
 from loragit.settings import load
 from loragit.settings import paths as settings_paths
 from loragit.settings.values import Flags, Settings
@@ -126,6 +124,7 @@ def recover(
     What they made is sealed; those that made nothing are reverted.
     """
     from loragit.commands import recover as command
+    from loragit.run.recovery.recover import RecoverOptions
 
     options = RecoverOptions(tuple(names or ()), gone, dry_run, dict(os.environ))
     raise typer.Exit(command.recover(_settings(dataset), options))
@@ -317,6 +316,7 @@ def doctor(
 ) -> None:
     """Check all that a run needs, and say how to fix it."""
     from loragit.commands import doctor as command
+    from loragit.commands.doctor.examination import DoctorOptions
 
     options = DoctorOptions(name, dataset, dict(os.environ), Path.cwd())
     raise typer.Exit(command.doctor(options, as_json=as_json))

@@ -1,7 +1,7 @@
-"""How a checkout stands: its commit, what differs from it, where it came from.
+"""The state of a checkout: its commit, how it differs from that commit, and where it came from.
 
-git judges this, because the libraries call clean repositories dirty (docs/design.md, "Who does
-what").
+git itself decides this, because the libraries report clean repositories as dirty (docs/design.md,
+"Who does what").
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from loragit.git.repository import Repository, not_found
 from loragit.record.values import RepoState
 
 _SHOWN_DIRTY = 5
-"""Files that are named of a dirty repository; the rest are counted."""
+"""Files of a dirty repository that are named; the rest are counted."""
 
 
 def dirty(state: RepoState, area: Area) -> Finding:
-    """What to say of a repository of code that is dirty and should not be."""
+    """Return the finding for a code repository that is dirty but should not be."""
     return Finding(
         f"{state.label} at {state.path} is dirty: {text.listed(state.dirty, _SHOWN_DIRTY)}",
         f"commit or stash there (git -C {shell_word(state.path)} stash --include-untracked), "
@@ -32,7 +32,7 @@ def dirty(state: RepoState, area: Area) -> Finding:
 
 
 class StateQuestion:
-    """The questions whose answers make a :class:`RepoState`, all under way at once."""
+    """The queries that make up a :class:`RepoState`, all running at once."""
 
     def __init__(self, folder: Path, label: str) -> None:
         self.folder = folder
@@ -45,7 +45,8 @@ class StateQuestion:
         self._urls = command.start("config", "-z", "--get-regexp", r"^remote\..*\.url$", cwd=folder)
 
     def answer(self) -> RepoState:
-        """Raises :class:`~loragit.git.NotARepository`, also where there is no commit yet."""
+        """Return the state. Raises :class:`~loragit.git.NotARepository`, also if there is no commit
+        yet."""
         top, status, lost, urls = (
             q.reply() for q in (self._top, self._status, self._lost, self._urls)
         )
@@ -70,13 +71,13 @@ class StateQuestion:
 
 
 def repo_state(folder: Path, label: str) -> RepoState:
-    """How the repository that holds ``folder`` stands. Raises
+    """Return the state of the repository that contains ``folder``. Raises
     :class:`~loragit.git.NotARepository`."""
     return StateQuestion(folder, label).answer()
 
 
 class StatusReport(NamedTuple):
-    """What ``git status --porcelain=v2 --branch -z`` says."""
+    """The output of ``git status --porcelain=v2 --branch -z``."""
 
     commit: str | None
     """``None`` before the first commit."""
@@ -85,7 +86,7 @@ class StatusReport(NamedTuple):
     changed: tuple[str, ...]
     """Tracked paths that differ from HEAD, staged or not."""
     untracked: tuple[str, ...]
-    """A folder ends with ``/``."""
+    """A folder's path ends with ``/``."""
 
 
 def _parse_status(out: bytes) -> StatusReport:
@@ -117,8 +118,8 @@ def _parse_status(out: bytes) -> StatusReport:
 
 
 def start_dirty(repository: Repository) -> command.Question:
-    """Ask what differs from HEAD below the repository's folder; :func:`read_dirty` reads the
-    reply."""
+    """Start listing what differs from HEAD below the repository's folder; :func:`read_dirty` reads
+    the reply."""
     return command.start(
         "status",
         "--porcelain=v2",
@@ -132,7 +133,7 @@ def start_dirty(repository: Repository) -> command.Question:
 
 
 def read_dirty(question: command.Question) -> StatusReport:
-    """The reply to :func:`start_dirty`. Raises :class:`~loragit.git.GitFailed`."""
+    """Read the reply to :func:`start_dirty`. Raises :class:`~loragit.git.GitFailed`."""
     reply = question.reply()
     if reply.status != 0:
         raise command.failure("status", reply)
@@ -141,9 +142,9 @@ def read_dirty(question: command.Question) -> StatusReport:
 
 def _importable(path: Path) -> bool:
     """Whether Python could import an untracked path: a ``.py`` file, or a folder that directly
-    holds one.
+    contains one.
 
-    Configs, logs and models that people keep in the trainer's folder change nothing in what runs.
+    Configs, logs and models that users keep in the trainer's folder do not change what runs.
     """
     if path.suffix == ".py":
         return True
@@ -165,7 +166,8 @@ def _parse_urls(out: bytes) -> dict[str, str]:
 
 
 def _remote_url(urls: Mapping[str, str], upstream: str | None) -> str | None:
-    """The upstream's remote, else ``origin``, else the first; without credentials."""
+    """Return the URL of the upstream's remote, else of ``origin``, else of the first, without
+    credentials; ``None`` if there is no remote."""
     if not urls:
         return None
     of_branch = next(
@@ -176,7 +178,7 @@ def _remote_url(urls: Mapping[str, str], upstream: str | None) -> str | None:
 
 
 def patch_path(state: RepoState) -> str:
-    """Where the patch of a repository lies in a record."""
+    """Return the path of a repository's patch in a record."""
     return f"patches/{state.label}.patch"
 
 
@@ -228,11 +230,11 @@ def patch(state: RepoState) -> bytes:
 
 
 def patched_line(data: bytes, line: int) -> tuple[str | None, int | None]:
-    """The file, relative to the repository's top, that line ``line`` (from 1) of a patch is about,
-    and the line of it.
+    """Return the file (relative to the repository's top) and the line in it that line ``line``
+    (from 1) of a patch refers to.
 
-    No file above the first one's name; no line where the patch takes it out, or where it is of no
-    text.
+    The file is ``None`` above the first file's name. The line is ``None`` if the patch removes it
+    or if it belongs to no text.
     """
     path: str | None = None
     there, old, new = 0, 0, 0
@@ -256,15 +258,15 @@ _HUNK = re.compile(rb"@@ -\d{1,18}(?:,(\d{1,18}))? \+(\d{1,18})(?:,(\d{1,18}))? 
 
 
 def _c_quoted(path: Path) -> str:
-    """As an item of a list that git splits at ``:``."""
+    """Quote ``path`` as an item of a list that git splits at ``:``."""
     text = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{text}"'
 
 
 def tracking(file: Path) -> Path | None:
-    """Top of the repository that *tracks* ``file`` (resolved), or ``None``.
+    """Return the top of the repository that *tracks* ``file`` (resolved), or ``None``.
 
-    Raises :class:`~loragit.git.NotARepository` where git does not trust the repository.
+    Raises :class:`~loragit.git.NotARepository` if git does not trust the repository.
     """
     if not file.parent.is_dir():
         return None

@@ -1,4 +1,4 @@
-"""Who the user is, as their git has it."""
+"""The user's identity, as configured in git."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class IdentityMissing(LoragitError):
 
 
 class IdentityQuestion:
-    """Author and committer, both asked at once."""
+    """Author and committer, both queried at once."""
 
     def __init__(self, cwd: Path) -> None:
         self._author = command.start("var", "GIT_AUTHOR_IDENT", cwd=cwd)
         self._committer = command.start("var", "GIT_COMMITTER_IDENT", cwd=cwd)
 
     def answer(self) -> tuple[Identity, Identity]:
-        """Author, committer. Raises :class:`IdentityMissing`."""
+        """Return author and committer. Raises :class:`IdentityMissing`."""
         author, committer = self._author.reply(), self._committer.reply()
         for reply in (author, committer):
-            # libgit2 takes no empty name and no empty address.
+            # libgit2 accepts neither an empty name nor an empty address.
             if reply.status != 0 or re.match(rb" <|.*<>", reply.out):
                 raise IdentityMissing(
                     "git does not know who you are",

@@ -1,9 +1,8 @@
-"""Packs and loose objects as files: many blobs written as one pack, and a loose object that was cut
-short.
+"""Packs and loose objects as files: writing many blobs as one pack, and detecting a truncated loose
+object.
 
-A pack is two files to write through to the disk where ten thousand loose objects would be ten
-thousand, and takes a hundredth of their room. Formats: gitformat-pack(5), packs of version 2
-without deltas, indexes of version 2.
+A pack is two files to sync to the disk instead of ten thousand loose objects, and takes a hundredth
+of their space. Formats: gitformat-pack(5), packs of version 2 without deltas, indexes of version 2.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import NamedTuple
 from loragit.system import durable
 
 LARGEST = 1 << 30
-"""Bytes of all blobs together, at most: offsets have 31 bits here."""
+"""Most bytes of all blobs together: offsets have 31 bits here."""
 _BLOB = 3
 
 
@@ -30,16 +29,17 @@ class _PackedBlob(NamedTuple):
 
 
 def write(objects: Path, blobs: Sequence[bytes]) -> None:
-    """Add a pack of ``blobs`` (:data:`LARGEST` bytes at most) to the object store ``objects``; on
-    return it is durable.
+    """Add a pack of ``blobs`` (at most :data:`LARGEST` bytes) to the object store ``objects``; it
+    is durable on return.
 
-    The pack gets its name before the index that makes git look into it. Raises OSError.
+    The pack gets its final name before the index, which is what makes git read the pack. Raises
+    OSError.
     """
     folder = objects / "pack"
     folder.mkdir(exist_ok=True)
     data, items = _pack(blobs)
     checksum = data[-20:]
-    # What a crash leaves under tmp_ is removed by git prune.
+    # git prune removes the tmp_ files that a crash leaves behind.
     for suffix, content in (("pack", data), ("idx", _index(items, checksum))):
         durable.write(
             folder / f"pack-{checksum.hex()}.{suffix}",
@@ -63,7 +63,7 @@ def _pack(blobs: Sequence[bytes]) -> tuple[bytearray, list[_PackedBlob]]:
 
 
 def _header(size: int) -> bytes:
-    """Kind and size, seven bits a byte, the first one four."""
+    """Encode type and size: seven bits of the size per byte, four in the first."""
     out = bytearray()
     byte, size = _BLOB << 4 | size & 15, size >> 4
     while size:
@@ -74,8 +74,8 @@ def _header(size: int) -> bytes:
 
 
 def _deflated(blob: bytes) -> bytes:
-    """A caption is short: to set up zlib's usual window of 32 KiB takes ten times as long as to
-    fill it."""
+    """Compress a blob. Captions are short: setting up zlib's usual 32 KiB window takes ten times as
+    long as filling it."""
     if len(blob) > 1 << 10:
         return zlib.compress(blob)
     small = zlib.compressobj(zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, 10, 1)
@@ -83,7 +83,7 @@ def _deflated(blob: bytes) -> bytes:
 
 
 def _index(items: list[_PackedBlob], checksum: bytes | bytearray) -> bytes:
-    """``items`` in order of their ids."""
+    """Return the index of ``items``, which are sorted by id."""
     counts = [0] * 256
     for item in items:
         counts[item.id[0]] += 1
@@ -100,12 +100,11 @@ def _index(items: list[_PackedBlob], checksum: bytes | bytearray) -> bytes:
 
 
 _PIECE = 1 << 16
-"""Bytes of an object that are unpacked at once."""
+"""Bytes of an object that are decompressed at once."""
 
 
 def cut_short(path: Path) -> bool:
-    """Whether the file of a loose object ends too early. libgit2 1.9 never comes back from reading
-    such a one."""
+    """Whether a loose object's file ends too early. libgit2 1.9 hangs forever when it reads one."""
     try:
         data = path.read_bytes()
     except OSError:  # packed, in another repository's store, or missing

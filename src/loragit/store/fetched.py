@@ -1,4 +1,4 @@
-"""Tags of runs from another machine: fetched, and not merged into ``runs`` yet."""
+"""Tags of runs from another machine that were fetched but are not merged into ``runs`` yet."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _KEEP = "refs/loragit/keep/"
 
 
 def fetched(repository: Repository, loose: Mapping[str, str]) -> frozenset[str]:
-    """Those of ``loose`` (short names of tags, with their commits) to which a remote's branch
-    ``runs`` leads.
+    """Return the tags in ``loose`` (short tag names with their commits) that a remote's ``runs``
+    branch leads to.
 
-    git fetches such tags with that branch. The tag of a run that was made here is not among them:
-    ``runs`` had it.
+    git fetches such tags along with that branch. The tag of a run made here is not included:
+    ``runs`` contained it.
     """
     if not loose:
         return frozenset()
@@ -29,8 +29,8 @@ def fetched(repository: Repository, loose: Mapping[str, str]) -> frozenset[str]:
 
 
 def made_here(repository: Repository, names: Iterable[str]) -> frozenset[str]:
-    """Those of ``names`` whose run was put on record in this repository, as far as its keep refs
-    and reflogs tell."""
+    """Return the ``names`` whose run was recorded in this repository, as far as its keep refs and
+    reflogs show."""
     kept = git.read_refs(_KEEP, cwd=repository.top)
     return frozenset(
         name for name in names if _KEEP + name in kept or _written_here(repository, name)
@@ -38,7 +38,7 @@ def made_here(repository: Repository, names: Iterable[str]) -> frozenset[str]:
 
 
 def _written_here(repository: Repository, name: str) -> bool:
-    """Whether the tag has a reflog of loragit's; a fetch writes none for tags."""
+    """Whether the tag has a reflog written by loragit; a fetch writes none for tags."""
     try:
         return (
             b"\tloragit: " in (repository.common_dir / "logs" / "refs" / "tags" / name).read_bytes()

@@ -1,9 +1,9 @@
-"""Runs in progress: one small file a run under ``.git/loragit/open/``, written before anything else
-of it.
+"""The journal of runs in progress: one small file per run under ``.git/loragit/open/``, written
+before anything else of the run.
 
-It tells a later command whose run it was and whether that process still lives, also on another
-machine that shares the repository, and all that ``loragit recover`` needs to finish the run in its
-place. Each change of it is on the disk before work goes on.
+An entry tells a later command, also on another machine that shares the repository, which process
+owns the run and whether it is still alive. It holds everything ``loragit recover`` needs to finish
+the run in its place. Every change of an entry is on the disk before work goes on.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ T = TypeVar("T")
 
 
 class JournalFailed(LoragitError):
-    """The note about a run in progress cannot be written."""
+    """The journal entry of a run in progress cannot be written."""
 
 
 class TrainerProcess(NamedTuple):
-    """The trainer's process, which leads a group of its own."""
+    """The trainer's process, which leads its own process group."""
 
     pid: int
     pid_started: str
@@ -34,76 +34,76 @@ class TrainerProcess(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What has to be known to finish a run."""
+    """What is needed to finish a run."""
 
     files: tuple[tuple[str, str], ...]
-    """What loragit puts into the output folder: path relative to it, and the bytes' sha256 in
-    hex."""
+    """Files that loragit writes into the output folder: path relative to the folder, and the sha256
+    of the bytes in hex."""
     output_name: str
-    """What the models are called; empty where any name counts."""
+    """Output name of the models; empty if any name counts."""
     prompts: str
-    """Path in the output folder of the prompts that the trainer reads; empty for none."""
+    """Path in the output folder of the prompts that the trainer reads; empty if there are none."""
     log_folder: str
-    """Where the trainer logs for TensorBoard, absolute; empty where it does not."""
+    """The trainer's TensorBoard log folder, absolute; empty if it does not log."""
     log_prefix: str
     log_before: tuple[str, ...]
-    """Log folders with that prefix that were there before."""
+    """Log folders with that prefix that existed before."""
     on_empty: str
     """``revert``, ``delete-tag`` or ``keep``."""
     sign: bool | None
-    """Whether the sealed tag is to be signed; ``None`` for as git's ``tag.gpgSign`` says."""
+    """Whether to sign the sealed tag; ``None`` to follow git's ``tag.gpgSign``."""
     home: str
-    """The home folder, which a record shows as ``~``."""
+    """The home folder, written as ``~`` in a record."""
     trainer_kind: str = ""
-    """Empty in the entry of an older loragit, which knew one trainer alone."""
+    """Empty in an entry of an older loragit, which knew only one trainer."""
 
 
 class End(NamedTuple):
     """How the trainer ended, or why it never began."""
 
     started: str
-    """UTC, as :meth:`datetime.isoformat` has it."""
+    """UTC, in the format of :meth:`datetime.isoformat`."""
     finished: str
     exit_status: int | None
-    """As a shell reports it; ``None`` where nobody was there to hear it."""
+    """Exit status as a shell reports it; ``None`` if nobody was there to see it."""
     interrupted_by: str = ""
-    """Name of the signal that ended it, as in ``SIGINT``; ``crash`` where nobody was there."""
+    """Name of the signal that ended it, such as ``SIGINT``; ``crash`` if nobody was there."""
     not_started: str = ""
-    """Why the trainer was not started; empty where it was."""
+    """Why the trainer was not started; empty if it was."""
 
 
 class Open(NamedTuple):
-    """A run that some process has opened, or was about to."""
+    """A run that some process has opened or was about to open."""
 
     run: str
     started: str
-    """UTC, as in ``2026-11-23T17:20:30Z``."""
+    """UTC, such as ``2026-11-23T17:20:30Z``."""
     pid: int
-    """Of the loragit that trains."""
+    """Process ID of the loragit that trains."""
     pid_started: str
-    """When that process began, as the system counts; empty where it cannot be told."""
+    """When that process started, in the system's own count; empty if unknown."""
     boot: str
-    """Which boot of the machine; empty where it cannot be told."""
+    """Which boot of the machine it was; empty if unknown."""
     host: str
     output: str
     """The output folder, absolute."""
     commit: str = ""
-    """The run's commit, from before any ref leads to it; empty before that."""
+    """The run's commit, entered before any ref leads to it; empty until then."""
     inode: tuple[int, int] = (0, 0)
-    """Device and inode of the output folder; zeros before it is known."""
+    """Device and inode of the output folder; zeros until they are known."""
     work: Work | None = None
-    """``None`` in the note of an older loragit."""
+    """``None`` in an entry of an older loragit."""
     trainer: TrainerProcess | None = None
-    """``None`` before it was started."""
+    """``None`` until it is started."""
     end: End | None = None
-    """``None`` before it ended."""
+    """``None`` until it ends."""
     space: str = ""
-    """Which processes are counted together with it: those of a container are not with those of its
-    host."""
+    """Which set of processes its process ID belongs to: a container counts its processes apart from
+    those of its host."""
 
 
 def write(folder: Path, note: Open) -> None:
-    """On return the note is on the disk. Raises :class:`JournalFailed`."""
+    """Write ``note`` through to the disk. Raises :class:`JournalFailed`."""
     import tomli_w
 
     path = _place(folder, note)
@@ -114,10 +114,10 @@ def write(folder: Path, note: Open) -> None:
                 name: value for name, value in table[key]._asdict().items() if value is not None
             }
     try:
-        # The repository may have been moved while the run trained: what looks like one must not
-        # come in its place.
+        # The repository may have been moved while the run trained: nothing that looks like a
+        # repository may be created in its place.
         durable.make_folder(path.parent, folder.parent)
-        # A folder may have any bytes in its name.
+        # A folder's name may contain any bytes.
         durable.write(path, tomli_w.dumps(table).encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise JournalFailed(
@@ -126,20 +126,20 @@ def write(folder: Path, note: Open) -> None:
 
 
 def remove(folder: Path, note: Open) -> None:
-    """Forget ``note``; nothing where it is not there."""
+    """Remove the entry ``note``; do nothing if there is none."""
     with suppress(OSError):
         _place(folder, note).unlink()
 
 
 def read(folder: Path) -> Iterator[Open]:
-    """Every note, in the order of names; damaged ones are passed over."""
+    """Yield every entry, sorted by file name; damaged ones are skipped."""
     for path in paths(folder):
         with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
             yield _read(path)
 
 
 def damaged(folder: Path) -> tuple[Path, ...]:
-    """Files that should be notes and cannot be read as such."""
+    """Return the files that should be entries but cannot be read as such."""
     found = []
     for path in paths(folder):
         try:
@@ -150,7 +150,7 @@ def damaged(folder: Path) -> tuple[Path, ...]:
 
 
 def paths(folder: Path) -> list[Path]:
-    """The files of the notes, in the order of names."""
+    """Return the entries' files, sorted by name."""
     try:
         return sorted((folder / "open").glob("*.toml"))
     except OSError:
@@ -158,7 +158,7 @@ def paths(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> Open:
-    """Raises one of the errors that :func:`read` passes over."""
+    """Read one entry. Raises one of the errors that :func:`read` skips."""
     import tomllib
 
     table = tomllib.loads(path.read_text("utf-8", "surrogateescape"))
@@ -223,10 +223,10 @@ def _of(table: Mapping[str, object], key: str, kind: type[T]) -> T:
 
 
 def _place(folder: Path, note: Open) -> Path:
-    # Of two that race for a name, the loser must not take the winner's note with it.
+    # When two processes race for a name, the loser must not remove the winner's entry.
     return folder / "open" / f"{note.run}.{note.pid}.toml"
 
 
 def host() -> str:
-    """Name of this machine."""
+    """Return the name of this machine."""
     return os.uname().nodename

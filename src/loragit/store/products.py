@@ -1,8 +1,8 @@
-"""Which run made a file: what the sealed tags of many datasets list, found by what identifies the
-file.
+"""Which run made a file: the products listed in the sealed tags of many datasets, looked up by what
+identifies the file.
 
-Reads refs and messages through git alone, two children a repository whatever the number of runs,
-and writes nothing.
+Refs and messages are read through git alone, with two child processes per repository however many
+runs it has. Nothing is written.
 """
 
 from __future__ import annotations
@@ -22,50 +22,51 @@ from loragit.record.values import ModelFile
 from loragit.system.child import Child
 
 STAMP = re.compile(r"loragit: (?P<run>\S{1,150}) (?P<commit>[0-9a-f]{40})(?![0-9a-f])")
-"""What ``loragit train`` gives the trainer as ``--training_comment``, or at the end of the user's
-own."""
+"""Stamp that ``loragit train`` passes to the trainer as ``--training_comment``, or appends to the
+user's own comment."""
 
 _FORMAT = "%(refname)%00%(*objectname)%00%(contents:subject)%0a%0a%(contents:body)%00%01"
 _AT_ONCE = 16
-"""Repositories that are asked at the same time."""
+"""Repositories that are queried at the same time."""
 
 
 class Sealed(NamedTuple):
-    """A sealed run, as its tag tells of it."""
+    """A sealed run, as its tag describes it."""
 
     repository: Path
-    """A folder of the dataset's repository."""
+    """A folder in the dataset's repository."""
     run: str
     commit: str
     message: str
-    """The outcome, without a signature."""
+    """The outcome, without its signature."""
 
     def values(self, key: str) -> tuple[str, ...]:
-        """Of the trailers called ``key``."""
-        # Of ten thousand runs with the same weights each is asked; git's own reading would take
-        # seconds.
+        """Return the values of the trailers called ``key``."""
+        # With ten thousand runs of the same weights, every one of them is parsed here; git's own
+        # parser would take seconds.
         start = f"{key}: "
         last = self.message.rstrip("\n").rpartition("\n\n")[2].split("\n")
         return tuple(line.removeprefix(start) for line in last if line.startswith(start))
 
     @property
     def models(self) -> tuple[ModelFile, ...]:
-        """Whole models that the run left."""
+        """The whole models that the run left."""
         return tuple(
             model for line in self.values("Model") if (model := parse_model_line(line)) is not None
         )
 
     @property
     def output(self) -> str:
-        """The output folder, as it is recorded; empty where it is not."""
+        """The output folder as recorded; empty if it is not recorded."""
         return next(iter(self.values("Output")), "")
 
 
 class Records:
-    """Every sealed run of some repositories. git answers while the caller hashes."""
+    """Every sealed run of some repositories. git reads while the caller hashes."""
 
     def __init__(self, folders: Iterable[Path]) -> None:
-        """``folders`` lie in repositories of datasets, or in none; several may lie in the same."""
+        """Start reading the repositories of ``folders``. A folder may lie in no repository, and
+        several may lie in the same one."""
         self._waiting = list(dict.fromkeys(folders))
         self._asked: list[tuple[Path, Child]] = []
         self._replies: list[tuple[Path, str]] | None = None
@@ -84,14 +85,14 @@ class Records:
             while self._asked:
                 folder, child = self._asked.pop(0)
                 with suppress(GitFailed):
-                    # Of a message that is longer than any of ours its beginning is enough.
+                    # A message longer than any of ours may be cut: its beginning is enough.
                     told = b"\0".join(catfile.answer(child, "for-each-ref", folder))
                     self._replies.append((folder, told.decode("utf-8", "replace")))
                 self._ask()
         return self._replies
 
     def holding(self, needle: str) -> tuple[Sealed, ...]:
-        """The sealed runs whose outcome holds ``needle``, a hash or the like; each once."""
+        """Return the sealed runs whose outcome contains ``needle``, such as a hash; each once."""
         found: dict[str, Sealed] = {}
         for folder, replies in self._texts():
             at = replies.find(needle)
@@ -104,8 +105,8 @@ class Records:
         return tuple(found.values())
 
     def repository_of(self, run: str, commit: str) -> Path | None:
-        """The repository that has ``commit`` on record as the run ``run``, sealed, open or
-        reverted."""
+        """Return the repository that records ``commit`` as the run ``run`` (sealed, open or
+        reverted), or ``None``."""
         for folder, _ in self._texts():
             with suppress(GitFailed):
                 said = b"".join(
@@ -117,7 +118,7 @@ class Records:
 
 
 def _sealed(folder: Path, row: str) -> Sealed | None:
-    """``None`` for a lightweight tag, and for one that is not loragit's."""
+    """Parse one row; ``None`` for a lightweight tag and for a tag that is not loragit's."""
     name, commit, message = (*row.lstrip("\n").split("\0"), "", "")[:3]
     name = name.removeprefix("refs/tags/")
     return (
@@ -126,8 +127,8 @@ def _sealed(folder: Path, row: str) -> Sealed | None:
 
 
 def datasets(folder: Path, here: Path) -> tuple[Path, ...]:
-    """Folders to ask for runs: ``here``, the repositories in ``folder``, and ``folder``, which may
-    be in one itself."""
+    """Return the folders to search for runs: ``here``, the repositories in ``folder``, and
+    ``folder`` itself, which may lie in a repository."""
     try:
         children = sorted(
             Path(entry.path)
@@ -141,6 +142,6 @@ def datasets(folder: Path, here: Path) -> tuple[Path, ...]:
 
 
 def stamps(comment: str) -> Iterator[tuple[str, str]]:
-    """(run, commit) of each stamp in a model's ``ss_training_comment``."""
+    """Yield (run, commit) for each stamp in a model's ``ss_training_comment``."""
     for match in STAMP.finditer(comment):
         yield match["run"], match["commit"]

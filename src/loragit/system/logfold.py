@@ -1,5 +1,5 @@
-r"""What a terminal would show, as lines of text: redraws folded, escape sequences removed. Opens
-nothing::
+r"""Turns terminal output into the lines a terminal would show: redraws folded, escape sequences
+removed. Opens nothing::
 
     what a program prints                 lines
     ------------------------------------  ------------------------------------------------
@@ -12,10 +12,10 @@ nothing::
     \x1b[32mloss\x1b[0m 0.1\x07\n           inner 9/9
     the end                               loss 0.1^G
 
-The model is a terminal of unlimited width that remembers its last :data:`WINDOW` rows. A row
-becomes a line when the cursor leaves it downwards at the bottom. Programs that draw above the
-bottom (nested progress bars move up with ``ESC[A``) get the rows that they come back to held until
-they are done with them.
+The model is a terminal of unlimited width that keeps its last :data:`WINDOW` rows. A row becomes a
+line when the cursor leaves it downwards at the bottom. For programs that draw above the bottom
+(nested progress bars move up with ``ESC[A``), the rows they return to are held until they are done
+with them.
 """
 
 from __future__ import annotations
@@ -27,30 +27,29 @@ from collections.abc import Callable, Sequence
 from loragit.text import CONTROL, letter_width
 
 LIMIT = 65_536
-"""Columns of the longest line; longer ones are broken."""
+"""Columns of the longest line; longer ones are split."""
 
 WINDOW = 64
 """Rows above the bottom to which the cursor can return."""
 
 _FARTHEST = 1_000
-"""Column that the cursor can be sent to beyond the end of a line. It bounds what a short sequence
-can cost."""
+"""Highest column that the cursor can move to beyond the end of a line. It bounds the cost of a
+short sequence."""
 
 _CALM = 8
-"""Line ends without a move upwards after which no row is held any more."""
+"""Line ends without a move upwards after which no row is held any longer."""
 
 _COMBINED = 32
 """Characters in one column: a base and its combining marks."""
 
 _PARAMETERS_KEPT = 64
-"""Characters of a control sequence's parameters that are remembered."""
+"""Characters of a control sequence's parameters that are kept."""
 
 _TEXT = re.compile(f"[^{CONTROL}]+")
-# Half the limit: no such line can be wider than the limit, whatever the width of its characters. No
-# character fits in two places, so a line matches in one way only; how many are matched at once
-# bounds the memory that it takes.
+# Half the limit, so no such line can exceed it however wide its characters are. No character fits
+# in two places, so a line matches in only one way. The repeat count bounds the memory used.
 _WHOLE_LINES = re.compile(f"(?:[^{CONTROL}]{{0,{LIMIT // 2}}}\r*\n){{1,1000}}")
-# No text: carriage returns, and colours, which need not take the way through the states.
+# Not text: carriage returns, and colours, which need not go through the states.
 _RETURNS = re.compile("\r+")
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 _PARAMETERS = re.compile("[\x20-\x3f]+")
@@ -66,17 +65,17 @@ class _Row:
     def __init__(self, told: str | None = None) -> None:
         self._cells: list[str] | None = None if told is not None else []
         self._told = told
-        # Whether anything on it was overwritten or erased: then blanks at its end are no text.
+        # Whether anything on it was overwritten or erased; blanks at its end are then not text.
         self._redrawn = False
 
     @property
     def fresh(self) -> bool:
-        """Whether nothing was ever on it."""
+        """Whether nothing was ever written to it."""
         return self._cells == [] and self._told is None and not self._redrawn
 
     @property
     def cells(self) -> list[str]:
-        """A character a column; a wide character is followed by an empty one."""
+        """One character per column; a wide character is followed by an empty cell."""
         if self._cells is None:
             self._cells = _cells(self._told or "", [])
         return self._cells
@@ -89,8 +88,7 @@ class _Row:
         return text.rstrip(" ") if self._redrawn else text
 
     def put(self, column: int, new: Sequence[str]) -> None:
-        """Overwrite from ``column`` on. Half a wide character does not survive: a blank takes its
-        place."""
+        """Overwrite from ``column`` on. A wide character cut in half becomes a blank."""
         cells = self.cells
         if column > len(cells):
             cells.extend(" " * (column - len(cells)))
@@ -102,7 +100,7 @@ class _Row:
         cells[column:end] = new
 
     def erase(self, start: int = 0, end: int | None = None) -> None:
-        """Blank the columns from ``start`` up to, not including, ``end``; without one, to the row's
+        """Blank the columns from ``start`` up to but not including ``end``, by default the row's
         own end."""
         cells = self.cells
         if end is not None and end < len(cells):
@@ -113,8 +111,8 @@ class _Row:
             del cells[start:]
 
     def new_line(self) -> str | None:
-        """The line to tell, now that the row is left; ``None`` where it was told before, or a bar
-        was erased."""
+        """Return the line to emit now that the cursor leaves the row; ``None`` if it was emitted
+        before or a bar was erased."""
         text, before, redrawn = self.text, self._told, self._redrawn
         self._cells, self._told, self._redrawn = None, text, False
         if text == before or (not text and (redrawn or before is not None)):
@@ -129,11 +127,11 @@ class _Row:
 
 class Folder:
     """Turns one stream of terminal output into lines. The same bytes give the same lines, however
-    they are cut.
+    they are split.
 
-    Lines hold no control characters: what is no redraw, no colour and no line end is shown (``^G``,
-    ``<U+009B>``); tabs become blanks. Bytes that are not UTF-8 become U+FFFD. Time is linear in the
-    bytes, memory is bounded.
+    Lines contain no control characters: any that is not a redraw, a colour or a line end is shown
+    (``^G``, ``<U+009B>``); tabs become blanks. Bytes that are not UTF-8 become U+FFFD. Time is
+    linear in the bytes, memory is bounded.
     """
 
     def __init__(self) -> None:
@@ -144,21 +142,21 @@ class Folder:
         self._rows = [_Row()]
         self._at = 0  # the cursor's row
         self._column = 0
-        self._untold = 0  # rows before this one were told and have not changed since
+        self._untold = 0  # rows before this one were emitted and have not changed since
         self._reach = 0  # how far above the bottom the program draws
         self._calm = 0  # line ends at the bottom since it last moved up
 
     @property
     def current(self) -> str:
-        """The unfinished line, as it stands."""
+        """The unfinished line as it stands."""
         return self._rows[self._at].text
 
     def feed(self, data: bytes) -> list[str]:
-        """Take the next bytes; return the lines that they completed, without line ends."""
+        """Feed the next bytes; return the lines they completed, without line ends."""
         return self._take(self._decoder.decode(data))
 
     def close(self) -> list[str]:
-        """Return what is left: held rows and the unfinished line. Nothing is fed after it."""
+        """Return the rest: held rows and the unfinished line. Nothing may be fed afterwards."""
         lines = self._take(self._decoder.decode(b"", final=True))
         self._add_lines(len(self._rows) - 1)
         if self._rows[-1].text:
@@ -172,8 +170,8 @@ class Folder:
             at = self._state(text, at)
         return self._lines
 
-    # States of the parser. Each takes characters from ``at`` on and returns where it stopped; a
-    # state that takes none has handed over to another one.
+    # States of the parser. Each consumes characters from ``at`` on and returns where it stopped; a
+    # state that consumes none has handed over to another one.
 
     def _ground(self, text: str, at: int) -> int:
         quiet = (
@@ -193,7 +191,7 @@ class Folder:
         return match.end()
 
     def _escape(self, text: str, at: int) -> int:
-        """After ESC: single sequences go unheeded."""
+        """After ESC: single-character sequences are ignored."""
         if match := _INTERMEDIATES.match(text, at):
             return match.end()
         self._state = self._ground
@@ -207,8 +205,8 @@ class Folder:
         return at + 1
 
     def _csi(self, text: str, at: int) -> int:
-        """After ``ESC[``: parameters, then one final character. Any other character breaks it
-        off."""
+        """After ``ESC[``: parameters, then one final character. Any other character ends the
+        sequence."""
         if match := _PARAMETERS.match(text, at):
             self._parameters = (self._parameters + match.group())[:_PARAMETERS_KEPT]
             return match.end()
@@ -220,8 +218,8 @@ class Folder:
         return at + 1
 
     def _string(self, text: str, at: int) -> int:
-        """Titles, hyperlinks, images: up to BEL or ``ESC\\``. A line end breaks them off, so that
-        none hides a log."""
+        """Titles, hyperlinks, images: up to BEL or ``ESC\\``. A line end ends them, so that
+        none hides the log."""
         if match := _TEXT.match(text, at):
             return match.end()
         if text[at] == "\x1b":
@@ -234,11 +232,11 @@ class Folder:
         self._state = self._ground if text[at] == "\\" else self._escape
         return at + 1 if text[at] == "\\" else at
 
-    # What the characters do.
+    # Effects of the characters.
 
     def _whole_lines(self, block: str) -> None:
-        """Lines with nothing in them to obey, below everything: most of any log, so the short
-        way."""
+        """Add lines without control characters below everything else: most of any log, so the short
+        path."""
         lines = block.split("\n")
         lines.pop()
         if "\r" in block:
@@ -275,7 +273,8 @@ class Folder:
             self._column += len(piece)
 
     def _measured(self, text: str) -> list[str]:
-        """``text`` as cells. Marks at its beginning go to the character before the cursor."""
+        """Split ``text`` into cells. Marks at its beginning go to the character before the
+        cursor."""
         row = self._rows[self._at].cells
         before = row[max(0, self._column - 2) : self._column] if self._column <= len(row) else []
         cells = _cells(text, before.copy())
@@ -305,7 +304,7 @@ class Folder:
             self._untold -= 1
 
     def _add_lines(self, end: int) -> None:
-        """Tell the rows before ``end``."""
+        """Emit the rows before ``end``."""
         for row in self._rows[self._untold : end]:
             line = row.new_line()
             if line is not None:
@@ -317,7 +316,7 @@ class Folder:
         self._column = max(0, min(column, max(end, _FARTHEST)))
 
     def _move(self, rows: int) -> None:
-        """Up or, where ``rows`` is positive, down; never beyond the rows that there are."""
+        """Move up or, if ``rows`` is positive, down, within the existing rows."""
         bottom = len(self._rows) - 1
         self._at = max(0, min(self._at + rows, bottom))
         if rows < 0:
@@ -326,8 +325,8 @@ class Folder:
             self._calm = 0
 
     def _obey(self, final: str, number: int) -> None:
-        """Control sequences that move or erase (ECMA-48, 8.3); all others only colour and
-        switch."""
+        """Obey control sequences that move or erase (ECMA-48, 8.3); all others only set colours and
+        modes."""
         count = max(1, number)
         if final in "ABEF":
             self._move(-count if final in "AF" else count)
@@ -356,8 +355,7 @@ class Folder:
         self._go_to(self._column)
 
     def _new_page(self) -> None:
-        """Addressed or cleared screens have no place in a log: what follows goes below what was
-        there."""
+        """Continue below what was there: an addressed or cleared screen has no place in a log."""
         self._at = len(self._rows) - 1
         if self._rows[-1].text:
             self._line_feed()
@@ -365,7 +363,7 @@ class Folder:
 
 
 def _cells(text: str, cells: list[str]) -> list[str]:
-    """Append ``text`` to ``cells``, a character a column, and return them."""
+    """Append ``text`` to ``cells``, one character per column, and return them."""
     for char in text:
         width = letter_width(char)
         base = len(cells) - 1

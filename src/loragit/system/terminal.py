@@ -1,7 +1,7 @@
-"""What a trainer writes, on its way: to our own stdout and stderr at once, and folded into a log.
+"""Relays a trainer's output to our own stdout and stderr at once, and folds it into a log.
 
-Nothing that goes wrong here stops the flow: a closed terminal or a full disk is noted, and the rest
-goes on. Linux and macOS.
+No failure here stops the flow: a closed terminal or a full disk is noted, and the rest goes on.
+Linux and macOS.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from loragit.system.logfold import Folder
 LEFT_OUT = "[a line was left out: it could not be redacted]"
 
 _READ = 65_536
-"""Bytes taken at once."""
+"""Bytes read at once."""
 
 _TOGETHER = 16
-"""Most lines that are redacted as one: a key of 64 characters in a column of four."""
+"""Most lines redacted as one: enough for a key of 64 characters in a column of four."""
 
 _OUTSIDERS = 64
-"""Reads that a stream is given after everything of the training has gone: somebody else may write
-to it for ever."""
+"""Reads granted to a stream after all of the training's processes are gone: another process may
+write to it forever."""
 
 
 class CannotLog(LoragitError):
-    """The log or the way to it could not be made; nothing was started."""
+    """The log or the channel to it could not be created; nothing was started."""
 
 
 def own_streams() -> tuple[int | None, int | None]:
-    """Our stdout and stderr; ``None`` for one that is closed.
+    """Return our stdout and stderr; ``None`` for a closed one.
 
-    To be asked before anything is opened: a closed stream's number goes to the next file.
+    Call this before opening anything: the next file opened gets a closed stream's number.
     """
     return (1 if _is_open(1) else None), (2 if _is_open(2) else None)
 
 
 class Output:
-    """The streams of one training, from its start to its end.
+    """The streams of one training, from start to end.
 
-    ``stdout`` and ``stderr`` are what the child gets. A stream of ours that is a terminal becomes a
-    pseudo-terminal for the child, one for both where both are; anything else becomes a pipe, so
-    that its bytes stay plain and apart.
+    The child gets ``stdout`` and ``stderr``. If our stream is a terminal, the child gets a
+    pseudo-terminal, a single one if both are terminals. Otherwise it gets a pipe, so that its bytes
+    stay plain and separate.
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class Output:
         sinks: tuple[int | None, int | None],
         goes_on: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """Create ``log``, which must not exist. ``sinks`` are :func:`own_streams`. Raises
+        """Create ``log``, which must not exist. ``sinks`` come from :func:`own_streams`. Raises
         :class:`CannotLog`.
 
-        Lines for which ``goes_on`` holds are redacted together with the next.
+        Lines for which ``goes_on`` is true are redacted together with the next one.
         """
         self._trouble: dict[str, None] = {}
         self._goes_on = goes_on
@@ -81,27 +81,28 @@ class Output:
 
     @property
     def trouble(self) -> tuple[str, ...]:
-        """What went wrong on our side, each once, in the order in which it happened."""
+        """Problems on our side, each once, in the order they happened."""
         return tuple(self._trouble)
 
     def note(self, problem: str) -> None:
         self._trouble.setdefault(problem)
 
     def started(self) -> None:
-        """The child has its ends: ours are closed, so that the end of a pipe shows."""
+        """Close our copies of the child's ends, so that the end of a pipe shows. Call it once the
+        child has them."""
         _close(self._writers)
 
     def readers(self) -> list[int]:
-        """Where output may be waiting. A stream whose last bytes are not delivered yet has to
-        wait."""
+        """Descriptors to poll for output. A stream is left out until its last bytes have been
+        delivered."""
         return [c.source for c in self._channels if c.source is not None and not c.pending]
 
     def writers(self) -> list[int]:
-        """Where bytes wait to be delivered."""
+        """Descriptors that have bytes waiting to be delivered."""
         return [c.sink for c in self._channels if c.sink is not None and c.pending]
 
     def relay(self, ready: Iterable[int]) -> None:
-        """Move what can be moved at once, given the file descriptors that are ready."""
+        """Move what can be moved without waiting, given the file descriptors that are ready."""
         ready = frozenset(ready)
         for channel in self._channels:
             if channel.pending:
@@ -111,9 +112,9 @@ class Output:
                 self._take(channel)
 
     def drain(self) -> bool:
-        """After the training: take what the streams still hold. True while bytes wait to be
+        """After the training, read what the streams still hold. True while bytes wait to be
         delivered."""
-        # Until now they kept the last bytes from being thrown away with the terminal, as macOS
+        # Held open until now so that the last bytes are not discarded with the terminal, as macOS
         # does.
         _close(self._slaves)
         for channel in self._channels:
@@ -124,18 +125,18 @@ class Output:
         return bool(self.writers())
 
     def abandon(self) -> None:
-        """Give up delivering: whoever reads our output has stopped reading."""
+        """Give up delivering: the reader of our output has stopped reading."""
         for channel in self._channels:
             channel.pending, channel.sink = b"", None
 
     def resize(self) -> None:
-        """Give the pseudo-terminals the size of the terminal that they stand for."""
+        """Give each pseudo-terminal the size of the terminal it stands for."""
         for channel in self._channels:
             if channel.terminal and channel.source is not None and channel.sink is not None:
                 _copy_size(channel.sink, channel.source)
 
     def close(self) -> None:
-        """Finish the log and close everything of ours."""
+        """Finish the log and close all our descriptors."""
         for channel in self._channels:
             channel.close()
             self.transcript.add([*self._whole(channel, channel.folder.close()), *channel.rest()])
@@ -144,12 +145,12 @@ class Output:
         self.transcript.close()
 
     def discard(self) -> None:
-        """Nothing was started: close everything and remove the log."""
+        """Close everything and remove the log, as nothing was started."""
         self.close()
         self.transcript.path.unlink()
 
     def _open(self, sink: int | None, terminal: bool) -> int:
-        """A new channel to ``sink``; returns the child's end."""
+        """Open a channel to ``sink``; return the child's end."""
         if terminal and sink is not None:
             try:
                 source, end = _pseudo_terminal(sink)
@@ -166,7 +167,7 @@ class Output:
         return end
 
     def _take(self, channel: _Channel) -> bool:
-        """Read once. False where there was nothing (more) to read."""
+        """Read once. False if there was nothing (more) to read."""
         data = channel.read()
         if data:
             self.transcript.add(self._whole(channel, channel.folder.feed(data)))
@@ -176,8 +177,8 @@ class Output:
         return bool(data)
 
     def _whole(self, channel: _Channel, lines: list[str]) -> list[str]:
-        """``lines``, those in one text that a program broke within a secret; the last may have to
-        wait for the next."""
+        """Return ``lines``, with those that a program broke within a secret joined into one text.
+        The last may have to wait for the next line."""
         texts: list[str] = []
         for line in lines:
             channel.begun.append(line)
@@ -188,13 +189,13 @@ class Output:
     def _begins(self, lines: list[str]) -> bool:
         try:
             return self._goes_on("\n".join(lines))
-        except Exception as error:  # noqa: BLE001  whatever it is, the training goes on
+        except Exception as error:  # noqa: BLE001  whatever fails, the training goes on
             self.note(f"a line was redacted without the next: {type(error).__name__}: {error}")
             return False
 
 
 class _Channel:
-    """One stream: from the child's end to one of ours."""
+    """One stream, from the child's end to one of ours."""
 
     def __init__(self, source: int, sink: int | None, terminal: bool) -> None:
         self.source: int | None = source
@@ -207,34 +208,34 @@ class _Channel:
         self._piece = 0 if sink is None else _piece(sink)
 
     def read(self) -> bytes:
-        """What is there now; nothing where nothing is, or at the end."""
+        """Return the bytes available now; empty if there are none, or at the end."""
         assert self.source is not None
         try:
             data = os.read(self.source, _READ)
         except BlockingIOError:
             return b""
-        except OSError:  # Linux, when nobody holds the other end of a pseudo-terminal any more
+        except OSError:  # Linux, once nobody holds the other end of a pseudo-terminal
             data = b""
         if not data:
             self.close()
         return data
 
     def rest(self) -> list[str]:
-        """The lines that wait for the next, as one text; none any more."""
+        """Return the lines waiting for the next one as one text, and forget them."""
         texts = ["\n".join(self.begun)] if self.begun else []
         self.begun = []
         return texts
 
     def deliver(self, note: Callable[[str], None]) -> None:
-        """Write as much as the sink takes without making us wait, for a signal could not be passed
-        on then."""
+        """Write as much as the sink takes without blocking, since a blocked process could not pass
+        on a signal."""
         while self.pending and self.sink is not None:
             _, ready, _ = select.select([], [self.sink], [], 0)
             if not ready:
                 return
             try:
                 written = os.write(self.sink, self.pending[: self._piece])
-            except BlockingIOError:  # whoever gave us this stream made it so
+            except BlockingIOError:  # whoever gave us this stream made it non-blocking
                 return
             except OSError as error:
                 note(f"output was not shown to its end: {error.strerror}")
@@ -249,7 +250,7 @@ class _Channel:
 
 
 class Transcript:
-    """The log: lines as they come, each redacted; the last ones are remembered."""
+    """The log: each line redacted as it comes; the last ones are kept in memory."""
 
     def __init__(
         self, path: Path, redact: Callable[[str], str], tail: int, note: Callable[[str], None]
@@ -276,9 +277,9 @@ class Transcript:
         return tuple(self._tail)
 
     def add(self, texts: list[str]) -> None:
-        """Append ``texts``, of a line or some each.
+        """Append ``texts``, each of one or more lines.
 
-        They are with the system when this returns: only a crash of that can lose them.
+        The system has them when this returns: only a system crash can lose them.
         """
         if not texts:
             return
@@ -300,7 +301,7 @@ class Transcript:
     def _redacted(self, line: str) -> str:
         try:
             return self._redact(line)
-        except Exception as error:  # noqa: BLE001  whatever it is, the training goes on and no secret is written
+        except Exception as error:  # noqa: BLE001  whatever fails, the training goes on and no secret is written
             self._note(f"a line could not be redacted: {type(error).__name__}: {error}")
             return LEFT_OUT
 
@@ -314,9 +315,11 @@ def _is_open(number: int) -> bool:
 
 
 def _piece(sink: int) -> int:
-    """Bytes that can be written without waiting once ``select`` calls ``sink`` writable.
+    """Return how many bytes can be written without blocking once ``select`` reports ``sink``
+    writable.
 
-    Of a pipe POSIX promises PIPE_BUF. Files, and devices that are no terminals, take anything.
+    For a pipe, POSIX guarantees PIPE_BUF. Files, and devices that are not terminals, take any
+    number.
     """
     mode = os.fstat(sink).st_mode
     waits = not stat.S_ISREG(mode) and (not stat.S_ISCHR(mode) or os.isatty(sink))
@@ -324,9 +327,9 @@ def _piece(sink: int) -> int:
 
 
 def _pseudo_terminal(like: int) -> tuple[int, int]:
-    """Our end and the child's end of a new one, of the size of ``like``.
+    """Open a pseudo-terminal of the size of ``like``; return our end and the child's.
 
-    Line ends pass as they are: our own terminal makes them ``\\r\\n``.
+    Line ends pass unchanged: our own terminal turns them into ``\\r\\n``.
     """
     import termios
 
