@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from loragit.commands import diff
+from loragit.commands.diff import lines, stat
 from loragit.history.as_json import CodeChange
 from loragit.history.compare import commits
 from loragit.history.compare.commits import (
@@ -59,7 +59,7 @@ def compared(folder: Path) -> Difference:
 
 def shown(found: Difference, *codes: CodeChange, width: int | None = None) -> list[str]:
     """What is printed below the two headings."""
-    return list(diff._lines(found, codes, width, brief=False))[2:]
+    return list(lines.difference_lines(found, codes, width, brief=False))[2:]
 
 
 # ---- two real trainings ----
@@ -350,10 +350,10 @@ def test_what_is_only_written_otherwise_is_no_difference(dataset: Path) -> None:
     )
     found = compared(dataset)
     assert found.same
-    out = list(diff._lines(found, (), None, brief=False))
+    out = list(lines.difference_lines(found, (), None, brief=False))
     assert out[0].startswith("the same inputs: ")
     assert out[1:] == ["", "Only written otherwise", "  sample-prompts.txt", "  config.toml"]
-    assert list(diff._stat_rows(found, ())) == []
+    assert list(stat.stat_rows(found, ())) == []
 
 
 def test_documents_are_compared_by_value_where_they_can_be(dataset: Path) -> None:
@@ -408,7 +408,7 @@ def test_documents_are_compared_by_value_where_they_can_be(dataset: Path) -> Non
         "    + echo two",
         "  + new.sh  1 line",
     ]
-    assert list(diff._stat_rows(found, ()))[1:] == [
+    assert list(stat.stat_rows(found, ()))[1:] == [
         ("Inputs", "3 changed, 2 removed"),
         ("Other files", "1 changed, 1 added"),
     ]
@@ -544,12 +544,12 @@ def test_commits_between_are_listed_and_their_order_is_told(scene: Scene, tmp_pa
     assert commits.commits_between(tmp_path / "nowhere", old, new) is None
     assert commits.commits_between(tmp_path, old, new) is None
 
-    told = {each.relation: list(diff._between_lines(each)) for each in (ahead, back, apart, lost)}
+    told = {each.relation: list(lines._between_lines(each)) for each in (ahead, back, apart, lost)}
     assert (told[FORWARD][0], told[FORWARD][-1]) == ("60 commits", "+ and 10 more")
     assert told[REVERSED][0] == "back by 60 commits: the later run has the earlier code"
     assert told[DIVERGED][0] == "the history diverged: 60 commits gone, 1 commit new"
     assert told[MISSING] == [f"eeeeeeee not in {code}"]
-    assert [diff._commit_counts(each) for each in (ahead, back, apart, lost)] == [
+    assert [stat._commit_counts(each) for each in (ahead, back, apart, lost)] == [
         "+60 commits",
         "-60 commits",
         "-60 +1 commits",

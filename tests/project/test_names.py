@@ -22,20 +22,6 @@ SAY_NOTHING = {
 STANDS_FOR_ITS_TRAINER = SOURCE / "commands" / "demo"
 """Its files play sd-scripts, whose classes they are named after."""
 
-STILL_LONG = {
-    "commands/demo/train_util.py",
-    "commands/demo/trainer.py",
-    "commands/diff.py",
-    "commands/init/first_files.py",
-    "git/signing.py",
-    "run/preflight/inputs.py",
-    "run/preflight/questions.py",
-    "run/preflight/trust.py",
-    "system/supervise.py",
-    "trainers/environment/activation_rules.py",
-}
-"""Modules that are too long, or have a function that is."""
-
 LONGEST_LINE = 100
 LONGEST_FUNCTION = 40
 LONGEST_MODULE = 400
@@ -93,8 +79,6 @@ def test_lines_functions_and_modules_are_short(path: Path) -> None:
     lines = path.read_text().splitlines()
     if STANDS_FOR_ITS_TRAINER not in path.parents:  # it holds texts that are written as they are
         assert [number for number, line in enumerate(lines, 1) if is_too_long(line)] == []
-    if named(path) in STILL_LONG:
-        return
     assert len(lines) <= LONGEST_MODULE
     lengths = {function.name: length(function) for function in functions(path)}
     assert {name: length for name, length in lengths.items() if length > LONGEST_FUNCTION} == {}

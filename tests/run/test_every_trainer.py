@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import pytest
 
+from loragit.secrets.rules import is_secret_name
 from loragit.settings import schema
 from loragit.trainers import kinds
 from loragit.trainers.sd_scripts.trainer import SdScripts
@@ -144,6 +145,13 @@ def test_every_kind_that_settings_take_has_a_trainer_of_that_name() -> None:
     assert (
         kinds.trainer_of("of a later loragit").kind == kinds.trainer_of(None).kind == "sd-scripts"
     )
+
+
+def test_secret_arguments_are_hidden_in_settings_and_files_as_well(shape: Shape) -> None:
+    for argument in shape.trainer.secret_arguments:
+        assert is_secret_name(argument.name)
+        assert argument.is_meant_by(f"--{argument.name}")
+        assert argument.is_meant_by(f"--{argument.shortest}")
 
 
 def test_a_run_is_recorded_trained_and_sealed(shape: Shape) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from loragit.secrets import rules
 from loragit.secrets.find import (
-    SENSITIVE_ARGUMENTS,
+    SecretArgument,
     distinctive,
     find_known_secrets,
     find_secrets,
@@ -25,9 +25,12 @@ from loragit.secrets.find import (
 from loragit.secrets.redact import Redactor, redact_all, redact_argv, redact_unmarked
 from loragit.secrets.rules import MASK, FoundSecret, is_secret_name
 from loragit.secrets.tables import find_table_secrets
+from loragit.trainers import kinds
 from tests.support.growth import seconds, within
 
 pytestmark = pytest.mark.every_python
+
+NAMES = kinds.secret_arguments()
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
@@ -489,7 +492,7 @@ def test_the_table_of_values_in_the_rules_is_true(text: str, secret: bool) -> No
 @pytest.mark.parametrize(
     "name",
     [
-        *sorted(SENSITIVE_ARGUMENTS),
+        *[each.name for each in NAMES],
         *[
             "--wandb-api-key",
             "WANDB_API_KEY",
@@ -582,7 +585,7 @@ def test_the_values_of_secret_arguments_are_masked_however_they_look() -> None:
         "--seed",
         "1",
     ]
-    assert redact_argv(argv) == (
+    assert redact_argv(argv, NAMES) == (
         *("python", "train.py", "--wandb_api_key", MASK, "--keep_tokens", "1"),
         *(f"--huggingface_token={MASK}", "--seed", "1"),
     )
@@ -617,13 +620,23 @@ def test_the_values_of_secret_arguments_are_masked_however_they_look() -> None:
     ],
 )
 def test_arguments_are_masked_as_argparse_reads_them(argv: list[str], hidden: list[str]) -> None:
-    assert redact_argv(argv) == tuple(hidden)
+    assert redact_argv(argv, NAMES) == tuple(hidden)
+
+
+def test_only_a_trainers_own_words_are_its_secret_arguments() -> None:
+    pin = SecretArgument("pin_code", "pin")
+    argv = ["--pin_co", "1234", "--pi", "1", "--pin_codes=2", "--pin_code=1234"]
+    assert redact_argv(argv, (pin,)) == (
+        *("--pin_co", MASK, "--pi", "1"),
+        *("--pin_codes=2", f"--pin_code={MASK}"),
+    )
+    assert redact_argv(argv, ()) == tuple(argv)
 
 
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.text(max_size=30), max_size=6),
-    st.sampled_from(sorted(SENSITIVE_ARGUMENTS)),
+    st.sampled_from([each.name for each in NAMES]),
     made_up(20),
     st.booleans(),
 )
@@ -636,7 +649,7 @@ def test_a_secret_argument_never_survives_among_any_others(
         *others,
         f"x{secret}y",
     ]
-    hidden = redact_argv(argv)
+    hidden = redact_argv(argv, NAMES)
     assert len(hidden) == len(argv)
     assert not any(secret in argument for argument in hidden)
 
@@ -659,7 +672,7 @@ def test_secrets_come_from_arguments_and_from_the_environment() -> None:
         "KEEP_TOKENS": "1234567",
         "SOME_PASSWORD": "correct horse",
     }
-    assert trainer_secrets(argv, environ) == (
+    assert trainer_secrets(argv, NAMES, environ) == (
         "opensesame",
         "from-environment",
         "correct horse",

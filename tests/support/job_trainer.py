@@ -19,6 +19,7 @@ from loragit.dataset import inputs
 from loragit.dataset.file_kinds import FileKinds
 from loragit.dataset.inputs import CannotReadInput
 from loragit.dataset.snapshot import DatasetConfig, Subset
+from loragit.secrets.find import SecretArgument
 from loragit.settings import schema
 from loragit.trainers import kinds
 from loragit.trainers.arguments import Arguments, BadArgument, Value
@@ -73,6 +74,7 @@ class JobTrainer(Trainer):
         {"model": "Base-Model", "start_from": "Network-Weights", "resume": "Resume"}
     )
     per_run = frozenset()
+    secret_arguments = (SecretArgument("hub_token", "hub_token"),)
     not_in_settings = MappingProxyType({})
     telling = ()
     header_keys = (("job", "job"), ("saved at", "training_info"))

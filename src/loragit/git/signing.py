@@ -60,20 +60,7 @@ def _signed_in_scratch(
     with tempfile.TemporaryDirectory(prefix="loragit-") as scratch:
         folder = Path(scratch)
         _make_repository(folder, repository)
-        objects = command.run(
-            "rev-parse", "--path-format=absolute", "--git-path", "objects", cwd=repository.top
-        )
-        sign = "-" if tagger.offset < 0 else "+"
-        hours, minutes = divmod(abs(tagger.offset), 60)
-        variables = {
-            "GIT_DIR": scratch,
-            "GIT_OBJECT_DIRECTORY": objects,
-            "GIT_COMMITTER_NAME": tagger.name,
-            "GIT_COMMITTER_EMAIL": tagger.email,
-            "GIT_COMMITTER_DATE": f"@{tagger.time} {sign}{hours:02}{minutes:02}",
-            "LC_ALL": "C",
-            "TMPDIR": scratch,  # git leaves its draft behind where the signing program fails
-        }
+        variables = _variables(scratch, repository, tagger)
         argv = [
             "git",
             *command.DURABLE,
@@ -101,15 +88,35 @@ def _signed_in_scratch(
         tag = (
             (folder / "refs/tags" / name).read_text("ascii").strip() if answer.status == 0 else None
         )
-        # Where ssh-keygen fails, git 2.39 says so, makes a tag without a signature, and exits with
-        # 0.
-        if (
-            tag is None
-            or b"\n-----BEGIN " not in command.call("cat-file", "tag", tag, cwd=repository.top).out
-        ):
+        if tag is None or not _is_signed(tag, repository):
             said = " ".join(answer.err.decode("utf-8", "replace").split())
             raise CannotSign(f"the tag could not be signed: {said[:300]}", hint=_HINT)
         return tag
+
+
+def _variables(scratch: str, repository: Repository, tagger: Identity) -> dict[str, str]:
+    """Return what makes git write a tag of ``tagger`` in ``scratch``, and its object into the
+    repository's store."""
+    objects = command.run(
+        "rev-parse", "--path-format=absolute", "--git-path", "objects", cwd=repository.top
+    )
+    sign = "-" if tagger.offset < 0 else "+"
+    hours, minutes = divmod(abs(tagger.offset), 60)
+    return {
+        "GIT_DIR": scratch,
+        "GIT_OBJECT_DIRECTORY": objects,
+        "GIT_COMMITTER_NAME": tagger.name,
+        "GIT_COMMITTER_EMAIL": tagger.email,
+        "GIT_COMMITTER_DATE": f"@{tagger.time} {sign}{hours:02}{minutes:02}",
+        "LC_ALL": "C",
+        "TMPDIR": scratch,  # git leaves its draft behind where the signing program fails
+    }
+
+
+def _is_signed(tag: str, repository: Repository) -> bool:
+    """Whether the tag object has a signature: where ssh-keygen fails, git 2.39 says so, makes a tag
+    without one, and exits with 0."""
+    return b"\n-----BEGIN " in command.call("cat-file", "tag", tag, cwd=repository.top).out
 
 
 _HINT = (

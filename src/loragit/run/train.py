@@ -42,7 +42,7 @@ from loragit.store.journal import End, Open, TrainerProcess, Work
 from loragit.store.ref_moves import MoveStuck
 from loragit.store.store import Store
 from loragit.system import alive, child, signals, supervise
-from loragit.trainers import losses
+from loragit.trainers import kinds, losses
 
 ONCE = 1.0
 """Seconds within which a signal counts once while a shell function waits for us: it passes on the
@@ -151,7 +151,8 @@ def _trained(run: OpenRun, ready: Ready, report: Report) -> OpenRun:
     command = child.Command(ready.start.words(commit), ready.start.workdir, environ)
     if ready.settings.debug:
         report.info(f"working directory: {command.cwd}")
-        report.info("started " + " ".join(redact.redact_argv(command.argv, ready.secrets)))
+        words = redact.redact_argv(command.argv, kinds.secret_arguments(), ready.secrets)
+        report.info("started " + " ".join(words))
     try:
         ended = supervise.train(
             command,

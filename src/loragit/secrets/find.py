@@ -14,8 +14,19 @@ from typing import NamedTuple
 from loragit.secrets import rules
 from loragit.secrets.rules import MIN_LENGTH, UTF8, FoundSecret, is_secret_name
 
-SENSITIVE_ARGUMENTS = frozenset({"wandb_api_key", "huggingface_token"})
-"""The arguments that sd-scripts itself calls sensitive (``library/train_util.py``)."""
+
+class SecretArgument(NamedTuple):
+    """An argument of a trainer that holds a secret."""
+
+    name: str
+    """In full, without dashes: ``wandb_api_key``."""
+    shortest: str
+    """The shortest beginning that its trainer takes for it, as argparse takes ``wandb_a``; the name
+    itself if it takes none."""
+
+    def is_meant_by(self, word: str) -> bool:
+        """Whether the trainer takes ``word``, with its dashes, for this argument."""
+        return word.startswith(f"--{self.shortest}") and f"--{self.name}".startswith(word)
 
 
 class Span(NamedTuple):
@@ -27,11 +38,6 @@ class Span(NamedTuple):
     """Offset of the byte after its last."""
     kind: str
     """As in :class:`FoundSecret`."""
-
-
-_ABBREVIATIONS = ("--wandb_a", "--huggingface_t")
-"""argparse accepts any unambiguous beginning of an argument; these are the shortest among
-sd-scripts' arguments."""
 
 
 def find_secrets(data: bytes) -> tuple[FoundSecret, ...]:
@@ -84,10 +90,12 @@ def distinctive(values: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-def trainer_secrets(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the secrets that a trainer is given: in its arguments, and in variables such as
-    ``HF_TOKEN``."""
-    values = list(secret_arguments(argv).values())
+def trainer_secrets(
+    argv: Sequence[str], names: Iterable[SecretArgument], environ: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Return the secrets that a trainer is given: in its arguments, of which ``names`` hold
+    secrets, and in variables such as ``HF_TOKEN``."""
+    values = list(secret_arguments(argv, names).values())
     values += [value for name, value in environ.items() if is_secret_name(name)]
     for argument in argv:
         data = argument.encode(*UTF8)
@@ -95,20 +103,21 @@ def trainer_secrets(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[st
     return tuple(dict.fromkeys(value for value in values if len(value) >= MIN_LENGTH))
 
 
-def secret_arguments(argv: Sequence[str]) -> dict[int, str]:
+def secret_arguments(argv: Sequence[str], names: Iterable[SecretArgument]) -> dict[int, str]:
     """Return the value of each secret argument, by the index of the word that is or ends with it.
 
-    ``["--seed", "1", "--hf_token", "x"]`` and ``["--seed", "1", "-q", "--hf_token=x"]`` both give
-    ``{3: "x"}``.
+    An argument is secret if it is one of ``names``, or its name asks for a secret whatever the
+    trainer: ``["--seed", "1", "--hf_token", "x"]`` and ``["--seed", "1", "-q", "--hf_token=x"]``
+    both give ``{3: "x"}``.
     """
+    names = tuple(names)
     values = {}
     follows = False  # whether the word before asks for a secret
     for number, argument in enumerate(argv):
         name, sign, value = argument.partition("=")
-        short = name.startswith(_ABBREVIATIONS) and any(
-            f"--{full}".startswith(name) for full in SENSITIVE_ARGUMENTS
+        asks = any(each.is_meant_by(name) for each in names) or (
+            name.startswith("--") and is_secret_name(name)
         )
-        asks = short or (name.startswith("--") and is_secret_name(name))
         if asks and sign:
             values[number] = value
         elif follows and not argument.startswith("--"):

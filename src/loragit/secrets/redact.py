@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from loragit.secrets import rules
 from loragit.secrets.find import (
+    SecretArgument,
     Span,
     distinctive,
     encoded_forms,
@@ -47,14 +48,17 @@ def redact_plain_words(data: bytes) -> bytes:
     )
 
 
-def redact_argv(argv: Sequence[str], known: Iterable[str] = ()) -> tuple[str, ...]:
+def redact_argv(
+    argv: Sequence[str], names: Iterable[SecretArgument], known: Iterable[str] = ()
+) -> tuple[str, ...]:
     """Return ``argv`` with :data:`MASK` for the values of secret arguments and for secrets inside
     other arguments.
 
+    ``names`` are the trainers' own secret arguments, as in :func:`secret_arguments`.
     Both ``--wandb_api_key X`` and ``--wandb_api_key=X`` are understood, abbreviated or not. A value
     that is masked once is masked wherever else it occurs, and so are the values ``known``.
     """
-    values = secret_arguments(argv)
+    values = secret_arguments(argv, names)
     hide = Redactor([*values.values(), *known])
     return tuple(
         argument.removesuffix(values[number]) + MASK if number in values else hide(argument)

@@ -80,15 +80,7 @@ def train(
         output = Output(log, redact, tail, sinks, goes_on)
         try:
             begun, since = datetime.now(UTC), time.monotonic()
-            child = start(
-                command.argv,
-                cwd=command.cwd,
-                env=command.env,
-                stdin=NOTHING,
-                stdout=output.stdout,
-                stderr=output.stderr,
-                session=True,
-            )
+            child = _start_in_session(command, output)
         except LoragitError:
             output.discard()
             raise
@@ -108,6 +100,19 @@ def train(
         finished=begun + timedelta(seconds=time.monotonic() - since),
         log_tail=output.transcript.tail,
         trouble=output.trouble,
+    )
+
+
+def _start_in_session(command: Command, output: Output) -> Child:
+    """Start the trainer in a session of its own, with nothing on its stdin."""
+    return start(
+        command.argv,
+        cwd=command.cwd,
+        env=command.env,
+        stdin=NOTHING,
+        stdout=output.stdout,
+        stderr=output.stderr,
+        session=True,
     )
 
 

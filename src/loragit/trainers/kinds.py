@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from loragit.secrets.find import SecretArgument
 from loragit.trainers.trainer import UNKNOWN, Trainer, TrainingHeader
 
 
@@ -29,6 +30,17 @@ def trainer_of(kind: str | None) -> Trainer:
 def all_trainers() -> Iterator[Trainer]:
     """All of them."""
     yield from (trainer() for trainer in KINDS.values())
+
+
+def secret_arguments() -> tuple[SecretArgument, ...]:
+    """The secret arguments of all trainers.
+
+    A word is hidden if any trainer calls it a secret, whichever one it is given to: a record is
+    read by people who use other trainers, and hiding too much harms nobody.
+    """
+    return tuple(
+        dict.fromkeys(each for trainer in all_trainers() for each in trainer.secret_arguments)
+    )
 
 
 def training_header(metadata: Mapping[str, str]) -> TrainingHeader:

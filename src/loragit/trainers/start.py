@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from loragit import text
 from loragit.secrets import find, redact
+from loragit.trainers import kinds
 from loragit.trainers.train_sh import HERE, OUTPUT, train_script
 from loragit.trainers.trainer import Copies, Job, Plan, Trainer
 
@@ -105,7 +106,7 @@ class Start(NamedTuple):
         )
 
     def _redacted(self, words: tuple[str, ...]) -> tuple[str, ...]:
-        return redact.redact_argv(words, (*self.held, *self.hidden))
+        return redact.redact_argv(words, kinds.secret_arguments(), (*self.held, *self.hidden))
 
     def _variables(self, words: tuple[str, ...]) -> dict[int, str]:
         """Return the environment variable for each word that must not be recorded, keyed by the
@@ -114,7 +115,7 @@ class Start(NamedTuple):
         Equal values may share a variable; others never do.
         """
         hidden = self._redacted(words)
-        given = find.secret_arguments(words)
+        given = find.secret_arguments(words, kinds.secret_arguments())
         others = [at for at, word in enumerate(words) if word != hidden[at] and at not in given]
         variables: dict[int, str] = {}
         holders = {value: _as_variable(name) for value, name in self.held.items()}

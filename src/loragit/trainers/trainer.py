@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from loragit.record.values import Weights
+from loragit.secrets.find import SecretArgument
 from loragit.trainers.arguments import Arguments, Value
 from loragit.trainers.disk_need import Need, PastRun
 
@@ -212,6 +213,9 @@ class Trainer(Protocol):
     """Arguments that name weights a run starts from, and the role of each."""
     per_run: frozenset[str]
     """Arguments that loragit makes of the run's name and folder: no two runs share them."""
+    secret_arguments: tuple[SecretArgument, ...]
+    """Arguments that hold a secret. :func:`~loragit.secrets.rules.is_secret_name` must know each by
+    its name as well, since settings and other files are searched by that alone."""
     not_in_settings: Mapping[str, str]
     """Those that settings must not hold, since they would be the same for every run, each with what
     to do instead."""

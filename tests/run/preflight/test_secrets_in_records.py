@@ -20,7 +20,7 @@ from loragit.secrets.find import find_known_secrets, secret_variables
 from loragit.secrets.redact import redact_argv
 from loragit.secrets.rules import FoundSecret
 from loragit.secrets.tables import find_table_secrets
-from loragit.trainers import trainer
+from loragit.trainers import kinds, trainer
 from loragit.trainers.arguments import Arguments, from_words
 from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.sd_scripts.trainer import SdScripts
@@ -203,7 +203,8 @@ def test_whatever_the_secret_is_the_script_gives_what_was_given(
     assume(not secret.startswith("--"))
     start = a_start("--wandb_api_key", secret, "--note", form.format(secret, secret), *words)
     given = start.words("")
-    hidden = [word for word, kept in zip(given, redact_argv(given), strict=True) if word != kept]
+    redacted = redact_argv(given, kinds.secret_arguments())
+    hidden = [word for word, kept in zip(given, redacted, strict=True) if word != kept]
     script = start.script()
     asked = re.findall(r'"\$\{(\w+):\?\}"', script.decode())
     values = [

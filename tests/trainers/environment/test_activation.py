@@ -395,7 +395,7 @@ def test_any_value_comes_through_a_shell_as_it_is(prefix: Path, value: str, raw:
 
 
 def test_without_bash_sh_sources(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pythons, "program", lambda _name, _environ: Path("/nowhere/bash"))
+    monkeypatch.setattr(pythons, "find_program", lambda _name, _environ: Path("/nowhere/bash"))
     script(prefix, 'export IT="${BASH_VERSION:-no bash}"\n')
     assert result(prefix)["IT"] in (
         "no bash",
@@ -408,7 +408,7 @@ def test_a_shell_that_cannot_be_started_is_told(
 ) -> None:
     broken = write(tmp_path / "bash", "#!/nowhere/sh\n")
     broken.chmod(0o755)
-    monkeypatch.setattr(pythons, "program", lambda _name, _environ: broken)
+    monkeypatch.setattr(pythons, "find_program", lambda _name, _environ: broken)
     script(prefix, ":")
     found = activated(prefix)
     assert found.environ()["CONDA_PREFIX"] == str(prefix)

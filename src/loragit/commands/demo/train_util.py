@@ -272,16 +272,25 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def metadata_of(args: Any, datasets: list[Dataset], started: float, batches: int) -> dict[str, str]:
-    """What every model of this run carries in its header, but for step, epoch and times."""
-    model, commit = Path(args.pretrained_model_name_or_path), revision()
-    weights = model.read_bytes()
+def describe_all(datasets: list[Dataset]) -> dict[str, str]:
+    """The datasets, as the header of a model names them."""
     frequency = {s.folder.name: s.frequency() for d in datasets for s in d.subsets}
     folders = {
         s.folder.name: {"n_repeats": s.repeats, "img_count": len(s.pictures)}
         for d in datasets
         for s in d.subsets
     }
+    return {
+        "ss_datasets": json.dumps([describe(d) for d in datasets]),
+        "ss_tag_frequency": json.dumps(frequency),
+        "ss_dataset_dirs": json.dumps(folders),
+    }
+
+
+def metadata_of(args: Any, datasets: list[Dataset], started: float, batches: int) -> dict[str, str]:
+    """What every model of this run carries in its header, but for step, epoch and times."""
+    model, commit = Path(args.pretrained_model_name_or_path), revision()
+    weights = model.read_bytes()
     values: dict[str, object] = {
         "ss_session_id": random.SystemRandom().getrandbits(32),
         "ss_training_started_at": started,
@@ -307,9 +316,7 @@ def metadata_of(args: Any, datasets: list[Dataset], started: float, batches: int
         "ss_num_train_images": sum(len(d.images()) for d in datasets),
         "ss_num_batches_per_epoch": batches,
         "ss_num_epochs": -(-args.max_train_steps // batches),
-        "ss_datasets": json.dumps([describe(d) for d in datasets]),
-        "ss_tag_frequency": json.dumps(frequency),
-        "ss_dataset_dirs": json.dumps(folders),
+        **describe_all(datasets),
         "modelspec.title": args.output_name,
         "modelspec.resolution": "512x512",
         "modelspec.implementation_version": f"sd-scripts/{commit}",

@@ -73,11 +73,16 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--lr_scheduler", choices=("constant", "linear", "cosine"), default="constant")
     p.add_argument("--mixed_precision", choices=("no", "fp16", "bf16"), default="no")
     p.add_argument("--no_metadata", action="store_true")
+    add_ignored(p)
+    return p
+
+
+def add_ignored(p: argparse.ArgumentParser) -> None:
+    """Add the arguments that change nothing here."""
     for name in VALUES.split():
         p.add_argument(f"--{name}", nargs="*" if name.endswith("_args") else None)
     for name in FLAGS.split():
         p.add_argument(f"--{name}", action="store_true")
-    return p
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:

@@ -95,7 +95,7 @@ def check(cwd: Path, environ: Mapping[str, str], index: str | None) -> CommitChe
     added = [
         c for c in changes if c.mode in (*_REGULAR, _LINK) and not c.path.lower().endswith(_NO_TEXT)
     ]
-    known = find.distinctive(find.trainer_secrets((), environ))
+    known = find.distinctive(find.trainer_secrets((), (), environ))
     leaks = list(_search(_staged_texts(added, repository, notes), known))
     if leaks:
         before = _lines_before(changes, {leak.text.path for leak in leaks}, repository)
@@ -109,7 +109,7 @@ def check(cwd: Path, environ: Mapping[str, str], index: str | None) -> CommitChe
 def check_files(files: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> CommitCheck:
     """Whether any of ``files`` (relative to ``cwd``) holds a secret as it is on the disk."""
     notes: list[str] = []
-    known = find.distinctive(find.trainer_secrets((), environ))
+    known = find.distinctive(find.trainer_secrets((), (), environ))
     named = (path for path in files if not path.lower().endswith(_NO_TEXT))
     leaks = list(_search(_texts(named, cwd, notes), known))
     return _verdict([*_secret_names(files, known), *_leak_lines(leaks)], notes)

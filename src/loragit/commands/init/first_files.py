@@ -147,39 +147,11 @@ def settings_text(seen: Surroundings, *, prompts: bool) -> str:
         "# `loragit settings` shows what holds.",
         "",
         "[trainer]",
-        *_line("trainer.repo", values, seen),
-        *(
-            f"# also found: {toml_literal(_portable_path(path, seen))}{_untracked(tracked)}"
-            for path, tracked in seen.trainers[1:]
-        ),
-        *_line("trainer.script", values, seen),
-        *_line("trainer.env", values, seen),
-        *(f"# also found: {toml_literal(_portable_env(each, seen))}" for each in seen.other_envs),
-        *_line("trainer.launcher", values, seen),
-        *(
-            f"# lycoris_repo = {toml_literal(_portable_path(each, seen))}  # if it is used"
-            for each in seen.lycoris
-        ),
-        "# The trainer runs in this folder: the image folders of the dataset config count from it."
-        if seen.workdir == "dataset"
-        else "# The trainer runs in its own folder: the image folders of the dataset config count "
-        "from there.",
-        f"workdir = {toml_literal(seen.workdir)}",
+        *_trainer_lines(values, seen),
         "",
         "[trainer.args]",
-        *_line(ARGS + BASE_MODEL, values, seen),
-        *(f"# also found: {toml_literal(_with_tilde(each, seen))}" for each in seen.other_models),
+        *_argument_lines(values, seen),
     ]
-    module = _NETWORKS.get(seen.script or "", "networks.lora")
-    begin = {"network_module": module} | dict(_ARGUMENTS)
-    given = {key.removeprefix(ARGS): value for key, value in values.items() if key.startswith(ARGS)}
-    given.pop(BASE_MODEL, None)
-    elsewhere = {key for key in begin if user_file_that_sets(ARGS + key, seen)}
-    lines += (
-        f"{key} = {toml_literal(value)}"
-        for key, value in (begin | given).items()
-        if key not in elsewhere
-    )
     paths = {
         key.removeprefix("paths."): value
         for key, value in values.items()
@@ -194,6 +166,43 @@ def settings_text(seen: Surroundings, *, prompts: bool) -> str:
             *(f"{key} = {toml_literal(value)}" for key, value in paths.items()),
         )
     return "\n".join(lines) + "\n"
+
+
+def _trainer_lines(values: Mapping[str, Value], seen: Surroundings) -> Iterator[str]:
+    """Yield the table ``[trainer]``, with what else was found in comments."""
+    yield from _line("trainer.repo", values, seen)
+    for path, tracked in seen.trainers[1:]:
+        yield f"# also found: {toml_literal(_portable_path(path, seen))}{_untracked(tracked)}"
+    yield from _line("trainer.script", values, seen)
+    yield from _line("trainer.env", values, seen)
+    for env in seen.other_envs:
+        yield f"# also found: {toml_literal(_portable_env(env, seen))}"
+    yield from _line("trainer.launcher", values, seen)
+    for repo in seen.lycoris:
+        yield f"# lycoris_repo = {toml_literal(_portable_path(repo, seen))}  # if it is used"
+    yield (
+        "# The trainer runs in this folder: the image folders of the dataset config count from it."
+        if seen.workdir == "dataset"
+        else "# The trainer runs in its own folder: the image folders of the dataset config count "
+        "from there."
+    )
+    yield f"workdir = {toml_literal(seen.workdir)}"
+
+
+def _argument_lines(values: Mapping[str, Value], seen: Surroundings) -> Iterator[str]:
+    """Yield the table ``[trainer.args]``: the base model, then what a first run starts from under
+    what was found; without what the user's own settings file sets."""
+    yield from _line(ARGS + BASE_MODEL, values, seen)
+    for model in seen.other_models:
+        yield f"# also found: {toml_literal(_with_tilde(model, seen))}"
+    module = _NETWORKS.get(seen.script or "", "networks.lora")
+    begin = {"network_module": module} | dict(_ARGUMENTS)
+    given = {key.removeprefix(ARGS): value for key, value in values.items() if key.startswith(ARGS)}
+    given.pop(BASE_MODEL, None)
+    elsewhere = {key for key in begin if user_file_that_sets(ARGS + key, seen)}
+    for key, value in (begin | given).items():
+        if key not in elsewhere:
+            yield f"{key} = {toml_literal(value)}"
 
 
 def _untracked(tracked: bool) -> str:

@@ -81,11 +81,7 @@ def read_inputs(
     weights = _hash_weights(plan, workdir, cache, findings)
     if config is None:
         return None
-    listed: list[tuple[Subset, tuple[str, ...]]] = []
-    for folder in config.folders:
-        names = ask(lambda folder=folder: snapshot.subset_files(folder, root), Area.DATASET)  # type: ignore[misc]
-        if names is not None:
-            listed.append((folder, names))
+    listed = _list_subsets(config.folders, root, findings)
     dataset = ask(lambda: snapshot.read_dataset(listed, recorded, root, cache), Area.DATASET)
     if dataset is None:
         return None
@@ -106,6 +102,21 @@ def read_inputs(
         sources,
         config.files,
     )
+
+
+def _list_subsets(
+    subsets: Iterable[Subset], root: Path, findings: Findings
+) -> list[tuple[Subset, tuple[str, ...]]]:
+    """Return each subset whose folder can be read, and the names of the files in it."""
+    listed: list[tuple[Subset, tuple[str, ...]]] = []
+    for subset in subsets:
+        names = findings.ask(
+            lambda subset=subset: snapshot.subset_files(subset, root),  # type: ignore[misc]
+            Area.DATASET,
+        )
+        if names is not None:
+            listed.append((subset, names))
+    return listed
 
 
 def _read_config(plan: Plan, chosen: Settings, workdir: Path) -> DatasetConfig:

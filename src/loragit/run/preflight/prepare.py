@@ -38,6 +38,7 @@ from loragit.secrets import find
 from loragit.settings import load, paths
 from loragit.settings.values import Settings
 from loragit.store import free_name
+from loragit.trainers import kinds
 from loragit.trainers.environment import pythons
 from loragit.trainers.environment.activation import activate
 from loragit.trainers.trainer import Plan
@@ -135,7 +136,7 @@ def read_files(launched: Launch, findings: Findings) -> Material:
         program = findings.ask(lambda: _program(launched, environ), Area.TRAINER)
     hashes = HashCache(paths.cache_folder() / "hashes")
     words = (*plan.arguments.words(), *request.extra) if plan else ()
-    secrets = find.trainer_secrets(words, environ)
+    secrets = find.trainer_secrets(words, kinds.secret_arguments(), environ)
     read = None
     if plan:
         recorded = questions.recorded(secrets)

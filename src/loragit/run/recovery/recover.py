@@ -87,7 +87,7 @@ class Recovery:
         self.left = 0
         """How many things need the user."""
         self.done = 0
-        self._redact = redact.Redactor(find.trainer_secrets((), options.environ))
+        self._redact = redact.Redactor(find.trainer_secrets((), (), options.environ))
         self._runs: dict[str, RecordedRun] = {}
         self._entries: tuple[Open, ...] = ()
 

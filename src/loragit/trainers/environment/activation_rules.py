@@ -63,9 +63,7 @@ def conda(prefix: Path, environ: Mapping[str, str]) -> tuple[ActivationPlan, tup
     level, active = _level(environ), environ.get("CONDA_PREFIX")
     old = Path(active) if active and level else None
     root = conda_root(prefix, environ)
-    called = (
-        "base" if root == prefix else prefix.name if prefix.parent.name == "envs" else str(prefix)
-    )
+    called = _name_of_environment(prefix, root)
     path, changes = _without_virtual(environ)
     if old is not None:
         path = less(path, str(old / "bin"))
@@ -100,6 +98,13 @@ def conda(prefix: Path, environ: Mapping[str, str]) -> tuple[ActivationPlan, tup
     return ActivationPlan(
         changes, prefix / "bin", tuple(before), tuple(sorted(_scripts(prefix, "activate.d")))
     ), damaged
+
+
+def _name_of_environment(prefix: Path, root: Path | None) -> str:
+    """Return what conda calls the environment; ``root`` is that of conda itself."""
+    if root == prefix:
+        return "base"
+    return prefix.name if prefix.parent.name == "envs" else str(prefix)
 
 
 def virtual(folder: Path, environ: Mapping[str, str]) -> ActivationPlan:

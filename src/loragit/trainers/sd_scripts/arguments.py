@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from loragit.secrets.find import SecretArgument
 from loragit.trainers.arguments import Arguments, BadArgument, option, refuse_short_forms
 from loragit.trainers.trainer import Defaults, Job, LogFolders, Plan
 
@@ -56,6 +57,13 @@ PER_RUN = frozenset(
         "log_prefix",
     }
 )
+
+SECRET = (
+    SecretArgument("wandb_api_key", "wandb_a"),
+    SecretArgument("huggingface_token", "huggingface_t"),
+)
+"""Those that ``library/train_util.py`` itself calls sensitive. argparse accepts any unambiguous
+beginning of an argument."""
 
 NOT_IN_SETTINGS = {
     "output_dir": "set paths.output: the run's folder is made in it",

@@ -57,6 +57,7 @@ class SdScripts(Trainer):
     own_folder = False
     weights = arguments.WEIGHTS
     per_run = arguments.PER_RUN
+    secret_arguments = arguments.SECRET
     not_in_settings = arguments.NOT_IN_SETTINGS
     telling = arguments.TELLING
     header_keys = (
