@@ -1,8 +1,8 @@
 """Reads the scalars that a trainer logged from TensorBoard event files, without TensorBoard.
 
-An event file is a sequence of TFRecords: length (8 bytes, little-endian), its masked CRC-32C (4), the
-data, the data's masked CRC-32C (4). The data is an ``Event`` of TensorFlow's ``event.proto``, of
-which only these fields are read::
+An event file is a sequence of TFRecords: length (8 bytes, little-endian), its masked CRC-32C (4),
+the data, the data's masked CRC-32C (4). The data is an ``Event`` of TensorFlow's ``event.proto``,
+of which only these fields are read::
 
     Event          wall_time = 1 (double), step = 2 (int64), summary = 5
     Summary        value = 1 (repeated)
