@@ -26,6 +26,7 @@ from loragit.commands.init import discover, first_files, image_folders
 from loragit.record.name import RunName
 from loragit.settings import document
 from loragit.trainers.sd_scripts import dataset_config
+from loragit.trainers.sd_scripts.trainer import FILES as IMAGE_FILES
 from tests.support.processes import LORAGIT, Result, commit_all, git
 from tests.support.user_home import Scene, make_trainer, write_dataset
 
@@ -620,7 +621,7 @@ def test_image_folders_are_read_as_they_were_laid_out(tmp_path: Path) -> None:
     for name in re.findall(r"\S[^.]*\.\w+(?:/\S+)?", files):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"{name} caption")
-    found = {each.place: each for each in image_folders.find_image_folders(tmp_path)}
+    found = {each.place: each for each in image_folders.find_image_folders(tmp_path, IMAGE_FILES)}
     assert list(found) == [".", "img/0_x", "img/10_gren girl", "img/3_other", "reg/1_girl"]
     assert found["img/10_gren girl"].images == ("a.png", "b.PNG")
     assert found["img/10_gren girl"][2:6] == (("a.caption",), ".caption", 10, "gren girl")
@@ -635,7 +636,7 @@ def test_image_folders_are_read_as_they_were_laid_out(tmp_path: Path) -> None:
         "img/3_other": {"num_repeats": 3},
         "reg/1_girl": {"num_repeats": 1, "class_tokens": "girl", "is_reg": True},
     }
-    assert first_files.image_patterns(found.values())[-1] == "*.PNG"
+    assert first_files.image_patterns(found.values(), IMAGE_FILES)[-1] == "*.PNG"
 
 
 def test_captions_that_the_trainer_would_misread_become_no_prompts(tmp_path: Path) -> None:
@@ -646,7 +647,7 @@ def test_captions_that_the_trainer_would_misread_become_no_prompts(tmp_path: Pat
         (tmp_path / "img" / f"{number}.png").touch()
         (tmp_path / "img" / f"{number}.txt").write_bytes(caption)
     assert image_folders.first_captions(
-        tmp_path, image_folders.find_image_folders(tmp_path), 9
+        tmp_path, image_folders.find_image_folders(tmp_path, IMAGE_FILES), 9
     ) == (
         "good one",
         "zqx",

@@ -361,6 +361,37 @@ def test_doctor_knows_what_the_trainer_needs(shape: Shape) -> None:
     assert any("4 steps will write about" in c["message"] for c in checks), checks
 
 
+def test_init_finds_the_trainer_and_its_script_and_does_not_take_it_for_a_dataset(
+    shape: Shape,
+) -> None:
+    scene, trainer = shape.scene, shape.trainer
+    scene.settings(f'[trainer]\nkind = "{trainer.kind}"\n')
+    before = sorted(scene.dataset.iterdir())
+    found = shape.loragit("init", "--dry-run")
+    assert found.status == 0, found.err
+    place = f"~/{scene.trainer.relative_to(scene.home)}"
+    assert f"found {trainer.kind} in {place}, its script " in found.err
+    scripts = [scene.trainer / each for each in trainer.scripts]
+    assert next(each for each in scripts if each.exists()).name in found.err
+    assert sorted(scene.dataset.iterdir()) == before
+    refused = shape.loragit("init", str(scene.trainer))
+    assert f"{scene.trainer} is a trainer's folder" in refused.err
+
+
+def test_init_writes_first_files_only_in_the_form_of_the_trainer(shape: Shape) -> None:
+    scene = shape.scene
+    for name in ("loragit.toml", "config.toml", "sample-prompts.txt"):
+        (scene.dataset / name).unlink(missing_ok=True)
+    done = shape.loragit("init", "--yes", LORAGIT_TRAINER_KIND=shape.trainer.kind)
+    assert done.status == 0, done.err
+    assert (scene.dataset / "config.toml").exists() == shape.trainer.takes_first_files
+    settings = tomllib.loads((scene.dataset / "loragit.toml").read_text())["trainer"]
+    assert bool(settings["args"]) == shape.trainer.takes_first_files
+    assert settings["repo"] == f"~/{scene.trainer.relative_to(scene.home)}"
+    assert settings["script"] in shape.trainer.scripts
+    assert settings.get("kind", "sd-scripts") == shape.trainer.kind
+
+
 def test_hints_name_the_arguments_and_keys_of_the_trainer(shape: Shape) -> None:
     dataset, files = shape.scene.dataset, shape.trainer.files
     next((dataset / "img").glob("*.txt")).unlink()

@@ -25,6 +25,7 @@ from loragit.trainers import kinds
 from loragit.trainers.arguments import Arguments, BadArgument, Value
 from loragit.trainers.disk_need import Need, PastRun, Saves
 from loragit.trainers.trainer import (
+    CheckoutSigns,
     Defaults,
     Job,
     LossSource,
@@ -69,7 +70,15 @@ class JobTrainer(Trainer):
 
     kind = KIND
     scripts = ("run_job.py",)
-    landmarks = ("run_job.py", "job_file.py")
+    checkout = CheckoutSigns(
+        landmarks=("run_job.py", "job_file.py"),
+        names=("jobs",),
+        folders=(),
+        environments=("jobs",),
+        environment_names=(),
+        url="https://example.org/jobs",
+    )
+    takes_first_files = False
     needs = ("torch",)
     own_folder = True
     names_config = "JOB"

@@ -11,6 +11,7 @@ output folder that exists already is refused, whatever the trainer would make of
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Container, Iterator, Mapping
 from datetime import datetime
@@ -67,6 +68,28 @@ class Naming(NamedTuple):
     state: Products
     """Folders of training state."""
     sample: Products
+
+
+class CheckoutSigns(NamedTuple):
+    """How a checkout of a trainer is recognised, and where to look for one."""
+
+    landmarks: tuple[str, ...]
+    """Files that every checkout holds, and no other folder all of them."""
+    names: tuple[str, ...]
+    """How the names of its folders begin; the first is the usual one."""
+    folders: tuple[str, ...]
+    """Where else it lies, relative to the home folder."""
+    environments: tuple[str, ...]
+    """What people call the conda environment that they make for it, in lower case, the most
+    probable first."""
+    environment_names: tuple[str, ...]
+    """How such names begin otherwise, the most probable first."""
+    url: str
+    """Where to clone it from."""
+
+    def recognises(self, folder: Path) -> bool:
+        """Whether ``folder`` holds a checkout."""
+        return all(os.path.isfile(folder / each) for each in self.landmarks)
 
 
 class LossSource(NamedTuple):
@@ -203,8 +226,10 @@ class Trainer(Protocol):
     scripts: tuple[str, ...]
     """Its scripts that train, relative to its repository, the one that is meant most often
     first."""
-    landmarks: tuple[str, ...]
-    """Files that every checkout of it holds, and no other folder all of them."""
+    checkout: CheckoutSigns
+    takes_first_files: bool
+    """Whether the dataset config, prompts and arguments that ``loragit init`` can write are in a
+    form that it takes; for any other trainer, init writes none."""
     needs: tuple[str, ...]
     """Packages without which it does not begin."""
     own_folder: bool

@@ -136,7 +136,7 @@ def _report_found(seen: Surroundings) -> None:
     home = str(seen.home)
     if seen.trainer is not None:
         console.info(
-            f"found sd-scripts in {text.home_as_tilde(str(seen.trainer), home)}, its script "
+            f"found {seen.kind.kind} in {text.home_as_tilde(str(seen.trainer), home)}, its script "
             f"{seen.script}"
         )
     if seen.env is not None:
@@ -196,7 +196,11 @@ def _is_unset(seen: Surroundings, key: str) -> bool:
 
 
 def _lacks_model(seen: Surroundings) -> bool:
-    return seen.base_model is None and _is_unset(seen, first_files.BASE_MODEL_KEY)
+    return (
+        seen.kind.takes_first_files
+        and seen.base_model is None
+        and _is_unset(seen, first_files.BASE_MODEL_KEY)
+    )
 
 
 def _ask_model(seen: Surroundings, request: InitOptions) -> str | None:
@@ -326,9 +330,10 @@ def _report_next_steps(seen: Surroundings, plan: Changes, request: InitOptions) 
     if not seen.images and seen.config is None:
         console.warn("there are no images: put a folder of them here, then: loragit init")
     if seen.trainer is None and _is_unset(seen, "trainer.repo"):
+        signs = seen.kind.checkout
         console.warn(
-            "sd-scripts was not found; get it: git clone https://github.com/kohya-ss/sd-scripts "
-            f"~/source/repos/sd-scripts, or name it in {schema.FILE}"
+            f"{seen.kind.kind} was not found; get it: git clone {signs.url} "
+            f"~/source/repos/{signs.names[0]}, or name it in {schema.FILE}"
         )
     if _lacks_model(seen):
         console.warn(f"no base model was found: fill in {siblings.BASE_MODEL} in {schema.FILE}")

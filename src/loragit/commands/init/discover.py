@@ -8,6 +8,7 @@ in them; never walks the home folder.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -36,9 +37,8 @@ from loragit.trainers import kinds
 from loragit.trainers.arguments import Arguments
 from loragit.trainers.environment import pythons
 from loragit.trainers.environment.conda import conda_environments
+from loragit.trainers.trainer import CheckoutSigns, Trainer
 
-TRAINER = kinds.trainer_of(None)
-"""The trainer that is looked for where nothing is set."""
 _CODE = ("src", "git", "projects", "repos", "ai")
 MODEL_SUFFIXES = (".safetensors", ".ckpt")
 
@@ -67,11 +67,11 @@ _PROMPTS = (
 )
 _MOST_MODELS = 20
 _MOST_HISTORIES = 5
-_IMPROBABLE = 9
+_IMPROBABLE = sys.maxsize
 
 
 class Checkout(NamedTuple):
-    """A folder that holds sd-scripts."""
+    """A folder that holds the trainer."""
 
     path: Path
     tracked: bool
@@ -88,6 +88,8 @@ class Surroundings(NamedTuple):
     """The settings without a new ``loragit.toml``."""
     repository: Repository | None
     """The one that holds the dataset."""
+    kind: Trainer
+    """The trainer that the settings name; unless they say otherwise, the first of all."""
     trainers: tuple[Checkout, ...]
     """The one to use first."""
     script: str | None
@@ -137,12 +139,13 @@ def surroundings(folder: Path, environ: Mapping[str, str]) -> Surroundings:
     chosen = load.load_settings(
         name=None, flags=Flags(dataset=str(folder)), environ=environ, cwd=folder
     )
-    siblings = tuple(sibling_datasets(folder, chosen.paths.datasets, environ))
-    trainers = _trainers(chosen, siblings, home)
+    kind = kinds.trainer_of(chosen.trainer.kind)
+    siblings = tuple(_siblings_of_kind(kind, folder, chosen, environ))
+    trainers = _trainers(chosen, kind, siblings, home)
     trainer = trainers[0].path if trainers else None
-    script = _script(chosen, trainer, siblings)
+    script = _script(chosen, kind, trainer, siblings)
     alike = [each for each in siblings if script in (each.script, None)]
-    env, other_envs = _environments(chosen, trainer, siblings, environ, home)
+    env, other_envs = _environments(chosen, kind, trainer, siblings, environ, home)
     models, sure = _models(alike, home)
     model = models[0] if sure else None
     config = _first_existing(folder, _CONFIGS, chosen.paths.config)
@@ -151,6 +154,7 @@ def surroundings(folder: Path, environ: Mapping[str, str]) -> Surroundings:
         home=home,
         chosen=chosen,
         repository=_repository(folder),
+        kind=kind,
         trainers=trainers,
         script=script,
         env=env,
@@ -166,11 +170,20 @@ def surroundings(folder: Path, environ: Mapping[str, str]) -> Surroundings:
         siblings=siblings,
         config=config,
         prompts=_first_existing(folder, _PROMPTS, chosen.paths.prompts),
-        workdir=_workdir(config, folder, trainer),
-        images=image_folders.find_image_folders(folder),
+        workdir=_workdir(config, folder, kind, trainer),
+        images=image_folders.find_image_folders(folder, kind.files),
         model=_model_in_names(folder, model, alike),
         runs=_names_taken(folder, chosen),
     )
+
+
+def _siblings_of_kind(
+    kind: Trainer, folder: Path, chosen: Settings, environ: Mapping[str, str]
+) -> Iterator[Sibling]:
+    """Siblings that do not name another kind of trainer."""
+    for each in sibling_datasets(folder, chosen.paths.datasets, environ):
+        if each.text("trainer.kind") in (None, kind.kind):
+            yield each
 
 
 def _model_in_names(folder: Path, model: str | None, siblings: Iterable[Sibling]) -> str | None:
@@ -194,8 +207,8 @@ def _names_taken(folder: Path, chosen: Settings) -> frozenset[str]:
 
 
 def is_trainer(folder: Path) -> bool:
-    """Whether ``folder`` holds the trainer."""
-    return all(os.path.isfile(folder / each) for each in TRAINER.landmarks)
+    """Whether ``folder`` holds a trainer of any kind."""
+    return any(each.checkout.recognises(folder) for each in kinds.all_trainers())
 
 
 def _repository(folder: Path) -> Repository | None:
@@ -205,22 +218,24 @@ def _repository(folder: Path) -> Repository | None:
     return git.discover(folder)
 
 
-def _trainers(chosen: Settings, siblings: Iterable[Sibling], home: Path) -> tuple[Checkout, ...]:
+def _trainers(
+    chosen: Settings, kind: Trainer, siblings: Iterable[Sibling], home: Path
+) -> tuple[Checkout, ...]:
     """Every checkout once, from the settings, siblings and usual places; repositories first."""
     said = chosen.trainer.repo
     is_said = _is_set(chosen, "trainer.repo")
     paths = [
         said,
         *(Path(text) for each in siblings if (text := each.text("trainer.repo"))),
-        *_usual_trainers(chosen, home),
+        *_usual_trainers(chosen, kind.checkout, home),
     ]
     found: dict[tuple[int, int], Checkout] = {}
     for path in paths:
-        if is_trainer(path):
+        if kind.checkout.recognises(path):
             status = path.stat()
             found.setdefault(
                 (status.st_dev, status.st_ino),
-                Checkout(path, _tracked(path / TRAINER.landmarks[0])),
+                Checkout(path, _tracked(path / kind.checkout.landmarks[0])),
             )
     return tuple(
         sorted(
@@ -233,17 +248,15 @@ def _is_set(chosen: Settings, key: str) -> bool:
     return any(each.key == key and each.source != "default" for each in chosen.origins)
 
 
-def _usual_trainers(chosen: Settings, home: Path) -> Iterator[Path]:
+def _usual_trainers(chosen: Settings, signs: CheckoutSigns, home: Path) -> Iterator[Path]:
     dataset = chosen.dataset_dir
 
     def named(folder: Path) -> Iterator[Path]:
-        return (
-            folder / each.name for each in entries(folder) if each.name.startswith("sd-scripts")
-        )
+        return (folder / each.name for each in entries(folder) if each.name.startswith(signs.names))
 
     yield from named(home / "source/repos")
     yield from named(home)
-    yield home / "kohya_ss/sd-scripts"
+    yield from (home / each for each in signs.folders)
     # What came with a dataset does not count: what is found is written into trusted settings.
     own = trust.work_tree_top(dataset) if trust.foreign_origin(dataset) else None
     for folder in (*(home / each for each in _CODE), dataset.parent, dataset.parent.parent):
@@ -259,11 +272,13 @@ def _tracked(file: Path) -> bool:
         return False
 
 
-def _script(chosen: Settings, trainer: Path | None, siblings: Iterable[Sibling]) -> str | None:
+def _script(
+    chosen: Settings, kind: Trainer, trainer: Path | None, siblings: Iterable[Sibling]
+) -> str | None:
     """The script that the settings name, else that siblings used last, else the first of
-    sd-scripts' own; in any case one that the trainer has."""
+    the trainer's own; in any case one that the trainer has."""
     said = (chosen.trainer.script,) if _is_set(chosen, "trainer.script") else ()
-    wanted = (*said, *(each.script for each in siblings), *TRAINER.scripts)
+    wanted = (*said, *(each.script for each in siblings), *kind.scripts)
     return next(
         (each for each in wanted if trainer is not None and os.path.isfile(trainer / each)), None
     )
@@ -271,6 +286,7 @@ def _script(chosen: Settings, trainer: Path | None, siblings: Iterable[Sibling])
 
 def _environments(
     chosen: Settings,
+    kind: Trainer,
     trainer: Path | None,
     siblings: Sequence[Sibling],
     environ: Mapping[str, str],
@@ -281,8 +297,10 @@ def _environments(
     used = [text for each in siblings if (text := each.text("trainer.env"))]
     within = [f"venv:{trainer / each}" for each in _ENVIRONMENTS] if trainer else []
     names = {each.name for each in conda_environments(environ, home)}
-    conda = [f"conda:{name}" for name in sorted(names, key=lambda name: (_probability(name), name))]
-    probable = [each for each in conda if _probability(each.removeprefix("conda:")) < _IMPROBABLE]
+    rank = {name: _improbability(name, kind.checkout) for name in names}
+    by_rank = sorted(names, key=lambda name: (rank[name], name))
+    conda = [f"conda:{name}" for name in by_rank]
+    probable = [f"conda:{name}" for name in by_rank if rank[name] < _IMPROBABLE]
     usable = [
         each
         for each in dict.fromkeys((*used, *within, *probable))
@@ -292,16 +310,14 @@ def _environments(
     return env, tuple(each for each in dict.fromkeys((*usable, *conda)) if each != env)
 
 
-def _probability(name: str) -> int:
+def _improbability(name: str, signs: CheckoutSigns) -> int:
     """A rank: the smaller, the more probable that a conda environment of this name is the
     trainer's."""
-    exact, lower = ("sdscripts", "sd-scripts", "sd_scripts"), name.lower()
+    exact, lower = signs.environments, name.lower()
     if lower in exact:
         return exact.index(lower)
-    beginnings = ("kohya", "lora")
-    return next(
-        (3 + rank for rank, each in enumerate(beginnings) if lower.startswith(each)), _IMPROBABLE
-    )
+    beginnings = enumerate(signs.environment_names, len(exact))
+    return next((rank for rank, each in beginnings if lower.startswith(each)), _IMPROBABLE)
 
 
 def _usable(env: str, chosen: Settings, environ: Mapping[str, str]) -> bool:
@@ -352,21 +368,19 @@ def _first_existing(folder: Path, names: Iterable[str], said: Path | None) -> Pa
     return next((each for each in places if os.path.isfile(each)), None)
 
 
-def _config_folders(config: Path | None, folder: Path) -> tuple[str, ...]:
+def _config_folders(config: Path | None, folder: Path, kind: Trainer) -> tuple[str, ...]:
     """Image folders as ``config`` writes them; none if it is no dataset config."""
     if config is None:
         return ()
     try:
-        return tuple(
-            each.written for each in TRAINER.dataset(config, folder, Arguments({})).folders
-        )
+        return tuple(each.written for each in kind.dataset(config, folder, Arguments({})).folders)
     except LoragitError:
         return ()
 
 
-def _workdir(config: Path | None, folder: Path, trainer: Path | None) -> str:
+def _workdir(config: Path | None, folder: Path, kind: Trainer, trainer: Path | None) -> str:
     """``trainer`` if the config's relative folders exist only there, else ``dataset``."""
-    relative = [each for each in _config_folders(config, folder) if not each.startswith("/")]
+    relative = [each for each in _config_folders(config, folder, kind) if not each.startswith("/")]
     here = all(os.path.isdir(folder / each) for each in relative)
     there = trainer is not None and all(os.path.isdir(trainer / each) for each in relative)
     return "trainer" if there and not here else "dataset"

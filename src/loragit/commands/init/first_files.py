@@ -17,13 +17,13 @@ from loragit.commands.init import image_folders
 from loragit.commands.init.discover import Surroundings
 from loragit.commands.init.image_folders import ImageFolder, is_unicode
 from loragit.commands.init.siblings import BASE_MODEL
+from loragit.dataset.file_kinds import FileKinds
 from loragit.errors import LoragitError
 from loragit.record.name import RunName
 from loragit.settings import layers
 from loragit.settings import paths as places
 from loragit.settings.schema import ARGS, SCHEMA
 from loragit.settings.toml_text import Value, toml_literal
-from loragit.trainers import kinds
 
 CONFIG, PROMPTS = "config.toml", "sample-prompts.txt"
 BASE_MODEL_KEY = ARGS + BASE_MODEL
@@ -46,20 +46,6 @@ _ARGUMENTS: Mapping[str, Value] = {
     "sample_every_n_steps": 250,
     "logging_dir": "~/logs",
 }
-_MISSING = {
-    "trainer.repo": ("~/source/repos/sd-scripts", "where sd-scripts is; it was not found"),
-    "trainer.script": (SCHEMA["trainer.script"].default, "relative to repo"),
-    "trainer.env": (
-        "conda:sdscripts",
-        'the trainer\'s Python: "conda:NAME" or "venv:PATH"; without, python3 on PATH',
-    ),
-    "trainer.launcher": (
-        "accelerate launch --num_cpu_threads_per_process 1",
-        "instead of the plain Python",
-    ),
-    BASE_MODEL_KEY: ("~/models/BASE.safetensors", "the model to train on: fill it in"),
-}
-"""For a key that has no value: an example, and what it is for."""
 
 
 def settings_found(seen: Surroundings) -> dict[str, Value]:
@@ -67,7 +53,9 @@ def settings_found(seen: Surroundings) -> dict[str, Value]:
 
     Without those that the user's own settings file has, and those that no TOML file can hold.
     """
+    kind = seen.kind.kind
     values: dict[str, Value | None] = {
+        "trainer.kind": None if kind == SCHEMA["trainer.kind"].default else kind,
         "trainer.repo": _portable_path(seen.trainer, seen) if seen.trainer else None,
         "trainer.script": seen.script,
         "trainer.env": seen.env and _portable_env(seen.env, seen),
@@ -170,6 +158,8 @@ def settings_text(seen: Surroundings, *, prompts: bool) -> str:
 
 def _trainer_lines(values: Mapping[str, Value], seen: Surroundings) -> Iterator[str]:
     """Yield the table ``[trainer]``, with what else was found in comments."""
+    if "trainer.kind" in values:
+        yield from _line("trainer.kind", values, seen)
     yield from _line("trainer.repo", values, seen)
     for path, tracked in seen.trainers[1:]:
         yield f"# also found: {toml_literal(_portable_path(path, seen))}{_untracked(tracked)}"
@@ -192,6 +182,8 @@ def _trainer_lines(values: Mapping[str, Value], seen: Surroundings) -> Iterator[
 def _argument_lines(values: Mapping[str, Value], seen: Surroundings) -> Iterator[str]:
     """Yield the table ``[trainer.args]``: the base model, then what a first run starts from under
     what was found; without what the user's own settings file sets."""
+    if not seen.kind.takes_first_files:
+        return
     yield from _line(ARGS + BASE_MODEL, values, seen)
     for model in seen.other_models:
         yield f"# also found: {toml_literal(_with_tilde(model, seen))}"
@@ -217,8 +209,29 @@ def _line(key: str, values: Mapping[str, Value], seen: Surroundings) -> Iterator
     elif elsewhere := user_file_that_sets(key, seen):
         yield f"# {name}: {toml_literal(_with_tilde(elsewhere, seen))} says it"
     else:
-        example, about = _MISSING[key]
+        example, about = _missing(key, seen)
         yield f"# {name} = {toml_literal(example)}  # {about}"
+
+
+def _missing(key: str, seen: Surroundings) -> tuple[str, str]:
+    """For a key that has no value: an example, and what it is for."""
+    kind, signs = seen.kind, seen.kind.checkout
+    return {
+        "trainer.repo": (
+            f"~/source/repos/{signs.names[0]}",
+            f"where {kind.kind} is; it was not found",
+        ),
+        "trainer.script": (kind.scripts[0], "relative to repo"),
+        "trainer.env": (
+            f"conda:{signs.environments[0]}",
+            'the trainer\'s Python: "conda:NAME" or "venv:PATH"; without, python3 on PATH',
+        ),
+        "trainer.launcher": (
+            "accelerate launch --num_cpu_threads_per_process 1",
+            "instead of the plain Python",
+        ),
+        BASE_MODEL_KEY: ("~/models/BASE.safetensors", "the model to train on: fill it in"),
+    }[key]
 
 
 def config_text(folders: Iterable[ImageFolder], *, base: Path | None, side: int) -> str:
@@ -287,12 +300,10 @@ def _is_prompt(tokens: str) -> bool:
     )
 
 
-def image_patterns(folders: Iterable[ImageFolder]) -> tuple[str, ...]:
+def image_patterns(folders: Iterable[ImageFolder], files: FileKinds) -> tuple[str, ...]:
     """git's patterns for images: every suffix in lower case, and those in upper case that occur."""
     there = {name[name.rindex(".") :] for each in folders for name in each.images}
-    return tuple(
-        f"*{end}" for end in kinds.trainer_of(None).files.images if end.islower() or end in there
-    )
+    return tuple(f"*{end}" for end in files.images if end.islower() or end in there)
 
 
 def extended(now: bytes, lines: Iterable[str], about: str) -> bytes:

@@ -13,7 +13,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit.trainers import kinds
+from loragit.dataset.file_kinds import FileKinds
 
 CAPTION_SUFFIXES = (".txt", ".caption", ".cap", ".tags")
 """Suffixes of captions; of two that are equally frequent the first wins."""
@@ -66,12 +66,12 @@ class ImageFolder(NamedTuple):
         return is_unicode(self.place)
 
 
-def find_image_folders(root: Path) -> tuple[ImageFolder, ...]:
+def find_image_folders(root: Path, files: FileKinds) -> tuple[ImageFolder, ...]:
     """Every folder of images in ``root``, which may be one itself, sorted by place."""
     return tuple(
         found
         for place in sorted(_places(root))
-        if (found := _image_folder(root, place)) is not None
+        if (found := _image_folder(root, place, files)) is not None
     )
 
 
@@ -130,9 +130,9 @@ def _is_candidate(entry: os.DirEntry[str]) -> bool:
     return not entry.name.startswith(".") and entry.name.lower() not in _OTHER and _is_folder(entry)
 
 
-def _image_folder(root: Path, place: str) -> ImageFolder | None:
+def _image_folder(root: Path, place: str, files: FileKinds) -> ImageFolder | None:
     names = sorted(entry.name for entry in entries(root / place) if not _is_folder(entry))
-    images = tuple(name for name in names if kinds.trainer_of(None).files.is_image(name))
+    images = tuple(name for name in names if files.is_image(name))
     if not images:
         return None
     stems = {name.rpartition(".")[0] for name in images}

@@ -14,7 +14,6 @@ from loragit.commands.init.image_folders import ImageFolder, is_unicode
 from loragit.record.values import Entry
 from loragit.secrets import find
 from loragit.settings import schema
-from loragit.trainers import kinds
 
 IMAGES = {
     "ignored": "git leaves the images out: the repository stays small, and the hash of each is on "
@@ -73,10 +72,12 @@ def missing_files(seen: Surroundings) -> frozenset[str]:
     named = _nameable_folders(seen)
     absent = {
         schema.FILE: not os.path.lexists(seen.settings_file),
-        first_files.CONFIG: seen.config is None
+        first_files.CONFIG: seen.kind.takes_first_files
+        and seen.config is None
         and bool(named)
         and _is_missing(seen.chosen.paths.config, first_files.CONFIG, seen),
-        first_files.PROMPTS: seen.prompts is None
+        first_files.PROMPTS: seen.kind.takes_first_files
+        and seen.prompts is None
         and _is_missing(seen.chosen.paths.prompts, first_files.PROMPTS, seen),
     }
     return frozenset(name for name, is_absent in absent.items() if is_absent)
@@ -147,12 +148,12 @@ def _appended_lines(
         wants.append(
             (
                 ".gitignore",
-                kinds.trainer_of(None).files.caches,
-                "what sd-scripts caches beside the images",
+                seen.kind.files.caches,
+                f"what {seen.kind.kind} caches beside the images",
             )
         )
     if not state.begun and seen.images:
-        patterns = first_files.image_patterns(seen.images)
+        patterns = first_files.image_patterns(seen.images, seen.kind.files)
         if wanted.images == "ignored":
             wants.append((".gitignore", patterns, "the images; loragit records the hash of each"))
         elif wanted.images == "lfs":

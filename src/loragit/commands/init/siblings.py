@@ -38,7 +38,7 @@ class Sibling(NamedTuple):
 
     @property
     def script(self) -> str:
-        return self.text("trainer.script") or kinds.trainer_of(None).scripts[0]
+        return self.text("trainer.script") or kinds.trainer_of(self.text("trainer.kind")).scripts[0]
 
 
 def sibling_datasets(folder: Path, datasets: Path, environ: Mapping[str, str]) -> Iterator[Sibling]:

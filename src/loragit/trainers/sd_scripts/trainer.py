@@ -14,6 +14,7 @@ from loragit.trainers.disk_need import Need, PastRun
 from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.sd_scripts.naming import EVENTS, LOG_FOLDER, LOSSES, NAMING
 from loragit.trainers.trainer import (
+    CheckoutSigns,
     Defaults,
     Job,
     LossSource,
@@ -54,7 +55,15 @@ class SdScripts(Trainer):
 
     kind = "sd-scripts"
     scripts = arguments.SCRIPTS
-    landmarks = ("train_network.py", "library/train_util.py")
+    checkout = CheckoutSigns(
+        landmarks=("train_network.py", "library/train_util.py"),
+        names=("sd-scripts",),
+        folders=("kohya_ss/sd-scripts",),
+        environments=("sdscripts", "sd-scripts", "sd_scripts"),
+        environment_names=("kohya", "lora"),
+        url="https://github.com/kohya-ss/sd-scripts",
+    )
+    takes_first_files = True
     needs = ("torch", "accelerate")
     own_folder = False
     names_config = "--dataset_config PATH"
