@@ -361,6 +361,22 @@ def test_doctor_knows_what_the_trainer_needs(shape: Shape) -> None:
     assert any("4 steps will write about" in c["message"] for c in checks), checks
 
 
+def test_hints_name_the_arguments_and_keys_of_the_trainer(shape: Shape) -> None:
+    dataset, files = shape.scene.dataset, shape.trainer.files
+    next((dataset / "img").glob("*.txt")).unlink()
+    first, second = sorted((dataset / "img").glob("*.png"))[:2]
+    second.write_bytes(first.read_bytes())
+    hints = " ".join(
+        check["fix"] or "" for check in json.loads(shape.loragit("doctor", "--json").out)
+    )
+    assert f"say {files.caption_key}" in hints
+    assert ("class_tokens" in hints) == (files.words_key is not None)
+    assert ("num_repeats" in hints) == (files.repeats_key is not None)
+    for name in ("config.toml", "job.yaml"):
+        (dataset / name).unlink(missing_ok=True)
+    assert f"name another: -- {shape.trainer.names_config}" in shape.train().err
+
+
 def test_a_dry_run_writes_nothing(shape: Shape) -> None:
     done = shape.loragit("train", "--dry-run", NAME)
     assert done.status == 0, done.err

@@ -49,6 +49,8 @@ FILES = FileKinds(
     of_caption=re.compile(r"(?P<stem>.+)_text"),
     folder_key="folder",
     caption_key="captions",
+    words_key=None,
+    repeats_key=None,
 )
 
 
@@ -70,6 +72,7 @@ class JobTrainer(Trainer):
     landmarks = ("run_job.py", "job_file.py")
     needs = ("torch",)
     own_folder = True
+    names_config = "JOB"
     weights = MappingProxyType(
         {"model": "Base-Model", "start_from": "Network-Weights", "resume": "Resume"}
     )

@@ -23,6 +23,10 @@ class FileKinds(NamedTuple):
     """What a dataset config calls a folder of images."""
     caption_key: str
     """What it calls the suffix of captions."""
+    words_key: str | None
+    """What it calls words that stand for missing captions; ``None`` if nothing can."""
+    repeats_key: str | None
+    """What it calls how often each image counts; ``None`` if nothing says so."""
 
     def is_image(self, name: str) -> bool:
         """Whether the trainer takes a file called ``name`` for an image."""

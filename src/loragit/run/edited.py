@@ -1,5 +1,5 @@
-"""The user's files that were edited while a run trained. On record is what they were when it
-started."""
+"""Detects edits of the user's files while a run trained. The record holds the files as they were at
+the start."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from loragit.dataset.snapshot import WatchedFolder
 from loragit.run.preflight.inputs import Inputs
 
 MAX_HASHED = 1 << 30
-"""Bytes of files that are read again at most, a second or two: the run's outcome waits to be sealed
-meanwhile."""
+"""Most bytes of files read again, which takes a second or two: sealing the run's outcome waits for
+it."""
 
 _NAMED = 3
 _AS_IT_WAS = "on record is what it was at the start"
 
 
 def edits(read: Inputs) -> Iterator[str]:
-    """A warning for each kind of edit since ``read`` was read. Raises nothing.
+    """Yield a warning for each kind of edit since ``read`` was read. Raises nothing.
 
-    Files of the dataset are told apart by size and times, and only those that differ there are
-    read: ten thousand untouched files cost ten thousand calls of stat(2).
+    Dataset files are compared by size and times, and only those that differ are read: ten thousand
+    untouched files cost ten thousand calls of stat(2).
     """
     for entry in read.entries:
         path = read.sources.get(entry.path)
@@ -63,7 +63,7 @@ def _line(noun: str, what: str, names: list[str]) -> str:
 
 
 def file_edits(path: Path, data: bytes, did: str = "trained") -> Iterator[str]:
-    """A warning where one file, which was read whole and held ``data``, was edited; ``did`` is what
+    """Yield a warning if a file whose whole content was ``data`` has been edited; ``did`` says what
     the run did meanwhile."""
     try:
         if path.stat().st_size == len(data) and path.read_bytes() == data:
@@ -75,15 +75,15 @@ def file_edits(path: Path, data: bytes, did: str = "trained") -> Iterator[str]:
 
 
 class _FolderEdits:
-    """What was edited in a folder of the dataset. Names are those of ``dataset.sha256``."""
+    """Edits in a folder of the dataset. Names are those of ``dataset.sha256``."""
 
     def __init__(self, watched: WatchedFolder) -> None:
         self.changed: list[str] = []
-        """Other bytes, or gone."""
+        """Changed content, or gone."""
         self.new: list[str] = []
-        """Images that were not there; other files may be the trainer's own."""
+        """Images that are new; other new files may be the trainer's own."""
         self.unread: list[str] = []
-        """Written since, but beyond :data:`MAX_HASHED`."""
+        """Written since, but not read because of :data:`MAX_HASHED`."""
         self.unreadable = ""
         self._watched = watched
         self._left = MAX_HASHED
@@ -117,7 +117,7 @@ class _FolderEdits:
             os.close(directory)
 
     def _read(self, each: hashes.HashedFile, now: os.stat_result, directory: int) -> None:
-        """Its times differ: see whether its bytes do."""
+        """Compare the bytes of a file whose times differ."""
         name = self._watched.prefix + each.name
         if now.st_size != each.size or not stat.S_ISREG(now.st_mode):
             self.changed.append(name)
@@ -130,12 +130,12 @@ class _FolderEdits:
 
 
 def _times(identity: str) -> list[str]:
-    """Size and times alone: a disk that was mounted anew may have another number."""
+    """Return only size and times: a disk that was remounted may have another device number."""
     return identity.split(" ")[:3]
 
 
 def _sha256(name: str, directory: int) -> str | None:
-    """``None`` where it cannot be read any more."""
+    """Return the hash of a file; ``None`` if it can no longer be read."""
     try:
         with os.fdopen(
             os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory), "rb"

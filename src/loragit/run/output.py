@@ -1,5 +1,5 @@
-"""The output folder of a run: made for this run alone, and removed only where it holds nothing but
-our own files."""
+"""The output folder of a run: created for this run only, and removed only if it contains nothing
+but our own files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from loragit.system import durable
 
 
 class OutputExists(LoragitError):
-    """The output folder is there already."""
+    """The output folder exists already."""
 
 
 class CannotWriteOutput(LoragitError):
@@ -27,22 +27,23 @@ class CannotWriteOutput(LoragitError):
 
 
 class OutputGone(LoragitError):
-    """The output folder is not there any more: nobody can tell whether something was in it."""
+    """The output folder no longer exists: nobody can tell whether it had anything in it."""
 
 
 class OutputFolder(NamedTuple):
-    """A folder that this very run made."""
+    """An output folder that this very run created."""
 
     path: Path
     inode: tuple[int, int]
-    """Device and inode, so that another folder of the same name is not taken for it."""
+    """Device and inode, so that another folder of the same name is not mistaken for it."""
     files: Mapping[str, str]
-    """What loragit put there: sha256 of the bytes in hex, by path relative to the folder."""
+    """Files that loragit put there: sha256 of the bytes in hex, by path relative to the folder."""
     log: str
     """Name of the log, whose bytes grow while the trainer runs."""
 
     def replaced(self) -> str | None:
-        """A warning where another folder, or something else, is in its place; else ``None``."""
+        """Return a warning if another folder, or something else, has taken its place; else
+        ``None``."""
         if self._identity() == self.inode:
             return None
         return (
@@ -51,8 +52,8 @@ class OutputFolder(NamedTuple):
         )
 
     def require(self, run: RunName) -> None:
-        """Raises :class:`OutputGone` where the folder is not there any more: ``run`` may have made
-        something in it."""
+        """Raise :class:`OutputGone` if the folder no longer exists: ``run`` may have made something
+        in it."""
         try:
             gone = "something else is in its place" if self._identity() != self.inode else None
         except OSError as error:
@@ -66,8 +67,8 @@ class OutputFolder(NamedTuple):
             )
 
     def foreign(self) -> tuple[str, ...]:
-        """Paths in the folder that are not ours, or no longer as we wrote them; empty where it may
-        be removed."""
+        """Return the paths in the folder that are not ours or no longer as we wrote them; empty if
+        the folder may be removed."""
         try:
             if self._identity() != self.inode:
                 return (".",)
@@ -76,17 +77,16 @@ class OutputFolder(NamedTuple):
             return (f". ({error.strerror})",)
 
     def why_it_stays(self, foreign: Sequence[str]) -> str:
-        """A sentence that says what keeps the folder from being removed."""
+        """Return a sentence that says what keeps the folder from being removed."""
         if foreign == (".",):
             return f"{self.path} stays: it is not the folder that this run made"
         return f"{self.path} stays: it holds {text.listed(sorted(foreign), 3)}"
 
     def remove(self) -> tuple[str, ...]:
-        """Remove the folder if it holds nothing but ours; else return what is foreign, and touch
-        nothing.
+        """Remove the folder if it contains nothing but our files; else return the foreign paths and
+        touch nothing.
 
-        Never goes through a symbolic link: folders are opened by descriptor and must be those we
-        made.
+        Never follows a symbolic link: folders are opened by descriptor and must be those we made.
         """
         foreign = self.foreign()
         if foreign:
@@ -138,24 +138,24 @@ class OutputFolder(NamedTuple):
                 self._empty(below, path + "/")
             finally:
                 os.close(below)
-            # Fails, and everything stays, where something came into the folder meanwhile.
+            # Fails, leaving everything in place, if something came into the folder meanwhile.
             os.rmdir(name, dir_fd=handle)
 
 
 def digests(entries: Iterable[Entry]) -> dict[str, str]:
-    """sha256 of each entry's bytes, by its path."""
+    """Return the sha256 of each entry's bytes, by its path."""
     return {entry.path: sha256(entry.data) for entry in entries}
 
 
 def sha256(data: bytes) -> str:
-    """In hex."""
+    """Return the sha256 of ``data`` in hex."""
     import hashlib
 
     return hashlib.sha256(data).hexdigest()
 
 
 def make(path: Path, entries: Iterable[Entry], log: str) -> OutputFolder:
-    """Make the folder and write ``entries`` into it, through to the disk; on any failure leave
+    """Create the folder and write ``entries`` into it, through to the disk; on any failure leave
     nothing behind.
 
     Raises :class:`OutputExists`, :class:`CannotWriteOutput`.
@@ -181,8 +181,8 @@ def make(path: Path, entries: Iterable[Entry], log: str) -> OutputFolder:
         for entry in files.values():
             _write(path / entry.path, entry)
             reached(CrashPoint.COPY_WRITTEN)
-        # A copy that a power cut empties would no longer be known as ours, and keep the name of the
-        # run from use.
+        # A copy emptied by a power cut would no longer be recognized as ours, and would block the
+        # name of the run.
         durable.sync_all((*_with_folders(path, files), path.parent))
     except OSError as error:
         _discard(path, files)
@@ -194,7 +194,7 @@ def make(path: Path, entries: Iterable[Entry], log: str) -> OutputFolder:
 
 
 def _with_folders(top: Path, names: Iterable[str]) -> Iterable[Path]:
-    """The files ``names`` below ``top``, the folders that hold them, and ``top``."""
+    """Yield the files ``names`` below ``top``, the folders that contain them, and ``top``."""
     for name in names:
         yield top / name
         yield from ((top / name).parent,) if "/" in name else ()
@@ -211,7 +211,7 @@ def _write(path: Path, entry: Entry) -> None:
 
 
 def _discard(path: Path, files: Iterable[str]) -> None:
-    """Take back a half-written folder: only paths that we were about to write ourselves."""
+    """Remove a half-written folder: only paths that we were about to write ourselves."""
     for name in files:
         with suppress(OSError):
             (path / name).unlink()

@@ -1,9 +1,9 @@
 """The products of a training: models, states and samples, found by the trainer's naming rules,
 checked and hashed.
 
-Files decide, not the exit status: a trainer exits 0 without a product and non-zero after a good
-checkpoint. Nothing here writes, and no file that vanishes, is damaged or may not be read stops the
-rest from being found.
+Files decide, not the exit status: a trainer may exit with 0 without a product, or non-zero after a
+good checkpoint. Nothing here writes. A file that vanishes, is damaged or may not be read does not
+keep the rest from being found.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from loragit.trainers.trainer import LogFolders, LossSource, Naming, SavedAt, Tr
 
 
 class Logs(NamedTuple):
-    """Where the trainer logs for TensorBoard, and what lay there before it ran."""
+    """The trainer's TensorBoard log folder, and what was in it before the trainer ran."""
 
     where: LogFolders
     before: frozenset[str]
-    """What :func:`loragit.trainers.losses.log_folders` returned before the training."""
+    """Result of :func:`loragit.trainers.losses.log_folders` before the training."""
 
 
 def collect(
@@ -50,14 +50,14 @@ def collect(
     shown_output: str,
     logs: Logs | None,
 ) -> Outcome:
-    """Find, check and hash what the training called ``output_name`` (any, where that is ``None``)
-    left in ``output``.
+    """Find, check and hash what the training called ``output_name`` (any, if ``None``) left in
+    ``output``.
 
-    ``shown_output`` is how the record writes the output folder. Models are looked for in ``output``
-    itself only, since state folders hold a ``model.safetensors`` of their own. A symbolic link
-    counts as what it points at. ``truncated`` lists every model that is cut short or damaged,
-    ``unreadable`` those that could not be looked into. An output folder that is missing or cannot
-    be listed gives an outcome without products.
+    ``shown_output`` is the output folder as the record writes it. Models are searched for only in
+    ``output`` itself, since state folders hold a ``model.safetensors`` of their own. A symbolic
+    link counts as its target. ``truncated`` lists every model that is cut short or damaged,
+    ``unreadable`` every model that could not be examined. If the output folder is missing or cannot
+    be listed, the outcome has no products.
     """
     naming = trainer.naming
     named = {
@@ -78,11 +78,11 @@ def collect(
 
 
 def sync_products(output: Path, found: Outcome, *further: str) -> str | None:
-    """Wait until the models, states and samples of ``found``, and the files ``further``, are on the
+    """Wait until the models, states and samples of ``found`` and the files ``further`` are on the
     disk.
 
     All names are relative to ``output``. Trainers do not wait for the disk, and the record must not
-    outlive the products that it names. Return a warning where that failed, else ``None``.
+    outlive the products that it names. Return a warning if that failed, else ``None``.
     """
     names = (
         *(model.path for model in found.models),
@@ -104,15 +104,15 @@ def sync_products(output: Path, found: Outcome, *further: str) -> str | None:
 
 
 class ModelReader(NamedTuple):
-    """How header and hashes of a model's file are read."""
+    """How to read the header and the hashes of a model file."""
 
     header: Callable[[Path], Header]
     hashes: Callable[[Path], Hashes]
 
 
 class CheckedModels(NamedTuple):
-    """Files named like models, each kind in order of saving, the final one last; named as in
-    :class:`Outcome`."""
+    """Files named like models, each kind in order of saving with the final one last; field names as
+    in :class:`Outcome`."""
 
     models: tuple[ModelFile, ...]
     truncated: tuple[str, ...]
@@ -126,7 +126,8 @@ def checked_models(
     trainer: Trainer,
     reading: ModelReader | None = None,
 ) -> CheckedModels:
-    """Check and hash the files of ``folder`` that ``named`` holds, with the output name of each."""
+    """Check and hash the files of ``folder`` listed in ``named``, which gives the output name of
+    each."""
     found = _models(folder, named, trainer, reading or ModelReader(read_header, hash_file))
     return CheckedModels(
         models=tuple(model.artifact for model in found if model.artifact is not None),
@@ -139,25 +140,26 @@ def checked_models(
 
 
 class _SavePoint(NamedTuple):
-    """When in a training something was saved, as far as is known. Sorts in order of saving, the
-    final one last."""
+    """When in a training something was saved, as far as known. Sorts in order of saving, the final
+    one last."""
 
     step: int | None
     epoch: int | None
-    """Counted from 1: the epoch that was running (a step file) or that was complete (an epoch file,
-    the final one)."""
+    """Counted from 1: the epoch that was running (for a step file) or was complete (for an epoch
+    file or the final one)."""
     final: bool
 
     @classmethod
     def of_name(cls, match: re.Match[str] | None) -> _SavePoint:
-        """``match`` is ``None`` for a file that was renamed, and is taken for the final model."""
+        """Parse a file name's match. ``match`` is ``None`` for a renamed file, which is taken for
+        the final model."""
         if match is None:
             return cls(None, None, final=True)
         step, epoch = products.number(match, "step"), products.number(match, "epoch")
         return cls(step, epoch, final=step is None and epoch is None)
 
     def refined(self, header: Header, trainer: Trainer) -> _SavePoint:
-        """With what the header tells."""
+        """Return the save point with the details that the header adds."""
         known = trainer.saved_at(header.metadata, SavedAt(self.step, self.epoch))
         return _SavePoint(known.step, known.epoch, final=self.final)
 
@@ -172,7 +174,7 @@ class _Candidate(NamedTuple):
     name: str
     place: _SavePoint
     artifact: ModelFile | None = None
-    """``None`` where it was not shown to be whole."""
+    """``None`` unless the file was shown to be whole."""
     unreadable: bool = False
     session: str | None = None
     """As in :class:`Outcome`."""
@@ -185,7 +187,7 @@ class _Candidate(NamedTuple):
 def _models(
     folder: Path, named: Mapping[str, str | None], trainer: Trainer, reading: ModelReader
 ) -> list[_Candidate]:
-    """Every file of ``named``, checked; several at the same time."""
+    """Return every file of ``named``, checked; several in parallel."""
     candidates = [
         _Candidate(
             name,
@@ -210,8 +212,8 @@ def _models(
 def _checked(
     output: Path, candidate: _Candidate, trainer: Trainer, reading: ModelReader
 ) -> _Candidate | None:
-    """The candidate, with its artifact if it is whole; ``None`` if it is no file, or has vanished
-    since."""
+    """Return the candidate, with its artifact if it is whole; ``None`` if it is not a file or has
+    vanished."""
     path = output / candidate.name
     place = candidate.place
     session = None
@@ -250,10 +252,11 @@ def _checked(
 
 
 def _whole_pickle(path: Path) -> bool:
-    """Whether a ``.ckpt`` or ``.pt`` is whole, as far as can be told without running what it holds.
+    """Whether a ``.ckpt`` or ``.pt`` is whole, as far as can be determined without executing its
+    contents.
 
     Since version 1.6 torch writes a zip archive, whose directory comes last: a save that was cut
-    short lacks it. The older format has no length and no end mark after its tensors; of it, every
+    short lacks it. The older format has no length and no end mark after its tensors, so any such
     file that is not empty passes.
     """
     with open_regular(path) as file:
@@ -266,8 +269,8 @@ def _whole_pickle(path: Path) -> bool:
 
 
 def states(output: Path, output_name: str | None, naming: Naming) -> tuple[str, ...]:
-    """Paths of state folders in order of saving. An empty one is a save that was cut short, and
-    does not count."""
+    """Return the paths of state folders in order of saving. An empty one is a save that was cut
+    short and does not count."""
     found = [
         _Candidate(
             each.path,
@@ -280,13 +283,13 @@ def states(output: Path, output_name: str | None, naming: Naming) -> tuple[str, 
 
 
 def sample_paths(output: Path, output_name: str | None, naming: Naming) -> tuple[str, ...]:
-    """Paths of the sample images, sorted."""
+    """Return the paths of the sample images, sorted."""
     found = products.find_products(output, naming.sample, output_name)
     return tuple(sorted(each.path for each in found if stat.S_ISREG(_mode(each.entry))))
 
 
 def hashed_files(folder: Path, paths: Iterable[str]) -> tuple[DatasetFile, ...]:
-    """sha256 of each file of ``folder``; those that cannot be read are left out."""
+    """Return the sha256 of each file of ``folder``; files that cannot be read are left out."""
     from concurrent.futures import ThreadPoolExecutor
 
     def file(path: str) -> DatasetFile | None:
@@ -301,7 +304,7 @@ def hashed_files(folder: Path, paths: Iterable[str]) -> tuple[DatasetFile, ...]:
 
 
 def logged_loss(output: Path, logs: Logs | None, source: LossSource) -> float | None:
-    """The last loss of the log folders that are new, or of the files in the output folder."""
+    """Return the last loss in the new log folders, or in the files of the output folder."""
     if source.folder is None:
         return losses.final_loss(losses.loss_files(output, source), source)
     if logs is None:
@@ -314,7 +317,7 @@ def logged_loss(output: Path, logs: Logs | None, source: LossSource) -> float | 
 
 
 def _mode(entry: os.DirEntry[str] | Path) -> int:
-    """File type and permissions of what ``entry`` leads to; 0 where that cannot be told."""
+    """Return the file type and permissions of ``entry``'s target; 0 if unknown."""
     try:
         return entry.stat().st_mode
     except OSError:
@@ -322,8 +325,8 @@ def _mode(entry: os.DirEntry[str] | Path) -> int:
 
 
 def _holds_something(entry: os.DirEntry[str]) -> bool:
-    """Whether this is a folder that is not empty; one that may not be listed gets the benefit of
-    the doubt."""
+    """Whether this is a folder that is not empty; a folder that may not be listed is assumed not to
+    be."""
     if not stat.S_ISDIR(_mode(entry)):
         return False
     try:

@@ -1,4 +1,5 @@
-"""A trainer's arguments: read from settings and from the command line, merged, written out again.
+"""A trainer's arguments: read from settings and from the command line, merged, and written out
+again.
 
 The trainers' parsers are Python's argparse with long options only: an option's values run up to the
 next word that begins with ``--``.
@@ -12,24 +13,25 @@ from typing import NamedTuple
 from loragit.errors import UsageError
 
 Value = str | int | float | bool | tuple[str | int | float, ...]
-"""What a setting under ``[trainer.args]`` may be."""
+"""Type of a setting under ``[trainer.args]``."""
 
 
 class BadArgument(UsageError):
-    """An argument that loragit must understand cannot be understood."""
+    """An argument that loragit needs to understand cannot be understood."""
 
 
 class Arguments(NamedTuple):
-    """Options in the order they were first given, each with its values; flags have none."""
+    """Options in the order in which they were first given, each with its values; flags have
+    none."""
 
     options: Mapping[str, tuple[str, ...]]
-    """By name, without ``--``."""
+    """Keyed by name, without ``--``."""
     leading: tuple[str, ...] = ()
     """Words before the first option."""
 
     def one(self, name: str) -> str | None:
-        """The value of ``name``, its last where it has several; ``None`` where it is absent or a
-        flag."""
+        """Return the value of ``name``, the last if there are several; ``None`` if it is absent or
+        a flag."""
         values = self.options.get(name, ())
         return values[-1] if values else None
 
@@ -37,11 +39,12 @@ class Arguments(NamedTuple):
         return Arguments({k: v for k, v in self.options.items() if k not in names}, self.leading)
 
     def updated(self, other: Arguments) -> Arguments:
-        """These, with each option that ``other`` gives replaced by it: nothing is given twice."""
+        """Return these with every option in ``other`` replaced by that one: nothing is given
+        twice."""
         return Arguments({**self.options, **other.options}, self.leading + other.leading)
 
     def words(self) -> tuple[str, ...]:
-        """As the trainer is to be given them."""
+        """Return the words to pass to the trainer."""
         words = list(self.leading)
         for name, values in self.options.items():
             words += option(name, *values)
@@ -49,15 +52,15 @@ class Arguments(NamedTuple):
 
 
 def option(name: str, *values: str) -> tuple[str, ...]:
-    """``--name value …``, or ``--name=value`` where the value itself begins with a dash."""
+    """Return ``--name value …``, or ``--name=value`` if the value itself begins with a dash."""
     if len(values) == 1 and values[0].startswith("-"):
         return (f"--{name}={values[0]}",)
     return (f"--{name}", *values)
 
 
 def from_settings(table: Iterable[tuple[str, Value]], home: str) -> Arguments:
-    """Strings and numbers as one value, ``true`` as a flag, ``false`` as nothing, lists as several
-    values.
+    """Convert settings: strings and numbers to one value, ``true`` to a flag, ``false`` to nothing,
+    lists to several values.
 
     ``~/`` at the start of a string is the home folder: no shell will expand it.
     """
@@ -79,7 +82,7 @@ def _expanded(value: str | float, home: str) -> str:
 
 
 def from_words(words: Iterable[str]) -> Arguments:
-    """Read a command line. An option given twice counts as its last, as argparse has it."""
+    """Parse a command line. If an option is given twice, the last one counts, as in argparse."""
     options: dict[str, tuple[str, ...]] = {}
     leading: list[str] = []
     current: str | None = None
@@ -96,9 +99,10 @@ def from_words(words: Iterable[str]) -> Arguments:
 
 
 def refuse_short_forms(arguments: Arguments, names: Iterable[str]) -> None:
-    """argparse takes any unique beginning of an option; loragit must not miss one that it manages.
+    """Reject abbreviated options: argparse accepts any unique prefix of an option, and loragit must
+    not miss one that it manages.
 
-    Raises :class:`BadArgument` for a beginning of one of ``names``.
+    Raises :class:`BadArgument` for a prefix of one of ``names``.
     """
     for given in arguments.options:
         full = next(
@@ -110,7 +114,8 @@ def refuse_short_forms(arguments: Arguments, names: Iterable[str]) -> None:
 
 
 def refuse_leading(arguments: Arguments) -> None:
-    """sd-scripts takes options alone. Raises :class:`BadArgument` for words before the first."""
+    """Raise :class:`BadArgument` for words before the first option: sd-scripts takes only
+    options."""
     if arguments.leading:
         raise BadArgument(
             f"{arguments.leading[0]!r} is no option of the trainer",

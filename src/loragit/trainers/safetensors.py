@@ -1,9 +1,8 @@
-"""Model files: what a safetensors header says, and the hashes that name a file and its weights.
+"""Model files: reading a safetensors header, and the hashes that identify a file and its weights.
 
-The files are not trusted. A header is believed only as far as the file's own size carries it:
-nothing is allocated because a header claims it. The layout is the one of the safetensors format: 8
-bytes that hold the header's length (unsigned, little-endian), the header (a JSON object in UTF-8),
-then the tensors.
+The files are not trusted. A header is believed only as far as the file's own size supports it:
+nothing is allocated because a header claims it. A safetensors file consists of 8 bytes with the
+header's length (unsigned, little-endian), the header (a JSON object in UTF-8), and the tensors.
 """
 
 from __future__ import annotations
@@ -31,13 +30,12 @@ crate)."""
 
 _PREFIX = 8
 _OFFSET_LIMIT = 2**63 - 1
-# Larger blocks gained nothing; with 1 MiB the second thread's start showed.
+# Larger blocks were no faster; with 1 MiB the cost of starting the second thread showed.
 _BLOCK = 4 << 20
 
 
 class NotSafetensors(LoragitError):
-    """The file does not begin with a sound safetensors header; a file cut short in its header is
-    one."""
+    """The file does not begin with a valid safetensors header, or is cut short within it."""
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(
@@ -48,37 +46,37 @@ class NotSafetensors(LoragitError):
 
 
 class Header(NamedTuple):
-    """What a safetensors file says of itself."""
+    """The header of a safetensors file."""
 
     metadata: Mapping[str, str]
-    """``__metadata__``; empty where there is none."""
+    """``__metadata__``; empty if there is none."""
     header_length: int
-    """Bytes of JSON, without the 8 bytes before it."""
+    """Bytes of JSON, not counting the 8 bytes before it."""
     data_length: int
-    """Bytes of tensors that the header describes: the highest end of all ``data_offsets``."""
+    """Bytes of tensors that the header describes: the highest end in any ``data_offsets``."""
     whole: bool
     """Whether the file is exactly as long as its header says."""
 
 
 class Hashes(NamedTuple):
-    """The names of a file by content, all from one reading."""
+    """Hashes of a file's content, all computed in one pass."""
 
     sha256: str
     """Of the whole file, 64 hex digits."""
     payload_sha256: str | None
-    """Of everything after a safetensors header, 64 hex digits (``sshs_model_hash`` of sd-scripts'
-    ``networks.*``); ``None`` where the file does not begin like one that holds its whole header."""
+    """Of everything after the safetensors header, 64 hex digits (``sshs_model_hash`` of sd-scripts'
+    ``networks.*``); ``None`` if the file does not begin like one that contains its whole header."""
     size: int
-    """Bytes that were read."""
+    """Number of bytes read."""
 
 
 def read_header(path: Path) -> Header:
     """Read and check the header of ``path``.
 
-    Raises :class:`NotSafetensors` for a header that is cut short, longer than :data:`HEADER_LIMIT`,
-    not a JSON object in UTF-8, with a key twice, nested too deep, with more values than any model
-    has, or with metadata or offsets of the wrong kind; ``OSError`` where the file cannot be read or
-    is not a regular file.
+    Raises :class:`NotSafetensors` if the header is cut short, is longer than :data:`HEADER_LIMIT`,
+    is not a JSON object in UTF-8, repeats a key, is nested too deep, has more values than any model
+    has, or has metadata or offsets of the wrong kind. Raises ``OSError`` if the file cannot be read
+    or is not a regular file.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -100,10 +98,10 @@ def read_header(path: Path) -> Header:
 
 
 def hash_file(path: Path) -> Hashes:
-    """Read ``path`` once and hash it; memory does not grow with the file. Works for files of any
-    format.
+    """Read ``path`` once and hash it; memory use does not grow with the file. Works for files of
+    any format.
 
-    Raises ``OSError`` where the file cannot be read or is not a regular file.
+    Raises ``OSError`` if the file cannot be read or is not a regular file.
     """
     with open_regular(path) as file:
         start = _payload_start(file)
@@ -120,10 +118,9 @@ def hash_file(path: Path) -> Hashes:
 
 
 def open_regular(path: Path) -> FileIO:
-    """Open ``path`` for reading, unbuffered, through symbolic links.
+    """Open ``path`` for reading, unbuffered, following symbolic links.
 
-    Raises ``OSError``, also for what is not a regular file: a pipe of that name would be waited on
-    for ever.
+    Raises ``OSError``, also if it is not a regular file: opening a pipe would wait forever.
     """
     file = FileIO(path, "r", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -135,8 +132,9 @@ def open_regular(path: Path) -> FileIO:
 def _update_both(first: _Hash, block: memoryview, second: _Hash, part: memoryview) -> None:
     """Feed two hashers at once.
 
-    hashlib lets go of the interpreter lock while it hashes, so a second thread takes one large file
-    from about 800 to 1,400 MB/s on two cores and costs several files at once nothing.
+    hashlib releases the interpreter lock while it hashes, so a second thread speeds up one large
+    file from about 800 to 1,400 MB/s on two cores, and does not slow down several files hashed at
+    once.
     """
     helper = Thread(target=second.update, args=(part,))
     helper.start()
@@ -145,11 +143,11 @@ def _update_both(first: _Hash, block: memoryview, second: _Hash, part: memoryvie
 
 
 def _payload_start(file: FileIO) -> int | None:
-    """Where the tensors begin, if the file begins like safetensors; the file's position is left
-    alone.
+    """Return where the tensors begin, if the file begins like safetensors; the file's position is
+    unchanged.
 
-    Judged by content, since a renamed file is the same model. A zip archive or a pickle (``.ckpt``,
-    ``.pt``) never passes: read as a length, its first bytes are far beyond the limit.
+    Decided by content, since a renamed file is the same model. A zip archive or a pickle
+    (``.ckpt``, ``.pt``) never passes: its first bytes, read as a length, are far beyond the limit.
     """
     descriptor = file.fileno()
     beginning = os.pread(descriptor, _PREFIX + 1, 0)
@@ -160,7 +158,7 @@ def _payload_start(file: FileIO) -> int | None:
 
 
 def _parse(raw: bytes) -> dict[str, object]:
-    """Raises ``ValueError`` or ``RecursionError``."""
+    """Parse the header's JSON. Raises ``ValueError`` or ``RecursionError``."""
     if not raw.startswith(b"{"):
         raise ValueError("it is not an object")
     check_values(raw)  # a hundred megabytes of "[]," would become gigabytes
@@ -172,7 +170,8 @@ def _parse(raw: bytes) -> dict[str, object]:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """The format forbids a key twice: two readers could see two different models."""
+    """Reject repeated keys, which the format forbids: two readers could see two different
+    models."""
     entries = dict(pairs)
     if len(entries) != len(pairs):
         raise ValueError("a key occurs twice")
@@ -180,7 +179,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _no_constant(name: str) -> object:
-    """``NaN`` and ``Infinity``, which Python would read though JSON has no such thing."""
+    """Reject ``NaN`` and ``Infinity``, which Python would accept though JSON does not have them."""
     raise ValueError(f"{name} is not JSON")
 
 
@@ -190,19 +189,19 @@ def _metadata(entry: object) -> Mapping[str, str]:
     for key, value in entry.items():
         if not isinstance(value, str):
             raise ValueError("__metadata__ holds a value that is not text")
-        # Half of a surrogate pair parses, but could never be written into a record; UnicodeError is
+        # Half of a surrogate pair parses but could never be written into a record; UnicodeError is
         # a ValueError.
         f"{key}{value}".encode()
     return MappingProxyType(entry)
 
 
 def _end(tensor: object) -> int:
-    """Where a tensor ends, in bytes from the end of the header."""
+    """Return where a tensor ends, in bytes from the end of the header."""
     offsets = tensor.get("data_offsets") if isinstance(tensor, dict) else None
     if not isinstance(offsets, list) or len(offsets) != 2:
         raise ValueError("a tensor has no data_offsets")
     begin, end = offsets
-    # bool is an int to Python, so the exact type is asked for.
+    # bool is an int in Python, so the exact type is checked.
     if type(begin) is not int or type(end) is not int or not 0 <= begin <= end <= _OFFSET_LIMIT:
         raise ValueError("a tensor's data_offsets are not two ascending offsets")
     return end

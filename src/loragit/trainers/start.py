@@ -1,4 +1,4 @@
-"""How one run's trainer is started, told three ways: the real command, the recorded one, and
+"""The command that starts a run's trainer, in three forms: the real one, the recorded one, and
 ``train.sh``."""
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from loragit.trainers.trainer import Copies, Job, Plan, Trainer
 
 
 class Start(NamedTuple):
-    """The same words every time, but for where the copies lie and how the comment ends."""
+    """One command in all its forms: only the location of the copies and the end of the comment
+    differ."""
 
     name: str
-    """The run's."""
+    """Name of the run."""
     program: tuple[str, ...]
     """Launcher or Python, and the trainer's script."""
     trainer: Trainer
@@ -36,22 +37,22 @@ class Start(NamedTuple):
     """Path in the record of each further input, by the file it was read from."""
     home: str
     held: Mapping[str, str] = MappingProxyType({})
-    """The variable that holds it, by each secret of the trainer's environment."""
+    """The secrets in the trainer's environment: variable name by secret."""
     own: tuple[str, ...] | None = None
-    """Arguments of the user's own script, which is ``program`` then; ``None`` where the trainer's
-    script runs."""
+    """Arguments of the user's own script, in which case ``program`` is that script; ``None`` if the
+    trainer's script runs."""
     hidden: tuple[str, ...] = ()
-    """Further secrets, which no argument may give away: those of a file that the trainer reads."""
+    """Further secrets that no argument may disclose, from a file that the trainer reads."""
 
     @property
     def output_name(self) -> str | None:
-        """What the models will be called; ``None`` where only the user's own script knows."""
+        """Output name of the models; ``None`` if only the user's own script knows it."""
         return self.plan.output_name if self.own is None else None
 
     def variables(self, commit: str) -> dict[str, str]:
-        """What is added to the environment of the run whose commit is ``commit``."""
-        # Whoever starts loragit again in there, and the shell functions, must know that a run is
-        # under way.
+        """Return the variables added to the environment of the run with commit ``commit``."""
+        # A loragit started again in there, and the shell functions, must know that a run is under
+        # way.
         marks = {"LORAGIT_RUN": self.name, "LORAGIT_RUN_OUTPUT": str(self.output)}
         if self.own is None:
             return marks
@@ -80,25 +81,25 @@ class Start(NamedTuple):
         return Job(copies, self.steps, stamp)
 
     def config_copy(self, data: bytes) -> bytes:
-        """What the trainer gets in place of ``data``, the bytes of the config. It is on record
-        itself, and so names no commit. The user's own script gets them as they are."""
+        """Return the config that the trainer gets in place of ``data``, the config's own bytes. It
+        is recorded itself, so it names no commit. The user's own script gets ``data`` unchanged."""
         if self.own is not None:
             return data
         job = self._job(str(self.output), str(self.output), f"loragit: {self.name}")
         return self.trainer.config_copy(self.plan, data, job)
 
     def words(self, commit: str) -> tuple[str, ...]:
-        """What is started for the run whose commit is ``commit``. May hold secrets."""
+        """Return the real command of the run with commit ``commit``. May contain secrets."""
         return self._words(str(self.output), str(self.output), f"loragit: {self.name} {commit}")
 
     def recorded(self) -> tuple[str, ...]:
-        """The command for the record: secrets ``***``, the home folder ``~``, no commit (it would
-        hold its own id)."""
+        """Return the command for the record: secrets as ``***``, the home folder as ``~``, no
+        commit (a commit cannot contain its own id)."""
         words = self._words(str(self.output), str(self.output), f"loragit: {self.name}")
         return tuple(text.home_as_tilde(word, self.home) for word in self._redacted(words))
 
     def script(self) -> bytes:
-        """``train.sh``: secrets are read from the environment."""
+        """Return ``train.sh``, which reads secrets from the environment."""
         words = self._words(HERE, OUTPUT, f"loragit: {self.name}")
         return train_script(
             self.name, str(self.workdir), words, self.home, self._variables(words).get
@@ -108,9 +109,10 @@ class Start(NamedTuple):
         return redact.redact_argv(words, kinds.secret_arguments(), (*self.held, *self.hidden))
 
     def _variables(self, words: tuple[str, ...]) -> dict[int, str]:
-        """The environment variable for each word that must not be recorded, by the word's place.
+        """Return the environment variable for each word that must not be recorded, keyed by the
+        word's index.
 
-        Equal values may share a variable, others never do.
+        Equal values may share a variable; others never do.
         """
         hidden = self._redacted(words)
         given = find.secret_arguments(words, kinds.secret_arguments())
@@ -123,7 +125,7 @@ class Start(NamedTuple):
         holders |= {given[at]: variables[at] for at in reversed(variables)}
         for at in others:
             value = _value(words[at])
-            # With a prefix, for a shell has variables of its own: --path must not ask for PATH.
+            # The prefix keeps it apart from a shell's own variables: --path must not ask for PATH.
             name = holders.get(value) or _as_variable(
                 f"SECRET_{_option(hidden, at)}".upper()
             ).rstrip("_")
@@ -132,23 +134,24 @@ class Start(NamedTuple):
 
 
 def _value(word: str) -> str:
-    """What stands for an argument's value: all of a word, or what ``--option=`` is followed by."""
+    """Return the value in an argument: the part after ``--option=``, or else the whole word."""
     return word.partition("=")[2] if word.startswith("--") and "=" in word else word
 
 
 def _option(hidden: tuple[str, ...], at: int) -> str:
-    """The option that the word at ``at`` belongs to, without its dashes; empty before the first."""
+    """Return the option that the word at ``at`` belongs to, without its dashes; empty before the
+    first."""
     options = (word for word in reversed(hidden[: at + 1]) if word.startswith("--"))
     return next(options, "").partition("=")[0].removeprefix("--")
 
 
 def _as_variable(name: str) -> str:
-    """``name``, or what is nearest to it that a shell takes for a variable's name."""
+    """Return ``name``, or the closest name that a shell accepts for a variable."""
     return re.sub(r"[^A-Za-z0-9_]|^(?=[0-9])", "_", name)
 
 
 def _free(name: str, value: str, values: dict[str, str]) -> str:
-    """``name``, with a number where another value has it already."""
+    """Return ``name``, with a number added if another value has it already."""
     free, number = name, 1
     while values.setdefault(free, value) != value:
         number += 1

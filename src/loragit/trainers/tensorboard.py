@@ -1,17 +1,17 @@
-"""TensorBoard event files, read without TensorBoard: the scalars that a trainer logged.
+"""Reads the scalars that a trainer logged from TensorBoard event files, without TensorBoard.
 
-An event file is a row of TFRecords: length (8 bytes, little-endian), its masked CRC-32C (4), the
-data, the data's masked CRC-32C (4). The data is an ``Event`` of TensorFlow's ``event.proto``, of
-which only these fields are read::
+An event file is a sequence of TFRecords: length (8 bytes, little-endian), its masked CRC-32C (4),
+the data, the data's masked CRC-32C (4). The data is an ``Event`` of TensorFlow's ``event.proto``,
+of which only these fields are read::
 
     Event          wall_time = 1 (double), step = 2 (int64), summary = 5
     Summary        value = 1 (repeated)
     Summary.Value  tag = 1, simple_value = 2 (float), tensor = 8
     TensorProto    float_val = 5 (repeated float)
 
-The checksum of each length is checked (8 bytes, and lengths repeat, so it is nearly free): it is
-what keeps a damaged file from being read out of step. That of the data is not: in Python it would
-cost more than all the rest.
+The checksum of each length is verified (8 bytes, and lengths repeat, so it is nearly free): it
+keeps the records of a damaged file from being read at wrong offsets. That of the data is not
+verified: in Python it would cost more than all the rest.
 """
 
 from __future__ import annotations
@@ -26,21 +26,20 @@ from typing import BinaryIO
 
 from loragit.trainers.trainer import Scalar
 
-# A record of scalars has some 40 bytes. Longer ones than this hold pictures, and are stepped over.
+# A record of scalars has about 40 bytes. Records longer than this contain images and are skipped.
 _LONGEST_RECORD = 1 << 20
 
 
 class _Corrupt(Exception):
-    """The bytes are not the protocol buffer they should be. Never leaves this module."""
+    """The bytes are not the expected protocol buffer. Never leaves this module."""
 
 
 def scalars(path: Path, tags: Container[str] | None = None) -> Iterator[Scalar]:
-    """Yield the scalars of the event file ``path`` in the order of the file; of ``tags`` only,
-    where given.
+    """Yield the scalars of the event file ``path`` in file order; only those in ``tags``, if given.
 
-    A file that ends within a record, as that of a killed trainer does, ends quietly there; so does
-    one with a damaged length or event. Raises ``OSError`` where the file cannot be read or is not a
-    regular one: a pipe of that name would be waited on for ever.
+    A file that ends within a record, as a killed trainer leaves it, silently ends there; so does
+    one with a damaged length or event. Raises ``OSError`` if the file cannot be read or is not a
+    regular one: opening a pipe would wait forever.
     """
     with open(path, "rb", opener=_opener) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -58,7 +57,7 @@ def _opener(name: str, flags: int) -> int:
 
 
 def _records(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the data of every record that is there to its end and short enough to hold scalars."""
+    """Yield the data of every record that is complete and short enough to contain scalars."""
     size = os.fstat(file.fileno()).st_size
     end = 0
     while len(head := file.read(12)) == 12:
@@ -76,7 +75,7 @@ def _records(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _event(data: bytes, tags: Container[str] | None) -> list[Scalar]:
-    """Raises :class:`_Corrupt`."""
+    """Parse an ``Event``. Raises :class:`_Corrupt`."""
     wall_time, step = 0.0, 0
     summaries: list[bytes] = []
     for field, value in _fields(data):
@@ -97,7 +96,7 @@ def _event(data: bytes, tags: Container[str] | None) -> list[Scalar]:
 
 
 def _value(data: bytes) -> Iterator[tuple[str, float]]:
-    """Yield the tag and the number of a ``Summary.Value``, or nothing where it is no scalar."""
+    """Yield the tag and the number of a ``Summary.Value``; nothing if it is not a scalar."""
     tag = ""
     number: float | None = None
     for field, value in _fields(data):
@@ -112,7 +111,8 @@ def _value(data: bytes) -> Iterator[tuple[str, float]]:
 
 
 def _tensor(data: bytes) -> float | None:
-    """The number in a ``TensorProto`` of one float; packed or not, it is the same four bytes."""
+    """Return the number in a ``TensorProto`` of one float; packed or not, it is the same four
+    bytes."""
     floats = [value for field, value in _fields(data) if field == 5]
     if len(floats) == 1 and isinstance(floats[0], bytes) and len(floats[0]) == 4:
         return _float("<f", floats[0])
@@ -141,7 +141,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
             length, at = _varint(data, at)
         elif kind in (1, 5):
             length = 8 if kind == 1 else 4
-        else:  # groups, which no message here has ever had
+        else:  # groups, which no message here has ever used
             raise _Corrupt
         if at + length > len(data):
             raise _Corrupt
@@ -150,7 +150,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """The integer at ``at``, of 64 bits at most, and where it ends."""
+    """Return the integer at ``at``, at most 64 bits, and where it ends."""
     value = 0
     for shift in range(0, 64, 7):
         if at >= len(data):
@@ -165,8 +165,8 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=256)
 def _masked_crc(data: bytes) -> int:
-    """CRC-32C, rotated and shifted as TFRecord wants it (a checksum of data that holds checksums is
-    weak)."""
+    """Return the CRC-32C, rotated and shifted as TFRecord requires (a checksum of data that
+    contains checksums is weak)."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc = _crc_table()[(crc ^ byte) & 255] ^ (crc >> 8)
@@ -176,7 +176,7 @@ def _masked_crc(data: bytes) -> int:
 
 @cache
 def _crc_table() -> tuple[int, ...]:
-    """For the Castagnoli polynomial, bits reversed."""
+    """Return the table of the Castagnoli polynomial, bits reversed."""
     table = []
     for byte in range(256):
         for _ in range(8):

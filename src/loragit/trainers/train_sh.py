@@ -1,4 +1,4 @@
-"""The script of a run: POSIX sh that starts the trainer as loragit started it, from wherever it
+"""The script of a run: POSIX sh that starts the trainer as loragit started it, wherever the script
 lies."""
 
 from __future__ import annotations
@@ -10,25 +10,28 @@ from collections.abc import Callable, Iterable
 from loragit.text import home_folder
 
 HERE = "\0here"
-"""In a word: the folder that holds the script, with the recorded config and prompts beside it."""
+"""Placeholder in a word for the folder of the script, with the recorded config and prompts beside
+it."""
 OUTPUT = "\0output"
-"""In a word: the output folder; ``$OUTPUT_DIR`` where it is set, else the script's own folder."""
+"""Placeholder in a word for the output folder: ``$OUTPUT_DIR`` if set, else the script's own
+folder."""
 
 
 def train_script(
     name: str, workdir: str, words: Iterable[str], home: str, secret: Callable[[int], str | None]
 ) -> bytes:
-    """The text of ``train.sh``.
+    """Return the text of ``train.sh``.
 
     ``words`` are the program and its arguments, with :data:`HERE` and :data:`OUTPUT` for the
-    folders. ``secret`` names the environment variable that holds the value of the word at a place,
-    for words that must not be recorded: what follows ``--option=``, or else all of the word. Paths
-    under ``home`` are written with ``$HOME``.
+    folders. ``secret`` takes a word's index and returns the environment variable that holds its
+    value if the word must not be recorded: the value is the part after ``--option=``, or else the
+    whole word. Paths under ``home`` are written with ``$HOME``.
     """
     lines: list[str] = []
     for place, word in enumerate(words):
         shown = _word(word, home, secret(place))
-        # An option and its values stand on one line; what starts the trainer stands on the first.
+        # An option and its values share a line; the command that starts the trainer is on the
+        # first.
         if lines and not word.startswith("--"):
             lines[-1] += f" {shown}"
         else:

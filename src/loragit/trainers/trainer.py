@@ -209,6 +209,8 @@ class Trainer(Protocol):
     """Packages without which it does not begin."""
     own_folder: bool
     """Whether it must be started in its own repository, whatever ``trainer.workdir`` says."""
+    names_config: str
+    """How a command line names the config (:attr:`Plan.config`): ``--dataset_config PATH``."""
     weights: Mapping[str, str]
     """Arguments that name weights a run starts from, and the role of each."""
     per_run: frozenset[str]

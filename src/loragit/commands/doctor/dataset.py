@@ -45,7 +45,7 @@ _FORMATS = (
     ("GIF", re.compile(rb"GIF8"), ()),
     ("TIFF", re.compile(rb"II\*\0|MM\0\*"), ()),
 )
-"""Formats, how their files begin, and their suffixes among those that sd-scripts reads."""
+"""Formats, how their files begin, and their suffixes among those that trainers read."""
 
 
 class Listing(NamedTuple):
@@ -202,6 +202,7 @@ def _read_head(folder: Path, name: str) -> bytes:
 
 def _check_captions(found: Checks, one: Listing) -> None:
     folder = one.folder
+    keys = " or ".join(filter(None, (folder.files.caption_key, folder.files.words_key)))
     ends = " or ".join(folder.caption_suffixes)
     stems = {_stem(name): name for name in one.images}
     captioned = {name: _caption_stem(name, folder) for name in one.captions}
@@ -213,8 +214,7 @@ def _check_captions(found: Checks, one: Listing) -> None:
             "captions",
             f"{count(len(without), 'image')} of {len(one.images)} in {folder.path} without a "
             f"caption ({ends}): " + _first_names(without),
-            "write them, or say caption_extension or class_tokens in the dataset config: it "
-            "trains on no words else",
+            f"write them, or say {keys} in the dataset config: it trains on no words else",
         )
     if orphans:
         found.warn(
@@ -288,7 +288,7 @@ def _source_changed(
 
 
 def _check_duplicates(found: Checks, listings: Sequence[Listing], cache: HashCache) -> None:
-    """Warn of images with the same bytes: repeats are set with ``num_repeats``."""
+    """Warn of images with the same bytes: the dataset config says how often one counts."""
     sizes: dict[int, int] = {}
     for one in listings:
         for status in one.images.values():
@@ -313,10 +313,15 @@ def _check_duplicates(found: Checks, listings: Sequence[Listing], cache: HashCac
             "duplicates",
             f"{count(len(groups), 'image')} there more than once, with the same bytes: "
             f"{shown}{_and_more(groups)}",
-            "keep one of each; num_repeats in the dataset config says that images count more",
+            "keep one of each" + _repeats_hint(listings),
         )
     elif sizes:
         found.ok("duplicates", "no two images of the same bytes")
+
+
+def _repeats_hint(listings: Iterable[Listing]) -> str:
+    key = next((one.folder.files.repeats_key for one in listings), None)
+    return f"; {key} in the dataset config says that images count more" if key else ""
 
 
 def _shortened(paths: list[Path]) -> Iterator[str]:

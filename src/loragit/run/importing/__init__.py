@@ -1,4 +1,4 @@
-"""Trainings of before loragit: found, read, and brought on record as runs.
+"""Trainings from before loragit: found, read, and recorded as runs.
 
-Nothing is made up: what is not known is left out. Their commits are written by ``store``.
+Nothing is invented: unknown facts are left out. ``store`` writes the commits.
 """

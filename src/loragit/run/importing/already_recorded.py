@@ -1,7 +1,7 @@
-"""Which trainings a repository has on record already, by whatever identifies one: hash, session,
-commit, folder.
+"""Which trainings a repository already records, by any identifying mark: hash, session, commit or
+folder.
 
-Read through two children of git, whatever the number of runs.
+Read through two git child processes, however many runs there are.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from loragit.git.repository import Repository
 from loragit.record.message import parse_model_line
 
 _EVERYWHERE = ("--glob=refs/heads/run[s]", "--glob=refs/remotes/*/run[s]")
-"""``runs``, and those that were fetched: what is on record elsewhere is not put there a second
-time. Patterns, for they may match nothing, and a name may not."""
+"""``runs`` and its fetched copies: a run recorded elsewhere is not recorded a second time. These
+are patterns because a pattern may match nothing, while a plain name must exist."""
 _TAG_FIELDS = "%(refname)%00%(*objectname)%00%(objectname)%00%(contents)%00"
 
 
 class TrainingMarks(NamedTuple):
-    """What identifies a training."""
+    """The marks that identify a training."""
 
     name: str
     source: str
-    """Where it lies; the home folder written ``~``."""
+    """Its location, with the home folder written as ``~``."""
     commits: frozenset[str]
-    """Of runs that its models' comments name."""
+    """Commits of runs that its models' comments name."""
     sessions: frozenset[str]
     files: frozenset[str]
-    """sha256 of whole models."""
+    """sha256 of each whole model."""
     payloads: frozenset[str]
-    """sha256 of what follows their headers."""
+    """sha256 of the bytes after each model's header."""
 
     def same(self, other: TrainingMarks) -> bool:
-        """Whether models of both say that they are of one training."""
+        """Whether the models of both claim to be from one training."""
         stripped = not self.sessions or not other.sessions
         return bool(
             self.commits & other.commits
@@ -45,7 +45,7 @@ class TrainingMarks(NamedTuple):
 
 
 class RecordedAs(NamedTuple):
-    """The run on record that is a certain training."""
+    """The recorded run that matches a certain training."""
 
     name: str
     has_tag: bool
@@ -56,18 +56,18 @@ class _RunOnRecord(NamedTuple):
     name: str
     sessions: frozenset[str]
     source: str | None
-    """Where it was imported from."""
+    """Where the run was imported from; ``None`` if it was not imported."""
 
 
 class _SealedTag(NamedTuple):
     commit: str
     hashes: frozenset[str]
-    """Of models: of the files, and of what follows their headers."""
+    """Hashes of models, both of whole files and of the bytes after their headers."""
     output: str | None
 
 
 class RecordedTrainings:
-    """The runs of one repository."""
+    """The recorded runs of one repository."""
 
     def __init__(self, repository: Repository) -> None:
         log = catfile.ask("log", "-z", "--format=%H%n%B", *_EVERYWHERE, "--", cwd=repository.top)
@@ -75,19 +75,19 @@ class RecordedTrainings:
             "for-each-ref", f"--format={_TAG_FIELDS}", "refs/tags", cwd=repository.top
         )
         self._runs = dict(_runs(_decoded(catfile.answer(log, "log", repository.top))))
-        """By commit, the newest first."""
+        """Keyed by commit, newest first."""
         self._tags = dict(_tags(_decoded(catfile.answer(tags, "for-each-ref", repository.top))))
-        """By name."""
+        """Keyed by name."""
         self._by_hash = {each: name for name, tag in self._tags.items() for each in tag.hashes}
         self._by_session = {
             each: commit for commit, run in reversed(self._runs.items()) for each in run.sessions
         }
 
     def find(self, marks: TrainingMarks) -> RecordedAs | None:
-        """The run that ``marks`` are those of; ``None`` where none is.
+        """Return the run that ``marks`` belong to; ``None`` if there is none.
 
-        Weights alone do not tell: the same settings give the same ones. Only for a model without a
-        session, whose header somebody took away, they have to.
+        Weights alone prove nothing: the same settings give the same weights. They decide only for a
+        model without a session, whose header somebody removed.
         """
         for commit in sorted(marks.commits & self._runs.keys()):
             return self._known(commit)
@@ -110,12 +110,12 @@ class RecordedTrainings:
         return RecordedAs(name, has_tag=name in self._tags and self._tags[name].commit == commit)
 
     def _same(self, commit: str, run: _RunOnRecord, marks: TrainingMarks) -> bool:
-        """Whether name and place say that they are the same, and nothing speaks against it."""
+        """Whether name and location match and nothing contradicts it."""
         tag = self._tags.get(run.name)
         standing = tag is not None and tag.commit == commit
         places = {run.source, tag.output if tag and standing else None}
         if (run.sessions and marks.sessions) or (tag and standing and tag.hashes and marks.files):
-            return False  # models that can be told apart, and were
+            return False  # models that can be told apart, and differ
         if marks.source in places:
             return standing or run.source is not None
         return (
@@ -166,6 +166,6 @@ def _tags(fields: Iterator[str]) -> Iterator[tuple[str, _SealedTag]]:
 
 
 def _trailers(message: str) -> list[tuple[str, str]]:
-    """Of a message that loragit wrote: its last paragraph, a line each."""
+    """Return the trailers of a message that loragit wrote: the lines of its last paragraph."""
     lines = message.rstrip("\n").rpartition("\n\n")[2].split("\n")
     return [(key, value) for key, colon, value in (line.partition(": ") for line in lines) if colon]

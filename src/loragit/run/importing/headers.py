@@ -1,8 +1,8 @@
-"""What the header of a model tells of the training that made it (``ss_…`` of sd-scripts,
+"""Metadata from the header of a model about the training that made it (``ss_…`` of sd-scripts,
 ``modelspec.…``).
 
-A header is what anybody wrote into a file. Values are taken as claims: only those of the right form
-count, and what is kept of the rest is bounded in size and number.
+Anybody can write anything into a header, so its values are only claims. Only well-formed values
+count; the rest is kept within bounds of size and number.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from loragit.record import run_toml
 from loragit.record.values import Entry
 
 MAX_VALUE = 64 * 1024
-"""Characters of a value that are kept."""
+"""Most characters kept of a value."""
 MAX_TAGS = 5000
-"""Tags of ``ss_tag_frequency`` that are kept, the most frequent first; a caption holds some
-twenty."""
+"""Most tags kept of ``ss_tag_frequency``, the most frequent first; a caption has about twenty."""
 MAX_KEYS = 500
 """sd-scripts writes about a hundred."""
 _MAX_JSON = 16 * 1024 * 1024
@@ -30,17 +29,17 @@ _KEY = re.compile(r"(?:ss|sshs)_[A-Za-z0-9_.-]{1,100}|modelspec\.[A-Za-z0-9_.-]{
 
 
 class MetadataFile(NamedTuple):
-    """``metadata.toml``, and what of the header is not in it."""
+    """``metadata.toml``, and what was left out of it."""
 
     entry: Entry
     cut: tuple[str, ...]
 
 
 def metadata_toml(metadata: Mapping[str, str], file_name: str) -> MetadataFile | None:
-    """The header's values, one a line and sorted, JSON among them expanded; ``None`` where there
+    """Return the header's values, one per line and sorted, with JSON expanded; ``None`` if there
     are none.
 
-    Keys that are neither ``ss_…`` nor ``sshs_…`` nor ``modelspec.…`` are left out.
+    Keys other than ``ss_…``, ``sshs_…`` and ``modelspec.…`` are left out.
     """
     keys = sorted(key for key in metadata if _KEY.fullmatch(key))
     if not keys:
@@ -53,13 +52,13 @@ def metadata_toml(metadata: Mapping[str, str], file_name: str) -> MetadataFile |
         if left_out:
             cut.append(f"{key}: {left_out}")
         (tables if isinstance(value, dict | list) else plain)[key] = value
-    # Tables come last: in TOML, what follows one's heading belongs to it.
+    # Tables come last: in TOML, everything after a table's heading belongs to it.
     table = {"file": text.shown(file_name), "cut": cut, "metadata": {**plain, **tables}}
     return MetadataFile(Entry("metadata.toml", run_toml.to_toml(table)), tuple(cut))
 
 
 def _value(key: str, raw: str) -> tuple[object, str | None]:
-    """A value as TOML can hold it, and what was left out of it."""
+    """Return a value in a form TOML can hold, and a description of what was left out of it."""
     if raw[:1] in ("{", "[") and len(raw) <= _MAX_JSON:
         tree = _json(raw)
         if tree is not None:
@@ -75,7 +74,7 @@ def _value(key: str, raw: str) -> tuple[object, str | None]:
 
 
 def _json(raw: str) -> object | None:
-    """What ``raw`` holds; ``None`` where it is no JSON, or none that TOML can express."""
+    """Parse ``raw``; ``None`` if it is not JSON, or JSON that TOML cannot express."""
     try:
         return _expressible(parse.read_json(raw), _MAX_DEPTH)
     except ValueError:
@@ -83,7 +82,8 @@ def _json(raw: str) -> object | None:
 
 
 def _expressible(tree: object, depth: int) -> object:
-    """``tree`` without its nulls in objects, which TOML has not. Raises ``ValueError``."""
+    """Return ``tree`` without the nulls in its objects, since TOML has no null. Raises
+    ``ValueError``."""
     if depth == 0 or tree is None:
         raise ValueError("no TOML expresses this")
     if isinstance(tree, str):
@@ -103,8 +103,8 @@ def _expressible(tree: object, depth: int) -> object:
 
 
 def _tags(tree: object) -> list[tuple[str, str, int]]:
-    """(folder, tag, how often), the most frequent first; empty where the value has not sd-scripts'
-    form."""
+    """Return (folder, tag, count) for each tag, the most frequent first; empty if the value is not
+    in sd-scripts' format."""
     if not isinstance(tree, dict) or not all(isinstance(tags, dict) for tags in tree.values()):
         return []
     rows = [(folder, tag, often) for folder, tags in tree.items() for tag, often in tags.items()]
@@ -114,7 +114,7 @@ def _tags(tree: object) -> list[tuple[str, str, int]]:
 
 
 def _frequent(rows: list[tuple[str, str, int]]) -> tuple[object, str | None]:
-    """As many of the tags as there is room for, by folder; of the rest only the number."""
+    """Return as many of the tags as there is room for, by folder; the rest are only counted."""
     kept: dict[str, dict[str, int]] = {}
     room = MAX_TAGS * 50
     number = 0

@@ -1,5 +1,4 @@
-"""Model files, each read once: within a process, and their hashes also from one process to the
-next."""
+"""Model files, each read once per process; their hashes are also cached between processes."""
 
 from __future__ import annotations
 
@@ -12,11 +11,11 @@ from loragit.dataset.hashes import MARGIN_NS, HashCache, file_stamp
 from loragit.trainers.safetensors import Hashes, Header, hash_file, read_header
 
 _PLACE = "\0models"
-"""Where the cache keeps them; no folder can be called so."""
+"""Key of the models in the cache; no folder can have this name."""
 
 
 class Models:
-    """Headers and hashes of model files, by path. May be asked by several threads at once."""
+    """Headers and hashes of model files, by path. Safe to use from several threads."""
 
     def __init__(self, cache: HashCache) -> None:
         self._cache = cache
@@ -32,8 +31,8 @@ class Models:
         return self._headers[path]
 
     def hashes(self, path: Path) -> Hashes:
-        """As :func:`loragit.trainers.safetensors.hash_file`; a file is read again only where it may
-        have changed."""
+        """As :func:`loragit.trainers.safetensors.hash_file`, but a file is read again only if it
+        may have changed."""
         trusted_ns = time.time_ns() - MARGIN_NS
         before = path.stat()
         place = str(path.absolute())
@@ -54,7 +53,7 @@ class Models:
         return found
 
     def keep(self) -> None:
-        """Write down what was learnt, for the next process; files that are gone are forgotten."""
+        """Store the new hashes for the next process; drop files that no longer exist."""
         if self._fresh:
             still = {place: entry for place, entry in self._known.items() if os.path.lexists(place)}
             self._cache.store(_PLACE, still | self._fresh)

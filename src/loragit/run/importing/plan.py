@@ -1,5 +1,5 @@
-"""What an import would put on record: everything is read, and all problems are known, before it
-writes."""
+"""The plan of an import: everything is read and all problems are known before anything is
+written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from loragit.settings.values import Flags
 from loragit.store.free_name import NameStates
 
 _LONG = 2_000_000_000
-"""Bytes that take seconds to read."""
+"""Size in bytes from which reading takes seconds."""
 
 NEW = "new"
 ON_RECORD = "on record"
@@ -38,7 +38,7 @@ STATES = (NEW, ON_RECORD, EMPTY, LEFT_OUT)
 
 
 class ImportRequest(NamedTuple):
-    """What the command line asks of ``import``."""
+    """The arguments of ``import``."""
 
     paths: tuple[str, ...]
     dataset: str | None
@@ -46,11 +46,11 @@ class ImportRequest(NamedTuple):
     environ: Mapping[str, str]
     cwd: Path
     cache: Path
-    """Folder of what is known of files already."""
+    """Folder of the cache of known file hashes."""
 
 
 class Target(NamedTuple):
-    """A repository that runs go to."""
+    """A repository that receives runs."""
 
     repository: Repository
     author: Identity
@@ -62,17 +62,17 @@ class ImportItem(NamedTuple):
 
     name: str
     source: str
-    """Where it lies; the home folder written ``~``."""
+    """Its location, with the home folder written as ``~``."""
     dataset: str | None
-    """Name of the dataset, where it could be told."""
+    """Name of the dataset; ``None`` if unknown."""
     started: datetime | None
     state: str
-    """:data:`NEW`; :data:`ON_RECORD`; :data:`EMPTY` (it made nothing); :data:`LEFT_OUT`, for a
-    problem."""
+    """:data:`NEW`; :data:`ON_RECORD`; :data:`EMPTY` (it made nothing); or :data:`LEFT_OUT` because
+    of a problem."""
     note: str
-    """What came out, or why it is not imported."""
+    """Its products, or why it is not imported."""
     run: Imported | None = None
-    """Of a new one."""
+    """Set for a new training only."""
     target: Target | None = None
 
 
@@ -80,7 +80,7 @@ class ImportPlan(NamedTuple):
     """What an import would do."""
 
     items: tuple[ImportItem, ...]
-    """In order of time, those without a time last."""
+    """Sorted by time, items without a time last."""
     warnings: tuple[str, ...]
     problems: tuple[Finding, ...]
 
@@ -96,10 +96,10 @@ class _LeftOut(Exception):
 
 
 def plan_import(request: ImportRequest, say: Callable[[str], None]) -> ImportPlan:
-    """Read everything. Writes nothing but caches. Raises :class:`LoragitError` where no plan can be
-    made at all.
+    """Read everything and return the plan. Writes nothing but caches. Raises :class:`LoragitError`
+    if no plan can be made at all.
 
-    ``say`` gets a line about what takes long.
+    ``say`` is called with a line about each step that takes long.
     """
     findings = Findings()
     models = Models(HashCache(request.cache))
@@ -141,12 +141,13 @@ def _warnings(found: Iterable[PastTraining], home: str) -> Iterator[str]:
 
 
 def _plain(path: Path) -> Path:
-    """``path`` without ``..``, so that it ends with the name of what it leads to."""
+    """Return ``path`` without ``..``, so that it ends with its target's name."""
     return path.resolve() if ".." in path.parts else path
 
 
 class _Planner:
-    """Decides what becomes of each training, the oldest first, and remembers it for the next."""
+    """Decides about each training, the oldest first; later decisions take earlier ones into
+    account."""
 
     def __init__(self, request: ImportRequest, home: str, findings: Findings) -> None:
         self._request = request
@@ -157,7 +158,7 @@ class _Planner:
         self._ledgers: dict[Path, RecordedTrainings] = {}
         self._places: dict[Path, NameStates] = {}
         self._chosen: dict[tuple[Path, str], str] = {}
-        """Source of each new run, by repository and name."""
+        """Source of each new run, keyed by repository and name."""
         self._marks: list[tuple[Path, TrainingMarks]] = []
 
     def item(self, left: PastTraining) -> ImportItem:
@@ -183,7 +184,8 @@ class _Planner:
     def _new(
         self, left: PastTraining, name: RunName, target: Target, item: ImportItem
     ) -> ImportItem:
-        """``item`` as it would be imported. Raises :class:`_LeftOut` or :class:`LoragitError`."""
+        """Return ``item`` as it would be imported. Raises :class:`_LeftOut` or
+        :class:`LoragitError`."""
         marks = _marks(left, name, item.source)
         self._not_on_record(target, marks)
         span = left.span
@@ -221,8 +223,8 @@ class _Planner:
             ) from error
 
     def _dataset(self, name: RunName, left: PastTraining) -> Path:
-        """The dataset's folder: as flag or variable say, as the old record says, else as ``train``
-        would find it."""
+        """Return the dataset's folder: from the flag or variable, else from the old record, else as
+        ``train`` would find it."""
         flag = self._request.dataset
         environ = self._request.environ
         if flag is None and not environ.get("TRAINING_DIR"):
@@ -234,7 +236,7 @@ class _Planner:
                 None,
             )
         try:
-            # Some old names tell no steps, and nothing here depends on them.
+            # Some old names give no steps, and nothing here depends on them.
             asked = Flags(dataset=flag, steps=1)
             return load.load_settings(
                 name=name, flags=asked, environ=environ, cwd=self._request.cwd
@@ -338,7 +340,7 @@ class _Planner:
         )
 
     def _no_secrets(self, run: Imported) -> None:
-        """Names of files and folders are not masked: the record would not lead to them any more."""
+        """Names of files and folders are not redacted: the record would no longer lead to them."""
         now = datetime.now(UTC)
         texts = (
             imported.imported_message(run, now),
@@ -367,8 +369,8 @@ def _marks(left: PastTraining, name: RunName, source: str) -> TrainingMarks:
 
 
 def _codes(left: PastTraining) -> zsh_helpers.Codes:
-    """The repositories that ``repos.git`` tells; the trainer's commit else as the models' headers
-    do."""
+    """Return the repositories listed in ``repos.git``; if it has no trainer commit, take that of
+    the models' headers."""
     codes = zsh_helpers.sorted_codes(left.text_files.repos.repositories)
     commit = next((each.commit for each in reversed(left.trainings) if each.commit), None)
     if codes.trainer is None and commit is not None:

@@ -1,5 +1,5 @@
-"""Where trainings left something: output folders with a record of the helpers or of loragit, and
-models without one."""
+"""Finds what trainings left: output folders with a record of the helpers or of loragit, and models
+without one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import NamedTuple
 from loragit.errors import Area, Findings
 
 RECORDS = frozenset({"repos.git", "sdscripts.log"})
-"""Each of these alone tells a run's output folder."""
+"""File names, each of which alone marks the output folder of a run."""
 MAX_FOLDERS = 10_000
-"""Folders that are looked into; whoever names ``/`` by mistake gets an answer all the same."""
+"""Most folders searched, so that naming ``/`` by mistake still gets an answer."""
 
 _DEPTH = 2
 _CONFIGS = frozenset({"config.toml", "config.json"})
@@ -23,17 +23,17 @@ _SCRIPTS = (".sh", ".zsh")
 
 
 class Source(NamedTuple):
-    """Files of one training, or models of which nobody knows yet how many trainings made them."""
+    """The files of one training, or models that came from a number of trainings not yet known."""
 
     folder: Path
     models: tuple[str, ...] | None
-    """Models without a record; ``None`` where the folder is a run's own."""
+    """Models without a record; ``None`` if the folder is a run's own."""
 
 
 def find_sources(paths: Iterable[Path], findings: Findings) -> tuple[Source, ...]:
-    """Every place under ``paths``, each once; folders are looked into two levels deep.
+    """Return every source under ``paths``, each once; folders are searched two levels deep.
 
-    A finding tells of each of ``paths`` that has nothing to do with a training.
+    Each of ``paths`` that has nothing to do with a training gets a finding.
     """
     looking = _Search()
     for path in paths:
@@ -67,8 +67,8 @@ def find_sources(paths: Iterable[Path], findings: Findings) -> tuple[Source, ...
 
 
 def model_bytes(places: Iterable[Source]) -> int:
-    """Bytes of the models at ``places``, as far as they can be looked at: about what there is to
-    read."""
+    """Return the size in bytes of the models at ``places``, as far as it can be determined: roughly
+    how much there is to read."""
     total = 0
     for place in places:
         with suppress(OSError):
@@ -83,12 +83,12 @@ class _Search:
     def __init__(self) -> None:
         self.places: dict[Path, Source] = {}
         self.seen: dict[tuple[int, int], int] = {}
-        """How deep was looked into each folder, by device and inode: links may lead to one
+        """How deep each folder was searched, by device and inode: links may lead to a folder
         twice."""
         self.cut = False
 
     def walk(self, folder: Path, depth: int) -> bool:
-        """Whether there is anything; of what was looked into before, that is taken for granted."""
+        """Whether ``folder`` has anything; assumed to be true of a folder searched before."""
         try:
             status = folder.stat()
             files, folders = _listed(folder)
@@ -111,9 +111,9 @@ class _Search:
         return bool(models) or any(below)
 
     def add_file(self, path: Path) -> None:
-        """A single model; where its record lies beside it, that counts."""
+        """Add a single model; if its record lies beside it, add that instead."""
         files: list[str] = []
-        with suppress(OSError):  # a folder may be entered that may not be listed
+        with suppress(OSError):  # a folder may be entered though it may not be listed
             files, _ = _listed(path.parent)
         if _is_record(files):
             self.places[path.parent] = Source(path.parent, None)
@@ -127,7 +127,8 @@ class _Search:
 
 
 def _listed(folder: Path) -> tuple[list[str], list[str]]:
-    """Names of files and of folders that may hold a training, sorted. Raises ``OSError``."""
+    """Return the names of files and of folders that may hold a training, sorted. Raises
+    ``OSError``."""
     files, folders = [], []
     with os.scandir(folder) as entries:
         for entry in entries:

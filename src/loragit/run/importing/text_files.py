@@ -1,5 +1,5 @@
-"""The text files that lie beside a training's models: config, prompts, script, ``repos.git``.
-Masked, and bounded."""
+"""The text files beside a training's models: config, prompts, script, ``repos.git``. Redacted, and
+limited in size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from loragit.run.importing.zsh_helpers import ReposGit
 from loragit.secrets import find, redact, tables
 
 MAX_BYTES = 4 * 1024 * 1024
-"""Of one such file."""
+"""Most bytes of one such file."""
 MAX_INPUTS = 100
 
 _CONFIGS = ("config.toml", "config.json")
@@ -29,21 +29,21 @@ class TextFiles(NamedTuple):
     """The files, ready for a record."""
 
     entries: tuple[Entry, ...] = ()
-    """Secrets in them are masked."""
+    """Secrets in them are redacted."""
     sha1s: tuple[tuple[str, str], ...] = ()
-    """(trailer, SHA-1): of what ran where ``repos.git`` tells it, else of the file as it lies
-    there."""
+    """(trailer, SHA-1): of the file that ran if ``repos.git`` lists it, else of the file as it is
+    now."""
     repos: ReposGit = ReposGit()
     script: bytes = b""
-    """As it lies there; may hold secrets."""
+    """The script as it is; may contain secrets."""
     redacted: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
-    """Prompts are not among them: a training may have had none."""
+    """Prompts are not included: a training may have had none."""
     has_prompts: bool = False
 
 
 def read_text_files(folder: Path) -> TextFiles:
-    """Read what lies directly in ``folder``. Links are not followed: what they lead to is today's,
+    """Read the text files directly in ``folder``. Links are not followed: their target is today's,
     not the run's."""
     names = _regular_files(folder)
     raw = _read(folder, "repos.git") if "repos.git" in names else None
@@ -82,8 +82,8 @@ def read_text_files(folder: Path) -> TextFiles:
 
 
 def redacted_entry(entry: Entry) -> tuple[Entry | None, bool]:
-    """``entry`` without its secrets, and whether there were some; ``None`` where they cannot be
-    taken out."""
+    """Return ``entry`` without its secrets, and whether it had any; ``None`` if they cannot be
+    removed."""
     data = redact.redact_all(tables.redact_table(entry.data))
     if find.find_secrets(data) or any(True for _ in tables.find_table_secrets(data)):
         return None, True
@@ -102,7 +102,7 @@ class _Collector:
         self._folder = folder
 
     def add(self, place: str, name: str) -> None:
-        """The file ``name``, at ``place`` in the record."""
+        """Add the file ``name`` at path ``place`` in the record."""
         path = self._folder / name
         data = _read(self._folder, name)
         if data is None:
@@ -120,7 +120,8 @@ class _Collector:
         self.redacted += [place] if had_secrets else []
 
     def hash(self, trailer: str, name: str | None, names: Iterable[str], repos: ReposGit) -> None:
-        """The trailer of a file, and whether it is still the one that ``repos.git`` tells of."""
+        """Add the trailer of a file, and note whether the file still matches the SHA-1 in
+        ``repos.git``."""
         then = next((sha1 for each in (name, *names) if each and (sha1 := repos.sha1(each))), None)
         now = text.sha1(self.raw[name]) if name in self.raw else None
         if then or now:
@@ -132,7 +133,7 @@ class _Collector:
 
 
 def _scripts(names: Iterable[str], repos: ReposGit, run: str) -> list[str]:
-    """Shell scripts, the one that ran first: as ``repos.git`` says, or as it is called."""
+    """Return the shell scripts, the one that ran first: known from ``repos.git`` or by its name."""
     told = [file.name for file in repos.files if file.name not in (*_CONFIGS, *_PROMPTS)]
     first = [*told, "train.sh", f"{run}.sh", f"{run}.zsh"]
     scripts = [name for name in names if name.endswith(_SCRIPTS) or name in told]
@@ -142,7 +143,7 @@ def _scripts(names: Iterable[str], repos: ReposGit, run: str) -> list[str]:
 
 
 def _regular_files(folder: Path) -> list[str]:
-    """Names, sorted; none where there is no such folder."""
+    """Return the file names, sorted; empty if there is no such folder."""
     names = []
     with suppress(OSError), os.scandir(folder) as entries:
         names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
@@ -150,7 +151,8 @@ def _regular_files(folder: Path) -> list[str]:
 
 
 def _read(folder: Path, name: str) -> bytes | None:
-    """The bytes of a regular file of no more than :data:`MAX_BYTES`; ``None`` for anything else."""
+    """Return the bytes of a regular file of at most :data:`MAX_BYTES`; ``None`` for anything
+    else."""
     try:
         handle = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:

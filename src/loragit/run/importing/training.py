@@ -1,5 +1,4 @@
-"""A training of the past, read and checked whole: text files, models, samples, events, and when it
-was."""
+"""A past training, read and checked completely: text files, models, samples, events and times."""
 
 from __future__ import annotations
 
@@ -24,47 +23,48 @@ from loragit.trainers.safetensors import NotSafetensors
 from loragit.trainers.trainer import LogFolders, TrainingHeader
 
 TRAINER = kinds.trainer_of(None)
-"""By whose rules files are told: what is imported is from before loragit, or lost its record."""
+"""The trainer whose rules identify files: an imported training predates loragit or lost its
+record."""
 _STAMP = "%Y%m%d%H%M%S"
 _APART = timedelta(hours=36)
-"""How far the stamp of a log folder may lie from a training: it is a local time, of whatever zone
-that was."""
+"""Largest distance of a log folder's timestamp from the training: it is a local time of an unknown
+zone."""
 
 
 class TrainingTimes(NamedTuple):
-    """When a training was."""
+    """Start and end of a training."""
 
     started: datetime
     """UTC."""
     finished: datetime
     guessed: tuple[str, ...]
-    """``start``, ``end``: told by times of files alone, which a copy does not keep."""
+    """``start``, ``end``: derived only from file times, which a copy does not preserve."""
 
 
 class PastTraining(NamedTuple):
-    """A training of the past, by the files that it left."""
+    """A past training, reconstructed from the files it left."""
 
     folder: Path
     name: str
-    """The folder's, or for models without a record the output name: what the run is called if
-    nobody says otherwise."""
+    """Name of the folder or, for models without a record, the output name: the run's name unless
+    another is given."""
     source: Path
-    """The folder, or the one file there is."""
+    """The folder, or the file if there is only one."""
     text_files: TextFiles
     recorded: bool
     """Whether the folder is a run's own."""
     judged: CheckedModels
     trainings: tuple[TrainingHeader, ...]
-    """Of the whole models whose header can be read, in order of saving."""
+    """Headers of the whole models that can be read, in order of saving."""
     header: Mapping[str, str]
-    """Of the last whole model; empty without one."""
+    """Header of the last whole model; empty if there is none."""
     states: tuple[str, ...]
     samples: int
     sample_files: tuple[DatasetFile, ...]
-    """The sample images that can be read."""
+    """The readable sample images."""
     final_loss: float | None
     span: TrainingTimes | None
-    """``None`` where nothing tells it: for models without a record their header has to."""
+    """``None`` if unknown; for models without a record, only their headers can give it."""
     others: tuple[str, ...]
     """Models in the same folder that another training made."""
 
@@ -78,8 +78,8 @@ class PastTraining(NamedTuple):
 
 
 def past_trainings(place: Source, models: Models, findings: Findings) -> tuple[PastTraining, ...]:
-    """The trainings whose files lie at ``place``. What cannot be told apart or read is a
-    finding."""
+    """Return the trainings whose files lie at ``place``. Files that cannot be told apart or read
+    become findings."""
     if place.models is None:
         return (_training_of_folder(place.folder, models),)
     found = []
@@ -93,16 +93,16 @@ def past_trainings(place: Source, models: Models, findings: Findings) -> tuple[P
 
 
 class _TrainingModels(NamedTuple):
-    """Models that one training made."""
+    """The models that one training made."""
 
     name: str
     files: dict[str, str]
-    """Output name of each file."""
+    """Output name, by file."""
 
 
 def _training_of_folder(folder: Path, models: Models) -> PastTraining:
-    """A run's own folder: its models are those called like it, else those of the name that most
-    have."""
+    """Read a run's own folder: its models are those with the folder's name, else those with the
+    most common name."""
     trainings = {name: _header_of(folder / name, models) for name in _model_names(folder)}
     called = {name: _output_name(name, training) for name, training in trainings.items()}
     counts = sorted(
@@ -125,8 +125,8 @@ def _training_of_folder(folder: Path, models: Models) -> PastTraining:
 
 
 def _models_by_training(place: Source, models: Models, findings: Findings) -> list[_TrainingModels]:
-    """Those of one session belong together, whatever they are called; without one, those of one
-    output name."""
+    """Group models by training: those of one session belong together whatever their names; without
+    a session, those of one output name."""
     groups: dict[str, dict[str, str]] = {}
     for name in place.models or ():
         try:
@@ -146,7 +146,7 @@ def _models_by_training(place: Source, models: Models, findings: Findings) -> li
         groups.setdefault(key, {})[name] = output_name
     found = []
     for files in groups.values():
-        # A training whose files were renamed goes by what it called them itself.
+        # If a training's files were renamed, use the name the training itself gave them.
         trainings = [_header_of(place.folder / name, models) for name in files]
         told = next((each.output_name for each in trainings if each and each.output_name), None)
         found.append(_TrainingModels(told or next(iter(files.values())), files))
@@ -165,8 +165,8 @@ def _header_of(path: Path, models: Models) -> TrainingHeader | None:
 
 
 def _output_name(file_name: str, training: TrainingHeader | None) -> str:
-    """What the training that wrote ``file_name`` called its output: as its header says if the file
-    is named so."""
+    """Return the output name of the training that wrote ``file_name``: the header's if the file is
+    named after it."""
     told = training.output_name if training else None
     if told and products.match_product(TRAINER.naming.model, file_name, told):
         return told
@@ -175,7 +175,7 @@ def _output_name(file_name: str, training: TrainingHeader | None) -> str:
 
 
 def _model_names(folder: Path) -> tuple[str, ...]:
-    """Files named like models, sorted."""
+    """Return the names of files named like models, sorted."""
     with suppress(OSError):
         names = sorted(path.name for path in folder.iterdir())
         return tuple(
@@ -226,7 +226,7 @@ class _TrainingReader:
     def _span(
         self, trainings: Iterable[TrainingHeader], products: list[str], *, recorded: bool
     ) -> TrainingTimes | None:
-        """The headers tell best; of files the oldest that was written before the training, and the
+        """Headers are the best source; among files, the oldest written before the training, and the
         newest product."""
         starts = [training.started for training in trainings if training.started]
         ends = [training.finished for training in trainings if training.finished]
@@ -251,7 +251,7 @@ class _TrainingReader:
         return TrainingTimes(started, finished, guessed)
 
     def _times(self, names: Iterable[str]) -> list[datetime]:
-        """When each of these was last written."""
+        """Return the modification time of each of ``names``."""
         times = []
         for name in names:
             with suppress(OSError, OverflowError):
@@ -259,8 +259,8 @@ class _TrainingReader:
         return times
 
     def _final_loss(self, span: TrainingTimes | None) -> float | None:
-        """From the log folders called like the training and of its time, in a ``logs`` near its
-        output folder."""
+        """Return the final loss from log folders with the training's name and time, in a ``logs``
+        folder near its output folder."""
         if span is None:
             return None
         near = (self._folder.parent, self._folder, self._folder.parent.parent)
@@ -291,7 +291,7 @@ def _of_time(stamp: str, span: TrainingTimes) -> bool:
 
 
 def metadata_file(remains: PastTraining) -> metadata.MetadataFile | None:
-    """``metadata.toml`` of the last whole model, and what was cut."""
+    """Return ``metadata.toml`` of the last whole model, and what was cut from it."""
     last = next(
         (
             model.path
@@ -304,7 +304,7 @@ def metadata_file(remains: PastTraining) -> metadata.MetadataFile | None:
 
 
 def missing(remains: PastTraining) -> tuple[str, ...]:
-    """What a full record would hold and nothing tells any more; in the order of
+    """Return the parts of a full record that cannot be recovered, in the order of
     docs/record-format.md."""
     found = remains.text_files
     known = remains.trainings

@@ -1,7 +1,7 @@
-"""What the zsh helpers wrote beside a training's models: ``repos.git``, and scripts that name their
-dataset.
+"""Files that the zsh helpers wrote beside a training's models: ``repos.git``, and scripts that name
+their dataset.
 
-Nothing here opens a file. Text is read line by line, and what makes no sense is counted, never
+Nothing here opens a file. Text is read line by line; lines that make no sense are counted, never
 guessed at.
 """
 
@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from loragit.record.values import ImportedCode
 
-# A line is read from its end: a path may hold blanks, colons and parentheses, a branch no blank and
-# no colon (git-check-ref-format).
+# A line is parsed from its end: a path may contain blanks, colons and parentheses; a branch
+# contains neither blanks nor colons (git-check-ref-format).
 _ID = r"(?P<commit>[0-9a-f]{40}|[0-9a-f]{64})"
 _ON_BRANCH = re.compile(rf"(?P<path>.+): \((?P<branch>[^\s:]+)\) {_ID}")
 _NO_BRANCH = re.compile(rf"(?P<path>.+): {_ID} \(Failed to get branch\)")
@@ -24,7 +24,7 @@ _FAILED = re.compile(r"(?P<path>.+): (?:Git command failed|Not a git repository)
 _HASHED = re.compile(r"(?P<path>.+): (?P<sha1>[0-9a-f]{40})")
 _SUMMED = re.compile(r"(?P<sha1>[0-9a-f]{40}) [ *](?P<path>.+)")
 _DETACHED = ("detached", "HEAD")
-"""What stands for a branch where there was none: loragit's own word, and git's."""
+"""Written in place of a branch if there was none: loragit's own word, and git's."""
 
 _ASSIGNED = re.compile(
     r"""(?m)^[ \t]*(?:export[ \t]+|local[ \t]+)?TRAINING_DIR=(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s;&|]+)"""  # noqa: E501
@@ -33,21 +33,21 @@ _OPTION = re.compile(r"""--dataset_config(?:=|[ \t]+)(?P<value>"[^"\n]*"|'[^'\n]
 
 
 class RepositoryLine(NamedTuple):
-    """A repository of code, as a line of ``repos.git`` tells it."""
+    """A code repository, as listed in a line of ``repos.git``."""
 
     path: str
     commit: str | None
-    """``None`` where git had failed, or the folder was no repository."""
+    """``None`` if git had failed or the folder was no repository."""
     branch: str | None
 
     @property
     def name(self) -> str:
-        """The folder's."""
+        """Name of the folder."""
         return PurePosixPath(self.path).name or self.path
 
 
 class Sha1Line(NamedTuple):
-    """A file as it was when the training began."""
+    """The hash of a file at the start of the training."""
 
     path: str
     sha1: str
@@ -58,20 +58,20 @@ class Sha1Line(NamedTuple):
 
 
 class ReposGit(NamedTuple):
-    """All of a ``repos.git``, in its order."""
+    """The contents of a ``repos.git``, in order."""
 
     repositories: tuple[RepositoryLine, ...] = ()
     files: tuple[Sha1Line, ...] = ()
     unread: int = 0
-    """Lines that are neither."""
+    """Number of lines that are neither."""
 
     def sha1(self, name: str) -> str | None:
-        """Of the file called ``name``."""
+        """Return the SHA-1 of the file called ``name``; ``None`` if it is not listed."""
         return next((file.sha1 for file in self.files if file.name == name), None)
 
 
 class Codes(NamedTuple):
-    """The repositories of a training, told apart."""
+    """The repositories of a training, by role."""
 
     trainer: ImportedCode | None = None
     lycoris: ImportedCode | None = None
@@ -79,7 +79,7 @@ class Codes(NamedTuple):
 
 
 def parse_repos_git(data: bytes) -> ReposGit:
-    """Read the helpers' form and loragit's own, with any line ends, however damaged."""
+    """Parse the helpers' format and loragit's own, with any line ends, however damaged."""
     repositories: list[RepositoryLine] = []
     files: list[Sha1Line] = []
     unread = 0
@@ -110,9 +110,10 @@ def _line(line: str) -> RepositoryLine | Sha1Line | None:
 
 
 def sorted_codes(found: tuple[RepositoryLine, ...]) -> Codes:
-    """Trainer, LyCORIS and the rest, by their names, else by what their folders hold today.
+    """Tell trainer, LyCORIS and the rest apart by their names, else by what their folders contain
+    today.
 
-    A repository whose commit is not known tells nothing that a record could hold.
+    A repository whose commit is unknown has nothing that a record could hold.
     """
     trainer: ImportedCode | None = None
     lycoris: ImportedCode | None = None
@@ -146,8 +147,8 @@ def _kind(repository: RepositoryLine) -> str | None:
 
 
 def dataset_folders(told: ReposGit, script: bytes, home: str) -> Iterator[Path]:
-    """Folders that the script and ``repos.git`` name as the dataset's, the surest first; absolute,
-    perhaps gone."""
+    """Yield folders that the script and ``repos.git`` name as the dataset's, the most certain
+    first; absolute, but may no longer exist."""
     text = script.decode("utf-8", "surrogateescape")
     written = [(match["value"], False) for match in _ASSIGNED.finditer(text)]
     written += [(match["value"], True) for match in _OPTION.finditer(text)]
@@ -161,7 +162,8 @@ def dataset_folders(told: ReposGit, script: bytes, home: str) -> Iterator[Path]:
 
 
 def _literal_path(written: str, home: str) -> Path | None:
-    """A path as a shell would read it, as far as it says all itself; ``None`` where it does not."""
+    """Return a path as a shell would read it; ``None`` if a shell would need more than the text and
+    the home folder."""
     plain = written
     if written[:1] in ("'", '"') and written[-1:] == written[:1]:
         plain = written[1:-1]

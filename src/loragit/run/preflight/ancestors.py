@@ -1,5 +1,5 @@
-"""Which runs a new one goes on from: products of known runs among the weights and states that it
-starts with."""
+"""Which runs a new run continues: known runs whose products are among its starting weights and
+states."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from loragit.trainers import kinds, safetensors
 
 RESUME = "Resume"
 DERIVED = ("Network-Weights", "Base-Weights")
-"""Roles of weights (as a trainer's ``weights``) that a training goes on from."""
+"""Roles (as in a trainer's ``weights``) of weights that a training continues from."""
 
 
 class StartingWeights(NamedTuple):
@@ -25,14 +25,14 @@ class StartingWeights(NamedTuple):
     role: str
     path: Path
     sha256: str | None
-    """Of a file."""
+    """Hash of the file; ``None`` for a folder."""
 
 
 def starting_weights(
     given: Iterable[tuple[str, str]], weights: Iterable[Weights], workdir: Path
 ) -> tuple[StartingWeights, ...]:
-    """What of ``given``, (role, path as written), a run goes on from; ``weights`` are the same, in
-    the same order."""
+    """Return the entries of ``given``, (role, path as written), that a run continues from;
+    ``weights`` are the same, in the same order."""
     pairs = zip(given, weights, strict=True)
     return tuple(
         StartingWeights(role, workdir / value, known.sha256)
@@ -44,11 +44,11 @@ def starting_weights(
 def ancestors(
     found: Iterable[StartingWeights], datasets: Path, here: Path, environ: Mapping[str, str]
 ) -> tuple[Ancestor, ...]:
-    """The run of each of ``found`` that a run of some dataset under ``datasets``, or of ``here``,
-    left; each once.
+    """Return the run behind each of ``found``, among the runs of the datasets under ``datasets``
+    and of ``here``; each once.
 
-    Weights are known by their hash, else by the run that their header names; a state, which holds
-    neither, by where it lies. What is of no known run is passed over.
+    Weights are identified by their hash, else by the run named in their header; a state, which has
+    neither, by its location. Anything that belongs to no known run is skipped.
     """
     wanted = tuple(found)
     if not wanted:
@@ -79,13 +79,13 @@ def _ancestor_of(
 
 
 def _model_name(sealed: Sealed, sha256: str) -> str:
-    """What the run's record calls the model."""
+    """Return the model's path in the run's record."""
     return next((model.path for model in sealed.models if model.sha256 == sha256), "")
 
 
 def _runs_in_header(path: Path, records: Records) -> Iterator[tuple[Sealed, str]]:
-    """The runs that the header of a model names: it was edited since, or the weights were resized
-    or merged."""
+    """Yield the runs named in a model's header, for a model that was edited, resized or merged
+    since."""
     try:
         stamp = kinds.training_header(safetensors.read_header(path).metadata).stamp
     except (safetensors.NotSafetensors, OSError):
@@ -97,10 +97,11 @@ def _runs_in_header(path: Path, records: Records) -> Iterator[tuple[Sealed, str]
 
 
 def _state_name(folder: Path, sealed: Sealed, environ: Mapping[str, str]) -> str | None:
-    """What the run's record calls the state in ``folder``; ``None`` where it is none of its."""
+    """Return the path of the state ``folder`` in the run's record; ``None`` if the run does not
+    list it."""
     try:
         output = paths.expand_path(sealed.output, folder.parent, environ) if sealed.output else None
-    except paths.NoSuchPath:  # whoever wrote that record
+    except paths.NoSuchPath:  # depends on who wrote that record
         return None
     if output is None:
         return None

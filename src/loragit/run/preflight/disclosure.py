@@ -1,4 +1,4 @@
-"""Secrets that a record would give away in its files and names: refused, or recorded as ``***``."""
+"""Secrets that a record's files and names would disclose: refused, or recorded as ``***``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from loragit.secrets.files import as_utf8, redacted, secrets_in
 from loragit.secrets.rules import FoundSecret
 
 _SHOWN = 3
-"""Lines of one file that are reported, at most."""
+"""Most lines reported per file."""
 _TAKE_OUT = (
     "take it out (arguments and the environment are not recorded), or record *** in its "
     "place: --allow-secrets"
@@ -26,17 +26,18 @@ _BYTES = ("utf-8", "surrogateescape")
 
 
 class Sources(NamedTuple):
-    """The user's own files that the entries of a record were made of."""
+    """The user's own files from which the entries of a record were made."""
 
     files: Mapping[str, Path]
-    """By path in the record."""
+    """Files, by path in the record."""
     folders: tuple[tuple[str, Path], ...] = ()
-    """(folder in the record, the folder whose files it holds)."""
+    """(folder in the record, folder that its files come from)."""
     patched: tuple[tuple[str, Path], ...] = ()
-    """(patch in the record, top of the repository that it is a patch for)."""
+    """(patch in the record, top of the patched repository)."""
 
     def of(self, entry: Entry, line: int | None) -> tuple[str, int | None]:
-        """The user's file and line that ``line`` of ``entry`` comes from, as far as is known."""
+        """Return the user's file and line that ``line`` of ``entry`` comes from, as far as
+        known."""
         for patch, top in self.patched:
             if patch == entry.path and line is not None:
                 path, there = checkout.patched_line(entry.data, line)
@@ -47,21 +48,21 @@ class Sources(NamedTuple):
 
 
 class CheckedRun(NamedTuple):
-    """A run whose record gives no secret away, as far as no finding says otherwise."""
+    """A run whose record discloses no secret, except where a finding reports one."""
 
     run: Run
-    """As it may be committed: ``***`` where a secret stood."""
+    """The run as it may be committed: ``***`` in place of each secret."""
     warnings: tuple[str, ...]
 
 
 def check_secrets(
     run: Run, known: tuple[str, ...], sources: Sources, *, allow: bool, findings: Findings
 ) -> CheckedRun:
-    """Add a finding for each line of the record that holds what looks like a secret, or one of
+    """Add a finding for each line of the record that contains an apparent secret or one of
     ``known``.
 
-    With ``allow`` it is a warning instead, and the run that is returned has ``***`` there; what
-    cannot be redacted stays a finding.
+    With ``allow`` it is a warning instead, and the returned run has ``***`` there; a secret that
+    cannot be redacted remains a finding.
     """
     found = {
         entry: leaks
@@ -97,14 +98,15 @@ def check_secrets(
 
 
 def _suspect_bytes(entry: Entry) -> bytes:
-    """The part of a file that can hold a secret: of ten thousand hashes and names, the names."""
+    """Return the part of a file that can contain a secret: for ten thousand hashes and names, only
+    the names."""
     if entry.path != "dataset.sha256":
         return entry.data
     return b"\n".join(line.partition(b"  ")[2] for line in entry.data.split(b"\n"))
 
 
 def _suspect_entries(entries: Iterable[Entry], known: Iterable[str]) -> tuple[Entry, ...]:
-    """The entries that have to be searched one by one: of ten thousand captions most often none."""
+    """Return the entries to search one by one: usually none of ten thousand captions."""
     captions = [e for e in entries if e.path.startswith("captions/")]
     others = tuple(e for e in entries if not e.path.startswith("captions/"))
     return (
@@ -119,12 +121,14 @@ def _secrets_in_text(data: bytes, known: Iterable[str]) -> tuple[FoundSecret, ..
 
 
 def _texts_of_names(run: Run) -> tuple[Entry, ...]:
-    """The texts that loragit makes of names (of branches, folders, files) and of arguments."""
+    """Return the texts that loragit generates from names (of branches, folders, files) and
+    arguments."""
     return run_toml.run_toml(run), Entry("the message", message.run_message(run).encode(*_BYTES))
 
 
 def _leaking_paths(run: Run, known: tuple[str, ...]) -> Iterator[str]:
-    """Paths in the record that hold a secret, redacted. A path can only be recorded as it is."""
+    """Yield the paths in the record that contain a secret, redacted. The record itself can only
+    hold a path as it is."""
     paths = "\n".join(entry.path for entry in run.entries).encode(*_BYTES)
     if _secrets_in_text(paths, known):
         shown = zip(
@@ -136,7 +140,7 @@ def _leaking_paths(run: Run, known: tuple[str, ...]) -> Iterator[str]:
 def _problems(
     found: Mapping[Entry, tuple[FoundSecret, ...]], sources: Sources
 ) -> Iterator[tuple[str, str]]:
-    """(fact, next step) for the lines of each file, at most :data:`_SHOWN` of a file."""
+    """Yield (fact, next step) for the lines of each file, at most :data:`_SHOWN` per file."""
     for entry, leaks in found.items():
         hint = _TAKE_OUT
         if PurePosixPath(entry.path).suffix in _WITH_COMMENTS and entry.path != "run.toml":
@@ -152,8 +156,8 @@ def _problems(
 def _redacted_run(
     run: Run, files: Mapping[str, bytes], known: tuple[str, ...], *, names: bool
 ) -> Run:
-    """``run`` with ``files`` in place of its own; with ``names``, also what its message and its
-    table tell."""
+    """Return ``run`` with ``files`` in place of its own; with ``names``, its message and its table
+    are redacted too."""
     entries = tuple(e._replace(data=files[e.path]) if e.path in files else e for e in run.entries)
     run = run._replace(entries=entries, redacted=tuple(sorted(files)))
     if not names:

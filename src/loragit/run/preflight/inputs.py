@@ -121,12 +121,13 @@ def _list_subsets(
 
 def _read_config(plan: Plan, chosen: Settings, workdir: Path) -> DatasetConfig:
     path = plan.config
+    trainer = kinds.trainer_of(chosen.trainer.kind)
     if not os.path.exists(path):
         raise CannotReadInput(
             f"there is no dataset config {path}",
-            hint="write one there, or name another: -- --dataset_config PATH",
+            hint=f"write one there, or name another: -- {trainer.names_config}",
         )
-    return kinds.trainer_of(chosen.trainer.kind).dataset(path, workdir, plan.effective)
+    return trainer.dataset(path, workdir, plan.effective)
 
 
 def _read_prompts_if_any(path: Path | None, findings: Findings) -> Entry | None:

@@ -1,5 +1,5 @@
-"""What a run starts: script, program, working folder, and the arguments of settings and command
-line together."""
+"""What a run starts: script, program, working folder, and the combined arguments of settings and
+command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from loragit.trainers.trainer import Defaults, Plan, Trainer
 
 
 class UnusableScript(LoragitError):
-    """The user's own script is missing, cannot be read, or is no program."""
+    """The user's own script is missing, unreadable or not a program."""
 
 
 _OF_THE_RECORD = re.compile(
@@ -28,12 +28,13 @@ _OF_THE_RECORD = re.compile(
     r"|captions|inputs|patches|repos\.git|sdscripts\.log|sample|\.?git.*",
     re.IGNORECASE,
 )
-"""Names that record and output folder use themselves, and those that git takes in no tree."""
+"""Names that the record and the output folder use themselves, and names that git does not allow in
+a tree."""
 
 
 def read_script(path: Path) -> Entry:
-    """The user's own script as it stands: its bytes, its mode, and its place in the record, which
-    is its file's name.
+    """Return the user's own script as it is: its bytes, its mode, and its path in the record, which
+    is its file name.
 
     Symbolic links are followed. Raises :class:`UnusableScript`.
     """
@@ -51,7 +52,7 @@ def read_script(path: Path) -> Entry:
 
 
 def check_program(path: Path, data: bytes, environ: Mapping[str, str]) -> None:
-    """That the system can execute the file ``path``, which holds ``data``. Raises
+    """Check that the system can execute the file ``path``, whose bytes are ``data``. Raises
     :class:`UnusableScript`."""
     if not os.access(path, os.X_OK):
         raise UnusableScript(
@@ -81,7 +82,7 @@ def check_program(path: Path, data: bytes, environ: Mapping[str, str]) -> None:
 
 
 def _missing(words: list[str], environ: Mapping[str, str]) -> bool:
-    """Whether the interpreter of a ``#!`` line is missing; ``env`` looks on PATH."""
+    """Whether the interpreter of a ``#!`` line is missing; ``env`` searches PATH."""
     import shutil
 
     if not os.access(words[0], os.X_OK):
@@ -95,8 +96,8 @@ def _missing(words: list[str], environ: Mapping[str, str]) -> bool:
 def own_variables(
     name: str, chosen: Settings, output: Path, lycoris: Path | None
 ) -> dict[str, str]:
-    """What the user's own script finds in its environment, but for what only the inputs and the
-    commit tell."""
+    """Return the environment variables for the user's own script, except those that depend on the
+    inputs or the commit."""
     found = {
         "NAME": name,
         "STEPS": str(chosen.steps),
@@ -110,8 +111,8 @@ def own_variables(
 
 
 def find_repo(chosen: Settings, findings: Findings) -> Path:
-    """A path in the trainer's repository, for a run that starts no script of it; ``findings`` tell
-    of a missing one."""
+    """Return a path in the trainer's repository, for a run that starts none of its scripts; a
+    missing repository is a finding."""
     folder = without_dots(chosen.trainer.repo)
     if not os.path.isdir(folder):
         findings.add(
@@ -123,7 +124,7 @@ def find_repo(chosen: Settings, findings: Findings) -> Path:
 
 
 def find_script(chosen: Settings, findings: Findings) -> Path:
-    """The trainer's script; where it is missing, ``findings`` tell."""
+    """Return the path of the trainer's script; a missing script is a finding."""
     script = without_dots(chosen.trainer.repo / chosen.trainer.script)
     if not os.path.isfile(script):
         named = chosen.trainer.script.startswith("/")
@@ -135,7 +136,7 @@ def find_script(chosen: Settings, findings: Findings) -> Path:
 
 
 def find_workdir(chosen: Settings, script: Path) -> Path:
-    """Where the trainer runs: the dataset's folder, or the trainer's repository."""
+    """Return the trainer's working folder: the dataset's folder or the trainer's repository."""
     if chosen.trainer.workdir == "dataset" and not kinds.trainer_of(chosen.trainer.kind).own_folder:
         return chosen.dataset_dir
     trainer = without_dots(chosen.trainer.repo)
@@ -145,8 +146,8 @@ def find_workdir(chosen: Settings, script: Path) -> Path:
 def program_words(
     chosen: Settings, python: Path, script: Path, environ: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """What starts the trainer's script: the launcher, found on the trainer's PATH, or the Python
-    itself."""
+    """Return the command that starts the trainer's script: the launcher, found on the trainer's
+    PATH, or the Python itself."""
     launcher = chosen.trainer.launcher
     if not launcher:
         return (str(python), str(script))
@@ -160,7 +161,7 @@ def program_words(
 
 
 def check_room(path: Path, least: int, what: str, findings: Findings) -> None:
-    """A finding where the file system that ``path`` will be on cannot be written or is full."""
+    """Add a finding if the file system that will hold ``path`` is full or cannot be written."""
     existing = path
     while not os.path.exists(existing) and existing != existing.parent:
         existing = existing.parent
@@ -181,8 +182,7 @@ def check_room(path: Path, least: int, what: str, findings: Findings) -> None:
 def code_warnings(
     state: RepoState, area: Area, findings: Findings, *, allow_dirty: bool
 ) -> list[Finding]:
-    """What to warn of in a repository of code; where it is dirty and may not be, ``findings``
-    tell."""
+    """Return the warnings about a code repository; a dirty one that is not allowed is a finding."""
     if state.dirty and not allow_dirty:
         findings.add(*checkout.dirty(state, area))
     if state.on_remote or not state.url:
@@ -203,9 +203,9 @@ def trainer_plan(
     *,
     own_script: bool,
 ) -> Plan:
-    """What the arguments of settings, ``--config_file`` and command line (``extra``) say together.
+    """Return the combined arguments of settings, ``--config_file`` and command line (``extra``).
 
-    ``own_script``: the user named the trainer's script, which gets ``extra`` alone. Raises
+    ``own_script``: the user named the trainer's script, which gets only ``extra``. Raises
     :class:`~loragit.trainers.arguments.BadArgument`,
     :class:`~loragit.dataset.snapshot.CannotReadInput`.
     """
@@ -229,12 +229,14 @@ def _settings_arguments(chosen: Settings, trainer: Trainer, home: str) -> argume
 
 
 def without_dots(path: Path) -> Path:
-    """Without ``..``: through the links that it really goes through, and only where it must be."""
+    """Return ``path`` without ``..``. Links are resolved, as the system does, but only if there is
+    a ``..``."""
     return path.parent.resolve() / path.name if ".." in path.parts else path
 
 
 def path_in_record(path: Path, top: Path, home: str) -> str:
-    """``path`` below ``top``, or as it is with the home folder ``home`` as ``~``."""
+    """Return ``path`` relative to ``top``; if it lies elsewhere, in full with the home folder
+    ``home`` as ``~``."""
     resolved = path.resolve()
     if resolved.is_relative_to(top):
         return resolved.relative_to(top).as_posix()

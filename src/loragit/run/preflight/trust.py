@@ -1,9 +1,9 @@
 """The user's consent to what a dataset's own files start and read: a cloned dataset was written by
 somebody else.
 
-Nobody is asked where nothing came into the repository from elsewhere. Consent is stored in the
-user's own folder under a digest of what it was given to: the user is asked again for another
-launcher, and not for another learning rate.
+The user is not asked if nothing came into the repository from elsewhere. Consent is stored in the
+user's own folder under a digest of what it covers, so another launcher asks again, and another
+learning rate does not.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from loragit.system import durable
 
 _VERSION = 1
 _NAMED = 3
-"""Values that a refusal names; the rest are counted."""
+"""Values named in a refusal; the rest are counted."""
 
 
 class Untrusted(LoragitError):
-    """The dataset's own files ask for something that nobody has agreed to yet."""
+    """The dataset's own files require consent that nobody has given yet."""
 
 
 class Subject(NamedTuple):
-    """What the user is asked to agree to; often nothing."""
+    """What the user's consent covers; often nothing."""
 
     folder: Path
-    """The dataset's."""
+    """The dataset's folder."""
     values: tuple[RiskyValue, ...]
     contents: tuple[tuple[str, str], ...] = ()
-    """(path as written, hash) of the programs among the values that the dataset itself holds."""
+    """(path as written, hash) of each program among the values that is part of the dataset."""
 
     @property
     def digest(self) -> str:
-        """Changes with any of the values, with the programs among them that the dataset holds, and
-        with the folder."""
+        """Digest of the values, of the programs among them that are part of the dataset, and of the
+        folder."""
         told = [
             _VERSION,
             os.path.realpath(self.folder),
@@ -60,13 +60,13 @@ class Subject(NamedTuple):
 
 
 Agree = Callable[[Subject, str], bool]
-"""Asks the user; is given the subject, and how others' commits came here. Returns the answer."""
+"""Asks the user, given the subject and how others' commits came here. Returns the answer."""
 
 
 def require_consent(subject: Subject, agree: Agree | None, findings: Findings) -> bool:
-    """Whether the values may be used; a finding says why not. A consent is stored.
+    """Whether the values may be used; if not, a finding says why. Consent given is stored.
 
-    ``agree`` is called where nobody has agreed yet; ``None`` where there is nobody to ask.
+    ``agree`` is called if nobody has agreed yet; it is ``None`` if there is nobody to ask.
     """
     if not subject.values or is_agreed(subject):
         return True
@@ -81,7 +81,7 @@ def require_consent(subject: Subject, agree: Agree | None, findings: Findings) -
 
 
 def _refusal(subject: Subject) -> Finding:
-    """The finding where nobody agreed."""
+    """Return the finding for missing consent."""
     told = "; ".join(value.to_show for value in subject.values[:_NAMED])
     rest = text.more(len(subject.values), _NAMED)
     more = f"; {rest}" if rest else ""
@@ -93,14 +93,14 @@ def _refusal(subject: Subject) -> Finding:
     )
 
 
-# ---- what there is to agree to ----
+# ---- what needs consent ----
 
 
 def subject_of_settings(chosen: Settings) -> Subject:
-    """What the dataset's ``loragit.toml`` says, of all models, where any of it holds here.
+    """Return what the dataset's ``loragit.toml`` sets, for all models, if any of it takes effect
+    here.
 
-    Empty where everything of that kind is said by flags, by variables or by the user's own
-    settings.
+    Empty if every such value is set by flags, by variables or by the user's own settings.
     """
     if chosen.written is None:
         return Subject(chosen.dataset_dir, ())
@@ -116,8 +116,8 @@ def subject_of_settings(chosen: Settings) -> Subject:
 def subject_of_document(
     folder: Path, document: SettingsDocument, trainer: Path | None = None
 ) -> Subject:
-    """What a ``loragit.toml`` in ``folder`` says. ``trainer`` is the folder that arguments count
-    from, if known."""
+    """Return what a ``loragit.toml`` in ``folder`` sets. ``trainer``, if known, is the folder that
+    paths in arguments are relative to."""
     found = needs_trust.risky_values(document)
     contents = named_contents(folder, work_tree_top(folder), document, found, trainer)
     return Subject(folder, found, tuple(contents) if found else ())
@@ -126,12 +126,12 @@ def subject_of_document(
 def subject_of_inputs(
     folder: Path, config: Path, named: Iterable[Path], folders: Iterable[Path], read: Iterable[Path]
 ) -> Subject:
-    """Files and folders outside of the dataset's repository that its own files lead to, and that
-    would go on record.
+    """Return files and folders outside the dataset's repository that its own files lead to and that
+    would be recorded.
 
-    ``named`` and ``folders`` are those of the dataset config ``config``; they count where that is
-    the dataset's own. What lies in the dataset, ``read`` and the files of ``folders``, counts where
-    it is a link that leads elsewhere.
+    ``named`` and ``folders`` come from the dataset config ``config``; they count if that is the
+    dataset's own. Inside the dataset, ``read`` and the files of ``folders`` count if they are links
+    that lead outside.
     """
     top = work_tree_top(folder)
     inside = Path(os.path.realpath(config)).is_relative_to(top)
@@ -140,7 +140,7 @@ def subject_of_inputs(
         if not Path(os.path.realpath(path)).is_relative_to(top):
             found[str(path)] = None
     for path in read:
-        # As it is written: the folder that it is said to lie in may be such a link itself.
+        # Test the path as written: the folder it appears to lie in may itself be such a link.
         lies = path.parent.resolve().is_relative_to(top) or any(
             map(path.is_relative_to, (folder, top))
         )
@@ -161,7 +161,7 @@ def subject_of_inputs(
 
 
 def _links_leading_out(folder: Path, top: Path) -> Iterator[str]:
-    """Links in ``folder`` that lead out of ``top``."""
+    """Yield the links in ``folder`` that lead out of ``top``."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(top):
@@ -172,11 +172,11 @@ def _links_leading_out(folder: Path, top: Path) -> Iterator[str]:
 
 
 def foreign_origin(folder: Path) -> str | None:
-    """How others' commits may have come into the repository of ``folder``, in words; ``None`` where
+    """Describe how others' commits may have come into the repository of ``folder``; ``None`` if
     they cannot have.
 
-    Looks at files alone. A folder in no repository is nobody else's: nothing came by git. One that
-    git does not work in counts as foreign.
+    Only files are examined. A folder in no repository counts as the user's own, since nothing came
+    by git. A repository that git does not work in counts as foreign.
     """
     if git.is_bare(folder):
         return "it is a repository without a work tree"
@@ -214,7 +214,8 @@ def _shown_url(written: bytes) -> str:
 
 
 def _git_dirs(dot_git: Path) -> tuple[Path, Path]:
-    """The folder of git's files for a work tree, and the one that all of its work trees share."""
+    """Return git's folder for a work tree, and the one shared by all work trees of the
+    repository."""
     git_dir = dot_git
     if dot_git.is_file():
         said = dot_git.read_bytes()
@@ -238,28 +239,29 @@ def _top_of_git(folder: Path) -> Path | None:
 
 
 def work_tree_top(folder: Path) -> Path:
-    """Top of the work tree, its links resolved; the folder itself where there is none."""
+    """Return the top of the work tree, links resolved; the folder itself if there is none."""
     return _top_of_git(folder) or Path(os.path.realpath(folder))
 
 
-# ---- what was agreed to ----
+# ---- stored consent ----
 
 
 def consent_folder() -> Path:
-    """Where consents are stored, a file each, named by the digest of what was agreed to."""
+    """Return the folder of stored consents: one file each, named by the digest of what it
+    covers."""
     import platformdirs
 
     return platformdirs.user_state_path("loragit") / "trust"
 
 
 def is_agreed(subject: Subject) -> bool:
-    """Whether somebody agreed to it on this machine before."""
+    """Whether consent was given on this machine before."""
     return (consent_folder() / subject.digest).is_file()
 
 
 def store_consent(subject: Subject) -> bool:
-    """Store the consent. Return ``False`` where it cannot be written; then it holds for this run
-    alone."""
+    """Store the consent. Return ``False`` if it cannot be written; it then holds for this run
+    only."""
     lines = [
         "# Agreed to on this machine; see loragit trust. Delete this file to be asked again.",
         f"dataset = {toml_literal(os.path.realpath(subject.folder))}",
@@ -276,6 +278,6 @@ def store_consent(subject: Subject) -> bool:
 
 
 def subject_of_file(folder: Path) -> Subject:
-    """What the ``loragit.toml`` in ``folder`` says as it stands. Raises :class:`LoragitError`."""
+    """Return what the ``loragit.toml`` in ``folder`` sets now. Raises :class:`LoragitError`."""
 
     return subject_of_document(folder, read_settings_file(folder / FILE))

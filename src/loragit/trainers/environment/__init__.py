@@ -1,4 +1,4 @@
-"""The trainer's Python: found, activated, and asked for its packages and graphics cards.
+"""The trainer's Python: finding and activating it, and querying its packages and graphics cards.
 
 Nothing here knows which trainer it is.
 """

@@ -1,10 +1,9 @@
-"""The trainer's environment: the one of a shell in which its conda or virtual environment was
-activated.
+"""The trainer's environment, as in a shell in which its conda or virtual environment was activated.
 
-What activation sets is worked out here, by the rules of conda's own ``conda activate``. Scripts
-that want to have a word in it (``activate.d``, ``bin/activate``) are sourced by a shell that says
-which environment it ends up with and is gone: no shell stays between loragit and the trainer, and
-where there is no script there is no shell.
+The effect of activation is computed here, by the rules of conda's own ``conda activate``. Scripts
+that take part in it (``activate.d``, ``bin/activate``) are sourced by a shell that reports the
+resulting environment and exits: no shell stays between loragit and the trainer, and without scripts
+no shell is started.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from loragit.trainers.environment.activation_rules import ActivationPlan, entrie
 from loragit.trainers.environment.pythons import CONDA, Prefix
 
 TIMEOUT = 10.0
-"""Seconds that the scripts of an environment have together."""
+"""Seconds that the scripts of an environment have in total."""
 
 _OF_SHELLS = frozenset(
     {
@@ -38,20 +37,20 @@ _OF_SHELLS = frozenset(
         "BASHOPTS",
     }
 )
-"""Variables that say something about a shell and nothing about an environment: the caller's are
-kept. With some of them, a shell would run files of the user's before it sources anything."""
+"""Variables that describe a shell rather than an environment: the caller's values are kept. Some of
+them would make a shell run the user's files before it sources anything."""
 _WORDS = 200
-"""Characters of a script's last line that are quoted."""
+"""Most characters quoted of a script's last line."""
 _TAIL = 64 * 1024
-"""Bytes of what scripts printed that are looked at."""
+"""Bytes examined at the end of the scripts' output."""
 
 
 def activate(
     trainer: TrainerSettings, python: Path | None, environ: Mapping[str, str]
 ) -> Activation:
-    """Begin to activate the environment that ``python`` is in, for a trainer of these settings.
+    """Start activating the environment that ``python`` is in, for a trainer with these settings.
 
-    Where the settings name none, the caller's is left as it is.
+    If the settings name none, the caller's environment is left as it is.
     """
     named = trainer.env is not None or (trainer.python is not None and "/" in trainer.python)
     clean = child.clean_environment(environ)
@@ -67,8 +66,8 @@ def activate(
 
 
 class Activation:
-    """An environment that is being activated. What scripts do wrong is among the ``warnings``, and
-    ends nothing."""
+    """An environment being activated. A script that fails adds to ``warnings`` and stops
+    nothing."""
 
     def __init__(
         self,
@@ -82,16 +81,16 @@ class Activation:
         self._prefix = prefix
         self._result: dict[str, str] | None = None
         self.warnings = list(warnings)
-        """Complete when :meth:`environ` has returned."""
+        """Complete once :meth:`environ` has returned."""
         self._shell = _Shell(plan, environ) if plan.scripts else None
 
     @property
     def waits(self) -> bool:
-        """Whether a shell is at work."""
+        """Whether a shell is still running."""
         return self._result is None and self._shell is not None
 
     def environ(self) -> dict[str, str]:
-        """The trainer's whole environment: no ``GIT_*``, output unbuffered."""
+        """Return the trainer's whole environment: no ``GIT_*``, output unbuffered."""
         if self._result is None:
             result = child.clean_environment(self._sourced())
             self._ensure_programs(result)
@@ -100,8 +99,8 @@ class Activation:
         return self._result
 
     def _sourced(self) -> dict[str, str]:
-        """With what the scripts make of it. One that does not come back is left out, and the others
-        are asked again."""
+        """Return the environment after the scripts. A script that does not return is left out, and
+        the others are run again."""
         while self._shell is not None:
             said = self._shell.answer()
             self.warnings += said.warnings
@@ -112,7 +111,7 @@ class Activation:
         return self._plan.changed(self._environ)
 
     def _ensure_programs(self, result: dict[str, str]) -> None:
-        """Make sure that the Python's own programs are found, whatever the scripts did."""
+        """Ensure that the Python's own programs are found, whatever the scripts did."""
         folder = self._plan.folder
         if folder is None:
             return
@@ -123,8 +122,8 @@ class Activation:
             result["PATH"] = os.pathsep.join((str(folder), *path))
 
     def _settle_virtual(self, result: dict[str, str], folder: Path) -> None:
-        """A virtual environment's script holds the path where it was made, and it may have been
-        moved since."""
+        """Correct the path in a virtual environment's script: it is the one where the environment
+        was made, and the environment may have been moved since."""
         said = result.get("VIRTUAL_ENV", "")
         if said != str(folder) and not _same(said, folder):
             self.warnings.append(
@@ -144,19 +143,18 @@ def _same(one: str, other: Path) -> bool:
 
 
 class _ShellOutput(NamedTuple):
-    """What a shell made of the scripts."""
+    """The result of sourcing the scripts in a shell."""
 
     environ: dict[str, str] | None
-    """``None`` where it did not get to its end."""
+    """``None`` if the shell did not get to its end."""
     culprit: int | None
-    """The script, by its number, that it did not come back from; ``None`` where that is not to
-    blame."""
+    """Index of the script that did not return; ``None`` if no script is to blame."""
     warnings: tuple[str, ...]
 
 
 class _Shell:
-    """A shell that sources the scripts of a plan, at work from the start: bash where there is one,
-    else sh."""
+    """A shell that sources the scripts of a plan, started at once: bash if there is one, else
+    sh."""
 
     def __init__(self, plan: ActivationPlan, environ: Mapping[str, str]) -> None:
         self._scripts = plan.scripts
@@ -182,7 +180,7 @@ class _Shell:
         os.close(self._printed)
 
     def answer(self) -> _ShellOutput:
-        """Wait for it."""
+        """Wait for the shell and return its result."""
         if self._question is None:
             return _ShellOutput(None, None, (self._unread(self._trouble),))
         late = False
@@ -192,7 +190,8 @@ class _Shell:
         except child.TimedOut as error:
             out, status, late = error.out, 1, True
         count = len(self._scripts)
-        # A script's status each, then the environment; after the last end there is nothing.
+        # One exit status per script, then the environment; the last field's terminator is followed
+        # by nothing.
         fields = out.split(b"\0")[:-1]
         told, words = fields[:count], self._words(min(len(fields), count))
         warnings = [self._failed(at, int(each), words) for at, each in enumerate(told) if int(each)]
@@ -223,8 +222,8 @@ class _Shell:
         return f"{scripts} of the environment could not be sourced: {why}"
 
     def _words(self, told: int) -> list[str]:
-        """The last line that each script printed, and what was printed after those that came
-        back."""
+        """Return the last line that each script printed, and the last line printed after the
+        scripts that returned."""
         size = os.fstat(self._printed).st_size
         tail = os.pread(self._printed, _TAIL, max(0, size - _TAIL)).decode("utf-8", "replace")
         pieces = tail.split("\0")[-told - 1 :]
@@ -237,16 +236,16 @@ def _quoted(words: str) -> str:
 
 
 def _exportable(name: str) -> bool:
-    """Whether a shell takes ``name`` for a variable's; others it may pass on or drop."""
+    """Whether a shell accepts ``name`` as a variable's name; others it may pass on or drop."""
     return name.isascii() and name.isidentifier()
 
 
 def _program(plan: ActivationPlan) -> str:
-    """What the shell has to do: source scripts, set what is to be set, and tell on its stdout how
-    it went.
+    """Return the shell's program: source the scripts, set the variables, and report the result on
+    stdout.
 
-    What scripts print goes where errors go. They get no hand on the pipe, so that what they leave
-    running in the background is not waited for.
+    Output of the scripts goes to stderr. They do not get the pipe, so processes they leave in the
+    background are not waited for.
     """
     from shlex import quote
 
@@ -262,19 +261,19 @@ def _program(plan: ActivationPlan) -> str:
 
 
 def _parsed(fields: Iterable[bytes], kept: Mapping[str, str]) -> dict[str, str]:
-    """Variables as ``env -0`` tells them, less those of a shell and those that are ``kept``."""
+    """Parse the output of ``env -0``, without a shell's own variables and those in ``kept``."""
     pairs = (os.fsdecode(field).partition("=") for field in fields)
     return {name: value for name, _, value in pairs if name not in _OF_SHELLS and name not in kept}
 
 
 def _scratch() -> int:
-    """A file without a name, for whoever writes to append to."""
+    """Return a nameless file whose writers append to it."""
     import fcntl
 
     try:
         file = os.memfd_create("activation")
     except (AttributeError, OSError):  # not Linux, or not allowed
-        import tempfile  # late, for it takes long to import
+        import tempfile  # late, because it is slow to import
 
         with tempfile.TemporaryFile() as named:
             file = os.dup(named.fileno())

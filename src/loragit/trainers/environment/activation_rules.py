@@ -1,7 +1,7 @@
-"""What it takes to activate an environment: variables and scripts, by the rules of ``conda
-activate`` and of ``venv``.
+"""The variables and scripts that activate an environment, by the rules of ``conda activate`` and of
+``venv``.
 
-Files are read, nothing is started or sourced.
+Files are read; nothing is started or sourced.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from loragit import text
 from loragit.trainers.environment.conda import conda_root
 
 _UNSET = "***unset***"
-"""What conda writes for a variable of a package that its user does not want."""
+"""Value that conda writes for a package's variable that the user does not want."""
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@%,: ()")
-"""Characters that mean themselves to a shell, at least in quotes."""
+"""Characters with no special meaning to a shell, at least in quotes."""
 
 
 class ActivationPlan(NamedTuple):
-    """What there is to do, in this order."""
+    """The steps of an activation, in this order."""
 
     changes: Mapping[str, str | None]
-    """Variables to set, or to unset where that is ``None``."""
+    """Variables to set, or to unset if the value is ``None``."""
     folder: Path | None
-    """Of programs that must be on PATH."""
+    """Folder of programs that must be on PATH."""
     before: tuple[Path, ...] = ()
-    """Scripts to source in the environment as it was."""
+    """Scripts to source in the old environment."""
     after: tuple[Path, ...] = ()
     """Scripts to source in the new one."""
 
     def changed(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """``environ`` with :attr:`changes`, no script sourced."""
+        """Return ``environ`` with :attr:`changes` applied and no script sourced."""
         kept = {name: value for name, value in environ.items() if name not in self.changes}
         return kept | {name: value for name, value in self.changes.items() if value is not None}
 
@@ -42,7 +42,8 @@ class ActivationPlan(NamedTuple):
         return self.before + self.after
 
     def without(self, script: int | None) -> ActivationPlan:
-        """Without one of :attr:`scripts`, by its number; without any where that is ``None``."""
+        """Return the plan without one of :attr:`scripts`, by its index; without any if that is
+        ``None``."""
         if script is None:
             return self._replace(before=(), after=())
         at = script - len(self.before)
@@ -52,10 +53,11 @@ class ActivationPlan(NamedTuple):
 
 
 def conda(prefix: Path, environ: Mapping[str, str]) -> tuple[ActivationPlan, tuple[str, ...]]:
-    """As ``conda activate`` does it in the caller's shell; and which of conda's files are damaged.
+    """Return the plan of ``conda activate`` in the caller's shell, and which of conda's files are
+    damaged.
 
-    One thing differs. conda puts the new environment where the old one was on PATH. Here it always
-    comes first: what a user has before the old one, as ``~/.local/bin``, must not hide the
+    There is one difference. conda puts the new environment in the old one's place on PATH. Here it
+    always comes first: entries before the old one, such as ``~/.local/bin``, must not hide the
     environment's own launcher.
     """
     level, active = _level(environ), environ.get("CONDA_PREFIX")
@@ -106,7 +108,7 @@ def _name_of_environment(prefix: Path, root: Path | None) -> str:
 
 
 def virtual(folder: Path, environ: Mapping[str, str]) -> ActivationPlan:
-    """As ``source bin/activate`` does it, in a shell where no other virtual environment is
+    """Return the plan of ``source bin/activate`` in a shell with no other virtual environment
     active."""
     path, changes = _without_virtual(environ)
     script = folder / "bin/activate"
@@ -119,8 +121,8 @@ def virtual(folder: Path, environ: Mapping[str, str]) -> ActivationPlan:
 
 
 def _as_made(script: Path, folder: Path) -> bool:
-    """Whether ``bin/activate`` is what Python's own ``venv`` writes for ``folder``: that does what
-    is done here."""
+    """Whether ``bin/activate`` is the script that Python's own ``venv`` writes for ``folder``: its
+    effect is computed here."""
     try:
         written = script.read_text("utf-8")
         pieces = _template(folder / "pyvenv.cfg").read_text("utf-8").split("__VENV_")
@@ -140,7 +142,7 @@ def _as_made(script: Path, folder: Path) -> bool:
 
 
 def _template(config: Path) -> Path:
-    """Where the Python that made a virtual environment keeps what it makes ``bin/activate`` of.
+    """Return the template of ``bin/activate`` in the Python that made a virtual environment.
 
     Raises :class:`OSError` and :class:`ValueError`.
     """
@@ -151,7 +153,7 @@ def _template(config: Path) -> Path:
 
 
 def _without_virtual(environ: Mapping[str, str]) -> tuple[list[str], dict[str, str | None]]:
-    """PATH without the virtual environment that is active, and the changes that leave it."""
+    """Return PATH without the active virtual environment, and the changes that deactivate it."""
     active, path = environ.get("VIRTUAL_ENV"), entries(environ)
     if not active:
         return path, {}
@@ -159,7 +161,7 @@ def _without_virtual(environ: Mapping[str, str]) -> tuple[list[str], dict[str, s
 
 
 def _level(environ: Mapping[str, str]) -> int:
-    """How many conda environments are active, one over the other."""
+    """Return how many conda environments are active, stacked on each other."""
     try:
         return max(0, int(environ.get("CONDA_SHLVL", "")))
     except ValueError:
@@ -167,11 +169,10 @@ def _level(environ: Mapping[str, str]) -> int:
 
 
 def _variables(prefix: Path) -> tuple[dict[str, str], tuple[str, ...]]:
-    """What its packages and ``conda env config vars set`` want to be set; and which of conda's
-    files are damaged.
+    """Return the variables set by the environment's packages and by ``conda env config vars set``,
+    and which of conda's files are damaged.
 
-    Names are in capitals, as conda exports them unless it is told otherwise. PATH is not theirs to
-    set.
+    Names are in capitals, which is how conda exports them by default. PATH may not be set this way.
     """
     found: dict[str, object] = {}
     damaged = []
@@ -200,7 +201,7 @@ def _variables(prefix: Path) -> tuple[dict[str, str], tuple[str, ...]]:
 
 
 def _json(file: Path) -> dict[str, object]:
-    """A JSON object; empty where there is no file. Raises :class:`OSError` and
+    """Return a file's JSON object; empty if there is no file. Raises :class:`OSError` and
     :class:`ValueError`."""
     if not file.is_file():
         return {}
@@ -228,6 +229,6 @@ def entries(environ: Mapping[str, str]) -> list[str]:
 
 
 def less(path: list[str], entry: str) -> list[str]:
-    """Without the first ``entry``; a second one was put there by somebody else."""
+    """Return ``path`` without the first ``entry``; a second one was put there by somebody else."""
     at = next((at for at, each in enumerate(path) if each.rstrip("/") == entry), None)
     return path if at is None else path[:at] + path[at + 1 :]

@@ -1,5 +1,5 @@
-"""Conda's environments, found by name: in the folders where installers put conda and its kin, in
-``environments.txt``, and where ``.condarc`` says.
+"""Conda environments found by name: in the folders where installers put conda and its relatives, in
+``environments.txt``, and in the folders that ``.condarc`` lists.
 
 Nothing is started, and no symbolic link is resolved.
 """
@@ -22,9 +22,9 @@ _ROOTS = (
     ".local/share/mamba",  # micromamba 2
     "opt/miniconda3",  # the graphical installers on macOS
     "opt/anaconda3",
-    ".conda",  # environments of a conda whose own folder its users cannot write
+    ".conda",  # environments of a conda in a folder that its users cannot write
 )
-"""Where the installers put conda and its kin, relative to the home folder."""
+"""Folders where installers put conda and its relatives, relative to the home folder."""
 
 _SHARED_ROOTS = (
     "/opt/conda",
@@ -35,35 +35,35 @@ _SHARED_ROOTS = (
     "/opt/homebrew/Caskroom/miniforge/base",
     "/opt/homebrew/anaconda3",
 )
-"""Where they put it for everybody."""
+"""Folders of installations for all users."""
 
 _CONDARCS = (".condarc", ".conda/.condarc", ".config/conda/.condarc", ".mambarc")
-"""Settings of conda and mamba, relative to the home folder."""
+"""Settings files of conda and mamba, relative to the home folder."""
 
 
 class CondaEnvironment(NamedTuple):
     """A conda environment, with or without a Python."""
 
     name: str
-    """``base`` for an installation's own; its folder, absolute, where conda has no name for it.
-    ``conda:`` and this is a ``trainer.env``."""
+    """``base`` for the installation's own; its absolute folder if conda has no name for it.
+    ``conda:`` followed by this is a ``trainer.env``."""
     prefix: Path
     """Its folder, absolute."""
 
 
 def conda_environments(environ: Mapping[str, str], home: Path) -> tuple[CondaEnvironment, ...]:
-    """All conda environments that can be found, of any conda, miniforge, mamba or micromamba;
-    sorted by name.
+    """Return all conda environments that can be found, of any conda, miniforge, mamba or
+    micromamba, sorted by name.
 
-    A name may come more than once: then the first is the one that it means. Only folders and
-    conda's text files are read.
+    If a name occurs more than once, it means the first one. Only folders and conda's text files are
+    read.
     """
     return tuple(sorted(_every_environment(environ, home), key=lambda each: each.name))
 
 
 def conda_root(folder: Path, environ: Mapping[str, str]) -> Path | None:
-    """The installation that activates the conda environment ``folder``; ``None`` where none is
-    known."""
+    """Return the installation that activates the conda environment ``folder``; ``None`` if
+    unknown."""
     if conda := environ.get("CONDA_EXE"):
         return Path(conda).parent.parent
     if str(folder) == environ.get("MAMBA_ROOT_PREFIX"):
@@ -74,9 +74,9 @@ def conda_root(folder: Path, environ: Mapping[str, str]) -> Path | None:
 
 
 def _every_environment(environ: Mapping[str, str], home: Path) -> list[CondaEnvironment]:
-    """In the order in which a name is looked for: ``$CONDA_ENVS_PATH``, ``envs_dirs``, beside
-    ``$CONDA_EXE`` and ``$MAMBA_EXE``, under ``$MAMBA_ROOT_PREFIX``, where the installers put them,
-    and in conda's own list."""
+    """Return the environments in the order in which a name is looked up: ``$CONDA_ENVS_PATH``,
+    ``envs_dirs``, beside ``$CONDA_EXE`` and ``$MAMBA_EXE``, under ``$MAMBA_ROOT_PREFIX``, in the
+    installers' folders, and in conda's own list."""
     listed = _listed_environments(home)
     roots = _roots(environ, home, listed)
     settings = [home / each for each in _CONDARCS] + [root / ".condarc" for root in roots]
@@ -104,8 +104,8 @@ def _every_environment(environ: Mapping[str, str], home: Path) -> list[CondaEnvi
 
 
 def _each_once(found: Sequence[CondaEnvironment]) -> list[CondaEnvironment]:
-    """Without folders that are no environments, and each folder once, however many ways lead to
-    it."""
+    """Drop folders that are not environments, and all but the first of each folder, however many
+    paths lead to it."""
     real: dict[tuple[int, int], CondaEnvironment] = {}
     for each in found:
         if is_folder(each.prefix / "conda-meta"):
@@ -115,7 +115,8 @@ def _each_once(found: Sequence[CondaEnvironment]) -> list[CondaEnvironment]:
 
 
 def _roots(environ: Mapping[str, str], home: Path, listed: Sequence[Path]) -> list[Path]:
-    """Folders that an installation of conda, mamba or micromamba may be in; absolute, each once."""
+    """Return the folders that may hold an installation of conda, mamba or micromamba; absolute,
+    each once."""
     programs = (environ.get(variable) for variable in ("CONDA_EXE", "MAMBA_EXE"))
     roots = [Path(each).parent.parent for each in programs if each]
     roots += [Path(each) for each in (environ.get("MAMBA_ROOT_PREFIX"),) if each]
@@ -127,14 +128,14 @@ def _roots(environ: Mapping[str, str], home: Path, listed: Sequence[Path]) -> li
 
 
 def _listed_environments(home: Path) -> list[Path]:
-    """Environments in conda's own list, one absolute path a line."""
+    """Return the environments in conda's own list, which has one absolute path per line."""
     lines = _lines(home / ".conda/environments.txt")
     return [Path(line.strip()) for line in lines if line.startswith("/")]
 
 
 def _envs_dirs(file: Path, environ: Mapping[str, str], home: Path) -> Iterator[Path]:
-    """Folders that ``envs_dirs`` in a ``.condarc`` lists, a plain path a line. Of YAML, nothing
-    else is understood."""
+    """Yield the folders in ``envs_dirs`` of a ``.condarc``, one plain path per line. No other YAML
+    is understood."""
     inside = False
     for line in _lines(file):
         item = line.strip()
@@ -152,7 +153,7 @@ def _envs_dirs(file: Path, environ: Mapping[str, str], home: Path) -> Iterator[P
 
 
 def _expanded(text: str, environ: Mapping[str, str], home: Path) -> Path | None:
-    """A path of a ``.condarc``, in which ``~/`` and ``$VARIABLE/`` may stand at the beginning."""
+    """Expand a path of a ``.condarc``, which may begin with ``~/`` or ``$VARIABLE/``."""
     if text.startswith("~/"):
         return home / text[2:]
     if text.startswith("$"):
@@ -162,7 +163,7 @@ def _expanded(text: str, environ: Mapping[str, str], home: Path) -> Path | None:
 
 
 def _lines(file: Path) -> list[str]:
-    """Of a text file; none where it cannot be read."""
+    """Return the lines of a text file; empty if it cannot be read."""
     if not is_file(file):
         return []
     try:

@@ -11,23 +11,23 @@ from typing import NamedTuple
 from loragit.system import child
 
 SMI_TIMEOUT = 5.0
-"""Seconds that nvidia-smi has, beyond what the Python took. It hangs where the driver does."""
+"""Seconds that nvidia-smi has after the Python is done. It hangs when the driver does."""
 
 
 class Host(NamedTuple):
-    """Where a machine says what it is."""
+    """The paths that describe a machine."""
 
     proc: Path = Path("/proc")
     wsl: Path = Path("/usr/lib/wsl/lib")
-    """Where WSL, which has no NVIDIA driver of its own, keeps ``nvidia-smi``."""
+    """Path of ``nvidia-smi`` under WSL, which has no NVIDIA driver of its own."""
 
 
 THIS_HOST = Host()
 
 
 class GraphicsQuestion:
-    """Names of the NVIDIA cards and the driver's version: from the driver's own files, else from
-    nvidia-smi."""
+    """Queries the names of the NVIDIA cards and the driver's version: from the driver's own files,
+    else from nvidia-smi."""
 
     def __init__(self, host: Host, cwd: Path, env: Mapping[str, str]) -> None:
         driver = host.proc / "driver/nvidia"
@@ -41,12 +41,13 @@ class GraphicsQuestion:
         self._smi = None if self._models else _start_nvidia_smi(host, cwd, env)
 
     def cancel(self) -> None:
-        """The answer no longer matters."""
+        """Stop the query; its answer is no longer needed."""
         if self._smi is not None:
             self._smi.cancel()
 
     def answer(self) -> tuple[tuple[str, ...], str | None]:
-        """Names in the order of the bus, driver; empty and ``None`` where there is none."""
+        """Return the cards' names in bus order, and the driver's version; empty and ``None`` if
+        there is none."""
         if self._smi is not None:
             try:
                 answer = self._smi.answer(SMI_TIMEOUT)

@@ -1,8 +1,8 @@
-"""The trainer's side, asked of the trainer's own Python: packages, LyCORIS in whatever form, the
-graphics cards.
+"""The trainer's side, queried through the trainer's own Python: packages, LyCORIS in whatever form,
+the graphics cards.
 
-The Python answers :mod:`loragit.trainers.environment.probe`, which it gets as text; git says which
-repository tracks LyCORIS.
+The Python runs :mod:`loragit.trainers.environment.probe`, passed to it as text; git finds the
+repository that tracks LyCORIS.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from loragit.trainers.environment.graphics import THIS_HOST, GraphicsQuestion, H
 from loragit.trainers.environment.probe import MARKER
 
 TIMEOUT = 30.0
-"""Seconds that the trainer's Python has to answer. A cold start from a network disk takes some."""
+"""Seconds that the trainer's Python has to answer. A cold start from a network disk is slow."""
 
 _BEGIN = (
     "import sys\nif not getattr(sys.flags, 'safe_path', False):\n    del "
@@ -38,32 +38,32 @@ _LYCORIS = "lycoris-lora"
 
 
 class ProbeFailed(LoragitError):
-    """The trainer's Python is missing, crashed, hung, or is no Python that answers."""
+    """The trainer's Python is missing, crashed or hung, or is not a Python."""
 
 
 class Distribution(NamedTuple):
-    """A package as its installer left it."""
+    """A package as installed."""
 
     name: str
-    """In the canonical form: lower case, ``-`` between the words."""
+    """The canonical name: lower case, with ``-`` between the words."""
     version: str
     folder: str
-    """The folder that holds its metadata: ``site-packages``, or the source tree of an egg-link."""
+    """Folder of its metadata: ``site-packages``, or the source tree of an egg-link."""
     url: str | None
-    """Where it came from, if not from an index; without credentials."""
+    """Its origin if that is not an index; without credentials."""
     commit: str | None
-    """What a version control system had checked out for it."""
+    """Commit that a version control system had checked out for it."""
     editable: bool
 
     @property
     def line(self) -> str:
-        """As it stands in ``environment.txt``."""
+        """Return its line in ``environment.txt``."""
         if self.commit is not None:
             return f"{self.name} @ {self.commit}"
         return f"{self.name}=={self.version}{' (editable)' if self.editable else ''}"
 
     def installed(self, root: Path) -> bool:
-        """Whether the modules in ``root`` (resolved) are this package's."""
+        """Whether the modules in ``root`` (resolved) belong to this package."""
         if Path(self.folder).resolve() == root:
             return True
         source = _local_folder(self.url) if self.editable else None
@@ -71,7 +71,7 @@ class Distribution(NamedTuple):
 
 
 class ProbeReport(NamedTuple):
-    """What the probe said; the fields are described there."""
+    """The probe's report; the probe's docstring describes the fields."""
 
     version: str
     executable: str
@@ -81,15 +81,15 @@ class ProbeReport(NamedTuple):
     key: str
     settled: bool
     distributions: tuple[Distribution, ...] | None
-    """``None``: as remembered."""
+    """``None`` if unchanged since they were cached."""
 
 
 class EnvironmentQuestion:
-    """The questions about the trainer's side, all under way from the start.
+    """The queries about the trainer's side, all running from the start.
 
-    ``python`` will run the trainer, ``env`` is the trainer's environment (git's own variables
-    removed), ``cwd`` the folder it will run in and ``script_folder`` the one that its script lies
-    in. ``cache`` is a folder for what need not be asked twice. Raises :class:`ProbeFailed`.
+    ``python`` will run the trainer, ``env`` is the trainer's environment (without git's own
+    variables), ``cwd`` its working folder and ``script_folder`` the folder of its script. ``cache``
+    is a folder for answers that need not be queried twice. Raises :class:`ProbeFailed`.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class EnvironmentQuestion:
         self._cards = GraphicsQuestion(host, cwd, env)
 
     def answer(self) -> tuple[Environment, LyCORIS]:
-        """The environment, and LyCORIS as the trainer would import it. Raises
+        """Return the environment, and LyCORIS as the trainer would import it. Raises
         :class:`ProbeFailed`."""
         try:
             report = self._report()
@@ -135,7 +135,7 @@ class EnvironmentQuestion:
         for package in packages:
             by_name.setdefault(
                 package.name, package.line
-            )  # the first on sys.path is the one that is imported
+            )  # the first on sys.path is the one imported
         environment = Environment(
             python=report.version,
             executable=report.executable,
@@ -162,7 +162,7 @@ class EnvironmentQuestion:
 
 
 def environment_text(environment: Environment) -> bytes:
-    """``environment.txt``: the machine, an empty line, then a package a line. UTF-8."""
+    """Return ``environment.txt``: the machine, an empty line, then one package per line. UTF-8."""
     lines = [f"Python: {environment.python}", f"Platform: {environment.platform}"]
     lines += [f"GPU: {name}" for name in environment.gpus or ("none found",)]
     lines += [f"Driver: {environment.driver}"] if environment.driver else []
@@ -170,7 +170,7 @@ def environment_text(environment: Environment) -> bytes:
 
 
 def _parse_report(out: bytes) -> ProbeReport | None:
-    """``None`` for anything but the probe's own words. What the site printed around them is
+    """Parse the probe's report; ``None`` if it is anything else. Output of the site around it is
     skipped."""
     _, _, begun = out.partition(MARKER)
     said, end, _ = begun.partition(MARKER)
@@ -188,7 +188,7 @@ def _parse_report(out: bytes) -> ProbeReport | None:
 
 
 def _distributions(listed: str) -> tuple[Distribution, ...]:
-    """Raises :class:`ValueError`."""
+    """Parse the JSON list of packages. Raises :class:`ValueError`."""
     match json.loads(listed):
         case [*rows]:
             return tuple(_distribution(row) for row in rows)
@@ -196,7 +196,7 @@ def _distributions(listed: str) -> tuple[Distribution, ...]:
 
 
 def _distribution(row: object) -> Distribution:
-    """A row of the probe's. Raises :class:`ValueError` where it is none."""
+    """Parse one row of the list. Raises :class:`ValueError` if it is malformed."""
     match row:
         case [str(name), str(version), str(folder), str() | None as direct_url, bool(linked)]:
             url, commit, editable = _direct_url(direct_url)
@@ -208,8 +208,8 @@ def _distribution(row: object) -> Distribution:
 
 
 def _direct_url(written: str | None) -> tuple[str | None, str | None, bool]:
-    """URL, commit, editable, of a ``direct_url.json`` (PEP 610); nothing where it is damaged or
-    there is none."""
+    """Return URL, commit and whether it is editable from a ``direct_url.json`` (PEP 610); nothing
+    if it is damaged or missing."""
     try:
         found = json.loads(written or "null")
     except ValueError:
@@ -225,7 +225,7 @@ def _direct_url(written: str | None) -> tuple[str | None, str | None, bool]:
 
 
 def _local_folder(url: str | None) -> Path | None:
-    """The folder that a ``file:`` URL names."""
+    """Return the folder that a ``file:`` URL names; ``None`` for any other URL."""
     from urllib.parse import unquote
 
     if url is None or not url.startswith("file://"):
@@ -234,8 +234,8 @@ def _local_folder(url: str | None) -> Path | None:
 
 
 def _lycoris_of(report: ProbeReport, packages: Iterable[Distribution]) -> LyCORIS:
-    """LyCORIS as ``import lycoris`` finds it: its repository, else where it was installed from,
-    else its version."""
+    """Return LyCORIS as ``import lycoris`` finds it: its repository, else the origin of its
+    installation, else its version."""
     file = _module_file(report)
     if file is None:
         return LyCORIS()
@@ -244,7 +244,8 @@ def _lycoris_of(report: ProbeReport, packages: Iterable[Distribution]) -> LyCORI
     owners = [
         package for package in packages if package.name == _LYCORIS and package.installed(root)
     ]
-    # Of a source tree's egg-info and the installation that points at it, the latter knows more.
+    # If a source tree has both egg-info and an installation that points at it, the latter has more
+    # information.
     owner = next((package for package in owners if package.editable), owners[0] if owners else None)
     editable = owner is not None and owner.editable
     version = owner.version if owner else None
@@ -253,19 +254,19 @@ def _lycoris_of(report: ProbeReport, packages: Iterable[Distribution]) -> LyCORI
     if owner is None:
         return LyCORIS(
             version="unknown"
-        )  # a folder somebody copied: it is there, and that is all there is to say
-    # A path on this machine names nothing without a commit.
+        )  # a folder that somebody copied: nothing more is known than that it exists
+    # A path on this machine identifies nothing without a commit.
     url = owner.url if owner.commit or _local_folder(owner.url) is None else None
     return LyCORIS(None, owner.commit, url, version, editable)
 
 
 def _module_file(report: ProbeReport) -> Path | None:
-    """A file of LyCORIS, symbolic links resolved; ``None`` where ``lycoris.kohya`` could not be
+    """Return a file of LyCORIS, symbolic links resolved; ``None`` if ``lycoris.kohya`` could not be
     imported."""
     if report.origin:
         return Path(report.origin).resolve()
-    # A folder without __init__.py is a namespace: any folder called lycoris, as a clone in the
-    # trainer's own.
+    # A folder without __init__.py is a namespace package: any folder called lycoris, such as a
+    # clone in the trainer's own folder.
     if report.folder:
         for name in ("kohya/__init__.py", "kohya.py"):
             file = Path(report.folder, name)
@@ -275,9 +276,9 @@ def _module_file(report: ProbeReport) -> Path | None:
 
 
 def _repository(file: Path) -> RepoState | None:
-    """The repository that tracks ``file``; ``None`` for none, or one without a commit."""
+    """Return the repository that tracks ``file``; ``None`` if there is none or it has no commit."""
     if not any((folder / ".git").exists() for folder in file.parents):
-        return None  # spares a child
+        return None  # saves a child process
     top = checkout.tracking(file)
     if top is None:
         return None
@@ -288,10 +289,10 @@ def _repository(file: Path) -> RepoState | None:
 
 
 class _PackageCache:
-    """The packages of one Python as they were read the last time, in a file of their own.
+    """The packages of one Python as last read, in a file of their own.
 
-    An economy and no more: whatever is wrong with the file, or with writing it, they are read
-    again.
+    Only an optimization: if the file is wrong in any way, or cannot be written, the packages are
+    read again.
     """
 
     def __init__(self, folder: Path, python: Path, source: str) -> None:
@@ -304,13 +305,13 @@ class _PackageCache:
         self.packages: tuple[Distribution, ...] = ()
         with suppress(OSError, ValueError):
             match json.loads(self._file.read_bytes()):
-                # What another version of the probe wrote was read in another way.
+                # Another version of the probe read the packages differently.
                 case {"probe": self._probe, "key": str(key), "packages": [*rows]}:
                     self.packages = tuple(_cached_package(row) for row in rows)
                     self.key = key
 
     def store(self, key: str, packages: tuple[Distribution, ...]) -> None:
-        """Remember ``packages``, read when their key was ``key``."""
+        """Cache ``packages``, which were read when their key was ``key``."""
         rows = [list(package) for package in packages]
         remembered = json.dumps(
             {"python": self._python, "probe": self._probe, "key": key, "packages": rows}

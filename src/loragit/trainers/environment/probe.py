@@ -1,22 +1,22 @@
-# pathlib takes longer to import than all of this takes to run; foreign finders may raise anything:
+# pathlib takes longer to import than all of this to run; third-party finders may raise anything:
 # ruff: noqa: PTH100, PTH116, PTH118, PTH123, PTH208, BLE001, S112
-"""What the trainer's own Python is asked. Never imported by loragit:
-:mod:`loragit.trainers.environment.packages` passes the source on.
+"""The program that queries the trainer's own Python. Never imported by loragit:
+:mod:`loragit.trainers.environment.packages` passes its source on.
 
 Arguments: the folder that is first on ``sys.path`` (the trainer script's own), and the key of the
-packages that loragit remembers (empty for none). Standard output then holds, between two
+packages that loragit has cached (empty for none). Standard output then has, between two
 :data:`MARKER`, these fields, each followed by a NUL byte::
 
     version  executable  platform  origin  folder  key  settled  distributions
 
-``origin`` is the file that ``import lycoris`` would execute, ``folder`` the package's folder; empty
-where there is none. ``key`` changes with whatever the list of packages is read from; ``settled`` is
-``yes`` where none of that is younger than :data:`SETTLE`. ``distributions`` is a JSON list of
-``[name, version, site folder, text of direct_url.json or null, found through an egg-link]`` in the
-order of ``sys.path``; empty where the key is the known one.
+``origin`` is the file that ``import lycoris`` would execute, ``folder`` the package's folder; both
+are empty if there is none. ``key`` changes with anything that the list of packages is read from;
+``settled`` is ``yes`` if none of that is younger than :data:`SETTLE`. ``distributions`` is a JSON
+list of ``[name, version, site folder, text of direct_url.json or null, found through an egg-link]``
+in the order of ``sys.path``; it is empty if the key is the cached one.
 
-Standard library only, Python 3.8 or newer. Imports no package, lycoris least of all, and nothing
-from the folder that it is started in or is told: a dataset may lie there that somebody else made.
+Standard library only, Python 3.8 or newer. Imports no package, least of all lycoris, and nothing
+from the folder that it is started in or is given: that may hold a dataset made by somebody else.
 """
 
 from __future__ import annotations
@@ -28,23 +28,24 @@ import time
 MARKER = b"\0--loragit-probe--\0"
 
 SETTLE = 2 * 10**9
-"""Nanoseconds. In less, the coarsest file times in use (FAT, some network file systems) tell no two
-changes apart."""
+"""Nanoseconds. Within less, the coarsest file times in use (FAT, some network file systems) do not
+distinguish two changes."""
 
 METADATA = (".dist-info", ".egg-info", ".egg-link")
-"""How the names end that say which packages a folder holds. An egg has a plain ``EGG-INFO``
-inside."""
+"""Name endings of the entries that show which packages a folder holds. An egg has a plain
+``EGG-INFO`` inside."""
 
 REWRITTEN = ("/METADATA", "/direct_url.json")
 REWRITTEN_OF_OLD = ("/PKG-INFO",)
-"""Files inside of ``.dist-info``, and of the rest, that may be written in place: no trace in the
-folder's times."""
+"""Files inside ``.dist-info``, and inside the others, that may be rewritten in place without
+changing the folder's times."""
 
 
 def sources(path: list[str]) -> list[str]:
-    """All that the list of packages is read from, in the order of ``path`` (``sys.path``).
+    """Return everything that the list of packages is read from, in the order of ``path``
+    (``sys.path``).
 
-    A folder without packages counts for nothing, nor do a site folder's own times: a trainer that
+    A folder without packages is ignored, and so are a site folder's own times: a trainer that
     writes into its own folder changes no package.
     """
     found = []
@@ -63,8 +64,8 @@ def sources(path: list[str]) -> list[str]:
 
 
 def key_of(found: list[str], now: int) -> tuple[str, bool]:
-    """A digest of names, times and inodes of :func:`sources`; whether they are settled. ``now``: ns
-    since 1970."""
+    """Return a digest of the names, times and inodes of :func:`sources`, and whether they are
+    settled. ``now``: ns since 1970."""
     try:
         from _blake2 import blake2b  # hashlib would load OpenSSL, 4 ms
     except ImportError:
@@ -80,16 +81,17 @@ def key_of(found: list[str], now: int) -> tuple[str, bool]:
                 continue
             mtime = status.st_mtime_ns
             rows.append(f"{each}\0{mtime} {status.st_ctime_ns} {status.st_ino} {status.st_size}")
-            # A time in the future (an unpacked archive, a wrong clock) is no recent one.
+            # A time in the future (an unpacked archive, a wrong clock) is not recent.
             settled = settled and abs(now - mtime) > SETTLE
     return blake2b(os.fsencode("\0".join(rows)), digest_size=20).hexdigest(), settled
 
 
 def find(name: str) -> tuple[str, str]:
-    """File that ``import name`` would execute, and the package's folder; each empty where there is
-    none.
+    """Return the file that ``import name`` would execute, and the package's folder; each empty if
+    there is none.
 
-    What ``importlib.util.find_spec`` does, without importing it, and past a finder that raises.
+    The same as ``importlib.util.find_spec``, but without importing it, and past a finder that
+    raises.
     """
     spec = getattr(sys.modules.get(name), "__spec__", None)
     for finder in sys.meta_path:
@@ -107,7 +109,8 @@ def find(name: str) -> tuple[str, str]:
 
 
 def distributions(found: list[str], path: list[str]) -> list[list[object]]:
-    """A row a package, as the module's docstring says. What cannot be read is left out."""
+    """Return one row per package, as described in the module's docstring. Anything unreadable is
+    left out."""
     from contextlib import suppress
     from importlib import metadata
 
@@ -136,8 +139,8 @@ def distributions(found: list[str], path: list[str]) -> list[list[object]]:
 
 
 def platform() -> str:
-    """As in ``Linux 6.1.0-18-amd64 x86_64, glibc 2.36``. The ``platform`` module may start a child
-    for its answer."""
+    """Return a name such as ``Linux 6.1.0-18-amd64 x86_64, glibc 2.36``. The ``platform`` module
+    may start a child process for this."""
     system = os.uname()
     try:
         libc = os.confstr("CS_GNU_LIBC_VERSION")
@@ -148,9 +151,9 @@ def platform() -> str:
 
 
 def main(folder: str, known: str) -> None:
-    """Answer on standard output."""
-    # ``python script.py`` puts the script's folder first, unless with -P. Here it is the last thing
-    # that is done.
+    """Write the answer to standard output."""
+    # ``python script.py`` puts the script's folder first, except with -P. Here sys.path is set last
+    # of all.
     path = [*([] if getattr(sys.flags, "safe_path", False) else [folder]), *sys.path]
     found = sources(path)
     key, settled = key_of(found, time.time_ns())

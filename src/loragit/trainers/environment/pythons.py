@@ -1,7 +1,7 @@
-"""Finding a Python: on PATH, in a virtual environment, in a conda environment by its name.
+"""Finds a Python: on PATH, in a virtual environment, or in a conda environment by name.
 
 Nothing is started, and no symbolic link is resolved: a virtual environment's ``python`` is a link
-out of it, and only the link makes Python find the environment.
+out of it, and only through the link does Python find the environment.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ CONDA, VENV = "conda", "venv"
 
 
 _VENVS = ("venv", ".venv", "env")
-"""What a virtual environment in a repository is called."""
+"""Usual folder names of a virtual environment in a repository."""
 
 _SHOWN = 12
-"""Environments that an error lists."""
+"""Environments listed in an error."""
 
 
 class PythonMissing(LoragitError):
@@ -50,7 +50,8 @@ class Prefix(NamedTuple):
 
 
 def python_on_path(command: str | None, environ: Mapping[str, str]) -> Path:
-    """``command`` on PATH, absolute; ``python3``, else ``python``, where it is ``None``."""
+    """Return the absolute path of ``command`` on PATH; if it is ``None``, of ``python3``, else
+    ``python``."""
     commands = ("python3", "python") if command is None else (command,)
     for each in commands:
         found = find_program(each, environ)
@@ -64,9 +65,9 @@ def python_on_path(command: str | None, environ: Mapping[str, str]) -> Path:
 
 
 def find_program(name: str, environ: Mapping[str, str]) -> Path | None:
-    """The program ``name`` on PATH, absolute."""
-    # An empty entry means the current folder to a shell; a dataset's folder is no place to take
-    # programs from.
+    """Return the absolute path of the program ``name`` on PATH."""
+    # To a shell an empty entry means the current folder; programs must not be taken from a
+    # dataset's folder.
     folders = (entry for entry in environ.get("PATH", os.defpath).split(os.pathsep) if entry)
     return next(
         (found for folder in folders if _runs(found := Path(folder, name).absolute())), None
@@ -74,7 +75,7 @@ def find_program(name: str, environ: Mapping[str, str]) -> Path | None:
 
 
 def runnable_python(path: Path) -> Path:
-    """``path`` itself, which must be an executable file."""
+    """Return ``path`` itself, which must be an executable file."""
     if _runs(path):
         return path
     if os.path.lexists(path / "bin/python"):
@@ -90,9 +91,9 @@ def runnable_python(path: Path) -> Path:
 
 
 def python_of_folder(folder: Path, repository: Path | None = None) -> Path:
-    """The Python of the virtual environment in ``folder``.
+    """Return the Python of the virtual environment in ``folder``.
 
-    Where there is none, those beside it and in the trainer's ``repository`` are named.
+    If there is none, the error names those beside it and in the trainer's ``repository``.
     """
     python = folder / "bin/python"
     if _runs(python):
@@ -115,10 +116,10 @@ def python_of_folder(folder: Path, repository: Path | None = None) -> Path:
 
 
 def python_of_conda(name: str, environ: Mapping[str, str], home: Path) -> Path:
-    """The Python of the conda environment called ``name``, or in the folder ``name`` where that is
-    a path.
+    """Return the Python of the conda environment called ``name``, or in the folder ``name`` if that
+    is a path.
 
-    Of several of one name, the first one with a Python is taken, in the order of
+    Among several with the same name, the first with a Python is taken, in the order of
     :func:`_conda_environments`.
     """
     if "/" in name:
@@ -129,7 +130,7 @@ def python_of_conda(name: str, environ: Mapping[str, str], home: Path) -> Path:
 
 
 def environment_prefix(python: Path) -> Prefix | None:
-    """The environment that ``python`` belongs to by where it lies."""
+    """Return the environment that ``python`` belongs to, judging by its path."""
     folder = python.parent.parent
     if python.parent.name != "bin":
         return None
@@ -139,7 +140,8 @@ def environment_prefix(python: Path) -> Prefix | None:
 
 
 def _of_prefix(environment: CondaEnvironment, environ: Mapping[str, str], home: Path) -> Path:
-    """Raises :class:`PythonMissing` where it has none, or does not exist."""
+    """Return the environment's Python. Raises :class:`PythonMissing` if it has none or does not
+    exist."""
     name, folder = environment
     python = folder / "bin/python"
     if _runs(python):
@@ -178,7 +180,7 @@ def _of_prefix(environment: CondaEnvironment, environ: Mapping[str, str], home: 
 
 
 def _refuse_broken(python: Path, what: str, hint: str) -> None:
-    """Raises :class:`PythonMissing` where something is at ``python`` that cannot be run."""
+    """Raise :class:`PythonMissing` if there is something at ``python`` that cannot be run."""
     try:
         if python.is_symlink() and not python.exists():
             target = python.parent / python.readlink()
@@ -193,7 +195,8 @@ def _refuse_broken(python: Path, what: str, hint: str) -> None:
 
 
 def _venvs(folder: Path, repository: Path | None) -> Iterator[Path]:
-    """Virtual environments with a Python beside ``folder`` and in ``repository``, each once."""
+    """Yield the virtual environments with a Python beside ``folder`` and in ``repository``, each
+    once."""
     places = entries(folder.parent)
     if repository is not None:
         places += [repository / name for name in _VENVS if repository / name not in places]
@@ -207,7 +210,7 @@ def _runs(path: Path) -> bool:
 
 
 def find_python(trainer: TrainerSettings, environ: Mapping[str, str]) -> Path:
-    """The Python that ``trainer`` runs in: absolute, executable, its symbolic links kept.
+    """Return the Python that ``trainer`` runs in: absolute, executable, symbolic links kept.
 
     Raises :class:`PythonMissing`.
     """

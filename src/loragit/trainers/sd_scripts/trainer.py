@@ -38,6 +38,8 @@ FILES = FileKinds(
     of_caption=re.compile(r"(?P<stem>.+)_(?:te_outputs|[A-Za-z0-9]+_te)"),
     folder_key="image_dir",
     caption_key="caption_extension",
+    words_key="class_tokens",
+    repeats_key="num_repeats",
 )
 
 
@@ -55,6 +57,7 @@ class SdScripts(Trainer):
     landmarks = ("train_network.py", "library/train_util.py")
     needs = ("torch", "accelerate")
     own_folder = False
+    names_config = "--dataset_config PATH"
     weights = arguments.WEIGHTS
     per_run = arguments.PER_RUN
     secret_arguments = arguments.SECRET
