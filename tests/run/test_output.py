@@ -53,6 +53,12 @@ def test_a_file_of_ours_that_was_edited_is_the_users_now(folder: OutputFolder) -
     assert (folder.path / "config.toml").read_text() == "a = 2\n"
 
 
+def test_a_copy_that_a_kill_left_empty_does_not_keep_the_folder(folder: OutputFolder) -> None:
+    (folder.path / "config.toml").write_bytes(b"")
+    assert folder.remove() == ()
+    assert not folder.path.exists()
+
+
 def test_a_link_in_the_place_of_a_file_of_ours_is_not_ours(
     folder: OutputFolder, tmp_path: Path
 ) -> None:

@@ -115,12 +115,16 @@ class OutputFolder(NamedTuple):
                     yield path
 
     def _is_ours(self, entry: os.DirEntry[str], path: str) -> bool:
-        if not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+        status = entry.stat(follow_symlinks=False)
+        if not stat.S_ISREG(status.st_mode):
             return False
         if path == self.log:
             return True
         digest = self.files.get(path)
-        return digest is not None and sha256(Path(entry.path).read_bytes()) == digest
+        if digest is None:
+            return False
+        # A kill between making a copy and filling it leaves it empty, and nothing is lost with it.
+        return status.st_size == 0 or sha256(Path(entry.path).read_bytes()) == digest
 
     def _empty(self, handle: int, prefix: str) -> None:
         for name in os.listdir(handle):

@@ -926,7 +926,7 @@ class TestCards:
     def test_an_nvidia_smi_that_hangs_is_not_waited_for(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(environment, "SMI_TIMEOUT", 0.1)
+        monkeypatch.setattr(graphics, "SMI_TIMEOUT", 0.1)
         started = time.monotonic()
         assert self.cards(cards_by_smi(tmp_path, "exec /bin/sleep 60"), tmp_path) == ((), None)
         assert time.monotonic() - started < 30

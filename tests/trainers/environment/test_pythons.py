@@ -17,6 +17,7 @@ from loragit.errors import LoragitError
 from loragit.record.name import RunName
 from loragit.settings.load import load_settings
 from loragit.settings.values import Flags
+from loragit.trainers.environment import conda as conda_module
 from loragit.trainers.environment import pythons
 from loragit.trainers.environment.conda import (
     _ROOTS,
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.every_python
 @pytest.fixture(autouse=True)
 def _nothing_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever conda this machine has for everybody."""
-    monkeypatch.setattr(pythons, "_SHARED_ROOTS", ())
+    monkeypatch.setattr(conda_module, "_SHARED_ROOTS", ())
 
 
 @pytest.fixture
@@ -233,7 +234,7 @@ def test_conda_environments_are_found_where_installers_put_them(
 def test_conda_environments_are_found_where_it_is_for_everybody(
     folder: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pythons, "_SHARED_ROOTS", (str(tmp_path / "opt"),))
+    monkeypatch.setattr(conda_module, "_SHARED_ROOTS", (str(tmp_path / "opt"),))
     file = conda(tmp_path / "opt/envs/sd")
     assert found(folder, home, 'env = "conda:sd"') == file
 

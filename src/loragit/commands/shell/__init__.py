@@ -77,7 +77,7 @@ def print_answer(words: Sequence[str], environ: Mapping[str, str], cwd: Path) ->
             console.out(repository_line(path))
         case _:
             raise UsageError(
-                "unknown question of the shell functions", hint="see docs/migrating.md"
+                "the shell functions take other arguments", hint="see docs/migrating.md"
             )
 
 

@@ -86,7 +86,7 @@ class Activation:
 
     @property
     def waits(self) -> bool:
-        """Whether a shell is still running."""
+        """Whether the result of a shell is still awaited."""
         return self._result is None and self._shell is not None
 
     def environ(self) -> dict[str, str]:

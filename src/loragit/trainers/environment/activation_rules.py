@@ -101,7 +101,7 @@ def conda(prefix: Path, environ: Mapping[str, str]) -> tuple[ActivationPlan, tup
 
 
 def _name_of_environment(prefix: Path, root: Path | None) -> str:
-    """Return what conda calls the environment; ``root`` is that of conda itself."""
+    """Return conda's name for the environment; ``root`` is conda's own installation."""
     if root == prefix:
         return "base"
     return prefix.name if prefix.parent.name == "envs" else str(prefix)

@@ -120,7 +120,7 @@ def python_of_conda(name: str, environ: Mapping[str, str], home: Path) -> Path:
     is a path.
 
     Among several with the same name, the first with a Python is taken, in the order of
-    :func:`_conda_environments`.
+    :func:`~loragit.trainers.environment.conda._every_environment`.
     """
     if "/" in name:
         return _of_prefix(CondaEnvironment(name, Path(name)), environ, home)
