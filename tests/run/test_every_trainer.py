@@ -392,6 +392,18 @@ def test_init_writes_first_files_only_in_the_form_of_the_trainer(shape: Shape) -
     assert settings.get("kind", "sd-scripts") == shape.trainer.kind
 
 
+def test_import_takes_models_only_of_trainers_whose_trainings_it_can_read(shape: Shape) -> None:
+    assert shape.train().status == 0
+    old = shape.scene.home / "old" / f"{NAME}.safetensors"
+    old.parent.mkdir()
+    shutil.copy(shape.output / shape.checkpoint, old)
+    done = shape.loragit("import", str(old), "--name", "noob-gren-v7")
+    left_out = f"{shape.trainer.kind} made it, whose earlier trainings cannot be imported"
+    assert (left_out in done.err) == (not shape.trainer.importable), done.err
+    assert ("on record as" in done.out + done.err) == shape.trainer.importable
+    assert shape.scene.tags() == [NAME]
+
+
 def test_hints_name_the_arguments_and_keys_of_the_trainer(shape: Shape) -> None:
     dataset, files = shape.scene.dataset, shape.trainer.files
     next((dataset / "img").glob("*.txt")).unlink()

@@ -494,6 +494,7 @@ def an_imported_run(name: str) -> Imported:
         dataset="gren",
         prefix="",
         steps=4,
+        kind="sd-scripts",
         trainer=None,
         lycoris=None,
         others=(),

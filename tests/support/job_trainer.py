@@ -78,6 +78,7 @@ class JobTrainer(Trainer):
         environment_names=(),
         url="https://example.org/jobs",
     )
+    importable = False
     takes_first_files = False
     needs = ("torch",)
     own_folder = True

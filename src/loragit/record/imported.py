@@ -84,7 +84,7 @@ def imported_run_toml(run: Imported) -> Entry:
         "dataset": without_unknown({"name": run.dataset, "path": run.prefix or "."}),
     }
     if run.trainer:
-        table["trainer"] = {"kind": "sd-scripts", **_code_table(run.trainer)}
+        table["trainer"] = {"kind": run.kind, **_code_table(run.trainer)}
     if run.lycoris:
         table["lycoris"] = {"installed": True, **_code_table(run.lycoris)}
     if run.others:

@@ -271,6 +271,8 @@ class Imported(NamedTuple):
     """As in :class:`Run`."""
     steps: int | None
     """From the name, else the number that the training was given, as the header of a model says."""
+    kind: str
+    """The trainer's, as in ``trainer.kind``."""
     trainer: ImportedCode | None
     lycoris: ImportedCode | None
     others: tuple[ImportedCode, ...]

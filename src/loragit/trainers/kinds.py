@@ -45,5 +45,8 @@ def secret_arguments() -> tuple[SecretArgument, ...]:
 
 def training_header(metadata: Mapping[str, str]) -> TrainingHeader:
     """What a model's header tells, by the first trainer that knows it for its own."""
-    found = (trainer.training_header(metadata) for trainer in all_trainers())
-    return next((each for each in found if each is not None), UNKNOWN)
+    for trainer in all_trainers():
+        header = trainer.training_header(metadata)
+        if header is not None:
+            return header._replace(kind=trainer.kind)
+    return UNKNOWN

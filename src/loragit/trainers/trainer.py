@@ -195,6 +195,8 @@ class TrainingHeader(NamedTuple):
     weights: tuple[Weights, ...]
     stamp: str
     """The text in which loragit's own stamp would stand; empty for none."""
+    kind: str | None = None
+    """The trainer that knows the header for its own; :mod:`loragit.trainers.kinds` fills it in."""
 
     @property
     def made_by(self) -> str | None:
@@ -227,6 +229,9 @@ class Trainer(Protocol):
     """Its scripts that train, relative to its repository, the one that is meant most often
     first."""
     checkout: CheckoutSigns
+    importable: bool
+    """Whether ``loragit import`` can take up its trainings of before loragit: their models lie in
+    the output folder itself, and their headers tell name, time and session."""
     takes_first_files: bool
     """Whether the dataset config, prompts and arguments that ``loragit init`` can write are in a
     form that it takes; for any other trainer, init writes none."""

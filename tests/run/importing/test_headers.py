@@ -44,6 +44,7 @@ def test_a_header_tells_name_dates_code_and_base_model() -> None:
         network="lycoris.kohya dim=4 alpha=2.0",
         weights=(Weights("Base-Model", "noobaiXL.safetensors", BASE),),
         stamp="",
+        kind="sd-scripts",
     )
     assert training_header({}) == UNKNOWN
 

@@ -205,6 +205,12 @@ class _Planner:
         return item._replace(note=message.outcome_subject(run.outcome), run=run, target=target)
 
     def _products(self, left: PastTraining) -> None:
+        if not left.trainer.importable:
+            raise _LeftOut(
+                LEFT_OUT,
+                f"{left.trainer.kind} made it, whose earlier trainings cannot be imported",
+                f"only what loragit trains with {left.trainer.kind} is recorded",
+            )
         if left.made_something:
             return
         if left.judged.truncated:
@@ -310,6 +316,7 @@ class _Planner:
             dataset=item.dataset or "",
             prefix=repository.prefix,
             steps=steps,
+            kind=left.trainer.kind,
             trainer=codes.trainer,
             lycoris=codes.lycoris,
             others=codes.others,
@@ -374,7 +381,7 @@ def _codes(left: PastTraining) -> zsh_helpers.Codes:
     codes = zsh_helpers.sorted_codes(left.text_files.repos.repositories)
     commit = next((each.commit for each in reversed(left.trainings) if each.commit), None)
     if codes.trainer is None and commit is not None:
-        codes = codes._replace(trainer=ImportedCode("sd-scripts", commit, None))
+        codes = codes._replace(trainer=ImportedCode(left.trainer.kind, commit, None))
     return codes
 
 

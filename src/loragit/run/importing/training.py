@@ -20,11 +20,8 @@ from loragit.run.importing.text_files import TextFiles
 from loragit.run.results import CheckedModels, Logs, ModelReader
 from loragit.trainers import kinds, losses, products
 from loragit.trainers.safetensors import NotSafetensors
-from loragit.trainers.trainer import LogFolders, TrainingHeader
+from loragit.trainers.trainer import LogFolders, Trainer, TrainingHeader
 
-TRAINER = kinds.trainer_of(None)
-"""The trainer whose rules identify files: an imported training predates loragit or lost its
-record."""
 _STAMP = "%Y%m%d%H%M%S"
 _APART = timedelta(hours=36)
 """Largest distance of a log folder's timestamp from the training: it is a local time of an unknown
@@ -54,6 +51,8 @@ class PastTraining(NamedTuple):
     recorded: bool
     """Whether the folder is a run's own."""
     judged: CheckedModels
+    trainer: Trainer
+    """The one that made it, as the headers of its models say; otherwise the first of all."""
     trainings: tuple[TrainingHeader, ...]
     """Headers of the whole models that can be read, in order of saving."""
     header: Mapping[str, str]
@@ -83,8 +82,8 @@ def past_trainings(place: Source, models: Models, findings: Findings) -> tuple[P
     if place.models is None:
         return (_training_of_folder(place.folder, models),)
     found = []
-    for name, files in _models_by_training(place, models, findings):
-        remains = _TrainingReader(place.folder, name, models).remains(
+    for name, files, trainer in _models_by_training(place, models, findings):
+        remains = _TrainingReader(place.folder, name, trainer, models).remains(
             files, TextFiles(), recorded=False
         )
         alone = place.folder / next(iter(files)) if len(files) == 1 else place.folder
@@ -98,6 +97,7 @@ class _TrainingModels(NamedTuple):
     name: str
     files: dict[str, str]
     """Output name, by file."""
+    trainer: Trainer
 
 
 def _training_of_folder(folder: Path, models: Models) -> PastTraining:
@@ -118,7 +118,8 @@ def _training_of_folder(folder: Path, models: Models) -> PastTraining:
         if output_name == own
         or ((training := trainings[name]) and training.session and training.session in sessions)
     }
-    remains = _TrainingReader(folder, own, models).remains(
+    trainer = _trainer_of(trainings[name] for name in ours)
+    remains = _TrainingReader(folder, own, trainer, models).remains(
         ours, text_files.read_text_files(folder), recorded=True
     )
     return remains._replace(name=folder.name, others=tuple(sorted(called.keys() - ours.keys())))
@@ -149,7 +150,8 @@ def _models_by_training(place: Source, models: Models, findings: Findings) -> li
         # If a training's files were renamed, use the name the training itself gave them.
         trainings = [_header_of(place.folder / name, models) for name in files]
         told = next((each.output_name for each in trainings if each and each.output_name), None)
-        found.append(_TrainingModels(told or next(iter(files.values())), files))
+        name = told or next(iter(files.values()))
+        found.append(_TrainingModels(name, files, _trainer_of(trainings)))
     return found
 
 
@@ -164,24 +166,30 @@ def _header_of(path: Path, models: Models) -> TrainingHeader | None:
         return None
 
 
+def _trainer_of(trainings: Iterable[TrainingHeader | None]) -> Trainer:
+    return kinds.trainer_of(next((each.kind for each in trainings if each and each.kind), None))
+
+
 def _output_name(file_name: str, training: TrainingHeader | None) -> str:
     """Return the output name of the training that wrote ``file_name``: the header's if the file is
     named after it."""
     told = training.output_name if training else None
-    if told and products.match_product(TRAINER.naming.model, file_name, told):
+    naming = _trainer_of([training]).naming
+    if told and products.match_product(naming.model, file_name, told):
         return told
-    match = products.match_product(TRAINER.naming.model, file_name, None)
+    match = products.match_product(naming.model, file_name, None)
     return match["name"] if match else file_name
 
 
 def _model_names(folder: Path) -> tuple[str, ...]:
     """Return the names of files named like models, sorted."""
+    namings = [each.naming.model for each in kinds.all_trainers() if each.importable]
     with suppress(OSError):
         names = sorted(path.name for path in folder.iterdir())
         return tuple(
             name
             for name in names
-            if products.match_product(TRAINER.naming.model, name, None) is not None
+            if any(products.match_product(each, name, None) is not None for each in namings)
         )
     return ()
 
@@ -189,9 +197,10 @@ def _model_names(folder: Path) -> tuple[str, ...]:
 class _TrainingReader:
     """Reads the rest of a training whose output name is known."""
 
-    def __init__(self, folder: Path, output_name: str, models: Models) -> None:
+    def __init__(self, folder: Path, output_name: str, trainer: Trainer, models: Models) -> None:
         self._folder = folder
         self._name = output_name
+        self._trainer = trainer
         self._models = models
 
     def remains(
@@ -199,12 +208,12 @@ class _TrainingReader:
     ) -> PastTraining:
         folder = self._folder
         judged = results.checked_models(
-            folder, files, TRAINER, ModelReader(self._models.header, self._models.hashes)
+            folder, files, self._trainer, ModelReader(self._models.header, self._models.hashes)
         )
         readable = [model.path for model in judged.models if model.path.endswith(".safetensors")]
         headers = [self._models.header(folder / path).metadata for path in readable]
         trainings = tuple(map(kinds.training_header, headers))
-        states = results.states(folder, self._name, TRAINER.naming)
+        states = results.states(folder, self._name, self._trainer.naming)
         span = self._span(trainings, [*files, *states], recorded=recorded)
         return PastTraining(
             folder=folder,
@@ -213,10 +222,11 @@ class _TrainingReader:
             text_files=found,
             recorded=recorded,
             judged=judged,
+            trainer=self._trainer,
             trainings=trainings,
             header=headers[-1] if headers else {},
             states=states,
-            samples=len(names := results.sample_paths(folder, self._name, TRAINER.naming)),
+            samples=len(names := results.sample_paths(folder, self._name, self._trainer.naming)),
             sample_files=results.hashed_files(folder, names),
             final_loss=self._final_loss(span),
             span=span,
@@ -236,7 +246,7 @@ class _TrainingReader:
             return TrainingTimes(min(known), max(known), guessed) if known else None
         ends = (
             ends
-            or self._times([*products, *TRAINER.naming.sample.folders, "sdscripts.log"])
+            or self._times([*products, *self._trainer.naming.sample.folders, "sdscripts.log"])
             or self._times(["."])
         )
         if not ends:
@@ -268,12 +278,12 @@ class _TrainingReader:
             for name in dict.fromkeys((self._folder.name, self._name)):
                 for prefix in (f"{name}-", f"{name}_"):
                     where = LogFolders(parent, prefix)
-                    there = losses.log_folders(where, TRAINER.losses)
+                    there = losses.log_folders(where, self._trainer.losses)
                     others = frozenset(
                         each for each in there if not _of_time(each.removeprefix(prefix), span)
                     )
                     loss = (
-                        results.logged_loss(self._folder, Logs(where, others), TRAINER.losses)
+                        results.logged_loss(self._folder, Logs(where, others), self._trainer.losses)
                         if there - others
                         else None
                     )

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from loragit.record.values import ImportedCode
+from loragit.trainers import kinds
 
 # A line is parsed from its end: a path may contain blanks, colons and parentheses; a branch
 # contains neither blanks nor colons (git-check-ref-format).
@@ -134,14 +135,15 @@ def sorted_codes(found: tuple[RepositoryLine, ...]) -> Codes:
 
 def _kind(repository: RepositoryLine) -> str | None:
     name = repository.name.lower()
-    if name.startswith("sd-scripts"):
+    signs = [each.checkout for each in kinds.all_trainers() if each.importable]
+    if any(name.startswith(each.names) for each in signs):
         return "trainer"
     if name.startswith("lycoris"):
         return "lycoris"
     folder = Path(repository.path)
     if not folder.is_absolute():
         return None
-    if os.path.isfile(folder / "train_network.py"):
+    if any(os.path.isfile(folder / each.landmarks[0]) for each in signs):
         return "trainer"
     return "lycoris" if os.path.isfile(folder / "lycoris" / "kohya.py") else None
 

@@ -63,6 +63,7 @@ class SdScripts(Trainer):
         environment_names=("kohya", "lora"),
         url="https://github.com/kohya-ss/sd-scripts",
     )
+    importable = True
     takes_first_files = True
     needs = ("torch", "accelerate")
     own_folder = False
