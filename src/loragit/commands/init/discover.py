@@ -164,9 +164,7 @@ def surroundings(folder: Path, environ: Mapping[str, str]) -> Surroundings:
         base_model=model,
         other_models=tuple(each for each in models if each != model),
         weights=tuple(weights(alike, model)),
-        network_module=next(
-            filter(None, (each.text(ARGS + "network_module") for each in alike)), None
-        ),
+        network_module=_network_module(alike),
         siblings=siblings,
         config=config,
         prompts=_first_existing(folder, _PROMPTS, chosen.paths.prompts),
@@ -175,6 +173,11 @@ def surroundings(folder: Path, environ: Mapping[str, str]) -> Surroundings:
         model=_model_in_names(folder, model, alike),
         runs=_names_taken(folder, chosen),
     )
+
+
+def _network_module(siblings: Iterable[Sibling]) -> str | None:
+    """The first one that a sibling names."""
+    return next(filter(None, (each.text(ARGS + "network_module") for each in siblings)), None)
 
 
 def _siblings_of_kind(

@@ -23,7 +23,6 @@ from loragit.run.importing.models import Models
 from loragit.run.importing.training import PastTraining, TrainingTimes
 from loragit.secrets import find, redact
 from loragit.settings import load, paths
-from loragit.settings import paths as places
 from loragit.settings.values import Flags
 from loragit.store.free_name import NameStates
 
@@ -104,11 +103,11 @@ def plan_import(request: ImportRequest, say: Callable[[str], None]) -> ImportPla
     findings = Findings()
     models = Models(HashCache(request.cache))
     home = request.environ.get("HOME", "")
-    paths = [
-        _plain(places.expand_path(written, request.cwd, request.environ))
+    written_paths = [
+        _plain(paths.expand_path(written, request.cwd, request.environ))
         for written in request.paths
     ]
-    there = search.find_sources(paths, findings)
+    there = search.find_sources(written_paths, findings)
     if (size := search.model_bytes(there)) >= _LONG:
         say(f"reading {size / 1e9:.1f} GB of models in {text.count(len(there), 'folder')}")
     found = [each for place in there for each in training.past_trainings(place, models, findings)]
@@ -320,9 +319,7 @@ class _Planner:
             trainer=codes.trainer,
             lycoris=codes.lycoris,
             others=codes.others,
-            weights=tuple(Weights(w.role, self._hide(w.name), w.sha256) for w in last.weights)
-            if last
-            else (),
+            weights=self._shown_weights(last.weights) if last else (),
             network=self._hide(last.network) if last and last.network else None,
             sessions=left.sessions,
             sha1s=left.text_files.sha1s,
@@ -332,6 +329,9 @@ class _Planner:
             redacted=tuple(redacted),
             outcome=self._outcome(left, span),
         )
+
+    def _shown_weights(self, found: Iterable[Weights]) -> tuple[Weights, ...]:
+        return tuple(Weights(each.role, self._hide(each.name), each.sha256) for each in found)
 
     def _outcome(self, left: PastTraining, span: TrainingTimes) -> Outcome:
         return Outcome(
