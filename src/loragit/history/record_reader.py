@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loragit import git
-from loragit.dataset.digests import parse_digest_lines
 from loragit.errors import LoragitError, shell_word
 from loragit.git.catfile import Reader
 from loragit.git.command import GitFailed
@@ -219,6 +218,8 @@ class RecordReader:
     def dataset_files(self, run: RecordedRun) -> tuple[DatasetFile, ...]:
         """``dataset.sha256``. Raises :class:`NoSuchFile`,
         :class:`~loragit.dataset.digests.BadDigests`."""
+
+        from loragit.dataset.digests import parse_digest_lines  # `log` does without
 
         return parse_digest_lines(self.read(run, "dataset.sha256"))
 

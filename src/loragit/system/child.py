@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit.errors import LoragitError, shell_word
-from loragit.system.signals import signal_group
 
 Child = subprocess.Popen[bytes]
 """A child under way."""
@@ -99,6 +98,8 @@ class ChildQuestion:
     def cancel(self) -> None:
         """Kill it and all that it started; the answer no longer matters."""
         if self._child.returncode is None:
+            from loragit.system.signals import signal_group  # git's children do without
+
             signal_group(self._child.pid, signal.SIGKILL)
             self._child.wait()
         for pipe in (self._child.stdin, self._child.stdout, self._child.stderr):
