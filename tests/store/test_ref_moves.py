@@ -85,7 +85,9 @@ KINDS: dict[str, Callable[[Store], Callable[[], object]]] = {
         opened(store, NAME)
     ),
     "delete-tag": lambda store: (lambda run: lambda: store.delete_tag(run))(opened(store, NAME)),
-    "note": lambda store: lambda: store.note(sealed(store, "noob-gren-v3s4").commit, ("good",)),
+    "note": lambda store: (lambda run: lambda: store.note(run.commit, ("good",)))(
+        sealed(store, "noob-gren-v3s4")
+    ),
 }
 
 

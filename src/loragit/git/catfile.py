@@ -191,13 +191,18 @@ def _answer(stream: IO[bytes], question: bytes, most: int) -> Object | None:
         return None
     about = head.split()
     if not head.endswith(b"\n") or len(about) != 3 or not (head.isascii() and about[2].isdigit()):
-        raise GitFailed(
-            f"git cannot read {question.decode(errors='replace').strip()}",
-            hint="git fsck tells more",
-        )
+        raise _cannot_read(question)
     identity, kind, size = about[0].decode(), about[1].decode(), int(about[2])
     if size > most:
         return Object(identity, kind, size, None)
-    data = stream.read(size)
-    stream.read(1)
-    return Object(identity, kind, size, data)
+    # The size is in an object's first bytes: git promises it before it finds the rest damaged.
+    data = stream.read(size + 1)
+    if len(data) != size + 1:
+        raise _cannot_read(question)
+    return Object(identity, kind, size, data[:-1])
+
+
+def _cannot_read(question: bytes) -> GitFailed:
+    return GitFailed(
+        f"git cannot read {question.decode(errors='replace').strip()}", hint="git fsck tells more"
+    )
