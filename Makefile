@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 ASKED := $(shell $(PYTHON) -c 'import sys; print(sys.version.split()[0], sys.base_prefix)')
 MADE_BY := $(VENV)/.made-by
 
-.PHONY: demo test test-python test-torch lint bench mutants clean
+.PHONY: demo test test-python test-torch sd-scripts-given lint bench mutants clean
 
 demo: $(VENV)/.installed
 	$(BIN)/loragit demo $(DIR)
@@ -30,13 +30,16 @@ test-python: $(VENV)/.installed-dev
 # for the checkout itself, which is not to be written to. TORCH_INDEX is where pip finds PyTorch.
 TORCH := $(VENV)-torch
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
-test-torch: $(VENV)/.installed-dev
-	@test -f '$(SD_SCRIPTS)/train_network.py' || { echo 'make test-torch SD_SCRIPTS=PATH: nothing is compared without a checkout of sd-scripts; "$(SD_SCRIPTS)" is none' >&2; exit 2; }
+test-torch: sd-scripts-given $(VENV)/.installed-dev
 	test -x $(TORCH)/bin/python || $(PYTHON) -m venv $(TORCH)
 	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check --index-url $(TORCH_INDEX) torch torchvision
 	grep -vE '^ *(#|-e|bitsandbytes|$$)' '$(SD_SCRIPTS)/requirements.txt' >$(TORCH)/requirements.txt
 	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check -r $(TORCH)/requirements.txt
 	SD_SCRIPTS='$(abspath $(SD_SCRIPTS))' TORCH_PYTHON='$(abspath $(TORCH)/bin/python)' $(BIN)/pytest -n 0 --timeout=1800 tests/torch
+
+sd-scripts-given:
+	@test -f '$(SD_SCRIPTS)/train_network.py' || { \
+	    echo 'make test-torch SD_SCRIPTS=PATH: without a checkout of sd-scripts nothing is compared' >&2; exit 2; }
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/bench.py

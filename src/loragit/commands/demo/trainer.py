@@ -22,7 +22,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from library import train_util  # type: ignore[import-not-found]
+from library import train_util
 
 # Taken as sd-scripts takes them; they change nothing here.
 VALUES = (
