@@ -334,7 +334,13 @@ def test_a_sealed_run_is_shown_with_what_it_was_made_of_and_what_came_out(scene:
     document = json.loads(scene.loragit("show", NAME, "--json").out)
     assert document["record"]["Run"] == [NAME]
     assert document["outcome_record"]["Samples"] == ["2"]
-    assert document["files"] == ["captions/img/00.txt", "config.toml", "run.toml", "train.sh"]
+    assert document["files"] == [
+        ".gitattributes",
+        "captions/img/00.txt",
+        "config.toml",
+        "run.toml",
+        "train.sh",
+    ]
     assert document["commit"] == opened.commit
 
 

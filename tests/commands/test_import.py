@@ -145,6 +145,7 @@ def test_its_tree_holds_the_files_byte_for_byte_with_their_modes(scene: Scene) -
     bring(scene, str(folder))
     rows = scene.git("ls-tree", "-r", NAME).splitlines()
     assert {row.split("\t")[1]: row[:6] for row in rows} == {
+        ".gitattributes": "100644",
         "config.toml": "100644",
         "metadata.toml": "100644",
         "run.toml": "100644",
@@ -272,7 +273,7 @@ def test_what_is_not_there_is_named(scene: Scene) -> None:
         *ALWAYS,
         "trainer commit",
     ]
-    assert scene.git("ls-tree", "--name-only", NAME) == "run.toml"
+    assert scene.git("ls-tree", "--name-only", NAME).split() == [".gitattributes", "run.toml"]
     assert scene.git("log", "-1", "--format=%at", NAME) == str(int(STARTED.timestamp()))
 
 
@@ -622,7 +623,8 @@ def test_a_lone_model_is_imported_by_its_header(scene: Scene) -> None:
     assert told["Trainer-Commit"] == COMMIT
     assert told["Network"] == "lycoris.kohya dim=4 alpha=2.0"
     assert missing(scene, "foobar") == ["config.toml", "script", *ALWAYS, "LyCORIS commit"]
-    assert scene.git("ls-tree", "--name-only", "foobar").split() == ["metadata.toml", "run.toml"]
+    names = scene.git("ls-tree", "--name-only", "foobar").split()
+    assert names == [".gitattributes", "metadata.toml", "run.toml"]
     assert scene.outcome("foobar")["Model"].startswith("renamed.safetensors ")
 
 

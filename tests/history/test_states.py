@@ -128,9 +128,15 @@ def test_a_run_is_shown_with_its_own_files_wherever_it_is_asked_for(dataset: Pat
     for folder in (".", "mark", "two  spaces", "two  spaces/gren"):
         (dataset / folder).mkdir(exist_ok=True)
         run = History.of(dataset / folder).run("noob-mark-v1s4")
-        assert run.files == ("config.toml", "run.toml"), folder
+        assert run.files == (".gitattributes", "config.toml", "run.toml"), folder
     run = History.of(dataset / "two  spaces" / "gren").run(NAME)
-    assert run.files == ("captions/img/00.txt", "config.toml", "run.toml", "train.sh")
+    assert run.files == (
+        ".gitattributes",
+        "captions/img/00.txt",
+        "config.toml",
+        "run.toml",
+        "train.sh",
+    )
 
 
 def test_a_run_that_is_not_there_is_no_run(dataset: Path) -> None:

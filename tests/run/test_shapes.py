@@ -352,6 +352,7 @@ def test_whoever_clones_the_dataset_has_the_history(home: Path, tmp_path: Path) 
     assert git(clone, "log", "--format=%s", "-1") == f"{SEALED}: {DESCRIBED.format(1)}"
     assert parsed_trailers(clone, git(clone, "tag", "-l", "--format=%(contents)"))["Run"] == SEALED
     assert sorted(path.name for path in clone.iterdir() if path.name != ".git") == [
+        ".gitattributes",
         "captions",
         "config.toml",
         "dataset.sha256",

@@ -58,12 +58,64 @@ def test_the_bytes_of_the_record_are_exact_and_modes_are_kept(dataset: Path) -> 
     open_store(dataset).open(a_run())
     rows = git(dataset, "ls-tree", "-r", "runs").splitlines()
     assert {row.split("\t")[1]: row[:6] for row in rows} == {
+        ".gitattributes": "100644",
         "captions/img/00.txt": "100644",
         "config.toml": "100644",
         "run.toml": "100644",
         "train.sh": "100755",
     }
     assert git(dataset, "cat-file", "-s", "runs:config.toml") == str(len(b"a = 1\r\n"))
+
+
+HOSTILE_ATTRIBUTES = (
+    "* text=auto eol=crlf ident filter=shout export-subst\n"
+    "*.toml working-tree-encoding=UTF-16 crlf\n"
+    "captions export-ignore\n"
+    "*.sh text eol=crlf\n"
+)
+"""What a user's own attributes may say; in the dataset they come with the same strength."""
+
+
+@pytest.mark.parametrize("prefix", ["", "sets/gren"])
+def test_a_work_tree_and_an_archive_of_a_record_hold_the_recorded_bytes(
+    dataset: Path, tmp_path: Path, prefix: str
+) -> None:
+    (tmp_path / "attributes").write_text(HOSTILE_ATTRIBUTES)
+    for key, value in (
+        ("core.attributesFile", str(tmp_path / "attributes")),
+        ("core.autocrlf", "true"),
+        ("core.eol", "crlf"),
+        ("filter.shout.clean", "tr A-Z a-z"),
+        ("filter.shout.smudge", "tr a-z A-Z"),
+    ):
+        git(dataset, "config", key, value)
+    (dataset / ".gitattributes").write_text(HOSTILE_ATTRIBUTES)
+    commit_all(dataset, "attributes")
+    given = {
+        "config.toml": b"a = 1\n# $Format:%H$ $Id$ caf\xc3\xa9\n",
+        "train.sh": b"#!/bin/sh\r\necho $Id$\n",
+        "captions/img/00.txt": b"zqx\nred\r\n\xff",
+    }
+    entries = tuple(Entry(path, data) for path, data in given.items())
+    run = made_up_runs.a_run(prefix=prefix, entries=entries)
+    open_store(dataset).open(run)
+    again, packed, unpacked = (tmp_path / name for name in ("again", "packed.tar", "unpacked"))
+    git(dataset, "worktree", "add", "--detach", str(again), run.name.text)
+    git(dataset, "archive", "--output", str(packed), run.name.text)
+    shutil.unpack_archive(packed, unpacked)
+    for top in (again, unpacked):
+        found = {path: (top / prefix / path).read_bytes() for path in given}
+        assert found == given, top
+    assert git(again, "status", "--porcelain") == ""
+    (again / prefix / "config.toml").write_bytes(b"a = 2\n")
+    assert "-a = 1" in git(again, "diff").replace("\0", "")
+
+
+def test_no_path_of_a_run_becomes_attributes_of_its_record(dataset: Path) -> None:
+    run = made_up_runs.a_run(entries=(Entry("captions/img/.gitattributes", b"* text eol=crlf"),))
+    with pytest.raises(trees.CannotRecord, match="captions/img/.gitattributes would be read"):
+        open_store(dataset).open(run)
+    assert git(dataset, "for-each-ref", "refs/heads/runs", "refs/tags") == ""
 
 
 def test_the_same_inputs_give_the_same_tree(dataset: Path, tmp_path: Path) -> None:
@@ -166,7 +218,13 @@ def test_datasets_of_one_repository_keep_their_places(dataset: Path) -> None:
     assert names == [
         f"{folder}/{name}"
         for folder in ("rose", "sets/gren")
-        for name in ("captions/img/00.txt", "config.toml", "run.toml", "train.sh")
+        for name in (
+            ".gitattributes",
+            "captions/img/00.txt",
+            "config.toml",
+            "run.toml",
+            "train.sh",
+        )
     ]
     kept.revert(other, 1, "why", ())
     assert git(dataset, "ls-tree", "--name-only", "runs") == "sets"

@@ -12,6 +12,7 @@ from loragit.history.as_json import listed_run, outcome_line, whole_run
 from loragit.history.compare import cached
 from loragit.history.history import History, RecordedRun
 from loragit.history.record_parser import Record, RecordedOutcome, RecordedRepo
+from loragit.record import attributes
 from loragit.trainers import kinds
 
 _REST = "Other arguments"
@@ -334,5 +335,5 @@ def _other_trailers(run: RecordedRun) -> list[str]:
 def _file_lines(run: RecordedRun) -> list[str]:
     files = run.files
     captions = sum(path.startswith("captions/") for path in files)
-    others = [path for path in files if not path.startswith("captions/")]
+    others = [p for p in files if p != attributes.NAME and not p.startswith("captions/")]
     return others + ([f"captions/ ({captions})"] if captions else [])

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from loragit.errors import LoragitError
 from loragit.git.objects import EXECUTABLE, FILE, FOLDER, Item, Items, Objects
-from loragit.record import notes
+from loragit.record import attributes, notes
 from loragit.record.values import Entry
 
 _PARTS = (b"captions", b"inputs", b"patches")
@@ -48,6 +48,10 @@ def write(
     for entry in entries:
         folder = root
         *parents, name = entry.path.split("/")
+        if parents and any(each.lower() == attributes.NAME for each in (*parents, name)):
+            raise CannotRecord(
+                f"{entry.path} would be read by git as attributes of the record", hint="rename it"
+            )
         for parent in parents:
             folder = folder.folders.setdefault(parent, _TreeFolder({}, {}))
         folder.files[name] = _File(objects.blob_id(entry.data), entry)

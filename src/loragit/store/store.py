@@ -21,6 +21,7 @@ from loragit.git.refs import NotDurable, RefUpdate
 from loragit.git.repository import Repository
 from loragit.git.signing import CannotSign
 from loragit.record import imported, notes, run_toml
+from loragit.record.attributes import ATTRIBUTES
 from loragit.record.message import (
     outcome_message,
     revert_message,
@@ -94,7 +95,7 @@ class Store:
         """
         name = run.name
         message = run_message(run)
-        entries = (*run.entries, run_toml.run_toml(run))
+        entries = (*run.entries, run_toml.run_toml(run), ATTRIBUTES)
 
         def attempt() -> Attempt:
             state = self._free_state(name)
@@ -152,7 +153,7 @@ class Store:
         """The commit of one of them. ``states`` may be out of date: the refs themselves decide."""
         name = run.name
         message = imported.imported_message(run, moment)
-        entries = (*run.entries, imported.imported_run_toml(run))
+        entries = (*run.entries, imported.imported_run_toml(run), ATTRIBUTES)
         updates: list[RefUpdate] = []
 
         def attempt() -> Attempt:

@@ -18,6 +18,7 @@ from loragit.history.record_parser import (
     Values,
     finite_number,
 )
+from loragit.record import attributes
 from loragit.record.values import Weights
 from loragit.trainers import kinds
 
@@ -264,14 +265,14 @@ _KIND_OF = (
     ("config.", CONFIG),
     ("inputs/", INPUT),
 )
-_COMPARED_BY_VALUE = ("run.toml", "train.sh", "environment.txt", "dataset.sha256")
-"""Files whose values are compared one by one."""
+_NOT_COMPARED = ("run.toml", "train.sh", "environment.txt", "dataset.sha256", attributes.NAME)
+"""Files whose values are compared one by one, and what loragit itself adds to a record."""
 
 
 def _compare_files(before: Side, after: Side) -> list[Change]:
     changes = []
     for change in _compare_mappings(FILE, before.tree, after.tree):
-        if change.key in _COMPARED_BY_VALUE:
+        if change.key in _NOT_COMPARED:
             continue
         kind = next((kind for start, kind in _KIND_OF if change.key.startswith(start)), None)
         kind = kind or (PATCH if change.key.startswith("patches/") else FILE)

@@ -14,6 +14,7 @@ from loragit.git.repository import TreeItem
 from loragit.history.history import NoSuchFile, RecordedRun
 from loragit.history.record_parser import ListedFile, Record
 from loragit.history.verify.verdict import RECORD, Verdict, note, wrong
+from loragit.record import attributes
 from loragit.record.values import FORMAT
 
 _HASHED_FILES = {
@@ -156,7 +157,7 @@ def _check_list(
         yield wrong(
             RECORD, f"{path} is in run.toml, and not in the record", _see_commit(run)
         )._replace(path=path)
-    for path in sorted(files.keys() - record.files.keys() - {"run.toml"}):
+    for path in sorted(files.keys() - record.files.keys() - {"run.toml", attributes.NAME}):
         if not path.startswith("captions/"):
             yield wrong(
                 RECORD, f"{path} is in the record, and not in run.toml", _see_commit(run)
