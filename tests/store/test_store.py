@@ -113,7 +113,7 @@ def test_a_work_tree_and_an_archive_of_a_record_hold_the_recorded_bytes(
 
 def test_no_path_of_a_run_becomes_attributes_of_its_record(dataset: Path) -> None:
     run = made_up_runs.a_run(entries=(Entry("captions/img/.gitattributes", b"* text eol=crlf"),))
-    with pytest.raises(trees.CannotRecord, match="captions/img/.gitattributes would be read"):
+    with pytest.raises(trees.CannotRecord, match=r"captions/img/\.gitattributes would be read"):
         open_store(dataset).open(run)
     assert git(dataset, "for-each-ref", "refs/heads/runs", "refs/tags") == ""
 
