@@ -214,6 +214,62 @@ class TestRunning:
         ):
             command.run("no-such-verb", cwd=sd_scripts)
 
+    @pytest.mark.parametrize("program", ["git-lfs-gone filter-process", "git-lfs-gone clean"])
+    def test_a_filter_that_is_gone_is_named_with_the_next_step(
+        self, sd_scripts: Path, program: str
+    ) -> None:
+        way = "process" if "process" in program else "clean"
+        run_git(sd_scripts, "config", f"filter.lfs.{way}", program)
+        run_git(sd_scripts, "config", "filter.lfs.required", "true")
+        write(sd_scripts / ".gitattributes", "*.py filter=lfs\n")
+        write(sd_scripts / "train.py", "print('others')\n")
+        for question in (
+            lambda: checkout.repo_state(sd_scripts, "sd-scripts"),
+            lambda: command.run("add", "train.py", cwd=sd_scripts),
+        ):
+            with pytest.raises(command.GitFailed) as caught:
+                question()
+            assert caught.value.hint is not None
+            assert "git-lfs filters files there, and does not work: install it" in caught.value.hint
+
+    def test_another_filter_that_is_gone_is_no_git_lfs(self, sd_scripts: Path) -> None:
+        run_git(sd_scripts, "config", "filter.mine.clean", "/nowhere/mine")
+        run_git(sd_scripts, "config", "filter.mine.required", "true")
+        write(sd_scripts / ".gitattributes", "*.py filter=mine\n")
+        write(sd_scripts / "train.py", "print('others')\n")
+        with pytest.raises(command.GitFailed, match="mine") as caught:
+            checkout.repo_state(sd_scripts, "sd-scripts")
+        assert caught.value.hint is not None
+        assert "git config --get-regexp" in caught.value.hint
+
+    @pytest.mark.parametrize(
+        "configuration",
+        [
+            {"gpg.program": "false"},
+            {"gpg.program": "/nowhere/gpg"},
+            {"gpg.format": "ssh", "user.signingKey": "/nowhere/key"},
+            {"gpg.format": "ssh", "gpg.ssh.program": "/nowhere/ssh-keygen"},
+            {"gpg.format": "x509", "gpg.x509.program": "false"},
+        ],
+    )
+    def test_a_commit_that_signing_stopped_tells_the_cause(
+        self, sd_scripts: Path, configuration: dict[str, str]
+    ) -> None:
+        for key, value in {"commit.gpgSign": "true", **configuration}.items():
+            run_git(sd_scripts, "config", key, value)
+        with pytest.raises(command.GitFailed) as caught:
+            command.run("commit", "--allow-empty", "-m", "x", cwd=sd_scripts)
+        assert caught.value.hint is not None
+        assert "commit.gpgSign" in caught.value.hint
+
+    def test_a_commit_that_could_not_be_written_was_not_stopped_by_signing(
+        self, sd_scripts: Path
+    ) -> None:
+        run_git(sd_scripts, "config", "commit.gpgSign", "false")
+        with pytest.raises(command.GitFailed) as caught:
+            command.run("commit", "-m", "nothing to commit", cwd=sd_scripts)
+        assert caught.value.hint is None
+
     def test_gits_words_are_understood_in_any_language(
         self, sd_scripts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import IO, NamedTuple, Self
 
 from loragit.git import command
-from loragit.git.command import GitFailed
+from loragit.git.command import ALONE, GitFailed
+from loragit.git.repository import discover, is_partial
 from loragit.system.child import Child
 
 MOST = 1 << 20
@@ -26,10 +27,6 @@ _QUIETLY = (
     # An object means what its id says: the cache of the history is keyed by that.
     "--no-replace-objects",
 )
-_ALONE = ("GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none")
-"""A partial clone lacks objects: that is reported, and the network is not used. (Older git knows
-only the second.)"""
-
 _PIECE = 1 << 16
 _LOT = 4096
 """Bytes of questions that are written before the answers are read: more could fill both pipes
@@ -47,7 +44,7 @@ def rows(*args: str, cwd: Path, most: int = MOST) -> Iterator[bytes]:
 
 def ask(*args: str, cwd: Path) -> Child:
     """Start ``git ARGS`` and return at once; :func:`answer` reads its rows."""
-    return command.start_child((*_QUIETLY, *args), cwd, fed=False, errors=False, variables=_ALONE)
+    return command.start_child((*_QUIETLY, *args), cwd, fed=False, errors=False, variables=ALONE)
 
 
 def answer(child: Child, verb: str, cwd: Path, most: int = MOST) -> Iterator[bytes]:
@@ -156,9 +153,9 @@ class Reader:
             whole = False
             try:
                 for question in lot[done:]:
-                    found = _answer(child.stdout, question, most)
+                    found, ended = self._answer(child.stdout, question, most)
                     done += 1
-                    whole = found is None or found.data is not None
+                    whole = not ended and (found is None or found.data is not None)
                     yield found
                     if not whole:
                         break
@@ -167,13 +164,30 @@ class Reader:
                 if not whole or done < len(lot):
                     self.close()
 
+    def _answer(self, stream: IO[bytes], question: bytes, most: int) -> tuple[Object | None, bool]:
+        """The answer, and whether git ended with it: git before 2.44 does where a partial clone
+        lacks the object."""
+        try:
+            return _answer(stream, question, most), False
+        except _Ended:
+            if not self._partial():
+                raise
+            return None, True
+
+    def _partial(self) -> bool:
+        return is_partial(discover(self._cwd).common_dir)
+
     def _started(self) -> Child:
         if self._child is None:
             args = (*_QUIETLY, "cat-file", "--batch")
             self._child = command.start_child(
-                args, self._cwd, fed=True, errors=False, variables=_ALONE
+                args, self._cwd, fed=True, errors=False, variables=ALONE
             )
         return self._child
+
+
+class _Ended(GitFailed):
+    """git ended before it answered."""
 
 
 def _question(name: str) -> bytes:
@@ -186,6 +200,8 @@ def _question(name: str) -> bytes:
 
 def _answer(stream: IO[bytes], question: bytes, most: int) -> Object | None:
     head = stream.readline()
+    if not head:
+        raise _cannot_read(question, _Ended)
     # Of a commit of another repository newer git says "submodule".
     if head.endswith((b" missing\n", b" ambiguous\n", b" submodule\n")):
         return None
@@ -202,7 +218,7 @@ def _answer(stream: IO[bytes], question: bytes, most: int) -> Object | None:
     return Object(identity, kind, size, data[:-1])
 
 
-def _cannot_read(question: bytes) -> GitFailed:
-    return GitFailed(
+def _cannot_read(question: bytes, kind: type[GitFailed] = GitFailed) -> GitFailed:
+    return kind(
         f"git cannot read {question.decode(errors='replace').strip()}", hint="git fsck tells more"
     )

@@ -46,13 +46,14 @@ class StateQuestion:
 
     def answer(self) -> RepoState:
         """Return the state. Raises :class:`~loragit.git.NotARepository`, also if there is no commit
-        yet."""
+        yet, and :class:`~loragit.git.GitFailed`."""
         top, status, lost, urls = (
             q.reply() for q in (self._top, self._status, self._lost, self._urls)
         )
-        if top.status != 0 or status.status != 0:
-            failed = top if top.status != 0 else status
-            raise not_found(self.folder, failed)
+        if top.status != 0:
+            raise not_found(self.folder, top)
+        if status.status != 0:
+            raise command.failure("status", status)
         folder = Path(top.out.decode("utf-8", "surrogateescape").removesuffix("\n"))
         report = _parse_status(status.out)
         if report.commit is None:

@@ -56,6 +56,34 @@ ignores them."""
 _NO_REPOSITORY = "GIT_DIR=/dev/null"
 """Keeps git from taking the folder that it is started in for a repository. Git before 2.38 has no
 ``safe.bareRepository``."""
+ALONE = ("GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none")
+"""Variables with which git fetches nothing that a partial clone lacks. Older git knows only the
+second."""
+PARTIAL_CLONE = "this is a partial clone; git fetch --refetch --no-filter brings all"
+"""The hint where an object is missing by design."""
+_UNSIGNED = (
+    "commits are signed there (commit.gpgSign), and signing failed: see that git commit -S works, "
+    "or leave it: git config commit.gpgSign false"
+)
+_CAUSES = (
+    (re.compile(r"promisor remote|could not fetch [0-9a-f]{40}"), PARTIAL_CLONE),
+    (
+        re.compile(r"git-lfs\b|filter '?(?:git-)?lfs\b"),
+        "git-lfs filters files there, and does not work: install it, then: git lfs install",
+    ),
+    (
+        re.compile(r"(?:clean|smudge|external) filter .* failed"),
+        "the program of that filter does not work: see git config --get-regexp '^filter[.]'",
+    ),
+    (
+        re.compile(
+            r"(?is)(?:sign|ssh-keygen|load key|public key).*failed to write commit object"
+            r"|user\.signingkey"
+        ),
+        _UNSIGNED,
+    ),
+)
+"""What git's messages tell of, and the next step. The cause is rarely in the last line."""
 _DAMAGED = re.compile(
     "missing object|bad (?:tree )?object|nonexistent object|corrupt|could not parse|unable to "
     "unpack|inflate"
@@ -133,10 +161,11 @@ class Question:
 
 def failure(command: str, reply: Reply) -> GitFailed:
     """The error to raise if ``git COMMAND`` failed with ``reply``."""
-    words = last_words(reply)
+    words, said = last_words(reply), reply.err.decode("utf-8", "replace")
     hint = (
         "git fsck tells more; fetch what is lost from a clone" if _DAMAGED.search(words) else None
     )
+    hint = next((step for cause, step in _CAUSES if cause.search(said)), hint)
     if "reference broken" in words:
         hint = "loragit recover tells how to mend it"
     kind = GitKilled if reply.status < 0 else GitFailed

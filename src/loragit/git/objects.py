@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from loragit.errors import LoragitError
 from loragit.git import packs
+from loragit.git.command import PARTIAL_CLONE
+from loragit.git.repository import is_partial
 from loragit.record.values import Identity
 from loragit.system import durable
 
@@ -96,7 +98,10 @@ class Objects:
             raise CannotReadObjects(
                 f"the repository lacks the object {error.args[0]}", hint=_LOST
             ) from error
-        self._store = _shared(Path(self._repo.path)) / "objects"
+        shared = _shared(Path(self._repo.path))
+        self._store = shared / "objects"
+        self.partial = is_partial(shared)
+        """Whether objects may be missing by design."""
 
     def sync(self, named: Iterable[str]) -> None:
         """Return when all objects written so far are on the disk, and those that are ``named``;
@@ -123,19 +128,28 @@ class Objects:
         except CannotReadObjects:
             raise
         except KeyError as error:
+            hint = PARTIAL_CLONE if self.partial else _LOST
             raise CannotReadObjects(
-                f"the repository lacks the object {error.args[0]}", hint=_LOST
+                f"the repository lacks the object {error.args[0]}", hint=hint
             ) from error
 
     def blob_id(self, data: bytes) -> str:
         """The id that ``data`` has as a blob."""
         return str(self._git2.hash(data))
 
+    def is_here(self, name: str) -> bool:
+        """Whether the object ``name`` is in this repository; that of a tree or commit which is here
+        may be elsewhere only in a partial clone."""
+        return not self.partial or name in self._repo
+
     def write_blobs(self, blobs: list[bytes]) -> None:
-        """Write ``blobs``, as one pack if they are many."""
-        if len(blobs) >= _MANY and sum(map(len, blobs)) <= packs.LARGEST:
+        """Write ``blobs``, as one pack if they are many, or if a remote may have promised them."""
+        if self.partial:
+            blobs = [data for data in blobs if not self.is_here(self.blob_id(data))]
+        least = 1 if self.partial else _MANY
+        if len(blobs) >= least and sum(map(len, blobs)) <= packs.LARGEST:
             with self._errors():
-                packs.write(self._store, blobs)
+                packs.write(self._store, blobs, promised=self.partial)
             return
         for data in blobs:
             self.write_blob(data)

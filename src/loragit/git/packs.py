@@ -28,9 +28,12 @@ class _PackedBlob(NamedTuple):
     offset: int
 
 
-def write(objects: Path, blobs: Sequence[bytes]) -> None:
+def write(objects: Path, blobs: Sequence[bytes], *, promised: bool = False) -> None:
     """Add a pack of ``blobs`` (at most :data:`LARGEST` bytes) to the object store ``objects``; it
     is durable on return.
+
+    In a partial clone a remote may have ``promised`` some of them: ``git gc`` then takes them away,
+    unless their pack is marked as git marks those that it fetched (partial-clone.txt).
 
     The pack gets its final name before the index, which is what makes git read the pack. Raises
     OSError.
@@ -40,7 +43,10 @@ def write(objects: Path, blobs: Sequence[bytes]) -> None:
     data, items = _pack(blobs)
     checksum = data[-20:]
     # git prune removes the tmp_ files that a crash leaves behind.
-    for suffix, content in (("pack", data), ("idx", _index(items, checksum))):
+    files = [("pack", data), ("idx", _index(items, checksum))]
+    if promised:
+        files.insert(1, ("promisor", bytearray()))
+    for suffix, content in files:
         durable.write(
             folder / f"pack-{checksum.hex()}.{suffix}",
             content,
@@ -82,7 +88,7 @@ def _deflated(blob: bytes) -> bytes:
     return small.compress(blob) + small.flush()
 
 
-def _index(items: list[_PackedBlob], checksum: bytes | bytearray) -> bytes:
+def _index(items: list[_PackedBlob], checksum: bytes | bytearray) -> bytearray:
     """Return the index of ``items``, which are sorted by id."""
     counts = [0] * 256
     for item in items:
@@ -91,7 +97,7 @@ def _index(items: list[_PackedBlob], checksum: bytes | bytearray) -> bytes:
     for count in counts:
         total += count
         fan_out.append(total)
-    data = b"\xfftOc" + pack(">I256I", 2, *fan_out) + b"".join(item.id for item in items)
+    data = bytearray(b"\xfftOc") + pack(">I256I", 2, *fan_out) + b"".join(item.id for item in items)
     data += (
         pack(f">{2 * total}I", *(item.crc for item in items), *(item.offset for item in items))
         + checksum

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 from loragit.errors import shell_word
 from loragit.git.command import (
+    ALONE,
     NotARepository,
     Question,
     Reply,
@@ -18,6 +20,7 @@ from loragit.git.command import (
     start,
 )
 
+_PROMISOR = re.compile(rb"promisor|partialclone", re.IGNORECASE)
 _MOST_TREE = 1 << 25
 """Bytes of a list of files that are read: a few trees that hold one another can stand for more
 files than fit into memory."""
@@ -85,6 +88,17 @@ def not_found(folder: Path, reply: Reply) -> NotARepository:
     )
 
 
+def is_partial(common_dir: Path) -> bool:
+    """Whether a repository may lack objects by design, because a remote has promised them.
+
+    git writes this into the configuration of the repository itself when it clones with a filter.
+    """
+    try:
+        return _PROMISOR.search((common_dir / "config").read_bytes()) is not None
+    except OSError:
+        return False
+
+
 def is_ancestor(older: str, newer: str, repository: Repository) -> bool | None:
     """Whether ``newer`` is, or descends from, the commit ``older``; ``None`` if git lacks one of
     them."""
@@ -99,12 +113,14 @@ def start_tree(revision: str, repository: Repository) -> Question:
 
 
 def start_file(revision: str, path: str, repository: Repository) -> Question:
-    """Ask for the bytes that ``revision`` has at ``path``, relative to the repository's folder."""
+    """Ask for the bytes that ``revision`` has at ``path``, relative to the repository's folder;
+    a partial clone fetches nothing for this."""
     return start(
         "cat-file",
         "blob",
         f"{revision}:{f'{repository.prefix}/{path}'.lstrip('/')}",
         cwd=repository.top,
+        variables=ALONE,
     )
 
 

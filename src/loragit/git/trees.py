@@ -42,7 +42,8 @@ def write(
     nothing but them.
 
     ``like`` is the id of a tree that a ref leads to: what it holds is not written again, which
-    spares ten thousand captions that did not change since the run before.
+    spares ten thousand captions that did not change since the run before. In a partial clone it is
+    written all the same where the clone lacks it.
     """
     root = _TreeFolder({}, {})
     for entry in entries:
@@ -61,10 +62,10 @@ def write(
 
 def _new_blobs(objects: Objects, folder: _TreeFolder, like: str | None) -> Iterator[bytes]:
     """Contents of the files in ``folder`` that ``like`` does not hold under the same paths."""
-    known = objects.items(like)
+    known = _items_if_here(objects, like)
     for name, file in folder.files.items():
         old = known.get(_raw_name(name))
-        if old is None or old.id != file.id:
+        if old is None or old.id != file.id or not objects.is_here(old.id):
             yield file.entry.data
     for name, child in folder.folders.items():
         yield from _new_blobs(objects, child, _folder_in(known, _raw_name(name)))
@@ -74,7 +75,7 @@ def _write_folder(
     objects: Objects, folder: _TreeFolder, like: str | None, kept: Mapping[str, str]
 ) -> str:
     """Write the trees of ``folder``, whose blobs are written."""
-    known = objects.items(like)
+    known = _items_if_here(objects, like)
     items = {_raw_name(name): Item(FOLDER, tree) for name, tree in kept.items()}
     for name, file in folder.files.items():
         items[_raw_name(name)] = Item(EXECUTABLE if file.entry.executable else FILE, file.id)
@@ -84,6 +85,11 @@ def _write_folder(
     if like is not None and items == known:
         return like
     return objects.write_tree(items)
+
+
+def _items_if_here(objects: Objects, tree: str | None) -> Items:
+    """What ``tree`` holds; nothing where a partial clone lacks it."""
+    return objects.items(tree) if tree is not None and objects.is_here(tree) else {}
 
 
 def graft(objects: Objects, base: str | None, path: str, subtree: str | None) -> str:

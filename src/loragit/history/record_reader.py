@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from loragit import git
 from loragit.errors import LoragitError, shell_word
 from loragit.git.catfile import Reader
-from loragit.git.command import GitFailed
+from loragit.git.command import PARTIAL_CLONE, GitFailed
 from loragit.git.repository import Repository, TreeItem
 from loragit.history.cache import HistoryCache
 from loragit.history.runs import NoSuchFile, RecordedRun
@@ -62,6 +62,11 @@ class RecordReader:
     def __del__(self) -> None:
         self._reader.close()
 
+    @property
+    def _partial(self) -> bool:
+        """Whether what is missing may be missing by design."""
+        return git.is_partial(self.repository.common_dir)
+
     def revision(self, run: RecordedRun, path: str = "") -> str:
         """Return git's name of ``path`` in the run's record: ``COMMIT:FOLDER/PATH``."""
         place = run.path
@@ -99,7 +104,8 @@ class RecordReader:
             if total > _MOST_TAGS:
                 break
         if wanted not in self._messages:
-            raise GitFailed(f"the tag object {wanted} cannot be read", hint="git fsck tells more")
+            hint = PARTIAL_CLONE if self._partial else "git fsck tells more"
+            raise GitFailed(f"the tag object {wanted} cannot be read", hint=hint)
 
     def notes(self, commit: str) -> tuple[str, ...]:
         """Return the lines of the note on ``commit`` that are not blank."""
@@ -135,9 +141,10 @@ class RecordReader:
         found = self._reader.read(self.revision(run, "run.toml"))
         if found is None or found.data is None:
             why = "is missing" if found is None else f"is {found.size} bytes long"
-            raise CannotReadRecord(
-                f"run.toml of {run.name} {why}", hint=f"see: git show --stat {run.commit[:8]}"
-            )
+            hint = f"see: git show --stat {run.commit[:8]}"
+            if found is None and self._partial:
+                why, hint = "is not here", PARTIAL_CLONE
+            raise CannotReadRecord(f"run.toml of {run.name} {why}", hint=hint)
         return parse_record(found.data, run.name)
 
     def tree(self, run: RecordedRun) -> dict[str, TreeItem]:
@@ -196,6 +203,8 @@ class RecordReader:
         """Return the file at ``path`` of the run's record. Raises :class:`NoSuchFile`."""
         clean = path.removeprefix("./")
         found = self._reader.read(self.revision(run, clean), _MOST_FILE) if clean else None
+        if found is None and self._partial and clean in self.tree(run):
+            raise NoSuchFile(f"{path} of {run.name} is not here", hint=PARTIAL_CLONE)
         if found is None or found.kind != "blob":
             raise NoSuchFile(
                 f"the record of {run.name} holds no file {path}",

@@ -87,6 +87,8 @@ def seal_or_revert(run: OpenRun, report: Report) -> bool:
         report.info(f"sealed {run.opened.name}: {message.outcome_subject(found)}")
         if unsigned:
             report.warn(f"{run.opened.name} has no signature: {unsigned.message}")
+            if unsigned.hint:
+                report.hint(unsigned.hint)
     else:
         _revert(run, found, report)
     if run.store.not_durable:

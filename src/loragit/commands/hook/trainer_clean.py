@@ -137,7 +137,7 @@ def _verdict_on(named: Sequence[_CodeRepository], own: Path) -> CommitCheck:
     for one, question in questions:
         try:
             state = question.answer()
-        except git.NotARepository as error:
+        except (git.NotARepository, git.GitFailed) as error:
             notes.append(f"{one.label} was not looked at: {error}")
             continue
         if not state.dirty or state.path.samefile(own):

@@ -77,7 +77,7 @@ def verify(history: History, options: VerifyOptions) -> VerifyReport:
     """Verify ``history``. Raises :class:`~loragit.history.NoSuchRun` for a name that no run has."""
     problem = history.reread()
     runs = _chosen_runs(history, options.names)
-    partial = _is_partial(history)
+    partial = git.is_partial(history.repository.common_dir)
     found = list(_check_repository(history, options, problem))
     outcomes = dict(_readable_outcomes(runs, found))
     products = []
@@ -104,11 +104,6 @@ def _chosen_runs(history: History, names: Sequence[str]) -> tuple[RecordedRun, .
         return history.runs
     chosen = {run.commit: run for name in names for run in history.find(name)}
     return tuple(chosen.values())
-
-
-def _is_partial(history: History) -> bool:
-    pattern = r"^(extensions\.partialclone|remote\..*\.promisor)$"
-    return git.call("config", "--get-regexp", pattern, cwd=history.repository.top).status == 0
 
 
 def _check_repository(

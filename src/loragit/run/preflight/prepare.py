@@ -21,7 +21,8 @@ from pathlib import Path
 from loragit import git
 from loragit.dataset.hashes import HashCache
 from loragit.errors import Area, Finding, Findings
-from loragit.git import objects
+from loragit.git import objects, trees
+from loragit.git.repository import Repository
 from loragit.record.name import RUNS, RunName
 from loragit.record.values import Entry
 from loragit.run.preflight import assemble, inputs, launch, trust
@@ -242,12 +243,21 @@ def _judge_script(launched: Launch, answers: Answers, findings: Findings) -> Non
         )
 
 
+def _check_objects(repository: Repository, tip: str | None) -> None:
+    """Raises what would keep a commit on top of ``tip`` from being made: a repository that libgit2
+    cannot open, or a partial clone without the trees of ``runs``."""
+    opened = objects.Objects(repository.git_dir)
+    if opened.partial and tip is not None:
+        opened.items(trees.subtree(opened, tip, repository.prefix))
+
+
 def _judge_repository(name: RunName, answers: Answers, findings: Findings) -> None:
     """Whether the record can be written, and whether the name is free."""
     repository, place = answers.repository, answers.place
     if repository is not None:
         launch.check_room(repository.common_dir, MIN_FREE_RECORD, "record", findings)
-        findings.ask(lambda: objects.Objects(repository.git_dir), Area.REPOSITORY)
+        tip = place.runs if place else None
+        findings.ask(lambda: _check_objects(repository, tip), Area.REPOSITORY)
     if answers.dataset_branch == RUNS.removeprefix("refs/heads/"):
         findings.add(
             "the dataset's repository is on the branch runs",

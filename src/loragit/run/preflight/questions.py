@@ -152,6 +152,8 @@ class Questions:
             masked
             or find.distinctive(secrets_known)
             or not (self._repository and _made_here(self._repository))
+            # A tree that is here may name captions that are not.
+            or git.is_partial(self._repository.common_dir)
         ):
             captions = None
         return RecordedDataset(
