@@ -169,7 +169,7 @@ class Reader:
         lacks the object."""
         try:
             return _answer(stream, question, most), False
-        except _Ended:
+        except _CutOff:
             if not self._partial():
                 raise
             return None, True
@@ -186,7 +186,7 @@ class Reader:
         return self._child
 
 
-class _Ended(GitFailed):
+class _CutOff(GitFailed):
     """git ended before it answered."""
 
 
@@ -201,7 +201,7 @@ def _question(name: str) -> bytes:
 def _answer(stream: IO[bytes], question: bytes, most: int) -> Object | None:
     head = stream.readline()
     if not head:
-        raise _cannot_read(question, _Ended)
+        raise _cannot_read(question, _CutOff)
     # Of a commit of another repository newer git says "submodule".
     if head.endswith((b" missing\n", b" ambiguous\n", b" submodule\n")):
         return None
