@@ -22,6 +22,7 @@ from loragit.dataset import inputs, lfs
 from loragit.dataset.digests import digest_lines, parse_digest_lines
 from loragit.errors import LoragitError
 from loragit.git import catfile, checkout, command, identity
+from loragit.git.checkout import patches
 from loragit.history import branch, lineage, plain_toml, record_parser, record_reader
 from loragit.history.compare import captions, changes, details, lines
 from loragit.history.query import where
@@ -346,4 +347,4 @@ def file_name(data: bytes) -> None:
         products_of_trainers.match_product(sort, said, None)
     _output_name(said, None)
     image_folders._REPEATED.fullmatch(said)
-    checkout._HUNK.match(data)
+    patches._HUNK.match(data)
