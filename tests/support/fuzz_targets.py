@@ -21,7 +21,7 @@ from loragit.commands.init import image_folders
 from loragit.dataset import inputs, lfs
 from loragit.dataset.digests import digest_lines, parse_digest_lines
 from loragit.errors import LoragitError
-from loragit.git import catfile, checkout, command, identity
+from loragit.git import catfile, command, identity
 from loragit.git.checkout import patches
 from loragit.history import branch, lineage, plain_toml, record_parser, record_reader
 from loragit.history.compare import captions, changes, details, lines
