@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,24 +12,10 @@ from hypothesis import strategies as st
 
 from loragit.history import history
 from loragit.store import journal
-from loragit.store.journal import JournalFailed, Open
+from loragit.store.journal import JournalFailed
 from loragit.store.lock import CannotLock
-from loragit.system import alive
+from tests.support.journal_entries import NOTE, note
 from tests.support.made_up_runs import a_run, an_outcome, open_store
-
-NOTE = Open(
-    run="noob-gren-v1s4",
-    started="2026-11-23T17:20:30Z",
-    pid=os.getpid(),
-    pid_started=alive.start_time(os.getpid()) or "",
-    boot=alive.boot_id() or "",
-    host=journal.host(),
-    output="/out/noob-gren-v1s4",
-)
-
-
-def note(**changes: object) -> Open:
-    return NOTE._replace(**changes)  # type: ignore[arg-type]
 
 
 def test_what_was_written_is_read_until_it_is_removed(tmp_path: Path) -> None:
