@@ -417,6 +417,8 @@ class TestDirty:
         commit(outer)
         assert state(outer).dirty == ()
         write(outer / "sub/train_network.py", "edited\n")
+        assert state(outer).dirty == ("sub/train_network.py",)
+        commit(outer / "sub")
         assert state(outer).dirty == ("sub",)
 
     def test_untracked_python_is_dirt_and_other_files_are_not(self, sd_scripts: Path) -> None:

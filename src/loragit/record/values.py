@@ -30,6 +30,15 @@ class Identity(NamedTuple):
         return self._replace(time=time)
 
 
+class HiddenChange(NamedTuple):
+    """A change that ``git status`` does not show."""
+
+    path: str
+    """Relative to the repository; a folder's ends with ``/``."""
+    why: str
+    """Why it is not shown, or counts all the same, in a few words."""
+
+
 class RepoState(NamedTuple):
     """A repository of code (the trainer, LyCORIS, a further one) as it was when git was asked."""
 
@@ -49,6 +58,8 @@ class RepoState(NamedTuple):
     trainer."""
     on_remote: bool = True
     """Whether any remote-tracking branch contains ``commit``."""
+    hidden: tuple[HiddenChange, ...] = ()
+    """Those of ``dirty`` that ``git status`` does not show."""
 
 
 class LyCORIS(NamedTuple):

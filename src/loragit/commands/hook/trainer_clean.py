@@ -16,6 +16,7 @@ from loragit import git, text
 from loragit.errors import Area, Finding, LoragitError
 from loragit.git import checkout
 from loragit.record.name import RUNS, RunName
+from loragit.record.values import RepoState
 from loragit.settings import document, schema
 from loragit.settings.load import load_settings
 from loragit.settings.values import Flags, Settings
@@ -147,7 +148,7 @@ def _verdict_on(named: Sequence[_CodeRepository], own: Path) -> CommitCheck:
                 f"{one.label} has {_changes(state.dirty)} in {state.path}, which the settings allow"
             )
         else:
-            refusals.setdefault(state.path, _trainer_dirty(one.label, state.path, state.dirty))
+            refusals.setdefault(state.path, _trainer_dirty(state))
     return CommitCheck(tuple(refusals.values()), tuple(notes))
 
 
@@ -155,10 +156,13 @@ def _changes(dirty: Sequence[str]) -> str:
     return "an uncommitted change" if len(dirty) == 1 else f"{len(dirty)} uncommitted changes"
 
 
-def _trainer_dirty(label: str, folder: Path, dirty: tuple[str, ...]) -> TrainerDirty:
-    there = f"git -C {shlex.quote(str(folder))}"
+def _trainer_dirty(state: RepoState) -> TrainerDirty:
+    dirty = state.dirty
+    there = f"git -C {shlex.quote(str(state.path))}"
     them = "it" if len(dirty) == 1 else "them"
-    if len(dirty) > SHOWN or any(not path.isprintable() for path in dirty):
+    if state.hidden:
+        hint = checkout.way_out(state)
+    elif len(dirty) > SHOWN or any(not path.isprintable() for path in dirty):
         hint = f"commit or stash {them}; see: {there} status"
     else:
         aside = " ".join(shlex.quote(path) for path in dirty)
@@ -167,5 +171,7 @@ def _trainer_dirty(label: str, folder: Path, dirty: tuple[str, ...]) -> TrainerD
         )
     rest = text.more(len(dirty), SHOWN)
     more = (rest,) if rest else ()
-    findings = tuple(Finding(line, None, Area.CODE) for line in dirty[:SHOWN] + more)
-    return TrainerDirty(f"{label} has {_changes(dirty)} in {folder}", hint=hint, findings=findings)
+    lines = checkout.named(state)[:SHOWN] + more
+    findings = tuple(Finding(line, None, Area.CODE) for line in lines)
+    message = f"{state.label} has {_changes(dirty)} in {state.path}"
+    return TrainerDirty(message, hint=hint, findings=findings)

@@ -5,13 +5,14 @@ git itself decides this, because the libraries report clean repositories as dirt
 """
 
 from loragit.git.checkout.patches import patch, patch_path, patched_line
-from loragit.git.checkout.state import StateQuestion, dirty, repo_state, tracking
+from loragit.git.checkout.state import StateQuestion, dirty, named, repo_state, tracking, way_out
 from loragit.git.checkout.status import StatusReport, read_dirty, start_dirty
 
 __all__ = [
     "StateQuestion",
     "StatusReport",
     "dirty",
+    "named",
     "patch",
     "patch_path",
     "patched_line",
@@ -19,4 +20,5 @@ __all__ = [
     "repo_state",
     "start_dirty",
     "tracking",
+    "way_out",
 ]

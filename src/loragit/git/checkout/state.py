@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from loragit import text
 from loragit.errors import Area, Finding, shell_word
 from loragit.git import command
-from loragit.git.checkout.status import parse_status
+from loragit.git.checkout.changes import ASSUME_UNCHANGED, SKIP_WORKTREE, ChangesQuestion
 from loragit.git.repository import not_found
 from loragit.record.values import RepoState
 
+FLAGS = (ASSUME_UNCHANGED, SKIP_WORKTREE)
+UNFLAG = " ".join(f"--no-{flag}" for flag in FLAGS)
 _SHOWN_DIRTY = 5
 """Files of a dirty repository that are named; the rest are counted."""
 
@@ -19,11 +22,36 @@ _SHOWN_DIRTY = 5
 def dirty(state: RepoState, area: Area) -> Finding:
     """Return the finding for a code repository that is dirty but should not be."""
     return Finding(
-        f"{state.label} at {state.path} is dirty: {text.listed(state.dirty, _SHOWN_DIRTY)}",
-        f"commit or stash there (git -C {shell_word(state.path)} stash --include-untracked), "
-        "or record it: --allow-dirty",
+        f"{state.label} at {state.path} is dirty: {text.listed(named(state), _SHOWN_DIRTY)}",
+        f"{way_out(state)}, or record it: --allow-dirty",
         area,
     )
+
+
+def named(state: RepoState) -> tuple[str, ...]:
+    """The paths of ``state.dirty``, each with the reason why ``git status`` does not show it."""
+    why = {each.path: f" ({each.why})" for each in state.hidden}
+    return tuple(path + why.get(path, "") for path in state.dirty)
+
+
+def way_out(state: RepoState) -> str:
+    """What to do so that the repository is clean."""
+    there = f"git -C {shell_word(state.path)}"
+    flagged = [each.path for each in state.hidden if each.why in FLAGS]
+    others = [each.path for each in state.hidden if each.why not in FLAGS]
+    steps = []
+    if flagged:
+        steps.append(f"have git see it: {there} update-index {UNFLAG} -- {_words(flagged)}; then")
+    if others:
+        steps.append(f"move it away, or commit it: {there} add --force -- {_words(others)};")
+    if flagged or len(others) < len(state.dirty):
+        steps.append(f"commit or stash there ({there} stash --include-untracked)")
+    return " ".join(steps).rstrip(";")
+
+
+def _words(paths: Sequence[str]) -> str:
+    more = " …" if len(paths) > _SHOWN_DIRTY else ""
+    return " ".join(map(shell_word, paths[:_SHOWN_DIRTY])) + more
 
 
 class StateQuestion:
@@ -32,25 +60,22 @@ class StateQuestion:
     def __init__(self, folder: Path, label: str) -> None:
         self.folder = folder
         self.label = label
+        self._tracked: frozenset[bytes] = frozenset()
         self._top = command.start("rev-parse", "--show-toplevel", cwd=folder)
-        self._status = command.start(
-            "status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", cwd=folder
-        )
+        self._changes = ChangesQuestion(folder)
         self._lost = command.start("rev-list", "-1", "HEAD", "--not", "--remotes", cwd=folder)
         self._urls = command.start("config", "-z", "--get-regexp", r"^remote\..*\.url$", cwd=folder)
 
     def answer(self) -> RepoState:
         """Return the state. Raises :class:`~loragit.git.NotARepository`, also if there is no commit
         yet, and :class:`~loragit.git.GitFailed`."""
-        top, status, lost, urls = (
-            q.reply() for q in (self._top, self._status, self._lost, self._urls)
-        )
+        top, lost, urls = (q.reply() for q in (self._top, self._lost, self._urls))
         if top.status != 0:
+            self._changes.cancel()
             raise not_found(self.folder, top)
-        if status.status != 0:
-            raise command.failure("status", status)
         folder = Path(top.out.decode("utf-8", "surrogateescape").removesuffix("\n"))
-        report = parse_status(status.out)
+        changes = self._changes.answer(folder)
+        report, self._tracked = changes.report, changes.tracked
         if report.commit is None:
             raise command.NotARepository(
                 f"the repository {folder} has no commit yet", hint="commit its files first"
@@ -61,31 +86,21 @@ class StateQuestion:
             commit=report.commit,
             branch=report.branch,
             url=_remote_url(_parse_urls(urls.out), report.upstream),
-            dirty=report.changed + tuple(p for p in report.untracked if _importable(folder / p)),
+            dirty=changes.dirty,
             on_remote=not lost.out.strip(),
+            hidden=changes.hidden,
         )
+
+    def tracks(self, path: str) -> bool:
+        """Whether the repository, which has answered, tracks the file at ``path``, relative to its
+        top."""
+        return os.fsencode(path) in self._tracked
 
 
 def repo_state(folder: Path, label: str) -> RepoState:
     """Return the state of the repository that contains ``folder``. Raises
     :class:`~loragit.git.NotARepository`."""
     return StateQuestion(folder, label).answer()
-
-
-def _importable(path: Path) -> bool:
-    """Whether Python could import an untracked path: a ``.py`` file, or a folder that directly
-    contains one.
-
-    Configs, logs and models that users keep in the trainer's folder do not change what runs.
-    """
-    if path.suffix == ".py":
-        return True
-    if not path.is_dir() or (path / "pyvenv.cfg").exists() or (path / ".git").exists():
-        return False
-    try:
-        return any(entry.suffix == ".py" for entry in path.iterdir())
-    except OSError:  # what cannot be read cannot be imported
-        return False
 
 
 def _parse_urls(out: bytes) -> dict[str, str]:

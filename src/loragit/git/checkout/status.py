@@ -19,12 +19,15 @@ class StatusReport(NamedTuple):
     """Tracked paths that differ from HEAD, staged or not."""
     untracked: tuple[str, ...]
     """A folder's path ends with ``/``."""
+    inside: frozenset[str] = frozenset()
+    """Those of ``changed`` that are submodules at the recorded commit, with changes in them."""
 
 
 def parse_status(out: bytes) -> StatusReport:
     """Read the output of ``git status --porcelain=v2 --branch -z``."""
     commit = branch = upstream = None
     changed: list[str] = []
+    inside: list[str] = []
     untracked: list[str] = []
     fields = iter(out.decode("utf-8", "surrogateescape").split("\0"))
     for field in fields:
@@ -40,6 +43,8 @@ def parse_status(out: bytes) -> StatusReport:
                     upstream = value
             case "1":
                 changed.append(rest.split(" ", 7)[7])
+                # Nothing is staged, and the submodule's commit is the recorded one.
+                inside += changed[-1:] if rest[0] == "." and rest[3:5] == "S." else []
             case "2":
                 changed.append(rest.split(" ", 8)[8])
                 next(fields)  # where it was renamed from
@@ -47,7 +52,9 @@ def parse_status(out: bytes) -> StatusReport:
                 changed.append(rest.split(" ", 9)[9])
             case "?":
                 untracked.append(rest)
-    return StatusReport(commit, branch, upstream, tuple(changed), tuple(untracked))
+    return StatusReport(
+        commit, branch, upstream, tuple(changed), tuple(untracked), frozenset(inside)
+    )
 
 
 def start_dirty(repository: Repository) -> command.Question:
