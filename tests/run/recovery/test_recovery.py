@@ -270,8 +270,9 @@ def test_a_run_whose_commit_runs_lost_is_not_forgotten_if_it_was_trained_or_ende
 
 
 def test_a_run_that_never_got_a_folder_leaves_only_its_entry(dataset: Path) -> None:
-    for make in (lambda: Crashed(dataset), lambda: Crashed(dataset, work=None).folder_made()):
-        run = make().noted()
+    for older in (False, True):
+        run = Crashed(dataset, work=None).folder_made() if older else Crashed(dataset)
+        run.noted()
         said, done, left = recovered(run)
         assert said == [f"{NAME} was never opened: nothing was trained, its name is free"]
         assert (done, left) == (1, 0)
