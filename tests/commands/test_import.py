@@ -23,7 +23,6 @@ from loragit.run.importing import text_files, training
 from loragit.run.importing.models import Models
 from loragit.run.importing.search import Source
 from loragit.store.store import RunExists, Store
-from tests.project.test_docs import FORMAT, documented, dotted
 from tests.support.helpers_folder import (
     BASE,
     COMMIT,
@@ -34,6 +33,7 @@ from tests.support.helpers_folder import (
     sha1,
     write_model,
 )
+from tests.support.pages import FORMAT, documented, dotted
 from tests.support.paths import SD_SCRIPTS
 from tests.support.processes import LORAGIT, Result, commit_all, git
 from tests.support.user_home import Scene, make_scene, parsed_trailers

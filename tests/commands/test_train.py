@@ -19,7 +19,16 @@ import pytest
 
 from loragit.system import alive
 from tests.support.processes import LORAGIT, commit_all, git
-from tests.support.user_home import Scene, make_scene, make_trainer, parsed_trailers, write_dataset
+from tests.support.user_home import (
+    Scene,
+    gone,
+    make_scene,
+    make_trainer,
+    refused,
+    sha1,
+    sound,
+    write_dataset,
+)
 
 NAME = "noob-gren-v1s4"
 
@@ -27,17 +36,6 @@ NAME = "noob-gren-v1s4"
 @pytest.fixture
 def scene(home: Path) -> Scene:
     return make_scene(home)
-
-
-def sound(scene: Scene) -> None:
-    """The repository is well-formed, and nothing of the user's was touched."""
-    scene.git("fsck", "--strict", "--full")
-    assert scene.git("status", "--porcelain") == ""
-    assert scene.git("stash", "list") == ""
-
-
-def sha1(path: Path) -> str:
-    return hashlib.sha1(path.read_bytes()).hexdigest()
 
 
 # ---- what a run that made something leaves ----
@@ -285,21 +283,6 @@ def test_stdout_and_stderr_of_the_trainer_stay_apart_and_plain(scene: Scene) -> 
 # ---- runs that made nothing ----
 
 
-def gone(scene: Scene, status: int, reason: str) -> str:
-    """The run was reverted, its name is free, and the message says ``reason``. Returns the
-    message."""
-    assert scene.tags() == []
-    assert not (scene.output / NAME).exists()
-    message = scene.git("log", "-1", "--format=%B", "runs")
-    trailers = parsed_trailers(scene.dataset, message)
-    assert trailers["Exit-Status"] == str(status)
-    assert trailers["Reverts"] == scene.git("rev-parse", "runs~1")
-    assert reason in message
-    assert scene.git("for-each-ref", "--format=%(refname)", "refs/loragit") == ""
-    sound(scene)
-    return message
-
-
 @pytest.mark.parametrize(
     ("how", "status", "returned"),
     [("nothing", 0, 1), ("fail", 1, 1), ("kill", 128 + signal.SIGKILL, 137)],
@@ -456,27 +439,6 @@ def test_a_launcher_stands_before_the_script(scene: Scene) -> None:
 
 
 # ---- refusals: everything at once, before anything is written ----
-
-
-def listed(dataset: Path) -> list[str]:
-    """All that is there but git's index, and the lock of the housekeeping that an earlier run may
-    have left at work."""
-    return sorted(
-        str(p) for p in dataset.rglob("*") if "index" not in p.name and p.name != "maintenance.lock"
-    )
-
-
-def refused(scene: Scene, *told: str, args: tuple[str, ...] = (), **environ: str) -> str:
-    """The run is refused, each of ``told`` is said, and nothing was written anywhere."""
-    before = listed(scene.dataset)
-    done = scene.train(NAME, *args, **environ)
-    assert done.status in (1, 2), done.err
-    for text in told:
-        assert text in done.err, done.err
-    assert "Traceback" not in done.err
-    assert listed(scene.dataset) == before
-    assert not scene.output.exists() or list(scene.output.iterdir()) == []
-    return done.err
 
 
 def test_all_problems_are_told_at_once(scene: Scene) -> None:

@@ -12,11 +12,11 @@ import pytest
 
 from loragit.run.results import checked_models
 from loragit.trainers.sd_scripts.trainer import SdScripts
-from tests.commands.test_whence import edited
-from tests.git.test_signing import ssh_key
 from tests.support.made_up_runs import a_run, an_outcome, open_store, reverted, sealed, untagged
 from tests.support.paths import ROOT
 from tests.support.processes import git
+from tests.support.signing_keys import ssh_key
+from tests.support.trainer_files import edited
 from tests.support.user_home import Scene, make_scene
 
 ONE, TWO, THREE = "noob-gren-v1s4", "noob-gren-v2s4", "noob-gren-v3s4"

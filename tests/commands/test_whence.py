@@ -7,7 +7,6 @@ import hashlib
 import json
 import shutil
 import struct
-from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
@@ -17,7 +16,7 @@ from loragit.commands import whence
 from loragit.store import products
 from tests.support.paths import ROOT, SD_SCRIPTS
 from tests.support.processes import commit_all, git
-from tests.support.trainer_files import png, safetensors
+from tests.support.trainer_files import edited, png, safetensors
 from tests.support.user_home import Scene, make_scene, write_dataset
 
 FIXTURES = SD_SCRIPTS
@@ -38,24 +37,6 @@ def scene(home: Path) -> Scene:
 
 def model(scene: Scene, name: str = ONE) -> Path:
     return scene.output / name / f"{name}.safetensors"
-
-
-def edited(
-    source: Path,
-    target: Path,
-    change: Callable[[dict[str, str]], object],
-    payload: bytes | None = None,
-) -> Path:
-    """A copy of a model with another header, and maybe with other weights of the same length."""
-    data = source.read_bytes()
-    (length,) = struct.unpack_from("<Q", data)
-    header = json.loads(data[8 : 8 + length])
-    change(header["__metadata__"])
-    text = json.dumps(header).encode()
-    target.write_bytes(
-        struct.pack("<Q", len(text)) + text + (data[8 + length :] if payload is None else payload)
-    )
-    return target
 
 
 def told(scene: Scene, *files: Path | str, status: int = 0) -> list[dict[str, object]]:

@@ -15,6 +15,7 @@ from loragit.git.repository import discover
 from loragit.record.values import Identity
 from tests.support.made_up_runs import NAME, a_run, an_outcome, open_store, sealed
 from tests.support.processes import git
+from tests.support.signing_keys import ssh_key
 from tests.support.user_home import Scene, make_scene
 
 pytestmark = pytest.mark.skipif(
@@ -26,23 +27,6 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture
 def scene(home: Path) -> Scene:
     return make_scene(home)
-
-
-def ssh_key(scene: Scene, passphrase: str = "") -> Path:
-    """git set up to sign with a new ssh key, and to trust it."""
-    key = scene.home / "key with a space"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", key], check=True)
-    (scene.home / "allowed").write_text(f"ada@example.org {key.with_suffix('.pub').read_text()}")
-    git(scene.dataset, "config", "--global", "gpg.format", "ssh")
-    git(
-        scene.dataset,
-        "config",
-        "--global",
-        "gpg.ssh.allowedSignersFile",
-        str(scene.home / "allowed"),
-    )
-    git(scene.dataset, "config", "user.signingKey", str(key))
-    return key
 
 
 def test_with_gpgsign_a_sealed_tag_is_signed_and_git_accepts_it(scene: Scene) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from loragit.history import plain_toml
 from loragit.record import run_toml
 from loragit.record.values import Weights
-from tests.hostile.test_fuzz import THOROUGH
+from tests.support.fuzz_targets import THOROUGH
 from tests.support.made_up_runs import a_run
 
 pytestmark = pytest.mark.every_python

@@ -11,7 +11,7 @@ from loragit.history import history
 from loragit.history.history import INTERRUPTED, RUNNING, SEALED, UNTAGGED, History, NoSuchRun
 from loragit.record.values import Entry
 from loragit.store import journal
-from tests.store.test_journal import note
+from tests.support.journal_entries import note
 from tests.support.made_up_runs import NAME, a_run, open_store, reverted, sealed, untagged
 from tests.support.processes import git
 

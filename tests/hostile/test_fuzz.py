@@ -6,18 +6,16 @@ hundred times as many. ``fuzz/README.md`` tells how atheris tries millions.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.fuzz_targets import TARGETS
+from tests.support.fuzz_targets import TARGETS, THOROUGH
 from tests.support.paths import FIXTURES
 
 FOUND = FIXTURES / "fuzz"
-THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 SLOW = frozenset({"header", "event_file", "settings", "documents", "hook", "message"})
 """These open files or do several things at once."""
 

@@ -19,9 +19,9 @@ from loragit import __main__
 from loragit.commands.hook import staged
 from loragit.git import repository
 from loragit.store import journal
-from tests.store.test_journal import note
 from tests.support.fuzz_targets import OBEYED
 from tests.support.growth import within
+from tests.support.journal_entries import note
 from tests.support.made_up_runs import open_store, sealed
 from tests.support.processes import git
 

@@ -23,6 +23,7 @@ from loragit.record import imported, message
 from loragit.settings import layers, schema, toml_text
 from loragit.settings.document import read_settings_file
 from loragit.trainers.sd_scripts import arguments
+from tests.support.pages import FORMAT, documented, dotted
 from tests.support.paths import ROOT
 from tests.support.processes import git, read_all
 from tests.support.shell_scripts import need
@@ -31,7 +32,6 @@ from tests.support.user_home import make_trainer, write_dataset
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 INDEX = DOCS / "index.md"
-FORMAT = DOCS / "record-format.md"
 DESIGN = DOCS / "design.md"
 PYTHON = DOCS / "python.md"
 SETTINGS = DOCS / "settings.md"
@@ -370,14 +370,6 @@ def test_every_name_on_the_python_page_exists() -> None:
     assert {"outcome", "captions"} <= attributes <= fields
 
 
-def documented(page: Path, column: int = 0) -> set[str]:
-    """What stands in code type in one column of a page's tables."""
-    rows = [
-        line.strip("|").split("|") for line in page.read_text().splitlines() if line.startswith("|")
-    ]
-    return {word for row in rows for word in re.findall(r"`([^`]+)`", row[column])}
-
-
 def test_every_setting_is_on_the_settings_page_and_no_other() -> None:
     told = {word for word in documented(SETTINGS) if re.match(r"(trainer|paths|record)\.", word)}
     assert told == {*schema.SCHEMA, "trainer.args.…"}
@@ -435,14 +427,6 @@ def test_every_trailer_that_can_be_written_is_in_the_record_format_and_no_other(
         word for word in documented(FORMAT) if re.fullmatch(r"[A-Z][\w]*(?:-[A-Z][\w]*)*", word)
     }
     assert told == can_be_written
-
-
-def dotted(table: dict[str, object], prefix: str = "") -> Iterator[str]:
-    for key, value in table.items():
-        if isinstance(value, dict) and prefix != "files.":
-            yield from dotted(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key
 
 
 def test_every_key_of_a_record_is_in_the_record_format(reader: Reader) -> None:

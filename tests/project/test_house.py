@@ -124,3 +124,14 @@ def test_the_doors_of_the_page_are_those_that_ruff_leaves_open() -> None:
     section = DESIGN.read_text().partition("**Doors.**")[2].partition("\n\nValues")[0]
     # The demo's trainer is copied and run as a program of its own.
     assert {*re.findall(r"`([\w/]+\.py)`", section)} == opened - {"commands/demo/trainer.py"}
+
+
+def test_no_test_module_imports_another() -> None:
+    """What two of them need is in ``tests/support``."""
+    importing = re.compile(r"^\s*(?:from|import) +(tests(?:\.\w+)*\.test_\w+)", re.MULTILINE)
+    found = {
+        f"{path.relative_to(ROOT)}: {module}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for module in importing.findall(path.read_text())
+    }
+    assert found == set()

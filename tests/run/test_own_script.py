@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from loragit.system import alive
-from tests.commands.test_train import NAME, refused, sha1, sound
+from tests.support.made_up_runs import NAME
 from tests.support.processes import LORAGIT, commit_all, git
-from tests.support.user_home import Scene, make_scene
+from tests.support.user_home import Scene, make_scene, refused, sha1, sound
 
 TRAIN = """#!/bin/sh
 # rank 8

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.test_train import NAME, refused, sound
+from tests.support.made_up_runs import NAME
 from tests.support.processes import commit_all, git
-from tests.support.user_home import Scene, make_scene, make_trainer
+from tests.support.user_home import Scene, make_scene, make_trainer, refused, sound
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ outcome that a terminal would obey. :mod:`tests.hostile.test_fuzz` feeds them fr
 from __future__ import annotations
 
 import io
+import os
 import re
 import tempfile
 import tomllib
@@ -41,6 +42,8 @@ from loragit.trainers import products as products_of_trainers
 from loragit.trainers.kinds import training_header
 from loragit.trainers.sd_scripts import dataset_config
 from loragit.trainers.sd_scripts.trainer import SdScripts
+
+THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 
 Target = Callable[[bytes], None]
 TARGETS: dict[str, Target] = {}

@@ -10,7 +10,7 @@ import hashlib
 import json
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 
@@ -123,3 +123,21 @@ def _masked_crc(data: bytes) -> bytes:
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def edited(
+    source: Path,
+    target: Path,
+    change: Callable[[dict[str, str]], object],
+    payload: bytes | None = None,
+) -> Path:
+    """A copy of a model with another header, and maybe with other weights of the same length."""
+    data = source.read_bytes()
+    (length,) = struct.unpack_from("<Q", data)
+    header = json.loads(data[8 : 8 + length])
+    change(header["__metadata__"])
+    text = json.dumps(header).encode()
+    target.write_bytes(
+        struct.pack("<Q", len(text)) + text + (data[8 + length :] if payload is None else payload)
+    )
+    return target

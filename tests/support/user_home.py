@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import hashlib
 import json
 import os
 import shutil
@@ -134,3 +135,50 @@ def make_scene(home: Path) -> Scene:
     trainer = home / "source" / "repos" / "sd-scripts"
     shutil.copytree(_ready_made() / "trainer", trainer)
     return Scene(home, dataset, trainer)
+
+
+def sound(scene: Scene) -> None:
+    """The repository is well-formed, and nothing of the user's was touched."""
+    scene.git("fsck", "--strict", "--full")
+    assert scene.git("status", "--porcelain") == ""
+    assert scene.git("stash", "list") == ""
+
+
+def sha1(path: Path) -> str:
+    return hashlib.sha1(path.read_bytes()).hexdigest()
+
+
+def refused(scene: Scene, *told: str, args: tuple[str, ...] = (), **environ: str) -> str:
+    """The run is refused, each of ``told`` is said, and nothing was written anywhere."""
+    before = listed(scene.dataset)
+    done = scene.train("noob-gren-v1s4", *args, **environ)
+    assert done.status in (1, 2), done.err
+    for text in told:
+        assert text in done.err, done.err
+    assert "Traceback" not in done.err
+    assert listed(scene.dataset) == before
+    assert not scene.output.exists() or list(scene.output.iterdir()) == []
+    return done.err
+
+
+def listed(dataset: Path) -> list[str]:
+    """All that is there but git's index, and the lock of the housekeeping that an earlier run may
+    have left at work."""
+    return sorted(
+        str(p) for p in dataset.rglob("*") if "index" not in p.name and p.name != "maintenance.lock"
+    )
+
+
+def gone(scene: Scene, status: int, reason: str) -> str:
+    """The run was reverted, its name is free, and the message says ``reason``. Returns the
+    message."""
+    assert scene.tags() == []
+    assert not (scene.output / "noob-gren-v1s4").exists()
+    message = scene.git("log", "-1", "--format=%B", "runs")
+    trailers = parsed_trailers(scene.dataset, message)
+    assert trailers["Exit-Status"] == str(status)
+    assert trailers["Reverts"] == scene.git("rev-parse", "runs~1")
+    assert reason in message
+    assert scene.git("for-each-ref", "--format=%(refname)", "refs/loragit") == ""
+    sound(scene)
+    return message

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.test_train import sound
 from tests.support.processes import LORAGIT, commit_all, git
 from tests.support.shell_scripts import (
     BODY,
@@ -29,7 +28,7 @@ from tests.support.shell_scripts import (
     run_code,
     write,
 )
-from tests.support.user_home import Scene, make_scene, make_trainer, write_dataset
+from tests.support.user_home import Scene, make_scene, make_trainer, sound, write_dataset
 
 pytestmark = pytest.mark.measures_children
 

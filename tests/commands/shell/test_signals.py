@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from loragit.system import alive
-from tests.commands.test_train import gone, sound
 from tests.support.shell_scripts import (
     HEAD,
     NAME,
@@ -23,7 +22,7 @@ from tests.support.shell_scripts import (
     run,
     write,
 )
-from tests.support.user_home import Scene, make_scene
+from tests.support.user_home import Scene, gone, make_scene, sound
 
 BARE = (
     HEAD

@@ -61,7 +61,7 @@ def _times(folder: Path) -> Iterator[float]:
             for entry in entries:
                 with suppress(OSError):
                     if entry.is_file(follow_symlinks=False):
-                        yield entry.stat(follow_symlinks=False).st_mtime
+                        yield entry.stat().st_mtime
 
 
 def log_tail(entry: Open, redact: Callable[[str], str]) -> tuple[str, ...]:

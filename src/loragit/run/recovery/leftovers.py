@@ -78,9 +78,7 @@ def continues(repository: Repository, tip: str | None, commit: str) -> bool:
         args = (commit, f"^{tip}")
     rows = catfile.rows("log", "-z", "--format=%P%n%B", *args, "--", cwd=repository.top)
     try:
-        return all(
-            FORMAT.encode() in row and b" " not in row.partition(b"\n")[0] for row in rows if row
-        )
+        return all(FORMAT.encode() in row and b" " not in row.partition(b"\n")[0] for row in rows)
     except git.GitFailed:
         return False
 
@@ -116,8 +114,8 @@ def emptied_ref(repository: Repository, ref: str) -> Leftover | None:
 def _last_held(log: Path) -> str | None:
     """What a ref held last, by its reflog."""
     with suppress(OSError, IndexError):
-        held = log.read_text("utf-8", "replace").splitlines()[-1].split(" ", 2)[1]
-        return held if re.fullmatch(r"[0-9a-f]{40}", held) and held.strip("0") else None
+        held = log.read_text("utf-8", "replace").splitlines()[-1].split(" ")[1]
+        return held if re.fullmatch(r"[0-9a-f]+", held) and held.strip("0") else None
     return None
 
 

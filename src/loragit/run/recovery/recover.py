@@ -202,7 +202,7 @@ class Recovery:
     def _unclear(self, entry: Open, run: RecordedRun | None) -> Leftover | None:
         """Why nobody can tell how the run stands, so that nothing of it may be taken back."""
         tag = RunName.parse(entry.run).tag
-        if run is None and entry.commit and self.store.holds(entry.run, entry.commit):
+        if run is None and self.store.holds(entry.run, entry.commit):
             return Leftover(
                 f"{entry.run} is open, and runs does not lead to its commit {entry.commit[:8]}",
                 "as soon as it does, finish it with: loragit recover",
@@ -239,9 +239,12 @@ class Recovery:
             )
             return
         folder = evidence.output_folder(entry, entry.work) if entry.work else None
-        there = folder is not None and os.path.lexists(folder.path)
-        ours = there and not self._folder_in_use(entry)
-        if folder is not None and ours and (foreign := folder.remove()):
+        if (
+            folder is not None
+            and os.path.lexists(folder.path)
+            and not self._folder_in_use(entry)
+            and (foreign := folder.remove())
+        ):
             self.report.warn(folder.why_it_stays(foreign))
         journal.remove(self.repository.private, entry)
         self.report_done(f"{entry.run} was never opened: nothing was trained, its name is free")
