@@ -735,6 +735,15 @@ def test_a_revert_brings_back_the_datasets_own_record_and_no_others(dataset: Pat
     assert git(dataset, "show", "runs:b/captions/img/00.txt") == "b"
 
 
+def test_the_tree_of_a_revert_stands_for_no_run_wherever_its_tag_is(dataset: Path) -> None:
+    kept = open_store(dataset)
+    first = kept.open(a_run(caption=b"one"))
+    second = kept.open(a_run("noob-gren-v2s4", caption=b"two"))
+    git(dataset, "tag", "-f", "noob-gren-v2s4", kept.revert(second, 1, "why", ()))
+    kept.revert(first, 1, "why", ())
+    assert git(dataset, "ls-tree", "runs") == ""
+
+
 def test_a_clone_does_not_go_on_from_a_branch_that_is_not_loragits(
     dataset: Path, tmp_path: Path
 ) -> None:
