@@ -227,7 +227,7 @@ class Store:
 
     def _check_leads_to(self, tip: str, commit: str) -> None:
         """Raises :class:`SealFailed` if ``runs``, at ``tip``, no longer leads to ``commit``."""
-        if tip != commit and git.is_ancestor(commit, tip, self.repository) is False:
+        if git.is_ancestor(commit, tip, self.repository) is False:
             raise SealFailed(
                 f"runs does not lead to the run's commit {commit[:8]} any more",
                 hint="see what became of runs: git reflog show runs",

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,6 +96,14 @@ class ChildQuestion:
             self._answer = Answer(shell_status(self._child.returncode), out, err or b"")
         return self._answer
 
+    def send(self, data: bytes) -> None:
+        """Give a child that was asked with ``later`` the rest of its input, which fits into a
+        pipe."""
+        pipe, self._child.stdin = self._child.stdin, None
+        if pipe is not None:
+            with suppress(BrokenPipeError), pipe:  # it never reads
+                pipe.write(data)
+
     def cancel(self) -> None:
         """Kill it and all that it started; the answer no longer matters."""
         if self._child.returncode is None:
@@ -118,19 +127,21 @@ def ask(
     input: bytes = b"",  # noqa: A002  subprocess's own word for it
     stderr: int = PIPE,
     detached: bool = False,
+    later: bool = False,
 ) -> ChildQuestion:
     """Start a child that answers on its stdout, in a process group of its own; many can be at work
     at the same time.
 
     It reads ``input`` or nothing, never the terminal; if ``detached``, it has no terminal at all,
     not even one to open. A descriptor as ``stderr`` is its standard error, and no part of the
-    answer. Raises :class:`ProgramMissing` and :class:`CannotStart`.
+    answer. With ``later`` it gets its input from :meth:`ChildQuestion.send`, or none. Raises
+    :class:`ProgramMissing` and :class:`CannotStart`.
     """
     child = start(
         argv,
         cwd=cwd,
         env=env,
-        stdin=PIPE if input else NOTHING,
+        stdin=PIPE if input or later else NOTHING,
         stdout=PIPE,
         stderr=stderr,
         session=detached,
@@ -138,7 +149,7 @@ def ask(
         # another.
         group=None if detached else 0,
     )
-    if child.stdin is not None:
+    if child.stdin is not None and not later:
         # As much as the pipe holds is written at once: the child need not wait until somebody
         # asks for its answer.
         os.set_blocking(child.stdin.fileno(), False)

@@ -131,6 +131,9 @@ def read_files(launched: Launch, findings: Findings) -> Material:
     request, chosen, questions = launched.request, launched.settings, launched.questions
     environ = dict(questions.environ)
     plan = findings.ask(lambda: _plan(launched), Area.SETTINGS)
+    trainer = kinds.trainer_of(chosen.trainer.kind)
+    named = trainer.modules(plan.effective) if plan and request.script is None else ()
+    questions.ask_modules(named)
     output = _output_folder(launched, plan, findings)
     program = None
     if launched.python:
@@ -218,6 +221,11 @@ def _judge_code(launched: Launch, answers: Answers, findings: Findings) -> Itera
         area = Area.TRAINER if state is answers.trainer else Area.CODE
         allow_dirty = launched.settings.record.allow_dirty
         yield from launch.code_warnings(state, area, findings, allow_dirty=allow_dirty)
+    for each in answers.unrecorded:
+        if launched.settings.record.allow_dirty:
+            yield Finding(each.problem, None, Area.CODE)
+        else:
+            findings.add(each.problem, each.hint, Area.CODE)
 
 
 def _judge_arguments(plan: Plan | None, answers: Answers, findings: Findings) -> Iterator[Finding]:

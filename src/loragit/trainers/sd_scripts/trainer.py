@@ -113,6 +113,11 @@ class SdScripts(Trainer):
         suffix = effective.one("caption_extension") or dataset_config.DEFAULT_CAPTION_SUFFIX
         return dataset_config.read_config(config, workdir, suffix)
 
+    def modules(self, effective: Arguments) -> tuple[str, ...]:
+        from loragit.trainers.sd_scripts import imports
+
+        return tuple(imports.named_modules(effective))
+
     def words(self, plan: Plan, workdir: Path, job: Job) -> tuple[str, ...]:
         return arguments.words(plan, workdir, job)
 
