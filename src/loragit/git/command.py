@@ -184,10 +184,10 @@ def start_child(
         variables = (*variables, _NO_REPOSITORY)
     try:
         return child.spawn(
-            [*(("env", *variables) if variables else ()), "git", *_OPTIONS, *args],
+            ["git", *_OPTIONS, *args],
             cwd=cwd,
             # Its messages are read here, not shown as they are.
-            env={**os.environ, "LC_ALL": "C"},
+            env={**os.environ, "LC_ALL": "C", **dict(each.split("=", 1) for each in variables)},
             stdin=child.PIPE if fed else child.NOTHING,
             stdout=child.PIPE,
             stderr=child.PIPE if errors else child.NOTHING,
