@@ -209,9 +209,7 @@ def _how_many_lost(history: History, commit: str, ref: str) -> str:
     """Return how many commits ``commit`` leads to and ``ref`` does not, as part of a sentence."""
     reply = git.call("rev-list", "--count", commit, f"^{ref}", "--", cwd=history.repository.top)
     number = reply.out.decode("ascii", "replace").strip()
-    return (
-        f", {count(int(number), 'commit')} of it" if reply.status == 0 and number.isdigit() else ""
-    )
+    return f", {count(int(number), 'commit')} of it" if number.isdigit() else ""
 
 
 def _check_remote(
@@ -303,7 +301,7 @@ def _commits_by_authorship(history: History, revisions: str) -> dict[_Authorship
     found: dict[_Authorship, str] = {}
     args = ("log", "-z", "--encoding=UTF-8", "--format=%H%x1f%ae %at%x1f%B", revisions, "--")
     for row in catfile.rows(*args, cwd=history.repository.top):
-        commit, author, message = (*row.decode("utf-8", "replace").split("\x1f", 2), "", "")[:3]
+        commit, author, message = row.decode("utf-8", "replace").split("\x1f", 2)
         if name := first(message, "Run"):
             found[_Authorship(name, bool(first(message, "Reverts")), author)] = commit
     return found

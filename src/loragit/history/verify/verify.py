@@ -193,7 +193,7 @@ def _check_signatures(
     readable = []
     with Reader(history.repository.top) as reader:
         for run in runs:
-            found = reader.read(run.tag or "", 1 << 26)
+            found = reader.read(run.tag or "", branch.MOST)
             if found is not None and found.data is not None:
                 readable.append(run)
                 messages.append(tag_message(found.data))
