@@ -147,6 +147,7 @@ def test_all_that_a_note_says_is_read_again(tmp_path: Path, changes: dict[str, o
 
 FULL = note(
     pid=4711,
+    pid_started="77",
     boot="6f1c",
     commit="1" * 40,
     inode=(1, 2),
@@ -162,6 +163,7 @@ FULL = note(
         ('run = "noob-gren-v1s4"', "run = 1"),
         ('started = "2026-11-23T17:20:30Z"', 'started = "yesterday"'),
         ("pid = 4711", 'pid = "1"'),
+        ('pid_started = "77"', "pid_started = 77"),
         ('boot = "6f1c"', "boot = 1"),
         ('commit = "1111', "commit = 1 #"),
         ('output = "/out', "output = 1 #"),
@@ -190,6 +192,18 @@ def test_a_note_with_a_value_of_another_kind_is_damaged(
     path.write_text(text.replace(line, instead, 1))
     assert list(journal.read(tmp_path)) == []
     assert journal.damaged(tmp_path) == (path,)
+
+
+@pytest.mark.usefixtures("modes_count")
+def test_where_nobody_may_look_there_are_no_notes(tmp_path: Path) -> None:
+    private = tmp_path / "closed" / "loragit"
+    private.mkdir(parents=True)
+    journal.write(private, NOTE)
+    private.parent.chmod(0)
+    try:
+        assert journal.paths(private) == []
+    finally:
+        private.parent.chmod(0o755)
 
 
 def test_what_an_older_loragit_did_not_write_is_not_missed(tmp_path: Path) -> None:

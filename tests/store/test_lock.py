@@ -99,9 +99,12 @@ def test_after_its_bound_the_work_is_done_without_it(
     monkeypatch.setattr(lock, "WARNED_AFTER", 0.1)
     monkeypatch.setattr(lock, "BOUND", 9.0 if bound else 0.4)
     said: list[str] = []
+    before = {*threading.enumerate()}
     with held(path):
         began = time.monotonic()
         with locked(path, said.append, bound):
+            # Nor does whoever still waits keep the process from its end.
+            assert all(thread.daemon for thread in {*threading.enumerate()} - before)
             assert 0.3 < time.monotonic() - began < 5
     assert said[0].endswith("going on without it after 0.4 s")
     # Whoever went on without it does not stand in line for it any more.
