@@ -34,7 +34,7 @@ def contents(found: HistoryCache) -> tuple[object, ...]:
     return found.tip, found.rows, found.outcomes, found.changes
 
 
-EMPTY = ("", [], {}, {})
+EMPTY: tuple[object, ...] = ("", [], {}, {})
 
 
 def test_what_was_saved_is_loaded(common: Path) -> None:
