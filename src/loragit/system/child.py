@@ -49,6 +49,22 @@ class Command(NamedTuple):
     env: Mapping[str, str]
 
 
+class ChildSetup(NamedTuple):
+    """What a child gets besides its arguments. A stream is a descriptor, :data:`PIPE`,
+    :data:`NOTHING`, or ours (``None``)."""
+
+    cwd: Path | None = None
+    env: Mapping[str, str] | None = None
+    """All of its environment; ``None`` for ours."""
+    stdin: int | None = None
+    stdout: int | None = None
+    stderr: int | None = None
+    session: bool = False
+    """Whether it gets a session of its own."""
+    group: int | None = None
+    """The process group that it joins; 0 for a new one."""
+
+
 class Answer(NamedTuple):
     """What a child printed, and how it ended."""
 
@@ -137,8 +153,7 @@ def ask(
     answer. With ``later`` it gets its input from :meth:`ChildQuestion.send`, or none. Raises
     :class:`ProgramMissing` and :class:`CannotStart`.
     """
-    child = start(
-        argv,
+    setup = ChildSetup(
         cwd=cwd,
         env=env,
         stdin=PIPE if input or later else NOTHING,
@@ -149,6 +164,7 @@ def ask(
         # another.
         group=None if detached else 0,
     )
+    child = start(argv, setup)
     if child.stdin is not None and not later:
         # As much as the pipe holds is written at once: the child need not wait until somebody
         # asks for its answer.
@@ -166,7 +182,7 @@ def ask(
 def run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None) -> int:
     """Run a child, such as an editor, on our own terminal. Returns its status as a shell reports
     it."""
-    child = start(argv, cwd=cwd, env=env)
+    child = start(argv, ChildSetup(cwd, env))
     while True:
         try:
             return shell_status(child.wait())
@@ -179,63 +195,28 @@ def spawn_quietly(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str] | No
     """Start a child that nobody waits for, without a terminal. A missing program is no error."""
     # The shell ends at once and leaves the child to init: it never becomes a zombie of ours.
     words = ["/bin/sh", "-c", '"$@" &', "sh", *argv]
-    nothing = NOTHING
-    start(
-        words, cwd=cwd, env=env, stdin=nothing, stdout=nothing, stderr=nothing, session=True
-    ).wait()
+    start(words, ChildSetup(cwd, env, NOTHING, NOTHING, NOTHING, session=True)).wait()
 
 
-def start(
-    argv: Sequence[str],
-    *,
-    cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
-    stdin: int | None = None,
-    stdout: int | None = None,
-    stderr: int | None = None,
-    session: bool = False,
-    group: int | None = None,
-) -> Child:
+def start(argv: Sequence[str], setup: ChildSetup) -> Child:
     """As :func:`spawn`. Raises :class:`ProgramMissing` and :class:`CannotStart`."""
     try:
-        return spawn(
-            argv,
-            cwd=cwd,
-            env=env,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            session=session,
-            group=group,
-        )
+        return spawn(argv, setup)
     except OSError as error:
-        raise _cannot_start(error, argv[0], cwd) from error
+        raise _cannot_start(error, argv[0], setup.cwd) from error
 
 
-def spawn(
-    argv: Sequence[str],
-    *,
-    cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
-    stdin: int | None = None,
-    stdout: int | None = None,
-    stderr: int | None = None,
-    session: bool = False,
-    group: int | None = None,
-) -> Child:
-    """Start ``argv``, in a new ``session`` or in the process ``group`` (0: a new one) if wanted.
-
-    A stream is a descriptor, :data:`PIPE`, :data:`NOTHING`, or ours (``None``). Raises OSError.
-    """
+def spawn(argv: Sequence[str], setup: ChildSetup) -> Child:
+    """Start ``argv``. Raises OSError."""
     return subprocess.Popen(
         argv,
-        cwd=cwd,
-        env=env,
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        start_new_session=session,
-        process_group=group,
+        cwd=setup.cwd,
+        env=setup.env,
+        stdin=setup.stdin,
+        stdout=setup.stdout,
+        stderr=setup.stderr,
+        start_new_session=setup.session,
+        process_group=setup.group,
     )
 
 

@@ -80,7 +80,7 @@ def hook_text(name: str) -> str:
 
 
 def _default_names(cwd: Path) -> tuple[str, ...]:
-    return GUARDS if files.is_bare(cwd) else NAMES
+    return GUARDS if files.is_itself_bare(cwd) else NAMES
 
 
 def exec_guard(name: str, args: Sequence[str]) -> NoReturn:
