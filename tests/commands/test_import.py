@@ -661,7 +661,7 @@ def test_without_a_session_a_name_tells_what_belongs_together(scene: Scene) -> N
 def test_a_model_that_tells_no_date_or_no_name_is_left_out(scene: Scene) -> None:
     models = scene.home / "models"
     write_model(models / f"{NAME}.safetensors")
-    write_model(models / "my lora.safetensors", {**header("x", 5), "ss_output_name": "None"})
+    write_model(models / "\U0001f98a.safetensors", {**header("x", 5), "ss_output_name": "None"})
     (models / "broken.safetensors").write_bytes(b"\xff" * 100)
     before = refs(scene)
     done = bring(scene, str(models), "--dataset", ".", status=1)
@@ -670,11 +670,11 @@ def test_a_model_that_tells_no_date_or_no_name_is_left_out(scene: Scene) -> None
         "put beside it what else is left of the training (repos.git, config.toml), and import the "
         "folder" in done.err
     )
-    assert "'my lora' cannot name a run" in done.err
     assert "broken.safetensors is not a sound safetensors file" in done.err
+    assert "'\U0001f98a' cannot name a run" in done.err
     assert refs(scene) == before
-    bring(scene, str(models / "my lora.safetensors"), "--dataset", ".", "--name", "my-lora")
-    assert scene.tags() == ["my-lora"]
+    bring(scene, str(models / "\U0001f98a.safetensors"), "--dataset", ".", "--name", "fox")
+    assert scene.tags() == ["fox"]
 
 
 def test_headers_of_other_trainers_are_kept_and_their_files_tell_the_time(scene: Scene) -> None:
@@ -761,13 +761,19 @@ def test_what_is_no_training_is_told_for_each_path(scene: Scene) -> None:
 
 def test_a_name_that_is_none_is_given_by_hand(scene: Scene) -> None:
     folder = old_run(scene, "first try (good)")
-    done = bring(scene, str(folder), status=1)
-    assert "'first try (good)' cannot name a run" in done.err
+    done = bring(scene, str(folder), "--name", "not so (good)", status=1)
+    assert "'not so (good)' cannot name a run" in done.err
     assert "import it alone, with a name: --name NAME" in done.err
     assert scene.tags() == []
     bring(scene, str(folder), "--name", NAME)
     assert scene.tags() == [NAME]
     assert scene.outcome(NAME)["Output"] == "~/output_dir/first try (good)"
+
+
+def test_a_name_that_is_none_becomes_the_next_best_and_that_is_told(scene: Scene) -> None:
+    done = bring(scene, str(old_run(scene, "first try (good)")))
+    assert "'first try (good)' cannot name a run: it becomes first-try-good" in done.err
+    assert scene.tags() == ["first-try-good"]
 
 
 def test_one_name_is_not_given_to_several(scene: Scene) -> None:
@@ -776,6 +782,59 @@ def test_one_name_is_not_given_to_several(scene: Scene) -> None:
     done = bring(scene, str(scene.output), "--name", "noob-gren-v3s400", status=2)
     assert "--name noob-gren-v3s400 cannot name 2 trainings" in done.err
     assert scene.tags() == []
+
+
+def gui_folder(scene: Scene) -> Path:
+    """A folder of kohya_ss with two trainings, each with an epoch and its final model."""
+    folder = scene.home / "project" / "model"
+    starts = {"zqx style v1": STARTED, "zqx_style_v2": STARTED + timedelta(hours=2)}
+    for session, (name, started) in enumerate(starts.items(), 21):
+        for stem, epoch in ((f"{name}-000001", "1"), (name, "2")):
+            write_model(
+                folder / f"{stem}.safetensors", header(name, session, started, ss_epoch=epoch)
+            )
+        stamp = started.astimezone().strftime("%Y%m%d-%H%M%S")
+        fields = {"output_name": name, "learning_rate": 1e-4, "wandb_api_key": "0123abcd" * 5}
+        (folder / f"{name}_{stamp}.json").write_text(json.dumps(fields, indent=2))
+        (folder / f"config_lora-{stamp}.toml").write_text("learning_rate = 0.0001\n")
+    (folder / "sample").mkdir()
+    (folder / "sample" / "prompt.txt").write_text("zqx, a thing --n bad\n")
+    return folder
+
+
+def test_a_folder_of_the_gui_is_imported_with_the_files_of_each_training(scene: Scene) -> None:
+    folder = gui_folder(scene)
+    bring(scene, str(folder), "--dataset", ".")
+    assert scene.tags() == ["zqx-style-v1", "zqx_style_v2"]
+    for name in scene.tags():
+        assert "2 models" in scene.git("tag", "-l", "--format=%(contents:subject)", name)
+        inputs = scene.git("ls-tree", "--name-only", name, "inputs/").splitlines()
+        assert [each.rpartition(".")[2] for each in inputs] == ["toml", "json"]
+        assert "0123abcd" not in scene.git("show", *(f"{name}:{each}" for each in inputs))
+    assert "zqx style v1_" in scene.git("ls-tree", "-r", "--name-only", "zqx-style-v1")
+    # The GUI writes the prompts anew at each start.
+    assert "sample-prompts.txt" in scene.git("ls-tree", "--name-only", "zqx_style_v2")
+    assert "sample-prompts.txt" not in scene.git("ls-tree", "--name-only", "zqx-style-v1")
+
+
+def test_one_model_of_several_trainings_names_the_one_that_is_meant(scene: Scene) -> None:
+    folder = gui_folder(scene)
+    done = bring(scene, str(folder), "--dataset", ".", "--name", NAME, status=2)
+    assert "cannot name 2 trainings: zqx style v1, zqx_style_v2" in done.err
+    model = folder / "zqx style v1-000001.safetensors"
+    bring(scene, str(model), "--dataset", ".", "--name", NAME)
+    assert scene.tags() == [NAME]
+    assert "2 models" in scene.git("tag", "-l", "--format=%(contents:subject)", NAME)
+    # The other one is the only one left that a name could be for.
+    bring(scene, str(folder), "--dataset", ".", "--name", "noob-gren-v2s400")
+    assert scene.tags() == [NAME, "noob-gren-v2s400"]
+
+
+def test_models_that_are_called_as_all_are_have_the_name_of_their_folder(scene: Scene) -> None:
+    folder = scene.home / "loras" / NAME
+    write_model(folder / "last.safetensors", {**header("x", 5), "ss_output_name": "last"})
+    bring(scene, str(folder), "--dataset", ".")
+    assert scene.tags() == [NAME]
 
 
 def test_a_tag_of_the_users_own_is_not_taken(scene: Scene) -> None:

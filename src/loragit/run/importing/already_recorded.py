@@ -12,6 +12,8 @@ from typing import NamedTuple
 from loragit.git import catfile
 from loragit.git.repository import Repository
 from loragit.record.message import parse_model_line
+from loragit.record.name import RunName
+from loragit.run.importing.training import PastTraining
 
 _EVERYWHERE = ("--glob=refs/heads/run[s]", "--glob=refs/remotes/*/run[s]")
 """``runs`` and its fetched copies: a run recorded elsewhere is not recorded a second time. These
@@ -42,6 +44,19 @@ class TrainingMarks(NamedTuple):
             or self.files & other.files
             or (stripped and self.payloads & other.payloads)
         )
+
+
+def marks_of(left: PastTraining, name: RunName, source: str) -> TrainingMarks:
+    """Return the marks of ``left``, which would be recorded as ``name``."""
+    whole = left.judged.models
+    return TrainingMarks(
+        name=name.text,
+        source=source,
+        commits=frozenset(each.made_by for each in left.trainings if each.made_by),
+        sessions=frozenset(left.sessions),
+        files=frozenset(model.sha256 for model in whole),
+        payloads=frozenset(model.payload_sha256 for model in whole if model.payload_sha256),
+    )
 
 
 class RecordedAs(NamedTuple):

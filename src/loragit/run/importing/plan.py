@@ -4,7 +4,7 @@ written."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -17,8 +17,8 @@ from loragit.git.repository import Repository
 from loragit.record import imported, message
 from loragit.record.name import InvalidName, RunName
 from loragit.record.values import Identity, Imported, ImportedCode, Outcome, Weights
-from loragit.run.importing import search, text_files, training, zsh_helpers
-from loragit.run.importing.already_recorded import RecordedTrainings, TrainingMarks
+from loragit.run.importing import names, search, text_files, training, zsh_helpers
+from loragit.run.importing.already_recorded import RecordedTrainings, TrainingMarks, marks_of
 from loragit.run.importing.models import Models
 from loragit.run.importing.training import PastTraining, TrainingTimes
 from loragit.secrets import find, redact
@@ -112,11 +112,6 @@ def plan_import(request: ImportRequest, say: Callable[[str], None]) -> ImportPla
         say(f"reading {size / 1e9:.1f} GB of models in {text.count(len(there), 'folder')}")
     found = [each for place in there for each in training.past_trainings(place, models, findings)]
     models.keep()
-    if request.name is not None and len(found) > 1:
-        raise UsageError(
-            f"--name {request.name} cannot name {len(found)} trainings",
-            hint="name the folder of the one that is meant",
-        )
     found.sort(
         key=lambda each: (
             each.span is None,
@@ -126,7 +121,23 @@ def plan_import(request: ImportRequest, say: Callable[[str], None]) -> ImportPla
     )
     judge = _Planner(request, home, findings)
     items = tuple(judge.item(each) for each in found)
-    return ImportPlan(items, tuple(_warnings(found, home)), findings.all())
+    _refuse_one_name_for_several(request.name, found, items)
+    return ImportPlan(items, (*judge.renamed, *_warnings(found, home)), findings.all())
+
+
+def _refuse_one_name_for_several(
+    name: str | None, found: Sequence[PastTraining], items: Iterable[ImportItem]
+) -> None:
+    """Those that made nothing or are on record already need no name."""
+    unnamed = [
+        each for each, item in zip(found, items, strict=True) if item.state in (NEW, LEFT_OUT)
+    ]
+    if name is not None and len(unnamed) > 1:
+        called = text.listed([each.name for each in unnamed], 3)
+        raise UsageError(
+            f"--name {name} cannot name {len(unnamed)} trainings: {called}",
+            hint="name the folder of the one that is meant, or one of its models",
+        )
 
 
 def _warnings(found: Iterable[PastTraining], home: str) -> Iterator[str]:
@@ -159,6 +170,8 @@ class _Planner:
         self._chosen: dict[tuple[Path, str], str] = {}
         """Source of each new run, keyed by repository and name."""
         self._marks: list[tuple[Path, TrainingMarks]] = []
+        self.renamed: list[str] = []
+        """A warning for each new run that is not called as its training was."""
 
     def item(self, left: PastTraining) -> ImportItem:
         source = self._hide(text.home_as_tilde(str(left.source), self._home))
@@ -168,8 +181,11 @@ class _Planner:
             self._products(left)
             run_name = self._name(name)
             folder = self._dataset(run_name, left)
-            item = item._replace(dataset=folder.name)
-            return self._new(left, run_name, self._target(folder), item)
+            item = item._replace(name=run_name.text, dataset=folder.name)
+            item = self._new(left, run_name, self._target(folder), item)
+            if run_name.text != name:
+                self.renamed.append(f"{name!r} cannot name a run: it becomes {run_name}")
+            return item
         except _LeftOut as reason:
             note, hint = reason.note, reason.hint
             item = item._replace(state=reason.state, note=note)
@@ -185,7 +201,7 @@ class _Planner:
     ) -> ImportItem:
         """Return ``item`` as it would be imported. Raises :class:`_LeftOut` or
         :class:`LoragitError`."""
-        marks = _marks(left, name, item.source)
+        marks = marks_of(left, name, item.source)
         self._not_on_record(target, marks)
         span = left.span
         if span is None:
@@ -221,7 +237,7 @@ class _Planner:
 
     def _name(self, written: str) -> RunName:
         try:
-            return RunName.parse(written)
+            return RunName.parse(written) if self._request.name else names.as_run_name(written)
         except LoragitError as error:
             raise _LeftOut(
                 LEFT_OUT, error.message, "import it alone, with a name: --name NAME"
@@ -361,18 +377,6 @@ class _Planner:
                 f"({found[0].kind})",
                 "rename it",
             )
-
-
-def _marks(left: PastTraining, name: RunName, source: str) -> TrainingMarks:
-    whole = left.judged.models
-    return TrainingMarks(
-        name=name.text,
-        source=source,
-        commits=frozenset(each.made_by for each in left.trainings if each.made_by),
-        sessions=frozenset(left.sessions),
-        files=frozenset(model.sha256 for model in whole),
-        payloads=frozenset(model.payload_sha256 for model in whole if model.payload_sha256),
-    )
 
 
 def _codes(left: PastTraining) -> zsh_helpers.Codes:

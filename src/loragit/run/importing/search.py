@@ -28,6 +28,8 @@ class Source(NamedTuple):
     folder: Path
     models: tuple[str, ...] | None
     """Models without a record; ``None`` if the folder is a run's own."""
+    beside: tuple[str, ...] = ()
+    """Further models in the folder, which were not named: some may be of the same training."""
 
 
 def find_sources(paths: Iterable[Path], findings: Findings) -> tuple[Source, ...]:
@@ -118,12 +120,16 @@ class _Search:
         if _is_record(files):
             self.places[path.parent] = Source(path.parent, None)
         else:
-            self._add(path.parent, (path.name,))
+            beside = tuple(name for name in files if name.endswith(".safetensors"))
+            self._add(path.parent, (path.name,), beside)
 
-    def _add(self, folder: Path, models: tuple[str, ...]) -> None:
+    def _add(self, folder: Path, models: tuple[str, ...], beside: tuple[str, ...] = ()) -> None:
         known = self.places.get(folder)
         before = known.models or () if known else ()
-        self.places[folder] = Source(folder, tuple(dict.fromkeys((*before, *models))))
+        named = tuple(dict.fromkeys((*before, *models)))
+        self.places[folder] = Source(
+            folder, named, tuple(name for name in beside if name not in named)
+        )
 
 
 def _listed(folder: Path) -> tuple[list[str], list[str]]:

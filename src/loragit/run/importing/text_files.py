@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import os
 import stat
+import tomllib
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from loragit import text
 from loragit.record.values import Entry
-from loragit.run.importing import zsh_helpers
+from loragit.run.importing import gui_files, zsh_helpers
 from loragit.run.importing.zsh_helpers import ReposGit
 from loragit.secrets import find, redact, tables
 
@@ -78,6 +80,34 @@ def read_text_files(folder: Path) -> TextFiles:
         redacted=tuple(found.redacted),
         missing=tuple(missing),
         has_prompts=prompts is not None,
+    )
+
+
+def read_gui_files(folder: Path, output_name: str, started: datetime | None) -> TextFiles:
+    """Read the files that the GUI of sd-scripts wrote for the training ``output_name``, as inputs.
+    Links are not followed."""
+
+    def named_in(config: str) -> str | None:
+        with suppress(ValueError):
+            told = tomllib.loads((_read(folder, config) or b"").decode()).get("output_name")
+            return told if isinstance(told, str) else None
+        return None
+
+    chosen = gui_files.gui_files(_regular_files(folder), output_name, started, named_in)
+    found = _Collector(folder)
+    for name in (chosen.config, chosen.fields):
+        if name is not None:
+            found.add(f"inputs/{name}", name)
+    has_prompts = chosen.latest and _read(folder, gui_files.PROMPTS) is not None
+    if has_prompts:
+        found.add("sample-prompts.txt", gui_files.PROMPTS)
+        found.hash("Prompts-SHA1", gui_files.PROMPTS, (), ReposGit())
+    return TextFiles(
+        entries=tuple(found.entries),
+        sha1s=tuple(found.sha1s),
+        redacted=tuple(found.redacted),
+        missing=tuple(found.missing),
+        has_prompts=has_prompts,
     )
 
 

@@ -13,7 +13,7 @@ from loragit.errors import Area, Findings
 from loragit.record.values import DatasetFile
 from loragit.run import results
 from loragit.run.importing import headers as metadata
-from loragit.run.importing import text_files
+from loragit.run.importing import names, text_files
 from loragit.run.importing.models import Models
 from loragit.run.importing.search import Source
 from loragit.run.importing.text_files import TextFiles
@@ -83,11 +83,14 @@ def past_trainings(place: Source, models: Models, findings: Findings) -> tuple[P
         return (_training_of_folder(place.folder, models),)
     found = []
     for name, files, trainer in _models_by_training(place, models, findings):
+        starts = [each.started for each in _headers(place.folder, files, models) if each.started]
         remains = _TrainingReader(place.folder, name, trainer, models).remains(
-            files, TextFiles(), recorded=False
+            files,
+            text_files.read_gui_files(place.folder, name, min(starts, default=None)),
+            recorded=False,
         )
         alone = place.folder / next(iter(files)) if len(files) == 1 else place.folder
-        found.append(remains._replace(source=alone))
+        found.append(remains._replace(source=alone, name=names.training_name(name, place.folder)))
     return tuple(found)
 
 
@@ -127,7 +130,7 @@ def _training_of_folder(folder: Path, models: Models) -> PastTraining:
 
 def _models_by_training(place: Source, models: Models, findings: Findings) -> list[_TrainingModels]:
     """Group models by training: those of one session belong together whatever their names; without
-    a session, those of one output name."""
+    a session, those of one output name. A model that was named stands for its whole training."""
     groups: dict[str, dict[str, str]] = {}
     for name in place.models or ():
         try:
@@ -142,17 +145,36 @@ def _models_by_training(place: Source, models: Models, findings: Findings) -> li
                 Area.OUTPUT,
             )
             continue
-        output_name = _output_name(name, training)
-        key = f"session {training.session}" if training.session else f"name {output_name}"
+        key, output_name = _group(name, training)
         groups.setdefault(key, {})[name] = output_name
+    for name in place.beside:
+        training_beside = _header_of(place.folder / name, models)
+        if training_beside is not None:
+            key, output_name = _group(name, training_beside)
+            if key in groups:
+                groups[key][name] = output_name
     found = []
     for files in groups.values():
         # If a training's files were renamed, use the name the training itself gave them.
-        trainings = [_header_of(place.folder / name, models) for name in files]
-        told = next((each.output_name for each in trainings if each and each.output_name), None)
+        trainings = _headers(place.folder, files, models)
+        told = next((each.output_name for each in trainings if each.output_name), None)
         name = told or next(iter(files.values()))
         found.append(_TrainingModels(name, files, _trainer_of(trainings)))
     return found
+
+
+def _group(name: str, training: TrainingHeader) -> tuple[str, str]:
+    """Return what tells the training of the model ``name`` from others, and its output name."""
+    output_name = _output_name(name, training)
+    return (
+        f"session {training.session}" if training.session else f"name {output_name}",
+        output_name,
+    )
+
+
+def _headers(folder: Path, files: Iterable[str], models: Models) -> list[TrainingHeader]:
+    found = (_header_of(folder / name, models) for name in files)
+    return [each for each in found if each is not None]
 
 
 def _header_of(path: Path, models: Models) -> TrainingHeader | None:
