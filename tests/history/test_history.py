@@ -494,6 +494,13 @@ def test_whatever_date_a_commit_has_is_some_date(
         ("999999999999 +0000", (0, 0)),
         ("-60 +0000", (0, 0)),
         ("60 +01x0", (60, 0)),
+        ("60 +x130", (60, 0)),
+        ("60 +0\uff1130", (60, 0)),
+        ("\uff16\uff10 +0000", (0, 0)),
+        ("\u00b2 +0000", (0, 0)),
+        ("60 -0100", (60, -60)),
+        ("60 +2300", (60, 1380)),
+        ("60 +0060", (60, 0)),
     ],
 )
 def test_a_date_is_seconds_and_a_zone_of_four_digits(date: str, parsed: tuple[int, int]) -> None:

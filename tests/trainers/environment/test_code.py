@@ -19,10 +19,16 @@ from loragit.trainers.environment.code import ImportedRepositories
 from loragit.trainers.environment.graphics import Host
 from loragit.trainers.environment.packages import EnvironmentQuestion
 from loragit.trainers.sd_scripts.imports import named_modules
+from tests.support.environments import FINDER, make_venv
 from tests.support.processes import commit_all, git
-from tests.trainers.environment.test_packages import FINDER, make_venv, write
 
 NEVER_RUN = "raise SystemExit('a module was imported')\n"
+
+
+def write(file: Path, content: str) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content)
+    return file
 
 
 class Lab(NamedTuple):
