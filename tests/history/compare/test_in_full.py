@@ -98,6 +98,12 @@ def test_a_file_that_came_or_went_has_all_its_values(store: Store) -> None:
     ]
 
 
+def test_a_patch_is_a_change_and_no_document(store: Store) -> None:
+    found = compared(store, patches__code_patch=b"x\n")
+    assert [(each.kind, each.key) for each in found.changes] == [("patch", "patches/code.patch")]
+    assert found.documents == ()
+
+
 def test_an_empty_file_that_came_means_something(store: Store) -> None:
     (document,) = compared(store, inputs__x_toml=b"").documents
     assert (document.values, document.lines, document.changes_meaning) == ((), (), True)
