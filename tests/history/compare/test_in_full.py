@@ -208,6 +208,13 @@ def test_what_an_import_could_not_learn_is_not_compared(store: Store) -> None:
     )
 
 
+def test_a_run_without_a_command_has_no_arguments_to_compare(store: Store) -> None:
+    argv = ("python", "sdxl_train_network.py", "--seed", "7")
+    found = difference(store, first={"argv": argv}, then={"argv": ()})
+    assert found.changes == ()
+    assert found.not_compared[0] == "arguments: not on record of noob-gren-v2s4"
+
+
 def test_a_run_is_compared_with_itself(store: Store) -> None:
     store.open(a_run(name=ONE))
     (run,) = History.of(store.repository.top).runs
