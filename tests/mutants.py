@@ -12,8 +12,7 @@ It is killed when a test fails, or no longer ends. One that lives is either a te
 or no change at all (``<`` for ``<=`` where the two are never equal): that is for a person to judge.
 
 First the tests run once, measured, without any mutant. Then only those run that reach the line of
-the mutant, those of its room first, until one fails. Not part of the gate: the measuring takes
-minutes, and each mutant some seconds.
+the mutant, those of its room first, until one fails. That takes minutes: no part of the gate.
 """
 
 from __future__ import annotations
@@ -42,7 +41,12 @@ CRITICAL = ("history", "run/recovery", "run/train.py", "run/ending.py", "store")
 """What is sampled where nothing is named: reading the record, and what must never lose a run."""
 
 ALSO = {
-    "history": ("commands/test_log.py", "commands/test_verify.py"),
+    "history": (
+        "hostile/test_bounds.py",
+        "commands/test_log.py",
+        "commands/test_diff.py",
+        "commands/test_verify.py",
+    ),
     "history/compare": ("history/test_history.py", "commands/test_log.py", "commands/test_diff.py"),
     "history/query": ("commands/test_log.py", "commands/test_diff.py"),
     "history/verify": ("commands/test_verify.py",),
@@ -140,7 +144,7 @@ def _code(tree: ast.AST) -> Iterator[ast.AST]:
         inside: list[ast.AST] = [*function.body]
         while inside:
             node = inside.pop()
-            # zip(strict=True) is an assertion, too.
+            # zip(strict=True) is an assertion.
             said = isinstance(node, ast.keyword) and node.arg in ("strict", "usedforsecurity")
             if id(node) in seen or said or isinstance(node, _LEFT_OUT):
                 continue

@@ -190,6 +190,23 @@ def test_a_model_of_nobody_tells_what_its_header_says(scene: Scene) -> None:
     assert "    network: networks.lora" in lines
 
 
+def test_the_header_of_another_trainer_is_shown(scene: Scene, tmp_path: Path) -> None:
+    file = tmp_path / "x.safetensors"
+    config = '{"training_method": "LORA", "rest": "' + "x" * 300 + '"}'
+    many = {f"key{number:02d}": "value" for number in range(28)}
+    values = {"ot_branch": "master", "ot_config": config, "ss_of_a_fork": "1", "z": "1", **many}
+    file.write_bytes(safetensors({"w": b"1234"}, values))
+    done = scene.loragit("whence", str(file))
+    assert (done.status, done.err) == (1, "")
+    lines = done.out.splitlines()
+    assert "    ot_branch: master" in lines
+    assert f"    ot_config: {config[:200]}…" in lines
+    assert "    key27: value" in lines
+    assert lines[-1] == "    2 other values of its header: --json lists them"
+    (origin,) = json.loads(scene.loragit("whence", "--json", str(file)).out)
+    assert origin["header"] == values
+
+
 def test_folders_are_walked_and_links_to_folders_are_not(scene: Scene, tmp_path: Path) -> None:
     (tmp_path / "a" / ".hidden").mkdir(parents=True)
     (tmp_path / "a" / "loop").symlink_to(tmp_path)

@@ -208,10 +208,17 @@ def test_a_script_of_ones_own_has_neither_log_folder_nor_prompts_nor_a_name_for_
 
 
 def test_garbage_is_collected_while_the_trainer_runs_and_not_at_the_end(
-    scene: Scene, report: Lines
+    scene: Scene, report: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     enabled: dict[str, bool] = {}
     frozen: dict[str, int] = {}
+    note = train._note_trainer
+
+    def noted(run: OpenRun, pid: int) -> None:
+        note(run, pid)
+        enabled["trains"] = gc.isenabled()
+
+    monkeypatch.setattr(train, "_note_trainer", noted)
 
     def listen(point: CrashPoint) -> None:
         enabled[point.name] = gc.isenabled()
@@ -223,8 +230,24 @@ def test_garbage_is_collected_while_the_trainer_runs_and_not_at_the_end(
     before = gc.get_freeze_count()
     train.train(run, report)
     assert not enabled["TRAINER_IN_ENTRY"]
+    assert enabled["trains"]
     assert not enabled["TRAINER_ENDED"]
     assert frozen["TRAINER_ENDED"] > before
+
+
+def test_a_system_that_tells_neither_boots_nor_starts_of_processes_is_no_hindrance(
+    scene: Scene, report: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = ready(scene)
+    for name in ("boot_id", "start_time"):
+        monkeypatch.setattr(alive, name, lambda *_: None)
+    seen: list[Open] = []
+    at(CrashPoint.TRAINER_IN_ENTRY, lambda: seen.extend(entries(scene)))
+    assert train.train(run, report) == 0
+    (entry,) = seen
+    assert (entry.pid_started, entry.boot) == ("", "")
+    assert entry.trainer is not None
+    assert entry.trainer.pid_started == ""
 
 
 # ---- how it ends ----
@@ -379,8 +402,16 @@ def nothing_left(scene: Scene) -> None:
     assert not (scene.output / NAME).exists()
 
 
-def test_a_folder_that_came_meanwhile_is_not_touched(scene: Scene, report: Lines) -> None:
+def unreadable(self: Store, *args: object) -> bool:
+    raise LoragitError("git cannot say")
+
+
+def test_a_folder_that_came_meanwhile_is_not_touched(
+    scene: Scene, report: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, output = ready(scene), scene.output / NAME
+    # Nothing was to be opened yet, so git need not be asked.
+    monkeypatch.setattr(Store, "holds", unreadable)
 
     def make() -> None:
         output.mkdir(parents=True)
@@ -460,9 +491,6 @@ def test_where_nobody_can_tell_whether_a_run_is_open_it_is_left(
     scene: Scene, report: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = ready(scene)
-
-    def unreadable(self: Store, *args: object) -> bool:
-        raise LoragitError("git cannot say")
 
     def interrupt() -> None:
         raise KeyboardInterrupt

@@ -439,7 +439,9 @@ def test_every_scalar_key_has_a_variable_and_lists_have_none(ground: Ground) -> 
         LORAGIT_RECORD_ALLOW_DIRTY="yes",
         LORAGIT_RECORD_SIGN="on",
         LORAGIT_RECORD_ALLOW_SECRETS="on",
+        LORAGIT_RECORD_ENCLOSING="on",
     )
+    assert settings.record.enclosing
     assert (settings.trainer.stop_timeout, settings.trainer.workdir) == (2.5, "dataset")
     assert (settings.record.allow_dirty, settings.record.allow_secrets) == (True, True)
     assert (settings.paths.prompts, settings.trainer.python) == (Path("/p"), "py")

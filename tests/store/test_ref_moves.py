@@ -548,10 +548,24 @@ def test_a_system_that_tells_neither_boot_nor_start_has_notes_too(
 
 def test_nothing_is_noted_where_a_repository_was(dataset: Path) -> None:
     steps = two_tags(dataset)
-    dataset.rename(dataset.with_name("moved"))
+    (dataset / ".git").rename(dataset / "moved")
     with pytest.raises(ref_moves.MoveFailed, match="No such file or directory"):
         noted(dataset, "x", steps, "two tags")
-    assert not dataset.exists()
+    assert not (dataset / ".git").exists()
+
+
+def test_a_note_that_was_written_in_part_is_taken_away(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(ref_moves.MoveFailed, match="No space left on device"):
+        noted(dataset, "x", two_tags(dataset, "a"), "a tag")
+    assert list((dataset / ".git" / "loragit" / "moves").iterdir()) == []
 
 
 def test_of_several_moves_that_are_stuck_the_first_is_told(dataset: Path) -> None:
@@ -576,6 +590,14 @@ def put_git(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str) -> None:
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_a_ref_is_deleted_only_once_it_is_gone(dataset: Path) -> None:
+    repository = open_store(dataset).repository
+    deletion = RefUpdate("refs/heads/main", None, git(dataset, "rev-parse", "main"))
+    assert ref_moves._made(repository, deletion) is False
+    git(dataset, "update-ref", "-d", "refs/heads/main")
+    assert ref_moves._made(repository, deletion) is True
 
 
 def test_a_rest_that_git_cannot_make_is_stuck_and_stays_noted(

@@ -185,15 +185,13 @@ def start_child(
     setup = child.ChildSetup(
         cwd=cwd,
         # Its messages are read here, not shown as they are.
-        env={**os.environ, "LC_ALL": "C"},
+        env={**os.environ, "LC_ALL": "C", **dict(each.split("=", 1) for each in variables)},
         stdin=child.PIPE if fed else child.NOTHING,
         stdout=child.PIPE,
         stderr=child.PIPE if errors else child.NOTHING,
     )
     try:
-        return child.spawn(
-            [*(("env", *variables) if variables else ()), "git", *_OPTIONS, *args], setup
-        )
+        return child.spawn(["git", *_OPTIONS, *args], setup)
     except OSError as error:
         if not cwd.is_dir():
             raise NotARepository(f"there is no folder {cwd}") from error

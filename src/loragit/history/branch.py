@@ -245,12 +245,7 @@ def _rows_from_git(
     commit, the commit that is reverted, message; separated by ``\\x1f``.
     """
     for raw in _log_commits(repository, tip, *but):
-        commit, above, date, message = (
-            *raw.decode("utf-8", "replace").split("\x1f", 3),
-            "",
-            "",
-            "",
-        )[:4]
+        commit, above, date, message = raw.decode("utf-8", "replace").split("\x1f", 3)
         parents.append(above)
         if row := _row_of_commit(commit, date, message):
             yield row
@@ -272,8 +267,8 @@ def _row_of_commit(commit: str, date: str, message: str) -> str:
 
 def _rows_past_damage(repository: Repository, starts: Iterable[str]) -> Iterator[str]:
     """Yield the rows of every commit that ``starts`` lead to, passing over unreadable ones."""
-    waiting = list(starts)
-    seen = set(waiting)
+    seen = set(starts)
+    waiting = list(seen)
     with catfile.Reader(repository.top) as reader:
         while waiting:
             commit = waiting.pop()

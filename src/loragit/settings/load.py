@@ -217,6 +217,7 @@ def _settings(given: Mapping[str, SourcedValue]) -> Settings:
             inputs=tuple(map(Path, _texts(given, "record.inputs"))),
             sign=sign if isinstance(sign := given["record.sign"].value, bool) else None,
             repos=tuple(map(Path, _texts(given, "record.repos"))),
+            enclosing=given["record.enclosing"].value is True,
         ),
         debug=given["debug"].value is True,
         origins=tuple(_origin(key, given[key]) for key in sorted(given, key=_group_of_key)),

@@ -130,6 +130,7 @@ def test_a_dataset_without_such_settings_is_asked_nothing(cloned: Scene) -> None
         '[record]\ninputs = ["~/.netrc"]',
         "[record]\nallow_dirty = true",
         "[record]\nallow_secrets = true",
+        "[record]\nenclosing = true",
         "[record]\nsign = false",
         '[paths]\nprompts = "/etc/passwd"',
         '[paths]\nconfig = "../config.toml"',

@@ -19,10 +19,16 @@ from loragit.trainers.environment.code import ImportedRepositories
 from loragit.trainers.environment.graphics import Host
 from loragit.trainers.environment.packages import EnvironmentQuestion
 from loragit.trainers.sd_scripts.imports import named_modules
+from tests.support.environments import FINDER, make_venv
 from tests.support.processes import commit_all, git
-from tests.trainers.environment.test_packages import FINDER, make_venv, write
 
 NEVER_RUN = "raise SystemExit('a module was imported')\n"
+
+
+def write(file: Path, content: str) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content)
+    return file
 
 
 class Lab(NamedTuple):
@@ -184,6 +190,15 @@ def test_an_ignored_module_that_hides_an_installed_one_is_dirt(lab: Lab) -> None
     (lab.repo / "torch").mkdir()
     write(lab.repo / "torch/cache.py", "")
     assert lab.dirty() == {}, "a package comes before a folder"
+
+
+def test_one_that_leads_to_another_repository_is_that_repositorys(lab: Lab) -> None:
+    write(lab.site / "torch/__init__.py", NEVER_RUN)
+    source = a_repository(lab.other / "fork", "torch/__init__.py")
+    (lab.repo / "torch").symlink_to(source / "torch")
+    found = lab.code()
+    assert [state.path for state in found.further] == [source]
+    assert found.unrecorded == ()
 
 
 def test_one_that_hides_a_module_of_python_itself_is_dirt(lab: Lab) -> None:

@@ -38,7 +38,7 @@ from loragit.run.preflight.questions import Answers, Questions
 from loragit.secrets import find
 from loragit.settings import load, paths
 from loragit.settings.values import Settings
-from loragit.store import free_name
+from loragit.store import enclosing, free_name
 from loragit.trainers import kinds
 from loragit.trainers.environment import pythons
 from loragit.trainers.environment.activation import activate
@@ -106,6 +106,7 @@ def ask_questions(request: Request, chosen: Settings, findings: Findings) -> Lau
         python=python,
         activation=activate(chosen.trainer, python, request.environ),
         cache=paths.cache_folder() / "environments",
+        home=paths.home_of(request.environ),
     )
     return Launch(request, chosen, own_script, script, workdir, python, questions)
 
@@ -199,6 +200,7 @@ def judge_material(launched: Launch, material: Material, findings: Findings) -> 
     ]
     _judge_script(launched, material.answers, findings)
     _judge_repository(launched.request.name, material.answers, findings)
+    _judge_enclosing(launched, material.answers, findings)
     if plan is None or read is None or program is None or findings.all():
         raise PreflightFailed(launched.request.name, findings.all())
     warnings += (Finding(problem, None, Area.DATASET) for problem in read.warnings)
@@ -257,6 +259,16 @@ def _check_objects(repository: Repository, tip: str | None) -> None:
     opened = objects.Objects(repository.git_dir)
     if opened.partial and tip is not None:
         opened.items(trees.subtree(opened, tip, repository.prefix))
+
+
+def _judge_enclosing(launched: Launch, answers: Answers, findings: Findings) -> None:
+    """Whether the record goes where the user means it to go. Asked last, once nothing else speaks
+    against the run."""
+    reason, confirm = answers.enclosing, launched.request.confirm
+    if reason is None or launched.settings.record.enclosing:
+        return
+    if findings.all() or confirm is None or not confirm(f"{reason}. Record the run there?"):
+        findings.add(*enclosing.not_meant(reason, launched.settings.dataset_dir))
 
 
 def _judge_repository(name: RunName, answers: Answers, findings: Findings) -> None:

@@ -20,6 +20,7 @@ from loragit.record.name import RUNS, RunName
 from loragit.record.values import Environment, Identity, LyCORIS, RepoState
 from loragit.secrets import find
 from loragit.settings.values import Settings
+from loragit.store.enclosing import EnclosingQuestion
 from loragit.store.free_name import NameQuestion, NameState
 from loragit.system import signals
 from loragit.trainers import kinds
@@ -52,6 +53,8 @@ class Answers(NamedTuple):
     """What the repository holds where the run would go."""
     unrecorded: tuple[code.UnrecordedCode, ...]
     """Code that will be imported and that no repository holds."""
+    enclosing: str | None
+    """Why the dataset's repository may not be meant to hold its record."""
     dataset_dirty: int
     """Files below the dataset's folder, tracked or not, that differ from ``dataset_commit``."""
     warnings: tuple[str, ...]
@@ -89,8 +92,10 @@ class Questions:
         python: Path | None,
         activation: Activation,
         cache: Path,
+        home: Path,
     ) -> None:
         self._ask = findings.ask
+        self._home = home
         self._activation = activation
         self._trainer_kind = chosen.trainer.kind
         self._lycoris = chosen.trainer.lycoris_repo
@@ -128,6 +133,7 @@ class Questions:
         self._place = NameQuestion(found, name) if found else None
         self._tree = git.start_tree(RUNS, found) if found else None
         self._table = git.start_file(RUNS, "run.toml", found) if found else None
+        self._enclosing = EnclosingQuestion(found) if found else None
         self._identities = IdentityQuestion(chosen.dataset_dir)
 
     def _environment_question(
@@ -213,6 +219,7 @@ class Questions:
             environment=found[0] if found else None,
             repositories=tuple(_distinct(held.further, recorded, self._trainer_kind)),
             place=place,
+            enclosing=self._not_meant(trainer),
             script_tracked=self._script_tracked(trainer),
             unrecorded=held.unrecorded,
             dataset_branch=report.branch if report else None,
@@ -220,6 +227,15 @@ class Questions:
             dataset_dirty=len(report.changed) + len(report.untracked) if report else 0,
             warnings=(*self._activation.warnings, *self._misnamed(lycoris)),
         )
+
+    def _not_meant(self, trainer: RepoState | None) -> str | None:
+        if self._enclosing is None or self._repository is None:
+            return None
+        top = self._repository.top
+        trainers = [trainer.path] if trainer else []
+        if any(each.checkout.recognises(top) for each in kinds.all_trainers()):
+            trainers.append(top)
+        return self._enclosing.answer(self._home, trainers)
 
     def _script_tracked(self, trainer: RepoState | None) -> bool | None:
         """Not by the file's full path, which may go through a link."""
