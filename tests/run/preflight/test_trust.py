@@ -650,7 +650,7 @@ def test_an_input_that_never_ends_is_refused(scene: Scene) -> None:
     for place in (Path("/dev/zero"), pipe, huge):
         add_subset(scene, f"metadata_file = {json.dumps(str(place))}")
     told = refusals(scene)
-    assert told.count("it is no plain file of at most 256 MiB") == 3
+    assert told.count("it is not a plain file of at most 256 MiB") == 3
 
 
 def test_an_empty_entry_of_path_makes_no_launcher_of_a_file_of_the_dataset(
