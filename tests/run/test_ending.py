@@ -335,6 +335,18 @@ def test_a_log_is_copied_to_where_it_outlives_the_folder(crashed: Crashed, repor
     assert report.said == []
 
 
+def test_a_copy_is_on_the_disk_before_the_log_may_go(
+    crashed: Crashed, report: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = open_run(crashed)
+    crashed.log("one")
+    (crashed.private / "logs").mkdir()
+    synced: list[Path] = []
+    monkeypatch.setattr(durable, "sync", synced.append)
+    assert ending.copy_log(run, report).original_may_go
+    assert synced == [target(crashed, run), crashed.private / "logs", crashed.private]
+
+
 def test_a_link_in_the_place_of_the_log_is_not_followed(crashed: Crashed, report: Lines) -> None:
     run = open_run(crashed)
     elsewhere = crashed.dataset.parent / "elsewhere"
