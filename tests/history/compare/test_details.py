@@ -62,6 +62,7 @@ def test_totals_leave_captions_out_that_are_on_one_side_only() -> None:
     come, gone = changes[2:]
     assert (come.added, come.removed, come.reordered) == (("hat",), (), False)
     assert (gone.added, gone.removed, gone.reordered) == ((), ("solo",), False)
+    assert not captions.caption_change("4", None, "").reordered
 
 
 # ---- tables ----

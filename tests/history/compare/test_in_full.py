@@ -221,6 +221,18 @@ def test_a_run_without_a_command_has_no_arguments_to_compare(store: Store) -> No
     assert found.not_compared[0] == "arguments: not on record of noob-gren-v2s4"
 
 
+def test_a_trainer_of_a_known_version_has_no_gap(store: Store) -> None:
+    sealed(store, ONE)
+    (run,) = History.of(store.repository.top).runs
+    released = run.record.trainer._replace(commit=None, version="1.0")
+    unknown = released._replace(version=None)
+    for trainer, lacks in ((released, False), (unknown, True), (run.record.trainer, False)):
+        run.reader._records[run.commit] = run.record._replace(trainer=trainer)
+        gaps = compare_in_full(run, run).not_compared
+        assert any("the trainer's commit" in each for each in gaps) == lacks
+        run.reader._records.clear()
+
+
 def test_a_run_is_compared_with_itself(store: Store) -> None:
     store.open(a_run(name=ONE))
     (run,) = History.of(store.repository.top).runs
