@@ -697,7 +697,7 @@ def test_a_partial_clone_fetches_nothing(dataset: Path, tmp_path: Path) -> None:
     git(clone, "branch", "-q", "runs", "origin/runs")
     (run,) = History.of(clone).runs
     assert run.outcome is not None
-    with pytest.raises(LoragitError):
+    with pytest.raises(LoragitError, match=f"run.toml of {NAME} is not here"):
         _ = run.record
 
 
