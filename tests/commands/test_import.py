@@ -752,10 +752,10 @@ def test_what_is_no_training_is_told_for_each_path(scene: Scene) -> None:
     (scene.home / "notes.txt").write_text("x")
     words = [str(scene.home / name) for name in ("notes.txt", "nowhere", "source")]
     done = bring(scene, *words, str(scene.output), status=1)
-    assert "not all was imported: 3 problems found" in done.err
+    assert "not everything was imported: 3 problems found" in done.err
     assert "notes.txt is neither a folder nor a .safetensors file" in done.err
     assert "there is no " in done.err
-    assert "source is not a folder of a training" in done.err
+    assert "source is not the folder of a training" in done.err
     assert scene.tags() == [NAME]
 
 

@@ -180,7 +180,7 @@ def test_without_a_terminal_it_tells_what_it_would_do_and_writes_nothing(scene: 
     ("folder", "problem"),
     [
         ("nowhere", "there is no folder {}/nowhere"),
-        ("~", "{} is no dataset's folder"),
+        ("~", "{} is not the folder of a dataset"),
         ("source/repos/sd-scripts", "is a"),
     ],
 )

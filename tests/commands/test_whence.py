@@ -89,7 +89,7 @@ def test_weights_that_were_changed_are_known_by_the_stamp_alone_and_doubted(
     resized = edited(model(scene), tmp_path / "x.safetensors", lambda _: None, payload=bytes(256))
     (row,) = told(scene, resized)
     assert row["matches"] == [(ONE, ["stamp"], None)]
-    assert "its weights are none that the run left" in str(row["warnings"])
+    assert "its weights are not among those that the run left" in str(row["warnings"])
 
 
 def test_a_stamp_that_names_another_run_than_the_weights_is_told(

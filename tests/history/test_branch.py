@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -12,7 +14,7 @@ from loragit.record.values import Entry
 from loragit.store import journal
 from loragit.store.store import Store
 from tests.support.journal_entries import note
-from tests.support.made_up_runs import a_run, open_store, reverted, sealed, untagged
+from tests.support.made_up_runs import MOMENT, a_run, open_store, reverted, sealed, untagged
 from tests.support.processes import git
 
 ONE, TWO, THREE, FOUR = (f"noob-gren-v{number}s4" for number in (1, 2, 3, 4))
@@ -146,14 +148,18 @@ def test_past_what_git_has_lost_all_else_is_read(
     assert len(history.runs) == 3
 
 
-def test_a_damaged_commit_is_passed_over_too(store: Store) -> None:
+CUT = zlib.compress(b"commit 4000\0" + Random(0).randbytes(4000))[:600]
+
+
+@pytest.mark.parametrize("damage", [b"no object", CUT], ids=["no object", "cut"])
+def test_a_damaged_commit_is_passed_over_too(store: Store, damage: bytes) -> None:
     top = store.repository.top
     for name in (ONE, TWO, THREE):
         sealed(store, name)
     name = git(top, "rev-parse", f"{TWO}^{{commit}}")
     path = top / ".git/objects" / name[:2] / name[2:]
     path.chmod(0o644)
-    path.write_bytes(b"no object")
+    path.write_bytes(damage)
     history = History.of(top)
     assert history.reread() is not None
     assert sorted(states(history)) == [(ONE, "sealed"), (THREE, "sealed")]
@@ -195,6 +201,14 @@ def test_a_run_is_running_where_nobody_here_can_tell(store: Store, hosts: tuple[
         entry = note(host=host, pid=number + 1) if host else note(pid_started="x", pid=number + 1)
         journal.write(store.repository.private, entry)
     assert states(History.of(store.repository.top)) == [(ONE, "running")]
+
+
+def test_the_minute_of_a_run_is_that_of_its_own_zone(store: Store) -> None:
+    sealed(store, ONE)
+    (run,) = History.of(store.repository.top).runs
+    moment = int(MOMENT.timestamp())
+    minutes = [run._replace(time=moment, offset=offset).minute for offset in (0, 90, -1080)]
+    assert minutes == ["2026-11-23 17:20", "2026-11-23 18:50", "2026-11-22 23:20"]
 
 
 def test_ids_of_commits_are_hex_digits() -> None:

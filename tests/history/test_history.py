@@ -653,6 +653,19 @@ def test_trees_that_stand_for_more_files_than_there_is_room_for_are_refused(
     assert failure.value.hint == f"see: git show {run.commit[:8]}:"
 
 
+def test_a_record_may_hold_as_many_files_as_there_is_room_for(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captions = [Entry(f"captions/{number}.txt", b"zqx") for number in range(12)]
+    sealed(open_store(dataset), NAME, entries=entries(*captions))
+    number = len(History.of(dataset).run(NAME).tree)
+    monkeypatch.setattr(record_reader, "_MOST_PATHS", number)
+    assert len(History.of(dataset).run(NAME).tree) == number
+    monkeypatch.setattr(record_reader, "_MOST_PATHS", number - 1)
+    with pytest.raises(record_reader.TooManyFiles):
+        len(History.of(dataset).run(NAME).tree)
+
+
 def test_a_file_that_is_too_long_is_not_read(
     dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -684,7 +697,7 @@ def test_a_partial_clone_fetches_nothing(dataset: Path, tmp_path: Path) -> None:
     git(clone, "branch", "-q", "runs", "origin/runs")
     (run,) = History.of(clone).runs
     assert run.outcome is not None
-    with pytest.raises(LoragitError):
+    with pytest.raises(LoragitError, match=f"run.toml of {NAME} is not here"):
         _ = run.record
 
 

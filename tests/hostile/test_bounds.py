@@ -228,14 +228,14 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "events.out.tfevents.1"
     os.mkfifo(pipe)
     assert logged_losses.final_loss([pipe], SdScripts.losses) is None
-    with pytest.raises(CannotReadInput, match="no plain file"):
+    with pytest.raises(CannotReadInput, match="not a plain file"):
         read_input(pipe, "input")
 
 
 def test_a_device_without_an_end_is_not_read(tmp_path: Path) -> None:
     link = tmp_path / "config.toml"
     link.symlink_to("/dev/zero")
-    with soon(), pytest.raises(CannotReadInput, match="no plain file"):
+    with soon(), pytest.raises(CannotReadInput, match="not a plain file"):
         read_input(link, "dataset config")
 
 

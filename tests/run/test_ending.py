@@ -11,6 +11,7 @@ from loragit import crash_points
 from loragit import git as ours
 from loragit.crash_points import CrashPoint
 from loragit.errors import LoragitError
+from loragit.git import signing
 from loragit.git.refs import NotDurable
 from loragit.run import ending
 from loragit.run.ending import LogCopy, OpenRun
@@ -286,6 +287,20 @@ def test_a_run_that_cannot_be_signed_says_so(crashed: Crashed, report: Lines) ->
     ending.seal_or_revert(run, report)
     assert report.said[0].startswith(f"sealed {NAME}")
     assert report.said[1].startswith(f"{NAME} has no signature: ")
+    assert report.said[2:] == [signing._HINT]
+
+
+def test_a_run_that_cannot_be_signed_may_have_no_next_step(
+    crashed: Crashed, report: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: object) -> str:
+        raise signing.CannotSign("nobody knows why")
+
+    monkeypatch.setattr(signing, "signed_tag", fails)
+    run = open_run(crashed, sign=True)
+    crashed.model()
+    ending.seal_or_revert(run, report)
+    assert report.said[1:] == [f"{NAME} has no signature: nobody knows why"]
 
 
 def test_what_is_not_loragits_keeps_the_folder_and_is_named(
@@ -318,6 +333,18 @@ def test_a_log_is_copied_to_where_it_outlives_the_folder(crashed: Crashed, repor
     (crashed.folder / ending.LOG).unlink()
     assert ending.copy_log(run, report) == LogCopy(copy, original_may_go=True)
     assert report.said == []
+
+
+def test_a_copy_is_on_the_disk_before_the_log_may_go(
+    crashed: Crashed, report: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = open_run(crashed)
+    crashed.log("one")
+    (crashed.private / "logs").mkdir()
+    synced: list[Path] = []
+    monkeypatch.setattr(durable, "sync", synced.append)
+    assert ending.copy_log(run, report).original_may_go
+    assert synced == [target(crashed, run), crashed.private / "logs", crashed.private]
 
 
 def test_a_link_in_the_place_of_the_log_is_not_followed(crashed: Crashed, report: Lines) -> None:

@@ -208,10 +208,17 @@ def test_a_script_of_ones_own_has_neither_log_folder_nor_prompts_nor_a_name_for_
 
 
 def test_garbage_is_collected_while_the_trainer_runs_and_not_at_the_end(
-    scene: Scene, report: Lines
+    scene: Scene, report: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     enabled: dict[str, bool] = {}
     frozen: dict[str, int] = {}
+    note = train._note_trainer
+
+    def noted(run: OpenRun, pid: int) -> None:
+        note(run, pid)
+        enabled["trains"] = gc.isenabled()
+
+    monkeypatch.setattr(train, "_note_trainer", noted)
 
     def listen(point: CrashPoint) -> None:
         enabled[point.name] = gc.isenabled()
@@ -223,6 +230,7 @@ def test_garbage_is_collected_while_the_trainer_runs_and_not_at_the_end(
     before = gc.get_freeze_count()
     train.train(run, report)
     assert not enabled["TRAINER_IN_ENTRY"]
+    assert enabled["trains"]
     assert not enabled["TRAINER_ENDED"]
     assert frozen["TRAINER_ENDED"] > before
 

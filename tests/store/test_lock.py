@@ -118,7 +118,7 @@ def test_a_lock_that_cannot_be_opened_is_an_error_with_a_next_step(path: Path) -
         locked(path, pytest.fail),
     ):
         pytest.fail("it was entered")
-    assert failed.value.hint == "see whom it belongs to, and that you may write it"
+    assert failed.value.hint == "see who owns it, and that you may write it"
     gone = path.parents[1] / "none" / "loragit" / "lock"
     with (
         pytest.raises(CannotLock, match="is not there any more") as failed,

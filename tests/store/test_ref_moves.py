@@ -518,6 +518,14 @@ def test_where_no_lock_is_in_doubt_nothing_is_waited_for(
     ref_moves._free(repository, each, patient=False)
     assert waited == []
 
+    def gone_meanwhile(seconds: float) -> None:
+        waited.append(seconds)
+        lock_of(dataset, each.steps[0].name).unlink()
+
+    monkeypatch.setattr("time.sleep", gone_meanwhile)
+    ref_moves._free(repository, each, patient=True)
+    assert waited == [ref_moves._PAUSE]
+
 
 def test_only_what_moves_several_refs_waits_for_its_note(
     dataset: Path, monkeypatch: pytest.MonkeyPatch

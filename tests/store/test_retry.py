@@ -10,7 +10,7 @@ import pytest
 from loragit import git
 from loragit.errors import LoragitError
 from loragit.git.repository import Repository, discover
-from loragit.store import retry
+from loragit.store import lock, retry
 from loragit.store.retry import Attempt, Move, Retries, StillLocked
 
 LOCKED = "cannot lock ref 'x': Unable to create '/a/x.lock': File exists.\n\nAnother git process"
@@ -171,3 +171,21 @@ def test_trying_again_ends_where_it_is_of_no_use(repository: Repository) -> None
         Move(lambda: Attempt("x", [update]), "a move", moot).make(
             repository, lambda ids: None, pytest.fail
         )
+
+
+def test_a_time_that_is_over_to_the_second_is_over(clock: Clock) -> None:
+    said: list[str] = []
+    waiting = Retries(120, said.append)
+    clock.now = 1000 + lock.WARNED_AFTER
+    waiting.wait(LoragitError(LOCKED))
+    assert len(said) == 1
+    clock.now = 1120
+    with pytest.raises(StillLocked):
+        waiting.wait(LoragitError(LOCKED))
+    clock.now = 1000
+    racing = Retries(120, pytest.fail)
+    for _ in range(9):
+        racing.wait(LoragitError(RACE))
+    clock.now = 1015
+    with pytest.raises(LoragitError, match="is at 1"):
+        racing.wait(LoragitError(RACE))

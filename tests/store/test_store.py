@@ -493,7 +493,7 @@ def test_a_run_whose_tag_the_user_deleted_is_not_undone_again(dataset: Path) -> 
     git(dataset, "tag", "-d", "noob-gren-v1s4")
     with pytest.raises(SealFailed, match="was deleted while it ran") as caught:
         kept.revert(opened, 1, "why", ())
-    assert caught.value.hint == f"have it again: git tag noob-gren-v1s4 {opened.commit[:12]}"
+    assert caught.value.hint == f"restore it: git tag noob-gren-v1s4 {opened.commit[:12]}"
     assert git(dataset, "rev-parse", "runs") == opened.commit
     check(dataset)
 

@@ -274,9 +274,8 @@ def _warnings(
         yield "its header is not the one on record: it was edited, or rewritten by a site or a tool"
     if not certain and matches:
         yield (
-            "its weights are none that the run left: they were changed afterwards (resized, "
-            "merged, converted), "
-            "or the file was not whole when the run was sealed"
+            "its weights are not among those that the run left: they were changed afterwards "
+            "(resized, merged, converted), or the file was not whole when the run was sealed"
         )
     if len({match.run for match in certain}) > 1:
         yield "several runs left the same weights: the same command and seed give the same bytes"

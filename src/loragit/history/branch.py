@@ -267,8 +267,8 @@ def _row_of_commit(commit: str, date: str, message: str) -> str:
 
 def _rows_past_damage(repository: Repository, starts: Iterable[str]) -> Iterator[str]:
     """Yield the rows of every commit that ``starts`` lead to, passing over unreadable ones."""
-    seen = set(starts)
-    waiting = list(seen)
+    waiting = list(dict.fromkeys(starts))
+    seen = set(waiting)
     with catfile.Reader(repository.top) as reader:
         while waiting:
             commit = waiting.pop()
@@ -282,7 +282,7 @@ def _rows_past_damage(repository: Repository, starts: Iterable[str]) -> Iterator
             lines = [line.partition(" ") for line in head.split("\n")]
             above = {value for key, _, value in lines if key == "parent"} - seen
             seen |= above
-            waiting += above
+            waiting += sorted(above)
             date = next(
                 (value.rpartition("> ")[2] for key, _, value in lines if key == "author"), ""
             )

@@ -153,7 +153,7 @@ def _steps_value(name: RunName, invocation: _Invocation) -> SourcedValue:
         return SourcedValue(int(text), "STEPS")
     if not name.steps:
         says = "no number of steps" if name.steps is None else "0 steps"
-        raise InvalidName(f"{name} says {says}", hint=f"a name reads {CONVENTION}; or give --steps")
+        raise InvalidName(f"{name} has {says}", hint=f"a name reads {CONVENTION}; or give --steps")
     return SourcedValue(name.steps, "name")
 
 

@@ -332,7 +332,7 @@ def _may_be_its(lock: Path, content: str | None, noted: Noted) -> bool:
 def _quiet(lock: Path, content: str | None, noted: Noted) -> bool:
     """Whether nobody can hold ``lock`` any more. Raises OSError if there is none."""
     status = lock.stat()
-    names_its_value = content is not None and status.st_size > 0
+    names_its_value = content is not None and bool(status.st_size)
     return (
         names_its_value or alive.rebooted_since(noted.boot) or time.time() - status.st_mtime > QUIET
     )

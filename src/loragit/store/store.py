@@ -293,7 +293,7 @@ class Store:
         if now == opened.commit:
             return
         # A deleted ref has no reflog any more.
-        again = f"have it again: git tag {name} {opened.commit[:12]}"
+        again = f"restore it: git tag {name} {opened.commit[:12]}"
         seen = f"see what moved it: git reflog show {name.tag}"
         what, hint = ("deleted", again) if now is None else ("moved", seen)
         raise SealFailed(

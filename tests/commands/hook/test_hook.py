@@ -963,7 +963,7 @@ def test_a_folder_for_all_repositories_says_what_a_guard_does_there(
     dataset: Path, home: Path
 ) -> None:
     git(dataset, "config", "--global", "core.hooksPath", str(home / "hooks"))
-    assert "those without runs of loragit's are let be" in text(
+    assert "those without runs of loragit's are left alone" in text(
         files.install(dataset, "loragit", files.GUARDS[0])
     )
     assert "takes nothing but runs" in text(files.install(dataset, "loragit", "update"))

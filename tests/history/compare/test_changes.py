@@ -152,6 +152,10 @@ def test_a_group_without_pairs_is_an_argument() -> None:
     )
 
 
+def test_pairs_of_another_argument_are_its_value() -> None:
+    assert phrases(side(), side("--model_args", "a=1", "b=2")) == ("+model_args a=1 b=2",)
+
+
 def test_other_repositories_are_compared_by_their_labels() -> None:
     one, other = CODE._replace(label="one"), CODE._replace(label="an.other")
     moved = other._replace(commit="b" * 40, dirty=("x.py",))

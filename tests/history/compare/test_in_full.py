@@ -98,6 +98,12 @@ def test_a_file_that_came_or_went_has_all_its_values(store: Store) -> None:
     ]
 
 
+def test_a_patch_is_a_change_and_no_document(store: Store) -> None:
+    found = compared(store, patches__code_patch=b"x\n")
+    assert [(each.kind, each.key) for each in found.changes] == [("patch", "patches/code.patch")]
+    assert found.documents == ()
+
+
 def test_an_empty_file_that_came_means_something(store: Store) -> None:
     (document,) = compared(store, inputs__x_toml=b"").documents
     assert (document.values, document.lines, document.changes_meaning) == ((), (), True)
@@ -206,6 +212,25 @@ def test_what_an_import_could_not_learn_is_not_compared(store: Store) -> None:
         "the trainer's commit: not on record of noob-gren-v2s4",
         "captions: not on record of noob-gren-v2s4",
     )
+
+
+def test_a_run_without_a_command_has_no_arguments_to_compare(store: Store) -> None:
+    argv = ("python", "sdxl_train_network.py", "--seed", "7")
+    found = difference(store, first={"argv": argv}, then={"argv": ()})
+    assert found.changes == ()
+    assert found.not_compared[0] == "arguments: not on record of noob-gren-v2s4"
+
+
+def test_a_trainer_of_a_known_version_has_no_gap(store: Store) -> None:
+    sealed(store, ONE)
+    (run,) = History.of(store.repository.top).runs
+    released = run.record.trainer._replace(commit=None, version="1.0")
+    unknown = released._replace(version=None)
+    for trainer, lacks in ((released, False), (unknown, True), (run.record.trainer, False)):
+        run.reader._records[run.commit] = run.record._replace(trainer=trainer)
+        gaps = compare_in_full(run, run).not_compared
+        assert any("the trainer's commit" in each for each in gaps) == lacks
+        run.reader._records.clear()
 
 
 def test_a_run_is_compared_with_itself(store: Store) -> None:

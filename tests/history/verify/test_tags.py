@@ -62,7 +62,8 @@ def test_an_outcome_that_has_a_second_name(record: Path) -> None:
 @pytest.mark.parametrize("trailer", ["Run", "Samples"])
 def test_a_tag_that_tells_only_half_of_an_outcome(record: Path, trailer: str) -> None:
     retagged(record, rf"\n{trailer}: .*", "")
-    message = f"the tag {ONE} tells no outcome as loragit does: it was edited, or made by hand"
+    message = f"the tag {ONE} does not hold an outcome as loragit writes it: "
+    message += "it was edited, or made by hand"
     assert message in of_tags(record)
 
 
@@ -106,8 +107,8 @@ def test_where_git_cannot_read_to_the_end_tags_beyond_it_are_not_called_moved(
         sealed(open_store(record), name)
     loose(record, git(record, "rev-parse", "runs~1")).unlink()
     assert of_tags(record) == []
-    cannot = "the history of runs cannot be read to its end: what can still be reached was looked"
-    assert ("wrong", "runs", f"{cannot} at") in told(record)
+    cannot = "the history of runs cannot be read to its end: what can still be reached was"
+    assert ("wrong", "runs", f"{cannot} checked") in told(record)
 
 
 def test_a_stranger_on_runs_is_shown_by_its_subject(record: Path) -> None:

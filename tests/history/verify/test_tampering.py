@@ -93,7 +93,7 @@ def test_runs_of_another_machine_that_were_only_fetched_are_no_rewritten_history
     assert THREE in git(record, "tag")
     assert told(record) == []
     sealed(open_store(record), "noob-gren-v4s4")
-    apart = "runs and origin/runs went apart: 1 commit here, 1 commit there"
+    apart = "runs and origin/runs have diverged: 1 commit here, 1 commit there"
     assert told(record) == [("note", "runs", apart)]
     history = History.of(record)
     assert (

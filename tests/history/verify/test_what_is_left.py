@@ -474,3 +474,19 @@ def test_a_dataset_below_the_top_is_in_the_message_and_in_run_toml(
     store.open(a_run(name=ONE, prefix="sub"))
     assert "Dataset-Path: sub" in git(store.repository.top, "log", "-1", "--format=%B", "runs")
     assert [row for row in told(store, tmp_path) if row[1] == "record"] == []
+
+
+def test_what_a_partial_clone_lacks_beside_run_toml_is_noted(
+    store: Store, dataset: Path, tmp_path: Path
+) -> None:
+    sealed(store, ONE)
+    for name in ("allowFilter", "allowAnySHA1InWant"):
+        git(dataset, "config", f"uploadpack.{name}", "true")
+    words = ("clone", "-q", "--no-checkout", "--filter=blob:none", f"file://{dataset}", "clone")
+    git(tmp_path, *words)
+    clone = tmp_path / "clone"
+    git(clone, "update-ref", "refs/heads/runs", "refs/remotes/origin/runs")
+    git(clone, "cat-file", "blob", "runs:run.toml")  # fetches it
+    rows = [row for row in told(open_store(clone), tmp_path) if row[1] == "record"]
+    missing = "4 files of its record not here (.gitattributes): this is a partial clone"
+    assert rows == [("note", "record", ONE, missing)]

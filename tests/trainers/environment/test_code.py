@@ -192,6 +192,15 @@ def test_an_ignored_module_that_hides_an_installed_one_is_dirt(lab: Lab) -> None
     assert lab.dirty() == {}, "a package comes before a folder"
 
 
+def test_one_that_leads_to_another_repository_is_that_repositorys(lab: Lab) -> None:
+    write(lab.site / "torch/__init__.py", NEVER_RUN)
+    source = a_repository(lab.other / "fork", "torch/__init__.py")
+    (lab.repo / "torch").symlink_to(source / "torch")
+    found = lab.code()
+    assert [state.path for state in found.further] == [source]
+    assert found.unrecorded == ()
+
+
 def test_one_that_hides_a_module_of_python_itself_is_dirt(lab: Lab) -> None:
     (lab.repo / ".git/info/exclude").write_text("csv.py\n")
     write(lab.repo / "csv.py", NEVER_RUN)

@@ -181,8 +181,8 @@ _STATES = {
 
 
 _UNTOUCHED = {
-    PRE_COMMIT: "those without a loragit.toml or runs are let be",
-    "reference-transaction": "those without runs of loragit's are let be",
+    PRE_COMMIT: "those without a loragit.toml or runs are left alone",
+    "reference-transaction": "those without runs of loragit's are left alone",
     "update": "in each of them a branch runs takes nothing but runs",
 }
 _SEARCHES = "it also refuses secrets in what is staged"

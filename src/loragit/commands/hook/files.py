@@ -142,7 +142,7 @@ def status(cwd: Path, name: str = PRE_COMMIT) -> Status:
     command = asked[2].reply().out.decode("utf-8", "surrogateescape").removesuffix("\n") or None
     if folder.exists() and not folder.is_dir():
         raise HooksUnusable(
-            f"git runs no hooks in {top}: core.hooksPath is {folder}, which is no folder",
+            f"git runs no hooks in {top}: core.hooksPath is {folder}, which is not a folder",
             hint=f"let it run hooks again: git config --{scope} --unset core.hooksPath",
         )
     # ``pre-commit install``, the tool's, moves a hook aside to the second and runs it.

@@ -104,7 +104,8 @@ def _dataset_folder(request: InitOptions) -> Path:
         )
     if folder == folder.parent or folder.samefile(places.home_of(request.environ)):
         raise NoDataset(
-            f"{folder} is no dataset's folder", hint="name one: loragit init ~/datasets/NAME"
+            f"{folder} is not the folder of a dataset",
+            hint="name one: loragit init ~/datasets/NAME",
         )
     if discover.is_trainer(folder):
         raise NoDataset(

@@ -191,7 +191,10 @@ def _check_other_tag(name: str, tag: Tag, runs: Mapping[str, RecordedRun]) -> It
             run=name
         )
     elif tag.annotated:
-        message = f"the tag {name} tells no outcome as loragit does: it was edited, or made by hand"
+        message = (
+            f"the tag {name} does not hold an outcome as loragit writes it: it was edited, or made "
+            "by hand"
+        )
         yield wrong(TAG, message, f"see it: git cat-file tag {tag.object[:12]}")._replace(
             run=name, commit=tag.commit
         )

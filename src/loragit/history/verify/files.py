@@ -246,7 +246,7 @@ def _with_since(product: RecordedFile, verdict: Verdict, latest: str | None) -> 
     return verdict._replace(message=message, since=since)
 
 
-_FIX = "look for another copy; loragit whence tells of any whose it is"
+_FIX = "look for another copy; loragit whence says which run a file is from"
 
 
 def _not_readable(product: RecordedFile, error: OSError) -> Verdict:

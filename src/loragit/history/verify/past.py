@@ -125,7 +125,7 @@ def _check_missing_branch(history: History) -> Iterator[Verdict]:
     ]
     where = [ref.removeprefix("refs/remotes/") for ref in (pushed or [ref for ref, _ in remotes])]
     if where:
-        fix = f"have it again: git branch runs {where[0]}"
+        fix = f"restore it: git branch runs {where[0]}"
         if here or pushed:
             yield wrong(
                 BRANCH,
@@ -149,7 +149,7 @@ def _check_missing_branch(history: History) -> Iterator[Verdict]:
             "rev-list", "--topo-order", "-n1", "--stdin", cwd=history.repository.top, data=data
         )
         yield wrong(
-            BRANCH, message, f"have it again up to the newest of them: git branch runs {tip[:12]}"
+            BRANCH, message, f"restore it up to the newest of them: git branch runs {tip[:12]}"
         )
 
 
@@ -284,7 +284,8 @@ def _check_divergence(
         )
         return
     message = (
-        f"runs and {name} went apart: {count(here, 'commit')} here, {count(others, 'commit')} there"
+        f"runs and {name} have diverged: {count(here, 'commit')} here, "
+        f"{count(others, 'commit')} there"
     )
     yield note(BRANCH, message, "force neither: nothing is lost as long as both are there")
 

@@ -86,9 +86,7 @@ def _deleted_outcomes(history: History, missing: dict[str, RecordedRun]) -> Iter
                     f"the tag {run.name} is gone, and with it what came out of the run: it "
                     "was deleted by hand"
                 )
-                fix = (
-                    f"have it back: git update-ref {shell_word(f'refs/tags/{run.name}')} {each} ''"
-                )
+                fix = f"restore it: git update-ref {shell_word(f'refs/tags/{run.name}')} {each} ''"
                 yield wrong(TAG, message, fix).about(run)
 
 

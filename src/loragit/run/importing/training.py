@@ -141,7 +141,7 @@ def _models_by_training(place: Source, models: Models, findings: Findings) -> li
         except OSError as error:
             findings.add(
                 f"{place.folder / name} cannot be read: {error.strerror or error}",
-                "see whom it belongs to",
+                "see who owns it",
                 Area.OUTPUT,
             )
             continue

@@ -46,14 +46,16 @@ def imported_code(
     states = list(known)
     further: dict[Path, RepoState] = {}
     unrecorded = list(_hidden_packages(imports, packages))
-    untracked = [*_untracked(imports.named, states[0], tracks, further, states)]
-    reasons = [(each, f"ignored, {each.module} is imported from it") for each in untracked]
-    reasons += [
-        (each, f"ignored, hides another {each.module}")
-        for each in imports.over
-        if not _is_tracked(each.file, states[0], tracks)
+    reasons = (
+        (imports.named, "ignored, {} is imported from it"),
+        (imports.over, "ignored, hides another {}"),
+    )
+    untracked = [
+        (each, why.format(each.module))
+        for files, why in reasons
+        for each in _untracked(files, states[0], tracks, further, states)
     ]
-    for each, why in reasons:
+    for each, why in untracked:
         real = each.file.resolve()
         at = next((n for n, state in enumerate(states) if real.is_relative_to(state.path)), None)
         if at is None:

@@ -50,4 +50,4 @@ def module_lines(names: Iterable[str]) -> bytes:
 def is_installed(file: Path) -> bool:
     """Whether ``file`` (resolved) belongs to an installation, whose packages ``environment.txt``
     lists."""
-    return not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
+    return not {"site-packages", "dist-packages", "__pypackages__"}.isdisjoint(file.parts)

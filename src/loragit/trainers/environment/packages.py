@@ -212,7 +212,7 @@ def _distributions(listed: str) -> tuple[Distribution, ...]:
     match json.loads(listed):
         case [*rows]:
             return tuple(_distribution(row) for row in rows)
-    raise ValueError(f"{listed!r} is no list of packages")
+    raise ValueError(f"{listed!r} is not a list of packages")
 
 
 def _distribution(row: object) -> Distribution:
