@@ -58,7 +58,7 @@ def conda_environments(environ: Mapping[str, str], home: Path) -> tuple[CondaEnv
     If a name occurs more than once, it means the first one. Only folders and conda's text files are
     read.
     """
-    return tuple(sorted(_every_environment(environ, home), key=lambda each: each.name))
+    return tuple(sorted(every_environment(environ, home), key=lambda each: each.name))
 
 
 def conda_root(folder: Path, environ: Mapping[str, str]) -> Path | None:
@@ -73,7 +73,7 @@ def conda_root(folder: Path, environ: Mapping[str, str]) -> Path | None:
     return folder if is_folder(folder / "condabin") else None
 
 
-def _every_environment(environ: Mapping[str, str], home: Path) -> list[CondaEnvironment]:
+def every_environment(environ: Mapping[str, str], home: Path) -> list[CondaEnvironment]:
     """Return the environments in the order in which a name is looked up: ``$CONDA_ENVS_PATH``,
     ``envs_dirs``, beside ``$CONDA_EXE`` and ``$MAMBA_EXE``, under ``$MAMBA_ROOT_PREFIX``, in the
     installers' folders, and in conda's own list."""

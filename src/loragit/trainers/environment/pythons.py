@@ -17,9 +17,9 @@ from loragit.settings.values import TrainerSettings
 from loragit.text import listed
 from loragit.trainers.environment.conda import (
     CondaEnvironment,
-    _every_environment,
     conda_environments,
     entries,
+    every_environment,
     is_file,
     is_folder,
 )
@@ -120,11 +120,11 @@ def python_of_conda(name: str, environ: Mapping[str, str], home: Path) -> Path:
     is a path.
 
     Among several with the same name, the first with a Python is taken, in the order of
-    :func:`~loragit.trainers.environment.conda._every_environment`.
+    :func:`~loragit.trainers.environment.conda.every_environment`.
     """
     if "/" in name:
         return _of_prefix(CondaEnvironment(name, Path(name)), environ, home)
-    found = [each for each in _every_environment(environ, home) if each.name == name]
+    found = [each for each in every_environment(environ, home) if each.name == name]
     whole = [each for each in found if _runs(each.prefix / "bin/python")]
     return _of_prefix((whole or found or [CondaEnvironment(name, Path())])[0], environ, home)
 
