@@ -10,7 +10,9 @@ A mutant is the code with one thing changed, in a copy of the checkout::
 
 It is killed when a test fails, or no longer ends. One that lives is either a test that is missing,
 or no change at all (``<`` for ``<=`` where the two are never equal): that is for a person to judge.
-Not part of the gate: a sample of 40 takes half an hour.
+
+First the tests run once, measured, without any mutant. Then only those run that reach the line of
+the mutant, those of its room first, until one fails. That takes minutes: no part of the gate.
 """
 
 from __future__ import annotations
@@ -26,10 +28,12 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from coverage import CoverageData
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path("src/loragit")
@@ -37,7 +41,12 @@ CRITICAL = ("history", "run/recovery", "run/train.py", "run/ending.py", "store")
 """What is sampled where nothing is named: reading the record, and what must never lose a run."""
 
 ALSO = {
-    "history": ("commands/test_log.py", "commands/test_verify.py"),
+    "history": (
+        "hostile/test_bounds.py",
+        "commands/test_log.py",
+        "commands/test_diff.py",
+        "commands/test_verify.py",
+    ),
     "history/compare": ("history/test_history.py", "commands/test_log.py", "commands/test_diff.py"),
     "history/query": ("commands/test_log.py", "commands/test_diff.py"),
     "history/verify": ("commands/test_verify.py",),
@@ -59,6 +68,12 @@ _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.In: "not in",
     ast.NotIn: "in",
 }
+
+
+CHILD_CONTEXTS = "PYTEST_CHILD_CONTEXTS"
+"""As in ``tests/support/forked.py``: measured children say for which test they ran."""
+_LEFT_OUT = (ast.JoinedStr, ast.Assert, ast.Import)
+_OPTIONS = ("-x", "-q", "-n", "0", "--timeout=60")
 
 
 class Mutant(NamedTuple):
@@ -129,7 +144,9 @@ def _code(tree: ast.AST) -> Iterator[ast.AST]:
         inside: list[ast.AST] = [*function.body]
         while inside:
             node = inside.pop()
-            if id(node) in seen or isinstance(node, ast.JoinedStr | ast.Assert | ast.Import):
+            # zip(strict=True) is an assertion.
+            said = isinstance(node, ast.keyword) and node.arg in ("strict", "usedforsecurity")
+            if id(node) in seen or said or isinstance(node, _LEFT_OUT):
                 continue
             seen.add(id(node))
             yield node
@@ -140,10 +157,11 @@ def _code(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def _of_node(source: _Source, node: ast.AST) -> Iterator[Mutant]:
-    if isinstance(node, ast.If | ast.While | ast.IfExp):
-        yield source.replaced(node.test, f"(not ({source.text(node.test)}))")
-    elif isinstance(node, ast.comprehension):
-        yield from (source.replaced(test, f"(not ({source.text(test)}))") for test in node.ifs)
+    if isinstance(node, ast.If | ast.While | ast.IfExp | ast.comprehension):
+        tests = node.ifs if isinstance(node, ast.comprehension) else [node.test]
+        for test in tests:
+            if not _is_negated_anyway(test):
+                yield source.replaced(test, f"(not ({source.text(test)}))")
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         yield source.replaced(node, f"bool({source.text(node.operand)})")
     elif isinstance(node, ast.BoolOp):
@@ -158,6 +176,13 @@ def _of_node(source: _Source, node: ast.AST) -> Iterator[Mutant]:
         yield from _of_constant(source, node)
     elif isinstance(node, ast.stmt):
         yield from _of_statement(source, node)
+
+
+def _is_negated_anyway(test: ast.expr) -> bool:
+    """Whether a mutant of ``test`` itself is its negation: ``!=`` of ``==``, nothing of ``not``."""
+    if isinstance(test, ast.Compare) and len(test.ops) == 1:
+        return isinstance(test.ops[0], ast.Eq | ast.NotEq | ast.Is | ast.IsNot | ast.In | ast.NotIn)
+    return isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
 
 
 def _of_constant(source: _Source, node: ast.Constant) -> Iterator[Mutant]:
@@ -218,6 +243,8 @@ class Checkout:
         packages = environment / Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
         (packages / "checkout.pth").write_text(
             f"{folder / 'src'}\n{sysconfig.get_path('purelib')}\n"
+            "import os; 'COVERAGE_PROCESS_CONFIG' in os.environ and "
+            "__import__('coverage').process_startup()\n"
         )
         for name in ("loragit", "pre-commit"):
             script = Path(sys.executable).with_name(name)
@@ -226,13 +253,34 @@ class Checkout:
                 (self.python.with_name(name)).write_text(f"#!{self.python}\n{rest}")
                 self.python.with_name(name).chmod(0o755)
 
+    def measured(self, tests: Sequence[str]) -> Reached:
+        """Run ``tests`` without a mutant, and return which of them reach which line."""
+        data = self._temporary.with_name("coverage")
+        words = ["--cov=loragit", "--cov-context=test", "--cov-report=", "--cov-fail-under=0"]
+        environ = {**os.environ, "COVERAGE_FILE": str(data), CHILD_CONTEXTS: "1"}
+        began = time.monotonic()
+        if not self._pytest([*words, *tests], 3600, environ):
+            raise SystemExit(f"{' '.join(tests)} fails, or takes too long, without any mutant")
+        coverage = CoverageData(str(data))
+        coverage.read()
+        reached = {
+            Path(name).relative_to(self.folder): {
+                line: frozenset(map(_test_of_context, contexts))
+                for line, contexts in coverage.contexts_by_lineno(name).items()
+            }
+            for name in coverage.measured_files()
+        }
+        return Reached(time.monotonic() - began, reached)
+
     def passes(self, tests: Sequence[str], seconds: float) -> bool:
         """Whether ``tests`` pass, and end within ``seconds``."""
-        words = ["-m", "pytest", "-x", "-q", "--no-cov", "-p", "no:cacheprovider", "--timeout=60"]
-        places = [f"--basetemp={self._temporary}", *tests]
+        return self._pytest(["--no-cov", "-p", "no:cacheprovider", *tests], seconds, os.environ)
+
+    def _pytest(self, words: Sequence[str], seconds: float, environ: Mapping[str, str]) -> bool:
         process = subprocess.Popen(
-            [self.python, "-B", *words, *places],
+            [self.python, "-B", "-m", "pytest", *_OPTIONS, f"--basetemp={self._temporary}", *words],
             cwd=self.folder,
+            env=environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -249,6 +297,39 @@ class Checkout:
             process.wait()
 
 
+class Reached(NamedTuple):
+    """Which tests reach which lines."""
+
+    seconds: float
+    """How long all tests took, measured."""
+    lines: Mapping[Path, Mapping[int, frozenset[str]]]
+    """Tests by file and line. A whole file of tests stands for its fixtures, which tests share."""
+
+    def tests(self, mutant: Mutant, files: Sequence[str]) -> list[str]:
+        """Return the tests in ``files`` that can notice ``mutant``, in the order of ``files``.
+
+        Lines without code of their own count as the one above them. Where no test is seen there,
+        all are tried: a child that was not measured may get there.
+        """
+        lines = self.lines.get(mutant.path, {})
+        above = range(mutant.line, max(mutant.line - 12, 0), -1)
+        known = next((lines[line] for line in above if lines.get(line)), frozenset())
+        chosen: list[str] = []
+        for file in files:
+            if file in known:
+                chosen.append(file)
+            else:
+                chosen += sorted(test for test in known if test.startswith(f"{file}::"))
+        return chosen or list(files)
+
+
+def _test_of_context(context: str) -> str:
+    """``tests/test_x.py::test_y[z]|run`` is ``tests/test_x.py::test_y``; what a fixture did counts
+    for the whole file."""
+    test, _, phase = context.rpartition("|")
+    return test.partition("[")[0] if phase == "run" else test.partition("::")[0]
+
+
 def lives(checkout: Checkout, mutant: Mutant, tests: Sequence[str], seconds: float) -> bool:
     path = checkout.folder / mutant.path
     source = path.read_bytes()
@@ -256,7 +337,7 @@ def lives(checkout: Checkout, mutant: Mutant, tests: Sequence[str], seconds: flo
     compile(changed, path, "exec")
     path.write_bytes(changed)
     try:
-        return all(checkout.passes([each], seconds) for each in tests)
+        return checkout.passes(tests, seconds)
     finally:
         path.write_bytes(source)
 
@@ -301,18 +382,11 @@ def main() -> int:
 
 
 def _judge(checkout: Checkout, chosen: Sequence[Mutant], given: Sequence[str] | None) -> int:
-    began: dict[str, float] = {}
+    files = [list(given or tests_of(mutant.path)) for mutant in chosen]
+    reached = checkout.measured(list(dict.fromkeys(each for several in files for each in several)))
     living = []
-    for number, mutant in enumerate(chosen, 1):
-        tests = list(given or tests_of(mutant.path))
-        for each in tests:
-            if each not in began:
-                start = time.monotonic()
-                if not checkout.passes([each], 1200):
-                    raise SystemExit(f"{each} fails, or takes too long, without any mutant")
-                began[each] = time.monotonic() - start
-        seconds = 30 + 4 * max((began[each] for each in tests), default=0.0)
-        alive = lives(checkout, mutant, tests, seconds)
+    for number, (mutant, tests) in enumerate(zip(chosen, files, strict=True), 1):
+        alive = lives(checkout, mutant, reached.tests(mutant, tests), 30 + 4 * reached.seconds)
         living += [mutant] if alive else []
         print(f"{number:3} {'LIVES ' if alive else 'killed'}  {mutant}", flush=True)
     killed = len(chosen) - len(living)

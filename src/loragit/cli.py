@@ -81,7 +81,7 @@ def train(
     trust: cli_help.Trust = False,
     on_empty: cli_help.OnEmpty = None,
     dry_run: cli_help.DryRun = False,
-    debug: Annotated[bool, Option("--debug", help="Say more (also DEBUG=1).")] = False,
+    debug: Annotated[bool, Option("--debug", help="Print more (also DEBUG=1).")] = False,
 ) -> None:
     """Train, on record; arguments after -- go to the trainer."""
     from loragit.commands import train as command
@@ -116,7 +116,7 @@ def status(dataset: cli_help.Dataset = None, as_json: cli_help.Json = False) -> 
 def recover(
     names: cli_help.OpenRuns = None,
     dataset: cli_help.Dataset = None,
-    gone: Annotated[bool, Option("--gone", help="The named runs run nowhere any more.")] = False,
+    gone: Annotated[bool, Option("--gone", help="The named runs no longer run anywhere.")] = False,
     dry_run: cli_help.DryRun = False,
 ) -> None:
     """Finish runs whose loragit is gone.
@@ -143,7 +143,7 @@ def log(
     grep: Annotated[str, Option(help="Text in messages and notes.")] = "",
     sort: Annotated[str, Option(help="By a recorded value: outcome.final_loss.")] = "",
     reverse: Annotated[bool, Option("--reverse", help="In reverse order.")] = False,
-    limit: Annotated[int | None, Option("-n", "--limit", min=1, help="At most so many.")] = None,
+    limit: Annotated[int | None, Option("-n", "--limit", min=1, help="At most this many.")] = None,
     every: Annotated[bool, Option("--all", help="Every dataset under paths.datasets.")] = False,
     failed: Annotated[bool, Option("--failed", help="Runs that made nothing, and why.")] = False,
     graph: Annotated[bool, Option("--graph", help="Which run continued which.")] = False,
@@ -183,7 +183,7 @@ def show(
 def diff(
     words: cli_help.TwoRuns,
     dataset: cli_help.Dataset = None,
-    stat: Annotated[bool, Option("--stat", help="A line a kind, with numbers.")] = False,
+    stat: Annotated[bool, Option("--stat", help="A line for each kind, with counts.")] = False,
     as_json: cli_help.Json = False,
     tool: cli_help.PlainGit = False,
     exit_code: Annotated[bool, Option("--exit-code", help="Exit with 1 if they differ.")] = False,
@@ -272,7 +272,7 @@ def import_(
     paths: Annotated[list[str], Argument(help="Output folders, folders of those, or models.")],
     dataset: cli_help.Dataset = None,
     name: Annotated[
-        str | None, Option(help="The run's name, if the folder's own is no name of a run.")
+        str | None, Option(help="The run's name, if the folder's name is not one.")
     ] = None,
     dry_run: cli_help.DryRun = False,
     as_json: cli_help.Json = False,
@@ -325,7 +325,7 @@ def doctor(
 @_app.command("settings")
 def settings_(
     name: Annotated[
-        str | None, Argument(help="Also apply what holds for a run of this name.")
+        str | None, Argument(help="Also apply what is set for a run of this name.")
     ] = None,
     dataset: cli_help.Dataset = None,
     as_json: cli_help.Json = False,

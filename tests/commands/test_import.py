@@ -665,7 +665,7 @@ def test_a_model_that_tells_no_date_or_no_name_is_left_out(scene: Scene) -> None
     (models / "broken.safetensors").write_bytes(b"\xff" * 100)
     before = refs(scene)
     done = bring(scene, str(models), "--dataset", ".", status=1)
-    assert "the header does not tell when it was trained" in done.err
+    assert "its header tells nothing of a training" in done.err
     assert (
         "put beside it what else is left of the training (repos.git, config.toml), and import the "
         "folder" in done.err
@@ -675,6 +675,26 @@ def test_a_model_that_tells_no_date_or_no_name_is_left_out(scene: Scene) -> None
     assert refs(scene) == before
     bring(scene, str(models / "my lora.safetensors"), "--dataset", ".", "--name", "my-lora")
     assert scene.tags() == ["my-lora"]
+
+
+def test_headers_of_other_trainers_are_kept_and_their_files_tell_the_time(scene: Scene) -> None:
+    model = write_model(
+        scene.home / "models" / "x.safetensors",
+        {"format": "pt", "lora_adapter_metadata": '{"transformer.r": 16}', "ot_branch": "master"},
+    )
+    os.utime(model, (STARTED.timestamp(), STARTED.timestamp()))
+    bring(scene, str(model), "--dataset", ".", "--name", NAME)
+    assert scene.git("log", "-1", "--format=%at", NAME) == str(int(STARTED.timestamp()))
+    assert missing(scene)[2:4] == [
+        "start (told by the times of the files)",
+        "end (told by the times of the files)",
+    ]
+    table = tomllib.loads(scene.git("show", f"{NAME}:metadata.toml"))
+    assert table["metadata"] == {
+        "format": "pt",
+        "lora_adapter_metadata": {"transformer.r": 16},
+        "ot_branch": "master",
+    }
 
 
 def test_a_model_beside_its_record_means_the_whole_folder(scene: Scene) -> None:
@@ -732,10 +752,10 @@ def test_what_is_no_training_is_told_for_each_path(scene: Scene) -> None:
     (scene.home / "notes.txt").write_text("x")
     words = [str(scene.home / name) for name in ("notes.txt", "nowhere", "source")]
     done = bring(scene, *words, str(scene.output), status=1)
-    assert "not all was imported: 3 problems found" in done.err
+    assert "not everything was imported: 3 problems found" in done.err
     assert "notes.txt is neither a folder nor a .safetensors file" in done.err
     assert "there is no " in done.err
-    assert "source is not a folder of a training" in done.err
+    assert "source is not the folder of a training" in done.err
     assert scene.tags() == [NAME]
 
 

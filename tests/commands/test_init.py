@@ -180,7 +180,7 @@ def test_without_a_terminal_it_tells_what_it_would_do_and_writes_nothing(scene: 
     ("folder", "problem"),
     [
         ("nowhere", "there is no folder {}/nowhere"),
-        ("~", "{} is no dataset's folder"),
+        ("~", "{} is not the folder of a dataset"),
         ("source/repos/sd-scripts", "is a"),
     ],
 )
@@ -312,6 +312,24 @@ def test_every_question_is_asked_before_the_first_write(scene: Scene) -> None:
     ).read_text() == "# what sd-scripts caches beside the images\n*.npz\n"
     assert not files.status(scene.dataset).installed
     assert scene.git("status", "--short") == ""
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_repository_that_is_there_by_chance_is_asked_about(scene: Scene, own: bool) -> None:
+    git(scene.home, "init", "-q")
+    at = Terminal(scene)
+    at.answer("which holds your home folder. Make the dataset a repository of its own?", "ny"[own])
+    os.write(at.screen, b"\n")
+    for _ in FILES:
+        at.answer("Write", "\n")
+    at.answer("What should git do with the images?", "\n")
+    at.answer("first commit?", "n\n")
+    at.answer("Install the hook", "n\n")
+    assert at.end() == 0
+    assert (scene.dataset / ".git").exists() is own
+    assert ("record.enclosing" in values(scene)) is not own
+    done = scene.train("noob-gren-v1s4")
+    assert done.status == 0, done.err
 
 
 @pytest.mark.parametrize(("key", "status"), [("\x03", 130), ("\x04", 1)])

@@ -118,7 +118,7 @@ def test_a_log_lists_what_is_asked_for(
     [
         (
             ("--where", "rank"),
-            "'rank' is no condition",
+            "'rank' is not a condition",
             "a key, one of = != < <= > >= ~, and a value, as in",
         ),
         (("--where", "name~("), "'(' is no regular expression", "as in name~^noob"),
@@ -163,7 +163,7 @@ def test_where_nothing_is_as_asked_the_log_says_so(scene: Scene) -> None:
     assert (done.status, done.out, done.err) == (
         0,
         "",
-        "loragit: none of 3 runs on record is as asked\n",
+        "loragit: none of 3 runs on record matches\n",
     )
     assert listed(scene, "v9", "--where", "nothing=1", "--sort", "nothing") == []
 

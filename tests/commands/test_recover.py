@@ -426,8 +426,8 @@ def test_a_trained_run_whose_tag_somebody_took_is_not_forgotten(
     assert f"{NAME} made something, and somebody deleted or moved its tag" in said
     assert "no tag any more" not in said
     assert git(dataset, "for-each-ref", "refs/loragit") != ""
-    (again,) = [line for line in said.splitlines() if "have the tag again: " in line]
-    git(dataset, *again.partition("again: git ")[2].partition(";")[0].split())
+    (again,) = [line for line in said.splitlines() if "restore the tag: " in line]
+    git(dataset, *again.partition("restore the tag: git ")[2].partition(";")[0].split())
     assert recover(dataset) == 0
     assert tagged(dataset)["Model"].startswith(f"{NAME}.safetensors ")
     assert git(dataset, "rev-parse", f"{NAME}^{{commit}}") == opened.commit
@@ -475,9 +475,7 @@ def test_a_run_that_nobody_here_notes_is_named_and_finished_only_if_it_is_told_t
     crashed.opened()
     journal.remove(crashed.private, crashed.note)
     assert recover(dataset) == 1
-    assert (
-        f"{NAME} is open on record, and nothing here tells who runs it" in capsys.readouterr().err
-    )
+    assert f"{NAME} is open on record, and nothing here says who runs it" in capsys.readouterr().err
     assert recover(dataset, NAME) == 1
     assert recover(dataset, NAME, gone=True, dry_run=True) == 0
     assert git(dataset, "tag", "--list") == NAME
@@ -575,7 +573,7 @@ def test_runs_grows_to_tags_that_came_along_once_and_what_was_opened_meanwhile_s
         ),
         f"loragit: runs goes on to {last.commit[:8]}, the commit of noob-gren-v3s4",
     ]
-    assert f"warning: {last.name} is open on record, and nothing here tells who runs it" in said
+    assert f"warning: {last.name} is open on record, and nothing here says who runs it" in said
     assert "which runs does not lead to" not in said
 
 

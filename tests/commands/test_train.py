@@ -582,7 +582,9 @@ def test_an_argument_that_is_cut_short_is_not_missed(scene: Scene) -> None:
 
 def test_a_word_that_is_no_option_is_refused(scene: Scene) -> None:
     refused(
-        scene, "'learning_rate' is no option of the trainer", args=("--", "learning_rate", "1e-4")
+        scene,
+        "'learning_rate' is not an option of the trainer",
+        args=("--", "learning_rate", "1e-4"),
     )
 
 

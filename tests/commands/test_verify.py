@@ -322,7 +322,8 @@ def test_a_tag_without_an_outcome(scene: Scene) -> None:
     scene.git("tag", "-f", "-a", "-m", "mine", ONE, commit)
     assert (
         found(scene, status=1)[0][2]
-        == f"the tag {ONE} tells no outcome as loragit does: it was edited, or made by hand"
+        == f"the tag {ONE} does not hold an outcome as loragit writes it: it was edited, or made "
+        "by hand"
     )
 
 
@@ -480,7 +481,7 @@ def test_a_remote_that_went_apart_is_noted(plain: Scene) -> None:
     assert verified(plain) == "1 run, 0 models: all as recorded\n"
     reverted(store, TWO)
     plain.git("update-ref", "refs/remotes/origin/runs", other)
-    told = "runs and origin/runs went apart: 2 commits here, 1 commit there"
+    told = "runs and origin/runs have diverged: 2 commits here, 1 commit there"
     assert one(plain, status=0) == ("note", "runs", told)
 
 
@@ -635,7 +636,7 @@ def test_a_missing_commit_keeps_nothing_else_from_being_looked_at(scene: Scene) 
     everything = [(one["check"], one["message"]) for one in json.loads(done.out)["findings"]]
     assert (
         "runs",
-        "the history of runs cannot be read to its end: what can still be reached was looked at",
+        "the history of runs cannot be read to its end: what can still be reached was checked",
     ) in everything
     gone = {message.partition(":")[0] for check, message in everything if check == "model"}
     assert gone == {f"{ONE}.safetensors", f"{THREE}.safetensors"}

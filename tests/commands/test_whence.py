@@ -89,7 +89,7 @@ def test_weights_that_were_changed_are_known_by_the_stamp_alone_and_doubted(
     resized = edited(model(scene), tmp_path / "x.safetensors", lambda _: None, payload=bytes(256))
     (row,) = told(scene, resized)
     assert row["matches"] == [(ONE, ["stamp"], None)]
-    assert "its weights are none that the run left" in str(row["warnings"])
+    assert "its weights are not among those that the run left" in str(row["warnings"])
 
 
 def test_a_stamp_that_names_another_run_than_the_weights_is_told(
@@ -188,6 +188,23 @@ def test_a_model_of_nobody_tells_what_its_header_says(scene: Scene) -> None:
     assert lines[1] == "  no run on record made it"
     assert "    output name: tiny_lora" in lines
     assert "    network: networks.lora" in lines
+
+
+def test_the_header_of_another_trainer_is_shown(scene: Scene, tmp_path: Path) -> None:
+    file = tmp_path / "x.safetensors"
+    config = '{"training_method": "LORA", "rest": "' + "x" * 300 + '"}'
+    many = {f"key{number:02d}": "value" for number in range(28)}
+    values = {"ot_branch": "master", "ot_config": config, "ss_of_a_fork": "1", "z": "1", **many}
+    file.write_bytes(safetensors({"w": b"1234"}, values))
+    done = scene.loragit("whence", str(file))
+    assert (done.status, done.err) == (1, "")
+    lines = done.out.splitlines()
+    assert "    ot_branch: master" in lines
+    assert f"    ot_config: {config[:200]}…" in lines
+    assert "    key27: value" in lines
+    assert lines[-1] == "    2 other values of its header: --json lists them"
+    (origin,) = json.loads(scene.loragit("whence", "--json", str(file)).out)
+    assert origin["header"] == values
 
 
 def test_folders_are_walked_and_links_to_folders_are_not(scene: Scene, tmp_path: Path) -> None:

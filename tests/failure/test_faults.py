@@ -313,7 +313,7 @@ FAULTS = {
         said=("sealed",), status=1, strike=read_only_output, mounts=True, look=the_first_model
     ),
     "the repository may not be written at the start": Fault(
-        said=(f"{GIT} cannot be written, and the record must be", "see whom it belongs to"),
+        said=(f"{GIT} cannot be written, and the record must be", "see who owns it"),
         status=1,
         before=in_turn(as_anybody, permit(0o555, GIT)),
         mended=permit(0o755, GIT),

@@ -494,6 +494,13 @@ def test_whatever_date_a_commit_has_is_some_date(
         ("999999999999 +0000", (0, 0)),
         ("-60 +0000", (0, 0)),
         ("60 +01x0", (60, 0)),
+        ("60 +x130", (60, 0)),
+        ("60 +0\uff1130", (60, 0)),
+        ("\uff16\uff10 +0000", (0, 0)),
+        ("\u00b2 +0000", (0, 0)),
+        ("60 -0100", (60, -60)),
+        ("60 +2300", (60, 1380)),
+        ("60 +0060", (60, 0)),
     ],
 )
 def test_a_date_is_seconds_and_a_zone_of_four_digits(date: str, parsed: tuple[int, int]) -> None:
@@ -646,6 +653,19 @@ def test_trees_that_stand_for_more_files_than_there_is_room_for_are_refused(
     assert failure.value.hint == f"see: git show {run.commit[:8]}:"
 
 
+def test_a_record_may_hold_as_many_files_as_there_is_room_for(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captions = [Entry(f"captions/{number}.txt", b"zqx") for number in range(12)]
+    sealed(open_store(dataset), NAME, entries=entries(*captions))
+    number = len(History.of(dataset).run(NAME).tree)
+    monkeypatch.setattr(record_reader, "_MOST_PATHS", number)
+    assert len(History.of(dataset).run(NAME).tree) == number
+    monkeypatch.setattr(record_reader, "_MOST_PATHS", number - 1)
+    with pytest.raises(record_reader.TooManyFiles):
+        len(History.of(dataset).run(NAME).tree)
+
+
 def test_a_file_that_is_too_long_is_not_read(
     dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -677,7 +697,7 @@ def test_a_partial_clone_fetches_nothing(dataset: Path, tmp_path: Path) -> None:
     git(clone, "branch", "-q", "runs", "origin/runs")
     (run,) = History.of(clone).runs
     assert run.outcome is not None
-    with pytest.raises(LoragitError):
+    with pytest.raises(LoragitError, match=f"run.toml of {NAME} is not here"):
         _ = run.record
 
 

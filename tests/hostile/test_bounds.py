@@ -25,7 +25,7 @@ from loragit.git.command import GitFailed
 from loragit.git.repository import discover, read_tree, start_file, start_tree
 from loragit.history import branch, losses, plain_toml, record_parser
 from loragit.history.compare import lines, tables
-from loragit.record import message, notes, trailers
+from loragit.record import message, trailers
 from loragit.record.name import RUNS
 from loragit.run.importing import zsh_helpers
 from loragit.run.importing.already_recorded import RecordedTrainings
@@ -68,7 +68,6 @@ SQUARES: dict[str, tuple[Callable[[str], object], str]] = {
         lambda told: record_parser.parse_environment(told.encode()),
         "A: b\n" * 100_000,
     ),
-    "a note of many lines": (lambda told: notes.parse_note(told.encode()), "x\n" * 100_000),
     "repositories of code": (
         lambda told: zsh_helpers.sorted_codes(
             zsh_helpers.parse_repos_git(told.encode()).repositories
@@ -229,14 +228,14 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "events.out.tfevents.1"
     os.mkfifo(pipe)
     assert logged_losses.final_loss([pipe], SdScripts.losses) is None
-    with pytest.raises(CannotReadInput, match="no plain file"):
+    with pytest.raises(CannotReadInput, match="not a plain file"):
         read_input(pipe, "input")
 
 
 def test_a_device_without_an_end_is_not_read(tmp_path: Path) -> None:
     link = tmp_path / "config.toml"
     link.symlink_to("/dev/zero")
-    with soon(), pytest.raises(CannotReadInput, match="no plain file"):
+    with soon(), pytest.raises(CannotReadInput, match="not a plain file"):
         read_input(link, "dataset config")
 
 

@@ -19,6 +19,8 @@ SAY_NOTHING = {
     *["hold", "say", "said", "heard", "judge", "own", "held", "seen"],
 }
 """Names of functions that say nothing of what is returned, or done to whom."""
+IS_PRIVATE = re.compile(r"_(?!_|(asdict|fields|make|replace)$)")
+"""Names with one underscore; four are the interface of named tuples."""
 STANDS_FOR_ITS_TRAINER = SOURCE / "commands" / "demo"
 """Its files play sd-scripts, whose classes they are named after."""
 
@@ -72,6 +74,37 @@ def test_a_function_says_what_it_returns_or_does() -> None:
         for function in functions(path)
         if function.name.lstrip("_") in SAY_NOTHING
     ] == []
+
+
+def private_names(path: Path) -> Iterator[str]:
+    """Names with an underscore that the module at ``path`` takes from another of ours."""
+    modules = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("loragit"):
+            modules |= {each.asname or each.name for each in node.names}
+            yield from (each.name for each in node.names if IS_PRIVATE.match(each.name))
+    for node in ast.walk(tree(path)):
+        if (
+            isinstance(node, ast.Attribute)
+            and IS_PRIVATE.match(node.attr)
+            and isinstance(node.value, ast.Name)
+            and node.value.id in modules
+        ):
+            yield f"{node.value.id}.{node.attr}"
+
+
+def test_no_module_uses_the_private_names_of_another() -> None:
+    users = {named(path): list(private_names(path)) for path in MODULES}
+    assert {path: names for path, names in users.items() if names} == {}
+
+
+def test_a_private_name_is_noticed(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text(
+        "from loragit.git import refs\nfrom loragit.git.refs import _ZERO, Ref, __doc__\n"
+        "import ctypes\nrefs._events, refs.__name__, ctypes._dlopen, Ref._make\n"
+    )
+    assert list(private_names(module)) == ["_ZERO", "refs._events"]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=named)

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loragit.record import notes
-from loragit.record.notes import Note, Observation
 from tests.support.made_up_runs import NAME, open_store, reverted, sealed
 from tests.support.processes import LORAGIT, git
 from tests.support.user_home import Scene, make_scene
@@ -183,26 +182,6 @@ def test_an_editor_that_fails_or_writes_nothing_notes_nothing(scene: Scene) -> N
     )
     assert at_a_terminal(scene, "true")[1].startswith("error: nothing was noted: there is no text")
     assert scene.git("for-each-ref", notes.REF) == ""
-
-
-def test_a_note_reads_as_its_last_marks_and_all_its_texts() -> None:
-    note = b"by hand\n\n2026-11-24T19:30:00.000Z soft\n2026-11-24T19:30:00.001Z Starred: yes\n"
-    note += (
-        b"2026-11-24T19:30:01.000Z Rating: 2\n2026-11-24T19:30:02.000Z Rating: 5\nBest: a "
-        b"b.safetensors\n"
-    )
-    note += b"Starred: no\nRating: many\n\xff\n"
-    assert notes.parse_note(note) == Note(
-        observations=(
-            Observation(None, "by hand"),
-            Observation("2026-11-24T19:30:00.000Z", "soft"),
-            Observation(None, "Rating: many"),
-            Observation(None, "�"),
-        ),
-        starred=False,
-        rating=5,
-        best="a b.safetensors",
-    )
 
 
 @given(st.lists(st.text(), max_size=20), st.binary(max_size=50))

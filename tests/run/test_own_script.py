@@ -244,7 +244,7 @@ def test_a_dry_run_shows_the_script(scene: Scene) -> None:
             ("names what is not there: /usr/bin/env", "install that"),
         ),
         ("#!/usr/bin/env\n", 0o755, ("names what is not there: /usr/bin/env", "install that")),
-        ("#!/bin/sh\r\necho\r\n", 0o755, ("ends as Windows ends lines", "sed -i")),
+        ("#!/bin/sh\r\necho\r\n", 0o755, ("has a Windows line ending", "sed -i")),
     ],
 )
 def test_a_script_that_cannot_run_is_refused(

@@ -171,3 +171,50 @@ def test_a_trainer_elsewhere_can_be_a_further_repository(scene: Scene) -> None:
     done = scene.train(NAME, "--trainer-script", str(mine), "--repo", str(scene.trainer))
     assert done.status == 0, done.err
     assert [line.split()[0] for line in repositories(scene)] == ["sd-scripts-2"]
+
+
+# ---- code that arguments name ----
+
+
+def test_an_ignored_module_that_an_argument_names_is_refused_or_recorded(scene: Scene) -> None:
+    (scene.trainer / "networks").mkdir()
+    (scene.trainer / "networks/mine.py").write_text("rank = 4\n")
+    (scene.trainer / ".git/info/exclude").write_text("networks\n")
+    words = ("--", "--network_module", "networks.mine")
+    why = "networks/mine.py (ignored, networks.mine is imported from it)"
+    refused(scene, f"is dirty: {why}", "--allow-dirty", args=words)
+    assert scene.train(NAME, "--allow-dirty", *words).status == 0
+    table = tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["trainer"]
+    assert table["dirty"] == ["networks/mine.py"]
+    assert "+rank = 4" in scene.git("show", f"{NAME}:patches/sd-scripts.patch")
+
+
+def test_a_network_of_another_repository_is_on_record(scene: Scene) -> None:
+    mine = make_repository(scene.home / "mine")
+    (mine / "fastnet").mkdir()
+    (mine / "fastnet/__init__.py").write_text("beta = 1\n")
+    commit_all(mine, "a network")
+    words = ("--", "--network_module", "fastnet")
+    done = scene.train(NAME, *words, PYTHONPATH=str(mine))
+    assert done.status == 0, done.err
+    head = git(mine, "rev-parse", "HEAD")
+    assert repositories(scene) == [f"mine {head} (main)"]
+    (mine / "fastnet/__init__.py").write_text("beta = 2\n")
+    second = "noob-gren-v2s4"
+    done = scene.train(second, *words, PYTHONPATH=str(mine))
+    assert done.status == 1
+    assert f"mine at {mine} is dirty: fastnet/__init__.py" in done.err
+    assert scene.train(second, "--allow-dirty", *words, PYTHONPATH=str(mine)).status == 0
+    assert "+beta = 2" in scene.git("show", f"{second}:patches/mine.patch")
+
+
+def test_code_that_no_repository_holds_is_refused_or_told_of(scene: Scene) -> None:
+    (scene.home / "hacks").mkdir()
+    (scene.home / "hacks/fastnet.py").write_text("")
+    words = ("--", "--network_module", "fastnet")
+    where = {"PYTHONPATH": str(scene.home / "hacks")}
+    done = scene.train(NAME, *words, **where)
+    told = f"fastnet is imported from {scene.home}/hacks/fastnet.py, which no repository holds"
+    assert (done.status, told in done.err) == (1, True), done.err
+    done = scene.train(NAME, "--allow-dirty", *words, **where)
+    assert (done.status, told in done.err) == (0, True), done.err

@@ -439,7 +439,9 @@ def test_every_scalar_key_has_a_variable_and_lists_have_none(ground: Ground) -> 
         LORAGIT_RECORD_ALLOW_DIRTY="yes",
         LORAGIT_RECORD_SIGN="on",
         LORAGIT_RECORD_ALLOW_SECRETS="on",
+        LORAGIT_RECORD_ENCLOSING="on",
     )
+    assert settings.record.enclosing
     assert (settings.trainer.stop_timeout, settings.trainer.workdir) == (2.5, "dataset")
     assert (settings.record.allow_dirty, settings.record.allow_secrets) == (True, True)
     assert (settings.paths.prompts, settings.trainer.python) == (Path("/p"), "py")
@@ -655,7 +657,7 @@ def test_a_name_outside_the_convention_needs_dataset_and_steps(ground: Ground) -
 
 
 def test_a_name_that_says_0_steps_needs_the_flag(ground: Ground) -> None:
-    with pytest.raises(InvalidName, match="noob-gren-v2s0 says 0 steps"):
+    with pytest.raises(InvalidName, match="noob-gren-v2s0 has 0 steps"):
         ground.load("noob-gren-v2s0")
     assert ground.load("noob-gren-v2s0", Flags(steps=3)).steps == 3
 
@@ -802,7 +804,7 @@ def test_an_argument_of_a_wrong_type_is_refused_without_showing_it(
 @pytest.mark.parametrize("name", ["a\\u0000", "--seed", "a b", "", "é"])
 def test_what_cannot_name_an_argument_is_refused(ground: Ground, name: str) -> None:
     ground.write(f'[trainer.args]\n"{name}" = 1\n')
-    with pytest.raises(WrongSetting, match="is no name of an argument: write it without --"):
+    with pytest.raises(WrongSetting, match="is not the name of an argument: write it without --"):
         ground.load()
 
 

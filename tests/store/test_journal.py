@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from loragit.history import history
 from loragit.store import journal
-from loragit.store.journal import JournalFailed
+from loragit.store.journal import End, JournalFailed, TrainerProcess, Work
 from loragit.store.lock import CannotLock
 from tests.support.journal_entries import NOTE, note
 from tests.support.made_up_runs import a_run, an_outcome, open_store
@@ -109,3 +109,113 @@ def test_a_run_lives_as_long_as_its_very_process() -> None:
 
 def test_of_another_machine_nobody_can_tell() -> None:
     assert history.may_be_alive(note(host="elsewhere", pid=2**22 + 1))
+
+
+WORK = Work(
+    files=(("config.toml", "a" * 64), ("sample/é.txt", "b" * 64)),
+    output_name="noob",
+    prompts="prompts.txt",
+    log_folder="/logs",
+    log_prefix="noob_",
+    log_before=("noob_20261123172030",),
+    on_empty="keep",
+    sign=True,
+    home="/home/ada",
+    trainer_kind="sd-scripts",
+)
+END = End("2026-11-23T17:20:30+00:00", "2026-11-23T18:20:30+00:00", 0, "SIGINT", "no python")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"commit": "1" * 40, "inode": (64769, 2), "space": "pid:[1]"},
+        {"work": WORK},
+        {"work": WORK._replace(files=(), log_before=(), sign=False, trainer_kind="")},
+        {"work": WORK._replace(sign=None)},
+        {"trainer": TrainerProcess(1, "99")},
+        {"end": END},
+        {"end": END._replace(exit_status=None, interrupted_by="", not_started="")},
+        {"work": WORK, "trainer": TrainerProcess(1, ""), "end": END},
+    ],
+)
+def test_all_that_a_note_says_is_read_again(tmp_path: Path, changes: dict[str, object]) -> None:
+    journal.write(tmp_path, note(**changes))
+    assert list(journal.read(tmp_path)) == [note(**changes)]
+    assert journal.damaged(tmp_path) == ()
+
+
+FULL = note(
+    pid=4711,
+    pid_started="77",
+    boot="6f1c",
+    commit="1" * 40,
+    inode=(1, 2),
+    work=WORK,
+    trainer=TrainerProcess(1, "99"),
+    end=END,
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "instead"),
+    [
+        ('run = "noob-gren-v1s4"', "run = 1"),
+        ('started = "2026-11-23T17:20:30Z"', 'started = "yesterday"'),
+        ("pid = 4711", 'pid = "1"'),
+        ('pid_started = "77"', "pid_started = 77"),
+        ('boot = "6f1c"', "boot = 1"),
+        ('commit = "1111', "commit = 1 #"),
+        ('output = "/out', "output = 1 #"),
+        ('space = ""', "space = 1"),
+        ("    1,\n    2,\n", "    1,\n"),
+        ("    1,\n    2,\n", "    1,\n    2,\n    3,\n"),
+        ("    1,\n    2,\n", '    1,\n    "2",\n'),
+        ("inode = [\n    1,\n    2,\n]", 'inode = "12"'),
+        ("inode = [\n    1,\n    2,\n]", "inode = 12"),
+        ('output_name = "noob"', "output_name = 1"),
+        ('on_empty = "keep"\n', ""),
+        ("sign = true", 'sign = "true"'),
+        ('trainer_kind = "sd-scripts"', "trainer_kind = 1"),
+        ('pid_started = "99"', "pid_started = 99"),
+        ("exit_status = 0", 'exit_status = "0"'),
+        ('finished = "2026-11-23T18:20:30+00:00"', 'finished = "later"'),
+    ],
+)
+def test_a_note_with_a_value_of_another_kind_is_damaged(
+    tmp_path: Path, line: str, instead: str
+) -> None:
+    journal.write(tmp_path, FULL)
+    (path,) = journal.paths(tmp_path)
+    text = path.read_text()
+    assert line in text
+    path.write_text(text.replace(line, instead, 1))
+    assert list(journal.read(tmp_path)) == []
+    assert journal.damaged(tmp_path) == (path,)
+
+
+@pytest.mark.usefixtures("modes_count")
+def test_where_nobody_may_look_there_are_no_notes(tmp_path: Path) -> None:
+    private = tmp_path / "closed" / "loragit"
+    private.mkdir(parents=True)
+    journal.write(private, NOTE)
+    private.parent.chmod(0)
+    try:
+        assert journal.paths(private) == []
+    finally:
+        private.parent.chmod(0o755)
+
+
+def test_what_an_older_loragit_did_not_write_is_not_missed(tmp_path: Path) -> None:
+    journal.write(tmp_path, FULL)
+    (path,) = journal.paths(tmp_path)
+    text = path.read_text()
+    for line in ('trainer_kind = "sd-scripts"\n', "inode = [\n    1,\n    2,\n]\n", 'space = ""\n'):
+        assert line in text
+        text = text.replace(line, "", 1)
+    path.write_text(text)
+    assert list(journal.read(tmp_path)) == [
+        FULL._replace(inode=(0, 0), work=WORK._replace(trainer_kind=""))
+    ]
+    path.write_text("\n".join(text.split("\n")[: text[: text.index("[work]")].count("\n")]))
+    assert [each.work for each in journal.read(tmp_path)] == [None]

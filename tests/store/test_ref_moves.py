@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -14,12 +15,15 @@ from pathlib import Path
 import pytest
 
 from loragit import crash_points
+from loragit import git as ours
 from loragit.crash_points import CrashPoint
+from loragit.git.command import GitFailed
 from loragit.git.refs import RefUpdate
 from loragit.record.values import Opened
 from loragit.store import journal, ref_moves
 from loragit.store.ref_moves import MoveStuck, Noted
 from loragit.store.store import Store
+from loragit.system import alive, durable
 from tests.support.forked import ForkServer
 from tests.support.made_up_runs import a_run, an_outcome, open_store, sealed
 from tests.support.processes import git
@@ -153,10 +157,17 @@ def test_one_of_another_machine_is_left_to_it(dataset: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "age", "goes"),
-    [("new", 0, True), ("other", 20, False), ("", 1, False), ("", 20, True), ("", 1000, False)],
+    [
+        ("new", 0, True),
+        ("other", 20, False),
+        ("", 1, False),
+        ("", 20, True),
+        ("", 31.5, False),
+        ("", 1000, False),
+    ],
 )
 def test_only_a_lock_that_this_very_git_can_have_made_is_removed(
-    dataset: Path, content: str, age: int, goes: bool
+    dataset: Path, content: str, age: float, goes: bool
 ) -> None:
     store = open_store(dataset)
     noted = cut_short(store, lambda: opened(store, NAME))
@@ -392,6 +403,268 @@ def test_half_a_note_is_not_left(dataset: Path, fork_server: ForkServer) -> None
     assert fork_server.run(noted_on_a_full_disk, dataset).status == 0
     assert list((dataset / ".git" / "loragit" / "moves").iterdir()) == []
     assert git(dataset, "tag") == ""
+
+
+def two_tags(dataset: Path, names: str = "ab") -> tuple[RefUpdate, ...]:
+    head = git(dataset, "rev-parse", "HEAD")
+    return tuple(RefUpdate(f"refs/tags/{name}", head, None) for name in names)
+
+
+def noted(dataset: Path, name: str, steps: tuple[RefUpdate, ...], reason: str) -> Path:
+    """A note of a git that is gone."""
+    path = dataset / ".git" / "loragit" / "moves" / f"{name}.1.toml"
+    ref_moves._note(path, steps, reason, 2**22 + 1)
+    return path
+
+
+def test_a_move_passes_the_points_at_which_it_may_be_killed(dataset: Path) -> None:
+    passed: list[CrashPoint] = []
+    store = open_store(dataset)
+    crash_points.listener = passed.append
+    run = opened(store, NAME)
+    assert passed == [
+        CrashPoint.OBJECTS_WRITTEN,
+        CrashPoint.MOVE_WRITTEN,
+        CrashPoint.REFS_MOVED,
+        CrashPoint.MOVE_REMOVED,
+    ]
+    passed.clear()
+    path = noted(dataset, "x", (RefUpdate(run.name.tag, "1" * 40, run.commit),), "a move")
+    lock_of(dataset, run.name.tag).write_text("1" * 40 + "\n")
+    store.finish_moves()
+    assert passed == [CrashPoint.LOCK_REMOVED]
+    assert not path.exists()
+
+
+def test_a_second_note_of_one_process_gets_another_name(dataset: Path) -> None:
+    repository = open_store(dataset).repository
+    (repository.private / "moves").mkdir(parents=True)
+    for end in ("", ".1", ".2"):
+        path = ref_moves._free_name(repository)
+        assert path == repository.private / "moves" / f"{journal.host()}.{os.getpid()}{end}.toml"
+        path.touch()
+
+
+def test_objects_are_on_the_disk_before_a_ref_moves(dataset: Path) -> None:
+    """And if they cannot get there, none moves."""
+    repository = open_store(dataset).repository
+
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        ref_moves.move_refs(repository, two_tags(dataset), "two tags", full)
+    assert git(dataset, "tag") == ""
+    assert list(ref_moves.noted_moves(repository)) == []
+
+
+def test_a_move_that_git_refuses_leaves_no_note(dataset: Path) -> None:
+    repository = open_store(dataset).repository
+    git(dataset, "tag", "b", git(dataset, "hash-object", "-w", "a.txt"))
+    with pytest.raises(GitFailed, match="refs/tags/b"):
+        ref_moves.move_refs(repository, two_tags(dataset), "two tags")
+    assert list((repository.private / "moves").iterdir()) == []
+    assert git(dataset, "tag") == "b"
+
+
+def test_a_git_that_cannot_be_started_moves_nothing(dataset: Path) -> None:
+    repository = open_store(dataset).repository
+    with pytest.raises(GitFailed, match="git cannot be started: Argument list too long"):
+        ref_moves.move_refs(repository, two_tags(dataset), "x", variables=(f"X={'x' * (1 << 22)}",))
+    assert git(dataset, "tag") == ""
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_note_that_the_user_removed_meanwhile_is_not_missed(dataset: Path, refused: bool) -> None:
+    store = open_store(dataset)
+
+    def listen(reached: CrashPoint) -> None:
+        if reached is CrashPoint.MOVE_WRITTEN:
+            (each,) = ref_moves.noted_moves(store.repository)
+            each.path.unlink()
+            if refused:
+                git(dataset, "tag", "b", git(dataset, "hash-object", "-w", "a.txt"))
+
+    crash_points.listener = listen
+    if refused:
+        with pytest.raises(GitFailed, match="refs/tags/b"):
+            ref_moves.move_refs(store.repository, two_tags(dataset), "two tags")
+    else:
+        assert ref_moves.move_refs(store.repository, two_tags(dataset), "two tags") is None
+    assert git(dataset, "tag").split() == (["b"] if refused else ["a", "b"])
+
+
+def test_a_note_that_the_user_removes_while_it_is_finished_is_not_missed(dataset: Path) -> None:
+    store = open_store(dataset)
+    steps = two_tags(dataset)
+    path = noted(dataset, "x", steps, "two tags")
+    held = lock_of(dataset, steps[0].name)
+    held.write_text(f"{steps[0].new}\n")
+    crash_points.listener = lambda reached: path.unlink(missing_ok=True)
+    assert store.finish_moves() == (f"removed {held}, which a git that is gone had left",)
+
+
+def test_where_no_lock_is_in_doubt_nothing_is_waited_for(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = open_store(dataset).repository
+    noted(dataset, "x", two_tags(dataset), "two tags")
+    (each,) = ref_moves.noted_moves(repository)
+    waited: list[float] = []
+    monkeypatch.setattr("time.sleep", waited.append)
+    ref_moves._free(repository, each, patient=True)
+    assert waited == []
+    lock_of(dataset, each.steps[0].name).touch()
+    ref_moves._free(repository, each, patient=False)
+    assert waited == []
+
+    def gone_meanwhile(seconds: float) -> None:
+        waited.append(seconds)
+        lock_of(dataset, each.steps[0].name).unlink()
+
+    monkeypatch.setattr("time.sleep", gone_meanwhile)
+    ref_moves._free(repository, each, patient=True)
+    assert waited == [ref_moves._PAUSE]
+
+
+def test_only_what_moves_several_refs_waits_for_its_note(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+    write = durable.write
+
+    def wait(path: Path, data: bytes) -> None:
+        written.append(path)
+        write(path, data)
+
+    monkeypatch.setattr(durable, "write", wait)
+    one = noted(dataset, "one", two_tags(dataset, "a"), "one")
+    two = noted(dataset, "two", two_tags(dataset, "ab"), "two")
+    assert written == [two]
+    repository = open_store(dataset).repository
+    assert [each.path for each in ref_moves.noted_moves(repository)] == [one, two]
+
+
+def test_a_system_that_tells_neither_boot_nor_start_has_notes_too(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alive, "boot_id", lambda: None)
+    noted(dataset, "x", two_tags(dataset), "two tags")
+    (each,) = ref_moves.noted_moves(open_store(dataset).repository)
+    assert (each.boot, each.pid_started, each.reason) == ("", "", "two tags")
+
+
+def test_nothing_is_noted_where_a_repository_was(dataset: Path) -> None:
+    steps = two_tags(dataset)
+    (dataset / ".git").rename(dataset / "moved")
+    with pytest.raises(ref_moves.MoveFailed, match="No such file or directory"):
+        noted(dataset, "x", steps, "two tags")
+    assert not (dataset / ".git").exists()
+
+
+def test_a_note_that_was_written_in_part_is_taken_away(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(ref_moves.MoveFailed, match="No space left on device"):
+        noted(dataset, "x", two_tags(dataset, "a"), "a tag")
+    assert list((dataset / ".git" / "loragit" / "moves").iterdir()) == []
+
+
+def test_of_several_moves_that_are_stuck_the_first_is_told(dataset: Path) -> None:
+    store = open_store(dataset)
+    git(dataset, "tag", "a")
+    blob = git(dataset, "hash-object", "-w", "a.txt")
+    for name in "bc":
+        git(dataset, "tag", name, blob)
+        noted(dataset, name, two_tags(dataset, f"a{name}"), f"move of {name}")
+    with pytest.raises(MoveStuck, match="move of b was made in part: refs/tags/b"):
+        store.finish_moves()
+    assert len(list(ref_moves.noted_moves(store.repository))) == 2
+
+
+def put_git(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str) -> None:
+    """A git of ours for ``update-ref``; ``real`` is git."""
+    program = folder / "bin" / "git"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(
+        f'#!/bin/sh\nreal() {{ {shutil.which("git")} "$@"; }}\n'
+        f'case " $* " in *" update-ref -m "*) {script};; esac\nreal "$@"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_a_ref_is_deleted_only_once_it_is_gone(dataset: Path) -> None:
+    repository = open_store(dataset).repository
+    deletion = RefUpdate("refs/heads/main", None, git(dataset, "rev-parse", "main"))
+    assert ref_moves._made(repository, deletion) is False
+    git(dataset, "update-ref", "-d", "refs/heads/main")
+    assert ref_moves._made(repository, deletion) is True
+
+
+def test_a_rest_that_git_cannot_make_is_stuck_and_stays_noted(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(dataset)
+    path = noted(dataset, "x", two_tags(dataset), "two tags")
+    git(dataset, "tag", "a")
+    with monkeypatch.context() as patched:
+        put_git(patched, tmp_path, "echo fatal: no room >&2; exit 128")
+        with pytest.raises(MoveStuck) as stuck:
+            store.finish_moves()
+    assert stuck.value.message.startswith(
+        "two tags was made in part, and git cannot make the rest: git "
+    )
+    assert stuck.value.message.endswith("no room")
+    assert stuck.value.hint == (
+        "make room, or take away what stands in the way; then: loragit recover"
+    )
+    assert path.exists()
+    # As where another loragit does the same meanwhile.
+    put_git(monkeypatch, tmp_path, 'real "$@"; exit 1')
+    assert store.finish_moves() == ("finished what a git that is gone had begun: two tags",)
+    assert git(dataset, "tag").split() == ["a", "b"]
+    assert not path.exists()
+
+
+def test_refs_that_are_made_whole_are_on_the_disk_as_well(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[list[str]] = []
+    monkeypatch.setattr(ours, "sync_refs", lambda names, repository: synced.append(list(names)))
+    store = open_store(dataset)
+    assert ref_moves.move_refs(store.repository, two_tags(dataset, "cd"), "two tags") is None
+    noted(dataset, "x", two_tags(dataset), "two tags")
+    git(dataset, "tag", "a")
+    store.finish_moves()
+    assert synced == [["refs/tags/c", "refs/tags/d"], ["refs/tags/a", "refs/tags/b"]]
+
+
+def test_a_lock_that_holds_something_else_is_anothers(dataset: Path) -> None:
+    store = open_store(dataset)
+    run = opened(store, NAME)
+    each = cut_short(store, lambda: store.delete_tag(run))
+    ref_moves._note(each.path, each.steps, each.reason, 2**22 + 1)
+    began = time.time() - 30
+    each.path.write_text(re.sub(r"(?m)^time = .*$", f"time = {began}", each.path.read_text()))
+    tag, packed = lock_of(dataset, each.steps[0].name), lock_of(dataset, "packed-refs")
+    for path in (tag, packed):
+        path.write_text("1" * 40 + "\n")
+        os.utime(path, (began + 15, began + 15))
+    # Of the list of packed refs nobody knows what git will write.
+    store.finish_moves()
+    assert tag.exists() and not packed.exists()
+    each.path.parent.mkdir(exist_ok=True)
+    ref_moves._note(each.path, each.steps, each.reason, 2**22 + 1)
+    packed.write_text("half of")
+    store.finish_moves()
+    assert packed.exists(), "its git may live"
 
 
 @pytest.mark.parametrize(

@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from loragit import crash_points
+from loragit import git as ours_git
 from loragit.crash_points import CrashPoint
 from loragit.git import command as ours
 from loragit.git import refs, repository, trees
 from loragit.git.objects import CannotReadObjects, CannotWriteObjects, Objects
 from loragit.record.name import RunName
 from loragit.record.values import Entry, Imported, Outcome, Run
+from loragit.store import ref_moves
 from loragit.store.free_name import name_state
 from loragit.store.store import RunExists, RunsUnusable, SealFailed
 from tests.support import made_up_runs
@@ -489,7 +493,7 @@ def test_a_run_whose_tag_the_user_deleted_is_not_undone_again(dataset: Path) -> 
     git(dataset, "tag", "-d", "noob-gren-v1s4")
     with pytest.raises(SealFailed, match="was deleted while it ran") as caught:
         kept.revert(opened, 1, "why", ())
-    assert caught.value.hint == f"have it again: git tag noob-gren-v1s4 {opened.commit[:12]}"
+    assert caught.value.hint == f"restore it: git tag noob-gren-v1s4 {opened.commit[:12]}"
     assert git(dataset, "rev-parse", "runs") == opened.commit
     check(dataset)
 
@@ -586,3 +590,224 @@ def test_ctrl_c_ends_an_import_between_two_runs(dataset: Path) -> None:
     assert git(dataset, "rev-parse", "runs") == git(dataset, "rev-parse", "noob-gren-v1s4^{commit}")
     assert list((dataset / ".git" / "loragit" / "moves").iterdir()) == []
     check(dataset)
+
+
+def test_runs_are_imported_one_after_the_other_and_one_that_fails_stops_no_other(
+    dataset: Path,
+) -> None:
+    passed: list[CrashPoint] = []
+    crash_points.listener = passed.append
+    names = ("noob-gren-v1s4", "noob-gren-v1s4", "noob-gren-v1s8")
+    runs = [an_imported_run(name) for name in names]
+    try:
+        first, again, last = open_store(dataset).bring_in(runs, made_up_runs.MOMENT)
+    finally:
+        crash_points.listener = None
+    assert (first.run, first.failure) == (runs[0], None)
+    assert (again.run, again.commit, type(again.failure)) == (runs[1], None, RunExists)
+    assert last.failure is None
+    assert git(dataset, "rev-list", "runs").split() == [last.commit, first.commit]
+    # What was moved is known: no race with oneself.
+    assert passed.count(CrashPoint.OBJECTS_WRITTEN) == 2
+    check(dataset)
+
+
+def test_an_import_is_dated_as_the_run_happened_in_the_users_time_zone_of_then(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    time.tzset()
+    try:
+        open_store(dataset).bring_in([an_imported_run("noob-gren-v1s4")], made_up_runs.MOMENT)
+    finally:
+        monkeypatch.delenv("TZ")
+        time.tzset()
+    moment = "2026-11-23T23:05:30+05:45"
+    assert git(dataset, "log", "-1", "--format=%aI %cI", "runs") == f"{moment} {moment}"
+    assert git(dataset, "tag", "--format=%(taggerdate:iso-strict)") == moment
+
+
+def test_an_import_that_loses_a_race_goes_on_from_what_is_there_now(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = open_store(dataset)
+    kept.open(a_run())
+    theirs = git(
+        dataset, "commit-tree", "-p", "runs", "-m", "theirs\n\nLoragit-Format: 1", "runs^{tree}"
+    )
+    once = 'if [ ! -e "$RACED" ]; then : >"$RACED"; real update-ref refs/heads/runs "$THEIRS"; fi'
+    with_git_that(monkeypatch, tmp_path, once, RACED=str(tmp_path / "raced"), THEIRS=theirs)
+    (done,) = kept.bring_in([an_imported_run("noob-gren-v1s8")], made_up_runs.MOMENT)
+    assert git(dataset, "rev-list", "-2", "runs").split() == [done.commit, theirs]
+
+
+def test_an_import_finishes_first_what_was_begun(dataset: Path) -> None:
+    kept = open_store(dataset)
+    head = git(dataset, "rev-parse", "HEAD")
+    steps = tuple(refs.RefUpdate(f"refs/tags/{name}", head, None) for name in "ab")
+    note = dataset / ".git" / "loragit" / "moves" / "x.1.toml"
+    ref_moves._note(note, steps, "two tags", 2**22 + 1)
+    git(dataset, "tag", "a")
+    kept.bring_in([], made_up_runs.MOMENT)
+    assert git(dataset, "rev-parse", "b") == head
+
+
+# ---- what belongs to a run's beginning and end ----
+
+
+def test_the_commit_is_told_before_any_ref_leads_to_it(dataset: Path) -> None:
+    seen: list[tuple[str, str]] = []
+    opened = open_store(dataset).open(
+        a_run(), lambda commit: seen.append((commit, git(dataset, "for-each-ref", "refs/tags")))
+    )
+    assert seen == [(opened.commit, "")]
+
+
+def unsure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that takes nothing more."""
+
+    def fails(names: object, repository: object) -> None:
+        raise refs.NotDurable("x cannot be written through to the disk", hint="check the disk")
+
+    monkeypatch.setattr(ours_git, "sync_refs", fails)
+
+
+def test_a_run_whose_opening_may_not_outlast_a_power_cut_is_taken_back(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unsure(monkeypatch)
+    with pytest.raises(refs.NotDurable, match="cannot be written through"):
+        open_store(dataset).open(a_run())
+    assert git(dataset, "tag") == ""
+    message = git(dataset, "log", "-1", "--format=%B", "runs")
+    assert "The trainer was not started: x cannot be written through to the disk." in message
+    assert parsed_trailers(dataset, message)["Exit-Status"] == "127"
+
+
+def test_an_end_that_may_not_outlast_a_power_cut_is_known_as_such(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = open_store(dataset)
+    opened = kept.open(a_run())
+    with monkeypatch.context() as patched:
+        unsure(patched)
+        kept.seal(opened, AN_OUTCOME)
+    assert kept.not_durable is not None
+    assert git(dataset, "cat-file", "-t", "noob-gren-v1s4") == "tag"
+    # A later move that is on the disk says nothing of the earlier one.
+    kept.note(opened.commit, ("good",))
+    assert kept.not_durable is not None
+
+
+def test_a_tag_is_signed_or_says_why_not(dataset: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    git(dataset, "config", "gpg.format", "ssh")
+    git(dataset, "config", "user.signingKey", str(key))
+    kept = open_store(dataset)
+    assert kept.seal(kept.open(a_run()), AN_OUTCOME, sign=True) is None
+    assert "BEGIN SSH SIGNATURE" in git(dataset, "cat-file", "tag", "noob-gren-v1s4")
+    key.unlink()
+    unsigned = kept.seal(kept.open(a_run("noob-gren-v2s4")), AN_OUTCOME, sign=True)
+    assert unsigned is not None
+    assert "SIGNATURE" not in git(dataset, "cat-file", "tag", "noob-gren-v2s4")
+
+
+def test_a_run_is_taken_back_though_others_were_opened_since(dataset: Path) -> None:
+    kept = open_store(dataset)
+    first = kept.open(a_run(caption=b"one"))
+    second = kept.open(a_run("noob-gren-v2s4", caption=b"two"))
+    commit = kept.revert(first, 1, "why", ())
+    assert git(dataset, "rev-list", "runs").split() == [commit, second.commit, first.commit]
+    # The newest run that stands is the record at the tip.
+    assert git(dataset, "rev-parse", f"{commit}^{{tree}}") == git(
+        dataset, "rev-parse", f"{second.commit}^{{tree}}"
+    )
+
+
+def test_a_revert_brings_back_the_datasets_own_record_and_no_others(dataset: Path) -> None:
+    kept = open_store(dataset)
+    kept.seal(kept.open(a_run("noob-a-v1s4", prefix="a", caption=b"one")), AN_OUTCOME)
+    failed = kept.open(a_run("noob-a-v2s4", prefix="a", caption=b"two"))
+    kept.seal(kept.open(a_run("noob-b-v1s4", prefix="b", caption=b"b")), AN_OUTCOME)
+    kept.revert(failed, 1, "why", ())
+    assert git(dataset, "show", "runs:a/captions/img/00.txt") == "one"
+    assert git(dataset, "show", "runs:b/captions/img/00.txt") == "b"
+
+
+def test_the_tree_of_a_revert_stands_for_no_run_wherever_its_tag_is(dataset: Path) -> None:
+    kept = open_store(dataset)
+    first = kept.open(a_run(caption=b"one"))
+    second = kept.open(a_run("noob-gren-v2s4", caption=b"two"))
+    git(dataset, "tag", "-f", "noob-gren-v2s4", kept.revert(second, 1, "why", ()))
+    kept.revert(first, 1, "why", ())
+    assert git(dataset, "ls-tree", "runs") == ""
+
+
+def test_a_clone_does_not_go_on_from_a_branch_that_is_not_loragits(
+    dataset: Path, tmp_path: Path
+) -> None:
+    git(dataset, "branch", "runs")
+    git(tmp_path, "clone", "-q", str(dataset), "clone")
+    opened = open_store(tmp_path / "clone").open(a_run())
+    assert git(tmp_path / "clone", "rev-list", "runs") == opened.commit
+
+
+def test_notes_are_appended_in_a_history_of_their_own(dataset: Path) -> None:
+    kept = open_store(dataset)
+    commit = kept.open(a_run()).commit
+    kept.note(commit, ("good",))
+    assert git(dataset, "rev-list", "--count", "refs/notes/commits") == "1"
+    kept.note(commit, ("better", "best"))
+    assert git(dataset, "notes", "show", commit).split() == ["good", "better", "best"]
+    assert (
+        git(dataset, "log", "--format=%s", "refs/notes/commits").splitlines()
+        == ["Notes added by loragit"] * 2
+    )
+    assert "loragit: note on" in git(dataset, "reflog", "show", "refs/notes/commits")
+
+
+def test_a_run_is_open_as_long_as_its_tag_is_on_its_commit(dataset: Path) -> None:
+    kept = open_store(dataset)
+    opened = kept.open(a_run())
+    assert kept.holds("noob-gren-v1s4", opened.commit) is True
+    assert kept.holds("noob-gren-v1s4", "1" * 40) is False
+    assert kept.holds("noob-gren-v2s4", opened.commit) is False
+    kept.seal(opened, AN_OUTCOME)
+    assert kept.holds("noob-gren-v1s4", opened.commit) is False
+
+
+def test_what_a_run_kept_is_released_once_its_tag_is_gone(dataset: Path) -> None:
+    kept = open_store(dataset)
+    opened = kept.open(a_run()._replace(dataset_commit=git(dataset, "rev-parse", "HEAD")))
+    keep = "refs/loragit/keep/noob-gren-v1s4"
+    kept.release(opened)
+    assert git(dataset, "for-each-ref", "--format=%(refname)", "refs/loragit") == keep
+    git(dataset, "tag", "-d", "noob-gren-v1s4")
+    for _ in range(2):
+        kept.release(opened)
+        assert git(dataset, "for-each-ref", "refs/loragit") == ""
+
+
+def test_runs_is_lengthened_only_from_the_tip_that_was_seen(dataset: Path) -> None:
+    kept = open_store(dataset)
+    first = kept.open(a_run())
+    second = kept.open(a_run("noob-gren-v2s4"))
+    git(dataset, "update-ref", "refs/heads/runs", first.commit)
+    kept.lengthen(second.commit, first.commit)
+    assert git(dataset, "rev-parse", "runs") == second.commit
+    git(dataset, "update-ref", "-d", "refs/heads/runs")
+    kept.lengthen(first.commit, None)
+    assert git(dataset, "rev-parse", "runs") == first.commit
+    with pytest.raises(RunsUnusable, match="runs went on meanwhile") as failed:
+        kept.lengthen(second.commit, second.commit)
+    assert failed.value.hint == "look again: loragit recover"
+    assert git(dataset, "rev-parse", "runs") == first.commit
+    # A lock that is in the way for a while does not make it another tip.
+    lock = dataset / ".git" / "refs" / "heads" / "runs.lock"
+    lock.touch()
+    freed = threading.Timer(0.3, lock.unlink)
+    freed.start()
+    kept.lengthen(second.commit, first.commit)
+    freed.join()
+    assert git(dataset, "rev-parse", "runs") == second.commit

@@ -35,6 +35,8 @@ from tests.support.paths import ROOT
 from tests.support.processes import Result, read_all
 
 PACKAGE = ROOT / "src" / "loragit"
+CHILD_CONTEXTS = "PYTEST_CHILD_CONTEXTS"
+"""A variable: where it is set, measured children say for which test they ran (tests/mutants.py)."""
 
 
 class Call(NamedTuple):
@@ -292,6 +294,8 @@ def _child(call: Call, handles: list[int]) -> None:
         os.umask(call.umask)
         os.chdir(call.cwd)
         _look_for_git_config_at_home()
+        if call.function == loragit.__name__ and CHILD_CONTEXTS in call.environ:
+            _measure_for(call.environ["PYTEST_CURRENT_TEST"])
         returned = getattr(importlib.import_module(call.module), call.function)(*call.args)
         status = returned if isinstance(returned, int) else 0
     except BaseException:  # noqa: BLE001 - whoever waits reads it
@@ -314,6 +318,14 @@ def _look_for_git_config_at_home() -> None:
     config = os.environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
     pygit2.settings.search_path[ConfigLevel.GLOBAL] = home
     pygit2.settings.search_path[ConfigLevel.XDG] = f"{config}/git"
+
+
+def _measure_for(current: str) -> None:
+    """Have what this process runs be told apart by test, as pytest-cov does it; ``current`` is
+    pytest's ``tests/test_x.py::test_y (call)``."""
+    test, _, phase = current.rpartition(" ")
+    if "coverage" in sys.modules and (coverage := sys.modules["coverage"].Coverage.current()):
+        coverage.switch_context(f"{test}|{'run' if phase == '(call)' else 'setup'}")
 
 
 def _save_coverage(*, stop: bool = False) -> None:

@@ -15,6 +15,7 @@ import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from loragit import parse, text
@@ -212,9 +213,11 @@ def digests(data: bytes) -> None:
 
 @target
 def note(data: bytes) -> None:
-    found = notes.parse_note(data)
-    check_shown(found.best, *(each.text for each in found.observations))
-    assert notes.append_lines(data, ["x"]).startswith(data)
+    lines = notes.stamp_lines(decoded(data).splitlines(), datetime(2026, 11, 24, tzinfo=UTC))
+    check_shown(*lines)
+    after = notes.append_lines(data, lines)
+    assert after.startswith(data)
+    assert after.endswith("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
 
 
 @target

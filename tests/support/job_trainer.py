@@ -141,6 +141,9 @@ class JobTrainer(Trainer):
         )
         return DatasetConfig(config, ".yaml", data, folders, ())
 
+    def modules(self, effective: Arguments) -> tuple[str, ...]:
+        return ()
+
     def words(self, plan: Plan, workdir: Path, job: Job) -> tuple[str, ...]:
         return (job.copies.config,)
 

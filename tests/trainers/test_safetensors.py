@@ -79,6 +79,32 @@ def test_a_model_without_metadata_or_tensors_is_read(file: Callable[[bytes], Pat
 
 
 @pytest.mark.parametrize(
+    ("text", "payload", "metadata"),
+    [
+        ('{"__metadata__":null,"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}', 4, {}),
+        ('{"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}' + " " * 37, 4, {}),
+        (' \t\r\n{"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}', 4, {}),
+        ('{"__metadata__":{"a":"1","a":"2"}}', 0, {"a": "2"}),
+        ('{"a":{"data_offsets":[0,9]},"a":{"data_offsets":[0,4]}}', 4, {}),
+        ('{"a":{"data_offsets":[4,6]},"b":{"data_offsets":[0,4]}}', 6, {}),
+        (
+            '{"a":{"dtype":"F32","shape":[0],"data_offsets":[4,4]},"b":{"data_offsets":[0,4]}}',
+            4,
+            {},
+        ),
+        ('{"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}}', 4, {}),
+        ('{"a":{"dtype":"F8_E8M0","shape":[3],"data_offsets":[0,3]}}', 3, {}),
+    ],
+)
+def test_what_the_safetensors_crate_loads_is_sound(
+    file: Callable[[bytes], Path], text: str, payload: int, metadata: dict[str, str]
+) -> None:
+    path = file(with_header(text, b"x" * payload))
+    assert read_header(path) == Header(metadata, len(text), payload, True)
+    assert hash_file(path).payload_sha256 == hashlib.sha256(b"x" * payload).hexdigest()
+
+
+@pytest.mark.parametrize(
     ("data", "problem"),
     [
         (b"", "ends within its header, after 0 bytes"),
@@ -96,11 +122,7 @@ def test_a_model_without_metadata_or_tensors_is_read(file: Callable[[bytes], Pat
         (with_header('{"a": ' + "[" * 100_000), "nested too deep"),
         (with_header('{"a": ' + "9" * 5000 + "}"), "does not parse"),
         (with_header('{"a": NaN}'), "NaN is not JSON"),
-        (with_header('{"a": {}, "a": {}}'), "a key occurs twice"),
-        (
-            with_header('{"a": {"data_offsets": [0, 0], "data_offsets": [0, 9]}}'),
-            "a key occurs twice",
-        ),
+        (with_header('{"__metadata__": {}, "__metadata__": {}}'), "__metadata__ occurs twice"),
         (with_header('{"__metadata__": []}'), "__metadata__ is not an object"),
         (with_header('{"__metadata__": {"ss_steps": 4}}'), "not text"),
         (with_header('{"__metadata__": {"a": "\\ud800"}}'), "does not parse"),

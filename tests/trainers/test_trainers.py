@@ -134,7 +134,7 @@ def test_a_beginning_of_a_managed_option_is_not_missed() -> None:
 
 
 def test_words_before_the_first_option_are_refused() -> None:
-    with pytest.raises(BadArgument, match="'seed' is no option"):
+    with pytest.raises(BadArgument, match="'seed' is not an option"):
         refuse_leading(from_words(["seed", "7"]))
     refuse_leading(from_words(["--seed", "7"]))
 

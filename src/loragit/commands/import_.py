@@ -19,7 +19,8 @@ class NotAllImported(LoragitError):
 
     def __init__(self, problems: tuple[Finding, ...]) -> None:
         super().__init__(
-            f"not all was imported: {text.count(len(problems), 'problem')} found", findings=problems
+            f"not everything was imported: {text.count(len(problems), 'problem')} found",
+            findings=problems,
         )
 
 

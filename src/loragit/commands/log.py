@@ -103,7 +103,7 @@ def _log(histories: Sequence[History], options: LogOptions, path: str | None) ->
     elif not known:
         console.info("no runs on record here yet; the first: loragit train NAME")
     elif not runs:
-        console.info(f"none of {text.count(len(known), 'run')} on record is as asked")
+        console.info(f"none of {text.count(len(known), 'run')} on record matches")
     else:
         _print_runs(logged, options, several=len(histories) > 1)
 

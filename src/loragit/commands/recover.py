@@ -98,7 +98,7 @@ def _unnoted(recovery: Recovery, chosen: Settings) -> None:
     for run in leftovers.runs_without_entry(recovery.repository, recovery.runs):
         if not options.names or (run.name in options.names and not options.gone):
             recovery.leave_to_user(
-                f"{run.name} is open on record, and nothing here tells who runs it: it came from "
+                f"{run.name} is open on record, and nothing here says who runs it: it came from "
                 "another machine, "
                 "or its note is gone",
                 f"if it runs nowhere any more: loragit recover --gone {run.name}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 
 from loragit import console, text
 from loragit.commands import interrupted, trust
@@ -55,7 +56,9 @@ def dry_run(request: Request, *, trusted: bool = False) -> None:
 
 def _prepared(request: Request, *, trusted: bool) -> Ready:
     """The run, ready to start; its warnings are printed."""
-    ready = prepare.prepare(request._replace(agree=trust.agreement(trusted=trusted)))
+    confirm = partial(console.confirm, default=False) if console.can_ask() else None
+    asking = request._replace(agree=trust.agreement(trusted=trusted), confirm=confirm)
+    ready = prepare.prepare(asking)
     for warning in ready.warnings:
         console.warn(warning.problem)
     return ready

@@ -90,7 +90,7 @@ def trust_(chosen: Settings, *, yes: bool) -> int:
             agreed = False
         elif not trust.store_consent(subject):
             raise NotRemembered(
-                f"{trust.consent_folder()} cannot be written", hint="see whom it belongs to"
+                f"{trust.consent_folder()} cannot be written", hint="see who owns it"
             )
     if not subjects:
         console.info(

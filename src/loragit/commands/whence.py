@@ -31,6 +31,8 @@ can edit."""
 
 _MATCHES = 10
 """Runs that are shown for one file at most."""
+_KEYS = 30
+"""Keys of other trainers that are shown of a header."""
 _WIDTH = 200
 """Characters of a header's value that are shown."""
 
@@ -226,9 +228,23 @@ def _stamp(header: Mapping[str, str]) -> str:
     return kinds.training_header(header).stamp
 
 
-def _header_keys() -> dict[str, str]:
-    """What a header tells of an unknown model: what to call it, and its key."""
-    return {label: key for trainer in kinds.all_trainers() for label, key in trainer.header_keys}
+def _header_lines(header: Mapping[str, str]) -> Iterator[str]:
+    """Yield what the header of an unknown model says: the values that its trainer is known for by
+    their names, and those that no trainer here writes by their keys."""
+    known = {label: key for each in kinds.all_trainers() for label, key in each.header_keys}
+    foreign = {
+        key: key
+        for key in sorted(header)
+        if key not in known.values() and not key.startswith(("ss_", "sshs_", "modelspec."))
+    }
+    listed = dict(list(foreign.items())[:_KEYS])
+    for label, key in {**known, **listed}.items():
+        value = header.get(key)
+        if value and value != "None":
+            yield f"{label}: {value if len(value) <= _WIDTH else value[:_WIDTH] + '…'}"
+    rest = len(header.keys() - known.values() - listed.keys())
+    if rest:
+        yield f"{text.count(rest, 'other value')} of its header: --json lists them"
 
 
 def _match_session(header: Mapping[str, str], records: Records, matches: dict[str, Match]) -> None:
@@ -258,9 +274,8 @@ def _warnings(
         yield "its header is not the one on record: it was edited, or rewritten by a site or a tool"
     if not certain and matches:
         yield (
-            "its weights are none that the run left: they were changed afterwards (resized, "
-            "merged, converted), "
-            "or the file was not whole when the run was sealed"
+            "its weights are not among those that the run left: they were changed afterwards "
+            "(resized, merged, converted), or the file was not whole when the run was sealed"
         )
     if len({match.run for match in certain}) > 1:
         yield "several runs left the same weights: the same command and seed give the same bytes"
@@ -282,12 +297,8 @@ def _print_origin(origin: Origin | Unreadable) -> None:
         console.out(f"  {rest} runs; --json lists them")
     if not origin.matches:
         console.out("  no run on record made it")
-        for label, key in _header_keys().items():
-            value = origin.header.get(key)
-            if value and value != "None":
-                console.out(
-                    f"    {label}: {value if len(value) <= _WIDTH else value[:_WIDTH] + '…'}"
-                )
+        for line in _header_lines(origin.header):
+            console.out(f"    {line}")
     for warning in origin.warnings:
         console.warn(f"{origin.path.name}: {warning}")
 

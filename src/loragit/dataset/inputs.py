@@ -38,7 +38,8 @@ def read_input(path: Path, what: str) -> bytes:
     except ValueError as error:  # a path that no file can have
         raise CannotReadInput(f"the {what} {str(path)!r} cannot be read: {error}") from error
     raise CannotReadInput(
-        f"the {what} {path} cannot be read: it is no plain file of at most {MAX_INPUT >> 20} MiB",
+        f"the {what} {path} cannot be read: it is not a plain file of at most "
+        f"{MAX_INPUT >> 20} MiB",
         hint="name a file that can be on record",
     )
 

@@ -147,9 +147,7 @@ class Reader:
                 child.stdin.flush()
             except OSError as error:
                 self.close()
-                raise GitFailed(
-                    "git cat-file ended before its time", hint="see: git fsck"
-                ) from error
+                raise GitFailed("git cat-file ended too early", hint="see: git fsck") from error
             whole = False
             try:
                 for question in lot[done:]:

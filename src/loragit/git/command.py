@@ -182,16 +182,16 @@ def start_child(
     """
     if is_bare(cwd):
         variables = (*variables, _NO_REPOSITORY)
+    setup = child.ChildSetup(
+        cwd=cwd,
+        # Its messages are read here, not shown as they are.
+        env={**os.environ, "LC_ALL": "C", **dict(each.split("=", 1) for each in variables)},
+        stdin=child.PIPE if fed else child.NOTHING,
+        stdout=child.PIPE,
+        stderr=child.PIPE if errors else child.NOTHING,
+    )
     try:
-        return child.spawn(
-            [*(("env", *variables) if variables else ()), "git", *_OPTIONS, *args],
-            cwd=cwd,
-            # Its messages are read here, not shown as they are.
-            env={**os.environ, "LC_ALL": "C"},
-            stdin=child.PIPE if fed else child.NOTHING,
-            stdout=child.PIPE,
-            stderr=child.PIPE if errors else child.NOTHING,
-        )
+        return child.spawn(["git", *_OPTIONS, *args], setup)
     except OSError as error:
         if not cwd.is_dir():
             raise NotARepository(f"there is no folder {cwd}") from error
@@ -231,7 +231,7 @@ def show(*args: str, cwd: Path, variables: tuple[str, ...] = ()) -> int:
 
     own = (*variables, _NO_REPOSITORY) if is_bare(cwd) else variables
     words = ["env", f"GIT_PAGER={pager()}", *own, "git", *_OPTIONS, *args]
-    shown = child.spawn(words, cwd=cwd, stdin=child.NOTHING)
+    shown = child.spawn(words, child.ChildSetup(cwd=cwd, stdin=child.NOTHING))
     # Ctrl-C is for git and its pager.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

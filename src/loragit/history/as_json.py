@@ -44,11 +44,7 @@ def listed_run(
     revert = run.revert
     status = counts.exit_status if counts else revert.exit_status if revert else None
     return {
-        "run": run.name,
-        "commit": run.commit,
-        "dataset": run.dataset,
-        "path": run.path,
-        "repository": str(run.reader.repository.top),
+        **_identity(run),
         "opened": run.minute,
         "opened_at": run.opened.isoformat(),
         "state": run.state,
@@ -71,6 +67,17 @@ def listed_run(
         "resumed_from": list(run.resumed_from),
         "derived_from": list(run.derived_from),
         "format": run.format,
+    }
+
+
+def _identity(run: RecordedRun) -> Document:
+    """Return which run it is, and where it is on record."""
+    return {
+        "run": run.name,
+        "commit": run.commit,
+        "dataset": run.dataset,
+        "path": run.path,
+        "repository": str(run.reader.repository.top),
     }
 
 
@@ -206,11 +213,7 @@ def compared_runs(difference: Difference, codes: Sequence[CodeChange]) -> Docume
 
 def _compared_run(run: RecordedRun) -> Document:
     return {
-        "run": run.name,
-        "commit": run.commit,
-        "dataset": run.dataset,
-        "path": run.path,
-        "repository": str(run.reader.repository.top),
+        **_identity(run),
         "opened_at": run.opened.isoformat(),
         "state": run.state,
         "imported": run.imported,

@@ -246,12 +246,7 @@ def _rows_from_git(
     commit, the commit that is reverted, message; separated by ``\\x1f``.
     """
     for raw in _log_commits(repository, tip, *but):
-        commit, above, date, message = (
-            *raw.decode("utf-8", "replace").split("\x1f", 3),
-            "",
-            "",
-            "",
-        )[:4]
+        commit, above, date, message = raw.decode("utf-8", "replace").split("\x1f", 3)
         parents.append(above)
         if row := _row_of_commit(commit, date, message):
             yield row
@@ -273,7 +268,7 @@ def _row_of_commit(commit: str, date: str, message: str) -> str:
 
 def _rows_past_damage(repository: Repository, starts: Iterable[str]) -> Iterator[str]:
     """Yield the rows of every commit that ``starts`` lead to, passing over unreadable ones."""
-    waiting = list(starts)
+    waiting = list(dict.fromkeys(starts))
     seen = set(waiting)
     with catfile.Reader(repository.top) as reader:
         while waiting:
@@ -288,7 +283,7 @@ def _rows_past_damage(repository: Repository, starts: Iterable[str]) -> Iterator
             lines = [line.partition(" ") for line in head.split("\n")]
             above = {value for key, _, value in lines if key == "parent"} - seen
             seen |= above
-            waiting += above
+            waiting += sorted(above)
             date = next(
                 (value.rpartition("> ")[2] for key, _, value in lines if key == "author"), ""
             )

@@ -10,7 +10,6 @@ joined and sorted (``notes.mergeStrategy = cat_sort_uniq``) and still read in th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -20,31 +19,6 @@ from loragit.text import shown
 REF = "refs/notes/commits"
 """git's own default, which ``git log`` shows."""
 RATINGS = range(1, 6)
-
-_LINE = re.compile(
-    r"(?:(?P<moment>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z) )?(?:(?P<key>Starred|Rating|Best): "
-    r")?(?P<text>.*)"
-)
-
-
-class Observation(NamedTuple):
-    """One line of a note."""
-
-    moment: str | None
-    """UTC, as in ``2026-11-24T19:30:00.000Z``; ``None`` in a line that was written with git
-    itself."""
-    text: str
-
-
-class Note(NamedTuple):
-    """What is noted on a run; of several stars, ratings or picks the last one counts."""
-
-    observations: tuple[Observation, ...] = ()
-    starred: bool = False
-    rating: int | None = None
-    """From 1 to 5."""
-    best: str | None = None
-    """The product that was picked, as the run's outcome calls it."""
 
 
 class Mark(NamedTuple):
@@ -79,27 +53,6 @@ def append_lines(note: bytes, lines: Iterable[str]) -> bytes:
     return (
         note + between + "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
     )
-
-
-def parse_note(note: bytes) -> Note:
-    """Return what a note says; lines that were written with git itself are observations without a
-    moment."""
-    found = Note()
-    observations: list[Observation] = []
-    for line in note.decode("utf-8", "replace").splitlines():
-        match = _LINE.fullmatch(line)
-        if match is None or not match["text"].strip():
-            continue
-        if match["key"] == "Starred":
-            found = found._replace(starred=match["text"] == "yes")
-        elif match["key"] == "Rating" and match["text"] in map(str, RATINGS):
-            found = found._replace(rating=int(match["text"]))
-        elif match["key"] == "Best":
-            found = found._replace(best=match["text"])
-        else:
-            key = f"{match['key']}: " if match["key"] else ""
-            observations.append(Observation(match["moment"], key + match["text"]))
-    return found._replace(observations=tuple(observations))
 
 
 def note_paths(commit: str) -> Iterator[str]:

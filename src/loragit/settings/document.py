@@ -134,8 +134,8 @@ def _table(content: object, shown: str, path: Path) -> Mapping[str, object]:
 def _check_argument(name: str, value: object, shown: str, path: Path) -> ArgValue:
     if not _ARGUMENT_NAME.fullmatch(name):
         raise WrongSetting(
-            f"{shown} in {path} is no name of an argument: write it without --, as in network_dim "
-            "= 16"
+            f"{shown} in {path} is not the name of an argument: write it without --, as in "
+            "network_dim = 16"
         )
     checked = argument_value(value)
     if isinstance(checked, tuple) and any(

@@ -153,7 +153,7 @@ def _steps_value(name: RunName, invocation: _Invocation) -> SourcedValue:
         return SourcedValue(int(text), "STEPS")
     if not name.steps:
         says = "no number of steps" if name.steps is None else "0 steps"
-        raise InvalidName(f"{name} says {says}", hint=f"a name reads {CONVENTION}; or give --steps")
+        raise InvalidName(f"{name} has {says}", hint=f"a name reads {CONVENTION}; or give --steps")
     return SourcedValue(name.steps, "name")
 
 
@@ -217,6 +217,7 @@ def _settings(given: Mapping[str, SourcedValue]) -> Settings:
             inputs=tuple(map(Path, _texts(given, "record.inputs"))),
             sign=sign if isinstance(sign := given["record.sign"].value, bool) else None,
             repos=tuple(map(Path, _texts(given, "record.repos"))),
+            enclosing=given["record.enclosing"].value is True,
         ),
         debug=given["debug"].value is True,
         origins=tuple(_origin(key, given[key]) for key in sorted(given, key=_group_of_key)),

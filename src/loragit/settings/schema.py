@@ -179,6 +179,7 @@ SCHEMA: Mapping[str, SettingKey] = {
     "record.allow_dirty": SettingKey("true or false", _bool, False, parse_bool),
     "record.sign": SettingKey('true, false or "git"', _signing, "git", _signing_text),
     "record.allow_secrets": SettingKey("true or false", _bool, False, parse_bool),
+    "record.enclosing": SettingKey("true or false", _bool, False, parse_bool),
     "record.inputs": SettingKey("a list of paths", _files, (), None),
     "record.repos": SettingKey(f"a list of at most {MOST_REPOS} paths", _repositories, (), None),
 }

@@ -101,6 +101,9 @@ class RecordSettings(NamedTuple):
     """Further repositories to record, absolute."""
     sign: bool | None = None
     """Whether sealed tags are signed; ``None`` leaves that to git's ``tag.gpgSign``."""
+    enclosing: bool = False
+    """Whether the repository around the dataset is meant, although it ignores the dataset, or holds
+    the trainer or the home folder."""
 
 
 class Settings(NamedTuple):

@@ -51,7 +51,7 @@ def _standing_tree(objects: Objects, tip: str, opened: Opened) -> str | None:
             continue
         found = trailers.parse(commit.message)
         name = found.get("Run", ("",))[0]
-        if not name or "Reverts" in found or found.get("Dataset-Path", ("",))[0] != place:
+        if "Reverts" in found or found.get("Dataset-Path", ("",))[0] != place:
             continue
         if objects.tag_commit(f"refs/tags/{name}") == commit.id:
             return trees.subtree(objects, commit.id, opened.prefix)

@@ -73,7 +73,6 @@ class NameStates:
     def apply(self, updates: Iterable[RefUpdate]) -> None:
         """``updates``, which delete nothing, were made since."""
         self._refs |= {name: Ref(name, new, new, "") for name, new, _ in updates if new is not None}
-        self._ours = True
 
 
 def _start_tip(repository: Repository) -> git.Question:
@@ -109,7 +108,7 @@ def _name_state(name: RunName, found: Mapping[str, Ref], *, ours: bool) -> NameS
     elif below := next((ref for ref in found if ref.startswith(RUNS + "/")), None):
         blocked = f"git cannot have a branch runs beside {below}"
         unblock = f"rename it: git branch -m {below.removeprefix('refs/heads/')} OTHER-NAME"
-    elif runs is not None and not ours:
+    elif not ours:
         blocked = "there is a branch runs that loragit did not make"
         unblock = "rename it: git branch -m runs my-runs"
     taken = None

@@ -164,11 +164,7 @@ def _read(path: Path) -> JournalEntry:
     table = tomllib.loads(path.read_text("utf-8", "surrogateescape"))
     work, trainer, end = (table.pop(key, None) for key in ("work", "trainer", "end"))
     inode = table.pop("inode", [0, 0])
-    if not (
-        isinstance(inode, list)
-        and len(inode) == 2
-        and all(isinstance(number, int) for number in inode)
-    ):
+    if len(inode) != 2 or not all(isinstance(number, int) for number in inode):
         raise ValueError("inode")
     note = JournalEntry(**table)
     if not isinstance(note.pid, int) or not all(

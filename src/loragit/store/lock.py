@@ -47,7 +47,7 @@ def locked(path: Path, warn: Warn, bound: float | None = None) -> Iterator[None]
     except OSError as error:
         raise CannotLock(
             f"{path} cannot be opened: {error.strerror}",
-            hint="see whom it belongs to, and that you may write it",
+            hint="see who owns it, and that you may write it",
         ) from error
     try:
         _take(handle, path, warn, BOUND if bound is None else bound)

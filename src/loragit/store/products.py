@@ -132,9 +132,7 @@ def datasets(folder: Path, here: Path) -> tuple[Path, ...]:
     ``folder`` itself, which may lie in a repository."""
     try:
         children = sorted(
-            Path(entry.path)
-            for entry in os.scandir(folder)
-            if entry.is_dir() and entry.name[:1] != "."
+            Path(entry.path) for entry in os.scandir(folder) if not entry.name.startswith(".")
         )
     except OSError:
         children = []

@@ -18,11 +18,11 @@ says what is to move where, and which git is to do it. A revert, step by step::
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,12 +122,10 @@ def move_refs(
 def _free_name(repository: Repository) -> Path:
     """A path for a note. In containers many processes have the same id, and the note of another may
     still be needed."""
-    names = (
-        f"{os.uname().nodename}.{os.getpid()}{end}.toml"
-        for end in ("", *(f".{n}" for n in range(1, 100)))
-    )
-    paths = [_folder(repository) / name for name in names]
-    return next((path for path in paths if not path.exists()), paths[0])
+    ends = chain(("",), (f".{number}" for number in count(1)))
+    names = (f"{os.uname().nodename}.{os.getpid()}{end}.toml" for end in ends)
+    paths = (_folder(repository) / name for name in names)
+    return next(path for path in paths if not path.exists())
 
 
 def _free(repository: Repository, noted: Noted, *, patient: bool) -> None:
@@ -136,9 +134,8 @@ def _free(repository: Repository, noted: Noted, *, patient: bool) -> None:
     Some may be another's: if ``patient``, wait until they are old enough to be nobody's.
     """
     _unlocked(repository, noted)
-    for _ in range(math.ceil(QUIET / _PAUSE) + 1 if patient else 0):
-        if not _in_doubt(repository, noted):
-            break
+    end = time.monotonic() + QUIET + _PAUSE
+    while patient and _in_doubt(repository, noted) and time.monotonic() < end:
         time.sleep(_PAUSE)
         _unlocked(repository, noted)
 
@@ -335,7 +332,7 @@ def _may_be_its(lock: Path, content: str | None, noted: Noted) -> bool:
 def _quiet(lock: Path, content: str | None, noted: Noted) -> bool:
     """Whether nobody can hold ``lock`` any more. Raises OSError if there is none."""
     status = lock.stat()
-    names_its_value = content is not None and status.st_size > 0
+    names_its_value = content is not None and bool(status.st_size)
     return (
         names_its_value or alive.rebooted_since(noted.boot) or time.time() - status.st_mtime > QUIET
     )

@@ -227,7 +227,7 @@ class Store:
 
     def _check_leads_to(self, tip: str, commit: str) -> None:
         """Raises :class:`SealFailed` if ``runs``, at ``tip``, no longer leads to ``commit``."""
-        if tip != commit and git.is_ancestor(commit, tip, self.repository) is False:
+        if git.is_ancestor(commit, tip, self.repository) is False:
             raise SealFailed(
                 f"runs does not lead to the run's commit {commit[:8]} any more",
                 hint="see what became of runs: git reflog show runs",
@@ -293,7 +293,7 @@ class Store:
         if now == opened.commit:
             return
         # A deleted ref has no reflog any more.
-        again = f"have it again: git tag {name} {opened.commit[:12]}"
+        again = f"restore it: git tag {name} {opened.commit[:12]}"
         seen = f"see what moved it: git reflog show {name.tag}"
         what, hint = ("deleted", again) if now is None else ("moved", seen)
         raise SealFailed(

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +47,22 @@ class Command(NamedTuple):
     argv: tuple[str, ...]
     cwd: Path
     env: Mapping[str, str]
+
+
+class ChildSetup(NamedTuple):
+    """What a child gets besides its arguments. A stream is a descriptor, :data:`PIPE`,
+    :data:`NOTHING`, or ours (``None``)."""
+
+    cwd: Path | None = None
+    env: Mapping[str, str] | None = None
+    """All of its environment; ``None`` for ours."""
+    stdin: int | None = None
+    stdout: int | None = None
+    stderr: int | None = None
+    session: bool = False
+    """Whether it gets a session of its own."""
+    group: int | None = None
+    """The process group that it joins; 0 for a new one."""
 
 
 class Answer(NamedTuple):
@@ -95,6 +112,14 @@ class ChildQuestion:
             self._answer = Answer(shell_status(self._child.returncode), out, err or b"")
         return self._answer
 
+    def send(self, data: bytes) -> None:
+        """Give a child that was asked with ``later`` the rest of its input, which fits into a
+        pipe."""
+        pipe, self._child.stdin = self._child.stdin, None
+        if pipe is not None:
+            with suppress(BrokenPipeError), pipe:  # it never reads
+                pipe.write(data)
+
     def cancel(self) -> None:
         """Kill it and all that it started; the answer no longer matters."""
         if self._child.returncode is None:
@@ -118,19 +143,20 @@ def ask(
     input: bytes = b"",  # noqa: A002  subprocess's own word for it
     stderr: int = PIPE,
     detached: bool = False,
+    later: bool = False,
 ) -> ChildQuestion:
     """Start a child that answers on its stdout, in a process group of its own; many can be at work
     at the same time.
 
     It reads ``input`` or nothing, never the terminal; if ``detached``, it has no terminal at all,
     not even one to open. A descriptor as ``stderr`` is its standard error, and no part of the
-    answer. Raises :class:`ProgramMissing` and :class:`CannotStart`.
+    answer. With ``later`` it gets its input from :meth:`ChildQuestion.send`, or none. Raises
+    :class:`ProgramMissing` and :class:`CannotStart`.
     """
-    child = start(
-        argv,
+    setup = ChildSetup(
         cwd=cwd,
         env=env,
-        stdin=PIPE if input else NOTHING,
+        stdin=PIPE if input or later else NOTHING,
         stdout=PIPE,
         stderr=stderr,
         session=detached,
@@ -138,7 +164,8 @@ def ask(
         # another.
         group=None if detached else 0,
     )
-    if child.stdin is not None:
+    child = start(argv, setup)
+    if child.stdin is not None and not later:
         # As much as the pipe holds is written at once: the child need not wait until somebody
         # asks for its answer.
         os.set_blocking(child.stdin.fileno(), False)
@@ -155,7 +182,7 @@ def ask(
 def run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None) -> int:
     """Run a child, such as an editor, on our own terminal. Returns its status as a shell reports
     it."""
-    child = start(argv, cwd=cwd, env=env)
+    child = start(argv, ChildSetup(cwd, env))
     while True:
         try:
             return shell_status(child.wait())
@@ -168,63 +195,28 @@ def spawn_quietly(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str] | No
     """Start a child that nobody waits for, without a terminal. A missing program is no error."""
     # The shell ends at once and leaves the child to init: it never becomes a zombie of ours.
     words = ["/bin/sh", "-c", '"$@" &', "sh", *argv]
-    nothing = NOTHING
-    start(
-        words, cwd=cwd, env=env, stdin=nothing, stdout=nothing, stderr=nothing, session=True
-    ).wait()
+    start(words, ChildSetup(cwd, env, NOTHING, NOTHING, NOTHING, session=True)).wait()
 
 
-def start(
-    argv: Sequence[str],
-    *,
-    cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
-    stdin: int | None = None,
-    stdout: int | None = None,
-    stderr: int | None = None,
-    session: bool = False,
-    group: int | None = None,
-) -> Child:
+def start(argv: Sequence[str], setup: ChildSetup) -> Child:
     """As :func:`spawn`. Raises :class:`ProgramMissing` and :class:`CannotStart`."""
     try:
-        return spawn(
-            argv,
-            cwd=cwd,
-            env=env,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            session=session,
-            group=group,
-        )
+        return spawn(argv, setup)
     except OSError as error:
-        raise _cannot_start(error, argv[0], cwd) from error
+        raise _cannot_start(error, argv[0], setup.cwd) from error
 
 
-def spawn(
-    argv: Sequence[str],
-    *,
-    cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
-    stdin: int | None = None,
-    stdout: int | None = None,
-    stderr: int | None = None,
-    session: bool = False,
-    group: int | None = None,
-) -> Child:
-    """Start ``argv``, in a new ``session`` or in the process ``group`` (0: a new one) if wanted.
-
-    A stream is a descriptor, :data:`PIPE`, :data:`NOTHING`, or ours (``None``). Raises OSError.
-    """
+def spawn(argv: Sequence[str], setup: ChildSetup) -> Child:
+    """Start ``argv``. Raises OSError."""
     return subprocess.Popen(
         argv,
-        cwd=cwd,
-        env=env,
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        start_new_session=session,
-        process_group=group,
+        cwd=setup.cwd,
+        env=setup.env,
+        stdin=setup.stdin,
+        stdout=setup.stdout,
+        stderr=setup.stderr,
+        start_new_session=setup.session,
+        process_group=setup.group,
     )
 
 

@@ -16,7 +16,9 @@ class Pager:
         OSError."""
         # Same as git: quit if one screen is enough, show colours, leave the text on the screen.
         environ = {"LESS": "FRX", "LV": "-c"} | dict(os.environ)
-        self._child = child.spawn(["sh", "-c", command], env=environ, stdin=child.PIPE)
+        self._child = child.spawn(
+            ["sh", "-c", command], child.ChildSetup(env=environ, stdin=child.PIPE)
+        )
         assert self._child.stdin
         self._screen = os.dup(1)
         os.dup2(self._child.stdin.fileno(), 1)

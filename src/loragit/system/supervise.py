@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from loragit.errors import LoragitError
 from loragit.system.alive import any_left
-from loragit.system.child import NOTHING, Child, Command, shell_status, start
+from loragit.system.child import NOTHING, Child, ChildSetup, Command, shell_status, start
 from loragit.system.signals import ENDING, Signals, signal_group
 from loragit.system.terminal import Output, own_streams
 
@@ -105,8 +105,7 @@ def train(
 
 def _start_in_session(command: Command, output: Output) -> Child:
     """Start the trainer in a session of its own, with nothing on its stdin."""
-    return start(
-        command.argv,
+    setup = ChildSetup(
         cwd=command.cwd,
         env=command.env,
         stdin=NOTHING,
@@ -114,6 +113,7 @@ def _start_in_session(command: Command, output: Output) -> Child:
         stderr=output.stderr,
         session=True,
     )
+    return start(command.argv, setup)
 
 
 class Watch:

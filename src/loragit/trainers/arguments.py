@@ -118,6 +118,6 @@ def refuse_leading(arguments: Arguments) -> None:
     options."""
     if arguments.leading:
         raise BadArgument(
-            f"{arguments.leading[0]!r} is no option of the trainer",
+            f"{arguments.leading[0]!r} is not an option of the trainer",
             hint="its options come after --, as in -- --seed 7",
         )

@@ -28,7 +28,10 @@ HEADER_LIMIT = 100_000_000
 """Longest header that the format allows, in bytes (``MAX_HEADER_SIZE`` of the safetensors
 crate)."""
 
+_METADATA = "__metadata__"
 _PREFIX = 8
+_BLANKS = b" \t\r\n"
+"""What JSON allows before its first word. The format does not, but the crate loads it."""
 _OFFSET_LIMIT = 2**63 - 1
 # Larger blocks were no faster; with 1 MiB the cost of starting the second thread showed.
 _BLOCK = 4 << 20
@@ -73,10 +76,14 @@ class Hashes(NamedTuple):
 def read_header(path: Path) -> Header:
     """Read and check the header of ``path``.
 
+    What the safetensors crate loads is sound here, too: blanks around the header, ``null`` in place
+    of the metadata, any order of the tensors, tensors without bytes, types that are new. Of a key
+    that occurs twice the last counts, as there.
+
     Raises :class:`NotSafetensors` if the header is cut short, is longer than :data:`HEADER_LIMIT`,
-    is not a JSON object in UTF-8, repeats a key, is nested too deep, has more values than any model
-    has, or has metadata or offsets of the wrong kind. Raises ``OSError`` if the file cannot be read
-    or is not a regular file.
+    is not a JSON object in UTF-8, has metadata twice, is nested too deep, has more values than any
+    model has, or has metadata or offsets of the wrong kind. Raises ``OSError`` if the file cannot
+    be read or is not a regular file.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -88,7 +95,7 @@ def read_header(path: Path) -> Header:
         raw = file.read(length)
     try:
         entries = _parse(raw)
-        metadata = _metadata(entries.pop("__metadata__", {}))
+        metadata = _metadata(entries.pop(_METADATA, None))
         data_length = max(map(_end, entries.values()), default=0)
     except RecursionError:
         raise NotSafetensors(path, "its header is nested too deep") from None
@@ -150,31 +157,31 @@ def _payload_start(file: FileIO) -> int | None:
     (``.ckpt``, ``.pt``) never passes: its first bytes, read as a length, are far beyond the limit.
     """
     descriptor = file.fileno()
-    beginning = os.pread(descriptor, _PREFIX + 1, 0)
+    beginning = os.pread(descriptor, _PREFIX + 64, 0)
     start = _PREFIX + int.from_bytes(beginning[:_PREFIX], "little")
     size = os.fstat(descriptor).st_size
     fits = start <= min(size, _PREFIX + HEADER_LIMIT)
-    return start if fits and beginning[_PREFIX:] == b"{" else None
+    header = beginning[_PREFIX:start].lstrip(_BLANKS)
+    return start if fits and header.startswith(b"{") else None
 
 
 def _parse(raw: bytes) -> dict[str, object]:
     """Parse the header's JSON. Raises ``ValueError`` or ``RecursionError``."""
-    if not raw.startswith(b"{"):
+    if not raw.lstrip(_BLANKS).startswith(b"{"):
         raise ValueError("it is not an object")
     check_values(raw)  # a hundred megabytes of "[]," would become gigabytes
     entries = json.loads(
-        raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
+        raw.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant
     )
     assert isinstance(entries, dict)
     return entries
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Reject repeated keys, which the format forbids: two readers could see two different
-    models."""
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Reject metadata that stands there twice, as the crate does."""
     entries = dict(pairs)
-    if len(entries) != len(pairs):
-        raise ValueError("a key occurs twice")
+    if len(entries) != len(pairs) and [key for key, _ in pairs].count(_METADATA) > 1:
+        raise ValueError(f"{_METADATA} occurs twice")
     return entries
 
 
@@ -184,6 +191,8 @@ def _no_constant(name: str) -> object:
 
 
 def _metadata(entry: object) -> Mapping[str, str]:
+    if entry is None:
+        return MappingProxyType({})
     if not isinstance(entry, dict):
         raise ValueError("__metadata__ is not an object")
     for key, value in entry.items():

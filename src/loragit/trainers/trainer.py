@@ -275,6 +275,11 @@ class Trainer(Protocol):
         :class:`~loragit.dataset.snapshot.CannotReadInput`."""
         ...
 
+    def modules(self, effective: Arguments) -> tuple[str, ...]:
+        """Python modules, dotted, that it imports because an argument names them, or what is in
+        them: what they hold is code that no commit of the trainer's tells."""
+        ...
+
     def words(self, plan: Plan, workdir: Path, job: Job) -> tuple[str, ...]:
         """Arguments for the trainer's script: the user's, pointed at the copies, then loragit's."""
         ...

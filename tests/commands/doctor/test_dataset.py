@@ -75,7 +75,7 @@ def test_nothing_is_odd_about_a_sound_folder(img: Path) -> None:
         ("images", OK, f"3 images in {img}, each begins as its kind does", None),
         ("captions", OK, f"3 captions (.txt) for 3 images in {img}", None),
         ("stale caches", OK, f"1 cache in {img}, none older than its image", None),
-        ("duplicates", OK, "no two images of the same bytes", None),
+        ("duplicates", OK, "no two images are the same", None),
     ]
 
 

@@ -202,7 +202,7 @@ def test_a_line_a_check_with_its_fix_below_and_a_summary_at_the_end(scene: Scene
     done = scene.loragit("doctor")
     lines = done.out.splitlines()
     assert re.match(r"ok  git \d", lines[0])
-    at = lines.index("warning  no NVIDIA graphics card is seen")
+    at = lines.index("warning  no NVIDIA graphics card was found")
     assert lines[at + 1] == "    fix: see what nvidia-smi says"
     at = lines.index(f"failed  there are no sample prompts {scene.dataset}/sample-prompts.txt")
     assert (
@@ -379,7 +379,7 @@ def test_caches_that_cannot_be_written_are_a_warning(
     check = one(scene)
     assert (check.check, check.status) == ("caches", WARNING)
     assert check.message.startswith(f"{scene.home}/file cannot be written: without caches in ")
-    assert check.fix == f"see whom it belongs to (ls -ld {scene.home}/file), or set XDG_CACHE_HOME"
+    assert check.fix == f"see who owns it (ls -ld {scene.home}/file), or set XDG_CACHE_HOME"
 
 
 def test_a_hook_that_is_missing_old_or_edited_is_a_warning_whose_fix_puts_it_there(
@@ -578,7 +578,7 @@ def test_without_a_card_there_is_a_warning_and_no_more(scene: Scene) -> None:
     program(scene.home / "bin/nvidia-smi", "exit 9")
     check = one(scene)
     assert (check.area, check.check, check.status) == (TRAINER, "graphics card", WARNING)
-    assert check.message == "no NVIDIA graphics card is seen"
+    assert check.message == "no NVIDIA graphics card was found"
     assert scene.loragit("doctor").status == 0
 
 
@@ -855,7 +855,7 @@ def test_runs_beside_its_origin_is_told_with_what_brings_them_together(scene: Sc
     message, fix = told()
     assert message == "origin/runs has 1 commit more"
     sealed(store, "noob-gren-v3s4")
-    assert told()[0] == "runs and origin/runs went apart: 1 commit here, 1 commit there"
+    assert told()[0] == "runs and origin/runs have diverged: 1 commit here, 1 commit there"
     scene.git("update-ref", "refs/heads/runs", "runs~1")
     assert fix
     shell(scene, fix)

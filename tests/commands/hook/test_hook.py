@@ -138,6 +138,29 @@ def test_a_commit_is_refused_while_the_trainer_is_dirty_and_the_files_are_named(
     assert "git commit --no-verify" in done.stderr
 
 
+def test_changes_that_git_status_hides_are_refused_and_named(dataset: Path, trainer: Path) -> None:
+    git(trainer, "update-index", "--assume-unchanged", "train.py")
+    (trainer / "train.py").write_text("print('edited')\n")
+    (refusal,) = looked_at(dataset).refusals
+    assert named(refusal) == ["train.py (assume-unchanged)"]
+    assert refusal.hint is not None
+    assert "update-index --no-assume-unchanged --no-skip-worktree -- train.py" in refusal.hint
+
+
+def test_an_ignored_module_that_the_settings_name_is_refused(dataset: Path, trainer: Path) -> None:
+    (trainer / ".git/info/exclude").write_text("/mine\n/lycoris\n")
+    (trainer / "mine").mkdir()
+    for name in ("__init__", "opt", "other"):
+        (trainer / "mine" / f"{name}.py").write_text("")
+    repository(trainer / "lycoris", kohya__py="")
+    with (dataset / "loragit.toml").open("a") as settings:
+        settings.write("[trainer.args]\nnetwork_module = 'lycoris.kohya'\n")
+        settings.write("optimizer_type = 'mine.opt.Lion'\n")
+    (refusal,) = looked_at(dataset).refusals
+    why = "(ignored, mine.opt is imported from it)"
+    assert named(refusal) == [f"mine/opt.py {why}", f"mine/__init__.py {why}"]
+
+
 def test_what_a_refusal_says_to_do_makes_the_commit_pass(installed: Path, trainer: Path) -> None:
     (trainer / "train.py").write_text("changed\n")
     (trainer / "new one.py").write_text("new\n")
@@ -940,7 +963,7 @@ def test_a_folder_for_all_repositories_says_what_a_guard_does_there(
     dataset: Path, home: Path
 ) -> None:
     git(dataset, "config", "--global", "core.hooksPath", str(home / "hooks"))
-    assert "those without runs of loragit's are let be" in text(
+    assert "those without runs of loragit's are left alone" in text(
         files.install(dataset, "loragit", files.GUARDS[0])
     )
     assert "takes nothing but runs" in text(files.install(dataset, "loragit", "update"))

@@ -430,7 +430,7 @@ def test_files_that_cannot_be_searched_are_notes(tmp_path: Path) -> None:
     assert verdict.refusals == ()
     assert verdict.notes == (
         "missing was not searched for secrets: No such file or directory",
-        "fifo was not searched for secrets: it is no plain file",
+        "fifo was not searched for secrets: it is not a plain file",
         ". was not searched for secrets: Is a directory",
         "large.txt was not searched for secrets: it is larger than 8 MiB",
     )

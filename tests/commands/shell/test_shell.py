@@ -362,7 +362,7 @@ def test_a_name_that_cannot_be_ends_a_script(scene: Scene, shell: str) -> None:
         assert (
             told in done.err
             or "names no dataset" in done.err
-            or "says no number of steps" in done.err
+            or "has no number of steps" in done.err
         )
         assert "hint: " in done.err
     nothing_written(scene)

@@ -124,6 +124,50 @@ def test_weights_are_compared_by_content_and_not_by_path() -> None:
     assert phrases(side(weights=two), side()) == ("-Base-Weights x", "-Base-Weights 2 y")
 
 
+def test_weights_are_the_same_by_hash_else_by_name() -> None:
+    base = Weights("VAE", "a.pt", "a" * 64)
+    assert phrases(side(weights=(base,)), side(weights=(base._replace(name="b.pt"),))) == ()
+    unknown = base._replace(sha256=None)
+    assert phrases(side(weights=(unknown,)), side(weights=(unknown,))) == ()
+    renamed = unknown._replace(name="b.pt")
+    assert phrases(side(weights=(unknown,)), side(weights=(renamed,))) == ("VAE a.pt → b.pt",)
+    assert phrases(side(weights=(base,)), side(weights=(unknown,))) == (
+        "VAE a.pt (aaaaaaaaaa) → a.pt (unknown)",
+    )
+    assert phrases(side(), side(weights=(base,))) == ("+VAE a.pt",)
+
+
+def test_weights_are_no_arguments_unless_they_are_only_that() -> None:
+    weights = Weights("VAE", "a.pt", "a" * 64)
+    words = ("--vae", "/x/a.pt")
+    assert phrases(side(*words, weights=(weights,)), side(weights=(weights,))) == ()
+    assert phrases(side(*words), side()) == ("-vae /x/a.pt",)
+
+
+def test_a_group_without_pairs_is_an_argument() -> None:
+    assert phrases(side(), side("--network_args")) == ("+network_args",)
+    assert phrases(side("--network_args"), side("--network_args", "a=1")) == (
+        "+a 1",
+        "-network_args",
+    )
+
+
+def test_pairs_of_another_argument_are_its_value() -> None:
+    assert phrases(side(), side("--model_args", "a=1", "b=2")) == ("+model_args a=1 b=2",)
+
+
+def test_other_repositories_are_compared_by_their_labels() -> None:
+    one, other = CODE._replace(label="one"), CODE._replace(label="an.other")
+    moved = other._replace(commit="b" * 40, dirty=("x.py",))
+    assert phrases(side(repositories=(other,)), side(repositories=(other,))) == ()
+    assert phrases(side(repositories=(one, other)), side(repositories=(moved,))) == (
+        "-one aaaaaaaa",
+        "an.other aaaaaaaa → bbbbbbbb",
+        "an.other uncommitted changes",
+    )
+    assert phrases(side(), side(repositories=(one,))) == ("+one aaaaaaaa",)
+
+
 def test_code_is_compared_by_commit_and_by_what_was_not_committed() -> None:
     moved: RepoState = CODE._replace(commit="b" * 40, branch="dev")
     assert phrases(side(), side(trainer=moved)) == ("trainer aaaaaaaa → bbbbbbbb",)
@@ -218,6 +262,7 @@ def test_a_patch_is_told_beside_what_it_patches() -> None:
         ("1e-4", "0.0001", True),
         ("+8", "8", True),
         ("1_0", "10", False),
+        ("10", "1_0", False),
         ("nan", "NaN", False),
         ("1e999", "2e999", False),
         ("08", "8.", True),

@@ -59,7 +59,10 @@ def test_totals_leave_captions_out_that_are_on_one_side_only() -> None:
         captions.caption_change("3", "solo", None),
     ]
     assert captions.tag_totals(changes) == (TagTotal("solo", 2, 0), TagTotal("hat", 0, 1))
-    assert not captions.caption_change("3", "solo", None).reordered
+    come, gone = changes[2:]
+    assert (come.added, come.removed, come.reordered) == (("hat",), (), False)
+    assert (gone.added, gone.removed, gone.reordered) == ((), ("solo",), False)
+    assert not captions.caption_change("4", None, "").reordered
 
 
 # ---- tables ----
@@ -264,7 +267,57 @@ def test_every_value_of_a_document_has_its_key() -> None:
     )
 
 
+def test_a_list_of_tables_that_was_empty_is_a_value() -> None:
+    assert tables.compare_tables({"rows": []}, {"rows": [{"a": 1}]}) == (
+        ValueChange("rows", "[]", "[{ a = 1 }]"),
+    )
+
+
+def matched(old: list[dict[str, object]], new: list[dict[str, object]]) -> list[tuple[int, int]]:
+    return sorted(tables.match_tables(old, new))
+
+
+def test_tables_of_one_name_are_matched_whatever_is_in_them() -> None:
+    old: list[dict[str, object]] = [{"name": "x", "rows": [{"name": "a"}]}, {"name": "y"}]
+    new: list[dict[str, object]] = [{"name": "z"}, {"name": "x", "rows": [{"name": "b"}]}]
+    assert matched(old, new) == [(0, 1), (1, 0)]
+
+
+def test_of_very_many_tables_those_that_are_equal_are_matched() -> None:
+    rows: list[dict[str, object]] = [{"n": number} for number in range(100)]
+    assert matched(rows, rows[1:]) == [(number + 1, number) for number in range(99)]
+
+
+def test_what_is_in_a_dataset_outweighs_its_values() -> None:
+    def dataset(number: int, folder: str) -> dict[str, object]:
+        values = dict.fromkeys(("resolution", "batch_size", "flip"), number)
+        return {**values, "subsets": [{"image_dir": folder, "n": number}]}
+
+    old, new = [dataset(1, "a"), dataset(2, "b")], [dataset(2, "a"), dataset(1, "b")]
+    assert matched(old, new) == [(0, 0), (1, 1)]
+
+
+def test_tables_without_a_name_are_matched_by_what_they_share() -> None:
+    old: list[dict[str, object]] = [{"a": 1, "b": 2}, {"a": 5, "b": 6}]
+    new: list[dict[str, object]] = [{"a": 5, "b": 7}, {"c": 1}, {"a": 1, "b": 3}]
+    assert matched(old, new) == [(0, 2), (1, 0)]
+    assert matched(old, [{"c": 1}, {"d": 1}]) == []
+
+
 # ---- lines ----
+
+
+def test_the_order_counts_up_to_a_number_of_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_order(text: str = "a\nb", other: str = "b\na") -> bool:
+        return lines.compare_lines(text, other) != ()
+
+    monkeypatch.setattr(lines, "_MOST", 2)
+    assert in_order()
+    assert not in_order("a\nb\nc", "b\nc\na")
+    monkeypatch.setattr(lines, "_MOST_PAIRS", 2)
+    assert in_order()
+    monkeypatch.setattr(lines, "_MOST_PAIRS", 1)
+    assert not in_order()
 
 
 @given(st.lists(st.sampled_from("abcd")), st.lists(st.sampled_from("abcd")))

@@ -53,3 +53,19 @@ def test_a_log_tells_what_changed_of_every_other_run(runs: dict[str, RecordedRun
     assert list(stored.changes.values()) == ["+seed 7"]
     again = list(History.of(runs[ONE].reader.repository.top).runs)
     assert cached.changes_in_brief(again, bases) == changed
+
+
+def test_outcomes_of_several_repositories_are_told_by_commit(dataset: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "-q")
+    for folder in (dataset, other):
+        sealed(open_store(folder), ONE, dataset=folder.name)
+    every = [*History.of(dataset).runs, *History.of(other).runs]
+    found = cached.outcome_counts(every)
+    assert {commit: counts.models for commit, counts in found.items()} == {
+        run.commit: 1 for run in every
+    }
+    assert len(found) == 2
+    # Each is kept in the cache of its own repository.
+    assert [list(run.reader.cache.outcomes) for run in every] == [[run.tag] for run in every]

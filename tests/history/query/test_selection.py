@@ -108,7 +108,9 @@ def test_everything_that_is_recorded_is_a_value(runs: tuple[RecordedRun, ...]) -
     assert values["outcome.final_loss"] == (0.25,)
     assert values["trainer.commit"] == ("a" * 40,)
     assert not [key for key in values if key.startswith(("command", "files"))]
-    assert recorded_values(runs[3])["outcome.exit_status"] == (1,)
+    nothing = recorded_values(runs[3])
+    assert nothing["outcome.exit_status"] == (1,)
+    assert nothing["outcome.models"] == nothing["outcome.samples"] == (0,)
     assert "outcome.models" not in recorded_values(runs[0])
 
 

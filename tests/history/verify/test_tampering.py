@@ -3,7 +3,6 @@ trace that is told."""
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,8 +16,7 @@ from loragit.store.store import Store
 from tests.support.made_up_runs import open_store, sealed, untagged
 from tests.support.paths import ROOT
 from tests.support.processes import git
-
-ONE, TWO, THREE = "noob-gren-v1s4", "noob-gren-v2s4", "noob-gren-v3s4"
+from tests.support.verdicts import ONE, THREE, TWO, told
 
 
 @pytest.fixture
@@ -41,20 +39,6 @@ def pushed(record: Path, tmp_path: Path) -> Path:
     git(record, "remote", "add", "origin", str(tmp_path / "shared.git"))
     git(record, "push", "-q", "origin", "main", "runs", "--tags")
     return tmp_path / "shared.git"
-
-
-def told(folder: Path, *names: str, quick: bool = False) -> list[tuple[str, str, str]]:
-    """(status, check, message) of each finding; commits and moments are not shown, missing outputs
-    left out."""
-    history = History.of(folder)
-    try:
-        report = verify(history, VerifyOptions(names, Path("/nowhere"), quick=quick))
-    finally:
-        history.close()
-    short = [
-        (v.status, v.check, re.sub(r"\b[0-9a-f]{8}\b", "ID", v.message)) for v in report.verdicts
-    ]
-    return [(s, c, re.sub(r"\d{4}-\S+Z", "T", m)) for s, c, m in short if c != "output"]
 
 
 def fixes(folder: Path) -> list[str]:
@@ -109,7 +93,7 @@ def test_runs_of_another_machine_that_were_only_fetched_are_no_rewritten_history
     assert THREE in git(record, "tag")
     assert told(record) == []
     sealed(open_store(record), "noob-gren-v4s4")
-    apart = "runs and origin/runs went apart: 1 commit here, 1 commit there"
+    apart = "runs and origin/runs have diverged: 1 commit here, 1 commit there"
     assert told(record) == [("note", "runs", apart)]
     history = History.of(record)
     assert (
@@ -156,6 +140,7 @@ def test_an_object_that_git_shows_another_in_the_place_of(record: Path, what: st
         "git shows ID in the place of ID, which runs holds: it was replaced",
     )
     (fix,) = fixes(record)
+    assert name in fix
     shell(fix, record)
     assert told(record) == []
 
@@ -303,6 +288,112 @@ def test_a_remotes_branch_that_cannot_be_read(record: Path, pushed: Path) -> Non
     ((status, check, message),) = told(record)
     assert (status, check) == ("wrong", "runs")
     assert message.startswith("origin/runs cannot be compared with runs: ")
+
+
+# What reflogs show.
+
+
+def reflog(record: Path, ref: str = "refs/heads/runs") -> Path:
+    return record / ".git/logs" / ref
+
+
+def rows_of_runs(record: Path) -> list[str]:
+    return [message for _, check, message in told(record) if check == "runs"]
+
+
+def test_of_several_lost_tips_the_last_one_is_named(record: Path) -> None:
+    """It leads to the others."""
+    store = open_store(record)
+    git(record, "branch", "base", "runs~1")
+    sealed(store, THREE)
+    git(record, "branch", "-f", "runs", "base")
+    sealed(store, "noob-gren-v4s4")
+    (row,) = rows_of_runs(record)
+    assert row == (
+        "runs was at ID until T, which is not in its history, 2 commits of it: "
+        "it was rewound or rewritten (branch: Reset to base)"
+    )
+    (fix,) = [fix for fix in fixes(record) if "keep what was lost" in fix]
+    shell(fix, record)
+    assert git(record, "log", "-1", "--format=%s", "runs-before").startswith(THREE)
+
+
+def test_a_gap_in_the_reflog_hides_no_tip(record: Path) -> None:
+    git(record, "branch", "-f", "runs", "runs~1")
+    sealed(open_store(record), THREE)
+    git(record, "branch", "-f", "runs", "runs~1")
+    lines = reflog(record).read_text().splitlines(keepends=True)
+    (first,) = [n for n, line in enumerate(lines) if "Reset" in line and n < len(lines) - 1]
+    reflog(record).write_text("".join(lines[:first] + lines[first + 1 :]))
+    assert len(rows_of_runs(record)) == 2
+
+
+def test_a_tip_past_the_end_of_the_reflog(record: Path) -> None:
+    lines = reflog(record).read_text()
+    git(record, "branch", "-f", "runs", "runs~1")
+    reflog(record).write_text(lines)
+    (row,) = rows_of_runs(record)
+    assert row == (
+        "runs was at ID, which is not in its history, 1 commit of it: "
+        "it was rewound or rewritten (past the reflog)"
+    )
+    (fix,) = [fix for fix in fixes(record) if "keep what was lost" in fix]
+    shell(fix, record)
+    assert git(record, "log", "-1", "--format=%s", "runs-before").startswith(TWO)
+
+
+def test_lines_of_a_reflog_that_say_nothing(record: Path) -> None:
+    """Of another form; of a ref that was deleted; without a reason."""
+    git(record, "branch", "-f", "runs", "runs~1")
+    lines = reflog(record).read_text().splitlines()
+    lines[-1] = lines[-1].partition("\t")[0]
+    tip = git(record, "rev-parse", "runs")
+    deleted = f"{tip} {'0' * 40} Ada Trainer <ada@example.org> 1 +0000\tdeleted"
+    reflog(record).write_text("\n".join([*lines, "who knows", deleted]) + "\n")
+    assert rows_of_runs(record) == [f"runs {WAS} (no reason given)"]
+
+
+def test_runs_that_was_deleted_where_it_was_only_fetched(pushed: Path, tmp_path: Path) -> None:
+    """The keep ref of a run shows that the branch was here; what was pushed shows where it is."""
+    git(tmp_path, "clone", "-q", str(pushed), "other")
+    other = tmp_path / "other"
+    git(other, "branch", "-q", "runs", "origin/runs")
+    sealed(open_store(other), THREE, dataset_commit=git(other, "rev-parse", "HEAD"))
+    git(other, "branch", "-q", "-D", "runs")
+    deleted = "there is no branch runs any more, and origin/runs has it: it was deleted here"
+    assert told(other) == [("wrong", "runs", deleted)]
+
+
+def test_runs_that_was_deleted_is_where_it_was_pushed_to(
+    record: Path, pushed: Path, tmp_path: Path
+) -> None:
+    git(record, "remote", "add", "another", str(pushed))
+    git(record, "fetch", "-q", "another")
+    git(record, "branch", "-q", "-D", "runs")
+    deleted = "there is no branch runs any more, and origin/runs has it: it was deleted here"
+    assert told(record) == [("wrong", "runs", deleted)]
+
+
+def test_tags_without_a_whole_outcome_are_not_of_a_branch_that_is_gone(record: Path) -> None:
+    git(record, "tag", "-a", "-m", "x\n\nRun: x", "mine", "main")
+    git(record, "tag", "-a", "-m", "x\n\nSamples: 1", "other", "main")
+    git(record, "branch", "-q", "-D", "runs")
+    gone = "the branch runs is gone, and 2 tags of its runs left: it was deleted"
+    assert told(record) == [("wrong", "runs", gone)]
+
+
+def test_a_loss_for_a_reason_is_none_in_what_was_pushed_either(
+    record: Path, pushed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(ROOT / "hooks/reference-transaction", record / ".git/hooks/")
+    monkeypatch.setenv("LORAGIT_REASON", "trained on the wrong folder")
+    git(record, "tag", "-d", TWO)
+    git(record, "branch", "-f", "runs", "runs~1")
+    monkeypatch.delenv("LORAGIT_REASON")
+    (record / ".git/hooks/reference-transaction").unlink()
+    assert {status for status, _, _ in told(record)} == {"note"}
+    git(record, "push", "-q", "--force", "origin", "runs")
+    assert {status for status, _, _ in told(record)} == {"note"}
 
 
 # --- tags ---

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from loragit import History
+from loragit.history.verify import files
 from loragit.history.verify.verdict import utc_timestamp
 from loragit.history.verify.verify import NOTE, WRONG, VerifyOptions, VerifyReport, verify
 from loragit.record.values import DatasetFile, Entry, ModelFile, Weights
@@ -179,7 +180,145 @@ def test_a_training_state_and_an_output_folder_that_are_gone(store: Store, outpu
     assert report(store, home).models == 0
 
 
+# ---- what an outcome lists, as values ----
+
+
+def listed(
+    store: Store, home: Path, **changes: object
+) -> tuple[list[files.RecordedFile], list[str]]:
+    """What is to be checked if the outcome of the run is ``changes``; the messages before that."""
+    history = History.of(store.repository.top)
+    (run,) = history.runs
+    outcome = run.outcome
+    assert outcome is not None
+    edited = outcome._replace(**changes)  # type: ignore[arg-type]
+    products, verdicts = files.products_to_check(run, edited, home)
+    history.close()
+    return products, [each.message for each in verdicts]
+
+
+@pytest.mark.parametrize("name", ["../m.safetensors", "/etc/passwd", "a/../../m", "m\0", "."])
+def test_names_that_lead_out_of_the_output_folder(store: Store, output: Path, name: str) -> None:
+    home = output.parents[1]
+    history = History.of(store.repository.top)
+    outcome = history.runs[0].outcome
+    history.close()
+    assert outcome is not None
+    model = outcome.models[0]._replace(path=name)
+    outside = f"{name} is listed, and lies outside of the output folder: it was not looked at"
+    states = {} if name == "." else {"states": (name,)}
+    assert listed(store, home, models=(model,), trailers={}, **states) == ([], [outside])
+
+
+@pytest.mark.parametrize("written", ["output_dir", "~/x\0", None, "", "~"])
+def test_an_output_folder_that_is_none(store: Store, output: Path, written: str | None) -> None:
+    products, messages = listed(store, output.parents[1], output=written)
+    assert (products, messages) == ([], ["its output folder is not on record"])
+
+
+def test_an_output_folder_that_cannot_be_read(store: Store, output: Path) -> None:
+    moved = output.rename(output.with_name("elsewhere"))
+    output.symlink_to(output)
+    cannot = f"its output folder {output} cannot be read (Too many levels of symbolic links)"
+    found = told(store, output.parents[1])
+    assert found == [("wrong", "output", ONE, f"{cannot}: 1 model not looked at")]
+    output.unlink()
+    output.symlink_to(moved)
+    assert told(store, output.parents[1]) == []
+    output.unlink()
+    output.write_bytes(b"")
+    gone = f"its output folder {output} is gone: 1 model not looked at"
+    assert told(store, output.parents[1]) == [("note", "output", ONE, gone)]
+
+
+@pytest.mark.parametrize("what", ["models", "sample", "states"])
+def test_one_product_of_a_kind_is_enough_to_be_looked_at(
+    store: Store, output: Path, what: str
+) -> None:
+    home = output.parents[1]
+    nothing: dict[str, object] = {"models": (), "states": (), "trailers": {}}
+    assert listed(store, home / "nowhere", **nothing) == ([], [])
+    line = f"s.png sha256:{sha256(SAMPLE)}"
+    trailers = {"Sample": (line, " sha256:1"), "Run": (ONE,)}
+    del nothing[{"models": "models", "sample": "trailers", "states": "states"}[what]]
+    if what == "sample":
+        nothing["trailers"] = trailers
+    products, messages = listed(store, home, **nothing)
+    assert [each.name for each in products] == {
+        "models": ["m.safetensors"],
+        "sample": ["s.png"],
+        "states": [],
+    }[what]
+    assert messages == []
+    (output / "state").rmdir()
+    gone = ["the training state state is gone"] if what == "states" else []
+    assert listed(store, home, **nothing)[1] == gone
+
+
+def test_where_the_end_is_not_on_record_nothing_is_said_of_the_earliest_moment(
+    store: Store, output: Path
+) -> None:
+    home = output.parents[1]
+    (output / "m.safetensors").write_bytes(b"no model")
+    products, _ = listed(store, home, finished=None)
+    model, sample = files.check_products(
+        [*products, products[1]._replace(path=output / "no" / "s.png")], quick=False
+    )
+    modified = utc_timestamp((output / "m.safetensors").stat().st_mtime)
+    assert model.since == (None, modified)
+    assert model.message.endswith(f" (by {modified})")
+    assert (sample.since, sample.message) == ((None, None), "s.png: it is gone")
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_folder_in_the_place_of_a_file(store: Store, output: Path, quick: bool) -> None:
+    for name in ("m.safetensors", "s.png"):
+        (output / name).unlink()
+        (output / name).mkdir()
+    messages = [row[3] for row in told(store, output.parents[1], quick=quick)]
+    assert len(messages) == 2
+    assert all(": it cannot be read (" in message for message in messages)
+    assert not any("None" in message for message in messages)
+
+
+def test_a_model_that_is_no_safetensors_has_no_header(store: Store, output: Path) -> None:
+    (output / "m.ckpt").write_bytes(b"another")
+    products, _ = listed(store, output.parents[1])
+    model = products[0]._replace(name="m.ckpt", path=output / "m.ckpt", payload_sha256=None)
+    (verdict,) = files.check_products([model], quick=False)
+    assert verdict.message.startswith(changed("m.ckpt", MODEL, b"another"))
+    (verdict,) = files.check_products([model], quick=True)
+    assert verdict.message.startswith(f"m.ckpt: it was changed: 7 bytes instead of {len(MODEL)}")
+
+
+def test_a_name_with_control_characters_is_that_of_a_file_or_is_shown(
+    store: Store, output: Path
+) -> None:
+    """The record shows them; a file that is really called so comes first."""
+    home = output.parents[1]
+    names = [f"{number}\x1b.png" for number in range(8)]
+    shown = [name.replace("\x1b", r"\x1b") for name in names]
+    for name, written in zip(names, shown, strict=True):
+        (output / name).write_bytes(SAMPLE)
+        (output / written).write_bytes(SAMPLE)
+    lines = tuple(f"{written} sha256:{sha256(SAMPLE)}" for written in shown)
+    products, _ = listed(store, home, trailers={"Sample": lines})
+    assert [each.path.name for each in products[1:]] == shown
+    for written in shown:
+        (output / written).unlink()
+    products, _ = listed(store, home, trailers={"Sample": (*lines, r"no/\x1b.png sha256:1")})
+    assert [each.path.name for each in products[1:]] == [*names, r"\x1b.png"]
+
+
 # ---- the dataset ----
+
+
+def test_a_dataset_whose_folder_is_gone(store: Store, dataset: Path, tmp_path: Path) -> None:
+    (dataset / "sub").mkdir()
+    sealed(store, ONE, prefix="sub", entries=(*a_run().entries, listing(a=b"1")))
+    (dataset / "sub").rmdir()
+    message = f"the dataset's folder {dataset / 'sub'} is gone"
+    assert ("note", "dataset", ONE, message) in told(store, tmp_path)
 
 
 def listing(**files: bytes) -> Entry:
@@ -216,6 +355,9 @@ def test_a_dataset_that_went_on_is_noted_once_for_every_run_that_had_it(
     ]
     quick = "1 file gone (img/b.png), 1 file new (img/new.png)"
     assert noted(quick=True)[0][2] == f"the dataset has gone on since: {quick}"
+    for number in range(2):
+        (dataset / "img" / f"new{number}.png").write_bytes(b"")
+    assert "3 files new (img/new.png, img/new0.png, img/new1.png)" in noted()[0][2]
     for number in range(4):
         (dataset / "img" / f"new{number}.png").write_bytes(b"")
     assert "5 files new (img/new.png, img/new0.png, img/new1.png, …)" in noted()[0][2]
@@ -253,6 +395,14 @@ def test_hashes_of_an_imported_run_are_of_what_ran_and_may_lie_nowhere(
     assert [row[3] for row in told(store, tmp_path) if row[1] == "record"] == []
 
 
+def test_what_is_wrong_is_told_run_by_run_newest_first(store: Store, output: Path) -> None:
+    store.open(a_run(name=TWO))
+    with_config(store, b"a = 22\n")
+    (output / "m.safetensors").unlink()
+    rows = [row[1:3] for row in told(store, output.parents[1]) if row[1] not in ("runs", "tag")]
+    assert list(dict.fromkeys(rows)) == [("record", TWO), ("model", ONE)]
+
+
 def test_named_runs_are_looked_at_alone(store: Store, output: Path) -> None:
     sealed(store, TWO)
     (output / "m.safetensors").unlink()
@@ -270,7 +420,9 @@ def with_config(store: Store, data: bytes) -> str:
     rows = [row for row in rows if not row.endswith("\tconfig.toml")]
     tree = git(top, "mktree", text_input="\n".join([*rows, f"100644 blob {blob}\tconfig.toml\n"]))
     message = git(top, "log", "-1", "--format=%B", "runs")
-    git(top, "update-ref", "refs/heads/runs", git(top, "commit-tree", tree, text_input=message))
+    above = [f"-p{each}" for each in git(top, "log", "-1", "--format=%P", "runs").split()]
+    commit = git(top, "commit-tree", *above, tree, text_input=message)
+    git(top, "update-ref", "refs/heads/runs", commit)
     return blob
 
 
@@ -294,3 +446,47 @@ def test_files_are_what_run_toml_says_of_them(store: Store, tmp_path: Path) -> N
     path.unlink()
     missing = f"config.toml cannot be read: git does not have it ({blob[:12]})"
     assert wrongs()[0] == missing
+
+
+def test_a_record_without_run_toml(store: Store, tmp_path: Path) -> None:
+    store.open(a_run(name=ONE))
+    top = store.repository.top
+    rows = [row for row in git(top, "ls-tree", "runs").splitlines() if "run.toml" not in row]
+    tree = git(top, "mktree", text_input="\n".join(rows) + "\n")
+    message = git(top, "log", "-1", "--format=%B", "runs")
+    git(top, "update-ref", "refs/heads/runs", git(top, "commit-tree", tree, text_input=message))
+    found = [row for row in told(store, tmp_path) if row[1] == "record"]
+    assert found == [("wrong", "record", ONE, f"run.toml of {ONE} is missing")]
+
+
+def test_a_list_of_hashes_that_git_does_not_have_is_told_once(store: Store, tmp_path: Path) -> None:
+    store.open(a_run(name=ONE, entries=(*a_run().entries, listing(a=b"1"))))
+    top = store.repository.top
+    blob = git(top, "rev-parse", "runs:dataset.sha256")
+    (top / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    found = [row[3] for row in told(store, tmp_path) if row[1] == "record"]
+    assert found == [f"dataset.sha256 cannot be read: git does not have it ({blob[:12]})"]
+
+
+def test_a_dataset_below_the_top_is_in_the_message_and_in_run_toml(
+    store: Store, tmp_path: Path
+) -> None:
+    store.open(a_run(name=ONE, prefix="sub"))
+    assert "Dataset-Path: sub" in git(store.repository.top, "log", "-1", "--format=%B", "runs")
+    assert [row for row in told(store, tmp_path) if row[1] == "record"] == []
+
+
+def test_what_a_partial_clone_lacks_beside_run_toml_is_noted(
+    store: Store, dataset: Path, tmp_path: Path
+) -> None:
+    sealed(store, ONE)
+    for name in ("allowFilter", "allowAnySHA1InWant"):
+        git(dataset, "config", f"uploadpack.{name}", "true")
+    words = ("clone", "-q", "--no-checkout", "--filter=blob:none", f"file://{dataset}", "clone")
+    git(tmp_path, *words)
+    clone = tmp_path / "clone"
+    git(clone, "update-ref", "refs/heads/runs", "refs/remotes/origin/runs")
+    git(clone, "cat-file", "blob", "runs:run.toml")  # fetches it
+    rows = [row for row in told(open_store(clone), tmp_path) if row[1] == "record"]
+    missing = "4 files of its record not here (.gitattributes): this is a partial clone"
+    assert rows == [("note", "record", ONE, missing)]

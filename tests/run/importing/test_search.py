@@ -102,11 +102,7 @@ def test_each_path_that_has_nothing_is_told(tmp_path: Path) -> None:
     found, problems = places(tmp_path / "empty", tmp_path / "c.ckpt", tmp_path / "gone")
     assert found == []
     assert [problem.removeprefix(str(tmp_path)) for problem in problems] == [
-        (
-            "/empty is not a folder of a training: nowhere in it is a repos.git, an sdscripts.log "
-            "or "
-            "a model"
-        ),
+        ("/empty is not the folder of a training: it holds no repos.git, sdscripts.log or model"),
         "/c.ckpt is neither a folder nor a .safetensors file",
         f"there is no {tmp_path}/gone",
     ]

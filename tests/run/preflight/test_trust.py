@@ -130,6 +130,7 @@ def test_a_dataset_without_such_settings_is_asked_nothing(cloned: Scene) -> None
         '[record]\ninputs = ["~/.netrc"]',
         "[record]\nallow_dirty = true",
         "[record]\nallow_secrets = true",
+        "[record]\nenclosing = true",
         "[record]\nsign = false",
         '[paths]\nprompts = "/etc/passwd"',
         '[paths]\nconfig = "../config.toml"',
@@ -649,7 +650,7 @@ def test_an_input_that_never_ends_is_refused(scene: Scene) -> None:
     for place in (Path("/dev/zero"), pipe, huge):
         add_subset(scene, f"metadata_file = {json.dumps(str(place))}")
     told = refusals(scene)
-    assert told.count("it is no plain file of at most 256 MiB") == 3
+    assert told.count("it is not a plain file of at most 256 MiB") == 3
 
 
 def test_an_empty_entry_of_path_makes_no_launcher_of_a_file_of_the_dataset(

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from loragit.errors import LoragitError
 from loragit.git import identity
 from loragit.git.refs import RefUpdate
 from loragit.run import ending
@@ -22,21 +21,7 @@ from loragit.system import alive
 from tests.support.crashed_run import GONE, Crashed
 from tests.support.made_up_runs import NAME, an_outcome
 from tests.support.processes import git
-
-
-class Lines:
-    """A report that keeps its lines."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def info(self, line: str, /) -> None:
-        self.said.append(line)
-
-    warn = hint = info
-
-    def error(self, failure: LoragitError, /) -> None:
-        self.said.append(failure.message)
+from tests.support.reports import Lines
 
 
 def recovery(

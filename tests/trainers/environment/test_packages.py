@@ -12,12 +12,10 @@ import runpy
 import subprocess
 import sys
 import time
-import venv
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -27,6 +25,7 @@ from loragit.trainers.environment import graphics, probe
 from loragit.trainers.environment import packages as environment
 from loragit.trainers.environment.graphics import Host
 from loragit.trainers.environment.packages import EnvironmentQuestion, ProbeFailed, environment_text
+from tests.support.environments import FINDER, make_venv
 
 pytestmark = pytest.mark.every_python
 
@@ -97,19 +96,6 @@ class Trainer:
         return files[0] if files else None
 
 
-class BareVenv(venv.EnvBuilder):
-    """Without the scripts for shells, which take most of the time."""
-
-    def setup_scripts(self, context: SimpleNamespace) -> None:
-        pass
-
-
-def make_venv(folder: Path) -> tuple[Path, Path]:
-    BareVenv(symlinks=True).create(folder)
-    (site,) = folder.glob("lib/python*/site-packages")
-    return folder / "bin/python", site
-
-
 @pytest.fixture
 def trainer(tmp_path: Path) -> Trainer:
     repo = tmp_path / "sd-scripts"
@@ -178,24 +164,6 @@ def install_editable(site: Path, source: Path) -> None:
     """As hatchling, and setuptools for a flat tree, do it: a path."""
     dist_info(site, direct_url=editable(source))
     write(site / f"__editable__.lycoris_lora-{VERSION}.pth", f"{source}\n")
-
-
-FINDER = """\
-import sys
-from importlib.util import spec_from_file_location
-from pathlib import Path
-MAPPING = {'lycoris': %r}
-class _EditableFinder:
-    @classmethod
-    def find_spec(cls, fullname, path=None, target=None):
-        for pkg, pkg_path in MAPPING.items():
-            if fullname == pkg or fullname.startswith(f"{pkg}."):
-                init = Path(pkg_path, *fullname.split(".")[1:], "__init__.py")
-                return spec_from_file_location(fullname, init) if init.exists() else None
-        return None
-def install():
-    sys.meta_path.append(_EditableFinder)
-"""
 
 
 def install_with_finder(site: Path, source: Path) -> None:

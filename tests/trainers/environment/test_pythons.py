@@ -126,7 +126,7 @@ def test_a_path_is_taken_as_it_is_and_its_links_are_kept(
     link.parent.mkdir(parents=True)
     link.symlink_to(real)
     assert found(folder, home, f'{key} = "v/bin/python"') == link
-    environment = f"{folder}/v is no Python but an environment"
+    environment = f"{folder}/v is an environment, not a Python"
     assert missed(folder, home, f'{key} = "./v"') == (
         environment,
         f'write it as env = "venv:{folder}/v"',
@@ -136,7 +136,7 @@ def test_a_path_is_taken_as_it_is_and_its_links_are_kept(
         environment,
         f'write it as env = "conda:{folder}/v"',
     )
-    with pytest.raises(PythonMissing, match=f"{folder}/sdscripts is no Python that can be run"):
+    with pytest.raises(PythonMissing, match=f"{folder}/sdscripts is not a Python that can be run"):
         found(folder, home, f'{key} = "./sdscripts"')
     real.unlink()
     message, hint = missed(folder, home, f'{key} = "v/bin/python"')

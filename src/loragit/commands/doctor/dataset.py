@@ -318,7 +318,7 @@ def _check_duplicates(found: Checks, listings: Sequence[Listing], cache: HashCac
             "keep one of each" + _repeats_hint(listings),
         )
     elif sizes:
-        found.ok("duplicates", "no two images of the same bytes")
+        found.ok("duplicates", "no two images are the same")
 
 
 def _repeats_hint(listings: Iterable[Listing]) -> str:

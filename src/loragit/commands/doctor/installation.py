@@ -150,7 +150,7 @@ def _check_caches(found: Checks, caches: Path) -> None:
             "caches",
             f"{existing} cannot be written: without caches in {caches} every start reads all "
             "images again",
-            f"see whom it belongs to (ls -ld {shlex.quote(str(existing))}), or set XDG_CACHE_HOME",
+            f"see who owns it (ls -ld {shlex.quote(str(existing))}), or set XDG_CACHE_HOME",
         )
 
 

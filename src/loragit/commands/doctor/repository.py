@@ -118,7 +118,7 @@ def _check_origin(found: Checks, repository: Repository) -> None:
     ahead, behind = (int(number) for number in numbers)
     if ahead and behind:
         apart = (
-            f"runs and origin/runs went apart: {count(ahead, 'commit')} here, "
+            f"runs and origin/runs have diverged: {count(ahead, 'commit')} here, "
             f"{count(behind, 'commit')} there"
         )
         found.warn(

@@ -139,7 +139,7 @@ class TrainerQuestion:
             self._found.ok("graphics card", f"{', '.join(environment.gpus)}{driver}")
         else:
             self._found.warn(
-                "graphics card", "no NVIDIA graphics card is seen", "see what nvidia-smi says"
+                "graphics card", "no NVIDIA graphics card was found", "see what nvidia-smi says"
             )
 
 

@@ -80,7 +80,7 @@ def hook_text(name: str) -> str:
 
 
 def _default_names(cwd: Path) -> tuple[str, ...]:
-    return GUARDS if files.is_bare(cwd) else NAMES
+    return GUARDS if files.is_itself_bare(cwd) else NAMES
 
 
 def exec_guard(name: str, args: Sequence[str]) -> NoReturn:
@@ -181,8 +181,8 @@ _STATES = {
 
 
 _UNTOUCHED = {
-    PRE_COMMIT: "those without a loragit.toml or runs are let be",
-    "reference-transaction": "those without runs of loragit's are let be",
+    PRE_COMMIT: "those without a loragit.toml or runs are left alone",
+    "reference-transaction": "those without runs of loragit's are left alone",
     "update": "in each of them a branch runs takes nothing but runs",
 }
 _SEARCHES = "it also refuses secrets in what is staged"

@@ -142,7 +142,7 @@ def status(cwd: Path, name: str = PRE_COMMIT) -> Status:
     command = questions[2].reply().out.decode("utf-8", "surrogateescape").removesuffix("\n") or None
     if folder.exists() and not folder.is_dir():
         raise HooksUnusable(
-            f"git runs no hooks in {top}: core.hooksPath is {folder}, which is no folder",
+            f"git runs no hooks in {top}: core.hooksPath is {folder}, which is not a folder",
             hint=f"let it run hooks again: git config --{scope} --unset core.hooksPath",
         )
     # ``pre-commit install``, the tool's, moves a hook aside to the second and runs it.
@@ -166,7 +166,7 @@ def status(cwd: Path, name: str = PRE_COMMIT) -> Status:
     )
 
 
-def is_bare(folder: Path) -> bool:
+def is_itself_bare(folder: Path) -> bool:
     """Whether ``folder`` itself is a bare repository, not whether it lies in one."""
     return (
         all((folder / part).is_dir() for part in ("objects", "refs"))
@@ -177,7 +177,7 @@ def is_bare(folder: Path) -> bool:
 def _repository(cwd: Path, name: str) -> tuple[Path, tuple[str, ...]]:
     """The folder to ask git in, and git's options. Only the guards may be in a bare repository:
     nothing is committed there, but it is pushed to."""
-    if name in GUARDS and is_bare(cwd):
+    if name in GUARDS and is_itself_bare(cwd):
         return cwd, (f"--git-dir={cwd}",)
     return git.discover(cwd).top, ()
 

@@ -135,7 +135,7 @@ def _read_text(path: str) -> bytes | None:
     with os.fdopen(handle, "rb", buffering=0) as file:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(0, "it is no plain file")
+            raise OSError(0, "it is not a plain file")
         if status.st_size > MAX_BYTES:
             start = file.read(_SNIFFED)
             return start if _is_binary(start) else None

@@ -20,6 +20,7 @@ from loragit.record.values import RepoState
 from loragit.settings import document, schema
 from loragit.settings.load import load_settings
 from loragit.settings.values import Flags, Settings
+from loragit.trainers.environment import code
 
 _AT_ONCE = 30
 """Repositories that git is asked about at the same time, by four processes each."""
@@ -48,6 +49,9 @@ class _CodeRepository(NamedTuple):
     label: str
     allowed: bool
     """Whether all settings that name it allow changes in it."""
+    modules: tuple[tuple[Path, str], ...] = ()
+    """Of the trainer: modules that the settings' arguments name, each with the folder that it is
+    imported from first."""
 
 
 def check(cwd: Path, environ: Mapping[str, str]) -> CommitCheck:
@@ -122,6 +126,20 @@ def _add_repositories(settings: Settings, named: dict[Path, _CodeRepository]) ->
         resolved = Path(os.path.realpath(folder))
         known = named.get(resolved, _CodeRepository(resolved, label, allowed=True))
         named[resolved] = known._replace(allowed=known.allowed and settings.record.allow_dirty)
+    trainers = Path(os.path.realpath(trainer.repo))
+    if trainers in named and trainer.args:
+        script_folder = (trainers / trainer.script).parent
+        modules = tuple((script_folder, each) for each in _modules(settings))
+        known = named[trainers]
+        named[trainers] = known._replace(modules=known.modules + modules)
+
+
+def _modules(settings: Settings) -> tuple[str, ...]:
+    """The modules that the arguments of ``settings`` name."""
+    from loragit.trainers import arguments, kinds
+
+    given = arguments.from_settings(settings.trainer.args, "")
+    return kinds.trainer_of(settings.trainer.kind).modules(given)
 
 
 def _verdict_on(named: Sequence[_CodeRepository], own: Path) -> CommitCheck:
@@ -141,6 +159,8 @@ def _verdict_on(named: Sequence[_CodeRepository], own: Path) -> CommitCheck:
         except (git.NotARepository, git.GitFailed) as error:
             notes.append(f"{one.label} was not looked at: {error}")
             continue
+        for script_folder, module in one.modules:
+            state = code.with_named(state, script_folder, (module,), question.tracks)
         if not state.dirty or state.path.samefile(own):
             continue
         if one.allowed:

@@ -26,6 +26,7 @@ from loragit.git import identity
 from loragit.run.preflight import trust
 from loragit.settings import paths as places
 from loragit.settings import schema
+from loragit.store.enclosing import EnclosingQuestion
 
 _HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 """The name of a model on a hub: ``owner/name``."""
@@ -60,9 +61,10 @@ def init(request: InitOptions) -> int:
     """Set the dataset up. Returns the exit status. Raises :class:`LoragitError` before anything
     is written."""
     seen = discover.surroundings(_dataset_folder(request), request.environ)
+    asks = not request.yes and not request.dry_run and console.can_ask()
+    seen = _with_repository(seen, asks=asks)
     state = _repository_state(seen)
     _report_found(seen)
-    asks = not request.yes and not request.dry_run and console.can_ask()
     wanted = usual = Choices(hook=not state.begun and not state.shared)
     if asks:
         seen, wanted = _ask_user(seen, state, wanted, request)
@@ -102,7 +104,8 @@ def _dataset_folder(request: InitOptions) -> Path:
         )
     if folder == folder.parent or folder.samefile(places.home_of(request.environ)):
         raise NoDataset(
-            f"{folder} is no dataset's folder", hint="name one: loragit init ~/datasets/NAME"
+            f"{folder} is not the folder of a dataset",
+            hint="name one: loragit init ~/datasets/NAME",
         )
     if discover.is_trainer(folder):
         raise NoDataset(
@@ -110,6 +113,32 @@ def _dataset_folder(request: InitOptions) -> Path:
             hint="name the dataset's: loragit init ~/datasets/NAME",
         )
     return folder
+
+
+def _not_meant(seen: Surroundings) -> str | None:
+    """Why the repository around the dataset may be there by chance."""
+    if seen.repository is None or seen.chosen.record.enclosing:
+        return None
+    top = seen.repository.top
+    tops = [each.repository for each in seen.trainers if each.repository is not None]
+    tops += [top] if discover.is_trainer(top) else []
+    return EnclosingQuestion(seen.repository).answer(seen.home, tops)
+
+
+def _with_repository(seen: Surroundings, *, asks: bool) -> Surroundings:
+    """``seen`` with the repository that is meant: where the one around the dataset is there by
+    chance, the dataset gets one of its own, unless the user says otherwise."""
+    seen = seen._replace(not_meant=_not_meant(seen))
+    if seen.not_meant is None:
+        return seen
+    own = "a repository of its own"
+    if asks and not console.confirm(f"{seen.not_meant}. Make the dataset {own}?", default=True):
+        if os.path.lexists(seen.settings_file):
+            console.info(f"put record.enclosing = true in {schema.FILE}: runs are recorded there")
+        return seen
+    if not asks:
+        console.info(f"{seen.not_meant}: the dataset gets {own}")
+    return seen._replace(repository=None)
 
 
 def _repository_state(seen: Surroundings) -> RepositoryState:
@@ -166,7 +195,8 @@ def _ask_user(
         for name in sorted(setup.missing_files(seen))
         if console.confirm(f"Write {seen.folder / name}?", default=True)
     )
-    repository = seen.repository is not None or console.confirm(
+    known = seen.repository is not None or seen.not_meant is not None
+    repository = known or console.confirm(
         f"Make {seen.folder} a git repository? Runs are recorded in it.", default=True
     )
     images, commit = wanted.images, wanted.commit

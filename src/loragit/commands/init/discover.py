@@ -74,8 +74,8 @@ class Checkout(NamedTuple):
     """A folder that holds the trainer."""
 
     path: Path
-    tracked: bool
-    """Whether a git repository tracks it: a record names the trainer by its commit."""
+    repository: Path | None
+    """The top of the one that tracks it."""
 
 
 class Surroundings(NamedTuple):
@@ -118,6 +118,8 @@ class Surroundings(NamedTuple):
     one."""
     runs: frozenset[str]
     """Names that are taken: by runs in this repository, and by output folders."""
+    not_meant: str | None = None
+    """Why ``repository``, or the one around the dataset, may not be meant to hold the record."""
 
     @property
     def settings_file(self) -> Path:
@@ -238,13 +240,13 @@ def _trainers(
             status = path.stat()
             found.setdefault(
                 (status.st_dev, status.st_ino),
-                Checkout(path, _tracked(path / kind.checkout.landmarks[0])),
+                Checkout(path, _tracking(path / kind.checkout.landmarks[0])),
             )
-    return tuple(
-        sorted(
-            found.values(), key=lambda each: (not (is_said and each.path == said), not each.tracked)
-        )
-    )
+
+    def rank(each: Checkout) -> tuple[bool, bool]:
+        return not (is_said and each.path == said), each.repository is None
+
+    return tuple(sorted(found.values(), key=rank))
 
 
 def _is_set(chosen: Settings, key: str) -> bool:
@@ -268,11 +270,12 @@ def _usual_trainers(chosen: Settings, signs: CheckoutSigns, home: Path) -> Itera
         )
 
 
-def _tracked(file: Path) -> bool:
+def _tracking(file: Path) -> Path | None:
+    """The top of the repository that tracks ``file``."""
     try:
-        return checkout.tracking(file.resolve()) is not None
+        return checkout.tracking(file.resolve())
     except git.NotARepository:
-        return False
+        return None
 
 
 def _script(

@@ -147,6 +147,9 @@ def settings_text(seen: Surroundings, *, prompts: bool) -> str:
     }
     if not prompts:
         paths["prompts"] = ""
+    if seen.not_meant is not None and seen.repository is not None:
+        meant = "# Runs are recorded in the repository around this folder."
+        lines += ["", "[record]", meant, "enclosing = true"]
     if paths:
         lines += (
             "",
@@ -161,8 +164,9 @@ def _trainer_lines(values: Mapping[str, Value], seen: Surroundings) -> Iterator[
     if "trainer.kind" in values:
         yield from _line("trainer.kind", values, seen)
     yield from _line("trainer.repo", values, seen)
-    for path, tracked in seen.trainers[1:]:
-        yield f"# also found: {toml_literal(_portable_path(path, seen))}{_untracked(tracked)}"
+    for each in seen.trainers[1:]:
+        where = toml_literal(_portable_path(each.path, seen))
+        yield f"# also found: {where}{_untracked(each.repository is not None)}"
     yield from _line("trainer.script", values, seen)
     yield from _line("trainer.env", values, seen)
     for env in seen.other_envs:

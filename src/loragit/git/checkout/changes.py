@@ -32,7 +32,7 @@ _FLAGGED = (*_ASSUMED, *_SKIPPED)
 _MODULE_ENDS = (".py", ".so")
 
 
-class Changes(NamedTuple):
+class WorkTreeChanges(NamedTuple):
     """How a work tree differs from its commit."""
 
     report: StatusReport
@@ -59,7 +59,7 @@ class ChangesQuestion:
         self._status.cancel()
         self._index.cancel()
 
-    def answer(self, top: Path) -> Changes:
+    def answer(self, top: Path) -> WorkTreeChanges:
         """Return the changes; ``top`` is the top of the work tree. Raises
         :class:`~loragit.git.GitFailed`."""
         status, index = self._status.reply(), self._index.reply()
@@ -80,7 +80,9 @@ class ChangesQuestion:
             hidden += [each._replace(path=f"{path}/{each.path}") for each in changes.hidden]
             tracked |= {os.fsencode(path) + b"/" + each for each in changes.tracked}
         dirty += [each.path for each in hidden]
-        return Changes(report, tuple(dict.fromkeys(dirty)), tuple(hidden), frozenset(tracked))
+        return WorkTreeChanges(
+            report, tuple(dict.fromkeys(dirty)), tuple(hidden), frozenset(tracked)
+        )
 
 
 class _IndexFile(NamedTuple):
@@ -98,7 +100,7 @@ def _row(line: bytes) -> _IndexFile:
     return _IndexFile(about[:1], about[2:], path)
 
 
-def _submodules(top: Path, rows: Iterable[_IndexFile]) -> list[tuple[str, Changes]]:
+def _submodules(top: Path, rows: Iterable[_IndexFile]) -> list[tuple[str, WorkTreeChanges]]:
     """The changes of each submodule that is checked out; one that git cannot look at is left to
     the status of the outer repository."""
     paths = [os.fsdecode(row.path) for row in rows if row.entry.startswith(_GITLINK)]

@@ -22,7 +22,7 @@ _LEFT_OUT = ("command", "files")
 
 
 class BadCondition(UsageError):
-    """The text is no condition, or its key is one that no run has."""
+    """The text is not a condition, or its key is one that no run has."""
 
 
 class Condition(NamedTuple):
@@ -40,7 +40,7 @@ class Condition(NamedTuple):
         match = _FORM.fullmatch(text)
         if match is None:
             raise BadCondition(
-                f"{text!r} is no condition",
+                f"{text!r} is not a condition",
                 hint=f"a key, one of {' '.join(OPERATORS)}, and a value, as in "
                 "args.network_dim>=16",
             )

@@ -3,7 +3,7 @@ own run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from loragit.errors import LoragitError, shell_word
@@ -16,6 +16,9 @@ from loragit.history.verify.verdict import BRANCH, TAG, Verdict, note, wrong
 from loragit.record.name import RUNS
 from loragit.record.trailers import first
 from loragit.store.fetched import fetched as fetched_tags
+
+MOST = 1 << 26
+"""Bytes of a tag that are read at most."""
 
 
 class BranchCommits(NamedTuple):
@@ -36,9 +39,9 @@ def read_branch(history: History) -> BranchCommits:
     args = ("log", "-z", "--encoding=UTF-8", "--format=%H%x1f%P%x1f%B", RUNS, "--")
     try:
         for row in catfile.rows(*args, cwd=history.repository.top) if history.refs.runs else ():
-            commit, above, message = (*row.decode("utf-8", "replace").split("\x1f", 2), "", "")[:3]
+            commit, above, message = row.decode("utf-8", "replace").split("\x1f", 2)
             commits.append(commit)
-            if not (first(message, "Run") or first(message, "Reverts") or " " in above):
+            if not (first(message, "Run") or " " in above):
                 foreign.append((commit, message.partition("\n")[0]))
     except LoragitError:  # reported by verify(), which reads the runs
         whole = False
@@ -80,20 +83,28 @@ def check_tags(
                 if tag.annotated or tag.commit not in runs
                 else TagObject("", "", {})
             )
-            if found is None and name in names:
-                message = f"the tag {name} cannot be read: what came out of the run is not known"
-                yield wrong(TAG, message, "fetch it from a clone that has it")._replace(run=name)
-            elif found is not None and found.tells_outcome:
+            if found is None:
+                if name in names:
+                    message = (
+                        f"the tag {name} cannot be read: what came out of the run is not known"
+                    )
+                    fix = "fetch it from a clone that has it"
+                    yield wrong(TAG, message, fix)._replace(run=name)
+            elif found.tells_outcome:
                 sealing.setdefault(tag.commit, []).append(name)
                 yield from _check_sealed_tag(name, tag, found, runs, known)
-            elif found is not None and name in names:
+            elif name in names:
                 yield from _check_other_tag(name, tag, runs)
+    yield from _check_single(sealing)
+
+
+def _check_single(sealing: Mapping[str, Sequence[str]]) -> Iterator[Verdict]:
+    """Yield the commits on which more than one tag has an outcome."""
     for commit, several in sealing.items():
         if len(several) > 1:
             message = f"{', '.join(several)} are outcomes of one run, {commit[:8]}"
-            yield wrong(TAG, message, "keep the one that the run is called by")._replace(
-                commit=commit
-            )
+            fix = "keep the one that the run is called by"
+            yield wrong(TAG, message, fix)._replace(commit=commit)
 
 
 class TagObject(NamedTuple):
@@ -114,7 +125,7 @@ class TagObject(NamedTuple):
 def read_tag_object(reader: catfile.Reader, tag: str) -> TagObject | None:
     """Return the tag object with the id ``tag``; ``None`` if it cannot be read."""
     try:
-        found = reader.read(tag, 1 << 26)
+        found = reader.read(tag, MOST)
     except LoragitError:
         return None
     if found is None or found.data is None:
@@ -180,7 +191,10 @@ def _check_other_tag(name: str, tag: Tag, runs: Mapping[str, RecordedRun]) -> It
             run=name
         )
     elif tag.annotated:
-        message = f"the tag {name} tells no outcome as loragit does: it was edited, or made by hand"
+        message = (
+            f"the tag {name} does not hold an outcome as loragit writes it: it was edited, or made "
+            "by hand"
+        )
         yield wrong(TAG, message, f"see it: git cat-file tag {tag.object[:12]}")._replace(
             run=name, commit=tag.commit
         )

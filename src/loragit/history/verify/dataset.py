@@ -89,7 +89,7 @@ class DatasetCheck:
         if self._quick:
             self._hashes |= {path: "there" if path.is_file() else _NO_HASH for path in fresh}
             return
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
             self._hashes |= dict(zip(fresh, pool.map(_sha256, fresh), strict=True))
 
     def _new_files(

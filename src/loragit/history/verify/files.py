@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import file_digest
 from pathlib import Path
 from typing import NamedTuple
@@ -139,12 +140,10 @@ def _path_inside(folder: Path, name: str) -> Path | None:
     path = folder / name
     if "\\x" in name and not os.path.lexists(path):
         # The record shows control characters as ``\\x1b``; the name of the file has them.
-        try:
+        with suppress(OSError):
             path = next(
                 (each for each in path.parent.iterdir() if text.shown(each.name) == path.name), path
             )
-        except OSError:
-            return path
     return path
 
 
@@ -161,7 +160,7 @@ def check_products(found: Sequence[RecordedFile], *, quick: bool) -> Iterator[Ve
     With ``quick`` none is read whole: each must only exist, with the recorded length.
     """
     check: Callable[[RecordedFile], Verdict | None] = _check_size if quick else _check_hash
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         for product, verdict in zip(found, pool.map(check, found), strict=True):
             if verdict is not None:
                 yield verdict.about(product.run)._replace(path=str(product.path))
@@ -170,8 +169,9 @@ def check_products(found: Sequence[RecordedFile], *, quick: bool) -> Iterator[Ve
 def _check_size(product: RecordedFile) -> Verdict | None:
     try:
         state = product.path.stat()
-        regular = stat.S_ISREG(state.st_mode)
-        if regular and product.size in (None, state.st_size):
+        if not stat.S_ISREG(state.st_mode):
+            raise OSError(f"{product.path.name} is not a regular file")
+        if product.size in (None, state.st_size):
             return None
         return _if_truncated(product, state) or _was_changed(
             product, state, f"{state.st_size} bytes instead of {product.size}"
@@ -204,7 +204,7 @@ def _check_hash(product: RecordedFile) -> Verdict | None:
 
 def _if_truncated(product: RecordedFile, state: os.stat_result) -> Verdict | None:
     """Return a verdict if a model is shorter than its own header says. Raises ``OSError``."""
-    if product.check != MODEL or product.path.suffix.lower() != ".safetensors":
+    if product.path.suffix.lower() != ".safetensors":
         return None
     try:
         header = read_header(product.path)
@@ -246,7 +246,7 @@ def _with_since(product: RecordedFile, verdict: Verdict, latest: str | None) -> 
     return verdict._replace(message=message, since=since)
 
 
-_FIX = "look for another copy; loragit whence tells of any whose it is"
+_FIX = "look for another copy; loragit whence says which run a file is from"
 
 
 def _not_readable(product: RecordedFile, error: OSError) -> Verdict:

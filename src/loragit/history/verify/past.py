@@ -106,7 +106,7 @@ def _check_missing_branch(history: History) -> Iterator[Verdict]:
     ]
     where = [ref.removeprefix("refs/remotes/") for ref in (pushed or [ref for ref, _ in remotes])]
     if where:
-        fix = f"have it again: git branch runs {where[0]}"
+        fix = f"restore it: git branch runs {where[0]}"
         if here or pushed:
             yield wrong(
                 BRANCH,
@@ -130,7 +130,7 @@ def _check_missing_branch(history: History) -> Iterator[Verdict]:
             "rev-list", "--topo-order", "-n1", "--stdin", cwd=history.repository.top, data=data
         )
         yield wrong(
-            BRANCH, message, f"have it again up to the newest of them: git branch runs {tip[:12]}"
+            BRANCH, message, f"restore it up to the newest of them: git branch runs {tip[:12]}"
         )
 
 
@@ -192,9 +192,7 @@ def _how_many_lost(history: History, commit: str, ref: str) -> str:
     """Return how many commits ``commit`` leads to and ``ref`` does not, as part of a sentence."""
     reply = git.call("rev-list", "--count", commit, f"^{ref}", "--", cwd=history.repository.top)
     number = reply.out.decode("ascii", "replace").strip()
-    return (
-        f", {count(int(number), 'commit')} of it" if reply.status == 0 and number.isdigit() else ""
-    )
+    return f", {count(int(number), 'commit')} of it" if number.isdigit() else ""
 
 
 def _check_remote(
@@ -269,7 +267,8 @@ def _check_divergence(
         )
         return
     message = (
-        f"runs and {name} went apart: {count(here, 'commit')} here, {count(others, 'commit')} there"
+        f"runs and {name} have diverged: {count(here, 'commit')} here, "
+        f"{count(others, 'commit')} there"
     )
     yield note(BRANCH, message, "force neither: nothing is lost as long as both are there")
 
@@ -286,7 +285,7 @@ def _commits_by_authorship(history: History, revisions: str) -> dict[_Authorship
     found: dict[_Authorship, str] = {}
     args = ("log", "-z", "--encoding=UTF-8", "--format=%H%x1f%ae %at%x1f%B", revisions, "--")
     for row in catfile.rows(*args, cwd=history.repository.top):
-        commit, author, message = (*row.decode("utf-8", "replace").split("\x1f", 2), "", "")[:3]
+        commit, author, message = row.decode("utf-8", "replace").split("\x1f", 2)
         if name := first(message, "Run"):
             found[_Authorship(name, bool(first(message, "Reverts")), author)] = commit
     return found

@@ -75,22 +75,36 @@ def _check_replaced(
 
 def _deleted_outcomes(history: History, missing: dict[str, RecordedRun]) -> Iterator[Verdict]:
     """Yield outcomes of ``missing`` runs that are still in the repository, with no ref on them."""
-    args = ("fsck", "--connectivity-only", "--dangling", "--no-progress")
-    reply = git.start(*args, cwd=history.repository.top, variables=("GIT_NO_LAZY_FETCH=1",)).reply()
-    dangling = re.findall(r"^dangling tag ([0-9a-f]+)$", reply.out.decode("utf-8", "replace"), re.M)
     with catfile.Reader(history.repository.top) as reader:
-        for each in dangling:
+        for each in _dangling_tags(history):
             seal = read_tag_object(reader, each)
-            run = missing.get(seal.name) if seal is not None and seal.tells_outcome else None
-            if run is not None and seal is not None and seal.object == run.commit:
+            if seal is None or not seal.tells_outcome:
+                continue
+            run = missing.get(seal.name)
+            if run is not None and seal.object == run.commit:
                 message = (
                     f"the tag {run.name} is gone, and with it what came out of the run: it "
                     "was deleted by hand"
                 )
-                fix = (
-                    f"have it back: git update-ref {shell_word(f'refs/tags/{run.name}')} {each} ''"
-                )
+                fix = f"restore it: git update-ref {shell_word(f'refs/tags/{run.name}')} {each} ''"
                 yield wrong(TAG, message, fix).about(run)
+
+
+def _dangling_tags(history: History) -> list[str]:
+    """Return the ids of the tag objects that no ref leads to."""
+    for args in (("--connectivity-only",), ()):
+        reply = git.start(
+            "fsck",
+            "--dangling",
+            "--no-progress",
+            *args,
+            cwd=history.repository.top,
+            variables=("GIT_NO_LAZY_FETCH=1",),
+        ).reply()
+        # The quick way ends at the first damaged object; the other goes on.
+        if reply.status != 128:
+            break
+    return re.findall(r"^dangling tag ([0-9a-f]+)$", reply.out.decode("utf-8", "replace"), re.M)
 
 
 def check_notes(history: History) -> Iterator[Verdict]:

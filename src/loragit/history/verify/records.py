@@ -78,14 +78,14 @@ class RecordCheck:
         absent: list[str] = []
         for path in sorted(files):
             held = self._read_file(run, path, files[path].id)
-            listed = record.files.get(path, held)
+            listed = record.files.get(path)
             if isinstance(held, str):
                 yield wrong(RECORD, f"{path} cannot be read: {held}", _see_commit(run))._replace(
                     path=path
                 )
             elif held is None:
                 absent.append(path)
-            elif held != listed and isinstance(listed, ListedFile):
+            elif listed is not None and held != listed:
                 message = f"{path} is not what run.toml says of it: {_difference(listed, held)}"
                 yield wrong(RECORD, message, _see_commit(run))._replace(path=path)
         if absent:

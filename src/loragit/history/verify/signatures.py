@@ -66,7 +66,7 @@ def _judge_all(
     if not signed:
         return
     terms = _own_programs(repository)
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         answers = pool.map(
             lambda run: _judge_signature(repository.top, terms, run.tag or ""), signed
         )

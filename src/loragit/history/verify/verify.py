@@ -112,7 +112,7 @@ def _check_repository(
     """Check the repository; if runs are named, only their tags."""
     if problem is not None:
         message = (
-            "the history of runs cannot be read to its end: what can still be reached was looked at"
+            "the history of runs cannot be read to its end: what can still be reached was checked"
         )
         yield wrong(BRANCH, message, "fetch what is missing from a clone that has it")
     known = branch.read_branch(history)
@@ -193,7 +193,7 @@ def _check_signatures(
     readable = []
     with Reader(history.repository.top) as reader:
         for run in runs:
-            found = reader.read(run.tag or "", 1 << 26)
+            found = reader.read(run.tag or "", branch.MOST)
             if found is not None and found.data is not None:
                 readable.append(run)
                 messages.append(tag_message(found.data))

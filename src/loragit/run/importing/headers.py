@@ -1,14 +1,13 @@
-"""Metadata from the header of a model about the training that made it (``ss_…`` of sd-scripts,
-``modelspec.…``).
+"""Metadata from the header of a model about the training that made it, whichever trainer wrote it:
+``ss_…``, ``modelspec.…``, ``ot_config``, ``lora_adapter_metadata``, ``training_info``.
 
-Anybody can write anything into a header, so its values are only claims. Only well-formed values
-count; the rest is kept within bounds of size and number.
+Anybody can write anything into a header, so its values are only claims. All are kept, within bounds
+of size and number.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -22,10 +21,10 @@ MAX_TAGS = 5000
 """Most tags kept of ``ss_tag_frequency``, the most frequent first; a caption has about twenty."""
 MAX_KEYS = 500
 """sd-scripts writes about a hundred."""
+MAX_KEY = 200
+"""Characters of the longest key that is kept."""
 _MAX_JSON = 16 * 1024 * 1024
 _MAX_DEPTH = 12
-
-_KEY = re.compile(r"(?:ss|sshs)_[A-Za-z0-9_.-]{1,100}|modelspec\.[A-Za-z0-9_.-]{1,100}")
 
 
 class MetadataFile(NamedTuple):
@@ -37,24 +36,27 @@ class MetadataFile(NamedTuple):
 
 def metadata_toml(metadata: Mapping[str, str], file_name: str) -> MetadataFile | None:
     """Return the header's values, one per line and sorted, with JSON expanded; ``None`` if there
-    are none.
-
-    Keys other than ``ss_…``, ``sshs_…`` and ``modelspec.…`` are left out.
-    """
-    keys = sorted(key for key in metadata if _KEY.fullmatch(key))
-    if not keys:
+    are none."""
+    if not metadata:
         return None
-    cut: list[str] = [f"{len(keys) - MAX_KEYS} keys"] if len(keys) > MAX_KEYS else []
+    # Of too many keys, those that people ask for are kept.
+    keys = sorted((key for key in metadata if len(key) <= MAX_KEY), key=_rank)
+    left_out_keys = len(metadata) - min(len(keys), MAX_KEYS)
+    cut: list[str] = [text.count(left_out_keys, "key")] if left_out_keys else []
     plain: dict[str, object] = {}
     tables: dict[str, object] = {}
-    for key in keys[:MAX_KEYS]:
+    for key in sorted(keys[:MAX_KEYS]):
         value, left_out = _value(key, metadata[key])
         if left_out:
-            cut.append(f"{key}: {left_out}")
+            cut.append(f"{text.shown(key)}: {left_out}")
         (tables if isinstance(value, dict | list) else plain)[key] = value
     # Tables come last: in TOML, everything after a table's heading belongs to it.
     table = {"file": text.shown(file_name), "cut": cut, "metadata": {**plain, **tables}}
     return MetadataFile(Entry("metadata.toml", run_toml.to_toml(table)), tuple(cut))
+
+
+def _rank(key: str) -> tuple[bool, str]:
+    return (not key.startswith(("ss_", "sshs_", "modelspec.")), key)
 
 
 def _value(key: str, raw: str) -> tuple[object, str | None]:

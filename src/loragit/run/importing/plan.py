@@ -191,7 +191,7 @@ class _Planner:
         if span is None:
             raise _LeftOut(
                 LEFT_OUT,
-                "the header does not tell when it was trained",
+                "its header tells nothing of a training",
                 "put beside it what else is left of the training (repos.git, config.toml), and "
                 "import the folder",
             )

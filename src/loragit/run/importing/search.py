@@ -40,8 +40,8 @@ def find_sources(paths: Iterable[Path], findings: Findings) -> tuple[Source, ...
         if path.is_dir():
             if not looking.walk(path, _DEPTH):
                 findings.add(
-                    f"{path} is not a folder of a training: nowhere in it is a repos.git, an "
-                    "sdscripts.log or a model",
+                    f"{path} is not the folder of a training: it holds no repos.git, "
+                    "sdscripts.log or model",
                     "name the folder that the models were written to",
                     Area.OUTPUT,
                 )

@@ -138,7 +138,7 @@ def _models_by_training(place: Source, models: Models, findings: Findings) -> li
         except OSError as error:
             findings.add(
                 f"{place.folder / name} cannot be read: {error.strerror or error}",
-                "see whom it belongs to",
+                "see who owns it",
                 Area.OUTPUT,
             )
             continue
@@ -214,7 +214,9 @@ class _TrainingReader:
         headers = [self._models.header(folder / path).metadata for path in readable]
         trainings = tuple(map(kinds.training_header, headers))
         states = results.states(folder, self._name, self._trainer.naming)
-        span = self._span(trainings, [*files, *states], recorded=recorded)
+        span = self._span(
+            trainings, [*files, *states], recorded=recorded, told=any(map(_tells, headers))
+        )
         return PastTraining(
             folder=folder,
             name=self._name,
@@ -234,15 +236,21 @@ class _TrainingReader:
         )
 
     def _span(
-        self, trainings: Iterable[TrainingHeader], products: list[str], *, recorded: bool
+        self,
+        trainings: Iterable[TrainingHeader],
+        products: list[str],
+        *,
+        recorded: bool,
+        told: bool,
     ) -> TrainingTimes | None:
         """Headers are the best source; among files, the oldest written before the training, and the
-        newest product."""
+        newest product. Of models without a record the files' times count where a header tells
+        anything at all (``told``): several trainers write no date into it."""
         starts = [training.started for training in trainings if training.started]
         ends = [training.finished for training in trainings if training.finished]
         guessed = (*(() if starts else ("start",)), *(() if ends else ("end",)))
         if not recorded:
-            known = [*starts, *ends]
+            known = [*starts, *ends] or (self._times(products) if told else [])
             return TrainingTimes(min(known), max(known), guessed) if known else None
         ends = (
             ends
@@ -290,6 +298,11 @@ class _TrainingReader:
                     if loss is not None:
                         return loss
         return None
+
+
+def _tells(header: Mapping[str, str]) -> bool:
+    """Whether a header says more than the format of its tensors."""
+    return any(key != "format" for key in header)
 
 
 def _of_time(stamp: str, span: TrainingTimes) -> bool:

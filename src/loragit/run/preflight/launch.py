@@ -68,9 +68,9 @@ def check_program(path: Path, data: bytes, environ: Mapping[str, str]) -> None:
     line = data[2:].split(b"\n", 1)[0].decode("utf-8", "surrogateescape")
     if line.endswith("\r"):
         raise UnusableScript(
-            f"the first line of {path} ends as Windows ends lines, and names a program that is "
+            f"the first line of {path} has a Windows line ending, and names a program that is "
             "not there",
-            hint=f"turn its line ends: sed -i 's/\\r$//' {shell_word(path)}",
+            hint=f"convert its line endings: sed -i 's/\\r$//' {shell_word(path)}",
         )
     words = line.split()
     if not words or _missing(words, environ):
@@ -168,7 +168,7 @@ def check_room(path: Path, least: int, what: str, findings: Findings) -> None:
     while not os.path.exists(existing) and existing != existing.parent:
         existing = existing.parent
     if not os.path.isdir(existing) or not os.access(existing, os.W_OK | os.X_OK):
-        hint = "choose another with --output" if what == "models" else "see whom it belongs to"
+        hint = "choose another with --output" if what == "models" else "see who owns it"
         findings.add(f"{existing} cannot be written, and the {what} must be", hint, Area.DISK)
         return
     free = durable.free_space(existing)

@@ -33,6 +33,7 @@ _EFFECTS = {
     "record.allow_dirty": "changes that nobody committed go on record",
     "record.allow_secrets": "files with secrets are taken",
     "record.sign": "outcomes are not signed",
+    "record.enclosing": "runs are recorded in the repository around the dataset",
 }
 """Keys that count wherever they say something else than the default."""
 

@@ -6,7 +6,7 @@ command line -> Request -> ask -> Launch -> read -> Material -> judge -> Startab
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,6 +60,8 @@ class Request(NamedTuple):
     agree: Agree | None = None
     """Asks the user to agree to what the dataset's own files start and read; ``None`` where there
     is nobody to ask."""
+    confirm: Callable[[str], bool] | None = None
+    """Asks the user a question; ``None`` where there is nobody to ask."""
 
     @classmethod
     def parse(

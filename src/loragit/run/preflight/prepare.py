@@ -38,7 +38,7 @@ from loragit.run.preflight.questions import Answers, Questions
 from loragit.secrets import find
 from loragit.settings import load, paths
 from loragit.settings.values import Settings
-from loragit.store import free_name
+from loragit.store import enclosing, free_name
 from loragit.trainers import kinds
 from loragit.trainers.environment import pythons
 from loragit.trainers.environment.activation import activate
@@ -106,6 +106,7 @@ def ask_questions(request: Request, chosen: Settings, findings: Findings) -> Lau
         python=python,
         activation=activate(chosen.trainer, python, request.environ),
         cache=paths.cache_folder() / "environments",
+        home=paths.home_of(request.environ),
     )
     return Launch(request, chosen, own_script, script, workdir, python, questions)
 
@@ -131,6 +132,9 @@ def read_files(launched: Launch, findings: Findings) -> Material:
     request, chosen, questions = launched.request, launched.settings, launched.questions
     environ = dict(questions.environ)
     plan = findings.ask(lambda: _plan(launched), Area.SETTINGS)
+    trainer = kinds.trainer_of(chosen.trainer.kind)
+    named = trainer.modules(plan.effective) if plan and request.script is None else ()
+    questions.ask_modules(named)
     output = _output_folder(launched, plan, findings)
     program = None
     if launched.python:
@@ -196,6 +200,7 @@ def judge_material(launched: Launch, material: Material, findings: Findings) -> 
     ]
     _judge_script(launched, material.answers, findings)
     _judge_repository(launched.request.name, material.answers, findings)
+    _judge_enclosing(launched, material.answers, findings)
     if plan is None or read is None or program is None or findings.all():
         raise PreflightFailed(launched.request.name, findings.all())
     warnings += (Finding(problem, None, Area.DATASET) for problem in read.warnings)
@@ -218,6 +223,11 @@ def _judge_code(launched: Launch, answers: Answers, findings: Findings) -> Itera
         area = Area.TRAINER if state is answers.trainer else Area.CODE
         allow_dirty = launched.settings.record.allow_dirty
         yield from launch.code_warnings(state, area, findings, allow_dirty=allow_dirty)
+    for each in answers.unrecorded:
+        if launched.settings.record.allow_dirty:
+            yield Finding(each.problem, None, Area.CODE)
+        else:
+            findings.add(each.problem, each.hint, Area.CODE)
 
 
 def _judge_arguments(plan: Plan | None, answers: Answers, findings: Findings) -> Iterator[Finding]:
@@ -249,6 +259,16 @@ def _check_objects(repository: Repository, tip: str | None) -> None:
     opened = objects.Objects(repository.git_dir)
     if opened.partial and tip is not None:
         opened.items(trees.subtree(opened, tip, repository.prefix))
+
+
+def _judge_enclosing(launched: Launch, answers: Answers, findings: Findings) -> None:
+    """Whether the record goes where the user means it to go. Asked last, once nothing else speaks
+    against the run."""
+    reason, confirm = answers.enclosing, launched.request.confirm
+    if reason is None or launched.settings.record.enclosing:
+        return
+    if findings.all() or confirm is None or not confirm(f"{reason}. Record the run there?"):
+        findings.add(*enclosing.not_meant(reason, launched.settings.dataset_dir))
 
 
 def _judge_repository(name: RunName, answers: Answers, findings: Findings) -> None:

@@ -21,8 +21,11 @@ from loragit.record.name import RUNS, RunName
 from loragit.record.values import Environment, Identity, LyCORIS, RepoState
 from loragit.secrets import find
 from loragit.settings.values import Settings
+from loragit.store.enclosing import EnclosingQuestion
 from loragit.store.free_name import NameQuestion, NameState
 from loragit.system import signals
+from loragit.trainers import kinds
+from loragit.trainers.environment import code
 from loragit.trainers.environment.activation import Activation
 from loragit.trainers.environment.packages import EnvironmentQuestion
 
@@ -49,6 +52,10 @@ class Answers(NamedTuple):
     dataset_branch: str | None
     place: NameState | None
     """What the repository holds where the run would go."""
+    unrecorded: tuple[code.UnrecordedCode, ...]
+    """Code that will be imported and that no repository holds."""
+    enclosing: str | None
+    """Why the dataset's repository may not be meant to hold its record."""
     dataset_dirty: int
     """Files below the dataset's folder, tracked or not, that differ from ``dataset_commit``."""
     warnings: tuple[str, ...]
@@ -61,6 +68,15 @@ class Answers(NamedTuple):
         if of_lycoris and of_lycoris.path not in {state.path for state in states}:
             states.append(of_lycoris)
         return (*states, *self.repositories)
+
+
+class _Code(NamedTuple):
+    """The repositories of all code that will be imported."""
+
+    trainer: RepoState | None
+    lycoris: LyCORIS | None
+    further: tuple[RepoState, ...]
+    unrecorded: tuple[code.UnrecordedCode, ...]
 
 
 class Questions:
@@ -77,8 +93,10 @@ class Questions:
         python: Path | None,
         activation: Activation,
         cache: Path,
+        home: Path,
     ) -> None:
         self._ask = findings.ask
+        self._home = home
         self._activation = activation
         self._trainer_kind = chosen.trainer.kind
         self._lycoris = chosen.trainer.lycoris_repo
@@ -101,9 +119,7 @@ class Questions:
             if folder.is_dir()
             else None
         )
-        # Not by the file's full path, which may go through a link.
-        tracked = ("--literal-pathspecs", "ls-files", "--error-unmatch", "--", script.name)
-        self._tracked = git.start(*tracked, cwd=folder) if os.path.isfile(script) else None
+        self._script = script
         further = [
             ask(partial(StateQuestion, folder, folder.name), Area.CODE)
             for folder in chosen.record.repos
@@ -118,6 +134,7 @@ class Questions:
         self._place = NameQuestion(found, name) if found else None
         self._tree = git.start_tree(RUNS, found) if found else None
         self._table = git.start_file(RUNS, "run.toml", found) if found else None
+        self._enclosing = EnclosingQuestion(found) if found else None
         self._identities = IdentityQuestion(chosen.dataset_dir)
 
     def _environment_question(
@@ -128,10 +145,15 @@ class Questions:
         env = self._activation.environ()
         return self._ask(
             lambda: EnvironmentQuestion(
-                python, cwd=workdir, script_folder=script_folder, env=env, cache=cache
+                python, cwd=workdir, script_folder=script_folder, env=env, cache=cache, modules=True
             ),
             Area.ENVIRONMENT,
         )
+
+    def ask_modules(self, names: Iterable[str]) -> None:
+        """Ask where the trainer's Python would import the modules ``names`` from."""
+        if self._environment is not None:
+            self._environment.ask_modules(names)
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -182,10 +204,10 @@ class Questions:
             place = ask(self._place.answer, Area.REPOSITORY) if self._place else None
             identities = ask(self._identities.answer, Area.REPOSITORY)
             further = [ask(question.answer, Area.CODE) for question in self._further]
-            tracked = self._tracked.reply().status == 0 if self._tracked else None
             loading.join()
         found = ask(self._environment.answer, Area.ENVIRONMENT) if self._environment else None
-        lycoris = found[1] if found else None
+        held = self._held_code(trainer, found[1] if found else None, further)
+        trainer, lycoris = held.trainer, held.lycoris
         known = [trainer, lycoris.repo if lycoris else None]
         recorded = [state.path for state in known if state] + (
             [self._repository.top] if self._repository else []
@@ -196,14 +218,65 @@ class Questions:
             trainer=trainer,
             lycoris=lycoris,
             environment=found[0] if found else None,
-            repositories=tuple(_distinct(filter(None, further), recorded, self._trainer_kind)),
+            repositories=tuple(_distinct(held.further, recorded, self._trainer_kind)),
             place=place,
-            script_tracked=tracked if trainer else None,
+            enclosing=self._not_meant(trainer),
+            script_tracked=self._script_tracked(trainer),
+            unrecorded=held.unrecorded,
             dataset_branch=report.branch if report else None,
             dataset_commit=report.commit if report else None,
             dataset_dirty=len(report.changed) + len(report.untracked) if report else 0,
             warnings=(*self._activation.warnings, *self._misnamed(lycoris)),
         )
+
+    def _not_meant(self, trainer: RepoState | None) -> str | None:
+        if self._enclosing is None or self._repository is None:
+            return None
+        top = self._repository.top
+        trainers = [trainer.path] if trainer else []
+        if any(each.checkout.recognises(top) for each in kinds.all_trainers()):
+            trainers.append(top)
+        return self._enclosing.answer(self._home, trainers)
+
+    def _script_tracked(self, trainer: RepoState | None) -> bool | None:
+        """Not by the file's full path, which may go through a link."""
+        if trainer is None or self._trainer is None or not os.path.isfile(self._script):
+            return None
+        path = os.path.relpath(self._script.parent.resolve() / self._script.name, trainer.path)
+        return self._trainer.tracks(path)
+
+    def _held_code(
+        self,
+        trainer: RepoState | None,
+        lycoris: LyCORIS | None,
+        further: Iterable[RepoState | None],
+    ) -> _Code:
+        others = tuple(state for state in further if state is not None)
+        plain = _Code(trainer, lycoris, others, ())
+        if trainer is None or self._environment is None:
+            return plain
+        imported = partial(self._imported, trainer, lycoris, others)
+        return self._ask(imported, Area.CODE) or plain
+
+    def _imported(
+        self, trainer: RepoState, lycoris: LyCORIS | None, others: tuple[RepoState, ...]
+    ) -> _Code:
+        """With what the trainer's Python says."""
+        assert self._environment is not None
+        assert self._trainer is not None
+        repo = lycoris.repo if lycoris else None
+        states = [trainer, *([repo] if repo else []), *others]
+        signs = kinds.trainer_of(self._trainer_kind).checkout.landmarks
+        held = code.imported_code(
+            self._environment.imports,
+            states,
+            self._trainer.tracks,
+            [path.partition("/")[0] for path in signs if "/" in path],
+        )
+        first, *rest = held.states
+        if lycoris is not None and repo is not None:
+            lycoris = lycoris._replace(repo=rest.pop(0))
+        return _Code(first, lycoris, (*rest, *held.further), held.unrecorded)
 
     def _misnamed(self, lycoris: LyCORIS | None) -> Iterator[str]:
         """What is recorded is what the trainer's Python imports, whatever the settings say of

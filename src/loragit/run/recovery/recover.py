@@ -261,7 +261,7 @@ class Recovery:
             self.leave_to_user(
                 f"{entry.run} made something, and somebody deleted or moved its tag before that "
                 "was on record",
-                f"have the tag again: git tag -f {entry.run} {run.commit[:12]}; then recover "
+                f"restore the tag: git tag -f {entry.run} {run.commit[:12]}; then recover "
                 f"again; or, if the run is not worth it: loragit recover --gone {entry.run}",
             )
             return

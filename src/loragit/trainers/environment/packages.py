@@ -20,7 +20,9 @@ from loragit.errors import LoragitError
 from loragit.git import checkout
 from loragit.record.values import Environment, LyCORIS, RepoState
 from loragit.system import child
+from loragit.trainers.environment import imports
 from loragit.trainers.environment.graphics import THIS_HOST, GraphicsQuestion, Host
+from loragit.trainers.environment.imports import Imports
 from loragit.trainers.environment.probe import MARKER
 
 TIMEOUT = 30.0
@@ -82,6 +84,7 @@ class ProbeReport(NamedTuple):
     settled: bool
     distributions: tuple[Distribution, ...] | None
     """``None`` if unchanged since they were cached."""
+    imports: Imports = Imports()
 
 
 class EnvironmentQuestion:
@@ -89,7 +92,8 @@ class EnvironmentQuestion:
 
     ``python`` will run the trainer, ``env`` is the trainer's environment (without git's own
     variables), ``cwd`` its working folder and ``script_folder`` the folder of its script. ``cache``
-    is a folder for answers that need not be queried twice. Raises :class:`ProbeFailed`.
+    is a folder for answers that need not be queried twice. With ``modules``, :meth:`ask_modules` is
+    called before the answer is waited for. Raises :class:`ProbeFailed`.
     """
 
     def __init__(
@@ -101,20 +105,27 @@ class EnvironmentQuestion:
         cache: Path,
         script_folder: Path | None = None,
         host: Host = THIS_HOST,
+        modules: bool = False,
     ) -> None:
         self._python = python
+        self.imports = Imports()
+        """What will be imported, as soon as the answer is there."""
         source = Path(__file__).with_name("probe.py").read_text(encoding="utf-8")
         self._memory = _PackageCache(cache, python, source)
-        arguments = (str(script_folder or cwd), self._memory.key)
+        arguments = (str(script_folder or cwd), self._memory.key, *(("modules",) * modules))
         try:
             self._probe = child.ask(
-                [str(python), "-c", _BEGIN, source, *arguments], cwd=cwd, env=env
+                [str(python), "-c", _BEGIN, source, *arguments], cwd=cwd, env=env, later=modules
             )
         except child.CannotStart as error:
             raise ProbeFailed(
                 f"the trainer's Python {python} cannot be started: {error}", hint=_HINT
             ) from error
         self._cards = GraphicsQuestion(host, cwd, env)
+
+    def ask_modules(self, names: Iterable[str]) -> None:
+        """Ask where the modules ``names`` would be imported from."""
+        self._probe.send(imports.module_lines(names))
 
     def answer(self) -> tuple[Environment, LyCORIS]:
         """Return the environment, and LyCORIS as the trainer would import it. Raises
@@ -124,6 +135,7 @@ class EnvironmentQuestion:
         except ProbeFailed:
             self._cards.cancel()
             raise
+        self.imports = report.imports
         packages = report.distributions
         if packages is None:
             packages = self._memory.packages
@@ -173,7 +185,7 @@ def _parse_report(out: bytes) -> ProbeReport | None:
     """Parse the probe's report; ``None`` if it is anything else. Output of the site around it is
     skipped."""
     _, _, begun = out.partition(MARKER)
-    said, end, _ = begun.partition(MARKER)
+    said, end, modules = begun.partition(MARKER)
     fields = [os.fsdecode(field) for field in said.split(b"\0")]
     match fields:
         case [version, executable, platform, origin, folder, key, settled, rows, ""] if end:
@@ -182,7 +194,15 @@ def _parse_report(out: bytes) -> ProbeReport | None:
             except ValueError:
                 return None
             return ProbeReport(
-                version, executable, platform, origin, folder, key, settled == "yes", packages
+                version,
+                executable,
+                platform,
+                origin,
+                folder,
+                key,
+                settled == "yes",
+                packages,
+                imports.parse_imports(modules.partition(MARKER)[0]),
             )
     return None
 
@@ -192,7 +212,7 @@ def _distributions(listed: str) -> tuple[Distribution, ...]:
     match json.loads(listed):
         case [*rows]:
             return tuple(_distribution(row) for row in rows)
-    raise ValueError(f"{listed!r} is no list of packages")
+    raise ValueError(f"{listed!r} is not a list of packages")
 
 
 def _distribution(row: object) -> Distribution:

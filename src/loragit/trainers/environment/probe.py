@@ -1,11 +1,12 @@
 # pathlib takes longer to import than all of this to run; third-party finders may raise anything:
-# ruff: noqa: PTH100, PTH116, PTH118, PTH123, PTH208, BLE001, S112
+# ruff: noqa: PTH100, PTH116, PTH118, PTH120, PTH123, PTH208, BLE001, S112
 """The program that queries the trainer's own Python. Never imported by loragit:
 :mod:`loragit.trainers.environment.packages` passes its source on.
 
-Arguments: the folder that is first on ``sys.path`` (the trainer script's own), and the key of the
-packages that loragit has cached (empty for none). Standard output then has, between two
-:data:`MARKER`, these fields, each followed by a NUL byte::
+Arguments: the folder that is first on ``sys.path`` (the trainer script's own), the key of the
+packages that loragit has cached (empty for none), and, if modules are asked for, a third one:
+standard input then has their names, one a line. Standard output has, between two :data:`MARKER`,
+these fields, each followed by a NUL byte::
 
     version  executable  platform  origin  folder  key  settled  distributions
 
@@ -14,6 +15,11 @@ are empty if there is none. ``key`` changes with anything that the list of packa
 ``settled`` is ``yes`` if none of that is younger than :data:`SETTLE`. ``distributions`` is a JSON
 list of ``[name, version, site folder, text of direct_url.json or null, found through an egg-link]``
 in the order of ``sys.path``; it is empty if the key is the cached one.
+
+If modules are asked for, there follow, up to a third :data:`MARKER`, rows of three fields:
+``named``, a module that was asked for or a package that holds it, and its file; ``over``, a module
+that lies in the folder and hides another one of its name, and its file; ``under``, a module in the
+folder that is hidden by another one, and the file of that.
 
 Standard library only, Python 3.8 or newer. Imports no package, least of all lycoris, and nothing
 from the folder that it is started in or is given: that may hold a dataset made by somebody else.
@@ -24,12 +30,19 @@ from __future__ import annotations
 import os
 import sys
 import time
+from itertools import islice
 
 MARKER = b"\0--loragit-probe--\0"
 
 SETTLE = 2 * 10**9
 """Nanoseconds. Within less, the coarsest file times in use (FAT, some network file systems) do not
 distinguish two changes."""
+
+LISTED = 1000
+"""Entries of a folder that are looked at for a module, unless it is a package."""
+
+PRELOADED = frozenset(sys.modules)
+"""What the site imports, not what this program does."""
 
 METADATA = (".dist-info", ".egg-info", ".egg-link")
 """Name endings of the entries that show which packages a folder holds. An egg has a plain
@@ -86,26 +99,118 @@ def key_of(found: list[str], now: int) -> tuple[str, bool]:
     return blake2b(os.fsencode("\0".join(rows)), digest_size=20).hexdigest(), settled
 
 
+def spec_of(name: str, path: list[str] | None = None) -> object:
+    """Return the spec of ``name``, whose package has the search path ``path``, or ``None``.
+
+    The same as ``importlib.util.find_spec``, but without importing packages, and past a finder that
+    raises.
+    """
+    for finder in sys.meta_path:
+        try:
+            spec = finder.find_spec(name, path)
+        except Exception:
+            continue
+        if spec is not None:
+            return spec
+    return None
+
+
+def file_of(spec: object) -> str:
+    """Return the file that an import would execute; empty for a namespace and for what has none."""
+    origin = getattr(spec, "origin", None) if getattr(spec, "has_location", False) else None
+    return os.path.abspath(origin) if origin else ""
+
+
+def folders_of(spec: object) -> list[str]:
+    """Return where the modules of a package are searched."""
+    found = getattr(spec, "submodule_search_locations", None)
+    try:
+        return list(found or ())
+    except Exception:  # of a namespace in one that is not imported
+        return list(getattr(found, "_path", ()))
+
+
+def named(name: str) -> list[tuple[str, str]]:
+    """Return the module ``name`` and the packages that hold it, outermost first, each with its
+    file; they end where there is no such module."""
+    rows: list[tuple[str, str]] = []
+    path: list[str] | None = None
+    parts = name.split(".")
+    for number in range(1, len(parts) + 1):
+        whole = ".".join(parts[:number])
+        loaded = getattr(sys.modules.get(whole), "__spec__", None) if whole in PRELOADED else None
+        spec = loaded or spec_of(whole, path)
+        # A namespace in a package that is not imported has no spec.
+        spaces = [os.path.join(folder, parts[number - 1]) for folder in path or ()]
+        path = folders_of(spec) if spec else [each for each in spaces if os.path.isdir(each)]
+        if spec is None and not path:
+            break
+        rows.append((whole, file_of(spec)))
+    return rows
+
+
+def modules_in(folder: str) -> list[str]:
+    """Return the names of modules and packages in ``folder``, sorted."""
+    names = set()
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return []
+    for entry in entries:
+        stem, dot, rest = entry.name.partition(".")
+        file = rest in ("py", "so") or rest.endswith(".so")
+        if stem.isidentifier() and (file or (not dot and holds_python(entry.path))):
+            names.add(stem)
+    return sorted(names)
+
+
+def holds_python(folder: str) -> bool:
+    """Whether a module lies in ``folder``. A folder of images is not listed to its end."""
+    if os.path.isfile(os.path.join(folder, "__init__.py")):
+        return True
+    if os.path.isfile(os.path.join(folder, "pyvenv.cfg")):
+        return False
+    try:
+        with os.scandir(folder) as entries:
+            return any(entry.name.endswith(".py") for entry in islice(entries, LISTED))
+    except OSError:
+        return False
+
+
+def beside(folder: str) -> list[tuple[str, str, str]]:
+    """Return the rows ``over`` and ``under``, for ``folder``, which is first on ``sys.path``."""
+    rows = []
+    whole = list(sys.path)
+    folder = os.path.abspath(folder)
+    for name in modules_in(folder):
+        loaded = getattr(sys.modules.get(name), "__spec__", None) if name in PRELOADED else None
+        first = loaded or spec_of(name)
+        file = file_of(first) or "".join(folders_of(first)[:1])
+        if first is None or not file:
+            continue
+        if os.path.dirname(os.path.abspath(file)) not in (folder, os.path.join(folder, name)):
+            rows.append(("under", name, file))
+            continue
+        sys.path[:] = whole[1:]
+        try:
+            hidden = spec_of(name)
+        finally:
+            sys.path[:] = whole
+        # A namespace hides nothing.
+        if hidden is not None and file_of(first) and file_of(hidden) != file:
+            rows.append(("over", name, file))
+    return rows
+
+
 def find(name: str) -> tuple[str, str]:
     """Return the file that ``import name`` would execute, and the package's folder; each empty if
     there is none.
 
-    The same as ``importlib.util.find_spec``, but without importing it, and past a finder that
-    raises.
+    What the site has imported is where it was imported from.
     """
-    spec = getattr(sys.modules.get(name), "__spec__", None)
-    for finder in sys.meta_path:
-        if spec is not None:
-            break
-        try:
-            spec = finder.find_spec(name, None)
-        except Exception:
-            continue
-    if spec is None:
-        return "", ""
-    origin = spec.origin if spec.has_location else None
-    folder = next(iter(spec.submodule_search_locations or ()), None)
-    return os.path.abspath(origin) if origin else "", os.path.abspath(folder) if folder else ""
+    spec = getattr(sys.modules.get(name), "__spec__", None) or spec_of(name)
+    folder = next(iter(folders_of(spec)), None)
+    return file_of(spec), os.path.abspath(folder) if folder else ""
 
 
 def distributions(found: list[str], path: list[str]) -> list[list[object]]:
@@ -150,7 +255,17 @@ def platform() -> str:
     return f"{words}, {libc}" if libc else words
 
 
-def main(folder: str, known: str) -> None:
+def names_from_stdin() -> list[str]:
+    """Return the names of modules on standard input."""
+    data = b""
+    while True:
+        piece = os.read(0, 1 << 16)
+        if not piece:
+            return [os.fsdecode(line) for line in data.split(b"\n") if line]
+        data += piece
+
+
+def main(folder: str, known: str, modules: str = "") -> None:
     """Write the answer to standard output."""
     # ``python script.py`` puts the script's folder first, except with -P. Here sys.path is set last
     # of all.
@@ -173,8 +288,15 @@ def main(folder: str, known: str) -> None:
         "yes" if settled else "no",
         rows,
     )
+    answer = MARKER + b"".join(os.fsencode(field) + b"\0" for field in fields) + MARKER
+    if modules:
+        found_modules = [] if getattr(sys.flags, "safe_path", False) else beside(folder)
+        for name in names_from_stdin():
+            found_modules += [("named", *row) for row in named(name)]
+        answer += b"".join(os.fsencode(each) + b"\0" for row in found_modules for each in row)
+        answer += MARKER
     with open(1, "wb", closefd=False) as out:  # sys.stdout may be anything by now
-        out.write(MARKER + b"".join(os.fsencode(field) + b"\0" for field in fields) + MARKER)
+        out.write(answer)
 
 
 if __name__ == "__main__":

@@ -81,11 +81,11 @@ def runnable_python(path: Path) -> Path:
     if os.path.lexists(path / "bin/python"):
         kind = CONDA if is_folder(path / "conda-meta") else VENV
         raise PythonMissing(
-            f"{path} is no Python but an environment", hint=f'write it as env = "{kind}:{path}"'
+            f"{path} is an environment, not a Python", hint=f'write it as env = "{kind}:{path}"'
         )
     _refuse_broken(path, "", "mend the link, or name another Python")
     raise PythonMissing(
-        f"{path} is no Python that can be run",
+        f"{path} is not a Python that can be run",
         hint='trainer.env takes "conda:NAME", "venv:PATH" or the path of a Python',
     )
 

@@ -76,13 +76,18 @@ class SdScripts(Trainer):
     header_keys = (
         ("output name", "ss_output_name"),
         ("base model", "ss_sd_model_name"),
+        ("base model's version", "ss_base_model_version"),
         ("base model's hash", "ss_new_sd_model_hash"),
         ("network", "ss_network_module"),
         ("rank", "ss_network_dim"),
         ("alpha", "ss_network_alpha"),
+        ("network's arguments", "ss_network_args"),
         ("steps", "ss_steps"),
         ("epoch", "ss_epoch"),
         ("learning rate", "ss_learning_rate"),
+        ("U-Net's learning rate", "ss_unet_lr"),
+        ("text encoder's learning rate", "ss_text_encoder_lr"),
+        ("optimizer", "ss_optimizer"),
         ("seed", "ss_seed"),
         ("trainer's commit", "ss_sd_scripts_commit_hash"),
         ("started", "ss_training_started_at"),
@@ -90,6 +95,9 @@ class SdScripts(Trainer):
         ("comment", "ss_training_comment"),
         ("title", "modelspec.title"),
         ("date", "modelspec.date"),
+        ("architecture", "modelspec.architecture"),
+        ("written by", "modelspec.implementation"),
+        ("merged from", "modelspec.merged_from"),
     )
     naming = NAMING
     files = FILES
@@ -112,6 +120,11 @@ class SdScripts(Trainer):
 
         suffix = effective.one("caption_extension") or dataset_config.DEFAULT_CAPTION_SUFFIX
         return dataset_config.read_config(config, workdir, suffix)
+
+    def modules(self, effective: Arguments) -> tuple[str, ...]:
+        from loragit.trainers.sd_scripts import imports
+
+        return tuple(imports.named_modules(effective))
 
     def words(self, plan: Plan, workdir: Path, job: Job) -> tuple[str, ...]:
         return arguments.words(plan, workdir, job)
