@@ -13,16 +13,16 @@ from typing import NamedTuple
 
 MOST = 1 << 26
 """Bytes of a reflog that are read at most."""
-_LINE = re.compile(r"([0-9a-f]{40,64}) ([0-9a-f]{40,64}) .*> (\d{1,12}) [+-]\d{4}(?:\t(.*))?$")
+_LINE = re.compile(r"([0-9a-f]{40,64}) ([0-9a-f]{40,64}) .*> (\d{1,12}) [+-]\d{1,4}(?:\t(.*))?$")
 
 
 class ReflogLine(NamedTuple):
     """One move of a ref."""
 
     old: str
-    """Zeros if the ref was made."""
+    """Zeros if the ref was made; empty if the line cannot be read."""
     new: str
-    """Zeros if it was deleted."""
+    """Zeros if it was deleted; empty as well."""
     time: int
     """Seconds since 1970, UTC."""
     why: str
@@ -34,15 +34,19 @@ def read_reflog(common_dir: Path, ref: str) -> list[ReflogLine]:
     reflog is kept. git deletes it together with the ref.
 
     ``common_dir`` is the folder of git that all work trees share. A line is ``OLD NEW NAME <EMAIL>
-    SECONDS ZONE\\tREASON``; a line of another form is left out, as git does.
+    SECONDS ZONE\\tREASON``; of a line of another form only that it is there is known.
     """
     try:
         with (common_dir / "logs" / ref).open("rb") as file:
             rows = file.read(MOST).decode("utf-8", "replace").split("\n")
     except OSError:
         return []
-    return [
-        ReflogLine(match[1], match[2], int(match[3]), match[4] or "")
-        for match in map(_LINE.match, rows)
-        if match
-    ]
+    return [_line(row) for row in rows if row]
+
+
+def _line(row: str) -> ReflogLine:
+    match = _LINE.match(row)
+    return ReflogLine(match[1], match[2], int(match[3]), match[4] or "") if match else _UNKNOWN
+
+
+_UNKNOWN = ReflogLine("", "", 0, "")
