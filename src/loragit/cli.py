@@ -197,13 +197,13 @@ def diff(
     chosen = _settings(dataset)
     extra = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
     # fmt: off
-    asked = command.DiffOptions(
+    options = command.DiffOptions(
         runs=tuple(words[: len(words) - len(extra)]), extra=tuple(extra),
         here=chosen.dataset_dir if dataset else Path.cwd(), cwd=Path.cwd(),
         stat=stat, as_json=as_json, plain_git=tool, exit_code=exit_code,
     )
     # fmt: on
-    raise typer.Exit(command.diff(asked, chosen))
+    raise typer.Exit(command.diff(options, chosen))
 
 
 @_app.command()
@@ -261,10 +261,10 @@ def verify(
 
     chosen = _settings(dataset)
     folder = chosen.dataset_dir if dataset else Path.cwd()
-    asked = VerifyOptions(
+    options = VerifyOptions(
         tuple(names or ()), settings_paths.home_of(os.environ), quick, chosen.record.sign
     )
-    raise typer.Exit(command.verify_and_print(folder, asked, verbose=verbose, as_json=as_json))
+    raise typer.Exit(command.verify_and_print(folder, options, verbose=verbose, as_json=as_json))
 
 
 @_app.command("import")

@@ -48,11 +48,11 @@ def begin(*, color: bool, columns: str = "") -> None:
         _plain = "utf" not in sys.stdout.encoding.lower()
 
 
-def _width_of_stdout(told: str) -> int | None:
+def _width_of_stdout(columns: str) -> int | None:
     if sys.stdout is None or not sys.stdout.isatty():
         return None
-    if told.isascii() and told.isdigit() and int(told):
-        return int(told)
+    if columns.isascii() and columns.isdigit() and int(columns):
+        return int(columns)
     with suppress(OSError):
         return os.get_terminal_size(sys.stdout.fileno()).columns or _DEFAULT_WIDTH
     return _DEFAULT_WIDTH

@@ -26,7 +26,7 @@ from loragit.run.recovery.still_running import trainers_left
 from loragit.settings.load import load_settings
 from loragit.settings.values import Flags
 from loragit.store import journal, ref_moves
-from loragit.store.journal import End, Open, TrainerProcess
+from loragit.store.journal import End, JournalEntry, TrainerProcess
 from loragit.system import durable
 from loragit.system.alive import pid_space, start_time
 from tests.support.crashed_run import COPIES, GONE, Crashed
@@ -312,7 +312,7 @@ def test_a_run_that_begins_in_the_place_of_one_that_is_recovered_keeps_its_folde
     me = os.getpid()
     begun = crashed.note._replace(pid=me, pid_started=start_time(me) or "")
 
-    def begin(self: Recovery, note: Open) -> None:
+    def begin(self: Recovery, note: JournalEntry) -> None:
         journal.write(crashed.private, begun)
         output.make(crashed.folder, COPIES, ending.LOG)
 

@@ -27,7 +27,7 @@ from loragit.run.preflight.phases import Ready, Request
 from loragit.secrets.redact import Redactor
 from loragit.settings.values import Flags
 from loragit.store import journal
-from loragit.store.journal import JournalFailed, Open
+from loragit.store.journal import JournalEntry, JournalFailed
 from loragit.store.ref_moves import MoveStuck
 from loragit.store.store import RunExists, Store
 from loragit.system import alive, supervise
@@ -83,7 +83,7 @@ def own_script(scene: Scene) -> Path:
     return script
 
 
-def entries(scene: Scene) -> list[Open]:
+def entries(scene: Scene) -> list[JournalEntry]:
     return list(journal.read(scene.dataset / ".git" / "loragit"))
 
 
@@ -146,7 +146,7 @@ def test_a_run_passes_the_points_at_which_it_may_be_killed_in_this_order(
 
 
 def test_the_entry_says_at_each_step_what_recovery_needs(scene: Scene, report: Lines) -> None:
-    seen: dict[str, Open] = {}
+    seen: dict[str, JournalEntry] = {}
 
     def listen(point: CrashPoint) -> None:
         for entry in entries(scene):
@@ -196,7 +196,7 @@ def test_the_entry_says_at_each_step_what_recovery_needs(scene: Scene, report: L
 def test_a_script_of_ones_own_has_neither_log_folder_nor_prompts_nor_a_name_for_models(
     scene: Scene, report: Lines
 ) -> None:
-    noted: list[Open] = []
+    noted: list[JournalEntry] = []
     at(CrashPoint.TRAINER_IN_ENTRY, lambda: noted.extend(entries(scene)))
     own_script(scene)
     scene.settings('[paths]\nprompts = ""\n')
@@ -241,7 +241,7 @@ def test_a_system_that_tells_neither_boots_nor_starts_of_processes_is_no_hindran
     run = ready(scene)
     for name in ("boot_id", "start_time"):
         monkeypatch.setattr(alive, name, lambda *_: None)
-    seen: list[Open] = []
+    seen: list[JournalEntry] = []
     at(CrashPoint.TRAINER_IN_ENTRY, lambda: seen.extend(entries(scene)))
     assert train.train(run, report) == 0
     (entry,) = seen
@@ -307,7 +307,7 @@ def test_an_end_that_cannot_be_noted_is_on_record_all_the_same(
 ) -> None:
     write = journal.write
 
-    def full(folder: Path, entry: Open) -> None:
+    def full(folder: Path, entry: JournalEntry) -> None:
         if entry.end is not None:
             raise JournalFailed("no room")
         write(folder, entry)

@@ -8,7 +8,7 @@ from pathlib import Path
 from loragit.record.values import Entry, Opened
 from loragit.run import ending, output
 from loragit.store import journal
-from loragit.store.journal import Open, Work
+from loragit.store.journal import JournalEntry, Work
 from loragit.store.store import Store
 from loragit.system.alive import boot_id
 from tests.support import trainer_files
@@ -31,7 +31,7 @@ class Crashed:
         self.dataset = dataset
         self.store: Store = open_store(dataset)
         self.folder = Path(os.environ["HOME"], "output_dir", name)
-        self.note = Open(
+        self.note = JournalEntry(
             run=name,
             started="2026-11-23T17:20:30Z",
             pid=GONE,

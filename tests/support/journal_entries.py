@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from loragit.store import journal
-from loragit.store.journal import Open
+from loragit.store.journal import JournalEntry
 from loragit.system import alive
 
-NOTE = Open(
+NOTE = JournalEntry(
     run="noob-gren-v1s4",
     started="2026-11-23T17:20:30Z",
     pid=os.getpid(),
@@ -19,5 +19,5 @@ NOTE = Open(
 )
 
 
-def note(**changes: object) -> Open:
+def note(**changes: object) -> JournalEntry:
     return NOTE._replace(**changes)  # type: ignore[arg-type]

@@ -80,10 +80,10 @@ def _print_summary(plan: ImportPlan, done: list[BroughtIn], *, dry_run: bool) ->
         if state != intake.NEW and (count := states.count(state))
     ]
     if dry_run:
-        told = f"dry run: {text.count(states.count(intake.NEW), 'run')} would be imported"
+        summary = f"dry run: {text.count(states.count(intake.NEW), 'run')} would be imported"
     else:
-        told = f"imported {text.count(sum(each.commit is not None for each in done), 'run')}"
-    console.info("; ".join([told, *parts]) + ("; nothing was written" if dry_run else ""))
+        summary = f"imported {text.count(sum(each.commit is not None for each in done), 'run')}"
+    console.info("; ".join([summary, *parts]) + ("; nothing was written" if dry_run else ""))
 
 
 def _print_json(plan: ImportPlan, done: list[BroughtIn]) -> None:

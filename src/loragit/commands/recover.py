@@ -15,7 +15,7 @@ from loragit.run.recovery.recover import RecoverOptions, Recovery
 from loragit.settings import paths
 from loragit.settings.values import Settings
 from loragit.store import free_name, journal
-from loragit.store.journal import Open
+from loragit.store.journal import JournalEntry
 
 
 class RunsBroken(LoragitError):
@@ -107,7 +107,7 @@ def _unnoted(recovery: Recovery, chosen: Settings) -> None:
             recovery.finish_without_entry(_made_up_entry(run, chosen, options.environ))
 
 
-def _made_up_entry(run: RecordedRun, chosen: Settings, environ: Mapping[str, str]) -> Open:
+def _made_up_entry(run: RecordedRun, chosen: Settings, environ: Mapping[str, str]) -> JournalEntry:
     """The journal entry that the run would have, as far as record and settings tell."""
     written = run.record.args.get("output_dir", ())  # none where the user's own script ran
     output = (
@@ -115,7 +115,7 @@ def _made_up_entry(run: RecordedRun, chosen: Settings, environ: Mapping[str, str
         if written
         else chosen.paths.output / run.name
     )
-    return Open(
+    return JournalEntry(
         run.name, text.timestamp(run.opened), 0, "", "", journal.host(), str(output), run.commit
     )
 

@@ -32,9 +32,10 @@ from loragit.history.record_reader import RecordReader
 from loragit.history.runs import INTERRUPTED, REVERTED, RUNNING, SEALED, UNTAGGED, RecordedRun
 from loragit.record.name import RUNS
 from loragit.record.trailers import first
+from loragit.store.journal import JournalEntry
 
 if TYPE_CHECKING:
-    from loragit.store.journal import Open
+    from loragit.store.journal import JournalEntry
 
 _TAGS = "refs/tags/"
 _FIELDS = ("%H", "%P", "%ad", "%B")
@@ -330,14 +331,14 @@ def _alive_by_name(repository: Repository) -> dict[str, bool]:
     return live
 
 
-def is_alive(entry: Open) -> bool | None:
+def is_alive(entry: JournalEntry) -> bool | None:
     """Whether the process that opened the run is alive; ``None`` if this machine cannot tell."""
     from loragit.system import alive
 
     return alive.lives(entry.pid, entry.pid_started, entry.boot, entry.host, entry.space)
 
 
-def may_be_alive(entry: Open) -> bool:
+def may_be_alive(entry: JournalEntry) -> bool:
     """Whether the process that opened the run is alive, or nobody here can tell."""
     return is_alive(entry) is not False
 

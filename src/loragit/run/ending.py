@@ -40,7 +40,7 @@ class OpenRun(NamedTuple):
 
     store: Store
     opened: Opened
-    entry: journal.Open
+    entry: journal.JournalEntry
     """Its journal entry."""
     folder: OutputFolder
     redact: Redactor
@@ -110,7 +110,7 @@ def _require_output(run: OpenRun, found: Outcome, report: Report) -> None:
         run.folder.require(run.opened.name)
 
 
-def remove_entry(store: Store, entry: journal.Open) -> None:
+def remove_entry(store: Store, entry: journal.JournalEntry) -> None:
     """Remove the journal entry of a run that is ended: the last step."""
     journal.remove(store.repository.private, entry)
     reached(CrashPoint.ENTRY_REMOVED)

@@ -38,7 +38,7 @@ from loragit.run.preflight.phases import Ready
 from loragit.run.report import Report
 from loragit.secrets import redact
 from loragit.store import journal
-from loragit.store.journal import End, Open, TrainerProcess, Work
+from loragit.store.journal import End, JournalEntry, TrainerProcess, Work
 from loragit.store.ref_moves import MoveStuck
 from loragit.store.store import Store
 from loragit.system import alive, child, signals, supervise
@@ -96,7 +96,7 @@ def _open(ready: Ready, report: Report) -> OpenRun:
     return OpenRun(store, opened, entry, folder, redact.Redactor(ready.secrets))
 
 
-def _may_be_open(store: Store, entry: Open) -> bool:
+def _may_be_open(store: Store, entry: JournalEntry) -> bool:
     """Whether a run that could not be opened is open on record all the same: a disk that fails
     takes nothing back."""
     try:
@@ -105,9 +105,9 @@ def _may_be_open(store: Store, entry: Open) -> bool:
         return True
 
 
-def _journal_entry(ready: Ready) -> Open:
+def _journal_entry(ready: Ready) -> JournalEntry:
     pid = os.getpid()
-    return Open(
+    return JournalEntry(
         run=ready.run.name.text,
         started=text.timestamp(datetime.now(UTC)),
         pid=pid,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from loragit import git
+from loragit.git.reflog import read_reflog
 from loragit.git.repository import Repository
 from loragit.record.name import RUNS
 
@@ -39,9 +40,5 @@ def made_here(repository: Repository, names: Iterable[str]) -> frozenset[str]:
 
 def _written_here(repository: Repository, name: str) -> bool:
     """Whether the tag has a reflog written by loragit; a fetch writes none for tags."""
-    try:
-        return (
-            b"\tloragit: " in (repository.common_dir / "logs" / "refs" / "tags" / name).read_bytes()
-        )
-    except OSError:
-        return False
+    moves = read_reflog(repository.common_dir, f"refs/tags/{name}")
+    return any(move.why.startswith("loragit: ") for move in moves)

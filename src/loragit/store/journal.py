@@ -72,7 +72,7 @@ class End(NamedTuple):
     """Why the trainer was not started; empty if it was."""
 
 
-class Open(NamedTuple):
+class JournalEntry(NamedTuple):
     """A run that some process has opened or was about to open."""
 
     run: str
@@ -102,11 +102,11 @@ class Open(NamedTuple):
     those of its host."""
 
 
-def write(folder: Path, note: Open) -> None:
+def write(folder: Path, note: JournalEntry) -> None:
     """Write ``note`` through to the disk. Raises :class:`JournalFailed`."""
     import tomli_w
 
-    path = _place(folder, note)
+    path = _entry_path(folder, note)
     table = {key: value for key, value in note._asdict().items() if value is not None}
     for key in ("work", "trainer", "end"):
         if key in table:
@@ -125,13 +125,13 @@ def write(folder: Path, note: Open) -> None:
         ) from error
 
 
-def remove(folder: Path, note: Open) -> None:
+def remove(folder: Path, note: JournalEntry) -> None:
     """Remove the entry ``note``; do nothing if there is none."""
     with suppress(OSError):
-        _place(folder, note).unlink()
+        _entry_path(folder, note).unlink()
 
 
-def read(folder: Path) -> Iterator[Open]:
+def read(folder: Path) -> Iterator[JournalEntry]:
     """Yield every entry, sorted by file name; damaged ones are skipped."""
     for path in paths(folder):
         with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
@@ -157,7 +157,7 @@ def paths(folder: Path) -> list[Path]:
         return []
 
 
-def _read(path: Path) -> Open:
+def _read(path: Path) -> JournalEntry:
     """Read one entry. Raises one of the errors that :func:`read` skips."""
     import tomllib
 
@@ -166,7 +166,7 @@ def _read(path: Path) -> Open:
     inode = table.pop("inode", [0, 0])
     if len(inode) != 2 or not all(isinstance(number, int) for number in inode):
         raise ValueError("inode")
-    note = Open(**table)
+    note = JournalEntry(**table)
     if not isinstance(note.pid, int) or not all(
         isinstance(value, str) for value in (*note[:2], *note[3:8], note.space)
     ):
@@ -218,7 +218,7 @@ def _of(table: Mapping[str, object], key: str, kind: type[T]) -> T:
     return value
 
 
-def _place(folder: Path, note: Open) -> Path:
+def _entry_path(folder: Path, note: JournalEntry) -> Path:
     # When two processes race for a name, the loser must not remove the winner's entry.
     return folder / "open" / f"{note.run}.{note.pid}.toml"
 

@@ -76,8 +76,9 @@ class Records:
         while self._waiting and len(self._asked) < _AT_ONCE:
             folder = self._waiting.pop(0)
             if folder.is_dir():
-                asked = catfile.ask("for-each-ref", f"--format={_FORMAT}", "refs/tags", cwd=folder)
-                self._asked.append((folder, asked))
+                listing = ("for-each-ref", f"--format={_FORMAT}", "refs/tags")
+                question = catfile.ask(*listing, cwd=folder)
+                self._asked.append((folder, question))
 
     def _texts(self) -> list[tuple[Path, str]]:
         if self._replies is None:
@@ -86,8 +87,8 @@ class Records:
                 folder, child = self._asked.pop(0)
                 with suppress(GitFailed):
                     # A message longer than any of ours may be cut: its beginning is enough.
-                    told = b"\0".join(catfile.answer(child, "for-each-ref", folder))
-                    self._replies.append((folder, told.decode("utf-8", "replace")))
+                    rows = b"\0".join(catfile.answer(child, "for-each-ref", folder))
+                    self._replies.append((folder, rows.decode("utf-8", "replace")))
                 self._ask()
         return self._replies
 

@@ -793,7 +793,9 @@ def test_a_run_that_was_interrupted_is_named_and_one_that_goes_on_is_not(scene: 
     store.open(a_run(name=NAME))
     me, now = os.getpid(), text.timestamp(datetime.now(UTC))
     boot = alive.boot_id() or ""
-    note = journal.Open(NAME, now, me, alive.start_time(me) or "", boot, journal.host(), "/o")
+    note = journal.JournalEntry(
+        NAME, now, me, alive.start_time(me) or "", boot, journal.host(), "/o"
+    )
     private = repository.discover(scene.dataset).private
     journal.write(private, note)
     assert wrong(scene) == []

@@ -160,11 +160,11 @@ def _check_images(found: Checks, one: Listing) -> None:
         again = f"copy them again, or take them out; {every} shows all that are empty"
         found.fail("empty images", f"{_images_are(place, empty)} empty", again)
     if one.broken:
-        told = (
+        problem = (
             f"{count(len(one.broken), 'link')} in {place} to an image that is not there: "
             f"{_first_names(one.broken)}"
         )
-        found.fail("unreadable images", told, "mend the links, or take them out")
+        found.fail("unreadable images", problem, "mend the links, or take them out")
     if heads.unreadable:
         error = CannotRead(str(place), heads.unreadable)
         found.fail("unreadable images", error.message, error.hint)
@@ -180,10 +180,12 @@ def _check_images(found: Checks, one: Listing) -> None:
         )
     if heads.misnamed:
         shown = ", ".join(f"{name} is {kind}" for name, kind in heads.misnamed[:_SHOWN])
-        told = f"{count(len(heads.misnamed), 'image')} in {place} not what the suffix says: {shown}"
+        problem = (
+            f"{count(len(heads.misnamed), 'image')} in {place} not what the suffix says: {shown}"
+        )
         found.warn(
             "suffixes",
-            told + _and_more(heads.misnamed),
+            problem + _and_more(heads.misnamed),
             "name them after what they are, or save them again",
         )
     if one.images and not (empty or one.broken or any(heads)):
@@ -262,11 +264,11 @@ def _check_caches(found: Checks, one: Listing) -> None:
             names = names if len(folder.files.caches) == 1 else f"\\( {names} \\)"
             every = f"find {shlex.quote(str(place))} -maxdepth 1 {names} -exec rm {{}} +"
             fix = f"all caches there are made again: {every}"
-        told = (
+        problem = (
             f"{count(len(stale), 'cache')} in {place} older than the image or caption: "
             f"{_first_names(stale)}"
         )
-        found.warn("stale caches", told, fix)
+        found.warn("stale caches", problem, fix)
     elif one.caches:
         found.ok(
             "stale caches",

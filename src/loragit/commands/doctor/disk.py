@@ -26,10 +26,10 @@ def past_runs(repository: Repository) -> tuple[PastRun, ...]:
     Raises :class:`~loragit.git.GitFailed`.
     """
     line = "--format=%(refname:strip=2)%00%(*objectname)%00%(contents)%00"
-    asked = ("for-each-ref", line, "--sort=-creatordate", f"--count={_TAGS}", "refs/tags")
+    question = ("for-each-ref", line, "--sort=-creatordate", f"--count={_TAGS}", "refs/tags")
     fields = (
         field.decode("utf-8", "surrogateescape")
-        for field in catfile.rows(*asked, cwd=repository.top)
+        for field in catfile.rows(*question, cwd=repository.top)
     )
     rows = zip(fields, fields, fields, strict=False)
     found = (

@@ -60,44 +60,44 @@ class DoctorOptions(NamedTuple):
     cwd: Path
 
 
-def examine(asked: DoctorOptions) -> tuple[tuple[Check, ...], str | None]:
+def examine(options: DoctorOptions) -> tuple[tuple[Check, ...], str | None]:
     """Every check in its order, and a line on those that were left out.
 
     Writes nothing but caches. What is wrong is among the checks, never raised.
     """
     left_out: str | None = None
     try:
-        run = RunName.parse(asked.name) if asked.name else None
-        flags = Flags(dataset=asked.dataset)
+        run = RunName.parse(options.name) if options.name else None
+        flags = Flags(dataset=options.dataset)
         chosen: Settings | None = load.load_settings(
-            name=run, flags=flags, environ=asked.environ, cwd=asked.cwd
+            name=run, flags=flags, environ=options.environ, cwd=options.cwd
         )
     except LoragitError as error:
         chosen, broken = (
             None,
             Check(INSTALLATION, "settings", FAILED, error.message, error.hint or "mend it there"),
         )
-    folder = chosen.dataset_dir if chosen else paths.root_above(asked.cwd, FILE) or asked.cwd
-    found = list(installation.installation_checks(asked.environ, folder, cache_folder()))
+    folder = chosen.dataset_dir if chosen else paths.root_above(options.cwd, FILE) or options.cwd
+    found = list(installation.installation_checks(options.environ, folder, cache_folder()))
     if chosen is None:
         found.append(broken)
         left_out = "the rest was not checked: it depends on that"
-    elif not _names_dataset(asked, chosen):
-        found += _Examination(asked, chosen).without_dataset()
+    elif not _names_dataset(options, chosen):
+        found += _Examination(options, chosen).without_dataset()
         left_out = (
             f"{folder} is not a dataset: only the installation was checked; name a dataset with "
             "--dataset"
         )
     else:
-        found += _Examination(asked, chosen).with_dataset()
+        found += _Examination(options, chosen).with_dataset()
     return each_once(tuple(found)), left_out
 
 
-def _names_dataset(asked: DoctorOptions, chosen: Settings) -> bool:
+def _names_dataset(options: DoctorOptions, chosen: Settings) -> bool:
     """Whether the options name a dataset, or the folder holds one of the files that make it one."""
-    said = asked.name or asked.dataset or asked.environ.get("TRAINING_DIR")
+    named = options.name or options.dataset or options.environ.get("TRAINING_DIR")
     return (
-        bool(said)
+        bool(named)
         or os.path.exists(chosen.dataset_dir / FILE)
         or os.path.exists(chosen.paths.config)
     )
@@ -106,8 +106,8 @@ def _names_dataset(asked: DoctorOptions, chosen: Settings) -> bool:
 class _Examination:
     """The checks of a dataset and of all that trains it."""
 
-    def __init__(self, asked: DoctorOptions, chosen: Settings) -> None:
-        self._asked = asked
+    def __init__(self, options: DoctorOptions, chosen: Settings) -> None:
+        self._asked = options
         self._chosen = chosen
         self._caches = cache_folder()
         self._past: tuple[PastRun, ...] = ()
@@ -122,11 +122,11 @@ class _Examination:
         """What can be checked without a dataset: the trainer, and room for what it will write."""
         found = Checks(INSTALLATION)
         place, free = installation.free_space(self._chosen.paths.output)
-        told = f"{place} has {text.size(free)} free"
+        problem = f"{place} has {text.size(free)} free"
         if free < prepare.MIN_FREE:
-            found.fail("disk", told, "make room, or set paths.output")
+            found.fail("disk", problem, "make room, or set paths.output")
         else:
-            found.ok("disk", told)
+            found.ok("disk", problem)
         return (*found.all(), *self._trainer_question(self._chosen).answer())
 
     def with_dataset(self) -> tuple[Check, ...]:
@@ -297,7 +297,7 @@ class _Examination:
         steps = trainer.steps(given, chosen.steps or STEPS, per_epoch)
         need = trainer.need(given, chosen.trainer.script, steps, per_epoch, self._past)
         place, free = installation.free_space(chosen.output_dir or chosen.paths.output)
-        told = (
+        problem = (
             f"{text.count(steps, 'step')} will write {need.line}; {place} has "
             f"{text.size(free)} free"
         )
@@ -307,11 +307,11 @@ class _Examination:
         )
         found = Checks(DATASET)
         if need.total <= free:
-            found.ok("disk", told)
+            found.ok("disk", problem)
         elif need.estimated:
-            found.warn("disk", told, fix)
+            found.warn("disk", problem, fix)
         else:
-            found.fail("disk", told, fix)
+            found.fail("disk", problem, fix)
         return found.all()
 
 

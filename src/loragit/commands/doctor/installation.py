@@ -64,19 +64,19 @@ def _check_libraries(found: Checks) -> None:
     """The Python and libraries that loragit itself runs with, and whether each can be imported."""
     from importlib import import_module, metadata
 
-    told = []
+    versions = []
     for name in _LIBRARIES:
         try:
             below = getattr(import_module(name), "LIBGIT2_VERSION", None)
-            told.append(
+            versions.append(
                 f"{name} {metadata.version(name)}" + (f" (libgit2 {below})" if below else "")
             )
         except ImportError as error:  # also where a library of the system's is missing, or metadata
             found.fail("libraries", f"{name} cannot be imported: {error}", _REINSTALL)
     version = sys.version.split()[0]
     found.ok("loragit", f"loragit {__version__}, Python {version} at {sys.executable}")
-    if told:
-        found.ok("libraries", ", ".join(told))
+    if versions:
+        found.ok("libraries", ", ".join(versions))
 
 
 def _check_command(found: Checks, environ: Mapping[str, str]) -> None:

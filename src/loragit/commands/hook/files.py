@@ -130,16 +130,16 @@ def status(cwd: Path, name: str = PRE_COMMIT) -> Status:
     import shutil
 
     top, here = _repository(cwd, name)
-    asked = (
+    questions = (
         git.start(*here, "rev-parse", "--git-path", "hooks", cwd=top),
         git.start(*here, "config", "--show-scope", "--get", "core.hooksPath", cwd=top),
         git.start(*here, "config", "--get", "loragit.command", cwd=top),
         git.start(*here, "config", "--bool", "--get", staged.SETTING, cwd=top),
     )
-    folder = top / asked[0].text()
-    scope = asked[1].reply().out.decode().partition("\t")[0]
-    secrets = staged.is_wanted(asked[3])
-    command = asked[2].reply().out.decode("utf-8", "surrogateescape").removesuffix("\n") or None
+    folder = top / questions[0].text()
+    scope = questions[1].reply().out.decode().partition("\t")[0]
+    secrets = staged.is_wanted(questions[3])
+    command = questions[2].reply().out.decode("utf-8", "surrogateescape").removesuffix("\n") or None
     if folder.exists() and not folder.is_dir():
         raise HooksUnusable(
             f"git runs no hooks in {top}: core.hooksPath is {folder}, which is not a folder",

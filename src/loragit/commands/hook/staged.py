@@ -162,10 +162,10 @@ def _changes(repository: Repository, index: str | None) -> list[_StagedFile]:
         "hash-object", "-t", "tree", os.devnull, cwd=repository.top
     )
     variables = (f"GIT_INDEX_FILE={index}",) if index else ()
-    asked = git.start(
+    question = git.start(
         "diff-index", "--cached", "--raw", "-r", "-z", base, cwd=repository.top, variables=variables
     )
-    reply = asked.reply()
+    reply = question.reply()
     if reply.status != 0:
         raise git.GitFailed(f"git diff-index failed: {git.last_words(reply)}")
     fields = reply.out.decode("utf-8", "surrogateescape").split("\0")[:-1]
@@ -177,25 +177,25 @@ def _staged_texts(
     changes: Iterable[_StagedFile], repository: Repository, notes: list[str]
 ) -> Iterator[_Text]:
     """The staged content of each: from the work tree if it is the same there, else from git."""
-    asked: dict[str, str] = {}
+    wanted: dict[str, str] = {}
     for change in changes:
         data = _bytes_if_staged(f"{repository.top}/{change.path}", change)
         if data is None:
-            asked[change.path] = change.new
+            wanted[change.path] = change.new
         else:
             yield _Text(change.path, data)
     sizes = {}
     for row in git.run(
-        "cat-file", "--batch-check", cwd=repository.top, data=_rows(asked.values())
+        "cat-file", "--batch-check", cwd=repository.top, data=_rows(wanted.values())
     ).splitlines():
         about = row.split(" ")
         sizes[about[0]] = int(about[2]) if len(about) == 3 else 0
-    for path, blob in asked.items():
+    for path, blob in wanted.items():
         if sizes.get(blob, 0) > MAX_BYTES and not _is_binary_file(f"{repository.top}/{path}"):
             notes.append(_too_large(path))
-    small = {blob for blob in asked.values() if sizes.get(blob, 0) <= MAX_BYTES}
+    small = {blob for blob in wanted.values() if sizes.get(blob, 0) <= MAX_BYTES}
     contents = _blobs(small, repository)
-    yield from (_Text(path, contents[blob]) for path, blob in asked.items() if blob in contents)
+    yield from (_Text(path, contents[blob]) for path, blob in wanted.items() if blob in contents)
 
 
 def _bytes_if_staged(path: str, change: _StagedFile) -> bytes | None:
@@ -316,22 +316,22 @@ def _leak_lines(leaks: Iterable[_Leak]) -> Iterator[str]:
         yield f"{at}: {found.kind}"
 
 
-def _verdict(told: list[str], notes: list[str]) -> CommitCheck:
-    if not told:
+def _verdict(problems: list[str], notes: list[str]) -> CommitCheck:
+    if not problems:
         return CommitCheck(notes=tuple(notes))
-    rest = more(len(told), SHOWN)
+    rest = more(len(problems), SHOWN)
     them, it = (
         ("it", "it is none, end its line")
-        if len(told) == 1
+        if len(problems) == 1
         else ("them", "one is none, end its line")
     )
     refusal = SecretsStaged(
         "what would be committed holds what looks like "
-        + ("a secret" if len(told) == 1 else f"{len(told)} secrets"),
+        + ("a secret" if len(problems) == 1 else f"{len(problems)} secrets"),
         hint=f"take {them} out and stage the files again; if {it} with the comment # loragit: no "
         "secret",
         findings=tuple(
-            Finding(line, None, Area.SECRETS) for line in (*told[:SHOWN], *filter(None, [rest]))
+            Finding(line, None, Area.SECRETS) for line in (*problems[:SHOWN], *filter(None, [rest]))
         ),
     )
     return CommitCheck((refusal,), tuple(notes))

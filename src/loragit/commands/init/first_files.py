@@ -290,9 +290,9 @@ def prompts_text(seen: Surroundings) -> str:
             :_CAPTIONS
         ]
     )
-    told = "from the dataset's captions" if lines else f"for example: a photograph {size} --d 1"
+    origin = "from the dataset's captions" if lines else f"for example: a photograph {size} --d 1"
     head = (
-        f"# One line a picture, {told}; --w and --h are its size in pixels, --d is its seed, "
+        f"# One line a picture, {origin}; --w and --h are its size in pixels, --d is its seed, "
         "--n what it is not.\n"
     )
     return head + "".join(f"{line} {size} --d {number}\n" for number, line in enumerate(lines, 1))

@@ -79,7 +79,7 @@ def _commits_only_in(
 ) -> tuple[tuple[NamedCommit, ...], int]:
     """Return the newest commits that ``commit`` leads to and ``other`` does not, and their
     number."""
-    asked = (
+    question = (
         "log",
         "-z",
         f"-n{MOST}",
@@ -91,7 +91,7 @@ def _commits_only_in(
     )
     rows = [
         row.decode("utf-8", "replace").partition(" ")
-        for row in catfile.rows(*asked, cwd=repository)
+        for row in catfile.rows(*question, cwd=repository)
     ]
     found = tuple(NamedCommit(identity, subject) for identity, _, subject in rows)
     if len(found) < MOST:

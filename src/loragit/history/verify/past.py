@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from loragit import git
 from loragit.git import catfile
+from loragit.git.reflog import MOST, ReflogLine, read_reflog
 from loragit.history.history import History
 from loragit.history.verify.branch import BranchCommits
 from loragit.history.verify.verdict import BRANCH, TAG, Since, Verdict, note, utc_timestamp, wrong
@@ -21,17 +22,9 @@ KEEP = "refs/loragit/keep/"
 _TAGS = "refs/tags/"
 _PUSHED = "update by push"
 """git's reason in the reflog of a remote's branch after a push from here."""
-_MOST = 1 << 26
-"""Bytes of a reflog or log of exceptions that are read at most."""
 
 
-class ReflogLine(NamedTuple):
-    """A line of a reflog."""
-
-    old: str
-    new: str
-    time: int
-    why: str
+_NO_REASON = "no reason given"
 
 
 class Override(NamedTuple):
@@ -46,22 +39,10 @@ class Override(NamedTuple):
     reason: str
 
 
-def read_reflog(history: History, ref: str) -> list[ReflogLine]:
-    """Return the lines of the reflog of ``ref``, oldest first; none if no reflog is kept. git
-    deletes it together with the ref.
-
-    A line is ``OLD NEW NAME <EMAIL> SECONDS ZONE\\tREASON``.
-    """
-    moves = []
-    for row in _text(history.repository.common_dir / "logs" / ref).splitlines():
-        match = re.match(
-            r"([0-9a-f]{40,64}) ([0-9a-f]{40,64}) .*> (\d{1,12}) [+-]\d{4}(?:\t(.*))?$", row
-        )
-        if match and match[2].strip("0"):
-            moves.append(
-                ReflogLine(match[1], match[2], int(match[3]), match[4] or "no reason given")
-            )
-    return moves
+def moves_of(history: History, ref: str) -> list[ReflogLine]:
+    """Return the moves of ``ref`` that left it somewhere, oldest first."""
+    lines = read_reflog(history.repository.common_dir, ref)
+    return [line for line in lines if line.new.strip("0")]
 
 
 def read_overrides(history: History) -> list[Override]:
@@ -76,7 +57,7 @@ def read_overrides(history: History) -> list[Override]:
 def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            return file.read(_MOST).decode("utf-8", "replace")
+            return file.read(MOST).decode("utf-8", "replace")
     except OSError:
         return ""
 
@@ -121,7 +102,7 @@ def _check_missing_branch(history: History) -> Iterator[Verdict]:
     remotes = list(ref_targets(history, "refs/remotes/*/runs"))
     here = [ref for ref, _ in ref_targets(history, KEEP)]
     pushed = [
-        ref for ref, _ in remotes if any(move.why == _PUSHED for move in read_reflog(history, ref))
+        ref for ref, _ in remotes if any(move.why == _PUSHED for move in moves_of(history, ref))
     ]
     where = [ref.removeprefix("refs/remotes/") for ref in (pushed or [ref for ref, _ in remotes])]
     if where:
@@ -175,10 +156,12 @@ def _lost_tips(history: History, ref: str, commits: Collection[str]) -> Iterator
 
     The verdicts have the tip as their commit.
     """
-    moves = read_reflog(history, ref)
+    moves = moves_of(history, ref)
     for before, after in pairwise(moves):
         if before.new not in commits and (after.new in commits or after.old != before.new):
-            yield _lost_tip(history, ref, before, utc_timestamp(after.time), after.why)
+            yield _lost_tip(
+                history, ref, before, utc_timestamp(after.time), after.why or _NO_REASON
+            )
     if moves and moves[-1].new not in commits:
         yield _lost_tip(history, ref, moves[-1], None, "past the reflog")
 
@@ -253,7 +236,7 @@ def _check_remote(
 
 def _last_lost_push(history: History, branch: BranchCommits, ref: str) -> ReflogLine | None:
     """Return the last push to ``ref`` of a commit that ``runs`` does not lead to any more."""
-    pushed = [move for move in read_reflog(history, ref) if move.why == _PUSHED]
+    pushed = [move for move in moves_of(history, ref) if move.why == _PUSHED]
     return next((move for move in reversed(pushed) if move.new not in branch.commits), None)
 
 

@@ -12,7 +12,7 @@ from loragit.git import catfile
 from loragit.history.history import History, RecordedRun
 from loragit.history.runs import UNTAGGED
 from loragit.history.verify.branch import read_tag_object
-from loragit.history.verify.past import KEEP, read_overrides, read_reflog, ref_targets
+from loragit.history.verify.past import KEEP, moves_of, read_overrides, ref_targets
 from loragit.history.verify.verdict import NOTES, TAG, Since, Verdict, note, utc_timestamp, wrong
 from loragit.record import notes
 from loragit.text import count
@@ -58,7 +58,7 @@ def _check_replaced(
 ) -> Iterator[Verdict]:
     """Yield that the tag is not what its reflog says it was when the run was sealed."""
     ref = _TAGS + run.name
-    moves = read_reflog(history, ref)
+    moves = moves_of(history, ref)
     sealed = next((move for move in reversed(moves) if _SEALS.match(move.why)), None)
     if sealed is None or sealed.new == run.tag or (ref, sealed.new) in known:
         return
@@ -114,7 +114,7 @@ def check_notes(history: History) -> Iterator[Verdict]:
     if reply.status != 0:
         return
     commits = set(reply.out.decode("ascii", "replace").split())
-    moves = [move for move in read_reflog(history, notes.REF) if move.new not in commits]
+    moves = [move for move in moves_of(history, notes.REF) if move.new not in commits]
     if moves:
         fix = f"join them again: git notes merge -s cat_sort_uniq {moves[-1].new[:12]}"
         message = (

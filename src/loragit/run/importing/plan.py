@@ -258,9 +258,9 @@ class _Planner:
             )
         try:
             # Some old names give no steps, and nothing here depends on them.
-            asked = Flags(dataset=flag, steps=1)
+            flags = Flags(dataset=flag, steps=1)
             return load.load_settings(
-                name=name, flags=asked, environ=environ, cwd=self._request.cwd
+                name=name, flags=flags, environ=environ, cwd=self._request.cwd
             ).dataset_dir
         except (paths.DatasetNotFound, paths.DatasetAmbiguous, InvalidName) as error:
             raise _LeftOut(

@@ -60,10 +60,10 @@ def read_text_files(folder: Path) -> TextFiles:
     found = _Collector(folder)
     for place, name in wanted.items():
         found.add(place, name)
-    told = (("Config-SHA1", config, _CONFIGS), ("Prompts-SHA1", prompts, _PROMPTS))
+    named = (("Config-SHA1", config, _CONFIGS), ("Prompts-SHA1", prompts, _PROMPTS))
     others = tuple(file.name for file in repos.files if file.name not in (*_CONFIGS, *_PROMPTS))
     ran = scripts[0] if scripts else None
-    for trailer, file_name, names_told in (*told, ("Script-SHA1", ran, others)):
+    for trailer, file_name, names_told in (*named, ("Script-SHA1", ran, others)):
         found.hash(trailer, file_name, names_told, repos)
     missing = [
         *([] if config else ["config.toml"]),
@@ -164,9 +164,9 @@ class _Collector:
 
 def _scripts(names: Iterable[str], repos: ReposGit, run: str) -> list[str]:
     """Return the shell scripts, the one that ran first: known from ``repos.git`` or by its name."""
-    told = [file.name for file in repos.files if file.name not in (*_CONFIGS, *_PROMPTS)]
-    first = [*told, "train.sh", f"{run}.sh", f"{run}.zsh"]
-    scripts = [name for name in names if name.endswith(_SCRIPTS) or name in told]
+    listed = [file.name for file in repos.files if file.name not in (*_CONFIGS, *_PROMPTS)]
+    first = [*listed, "train.sh", f"{run}.sh", f"{run}.zsh"]
+    scripts = [name for name in names if name.endswith(_SCRIPTS) or name in listed]
     return sorted(
         scripts, key=lambda name: (first.index(name) if name in first else len(first), name)
     )

@@ -157,9 +157,9 @@ def _models_by_training(place: Source, models: Models, findings: Findings) -> li
     for files in groups.values():
         # If a training's files were renamed, use the name the training itself gave them.
         trainings = _headers(place.folder, files, models)
-        told = next((each.output_name for each in trainings if each.output_name), None)
-        name = told or next(iter(files.values()))
-        found.append(_TrainingModels(name, files, _trainer_of(trainings)))
+        named = next((each.output_name for each in trainings if each.output_name), None)
+        named = named or next(iter(files.values()))
+        found.append(_TrainingModels(named, files, _trainer_of(trainings)))
     return found
 
 
@@ -195,10 +195,10 @@ def _trainer_of(trainings: Iterable[TrainingHeader | None]) -> Trainer:
 def _output_name(file_name: str, training: TrainingHeader | None) -> str:
     """Return the output name of the training that wrote ``file_name``: the header's if the file is
     named after it."""
-    told = training.output_name if training else None
+    name = training.output_name if training else None
     naming = _trainer_of([training]).naming
-    if told and products.match_product(naming.model, file_name, told):
-        return told
+    if name and products.match_product(naming.model, file_name, name):
+        return name
     match = products.match_product(naming.model, file_name, None)
     return match["name"] if match else file_name
 

@@ -148,14 +148,14 @@ def _kind(repository: RepositoryLine) -> str | None:
     return "lycoris" if os.path.isfile(folder / "lycoris" / "kohya.py") else None
 
 
-def dataset_folders(told: ReposGit, script: bytes, home: str) -> Iterator[Path]:
+def dataset_folders(repos: ReposGit, script: bytes, home: str) -> Iterator[Path]:
     """Yield folders that the script and ``repos.git`` name as the dataset's, the most certain
     first; absolute, but may no longer exist."""
     text = script.decode("utf-8", "surrogateescape")
     written = [(match["value"], False) for match in _ASSIGNED.finditer(text)]
     written += [(match["value"], True) for match in _OPTION.finditer(text)]
     written += [
-        (file.path, True) for file in told.files if file.name in ("config.toml", "config.json")
+        (file.path, True) for file in repos.files if file.name in ("config.toml", "config.json")
     ]
     for value, is_file in written:
         place = _literal_path(value, home)

@@ -87,9 +87,11 @@ def _missing(words: list[str], environ: Mapping[str, str]) -> bool:
 
     if not os.access(words[0], os.X_OK):
         return True
-    asked = next((word for word in words[1:] if not word.startswith("-") and "=" not in word), None)
+    program = next(
+        (word for word in words[1:] if not word.startswith("-") and "=" not in word), None
+    )
     return os.path.basename(words[0]) == "env" and (  # noqa: PTH119 - a text, not a file
-        asked is None or shutil.which(asked, path=environ.get("PATH")) is None
+        program is None or shutil.which(program, path=environ.get("PATH")) is None
     )
 
 

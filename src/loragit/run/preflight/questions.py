@@ -15,6 +15,7 @@ from loragit.errors import Area, Findings
 from loragit.git import checkout, objects
 from loragit.git.checkout import StateQuestion
 from loragit.git.identity import IdentityQuestion
+from loragit.git.reflog import read_reflog
 from loragit.git.repository import Repository
 from loragit.record.name import RUNS, RunName
 from loragit.record.values import Environment, Identity, LyCORIS, RepoState
@@ -299,12 +300,9 @@ class Questions:
 def _made_here(repository: Repository) -> bool:
     """Whether a run that was opened here is the tip of ``runs``; with several datasets, all that
     led there too."""
-    try:
-        lines = (repository.common_dir / "logs" / RUNS).read_bytes().splitlines()
-    except OSError:
-        return False
-    ours = not repository.prefix or all(b"\tloragit: " in line for line in lines)
-    return ours and bool(lines) and b"\tloragit: open " in lines[-1]
+    moves = read_reflog(repository.common_dir, RUNS)
+    ours = not repository.prefix or all(move.why.startswith("loragit: ") for move in moves)
+    return ours and bool(moves) and moves[-1].why.startswith("loragit: open ")
 
 
 def _distinct(

@@ -50,13 +50,13 @@ class Subject(NamedTuple):
     def digest(self) -> str:
         """Digest of the values, of the programs among them that are part of the dataset, and of the
         folder."""
-        told = [
+        covered = [
             _VERSION,
             os.path.realpath(self.folder),
             [value[:3] for value in self.values],
             self.contents,
         ]
-        return hashlib.sha256(json.dumps(told).encode("utf-8", "surrogateescape")).hexdigest()
+        return hashlib.sha256(json.dumps(covered).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 Agree = Callable[[Subject, str], bool]
@@ -82,11 +82,11 @@ def require_consent(subject: Subject, agree: Agree | None, findings: Findings) -
 
 def _refusal(subject: Subject) -> Finding:
     """Return the finding for missing consent."""
-    told = "; ".join(value.to_show for value in subject.values[:_NAMED])
+    shown = "; ".join(value.to_show for value in subject.values[:_NAMED])
     rest = text.more(len(subject.values), _NAMED)
     more = f"; {rest}" if rest else ""
     return Finding(
-        f"these come from the dataset, and nobody has agreed to them here: {told}{more}",
+        f"these come from the dataset, and nobody has agreed to them here: {shown}{more}",
         f"read {subject.folder / FILE}, then agree: --trust, or loragit trust --dataset "
         f"{shell_word(subject.folder)}",
         Area.SETTINGS,

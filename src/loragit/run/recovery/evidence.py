@@ -13,7 +13,7 @@ from pathlib import Path
 from loragit.history.history import RecordedRun
 from loragit.run import ending
 from loragit.run.output import OutputFolder
-from loragit.store.journal import End, Open, Work
+from loragit.store.journal import End, JournalEntry, Work
 from loragit.system import alive
 
 CRASH = "crash"
@@ -22,7 +22,7 @@ _LOG_END = 1 << 16
 """Bytes at the end of a log in which its last lines are looked for."""
 
 
-def output_folder(entry: Open, work: Work) -> OutputFolder:
+def output_folder(entry: JournalEntry, work: Work) -> OutputFolder:
     """The output folder as it was made; where the entry does not say which it was, the one that is
     there."""
     path = Path(entry.output)
@@ -35,7 +35,7 @@ def output_folder(entry: Open, work: Work) -> OutputFolder:
     return OutputFolder(path, (device, inode), dict(work.files), ending.LOG)
 
 
-def end(entry: Open) -> End:
+def end(entry: JournalEntry) -> End:
     """How the trainer ended, by the entry; else as far as files tell: the file that was written
     last is the last sign of life."""
     if entry.end is not None:
@@ -64,7 +64,7 @@ def _times(folder: Path) -> Iterator[float]:
                         yield entry.stat().st_mtime
 
 
-def log_tail(entry: Open, redact: Callable[[str], str]) -> tuple[str, ...]:
+def log_tail(entry: JournalEntry, redact: Callable[[str], str]) -> tuple[str, ...]:
     """The last lines of the log, which is redacted as it is written."""
     try:
         with Path(entry.output, ending.LOG).open("rb") as file:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from loragit import git
 from loragit.errors import LoragitError
 from loragit.git import catfile
+from loragit.git.reflog import read_reflog
 from loragit.git.repository import Repository
 from loragit.history.history import INTERRUPTED, REVERTED, History, RecordedRun
 from loragit.record.name import RunName
@@ -104,19 +105,12 @@ def emptied_ref(repository: Repository, ref: str) -> Leftover | None:
             return None
     except OSError:
         return None
-    held = _last_held(repository.common_dir / "logs" / ref)
-    put = f" && git update-ref {ref} {held}" if held else ""
+    moves = read_reflog(repository.common_dir, ref)
+    held = moves[-1].new if moves else ""
+    put = f" && git update-ref {ref} {held}" if held.strip("0") else ""
     return Leftover(
         f"{path} is empty, as a power cut may leave it", f"rm {path}{put}; then: loragit recover"
     )
-
-
-def _last_held(log: Path) -> str | None:
-    """What a ref held last, by its reflog."""
-    with suppress(OSError, IndexError):
-        held = log.read_text("utf-8", "replace").splitlines()[-1].split(" ")[1]
-        return held if re.fullmatch(r"[0-9a-f]+", held) and held.strip("0") else None
-    return None
 
 
 def damaged_entries(repository: Repository) -> Iterator[Leftover]:

@@ -47,7 +47,7 @@ from loragit.run.recovery.still_running import Busy
 from loragit.run.report import Report
 from loragit.secrets import find, redact
 from loragit.store import journal, lock, ref_moves
-from loragit.store.journal import Open
+from loragit.store.journal import JournalEntry
 from loragit.store.store import Store
 
 _IN_TURN = 3600.0
@@ -89,7 +89,7 @@ class Recovery:
         self.done = 0
         self._redact = redact.Redactor(find.trainer_secrets((), (), options.environ))
         self._runs: dict[str, RecordedRun] = {}
-        self._entries: tuple[Open, ...] = ()
+        self._entries: tuple[JournalEntry, ...] = ()
 
     def run(self) -> None:
         """Finish what can be finished, one after the other; two recoveries at the same time take
@@ -114,7 +114,7 @@ class Recovery:
                     self.report.error(ending.as_loragit_error(error))
             self.refresh()
 
-    def finish_without_entry(self, entry: Open) -> None:
+    def finish_without_entry(self, entry: JournalEntry) -> None:
         """Finish a run that the user says runs nowhere; ``entry`` is made up from its record."""
         if self.options.dry_run:
             self._announce(entry)
@@ -131,7 +131,7 @@ class Recovery:
         self._entries = tuple(journal.read(self.repository.private))
         self._runs = {run.commit: run for run in History(self.repository).runs}
 
-    def _selected(self) -> Iterable[Open]:
+    def _selected(self) -> Iterable[JournalEntry]:
         names = self.options.names
         return [entry for entry in self._entries if not names or entry.run in names]
 
@@ -152,7 +152,7 @@ class Recovery:
         if hint:
             self.report.hint(hint)
 
-    def _announce(self, entry: Open) -> None:
+    def _announce(self, entry: JournalEntry) -> None:
         """Say what would be done."""
         if busy := self._busy(entry):
             self.report.info(busy.why)
@@ -163,7 +163,7 @@ class Recovery:
                 "is gone"
             )
 
-    def _busy(self, entry: Open) -> Busy | None:
+    def _busy(self, entry: JournalEntry) -> Busy | None:
         gone = self.options.said_to_be_gone(entry.run)
         return still_running.busy(entry, said_to_be_gone=gone)
 
@@ -173,7 +173,7 @@ class Recovery:
         else:
             self.report.info(busy.why)
 
-    def _recover(self, entry: Open) -> None:
+    def _recover(self, entry: JournalEntry) -> None:
         """Finish a run whose entry was read a while ago: others may have taken hours meanwhile."""
         if busy := self._busy(entry):
             self._leave_alone(busy)
@@ -187,7 +187,7 @@ class Recovery:
         elif now is not None:
             self._recover(now)
 
-    def _finish(self, entry: Open) -> None:
+    def _finish(self, entry: JournalEntry) -> None:
         run = self._run_of(entry)
         if why := self._unclear(entry, run):
             self.leave_to_user(why.problem, why.hint)
@@ -199,7 +199,7 @@ class Recovery:
         else:
             self._ended_already(entry, run)
 
-    def _unclear(self, entry: Open, run: RecordedRun | None) -> Leftover | None:
+    def _unclear(self, entry: JournalEntry, run: RecordedRun | None) -> Leftover | None:
         """Why nobody can tell how the run stands, so that nothing of it may be taken back."""
         tag = RunName.parse(entry.run).tag
         if run is None and self.store.holds(entry.run, entry.commit):
@@ -219,7 +219,7 @@ class Recovery:
             return leftovers.emptied_ref(self.repository, tag)
         return None
 
-    def _run_of(self, entry: Open) -> RecordedRun | None:
+    def _run_of(self, entry: JournalEntry) -> RecordedRun | None:
         if entry.commit:
             return self._runs.get(entry.commit)
         if entry.work is not None:
@@ -227,7 +227,7 @@ class Recovery:
         named = (run for run in self._runs.values() if run.name == entry.run)
         return next((run for run in named if run.state in (INTERRUPTED, RUNNING)), None)
 
-    def _never_opened(self, entry: Open) -> None:
+    def _never_opened(self, entry: JournalEntry) -> None:
         """Nothing is on record, and nothing was trained: take back the output folder."""
         if entry.trainer is not None or entry.end is not None:
             hint = (
@@ -249,7 +249,7 @@ class Recovery:
         journal.remove(self.repository.private, entry)
         self.report_done(f"{entry.run} was never opened: nothing was trained, its name is free")
 
-    def _ended_already(self, entry: Open, run: RecordedRun) -> None:
+    def _ended_already(self, entry: JournalEntry, run: RecordedRun) -> None:
         """The outcome is on record already; an output folder and the entry may be left."""
         open_run = self._open_run(entry, run)
         if (
@@ -277,7 +277,7 @@ class Recovery:
         stands = {SEALED: "was sealed already", REVERTED: "was reverted already"}
         self.report_done(f"{entry.run} {stands.get(run.state, 'has no tag any more')}")
 
-    def _made_something(self, entry: Open, run: OpenRun) -> bool:
+    def _made_something(self, entry: JournalEntry, run: OpenRun) -> bool:
         """Whether what the run made is in the folder that it made, and nobody else writes into that
         by now."""
         with suppress(OSError):
@@ -288,7 +288,7 @@ class Recovery:
             )
         return False
 
-    def _folder_in_use(self, entry: Open) -> bool:
+    def _folder_in_use(self, entry: JournalEntry) -> bool:
         """Whether another run writes into the same folder by now.
 
         A run is noted before its folder is made: to be asked once it is known which folder is
@@ -299,7 +299,7 @@ class Recovery:
             for each in journal.read(self.repository.private)
         )
 
-    def _open_run(self, entry: Open, run: RecordedRun) -> OpenRun:
+    def _open_run(self, entry: JournalEntry, run: RecordedRun) -> OpenRun:
         work = entry.work or evidence.work(run, self.options.environ.get("HOME", ""))
         name, subject = RunName.parse(run.name), run.message.partition("\n")[0]
         return OpenRun(

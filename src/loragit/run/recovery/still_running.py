@@ -11,7 +11,7 @@ from typing import NamedTuple
 from loragit import text
 from loragit.history import history
 from loragit.store import journal
-from loragit.store.journal import Open
+from loragit.store.journal import JournalEntry
 from loragit.system import alive
 
 
@@ -23,7 +23,7 @@ class Busy(NamedTuple):
     """What the user may do; empty where all is well."""
 
 
-def busy(entry: Open, *, said_to_be_gone: bool) -> Busy | None:
+def busy(entry: JournalEntry, *, said_to_be_gone: bool) -> Busy | None:
     """Why the run is not ours to finish; ``None`` where it is.
 
     ``said_to_be_gone`` is the user's word, and counts only where nothing can be seen from here:
@@ -43,7 +43,7 @@ def busy(entry: Open, *, said_to_be_gone: bool) -> Busy | None:
     return None
 
 
-def _out_of_sight(entry: Open) -> Busy:
+def _out_of_sight(entry: JournalEntry) -> Busy:
     """Whether its process lives cannot be told from here."""
     if entry.host != journal.host():
         return Busy(
@@ -58,7 +58,7 @@ def _out_of_sight(entry: Open) -> Busy:
     )
 
 
-def trainers_left(entry: Open) -> tuple[int, ...]:
+def trainers_left(entry: JournalEntry) -> tuple[int, ...]:
     """Processes of a training on this machine that goes on though its loragit may be gone."""
     if alive.rebooted_since(entry.boot):
         return ()

@@ -116,12 +116,12 @@ class Activation:
         if folder is None:
             return
         if self._prefix is not None and self._prefix.kind != CONDA:
-            self._settle_virtual(result, self._prefix.folder)
+            self._correct_virtual_env(result, self._prefix.folder)
         path = entries(result)
         if str(folder) not in path:
             result["PATH"] = os.pathsep.join((str(folder), *path))
 
-    def _settle_virtual(self, result: dict[str, str], folder: Path) -> None:
+    def _correct_virtual_env(self, result: dict[str, str], folder: Path) -> None:
         """Correct the path in a virtual environment's script: it is the one where the environment
         was made, and the environment may have been moved since."""
         said = result.get("VIRTUAL_ENV", "")
@@ -193,17 +193,19 @@ class _Shell:
         # One exit status per script, then the environment; the last field's terminator is followed
         # by nothing.
         fields = out.split(b"\0")[:-1]
-        told, words = fields[:count], self._words(min(len(fields), count))
-        warnings = [self._failed(at, int(each), words) for at, each in enumerate(told) if int(each)]
-        if len(told) < count:
+        statuses, words = fields[:count], self._words(min(len(fields), count))
+        warnings = [
+            self._failed(at, int(each), words) for at, each in enumerate(statuses) if int(each)
+        ]
+        if len(statuses) < count:
             why = (
                 f"it did not end within {TIMEOUT:g} s"
                 if late
                 else "it ended the shell that sourced it"
             )
-            script, last = self._scripts[len(told)], _quoted(words[len(told)])
+            script, last = self._scripts[len(statuses)], _quoted(words[len(statuses)])
             return _ShellOutput(
-                None, len(told), (f"{script} is left out of the environment: {why}{last}",)
+                None, len(statuses), (f"{script} is left out of the environment: {why}{last}",)
             )
         if status:
             return _ShellOutput(
@@ -221,14 +223,14 @@ class _Shell:
         scripts = text.count(len(self._scripts), "script")
         return f"{scripts} of the environment could not be sourced: {why}"
 
-    def _words(self, told: int) -> list[str]:
+    def _words(self, run: int) -> list[str]:
         """Return the last line that each script printed, and the last line printed after the
         scripts that returned."""
         size = os.fstat(self._printed).st_size
         tail = os.pread(self._printed, _TAIL, max(0, size - _TAIL)).decode("utf-8", "replace")
-        pieces = tail.split("\0")[-told - 1 :]
+        pieces = tail.split("\0")[-run - 1 :]
         lines = [piece.strip().rpartition("\n")[2][:_WORDS] for piece in pieces]
-        return [""] * (told + 1 - len(lines)) + lines
+        return [""] * (run + 1 - len(lines)) + lines
 
 
 def _quoted(words: str) -> str:
