@@ -103,7 +103,8 @@ def by_link(lab: Lab, folder: Path, package: str) -> None:
 
 
 def by_variable(lab: Lab, folder: Path, package: str) -> None:
-    write(lab.site / "sitecustomize.py", f"import sys; sys.path.insert(0, {str(folder)!r})")
+    # Not sitecustomize: some systems' Pythons have one of their own, which comes before.
+    write(lab.site / "first.pth", f"import sys; sys.path.insert(0, {str(folder)!r})\n")
 
 
 INSTALLED: list[Callable[[Lab, Path, str], None]] = [by_path, by_finder, by_link, by_variable]
@@ -215,11 +216,12 @@ def test_a_tracked_one_that_hides_another_is_the_trainers(lab: Lab) -> None:
 def test_what_comes_before_the_trainers_own_package_is_named(lab: Lab) -> None:
     before = a_repository(lab.other / "old", "library/__init__.py")
     write(
-        lab.site / "sitecustomize.py",
+        lab.site / "first_finder.py",
         FINDER.replace("'lycoris'", "'library'").replace("append(", "insert(0, ")
         % str(before / "library")
         + "install()\n",
     )
+    write(lab.site / "first.pth", "import first_finder\n")
     (found,) = lab.code().unrecorded
     assert found.problem == (
         f"library is imported from {before}/library/__init__.py, and not from the trainer's folder"
@@ -231,7 +233,8 @@ def test_a_finder_that_raises_is_passed_over(lab: Lab) -> None:
         "import sys\nclass F:\n def find_spec(self, n, p=None, t=None):\n"
         "  if n.startswith('networks'): raise OSError\nsys.meta_path.insert(0, F())\n"
     )
-    write(lab.site / "sitecustomize.py", broken)
+    write(lab.site / "first_finder.py", broken)
+    write(lab.site / "first.pth", "import first_finder\n")
     write(lab.repo / "networks/mine.py", NEVER_RUN)
     assert list(lab.dirty("networks.mine")) == ["networks/mine.py"]
 
