@@ -25,14 +25,13 @@ test: lint
 test-python: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto -m every_python
 
-# Against sd-scripts itself: SD_SCRIPTS is a checkout of it. PyTorch's CPU build and what the checkout
-# asks for, 5 GB, are installed into a folder beside .venv, but for what needs a graphics card and
-# for the checkout itself, which is not to be written to. TORCH_INDEX is where pip finds PyTorch.
+# Against sd-scripts itself: SD_SCRIPTS is a checkout of it. PyTorch and what the checkout asks for, 5 GB,
+# are installed into a folder beside .venv, but for what needs a graphics card. On Linux the package
+# index has PyTorch with CUDA, which runs without a card as well; TORCH_INDEX names another index.
 TORCH := $(VENV)-torch
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 test-torch: sd-scripts-given $(VENV)/.installed-dev
 	test -x $(TORCH)/bin/python || $(PYTHON) -m venv $(TORCH)
-	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check --index-url $(TORCH_INDEX) torch torchvision
+	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch torchvision
 	grep -vE '^ *(#|-e|bitsandbytes|$$)' '$(SD_SCRIPTS)/requirements.txt' >$(TORCH)/requirements.txt
 	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check -r $(TORCH)/requirements.txt
 	SD_SCRIPTS='$(abspath $(SD_SCRIPTS))' TORCH_PYTHON='$(abspath $(TORCH)/bin/python)' $(BIN)/pytest -n 0 --timeout=1800 tests/torch
