@@ -814,3 +814,16 @@ def test_the_cache_folder_is_the_one_that_platformdirs_names(
         monkeypatch.setenv(key, value)
     assert cache_folder() == platformdirs.user_cache_path("loragit")
     assert told is None or cache_folder() == Path(told)
+
+
+def test_whoever_reads_a_second_outcome_has_read_all_of_them(dataset: Path) -> None:
+    store = open_store(dataset)
+    for version in (1, 2, 3):
+        sealed(store, f"noob-gren-v{version}s4")
+    third = git(dataset, "rev-parse", "noob-gren-v3s4")
+    history = History.of(dataset)
+    runs = [history.run(f"noob-gren-v{version}s4") for version in (1, 2, 3)]
+    assert [run.outcome is not None for run in runs[:2]] == [True, True]
+    (dataset / ".git" / "objects" / third[:2] / third[2:]).unlink()
+    assert runs[2].outcome is not None, "it was read with the second"
+    history.close()

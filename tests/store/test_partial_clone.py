@@ -102,3 +102,12 @@ def test_what_is_not_here_is_told_alike(dataset: Path, tmp_path: Path) -> None:
         run.read("other")
     assert caught.value.hint != PARTIAL_CLONE
     history.close()
+
+
+def test_what_is_here_is_read_in_a_partial_clone_as_well(dataset: Path, tmp_path: Path) -> None:
+    sealed(open_store(dataset), NAME, entries=ENTRIES)
+    store = cloned(dataset, tmp_path, "blob:none")
+    sealed(store, SECOND, entries=ENTRIES)
+    history = History.of(store.repository.top)
+    assert history.run(SECOND).read("config.toml") == b"a = 1\n"
+    history.close()
