@@ -368,6 +368,7 @@ def main() -> int:
     # So that the tests of the mutant at hand are ended, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
+        Path(scratch).chmod(0o755)  # tests of file modes run as another user
         # What is edited in the working tree from now on changes nothing here.
         checkout = Checkout(Path(scratch))
         every = [

@@ -145,3 +145,12 @@ def test_a_write_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
         output.make(tmp_path / "run", entries, "log")
     assert "--output" in str(caught.value.hint)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("modes_count")
+def test_a_folder_that_cannot_be_made_is_refused_with_the_next_step(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(CannotWriteOutput, match="cannot be made: Permission denied") as caught:
+        output.make(tmp_path / "run", ENTRIES, "sdscripts.log")
+    assert caught.value.hint == "choose another with --output"
+    tmp_path.chmod(0o700)

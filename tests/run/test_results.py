@@ -7,9 +7,8 @@ import io
 import os
 import shutil
 import struct
-import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -40,23 +39,11 @@ STARTED = datetime(2026, 11, 23, 17, 20, 30, tzinfo=UTC)
 FINISHED = STARTED + timedelta(seconds=8)
 WEIGHTS = {"a.lora_down.weight": b"\x01" * 40}
 
-NOBODY = 65534
-
 
 @pytest.fixture
-def private() -> Iterator[Path]:
-    """A folder, and a user who may not read every file; root, who may, is somebody else for the
-    test."""
-    with tempfile.TemporaryDirectory() as name:
-        root = os.geteuid() == 0
-        if root:
-            os.chown(name, NOBODY, NOBODY)
-            os.seteuid(NOBODY)
-        try:
-            yield Path(name)
-        finally:
-            if root:
-                os.seteuid(0)
+def private(modes_count: None, tmp_path: Path) -> Path:
+    """A folder in which modes count, even for root."""
+    return tmp_path
 
 
 def found(

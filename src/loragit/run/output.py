@@ -196,8 +196,7 @@ def make(path: Path, entries: Iterable[Entry], log: str) -> OutputFolder:
 def _with_folders(top: Path, names: Iterable[str]) -> Iterable[Path]:
     """Yield the files ``names`` below ``top``, the folders that contain them, and ``top``."""
     for name in names:
-        yield top / name
-        yield from ((top / name).parent,) if "/" in name else ()
+        yield from (top / name, (top / name).parent)
     yield top
 
 
