@@ -802,6 +802,23 @@ def gui_folder(scene: Scene) -> Path:
     return folder
 
 
+def test_a_config_of_the_gui_that_nests_without_end_names_no_training(scene: Scene) -> None:
+    folder = gui_folder(scene)
+    for path in folder.glob("config_lora-*.toml"):
+        path.write_text("a = " + "[" * 100_000)
+    bring(scene, str(folder), "--dataset", ".")
+    assert scene.tags() == ["zqx-style-v1", "zqx_style_v2"]
+
+
+def test_prompts_behind_a_link_are_not_the_trainings(scene: Scene) -> None:
+    folder = gui_folder(scene)
+    (folder / "sample").rename(scene.home / "elsewhere")
+    (folder / "sample").symlink_to(scene.home / "elsewhere")
+    bring(scene, str(folder), "--dataset", ".")
+    for name in scene.tags():
+        assert "sample-prompts.txt" not in scene.git("ls-tree", "--name-only", name)
+
+
 def test_a_folder_of_the_gui_is_imported_with_the_files_of_each_training(scene: Scene) -> None:
     folder = gui_folder(scene)
     bring(scene, str(folder), "--dataset", ".")

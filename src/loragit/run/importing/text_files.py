@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import os
 import stat
-import tomllib
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import text
+from loragit import parse, text
 from loragit.record.values import Entry
 from loragit.run.importing import gui_files, zsh_helpers
 from loragit.run.importing.zsh_helpers import ReposGit
@@ -55,7 +54,7 @@ def read_text_files(folder: Path) -> TextFiles:
     scripts = _scripts(names, repos, folder.name)
     wanted = {name: name for name in (config, prompts, *scripts[:1]) if name}
     wanted |= {f"inputs/{name}": name for name in scripts[1:]}
-    inputs = [] if (folder / "inputs").is_symlink() else _regular_files(folder / "inputs")
+    inputs = _inner_files(folder, "inputs")
     wanted |= {f"inputs/{name}": f"inputs/{name}" for name in inputs[:MAX_INPUTS]}
     found = _Collector(folder)
     for place, name in wanted.items():
@@ -89,8 +88,8 @@ def read_gui_files(folder: Path, output_name: str, started: datetime | None) -> 
 
     def named_in(config: str) -> str | None:
         with suppress(ValueError):
-            told = tomllib.loads((_read(folder, config) or b"").decode()).get("output_name")
-            return told if isinstance(told, str) else None
+            name = parse.read_toml((_read(folder, config) or b"").decode()).get("output_name")
+            return name if isinstance(name, str) else None
         return None
 
     chosen = gui_files.gui_files(_regular_files(folder), output_name, started, named_in)
@@ -98,7 +97,8 @@ def read_gui_files(folder: Path, output_name: str, started: datetime | None) -> 
     for name in (chosen.config, chosen.fields):
         if name is not None:
             found.add(f"inputs/{name}", name)
-    has_prompts = chosen.latest and _read(folder, gui_files.PROMPTS) is not None
+    inner, _, prompts = gui_files.PROMPTS.partition("/")
+    has_prompts = chosen.latest and prompts in _inner_files(folder, inner)
     if has_prompts:
         found.add("sample-prompts.txt", gui_files.PROMPTS)
         found.hash("Prompts-SHA1", gui_files.PROMPTS, (), ReposGit())
@@ -170,6 +170,13 @@ def _scripts(names: Iterable[str], repos: ReposGit, run: str) -> list[str]:
     return sorted(
         scripts, key=lambda name: (first.index(name) if name in first else len(first), name)
     )
+
+
+def _inner_files(folder: Path, name: str) -> list[str]:
+    """Return the names of the regular files in the folder ``name`` of ``folder``; none if that is a
+    link."""
+    inner = folder / name
+    return [] if inner.is_symlink() else _regular_files(inner)
 
 
 def _regular_files(folder: Path) -> list[str]:
