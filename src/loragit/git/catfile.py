@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import IO, NamedTuple, Self
@@ -168,10 +169,11 @@ class Reader:
         try:
             return _answer(stream, question, most), False
         except _CutOff:
-            if not self._partial():
+            if not self._partial:
                 raise
             return None, True
 
+    @cached_property
     def _partial(self) -> bool:
         return is_partial(discover(self._cwd).common_dir)
 

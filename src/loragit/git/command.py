@@ -185,7 +185,7 @@ def start_child(
     setup = child.ChildSetup(
         cwd=cwd,
         # Its messages are read here, not shown as they are.
-        env={**os.environ, "LC_ALL": "C", **dict(each.split("=", 1) for each in variables)},
+        env=_environ("LC_ALL=C", *variables),
         stdin=child.PIPE if fed else child.NOTHING,
         stdout=child.PIPE,
         stderr=child.PIPE if errors else child.NOTHING,
@@ -230,14 +230,19 @@ def show(*args: str, cwd: Path, variables: tuple[str, ...] = ()) -> int:
     import signal
 
     own = (*variables, _NO_REPOSITORY) if is_bare(cwd) else variables
-    words = ["env", f"GIT_PAGER={pager()}", *own, "git", *_OPTIONS, *args]
-    shown = child.spawn(words, child.ChildSetup(cwd=cwd, stdin=child.NOTHING))
+    setup = child.ChildSetup(cwd, _environ(f"GIT_PAGER={pager()}", *own), stdin=child.NOTHING)
+    shown = child.spawn(["git", *_OPTIONS, *args], setup)
     # Ctrl-C is for git and its pager.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return shown.wait()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _environ(*variables: str) -> dict[str, str]:
+    """Our own environment with ``variables``, each ``NAME=VALUE``."""
+    return {**os.environ, **dict(each.split("=", 1) for each in variables)}
 
 
 @cache

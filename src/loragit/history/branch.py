@@ -32,7 +32,6 @@ from loragit.history.record_reader import RecordReader
 from loragit.history.runs import INTERRUPTED, REVERTED, RUNNING, SEALED, UNTAGGED, RecordedRun
 from loragit.record.name import RUNS
 from loragit.record.trailers import first
-from loragit.store.journal import JournalEntry
 
 if TYPE_CHECKING:
     from loragit.store.journal import JournalEntry
