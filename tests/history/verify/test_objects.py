@@ -10,19 +10,7 @@ import pytest
 from loragit.store.store import Store
 from tests.support.made_up_runs import open_store, sealed
 from tests.support.processes import git
-from tests.support.verdicts import ONE, TWO, damage, loose, retagged, told
-
-
-@pytest.fixture
-def store(dataset: Path) -> Store:
-    made = open_store(dataset)
-    sealed(made, ONE)
-    return made
-
-
-@pytest.fixture
-def record(store: Store) -> Path:
-    return store.repository.top
+from tests.support.verdicts import TWO, damage, loose, retagged, told
 
 
 def of_objects(record: Path, *, quick: bool = False) -> list[tuple[str, str]]:

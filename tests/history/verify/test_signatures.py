@@ -14,7 +14,7 @@ from loragit.history.history import History
 from loragit.history.verify.signatures import is_signed
 from loragit.history.verify.verify import VerifyOptions, verify
 from loragit.store.store import Store
-from tests.support.made_up_runs import open_store, sealed
+from tests.support.made_up_runs import sealed
 from tests.support.processes import git
 from tests.support.verdicts import ONE, TWO, retagged
 
@@ -26,16 +26,9 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
-def store(dataset: Path) -> Store:
-    made = open_store(dataset)
-    for name in (ONE, TWO):
-        sealed(made, name)
-    return made
-
-
-@pytest.fixture
-def record(store: Store) -> Path:
-    return store.repository.top
+def store(store: Store) -> Store:
+    sealed(store, TWO)
+    return store
 
 
 @pytest.fixture

@@ -14,18 +14,6 @@ from tests.support.processes import git
 from tests.support.verdicts import ONE, THREE, TWO, loose, retagged, told
 
 
-@pytest.fixture
-def store(dataset: Path) -> Store:
-    made = open_store(dataset)
-    sealed(made, ONE)
-    return made
-
-
-@pytest.fixture
-def record(store: Store) -> Path:
-    return store.repository.top
-
-
 def of_tags(record: Path, *names: str) -> list[str]:
     return [message for _, check, message in told(record, *names) if check == "tag"]
 

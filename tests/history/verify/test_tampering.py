@@ -20,16 +20,9 @@ from tests.support.verdicts import ONE, THREE, TWO, told
 
 
 @pytest.fixture
-def store(dataset: Path) -> Store:
-    made = open_store(dataset)
-    sealed(made, ONE)
-    sealed(made, TWO)
-    return made
-
-
-@pytest.fixture
-def record(store: Store) -> Path:
-    return store.repository.top
+def store(store: Store) -> Store:
+    sealed(store, TWO)
+    return store
 
 
 @pytest.fixture
