@@ -109,8 +109,6 @@ class SdScripts(Trainer):
         filed = Arguments({})
         path = arguments.config_file(given, defaults.workdir)
         if path is not None:
-            from loragit.dataset import inputs
-
             data = inputs.read_input(path, "config file")
             filed = arguments.flatten(inputs.parse_input(path, data, "config file"))
         return arguments.plan(given, filed, defaults)
