@@ -107,7 +107,7 @@ class _Examination:
     """The checks of a dataset and of all that trains it."""
 
     def __init__(self, options: DoctorOptions, chosen: Settings) -> None:
-        self._asked = options
+        self._options = options
         self._chosen = chosen
         self._caches = cache_folder()
         self._past: tuple[PastRun, ...] = ()
@@ -122,11 +122,11 @@ class _Examination:
         """What can be checked without a dataset: the trainer, and room for what it will write."""
         found = Checks(INSTALLATION)
         place, free = installation.free_space(self._chosen.paths.output)
-        problem = f"{place} has {text.size(free)} free"
+        summary = f"{place} has {text.size(free)} free"
         if free < prepare.MIN_FREE:
-            found.fail("disk", problem, "make room, or set paths.output")
+            found.fail("disk", summary, "make room, or set paths.output")
         else:
-            found.ok("disk", problem)
+            found.ok("disk", summary)
         return (*found.all(), *self._trainer_question(self._chosen).answer())
 
     def with_dataset(self) -> tuple[Check, ...]:
@@ -135,13 +135,13 @@ class _Examination:
         from concurrent.futures import ThreadPoolExecutor
 
         free = self._free_name()
-        name, flags = self._asked.name, Flags(dataset=self._asked.dataset)
+        name, flags = self._options.name, Flags(dataset=self._options.dataset)
         if name is None:
             name, flags = free.text, Flags(dataset=str(self._chosen.dataset_dir))
         try:
             run = RunName.parse(name)
             chosen = load.load_settings(
-                name=run, flags=flags, environ=self._asked.environ, cwd=self._asked.cwd
+                name=run, flags=flags, environ=self._options.environ, cwd=self._options.cwd
             )
         except LoragitError as error:
             return (
@@ -176,13 +176,13 @@ class _Examination:
         return found.all()
 
     def _trainer_question(self, chosen: Settings) -> trainer_checks.TrainerQuestion:
-        python = python_or_error(chosen, self._asked.environ)
+        python = python_or_error(chosen, self._options.environ)
         refused = Findings()
         if not trust.require_consent(trust.subject_of_settings(chosen), None, refused):
             (why,) = refused.all()
             python = trust.Untrusted(why.problem, hint=why.hint)
         env = activate(
-            chosen.trainer, python if isinstance(python, Path) else None, self._asked.environ
+            chosen.trainer, python if isinstance(python, Path) else None, self._options.environ
         ).environ()
         cache = self._caches / "environments"
         return trainer_checks.TrainerQuestion(
@@ -194,7 +194,7 @@ class _Examination:
         found: list[Check] = []
         try:
             ready = prepare.prepare(
-                Request.parse(name, flags, self._asked.environ, self._asked.cwd)
+                Request.parse(name, flags, self._options.environ, self._options.cwd)
             )
         except LoragitError as error:
             for each in error.findings or (Finding(error.message, error.hint, Area.SETTINGS),):
@@ -210,11 +210,11 @@ class _Examination:
             )
             weights = "".join(f", {each.name}" for each in ready.run.weights)
             checks = Checks(DATASET)
-            checks.ok("run", f"{self._asked.name or 'a run'} could start: {made}{weights}")
+            checks.ok("run", f"{self._options.name or 'a run'} could start: {made}{weights}")
             found += checks.all()
         return (
             tuple(found)
-            if self._asked.name
+            if self._options.name
             else tuple(_for_any_run(name, check) for check in found)
         )
 
@@ -268,7 +268,7 @@ class _Examination:
 
     def _plan(self, chosen: Settings) -> Plan | None:
         """What settings ask of the trainer; ``None`` where the preflight tells why not."""
-        given = arguments.from_settings(chosen.trainer.args, self._asked.environ.get("HOME", ""))
+        given = arguments.from_settings(chosen.trainer.args, self._options.environ.get("HOME", ""))
         where = chosen.paths
         defaults = Defaults("", where.config, where.prompts, _workdir(chosen))
         try:
@@ -297,7 +297,7 @@ class _Examination:
         steps = trainer.steps(given, chosen.steps or STEPS, per_epoch)
         need = trainer.need(given, chosen.trainer.script, steps, per_epoch, self._past)
         place, free = installation.free_space(chosen.output_dir or chosen.paths.output)
-        problem = (
+        summary = (
             f"{text.count(steps, 'step')} will write {need.line}; {place} has "
             f"{text.size(free)} free"
         )
@@ -307,11 +307,11 @@ class _Examination:
         )
         found = Checks(DATASET)
         if need.total <= free:
-            found.ok("disk", problem)
+            found.ok("disk", summary)
         elif need.estimated:
-            found.warn("disk", problem, fix)
+            found.warn("disk", summary, fix)
         else:
-            found.fail("disk", problem, fix)
+            found.fail("disk", summary, fix)
         return found.all()
 
 
