@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Container, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -203,6 +203,26 @@ class TrainingHeader(NamedTuple):
         """The commit of the run, where loragit's own stamp names one."""
         match = _STAMP.fullmatch(self.stamp)
         return match["commit"] if match else None
+
+
+_EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+"""What lies outside is no date of a training but a clock that was never set."""
+
+
+def plausible(moment: datetime) -> datetime | None:
+    """``moment``, if somebody can have trained then."""
+    return moment if _EARLIEST <= moment < _LATEST else None
+
+
+def modelspec_date(metadata: Mapping[str, str]) -> datetime | None:
+    """When the file was saved, by the rules of ModelSpec, which several trainers follow. UTC; a
+    date without a zone is this machine's, as they write it."""
+    written = metadata.get("modelspec.date", "")
+    try:
+        return plausible(datetime.fromisoformat(written).astimezone(UTC))
+    except (ValueError, OverflowError):
+        return None
 
 
 UNKNOWN = TrainingHeader(None, None, None, None, None, None, None, None, (), "")

@@ -104,6 +104,38 @@ def test_without_the_ss_values_modelspec_tells_some() -> None:
     assert training_header({"modelspec.date": "9999-12-31"}).finished is None
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        {
+            "modelspec.implementation": "https://github.com/Nerogar/OneTrainer",
+            "ot_branch": "master",
+        },
+        {"modelspec.hash_sha256": "0xabab", "simpletuner.config": "{}", "modelspec.title": "x"},
+        {"modelspec.implementation": "diffusers", "modelspec.title": "x"},
+    ],
+)
+def test_what_another_trainer_wrote_by_modelspecs_rules_is_not_sd_scripts(
+    written: dict[str, str],
+) -> None:
+    told = training_header({**written, "modelspec.date": "2024-03-09T18:40:00Z"})
+    assert told.kind is None
+    # ModelSpec's date is no trainer's own.
+    assert told == UNKNOWN._replace(finished=datetime(2024, 3, 9, 18, 40, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"modelspec.implementation_version": "sd-scripts/unknown"},
+        {"modelspec.implementation": "https://github.com/kohya-ss/sd-scripts"},
+        {"sshs_model_hash": "0"},
+    ],
+)
+def test_what_names_sd_scripts_is_sd_scripts(written: dict[str, str]) -> None:
+    assert training_header(written).kind == "sd-scripts"
+
+
 def test_a_hash_that_is_none_of_the_file_is_not_made_up() -> None:
     told = training_header(
         header("gren", ss_new_sd_model_hash="abcd1234", ss_vae_name="v.pt", ss_new_vae_hash=BASE)
