@@ -12,7 +12,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from loragit.commands import whence
+from loragit.commands.whence import origins
 from loragit.store import products
 from tests.support.paths import ROOT, SD_SCRIPTS
 from tests.support.processes import commit_all, git
@@ -170,14 +170,16 @@ def test_the_page_has_every_key_of_the_document_and_every_kind_of_evidence() -> 
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     document = SCHEMA["items"]["properties"]
     match = document["matches"]["items"]["properties"]
-    assert match["evidence"]["items"]["enum"] == list(whence.STRENGTH)
+    assert match["evidence"]["items"]["enum"] == list(origins.STRENGTH)
     section = (
         (DOCS / "json.md")
         .read_text()
         .partition("## `loragit whence --json`")[2]
         .partition("\n## ")[0]
     )
-    assert [key for key in (*document, *match, *whence.STRENGTH) if f"`{key}`" not in section] == []
+    assert [
+        key for key in (*document, *match, *origins.STRENGTH) if f"`{key}`" not in section
+    ] == []
 
 
 def test_a_model_of_nobody_tells_what_its_header_says(scene: Scene) -> None:
