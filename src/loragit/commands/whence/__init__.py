@@ -104,6 +104,8 @@ def _print_origin(origin: Origin | Unreadable) -> None:
         if match.product:
             where = f"{match.output}/{match.product}" if match.output else match.product
             console.out(f"    as {where}")
+        if match.relation.sentence:
+            console.out(f"    {match.relation.sentence}")
         for kind in match.evidence:
             console.out(f"    {STRENGTH[kind]}")
     if rest := text.more(len(origin.matches), _MATCHES):
@@ -128,6 +130,8 @@ def _origin_as_json(origin: Origin | Unreadable) -> dict[str, object]:
                 **match._asdict(),
                 "repository": str(match.repository),
                 "evidence": list(match.evidence),
+                "relation": match.relation.kind,
+                "step": match.relation.step,
             }
             for match in origin.matches
         ],

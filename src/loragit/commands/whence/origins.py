@@ -6,21 +6,29 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from loragit.commands.whence.relations import MERGED, PRODUCT, UNKNOWN, Relation, relation_of
 from loragit.record.values import ModelFile
 from loragit.store import products
 from loragit.store.products import Records, Sealed
 from loragit.trainers import kinds, safetensors
+from loragit.trainers import products as trainer_products
+from loragit.trainers.trainer import SavedAt
 
 STAMP, WEIGHTS, FILE, SAMPLE, SESSION = "stamp", "weights", "file", "sample", "session"
+MERGED_FROM = "merged_from"
 STRENGTH = {
     FILE: "the file is byte for byte the one on record",
     WEIGHTS: "the weights are those on record (payload sha256)",
     SAMPLE: "the image is byte for byte the one on record",
     STAMP: "its training comment names the run and its commit",
     SESSION: "its training session is the one on record",
+    MERGED_FROM: "its header names a model of that title among those it was merged from",
 }
 """Kinds of evidence, the strongest first. A hash cannot be mistaken; a header is text that anybody
 can edit."""
+
+_TITLES = 50
+"""Titles of merged models that are looked up."""
 
 
 class Match(NamedTuple):
@@ -35,6 +43,7 @@ class Match(NamedTuple):
     """The file's name in the record; ``None`` if only the header names the run."""
     output: str
     """The run's output folder, as it is recorded."""
+    relation: Relation
 
 
 class Origin(NamedTuple):
@@ -64,30 +73,140 @@ def origin_of(path: Path, records: Records) -> Origin | Unreadable:
         hashes = safetensors.hash_file(path)
     except OSError as error:
         return Unreadable(path, f"{path.name} cannot be read: {error.strerror or error}")
-    matches: dict[str, Match] = {}
+    finder = _OriginFinder(path, header, records)
+    finder.by_content(hashes.sha256, hashes.payload_sha256)
+    finder.by_header()
     warnings = [broken] if broken else []
-    payload = hashes.payload_sha256
-    for sealed, kind in _runs_listing(hashes.sha256, payload, records):
-        product = _recorded_name(sealed, hashes.sha256, payload)
-        _add_match(
-            matches,
-            sealed.commit,
-            Match(sealed.run, sealed.commit, sealed.repository, (kind,), product, sealed.output),
-        )
-    by_content = set(matches)
-    for run, commit in products.stamps(_stamp(header)):
-        _match_stamp(run, commit, records, matches, warnings)
-    if not matches:
-        _match_session(header, records, matches)
-    warnings += _warnings(
-        matches,
-        by_content,
-        {run for run, _ in products.stamps(_stamp(header))},
+    warnings += [*finder.warnings, *_disagreements(finder)]
+    if not broken:
+        warnings += finder.doubts()
+    return Origin(
+        path, hashes.sha256, hashes.payload_sha256, finder.ordered(), tuple(warnings), header
     )
-    ordered = sorted(
-        matches.values(), key=lambda match: min(map(list(STRENGTH).index, match.evidence))
+
+
+class _OriginFinder:
+    """The runs that one file leads to, as they are found."""
+
+    def __init__(self, path: Path, header: Mapping[str, str], records: Records) -> None:
+        self._path = path
+        self._metadata = header
+        self._records = records
+        self._header = kinds.training_header(header)
+        self.matches: dict[str, Match] = {}
+        """Keyed by the run's commit."""
+        self.certain: tuple[str, ...] = ()
+        """Those that are known by a hash."""
+        self.stamped = tuple(products.stamps(self._header.stamp))
+        """Runs, each with its commit, that the training comment names."""
+        self.warnings: list[str] = []
+
+    def by_content(self, sha256: str, payload: str | None) -> None:
+        """Add the runs whose outcome lists the file or its weights."""
+        for sealed, kind in _runs_listing(sha256, payload, self._records):
+            product = _recorded_name(sealed, sha256, payload)
+            step = next((each.step for each in sealed.models if each.path == product), None)
+            self._add(_match(sealed, kind, Relation(PRODUCT, step), product))
+        self.certain = tuple(self.matches)
+
+    def by_header(self) -> None:
+        """Add the runs that the header names. Where the file is on record, only a stamp counts."""
+        for run, commit in self.stamped:
+            self._add_stamped(run, commit)
+        if self.certain:
+            return
+        identity = self._header.identity
+        if identity is not None:
+            for sealed in self._records.holding(f"\nSession: {identity}\n"):
+                self._add(_match(sealed, SESSION, self._relation(sealed.run, sealed)))
+        for title in self._header.merged_from[:_TITLES]:
+            self._add_merged(title)
+        if rest := len(self._header.merged_from[_TITLES:]):
+            self.warnings.append(f"it was merged from {rest} more models; --json lists them")
+
+    def _relation(self, run: str, sealed: Sealed | None) -> Relation:
+        """What the file is to a run that its header names."""
+        if self.certain:
+            return Relation(UNKNOWN)
+        trainer = kinds.trainer_of(self._header.kind)
+        name = trainer_products.match_product(trainer.naming.model, self._path.name, None)
+        named = SavedAt(*(trainer_products.number(name, group) for group in ("step", "epoch")))
+        saved = trainer.saved_at(self._metadata, named)
+        # Which epoch a header means depends on what the file was, which only its name says.
+        return relation_of(run, sealed, self._header, saved if saved.step is not None else named)
+
+    def _add(self, match: Match) -> None:
+        known = self.matches.get(match.commit)
+        if known is not None:
+            evidence = sorted({*known.evidence, *match.evidence}, key=list(STRENGTH).index)
+            match = known._replace(evidence=tuple(evidence))
+        self.matches[match.commit] = match
+
+    def _add_stamped(self, run: str, commit: str) -> None:
+        """Add the run that a training comment names, or a warning."""
+        listed = self._records.holding(f"\0{commit}\0")
+        sealed = next((each for each in listed if each.run == run), None)
+        if sealed is not None:
+            self._add(_match(sealed, STAMP, self._relation(run, sealed)))
+            return
+        repository = self._records.repository_of(run, commit)
+        if repository is not None:
+            relation = self._relation(run, None)
+            self._add(Match(run, commit, repository, (STAMP,), None, "", relation))
+        else:
+            self.warnings.append(
+                f"its training comment names the run {run} ({commit[:8]}), which no dataset here "
+                "has on record"
+            )
+
+    def _add_merged(self, title: str) -> None:
+        """Add the runs with a model of that title, or a warning."""
+        found = runs_of_title(title, self._records)
+        for sealed in found:
+            self._add(_match(sealed, MERGED_FROM, Relation(MERGED)))
+        what = f"it was merged from a model with the title {title}"
+        if not found:
+            self.warnings.append(f"{what}, which no run on record here has")
+        elif len(found) > 1:
+            self.warnings.append(f"{what}: {len(found)} runs have one, and nothing says which")
+
+    def doubts(self) -> list[str]:
+        """Why the relations to the runs are to be doubted."""
+        found = (match.relation.warning for match in self.matches.values())
+        return [warning for warning in found if warning]
+
+    def ordered(self) -> tuple[Match, ...]:
+        """The matches, the best first."""
+        rank = list(STRENGTH).index
+        return tuple(sorted(self.matches.values(), key=lambda m: min(map(rank, m.evidence))))
+
+
+def runs_of_title(title: str, records: Records) -> tuple[Sealed, ...]:
+    """Return the runs that have a model of that title: that of the run, unless the user gave
+    another, or the name of the file where a model has no title."""
+    found = {
+        sealed.commit: sealed
+        for needle in (f"\nRun: {title}\n", f"\nModel: {title}")
+        for sealed in records.holding(needle)
+        if sealed.run == title or any(title in _titles(model.path) for model in sealed.models)
+    }
+    return tuple(found.values())
+
+
+def _titles(path: str) -> tuple[str, ...]:
+    """What a model without a title of its own may be called."""
+    names = [
+        match["name"]
+        for trainer in kinds.all_trainers()
+        if (match := trainer_products.match_product(trainer.naming.model, path, None))
+    ]
+    return (*names, path.rpartition(".")[0])
+
+
+def _match(sealed: Sealed, kind: str, relation: Relation, product: str | None = None) -> Match:
+    return Match(
+        sealed.run, sealed.commit, sealed.repository, (kind,), product, sealed.output, relation
     )
-    return Origin(path, hashes.sha256, payload, tuple(ordered), tuple(warnings), header)
 
 
 def _header(path: Path) -> tuple[Mapping[str, str], str | None]:
@@ -129,57 +248,11 @@ def _recorded_name(sealed: Sealed, sha256: str, payload: str | None) -> str | No
     return next((model.path for model in models if fits(model)), None) or next(samples, None)
 
 
-def _add_match(matches: dict[str, Match], commit: str, match: Match) -> None:
-    known = matches.get(commit)
-    if known is None:
-        matches[commit] = match
-    else:
-        evidence = sorted({*known.evidence, *match.evidence}, key=list(STRENGTH).index)
-        matches[commit] = known._replace(
-            evidence=tuple(evidence), product=known.product or match.product
-        )
-
-
-def _match_stamp(
-    run: str, commit: str, records: Records, matches: dict[str, Match], warnings: list[str]
-) -> None:
-    """Add the run that a training comment names to ``matches``, or a warning."""
-    sealed = next((each for each in records.holding(f"\0{commit}\0") if each.run == run), None)
-    if sealed is not None:
-        _add_match(
-            matches, commit, Match(run, commit, sealed.repository, (STAMP,), None, sealed.output)
-        )
-        return
-    repository = records.repository_of(run, commit)
-    if repository is not None:
-        _add_match(matches, commit, Match(run, commit, repository, (STAMP,), None, ""))
-    else:
-        warnings.append(
-            f"its training comment names the run {run} ({commit[:8]}), which no dataset here has "
-            "on record"
-        )
-
-
-def _stamp(header: Mapping[str, str]) -> str:
-    """The text in which a stamp of loragit's would stand."""
-    return kinds.training_header(header).stamp
-
-
-def _match_session(header: Mapping[str, str], records: Records, matches: dict[str, Match]) -> None:
-    identity = kinds.training_header(header).identity
-    if identity is not None:
-        for sealed in records.holding(f"\nSession: {identity}\n"):
-            match = Match(
-                sealed.run, sealed.commit, sealed.repository, (SESSION,), None, sealed.output
-            )
-            _add_match(matches, sealed.commit, match)
-
-
-def _warnings(
-    matches: Mapping[str, Match], by_content: set[str], stamped: set[str]
-) -> Iterator[str]:
-    """Yield where the evidence disagrees, or shows that the file was changed after the training."""
-    certain = [matches[commit] for commit in by_content]
+def _disagreements(finder: _OriginFinder) -> Iterator[str]:
+    """Yield where the header and the content of a file lead to different runs, or more than one
+    run has it."""
+    certain = [finder.matches[commit] for commit in finder.certain]
+    stamped = {run for run, _ in finder.stamped}
     if certain and stamped and not any(match.run in stamped for match in certain):
         names = ", ".join(sorted(stamped))
         yield (
@@ -190,10 +263,5 @@ def _warnings(
         FILE not in match.evidence and SAMPLE not in match.evidence for match in certain
     ):
         yield "its header is not the one on record: it was edited, or rewritten by a site or a tool"
-    if not certain and matches:
-        yield (
-            "its weights are not among those that the run left: they were changed afterwards "
-            "(resized, merged, converted), or the file was not whole when the run was sealed"
-        )
     if len({match.run for match in certain}) > 1:
         yield "several runs left the same weights: the same command and seed give the same bytes"
