@@ -348,7 +348,8 @@ def file_name(data: bytes) -> None:
     said = decoded(data)
     from loragit.run.importing.training import _output_name
 
-    for sort in SdScripts.naming:
+    naming = SdScripts.naming
+    for sort in (naming.model, naming.state, naming.sample):
         products_of_trainers.match_product(sort, said, said[:4])
         products_of_trainers.match_product(sort, said, None)
     _output_name(said, None)

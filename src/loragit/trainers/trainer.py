@@ -68,6 +68,9 @@ class Naming(NamedTuple):
     state: Products
     """Folders of training state."""
     sample: Products
+    default_names: tuple[str, ...] = ()
+    """What stands for the output name in the models of a training that was given none; all of them
+    may be of one training."""
 
 
 class CheckoutSigns(NamedTuple):
