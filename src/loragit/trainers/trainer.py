@@ -195,6 +195,10 @@ class TrainingHeader(NamedTuple):
     weights: tuple[Weights, ...]
     stamp: str
     """The text in which loragit's own stamp would stand; empty for none."""
+    changes: tuple[str, ...] = ()
+    """What tools of the trainer say they did to the model since, the last change first."""
+    merged_from: tuple[str, ...] = ()
+    """Titles of the models that it was merged from."""
     kind: str | None = None
     """The trainer that knows the header for its own; :mod:`loragit.trainers.kinds` fills it in."""
 
@@ -223,6 +227,13 @@ def modelspec_date(metadata: Mapping[str, str]) -> datetime | None:
         return plausible(datetime.fromisoformat(written).astimezone(UTC))
     except (ValueError, OverflowError):
         return None
+
+
+def modelspec_parents(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Titles of the models that a model was merged from, by the rules of ModelSpec; a title with
+    a comma in it is not told from two."""
+    titles = metadata.get("modelspec.merged_from", "").split(", ")
+    return tuple(dict.fromkeys(title for title in titles if title and title != "None"))
 
 
 UNKNOWN = TrainingHeader(None, None, None, None, None, None, None, None, (), "")

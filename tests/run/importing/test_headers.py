@@ -160,6 +160,33 @@ def test_loragits_own_comment_names_the_commit(comment: str, commit: str | None)
     assert training_header({"ss_training_comment": comment}).made_by == commit
 
 
+@pytest.mark.parametrize(
+    ("before", "changes"),
+    [
+        ("dimension is resized from 4 to 2; ", ("dimension is resized from 4 to 2",)),
+        (
+            "Dynamic resize with sv_ratio: 2 from 8; dimension is resized from 16 to 8 (conv: 4); ",
+            (
+                "Dynamic resize with sv_ratio: 2 from 8",
+                "dimension is resized from 16 to 8 (conv: 4)",
+            ),
+        ),
+        ("split from DyLoRA, rank 16 to 4; ", ("split from DyLoRA, rank 16 to 4",)),
+        ("", ()),
+    ],
+)
+def test_what_tools_put_before_the_comment_is_none_of_it(
+    before: str, changes: tuple[str, ...]
+) -> None:
+    told = training_header({"ss_training_comment": f"{before}loragit: gren-v1s4 {COMMIT}"})
+    assert told.changes == changes
+    assert told.made_by == COMMIT
+    # What the user wrote alike is the user's.
+    told = training_header({"ss_training_comment": f"my {before}words"})
+    assert told.changes == ()
+    assert told.stamp == f"my {before}words"
+
+
 def test_the_network_is_bounded() -> None:
     told = training_header({"ss_network_module": "x" * 1000}).network
     assert told is not None

@@ -10,7 +10,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from loragit.record.values import Weights
-from loragit.trainers.trainer import SavedAt, TrainingHeader, modelspec_date, plausible
+from loragit.trainers.trainer import (
+    SavedAt,
+    TrainingHeader,
+    modelspec_date,
+    modelspec_parents,
+    plausible,
+)
 
 MAX_NAME = 255
 """Characters of the longest file name."""
@@ -18,6 +24,12 @@ _MAX_NETWORK = 200
 _IDENTITY = re.compile(r"[0-9]{1,20} [0-9]{1,20}(?:\.[0-9]{1,20})?")
 """A random number and seconds since 1970: ``ss_session_id``, ``ss_training_started_at``."""
 _SECONDS = re.compile(r"[0-9]{9,10}(?:\.[0-9]{1,12})?")
+_CHANGE = re.compile(
+    r"(dimension is resized from [^;]{1,80}|Dynamic resize with [^;]{1,80}"
+    r"|split from DyLoRA, rank [^;]{1,80}); "
+)
+"""What ``networks/resize_lora.py`` and ``extract_lora_from_dylora.py`` put before a training
+comment."""
 _VERSION = "modelspec.implementation_version"
 
 
@@ -34,6 +46,7 @@ def training_header(metadata: Mapping[str, str]) -> TrainingHeader | None:
         return None
     value = metadata.get
     steps = value("ss_max_train_steps", "")
+    changes, comment = _split_comment(value("ss_training_comment", ""))
     identity = f"{value('ss_session_id')} {value('ss_training_started_at')}"
     return TrainingHeader(
         output_name=_written(value("ss_output_name")),
@@ -49,8 +62,20 @@ def training_header(metadata: Mapping[str, str]) -> TrainingHeader | None:
         steps=int(steps) if re.fullmatch(r"[1-9][0-9]{0,8}", steps) else None,
         network=_network(metadata),
         weights=tuple(_weights(metadata)),
-        stamp=value("ss_training_comment", ""),
+        stamp=comment,
+        changes=changes,
+        merged_from=modelspec_parents(metadata),
     )
+
+
+def _split_comment(comment: str) -> tuple[tuple[str, ...], str]:
+    """Return what tools put before a training comment, the last change first, and the comment."""
+    changes = []
+    at = 0
+    while match := _CHANGE.match(comment, at):
+        changes.append(match[1])
+        at = match.end()
+    return tuple(changes), comment[at:]
 
 
 def _names_sd_scripts(metadata: Mapping[str, str]) -> bool:
