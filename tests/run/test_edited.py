@@ -46,7 +46,7 @@ def look(root: Path, folders: list[Subset]) -> Inputs:
         listed, RecordedDataset(None, None, frozenset()), root, HashCache(root.parent / "cache")
     )
     sources = {entry.path: root / entry.path for entry in entries}
-    return Inputs(entries[0], entries[1], (), dataset, (), (), sources)
+    return Inputs(entries[0], entries[1], (), dataset, (), sources)
 
 
 def touched(path: Path, data: str | None = None) -> None:
