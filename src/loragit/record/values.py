@@ -252,7 +252,8 @@ class Outcome(NamedTuple):
     recovered: datetime | None = None
     """When ``loragit recover`` finished it, UTC; ``None`` if the loragit that opened it did."""
     final_loss: float | None = None
-    """Last ``loss/average`` of the TensorBoard events, else last ``loss/current``."""
+    """Last ``loss/average`` of the TensorBoard events, else last ``loss/current``, else that of the
+    trainer's last progress bar."""
 
     @property
     def made_something(self) -> bool:

@@ -109,6 +109,9 @@ class LossSource(NamedTuple):
     scalars: Callable[[Path, Container[str]], Iterator[Scalar]]
     """The values of those tags in a file, in its order. Raises ``OSError``; stops where the file is
     damaged."""
+    bar: re.Pattern[str] | None = None
+    """The beginning of a line of the trainer's output that is its progress bar and tells a loss, as
+    the group ``loss``; ``None`` for a trainer whose bar tells none."""
 
 
 class LogFolders(NamedTuple):
