@@ -187,7 +187,13 @@ def _listed_files(table: Mapping[str, object]) -> list[tuple[str, ListedFile]]:
 
 def _parse_weights(found: object) -> list[Weights]:
     return [
-        Weights(_text_at(row, "role") or "", _text_at(row, "name") or "", _text_at(row, "sha256"))
+        Weights(
+            _text_at(row, "role") or "",
+            _text_at(row, "name") or "",
+            _text_at(row, "sha256"),
+            _text_at(row, "files_sha256"),
+            _text_at(row, "revision"),
+        )
         for row in _tables_of_list(found)
     ]
 
