@@ -62,7 +62,7 @@ argv = "python"
 def test_a_value_of_another_type_counts_as_missing() -> None:
     record = parse_record(WHOLE, "a")
     assert (record.format, record.name, record.version, record.steps) == (1, "b", None, 8)
-    assert (record.dataset, record.dataset_dirty, record.images) == ("", 2, 0)
+    assert (record.dataset, record.dataset_dirty, record.images) == ("", 2, None)
     assert record.weights == (Weights("VAE", "vae.pt", "aa"), Weights("", "", None, "bb", "cc"))
     assert record.trainer == ("sd-scripts", "cc", None, None, ("x.py",), "v1")
     assert record.lycoris is None
@@ -103,6 +103,20 @@ def test_the_arguments_are_those_after_the_script(
     argv: str, script: str | None, found: dict[str, tuple[str, ...]]
 ) -> None:
     assert dict(script_arguments(argv.split(), script)) == found
+
+
+def test_the_arguments_that_a_record_lists_count_before_those_of_the_command() -> None:
+    command = b'[trainer]\nscript = "t.py"\n[command]\nargv = ["t.py", "--seed", "7"]\n'
+    assert dict(parse_record(command, "a").args) == {"seed": ("7",)}
+    listed = (
+        b'[arguments]\nseed = "8"\nnetwork_args = ["algo=lokr", "factor=4"]\nlowram = true\n'
+        b"number = 3\nempty = []\nno = false\n"
+    )
+    assert dict(parse_record(command + listed, "a").args) == {
+        "seed": ("8",),
+        "network_args": ("algo=lokr", "factor=4"),
+        "lowram": (),
+    }
 
 
 def test_lines_of_an_environment_that_are_none_are_passed_over() -> None:

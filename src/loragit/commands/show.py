@@ -182,6 +182,8 @@ def _weights_line(weights: Weights) -> str:
 
 def _dataset_line(run: RecordedRun, record: Record) -> str:
     place = f" in {run.path}/" if run.path else ""
+    if record.images is None or record.captions is None:
+        return f"{record.dataset}{place}: its images, captions and commit are not on record"
     counts = f"{text.count(record.images, 'image')}, {text.count(record.captions, 'caption')}"
     commit = (
         f"at commit {record.dataset_commit[:8]}" if record.dataset_commit else "not committed yet"

@@ -12,7 +12,14 @@ from datetime import datetime
 from loragit import text
 from loragit.record import trailers
 from loragit.record.message import subject_line, weights_line
-from loragit.record.run_toml import encodable, files_table, to_toml, weights_table, without_unknown
+from loragit.record.run_toml import (
+    arguments_table,
+    encodable,
+    files_table,
+    to_toml,
+    weights_table,
+    without_unknown,
+)
 from loragit.record.values import FORMAT, Entry, Imported, ImportedCode
 
 
@@ -89,6 +96,8 @@ def imported_run_toml(run: Imported) -> Entry:
         table["lycoris"] = {"installed": True, **_code_table(run.lycoris)}
     if run.others:
         table["repositories"] = {label: _code_table(code) for label, code in _labelled(run.others)}
+    if run.arguments:
+        table["arguments"] = arguments_table(run.arguments)
     if run.entries:
         table["files"] = files_table(run.entries)
     if run.weights:

@@ -5,8 +5,10 @@ Their text forms are in :mod:`loragit.record.message` and :mod:`loragit.record.r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from loragit.record.name import RunName
@@ -315,3 +317,5 @@ class Imported(NamedTuple):
     redacted: tuple[str, ...]
     """Files of the record that were redacted."""
     outcome: Outcome
+    arguments: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    """The trainer's, as far as the header of a model tells them; a flag has no value."""

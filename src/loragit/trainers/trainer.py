@@ -235,6 +235,8 @@ class TrainingHeader(NamedTuple):
     """What tools of the trainer say they did to the model since, the last change first."""
     merged_from: tuple[str, ...] = ()
     """Titles of the models that it was merged from."""
+    arguments: Arguments = Arguments({})
+    """Those that it tells of, with the values that counted."""
     kind: str | None = None
     """The trainer that knows the header for its own; :mod:`loragit.trainers.kinds` fills it in."""
 

@@ -17,8 +17,8 @@ RecordedValues = Mapping[str, tuple[Value, ...]]
 
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "~")
 _FORM = re.compile(r"\s*([^\s=!<>~]+)\s*(!=|<=|>=|==|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
-_LEFT_OUT = ("command", "files")
-"""Tables of ``run.toml`` without keys of their own here: the command's arguments are ``args``."""
+_LEFT_OUT = ("command", "arguments", "files")
+"""Tables of ``run.toml`` without keys of their own here: the trainer's arguments are ``args``."""
 
 
 class BadCondition(UsageError):
