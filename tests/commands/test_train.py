@@ -521,7 +521,7 @@ def test_a_missing_identity_is_told(scene: Scene) -> None:
 def test_a_base_model_that_is_missing_is_told(scene: Scene) -> None:
     refused(
         scene,
-        "Base-Model: there is no file",
+        "--pretrained_model_name_or_path: there is no file",
         args=("--", "--pretrained_model_name_or_path", "/models/none.safetensors"),
     )
 

@@ -132,6 +132,39 @@ class Defaults(NamedTuple):
     """What relative paths in arguments are relative to."""
 
 
+class HubName(NamedTuple):
+    """A model's name on a hub (Hugging Face)."""
+
+    id: str
+    """``owner/name``."""
+    revision: str = "main"
+    """A branch, a tag or a commit."""
+    kind: str = "model"
+    """``model``, ``dataset`` or ``space``."""
+    downloads: bool = True
+    """Whether the trainer downloads what the hub's cache lacks."""
+
+
+class NamedWeights(NamedTuple):
+    """Weights that an argument names, and what they may be for the trainer to load them."""
+
+    argument: str
+    """Without dashes."""
+    role: str
+    """The trailer that names them: ``Base-Model``."""
+    value: str
+    """As given."""
+    file: bool = True
+    """Whether they may be a file."""
+    folder: tuple[str, ...] = ()
+    """Files of which a folder must hold one, ``.`` where any folder will do; empty where it cannot
+    be a folder."""
+    hub: HubName | None = None
+    """What the value names where there is no such path."""
+    shards: tuple[str, ...] = ()
+    """The files that a file of that name stands for, where it is one of several."""
+
+
 class Plan(NamedTuple):
     """What the user asked of the trainer, with the paths resolved that loragit answers for."""
 
@@ -153,8 +186,8 @@ class Plan(NamedTuple):
     network_module: str | None
     """The Python module of the network that is trained, where the trainer imports one by name."""
     logs: LogFolders | None
-    weights: tuple[tuple[str, str], ...]
-    """(role, value as given), in order; roles are trailers: ``Base-Model``."""
+    weights: tuple[NamedWeights, ...]
+    """In the order in which they go on record."""
     inputs: tuple[tuple[str, Path], ...]
     """Further files whose bytes belong to the record, each with the argument that names it."""
     warnings: tuple[str, ...]

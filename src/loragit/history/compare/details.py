@@ -179,7 +179,7 @@ def _unknown_weights(before: Side, after: Side) -> Iterator[str]:
     old, new = _by_role(before.record.weights), _by_role(after.record.weights)
     for role in old.keys() & new.keys():
         one, other = old[role], new[role]
-        if one.name == other.name and (one.sha256 is None) != (other.sha256 is None):
+        if one.name == other.name and (one.identity is None) != (other.identity is None):
             yield role
 
 
