@@ -87,12 +87,26 @@ class Record(NamedTuple):
     def args(self) -> Values:
         """The trainer's arguments by name, without ``--``. A flag has no value.
 
-        They are those of the table ``arguments``, if the record has it; else those of the command,
-        where of a repeated argument the last counts.
+        They are those of the table ``arguments``, if the record has it: what counted, without what
+        differs from run to run. Else they are :attr:`command_args`.
         """
-        listed = table_at(self.table, "arguments")
-        if listed:
-            return MappingProxyType(dict(_parse_arguments(listed)))
+        listed = dict(_parse_arguments(table_at(self.table, "arguments")))
+        return MappingProxyType(listed) if self.lists_arguments else self.command_args
+
+    @property
+    def lists_arguments(self) -> bool:
+        """Whether it has the table ``arguments``; the first records do not have it."""
+        return bool(table_at(self.table, "arguments"))
+
+    @property
+    def defaults(self) -> Values:
+        """The trainer's own values of arguments that were not given, as far as they are on
+        record."""
+        return MappingProxyType(dict(_parse_arguments(table_at(self.table, "defaults"))))
+
+    @property
+    def command_args(self) -> Values:
+        """The arguments of the command itself; of a repeated one the last counts."""
         return script_arguments(self.argv, self.trainer_script)
 
 
