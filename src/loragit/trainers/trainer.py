@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Container, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from loragit.record.values import Weights
@@ -289,6 +290,8 @@ class Trainer(Protocol):
     to do instead."""
     telling: tuple[str, ...]
     """Arguments that people look for first."""
+    defaults: Mapping[str, str] = MappingProxyType({})
+    """What a header says of arguments that nobody gave, by name."""
     header_keys: tuple[tuple[str, str], ...]
     """(what to call it, key) of what a model's header tells people."""
     naming: Naming
