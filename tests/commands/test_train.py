@@ -268,15 +268,21 @@ def test_the_trainer_gets_no_git_variables_and_works_in_its_repository(scene: Sc
 def test_the_log_folds_what_was_redrawn(scene: Scene) -> None:
     assert scene.train().status == 0
     lines = (scene.output / NAME / "sdscripts.log").read_text().splitlines()
-    assert "steps: 4/4" in lines
-    assert not any("1/4" in line for line in lines)
+    assert [line for line in lines if line.startswith("steps:")] == [
+        "steps: 100%|##########| 4/4 [00:00<00:00, 12.50it/s, avr_loss=0.125]"
+    ]
+
+
+def test_where_nothing_is_logged_the_progress_bar_tells_the_final_loss(scene: Scene) -> None:
+    assert scene.train().status == 0
+    assert scene.outcome(NAME)["Final-Loss"] == "0.125"
 
 
 def test_stdout_and_stderr_of_the_trainer_stay_apart_and_plain(scene: Scene) -> None:
     done = scene.train()
     assert "saving checkpoint" in done.out
     assert "loragit" not in done.out
-    assert "steps: 4/4" in done.err
+    assert "| 4/4 [" in done.err
     assert "\x1b" not in done.out + done.err
 
 
@@ -515,7 +521,7 @@ def test_a_missing_identity_is_told(scene: Scene) -> None:
 def test_a_base_model_that_is_missing_is_told(scene: Scene) -> None:
     refused(
         scene,
-        "Base-Model: there is no file",
+        "--pretrained_model_name_or_path: there is no file",
         args=("--", "--pretrained_model_name_or_path", "/models/none.safetensors"),
     )
 

@@ -16,11 +16,12 @@ from loragit.history.record_parser import (
     whole_number,
     without_signature,
 )
+from loragit.record.values import Weights
 
 WHOLE = b"""
 format = 1
 weights = [
-    {role = "VAE", name = "vae.pt", sha256 = "aa"}, {sha256 = "bb"}, 3,
+    {role = "VAE", name = "vae.pt", sha256 = "aa"}, {files_sha256 = "bb", revision = "cc"}, 3,
 ]
 
 [run]
@@ -62,7 +63,7 @@ def test_a_value_of_another_type_counts_as_missing() -> None:
     record = parse_record(WHOLE, "a")
     assert (record.format, record.name, record.version, record.steps) == (1, "b", None, 8)
     assert (record.dataset, record.dataset_dirty, record.images) == ("", 2, None)
-    assert [tuple(each) for each in record.weights] == [("VAE", "vae.pt", "aa"), ("", "", "bb")]
+    assert record.weights == (Weights("VAE", "vae.pt", "aa"), Weights("", "", None, "bb", "cc"))
     assert record.trainer == ("sd-scripts", "cc", None, None, ("x.py",), "v1")
     assert record.lycoris is None
     assert [(code.label, code.commit) for code in record.repositories] == [("code", "dd")]

@@ -112,8 +112,12 @@ def wait() -> None:
 def main() -> int:
     args = arguments()
     how = set(os.environ.get("STUB", "ok").split("+"))
-    for step in (1, args.max_train_steps):
-        sys.stderr.write(f"\rsteps: {step}/{args.max_train_steps}")
+    for step, loss in ((1, 0.5), (args.max_train_steps, 0.125)):
+        bar = "#" * (10 * step // args.max_train_steps)
+        sys.stderr.write(
+            f"\rsteps: {100 * step // args.max_train_steps:3}%|{bar:10}| "
+            f"{step}/{args.max_train_steps} [00:00<00:00, 12.50it/s, avr_loss={loss}]"
+        )
     sys.stderr.write("\n")
     print(f"prepare images. {Path(args.dataset_config).name}", flush=True)
     if args.wandb_api_key:

@@ -184,7 +184,13 @@ def _listed_files(table: Mapping[str, object]) -> list[tuple[str, ListedFile]]:
 
 def _parse_weights(found: object) -> list[Weights]:
     return [
-        Weights(text_at(row, "role") or "", text_at(row, "name") or "", text_at(row, "sha256"))
+        Weights(
+            text_at(row, "role") or "",
+            text_at(row, "name") or "",
+            text_at(row, "sha256"),
+            text_at(row, "files_sha256"),
+            text_at(row, "revision"),
+        )
         for row in tables_of_list(found)
     ]
 

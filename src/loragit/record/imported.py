@@ -11,7 +11,7 @@ from datetime import datetime
 
 from loragit import text
 from loragit.record import trailers
-from loragit.record.message import subject_line
+from loragit.record.message import subject_line, weights_line
 from loragit.record.run_toml import (
     arguments_table,
     encodable,
@@ -42,7 +42,7 @@ def imported_message(run: Imported, moment: datetime) -> str:
         pairs.append(("Dataset-Path", run.prefix))
     pairs += _code_trailers(run)
     pairs += run.sha1s
-    pairs += [(w.role, f"{w.name} sha256:{w.sha256}" if w.sha256 else w.name) for w in run.weights]
+    pairs += [(weights.role, weights_line(weights)) for weights in run.weights]
     pairs += [("Network", run.network)] if run.network else []
     pairs += [("Session", session) for session in run.sessions]
     pairs.append(("Imported", f"{text.timestamp(moment)} from {run.source}"))

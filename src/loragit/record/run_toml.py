@@ -100,8 +100,8 @@ def arguments_table(arguments: Mapping[str, tuple[str, ...]]) -> dict[str, objec
 
 
 def weights_table(weights: Weights) -> dict[str, object]:
-    """Return what is known of a file of weights."""
-    return without_unknown({"role": weights.role, "name": weights.name, "sha256": weights.sha256})
+    """Return what is known of weights."""
+    return without_unknown(weights._asdict())
 
 
 def _repository_table(state: RepoState) -> dict[str, object]:

@@ -96,14 +96,24 @@ class Environment(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """A file of weights that a run starts from."""
+    """Weights that a run starts from."""
 
     role: str
     """The trailer that names it: ``Base-Model``, ``VAE``, ``Network-Weights``, …"""
     name: str
-    """File name, or id on a hub."""
+    """Name of the file or folder, or id on a hub."""
     sha256: str | None
     """Of the whole file, 64 hex digits; ``None`` for a folder or an id on a hub."""
+    files_sha256: str | None = None
+    """Of a folder, or of a file in several parts: SHA-256 of what ``sha256sum`` prints of its
+    files."""
+    revision: str | None = None
+    """Of an id on a hub: the commit that its cache held, 40 hex digits."""
+
+    @property
+    def identity(self) -> str | None:
+        """What tells them from others of the same name, where it is known."""
+        return self.sha256 or self.files_sha256 or self.revision
 
 
 class Ancestor(NamedTuple):
@@ -252,7 +262,8 @@ class Outcome(NamedTuple):
     recovered: datetime | None = None
     """When ``loragit recover`` finished it, UTC; ``None`` if the loragit that opened it did."""
     final_loss: float | None = None
-    """Last ``loss/average`` of the TensorBoard events, else last ``loss/current``."""
+    """Last ``loss/average`` of the TensorBoard events, else last ``loss/current``, else that of the
+    trainer's last progress bar."""
 
     @property
     def made_something(self) -> bool:

@@ -136,6 +136,7 @@ def outcome_of(run: OpenRun) -> Outcome:
         finished=datetime.fromisoformat(end.finished),
         shown_output=text.home_as_tilde(str(run.folder.path), work.home),
         logs=logs,
+        log=run.folder.path / LOG,
     )
     return found._replace(
         prompts=_edited_prompts(run),

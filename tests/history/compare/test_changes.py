@@ -138,6 +138,19 @@ def test_weights_are_the_same_by_hash_else_by_name() -> None:
     assert phrases(side(), side(weights=(base,))) == ("+VAE a.pt",)
 
 
+def test_folders_are_compared_by_their_files_and_names_on_a_hub_by_revision() -> None:
+    folder = Weights("VAE", "vae", None, files_sha256="a" * 64)
+    other = folder._replace(files_sha256="b" * 64)
+    assert phrases(side(weights=(folder,)), side(weights=(folder._replace(name="x"),))) == ()
+    assert phrases(side(weights=(folder,)), side(weights=(other,))) == (
+        "VAE vae (aaaaaaaaaa) → vae (bbbbbbbbbb)",
+    )
+    named = Weights("VAE", "owner/vae", None, revision="c" * 40)
+    assert phrases(side(weights=(named,)), side(weights=(named._replace(revision="d" * 40),))) == (
+        "VAE owner/vae (cccccccccc) → owner/vae (dddddddddd)",
+    )
+
+
 def test_weights_are_no_arguments_unless_they_are_only_that() -> None:
     weights = Weights("VAE", "a.pt", "a" * 64)
     words = ("--vae", "/x/a.pt")

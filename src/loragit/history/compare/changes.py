@@ -271,7 +271,11 @@ def _compare_weights(old: Iterable[Weights], new: Iterable[Weights]) -> list[Cha
         one, other = before.get(role), after.get(role)
         if _is_unsure(one, other):
             continue
-        if one is None or other is None or (one.sha256 or one.name) != (other.sha256 or other.name):
+        if (
+            one is None
+            or other is None
+            or (one.identity or one.name) != (other.identity or other.name)
+        ):
             names = (None if one is None else one.name), (None if other is None else other.name)
             if names[0] == names[1]:
                 names = _name_with_hash(one), _name_with_hash(other)
@@ -290,7 +294,7 @@ def _is_unsure(one: Weights | None, other: Weights | None) -> bool:
         one is not None
         and other is not None
         and one.name == other.name
-        and (one.sha256 is None) != (other.sha256 is None)
+        and (one.identity is None) != (other.identity is None)
     )
 
 
@@ -302,7 +306,7 @@ def _numbered_roles(weights: Iterable[Weights]) -> Iterator[tuple[str, Weights]]
 
 
 def _name_with_hash(weights: Weights | None) -> str | None:
-    return None if weights is None else f"{weights.name} ({(weights.sha256 or 'unknown')[:10]})"
+    return None if weights is None else f"{weights.name} ({(weights.identity or 'unknown')[:10]})"
 
 
 def _compare_repo(kind: str, old: RecordedRepo | None, new: RecordedRepo | None) -> list[Change]:

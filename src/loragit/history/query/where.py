@@ -124,7 +124,7 @@ def _values_of_record(record: Record) -> Iterator[tuple[str, tuple[Value, ...]]]
     for weights in record.weights:
         yield (
             f"weights.{weights.role}",
-            tuple(each for each in (weights.name, weights.sha256) if each),
+            tuple(each for each in (weights.name, weights.identity) if each),
         )
 
 

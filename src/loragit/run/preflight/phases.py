@@ -19,6 +19,7 @@ from loragit.run.preflight import launch
 from loragit.run.preflight.inputs import Inputs
 from loragit.run.preflight.questions import Answers, Questions
 from loragit.run.preflight.trust import Agree
+from loragit.run.preflight.weights.identify import Identified
 from loragit.settings import paths
 from loragit.settings.values import Flags, Settings
 from loragit.trainers.start import Start
@@ -134,8 +135,7 @@ class Material(NamedTuple):
     secrets: tuple[str, ...]
     """Those of the arguments and of the environment."""
     inputs: Inputs | None
-    weights: tuple[Weights, ...]
-    """Those of ``plan.weights`` that are there, in their order."""
+    weights: Identified
     answers: Answers
 
 

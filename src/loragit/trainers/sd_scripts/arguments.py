@@ -10,6 +10,7 @@ from pathlib import Path
 
 from loragit.secrets.find import SecretArgument
 from loragit.trainers.arguments import Arguments, BadArgument, option, refuse_short_forms
+from loragit.trainers.sd_scripts.weights import WEIGHTS, named_weights
 from loragit.trainers.trainer import Defaults, Job, LogFolders, Plan
 
 MANAGED = (
@@ -29,20 +30,6 @@ SCRIPTS = (
     "sd3_train_network.py",
 )
 """Those that train adapters."""
-
-WEIGHTS = {
-    "pretrained_model_name_or_path": "Base-Model",
-    "vae": "VAE",
-    "ae": "VAE",
-    "network_weights": "Network-Weights",
-    "base_weights": "Base-Weights",
-    "clip_l": "CLIP-L",
-    "clip_g": "CLIP-G",
-    "t5xxl": "T5XXL",
-    "controlnet_model_name_or_path": "ControlNet",
-    "resume": "Resume",
-}
-"""Options that name weights a run starts from, and the trailer of each."""
 
 INPUTS = ("config_file", "log_tracker_config", "in_json", "metadata_file")
 """Options that name files whose bytes belong to the record."""
@@ -187,12 +174,7 @@ def plan(given: Arguments, filed: Arguments, defaults: Defaults) -> Plan:
         logs=LogFolders(workdir / logging_dir, known.one("log_prefix") or f"{defaults.name}_")
         if logging_dir
         else None,
-        weights=tuple(
-            (WEIGHTS[name], value)
-            for name in WEIGHTS
-            for value in known.options.get(name, ())
-            if value
-        ),
+        weights=tuple(named_weights(known)),
         inputs=tuple(_inputs(known, workdir)),
         warnings=("--no_metadata: the models will not name their run",)
         if "no_metadata" in given.options

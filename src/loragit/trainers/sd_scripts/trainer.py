@@ -12,7 +12,8 @@ from loragit.dataset.file_kinds import FileKinds
 from loragit.trainers.arguments import Arguments, Value, refuse_leading
 from loragit.trainers.disk_need import Need, PastRun
 from loragit.trainers.sd_scripts import arguments
-from loragit.trainers.sd_scripts.naming import EVENTS, LOG_FOLDER, LOSSES, NAMING
+from loragit.trainers.sd_scripts.naming import BAR, EVENTS, LOG_FOLDER, LOSSES, NAMING
+from loragit.trainers.sd_scripts.weights import WEIGHTS
 from loragit.trainers.trainer import (
     CheckoutSigns,
     Defaults,
@@ -68,7 +69,7 @@ class SdScripts(Trainer):
     needs = ("torch", "accelerate")
     own_folder = False
     names_config = "--dataset_config PATH"
-    weights = arguments.WEIGHTS
+    weights = WEIGHTS
     per_run = arguments.PER_RUN
     secret_arguments = arguments.SECRET
     not_in_settings = arguments.NOT_IN_SETTINGS
@@ -102,7 +103,7 @@ class SdScripts(Trainer):
     )
     naming = NAMING
     files = FILES
-    losses = LossSource(EVENTS, LOG_FOLDER, LOSSES, _scalars)
+    losses = LossSource(EVENTS, LOG_FOLDER, LOSSES, _scalars, BAR)
 
     def plan(self, given: Arguments, defaults: Defaults, *, own_script: bool) -> Plan:
         if not own_script:
