@@ -218,6 +218,11 @@ def test_log_show_and_status_take_it_for_a_sealed_run(scene: Scene) -> None:
     assert document["args"]["network_args"] == ["algo=lokr", "factor=4"]
     found = scene.loragit("log", "--where", "args.factor=4", "--where", "args.learning_rate=1e-3")
     assert [line.split()[0] for line in found.out.splitlines()] == [NAME]
+    gone = "not on record: other arguments, captions, images, environment and packages"
+    assert gone in scene.loragit("show", "noob-gren-v2s4").out
+    changed = json.loads(scene.loragit("log", "--json").out)[0]["changed"]
+    assert changed[-1] == gone
+    assert not any("image" in each or "package" in each for each in changed[:-1])
     assert "  metadata.toml" in shown.out
     assert scene.loragit("status").status == 0
     assert git(scene.dataset, "rev-list", "--count", "runs") == "2"

@@ -14,8 +14,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Container, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from loragit.record.values import Weights
@@ -250,33 +251,6 @@ class TrainingHeader(NamedTuple):
         return match["commit"] if match else None
 
 
-_EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
-_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
-"""What lies outside is no date of a training but a clock that was never set."""
-
-
-def plausible(moment: datetime) -> datetime | None:
-    """``moment``, if somebody can have trained then."""
-    return moment if _EARLIEST <= moment < _LATEST else None
-
-
-def modelspec_date(metadata: Mapping[str, str]) -> datetime | None:
-    """When the file was saved, by the rules of ModelSpec, which several trainers follow. UTC; a
-    date without a zone is this machine's, as they write it."""
-    written = metadata.get("modelspec.date", "")
-    try:
-        return plausible(datetime.fromisoformat(written).astimezone(UTC))
-    except (ValueError, OverflowError):
-        return None
-
-
-def modelspec_parents(metadata: Mapping[str, str]) -> tuple[str, ...]:
-    """Titles of the models that a model was merged from, by the rules of ModelSpec; a title with
-    a comma in it is not told from two."""
-    titles = metadata.get("modelspec.merged_from", "").split(", ")
-    return tuple(dict.fromkeys(title for title in titles if title and title != "None"))
-
-
 UNKNOWN = TrainingHeader(None, None, None, None, None, None, None, None, (), "")
 """What a header tells that no trainer knows for its own."""
 
@@ -325,6 +299,8 @@ class Trainer(Protocol):
     to do instead."""
     telling: tuple[str, ...]
     """Arguments that people look for first."""
+    defaults: Mapping[str, str] = MappingProxyType({})
+    """What a header says of arguments that nobody gave, by name."""
     header_keys: tuple[tuple[str, str], ...]
     """(what to call it, key) of what a model's header tells people."""
     naming: Naming

@@ -90,6 +90,34 @@ TELLING = (
 )
 
 
+DEFAULTS = {
+    "caption_dropout_every_n_epochs": "0",
+    "caption_dropout_rate": "0",
+    "caption_tag_dropout_rate": "0",
+    "gradient_accumulation_steps": "1",
+    "huber_c": "0.1",
+    "huber_scale": "1",
+    "huber_schedule": "snr",
+    "keep_tokens": "0",
+    "learning_rate": "2e-6",
+    "loss_type": "l2",
+    "lr_scheduler": "constant",
+    "lr_warmup_steps": "0",
+    "max_bucket_reso": "1024",
+    "max_grad_norm": "1",
+    "min_bucket_reso": "256",
+    "mixed_precision": "no",
+    "multires_noise_discount": "0.3",
+    "network_alpha": "1",
+    "optimizer_type": "AdamW",
+    "prior_loss_weight": "1",
+    "train_batch_size": "1",
+    "validation_split": "0",
+}
+"""What the header of a model says of arguments that nobody gave: defaults of
+``library/train_util.py`` and ``train_network.py``."""
+
+
 def config_file(given: Arguments, workdir: Path) -> Path | None:
     """The file that ``--config_file`` names; sd-scripts adds ``.toml`` where it is missing."""
     written = given.one("config_file")

@@ -12,13 +12,8 @@ from datetime import UTC, datetime
 from loragit import parse
 from loragit.record.values import Weights
 from loragit.trainers.arguments import Arguments
-from loragit.trainers.trainer import (
-    SavedAt,
-    TrainingHeader,
-    modelspec_date,
-    modelspec_parents,
-    plausible,
-)
+from loragit.trainers.safetensors import modelspec_date, modelspec_parents, plausible
+from loragit.trainers.trainer import SavedAt, TrainingHeader
 
 MAX_NAME = 255
 """Characters of the longest file name."""

@@ -74,6 +74,7 @@ class SdScripts(Trainer):
     secret_arguments = arguments.SECRET
     not_in_settings = arguments.NOT_IN_SETTINGS
     telling = arguments.TELLING
+    defaults = arguments.DEFAULTS
     header_keys = (
         ("output name", "ss_output_name"),
         ("base model", "ss_sd_model_name"),
