@@ -1035,3 +1035,34 @@ def test_weights_in_an_abbreviated_option_are_not_missed(scene: Scene) -> None:
         "--pretrained is short for --pretrained_model_name_or_path",
         args=("--", "--pretrained", "x"),
     )
+
+
+def test_weights_from_a_hub_are_recorded_as_the_cache_held_them_then_and_in_the_end(
+    scene: Scene,
+) -> None:
+    folder = scene.home / ".cache" / "huggingface" / "hub" / "models--owner--vae"
+    ref = folder / "refs" / "main"
+    (folder / "snapshots" / ("c" * 40)).mkdir(parents=True)
+    ref.parent.mkdir()
+    ref.write_text("c" * 40)
+    done = scene.train(NAME, "--", "--vae", "owner/vae", STUB="fetch", STUB_REF=str(ref))
+    assert done.status == 0, done.err
+    assert "the hub's cache held cccccccccc of owner/vae at the start and dddddddddd at" in done.err
+    assert scene.trailers(NAME)["VAE"] == f"owner/vae revision:{'c' * 40}"
+    assert scene.outcome(NAME)["VAE"] == f"owner/vae revision:{'d' * 40}"
+    record = tomllib.loads(scene.git("show", f"{NAME}:run.toml"))
+    rows = {row.pop("role"): row for row in record["weights"]}
+    assert rows["VAE"] == {"name": "owner/vae", "revision": "c" * 40}
+
+
+def test_weights_that_are_downloaded_only_now_are_recorded_in_the_end(scene: Scene) -> None:
+    ref = scene.home / "hub" / "models--owner--vae" / "refs" / "main"
+    ref.parent.mkdir(parents=True)
+    words = ("--vae", "owner/vae")
+    done = scene.train(
+        NAME, "--", *words, STUB="fetch", STUB_REF=str(ref), HF_HUB_CACHE=str(scene.home / "hub")
+    )
+    assert done.status == 0, done.err
+    assert "owner/vae is not in the hub's cache" in done.err
+    assert scene.trailers(NAME)["VAE"] == "owner/vae"
+    assert scene.outcome(NAME)["VAE"] == f"owner/vae revision:{'d' * 40}"

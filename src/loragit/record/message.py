@@ -204,6 +204,7 @@ def outcome_message(name: str, outcome: Outcome) -> str:
     pairs.append(("Samples", str(outcome.samples)))
     if outcome.final_loss is not None:
         pairs.append(("Final-Loss", f"{outcome.final_loss:.6g}"))
+    pairs += [(weights.role, weights_line(weights)) for weights in outcome.weights]
     pairs.append(("Output", outcome.output))
     if outcome.session:
         pairs.append(("Session", outcome.session))

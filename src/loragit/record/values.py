@@ -270,6 +270,9 @@ class Outcome(NamedTuple):
     """Last ``loss/average`` of the TensorBoard events, else last ``loss/current``, else that of the
     trainer's last progress bar."""
 
+    weights: tuple[Weights, ...] = ()
+    """Those from a hub, at the revision that its cache held at the end."""
+
     @property
     def made_something(self) -> bool:
         """Whether there is, or may be, a product: a whole model, a state or a sample."""

@@ -218,7 +218,7 @@ def judge_material(launched: Launch, material: Material, findings: Findings) -> 
         program=program,
         secrets=material.secrets,
         inputs=read,
-        weights=material.weights.weights,
+        weights=material.weights,
         answers=material.answers,
         warnings=tuple(warnings),
     )

@@ -41,16 +41,31 @@ def is_offline(environ: Mapping[str, str]) -> bool:
 def cached_snapshot(name: HubName, cache: Path) -> Path | None:
     """Return the folder that holds ``name`` at its revision, itself called after its commit (40 hex
     digits); ``None`` where ``cache`` has no such revision."""
-    folder = cache / f"{name.kind}s--{name.id.replace('/', '--')}"
-    if _COMMIT.fullmatch(name.revision):
-        commit = name.revision
-    elif _REVISION.fullmatch(name.revision):
-        try:
-            with (folder / "refs" / name.revision).open("rb") as file:
-                commit = file.read(100).decode("ascii", "replace").strip()
-        except OSError:
-            return None
-    else:
+    ref = ref_file(name, cache)
+    commit = name.revision if ref is None else commit_at(ref)
+    if commit is None or not _COMMIT.fullmatch(commit):
         return None
-    snapshot = folder / "snapshots" / commit
-    return snapshot if _COMMIT.fullmatch(commit) and os.path.isdir(snapshot) else None
+    snapshot = _folder(name, cache) / "snapshots" / commit
+    return snapshot if os.path.isdir(snapshot) else None
+
+
+def ref_file(name: HubName, cache: Path) -> Path | None:
+    """Return the file that holds the commit of ``name``'s revision, and that a download rewrites;
+    ``None`` where the revision is a commit itself, or can be none at all."""
+    if _COMMIT.fullmatch(name.revision) or not _REVISION.fullmatch(name.revision):
+        return None
+    return _folder(name, cache) / "refs" / name.revision
+
+
+def commit_at(ref: Path) -> str | None:
+    """Return the commit (40 hex digits) in a file of :func:`ref_file`; ``None`` without one."""
+    try:
+        with ref.open("rb") as file:
+            written = file.read(100).decode("ascii", "replace").strip()
+    except OSError:
+        return None
+    return written if _COMMIT.fullmatch(written) else None
+
+
+def _folder(name: HubName, cache: Path) -> Path:
+    return cache / f"{name.kind}s--{name.id.replace('/', '--')}"

@@ -12,6 +12,7 @@ from loragit.dataset.hashes import HashCache, hash_file
 from loragit.errors import Area, Findings, LoragitError
 from loragit.record.values import Weights
 from loragit.run.preflight.weights import folders, hub_cache
+from loragit.store.journal import HubRef
 from loragit.trainers.trainer import HubName, NamedWeights, Plan
 
 _MEND = "mend the path in the settings or the arguments"
@@ -27,6 +28,8 @@ class Identified(NamedTuple):
     weights: tuple[Weights, ...]
     """Each of those that can be loaded, in the plan's order."""
     warnings: tuple[str, ...]
+    hub_refs: tuple[HubRef, ...] = ()
+    """Of those on a hub: where to see later which revision the trainer took."""
 
 
 def identify_weights(
@@ -38,12 +41,12 @@ def identify_weights(
 ) -> Identified:
     """Return what ``plan.weights`` are for a trainer that runs in ``workdir`` with ``environ``;
     ``findings`` tell which it could not load."""
-    search = _Identifier(workdir, environ, cache, [])
+    search = _Identifier(workdir, environ, cache, [], [])
     found = [
         findings.ask(lambda named=named: search.identify(named), Area.SETTINGS)  # type: ignore[misc]
         for named in plan.weights
     ]
-    return Identified(tuple(filter(None, found)), tuple(search.warnings))
+    return Identified(tuple(filter(None, found)), tuple(search.warnings), tuple(search.hub_refs))
 
 
 class _Identifier(NamedTuple):
@@ -51,6 +54,7 @@ class _Identifier(NamedTuple):
     environ: Mapping[str, str]
     cache: HashCache
     warnings: list[str]
+    hub_refs: list[HubRef]
 
     def identify(self, named: NamedWeights) -> Weights:
         """Raises :class:`UnusableWeights`, or :class:`~loragit.dataset.files.CannotRead`."""
@@ -98,6 +102,8 @@ class _Identifier(NamedTuple):
     def _on_hub(self, named: NamedWeights, name: HubName) -> Weights:
         cache = hub_cache.cache_folder(self.environ, self.workdir)
         snapshot = hub_cache.cached_snapshot(name, cache)
+        if ref := hub_cache.ref_file(name, cache.absolute()):
+            self.hub_refs.append(HubRef(named.role, named.value, str(ref)))
         if snapshot is not None:
             return Weights(named.role, named.value, None, revision=snapshot.name)
         if not name.downloads or hub_cache.is_offline(self.environ):
@@ -108,7 +114,7 @@ class _Identifier(NamedTuple):
             )
         self.warnings.append(
             f"--{named.argument}: {name.id} is not in the hub's cache {cache}: it will be "
-            "downloaded, and the record does not say which revision"
+            "downloaded, and only the end of the run can tell which revision it was"
         )
         return Weights(named.role, named.value, None)
 
