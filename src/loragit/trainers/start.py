@@ -122,7 +122,7 @@ class Start(NamedTuple):
         ]
         # Each value in a word with its name: whatever it looks like, it is taken for a value.
         hidden = self._redacted(tuple(f"--{name}={value}" for name, value in values))
-        found: dict[str, tuple[str, ...]] = {name: () for name in counting.options}
+        found: dict[str, tuple[str, ...]] = dict.fromkeys(counting.options, ())
         for (name, _), word in zip(values, hidden, strict=True):
             value = text.home_as_tilde(word, self.home).removeprefix(f"--{name}=")
             found[name] = (*found[name], value)
