@@ -131,6 +131,8 @@ class Defaults(NamedTuple):
     prompts: Path | None
     workdir: Path
     """What relative paths in arguments are relative to."""
+    script: str = ""
+    """The trainer's script, as the settings have it; empty where it does not matter."""
 
 
 class HubName(NamedTuple):
@@ -164,6 +166,9 @@ class NamedWeights(NamedTuple):
     """What the value names where there is no such path."""
     shards: tuple[str, ...] = ()
     """The files that a file of that name stands for, where it is one of several."""
+    reads_link: bool = False
+    """Whether the trainer reads the target of a link, and takes it as relative to the folder that
+    it runs in, where the system takes it as relative to the link."""
 
 
 class Plan(NamedTuple):

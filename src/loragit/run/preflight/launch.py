@@ -216,7 +216,7 @@ def trainer_plan(
     if not own_script:
         given = _settings_arguments(chosen, trainer, home).updated(given)
     paths = chosen.paths
-    defaults = Defaults(name, paths.config, paths.prompts, workdir)
+    defaults = Defaults(name, paths.config, paths.prompts, workdir, script=chosen.trainer.script)
     return trainer.plan(given, defaults, own_script=own_script)
 
 

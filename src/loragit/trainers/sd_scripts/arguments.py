@@ -174,7 +174,7 @@ def plan(given: Arguments, filed: Arguments, defaults: Defaults) -> Plan:
         logs=LogFolders(workdir / logging_dir, known.one("log_prefix") or f"{defaults.name}_")
         if logging_dir
         else None,
-        weights=tuple(named_weights(known)),
+        weights=tuple(named_weights(known, defaults.script)),
         inputs=tuple(_inputs(known, workdir)),
         warnings=("--no_metadata: the models will not name their run",)
         if "no_metadata" in given.options
