@@ -25,8 +25,10 @@ from loragit.commands.hook import files
 from loragit.commands.init import discover, first_files, image_folders
 from loragit.record.name import RunName
 from loragit.settings import document
-from loragit.trainers.sd_scripts import dataset_config
+from loragit.trainers.arguments import Arguments
+from loragit.trainers.sd_scripts.datasets import reading
 from loragit.trainers.sd_scripts.trainer import FILES as IMAGE_FILES
+from loragit.trainers.trainer import DatasetPlace
 from tests.support.processes import LORAGIT, Result, commit_all, git
 from tests.support.user_home import Scene, make_trainer, write_dataset
 
@@ -714,8 +716,10 @@ def test_whatever_folders_are_called_the_files_read_back_and_mean_them(
             (folder / "config.toml").write_text(
                 first_files.config_text(folders, base=None, side=1024)
             )
-            config = dataset_config.read_config(folder / "config.toml", folder)
-            assert [each.path for each in config.folders] == [place]
+            config = reading.read_config(folder / "config.toml")
+            here = DatasetPlace(folder, folder, lambda module: False)
+            used = reading.used_files(config, Arguments({}), here)
+            assert [each.path for each in used.folders] == [place]
         else:
             assert (
                 not unicode

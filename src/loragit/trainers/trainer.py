@@ -25,7 +25,7 @@ from loragit.trainers.disk_need import Need, PastRun
 
 if TYPE_CHECKING:
     from loragit.dataset.file_kinds import FileKinds
-    from loragit.dataset.snapshot import DatasetConfig
+    from loragit.dataset.used_files import CaptionProblem, UsedFiles
 
 
 _STAMP = re.compile(
@@ -121,9 +121,25 @@ class Defaults(NamedTuple):
     name: str
     """The run's."""
     config: Path
+    """Where the settings say that the config is, or where it usually is."""
+    config_set: bool
+    """Whether any setting says so."""
     prompts: Path | None
     workdir: Path
     """What relative paths in arguments are relative to."""
+    preset: Path | None = None
+    """A file of arguments that was named for this run alone."""
+
+
+class DatasetPlace(NamedTuple):
+    """What :meth:`Trainer.dataset` needs to know of the run beside its plan."""
+
+    workdir: Path
+    """What relative paths are relative to."""
+    root: Path
+    """The dataset's folder."""
+    can_import: Callable[[str], bool]
+    """Whether the trainer's Python finds a module, of those of :attr:`Trainer.plugins`."""
 
 
 class Plan(NamedTuple):
@@ -135,8 +151,9 @@ class Plan(NamedTuple):
     """What the trainer will go by: with the arguments that it reads from a file."""
     output_name: str
     """How the models' names begin."""
-    config: Path
-    """The file that names the dataset; for some trainers it holds all other settings as well."""
+    config: Path | None
+    """The file that names the dataset; for some trainers it holds all other settings as well.
+    ``None`` where arguments name the dataset."""
     prompts: Path | None
     output: Path | None
     """The run's output folder, where an argument names it."""
@@ -157,7 +174,7 @@ class Plan(NamedTuple):
 class Copies(NamedTuple):
     """The recorded copies that the trainer is pointed at."""
 
-    config: str
+    config: str | None
     prompts: str | None
     output: str
     inputs: Mapping[Path, str]
@@ -260,8 +277,14 @@ class Trainer(Protocol):
     """Which files of a dataset it reads, and which it caches there."""
     losses: LossSource
 
-    def plan(self, given: Arguments, defaults: Defaults, *, own_script: bool) -> Plan:
-        """Read the user's arguments, and the files that hold further ones.
+    plugins: tuple[str, ...]
+    """Modules on which it depends which files it takes for images."""
+
+    def plan(
+        self, settings: Arguments, command: Arguments, defaults: Defaults, *, own_script: bool
+    ) -> Plan:
+        """Read the user's arguments, and the files that hold further ones: those of ``settings``,
+        and the stronger ones of the ``command`` line, with the files that each names.
 
         ``own_script``: the user named another script, which may take words that this trainer does
         not know. Raises :class:`~loragit.trainers.arguments.BadArgument`,
@@ -269,10 +292,13 @@ class Trainer(Protocol):
         """
         ...
 
-    def dataset(self, config: Path, workdir: Path, effective: Arguments) -> DatasetConfig:
-        """Read the file that names the dataset. Relative paths in it are taken as the trainer takes
-        them when it is started in ``workdir``. Raises
-        :class:`~loragit.dataset.snapshot.CannotReadInput`."""
+    def dataset(self, plan: Plan, place: DatasetPlace) -> UsedFiles:
+        """Return the files of the dataset that it will read. Raises
+        :class:`~loragit.dataset.inputs.CannotReadInput`."""
+        ...
+
+    def caption_problem(self, data: bytes) -> CaptionProblem | None:
+        """What is wrong with the caption file ``data``; ``None`` for nothing."""
         ...
 
     def modules(self, effective: Arguments) -> tuple[str, ...]:
@@ -302,11 +328,8 @@ class Trainer(Protocol):
         """When a model was saved, by its header and by its file's name (``named``)."""
         ...
 
-    def steps_per_epoch(
-        self, config: DatasetConfig, images: Mapping[str, int], given: Arguments
-    ) -> int | None:
-        """Steps of an epoch; ``images`` counts those of each folder, by how ``config`` writes it.
-        ``None`` where it cannot be told."""
+    def steps_per_epoch(self, dataset: UsedFiles, given: Arguments) -> int | None:
+        """Steps of an epoch; ``None`` where it cannot be told."""
         ...
 
     def steps(self, given: Arguments, steps: int, per_epoch: int | None) -> int:

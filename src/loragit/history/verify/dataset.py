@@ -95,7 +95,8 @@ class DatasetCheck:
     def _new_files(
         self, dataset: Path, files: Iterable[DatasetFile], file_kinds: FileKinds
     ) -> list[str]:
-        """Return the files that are new in folders of which the run used files."""
+        """Return the images that are new in folders of which the run used files, and new captions
+        of its images."""
         known = {file.path for file in files}
         folders = {os.path.dirname(path) for path in known}  # noqa: PTH120 - a path in the record, not on the disk
         there = (
@@ -103,10 +104,17 @@ class DatasetCheck:
             for folder in sorted(folders)
             for name in self._files_in(dataset / folder)
         )
+        captions = {_suffix(path) for path in known} - {""}
+        stems = {path.removesuffix(_suffix(path)) for path in known}
         return [
             path
             for path in there
-            if path not in known and not file_kinds.is_cache(path.rpartition("/")[2])
+            if path not in known
+            and not file_kinds.is_cache(name := path.rpartition("/")[2])
+            and (
+                file_kinds.is_image(name)
+                or (path.endswith(tuple(captions)) and path.removesuffix(_suffix(path)) in stems)
+            )
         ]
 
     def _files_in(self, folder: Path) -> list[str]:
@@ -116,6 +124,10 @@ class DatasetCheck:
             except LoragitError:
                 self._listed[folder] = frozenset()
         return sorted(self._listed[folder])
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1]  # noqa: PTH122 - a path in the record
 
 
 def _sha256(path: Path) -> str:
