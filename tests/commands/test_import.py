@@ -854,6 +854,39 @@ def test_models_that_are_called_as_all_are_have_the_name_of_their_folder(scene: 
     assert scene.tags() == [NAME]
 
 
+@pytest.mark.parametrize("session", ["7", None])
+def test_a_training_without_a_name_is_one_run_called_as_its_folder(
+    scene: Scene, session: str | None
+) -> None:
+    folder = scene.home / "loras" / "mychar-v3"
+    for stem, step in (("at-step00000030", "30"), ("epoch-000010", "50"), ("last", "100")):
+        values = header("x", ss_output_name="None", ss_session_id=session, ss_steps=step)
+        write_model(folder / f"{stem}.safetensors", values)
+    (folder / "last-state").mkdir()
+    (folder / "last-state" / "optimizer.bin").write_bytes(b"x")
+    (folder / "sample").mkdir()
+    (folder / "sample" / "e000010_00_20240309184000_1.png").write_bytes(b"png")
+    bring(scene, str(folder), "--dataset", ".")
+    assert scene.tags() == ["mychar-v3"]
+    subject = scene.git("tag", "-l", "--format=%(contents:subject)")
+    assert subject == "mychar-v3: 3 models, 1 state, 1 sample, 10 min, imported"
+    again = bring(scene, str(folder / "epoch-000010.safetensors"), "--dataset", ".")
+    assert "on record" in again.out
+
+
+def test_models_of_any_name_beside_those_of_none_are_another_training(scene: Scene) -> None:
+    folder = scene.home / "loras" / "mychar-v3"
+    for name, output_name in (("epoch-000010", "None"), ("last", "None"), ("other", "other")):
+        values = header("x", ss_output_name=output_name, ss_session_id=None)
+        write_model(folder / f"{name}.safetensors", values)
+    (folder / "other-state").mkdir()
+    (folder / "other-state" / "optimizer.bin").write_bytes(b"x")
+    bring(scene, str(folder), "--dataset", ".")
+    assert scene.tags() == ["mychar-v3", "other"]
+    assert scene.outcome("other")["State"] == "other-state"
+    assert "State" not in scene.outcome("mychar-v3")
+
+
 def test_a_tag_of_the_users_own_is_not_taken(scene: Scene) -> None:
     scene.git("tag", NAME)
     old_run(scene)

@@ -12,7 +12,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from loragit.commands import whence
+from loragit.commands.whence import origins
 from loragit.store import products
 from tests.support.paths import ROOT, SD_SCRIPTS
 from tests.support.processes import commit_all, git
@@ -89,7 +89,17 @@ def test_weights_that_were_changed_are_known_by_the_stamp_alone_and_doubted(
     resized = edited(model(scene), tmp_path / "x.safetensors", lambda _: None, payload=bytes(256))
     (row,) = told(scene, resized)
     assert row["matches"] == [(ONE, ["stamp"], None)]
-    assert "its weights are not among those that the run left" in str(row["warnings"])
+    assert row["warnings"] == [
+        (
+            f"its weights are not those that {ONE} left at step 4: they were changed afterwards "
+            "(resized, merged, converted)"
+        )
+    ]
+    nowhere = edited(
+        model(scene), tmp_path / "y.safetensors", lambda m: m.pop("ss_steps"), payload=bytes(256)
+    )
+    (row,) = told(scene, nowhere)
+    assert "its header does not say of which" in str(row["warnings"])
 
 
 def test_a_stamp_that_names_another_run_than_the_weights_is_told(
@@ -134,23 +144,186 @@ def test_the_stamp_of_a_run_that_was_reverted_is_still_followed(
     stamped.write_bytes(safetensors({"w": b"1234"}, {"ss_training_comment": comment}))
     (row,) = told(scene, stamped)
     assert row["matches"] == [(TWO, ["stamp"], None)]
+    assert row["warnings"] == []
+    done = scene.loragit("whence", str(stamped))
+    assert "    its weights are not on record: the run is open, or was reverted" in done.out
 
 
-def test_a_model_is_known_by_its_training_session_where_nothing_else_is_left(
-    scene: Scene, tmp_path: Path
-) -> None:
-    session = {"ss_session_id": "42", "ss_training_started_at": "1795454430.13"}
-    script = (scene.trainer / "sdxl_train_network.py").read_text()
-    (scene.trainer / "sdxl_train_network.py").write_text(
-        script.replace("metadata = {", f"metadata = {session!r} | {{")
-    )
-    commit_all(scene.trainer, "sessions")
+SESSION = {"ss_session_id": "42", "ss_training_started_at": "1795454430.13"}
+
+
+@pytest.fixture
+def rotated(scene: Scene, home: Path) -> Path:
+    """A model that was copied away before the trainer rotated it away, of the run :data:`TWO`."""
+    script = scene.trainer / "sdxl_train_network.py"
+    kept = home / "kept.safetensors"
+    text = script.read_text().replace("metadata = {", f"metadata = {SESSION!r} | {{")
+    text = text.replace(r'b"\x01\x02\x03\x04" * 64', "bytes([step]) * 256")
+    final = '    save(args, f"{args.output_name}.safetensors", args.max_train_steps, 1)'
+    assert final in text and "bytes([step])" in text
+    step = 'f"{args.output_dir}/{args.output_name}-step00000002.safetensors"'
+    script.write_text(text.replace(final, f"    os.replace({step}, {str(kept)!r})\n{final}"))
+    commit_all(scene.trainer, "sessions, and a rotation")
     assert scene.train(TWO).status == 0
     assert scene.outcome(TWO)["Session"] == "42 1795454430.13"
-    resized = tmp_path / "x.safetensors"
-    resized.write_bytes(safetensors({"w": b"1234"}, session))
-    (row,) = told(scene, resized)
-    assert row["matches"] == [(TWO, ["session"], None)]
+    assert list(model(scene, TWO).parent.glob("*-step*")) == []
+    return kept
+
+
+def matched(scene: Scene, file: Path) -> dict[str, object]:
+    """The best match in ``--json``, with the warnings."""
+    (row,) = json.loads(scene.loragit("whence", "--json", str(file)).out)
+    return {**row["matches"][0], "warnings": row["warnings"]}
+
+
+def test_a_model_that_was_rotated_away_is_known_by_session_and_step(
+    scene: Scene, rotated: Path
+) -> None:
+    done = scene.loragit("whence", str(rotated))
+    assert (done.status, done.err) == (0, ""), "nothing is wrong with it"
+    commit = scene.git("rev-parse", f"{TWO}^{{commit}}")[:8]
+    assert done.out.splitlines()[1:] == [
+        f"  {TWO} ({commit}) in {scene.dataset}",
+        (
+            "    a model of step 2 that is not on record: when the run ended it was no longer "
+            "there (rotated away, moved), or not whole"
+        ),
+        f"    {STAMP}",
+        "    its training session is the one on record",
+    ]
+    assert matched(scene, rotated)["relation"] == "unrecorded"
+
+
+def test_without_the_stamp_session_and_step_are_enough(
+    scene: Scene, rotated: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "x.safetensors"
+    edited(rotated, file, lambda m: m.pop("ss_training_comment"))
+    match = matched(scene, file)
+    assert (match["run"], match["evidence"]) == (TWO, ["session"])
+    assert (match["relation"], match["step"], match["warnings"]) == ("unrecorded", 2, [])
+
+
+def test_a_model_of_a_step_on_record_with_other_weights_was_changed(
+    scene: Scene, rotated: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "x.safetensors"
+    edited(rotated, file, lambda m: m.update(ss_steps="4"))
+    match = matched(scene, file)
+    assert (match["relation"], match["step"]) == ("changed", 4)
+    assert match["warnings"] == [
+        (
+            f"its weights are not those that {TWO} left at step 4: they were changed afterwards "
+            "(resized, merged, converted)"
+        )
+    ]
+
+
+def test_a_header_with_another_session_than_its_run_is_doubted(
+    scene: Scene, rotated: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "x.safetensors"
+    edited(rotated, file, lambda m: m.update(ss_session_id="43"))
+    match = matched(scene, file)
+    assert (match["relation"], match["evidence"]) == ("unknown", ["stamp"])
+    assert match["warnings"] == [f"its training session is not the one that {TWO} has on record"]
+
+
+def test_a_file_that_was_cut_short_is_not_called_changed(
+    scene: Scene, rotated: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "x.safetensors").write_bytes(model(scene, TWO).read_bytes()[:-10])
+    warnings = matched(scene, tmp_path / "x.safetensors")["warnings"]
+    assert warnings == ["x.safetensors is cut short: it is not as long as its header says"]
+
+
+@pytest.mark.parametrize(
+    ("comment", "step", "sentence"),
+    [
+        (
+            "dimension is resized from 4 to 2; ",
+            4,
+            "made from the model of step 4 by a tool: dimension is resized from 4 to 2",
+        ),
+        (
+            "Dynamic resize with sv_fro: 0.9 from 4; ",
+            2,
+            (
+                "made from a model of step 2 that is not on record by a tool: Dynamic resize with "
+                "sv_fro: 0.9 from 4"
+            ),
+        ),
+        (
+            "dimension is resized from 8 to 2 (conv: 1); split from DyLoRA, rank 16 to 8; ",
+            None,
+            (
+                "made from a model of it by a tool: dimension is resized from 8 to 2 (conv: 1); "
+                "split from DyLoRA, rank 16 to 8"
+            ),
+        ),
+    ],
+)
+def test_a_resized_model_leads_to_the_run_that_it_was_made_from(
+    scene: Scene, rotated: Path, tmp_path: Path, comment: str, step: int | None, sentence: str
+) -> None:
+    def resize(metadata: dict[str, str]) -> None:
+        metadata["ss_training_comment"] = comment + metadata["ss_training_comment"]
+        metadata["sshs_model_hash"] = "ab" * 32
+        metadata |= {} if step is None else {"ss_steps": str(step)}
+        if step is None:
+            del metadata["ss_steps"]
+
+    file = edited(rotated, tmp_path / "x.safetensors", resize, payload=bytes(256))
+    done = scene.loragit("whence", str(file))
+    assert (done.status, done.err) == (0, "")
+    assert done.out.splitlines()[2:] == [
+        f"    {sentence}",
+        f"    {STAMP}",
+        "    its training session is the one on record",
+    ]
+    match = matched(scene, file)
+    assert (match["relation"], match["step"]) == ("resized", step)
+
+
+def test_a_merged_model_leads_to_each_run_that_its_header_names(
+    scene: Scene, home: Path, tmp_path: Path
+) -> None:
+    assert scene.train(TWO, "--", "--seed", "7").status == 0
+    other = write_dataset(home / "datasets" / "moss")
+    git(other, "init", "-q")
+    commit_all(other, "images")
+    assert scene.loragit("train", TWO, "--dataset", str(other), "--output", "o").status == 0
+    file = tmp_path / "merged.safetensors"
+    titles = f"sd_xl_base_1.0, {ONE}, {TWO}-step00000002, no-step"
+    header = {"ss_network_module": "networks.lora", "modelspec.merged_from": titles}
+    file.write_bytes(safetensors({"w": b"merged"}, header))
+    (row,) = told(scene, file)
+    found = row["matches"]
+    assert isinstance(found, list)
+    assert sorted(found) == [(name, ["merged_from"], None) for name in (ONE, TWO, TWO)]
+    assert row["warnings"] == [
+        "it was merged from a model with the title sd_xl_base_1.0, which no run on record here has",
+        (
+            f"it was merged from a model with the title {TWO}-step00000002: 2 runs have one, and "
+            "nothing says which"
+        ),
+        "it was merged from a model with the title no-step, which no run on record here has",
+    ]
+    assert matched(scene, file)["relation"] == "merged"
+    # A whole checkpoint has no other key of sd-scripts'.
+    del header["ss_network_module"]
+    file.write_bytes(safetensors({"w": b"merged"}, header))
+    assert matched(scene, file)["relation"] == "merged"
+
+
+def test_titles_without_end_are_counted(scene: Scene, tmp_path: Path) -> None:
+    file = tmp_path / "merged.safetensors"
+    titles = ", ".join(f"t{number}" for number in range(60))
+    file.write_bytes(safetensors({"w": b"merged"}, {"modelspec.merged_from": titles}))
+    done = scene.loragit("whence", str(file))
+    assert done.status == 1
+    assert done.err.count("\n") == 51
+    assert "it was merged from 10 more models; --json lists them" in done.err
 
 
 def test_a_sample_image_is_known_whatever_it_is_called(scene: Scene, tmp_path: Path) -> None:
@@ -170,14 +343,16 @@ def test_the_page_has_every_key_of_the_document_and_every_kind_of_evidence() -> 
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     document = SCHEMA["items"]["properties"]
     match = document["matches"]["items"]["properties"]
-    assert match["evidence"]["items"]["enum"] == list(whence.STRENGTH)
+    assert match["evidence"]["items"]["enum"] == list(origins.STRENGTH)
     section = (
         (DOCS / "json.md")
         .read_text()
         .partition("## `loragit whence --json`")[2]
         .partition("\n## ")[0]
     )
-    assert [key for key in (*document, *match, *whence.STRENGTH) if f"`{key}`" not in section] == []
+    assert [
+        key for key in (*document, *match, *origins.STRENGTH) if f"`{key}`" not in section
+    ] == []
 
 
 def test_a_model_of_nobody_tells_what_its_header_says(scene: Scene) -> None:

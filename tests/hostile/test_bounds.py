@@ -28,7 +28,7 @@ from loragit.history.compare import lines, tables
 from loragit.record import message, trailers
 from loragit.record.name import RUNS
 from loragit.run.importing import zsh_helpers
-from loragit.run.importing.already_recorded import RecordedTrainings
+from loragit.run.importing.targets import RecordedTrainings
 from loragit.secrets import tables as secret_tables
 from loragit.settings.document import UnreadableSettings, read_settings_file
 from loragit.store import products

@@ -17,8 +17,8 @@ from loragit.history.history import History
 from loragit.history.verify.verify import VerifyOptions, verify
 from loragit.record.values import Entry, ModelFile, Outcome
 from loragit.run.importing.plan import ImportRequest
-from loragit.run.preflight import ancestors
-from loragit.run.preflight.ancestors import StartingWeights
+from loragit.run.preflight.weights import ancestors
+from loragit.run.preflight.weights.ancestors import StartingWeights
 from loragit.trainers.sd_scripts.trainer import SdScripts
 from tests.support.made_up_runs import MOMENT, NAME, a_run, open_store
 from tests.support.processes import git as run_git

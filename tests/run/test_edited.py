@@ -54,7 +54,7 @@ def look(root: Path, folders: list[UsedFolder]) -> Inputs:
         files, SdScripts(), nothing, root, HashCache(root.parent / "cache")
     )
     sources = {entry.path: root / entry.path for entry in entries}
-    return Inputs(entries[0], entries[1], (), dataset, files, (), (), sources)
+    return Inputs(entries[0], entries[1], (), dataset, files, (), sources)
 
 
 def touched(path: Path, data: str | None = None) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from loragit.run.importing.plan import ImportRequest, plan_import
+from tests.support.helpers_folder import leave
 from tests.support.processes import commit_all, git
 from tests.support.user_home import Scene, make_scene, make_trainer, write_dataset
 
@@ -80,6 +82,54 @@ def test_the_record_goes_nowhere_in_silence(home: Path, make: object) -> None:
     done = scene.train("noob-gren-v3s4")
     assert done.status == 0, done.err
     assert scene.tags() == ["noob-gren-v3s4"]
+
+
+@pytest.mark.parametrize("make", REASONS, ids=lambda make: make.__name__)
+def test_an_import_goes_nowhere_in_silence_either(home: Path, make: object) -> None:
+    scene = make(home)  # type: ignore[operator]
+    scene.settings(f'[trainer]\nrepo = "{scene.trainer}"\n')
+    top = Path(git(scene.dataset, "rev-parse", "--show-toplevel"))
+    for number in (1, 2):
+        leave(scene.output, f"noob-gren-v{number}s400", scene.dataset, session=number)
+    before = git(top, "for-each-ref")
+    done = scene.loragit("import", str(scene.output))
+    assert done.status == 1
+    assert f"{scene.dataset} lies in the repository {top}, {REASONS[make]}" in done.err  # type: ignore[index]
+    assert f"git init {scene.dataset}" in done.err
+    assert "imported 0 runs; 2 left out" in done.err
+    assert git(top, "for-each-ref") == before
+    done = scene.loragit("import", str(scene.output), LORAGIT_RECORD_ENCLOSING="true")
+    assert done.status == 0, done.err
+    assert git(top, "for-each-ref", "refs/heads/runs") != ""
+    leave(scene.output, "noob-gren-v3s400", scene.dataset, session=3)
+    done = scene.loragit("import", str(scene.output))
+    assert done.status == 0, "a record that is there is meant"
+
+
+@pytest.mark.parametrize(("agreed", "asked"), [(True, 1), (False, 1), (None, 0)])
+def test_whoever_can_be_asked_is_asked_once(home: Path, agreed: bool | None, asked: int) -> None:
+    scene = ignored(home)
+    for number in (1, 2):
+        leave(scene.output, f"noob-gren-v{number}s400", scene.dataset, session=number)
+    questions: list[str] = []
+
+    def confirm(question: str) -> bool:
+        questions.append(question)
+        return agreed is True
+
+    request = ImportRequest(
+        (str(scene.output),),
+        str(scene.dataset),
+        None,
+        {**scene.environ, "HOME": str(home)},
+        scene.dataset,
+        home / "cache",
+        None if agreed is None else confirm,
+    )
+    plan = plan_import(request, lambda line: None)
+    assert [item.state for item in plan.items] == ["new" if agreed else "left out"] * 2
+    reason = f"{scene.dataset} lies in the repository {home / 'work'}, which ignores it"
+    assert questions == [f"{reason}. Record its runs there?"] * asked
 
 
 def test_a_repository_of_datasets_is_meant(home: Path) -> None:

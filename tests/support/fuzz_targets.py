@@ -40,11 +40,11 @@ from loragit.store import journal, products
 from loragit.system.logfold import Folder
 from loragit.trainers import losses, safetensors, tensorboard
 from loragit.trainers import products as products_of_trainers
-from loragit.trainers.kinds import training_header
 from loragit.trainers.arguments import Arguments
+from loragit.trainers.kinds import training_header
 from loragit.trainers.sd_scripts.datasets import metadata, reading
-from loragit.trainers.trainer import DatasetPlace
 from loragit.trainers.sd_scripts.trainer import SdScripts
+from loragit.trainers.trainer import DatasetPlace
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 
@@ -355,7 +355,8 @@ def file_name(data: bytes) -> None:
     said = decoded(data)
     from loragit.run.importing.training import _output_name
 
-    for sort in SdScripts.naming:
+    naming = SdScripts.naming
+    for sort in (naming.model, naming.state, naming.sample):
         products_of_trainers.match_product(sort, said, said[:4])
         products_of_trainers.match_product(sort, said, None)
     _output_name(said, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from loragit import console, text
@@ -29,7 +30,8 @@ def import_(request: ImportRequest, *, dry_run: bool = False, as_json: bool = Fa
 
     Raises :class:`NotAllImported` in the end where a problem kept something out.
     """
-    plan = intake.plan_import(request, console.info)
+    confirm = partial(console.confirm, default=False) if console.can_ask() else None
+    plan = intake.plan_import(request._replace(confirm=confirm), console.info)
     for line in plan.warnings:
         console.warn(line)
     if not as_json:

@@ -117,7 +117,7 @@ def _subjects(chosen: Settings, home: str) -> Iterator[Subject]:
         try:
             trainer = kinds.trainer_of(chosen.trainer.kind)
             plan = launch.trainer_plan("", chosen, (), workdir, home, own_script=False)
-            place = DatasetPlace(workdir, folder, lambda module: True)
+            place = DatasetPlace(workdir, folder)
             used = trainer.dataset(plan, place)
         except LoragitError:  # told when it is needed
             return

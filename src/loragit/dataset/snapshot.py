@@ -117,10 +117,10 @@ def read_dataset(
     digest = digests.digest_lines([file for folder in folders for file in folder.digests()])
     paths = [path for folder in folders for path in folder.caption_paths()]
     captions_tree = recorded.captions if recorded.has_captions(digest, paths) else None
-    captions = [] if captions_tree else [_read_captions(each) for each in folders]
+    captions = [[] if captions_tree else _read_captions(each) for each in folders]
     problems = [
         problem
-        for folder, entries in zip(folders, captions)
+        for folder, entries in zip(folders, captions, strict=True)
         for problem in _caption_problems(folder.watched.folder, entries, trainer)
     ]
     return Dataset(
@@ -180,8 +180,8 @@ def _refuse_not_there(folder: UsedFolder) -> None:
 
 
 def _refuse_pointers(folder: Path, small: list[str]) -> None:
-    """Raise :class:`NothingToTrainOn` for files that git-lfs or git-annex has not fetched. ``small``
-    names those of fewer than :data:`MAX_POINTER` bytes."""
+    """Raise :class:`NothingToTrainOn` for files that git-lfs or git-annex has not fetched.
+    ``small`` names those of fewer than :data:`MAX_POINTER` bytes."""
     contents = zip(small, read_files(folder, small), strict=True)
     pointers = ((name, pointer(folder / name, data)) for name, data in contents)
     _refuse(folder, [(name, why) for name, why in pointers if why is not None])

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from loragit.secrets.find import SecretArgument
-from loragit.trainers.trainer import UNKNOWN, Trainer, TrainingHeader
+from loragit.trainers.trainer import (
+    UNKNOWN,
+    Trainer,
+    TrainingHeader,
+    modelspec_date,
+    modelspec_parents,
+)
 
 
 def _sd_scripts() -> Trainer:
@@ -44,9 +50,12 @@ def secret_arguments() -> tuple[SecretArgument, ...]:
 
 
 def training_header(metadata: Mapping[str, str]) -> TrainingHeader:
-    """What a model's header tells, by the first trainer that knows it for its own."""
+    """What a model's header tells, by the first trainer that knows it for its own; of another one,
+    what it says by the rules of ModelSpec."""
     for trainer in all_trainers():
         header = trainer.training_header(metadata)
         if header is not None:
             return header._replace(kind=trainer.kind)
-    return UNKNOWN
+    return UNKNOWN._replace(
+        finished=modelspec_date(metadata), merged_from=modelspec_parents(metadata)
+    )

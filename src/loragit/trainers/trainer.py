@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Container, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -68,6 +68,9 @@ class Naming(NamedTuple):
     state: Products
     """Folders of training state."""
     sample: Products
+    default_names: tuple[str, ...] = ()
+    """What stands for the output name in the models of a training that was given none; all of them
+    may be of one training."""
 
 
 class CheckoutSigns(NamedTuple):
@@ -131,6 +134,11 @@ class Defaults(NamedTuple):
     """A file of arguments that was named for this run alone."""
 
 
+def with_every_plugin(module: str) -> bool:
+    """Take the trainer's Python to have ``module``: nobody asked it."""
+    return bool(module)
+
+
 class DatasetPlace(NamedTuple):
     """What :meth:`Trainer.dataset` needs to know of the run beside its plan."""
 
@@ -138,7 +146,7 @@ class DatasetPlace(NamedTuple):
     """What relative paths are relative to."""
     root: Path
     """The dataset's folder."""
-    can_import: Callable[[str], bool]
+    can_import: Callable[[str], bool] = with_every_plugin
     """Whether the trainer's Python finds a module, of those of :attr:`Trainer.plugins`."""
 
 
@@ -212,6 +220,10 @@ class TrainingHeader(NamedTuple):
     weights: tuple[Weights, ...]
     stamp: str
     """The text in which loragit's own stamp would stand; empty for none."""
+    changes: tuple[str, ...] = ()
+    """What tools of the trainer say they did to the model since, the last change first."""
+    merged_from: tuple[str, ...] = ()
+    """Titles of the models that it was merged from."""
     kind: str | None = None
     """The trainer that knows the header for its own; :mod:`loragit.trainers.kinds` fills it in."""
 
@@ -220,6 +232,33 @@ class TrainingHeader(NamedTuple):
         """The commit of the run, where loragit's own stamp names one."""
         match = _STAMP.fullmatch(self.stamp)
         return match["commit"] if match else None
+
+
+_EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+"""What lies outside is no date of a training but a clock that was never set."""
+
+
+def plausible(moment: datetime) -> datetime | None:
+    """``moment``, if somebody can have trained then."""
+    return moment if _EARLIEST <= moment < _LATEST else None
+
+
+def modelspec_date(metadata: Mapping[str, str]) -> datetime | None:
+    """When the file was saved, by the rules of ModelSpec, which several trainers follow. UTC; a
+    date without a zone is this machine's, as they write it."""
+    written = metadata.get("modelspec.date", "")
+    try:
+        return plausible(datetime.fromisoformat(written).astimezone(UTC))
+    except (ValueError, OverflowError):
+        return None
+
+
+def modelspec_parents(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Titles of the models that a model was merged from, by the rules of ModelSpec; a title with
+    a comma in it is not told from two."""
+    titles = metadata.get("modelspec.merged_from", "").split(", ")
+    return tuple(dict.fromkeys(title for title in titles if title and title != "None"))
 
 
 UNKNOWN = TrainingHeader(None, None, None, None, None, None, None, None, (), "")

@@ -104,6 +104,38 @@ def test_without_the_ss_values_modelspec_tells_some() -> None:
     assert training_header({"modelspec.date": "9999-12-31"}).finished is None
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        {
+            "modelspec.implementation": "https://github.com/Nerogar/OneTrainer",
+            "ot_branch": "master",
+        },
+        {"modelspec.hash_sha256": "0xabab", "simpletuner.config": "{}", "modelspec.title": "x"},
+        {"modelspec.implementation": "diffusers", "modelspec.title": "x"},
+    ],
+)
+def test_what_another_trainer_wrote_by_modelspecs_rules_is_not_sd_scripts(
+    written: dict[str, str],
+) -> None:
+    told = training_header({**written, "modelspec.date": "2024-03-09T18:40:00Z"})
+    assert told.kind is None
+    # ModelSpec's date is no trainer's own.
+    assert told == UNKNOWN._replace(finished=datetime(2024, 3, 9, 18, 40, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"modelspec.implementation_version": "sd-scripts/unknown"},
+        {"modelspec.implementation": "https://github.com/kohya-ss/sd-scripts"},
+        {"sshs_model_hash": "0"},
+    ],
+)
+def test_what_names_sd_scripts_is_sd_scripts(written: dict[str, str]) -> None:
+    assert training_header(written).kind == "sd-scripts"
+
+
 def test_a_hash_that_is_none_of_the_file_is_not_made_up() -> None:
     told = training_header(
         header("gren", ss_new_sd_model_hash="abcd1234", ss_vae_name="v.pt", ss_new_vae_hash=BASE)
@@ -126,6 +158,33 @@ def test_a_hash_that_is_none_of_the_file_is_not_made_up() -> None:
 )
 def test_loragits_own_comment_names_the_commit(comment: str, commit: str | None) -> None:
     assert training_header({"ss_training_comment": comment}).made_by == commit
+
+
+@pytest.mark.parametrize(
+    ("before", "changes"),
+    [
+        ("dimension is resized from 4 to 2; ", ("dimension is resized from 4 to 2",)),
+        (
+            "Dynamic resize with sv_ratio: 2 from 8; dimension is resized from 16 to 8 (conv: 4); ",
+            (
+                "Dynamic resize with sv_ratio: 2 from 8",
+                "dimension is resized from 16 to 8 (conv: 4)",
+            ),
+        ),
+        ("split from DyLoRA, rank 16 to 4; ", ("split from DyLoRA, rank 16 to 4",)),
+        ("", ()),
+    ],
+)
+def test_what_tools_put_before_the_comment_is_none_of_it(
+    before: str, changes: tuple[str, ...]
+) -> None:
+    told = training_header({"ss_training_comment": f"{before}loragit: gren-v1s4 {COMMIT}"})
+    assert told.changes == changes
+    assert told.made_by == COMMIT
+    # What the user wrote alike is the user's.
+    told = training_header({"ss_training_comment": f"my {before}words"})
+    assert told.changes == ()
+    assert told.stamp == f"my {before}words"
 
 
 def test_the_network_is_bounded() -> None:

@@ -3,7 +3,6 @@ told at once."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 from loragit.dataset.hashes import HashCache
 from loragit.dataset.snapshot import RecordedDataset
 from loragit.errors import Findings
-from loragit.record.values import Weights
 from loragit.run.preflight import inputs
 from loragit.run.preflight.inputs import Inputs
 from loragit.settings import load
@@ -35,8 +33,8 @@ def gren(tmp_path: Path) -> Path:
     (root / "img" / "0.png").write_text("image")
     (root / "img" / "0.txt").write_text("caption")
     (root / "config.toml").write_text(
-        f'[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dir = "{root}/img"\ncaption_extension = '
-        '".txt"\n'
+        f'[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dir = "{root}/img"\n'
+        'caption_extension = ".txt"\n'
     )
     (root / "prompts.txt").write_text("a thing --d 1\n")
     return root
@@ -88,12 +86,7 @@ def test_config_prompts_and_dataset_are_read(gren: Path) -> None:
     )
     assert found.prompts is not None
     assert (found.prompts.path, found.prompts.data) == ("sample-prompts.txt", b"a thing --d 1\n")
-    assert (found.dataset.images, found.dataset.captions, found.further, found.weights) == (
-        1,
-        1,
-        (),
-        (),
-    )
+    assert (found.dataset.images, found.dataset.captions, found.further) == (1, 1, ())
     assert found.warnings == ()
     assert whole(gren, prompts=None).prompts is None
 
@@ -145,13 +138,11 @@ def test_prompts_that_do_not_parse_are_told(gren: Path, name: str, data: str) ->
 def test_everything_that_is_wrong_is_told_at_once(gren: Path) -> None:
     config = gren / "config.toml"
     config.write_text(config.read_text().replace("/img", "/none"))
-    words = ("--vae", "/none.pt", "--log_tracker_config", "none.json")
-    found, problems = read(gren, *words, prompts="none.txt")
+    found, problems = read(gren, "--log_tracker_config", "none.json", prompts="none.txt")
     assert found is None or problems
     assert [problem.split(str(gren))[0] for problem in problems] == [
         "there are no sample prompts ",
         "the input ",
-        "VAE: there is no file /none.pt",
         "the image folder '",
     ]
     config.unlink()
@@ -169,7 +160,8 @@ def test_further_inputs_have_places_of_their_own(gren: Path) -> None:
     (gren / "c/meta.json").write_text(rows)
     config = gren / "config.toml"
     config.write_text(
-        f'[[datasets]]\nresolution = 8\n[[datasets.subsets]]\nmetadata_file = "{gren}/c/meta.json"\n'
+        "[[datasets]]\nresolution = 8\n"
+        f'[[datasets.subsets]]\nmetadata_file = "{gren}/c/meta.json"\n'
     )
     (gren / "loragit.toml").write_text(
         '[record]\ninputs = ["c/meta.json", ".hidden.toml", "é\'\\".toml"]\n'
@@ -206,39 +198,3 @@ def test_a_place_is_a_plain_name_that_nothing_else_has(names: list[str]) -> None
         assert all(c.isalnum() or c in "._-+=@" for c in plain)
         plain.encode()
         taken.add(place)
-
-
-def test_weights_are_files_folders_or_names_of_a_hub(gren: Path) -> None:
-    (gren / "noob.safetensors").write_bytes(b"weights")
-    (gren / "diffusers").mkdir()
-    (gren / "state").mkdir()
-    words = (
-        *("--pretrained_model_name_or_path", "noob.safetensors", "--vae", "owner/vae"),
-        *("--network_weights", "diffusers", "--resume", str(gren / "state")),
-    )
-    assert whole(gren, *words).weights == (
-        Weights("Base-Model", "noob.safetensors", hashlib.sha256(b"weights").hexdigest()),
-        Weights("VAE", "owner/vae", None),
-        Weights("Network-Weights", "diffusers", None),
-        Weights("Resume", "state", None),
-    )
-
-
-@pytest.mark.parametrize(
-    "value", ["/none", "./none", "../none", "~/none", "none.safetensors", "owner/x.ckpt", "x.pt"]
-)
-def test_weights_that_can_only_be_a_file_must_be_there(gren: Path, value: str) -> None:
-    problem, hint = refused(gren, "--vae", value)
-    assert problem.startswith("VAE: there is no file ")
-    assert hint == "mend the path in the settings or the arguments"
-
-
-@pytest.mark.parametrize("value", ["none", "owner/none", "owner/none-1.0", "x" * 300])
-def test_what_may_be_a_name_of_a_hub_is_left_to_the_trainer(gren: Path, value: str) -> None:
-    assert whole(gren, "--vae", value).weights == (Weights("VAE", value, None),)
-
-
-def test_weights_that_cannot_be_read_are_told(gren: Path) -> None:
-    weights = gren / "gone.safetensors"
-    os.mkfifo(weights)
-    assert "VAE: there is no file" in refused(gren, "--vae", "gone.safetensors")[0]

@@ -276,7 +276,7 @@ class _Examination:
 
     def _dataset_checks(self, chosen: Settings, plan: Plan) -> tuple[Check, ...]:
         trainer = kinds.trainer_of(chosen.trainer.kind)
-        place = DatasetPlace(_workdir(chosen), chosen.dataset_dir, lambda module: True)
+        place = DatasetPlace(_workdir(chosen), chosen.dataset_dir)
         try:
             used = trainer.dataset(plan, place)
         except LoragitError:  # reported by the preflight

@@ -386,6 +386,6 @@ def _images_from(config: Path, folder: Path, workdir: Path, kind: Trainer) -> in
     none = Arguments({})
     try:
         plan = kind.plan(none, none, Defaults("", config, True, None, workdir), own_script=False)
-        return kind.dataset(plan, DatasetPlace(workdir, folder, lambda module: True)).images
+        return kind.dataset(plan, DatasetPlace(workdir, folder)).images
     except LoragitError:
         return 0

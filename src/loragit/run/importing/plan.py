@@ -9,22 +9,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit import git, text
+from loragit import text
 from loragit.dataset.hashes import HashCache
 from loragit.errors import Area, Finding, Findings, LoragitError, UsageError
-from loragit.git.identity import IdentityQuestion
 from loragit.git.repository import Repository
 from loragit.record import imported, message
 from loragit.record.name import InvalidName, RunName
-from loragit.record.values import Identity, Imported, ImportedCode, Outcome, Weights
+from loragit.record.values import Imported, ImportedCode, Outcome, Weights
 from loragit.run.importing import names, search, text_files, training, zsh_helpers
-from loragit.run.importing.already_recorded import RecordedTrainings, TrainingMarks, marks_of
 from loragit.run.importing.models import Models
+from loragit.run.importing.targets import Confirm, Target, Targets, TrainingMarks, marks_of
 from loragit.run.importing.training import PastTraining, TrainingTimes
 from loragit.secrets import find, redact
 from loragit.settings import load, paths
-from loragit.settings.values import Flags
-from loragit.store.free_name import NameStates
+from loragit.settings.values import Flags, Settings
 
 _LONG = 2_000_000_000
 """Size in bytes from which reading takes seconds."""
@@ -46,14 +44,8 @@ class ImportRequest(NamedTuple):
     cwd: Path
     cache: Path
     """Folder of the cache of known file hashes."""
-
-
-class Target(NamedTuple):
-    """A repository that receives runs."""
-
-    repository: Repository
-    author: Identity
-    committer: Identity
+    confirm: Confirm | None = None
+    """Asks whether the repository around a dataset is meant; ``None`` where nobody can be asked."""
 
 
 class ImportItem(NamedTuple):
@@ -164,9 +156,7 @@ class _Planner:
         self._home = home
         self._findings = findings
         self._hide = redact.Redactor(())
-        self._targets: dict[Path, Target] = {}
-        self._ledgers: dict[Path, RecordedTrainings] = {}
-        self._places: dict[Path, NameStates] = {}
+        self._targets = Targets(paths.home_of(request.environ), request.confirm)
         self._chosen: dict[tuple[Path, str], str] = {}
         """Source of each new run, keyed by repository and name."""
         self._marks: list[tuple[Path, TrainingMarks]] = []
@@ -180,9 +170,9 @@ class _Planner:
         try:
             self._products(left)
             run_name = self._name(name)
-            folder = self._dataset(run_name, left)
-            item = item._replace(name=run_name.text, dataset=folder.name)
-            item = self._new(left, run_name, self._target(folder), item)
+            chosen = self._settings(run_name, left)
+            item = item._replace(name=run_name.text, dataset=chosen.dataset_dir.name)
+            item = self._new(left, run_name, self._targets.of(chosen), item)
             if run_name.text != name:
                 self.renamed.append(f"{name!r} cannot name a run: it becomes {run_name}")
             return item
@@ -243,9 +233,9 @@ class _Planner:
                 LEFT_OUT, error.message, "import it alone, with a name: --name NAME"
             ) from error
 
-    def _dataset(self, name: RunName, left: PastTraining) -> Path:
-        """Return the dataset's folder: from the flag or variable, else from the old record, else as
-        ``train`` would find it."""
+    def _settings(self, name: RunName, left: PastTraining) -> Settings:
+        """Return the settings of the dataset: that of the flag or variable, else that of the old
+        record, else the one that ``train`` would find."""
         flag = self._request.dataset
         environ = self._request.environ
         if flag is None and not environ.get("TRAINING_DIR"):
@@ -261,7 +251,7 @@ class _Planner:
             flags = Flags(dataset=flag, steps=1)
             return load.load_settings(
                 name=name, flags=flags, environ=environ, cwd=self._request.cwd
-            ).dataset_dir
+            )
         except (paths.DatasetNotFound, paths.DatasetAmbiguous, InvalidName) as error:
             raise _LeftOut(
                 LEFT_OUT,
@@ -269,20 +259,9 @@ class _Planner:
                 "say which it is with --dataset",
             ) from error
 
-    def _target(self, folder: Path) -> Target:
-        if folder not in self._targets:
-            author, committer = IdentityQuestion(folder).answer()
-            repository = git.discover(folder)
-            top = repository.common_dir
-            self._targets[folder] = Target(repository, author, committer)
-            if top not in self._ledgers:
-                self._ledgers[top] = RecordedTrainings(repository)
-                self._places[top] = NameStates(repository)
-        return self._targets[folder]
-
     def _not_on_record(self, target: Target, marks: TrainingMarks) -> None:
         top = target.repository.common_dir
-        known = self._ledgers[top].find(marks)
+        known = target.recorded.find(marks)
         if known is not None:
             what = "on record" if known.name == marks.name else f"on record as {known.name}"
             gone = "" if known.has_tag else "; its tag is gone, and it is left as it is"
@@ -293,7 +272,7 @@ class _Planner:
 
     def _free(self, target: Target, name: RunName) -> None:
         top = target.repository.common_dir
-        place = self._places[top].of(name)
+        place = target.names.of(name)
         if place.blocked:
             raise _LeftOut(LEFT_OUT, place.blocked, place.unblock)
         taken = place.taken

@@ -4,7 +4,7 @@ without one."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +30,10 @@ class Source(NamedTuple):
     """Models without a record; ``None`` if the folder is a run's own."""
     beside: tuple[str, ...] = ()
     """Further models in the folder, which were not named: some may be of the same training."""
+
+    def beside_of(self, files: Container[str]) -> tuple[str, ...]:
+        """Further models in the folder that are not among ``files``."""
+        return tuple(name for name in self.beside if name not in files)
 
 
 def find_sources(paths: Iterable[Path], findings: Findings) -> tuple[Source, ...]:

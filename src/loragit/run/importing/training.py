@@ -82,15 +82,19 @@ def past_trainings(place: Source, models: Models, findings: Findings) -> tuple[P
     if place.models is None:
         return (_training_of_folder(place.folder, models),)
     found = []
-    for name, files, trainer in _models_by_training(place, models, findings):
+    groups = _models_by_training(place, models, findings)
+    for name, files, trainer in groups:
         starts = [each.started for each in _headers(place.folder, files, models) if each.started]
-        remains = _TrainingReader(place.folder, name, trainer, models).remains(
+        alone = len(groups) == 1 and not place.beside_of(files)
+        unnamed = alone and _is_unnamed(place.folder, files, trainer, models)
+        output_name = None if unnamed else name
+        remains = _TrainingReader(place.folder, name, trainer, models, output_name).remains(
             files,
             text_files.read_gui_files(place.folder, name, min(starts, default=None)),
             recorded=False,
         )
-        alone = place.folder / next(iter(files)) if len(files) == 1 else place.folder
-        found.append(remains._replace(source=alone, name=names.training_name(name, place.folder)))
+        source = place.folder / next(iter(files)) if len(files) == 1 else place.folder
+        found.append(remains._replace(source=source, name=names.training_name(name, place.folder)))
     return tuple(found)
 
 
@@ -122,7 +126,7 @@ def _training_of_folder(folder: Path, models: Models) -> PastTraining:
         or ((training := trainings[name]) and training.session and training.session in sessions)
     }
     trainer = _trainer_of(trainings[name] for name in ours)
-    remains = _TrainingReader(folder, own, trainer, models).remains(
+    remains = _TrainingReader(folder, own, trainer, models, own).remains(
         ours, text_files.read_text_files(folder), recorded=True
     )
     return remains._replace(name=folder.name, others=tuple(sorted(called.keys() - ours.keys())))
@@ -130,7 +134,8 @@ def _training_of_folder(folder: Path, models: Models) -> PastTraining:
 
 def _models_by_training(place: Source, models: Models, findings: Findings) -> list[_TrainingModels]:
     """Group models by training: those of one session belong together whatever their names; without
-    a session, those of one output name. A model that was named stands for its whole training."""
+    a session, those of one output name, or of none. A model that was named stands for its whole
+    training."""
     groups: dict[str, dict[str, str]] = {}
     for name in place.models or ():
         try:
@@ -166,10 +171,15 @@ def _models_by_training(place: Source, models: Models, findings: Findings) -> li
 def _group(name: str, training: TrainingHeader) -> tuple[str, str]:
     """Return what tells the training of the model ``name`` from others, and its output name."""
     output_name = _output_name(name, training)
-    return (
-        f"session {training.session}" if training.session else f"name {output_name}",
-        output_name,
-    )
+    unnamed = output_name in _trainer_of([training]).naming.default_names
+    named = "" if unnamed and not training.output_name else output_name
+    return (f"session {training.session}" if training.session else f"name {named}", output_name)
+
+
+def _is_unnamed(folder: Path, files: Mapping[str, str], trainer: Trainer, models: Models) -> bool:
+    """Whether the trainer was given no name for ``files``."""
+    named = any(each.output_name for each in _headers(folder, files, models))
+    return not named and set(files.values()) <= {*trainer.naming.default_names}
 
 
 def _headers(folder: Path, files: Iterable[str], models: Models) -> list[TrainingHeader]:
@@ -217,11 +227,19 @@ def _model_names(folder: Path) -> tuple[str, ...]:
 
 
 class _TrainingReader:
-    """Reads the rest of a training whose output name is known."""
+    """Reads the rest of a training: what it called its files, if the trainer was given a name."""
 
-    def __init__(self, folder: Path, output_name: str, trainer: Trainer, models: Models) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        trainer: Trainer,
+        models: Models,
+        output_name: str | None,
+    ) -> None:
         self._folder = folder
-        self._name = output_name
+        self._name = name
+        self._output_name = output_name
         self._trainer = trainer
         self._models = models
 
@@ -235,7 +253,8 @@ class _TrainingReader:
         readable = [model.path for model in judged.models if model.path.endswith(".safetensors")]
         headers = [self._models.header(folder / path).metadata for path in readable]
         trainings = tuple(map(kinds.training_header, headers))
-        states = results.states(folder, self._name, self._trainer.naming)
+        states = results.states(folder, self._output_name, self._trainer.naming)
+        samples = results.sample_paths(folder, self._output_name, self._trainer.naming)
         span = self._span(
             trainings, [*files, *states], recorded=recorded, told=any(map(_tells, headers))
         )
@@ -250,8 +269,8 @@ class _TrainingReader:
             trainings=trainings,
             header=headers[-1] if headers else {},
             states=states,
-            samples=len(names := results.sample_paths(folder, self._name, self._trainer.naming)),
-            sample_files=results.hashed_files(folder, names),
+            samples=len(samples),
+            sample_files=results.hashed_files(folder, samples),
             final_loss=self._final_loss(span),
             span=span,
             others=(),

@@ -13,8 +13,9 @@ from loragit.errors import Area, Finding, Findings
 from loragit.git import checkout
 from loragit.record import run_toml
 from loragit.record.values import Ancestor, Entry, LyCORIS, RepoState, Run
-from loragit.run.preflight import ancestors, disclosure, launch
+from loragit.run.preflight import disclosure, launch
 from loragit.run.preflight.phases import PreflightFailed, Ready, Startable
+from loragit.run.preflight.weights import ancestors
 from loragit.secrets import find, redact
 from loragit.secrets.files import secrets_of_files
 from loragit.secrets.redact import Redactor
@@ -132,7 +133,7 @@ def _run(startable: Startable, start: Start, redact: Redactor) -> Run:
         captions=inputs.dataset.captions,
         argv=start.recorded(),
         workdir=text.home_as_tilde(str(start.workdir), home),
-        weights=tuple(weights._replace(name=redact(weights.name)) for weights in inputs.weights),
+        weights=tuple(weights._replace(name=redact(weights.name)) for weights in startable.weights),
         config=start.config,
         prompts=start.prompts,
         script=recorded.path,
@@ -172,9 +173,7 @@ def _copies(given: Run) -> tuple[Entry, ...]:
 def _ancestors(startable: Startable, start: Start) -> tuple[Ancestor, ...]:
     """The runs that this one goes on from."""
     settings = startable.launch.settings
-    weights = ancestors.starting_weights(
-        start.plan.weights, startable.inputs.weights, start.workdir
-    )
+    weights = ancestors.starting_weights(start.plan.weights, startable.weights, start.workdir)
     return ancestors.ancestors(
         weights,
         settings.paths.datasets,

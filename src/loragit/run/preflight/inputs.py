@@ -1,5 +1,4 @@
-"""The files a run is made of, read once: config, prompts, further inputs, the dataset, the
-weights."""
+"""The files a run is made of, read once: config, prompts, further inputs, the dataset."""
 
 from __future__ import annotations
 
@@ -11,12 +10,12 @@ from typing import NamedTuple
 
 from loragit import parse
 from loragit.dataset import inputs, snapshot
-from loragit.dataset.hashes import HashCache, hash_file
+from loragit.dataset.hashes import HashCache
 from loragit.dataset.inputs import CannotReadInput
 from loragit.dataset.snapshot import Dataset, RecordedDataset
 from loragit.dataset.used_files import UsedFiles
 from loragit.errors import Area, Findings
-from loragit.record.values import Entry, Weights
+from loragit.record.values import Entry
 from loragit.run.preflight import trust
 from loragit.settings.values import Settings
 from loragit.trainers import kinds
@@ -25,7 +24,6 @@ from loragit.trainers.trainer import DatasetPlace, Plan, Trainer
 _MAX_INPUTS = 1 << 29
 """Bytes of all further inputs together: they are held in memory, and a cloned dataset may name any
 number."""
-_WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 
 
 class Inputs(NamedTuple):
@@ -37,7 +35,6 @@ class Inputs(NamedTuple):
     """(file, its place in the record)."""
     dataset: Dataset
     used: UsedFiles
-    weights: tuple[Weights, ...]
     warnings: tuple[str, ...]
     sources: Mapping[str, Path]
     """The file that it was read from, by path in the record; for captions see ``dataset``."""
@@ -82,7 +79,6 @@ def read_inputs(
         used.files if used else {},
         findings,
     )
-    weights = _hash_weights(plan, place.workdir, cache, findings)
     if used is None:
         return None
     for finding in used.findings:
@@ -106,7 +102,6 @@ def read_inputs(
         further,
         dataset,
         used,
-        weights,
         (*used.warnings, *dataset.warnings, *_prompts_warnings(plan.prompts, prompts)),
         sources,
     )
@@ -188,31 +183,3 @@ def _free_place(name: str, taken: set[str]) -> str:
         number += 1
         place = f"inputs/{number}-{plain}"
     return place
-
-
-def _hash_weights(
-    plan: Plan, workdir: Path, cache: HashCache, findings: Findings
-) -> tuple[Weights, ...]:
-    found = []
-    for role, value in plan.weights:
-        path = workdir / value
-        if os.path.isfile(path):
-            prints = findings.ask(lambda path=path: hash_file(path, cache), Area.SETTINGS)  # type: ignore[misc]
-            found.append(Weights(role, path.name, prints.sha256 if prints else None))
-        elif os.path.isdir(path):
-            found.append(Weights(role, path.name, None))
-        elif _is_file_path(value):
-            findings.add(
-                f"{role}: there is no file {path}",
-                "mend the path in the settings or the arguments",
-                Area.SETTINGS,
-            )
-        else:
-            found.append(Weights(role, value, None))
-    return tuple(found)
-
-
-def _is_file_path(value: str) -> bool:
-    """Whether a value can only be a path: a hub's id is ``owner/name``, without a suffix of
-    weights."""
-    return value.startswith(("/", "./", "../", "~")) or value.endswith(_WEIGHT_SUFFIXES)

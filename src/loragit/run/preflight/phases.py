@@ -14,7 +14,7 @@ from loragit import text
 from loragit.errors import Finding, LoragitError, UsageError
 from loragit.git.repository import Repository
 from loragit.record.name import RunName
-from loragit.record.values import Entry, Identity, Run
+from loragit.record.values import Entry, Identity, Run, Weights
 from loragit.run.preflight import launch
 from loragit.run.preflight.inputs import Inputs
 from loragit.run.preflight.questions import Answers, Questions
@@ -149,6 +149,8 @@ class Material(NamedTuple):
     secrets: tuple[str, ...]
     """Those of the arguments and of the environment."""
     inputs: Inputs | None
+    weights: tuple[Weights, ...]
+    """Those of ``plan.weights`` that are there, in their order."""
     answers: Answers
 
 
@@ -162,6 +164,8 @@ class Startable(NamedTuple):
     program: tuple[str, ...]
     secrets: tuple[str, ...]
     inputs: Inputs
+    weights: tuple[Weights, ...]
+    """Those of ``plan.weights``, in their order."""
     answers: Answers
     warnings: tuple[Finding, ...]
 

@@ -24,8 +24,9 @@ from loragit.errors import Area, Finding, Findings
 from loragit.git import objects, trees
 from loragit.git.repository import Repository
 from loragit.record.name import RUNS, RunName
-from loragit.record.values import Entry
+from loragit.record.values import Entry, Weights
 from loragit.run.preflight import assemble, inputs, launch, trust
+from loragit.run.preflight.inputs import Inputs
 from loragit.run.preflight.phases import (
     Launch,
     Material,
@@ -35,6 +36,7 @@ from loragit.run.preflight.phases import (
     Startable,
 )
 from loragit.run.preflight.questions import Answers, Questions
+from loragit.run.preflight.weights import identify
 from loragit.secrets import find
 from loragit.settings import load, paths
 from loragit.settings.values import Settings
@@ -142,14 +144,16 @@ def read_files(launched: Launch, findings: Findings) -> Material:
     hashes = HashCache(paths.cache_folder() / "hashes")
     words = (*plan.arguments.words(), *request.extra) if plan else ()
     secrets = find.trainer_secrets(words, kinds.secret_arguments(), environ)
-    read = None
+    read: Inputs | None = None
+    found: tuple[Weights, ...] = ()
     if plan:
         recorded = questions.recorded(secrets)
         place = DatasetPlace(launched.workdir, chosen.dataset_dir, questions.can_import)
         read = inputs.read_inputs(plan, chosen, place, recorded, hashes, findings)
+        found = identify.identify_weights(plan, launched.workdir, hashes, findings)
     if plan and read:
         trust.require_consent(read.outside(plan, chosen.dataset_dir), request.agree, findings)
-    return Material(environ, plan, output, program, secrets, read, questions.answers())
+    return Material(environ, plan, output, program, secrets, read, found, questions.answers())
 
 
 def _plan(launched: Launch) -> Plan:
@@ -215,6 +219,7 @@ def judge_material(launched: Launch, material: Material, findings: Findings) -> 
         program=program,
         secrets=material.secrets,
         inputs=read,
+        weights=material.weights,
         answers=material.answers,
         warnings=tuple(warnings),
     )

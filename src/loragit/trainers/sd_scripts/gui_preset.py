@@ -6,4 +6,4 @@ from loragit.trainers.arguments import Arguments
 
 
 def arguments(table: Mapping[str, object]) -> Arguments:
-    return Arguments({})
+    return Arguments({}, tuple(table)[:0])

@@ -10,7 +10,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from loragit.record.values import Weights
-from loragit.trainers.trainer import SavedAt, TrainingHeader
+from loragit.trainers.trainer import (
+    SavedAt,
+    TrainingHeader,
+    modelspec_date,
+    modelspec_parents,
+    plausible,
+)
 
 MAX_NAME = 255
 """Characters of the longest file name."""
@@ -18,34 +24,62 @@ _MAX_NETWORK = 200
 _IDENTITY = re.compile(r"[0-9]{1,20} [0-9]{1,20}(?:\.[0-9]{1,20})?")
 """A random number and seconds since 1970: ``ss_session_id``, ``ss_training_started_at``."""
 _SECONDS = re.compile(r"[0-9]{9,10}(?:\.[0-9]{1,12})?")
-_EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
-_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
-"""What lies outside is no date of a training but a clock that was never set."""
+_CHANGE = re.compile(
+    r"(dimension is resized from [^;]{1,80}|Dynamic resize with [^;]{1,80}"
+    r"|split from DyLoRA, rank [^;]{1,80}); "
+)
+"""What ``networks/resize_lora.py`` and ``extract_lora_from_dylora.py`` put before a training
+comment."""
+_VERSION = "modelspec.implementation_version"
 
 
 def training_header(metadata: Mapping[str, str]) -> TrainingHeader | None:
-    """What the header tells; ``None`` where none of its keys is sd-scripts' own."""
-    if not any(key.startswith(("ss_", "sshs_", "modelspec.")) for key in metadata):
+    """What the header tells; ``None`` where nothing in it is sd-scripts' own.
+
+    Other trainers write ``modelspec.…``, too. Of those keys, only the version names sd-scripts
+    (``sd-scripts/<commit>``, ``library/sai_model_spec.py``); ``modelspec.implementation`` names the
+    code that the model is for.
+    """
+    if not any(key.startswith(("ss_", "sshs_")) for key in metadata) and not _names_sd_scripts(
+        metadata
+    ):
         return None
     value = metadata.get
     steps = value("ss_max_train_steps", "")
+    changes, comment = _split_comment(value("ss_training_comment", ""))
     identity = f"{value('ss_session_id')} {value('ss_training_started_at')}"
     return TrainingHeader(
         output_name=_written(value("ss_output_name")),
         session=_of_form(value("ss_session_id"), r"[0-9]{1,20}"),
         identity=identity if _IDENTITY.fullmatch(identity) else None,
         started=_moment(value("ss_training_started_at")),
-        finished=_moment(value("ss_training_finished_at")) or _local(value("modelspec.date")),
+        finished=_moment(value("ss_training_finished_at")) or modelspec_date(metadata),
         commit=_of_form(value("ss_sd_scripts_commit_hash"), r"[0-9a-f]{40}")
         or _of_form(
-            value("modelspec.implementation_version", "").removeprefix("sd-scripts/"),
+            value(_VERSION, "").removeprefix("sd-scripts/"),
             r"[0-9a-f]{40}",
         ),
         steps=int(steps) if re.fullmatch(r"[1-9][0-9]{0,8}", steps) else None,
         network=_network(metadata),
         weights=tuple(_weights(metadata)),
-        stamp=value("ss_training_comment", ""),
+        stamp=comment,
+        changes=changes,
+        merged_from=modelspec_parents(metadata),
     )
+
+
+def _split_comment(comment: str) -> tuple[tuple[str, ...], str]:
+    """Return what tools put before a training comment, the last change first, and the comment."""
+    changes = []
+    at = 0
+    while match := _CHANGE.match(comment, at):
+        changes.append(match[1])
+        at = match.end()
+    return tuple(changes), comment[at:]
+
+
+def _names_sd_scripts(metadata: Mapping[str, str]) -> bool:
+    return "sd-scripts" in f"{metadata.get(_VERSION)} {metadata.get('modelspec.implementation')}"
 
 
 def saved_at(metadata: Mapping[str, str], named: SavedAt) -> SavedAt:
@@ -80,19 +114,7 @@ def _moment(seconds: str | None) -> datetime | None:
     """Seconds since 1970."""
     if seconds is None or not _SECONDS.fullmatch(seconds):
         return None
-    return _plausible(datetime.fromtimestamp(float(seconds), UTC))
-
-
-def _local(written: str | None) -> datetime | None:
-    """A date as modelspec has it; without a zone it is this machine's, as the trainer wrote it."""
-    try:
-        return _plausible(datetime.fromisoformat(written or "").astimezone(UTC))
-    except (ValueError, OverflowError):
-        return None
-
-
-def _plausible(moment: datetime) -> datetime | None:
-    return moment if _EARLIEST <= moment < _LATEST else None
+    return plausible(datetime.fromtimestamp(float(seconds), UTC))
 
 
 def _network(metadata: Mapping[str, str]) -> str | None:

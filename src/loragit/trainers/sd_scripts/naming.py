@@ -27,5 +27,7 @@ NAMING = Naming(
     # NAME_e000002_00_20261123164834_42.png (epoch), NAME_000004_01_20261123164834.png (step, no
     # seed)
     sample=Products(("sample",), "sample/{name}_" + _SAMPLE, "sample/" + _SAMPLE),
+    # As library/train_util.py: DEFAULT_LAST_OUTPUT_NAME, DEFAULT_EPOCH_NAME, DEFAULT_STEP_NAME.
+    default_names=("last", "epoch", "at"),
 )
 """``networks`` and LyCORIS trainings of every sd-scripts entry point."""

@@ -51,8 +51,10 @@ class NamedDataset(NamedTuple):
 
 
 def all_given(settings: Arguments, command: Arguments, defaults: Defaults) -> Given:
-    """Merge all arguments by their strength. Raises
-    :class:`~loragit.trainers.arguments.BadArgument`, :class:`~loragit.dataset.inputs.CannotReadInput`.
+    """Merge all arguments by their strength.
+
+    Raises :class:`~loragit.trainers.arguments.BadArgument`,
+    :class:`~loragit.dataset.inputs.CannotReadInput`.
     """
     preset, workdir = defaults.preset, defaults.workdir
     if preset is not None and "config_file" in command.options:
@@ -97,18 +99,18 @@ def name_dataset(given: Given, defaults: Defaults) -> NamedDataset:
     known = given.effective
     folders = tuple(name for name in _FOLDERS if known.one(name))
     written = known.one("dataset_config")
-    if written and folders and given.stronger.isdisjoint({"dataset_config"}):
-        if not given.stronger.isdisjoint(folders):
-            # all_given drops it from the settings; a file of theirs is read by the trainer itself.
-            raise BadArgument(
-                f"dataset_config of the settings' config_file wins over --{folders[0]}",
-                hint="take it out there, or name another --config_file",
-            )
+    stronger = [name for name in folders if name in given.stronger]
+    if written and stronger and "dataset_config" not in given.stronger:
+        # all_given drops it from the settings; a file of theirs is read by the trainer itself.
+        raise BadArgument(
+            f"dataset_config of the settings' config_file wins over --{stronger[0]}",
+            hint="take it out there, or name another --config_file",
+        )
     if written:
         return _with_config(defaults.workdir / written, folders)
     if not folders:
         return NamedDataset(defaults.config, (), ())
-    if defaults.config_set and given.stronger.isdisjoint(folders):
+    if defaults.config_set and not stronger:
         return _with_config(defaults.config, folders)
     unused = (
         (f"{defaults.config} is not used: {folders[0]} names the dataset",)

@@ -206,7 +206,7 @@ class Collector:
             return []
         frozen = folder.path / metadata.INFO_CACHE
         if subset.cache_info and frozen.is_file():
-            return self._add_info_cache(subset, folder, frozen)
+            return self._add_info_cache(subset, folder, frozen, at_most)
         folder.every_image = True
         names = list(images.sorted_images(folder.listing, self._is_image))
         if not names:
@@ -320,7 +320,9 @@ class Collector:
         self._add_named(path, subset, named)
         return len(named) * subset.repeats
 
-    def _add_info_cache(self, subset: Subset, folder: _Folder, frozen: Path) -> list[str]:
+    def _add_info_cache(
+        self, subset: Subset, folder: _Folder, frozen: Path, at_most: int | None
+    ) -> list[str]:
         """List the images of a subset that ``cache_info`` froze."""
         try:
             data = read_input(frozen, "cached list of images")
@@ -331,7 +333,7 @@ class Collector:
             return []
         if not named:
             self._skip_empty(str(subset.image_dir), folder.path)
-        self._add_named(frozen, subset._replace(image_dir=""), named)
+        self._add_named(frozen, subset._replace(image_dir=""), named[:at_most])
         return [each.key for each in named]
 
     def _add_named(self, file: Path, subset: Subset, named: Iterable[NamedImage]) -> None:

@@ -13,7 +13,7 @@ from loragit.trainers.arguments import Arguments
 from loragit.trainers.sd_scripts.datasets import images, subsets
 from loragit.trainers.sd_scripts.datasets.collector import Collector
 from loragit.trainers.sd_scripts.datasets.subsets import Subset, absolute
-from loragit.trainers.trainer import DatasetPlace
+from loragit.trainers.trainer import DatasetPlace, with_every_plugin
 
 _NAMED = 5
 """Folders that a message names; the rest are counted."""
@@ -77,7 +77,7 @@ def _say_what_is_left_out(collector: Collector, top: Path, name: str, folders: l
             f"{count(len(shown), 'folder')} in {name} {top} {are} not read: "
             f"{listed(shown, _NAMED)}; to read one, {_FORM}"
         )
-    is_image = images.image_suffixes(lambda module: True)
+    is_image = images.image_suffixes(with_every_plugin)
     beside = [entry for entry in images.list_folder(top).names if is_image(entry)]
     if beside:
         are = "is" if len(beside) == 1 else "are"

@@ -1,24 +1,113 @@
-"""Which trainings a repository already records, by any identifying mark: hash, session, commit or
-folder.
+"""The repositories that receive runs, and which trainings each of them records already, by any
+identifying mark: hash, session, commit or folder.
 
-Read through two git child processes, however many runs there are.
+Records are read through two git child processes, however many runs there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
+from loragit import git
+from loragit.errors import LoragitError
 from loragit.git import catfile
+from loragit.git.identity import IdentityQuestion
 from loragit.git.repository import Repository
 from loragit.record.message import parse_model_line
 from loragit.record.name import RunName
+from loragit.record.values import Identity
 from loragit.run.importing.training import PastTraining
+from loragit.settings.values import Settings
+from loragit.store.enclosing import EnclosingQuestion, not_meant
+from loragit.store.free_name import NameStates
+from loragit.trainers import kinds
 
 _EVERYWHERE = ("--glob=refs/heads/run[s]", "--glob=refs/remotes/*/run[s]")
 """``runs`` and its fetched copies: a run recorded elsewhere is not recorded a second time. These
 are patterns because a pattern may match nothing, while a plain name must exist."""
 _TAG_FIELDS = "%(refname)%00%(*objectname)%00%(objectname)%00%(contents)%00"
+
+
+class NotMeant(LoragitError):
+    """The repository around a dataset is not meant to hold its record."""
+
+
+Confirm = Callable[[str], bool]
+"""Asks the user a question; whether the answer is yes."""
+
+
+class Target(NamedTuple):
+    """A repository that receives runs."""
+
+    repository: Repository
+    author: Identity
+    committer: Identity
+    recorded: RecordedTrainings
+    names: NameStates
+
+
+class Targets:
+    """The repositories of datasets. Each is read once, and the user is asked about each once."""
+
+    def __init__(self, home: Path, confirm: Confirm | None) -> None:
+        """``confirm`` is ``None`` where there is nobody to ask."""
+        self._home = home
+        self._confirm = confirm
+        self._of: dict[Path, Target | LoragitError] = {}
+        """Keyed by the dataset's folder."""
+        self._read: dict[Path, tuple[RecordedTrainings, NameStates]] = {}
+        """Keyed by the common git folder."""
+
+    def of(self, chosen: Settings) -> Target:
+        """Return the repository of the dataset of ``chosen``.
+
+        Raises :class:`NotMeant`, :class:`~loragit.git.identity.IdentityMissing`, and whatever keeps
+        a repository from being found or read.
+        """
+        folder = chosen.dataset_dir
+        if folder not in self._of:
+            try:
+                self._of[folder] = self._target(chosen)
+            except LoragitError as error:
+                self._of[folder] = error
+        target = self._of[folder]
+        if isinstance(target, LoragitError):
+            raise target
+        return target
+
+    def _target(self, chosen: Settings) -> Target:
+        author, committer = IdentityQuestion(chosen.dataset_dir).answer()
+        repository = git.discover(chosen.dataset_dir)
+        top = repository.common_dir
+        if repository.prefix and not chosen.record.enclosing:
+            self._refuse_enclosing(repository, chosen)
+        if top not in self._read:
+            self._read[top] = RecordedTrainings(repository), NameStates(repository)
+        return Target(repository, author, committer, *self._read[top])
+
+    def _refuse_enclosing(self, repository: Repository, chosen: Settings) -> None:
+        """Raises :class:`NotMeant` unless the record goes where the user means it to go."""
+        question = EnclosingQuestion(repository)
+        reason = question.answer(self._home, _trainer_tops(repository, chosen))
+        if reason is None:
+            return
+        if self._confirm is None or not self._confirm(f"{reason}. Record its runs there?"):
+            finding = not_meant(reason, chosen.dataset_dir)
+            raise NotMeant(finding.problem, hint=finding.hint)
+
+
+def _trainer_tops(repository: Repository, chosen: Settings) -> Iterator[Path]:
+    """Yield the tops of repositories that hold a trainer: ``repository``, if it is a trainer's, and
+    that of the trainer in the settings."""
+    if any(each.checkout.recognises(repository.top) for each in kinds.all_trainers()):
+        yield repository.top
+    if chosen.trainer.repo.is_dir():
+        try:
+            yield git.discover(chosen.trainer.repo).top
+        except LoragitError:
+            return
 
 
 class TrainingMarks(NamedTuple):
