@@ -605,7 +605,7 @@ def test_what_the_user_settings_say_is_not_repeated(scene: Scene) -> None:
 
 def test_configs_and_prompts_of_other_names_are_found(scene: Scene) -> None:
     (scene.dataset / "dataset.toml").write_text(
-        '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "img"\n'
+        '[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dir = "img"\n'
     )
     (scene.dataset / "prompts.txt").write_text("zqx\n")
     assert scene.loragit("init", "--yes").status == 0
@@ -622,7 +622,7 @@ def test_a_config_whose_folders_lie_in_the_trainers_folder_is_understood(scene: 
     (scene.trainer / ".gitignore").write_text("__pycache__\ngren\nvenv\n")
     commit_all(scene.trainer, "ignore")
     (scene.dataset / "config.toml").write_text(
-        '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "gren"\n'
+        '[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dir = "gren"\n'
     )
     assert scene.loragit("init", "--yes").status == 0
     assert values(scene)["trainer.workdir"] == "trainer"

@@ -301,7 +301,7 @@ def test_a_folder_without_images_beside_others_is_passed_over(tmp_path: Path, th
         files(tmp_path / "reg", "notes.txt", "._0.png")
     used = of_config(tmp_path, config(IMG, 'image_dir = "reg"\nis_reg = true'))
     assert (images(used), used.findings) == (["img/0.png"], ())
-    why = f"({tmp_path}/reg) holds no images" if there else f"cannot be read: {tmp_path}/reg"
+    why = f"({tmp_path}/reg) holds no images" if there else f"cannot read {tmp_path}/reg"
     (warning,) = used.warnings
     assert why in warning
     assert warning.endswith(": the trainer passes over it")
@@ -312,7 +312,7 @@ def test_a_dataset_without_any_image_is_refused(tmp_path: Path) -> None:
     used = of_config(tmp_path, config(IMG, 'image_dir = "none"'))
     assert problems(used) == [
         f"the image folder 'img' ({tmp_path}/img) holds no images",
-        f"the image folder 'none' cannot be read: {tmp_path}/none (No such file or directory)",
+        f"the image folder 'none': cannot read {tmp_path}/none (No such file or directory)",
     ]
     assert used.findings[0].hint == NO_DATA
     off = of_config(tmp_path, config(f"{IMG}\nnum_repeats = 0"))

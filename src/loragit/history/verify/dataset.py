@@ -99,22 +99,25 @@ class DatasetCheck:
         of its images."""
         known = {file.path for file in files}
         folders = {os.path.dirname(path) for path in known}  # noqa: PTH120 - a path in the record, not on the disk
-        there = (
+        there = [
             f"{folder}/{name}".lstrip("/")
             for folder in sorted(folders)
             for name in self._files_in(dataset / folder)
-        )
-        captions = {_suffix(path) for path in known} - {""}
-        stems = {path.removesuffix(_suffix(path)) for path in known}
+        ]
+        images = {p for p in (*known, *there) if file_kinds.is_image(p.rpartition("/")[2])}
+        stems = {path.removesuffix(_suffix(path)) for path in images}
+        ends = {_suffix(path) for path in known - images} - {""}
+
+        def is_caption(path: str) -> bool:
+            end = _suffix(path)
+            return end in ends and path.removesuffix(end) in stems
+
         return [
             path
             for path in there
             if path not in known
-            and not file_kinds.is_cache(name := path.rpartition("/")[2])
-            and (
-                file_kinds.is_image(name)
-                or (path.endswith(tuple(captions)) and path.removesuffix(_suffix(path)) in stems)
-            )
+            and not file_kinds.is_cache(path.rpartition("/")[2])
+            and (path in images or is_caption(path))
         ]
 
     def _files_in(self, folder: Path) -> list[str]:

@@ -81,21 +81,17 @@ def read_inputs(
     )
     if used is None:
         return None
-    for finding in used.findings:
-        findings.add(*finding)
     dataset = ask(
         lambda: snapshot.read_dataset(used, trainer, recorded, place.root, cache), Area.DATASET
     )
+    for finding in (*used.findings, *(dataset.findings if dataset else ())):
+        findings.add(*finding)
     if dataset is None:
         return None
-    for finding in dataset.findings:
-        findings.add(*finding)
     config = Entry(f"config{used.config.suffix}", used.config.data) if used.config else None
-    sources = {entry.path: path for path, entry in further}
-    if config and used.config:
-        sources[config.path] = used.config.path
-    if prompts and plan.prompts:
-        sources[prompts.path] = plan.prompts
+    sources = [(entry, path) for path, entry in further]
+    sources += [(config, used.config.path)] if config and used.config else []
+    sources += [(prompts, plan.prompts)] if prompts and plan.prompts else []
     return Inputs(
         config,
         prompts,
@@ -103,7 +99,7 @@ def read_inputs(
         dataset,
         used,
         (*used.warnings, *dataset.warnings, *_prompts_warnings(plan.prompts, prompts)),
-        sources,
+        {entry.path: path for entry, path in sources},
     )
 
 

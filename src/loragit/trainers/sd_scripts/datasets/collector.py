@@ -14,7 +14,7 @@ from loragit.dataset.used_files import ConfigFile, EpochShare, UsedFiles, UsedFo
 from loragit.errors import Area, Finding
 from loragit.text import count, listed
 from loragit.trainers.sd_scripts.datasets import images, metadata
-from loragit.trainers.sd_scripts.datasets.images import CaptionFinder, Listing, list_folder
+from loragit.trainers.sd_scripts.datasets.images import CaptionFinder, FolderNames, list_folder
 from loragit.trainers.sd_scripts.datasets.metadata import NamedImage
 from loragit.trainers.sd_scripts.datasets.subsets import Method, Subset, TrainingSet, absolute
 from loragit.trainers.trainer import DatasetPlace
@@ -29,12 +29,12 @@ _WRITE_METADATA = "write captions into the metadata file: it trains on no words 
 _NO_DATA = "the trainer would say 'No data found' and stop"
 
 
-class _Folder:
+class _FilesOfFolder:
     """What has been found in one folder so far."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.listing = Listing(frozenset(), frozenset())
+        self.listing = FolderNames(frozenset(), frozenset())
         self.images: set[str] = set()
         self.captions: set[str] = set()
         self.further: set[str] = set()
@@ -81,13 +81,13 @@ class _Folder:
         )
 
 
-class Collector:
+class DatasetCollector:
     """Collects the files of all datasets of a training."""
 
     def __init__(self, place: DatasetPlace) -> None:
         self._place = place
         self._is_image = images.image_suffixes(place.can_import)
-        self._folders: dict[Path, _Folder] = {}
+        self._folders: dict[Path, _FilesOfFolder] = {}
         self._files: dict[Path, bytes] = {}
         self._captions_inside = 0
         self._epoch: list[EpochShare] = []
@@ -120,7 +120,7 @@ class Collector:
             warnings=tuple(dict.fromkeys(warnings)),
         )
 
-    def _unread_warning(self, folder: _Folder) -> str | None:
+    def _unread_warning(self, folder: _FilesOfFolder) -> str | None:
         unread = folder.listing.unread_images(self._is_image) if folder.every_image else ()
         if not unread:
             return None
@@ -229,7 +229,7 @@ class Collector:
                 folder.uncaptioned.add(name)
         return names
 
-    def _listed(self, written: str) -> _Folder | None:
+    def _listed(self, written: str) -> _FilesOfFolder | None:
         """Return the folder ``written``, listed; ``None`` where the trainer would pass over it."""
         folder = self._folder(absolute(self._place.workdir, written))
         if not folder.listing.names:
@@ -240,8 +240,8 @@ class Collector:
                 return None
         return folder
 
-    def _folder(self, path: Path) -> _Folder:
-        return self._folders.setdefault(path, _Folder(path))
+    def _folder(self, path: Path) -> _FilesOfFolder:
+        return self._folders.setdefault(path, _FilesOfFolder(path))
 
     def _skip_missing(self, written: str, path: Path, reason: str) -> None:
         beside = self._place.root / written
@@ -251,14 +251,14 @@ class Collector:
                 f'write {beside} in the dataset config, or set trainer.workdir = "dataset" in '
                 "loragit.toml"
             )
-        problem = f"the image folder {written!r} cannot be read: {path} ({reason})"
+        problem = f"the image folder {written!r}: cannot read {path} ({reason})"
         self._skipped.append(Finding(problem, hint, Area.DATASET))
 
     def _skip_empty(self, written: str, path: Path) -> None:
         problem = f"the image folder {written!r} ({path}) holds no images"
         self._skipped.append(Finding(problem, _NO_DATA, Area.DATASET))
 
-    def _add_caption(self, folder: _Folder, caption: str) -> None:
+    def _add_caption(self, folder: _FilesOfFolder, caption: str) -> None:
         """``caption`` is a name in ``folder``, or a path."""
         if "/" in caption:
             path = absolute(self._place.workdir, caption)
@@ -321,7 +321,7 @@ class Collector:
         return len(named) * subset.repeats
 
     def _add_info_cache(
-        self, subset: Subset, folder: _Folder, frozen: Path, at_most: int | None
+        self, subset: Subset, folder: _FilesOfFolder, frozen: Path, at_most: int | None
     ) -> list[str]:
         """List the images of a subset that ``cache_info`` froze."""
         try:
@@ -339,7 +339,7 @@ class Collector:
     def _add_named(self, file: Path, subset: Subset, named: Iterable[NamedImage]) -> None:
         """List images by their paths; of two in one folder, that is listed once."""
         missing: list[str] = []
-        folders: dict[str, _Folder] = {}
+        folders: dict[str, _FilesOfFolder] = {}
         for each in named:
             written = metadata.image_path(subset.image_dir, each.key)
             assert written is not None
@@ -364,7 +364,7 @@ class Collector:
                 "put them there, or write the file again",
             )
 
-    def _listed_quietly(self, written: str) -> _Folder:
+    def _listed_quietly(self, written: str) -> _FilesOfFolder:
         """Return a folder, listed; an empty one where that is impossible."""
         folder = self._folder(absolute(self._place.workdir, written))
         if not folder.listing.names:
@@ -373,7 +373,7 @@ class Collector:
         return folder
 
 
-def _latents_of(image: str, listing: Listing) -> str | None:
+def _latents_of(image: str, listing: FolderNames) -> str | None:
     """Return the file of cached latents that stands in for an image that is not there."""
     stem = _stem(image)
     found = (name for name in listing.names if name.startswith(stem) and name.endswith(".npz"))

@@ -49,7 +49,7 @@ def image_suffixes(can_import: CanImport) -> Callable[[str], bool]:
     return is_image
 
 
-class Listing(NamedTuple):
+class FolderNames(NamedTuple):
     """The files directly in a folder."""
 
     names: frozenset[str]
@@ -68,7 +68,7 @@ class Listing(NamedTuple):
         )
 
 
-def list_folder(folder: Path) -> Listing:
+def list_folder(folder: Path) -> FolderNames:
     """Raises ``OSError``."""
     names: list[str] = []
     dangling: list[str] = []
@@ -80,7 +80,7 @@ def list_folder(folder: Path) -> Listing:
                 kind = _link_kind(entry)
                 names += [] if kind is None else [entry.name]
                 dangling += [entry.name] if kind is False else []
-    return Listing(frozenset(names), frozenset(dangling))
+    return FolderNames(frozenset(names), frozenset(dangling))
 
 
 def _link_kind(link: os.DirEntry[str]) -> bool | None:
@@ -96,7 +96,7 @@ class CaptionFinder:
     """Finds caption files as ``read_caption`` does: ``NAME.txt``, then for the crop of a face the
     same without the last four parts of the name."""
 
-    def __init__(self, image_dir: str, suffix: str, listing: Listing, workdir: Path) -> None:
+    def __init__(self, image_dir: str, suffix: str, listing: FolderNames, workdir: Path) -> None:
         """``image_dir`` is as it is written: the trainer takes parts off the whole path."""
         self._folder = os.path.join(image_dir, "")  # noqa: PTH118 - as it is written
         self._suffix = suffix
@@ -129,6 +129,6 @@ class CaptionFinder:
         return self._elsewhere[path]
 
 
-def sorted_images(listing: Listing, is_image: Callable[[str], bool]) -> Iterator[str]:
+def sorted_images(listing: FolderNames, is_image: Callable[[str], bool]) -> Iterator[str]:
     """Yield the images in the trainer's order."""
     yield from sorted(filter(is_image, listing.names))

@@ -11,7 +11,7 @@ from loragit.dataset.used_files import ConfigFile, UsedFiles
 from loragit.text import count, listed
 from loragit.trainers.arguments import Arguments
 from loragit.trainers.sd_scripts.datasets import images, subsets
-from loragit.trainers.sd_scripts.datasets.collector import Collector
+from loragit.trainers.sd_scripts.datasets.collector import DatasetCollector
 from loragit.trainers.sd_scripts.datasets.subsets import Subset, absolute
 from loragit.trainers.trainer import DatasetPlace, with_every_plugin
 
@@ -29,7 +29,7 @@ def read_config(path: Path) -> ConfigFile:
 def used_files(config: ConfigFile | None, given: Arguments, place: DatasetPlace) -> UsedFiles:
     """Return what the trainer reads of the dataset that ``config`` names, or without one, the
     effective arguments ``given``. Raises :class:`~loragit.dataset.inputs.CannotReadInput`."""
-    collector = Collector(place)
+    collector = DatasetCollector(place)
     if (own_class := given.one("dataset_class")) is not None:
         collector.warn(f"dataset_class is {own_class}: what it reads is not on record")
         return collector.used_by_own_class(config)
@@ -42,7 +42,9 @@ def used_files(config: ConfigFile | None, given: Arguments, place: DatasetPlace)
     return collector.used(config)
 
 
-def _folders(collector: Collector, given: Arguments, place: DatasetPlace) -> Iterator[Subset]:
+def _folders(
+    collector: DatasetCollector, given: Arguments, place: DatasetPlace
+) -> Iterator[Subset]:
     """Yield the subsets that ``train_data_dir`` and ``reg_data_dir`` hold."""
     if "in_json" in given.options or "conditioning_data_dir" in given.options:
         return
@@ -61,14 +63,14 @@ def _folders(collector: Collector, given: Arguments, place: DatasetPlace) -> Ite
             for each in below
         ]
         yield from (subset for _, subset in found if subset is not None)
-        _say_what_is_left_out(collector, top, name, [each for each, s in found if s is None])
+        _warn_of_unread(collector, top, name, [each for each, s in found if s is None])
         if all(subset is None for _, subset in found):
             collector.refuse(
                 f"{name} {top} holds no folder to train on", f"make one in it, and {_FORM}"
             )
 
 
-def _say_what_is_left_out(collector: Collector, top: Path, name: str, folders: list[str]) -> None:
+def _warn_of_unread(collector: DatasetCollector, top: Path, name: str, folders: list[str]) -> None:
     """Warn of folders without a number of repeats, and of images beside them."""
     shown = [each for each in folders if not each.startswith((".", "__MACOSX"))]
     if shown:
