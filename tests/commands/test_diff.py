@@ -302,13 +302,16 @@ def test_what_an_imported_run_lacks_is_said_and_not_taken_for_a_difference(scene
     done = scene.loragit("diff", ONE, TWO)
     assert ", imported" in done.out
     assert done.out.partition("\nNot compared\n")[2].splitlines() == [
-        f"  arguments: not on record of {ONE}",
+        f"  other arguments: not on record of {ONE}",
         f"  captions: not on record of {ONE}",
         f"  images: not on record of {ONE}",
         f"  environment and packages: not on record of {ONE}",
     ]
     out = done.out.partition("\nNot compared\n")[0].splitlines()
-    assert "Arguments" not in out
+    arguments = out[out.index("Arguments") + 1 :]
+    told = [line.split() for line in arguments[: arguments.index("")]]
+    assert ["-", "network_dim", "4"] in told
+    assert [words[0] for words in told if words[0] != "-"] == ["max_train_steps"]
     assert "  - train_lokr.zsh  3 lines" in out
     assert not any("metadata.toml" in line for line in out)
     assert any("1f1f1f1f not in" in line for line in out)

@@ -159,6 +159,14 @@ def test_its_tree_holds_the_files_byte_for_byte_with_their_modes(scene: Scene) -
     assert record["run"] == {"name": NAME, "model": "noob", "version": 1, "steps": 400}
     assert record["trainer"] == {"kind": "sd-scripts", "commit": COMMIT, "branch": "sd3"}
     assert record["lycoris"] == {"installed": True, "commit": LYCORIS, "branch": "dev"}
+    assert record["arguments"] == {
+        "network_module": "lycoris.kohya",
+        "network_dim": "4",
+        "network_alpha": "2.0",
+        "learning_rate": "0.001",
+        "max_train_steps": "100",
+        "network_args": ["algo=lokr", "factor=4"],
+    }
     assert record["files"]["train_lokr.zsh"]["sha1"] == sha1(folder / "train_lokr.zsh")
     assert (
         tomllib.loads(scene.git("show", f"{NAME}:metadata.toml"))["metadata"]["ss_learning_rate"]
@@ -203,6 +211,18 @@ def test_log_show_and_status_take_it_for_a_sealed_run(scene: Scene) -> None:
     assert lines[1].split("  ")[:4] == [NAME, "2024-03-10 07:30", "imported", "10 min"]
     shown = scene.loragit("show", NAME)
     assert "Missing: captions" in shown.out
+    assert "  gren: its images, captions and commit are not on record" in shown.out
+    assert "  network_dim     4" in shown.out
+    document = json.loads(scene.loragit("show", NAME, "--json").out)
+    assert (document["images"], document["captions"], document["dataset_dirty"]) == (None,) * 3
+    assert document["args"]["network_args"] == ["algo=lokr", "factor=4"]
+    found = scene.loragit("log", "--where", "args.factor=4", "--where", "args.learning_rate=1e-3")
+    assert [line.split()[0] for line in found.out.splitlines()] == [NAME]
+    gone = "not on record: other arguments, captions, images, environment and packages"
+    assert gone in scene.loragit("show", "noob-gren-v2s4").out
+    changed = json.loads(scene.loragit("log", "--json").out)[0]["changed"]
+    assert changed[-1] == gone
+    assert not any("image" in each or "package" in each for each in changed[:-1])
     assert "  metadata.toml" in shown.out
     assert scene.loragit("status").status == 0
     assert git(scene.dataset, "rev-list", "--count", "runs") == "2"
@@ -954,6 +974,7 @@ def test_every_key_and_file_of_an_imported_record_is_in_the_record_format(scene:
     bring(scene, str(folder))
     record = tomllib.loads(scene.git("show", f"{NAME}:run.toml"))
     keys = {re.sub(r"^files\..*", "files.<path>.sha1", key) for key in dotted(record)}
+    keys = {re.sub(r"^arguments\..*", "arguments.<name>", key) for key in keys}
     keys = {re.sub(r"^(repositories\.)tools(\.\w+)$", r"\1<name>.commit", key) for key in keys}
     assert {"imported.from", "repositories.<name>.commit", "weights", "lycoris.branch"} <= keys
     assert keys <= documented(FORMAT)

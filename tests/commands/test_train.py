@@ -268,15 +268,21 @@ def test_the_trainer_gets_no_git_variables_and_works_in_its_repository(scene: Sc
 def test_the_log_folds_what_was_redrawn(scene: Scene) -> None:
     assert scene.train().status == 0
     lines = (scene.output / NAME / "sdscripts.log").read_text().splitlines()
-    assert "steps: 4/4" in lines
-    assert not any("1/4" in line for line in lines)
+    assert [line for line in lines if line.startswith("steps:")] == [
+        "steps: 100%|##########| 4/4 [00:00<00:00, 12.50it/s, avr_loss=0.125]"
+    ]
+
+
+def test_where_nothing_is_logged_the_progress_bar_tells_the_final_loss(scene: Scene) -> None:
+    assert scene.train().status == 0
+    assert scene.outcome(NAME)["Final-Loss"] == "0.125"
 
 
 def test_stdout_and_stderr_of_the_trainer_stay_apart_and_plain(scene: Scene) -> None:
     done = scene.train()
     assert "saving checkpoint" in done.out
     assert "loragit" not in done.out
-    assert "steps: 4/4" in done.err
+    assert "| 4/4 [" in done.err
     assert "\x1b" not in done.out + done.err
 
 
@@ -515,7 +521,7 @@ def test_a_missing_identity_is_told(scene: Scene) -> None:
 def test_a_base_model_that_is_missing_is_told(scene: Scene) -> None:
     refused(
         scene,
-        "Base-Model: there is no file",
+        "--pretrained_model_name_or_path: there is no file",
         args=("--", "--pretrained_model_name_or_path", "/models/none.safetensors"),
     )
 
@@ -995,8 +1001,8 @@ def test_a_folder_that_two_datasets_read_differently_is_recorded_for_both(scene:
     (scene.dataset / "img" / "notes.txt").write_text("of no image")
     config = scene.dataset / "config.toml"
     subset = (
-        f'\n[[datasets]]\n  resolution = 64\n  [[datasets.subsets]]\n  image_dir = "{scene.dataset}/img"\n  '
-        'caption_extension = ".tags"\n'
+        "\n[[datasets]]\n  resolution = 64\n  [[datasets.subsets]]\n"
+        f'  image_dir = "{scene.dataset}/img"\n  caption_extension = ".tags"\n'
     )
     config.write_text(config.read_text() + subset)
     assert scene.train().status == 0
@@ -1029,3 +1035,34 @@ def test_weights_in_an_abbreviated_option_are_not_missed(scene: Scene) -> None:
         "--pretrained is short for --pretrained_model_name_or_path",
         args=("--", "--pretrained", "x"),
     )
+
+
+def test_weights_from_a_hub_are_recorded_as_the_cache_held_them_then_and_in_the_end(
+    scene: Scene,
+) -> None:
+    folder = scene.home / ".cache" / "huggingface" / "hub" / "models--owner--vae"
+    ref = folder / "refs" / "main"
+    (folder / "snapshots" / ("c" * 40)).mkdir(parents=True)
+    ref.parent.mkdir()
+    ref.write_text("c" * 40)
+    done = scene.train(NAME, "--", "--vae", "owner/vae", STUB="fetch", STUB_REF=str(ref))
+    assert done.status == 0, done.err
+    assert "the hub's cache held cccccccccc of owner/vae at the start and dddddddddd at" in done.err
+    assert scene.trailers(NAME)["VAE"] == f"owner/vae revision:{'c' * 40}"
+    assert scene.outcome(NAME)["VAE"] == f"owner/vae revision:{'d' * 40}"
+    record = tomllib.loads(scene.git("show", f"{NAME}:run.toml"))
+    rows = {row.pop("role"): row for row in record["weights"]}
+    assert rows["VAE"] == {"name": "owner/vae", "revision": "c" * 40}
+
+
+def test_weights_that_are_downloaded_only_now_are_recorded_in_the_end(scene: Scene) -> None:
+    ref = scene.home / "hub" / "models--owner--vae" / "refs" / "main"
+    ref.parent.mkdir(parents=True)
+    words = ("--vae", "owner/vae")
+    done = scene.train(
+        NAME, "--", *words, STUB="fetch", STUB_REF=str(ref), HF_HUB_CACHE=str(scene.home / "hub")
+    )
+    assert done.status == 0, done.err
+    assert "owner/vae is not in the hub's cache" in done.err
+    assert scene.trailers(NAME)["VAE"] == "owner/vae"
+    assert scene.outcome(NAME)["VAE"] == f"owner/vae revision:{'d' * 40}"

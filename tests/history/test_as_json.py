@@ -144,7 +144,8 @@ def test_a_whole_run_has_all_that_is_on_record(store: Store) -> None:
         "code",
     ]
     assert found["repositories"][2]["dirty"] == ["x.py"]
-    assert found["weights"] == [{"role": "VAE", "name": "a.pt", "sha256": "a" * 64}]
+    unknown = {"files_sha256": None, "revision": None}
+    assert found["weights"] == [{"role": "VAE", "name": "a.pt", "sha256": "a" * 64, **unknown}]
     assert found["run"] == ONE
 
 

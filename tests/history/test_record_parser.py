@@ -16,11 +16,12 @@ from loragit.history.record_parser import (
     whole_number,
     without_signature,
 )
+from loragit.record.values import Weights
 
 WHOLE = b"""
 format = 1
 weights = [
-    {role = "VAE", name = "vae.pt", sha256 = "aa"}, {sha256 = "bb"}, 3,
+    {role = "VAE", name = "vae.pt", sha256 = "aa"}, {files_sha256 = "bb", revision = "cc"}, 3,
 ]
 
 [run]
@@ -61,8 +62,8 @@ argv = "python"
 def test_a_value_of_another_type_counts_as_missing() -> None:
     record = parse_record(WHOLE, "a")
     assert (record.format, record.name, record.version, record.steps) == (1, "b", None, 8)
-    assert (record.dataset, record.dataset_dirty, record.images) == ("", 2, 0)
-    assert [tuple(each) for each in record.weights] == [("VAE", "vae.pt", "aa"), ("", "", "bb")]
+    assert (record.dataset, record.dataset_dirty, record.images) == ("", 2, None)
+    assert record.weights == (Weights("VAE", "vae.pt", "aa"), Weights("", "", None, "bb", "cc"))
     assert record.trainer == ("sd-scripts", "cc", None, None, ("x.py",), "v1")
     assert record.lycoris is None
     assert [(code.label, code.commit) for code in record.repositories] == [("code", "dd")]
@@ -102,6 +103,20 @@ def test_the_arguments_are_those_after_the_script(
     argv: str, script: str | None, found: dict[str, tuple[str, ...]]
 ) -> None:
     assert dict(script_arguments(argv.split(), script)) == found
+
+
+def test_the_arguments_that_a_record_lists_count_before_those_of_the_command() -> None:
+    command = b'[trainer]\nscript = "t.py"\n[command]\nargv = ["t.py", "--seed", "7"]\n'
+    assert dict(parse_record(command, "a").args) == {"seed": ("7",)}
+    listed = (
+        b'[arguments]\nseed = "8"\nnetwork_args = ["algo=lokr", "factor=4"]\nlowram = true\n'
+        b"number = 3\nempty = []\nno = false\n"
+    )
+    assert dict(parse_record(command + listed, "a").args) == {
+        "seed": ("8",),
+        "network_args": ("algo=lokr", "factor=4"),
+        "lowram": (),
+    }
 
 
 def test_lines_of_an_environment_that_are_none_are_passed_over() -> None:

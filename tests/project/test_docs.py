@@ -22,7 +22,7 @@ from loragit import RecordedRun, cli_help
 from loragit.record import imported, message
 from loragit.settings import layers, schema, toml_text
 from loragit.settings.document import read_settings_file
-from loragit.trainers.sd_scripts import arguments
+from loragit.trainers.sd_scripts.weights import WEIGHTS
 from tests.support.pages import FORMAT, documented, dotted
 from tests.support.paths import ROOT
 from tests.support.processes import git, read_all
@@ -421,7 +421,7 @@ def written_trailers() -> set[str]:
 
 
 def test_every_trailer_that_can_be_written_is_in_the_record_format_and_no_other() -> None:
-    can_be_written = written_trailers() | set(arguments.WEIGHTS.values())
+    can_be_written = written_trailers() | set(WEIGHTS.values())
     assert {"Run", "Reverts", "Model", "Interrupted-By", "CLIP-L"} <= can_be_written
     told = {
         word for word in documented(FORMAT) if re.fullmatch(r"[A-Z][\w]*(?:-[A-Z][\w]*)*", word)

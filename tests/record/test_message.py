@@ -277,7 +277,9 @@ def test_a_message_reads_as_people_write() -> None:
         lycoris=LyCORIS(repo=code, commit=code.commit, editable=True),
         weights=(
             Weights("Base-Model", "noob.safetensors", "d" * 64),
-            Weights("VAE", "owner/vae", None),
+            Weights("VAE", "owner/vae", None, revision="e" * 40),
+            Weights("T5-Tokenizer", "owner/t5", None),
+            Weights("Resume", "gren-state", None, files_sha256="f" * 64),
         ),
         prompts="sample-prompts.txt",
         entries=(*a_run().entries, Entry("sample-prompts.txt", b"x")),
@@ -303,7 +305,9 @@ Config-SHA1: {CONFIG}
 Prompts-SHA1: {hashlib.sha1(b"x").hexdigest()}
 Script-SHA1: {SCRIPT}
 Base-Model: noob.safetensors sha256:{"d" * 64}
-VAE: owner/vae
+VAE: owner/vae revision:{"e" * 40}
+T5-Tokenizer: owner/t5
+Resume: gren-state files-sha256:{"f" * 64}
 Loragit-Format: 1
 """
     )

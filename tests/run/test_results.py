@@ -17,11 +17,13 @@ import pytest
 from loragit.record.values import ModelFile, Outcome
 from loragit.run import results
 from loragit.run.results import Logs, collect
+from loragit.system.logfold import Folder
 from loragit.trainers.losses import log_folders
 from loragit.trainers.products import match_product
 from loragit.trainers.safetensors import hash_file
 from loragit.trainers.sd_scripts.trainer import SdScripts
 from loragit.trainers.trainer import LogFolders
+from tests.support.paths import FIXTURES as TEST_FILES
 from tests.support.paths import SD_SCRIPTS
 from tests.support.trainer_files import (
     event_record,
@@ -35,6 +37,7 @@ from tests.support.trainer_files import (
 pytestmark = pytest.mark.every_python
 
 FIXTURES = SD_SCRIPTS
+TERMINAL = TEST_FILES / "terminal"
 STARTED = datetime(2026, 11, 23, 17, 20, 30, tzinfo=UTC)
 FINISHED = STARTED + timedelta(seconds=8)
 WEIGHTS = {"a.lora_down.weight": b"\x01" * 40}
@@ -58,6 +61,7 @@ def found(
         finished=FINISHED,
         shown_output=f"~/{name}",
         logs=logs,
+        log=output / "sdscripts.log",
     )
 
 
@@ -407,6 +411,68 @@ def test_a_prefix_may_be_empty_and_the_log_folder_missing(tmp_path: Path) -> Non
     for name in ("20261123172030", "run_20261123172030", "2026112317203"):
         (tmp_path / name).mkdir()
     assert log_folders(LogFolders(tmp_path, ""), SdScripts.losses) == {"20261123172030"}
+
+
+BAR = "steps: 100%|########| 40/40 [00:04<00:00,  8.51it/s, "
+
+
+def test_where_no_events_are_the_last_bar_of_a_real_log_tells_the_final_loss(
+    tmp_path: Path,
+) -> None:
+    folder = Folder()
+    drawn = (TERMINAL / "tqdm-steps.log").read_bytes()
+    lines = [*folder.feed(drawn), *folder.close()]
+    (tmp_path / "sdscripts.log").write_text("\n".join(lines))
+    assert found(tmp_path).final_loss == 0.025
+
+
+@pytest.mark.parametrize(
+    ("lines", "loss"),
+    [
+        ([f"{BAR}avr_loss=0.5]", "", "saving checkpoint", f"{BAR}avr_loss=0.25]", "saved"], 0.25),
+        ([f"{BAR}avr_loss=0.0912, lr=0.0001]"], 0.0912),
+        ([f"{BAR}Average key norm=0.3, Keys Scaled=2, avr_loss=1e-5]"], 1e-5),
+        ([f"{BAR}loss=0.25]"], 0.25),
+        ([f"{BAR}avr_loss=inf]"], float("inf")),
+        ([f"{BAR}avr_loss=-inf]"], float("-inf")),
+        ([f"{BAR}avr_loss=0.5]2026-11-23 INFO it goes on"], 0.5),
+        # The terminal was too narrow: 0.0912 may have been meant.
+        ([f"{BAR}avr_loss=0.5]", f"{BAR}avr_loss=0.09"], 0.5),
+        ([f"{BAR}avr_loss=0.5]", f"{BAR}avr_loss=1.2.3]"], 0.5),
+        ([f"validation {BAR}avr_loss=0.5]"], None),
+        ([f"{BAR}val_avg_loss=0.5]"], None),
+        ([f"{BAR}no_avr_loss=0.5]"], None),
+        ([f"{BAR}avr_loss=]"], None),
+        (["steps: ] avr_loss=0.5"], None),
+        ([""], None),
+        # All but the last of them is out of sight.
+        ([f"{BAR}avr_loss=0.5]", "x" * (1 << 20)], None),
+    ],
+)
+def test_what_a_bar_tells_of_the_loss(tmp_path: Path, lines: list[str], loss: float | None) -> None:
+    (tmp_path / "sdscripts.log").write_text("\n".join(lines) + "\n")
+    assert found(tmp_path).final_loss == loss
+
+
+def test_a_bar_that_is_off_the_rails_is_told_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "sdscripts.log").write_text(f"{BAR}avr_loss=0.5]\n{BAR}avr_loss=nan]")
+    assert str(found(tmp_path).final_loss) == "nan"
+
+
+def test_events_tell_the_final_loss_before_a_bar_does(tmp_path: Path) -> None:
+    (tmp_path / "sdscripts.log").write_text(f"{BAR}avr_loss=0.13]")
+    logs = Logs(LogFolders(tmp_path, ""), frozenset())
+    assert found(tmp_path, logs=logs).final_loss == 0.13  # there is no event yet
+    write_events(
+        tmp_path / "20261123172030" / "network_train" / "events.out.tfevents.1.h",
+        [(4, "loss/average", 0.125, 7000.0)],
+    )
+    assert found(tmp_path, logs=logs).final_loss == 0.125
+
+
+def test_a_log_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "sdscripts.log")
+    assert found(tmp_path).final_loss is None
 
 
 def test_many_models_are_each_hashed_as_what_they_are(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from loragit.history import history
 from loragit.store import journal
-from loragit.store.journal import End, JournalFailed, TrainerProcess, Work
+from loragit.store.journal import End, HubRef, JournalFailed, TrainerProcess, Work
 from loragit.store.lock import CannotLock
 from tests.support.journal_entries import NOTE, note
 from tests.support.made_up_runs import a_run, an_outcome, open_store
@@ -122,6 +122,7 @@ WORK = Work(
     sign=True,
     home="/home/ada",
     trainer_kind="sd-scripts",
+    hub_refs=(HubRef("VAE", "owner/vae", "/cache/refs/main"),),
 )
 END = End("2026-11-23T17:20:30+00:00", "2026-11-23T18:20:30+00:00", 0, "SIGINT", "no python")
 
@@ -131,7 +132,7 @@ END = End("2026-11-23T17:20:30+00:00", "2026-11-23T18:20:30+00:00", 0, "SIGINT",
     [
         {"commit": "1" * 40, "inode": (64769, 2), "space": "pid:[1]"},
         {"work": WORK},
-        {"work": WORK._replace(files=(), log_before=(), sign=False, trainer_kind="")},
+        {"work": WORK._replace(files=(), log_before=(), sign=False, trainer_kind="", hub_refs=())},
         {"work": WORK._replace(sign=None)},
         {"trainer": TrainerProcess(1, "99")},
         {"end": END},

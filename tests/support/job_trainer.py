@@ -31,6 +31,7 @@ from loragit.trainers.trainer import (
     Defaults,
     Job,
     LossSource,
+    NamedWeights,
     Naming,
     Plan,
     Products,
@@ -145,7 +146,9 @@ class JobTrainer(Trainer):
             network_module=None,
             logs=None,
             weights=tuple(
-                (self.weights[key], values[key]) for key in self.weights if key in values
+                NamedWeights(key, role, values[key], folder=(".",))
+                for key, role in self.weights.items()
+                if key in values
             ),
             inputs=(),
             warnings=(),

@@ -9,7 +9,8 @@ whole command), ``rich`` (prints its secrets in columns, as rich does at 60, the
 (a checkpoint, then wait for a signal; ``STUB_READY`` names a FIFO or file to announce it in),
 ``wait-empty`` (the same without a checkpoint), ``foreign`` (leaves notes.txt in the output folder,
 then fails), ``state`` (a folder of training state), ``environment`` (writes its environment as JSON
-beside the model), ``edit`` (changes the recorded prompts).
+beside the model), ``edit`` (changes the recorded prompts), ``fetch`` (a hub's cache gets another
+revision, in the file that ``STUB_REF`` names).
 """
 
 import argparse
@@ -112,8 +113,12 @@ def wait() -> None:
 def main() -> int:
     args = arguments()
     how = set(os.environ.get("STUB", "ok").split("+"))
-    for step in (1, args.max_train_steps):
-        sys.stderr.write(f"\rsteps: {step}/{args.max_train_steps}")
+    for step, loss in ((1, 0.5), (args.max_train_steps, 0.125)):
+        bar = "#" * (10 * step // args.max_train_steps)
+        sys.stderr.write(
+            f"\rsteps: {100 * step // args.max_train_steps:3}%|{bar:10}| "
+            f"{step}/{args.max_train_steps} [00:00<00:00, 12.50it/s, avr_loss={loss}]"
+        )
     sys.stderr.write("\n")
     print(f"prepare images. {Path(args.dataset_config).name}", flush=True)
     if args.wandb_api_key:
@@ -163,6 +168,8 @@ def main() -> int:
         raise RuntimeError("CUDA out of memory")
     if "wait" in how:
         wait()
+    if "fetch" in how:
+        Path(os.environ["STUB_REF"]).write_text("d" * 40)
     if "state" in how:
         folder = Path(args.output_dir) / f"{args.output_name}-step00000002-state"
         folder.mkdir()

@@ -249,7 +249,7 @@ def test_the_command_line_overrides_a_config_file_and_is_all_that_is_passed_on()
     told = read("--config_file", "args", "--vae", "b.pt", filed=filed)
     assert (told.output_name, told.epochs) == ("lamp", "2")
     assert told.logs == LogFolders(WORK / "logs", "noob-gren-v1s4_")
-    assert told.weights == (("VAE", "b.pt"),)
+    assert [(each.role, each.value) for each in told.weights] == [("VAE", "b.pt")]
     assert told.arguments.words() == ("--config_file", "args", "--vae", "b.pt")
     assert told.inputs == (("config_file", WORK / "args.toml"),)
     # Neither folder nor steps of a file for many runs are this run's.
@@ -267,11 +267,11 @@ def test_weights_are_told_by_role_each_of_several() -> None:
         "--resume",
         "--ae=",
     )
-    assert told.weights == (
+    assert [(each.role, each.value) for each in told.weights] == [
         ("Base-Model", "owner/m"),
         ("Base-Weights", "a.pt"),
         ("Base-Weights", "b.pt"),
-    )
+    ]
 
 
 def test_further_inputs_are_the_files_that_arguments_name() -> None:

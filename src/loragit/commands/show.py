@@ -13,11 +13,13 @@ from loragit.history.compare import cached
 from loragit.history.history import History, RecordedRun
 from loragit.history.record_parser import Record, RecordedOutcome, RecordedRepo
 from loragit.record import attributes
+from loragit.record.values import Weights
 from loragit.trainers import kinds
 
 _REST = "Other arguments"
 _GROUPS = {
-    "Network": "network_ conv_ lycoris base_weights pretrained_model vae clip_l clip_g t5xxl",
+    "Network": "network_ conv_ lycoris base_weights pretrained_model vae ae weights "
+    "clip_l clip_g t5xxl gemma2 byt5 qwen3 llm_adapter_path t5_tokenizer controlnet_model",
     "Learning rates": "learning_rate unet_lr text_encoder_lr lr_ loraplus optimizer "
     "scale_parameter",
     "Steps": "max_train_ train_batch_size gradient_ seed max_grad_norm initial_ resume",
@@ -136,7 +138,7 @@ def _record_blocks(run: RecordedRun, record: Record) -> Iterator[str]:
     yield from _block(
         "Repositories", [_repo_line(code) for code in codes if code.commit or code.version]
     )
-    yield from _block("Weights", [_weights_line(w.role, w.name, w.sha256) for w in record.weights])
+    yield from _block("Weights", [_weights_line(each) for each in record.weights])
     yield from _block("Dataset", [_dataset_line(run, record)])
     yield from _block("Environment", _environment_lines(run))
     yield from _block("Command", _command_lines(record.argv, record.workdir))
@@ -167,14 +169,21 @@ def _repo_line(code: RecordedRepo) -> str:
     return f"{code.label} {what}{where}" + (f" of {code.url}" if code.url else "") + dirty
 
 
-def _weights_line(role: str, name: str, sha256: str | None) -> str:
-    return f"{role}: {name}" + (
-        f"  sha256 {sha256}  AutoV2 {sha256[:_AUTO_V2].upper()}" if sha256 else ""
-    )
+def _weights_line(weights: Weights) -> str:
+    known = ""
+    if weights.sha256:
+        known = f"  sha256 {weights.sha256}  AutoV2 {weights.sha256[:_AUTO_V2].upper()}"
+    elif weights.files_sha256:
+        known = f"  sha256 of its files {weights.files_sha256}"
+    elif weights.revision:
+        known = f"  revision {weights.revision}"
+    return f"{weights.role}: {weights.name}{known}"
 
 
 def _dataset_line(run: RecordedRun, record: Record) -> str:
     place = f" in {run.path}/" if run.path else ""
+    if record.images is None or record.captions is None:
+        return f"{record.dataset}{place}: its images, captions and commit are not on record"
     counts = f"{text.count(record.images, 'image')}, {text.count(record.captions, 'caption')}"
     commit = (
         f"at commit {record.dataset_commit[:8]}" if record.dataset_commit else "not committed yet"

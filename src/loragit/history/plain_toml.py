@@ -11,13 +11,15 @@ A log compares thousands of records. The plain form is::
         "python",
     ]
 
-Anything else goes to :mod:`loragit.parse`.
+Anything else goes to :mod:`loragit.parse`. Of what was parsed, values of another type than is asked
+for count as missing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 _HEADER = re.compile(
     r'(\[\[?)([A-Za-z0-9_-]+)(?:\.(?:([A-Za-z0-9_-]+)|"([^"\\\x00-\x1f\x7f]*)"))?(\]\]?)'
@@ -26,6 +28,7 @@ _PAIR = re.compile(r"([A-Za-z0-9_-]+) = (.+)")
 _STRING = re.compile(r'"([^"\\\x00-\x1f\x7f]*)"')
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,17}")
 _WORDS = {"true": True, "false": False}
+_EMPTY_TABLE: Mapping[str, object] = MappingProxyType({})
 
 
 class _NotPlain(Exception):
@@ -107,3 +110,32 @@ def _parse_value(written: str) -> object:
     if written in _WORDS:
         return _WORDS[written]
     raise _NotPlain
+
+
+def table_at(table: Mapping[str, object], key: str) -> Mapping[str, object]:
+    """Return the table at ``key``; an empty one if there is none."""
+    found = table.get(key)
+    return found if isinstance(found, dict) else _EMPTY_TABLE
+
+
+def text_at(table: Mapping[str, object], key: str) -> str | None:
+    """Return the text at ``key``; ``None`` if there is none."""
+    found = table.get(key)
+    return found if isinstance(found, str) else None
+
+
+def texts_at(table: Mapping[str, object], key: str) -> tuple[str, ...]:
+    """Return the texts of the list at ``key``."""
+    found = table.get(key)
+    return tuple(each for each in found if isinstance(each, str)) if isinstance(found, list) else ()
+
+
+def number_at(table: Mapping[str, object], key: str) -> int | None:
+    """Return the whole number at ``key``; ``None`` if there is none."""
+    found = table.get(key)
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
+def tables_of_list(found: object) -> list[Mapping[str, object]]:
+    """Return the tables of a list; none of anything else."""
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []

@@ -9,13 +9,14 @@ classes here also hold what only a damaged or foreign record has.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import NamedTuple
 
 from loragit.errors import LoragitError, shell_word
 from loragit.history import plain_toml
+from loragit.history.plain_toml import number_at, table_at, tables_of_list, text_at, texts_at
 from loragit.record.message import parse_model_line
 from loragit.record.trailers import first
 from loragit.record.values import FORMAT, ModelFile, Weights
@@ -23,8 +24,6 @@ from loragit.trainers import arguments
 
 Values = Mapping[str, tuple[str, ...]]
 """One or more values by key, in the order in which they stand."""
-
-_EMPTY_TABLE: Mapping[str, object] = MappingProxyType({})
 
 
 class CannotReadRecord(LoragitError):
@@ -65,9 +64,9 @@ class Record(NamedTuple):
     epochs: str | None
     dataset: str
     dataset_commit: str | None
-    dataset_dirty: int
-    images: int
-    captions: int
+    dataset_dirty: int | None
+    images: int | None
+    captions: int | None
     trainer_kind: str | None
     trainer_script: str | None
     trainer: RecordedRepo
@@ -86,8 +85,14 @@ class Record(NamedTuple):
 
     @property
     def args(self) -> Values:
-        """The trainer's arguments by name, without ``--``. A flag has no value; of a repeated
-        argument the last counts."""
+        """The trainer's arguments by name, without ``--``. A flag has no value.
+
+        They are those of the table ``arguments``, if the record has it; else those of the command,
+        where of a repeated argument the last counts.
+        """
+        listed = table_at(self.table, "arguments")
+        if listed:
+            return MappingProxyType(dict(_parse_arguments(listed)))
         return script_arguments(self.argv, self.trainer_script)
 
 
@@ -100,7 +105,7 @@ def parse_record(data: bytes, run: str) -> Record:
             f"run.toml of {run} is damaged: {error}",
             hint=f"see it: git show {shell_word(run)}:./run.toml",
         ) from error
-    number = _number_at(table, "format") or 0
+    number = number_at(table, "format") or 0
     if number > FORMAT:
         raise CannotReadRecord(
             f"{run} is recorded in format {number}, and this loragit reads format {FORMAT}",
@@ -111,30 +116,30 @@ def parse_record(data: bytes, run: str) -> Record:
 
 
 def _record_of(table: Mapping[str, object], number: int, run: str) -> Record:
-    about, dataset = _table_at(table, "run"), _table_at(table, "dataset")
-    trainer, lycoris = _table_at(table, "trainer"), _table_at(table, "lycoris")
-    command, others = _table_at(table, "command"), _table_at(table, "repositories")
+    about, dataset = table_at(table, "run"), table_at(table, "dataset")
+    trainer, lycoris = table_at(table, "trainer"), table_at(table, "lycoris")
+    command, others = table_at(table, "command"), table_at(table, "repositories")
     return Record(
         format=number,
-        name=_text_at(about, "name") or run,
-        model=_text_at(about, "model"),
-        version=_number_at(about, "version"),
-        steps=_number_at(about, "steps"),
-        epochs=_text_at(about, "epochs"),
-        dataset=_text_at(dataset, "name") or "",
-        dataset_commit=_text_at(dataset, "commit"),
-        dataset_dirty=_number_at(dataset, "dirty") or 0,
-        images=_number_at(dataset, "images") or 0,
-        captions=_number_at(dataset, "captions") or 0,
-        trainer_kind=_text_at(trainer, "kind"),
-        trainer_script=_text_at(trainer, "script"),
-        trainer=_parse_repo(trainer, _text_at(trainer, "kind") or "trainer"),
+        name=text_at(about, "name") or run,
+        model=text_at(about, "model"),
+        version=number_at(about, "version"),
+        steps=number_at(about, "steps"),
+        epochs=text_at(about, "epochs"),
+        dataset=text_at(dataset, "name") or "",
+        dataset_commit=text_at(dataset, "commit"),
+        dataset_dirty=number_at(dataset, "dirty"),
+        images=number_at(dataset, "images"),
+        captions=number_at(dataset, "captions"),
+        trainer_kind=text_at(trainer, "kind"),
+        trainer_script=text_at(trainer, "script"),
+        trainer=_parse_repo(trainer, text_at(trainer, "kind") or "trainer"),
         lycoris=_parse_repo(lycoris, "LyCORIS") if lycoris.get("installed") is True else None,
-        repositories=tuple(_parse_repo(_table_at(others, label), label) for label in others),
-        files=MappingProxyType(dict(_listed_files(_table_at(table, "files")))),
+        repositories=tuple(_parse_repo(table_at(others, label), label) for label in others),
+        files=MappingProxyType(dict(_listed_files(table_at(table, "files")))),
         weights=tuple(_parse_weights(table.get("weights"))),
-        workdir=_text_at(command, "workdir"),
-        argv=_texts_at(command, "argv"),
+        workdir=text_at(command, "workdir"),
+        argv=texts_at(command, "argv"),
         table=MappingProxyType(table),
     )
 
@@ -150,50 +155,44 @@ def script_arguments(argv: Sequence[str], script: str | None) -> Values:
     return MappingProxyType(dict(arguments.from_words(argv[at + 1 :]).options))
 
 
-def _table_at(table: Mapping[str, object], key: str) -> Mapping[str, object]:
-    found = table.get(key)
-    return found if isinstance(found, dict) else _EMPTY_TABLE
-
-
-def _text_at(table: Mapping[str, object], key: str) -> str | None:
-    found = table.get(key)
-    return found if isinstance(found, str) else None
-
-
-def _texts_at(table: Mapping[str, object], key: str) -> tuple[str, ...]:
-    found = table.get(key)
-    return tuple(each for each in found if isinstance(each, str)) if isinstance(found, list) else ()
-
-
-def _number_at(table: Mapping[str, object], key: str) -> int | None:
-    found = table.get(key)
-    return found if isinstance(found, int) and not isinstance(found, bool) else None
+def _parse_arguments(table: Mapping[str, object]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each argument with its values; what has another form than those that loragit writes is
+    left out."""
+    for name, value in table.items():
+        if value is True:
+            yield name, ()
+        elif isinstance(value, str):
+            yield name, (value,)
+        elif isinstance(value, list) and value:
+            yield name, texts_at(table, name)
 
 
 def _parse_repo(table: Mapping[str, object], label: str) -> RecordedRepo:
-    commit, branch, url = (_text_at(table, key) for key in ("commit", "branch", "url"))
+    commit, branch, url = (text_at(table, key) for key in ("commit", "branch", "url"))
     return RecordedRepo(
-        label, commit, branch, url, _texts_at(table, "dirty"), _text_at(table, "version")
+        label, commit, branch, url, texts_at(table, "dirty"), text_at(table, "version")
     )
 
 
 def _listed_files(table: Mapping[str, object]) -> list[tuple[str, ListedFile]]:
-    about = [(path, _table_at(table, path)) for path in table]
+    about = [(path, table_at(table, path)) for path in table]
     return [
-        (path, ListedFile(_text_at(file, "sha1") or "", _number_at(file, "size") or 0))
+        (path, ListedFile(text_at(file, "sha1") or "", number_at(file, "size") or 0))
         for path, file in about
     ]
 
 
 def _parse_weights(found: object) -> list[Weights]:
     return [
-        Weights(_text_at(row, "role") or "", _text_at(row, "name") or "", _text_at(row, "sha256"))
-        for row in _tables_of_list(found)
+        Weights(
+            text_at(row, "role") or "",
+            text_at(row, "name") or "",
+            text_at(row, "sha256"),
+            text_at(row, "files_sha256"),
+            text_at(row, "revision"),
+        )
+        for row in tables_of_list(found)
     ]
-
-
-def _tables_of_list(found: object) -> list[Mapping[str, object]]:
-    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 
 
 class RecordedEnvironment(NamedTuple):

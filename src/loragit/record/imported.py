@@ -11,8 +11,15 @@ from datetime import datetime
 
 from loragit import text
 from loragit.record import trailers
-from loragit.record.message import subject_line
-from loragit.record.run_toml import encodable, files_table, to_toml, weights_table, without_unknown
+from loragit.record.message import subject_line, weights_line
+from loragit.record.run_toml import (
+    arguments_table,
+    encodable,
+    files_table,
+    to_toml,
+    weights_table,
+    without_unknown,
+)
 from loragit.record.values import FORMAT, Entry, Imported, ImportedCode
 
 
@@ -35,7 +42,7 @@ def imported_message(run: Imported, moment: datetime) -> str:
         pairs.append(("Dataset-Path", run.prefix))
     pairs += _code_trailers(run)
     pairs += run.sha1s
-    pairs += [(w.role, f"{w.name} sha256:{w.sha256}" if w.sha256 else w.name) for w in run.weights]
+    pairs += [(weights.role, weights_line(weights)) for weights in run.weights]
     pairs += [("Network", run.network)] if run.network else []
     pairs += [("Session", session) for session in run.sessions]
     pairs.append(("Imported", f"{text.timestamp(moment)} from {run.source}"))
@@ -89,6 +96,8 @@ def imported_run_toml(run: Imported) -> Entry:
         table["lycoris"] = {"installed": True, **_code_table(run.lycoris)}
     if run.others:
         table["repositories"] = {label: _code_table(code) for label, code in _labelled(run.others)}
+    if run.arguments:
+        table["arguments"] = arguments_table(run.arguments)
     if run.entries:
         table["files"] = files_table(run.entries)
     if run.weights:

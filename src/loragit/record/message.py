@@ -9,7 +9,16 @@ import re
 
 from loragit.record import trailers
 from loragit.record.name import RunName
-from loragit.record.values import FORMAT, LyCORIS, ModelFile, Opened, Outcome, RepoState, Run
+from loragit.record.values import (
+    FORMAT,
+    LyCORIS,
+    ModelFile,
+    Opened,
+    Outcome,
+    RepoState,
+    Run,
+    Weights,
+)
 from loragit.text import count, duration, sha1, shown, timestamp
 
 _PROMPTS = 200
@@ -59,7 +68,7 @@ def run_message(run: Run) -> str:
     ]
     pairs += _dataset_trailers(run)
     pairs += _input_trailers(run)
-    pairs += [(w.role, f"{w.name} sha256:{w.sha256}" if w.sha256 else w.name) for w in run.weights]
+    pairs += [(weights.role, weights_line(weights)) for weights in run.weights]
     pairs += [("Redacted", path) for path in run.redacted]
     for each in run.ancestors:
         key = "Resumed-From" if each.resumed else "Derived-From"
@@ -67,6 +76,15 @@ def run_message(run: Run) -> str:
     pairs.append(("Loragit-Format", str(FORMAT)))
     head = run_subject(run) + "\n\n" + "\n".join(shown(line) for line in body)
     return trailers.append(head, [(key, shown(value)) for key, value in pairs])
+
+
+def weights_line(weights: Weights) -> str:
+    """Return the value of the trailer that names ``weights``: ``noob.safetensors sha256:…``."""
+    if weights.sha256:
+        return f"{weights.name} sha256:{weights.sha256}"
+    if weights.files_sha256:
+        return f"{weights.name} files-sha256:{weights.files_sha256}"
+    return f"{weights.name} revision:{weights.revision}" if weights.revision else weights.name
 
 
 def dataset_path(prefix: str) -> str:
@@ -186,6 +204,7 @@ def outcome_message(name: str, outcome: Outcome) -> str:
     pairs.append(("Samples", str(outcome.samples)))
     if outcome.final_loss is not None:
         pairs.append(("Final-Loss", f"{outcome.final_loss:.6g}"))
+    pairs += [(weights.role, weights_line(weights)) for weights in outcome.weights]
     pairs.append(("Output", outcome.output))
     if outcome.session:
         pairs.append(("Session", outcome.session))

@@ -87,9 +87,21 @@ def files_table(entries: Iterable[Entry]) -> dict[str, object]:
     }
 
 
+def arguments_table(arguments: Mapping[str, tuple[str, ...]]) -> dict[str, object]:
+    """Return the trainer's arguments by name: a text, a list of texts, or ``true`` for a flag."""
+    return {
+        encodable(name): True
+        if not values
+        else encodable(values[0])
+        if len(values) == 1
+        else [encodable(value) for value in values]
+        for name, values in arguments.items()
+    }
+
+
 def weights_table(weights: Weights) -> dict[str, object]:
-    """Return what is known of a file of weights."""
-    return without_unknown({"role": weights.role, "name": weights.name, "sha256": weights.sha256})
+    """Return what is known of weights."""
+    return without_unknown(weights._asdict())
 
 
 def _repository_table(state: RepoState) -> dict[str, object]:

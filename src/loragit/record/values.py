@@ -5,8 +5,10 @@ Their text forms are in :mod:`loragit.record.message` and :mod:`loragit.record.r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from loragit.record.name import RunName
@@ -94,14 +96,24 @@ class Environment(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """A file of weights that a run starts from."""
+    """Weights that a run starts from."""
 
     role: str
     """The trailer that names it: ``Base-Model``, ``VAE``, ``Network-Weights``, …"""
     name: str
-    """File name, or id on a hub."""
+    """Name of the file or folder, or id on a hub."""
     sha256: str | None
     """Of the whole file, 64 hex digits; ``None`` for a folder or an id on a hub."""
+    files_sha256: str | None = None
+    """Of a folder, or of a file in several parts: SHA-256 of what ``sha256sum`` prints of its
+    files."""
+    revision: str | None = None
+    """Of an id on a hub: the commit that its cache held, 40 hex digits."""
+
+    @property
+    def identity(self) -> str | None:
+        """What tells them from others of the same name, where it is known."""
+        return self.sha256 or self.files_sha256 or self.revision
 
 
 class Ancestor(NamedTuple):
@@ -250,7 +262,11 @@ class Outcome(NamedTuple):
     recovered: datetime | None = None
     """When ``loragit recover`` finished it, UTC; ``None`` if the loragit that opened it did."""
     final_loss: float | None = None
-    """Last ``loss/average`` of the TensorBoard events, else last ``loss/current``."""
+    """Last ``loss/average`` of the TensorBoard events, else last ``loss/current``, else that of the
+    trainer's last progress bar."""
+
+    weights: tuple[Weights, ...] = ()
+    """Those from a hub, at the revision that its cache held at the end."""
 
     @property
     def made_something(self) -> bool:
@@ -305,3 +321,5 @@ class Imported(NamedTuple):
     redacted: tuple[str, ...]
     """Files of the record that were redacted."""
     outcome: Outcome
+    arguments: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    """The trainer's, as far as the header of a model tells them; a flag has no value."""

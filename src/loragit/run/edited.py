@@ -6,13 +6,16 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from loragit import text
 from loragit.dataset import hashes
 from loragit.dataset.snapshot import WatchedFolder
+from loragit.record.values import Weights
 from loragit.run.preflight.inputs import Inputs
+from loragit.run.preflight.weights import hub_cache
+from loragit.store.journal import HubRef
 
 MAX_HASHED = 1 << 30
 """Most bytes of files read again, which takes a second or two: sealing the run's outcome waits for
@@ -72,6 +75,19 @@ def file_edits(path: Path, data: bytes, did: str = "trained") -> Iterator[str]:
         yield f"{path} cannot be read any more ({error.strerror}): {_AS_IT_WAS}"
         return
     yield f"{path} was edited while it {did}: {_AS_IT_WAS}"
+
+
+def fetched_anew(recorded: Iterable[Weights], refs: Iterable[HubRef]) -> Iterator[str]:
+    """Yield a warning for each name on a hub whose revision, on record from the start, is no longer
+    the one that the cache holds: the trainer fetched a newer one."""
+    at_start = {(each.role, each.name): each.revision for each in recorded}
+    for ref in refs:
+        then, now = at_start.get((ref.role, ref.name)), hub_cache.commit_at(Path(ref.file))
+        if then and now and then != now:
+            yield (
+                f"the hub's cache held {then[:10]} of {ref.name} at the start and {now[:10]} at "
+                "the end: both are on record"
+            )
 
 
 class _FolderEdits:

@@ -16,7 +16,7 @@ from loragit.crash_points import CrashPoint, reached
 from loragit.errors import LoragitError
 from loragit.git import signing
 from loragit.record import message
-from loragit.record.values import Entry, Opened, Outcome
+from loragit.record.values import Entry, Opened, Outcome, Weights
 from loragit.run.output import OutputFolder, sha256
 from loragit.run.report import Report
 from loragit.secrets.redact import Redactor
@@ -119,6 +119,7 @@ def remove_entry(store: Store, entry: journal.JournalEntry) -> None:
 def outcome_of(run: OpenRun) -> Outcome:
     """What came out, found and hashed."""
     from loragit.run import results
+    from loragit.run.preflight.weights import hub_cache
     from loragit.trainers import kinds
     from loragit.trainers.trainer import LogFolders
 
@@ -136,11 +137,17 @@ def outcome_of(run: OpenRun) -> Outcome:
         finished=datetime.fromisoformat(end.finished),
         shown_output=text.home_as_tilde(str(run.folder.path), work.home),
         logs=logs,
+        log=run.folder.path / LOG,
     )
     return found._replace(
         prompts=_edited_prompts(run),
         interrupted_by=end.interrupted_by or None,
         recovered=run.recovered,
+        weights=tuple(
+            Weights(ref.role, ref.name, None, revision=commit)
+            for ref in work.hub_refs
+            if (commit := hub_cache.commit_at(Path(ref.file)))
+        ),
     )
 
 

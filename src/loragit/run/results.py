@@ -49,11 +49,13 @@ def collect(
     finished: datetime,
     shown_output: str,
     logs: Logs | None,
+    log: Path,
 ) -> Outcome:
     """Find, check and hash what the training called ``output_name`` (any, if ``None``) left in
     ``output``.
 
-    ``shown_output`` is the output folder as the record writes it. Models are searched for only in
+    ``shown_output`` is the output folder as the record writes it, ``log`` the trainer's output; its
+    progress bar tells the loss where no file does. Models are searched for only in
     ``output`` itself, since state folders hold a ``model.safetensors`` of their own. A symbolic
     link counts as its target. ``truncated`` lists every model that is cut short or damaged,
     ``unreadable`` every model that could not be examined. If the output folder is missing or cannot
@@ -64,6 +66,7 @@ def collect(
         each.path: output_name for each in products.find_products(output, naming.model, output_name)
     }
     pictures = sample_paths(output, output_name, naming)
+    loss = logged_loss(output, logs, trainer.losses)
     return Outcome(
         exit_status=exit_status,
         started=started,
@@ -73,7 +76,7 @@ def collect(
         states=states(output, output_name, naming),
         samples=len(pictures),
         sample_files=hashed_files(output, pictures),
-        final_loss=logged_loss(output, logs, trainer.losses),
+        final_loss=losses.bar_loss(log, trainer.losses) if loss is None else loss,
     )
 
 

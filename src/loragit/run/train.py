@@ -135,6 +135,7 @@ def _work(ready: Ready) -> Work:
         sign=ready.settings.record.sign,
         home=start.home,
         trainer_kind=trainer.kind,
+        hub_refs=ready.hub_refs,
     )
 
 
@@ -168,7 +169,12 @@ def _trained(run: OpenRun, ready: Ready, report: Report) -> OpenRun:
         return _not_started(run, now, ending.as_loragit_error(error).message, 127)
     gc.disable()
     reached(CrashPoint.TRAINER_ENDED)
-    for line in (*ended.trouble, *_script_edits(ready), *edited.edits(ready.inputs)):
+    for line in (
+        *ended.trouble,
+        *_script_edits(ready),
+        *edited.edits(ready.inputs),
+        *edited.fetched_anew(ready.run.weights, ready.hub_refs),
+    ):
         report.warn(line)
     signal_name = _signal_name(ended.interrupted_by)
     end = End(ended.started.isoformat(), ended.finished.isoformat(), ended.exit_status, signal_name)

@@ -33,6 +33,17 @@ class TrainerProcess(NamedTuple):
     """As in :class:`Open`."""
 
 
+class HubRef(NamedTuple):
+    """Weights that the trainer takes from a hub, at a revision that it may fetch anew."""
+
+    role: str
+    """The trailer that names them: ``Base-Model``."""
+    name: str
+    """As it is recorded."""
+    file: str
+    """The file of the hub's cache that holds the revision's commit, absolute."""
+
+
 class Work(NamedTuple):
     """What is needed to finish a run."""
 
@@ -56,6 +67,7 @@ class Work(NamedTuple):
     """The home folder, written as ``~`` in a record."""
     trainer_kind: str = ""
     """Empty in an entry of an older loragit, which knew only one trainer."""
+    hub_refs: tuple[HubRef, ...] = ()
 
 
 class End(NamedTuple):
@@ -195,6 +207,9 @@ def _work(table: Mapping[str, object]) -> Work:
         sign=_of(table, "sign", bool) if "sign" in table else None,
         home=_of(table, "home", str),
         trainer_kind=_of(table, "trainer_kind", str) if "trainer_kind" in table else "",
+        hub_refs=tuple(HubRef(*map(str, row)) for row in _of(table, "hub_refs", list))
+        if "hub_refs" in table
+        else (),
     )
 
 

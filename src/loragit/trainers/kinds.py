@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from loragit.secrets.find import SecretArgument
-from loragit.trainers.trainer import (
-    UNKNOWN,
-    Trainer,
-    TrainingHeader,
-    modelspec_date,
-    modelspec_parents,
-)
+from loragit.trainers.trainer import UNKNOWN, Trainer, TrainingHeader
 
 
 def _sd_scripts() -> Trainer:
@@ -52,6 +46,8 @@ def secret_arguments() -> tuple[SecretArgument, ...]:
 def training_header(metadata: Mapping[str, str]) -> TrainingHeader:
     """What a model's header tells, by the first trainer that knows it for its own; of another one,
     what it says by the rules of ModelSpec."""
+    from loragit.trainers.safetensors import modelspec_date, modelspec_parents
+
     for trainer in all_trainers():
         header = trainer.training_header(metadata)
         if header is not None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from loragit.trainers.products import entries
 from loragit.trainers.trainer import LogFolders, LossSource, Scalar
+
+_LOG_END = 1 << 20
+"""Bytes at the end of a log in which the last progress bar is looked for: after it come the names
+of the last files, or the traceback of a failure."""
 
 
 def log_folders(logs: LogFolders, source: LossSource) -> frozenset[str]:
@@ -51,6 +56,32 @@ def final_loss(paths: Iterable[Path], source: LossSource) -> float | None:
         except OSError:
             continue
     return next((last[tag].value for tag in source.tags if tag in last), None)
+
+
+def bar_loss(log: Path, source: LossSource) -> float | None:
+    """The loss in the last progress bar of ``log``, the trainer's output with redraws folded.
+
+    ``None`` where its end has none. As with :func:`final_loss`, it may be infinite or not a number.
+    """
+    if source.bar is None:
+        return None
+    for line in reversed(_last_lines(log)):
+        if found := source.bar.match(line):
+            with suppress(ValueError):  # 1.2.3
+                return float(found["loss"])
+    return None
+
+
+def _last_lines(path: Path) -> list[str]:
+    """The lines at the end of a file, the first of them perhaps cut; none if it cannot be read."""
+    from loragit.trainers.safetensors import open_regular
+
+    try:
+        with open_regular(path) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _LOG_END))
+            return file.read(_LOG_END).decode("utf-8", "replace").split("\n")
+    except OSError:
+        return []
 
 
 def _when(scalar: Scalar) -> tuple[float, int]:

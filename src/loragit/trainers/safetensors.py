@@ -12,6 +12,7 @@ import json
 import os
 import stat
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
 from threading import Thread
@@ -33,6 +34,9 @@ _PREFIX = 8
 _BLANKS = b" \t\r\n"
 """What JSON allows before its first word. The format does not, but the crate loads it."""
 _OFFSET_LIMIT = 2**63 - 1
+_EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+"""What lies outside is no date of a training but a clock that was never set."""
 # Larger blocks were no faster; with 1 MiB the cost of starting the second thread showed.
 _BLOCK = 4 << 20
 
@@ -214,3 +218,25 @@ def _end(tensor: object) -> int:
     if type(begin) is not int or type(end) is not int or not 0 <= begin <= end <= _OFFSET_LIMIT:
         raise ValueError("a tensor's data_offsets are not two ascending offsets")
     return end
+
+
+def plausible(moment: datetime) -> datetime | None:
+    """``moment``, if somebody can have trained then."""
+    return moment if _EARLIEST <= moment < _LATEST else None
+
+
+def modelspec_date(metadata: Mapping[str, str]) -> datetime | None:
+    """When a model was saved, by the rules of ModelSpec, which several trainers follow. UTC; a
+    date without a zone is this machine's, as they write it."""
+    written = metadata.get("modelspec.date", "")
+    try:
+        return plausible(datetime.fromisoformat(written).astimezone(UTC))
+    except (ValueError, OverflowError):
+        return None
+
+
+def modelspec_parents(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Titles of the models that a model was merged from, by the rules of ModelSpec; a title with
+    a comma in it is not told from two."""
+    titles = metadata.get("modelspec.merged_from", "").split(", ")
+    return tuple(dict.fromkeys(title for title in titles if title and title != "None"))

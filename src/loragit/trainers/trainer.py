@@ -14,8 +14,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Container, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from loragit.record.values import Weights
@@ -109,6 +110,9 @@ class LossSource(NamedTuple):
     scalars: Callable[[Path, Container[str]], Iterator[Scalar]]
     """The values of those tags in a file, in its order. Raises ``OSError``; stops where the file is
     damaged."""
+    bar: re.Pattern[str] | None = None
+    """The beginning of a line of the trainer's output that is its progress bar and tells a loss, as
+    the group ``loss``; ``None`` for a trainer whose bar tells none."""
 
 
 class LogFolders(NamedTuple):
@@ -150,6 +154,39 @@ class DatasetPlace(NamedTuple):
     """Whether the trainer's Python finds a module, of those of :attr:`Trainer.plugins`."""
 
 
+class HubName(NamedTuple):
+    """A model's name on a hub (Hugging Face)."""
+
+    id: str
+    """``owner/name``."""
+    revision: str = "main"
+    """A branch, a tag or a commit."""
+    kind: str = "model"
+    """``model``, ``dataset`` or ``space``."""
+    downloads: bool = True
+    """Whether the trainer downloads what the hub's cache lacks."""
+
+
+class NamedWeights(NamedTuple):
+    """Weights that an argument names, and what they may be for the trainer to load them."""
+
+    argument: str
+    """Without dashes."""
+    role: str
+    """The trailer that names them: ``Base-Model``."""
+    value: str
+    """As given."""
+    file: bool = True
+    """Whether they may be a file."""
+    folder: tuple[str, ...] = ()
+    """Files of which a folder must hold one, ``.`` where any folder will do; empty where it cannot
+    be a folder."""
+    hub: HubName | None = None
+    """What the value names where there is no such path."""
+    shards: tuple[str, ...] = ()
+    """The files that a file of that name stands for, where it is one of several."""
+
+
 class Plan(NamedTuple):
     """What the user asked of the trainer, with the paths resolved that loragit answers for."""
 
@@ -172,8 +209,8 @@ class Plan(NamedTuple):
     network_module: str | None
     """The Python module of the network that is trained, where the trainer imports one by name."""
     logs: LogFolders | None
-    weights: tuple[tuple[str, str], ...]
-    """(role, value as given), in order; roles are trailers: ``Base-Model``."""
+    weights: tuple[NamedWeights, ...]
+    """In the order in which they go on record."""
     inputs: tuple[tuple[str, Path], ...]
     """Further files whose bytes belong to the record, each with the argument that names it."""
     warnings: tuple[str, ...]
@@ -224,6 +261,8 @@ class TrainingHeader(NamedTuple):
     """What tools of the trainer say they did to the model since, the last change first."""
     merged_from: tuple[str, ...] = ()
     """Titles of the models that it was merged from."""
+    arguments: Arguments = Arguments({})
+    """Those that it tells of, with the values that counted."""
     kind: str | None = None
     """The trainer that knows the header for its own; :mod:`loragit.trainers.kinds` fills it in."""
 
@@ -232,33 +271,6 @@ class TrainingHeader(NamedTuple):
         """The commit of the run, where loragit's own stamp names one."""
         match = _STAMP.fullmatch(self.stamp)
         return match["commit"] if match else None
-
-
-_EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
-_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
-"""What lies outside is no date of a training but a clock that was never set."""
-
-
-def plausible(moment: datetime) -> datetime | None:
-    """``moment``, if somebody can have trained then."""
-    return moment if _EARLIEST <= moment < _LATEST else None
-
-
-def modelspec_date(metadata: Mapping[str, str]) -> datetime | None:
-    """When the file was saved, by the rules of ModelSpec, which several trainers follow. UTC; a
-    date without a zone is this machine's, as they write it."""
-    written = metadata.get("modelspec.date", "")
-    try:
-        return plausible(datetime.fromisoformat(written).astimezone(UTC))
-    except (ValueError, OverflowError):
-        return None
-
-
-def modelspec_parents(metadata: Mapping[str, str]) -> tuple[str, ...]:
-    """Titles of the models that a model was merged from, by the rules of ModelSpec; a title with
-    a comma in it is not told from two."""
-    titles = metadata.get("modelspec.merged_from", "").split(", ")
-    return tuple(dict.fromkeys(title for title in titles if title and title != "None"))
 
 
 UNKNOWN = TrainingHeader(None, None, None, None, None, None, None, None, (), "")
@@ -309,6 +321,8 @@ class Trainer(Protocol):
     to do instead."""
     telling: tuple[str, ...]
     """Arguments that people look for first."""
+    defaults: Mapping[str, str] = MappingProxyType({})
+    """What a header says of arguments that nobody gave, by name."""
     header_keys: tuple[tuple[str, str], ...]
     """(what to call it, key) of what a model's header tells people."""
     naming: Naming

@@ -649,7 +649,7 @@ def test_a_run_of_the_model_that_the_settings_name_is_looked_at(scene: Scene) ->
     scene.settings(
         SETTINGS + '[models."no word"]\n[models.pony.args]\nvae = "/no/pony.safetensors"\n'
     )
-    assert one(scene).message == "VAE: there is no file /no/pony.safetensors"
+    assert one(scene).message == "--vae: there is no file or folder /no/pony.safetensors"
     assert wrong(scene, NAME) == []
     # The model of the newest run goes before.
     sealed(open_store(scene.dataset), NAME)

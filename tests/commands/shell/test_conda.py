@@ -213,3 +213,61 @@ def test_the_name_of_an_environment_must_be_given(scene: Scene, shell: str) -> N
     done = run_code(scene, shell, "setup_conda_env || echo $?\n")
     assert done.out == "1\n"
     assert "other arguments" in done.err
+
+
+TRAIN = 'run_training_script "$HOME/source/repos/sd-scripts/sdxl_train_network.py"'
+
+
+def test_after_a_failed_setup_nothing_is_trained_in_another_python(
+    scene: Scene, shell: str
+) -> None:
+    make_conda(scene.home / "miniconda3", "sdscripts")
+    code = (
+        f"setup_training_vars {NAME}\nsetup_conda_env sd-scripts\n"
+        'LYCORIS_REPO=$(get_lycoris_repo)\nstore_commits_hashes "$LYCORIS_REPO"\n'
+        f'{TRAIN}\necho "status $?"\n'
+    )
+    done = run_code(scene, shell, code, SD_REPO=str(scene.trainer))
+    assert done.out.splitlines()[1:] == ["status 1"]
+    said = "setup_conda_env failed (sd-scripts), and nobody asked for another Python"
+    assert done.err.count(said) == 3
+    assert "mend what it said, or activate an environment in another way" in done.err
+    assert not scene.output.exists()
+    assert scene.git("for-each-ref", "--format=%(refname)") == "refs/heads/main"
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        "setup_conda_env sdscripts",
+        'export VIRTUAL_ENV="$HOME/miniconda3/envs/sdscripts"',
+        'LORAGIT_TRAINER_PYTHON="$HOME/miniconda3/envs/sdscripts/bin/python"',
+        'LORAGIT_TRAINER_ENV="$HOME/miniconda3/envs/sdscripts/bin/python"',
+    ],
+)
+def test_after_a_failed_setup_another_environment_can_be_asked_for(
+    scene: Scene, shell: str, then: str
+) -> None:
+    make_conda(scene.home / "miniconda3", "sdscripts")
+    code = f"setup_conda_env sd-scripts\n{then}\n_loragit_require_environment\necho $?\n"
+    assert run_code(scene, shell, code).out.splitlines()[-1] == "0"
+
+
+def test_an_activation_that_fails_half_way_is_no_other_environment(
+    scene: Scene, shell: str
+) -> None:
+    root = make_conda(scene.home / "miniconda3", "sdscripts", "other")
+    hooks = root / "envs" / "sdscripts" / "etc" / "conda" / "activate.d"
+    hooks.mkdir(parents=True)
+    (hooks / "wrong.sh").write_text(f'export CONDA_PREFIX="{root}/envs/other"\n')
+    code = "setup_conda_env sdscripts\n_loragit_require_environment\necho $?\n"
+    done = run_code(scene, shell, code)
+    assert done.out == "1\n"
+    assert "did not activate" in done.err
+
+
+def test_a_failed_setup_counts_in_a_script_that_loragit_started(scene: Scene, shell: str) -> None:
+    run = {"LORAGIT_RUN": NAME, "LORAGIT_RUN_OUTPUT": str(scene.output / NAME)}
+    done = run_code(scene, shell, f"setup_conda_env sdscripts\n{TRAIN}\n", **run)
+    assert done.status == 1
+    assert "setup_conda_env failed (sdscripts)" in done.err

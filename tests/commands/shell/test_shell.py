@@ -481,7 +481,7 @@ def test_repositories_are_listed_and_recorded(scene: Scene, shell: str) -> None:
     lycoris = make_trainer(scene.home / "LyCORIS")
     (scene.home / "plain").mkdir()
     code = (
-        f'LYCORIS_REPO="{lycoris}"\nsetup_training_vars {NAME}\n'
+        f'LYCORIS_REPO="{lycoris}"\nSD_REPO="{scene.trainer}"\nsetup_training_vars {NAME}\n'
         f'store_commits_hashes "{scene.trainer}" "my losses" "{scene.home}/plain" "" linked '
         '"$LYCORIS_REPO" ||'
         ' echo "status $?"\n'
@@ -502,6 +502,57 @@ def test_repositories_are_listed_and_recorded(scene: Scene, shell: str) -> None:
     assert f"{lycoris} is named as LyCORIS, but the trainer's Python finds it nowhere" in done.err
 
 
+STORE = 'store_commits_hashes "${SD_REPO-}" "${LYCORIS_REPO-}" || echo "status $?"\n'
+
+
+def test_repositories_that_the_script_leaves_empty_are_found(scene: Scene, shell: str) -> None:
+    lycoris = make_lycoris(scene.home / "LyCORIS")
+    git(lycoris, "init", "-q")
+    commit_all(lycoris, "a package")
+    head = git(scene.trainer, "rev-parse", "--short=8", "HEAD")
+    code = f"SD_REPO=\nsetup_training_vars {NAME}\n{STORE}{TRAIN}\n"
+    done = run_code(scene, shell, f"set -eu\n{code}", PYTHONPATH=str(lycoris))
+    assert done.status == 0, done.err
+    lines = done.out.splitlines()
+    assert lines[1] == f"sd-scripts: {scene.trainer} {head} (sd3)"
+    assert lines[2].startswith(f"LyCORIS: {lycoris} ")
+    assert lines[3].startswith("prepare images")
+    assert scene.trailers(NAME)["LyCORIS-Commit"] == git(lycoris, "rev-parse", "HEAD")
+    scene.git("tag", "-d", NAME)
+    shutil.rmtree(scene.output)
+    shutil.rmtree(lycoris / ".git")
+    done = run_code(scene, shell, f"NAME={NAME}\n{STORE}", PYTHONPATH=str(lycoris))
+    assert re.search(r"^LyCORIS: unknown, a package of /.*python", done.out, re.MULTILINE)
+
+
+def test_settings_say_where_repositories_are_that_the_script_leaves_empty(
+    scene: Scene, shell: str
+) -> None:
+    mine, other = make_trainer(scene.home / "mine"), make_trainer(scene.home / "other")
+    settings = f'[trainer]\nrepo = "{mine}"\nlycoris_repo = "{other}"\n'
+    scene.settings(settings)
+    done = run_code(scene, shell, f"NAME={NAME}\n{STORE}")
+    assert [line.split()[:2] for line in done.out.splitlines()] == [
+        ["mine:", str(mine)],
+        ["other:", str(other)],
+    ], done.err
+    # What a dataset names is not started for this.
+    scene.settings('[trainer]\nenv = "venv:/nowhere"\n')
+    done = run_code(scene, shell, f"NAME={NAME}\n{STORE}")
+    assert done.out.splitlines()[1] == "LyCORIS: as venv:/nowhere finds it"
+
+
+def test_repositories_that_nothing_finds_are_told(scene: Scene, shell: str) -> None:
+    done = run_code(scene, shell, f'NAME={NAME}\n{STORE}store_commits_hashes "" "" ""\necho $?\n')
+    assert "LyCORIS is not installed for " in done.err
+    assert "status 1" in done.out
+    assert done.err.count("a repository's path is empty") == 1
+    scene.trainer.rename(scene.home / "moved")
+    done = run_code(scene, shell, f"NAME={NAME}\nstore_commits_hashes ''\necho $?\n")
+    assert done.out == "1\n"
+    assert str(scene.trainer) in done.err
+
+
 def test_a_repository_with_changes_is_told_and_refused(scene: Scene, shell: str) -> None:
     mine = make_trainer(scene.home / "mine")
     (mine / "trainer_files.py").write_text("# edited\n")
@@ -513,11 +564,15 @@ def test_a_repository_with_changes_is_told_and_refused(scene: Scene, shell: str)
     nothing_written(scene)
 
 
-def test_lycoris_is_found_as_python_finds_it(scene: Scene, shell: str) -> None:
-    repository = scene.home / "LyCORIS"
-    (repository / "lycoris" / "kohya").mkdir(parents=True)
+def make_lycoris(folder: Path) -> Path:
+    (folder / "lycoris" / "kohya").mkdir(parents=True)
     for file in ("lycoris/__init__.py", "lycoris/kohya/__init__.py"):
-        (repository / file).write_text("raise SystemExit('nobody may import this')\n")
+        (folder / file).write_text("raise SystemExit('nobody may import this')\n")
+    return folder
+
+
+def test_lycoris_is_found_as_python_finds_it(scene: Scene, shell: str) -> None:
+    repository = make_lycoris(scene.home / "LyCORIS")
     git(repository, "init", "-q")
     commit_all(repository, "a package")
     code = 'LYCORIS_REPO=$(get_lycoris_repo)\necho "<$LYCORIS_REPO>"\n'

@@ -19,6 +19,7 @@ from loragit.history.compare.changes import (
     compare_sides,
     same_value,
 )
+from loragit.history.compare.gaps import lacks
 from loragit.history.record_parser import RecordedEnvironment, parse_record
 from loragit.record import run_toml
 from loragit.record.values import LyCORIS, RepoState, Run, Weights
@@ -132,9 +133,22 @@ def test_weights_are_the_same_by_hash_else_by_name() -> None:
     renamed = unknown._replace(name="b.pt")
     assert phrases(side(weights=(unknown,)), side(weights=(renamed,))) == ("VAE a.pt → b.pt",)
     assert phrases(side(weights=(base,)), side(weights=(unknown,))) == (
-        "VAE a.pt (aaaaaaaaaa) → a.pt (unknown)",
+        "not on record: the hash of VAE",
     )
     assert phrases(side(), side(weights=(base,))) == ("+VAE a.pt",)
+
+
+def test_folders_are_compared_by_their_files_and_names_on_a_hub_by_revision() -> None:
+    folder = Weights("VAE", "vae", None, files_sha256="a" * 64)
+    other = folder._replace(files_sha256="b" * 64)
+    assert phrases(side(weights=(folder,)), side(weights=(folder._replace(name="x"),))) == ()
+    assert phrases(side(weights=(folder,)), side(weights=(other,))) == (
+        "VAE vae (aaaaaaaaaa) → vae (bbbbbbbbbb)",
+    )
+    named = Weights("VAE", "owner/vae", None, revision="c" * 40)
+    assert phrases(side(weights=(named,)), side(weights=(named._replace(revision="d" * 40),))) == (
+        "VAE owner/vae (cccccccccc) → owner/vae (dddddddddd)",
+    )
 
 
 def test_weights_are_no_arguments_unless_they_are_only_that() -> None:
@@ -279,3 +293,100 @@ def test_numbers_are_the_same_by_value_and_texts_by_letter(
 def test_sameness_takes_any_text(one: str, other: str) -> None:
     assert same_value(one, one)
     assert same_value(one, other) == same_value(other, one)
+
+
+# ---- what a record lacks ----
+
+IMPORTED = b"""
+format = 1
+[imported]
+from = "~/old"
+missing = ["command", "captions", "dataset.sha256", "environment.txt"]
+[trainer]
+kind = "sd-scripts"
+commit = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+[arguments]
+seed = "42"
+network_dim = "4"
+network_args = ["algo=lokr"]
+"""
+"""``run.toml`` of an imported run, with what the header of a model says."""
+
+
+def imported_side(record: bytes = IMPORTED, **files: str) -> Side:
+    parsed = parse_record(record, "old-v1s4")
+    missing = ("command", "captions", "dataset.sha256", "environment.txt")
+    tree = {path.replace("_toml", ".toml"): blob for path, blob in files.items()}
+    return Side(parsed, tree, {}, NOWHERE, lacks(parsed, missing, tree))
+
+
+def test_what_an_imported_run_lacks_is_no_difference() -> None:
+    trained = side(
+        *("--seed", "42", "--network_dim", "8", "--save_every_n_steps", "100", "--lowram"),
+        tree={"captions/img/00.txt": "a", "config.toml": "b", "train.sh": "c"},
+        dataset={"img/00.png": "d", "notes.txt": "e"},
+        packages={"torch": "2.6"},
+        about={"Python": ("3.11",)},
+        weights=(Weights("VAE", "a.pt", "a" * 64),),
+    )
+    old = imported_side(config_toml="f", metadata_toml="g")
+    gone = "not on record: other arguments, captions, images, environment and packages"
+    found = compare_sides(old, trained)
+    assert found.phrases() == ("network_dim 4 → 8", "-algo lokr", "config", gone)
+    assert compare_sides(trained, old).phrases() == (
+        "network_dim 8 → 4",
+        "+algo lokr",
+        "config",
+        gone,
+    )
+    assert {change.kind for change in found.changes} == {"argument", "config"}
+
+
+def test_without_a_header_no_argument_is_on_record() -> None:
+    old = imported_side(IMPORTED.partition(b"[arguments]")[0])
+    found = compare_sides(old, side("--seed", "42"))
+    assert found.phrases()[-1].startswith("not on record: arguments, ")
+    assert found.of("argument") == ()
+
+
+def test_code_that_an_imported_run_does_not_name_may_have_been_there() -> None:
+    trained = side(
+        trainer=CODE._replace(dirty=("x.py",)),
+        lycoris=LyCORIS(version="3.1.0"),
+        repositories=(CODE._replace(label="tools"),),
+    )
+    other = imported_side(IMPORTED.replace(b"aaaa", b"0000"))
+    found = compare_sides(other, trained).of("trainer", "lycoris", "repository")
+    assert [(change.kind, change.key) for change in found] == [("trainer", "commit")]
+
+
+def test_two_imported_runs_differ_in_what_both_have_on_record() -> None:
+    other = IMPORTED.replace(b'"42"', b'"43"')
+    found = compare_sides(imported_side(metadata_toml="a"), imported_side(other, metadata_toml="b"))
+    assert found.phrases() == (
+        "seed 42 → 43",
+        "not on record: other arguments, captions, images, environment and packages",
+    )
+    assert [change.key for change in found.of("file")] == ["metadata.toml"]
+
+
+def test_what_neither_of_two_runs_of_loragits_own_has_is_not_named() -> None:
+    bare = parse_record(run_toml.run_toml(a_run()).data, "a")
+    both = Side(bare, {}, {}, NOWHERE, lacks(bare, (), {}))
+    assert both.lacks.names.keys() >= {"dataset.sha256", "environment.txt"}
+    assert compare_sides(both, both).phrases() == ()
+    assert compare_sides(both, side()).phrases() == (
+        "not on record: images, environment and packages",
+    )
+
+
+def test_a_default_that_a_header_tells_is_the_same_as_none() -> None:
+    old = imported_side(
+        IMPORTED + b'lr_scheduler = "constant"\nhuber_c = "0.10"\nlr_warmup_steps = "100"\n'
+    )
+    given = ("--seed", "42", "--network_dim", "4", "--network_args", "algo=lokr")
+    found = compare_sides(old, side(*given))
+    assert found.phrases()[:-1] == ("-lr_warmup_steps 100",)
+    assert compare_sides(side(*given), old).phrases()[:-1] == ("+lr_warmup_steps 100",)
+    found = compare_sides(old, side(*given, "--lr_scheduler", "cosine"))
+    assert found.phrases()[0] == "lr_scheduler constant → cosine"

@@ -160,11 +160,12 @@ def test_weights_of_one_name_need_both_hashes(store: Store) -> None:
     assert [each.key for each in found.changes] == ["Base-Model"]
 
 
-def test_the_first_of_several_weights_of_a_role_is_the_one_without_a_number(store: Store) -> None:
+def test_of_several_weights_of_a_role_each_needs_both_hashes(store: Store) -> None:
     first = (Weights("VAE", "a.pt", "a" * 64), Weights("VAE", "b.pt", None))
     then = (Weights("VAE", "a.pt", "a" * 64), Weights("VAE", "b.pt", "b" * 64))
     found = difference(store, first={"weights": first}, then={"weights": then})
-    assert [each.key for each in found.changes] == ["VAE 2"]
+    assert found.changes == ()
+    assert found.not_compared[-1] == "VAE 2: its hash is not on record of both"
 
 
 def listing(*rows: tuple[str, str]) -> bytes:

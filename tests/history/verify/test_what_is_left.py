@@ -367,7 +367,13 @@ def test_a_dataset_that_went_on_is_noted_once_for_every_run_that_had_it(
 
 
 def test_weights_are_in_the_message_too(store: Store, tmp_path: Path) -> None:
-    sealed(store, ONE, weights=(Weights("VAE", "vae.pt", "a" * 64), Weights("Resume", "s", None)))
+    weights = (
+        Weights("VAE", "vae.pt", "a" * 64),
+        Weights("Base-Model", "owner/m", None, revision="b" * 40),
+        Weights("Qwen3", "qwen", None, files_sha256="c" * 64),
+        Weights("Resume", "s", None),
+    )
+    sealed(store, ONE, weights=weights)
     assert [row for row in told(store, tmp_path) if row[1] == "record"] == []
 
 

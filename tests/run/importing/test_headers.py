@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from loragit.record.values import Weights
 from loragit.run.importing import headers
+from loragit.trainers.arguments import Arguments
 from loragit.trainers.kinds import training_header
 from loragit.trainers.safetensors import read_header
 from loragit.trainers.trainer import UNKNOWN, TrainingHeader
@@ -45,6 +46,16 @@ def test_a_header_tells_name_dates_code_and_base_model() -> None:
         weights=(Weights("Base-Model", "noobaiXL.safetensors", BASE),),
         stamp="",
         kind="sd-scripts",
+        arguments=Arguments(
+            {
+                "network_module": ("lycoris.kohya",),
+                "network_dim": ("4",),
+                "network_alpha": ("2.0",),
+                "learning_rate": ("0.001",),
+                "max_train_steps": ("100",),
+                "network_args": ("algo=lokr", "factor=4"),
+            }
+        ),
     )
     assert training_header({}) == UNKNOWN
 
@@ -185,6 +196,85 @@ def test_what_tools_put_before_the_comment_is_none_of_it(
     told = training_header({"ss_training_comment": f"my {before}words"})
     assert told.changes == ()
     assert told.stamp == f"my {before}words"
+
+
+def told_arguments(**values: str) -> dict[str, tuple[str, ...]]:
+    """The arguments that a header of ``ss_…`` values tells."""
+    return dict(training_header({f"ss_{key}": value for key, value in values.items()}).arguments[0])
+
+
+def test_arguments_have_their_own_names_and_the_form_of_a_command_line() -> None:
+    assert told_arguments(
+        seed="42",
+        learning_rate="0.0001",
+        unet_lr="None",
+        text_encoder_lr="[1e-05, 5e-06]",
+        network_dim="16",
+        network_dropout="0.1",
+        network_args='{"algo": "lokr", "dropout": 0.1, "factor": "4", "preset": null}',
+        optimizer="bitsandbytes.optim.adamw.AdamW8bit(weight_decay=0.1,betas=(0.9, 0.99),x=[1, 2])",
+        lr_scheduler="cosine",
+        batch_size_per_device="2",
+        resolution="(512, 512)",
+        gradient_checkpointing="True",
+        lowram="False",
+        session_id="7",
+        of_a_fork="1",
+        steps="3",
+    ) == {
+        "seed": ("42",),
+        "learning_rate": ("0.0001",),
+        "text_encoder_lr": ("1e-05", "5e-06"),
+        "network_dim": ("16",),
+        "network_dropout": ("0.1",),
+        "network_args": ("algo=lokr", "factor=4"),
+        "optimizer_type": ("AdamW8bit",),
+        "optimizer_args": ("weight_decay=0.1", "betas=0.9,0.99", "x=[1,2]"),
+        "lr_scheduler": ("cosine",),
+        "train_batch_size": ("2",),
+        "resolution": ("512,512",),
+        "gradient_checkpointing": (),
+    }
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        ("torch.optim.adamw.AdamW", "AdamW"),
+        ("prodigyopt.prodigy.Prodigy(d_coef=1)", "Prodigy"),
+        ("my.module.Opt", "my.module.Opt"),
+        ("Lion", "Lion"),
+    ],
+)
+def test_an_optimizer_is_called_as_the_argument_calls_it(written: str, kind: str) -> None:
+    assert told_arguments(optimizer=written)["optimizer_type"] == (kind,)
+
+
+def test_of_a_resized_model_the_rank_is_not_what_was_trained() -> None:
+    told = told_arguments(
+        network_dim="2",
+        network_alpha="1",
+        seed="4",
+        training_comment="dimension is resized from 4 to 2; ",
+    )
+    assert told == {"seed": ("4",)}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"seed": "x" * 201},
+        {"seed": "4\x1b[31m"},
+        {"network_args": "[" * 60_000},
+        {"network_args": '{"a": "' + "x" * 300 + '"}'},
+        {"optimizer": "None"},
+        {"network_args": "[1]"},
+        {"text_encoder_lr": "[]"},
+        {"text_encoder_lr": "[ ]\n"},
+    ],
+)
+def test_an_argument_of_another_form_is_left_out(values: dict[str, str]) -> None:
+    assert told_arguments(**values) == {}
 
 
 def test_the_network_is_bounded() -> None:

@@ -19,6 +19,7 @@ from loragit.errors import LoragitError, UsageError
 from loragit.git import checkout
 from loragit.record import message
 from loragit.record.name import RunName
+from loragit.record.values import LyCORIS
 from loragit.settings import load, paths
 from loragit.settings.values import Flags
 from loragit.trainers.environment import pythons
@@ -75,6 +76,8 @@ def print_answer(words: Sequence[str], environ: Mapping[str, str], cwd: Path) ->
             console.write(f"{lycoris_repo(environ, cwd)}\n")
         case ["repository", path]:
             console.out(repository_line(path))
+        case ["default-repository", "SD_REPO" | "LYCORIS_REPO" as variable]:
+            console.out(default_repository(variable, environ, cwd))
         case _:
             raise UsageError(
                 "the shell functions take other arguments", hint="see docs/migrating.md"
@@ -250,7 +253,19 @@ def lycoris_repo(environ: Mapping[str, str], cwd: Path) -> Path:
     Raises :class:`NoRepository`, :class:`~loragit.trainers.environment.pythons.PythonMissing`,
     :class:`~loragit.trainers.environment.packages.ProbeFailed`.
     """
-    from loragit.settings.paths import cache_folder
+    python, found = _lycoris(environ, cwd)
+    if found.repo is not None:
+        return found.repo.path
+    if not found.installed:
+        raise _not_installed(python)
+    raise NoRepository(
+        f"{python} has LyCORIS {found.commit or found.version} as a package, from no repository",
+        hint="leave get_lycoris_repo out: loragit records the version",
+    )
+
+
+def _lycoris(environ: Mapping[str, str], cwd: Path) -> tuple[Path, LyCORIS]:
+    """The ``python`` (else ``python3``) on PATH, and LyCORIS as that finds it."""
     from loragit.system import child as process
     from loragit.trainers.environment.packages import EnvironmentQuestion
 
@@ -259,21 +274,39 @@ def lycoris_repo(environ: Mapping[str, str], cwd: Path) -> Path:
     except pythons.PythonMissing:
         python = pythons.python_on_path("python3", environ)
     env = process.clean_environment(environ)
-    _, found = EnvironmentQuestion(
-        python, cwd=cwd, env=env, cache=cache_folder() / "environments"
-    ).answer()
-    if found.repo is not None:
-        return found.repo.path
-    if not found.installed:
-        raise NoRepository(
-            f"LyCORIS is not installed for {python}",
-            hint="activate the trainer's environment before, or install it there: pip install "
-            "lycoris-lora",
-        )
-    raise NoRepository(
-        f"{python} has LyCORIS {found.commit or found.version} as a package, from no repository",
-        hint="leave get_lycoris_repo out: loragit records the version",
+    cache = paths.cache_folder() / "environments"
+    return python, EnvironmentQuestion(python, cwd=cwd, env=env, cache=cache).answer()[1]
+
+
+def _not_installed(python: Path) -> NoRepository:
+    return NoRepository(
+        f"LyCORIS is not installed for {python}",
+        hint="activate the trainer's environment before, or install it there: pip install "
+        "lycoris-lora",
     )
+
+
+def default_repository(variable: str, environ: Mapping[str, str], cwd: Path) -> str:
+    """The line for the repository that is recorded where a script leaves ``SD_REPO`` or
+    ``LYCORIS_REPO`` empty: by the settings, or as Python finds it.
+
+    Raises :class:`NoRepository` and whatever is wrong with the settings.
+    """
+    name = RunName.parse(environ["NAME"]) if environ.get("NAME") else None
+    given = {key: value for key, value in environ.items() if key != "OUTPUT_DIR"}
+    chosen = load.load_settings(name=name, flags=Flags(), environ=given, cwd=cwd).trainer
+    named = chosen.repo if variable == "SD_REPO" else chosen.lycoris_repo
+    if named is not None:
+        return repository_line(str(named))
+    if chosen.env or chosen.python:
+        # A dataset's own settings may have named it: nothing is started before somebody agreed.
+        return f"LyCORIS: as {text.shown(chosen.env or chosen.python or '')} finds it"
+    python, found = _lycoris(environ, cwd)
+    if found.repo is not None:
+        return repository_line(str(found.repo.path))
+    if not found.installed:
+        raise _not_installed(python)
+    return f"LyCORIS: {found.commit or found.version}, a package of {python}"
 
 
 def repository_line(path: str) -> str:

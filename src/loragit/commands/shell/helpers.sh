@@ -19,6 +19,17 @@ setup_training_vars() {
 # Activates an environment of conda, mamba or micromamba in this shell. Usage: setup_conda_env ENV [CONDA_PATH]
 setup_conda_env() {
     if [ "$_loragit_shell" = zsh ]; then emulate -L zsh; fi
+    # A script may go on after a failure or a Ctrl-C, but not in the Python that was there before.
+    _loragit_failed=${1:-without a name}
+    _loragit_failed_in=${VIRTUAL_ENV-}:${CONDA_PREFIX-}
+    if ! _loragit_set_up "$@"; then
+        _loragit_failed_in=${VIRTUAL_ENV-}:${CONDA_PREFIX-}
+        return 1
+    fi
+    _loragit_failed=
+}
+
+_loragit_set_up() {
     local _loragit_said _loragit_kind _loragit_program _loragit_target _loragit_prefix
     local _loragit_options=$- _loragit_status=0
     _loragit_said=$(_loragit_call shell conda "$@") || return 1
@@ -49,17 +60,41 @@ _loragit_activate() {
     "$_loragit_kind" activate "$_loragit_target"
 }
 
+# Whether the Python that is at hand is one that somebody asked for: setup_conda_env did not fail, or an environment was
+# activated since, or named to loragit itself.
+_loragit_require_environment() {
+    if [ -z "$_loragit_failed" ] || [ "$_loragit_failed_in" != "${VIRTUAL_ENV-}:${CONDA_PREFIX-}" ] ||
+        [ -n "${LORAGIT_TRAINER_PYTHON-}${LORAGIT_TRAINER_ENV-}" ]; then
+        return 0
+    fi
+    _loragit_error "setup_conda_env failed ($_loragit_failed), and nobody asked for another Python" \
+        'mend what it said, or activate an environment in another way'
+    return 1
+}
+
 # Prints the folder of the repository that LyCORIS is imported from.
 get_lycoris_repo() {
     if [ "$_loragit_shell" = zsh ]; then emulate -L zsh; fi
+    _loragit_require_environment || return 1
     _loragit_call shell lycoris || return 1
 }
 
 # Tells how repositories stand; run_training_script records them. Usage: store_commits_hashes REPOSITORY...
 store_commits_hashes() {
     if [ "$_loragit_shell" = zsh ]; then emulate -L zsh; fi
-    local _loragit_each _loragit_status=0
+    local _loragit_each _loragit_status=0 _loragit_sd=${SD_REPO-} _loragit_lycoris=${LYCORIS_REPO-}
     for _loragit_each in "$@"; do
+        # An empty one is a variable that nobody set. Both are recorded as loragit finds them.
+        if [ -z "$_loragit_each" ] && [ -z "$_loragit_sd" ]; then
+            _loragit_sd=listed
+            _loragit_default_repository SD_REPO || _loragit_status=1
+            continue
+        fi
+        if [ -z "$_loragit_each" ] && [ -z "$_loragit_lycoris" ]; then
+            _loragit_lycoris=listed
+            { _loragit_require_environment && _loragit_default_repository LYCORIS_REPO; } || _loragit_status=1
+            continue
+        fi
         case $_loragit_each in
             '' | /*) ;;
             *) _loragit_each=$PWD/$_loragit_each ;;
@@ -73,6 +108,11 @@ store_commits_hashes() {
     return "$_loragit_status"
 }
 
+_loragit_default_repository() (
+    export NAME="${NAME-}" TRAINING_DIR="${TRAINING_DIR-}" STEPS="${STEPS-}"
+    _loragit_call shell default-repository "$1"
+)
+
 # Trains, on record; the status is the trainer's. Usage: run_training_script SCRIPT [ARGUMENTS...]
 run_training_script() {
     if [ "$_loragit_shell" = zsh ]; then emulate -L zsh; fi
@@ -83,6 +123,7 @@ run_training_script() {
         return 1
     fi
     shift
+    _loragit_require_environment || return 1
     case $_loragit_trainer in
         /*) ;;
         *) _loragit_trainer=$PWD/$_loragit_trainer ;;
@@ -337,6 +378,8 @@ _loragit_reads_one_called() {
 
 _loragit_repos=()
 _loragit_activated=
+_loragit_failed=
+_loragit_failed_in=
 _loragit_child=
 _loragit_signal=
 _loragit_find_self "$_loragit_given"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
-from loragit import text
 from loragit.history.record_parser import (
     Record,
     RecordedEnvironment,
@@ -38,7 +38,7 @@ KINDS = (
 that is no text; ``file``: one that is text, but no caption; ``repository``: one of other code, with
 the key ``LABEL.commit``; ``caption``: a file in the record's ``captions/``."""
 
-_IMPORTANT = (
+IMPORTANT = (
     "torch",
     "lycoris-lora",
     "diffusers",
@@ -49,8 +49,35 @@ _IMPORTANT = (
 )
 """Packages that are named in one line; others are counted."""
 
+GAPS = (
+    ("command", "arguments", (ARGUMENT,)),
+    ("trainer commit", "the trainer's commit", (TRAINER,)),
+    ("LyCORIS commit", "the commit of LyCORIS", (LYCORIS,)),
+    ("config.toml", "the dataset config", (CONFIG,)),
+    ("sample-prompts", "sample prompts", (PROMPTS,)),
+    ("captions", "captions", (CAPTION,)),
+    ("dataset.sha256", "images", (IMAGE,)),
+    ("environment.txt", "environment and packages", (ENVIRONMENT, PACKAGE)),
+)
+"""What a record may lack: its name in the trailer ``Missing``, its name for people, and the kinds
+of changes that are then not compared."""
+METADATA = "metadata.toml"
+"""File of an imported record; most of what it says is compared as arguments."""
 _TEXTS = (".txt", ".caption", ".json", ".toml", ".md", ".yaml", ".yml", ".csv")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+
+
+class Lacks(NamedTuple):
+    """What one record lacks, so that nobody knows how it was."""
+
+    names: Mapping[str, str] = MappingProxyType({})
+    """What to call it, by its name in :data:`GAPS`."""
+    kinds: frozenset[str] = frozenset()
+    """Kinds of changes of which nothing is on record."""
+    partly: frozenset[str] = frozenset()
+    """Kinds of which something is; what is not may have been there."""
+    imported: bool = False
+    """Whether it is the record of an imported run."""
 
 
 class Side(NamedTuple):
@@ -62,6 +89,7 @@ class Side(NamedTuple):
     dataset: Mapping[str, str]
     """sha256 of each file of the dataset, by path."""
     environment: RecordedEnvironment
+    lacks: Lacks = Lacks()
 
 
 class Change(NamedTuple):
@@ -84,6 +112,8 @@ class Comparison(NamedTuple):
     important first."""
 
     changes: tuple[Change, ...]
+    gaps: tuple[str, ...] = ()
+    """What is not on record of one run or the other, and so not compared; for people."""
 
     def of(self, *kinds: str) -> tuple[Change, ...]:
         """Return the changes of these kinds."""
@@ -91,8 +121,10 @@ class Comparison(NamedTuple):
 
     def phrases(self) -> tuple[str, ...]:
         """Return the changes in a few words each: ``unet_lr 1e-4 → 5e-5``, ``2 captions``,
-        ``torch 2.6 → 2.7``."""
-        return tuple(_phrases(self))
+        ``torch 2.6 → 2.7``; at the end what is not on record."""
+        from loragit.history.compare import phrases
+
+        return tuple(phrases.phrases(self))
 
 
 def compare_sides(before: Side, after: Side) -> Comparison:
@@ -114,7 +146,51 @@ def compare_sides(before: Side, after: Side) -> Comparison:
         ),
         *_compare_packages(before.environment.packages, after.environment.packages),
     ]
-    return Comparison(tuple(sorted(changes, key=lambda change: KINDS.index(change.kind))))
+    unsure = [f"the hash of {role}" for role in unsure_weights(old.weights, new.weights)]
+    return Comparison(
+        tuple(
+            change
+            for change in sorted(changes, key=lambda change: KINDS.index(change.kind))
+            if not _is_gap(change, before, after)
+        ),
+        (*_gaps(before.lacks, after.lacks), *unsure),
+    )
+
+
+def _gaps(before: Lacks, after: Lacks) -> Iterator[str]:
+    """Yield what is not compared: what one side lacks, and what an imported run lacks."""
+    imported = before.imported or after.imported
+    for missing, *_ in GAPS:
+        names = [each.names[missing] for each in (before, after) if missing in each.names]
+        if len(names) == 1 or (names and imported):
+            yield names[0]
+
+
+def _is_gap(change: Change, before: Side, after: Side) -> bool:
+    """Whether the change may be one of the records alone."""
+    missing = [
+        side.lacks
+        for side, value in ((before, change.before), (after, change.after))
+        if value is None
+    ]
+    return (
+        change.kind in before.lacks.kinds | after.lacks.kinds
+        or any(change.kind in lacks.partly for lacks in missing)
+        # Only imported runs have a record of what a model's header says.
+        or (change.key == METADATA and bool(missing))
+        or _is_default(change, before, after)
+    )
+
+
+def _is_default(change: Change, before: Side, after: Side) -> bool:
+    """Whether a header says of one run that the default counted, and of the other nobody gave
+    another value."""
+    if change.kind != ARGUMENT or before.lacks.imported == after.lacks.imported:
+        return False
+    one, other = (before, after) if before.lacks.imported else (after, before)
+    said, given = (change.before, change.after) if one is before else (change.after, change.before)
+    default = kinds.trainer_of(other.record.trainer_kind).defaults.get(change.key)
+    return given is None and None not in (said, default) and same_value(said or "", default or "")
 
 
 def same_value(one: str, other: str) -> bool:
@@ -193,12 +269,33 @@ def _compare_weights(old: Iterable[Weights], new: Iterable[Weights]) -> list[Cha
     changes = []
     for role in [*before, *(role for role in after if role not in before)]:
         one, other = before.get(role), after.get(role)
-        if one is None or other is None or (one.sha256 or one.name) != (other.sha256 or other.name):
+        if _is_unsure(one, other):
+            continue
+        if (
+            one is None
+            or other is None
+            or (one.identity or one.name) != (other.identity or other.name)
+        ):
             names = (None if one is None else one.name), (None if other is None else other.name)
             if names[0] == names[1]:
                 names = _name_with_hash(one), _name_with_hash(other)
             changes.append(Change(WEIGHTS, role, *names))
     return changes
+
+
+def unsure_weights(old: Iterable[Weights], new: Iterable[Weights]) -> Iterator[str]:
+    """Yield roles whose weights have the same name on both sides, and a hash on only one."""
+    before, after = dict(_numbered_roles(old)), dict(_numbered_roles(new))
+    yield from (role for role in before if _is_unsure(before[role], after.get(role)))
+
+
+def _is_unsure(one: Weights | None, other: Weights | None) -> bool:
+    return (
+        one is not None
+        and other is not None
+        and one.name == other.name
+        and (one.identity is None) != (other.identity is None)
+    )
 
 
 def _numbered_roles(weights: Iterable[Weights]) -> Iterator[tuple[str, Weights]]:
@@ -209,7 +306,7 @@ def _numbered_roles(weights: Iterable[Weights]) -> Iterator[tuple[str, Weights]]
 
 
 def _name_with_hash(weights: Weights | None) -> str | None:
-    return None if weights is None else f"{weights.name} ({(weights.sha256 or 'unknown')[:10]})"
+    return None if weights is None else f"{weights.name} ({(weights.identity or 'unknown')[:10]})"
 
 
 def _compare_repo(kind: str, old: RecordedRepo | None, new: RecordedRepo | None) -> list[Change]:
@@ -231,7 +328,8 @@ def _compare_repos(old: Iterable[RecordedRepo], new: Iterable[RecordedRepo]) -> 
 
 
 def _repo_values(code: RecordedRepo) -> dict[str, str]:
-    facts = {"commit": code.commit or code.version or "unknown"}
+    commit = code.commit or code.version
+    facts = {"commit": commit} if commit else {}
     return {**facts, **({"uncommitted": ", ".join(code.dirty)} if code.dirty else {})}
 
 
@@ -241,6 +339,8 @@ def _compare_script(old: Record, new: Record) -> list[Change]:
 
 
 def _compare_dataset(before: Side, after: Side) -> list[Change]:
+    if IMAGE in before.lacks.kinds | after.lacks.kinds:
+        return []
     changes = _compare_mappings(IMAGE, before.dataset, after.dataset)
     # A caption is compared as a file of the record.
     return [
@@ -290,69 +390,5 @@ def _compare_packages(old: Mapping[str, str], new: Mapping[str, str]) -> list[Ch
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]
-    rank = {name: number for number, name in enumerate(_IMPORTANT)}
+    rank = {name: number for number, name in enumerate(IMPORTANT)}
     return sorted(changes, key=lambda change: rank.get(change.key, len(rank)))
-
-
-def _phrases(found: Comparison) -> Iterator[str]:
-    for change in found.of(ARGUMENT, WEIGHTS):
-        yield _phrase(change.key, change.before, change.after)
-    for kind, label in ((TRAINER, "trainer"), (LYCORIS, "LyCORIS")):
-        for change in found.of(kind):
-            yield _repo_phrase(label, change)
-    for change in found.of(REPOSITORY):
-        label, _, what = change.key.rpartition(".")
-        yield _repo_phrase(label, change._replace(key=what))
-    yield from _count_phrases(found.of(IMAGE), "image")
-    for kind, noun in (
-        (CAPTION, "caption"),
-        (FILE, "other file"),
-        (INPUT, "input"),
-        (PATCH, "patch"),
-    ):
-        if changed := found.of(kind):
-            yield text.count(len(changed), noun)
-    yield from (kind for kind in (PROMPTS, CONFIG) if found.of(kind))
-    for change in found.of(ENVIRONMENT):
-        yield _phrase(change.key, change.before, change.after)
-    named = [change for change in found.of(PACKAGE) if change.key in _IMPORTANT]
-    for change in named:
-        yield _phrase(change.key, change.before, change.after)
-    if others := len(found.of(PACKAGE)) - len(named):
-        yield (
-            text.count(others, "package") if not named else f"{text.count(others, 'other package')}"
-        )
-
-
-def _phrase(key: str, before: str | None, after: str | None) -> str:
-    if before is None:
-        return f"+{key}" if after == "true" else f"+{key} {after}"
-    if after is None:
-        return f"-{key}" if before == "true" else f"-{key} {before}"
-    return f"{key} {before} → {after}"
-
-
-def _repo_phrase(label: str, change: Change) -> str:
-    if change.key == "uncommitted":
-        return f"{label} uncommitted changes" if change.after else f"{label} clean"
-    if change.key == "commit":
-        before, after = (
-            None if each is None else _short_commit(each) for each in (change.before, change.after)
-        )
-        return _phrase(label, before, after)
-    return _phrase(f"{label} {change.key}", change.before, change.after)
-
-
-def _short_commit(commit: str) -> str:
-    return commit[:8] if re.fullmatch(r"[0-9a-f]{40,}", commit) else commit
-
-
-def _count_phrases(images: tuple[Change, ...], noun: str) -> Iterator[str]:
-    added = sum(change.before is None for change in images)
-    gone = sum(change.after is None for change in images)
-    if added:
-        yield f"+{text.count(added, noun)}"
-    if gone:
-        yield f"-{text.count(gone, noun)}"
-    if other := len(images) - added - gone:
-        yield f"{text.count(other, noun)} changed"

@@ -15,27 +15,21 @@ from loragit.history.compare.captions import (
     tag_totals,
 )
 from loragit.history.compare.changes import (
-    ARGUMENT,
     CAPTION,
     CONFIG,
-    ENVIRONMENT,
     FILE,
-    IMAGE,
+    GAPS,
     INPUT,
-    LYCORIS,
-    PACKAGE,
     PROMPTS,
-    TRAINER,
-    WEIGHTS,
     Change,
     Side,
     compare_sides,
+    unsure_weights,
 )
 from loragit.history.compare.lines import LineChange
 from loragit.history.compare.runs import sides
 from loragit.history.compare.tables import ValueChange
 from loragit.history.runs import RecordedRun
-from loragit.record.values import Weights
 
 ADDED, REMOVED, CHANGED = "added", "removed", "changed"
 STATUSES = (ADDED, REMOVED, CHANGED)
@@ -44,21 +38,6 @@ _DOCUMENTS = (CONFIG, INPUT, PROMPTS, FILE)
 """Kinds of files whose contents are compared."""
 _MOST = 1 << 24
 """Bytes of such a file; of a larger one only the change is reported."""
-
-_METADATA = "metadata.toml"
-
-_GAPS = (
-    ("command", "arguments", (ARGUMENT,)),
-    ("trainer commit", "the trainer's commit", (TRAINER,)),
-    ("LyCORIS commit", "the commit of LyCORIS", (LYCORIS,)),
-    ("config.toml", "the dataset config", (CONFIG,)),
-    ("sample-prompts", "sample prompts", (PROMPTS,)),
-    ("captions", "captions", (CAPTION,)),
-    ("dataset.sha256", "images", (IMAGE,)),
-    ("environment.txt", "environment and packages", (ENVIRONMENT, PACKAGE)),
-)
-"""What a record may lack: its name in the trailer ``Missing``, its name for people, and the kinds
-of changes that are then not compared."""
 
 
 class DocumentChange(NamedTuple):
@@ -115,18 +94,7 @@ def compare_in_full(before: RecordedRun, after: RecordedRun) -> Difference:
     Raises :class:`~loragit.errors.LoragitError` if a record cannot be read.
     """
     both = sides(before, after)
-    gaps = list(_gaps(before, after))
-    left_out = {kind for gap in gaps for kind in gap.kinds}
-    unsure = list(_unknown_weights(*both))
-    changes = [
-        change
-        for change in compare_sides(*both).changes
-        if change.kind not in left_out
-        and not (change.kind == WEIGHTS and change.key in unsure)
-        # Only imported runs have a record of what a model's header says.
-        and not (change.key == _METADATA and None in (change.before, change.after))
-        and not (IMAGE in left_out and change.kind == FILE and not _on_record(change, both))
-    ]
+    changes = compare_sides(*both).changes
     captions = _caption_changes(
         before, after, [change for change in changes if change.kind == CAPTION]
     )
@@ -139,8 +107,11 @@ def compare_in_full(before: RecordedRun, after: RecordedRun) -> Difference:
         captions,
         tag_totals(captions),
         (
-            *(gap.message for gap in gaps),
-            *(f"{role}: its hash is not on record of both" for role in unsure),
+            *_gaps(before.name, after.name, both),
+            *(
+                f"{role}: its hash is not on record of both"
+                for role in unsure_weights(*(side.record.weights for side in both))
+            ),
         ),
     )
 
@@ -150,43 +121,18 @@ def _on_record(change: Change, both: tuple[Side, Side]) -> bool:
     return any(change.key in half.tree for half in both)
 
 
-class _Gap(NamedTuple):
-    kinds: tuple[str, ...]
-    """Kinds of changes that cannot be found."""
-    message: str
-
-
-def _gaps(before: RecordedRun, after: RecordedRun) -> Iterator[_Gap]:
-    for missing, what, kinds in _GAPS:
-        lacking = [run.name for run in (before, after) if _record_lacks(run, missing)]
+def _gaps(before: str, after: str, both: tuple[Side, Side]) -> Iterator[str]:
+    """Yield a sentence for each thing that one of the runs, called ``before`` and ``after``,
+    lacks."""
+    for missing, *_ in GAPS:
+        lacking = {
+            name: side.lacks.names[missing]
+            for name, side in zip((before, after), both, strict=True)
+            if missing in side.lacks.names
+        }
         if lacking:
-            names = " and ".join(dict.fromkeys(lacking))
-            yield _Gap(kinds, f"{what}: not on record of {names}")
-
-
-def _record_lacks(run: RecordedRun, what: str) -> bool:
-    if what in run.trailers.get("Missing", ()):
-        return True
-    if what == "command":
-        return not run.record.argv
-    if what == "trainer commit":
-        return run.record.trainer.commit is None and run.record.trainer.version is None
-    return what in ("dataset.sha256", "environment.txt") and what not in run.reader.top_entries(run)
-
-
-def _unknown_weights(before: Side, after: Side) -> Iterator[str]:
-    """Yield roles whose weights have the same name on both sides, and a hash on only one."""
-    old, new = _by_role(before.record.weights), _by_role(after.record.weights)
-    for role in old.keys() & new.keys():
-        one, other = old[role], new[role]
-        if one.name == other.name and (one.sha256 is None) != (other.sha256 is None):
-            yield role
-
-
-def _by_role(weights: Sequence[Weights]) -> dict[str, Weights]:
-    """Return the first of each role, the one that :mod:`loragit.history.compare.changes` does not
-    number."""
-    return {each.role: each for each in reversed(weights)}
+            what = next(iter(lacking.values()))
+            yield f"{what}: not on record of {' and '.join(lacking)}"
 
 
 def _caption_changes(

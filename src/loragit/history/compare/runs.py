@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, NamedTuple
 
 from loragit.errors import LoragitError
+from loragit.history.compare import gaps
 from loragit.history.compare.changes import Comparison, Side, compare_sides
 from loragit.history.record_parser import Record, RecordedEnvironment, parse_environment
 
@@ -83,4 +84,6 @@ def _side(top: _TopOfRecord, same: AbstractSet[tuple[str, TreeItem]]) -> Side:
         if "environment.txt" in files
         else _NO_ENVIRONMENT
     )
-    return Side(top.record, files, {file.path: file.sha256 for file in hashes}, environment)
+    dataset = {file.path: file.sha256 for file in hashes}
+    missing = run.trailers.get("Missing", ()) if "\nMissing: " in run.message else ()
+    return Side(top.record, files, dataset, environment, gaps.lacks(top.record, missing, top.tops))

@@ -17,8 +17,8 @@ RecordedValues = Mapping[str, tuple[Value, ...]]
 
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "~")
 _FORM = re.compile(r"\s*([^\s=!<>~]+)\s*(!=|<=|>=|==|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
-_LEFT_OUT = ("command", "files")
-"""Tables of ``run.toml`` without keys of their own here: the command's arguments are ``args``."""
+_LEFT_OUT = ("command", "arguments", "files")
+"""Tables of ``run.toml`` without keys of their own here: the trainer's arguments are ``args``."""
 
 
 class BadCondition(UsageError):
@@ -124,7 +124,7 @@ def _values_of_record(record: Record) -> Iterator[tuple[str, tuple[Value, ...]]]
     for weights in record.weights:
         yield (
             f"weights.{weights.role}",
-            tuple(each for each in (weights.name, weights.sha256) if each),
+            tuple(each for each in (weights.name, weights.identity) if each),
         )
 
 

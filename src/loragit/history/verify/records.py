@@ -15,6 +15,7 @@ from loragit.history.history import NoSuchFile, RecordedRun
 from loragit.history.record_parser import ListedFile, Record
 from loragit.history.verify.verdict import RECORD, Verdict, note, wrong
 from loragit.record import attributes
+from loragit.record.message import weights_line
 from loragit.record.values import FORMAT
 
 _HASHED_FILES = {
@@ -188,10 +189,7 @@ def _check_message(run: RecordedRun, record: Record) -> Iterator[Verdict]:
             shown = f"{expected or 'nothing'} in run.toml, and {value or 'nothing'} in the message"
             yield wrong(RECORD, f"{key} is {shown}", _see_commit(run))._replace(path="run.toml")
     for weights in record.weights:
-        line = _as_trailer(
-            f"{weights.name} sha256:{weights.sha256}" if weights.sha256 else weights.name
-        )
-        if line not in run.trailers.get(weights.role, ()):
+        if _as_trailer(weights_line(weights)) not in run.trailers.get(weights.role, ()):
             message = f"{weights.role} is {weights.name} in run.toml, and not in the message"
             yield wrong(RECORD, message, _see_commit(run))._replace(path="run.toml")
 

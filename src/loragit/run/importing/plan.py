@@ -316,6 +316,7 @@ class _Planner:
             others=codes.others,
             weights=self._shown_weights(last.weights) if last else (),
             network=self._hide(last.network) if last and last.network else None,
+            arguments=self._shown_arguments(last.arguments.options) if last else {},
             sessions=left.sessions,
             sha1s=left.text_files.sha1s,
             entries=tuple(entries),
@@ -324,6 +325,11 @@ class _Planner:
             redacted=tuple(redacted),
             outcome=self._outcome(left, span),
         )
+
+    def _shown_arguments(
+        self, found: Mapping[str, tuple[str, ...]]
+    ) -> Mapping[str, tuple[str, ...]]:
+        return {name: tuple(map(self._hide, values)) for name, values in found.items()}
 
     def _shown_weights(self, found: Iterable[Weights]) -> tuple[Weights, ...]:
         return tuple(Weights(each.role, self._hide(each.name), each.sha256) for each in found)

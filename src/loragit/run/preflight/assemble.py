@@ -31,7 +31,8 @@ def assemble_run(startable: Startable, findings: Findings) -> Ready:
     settings, request = startable.launch.settings, startable.launch.request
     secrets = _secrets(startable)
     start = _start(startable, secrets)
-    given = _run(startable, start, redact.Redactor(secrets))
+    mask = redact.Redactor(secrets)
+    given = _run(startable, start, mask)
     disclosed = disclosure.check_secrets(
         given,
         secrets,
@@ -58,6 +59,7 @@ def assemble_run(startable: Startable, findings: Findings) -> Ready:
         secrets=secrets,
         copies=_copies(given),
         inputs=startable.inputs,
+        hub_refs=tuple(ref._replace(name=mask(ref.name)) for ref in startable.weights.hub_refs),
     )
 
 
@@ -133,7 +135,9 @@ def _run(startable: Startable, start: Start, redact: Redactor) -> Run:
         captions=inputs.dataset.captions,
         argv=start.recorded(),
         workdir=text.home_as_tilde(str(start.workdir), home),
-        weights=tuple(weights._replace(name=redact(weights.name)) for weights in startable.weights),
+        weights=tuple(
+            weights._replace(name=redact(weights.name)) for weights in startable.weights.weights
+        ),
         config=start.config,
         prompts=start.prompts,
         script=recorded.path,
@@ -173,7 +177,9 @@ def _copies(given: Run) -> tuple[Entry, ...]:
 def _ancestors(startable: Startable, start: Start) -> tuple[Ancestor, ...]:
     """The runs that this one goes on from."""
     settings = startable.launch.settings
-    weights = ancestors.starting_weights(start.plan.weights, startable.weights, start.workdir)
+    weights = ancestors.starting_weights(
+        start.plan.weights, startable.weights.weights, start.workdir
+    )
     return ancestors.ancestors(
         weights,
         settings.paths.datasets,

@@ -14,13 +14,15 @@ from loragit import text
 from loragit.errors import Finding, LoragitError, UsageError
 from loragit.git.repository import Repository
 from loragit.record.name import RunName
-from loragit.record.values import Entry, Identity, Run, Weights
+from loragit.record.values import Entry, Identity, Run
 from loragit.run.preflight import launch
 from loragit.run.preflight.inputs import Inputs
 from loragit.run.preflight.questions import Answers, Questions
 from loragit.run.preflight.trust import Agree
+from loragit.run.preflight.weights.identify import Identified
 from loragit.settings import paths
 from loragit.settings.values import Flags, Settings
+from loragit.store.journal import HubRef
 from loragit.trainers.start import Start
 from loragit.trainers.trainer import Plan
 
@@ -149,8 +151,7 @@ class Material(NamedTuple):
     secrets: tuple[str, ...]
     """Those of the arguments and of the environment."""
     inputs: Inputs | None
-    weights: tuple[Weights, ...]
-    """Those of ``plan.weights`` that are there, in their order."""
+    weights: Identified
     answers: Answers
 
 
@@ -164,8 +165,7 @@ class Startable(NamedTuple):
     program: tuple[str, ...]
     secrets: tuple[str, ...]
     inputs: Inputs
-    weights: tuple[Weights, ...]
-    """Those of ``plan.weights``, in their order."""
+    weights: Identified
     answers: Answers
     warnings: tuple[Finding, ...]
 
@@ -190,6 +190,7 @@ class Ready(NamedTuple):
     record has ``***`` for a secret."""
     inputs: Inputs
     """The user's files as they were read."""
+    hub_refs: tuple[HubRef, ...]
 
     def __repr__(self) -> str:
         """The name alone, for a traceback must not show a secret."""

@@ -24,7 +24,7 @@ from loragit.errors import Area, Finding, Findings
 from loragit.git import objects, trees
 from loragit.git.repository import Repository
 from loragit.record.name import RUNS, RunName
-from loragit.record.values import Entry, Weights
+from loragit.record.values import Entry
 from loragit.run.preflight import assemble, inputs, launch, trust
 from loragit.run.preflight.inputs import Inputs
 from loragit.run.preflight.phases import (
@@ -145,12 +145,12 @@ def read_files(launched: Launch, findings: Findings) -> Material:
     words = (*plan.arguments.words(), *request.extra) if plan else ()
     secrets = find.trainer_secrets(words, kinds.secret_arguments(), environ)
     read: Inputs | None = None
-    found: tuple[Weights, ...] = ()
+    found = identify.Identified((), ())
     if plan:
         recorded = questions.recorded(secrets)
         place = DatasetPlace(launched.workdir, chosen.dataset_dir, questions.can_import)
         read = inputs.read_inputs(plan, chosen, place, recorded, hashes, findings)
-        found = identify.identify_weights(plan, launched.workdir, hashes, findings)
+        found = identify.identify_weights(plan, launched.workdir, environ, hashes, findings)
     if plan and read:
         trust.require_consent(read.outside(plan, chosen.dataset_dir), request.agree, findings)
     return Material(environ, plan, output, program, secrets, read, found, questions.answers())
@@ -210,7 +210,8 @@ def judge_material(launched: Launch, material: Material, findings: Findings) -> 
     if plan is None or read is None or program is None or findings.all():
         raise PreflightFailed(launched.request.name, findings.all())
     warnings += (Finding(problem, None, Area.DATASET) for problem in read.warnings)
-    warnings += (Finding(problem, None, Area.SETTINGS) for problem in material.answers.warnings)
+    others = (*material.answers.warnings, *material.weights.warnings)
+    warnings += (Finding(problem, None, Area.SETTINGS) for problem in others)
     return Startable(
         launch=launched,
         environ=material.environ,

@@ -16,6 +16,7 @@ from loragit.trainers.sd_scripts.sources import (
     is_gui_preset,
     name_dataset,
 )
+from loragit.trainers.sd_scripts.weights import WEIGHTS, named_weights
 from loragit.trainers.trainer import Defaults, Job, LogFolders, Plan
 
 MANAGED = (
@@ -35,20 +36,6 @@ SCRIPTS = (
     "sd3_train_network.py",
 )
 """Those that train adapters."""
-
-WEIGHTS = {
-    "pretrained_model_name_or_path": "Base-Model",
-    "vae": "VAE",
-    "ae": "VAE",
-    "network_weights": "Network-Weights",
-    "base_weights": "Base-Weights",
-    "clip_l": "CLIP-L",
-    "clip_g": "CLIP-G",
-    "t5xxl": "T5XXL",
-    "controlnet_model_name_or_path": "ControlNet",
-    "resume": "Resume",
-}
-"""Options that name weights a run starts from, and the trailer of each."""
 
 INPUTS = ("config_file", "log_tracker_config", "in_json")
 """Options that name files whose bytes belong to the record."""
@@ -109,6 +96,34 @@ TELLING = (
 )
 
 
+DEFAULTS = {
+    "caption_dropout_every_n_epochs": "0",
+    "caption_dropout_rate": "0",
+    "caption_tag_dropout_rate": "0",
+    "gradient_accumulation_steps": "1",
+    "huber_c": "0.1",
+    "huber_scale": "1",
+    "huber_schedule": "snr",
+    "keep_tokens": "0",
+    "learning_rate": "2e-6",
+    "loss_type": "l2",
+    "lr_scheduler": "constant",
+    "lr_warmup_steps": "0",
+    "max_bucket_reso": "1024",
+    "max_grad_norm": "1",
+    "min_bucket_reso": "256",
+    "mixed_precision": "no",
+    "multires_noise_discount": "0.3",
+    "network_alpha": "1",
+    "optimizer_type": "AdamW",
+    "prior_loss_weight": "1",
+    "train_batch_size": "1",
+    "validation_split": "0",
+}
+"""What the header of a model says of arguments that nobody gave: defaults of
+``library/train_util.py`` and ``train_network.py``."""
+
+
 def plan(given: Given, defaults: Defaults) -> Plan:
     """Read the user's arguments. Raises :class:`~loragit.trainers.arguments.BadArgument`."""
     refuse_short_forms(given.passed, (*MANAGED, *INPUTS, *WEIGHTS))
@@ -140,12 +155,7 @@ def plan(given: Given, defaults: Defaults) -> Plan:
         logs=LogFolders(workdir / logging_dir, known.one("log_prefix") or f"{defaults.name}_")
         if logging_dir
         else None,
-        weights=tuple(
-            (WEIGHTS[name], value)
-            for name in WEIGHTS
-            for value in known.options.get(name, ())
-            if value
-        ),
+        weights=tuple(named_weights(known)),
         inputs=tuple(_inputs(known, defaults)),
         warnings=(*named.warnings, *_warnings(given)),
     )

@@ -9,14 +9,11 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from loragit import parse
 from loragit.record.values import Weights
-from loragit.trainers.trainer import (
-    SavedAt,
-    TrainingHeader,
-    modelspec_date,
-    modelspec_parents,
-    plausible,
-)
+from loragit.trainers.arguments import Arguments
+from loragit.trainers.safetensors import modelspec_date, modelspec_parents, plausible
+from loragit.trainers.trainer import SavedAt, TrainingHeader
 
 MAX_NAME = 255
 """Characters of the longest file name."""
@@ -31,6 +28,41 @@ _CHANGE = re.compile(
 """What ``networks/resize_lora.py`` and ``extract_lora_from_dylora.py`` put before a training
 comment."""
 _VERSION = "modelspec.implementation_version"
+
+
+# fmt: off
+_SAME_NAME = (
+    "network_module", "network_dim", "network_alpha", "network_dropout", "learning_rate",
+    "unet_lr", "text_encoder_lr", "lr_scheduler", "lr_warmup_steps", "max_train_steps",
+    "seed", "gradient_checkpointing", "gradient_accumulation_steps", "mixed_precision",
+    "full_fp16", "fp8_base", "fp8_base_unet", "v2", "clip_skip", "max_token_length",
+    "cache_latents", "lowram", "noise_offset", "noise_offset_random_strength",
+    "multires_noise_iterations", "multires_noise_discount", "adaptive_noise_scale",
+    "zero_terminal_snr", "max_grad_norm", "caption_dropout_rate",
+    "caption_dropout_every_n_epochs", "caption_tag_dropout_rate", "face_crop_aug_range",
+    "prior_loss_weight", "min_snr_gamma", "scale_weight_norms", "ip_noise_gamma",
+    "ip_noise_gamma_random_strength", "loss_type", "huber_schedule", "huber_scale", "huber_c",
+    "validation_seed", "validation_split", "max_validation_steps", "validate_every_n_epochs",
+    "validate_every_n_steps", "resize_interpolation", "resolution", "color_aug", "flip_aug",
+    "random_crop", "shuffle_caption", "enable_bucket", "bucket_no_upscale", "min_bucket_reso",
+    "max_bucket_reso", "keep_tokens", "apply_t5_attn_mask", "apply_lg_attn_mask",
+    "weighting_scheme", "logit_mean", "logit_std", "mode_scale", "guidance_scale",
+    "timestep_sampling", "sigmoid_scale", "model_prediction_type", "discrete_flow_shift",
+)
+# fmt: on
+"""Arguments whose values ``train_network.py`` and its kin write as ``ss_…`` of the same name."""
+_OTHER_NAME = {
+    "ss_batch_size_per_device": "train_batch_size",
+    "ss_debiased_estimation": "debiased_estimation_loss",
+}
+_NO_VALUE = ("", "None", "False")
+"""What is written of an argument that was not given, and of a flag that was not."""
+_RESIZED = ("network_dim", "network_alpha")
+"""What tools that resize a model write anew: it is not what was trained."""
+_MAX_ARGUMENT = 200
+_MAX_PAIRS = 64
+_OPTIMIZERS = ("torch", "bitsandbytes", "transformers", "dadaptation", "lion_pytorch", "prodigyopt")
+"""Packages whose optimizers are named by their class alone (``library/train_util.py``)."""
 
 
 def training_header(metadata: Mapping[str, str]) -> TrainingHeader | None:
@@ -65,7 +97,67 @@ def training_header(metadata: Mapping[str, str]) -> TrainingHeader | None:
         stamp=comment,
         changes=changes,
         merged_from=modelspec_parents(metadata),
+        arguments=_arguments(metadata, resized=bool(changes)),
     )
+
+
+def _arguments(metadata: Mapping[str, str], *, resized: bool) -> Arguments:
+    """The arguments that the header tells of, with the values that counted: some of them are the
+    trainer's defaults."""
+    keys = {f"ss_{name}": name for name in _SAME_NAME} | _OTHER_NAME
+    options: dict[str, tuple[str, ...]] = {}
+    for key, name in keys.items():
+        value = metadata.get(key, "")
+        if value == "True":
+            options[name] = ()
+        elif value not in _NO_VALUE and not (resized and name in _RESIZED) and _items(value):
+            options[name] = _items(value)
+    options["network_args"] = _network_args(metadata)
+    kind, _, rest = metadata.get("ss_optimizer", "").partition("(")
+    if kind and kind != "None":
+        package, _, name = kind.partition(".")[0], "", kind.rpartition(".")[2]
+        options["optimizer_type"] = (name if package in _OPTIMIZERS else kind,)
+        options["optimizer_args"] = _optimizer_args(rest.removesuffix(")"))
+    lists = ("network_args", "optimizer_args")
+    return Arguments(
+        {
+            name: values
+            for name, values in options.items()
+            if (values or name not in lists)
+            and all(len(each) <= _MAX_ARGUMENT and each.isprintable() for each in values)
+        }
+    )
+
+
+def _items(value: str) -> tuple[str, ...]:
+    """A value as a command line has it: ``[1e-05, 5e-06]`` is two words, ``(512, 512)`` is
+    ``512,512``."""
+    if value[0] == "[" and value[-1] == "]":
+        return tuple(each.strip() for each in value[1:-1].split(",") if each.strip())
+    if value[0] == "(" and value[-1] == ")":
+        return (value[1:-1].replace(" ", ""),)
+    return (value,)
+
+
+def _network_args(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """``algo=lokr``, ``factor=4``: without ``dropout``, where it only repeats the argument."""
+    try:
+        table = parse.read_json(metadata.get("ss_network_args", "")[: _MAX_PAIRS * _MAX_ARGUMENT])
+    except ValueError:
+        return ()
+    repeated = ("dropout", metadata.get("ss_network_dropout"))
+    pairs = table.items() if isinstance(table, dict) else ()
+    return tuple(
+        f"{key}={value}"
+        for key, value in list(pairs)[:_MAX_PAIRS]
+        if isinstance(value, str | int | float) and (key, str(value)) != repeated
+    )
+
+
+def _optimizer_args(written: str) -> tuple[str, ...]:
+    """``weight_decay=0.1,betas=(0.9, 0.99)`` is ``weight_decay=0.1``, ``betas=0.9,0.99``."""
+    pairs = re.findall(r"(\w+)=(\([^()]*\)|\[[^][]*\]|[^,]*)", written)[:_MAX_PAIRS]
+    return tuple(f"{key}={value.strip('()').replace(' ', '')}" for key, value in pairs)
 
 
 def _split_comment(comment: str) -> tuple[tuple[str, ...], str]:

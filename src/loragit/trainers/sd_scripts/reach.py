@@ -10,17 +10,13 @@ import re
 from collections.abc import Iterable
 
 from loragit.trainers.arguments import Value
-from loragit.trainers.sd_scripts.arguments import INPUTS, MANAGED, WEIGHTS
-
-_ENCODERS = ("byt5", "gemma2", "llm_adapter_path", "qwen3", "t5_tokenizer_path", "text_encoder")
-"""Further weights, of newer models. A plain word names a file too, where the trainer runs in the
-dataset's folder."""
+from loragit.trainers.sd_scripts.arguments import INPUTS, MANAGED
+from loragit.trainers.sd_scripts.weights import WEIGHTS
 
 _REACHING = (
     *INPUTS,
     *(name for name in MANAGED if name != "training_comment"),
     *WEIGHTS,
-    *_ENCODERS,
     "network_module",
     "dataset_class",
     "train_data_dir",
@@ -42,7 +38,7 @@ _WORDS = ("metadata_", "caption_", "training_comment", "wandb_run_name", "log_tr
 _KNOWN = {
     "network_module": re.compile(r"(?:networks|lycoris)\.\w+"),
     "log_with": re.compile(r"tensorboard"),
-    **dict.fromkeys((*WEIGHTS, *_ENCODERS), re.compile(r".*\.safetensors", re.DOTALL)),
+    **dict.fromkeys(WEIGHTS, re.compile(r".*\.safetensors", re.DOTALL)),
 }
 """Values that everybody has: modules that come with the trainer or LyCORIS, and weights that can
 hold no code."""

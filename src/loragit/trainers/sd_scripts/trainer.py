@@ -12,7 +12,8 @@ from loragit.trainers.arguments import Arguments, Value, refuse_leading
 from loragit.trainers.disk_need import Need, PastRun
 from loragit.trainers.sd_scripts import arguments, sources
 from loragit.trainers.sd_scripts.datasets import images
-from loragit.trainers.sd_scripts.naming import EVENTS, LOG_FOLDER, LOSSES, NAMING
+from loragit.trainers.sd_scripts.naming import BAR, EVENTS, LOG_FOLDER, LOSSES, NAMING
+from loragit.trainers.sd_scripts.weights import WEIGHTS
 from loragit.trainers.trainer import (
     CheckoutSigns,
     DatasetPlace,
@@ -62,11 +63,12 @@ class SdScripts(Trainer):
     needs = ("torch", "accelerate")
     own_folder = False
     names_config = "--dataset_config PATH"
-    weights = arguments.WEIGHTS
+    weights = WEIGHTS
     per_run = arguments.PER_RUN
     secret_arguments = arguments.SECRET
     not_in_settings = arguments.NOT_IN_SETTINGS
     telling = arguments.TELLING
+    defaults = arguments.DEFAULTS
     header_keys = (
         ("output name", "ss_output_name"),
         ("base model", "ss_sd_model_name"),
@@ -96,7 +98,7 @@ class SdScripts(Trainer):
     naming = NAMING
     files = FILES
     plugins = tuple(module for modules in images.PLUGINS.values() for module in modules)
-    losses = LossSource(EVENTS, LOG_FOLDER, LOSSES, _scalars)
+    losses = LossSource(EVENTS, LOG_FOLDER, LOSSES, _scalars, BAR)
 
     def plan(
         self, settings: Arguments, command: Arguments, defaults: Defaults, *, own_script: bool

@@ -13,9 +13,10 @@ from loragit.settings import paths
 from loragit.store import products
 from loragit.store.products import Records, Sealed
 from loragit.trainers import kinds, safetensors
+from loragit.trainers.trainer import NamedWeights
 
 RESUME = "Resume"
-DERIVED = ("Network-Weights", "Base-Weights")
+DERIVED = ("Network-Weights", "Base-Weights", "Embedding-Weights")
 """Roles (as in a trainer's ``weights``) of weights that a training continues from."""
 
 
@@ -29,15 +30,14 @@ class StartingWeights(NamedTuple):
 
 
 def starting_weights(
-    given: Iterable[tuple[str, str]], weights: Iterable[Weights], workdir: Path
+    given: Iterable[NamedWeights], weights: Iterable[Weights], workdir: Path
 ) -> tuple[StartingWeights, ...]:
-    """Return the entries of ``given``, (role, path as written), that a run continues from;
-    ``weights`` are the same, in the same order."""
-    pairs = zip(given, weights, strict=True)
+    """Return those of ``given`` that a run continues from; ``weights`` are the same, in the same
+    order."""
     return tuple(
-        StartingWeights(role, workdir / value, known.sha256)
-        for (role, value), known in pairs
-        if role in (RESUME, *DERIVED)
+        StartingWeights(named.role, workdir / named.value, known.sha256)
+        for named, known in zip(given, weights, strict=True)
+        if named.role in (RESUME, *DERIVED)
     )
 
 
