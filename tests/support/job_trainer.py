@@ -25,6 +25,7 @@ from loragit.settings import schema
 from loragit.trainers import kinds
 from loragit.trainers.arguments import Arguments, BadArgument, Value
 from loragit.trainers.disk_need import Need, PastRun, Saves
+from loragit.trainers.products import Naming, Products
 from loragit.trainers.trainer import (
     CheckoutSigns,
     DatasetPlace,
@@ -32,9 +33,7 @@ from loragit.trainers.trainer import (
     Job,
     LossSource,
     NamedWeights,
-    Naming,
     Plan,
-    Products,
     SavedAt,
     Scalar,
     Trainer,

@@ -23,6 +23,7 @@ from loragit.record.values import Weights
 from loragit.secrets.find import SecretArgument
 from loragit.trainers.arguments import Arguments, Value
 from loragit.trainers.disk_need import Need, PastRun
+from loragit.trainers.products import Naming
 
 if TYPE_CHECKING:
     from loragit.dataset.file_kinds import FileKinds
@@ -45,33 +46,6 @@ class Scalar(NamedTuple):
     tag: str
     value: float
     """As logged; may be infinite or not a number."""
-
-
-class Products(NamedTuple):
-    """What a trainer writes of one sort: where it lies, and how it is called."""
-
-    folders: tuple[str, ...]
-    """Folders that hold it, relative to the output folder, ``.`` for that itself; a part may be a
-    pattern of the shell's: ``checkpoint-*``. Nothing is looked for below them."""
-    path: str
-    """A regular expression of the whole path, relative to the output folder, with ``{name}`` where
-    the output name stands: only from a known output name can it be told whether ``foo-000010`` is a
-    name or the tenth epoch of ``foo``. Groups ``step`` and ``epoch``, each optional: a product
-    without either is the final one."""
-    unnamed: str | None = None
-    """The same for a training without an output name, where that is called otherwise."""
-
-
-class Naming(NamedTuple):
-    """How a trainer names what it writes."""
-
-    model: Products
-    state: Products
-    """Folders of training state."""
-    sample: Products
-    default_names: tuple[str, ...] = ()
-    """What stands for the output name in the models of a training that was given none; all of them
-    may be of one training."""
 
 
 class CheckoutSigns(NamedTuple):
