@@ -102,6 +102,7 @@ class JobTrainer(Trainer):
     weights = MappingProxyType(
         {"model": "Base-Model", "start_from": "Network-Weights", "resume": "Resume"}
     )
+    arguments_file = None
     per_run = frozenset()
     secret_arguments = (SecretArgument("hub_token", "hub_token"),)
     not_in_settings = MappingProxyType({})

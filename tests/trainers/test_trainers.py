@@ -467,8 +467,8 @@ def test_a_secret_is_read_from_the_environment_and_asked_for_where_it_is_missing
 # ---- a start, told three ways ----
 
 
-def a_start(*given: str) -> Start:
-    told = read(*given)
+def a_start(*given: str, filed: Arguments = NONE) -> Start:
+    told = read(*given, filed=filed)
     return Start(
         name="noob-gren-v1s4",
         program=("/home/ada/venv/bin/python", str(WORK / "train.py")),
@@ -503,6 +503,39 @@ def test_the_real_command_names_the_commit_and_the_recorded_one_does_not() -> No
         *("--output_name", "noob-gren-v1s4", "--max_train_steps", "4"),
         *("--training_comment", "loragit: noob-gren-v1s4"),
     )
+
+
+def test_the_arguments_for_the_record_are_those_that_count_wherever_they_come_from() -> None:
+    filed = Arguments(
+        {
+            "learning_rate": ("5e-5",),
+            "network_dim": ("4",),
+            "max_train_steps": ("512",),
+            "output_name": ("gui",),
+            "in_json": ("m.json",),
+            "vae": ("/home/ada/v.pt",),
+            "wandb_api_key": ("--odd",),
+            "xformers": (),
+        }
+    )
+    start = a_start(
+        *("--config_file", "gui", "--network_dim", "8", "--log_prefix", "x", "--seed=-1"),
+        *("--network_args", "algo=lokr", "preset=p.toml", "--text_encoder_lr", "1e-4", "2e-5"),
+        filed=filed,
+    )._replace(workdir=WORK)
+    assert dict(start.arguments()) == {
+        "learning_rate": ("5e-5",),
+        "network_dim": ("8",),
+        "max_train_steps": ("4",),
+        "in_json": ("inputs/m.json",),
+        "vae": ("~/v.pt",),
+        "wandb_api_key": ("***",),
+        "xformers": (),
+        "seed": ("-1",),
+        "network_args": ("algo=lokr", "preset=inputs/p.toml"),
+        "text_encoder_lr": ("1e-4", "2e-5"),
+    }
+    assert not start._replace(own=("--seed", "1")).arguments()
 
 
 def test_a_secret_is_in_the_real_command_alone() -> None:

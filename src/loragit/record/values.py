@@ -191,6 +191,11 @@ class Run(NamedTuple):
     """Runs that this one continues or starts from."""
     reused_trees: tuple[tuple[str, str], ...] = ()
     """(path, id of a tree): folders that are on ``runs`` already, with the same bytes."""
+    arguments: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    """The trainer's arguments that counted, wherever they came from, by name; a flag has no value.
+    Without those that differ from run to run. Empty where the user's own script ran."""
+    defaults: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    """The trainer's own values of arguments that were not given, as far as they are known."""
 
     def entry(self, path: str) -> Entry | None:
         """Return the file at ``path`` in the record; ``None`` if there is none."""

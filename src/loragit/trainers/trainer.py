@@ -285,6 +285,8 @@ class Trainer(Protocol):
     """How a command line names the config (:attr:`Plan.config`): ``--dataset_config PATH``."""
     weights: Mapping[str, str]
     """Arguments that name weights a run starts from, and the role of each."""
+    arguments_file: str | None
+    """The argument that names a file with further arguments."""
     per_run: frozenset[str]
     """Arguments that loragit makes of the run's name and folder: no two runs share them."""
     secret_arguments: tuple[SecretArgument, ...]

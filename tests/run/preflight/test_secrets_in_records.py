@@ -167,6 +167,7 @@ def test_a_secret_of_the_environment_is_read_from_there_wherever_it_is_given(
 ) -> None:
     start = a_start("--run_name", "correct-horse", "--note=-horse-1", held=HELD)
     assert [word for word in start.recorded() if "***" in word] == ["***", "--note=***"]
+    assert [start.arguments()[name] for name in ("run_name", "note")] == [("***",)] * 2
     script = start.script()
     assert b"horse" not in script
     assert given_by(script, tmp_path, WANDB_API_KEY="correct-horse", MY_TOKEN="-horse-1") == real(

@@ -147,6 +147,7 @@ def _run(startable: Startable, start: Start, redact: Redactor) -> Run:
         reused_trees=(("captions", inputs.dataset.captions_tree),)
         if inputs.dataset.captions_tree
         else (),
+        arguments=start.arguments(),
     )
 
 

@@ -64,6 +64,7 @@ class SdScripts(Trainer):
     own_folder = False
     names_config = "--dataset_config PATH"
     weights = WEIGHTS
+    arguments_file = "config_file"
     per_run = arguments.PER_RUN
     secret_arguments = arguments.SECRET
     not_in_settings = arguments.NOT_IN_SETTINGS
