@@ -174,8 +174,8 @@ class Run(NamedTuple):
     """The command as it is recorded: secrets ``***``, the home folder ``~``."""
     workdir: str
     weights: tuple[Weights, ...]
-    config: str
-    """Path of the dataset config in the record."""
+    config: str | None
+    """Path of the dataset config in the record; ``None`` where arguments name the dataset."""
     prompts: str | None
     """Path of the sample prompts in the record."""
     script: str

@@ -29,8 +29,8 @@ class Start(NamedTuple):
     workdir: Path
     output: Path
     steps: int
-    config: str
-    """Path of the config in the record."""
+    config: str | None
+    """Path of the config in the record; ``None`` where arguments name the dataset."""
     prompts: str | None
     """Path of the prompts in the record."""
     inputs: Mapping[Path, str]
@@ -59,7 +59,7 @@ class Start(NamedTuple):
         prompts = str(self.output / self.prompts) if self.prompts else ""
         return {
             **marks,
-            "DATASET_CONFIG": str(self.output / self.config),
+            "DATASET_CONFIG": str(self.output / self.config) if self.config else "",
             "SAMPLE_PROMPTS": prompts,
             "TRAINING_COMMENT": f"loragit: {self.name} {commit}",
         }
@@ -73,7 +73,7 @@ class Start(NamedTuple):
 
     def _job(self, folder: str, output: str, stamp: str) -> Job:
         copies = Copies(
-            config=f"{folder}/{self.config}",
+            config=f"{folder}/{self.config}" if self.config else None,
             prompts=f"{folder}/{self.prompts}" if self.prompts else None,
             output=output,
             inputs={path: f"{folder}/{place}" for path, place in self.inputs.items()},
