@@ -395,25 +395,30 @@ def test_a_default_that_a_header_tells_is_the_same_as_none() -> None:
 # ---- arguments, wherever they come from ----
 
 
-def listed(arguments: dict[str, str], *argv: str, name: str = "one", **changes: object) -> Side:
+def listed(
+    arguments: dict[str, str],
+    *argv: str,
+    tree: Mapping[str, str] | None = None,
+    defaults: Mapping[str, tuple[str, ...]] | None = None,
+) -> Side:
     """A run whose record lists its arguments; ``argv`` is what the command says besides."""
     values = {key: tuple(value.split()) for key, value in arguments.items()}
-    found = side(*argv, name=f"noob-{name}-v1s4", arguments=values, **changes)
+    found = side(*argv, tree=tree, arguments=values, defaults=defaults or {})
     return found._replace(lacks=lacks(found.record, (), ()))
 
 
-def unlisted(*argv: str, **changes: object) -> Side:
+def unlisted(
+    *argv: str, tree: Mapping[str, str] | None = None, entries: tuple[Entry, ...] = ()
+) -> Side:
     """A run of an earlier loragit, which records the command alone."""
-    found = side(*argv, **changes)
+    found = side(*argv, tree=tree, entries=entries)
     return found._replace(lacks=lacks(found.record, (), ()))
 
 
 def test_a_value_is_the_same_wherever_it_was_given() -> None:
     file = ("--config_file", "~/out/one/inputs/gui.toml")
     before = listed({"unet_lr": "1e-4", "xformers": "", "seed": "7"}, *file)
-    after = listed(
-        {"unet_lr": "0.0001", "xformers": "", "seed": "8"}, "--unet_lr", "0.0001", name="two"
-    )
+    after = listed({"unet_lr": "0.0001", "xformers": "", "seed": "8"}, "--unet_lr", "0.0001")
     assert phrases(before, after) == ("seed 7 → 8",)
 
 
@@ -422,7 +427,6 @@ def test_the_file_that_arguments_come_from_is_no_change_of_its_own() -> None:
         found = listed(
             {"unet_lr": rate},
             *("--config_file", f"~/out/{name}/inputs/gui.toml"),
-            name=name,
             tree={"inputs/gui.toml": rate, "inputs/notes.md": rate},
         )
         return found._replace(arguments_file="inputs/gui.toml")
