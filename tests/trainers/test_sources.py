@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,8 @@ def plan(
         folder,
         folder / preset if preset else None,
     )
-    given = (from_words(text.split()) for text in (settings, command))
-    return SdScripts().plan(*given, defaults, own_script=False)
+    first, second = from_words(settings.split()), from_words(command.split())
+    return SdScripts().plan(first, second, defaults, own_script=False)
 
 
 def write(folder: Path, name: str, text: str) -> None:
@@ -200,19 +201,23 @@ def test_a_preset_in_toml_is_a_config_file(tmp_path: Path) -> None:
         plan(tmp_path, "", "--config_file other.toml", preset="gui.toml")
 
 
-def test_a_preset_of_the_gui_is_given_as_arguments(tmp_path: Path) -> None:
+def test_a_preset_of_the_gui_is_given_as_the_config_file_that_it_writes(tmp_path: Path) -> None:
     preset = {"network_dim": 4, "network_alpha": 2, "train_data_dir": str(tmp_path / "train")}
-    write(tmp_path, "gui.json", json.dumps(preset))
+    write(tmp_path, "gui.json", json.dumps({**preset, "additional_parameters": "--lowram"}))
     made = plan(tmp_path, "--network_dim 16 --seed 1", "--network_alpha 8", preset="gui.json")
+    names = ("network_dim", "network_alpha", "seed")
+    assert [made.effective.one(name) for name in names] == ["4", "8", "1"]
     given = words(made)
-    assert (given["network_dim"], given["network_alpha"], given["seed"]) == (
-        ("4",),
-        ("8",),
-        ("1",),
-    )
+    assert given["config_file"] == ("/out/gui.toml",)
+    assert (given["network_alpha"], given["seed"], given["lowram"]) == (("8",), ("1",), ())
+    assert "network_dim" not in given
     assert made.config is None
-    assert made.inputs == (("config", tmp_path / "gui.json"),)
-    assert "config" not in given
+    assert made.inputs == (
+        ("config", tmp_path / "gui.json"),
+        ("config_file", tmp_path / "gui.toml"),
+    )
+    (text,) = made.written.values()
+    assert tomllib.loads(text.decode()).items() >= preset.items()
     write(tmp_path, "gui.json", "[]")
     with pytest.raises(CannotReadInput, match="holds no table"):
         plan(tmp_path, preset="gui.json")

@@ -166,6 +166,18 @@ _LYCORIS = MappingProxyType(
 """``LoRA_type``: algorithm, and the keys that become ``network_args``."""
 _NETWORK_NAMES = MappingProxyType({"constrain": "constraint", "unit": "block_size"})
 """Keys that LyCORIS calls otherwise."""
+_TEXTS = frozenset(
+    (
+        *("attn_mode", "caption_extension", "dataset_config", "huber_schedule", "log_tracker_name"),
+        *("huggingface_path_in_repo", "huggingface_repo_id", "huggingface_token", "logging_dir"),
+        *("log_tracker_config", "metadata_author", "metadata_description", "metadata_license"),
+        *("metadata_tags", "metadata_title", "network_weights", "output_name", "reg_data_dir"),
+        *("pretrained_model_name_or_path", "resolution", "resume", "system_prompt", "vae"),
+        *("train_data_dir", "training_comment", "wandb_api_key", "wandb_run_name"),
+    )
+)
+"""Arguments that are text, whatever it looks like."""
+_FRACTIONS = frozenset({"learning_rate", "unet_lr", "guidance_scale", "discrete_flow_shift"})
 _WORKERS = "max_data_loader_n_workers"
 _LORAPLUS = ("loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio")
 
@@ -177,25 +189,26 @@ def script(preset: _Preset) -> str:
     return _FAMILIES.get(_family(preset), "train_network.py")
 
 
-def arguments(preset: _Preset) -> Arguments:
-    """Return the arguments that the GUI gives sd-scripts for ``preset``."""
-    options: dict[str, tuple[str, ...]] = {}
+def config_file(preset: _Preset) -> dict[str, object]:
+    """Return the ``--config_file`` that the GUI writes for ``preset``: sd-scripts takes its values
+    as they are, so that each has the type of its argument."""
+    table: dict[str, object] = {}
     for name, value in _values(preset):
-        word = _word(value)
-        if isinstance(value, str) and value and name in ("optimizer_args", "lr_scheduler_args"):
-            options[name] = tuple(value.replace('"', "").split())
-        elif value is True:
-            options[name] = ()
-        elif word is not None:
-            options[name] = (word,)
-    options |= _network(preset) | _learning_rates(preset) | _schedule(preset)
-    workers = preset.get(_WORKERS)  # 0 is a value of its own here
-    if isinstance(workers, (str, int, float)) and not isinstance(workers, bool) and workers != "":
-        options[_WORKERS] = (_decimal(_number(preset, _WORKERS)),)
+        if name in ("optimizer_args", "lr_scheduler_args"):
+            words = str(value or "").replace('"', "").split()
+            table |= {name: words} if words else {}
+        elif (typed := _typed(name, value)) is not None:
+            table[name] = typed
+    table |= _network(preset) | _learning_rates(preset) | _schedule(preset)
+    if preset.get(_WORKERS) not in (None, ""):  # 0 is a value of its own here
+        table[_WORKERS] = int(_number(preset, _WORKERS))
+    return dict(sorted(table.items()))
+
+
+def further_arguments(preset: _Preset) -> Arguments:
+    """Return what the GUI adds to the command line."""
     further = preset.get("additional_parameters")
-    return Arguments(options).updated(
-        from_words(str(further).replace('"', "").split() if further else ())
-    )
+    return from_words(str(further).replace('"', "").split() if further else ())
 
 
 def _family(preset: _Preset) -> str:
@@ -223,8 +236,8 @@ def _left_out(preset: _Preset, family: str) -> frozenset[str]:
     found = set()
     if family in ("hunyuan_image_checkbox", "anima_checkbox", "lumina_checkbox"):
         found |= {"clip_skip", "max_token_length", "vae"}
-    if family == "flux1_checkbox" or str(preset.get("max_token_length")) == "75":
-        found.add("max_token_length")  # 75 is what no value stands for
+    if family == "flux1_checkbox":
+        found.add("max_token_length")
     if preset.get("noise_offset_type") == "Multires":
         found |= {"adaptive_noise_scale", "noise_offset", "noise_offset_random_strength"}
     else:
@@ -232,7 +245,7 @@ def _left_out(preset: _Preset, family: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def _network(preset: _Preset) -> dict[str, tuple[str, ...]]:
+def _network(preset: _Preset) -> dict[str, object]:
     kind = str(preset.get("LoRA_type") or "Standard")
     if kind in _LYCORIS:
         module, (algorithm, keys) = "lycoris.kohya", _LYCORIS[kind]
@@ -243,68 +256,66 @@ def _network(preset: _Preset) -> dict[str, tuple[str, ...]]:
         module, keys = _NATIVE.get(kind, _NATIVE["Standard"])
         if module == "networks.lora" and preset.get("sd3_checkbox") is True:
             module = "networks.lora_sd3"
-        words = [f"{key}={_word(preset.get(key)) or True}" for key in keys if _is_set(preset, key)]
-    words += [f"{key}={preset[key]}" for key in _LORAPLUS if _is_set(preset, key)]
+        words = [f"{key}={preset[key]}" for key in keys if _typed(key, preset.get(key)) is not None]
+    words += [f"{key}={preset[key]}" for key in _LORAPLUS if _number(preset, key)]
     words = [word.replace('"', "") for word in words]
-    return {"network_module": (module,)} | ({"network_args": tuple(words)} if words else {})
+    return {"network_module": module, **({"network_args": words} if words else {})}
 
 
-def _is_set(preset: _Preset, key: str) -> bool:
-    value = preset.get(key)
-    return value is True or _word(value) is not None
-
-
-def _learning_rates(preset: _Preset) -> dict[str, tuple[str, ...]]:
+def _learning_rates(preset: _Preset) -> dict[str, object]:
     encoder, t5xxl, unet = (_number(preset, k) for k in ("text_encoder_lr", "t5xxl_lr", "unet_lr"))
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, object] = {}
     if encoder > 0:
-        second = t5xxl if t5xxl > 0 else encoder
-        found["text_encoder_lr"] = (_decimal(encoder), _decimal(second))
+        found["text_encoder_lr"] = [encoder, t5xxl if t5xxl > 0 else encoder]
     if preset.get("hunyuan_image_checkbox") is True or (encoder == 0 and unet != 0):
-        found["network_train_unet_only"] = ()
+        found["network_train_unet_only"] = True
     elif encoder != 0 and unet == 0:
-        found["network_train_text_encoder_only"] = ()
+        found["network_train_text_encoder_only"] = True
     return found
 
 
-def _schedule(preset: _Preset) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    cycles = preset.get("lr_scheduler_num_cycles") or preset.get("epoch")
-    if word := _word(cycles):
-        found["lr_scheduler_num_cycles"] = (word,)
+def _schedule(preset: _Preset) -> dict[str, object]:
+    found: dict[str, object] = {}
+    cycles = _number(preset, "lr_scheduler_num_cycles") or _number(preset, "epoch")
+    if cycles:
+        found["lr_scheduler_num_cycles"] = int(cycles)
     steps, share = _number(preset, "lr_warmup_steps"), _number(preset, "lr_warmup")
     if steps or share:
         # Below 1, sd-scripts takes it as a share of all steps.
-        found["lr_warmup_steps"] = (_decimal(steps or share / 100),)
+        found["lr_warmup_steps"] = _plain(steps or share / 100)
     return found
 
 
-def _word(value: object) -> str | None:
-    """Return a value as the word of an argument; ``None`` where it is empty, false or zero."""
+def _typed(name: str, value: object) -> object | None:
+    """Return a value as the argument ``name`` has it; ``None`` where it is empty, false or zero."""
     if isinstance(value, str):
         text = value.strip()
-        return None if text == "" or _is_zero(text) else text
+        number = _as_number(text)
+        if name in _TEXTS or number is None:
+            return text or None
+        value = number
     if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return True if value is True else None
+    if value == 0 or not math.isfinite(value):
         return None
-    return _decimal(value) if value != 0 and math.isfinite(value) else None
+    return float(value) if name in _FRACTIONS else _plain(value)
 
 
-def _is_zero(text: str) -> bool:
+def _as_number(text: str) -> float | None:
     try:
-        return float(text) == 0
+        return float(text)
     except ValueError:
-        return False
+        return None
 
 
 def _number(preset: _Preset, key: str) -> float:
     value = preset.get(key)
-    try:
-        found = float(value) if isinstance(value, (str, int, float)) and value != "" else 0.0
-    except ValueError:
-        return 0.0
-    return found if math.isfinite(found) else 0.0
+    if isinstance(value, str):
+        value = _as_number(value)
+    usable = isinstance(value, (int, float)) and math.isfinite(value)
+    return float(value) if usable and value is not None else 0.0  # type: ignore[arg-type]
 
 
-def _decimal(number: float) -> str:
+def _plain(number: float) -> int | float:
     """Return a number without a fraction as a whole one: a preset holds ``1.0`` for 1 step."""
-    return str(int(number)) if float(number).is_integer() else repr(number)
+    return int(number) if float(number).is_integer() else number
