@@ -267,6 +267,7 @@ def _outcome_lines(outcome: RecordedOutcome) -> list[str]:
     lines += [f"{path}  could not be read" for path in outcome.unreadable]
     lines += [f"{path}/  training state" for path in outcome.states]
     lines.append(text.count(outcome.samples, "sample image"))
+    lines += [text.count(outcome.other_files, "other file")] if outcome.other_files else []
     lines += [f"in {outcome.output}"] if outcome.output else []
     status = "" if outcome.exit_status is None else f"exit status {outcome.exit_status}"
     signal = f"interrupted by {outcome.interrupted_by}" if outcome.interrupted_by else ""

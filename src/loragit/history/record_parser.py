@@ -249,7 +249,9 @@ class RecordedOutcome(NamedTuple):
     states: tuple[str, ...]
     """Folders of training state."""
     samples: int
-    """Number of sample images."""
+    """Number of sample images and videos."""
+    other_files: int
+    """Further files that a script of the user's own left."""
     final_loss: float | None
     """Infinite or not a number if the training diverged."""
     output: str | None
@@ -280,6 +282,7 @@ def parse_outcome(message: str, run: str) -> RecordedOutcome:
         unreadable=found.get("Unreadable", ()),
         states=found.get("State", ()),
         samples=whole_number(_first_value(found, "Samples")) or 0,
+        other_files=whole_number(_first_value(found, "Other-Files")) or 0,
         final_loss=_any_number(_first_value(found, "Final-Loss")),
         output=_first_value(found, "Output"),
         interrupted_by=_first_value(found, "Interrupted-By"),

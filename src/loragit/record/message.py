@@ -175,6 +175,8 @@ def outcome_subject(outcome: Outcome) -> str:
     parts += [count(len(outcome.states), "state")] if outcome.states else []
     parts += [f"{len(outcome.truncated)} cut short"] if outcome.truncated else []
     parts += [f"{len(outcome.unreadable)} unreadable"] if outcome.unreadable else []
+    if outcome.others and not outcome.models:
+        parts.append(count(outcome.others, "other file"))
     parts += [count(outcome.samples, "sample"), duration(outcome.seconds)]
     if outcome.exit_status is None:
         parts.append("interrupted" if outcome.recovered else "imported")
@@ -202,6 +204,8 @@ def outcome_message(name: str, outcome: Outcome) -> str:
     pairs += [("Unreadable", path) for path in outcome.unreadable]
     pairs += [("State", path) for path in outcome.states]
     pairs.append(("Samples", str(outcome.samples)))
+    if outcome.others:
+        pairs.append(("Other-Files", str(outcome.others)))
     if outcome.final_loss is not None:
         pairs.append(("Final-Loss", f"{outcome.final_loss:.6g}"))
     pairs += [(weights.role, weights_line(weights)) for weights in outcome.weights]

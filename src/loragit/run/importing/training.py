@@ -247,8 +247,12 @@ class _TrainingReader:
         self, files: Mapping[str, str], found: TextFiles, *, recorded: bool
     ) -> PastTraining:
         folder = self._folder
+        naming = self._trainer.naming.model
         judged = results.checked_models(
-            folder, files, self._trainer, ModelReader(self._models.header, self._models.hashes)
+            folder,
+            {file: products.match_product(naming, file, name) for file, name in files.items()},
+            self._trainer,
+            ModelReader(self._models.header, self._models.hashes),
         )
         readable = [model.path for model in judged.models if model.path.endswith(".safetensors")]
         headers = [self._models.header(folder / path).metadata for path in readable]

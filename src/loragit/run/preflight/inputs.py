@@ -76,7 +76,7 @@ def read_inputs(
     prompts = _read_prompts_if_any(plan.prompts, findings)
     further = _read_further(
         (*(p for _, p in plan.inputs), *(used.files if used else ()), *chosen.record.inputs),
-        used.files if used else {},
+        {**plan.written, **(used.files if used else {})},
         findings,
     )
     if used is None:
@@ -89,7 +89,7 @@ def read_inputs(
     if dataset is None:
         return None
     config = Entry(f"config{used.config.suffix}", used.config.data) if used.config else None
-    sources = [(entry, path) for path, entry in further]
+    sources = [(entry, path) for path, entry in further if path not in plan.written]
     sources += [(config, used.config.path)] if config and used.config else []
     sources += [(prompts, plan.prompts)] if prompts and plan.prompts else []
     return Inputs(
