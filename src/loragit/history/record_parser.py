@@ -9,7 +9,7 @@ classes here also hold what only a damaged or foreign record has.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import NamedTuple
@@ -240,6 +240,8 @@ class RecordedOutcome(NamedTuple):
     unreadable: tuple[str, ...]
     states: tuple[str, ...]
     """Folders of training state."""
+    state_weights: tuple[ModelFile, ...]
+    """Whole files of weights in them."""
     samples: int
     """Number of sample images."""
     final_loss: float | None
@@ -261,16 +263,16 @@ def parse_outcome(message: str, run: str) -> RecordedOutcome:
     """Parse the message of a sealed tag. A value that cannot be parsed counts as missing."""
     plain = without_signature(message)
     found = parse_trailers(plain)
-    models = (parse_model_line(line) for line in found.get("Model", ()))
     return RecordedOutcome(
         exit_status=whole_number(_first_value(found, "Exit-Status")),
         started=_parse_time(_first_value(found, "Started")),
         finished=_parse_time(_first_value(found, "Finished")),
         seconds=whole_number(_first_value(found, "Duration")),
-        models=tuple(model for model in models if model is not None),
+        models=_parse_models(found.get("Model", ())),
         truncated=found.get("Truncated", ()),
         unreadable=found.get("Unreadable", ()),
         states=found.get("State", ()),
+        state_weights=_parse_models(found.get("State-Weights", ())),
         samples=whole_number(_first_value(found, "Samples")) or 0,
         final_loss=_any_number(_first_value(found, "Final-Loss")),
         output=_first_value(found, "Output"),
@@ -280,6 +282,10 @@ def parse_outcome(message: str, run: str) -> RecordedOutcome:
         trailers=found,
         message=plain,
     )
+
+
+def _parse_models(lines: Iterable[str]) -> tuple[ModelFile, ...]:
+    return tuple(model for line in lines if (model := parse_model_line(line)) is not None)
 
 
 class Revert(NamedTuple):

@@ -201,6 +201,7 @@ def outcome_message(name: str, outcome: Outcome) -> str:
     pairs += [("Truncated", path) for path in outcome.truncated]
     pairs += [("Unreadable", path) for path in outcome.unreadable]
     pairs += [("State", path) for path in outcome.states]
+    pairs += [("State-Weights", model_line(weights)) for weights in outcome.state_weights]
     pairs.append(("Samples", str(outcome.samples)))
     if outcome.final_loss is not None:
         pairs.append(("Final-Loss", f"{outcome.final_loss:.6g}"))

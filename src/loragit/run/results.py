@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from hashlib import file_digest
 from pathlib import Path
@@ -73,7 +73,7 @@ def collect(
         finished=finished,
         output=shown_output,
         **checked_models(output, named, trainer)._asdict(),
-        states=states(output, output_name, naming),
+        **saved_states(output, output_name, trainer)._asdict(),
         samples=len(pictures),
         sample_files=hashed_files(output, pictures),
         final_loss=losses.bar_loss(log, trainer.losses) if loss is None else loss,
@@ -131,7 +131,14 @@ def checked_models(
 ) -> CheckedModels:
     """Check and hash the files of ``folder`` listed in ``named``, which gives the output name of
     each."""
-    found = _models(folder, named, trainer, reading or ModelReader(read_header, hash_file))
+    candidates = [
+        _Candidate(
+            name,
+            _SavePoint.of_name(products.match_product(trainer.naming.model, name, output_name)),
+        )
+        for name, output_name in named.items()
+    ]
+    found = _checked_together(folder, candidates, trainer, reading)
     return CheckedModels(
         models=tuple(model.artifact for model in found if model.artifact is not None),
         truncated=tuple(
@@ -187,17 +194,15 @@ class _Candidate(NamedTuple):
         return (self.place.order, self.name)
 
 
-def _models(
-    folder: Path, named: Mapping[str, str | None], trainer: Trainer, reading: ModelReader
+def _checked_together(
+    folder: Path,
+    candidates: Sequence[_Candidate],
+    trainer: Trainer,
+    reading: ModelReader | None,
 ) -> list[_Candidate]:
-    """Return every file of ``named``, checked; several in parallel."""
-    candidates = [
-        _Candidate(
-            name,
-            _SavePoint.of_name(products.match_product(trainer.naming.model, name, output_name)),
-        )
-        for name, output_name in named.items()
-    ]
+    """Return the candidates that are files, checked, in order of saving; several are read in
+    parallel."""
+    reading = reading or ModelReader(read_header, hash_file)
     if len(candidates) < 2:
         found = [_checked(folder, candidate, trainer, reading) for candidate in candidates]
     else:
@@ -271,9 +276,22 @@ def _whole_pickle(path: Path) -> bool:
         return is_zipfile(file)
 
 
-def states(output: Path, output_name: str | None, naming: Naming) -> tuple[str, ...]:
-    """Return the paths of state folders in order of saving. An empty one is a save that was cut
-    short and does not count."""
+class SavedStates(NamedTuple):
+    """Folders of training state, in order of saving; field names as in :class:`Outcome`."""
+
+    states: tuple[str, ...]
+    state_weights: tuple[ModelFile, ...]
+
+
+def saved_states(
+    output: Path, output_name: str | None, trainer: Trainer, reading: ModelReader | None = None
+) -> SavedStates:
+    """Find the state folders, and hash the weights in them: they lead back to the run wherever they
+    are copied, and have no header that does.
+
+    An empty folder is a save that was cut short and does not count.
+    """
+    naming = trainer.naming
     found = [
         _Candidate(
             each.path,
@@ -282,7 +300,18 @@ def states(output: Path, output_name: str | None, naming: Naming) -> tuple[str, 
         for each in products.find_products(output, naming.state, output_name)
         if _holds_something(each.entry)
     ]
-    return tuple(state.name for state in sorted(found, key=lambda state: state.order))
+    found.sort(key=lambda state: state.order)
+    weights = [
+        _Candidate(f"{state.name}/{entry.name}", state.place)
+        for state in found
+        for entry in sorted(products.entries(output / state.name), key=lambda entry: entry.name)
+        if naming.state_weights is not None and naming.state_weights.fullmatch(entry.name)
+    ]
+    checked = _checked_together(output, weights, trainer, reading)
+    return SavedStates(
+        tuple(state.name for state in found),
+        tuple(each.artifact for each in checked if each.artifact is not None),
+    )
 
 
 def sample_paths(output: Path, output_name: str | None, naming: Naming) -> tuple[str, ...]:

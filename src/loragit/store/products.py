@@ -56,6 +56,12 @@ class Sealed(NamedTuple):
         )
 
     @property
+    def state_weights(self) -> tuple[ModelFile, ...]:
+        """The weights of training states that the run left."""
+        lines = self.values("State-Weights")
+        return tuple(each for line in lines if (each := parse_model_line(line)) is not None)
+
+    @property
     def output(self) -> str:
         """The output folder as recorded; empty if it is not recorded."""
         return next(iter(self.values("Output")), "")

@@ -341,7 +341,7 @@ class _Planner:
             finished=span.finished,
             output=self._hide(text.home_as_tilde(str(left.folder), self._home)),
             **left.judged._asdict(),
-            states=left.states,
+            **left.states._asdict(),
             samples=left.samples,
             sample_files=left.sample_files,
             final_loss=left.final_loss,

@@ -17,7 +17,7 @@ from loragit.run.importing import names, text_files
 from loragit.run.importing.models import Models
 from loragit.run.importing.search import Source
 from loragit.run.importing.text_files import TextFiles
-from loragit.run.results import CheckedModels, Logs, ModelReader
+from loragit.run.results import CheckedModels, Logs, ModelReader, SavedStates
 from loragit.trainers import kinds, losses, products
 from loragit.trainers.safetensors import NotSafetensors
 from loragit.trainers.trainer import LogFolders, Trainer, TrainingHeader
@@ -57,7 +57,7 @@ class PastTraining(NamedTuple):
     """Headers of the whole models that can be read, in order of saving."""
     header: Mapping[str, str]
     """Header of the last whole model; empty if there is none."""
-    states: tuple[str, ...]
+    states: SavedStates
     samples: int
     sample_files: tuple[DatasetFile, ...]
     """The readable sample images."""
@@ -69,7 +69,8 @@ class PastTraining(NamedTuple):
 
     @property
     def made_something(self) -> bool:
-        return bool(self.judged.models or self.judged.unreadable or self.states or self.samples)
+        judged = self.judged
+        return bool(judged.models or judged.unreadable or self.states.states or self.samples)
 
     @property
     def sessions(self) -> tuple[str, ...]:
@@ -247,16 +248,15 @@ class _TrainingReader:
         self, files: Mapping[str, str], found: TextFiles, *, recorded: bool
     ) -> PastTraining:
         folder = self._folder
-        judged = results.checked_models(
-            folder, files, self._trainer, ModelReader(self._models.header, self._models.hashes)
-        )
+        reading = ModelReader(self._models.header, self._models.hashes)
+        judged = results.checked_models(folder, files, self._trainer, reading)
         readable = [model.path for model in judged.models if model.path.endswith(".safetensors")]
         headers = [self._models.header(folder / path).metadata for path in readable]
         trainings = tuple(map(kinds.training_header, headers))
-        states = results.states(folder, self._output_name, self._trainer.naming)
+        states = results.saved_states(folder, self._output_name, self._trainer, reading)
         samples = results.sample_paths(folder, self._output_name, self._trainer.naming)
         span = self._span(
-            trainings, [*files, *states], recorded=recorded, told=any(map(_tells, headers))
+            trainings, [*files, *states.states], recorded=recorded, told=any(map(_tells, headers))
         )
         return PastTraining(
             folder=folder,
