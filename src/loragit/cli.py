@@ -68,6 +68,7 @@ def _main(
 def train(
     name: Annotated[str, Argument(help=f"The run's name: {CONVENTION}.", show_default=False)],
     extra: cli_help.Extra = None,
+    config: cli_help.Config = None,
     dataset: cli_help.Dataset = None,
     steps: Annotated[int | None, Option(min=1, help="Training steps; default, the name's.")] = None,
     output: Annotated[str | None, Option(help="The run's output folder itself.")] = None,
@@ -95,7 +96,7 @@ def train(
     )
     request = Request.parse(
         name, flags, dict(os.environ), Path.cwd(), tuple(extra or ()), bump=bump, script=script,
-        from_script=from_script,
+        from_script=from_script, config=config,
     )
     # fmt: on
     if dry_run:
@@ -344,7 +345,9 @@ def trust_(
     """Agree to the programs and files that a dataset names."""
     from loragit.commands import trust as command
 
-    raise typer.Exit(command.trust_(_settings(dataset), yes=yes))
+    raise typer.Exit(
+        command.trust_(_settings(dataset), str(settings_paths.home_of(os.environ)), yes=yes)
+    )
 
 
 @_app.command()

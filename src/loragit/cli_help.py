@@ -139,6 +139,10 @@ Extra = Annotated[list[str] | None, Argument(metavar="-- [ARGUMENTS]...", help="
 TrainerScript = Annotated[
     str | None, Option(help="Run this script with the arguments after -- and no others.")
 ]
+Config = Annotated[
+    str | None,
+    Option(help="A file of the trainer's arguments: TOML, or a preset (JSON) of the kohya_ss GUI."),
+]
 Script = Annotated[
     str | None,
     Option(help="Run your own script in place of the trainer's, with the arguments after --."),

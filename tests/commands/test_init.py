@@ -25,8 +25,10 @@ from loragit.commands.hook import files
 from loragit.commands.init import discover, first_files, image_folders
 from loragit.record.name import RunName
 from loragit.settings import document
-from loragit.trainers.sd_scripts import dataset_config
+from loragit.trainers.arguments import Arguments
+from loragit.trainers.sd_scripts.datasets import reading
 from loragit.trainers.sd_scripts.trainer import FILES as IMAGE_FILES
+from loragit.trainers.trainer import DatasetPlace
 from tests.support.processes import LORAGIT, Result, commit_all, git
 from tests.support.user_home import Scene, make_trainer, write_dataset
 
@@ -603,7 +605,7 @@ def test_what_the_user_settings_say_is_not_repeated(scene: Scene) -> None:
 
 def test_configs_and_prompts_of_other_names_are_found(scene: Scene) -> None:
     (scene.dataset / "dataset.toml").write_text(
-        '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "img"\n'
+        '[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dir = "img"\n'
     )
     (scene.dataset / "prompts.txt").write_text("zqx\n")
     assert scene.loragit("init", "--yes").status == 0
@@ -620,7 +622,7 @@ def test_a_config_whose_folders_lie_in_the_trainers_folder_is_understood(scene: 
     (scene.trainer / ".gitignore").write_text("__pycache__\ngren\nvenv\n")
     commit_all(scene.trainer, "ignore")
     (scene.dataset / "config.toml").write_text(
-        '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "gren"\n'
+        '[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dir = "gren"\n'
     )
     assert scene.loragit("init", "--yes").status == 0
     assert values(scene)["trainer.workdir"] == "trainer"
@@ -714,8 +716,10 @@ def test_whatever_folders_are_called_the_files_read_back_and_mean_them(
             (folder / "config.toml").write_text(
                 first_files.config_text(folders, base=None, side=1024)
             )
-            config = dataset_config.read_config(folder / "config.toml", folder)
-            assert [each.path for each in config.folders] == [place]
+            config = reading.read_config(folder / "config.toml")
+            here = DatasetPlace(folder, folder, lambda module: False)
+            used = reading.used_files(config, Arguments({}), here)
+            assert [each.path for each in used.folders] == [place]
         else:
             assert (
                 not unicode

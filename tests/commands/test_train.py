@@ -482,7 +482,7 @@ def test_an_image_folder_without_images_is_told(scene: Scene) -> None:
 def test_an_image_that_git_lfs_has_not_fetched_is_told(scene: Scene) -> None:
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 12345\n"
     (scene.dataset / "img" / "00.png").write_text(pointer)
-    refused(scene, "are git-lfs pointers, as 00.png", "lfs pull")
+    refused(scene, "00.png is not really there: it is a git-lfs pointer", "lfs pull")
 
 
 def test_a_trainer_that_is_missing_is_told(scene: Scene) -> None:
@@ -996,13 +996,13 @@ def test_captions_that_the_trainer_will_not_read_are_warned_of(scene: Scene) -> 
     assert scene.git("ls-tree", "noob-gren-v3s4", "captions") == ""
 
 
-def test_a_folder_that_two_subsets_read_differently_is_recorded_for_both(scene: Scene) -> None:
+def test_a_folder_that_two_datasets_read_differently_is_recorded_for_both(scene: Scene) -> None:
     (scene.dataset / "img" / "00.tags").write_text("tags")
     (scene.dataset / "img" / "notes.txt").write_text("of no image")
     config = scene.dataset / "config.toml"
     subset = (
-        f'\n  [[datasets.subsets]]\n  image_dir = "{scene.dataset}/img"\n  '
-        'caption_extension = ".tags"\n'
+        "\n[[datasets]]\n  resolution = 64\n  [[datasets.subsets]]\n"
+        f'  image_dir = "{scene.dataset}/img"\n  caption_extension = ".tags"\n'
     )
     config.write_text(config.read_text() + subset)
     assert scene.train().status == 0

@@ -287,11 +287,14 @@ def test_a_dataset_that_went_on_is_noted(scene: Scene) -> None:
     images = scene.dataset / "img"
     (images / "00.txt").write_text("other words")
     (images / "01.txt").unlink()
+    (images / "99.png").write_bytes((images / "00.png").read_bytes())
     (images / "99.txt").write_text("new")
+    (images / "notes.md").write_text("nobody reads them")
     (images / "00.npz").write_text("a cache")
-    told = "1 file changed (img/00.txt), 1 file gone (img/01.txt), 1 file new (img/99.txt)"
+    new = "2 files new (img/99.png, img/99.txt)"
+    told = f"1 file changed (img/00.txt), 1 file gone (img/01.txt), {new}"
     assert one(scene, status=0) == ("note", "dataset", f"the dataset has gone on since: {told}")
-    quick = "1 file gone (img/01.txt), 1 file new (img/99.txt)"
+    quick = f"1 file gone (img/01.txt), {new}"
     assert one(scene, "--quick", status=0)[2] == f"the dataset has gone on since: {quick}"
 
 

@@ -10,11 +10,12 @@ import pytest
 
 from loragit.dataset import snapshot
 from loragit.dataset.hashes import HashCache
-from loragit.dataset.snapshot import RecordedDataset, Subset, WatchedFolder
+from loragit.dataset.snapshot import RecordedDataset, WatchedFolder
+from loragit.dataset.used_files import UsedFiles, UsedFolder
 from loragit.record.values import Entry
 from loragit.run import edited
 from loragit.run.preflight.inputs import Inputs
-from loragit.trainers.sd_scripts.trainer import FILES
+from loragit.trainers.sd_scripts.trainer import SdScripts
 from tests.support.growth import seconds_in_turn
 
 AS_IT_WAS = "on record is what it was at the start"
@@ -33,20 +34,27 @@ def read(tmp_path: Path) -> Inputs:
         os.utime(
             folder, ns=(1, 1)
         )  # what comes into it later comes at another time, whatever the clock's ticks
-        folders.append(Subset(place, folder, (".txt",), FILES))
+        folders.append(used(folder))
     return look(tmp_path / "gren", folders)
 
 
-def look(root: Path, folders: list[Subset]) -> Inputs:
+def used(folder: Path) -> UsedFolder:
+    names = sorted(os.listdir(folder))
+    images = tuple(name for name in names if name.endswith(".png"))
+    return UsedFolder(folder, images, tuple(name for name in names if name.endswith(".txt")))
+
+
+def look(root: Path, folders: list[UsedFolder]) -> Inputs:
     entries = (Entry("config.toml", b"config"), Entry("sample-prompts.txt", b"prompts"))
     for entry in entries:
         (root / entry.path).write_bytes(entry.data)
-    listed = [(folder, snapshot.subset_files(folder, root)) for folder in folders]
+    files = UsedFiles(None, tuple(folders), {})
+    nothing = RecordedDataset(None, None, frozenset())
     dataset = snapshot.read_dataset(
-        listed, RecordedDataset(None, None, frozenset()), root, HashCache(root.parent / "cache")
+        files, SdScripts(), nothing, root, HashCache(root.parent / "cache")
     )
     sources = {entry.path: root / entry.path for entry in entries}
-    return Inputs(entries[0], entries[1], (), dataset, (), sources)
+    return Inputs(entries[0], entries[1], (), dataset, files, (), sources)
 
 
 def touched(path: Path, data: str | None = None) -> None:
@@ -155,7 +163,7 @@ def test_a_file_that_cannot_be_read_any_more_counts_as_changed(tmp_path: Path) -
     (folder / "0.png").write_bytes(b"image")
     (folder / "0.txt").touch()
     os.utime(folder / "0.txt", ns=(1, 1))  # another time than that of what comes in its place
-    read = look(tmp_path, [Subset("img", folder, (".txt",), FILES)])
+    read = look(tmp_path, [used(folder)])
     (folder / "0.txt").unlink()
     (folder / "0.txt").symlink_to(
         "/proc/self/mem"
@@ -169,7 +177,7 @@ def test_ten_thousand_files_cost_little_more_than_to_look_at_each(tmp_path: Path
     for number in range(2500):
         (root / "img" / f"{number}.png").touch()
         (root / "img" / f"{number}.txt").touch()
-    read = look(root, [Subset("img", root / "img", (".txt",), FILES)])
+    read = look(root, [used(root / "img")])
 
     names = [str(root / "img" / each.name) for each in read.dataset.watched[0].files]
     bare, took = seconds_in_turn(

@@ -405,16 +405,17 @@ def test_import_takes_models_only_of_trainers_whose_trainings_it_can_read(shape:
 
 
 def test_hints_name_the_arguments_and_keys_of_the_trainer(shape: Shape) -> None:
-    dataset, files = shape.scene.dataset, shape.trainer.files
+    dataset = shape.scene.dataset
     next((dataset / "img").glob("*.txt")).unlink()
     first, second = sorted((dataset / "img").glob("*.png"))[:2]
     second.write_bytes(first.read_bytes())
     hints = " ".join(
         check["fix"] or "" for check in json.loads(shape.loragit("doctor", "--json").out)
     )
-    assert f"say {files.caption_key}" in hints
-    assert ("class_tokens" in hints) == (files.words_key is not None)
-    assert ("num_repeats" in hints) == (files.repeats_key is not None)
+    assert ("say caption_extension or class_tokens" in hints) == (
+        shape.trainer.kind == "sd-scripts"
+    )
+    assert ("say captions in the job" in hints) == (shape.trainer.kind != "sd-scripts")
     for name in ("config.toml", "job.yaml"):
         (dataset / name).unlink(missing_ok=True)
     assert f"name another: -- {shape.trainer.names_config}" in shape.train().err

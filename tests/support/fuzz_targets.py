@@ -40,9 +40,11 @@ from loragit.store import journal, products
 from loragit.system.logfold import Folder
 from loragit.trainers import losses, safetensors, tensorboard
 from loragit.trainers import products as products_of_trainers
+from loragit.trainers.arguments import Arguments
 from loragit.trainers.kinds import training_header
-from loragit.trainers.sd_scripts import dataset_config
+from loragit.trainers.sd_scripts.datasets import metadata, reading
 from loragit.trainers.sd_scripts.trainer import SdScripts
+from loragit.trainers.trainer import DatasetPlace
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 
@@ -199,7 +201,12 @@ def documents(data: bytes) -> None:
     with refusals():
         inputs.parse_input(Path("config.json"), data, "config")
     with refusals(), a_file(data, "config.toml") as file:
-        dataset_config.read_config(file, file.parent)
+        config = reading.read_config(file)
+        place = DatasetPlace(file.parent, file.parent, lambda module: False)
+        reading.used_files(config, Arguments({}), place)
+    for name in ("m.json", "m.jsonl"):
+        with refusals():
+            metadata.parse_metadata(Path(name), data)
 
 
 @target

@@ -18,21 +18,22 @@ from types import MappingProxyType
 from loragit.dataset import inputs
 from loragit.dataset.file_kinds import FileKinds
 from loragit.dataset.inputs import CannotReadInput
-from loragit.dataset.snapshot import DatasetConfig, Subset
+from loragit.dataset.snapshot import NothingToTrainOn
+from loragit.dataset.used_files import CaptionProblem, ConfigFile, UsedFiles, UsedFolder
 from loragit.secrets.find import SecretArgument
 from loragit.settings import schema
 from loragit.trainers import kinds
 from loragit.trainers.arguments import Arguments, BadArgument, Value
 from loragit.trainers.disk_need import Need, PastRun, Saves
+from loragit.trainers.products import Naming, Products
 from loragit.trainers.trainer import (
     CheckoutSigns,
+    DatasetPlace,
     Defaults,
     Job,
     LossSource,
     NamedWeights,
-    Naming,
     Plan,
-    Products,
     SavedAt,
     Scalar,
     Trainer,
@@ -49,10 +50,6 @@ FILES = FileKinds(
     caches=(".sizes.json", "*.cache"),
     of_image=re.compile(r"(?P<stem>.+)_latent"),
     of_caption=re.compile(r"(?P<stem>.+)_text"),
-    folder_key="folder",
-    caption_key="captions",
-    words_key=None,
-    repeats_key=None,
 )
 
 
@@ -64,6 +61,24 @@ def _scalars(path: Path, tags: Container[str]) -> Iterator[Scalar]:
     except sqlite3.Error as error:
         raise OSError(str(error)) from error
     yield from (scalar for scalar in rows if scalar.tag in tags)
+
+
+def _folder(path: Path, caption_end: str) -> UsedFolder:
+    names = sorted(each.name for each in path.iterdir() if each.is_file())
+    images = tuple(filter(FILES.is_image, names))
+    if not images:
+        raise NothingToTrainOn(f"the image folder {path} holds no images")
+    stems = {name.rpartition(".")[0] for name in images}
+    captions = [n for n in names if n.endswith(caption_end) and n.rpartition(".")[0] in stems]
+    have = {name.rpartition(".")[0] for name in captions}
+    return UsedFolder(
+        path,
+        images,
+        tuple(captions),
+        uncaptioned=tuple(name for name in images if name.rpartition(".")[0] not in have),
+        uncaptioned_hint="say captions in the job",
+        caption_ends=(caption_end,),
+    )
 
 
 class JobTrainer(Trainer):
@@ -87,6 +102,7 @@ class JobTrainer(Trainer):
     weights = MappingProxyType(
         {"model": "Base-Model", "start_from": "Network-Weights", "resume": "Resume"}
     )
+    arguments_file = None
     per_run = frozenset()
     secret_arguments = (SecretArgument("hub_token", "hub_token"),)
     not_in_settings = MappingProxyType({})
@@ -103,9 +119,13 @@ class JobTrainer(Trainer):
         ),
     )
     files = FILES
+    plugins = ()
     losses = LossSource(re.compile(r"loss_log\.db"), None, ("loss/loss",), _scalars)
 
-    def plan(self, given: Arguments, defaults: Defaults, *, own_script: bool) -> Plan:
+    def plan(
+        self, settings: Arguments, command: Arguments, defaults: Defaults, *, own_script: bool
+    ) -> Plan:
+        given = settings.updated(command)
         if given.options and not own_script:
             raise BadArgument("the job trainer takes no options", hint="write them into the job")
         config = defaults.workdir / given.leading[0] if given.leading else defaults.config
@@ -134,20 +154,25 @@ class JobTrainer(Trainer):
             warnings=(),
         )
 
-    def dataset(self, config: Path, workdir: Path, effective: Arguments) -> DatasetConfig:
-        data = inputs.read_input(config, "job file")
-        values = _read(config, data)
+    def dataset(self, plan: Plan, place: DatasetPlace) -> UsedFiles:
+        assert plan.config is not None
+        data = inputs.read_input(plan.config, "job file")
+        values = _read(plan.config, data)
         folders = tuple(
-            Subset(folder, workdir / folder, (values.get((*at[:2], "captions"), ".txt"),), FILES)
+            _folder(place.workdir / folder, values.get((*at[:2], "captions")) or ".txt")
             for at, folder in values.items()
             if at[0] == "datasets" and at[2:] == ("folder",)
         )
-        return DatasetConfig(config, ".yaml", data, folders, ())
+        return UsedFiles(ConfigFile(plan.config, ".yaml", data), folders, {})
+
+    def caption_problem(self, data: bytes) -> CaptionProblem | None:
+        return None
 
     def modules(self, effective: Arguments) -> tuple[str, ...]:
         return ()
 
     def words(self, plan: Plan, workdir: Path, job: Job) -> tuple[str, ...]:
+        assert job.copies.config is not None
         return (job.copies.config,)
 
     def config_copy(self, plan: Plan, data: bytes, job: Job) -> bytes:
@@ -184,9 +209,7 @@ class JobTrainer(Trainer):
     def saved_at(self, metadata: Mapping[str, str], named: SavedAt) -> SavedAt:
         return SavedAt(json.loads(metadata["training_info"])["step"], None)
 
-    def steps_per_epoch(
-        self, config: DatasetConfig, images: Mapping[str, int], given: Arguments
-    ) -> int | None:
+    def steps_per_epoch(self, dataset: UsedFiles, given: Arguments) -> int | None:
         return None
 
     def steps(self, given: Arguments, steps: int, per_epoch: int | None) -> int:

@@ -24,14 +24,17 @@ from loragit.trainers.arguments import (
     refuse_short_forms,
 )
 from loragit.trainers.sd_scripts import arguments
-from loragit.trainers.sd_scripts.arguments import config_file, flatten, plan, words
+from loragit.trainers.sd_scripts.arguments import plan, words
+from loragit.trainers.sd_scripts.sources import Given, config_file, flattened
 from loragit.trainers.sd_scripts.trainer import SdScripts
 from loragit.trainers.start import Start
 from loragit.trainers.train_sh import HERE, OUTPUT, train_script
 from loragit.trainers.trainer import Copies, Defaults, Job, LogFolders, Plan
 
 WORK = Path("/srv/sd-scripts")
-DEFAULTS = Defaults("noob-gren-v1s4", Path("/data/config.toml"), Path("/data/prompts.txt"), WORK)
+DEFAULTS = Defaults(
+    "noob-gren-v1s4", Path("/data/config.toml"), False, Path("/data/prompts.txt"), WORK
+)
 NONE = Arguments({})
 
 WORD = st.text(max_size=10).filter(lambda t: "\0" not in t) | st.binary(max_size=6).map(
@@ -143,7 +146,8 @@ def test_words_before_the_first_option_are_refused() -> None:
 
 
 def read(*given: str, filed: Arguments = NONE, defaults: Defaults = DEFAULTS) -> Plan:
-    return plan(from_words(given), filed, defaults)
+    passed = from_words(given)
+    return plan(Given(passed, filed, filed.updated(passed), frozenset(passed.options)), defaults)
 
 
 def test_without_arguments_the_defaults_hold() -> None:
@@ -214,7 +218,7 @@ def test_a_config_file_is_found_as_sd_scripts_finds_it() -> None:
 
 
 def test_a_config_files_values_are_arguments_whatever_their_section() -> None:
-    filed = flatten(
+    filed = flattened(
         {
             "seed": 7,
             "training": {
@@ -227,13 +231,13 @@ def test_a_config_files_values_are_arguments_whatever_their_section() -> None:
         }
     )
     assert filed.words() == (
-        *("--seed", "7", "--learning_rate", "0.0001", "--cache_latents", "--x", "y"),
+        *("--seed", "7", "--learning_rate", "0.0001", "--cache_latents"),
         *("--network_args", "algo=lokr", "4"),
     )
 
 
 def test_the_command_line_overrides_a_config_file_and_is_all_that_is_passed_on() -> None:
-    filed = flatten(
+    filed = flattened(
         {
             "output_name": "lamp",
             "logging_dir": "logs",
@@ -249,8 +253,8 @@ def test_the_command_line_overrides_a_config_file_and_is_all_that_is_passed_on()
     assert told.arguments.words() == ("--config_file", "args", "--vae", "b.pt")
     assert told.inputs == (("config_file", WORK / "args.toml"),)
     # Neither folder nor steps of a file for many runs are this run's.
-    assert read(filed=flatten({"output_dir": "/x", "max_train_steps": 9})).output is None
-    assert read(filed=flatten({"output_dir": "/x", "max_train_steps": 9})).steps is None
+    assert read(filed=flattened({"output_dir": "/x", "max_train_steps": 9})).output is None
+    assert read(filed=flattened({"output_dir": "/x", "max_train_steps": 9})).steps is None
 
 
 def test_weights_are_told_by_role_each_of_several() -> None:
@@ -334,7 +338,7 @@ def test_inputs_are_given_as_their_copies() -> None:
     told = read(
         *("--config_file", "args", "--in_json", "m.json", "--training_comment", "mine"),
         *("--network_args", "algo=lokr", "preset=p.toml", "preset=full", "preset=/else/p.toml"),
-        filed=flatten({"metadata_file": "n.json"}),
+        filed=flattened({"log_tracker_config": "n.toml"}),
     )
     given = words(told, WORK, job(told, 9, "loragit: x"))
     assert ("--config_file", "/out/inputs/args.toml") in pairs(given)
@@ -344,13 +348,18 @@ def test_inputs_are_given_as_their_copies() -> None:
     assert given[at + 1 : at + 5] == (
         *("algo=lokr", "preset=/out/inputs/p.toml", "preset=full", "preset=/out/inputs/p.toml"),
     )
-    assert "--metadata_file" not in given  # the config file's own affair
+    assert ("--log_tracker_config", "/out/inputs/n.toml") in pairs(given)
 
 
-def test_a_preset_of_a_config_file_is_recorded_and_not_given_again() -> None:
-    told = read(filed=flatten({"network_args": ["preset=p.toml"]}))
-    assert told.inputs == (("network_args", WORK / "p.toml"),)
-    assert "--network_args" not in words(told, WORK, job(told, 9, "c"))
+def test_files_that_a_config_file_names_are_given_as_their_copies_too() -> None:
+    told = read(
+        filed=flattened({"network_args": ["preset=p.toml", "x=1"], "log_tracker_config": "t"})
+    )
+    assert told.inputs == (("log_tracker_config", WORK / "t"), ("network_args", WORK / "p.toml"))
+    given = words(told, WORK, job(told, 9, "c"))
+    assert ("--log_tracker_config", "/out/inputs/t") in pairs(given)
+    at = given.index("--network_args")
+    assert given[at + 1 : at + 3] == ("preset=/out/inputs/p.toml", "x=1")
 
 
 # ---- the script ----
@@ -458,8 +467,8 @@ def test_a_secret_is_read_from_the_environment_and_asked_for_where_it_is_missing
 # ---- a start, told three ways ----
 
 
-def a_start(*given: str) -> Start:
-    told = read(*given)
+def a_start(*given: str, filed: Arguments = NONE) -> Start:
+    told = read(*given, filed=filed)
     return Start(
         name="noob-gren-v1s4",
         program=("/home/ada/venv/bin/python", str(WORK / "train.py")),
@@ -494,6 +503,39 @@ def test_the_real_command_names_the_commit_and_the_recorded_one_does_not() -> No
         *("--output_name", "noob-gren-v1s4", "--max_train_steps", "4"),
         *("--training_comment", "loragit: noob-gren-v1s4"),
     )
+
+
+def test_the_arguments_for_the_record_are_those_that_count_wherever_they_come_from() -> None:
+    filed = Arguments(
+        {
+            "learning_rate": ("5e-5",),
+            "network_dim": ("4",),
+            "max_train_steps": ("512",),
+            "output_name": ("gui",),
+            "in_json": ("m.json",),
+            "vae": ("/home/ada/v.pt",),
+            "wandb_api_key": ("--odd",),
+            "xformers": (),
+        }
+    )
+    start = a_start(
+        *("--config_file", "gui", "--network_dim", "8", "--log_prefix", "x", "--seed=-1"),
+        *("--network_args", "algo=lokr", "preset=p.toml", "--text_encoder_lr", "1e-4", "2e-5"),
+        filed=filed,
+    )._replace(workdir=WORK)
+    assert dict(start.arguments()) == {
+        "learning_rate": ("5e-5",),
+        "network_dim": ("8",),
+        "max_train_steps": ("4",),
+        "in_json": ("inputs/m.json",),
+        "vae": ("~/v.pt",),
+        "wandb_api_key": ("***",),
+        "xformers": (),
+        "seed": ("-1",),
+        "network_args": ("algo=lokr", "preset=inputs/p.toml"),
+        "text_encoder_lr": ("1e-4", "2e-5"),
+    }
+    assert not start._replace(own=("--seed", "1")).arguments()
 
 
 def test_a_secret_is_in_the_real_command_alone() -> None:

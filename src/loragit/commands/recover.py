@@ -109,7 +109,7 @@ def _unnoted(recovery: Recovery, chosen: Settings) -> None:
 
 def _made_up_entry(run: RecordedRun, chosen: Settings, environ: Mapping[str, str]) -> JournalEntry:
     """The journal entry that the run would have, as far as record and settings tell."""
-    written = run.record.args.get("output_dir", ())  # none where the user's own script ran
+    written = run.record.command_args.get("output_dir", ())  # none where the user's own script ran
     output = (
         paths.expand_path(written[-1], chosen.dataset_dir, environ)
         if written

@@ -15,7 +15,7 @@ from loragit.secrets import rules
 from loragit.settings.schema import FILE
 from loragit.settings.values import Settings
 from loragit.trainers import kinds
-from loragit.trainers.arguments import Arguments
+from loragit.trainers.trainer import DatasetPlace
 
 _QUESTION = "Run and read what these name?"
 
@@ -65,14 +65,14 @@ def _print_claims(subject: Subject, origin: str) -> None:
         )
 
 
-def trust_(chosen: Settings, *, yes: bool) -> int:
+def trust_(chosen: Settings, home: str, *, yes: bool) -> int:
     """Show what the dataset's own files start and read, and ask whether they may. Returns 1 if
-    not, else 0.
+    not, else 0. ``home`` is the home folder.
 
     Raises :class:`NobodyToAsk`, :class:`NotRemembered`.
     """
     agreed = True
-    subjects = [subject for subject in _subjects(chosen) if subject.values]
+    subjects = [subject for subject in _subjects(chosen, home) if subject.values]
     for subject in subjects:
         if trust.is_agreed(subject):
             console.info(
@@ -105,7 +105,7 @@ def trust_(chosen: Settings, *, yes: bool) -> int:
     return 0 if agreed else 1
 
 
-def _subjects(chosen: Settings) -> Iterator[Subject]:
+def _subjects(chosen: Settings, home: str) -> Iterator[Subject]:
     folder = chosen.dataset_dir
     if chosen.written is not None:
         yield trust.subject_of_document(folder, chosen.written, chosen.trainer.repo)
@@ -116,15 +116,18 @@ def _subjects(chosen: Settings) -> Iterator[Subject]:
         )
         try:
             trainer = kinds.trainer_of(chosen.trainer.kind)
-            config = trainer.dataset(paths.config, workdir, Arguments({}))
+            plan = launch.trainer_plan("", chosen, (), workdir, home, own_script=False)
+            place = DatasetPlace(workdir, folder)
+            used = trainer.dataset(plan, place)
         except LoragitError:  # told when it is needed
             return
         read: list[Path] = [
-            paths.config,
+            *([plan.config] if plan.config else []),
             *([paths.prompts] if paths.prompts else []),
             *chosen.record.inputs,
         ]
         there = [path for path in read if os.path.exists(path)]
-        yield trust.subject_of_inputs(
-            folder, config.path, config.files, [each.path for each in config.folders], there
-        )
+        naming = plan.config or next(iter(used.files), None)
+        if naming is not None:
+            folders = [each.path for each in used.folders]
+            yield trust.subject_of_inputs(folder, naming, used.files, folders, there)

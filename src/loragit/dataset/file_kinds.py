@@ -1,4 +1,4 @@
-"""Which files of a dataset's folder a trainer reads, and which it makes there itself."""
+"""How a trainer tells the files in a folder of images apart, by their names alone."""
 
 from __future__ import annotations
 
@@ -19,18 +19,11 @@ class FileKinds(NamedTuple):
     group ``stem`` is the image's."""
     of_caption: re.Pattern[str]
     """The same for caches that are made from a caption."""
-    folder_key: str
-    """What a dataset config calls a folder of images."""
-    caption_key: str
-    """What it calls the suffix of captions."""
-    words_key: str | None
-    """What it calls words that stand for missing captions; ``None`` if nothing can."""
-    repeats_key: str | None
-    """What it calls how often each image counts; ``None`` if nothing says so."""
 
     def is_image(self, name: str) -> bool:
-        """Whether the trainer takes a file called ``name`` for an image."""
-        return name.endswith(self.images)
+        """Whether the trainer takes a file called ``name`` for an image. Hidden files are none:
+        macOS leaves ``._NAME`` beside each file on a foreign disk."""
+        return name.endswith(self.images) and not name.startswith(".")
 
     def is_cache(self, name: str) -> bool:
         """Whether ``name`` is a cache that the trainer itself writes next to the images."""

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from loragit import parse
-from loragit.errors import LoragitError
+from loragit.errors import LoragitError, shell_word
 
 MAX_INPUT = 1 << 28
 """Most bytes of a file that goes on record as it is: a longer one could not be read back in one
 piece either."""
+
+
+class EncodingProblem(NamedTuple):
+    """Why a text cannot be read as it is."""
+
+    what: str
+    """What it does or is: "is UTF-16 text, not UTF-8"."""
+    hint: str
 
 
 class CannotReadInput(LoragitError):
@@ -44,17 +54,62 @@ def read_input(path: Path, what: str) -> bytes:
     )
 
 
+def read_text(path: Path, data: bytes, what: str) -> str:
+    """Decode ``data`` as the trainers do, which take plain UTF-8 alone. Raises
+    :class:`CannotReadInput`, which says what else it is."""
+    problem = encoding_problem(data, shell_word(path))
+    if problem is not None:
+        raise CannotReadInput(f"the {what} {path} {problem.what}", hint=problem.hint)
+    return data.decode()
+
+
+def encoding_problem(data: bytes, file: str) -> EncodingProblem | None:
+    """Return why ``data`` is not plain UTF-8; ``file`` is its name, for a shell."""
+    if data.startswith(codecs.BOM_UTF8):
+        return EncodingProblem(
+            "begins with a byte order mark (BOM), as Windows writes it",
+            f"save it as UTF-8 without BOM, or: sed -i '1s/^\\xEF\\xBB\\xBF//' {file}",
+        )
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return EncodingProblem(
+            "is UTF-16 text, not UTF-8",
+            f"save it as UTF-8: iconv -f UTF-16 -t UTF-8 {file}",
+        )
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        return EncodingProblem(
+            f"is not UTF-8 text: byte 0x{data[error.start]:02x} in line {line}",
+            f"save it as UTF-8, as from GBK: iconv -f GBK -t UTF-8 {file}",
+        )
+    return None
+
+
 def parse_input(path: Path, data: bytes, what: str) -> Mapping[str, object]:
     """Parse ``data`` as sd-scripts does: as JSON if ``path`` ends in ``.json``, else as TOML.
 
     Raises :class:`CannotReadInput`, which names line and reason.
     """
+    read = parse.read_json if path.suffix.lower() == ".json" else parse.read_toml
+    return _parsed(read, path, data, what)
+
+
+def parse_toml(path: Path, data: bytes, what: str) -> Mapping[str, object]:
+    """Parse ``data`` as TOML, whatever the file is called. Raises :class:`CannotReadInput`."""
+    return _parsed(parse.read_toml, path, data, what)
+
+
+def parse_json(path: Path, data: bytes, what: str) -> Mapping[str, object]:
+    """Parse ``data`` as JSON, whatever the file is called. Raises :class:`CannotReadInput`."""
+    return _parsed(parse.read_json, path, data, what)
+
+
+def _parsed(
+    read: Callable[[str], object], path: Path, data: bytes, what: str
+) -> Mapping[str, object]:
     try:
-        table = (
-            parse.read_json(data)
-            if path.suffix.lower() == ".json"
-            else parse.read_toml(data.decode())
-        )
+        table = read(read_text(path, data, what))
     except ValueError as error:
         raise CannotReadInput(
             f"the {what} {path} does not parse: {error}", hint="correct it and start again"

@@ -4,52 +4,39 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from loragit.dataset import digests, hashes, lfs
+from loragit.dataset import digests, hashes
 from loragit.dataset.file_kinds import FileKinds
-from loragit.dataset.files import CannotRead, list_files, read_files
+from loragit.dataset.files import read_files
 from loragit.dataset.hashes import HashCache, HashedFile
 from loragit.dataset.inputs import MAX_INPUT, CannotReadInput
-from loragit.errors import LoragitError, shell_word
+from loragit.dataset.not_there import MAX_POINTER, NotThere, missing_target, pointer
+from loragit.dataset.used_files import CaptionProblem, UsedFiles, UsedFolder
+from loragit.errors import Area, Finding, LoragitError
 from loragit.record.values import DatasetFile, Entry
+from loragit.text import count, listed
 
-MAX_POINTER = 1024
-"""git-lfs pointers have fewer bytes (specification v1)."""
+_NAMED = 5
+"""Files that a message names; the rest are counted."""
 
 
 class NothingToTrainOn(LoragitError):
-    """A folder that the dataset config names is missing, or holds no image that can be read."""
+    """The dataset holds no image that can be read."""
 
 
-class Subset(NamedTuple):
-    """A folder that the dataset config names."""
+class DatasetReader(Protocol):
+    """What is asked of a trainer about the files that it reads."""
 
-    written: str
-    """As the config has it."""
-    path: Path
-    """Absolute."""
-    caption_suffixes: tuple[str, ...]
-    """With their dots; several if several subsets of the config name the same folder."""
-    files: FileKinds
-    """Which of its files are what, to the trainer."""
-    captioned: bool = True
-    """Whether captions belong in it: regularisation and conditioning images need none, nor do
-    ``class_tokens``."""
+    @property
+    def files(self) -> FileKinds: ...
 
-
-class DatasetConfig(NamedTuple):
-    """A dataset config: its bytes, and what it names."""
-
-    path: Path
-    suffix: str
-    """Of its copy's name, in lower case whatever the file's own is: ``.toml``."""
-    data: bytes
-    folders: tuple[Subset, ...]
-    files: tuple[Path, ...]
-    """Further inputs it names, absolute: ``metadata_file`` and the like."""
+    def caption_problem(self, data: bytes) -> CaptionProblem | None:
+        """What is wrong with the caption file ``data``, if it would stop the trainer or go into
+        the training with it."""
+        ...
 
 
 class Dataset(NamedTuple):
@@ -66,13 +53,17 @@ class Dataset(NamedTuple):
     folders: tuple[tuple[str, Path], ...] = ()
     """(a folder of captions in the record, the folder that they were read from)."""
     watched: tuple[WatchedFolder, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    """Captions that would stop the trainer."""
+    warnings: tuple[str, ...] = ()
 
 
 class WatchedFolder(NamedTuple):
     """A folder of the dataset, as it was when it was read."""
 
     folder: Path
-    kinds: FileKinds
+    kinds: FileKinds | None
+    """How new images are recognised; ``None`` where the trainer would not read them."""
     prefix: str
     """What comes before its files' names in ``dataset.sha256``: empty, or ending in ``/``."""
     changed_ns: int
@@ -107,74 +98,48 @@ def _blob_id(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
-def subset_files(folder: Subset, dataset: Path) -> tuple[str, ...]:
-    """Return the names of the files in ``folder``, sorted. Raises :class:`NothingToTrainOn` if none
-    is an image."""
-    try:
-        names = tuple(list_files(folder.path))
-    except CannotRead as error:
-        beside = dataset / folder.written
-        hint = f"correct {folder.files.folder_key} in the dataset config"
-        if os.path.isdir(beside):
-            hint = (
-                f'write {beside} in the dataset config, or set trainer.workdir = "dataset" in '
-                "loragit.toml"
-            )
-        raise NothingToTrainOn(
-            f"the image folder {folder.written!r}: {error.message}", hint=hint
-        ) from error
-    if not any(map(folder.files.is_image, names)):
-        raise NothingToTrainOn(
-            f"the image folder {folder.written!r} ({folder.path}) holds no images",
-            hint="the trainer would say 'No data found' and stop",
-        )
-    return names
-
-
-def _is_caption(name: str, end: str, stems: Container[str]) -> bool:
-    """Whether a file called ``name`` is a caption, with the suffix ``end``, of an image with one of
-    these ``stems``."""
-    return name.endswith(end) and name.removesuffix(end) in stems
-
-
 def read_dataset(
-    listed: Sequence[tuple[Subset, tuple[str, ...]]],
-    recorded: RecordedDataset,
-    root: Path,
-    cache: HashCache,
+    used: UsedFiles, trainer: DatasetReader, recorded: RecordedDataset, root: Path, cache: HashCache
 ) -> Dataset:
-    """Hash every file of ``listed`` (folder, names), and read its captions unless ``recorded`` has
-    the same ones.
+    """Hash every file that ``trainer`` uses of the dataset in the folder ``root``, and read its
+    captions unless ``recorded`` has the same ones.
 
-    The trainer's own caches are left out: they are made from the files that are here, and with them
-    the second run of the same inputs would differ from the first. ``root`` is the dataset's folder.
     Raises :class:`~loragit.dataset.files.CannotRead`, :class:`CannotReadInput` for captions of
-    absurd length, and :class:`NothingToTrainOn` for images that are git-lfs pointers.
+    absurd length, and :class:`NothingToTrainOn` for files that are not really there.
     """
-    places = _CaptionFolders(root, [subset.path for subset, _ in listed])
-    subsets = [
-        _read_subset(subset, names, root, cache, places.assign(subset.path))
-        for subset, names in listed
+    for folder in used.folders:
+        _refuse_not_there(folder)
+    places = _CaptionFolders(root, [folder.path for folder in used.folders])
+    folders = [
+        _hash_folder(folder, trainer.files, root, cache, places.assign(folder.path))
+        for folder in used.folders
     ]
-    digest = digests.digest_lines([file for subset in subsets for file in subset.digests()])
-    paths = [path for subset in subsets for path in subset.caption_paths()]
+    digest = digests.digest_lines([file for folder in folders for file in folder.digests()])
+    paths = [path for folder in folders for path in folder.caption_paths()]
     captions_tree = recorded.captions if recorded.has_captions(digest, paths) else None
+    captions = [[] if captions_tree else _read_captions(each) for each in folders]
+    problems = [
+        problem
+        for folder, entries in zip(folders, captions, strict=True)
+        for problem in _caption_problems(folder.watched.folder, entries, trainer)
+    ]
     return Dataset(
         digest=digest,
-        images=sum(subset.images for subset in subsets),
-        captions=len(paths),
-        entries=() if captions_tree else tuple(_read_captions(subsets)),
+        images=used.images,
+        captions=len(paths) + used.captions_inside,
+        entries=tuple(entry for entries in captions for entry in entries),
         captions_tree=captions_tree,
-        folders=tuple((subset.place, subset.watched.folder) for subset in subsets),
-        watched=tuple(subset.watched for subset in subsets),
+        folders=tuple((folder.place, folder.watched.folder) for folder in folders),
+        watched=tuple(folder.watched for folder in folders),
+        findings=tuple(finding for stops, finding in problems if stops),
+        warnings=tuple(finding.problem for stops, finding in problems if not stops),
     )
 
 
-class _ReadSubset(NamedTuple):
-    """One subset, with its files hashed and its captions still to be read."""
+class _HashedFolder(NamedTuple):
+    """A folder with its files hashed and its captions still to be read."""
 
     watched: WatchedFolder
-    images: int
     captions: tuple[str, ...]
     """File names."""
     place: str
@@ -190,37 +155,60 @@ class _ReadSubset(NamedTuple):
         return [f"{self.place}/{name}" for name in self.captions]
 
 
-def _read_subset(
-    subset: Subset, names: Sequence[str], root: Path, cache: HashCache, place: str
-) -> _ReadSubset:
-    """Hash the files ``names`` of ``subset`` and pick its captions. Raises as
-    :func:`read_dataset`."""
-    used = [name for name in names if not subset.files.is_cache(name)]
-    images = {name for name in used if subset.files.is_image(name)}
-    prefix = _relative_path(root, subset.path)
-    changed_ns = _folder_changed_ns(subset.path)
-    files, stamps = hashes.hash_and_stamp(subset.path, used, cache)
-    refuse_pointers(subset, [f.name for f in files if f.size < MAX_POINTER and f.name in images])
-    stems = {name.rpartition(".")[0] for name in images}
-    ends = subset.caption_suffixes
-    captions = tuple(
-        n for n in used if n.endswith(ends) and any(_is_caption(n, end, stems) for end in ends)
-    )
-    if captions:
+def _hash_folder(
+    folder: UsedFolder, kinds: FileKinds, root: Path, cache: HashCache, place: str
+) -> _HashedFolder:
+    """Hash the files of ``folder``. Raises as :func:`read_dataset`."""
+    names = sorted({*folder.images, *folder.captions, *folder.further}, key=os.fsencode)
+    prefix = _relative_path(root, folder.path)
+    changed_ns = _folder_changed_ns(folder.path)
+    files, stamps = hashes.hash_and_stamp(folder.path, names, cache)
+    _refuse_pointers(folder.path, [file.name for file in files if file.size < MAX_POINTER])
+    if folder.captions:
         sizes = {file.name: file.size for file in files}
-        _refuse_long_captions(subset, sum(map(sizes.__getitem__, captions)))
+        _refuse_long_captions(folder.path, sum(map(sizes.__getitem__, folder.captions)))
     prefix = "" if prefix == "." else f"{prefix}/"
-    watched = WatchedFolder(subset.path, subset.files, prefix, changed_ns, files, stamps)
-    return _ReadSubset(watched, len(images), captions, place)
+    watching = kinds if folder.every_image else None
+    watched = WatchedFolder(folder.path, watching, prefix, changed_ns, files, stamps)
+    return _HashedFolder(watched, folder.captions, place)
 
 
-def _refuse_long_captions(folder: Subset, size: int) -> None:
+def _refuse_not_there(folder: UsedFolder) -> None:
+    """Raise :class:`NothingToTrainOn` for links to nothing."""
+    dangling = ((name, missing_target(folder.path / name)) for name in sorted(folder.dangling))
+    _refuse(folder.path, [(name, why) for name, why in dangling if why is not None])
+
+
+def _refuse_pointers(folder: Path, small: list[str]) -> None:
+    """Raise :class:`NothingToTrainOn` for files that git-lfs or git-annex has not fetched.
+    ``small`` names those of fewer than :data:`MAX_POINTER` bytes."""
+    contents = zip(small, read_files(folder, small), strict=True)
+    pointers = ((name, pointer(folder / name, data)) for name, data in contents)
+    _refuse(folder, [(name, why) for name, why in pointers if why is not None])
+
+
+def _refuse(folder: Path, missing: list[tuple[str, NotThere]]) -> None:
+    if not missing:
+        return
+    name, why = missing[0]
+    if len(missing) == 1:
+        raise NothingToTrainOn(
+            f"{folder / name} is not really there: it is {why.what}", hint=why.hint
+        )
+    raise NothingToTrainOn(
+        f"{len(missing)} files of {folder} are not really there: {name} is {why.what}",
+        hint=f"fetch them: {why.fetch_all}"
+        if why.fetch_all
+        else "mend the links, or copy the files there",
+    )
+
+
+def _refuse_long_captions(folder: Path, size: int) -> None:
     """Raise :class:`CannotReadInput` for more captions than anybody has: they are held in
     memory."""
     if size > MAX_INPUT:
         raise CannotReadInput(
-            f"the captions in {folder.path} are {size >> 20} MiB together, more than can be on "
-            "record",
+            f"the captions in {folder} are {size >> 20} MiB together, more than can be on record",
             hint="find the longest with: ls -lS",
         )
 
@@ -232,31 +220,24 @@ def _folder_changed_ns(folder: Path) -> int:
         return 0
 
 
-def _read_captions(subsets: Iterable[_ReadSubset]) -> Iterator[Entry]:
-    for subset in subsets:
-        contents = read_files(subset.watched.folder, subset.captions)
-        for path, data in zip(subset.caption_paths(), contents, strict=True):
-            yield Entry(path, data)
+def _read_captions(folder: _HashedFolder) -> list[Entry]:
+    contents = read_files(folder.watched.folder, folder.captions)
+    return [Entry(path, data) for path, data in zip(folder.caption_paths(), contents, strict=True)]
 
 
-def caption_warning(folder: Subset, names: Collection[str]) -> str | None:
-    """Return a warning if the trainer will find no caption in ``folder`` although there are text
-    files; else ``None``."""
-    ends = folder.caption_suffixes
-    captions = [name for name in names if name.endswith((*ends, ".txt"))]
-    if not captions:
-        return None
-    stems = {name.rpartition(".")[0] for name in names if folder.files.is_image(name)}
-    if any(_is_caption(name, end, stems) for name in captions for end in ends):
-        return None
-    texts = sum(_is_caption(name, ".txt", stems) for name in captions)
-    if not texts:
-        return None
-    return (
-        f"{folder.path} has {texts} .txt files, but the trainer will look for "
-        f"{' and '.join(folder.caption_suffixes)} "
-        f'and train without captions: set {folder.files.caption_key} = ".txt" in the dataset config'
-    )
+def _caption_problems(
+    folder: Path, captions: Iterable[Entry], trainer: DatasetReader
+) -> Iterator[tuple[bool, Finding]]:
+    """Yield each problem that captions in ``folder`` have, with whether it stops the trainer."""
+    named: dict[CaptionProblem, list[str]] = {}
+    for entry in captions:
+        problem = trainer.caption_problem(entry.data)
+        if problem is not None:
+            named.setdefault(problem, []).append(entry.path.rpartition("/")[2])
+    for problem, names in named.items():
+        what = problem.what if len(names) == 1 else problem.what_many
+        summary = f"{count(len(names), 'caption')} in {folder} {what}: {listed(names, _NAMED)}"
+        yield problem.stops, Finding(summary, problem.hint, Area.DATASET)
 
 
 def _relative_path(root: Path, folder: Path) -> str:
@@ -265,24 +246,6 @@ def _relative_path(root: Path, folder: Path) -> str:
     if folder.is_relative_to(root):
         return folder.relative_to(root).as_posix()
     return os.path.relpath(folder.resolve(), root.resolve())
-
-
-def refuse_pointers(folder: Subset, small: list[str]) -> None:
-    """Raise :class:`NothingToTrainOn` for images that git-lfs has not fetched.
-
-    Such an image is a text file of three lines, and the trainer would fail on it. ``small`` names
-    the images of fewer than :data:`MAX_POINTER` bytes.
-    """
-    pointers = [
-        name
-        for name, data in zip(small, read_files(folder.path, small), strict=True)
-        if lfs.is_pointer_prefix(data) and lfs.parse_pointer(data)
-    ]
-    if pointers:
-        raise NothingToTrainOn(
-            f"{len(pointers)} images of {folder.path} are git-lfs pointers, as {pointers[0]}",
-            hint=f"fetch them: git -C {shell_word(folder.path)} lfs pull",
-        )
 
 
 class _CaptionFolders:

@@ -41,7 +41,8 @@ def read_curve(run: RecordedRun, home: str) -> Curve | None:
     ``home`` is what ``~`` in the record stands for.
     """
     try:
-        args, workdir = run.record.args, run.record.workdir
+        args = {**run.record.command_args, **run.record.args}
+        workdir = run.record.workdir
         outcome = run.outcome
     except LoragitError:
         return None

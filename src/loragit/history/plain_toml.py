@@ -139,3 +139,17 @@ def number_at(table: Mapping[str, object], key: str) -> int | None:
 def tables_of_list(found: object) -> list[Mapping[str, object]]:
     """Return the tables of a list; none of anything else."""
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+
+
+def arguments_at(table: Mapping[str, object], key: str) -> Mapping[str, tuple[str, ...]]:
+    """Return the arguments in the table at ``key``: a text, several, or ``true`` for one without a
+    value; those of another form are left out."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, value in (inner := table_at(table, key)).items():
+        if value is True:
+            found[name] = ()
+        elif isinstance(value, str):
+            found[name] = (value,)
+        elif isinstance(value, list) and value:
+            found[name] = texts_at(inner, name)
+    return MappingProxyType(found)

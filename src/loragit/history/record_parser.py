@@ -9,15 +9,22 @@ classes here also hold what only a damaged or foreign record has.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import NamedTuple
 
 from loragit.errors import LoragitError, shell_word
 from loragit.history import plain_toml
-from loragit.history.plain_toml import number_at, table_at, tables_of_list, text_at, texts_at
-from loragit.record.message import parse_model_line
+from loragit.history.plain_toml import (
+    arguments_at,
+    number_at,
+    table_at,
+    tables_of_list,
+    text_at,
+    texts_at,
+)
+from loragit.record.message import parse_model_lines
 from loragit.record.trailers import first
 from loragit.record.values import FORMAT, ModelFile, Weights
 from loragit.trainers import arguments
@@ -87,12 +94,24 @@ class Record(NamedTuple):
     def args(self) -> Values:
         """The trainer's arguments by name, without ``--``. A flag has no value.
 
-        They are those of the table ``arguments``, if the record has it; else those of the command,
-        where of a repeated argument the last counts.
+        They are those of the table ``arguments``, if the record has it: what counted, without what
+        differs from run to run. Else they are :attr:`command_args`.
         """
-        listed = table_at(self.table, "arguments")
-        if listed:
-            return MappingProxyType(dict(_parse_arguments(listed)))
+        return arguments_at(self.table, "arguments") or self.command_args
+
+    @property
+    def lists_arguments(self) -> bool:
+        """Whether it has the table ``arguments``; the first records do not have it."""
+        return bool(arguments_at(self.table, "arguments"))
+
+    @property
+    def defaults(self) -> Values:
+        """The trainer's own values of arguments that were not given, as far as they are known."""
+        return arguments_at(self.table, "defaults")
+
+    @property
+    def command_args(self) -> Values:
+        """The arguments of the command itself; of a repeated one the last counts."""
         return script_arguments(self.argv, self.trainer_script)
 
 
@@ -153,18 +172,6 @@ def script_arguments(argv: Sequence[str], script: str | None) -> Values:
     name = (script or "").rpartition("/")[2]
     at = next((i for i, word in enumerate(argv) if name and word.rpartition("/")[2] == name), -1)
     return MappingProxyType(dict(arguments.from_words(argv[at + 1 :]).options))
-
-
-def _parse_arguments(table: Mapping[str, object]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield each argument with its values; what has another form than those that loragit writes is
-    left out."""
-    for name, value in table.items():
-        if value is True:
-            yield name, ()
-        elif isinstance(value, str):
-            yield name, (value,)
-        elif isinstance(value, list) and value:
-            yield name, texts_at(table, name)
 
 
 def _parse_repo(table: Mapping[str, object], label: str) -> RecordedRepo:
@@ -268,11 +275,11 @@ def parse_outcome(message: str, run: str) -> RecordedOutcome:
         started=_parse_time(_first_value(found, "Started")),
         finished=_parse_time(_first_value(found, "Finished")),
         seconds=whole_number(_first_value(found, "Duration")),
-        models=_parse_models(found.get("Model", ())),
+        models=parse_model_lines(found.get("Model", ())),
         truncated=found.get("Truncated", ()),
         unreadable=found.get("Unreadable", ()),
         states=found.get("State", ()),
-        state_weights=_parse_models(found.get("State-Weights", ())),
+        state_weights=parse_model_lines(found.get("State-Weights", ())),
         samples=whole_number(_first_value(found, "Samples")) or 0,
         final_loss=_any_number(_first_value(found, "Final-Loss")),
         output=_first_value(found, "Output"),
@@ -282,10 +289,6 @@ def parse_outcome(message: str, run: str) -> RecordedOutcome:
         trailers=found,
         message=plain,
     )
-
-
-def _parse_models(lines: Iterable[str]) -> tuple[ModelFile, ...]:
-    return tuple(model for line in lines if (model := parse_model_line(line)) is not None)
 
 
 class Revert(NamedTuple):

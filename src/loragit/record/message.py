@@ -6,6 +6,7 @@ All are pure functions of their values: no clock, no locale, no dict order.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from loragit.record import trailers
 from loragit.record.name import RunName
@@ -246,6 +247,11 @@ def parse_model_line(line: str) -> ModelFile | None:
         step=None if step is None else int(step),
         epoch=None if epoch is None else int(epoch),
     )
+
+
+def parse_model_lines(lines: Iterable[str]) -> tuple[ModelFile, ...]:
+    """Read back several, without those that cannot be read."""
+    return tuple(model for line in lines if (model := parse_model_line(line)) is not None)
 
 
 def revert_message(

@@ -56,6 +56,8 @@ def _run_table(run: Run) -> dict[str, object]:
         ),
         "files": files_table(run.entries),
         **({"weights": [weights_table(w) for w in run.weights]} if run.weights else {}),
+        **({"arguments": arguments_table(run.arguments)} if run.arguments else {}),
+        **({"defaults": arguments_table(run.defaults)} if run.defaults else {}),
         "command": {
             "workdir": encodable(run.workdir),
             "argv": [encodable(word) for word in run.argv],
@@ -88,14 +90,15 @@ def files_table(entries: Iterable[Entry]) -> dict[str, object]:
 
 
 def arguments_table(arguments: Mapping[str, tuple[str, ...]]) -> dict[str, object]:
-    """Return the trainer's arguments by name: a text, a list of texts, or ``true`` for a flag."""
+    """Return the trainer's arguments, sorted by name: a text, a list of texts, or ``true`` for a
+    flag."""
     return {
         encodable(name): True
         if not values
         else encodable(values[0])
         if len(values) == 1
         else [encodable(value) for value in values]
-        for name, values in arguments.items()
+        for name, values in sorted(arguments.items())
     }
 
 

@@ -174,8 +174,8 @@ class Run(NamedTuple):
     """The command as it is recorded: secrets ``***``, the home folder ``~``."""
     workdir: str
     weights: tuple[Weights, ...]
-    config: str
-    """Path of the dataset config in the record."""
+    config: str | None
+    """Path of the dataset config in the record; ``None`` where arguments name the dataset."""
     prompts: str | None
     """Path of the sample prompts in the record."""
     script: str
@@ -191,6 +191,11 @@ class Run(NamedTuple):
     """Runs that this one continues or starts from."""
     reused_trees: tuple[tuple[str, str], ...] = ()
     """(path, id of a tree): folders that are on ``runs`` already, with the same bytes."""
+    arguments: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    """The trainer's arguments that counted, wherever they came from, by name; a flag has no value.
+    Without those that differ from run to run. Empty where the user's own script ran."""
+    defaults: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    """The trainer's own values of arguments that were not given, as far as they are known."""
 
     def entry(self, path: str) -> Entry | None:
         """Return the file at ``path`` in the record; ``None`` if there is none."""

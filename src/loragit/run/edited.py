@@ -115,7 +115,7 @@ class _FolderEdits:
             names = [
                 e.name
                 for e in watched.folder.iterdir()
-                if watched.kinds.is_image(e.name) and e.name not in known
+                if watched.kinds and watched.kinds.is_image(e.name) and e.name not in known
             ]
             self.new = [watched.prefix + name for name in sorted(names)]
         directory = os.open(watched.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

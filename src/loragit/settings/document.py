@@ -91,7 +91,8 @@ def _read_toml_file(path: Path) -> Mapping[str, object]:
     except OSError as error:
         raise UnreadableSettings(f"{path} cannot be read: {error.strerror}") from error
     try:
-        return parse.read_toml(data.decode())
+        # Windows' editors begin a file with a byte order mark.
+        return parse.read_toml(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UnreadableSettings(f"{path} is not UTF-8 text (at line {line})") from error

@@ -127,6 +127,10 @@ class Settings(NamedTuple):
     written: SettingsDocument | None = None
     """The dataset's own ``loragit.toml``, as it was read."""
 
+    def is_set(self, key: str) -> bool:
+        """Whether anything but the default says what ``key`` is."""
+        return any(each.key == key and each.source != "default" for each in self.origins)
+
     @property
     def from_dataset(self) -> tuple[SettingOrigin, ...]:
         """What the dataset's own ``loragit.toml`` decided: in a cloned dataset, its author wrote

@@ -1,4 +1,4 @@
-"""What a training left, found by the names that its trainer gives."""
+"""How trainers name what they write, and what a training left, found by those names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,35 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from loragit.trainers.trainer import Products
+
+class Products(NamedTuple):
+    """What a trainer writes of one sort: where it lies, and how it is called."""
+
+    folders: tuple[str, ...]
+    """Folders that hold it, relative to the output folder, ``.`` for that itself; a part may be a
+    pattern of the shell's: ``checkpoint-*``. Nothing is looked for below them."""
+    path: str
+    """A regular expression of the whole path, relative to the output folder, with ``{name}`` where
+    the output name stands: only from a known output name can it be told whether ``foo-000010`` is a
+    name or the tenth epoch of ``foo``. Groups ``step`` and ``epoch``, each optional: a product
+    without either is the final one."""
+    unnamed: str | None = None
+    """The same for a training without an output name, where that is called otherwise."""
+
+
+class Naming(NamedTuple):
+    """How a trainer names what it writes."""
+
+    model: Products
+    state: Products
+    """Folders of training state."""
+    sample: Products
+    state_weights: re.Pattern[str] | None = None
+    """All of the name of a file of weights in a state's folder; ``None`` where no name tells
+    them."""
+    default_names: tuple[str, ...] = ()
+    """What stands for the output name in the models of a training that was given none; all of them
+    may be of one training."""
 
 
 class Product(NamedTuple):

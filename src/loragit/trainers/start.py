@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from loragit import text
 from loragit.secrets import find, redact
-from loragit.trainers import kinds
+from loragit.trainers import arguments, kinds
 from loragit.trainers.train_sh import HERE, OUTPUT, train_script
 from loragit.trainers.trainer import Copies, Job, Plan, Trainer
 
@@ -29,8 +29,8 @@ class Start(NamedTuple):
     workdir: Path
     output: Path
     steps: int
-    config: str
-    """Path of the config in the record."""
+    config: str | None
+    """Path of the config in the record; ``None`` where arguments name the dataset."""
     prompts: str | None
     """Path of the prompts in the record."""
     inputs: Mapping[Path, str]
@@ -59,7 +59,7 @@ class Start(NamedTuple):
         prompts = str(self.output / self.prompts) if self.prompts else ""
         return {
             **marks,
-            "DATASET_CONFIG": str(self.output / self.config),
+            "DATASET_CONFIG": str(self.output / self.config) if self.config else "",
             "SAMPLE_PROMPTS": prompts,
             "TRAINING_COMMENT": f"loragit: {self.name} {commit}",
         }
@@ -73,7 +73,7 @@ class Start(NamedTuple):
 
     def _job(self, folder: str, output: str, stamp: str) -> Job:
         copies = Copies(
-            config=f"{folder}/{self.config}",
+            config=f"{folder}/{self.config}" if self.config else None,
             prompts=f"{folder}/{self.prompts}" if self.prompts else None,
             output=output,
             inputs={path: f"{folder}/{place}" for path, place in self.inputs.items()},
@@ -97,6 +97,45 @@ class Start(NamedTuple):
         commit (a commit cannot contain its own id)."""
         words = self._words(str(self.output), str(self.output), f"loragit: {self.name}")
         return tuple(text.home_as_tilde(word, self.home) for word in self._redacted(words))
+
+    def arguments(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the arguments that count, for the record: those of settings, command line and
+        files, and how long the run trains; a flag has no value.
+
+        Those that differ from run to run are left out, and the file whose arguments these are. A
+        file that is on record goes by its path there; the rest is written as in :meth:`recorded`.
+        The user's own script has its own arguments, of which nothing is known.
+        """
+        if self.own is not None:
+            return MappingProxyType({})
+        plan, trainer = self.plan, self.trainer
+        filed = {name for name, _ in plan.inputs}
+        words = self._words(str(self.output), str(self.output), f"loragit: {self.name}")
+        given = arguments.from_words(words[len(self.program) :]).without(*filed)
+        counting = plan.effective.updated(given).without(
+            *trainer.per_run, *filter(None, (trainer.arguments_file,))
+        )
+        values = [
+            (name, self._path_in_record(value) if name in filed else value)
+            for name, several in counting.options.items()
+            for value in several
+        ]
+        # Each value in a word with its name: whatever it looks like, it is taken for a value.
+        hidden = self._redacted(tuple(f"--{name}={value}" for name, value in values))
+        found: dict[str, tuple[str, ...]] = dict.fromkeys(counting.options, ())
+        for (name, _), word in zip(values, hidden, strict=True):
+            value = text.home_as_tilde(word, self.home).removeprefix(f"--{name}=")
+            found[name] = (*found[name], value)
+        return MappingProxyType(found)
+
+    def _path_in_record(self, value: str) -> str:
+        """Return ``value``, an argument's or one of its ``key=value`` pairs, with the path in the
+        record of a file that is on record."""
+        known = self.inputs.get(self.workdir / value)
+        if known is not None:
+            return known
+        key, sign, path = value.partition("=")
+        return f"{key}{sign}{self.inputs.get(self.workdir / path, path)}"
 
     def script(self) -> bytes:
         """Return ``train.sh``, which reads secrets from the environment."""

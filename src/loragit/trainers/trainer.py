@@ -23,10 +23,11 @@ from loragit.record.values import Weights
 from loragit.secrets.find import SecretArgument
 from loragit.trainers.arguments import Arguments, Value
 from loragit.trainers.disk_need import Need, PastRun
+from loragit.trainers.products import Naming
 
 if TYPE_CHECKING:
     from loragit.dataset.file_kinds import FileKinds
-    from loragit.dataset.snapshot import DatasetConfig
+    from loragit.dataset.used_files import CaptionProblem, UsedFiles
 
 
 _STAMP = re.compile(
@@ -45,36 +46,6 @@ class Scalar(NamedTuple):
     tag: str
     value: float
     """As logged; may be infinite or not a number."""
-
-
-class Products(NamedTuple):
-    """What a trainer writes of one sort: where it lies, and how it is called."""
-
-    folders: tuple[str, ...]
-    """Folders that hold it, relative to the output folder, ``.`` for that itself; a part may be a
-    pattern of the shell's: ``checkpoint-*``. Nothing is looked for below them."""
-    path: str
-    """A regular expression of the whole path, relative to the output folder, with ``{name}`` where
-    the output name stands: only from a known output name can it be told whether ``foo-000010`` is a
-    name or the tenth epoch of ``foo``. Groups ``step`` and ``epoch``, each optional: a product
-    without either is the final one."""
-    unnamed: str | None = None
-    """The same for a training without an output name, where that is called otherwise."""
-
-
-class Naming(NamedTuple):
-    """How a trainer names what it writes."""
-
-    model: Products
-    state: Products
-    """Folders of training state."""
-    sample: Products
-    state_weights: re.Pattern[str] | None = None
-    """All of the name of a file of weights in a state's folder; ``None`` where no name tells
-    them."""
-    default_names: tuple[str, ...] = ()
-    """What stands for the output name in the models of a training that was given none; all of them
-    may be of one training."""
 
 
 class CheckoutSigns(NamedTuple):
@@ -131,9 +102,30 @@ class Defaults(NamedTuple):
     name: str
     """The run's."""
     config: Path
+    """Where the settings say that the config is, or where it usually is."""
+    config_set: bool
+    """Whether any setting says so."""
     prompts: Path | None
     workdir: Path
     """What relative paths in arguments are relative to."""
+    preset: Path | None = None
+    """A file of arguments that was named for this run alone."""
+
+
+def with_every_plugin(module: str) -> bool:
+    """Take the trainer's Python to have ``module``: nobody asked it."""
+    return bool(module)
+
+
+class DatasetPlace(NamedTuple):
+    """What :meth:`Trainer.dataset` needs to know of the run beside its plan."""
+
+    workdir: Path
+    """What relative paths are relative to."""
+    root: Path
+    """The dataset's folder."""
+    can_import: Callable[[str], bool] = with_every_plugin
+    """Whether the trainer's Python finds a module, of those of :attr:`Trainer.plugins`."""
 
 
 class HubName(NamedTuple):
@@ -178,8 +170,9 @@ class Plan(NamedTuple):
     """What the trainer will go by: with the arguments that it reads from a file."""
     output_name: str
     """How the models' names begin."""
-    config: Path
-    """The file that names the dataset; for some trainers it holds all other settings as well."""
+    config: Path | None
+    """The file that names the dataset; for some trainers it holds all other settings as well.
+    ``None`` where arguments name the dataset."""
     prompts: Path | None
     output: Path | None
     """The run's output folder, where an argument names it."""
@@ -200,7 +193,7 @@ class Plan(NamedTuple):
 class Copies(NamedTuple):
     """The recorded copies that the trainer is pointed at."""
 
-    config: str
+    config: str | None
     prompts: str | None
     output: str
     inputs: Mapping[Path, str]
@@ -292,6 +285,8 @@ class Trainer(Protocol):
     """How a command line names the config (:attr:`Plan.config`): ``--dataset_config PATH``."""
     weights: Mapping[str, str]
     """Arguments that name weights a run starts from, and the role of each."""
+    arguments_file: str | None
+    """The argument that names a file with further arguments."""
     per_run: frozenset[str]
     """Arguments that loragit makes of the run's name and folder: no two runs share them."""
     secret_arguments: tuple[SecretArgument, ...]
@@ -311,8 +306,14 @@ class Trainer(Protocol):
     """Which files of a dataset it reads, and which it caches there."""
     losses: LossSource
 
-    def plan(self, given: Arguments, defaults: Defaults, *, own_script: bool) -> Plan:
-        """Read the user's arguments, and the files that hold further ones.
+    plugins: tuple[str, ...]
+    """Modules on which it depends which files it takes for images."""
+
+    def plan(
+        self, settings: Arguments, command: Arguments, defaults: Defaults, *, own_script: bool
+    ) -> Plan:
+        """Read the user's arguments, and the files that hold further ones: those of ``settings``,
+        and the stronger ones of the ``command`` line, with the files that each names.
 
         ``own_script``: the user named another script, which may take words that this trainer does
         not know. Raises :class:`~loragit.trainers.arguments.BadArgument`,
@@ -320,10 +321,13 @@ class Trainer(Protocol):
         """
         ...
 
-    def dataset(self, config: Path, workdir: Path, effective: Arguments) -> DatasetConfig:
-        """Read the file that names the dataset. Relative paths in it are taken as the trainer takes
-        them when it is started in ``workdir``. Raises
-        :class:`~loragit.dataset.snapshot.CannotReadInput`."""
+    def dataset(self, plan: Plan, place: DatasetPlace) -> UsedFiles:
+        """Return the files of the dataset that it will read. Raises
+        :class:`~loragit.dataset.inputs.CannotReadInput`."""
+        ...
+
+    def caption_problem(self, data: bytes) -> CaptionProblem | None:
+        """What is wrong with the caption file ``data``; ``None`` for nothing."""
         ...
 
     def modules(self, effective: Arguments) -> tuple[str, ...]:
@@ -353,11 +357,8 @@ class Trainer(Protocol):
         """When a model was saved, by its header and by its file's name (``named``)."""
         ...
 
-    def steps_per_epoch(
-        self, config: DatasetConfig, images: Mapping[str, int], given: Arguments
-    ) -> int | None:
-        """Steps of an epoch; ``images`` counts those of each folder, by how ``config`` writes it.
-        ``None`` where it cannot be told."""
+    def steps_per_epoch(self, dataset: UsedFiles, given: Arguments) -> int | None:
+        """Steps of an epoch; ``None`` where it cannot be told."""
         ...
 
     def steps(self, given: Arguments, steps: int, per_epoch: int | None) -> int:

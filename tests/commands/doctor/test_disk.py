@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loragit.commands.doctor import disk
+from loragit.dataset.used_files import EpochShare
 from loragit.git import repository
 from loragit.trainers.arguments import Arguments
 from loragit.trainers.disk_need import PastRun, Saves
@@ -123,22 +124,11 @@ def test_what_is_no_number_counts_as_not_said() -> None:
     ) == Saves(1, 0)
 
 
-def test_steps_are_counted_as_a_dataset_config_says() -> None:
-    table = {
-        "general": {"batch_size": 2},
-        "datasets": [
-            {"subsets": [{"image_dir": "a", "num_repeats": 3}, {"image_dir": "b"}]},
-            {"batch_size": 4, "num_repeats": 2, "subsets": [{"image_dir": "b"}, "odd"]},
-            "odd",
-        ],
-    }
-    images = {"a": 5, "b": 6}
-    # (5 * 3 + 6) / 2 = 10.5, and 6 * 2 / 4 = 3
-    assert checkpoints.steps_per_epoch(table, images, options()) == 14
-    assert checkpoints.steps_per_epoch(table, images, options(gradient_accumulation_steps=4)) == 4
-    assert checkpoints.steps_per_epoch({"datasets": 1}, images, options()) is None
-    bare = {"datasets": [{"subsets": [{"image_dir": "a"}]}]}
-    assert checkpoints.steps_per_epoch(bare, images, options(train_batch_size=5)) == 1
+def test_steps_of_an_epoch_are_the_batches_of_all_datasets() -> None:
+    epoch = (EpochShare(21, 2), EpochShare(12, 4))  # 10.5 and 3
+    assert checkpoints.steps_per_epoch(epoch, options()) == 14
+    assert checkpoints.steps_per_epoch(epoch, options(gradient_accumulation_steps=4)) == 4
+    assert checkpoints.steps_per_epoch((), options()) is None
     assert checkpoints.steps_of(options(max_train_epochs=10), 512, 14) == 140
     assert checkpoints.steps_of(options(max_train_epochs=10), 512, None) == 512
     assert checkpoints.steps_of(options(), 512, 14) == 512

@@ -19,8 +19,8 @@ from loragit.run.preflight.inputs import Inputs
 from loragit.settings import load
 from loragit.settings.values import Flags
 from loragit.trainers.arguments import Arguments, from_words
-from loragit.trainers.sd_scripts import arguments
-from loragit.trainers.trainer import Defaults
+from loragit.trainers.sd_scripts.trainer import SdScripts
+from loragit.trainers.trainer import DatasetPlace, Defaults
 
 NOTHING = RecordedDataset(None, None, frozenset())
 
@@ -33,8 +33,8 @@ def gren(tmp_path: Path) -> Path:
     (root / "img" / "0.png").write_text("image")
     (root / "img" / "0.txt").write_text("caption")
     (root / "config.toml").write_text(
-        f'[[datasets]]\n[[datasets.subsets]]\nimage_dir = "{root}/img"\ncaption_extension = '
-        '".txt"\n'
+        f'[[datasets]]\nresolution = 64\n[[datasets.subsets]]\nimage_dir = "{root}/img"\n'
+        'caption_extension = ".txt"\n'
     )
     (root / "prompts.txt").write_text("a thing --d 1\n")
     return root
@@ -48,12 +48,17 @@ def read(
         name=None, flags=Flags(dataset=str(root)), environ=os.environ, cwd=root
     )
     defaults = Defaults(
-        "noob-gren-v1s4", root / "config.toml", root / prompts if prompts else None, root
+        "noob-gren-v1s4", root / "config.toml", False, root / prompts if prompts else None, root
     )
-    plan = arguments.plan(from_words(words), Arguments({}), defaults)
+    plan = SdScripts().plan(Arguments({}), from_words(words), defaults, own_script=False)
     findings = Findings()
     found = inputs.read_inputs(
-        plan, chosen, root, NOTHING, HashCache(root.parent / "cache"), findings
+        plan,
+        chosen,
+        DatasetPlace(root, root, lambda module: True),
+        NOTHING,
+        HashCache(root.parent / "cache"),
+        findings,
     )
     return found, {finding.problem: finding.hint for finding in findings.all()}
 
@@ -74,6 +79,7 @@ def refused(root: Path, *words: str, prompts: str | None = "prompts.txt") -> tup
 
 def test_config_prompts_and_dataset_are_read(gren: Path) -> None:
     found = whole(gren)
+    assert found.config is not None
     assert (found.config.path, found.config.data) == (
         "config.toml",
         (gren / "config.toml").read_bytes(),
@@ -94,9 +100,11 @@ def test_captions_that_the_trainer_will_not_find_are_warned_of(gren: Path) -> No
 
 
 def test_the_suffix_of_config_and_prompts_is_kept_where_it_tells_the_format(gren: Path) -> None:
-    table = {"datasets": [{"subsets": [{"image_dir": str(gren / "img")}]}]}
+    table = {"datasets": [{"resolution": 64, "subsets": [{"image_dir": str(gren / "img")}]}]}
     (gren / "c.JSON").write_text(json.dumps(table))
-    assert whole(gren, "--dataset_config", "c.JSON").config.path == "config.json"
+    config = whole(gren, "--dataset_config", "c.JSON").config
+    assert config is not None
+    assert config.path == "config.json"
     for name, data, place in (
         ("p.json", "[]", "sample-prompts.json"),
         ("p.toml", "a = 1", "sample-prompts.toml"),
@@ -129,8 +137,8 @@ def test_prompts_that_do_not_parse_are_told(gren: Path, name: str, data: str) ->
 
 def test_everything_that_is_wrong_is_told_at_once(gren: Path) -> None:
     config = gren / "config.toml"
-    config.write_text(config.read_text() + f'[[datasets.subsets]]\nimage_dir = "{gren}/none"\n')
-    found, problems = read(gren, "--in_json", "none.json", prompts="none.txt")
+    config.write_text(config.read_text().replace("/img", "/none"))
+    found, problems = read(gren, "--log_tracker_config", "none.json", prompts="none.txt")
     assert found is None or problems
     assert [problem.split(str(gren))[0] for problem in problems] == [
         "there are no sample prompts ",
@@ -148,18 +156,25 @@ def test_further_inputs_have_places_of_their_own(gren: Path) -> None:
     for name in names:
         (gren / name).parent.mkdir(exist_ok=True)
         (gren / name).write_text(name)
+    rows = json.dumps({f"{gren}/img/0.png": {"caption": "c/meta.json"}})
+    (gren / "c/meta.json").write_text(rows)
     config = gren / "config.toml"
-    config.write_text(config.read_text() + f'metadata_file = "{gren}/c/meta.json"\n')
+    config.write_text(
+        "[[datasets]]\nresolution = 8\n"
+        f'[[datasets.subsets]]\nmetadata_file = "{gren}/c/meta.json"\n'
+    )
     (gren / "loragit.toml").write_text(
         '[record]\ninputs = ["c/meta.json", ".hidden.toml", "é\'\\".toml"]\n'
     )
-    found = whole(gren, "--in_json", "a b/meta.json", "--network_args", "preset=c/meta.json")
+    found = whole(
+        gren, "--log_tracker_config", "a b/meta.json", "--network_args", "preset=c/meta.json"
+    )
     assert [
         (str(path.relative_to(gren)), entry.path, entry.data.decode())
         for path, entry in found.further
     ] == [
         ("a b/meta.json", "inputs/meta.json", "a b/meta.json"),
-        ("c/meta.json", "inputs/2-meta.json", "c/meta.json"),
+        ("c/meta.json", "inputs/2-meta.json", rows),
         (".hidden.toml", "inputs/hidden.toml", ".hidden.toml"),
         ("é'\".toml", "inputs/é__.toml", "é'\".toml"),
     ]

@@ -22,7 +22,6 @@ from loragit.secrets.rules import FoundSecret
 from loragit.secrets.tables import find_table_secrets
 from loragit.trainers import kinds, trainer
 from loragit.trainers.arguments import Arguments, from_words
-from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.sd_scripts.trainer import SdScripts
 from loragit.trainers.start import Start
 from tests.support.processes import Result, commit_all, git
@@ -41,9 +40,9 @@ def scene(home: Path) -> Scene:
 def a_start(*words: str, held: dict[str, str] | None = None, home: str = "/home/ada") -> Start:
     """Of a program that prints its arguments."""
     defaults = trainer.Defaults(
-        NAME, Path("/data/config.toml"), Path("/data/prompts.txt"), Path("/")
+        NAME, Path("/data/config.toml"), False, Path("/data/prompts.txt"), Path("/")
     )
-    told = arguments.plan(from_words(words), Arguments({}), defaults)
+    told = SdScripts().plan(Arguments({}), from_words(words), defaults, own_script=False)
     return Start(
         name=NAME,
         program=ECHO,
@@ -168,6 +167,7 @@ def test_a_secret_of_the_environment_is_read_from_there_wherever_it_is_given(
 ) -> None:
     start = a_start("--run_name", "correct-horse", "--note=-horse-1", held=HELD)
     assert [word for word in start.recorded() if "***" in word] == ["***", "--note=***"]
+    assert [start.arguments()[name] for name in ("run_name", "note")] == [("***",)] * 2
     script = start.script()
     assert b"horse" not in script
     assert given_by(script, tmp_path, WANDB_API_KEY="correct-horse", MY_TOKEN="-horse-1") == real(
@@ -422,7 +422,7 @@ def test_a_secret_that_looks_like_a_word_is_refused_in_a_config_file(
 def test_a_secret_that_looks_like_a_word_is_refused_in_json(scene: Scene) -> None:
     (scene.home / "meta.json").write_text('{"a": 1,\n"wandb\\u005fapi_key": "correct-horse"}')
     told = "/meta.json holds what looks like a secret (W&B API key)"
-    refused(scene, told, "horse", "--", "--in_json", str(scene.home / "meta.json"))
+    refused(scene, told, "horse", "--", "--log_tracker_config", str(scene.home / "meta.json"))
 
 
 def test_a_line_with_a_secret_is_told_once(scene: Scene) -> None:

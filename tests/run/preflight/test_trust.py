@@ -208,7 +208,7 @@ def test_other_arguments_in_a_file_of_the_dataset_are_another_question(
     where = "trainer" if written.startswith("..") else "dataset"
     cloned.settings(f'[trainer]\nworkdir = "{where}"\n[trainer.args]\nconfig_file = "{written}"\n')
     (cloned.dataset / "more.toml").write_text("network_dim = 4\n")
-    assert command.trust_(loaded(cloned), yes=True) == 0
+    assert command.trust_(loaded(cloned), "", yes=True) == 0
     assert settled(cloned) == ""
     (cloned.dataset / "more.toml").write_text('network_module = "evil"\n')
     assert "config_file" in settled(cloned)
@@ -378,7 +378,7 @@ def test_what_is_asked_about_shows_all_that_would_run(
     words = f'["sh", "-c", "{command_line}", "HF_TOKEN=hf_{"aB3" * 11}"]'
     cloned.settings(f'[trainer]\nlauncher = {words}\nscript = "a\u200b\u3164\U000e0041.py"\n')
     with pytest.raises(command.NobodyToAsk):
-        command.trust_(loaded(cloned), yes=False)
+        command.trust_(loaded(cloned), "", yes=False)
     told = capsys.readouterr().err
     assert f'trainer.launcher = ["sh", "-c", "{command_line}", "HF_TOKEN=***"]' in told
     assert 'trainer.script = "a\\u200b\\u3164\\U000e0041.py"' in told
@@ -411,7 +411,7 @@ def test_an_answer_that_cannot_be_kept_is_no_reason_to_stop(
     monkeypatch.setenv("XDG_STATE_HOME", str(cloned.home / "file"))
     assert prepared(cloned, agree=lambda subject, origin: True)
     with pytest.raises(command.NotRemembered):
-        command.trust_(loaded(cloned), yes=True)
+        command.trust_(loaded(cloned), "", yes=True)
 
 
 def loaded(scene: Scene) -> values.Settings:
@@ -564,17 +564,25 @@ def add_subset(scene: Scene, line: str) -> None:
     config.write_text(f"{config.read_text()}\n  [[datasets.subsets]]\n  {line}\n")
 
 
+def add_metadata(scene: Scene, file: Path, folder: Path) -> None:
+    """A further dataset of the images that ``file`` names."""
+    config = scene.dataset / "config.toml"
+    config.write_text(f"{config.read_text()}\n[[datasets]]\nresolution = 64\n")
+    add_subset(
+        scene,
+        f"metadata_file = {json.dumps(str(file))}\n  image_dir = {json.dumps(str(folder))}",
+    )
+
+
 def test_folders_and_files_elsewhere_that_a_cloned_config_names_are_asked_about(
     cloned: Scene,
 ) -> None:
     private = outside(cloned)
-    add_subset(
-        cloned,
-        f"image_dir = {json.dumps(str(private))}\n  metadata_file = "
-        f"{json.dumps(str(private / 'me.txt'))}",
-    )
+    (private / "me.json").write_text('{"me.png": {"caption": "a diary"}}')
+    add_subset(cloned, f"image_dir = {json.dumps(str(private))}")
+    add_metadata(cloned, private / "me.json", private)
     assert f'config.toml = "{private}"' in refusals(cloned)
-    assert f'config.toml = "{private}/me.txt"' in refusals(cloned)
+    assert f'config.toml = "{private}/me.json"' in refusals(cloned)
     asked: list[trust.Subject] = []
 
     def yes(subject: trust.Subject, origin: str) -> bool:
@@ -648,7 +656,7 @@ def test_an_input_that_never_ends_is_refused(scene: Scene) -> None:
     with huge.open("wb") as file:
         file.truncate((1 << 28) + 1)
     for place in (Path("/dev/zero"), pipe, huge):
-        add_subset(scene, f"metadata_file = {json.dumps(str(place))}")
+        add_metadata(scene, place, scene.dataset)
     told = refusals(scene)
     assert told.count("it is not a plain file of at most 256 MiB") == 3
 
@@ -793,11 +801,11 @@ def test_trust_shows_and_agrees_beforehand(
     launching(cloned)
     add_subset(cloned, f"image_dir = {json.dumps(str(outside(cloned)))}")
     with pytest.raises(command.NobodyToAsk):
-        command.trust_(loaded(cloned), yes=False)
-    assert command.trust_(loaded(cloned), yes=True) == 0
+        command.trust_(loaded(cloned), "", yes=False)
+    assert command.trust_(loaded(cloned), "", yes=True) == 0
     assert "trainer.launcher" in capsys.readouterr().err
     assert prepared(cloned)
-    assert command.trust_(loaded(cloned), yes=False) == 0
+    assert command.trust_(loaded(cloned), "", yes=False) == 0
     assert "already agreed to" in capsys.readouterr().err
 
 
@@ -809,12 +817,12 @@ def test_trust_asks(
     (cloned.dataset / "config.toml").unlink()
     monkeypatch.setattr(console, "can_ask", lambda: True)
     monkeypatch.setattr(console, "confirm", lambda question, default: answer)
-    assert command.trust_(loaded(cloned), yes=False) == status
+    assert command.trust_(loaded(cloned), "", yes=False) == status
     assert trust.is_agreed(trust.subject_of_file(cloned.dataset)) is answer
 
 
 def test_there_may_be_nothing_to_agree_to(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.trust_(loaded(scene), yes=False) == 0
+    assert command.trust_(loaded(scene), "", yes=False) == 0
     assert "there is nothing to agree to" in capsys.readouterr().err
 
 

@@ -12,16 +12,16 @@ import re
 import shlex
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from loragit.commands.doctor.check import DATASET, Check, Checks
-from loragit.dataset import hashes, lfs, snapshot
+from loragit.dataset import hashes, not_there
 from loragit.dataset.file_kinds import FileKinds
 from loragit.dataset.files import CannotRead
 from loragit.dataset.hashes import HashCache
-from loragit.dataset.snapshot import Subset
-from loragit.errors import LoragitError
+from loragit.dataset.used_files import UsedFolder
 from loragit.text import count
 
 _SHOWN = 5
@@ -32,8 +32,7 @@ _LISTED = 20
 the folder."""
 
 _HEAD = 64
-"""First bytes of a file that tell whether it is an image: the formats' signatures, and the first
-line of a git-lfs pointer."""
+"""First bytes of a file that tell whether it is an image: longer than every signature."""
 
 _FORMATS = (
     ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), (".png",)),
@@ -49,69 +48,67 @@ _FORMATS = (
 
 
 class Listing(NamedTuple):
-    """A folder of images when it was listed: file names with their times and sizes."""
+    """The files of a folder when it was listed: file names with their times and sizes."""
 
-    folder: Subset
+    folder: UsedFolder
     images: Mapping[str, os.stat_result]
+    """Images, and conditioning images."""
     captions: Mapping[str, os.stat_result]
-    """Files with one of the caption suffixes that the dataset config names, whether or not there
-    is an image of that name."""
+    """Files called like captions, whether or not there is an image of that name."""
     caches: Mapping[str, os.stat_result]
-    broken: tuple[str, ...]
-    """Images that are symbolic links to nothing."""
 
 
-def list_folders(folders: Iterable[Subset], apart: frozenset[Path]) -> tuple[Listing, ...]:
+def list_folders(
+    folders: Iterable[UsedFolder], kinds: FileKinds, apart: frozenset[Path]
+) -> tuple[Listing, ...]:
     """Every folder that can be listed. ``apart`` are files among the captions that are none."""
     found = []
     for folder in folders:
         try:
-            found.append(_list_folder(folder, apart))
+            found.append(_list_folder(folder, kinds, apart))
         except OSError:  # the check of the dataset config reports it
             continue
     return tuple(found)
 
 
-def _list_folder(folder: Subset, apart: frozenset[Path]) -> Listing:
+def _list_folder(folder: UsedFolder, kinds: FileKinds, apart: frozenset[Path]) -> Listing:
     images: dict[str, os.stat_result] = {}
     captions: dict[str, os.stat_result] = {}
     caches: dict[str, os.stat_result] = {}
-    broken = []
+    of_images = {*folder.images, *folder.further}
+    of_captions = {*folder.captions, *folder.unused_captions}
     with os.scandir(folder.path) as entries:
         for entry in entries:
             name = entry.name
-            if folder.files.is_image(name):
+            if name in of_images:
                 kind = images
-            elif folder.files.is_cache(name):
-                kind = caches
-            elif name.endswith(folder.caption_suffixes) and folder.path / name not in apart:
+            elif name in of_captions and folder.path / name not in apart:
                 kind = captions
+            elif kinds.is_cache(name):
+                kind = caches
             else:
                 continue
-            try:
+            with suppress(OSError):
                 status = entry.stat()
-            except OSError:
-                broken += [name] if kind is images else []
-                continue
-            if stat.S_ISREG(status.st_mode):
-                kind[name] = status
-    return Listing(
-        folder, _sorted(images), _sorted(captions), _sorted(caches), tuple(sorted(broken))
-    )
+                if stat.S_ISREG(status.st_mode):
+                    kind[name] = status
+    return Listing(folder, _sorted(images), _sorted(captions), _sorted(caches))
 
 
 def _sorted(files: Mapping[str, os.stat_result]) -> dict[str, os.stat_result]:
     return dict(sorted(files.items()))
 
 
-def dataset_checks(listings: Sequence[Listing], cache: HashCache) -> tuple[Check, ...]:
+def dataset_checks(
+    listings: Sequence[Listing], kinds: FileKinds, cache: HashCache
+) -> tuple[Check, ...]:
     """Everything that is wrong, folder by folder, then across folders. Writes nothing but
     ``cache``."""
     found = Checks(DATASET)
     for one in listings:
         _check_images(found, one)
         _check_captions(found, one)
-        _check_caches(found, one)
+        _check_caches(found, one, kinds)
     _check_duplicates(found, listings, cache)
     return found.all()
 
@@ -125,12 +122,10 @@ class _Heads(NamedTuple):
     """Names of files that begin like no image."""
     misnamed: list[tuple[str, str]]
     """Name, and the format of the file, which is not that of its suffix."""
-    small: list[str]
-    """Names of files that may be git-lfs pointers."""
 
 
 def _read_heads(one: Listing) -> _Heads:
-    heads = _Heads([], [], [], [])
+    heads = _Heads([], [], [])
     for name, status in one.images.items():
         if not status.st_size:
             continue
@@ -139,15 +134,10 @@ def _read_heads(one: Listing) -> _Heads:
         except OSError as error:
             heads.unreadable.append((name, error.strerror or str(error)))
             continue
-        if lfs.is_pointer_prefix(head):
-            heads.small.append(
-                name
-            ) if status.st_size < snapshot.MAX_POINTER else heads.strange.append(name)
-            continue
         kind, suffixes = next(((k, s) for k, begins, s in _FORMATS if begins.match(head)), ("", ()))
-        if not kind:
+        if not kind and not _is_pointer(one.folder.path / name, status.st_size):
             heads.strange.append(name)
-        elif not name.lower().endswith(suffixes or "/"):
+        elif kind and not name.lower().endswith(suffixes or "/"):
             heads.misnamed.append((name, kind))
     return heads
 
@@ -159,19 +149,9 @@ def _check_images(found: Checks, one: Listing) -> None:
         every = f"find {shlex.quote(str(place))} -maxdepth 1 -type f -empty"
         again = f"copy them again, or take them out; {every} shows all that are empty"
         found.fail("empty images", f"{_images_are(place, empty)} empty", again)
-    if one.broken:
-        problem = (
-            f"{count(len(one.broken), 'link')} in {place} to an image that is not there: "
-            f"{_first_names(one.broken)}"
-        )
-        found.fail("unreadable images", problem, "mend the links, or take them out")
     if heads.unreadable:
         error = CannotRead(str(place), heads.unreadable)
         found.fail("unreadable images", error.message, error.hint)
-    try:
-        snapshot.refuse_pointers(one.folder, heads.small)
-    except LoragitError as error:
-        found.fail("git-lfs pointers", error.message, error.hint)
     if heads.strange:
         found.fail(
             "strange images",
@@ -188,10 +168,15 @@ def _check_images(found: Checks, one: Listing) -> None:
             problem + _and_more(heads.misnamed),
             "name them after what they are, or save them again",
         )
-    if one.images and not (empty or one.broken or any(heads)):
+    if one.images and not (empty or any(heads)):
         found.ok(
             "images", f"{count(len(one.images), 'image')} in {place}, each begins as its kind does"
         )
+
+
+def _is_pointer(path: Path, size: int) -> bool:
+    """Whether it only stands for an image; then the check of the run reports it."""
+    return size < not_there.MAX_POINTER and not_there.why_not_there(path) is not None
 
 
 def _read_head(folder: Path, name: str) -> bytes:
@@ -204,19 +189,15 @@ def _read_head(folder: Path, name: str) -> bytes:
 
 def _check_captions(found: Checks, one: Listing) -> None:
     folder = one.folder
-    keys = " or ".join(filter(None, (folder.files.caption_key, folder.files.words_key)))
-    ends = " or ".join(folder.caption_suffixes)
-    stems = {_stem(name): name for name in one.images}
-    captioned = {name: _caption_stem(name, folder) for name in one.captions}
-    matched = set(captioned.values())
-    without = [name for stem, name in stems.items() if stem not in matched]
-    orphans = [name for name, stem in captioned.items() if stem not in stems]
-    if folder.captioned and without:
+    ends = " or ".join(folder.caption_ends)
+    orphans = [name for name in folder.unused_captions if name in one.captions]
+    if folder.uncaptioned:
+        missing = f" without a caption ({ends})" if ends else " without a caption"
         found.warn(
             "captions",
-            f"{count(len(without), 'image')} of {len(one.images)} in {folder.path} without a "
-            f"caption ({ends}): " + _first_names(without),
-            f"write them, or say {keys} in the dataset config: it trains on no words else",
+            f"{count(len(folder.uncaptioned), 'image')} of {len(folder.images)} in {folder.path}"
+            f"{missing}: " + _first_names(folder.uncaptioned),
+            folder.uncaptioned_hint,
         )
     if orphans:
         found.warn(
@@ -225,21 +206,15 @@ def _check_captions(found: Checks, one: Listing) -> None:
             f"{_first_names(orphans)}",
             "see whether an image is missing, or whether its name differs",
         )
-    if one.images and not orphans and not (folder.captioned and without):
-        number = len(stems) - len(without)
+    if folder.images and ends and not orphans and not folder.uncaptioned:
         found.ok(
             "captions",
-            f"{count(number, 'caption')} ({ends}) for {count(len(stems), 'image')} in "
-            f"{folder.path}",
+            f"{count(len(folder.captions), 'caption')} ({ends}) for "
+            f"{count(len(folder.images), 'image')} in {folder.path}",
         )
 
 
-def _caption_stem(name: str, folder: Subset) -> str:
-    end = next(end for end in folder.caption_suffixes if name.endswith(end))
-    return name.removesuffix(end)
-
-
-def _check_caches(found: Checks, one: Listing) -> None:
+def _check_caches(found: Checks, one: Listing, kinds: FileKinds) -> None:
     """Warn of caches that are older than what they were made from: the trainer uses them as they
     are."""
     folder = one.folder
@@ -248,20 +223,20 @@ def _check_caches(found: Checks, one: Listing) -> None:
         images[_stem(name)] = max(status.st_mtime_ns, images.get(_stem(name), 0))
     texts: dict[str, int] = {}
     for name, status in one.captions.items():
-        stem = _caption_stem(name, folder)
+        stem = name.removesuffix(next(filter(name.endswith, folder.caption_ends), ""))
         texts[stem] = max(status.st_mtime_ns, texts.get(stem, 0))
     stale = [
         name
         for name, status in one.caches.items()
-        if status.st_mtime_ns < _source_changed(_stem(name), folder.files, images, texts)
+        if status.st_mtime_ns < _source_changed(_stem(name), kinds, images, texts)
     ]
     if stale:
         place = folder.path
         fix = f"they are made again: rm {_quoted(place, stale)}"
         if len(stale) > _LISTED:
             # Caches that are still right are made again too, which costs nothing but time.
-            names = " -o ".join(f"-name '{pattern}'" for pattern in folder.files.caches)
-            names = names if len(folder.files.caches) == 1 else f"\\( {names} \\)"
+            names = " -o ".join(f"-name '{pattern}'" for pattern in kinds.caches)
+            names = names if len(kinds.caches) == 1 else f"\\( {names} \\)"
             every = f"find {shlex.quote(str(place))} -maxdepth 1 {names} -exec rm {{}} +"
             fix = f"all caches there are made again: {every}"
         problem = (
@@ -315,15 +290,10 @@ def _check_duplicates(found: Checks, listings: Sequence[Listing], cache: HashCac
             "duplicates",
             f"{count(len(groups), 'image')} there more than once, with the same bytes: "
             f"{shown}{_and_more(groups)}",
-            "keep one of each" + _repeats_hint(listings),
+            "keep one of each, unless it is meant to count more",
         )
     elif sizes:
         found.ok("duplicates", "no two images are the same")
-
-
-def _repeats_hint(listings: Iterable[Listing]) -> str:
-    key = next((one.folder.files.repeats_key for one in listings), None)
-    return f"; {key} in the dataset config says that images count more" if key else ""
 
 
 def _shortened(paths: list[Path]) -> Iterator[str]:

@@ -27,7 +27,7 @@ from loragit.commands.doctor.dataset import dataset_checks, list_folders
 from loragit.commands.doctor.repository import hook_checks
 from loragit.commands.doctor.trainer import python_or_error
 from loragit.dataset.hashes import HashCache
-from loragit.dataset.snapshot import DatasetConfig
+from loragit.dataset.used_files import UsedFiles
 from loragit.errors import Area, Finding, Findings, LoragitError
 from loragit.git.repository import Repository
 from loragit.record.name import RunName
@@ -38,11 +38,11 @@ from loragit.settings.paths import cache_folder
 from loragit.settings.schema import FILE
 from loragit.settings.values import Flags, Settings
 from loragit.store import free_name
-from loragit.trainers import arguments, kinds
+from loragit.trainers import kinds
 from loragit.trainers.arguments import Arguments
 from loragit.trainers.disk_need import PastRun
 from loragit.trainers.environment.activation import activate
-from loragit.trainers.trainer import Defaults, Plan
+from loragit.trainers.trainer import DatasetPlace, Plan
 
 STEPS = 1000
 """Steps for which there must be room if neither a name nor an earlier run tells how many."""
@@ -268,32 +268,28 @@ class _Examination:
 
     def _plan(self, chosen: Settings) -> Plan | None:
         """What settings ask of the trainer; ``None`` where the preflight tells why not."""
-        given = arguments.from_settings(chosen.trainer.args, self._options.environ.get("HOME", ""))
-        where = chosen.paths
-        defaults = Defaults("", where.config, where.prompts, _workdir(chosen))
+        home = self._options.environ.get("HOME", "")
         try:
-            return kinds.trainer_of(chosen.trainer.kind).plan(given, defaults, own_script=False)
+            return launch.trainer_plan("", chosen, (), _workdir(chosen), home, own_script=False)
         except LoragitError:
             return None
 
     def _dataset_checks(self, chosen: Settings, plan: Plan) -> tuple[Check, ...]:
-        trainer, path = kinds.trainer_of(chosen.trainer.kind), plan.config
+        trainer = kinds.trainer_of(chosen.trainer.kind)
+        place = DatasetPlace(_workdir(chosen), chosen.dataset_dir)
         try:
-            config = trainer.dataset(path, _workdir(chosen), plan.effective)
+            used = trainer.dataset(plan, place)
         except LoragitError:  # reported by the preflight
             return ()
-        apart = frozenset(each for each in (chosen.paths.prompts, path) if each)
-        listings = list_folders(config.folders, apart)
-        found = dataset_checks(listings, HashCache(self._caches / "hashes"))
-        images = {one.folder.written: len(one.images) for one in listings}
-        return (*found, *self._room_check(chosen, plan.effective, config, images))
+        apart = frozenset(each for each in (chosen.paths.prompts, plan.config) if each)
+        listings = list_folders(used.folders, trainer.files, apart)
+        found = dataset_checks(listings, trainer.files, HashCache(self._caches / "hashes"))
+        return (*found, *self._room_check(chosen, plan.effective, used))
 
-    def _room_check(
-        self, chosen: Settings, given: Arguments, config: DatasetConfig, images: Mapping[str, int]
-    ) -> tuple[Check, ...]:
+    def _room_check(self, chosen: Settings, given: Arguments, used: UsedFiles) -> tuple[Check, ...]:
         """Whether there is room for the models that the settings will write."""
         trainer = kinds.trainer_of(chosen.trainer.kind)
-        per_epoch = trainer.steps_per_epoch(config, images, given)
+        per_epoch = trainer.steps_per_epoch(used, given)
         steps = trainer.steps(given, chosen.steps or STEPS, per_epoch)
         need = trainer.need(given, chosen.trainer.script, steps, per_epoch, self._past)
         place, free = installation.free_space(chosen.output_dir or chosen.paths.output)

@@ -37,7 +37,7 @@ from loragit.trainers import kinds
 from loragit.trainers.arguments import Arguments
 from loragit.trainers.environment import pythons
 from loragit.trainers.environment.conda import conda_environments
-from loragit.trainers.trainer import CheckoutSigns, Trainer
+from loragit.trainers.trainer import CheckoutSigns, DatasetPlace, Defaults, Trainer
 
 _CODE = ("src", "git", "projects", "repos", "ai")
 MODEL_SUFFIXES = (".safetensors", ".ckpt")
@@ -374,19 +374,18 @@ def _first_existing(folder: Path, names: Iterable[str], said: Path | None) -> Pa
     return next((each for each in places if os.path.isfile(each)), None)
 
 
-def _config_folders(config: Path | None, folder: Path, kind: Trainer) -> tuple[str, ...]:
-    """Image folders as ``config`` writes them; none if it is no dataset config."""
-    if config is None:
-        return ()
-    try:
-        return tuple(each.written for each in kind.dataset(config, folder, Arguments({})).folders)
-    except LoragitError:
-        return ()
-
-
 def _workdir(config: Path | None, folder: Path, kind: Trainer, trainer: Path | None) -> str:
-    """``trainer`` if the config's relative folders exist only there, else ``dataset``."""
-    relative = [each for each in _config_folders(config, folder, kind) if not each.startswith("/")]
-    here = all(os.path.isdir(folder / each) for each in relative)
-    there = trainer is not None and all(os.path.isdir(trainer / each) for each in relative)
-    return "trainer" if there and not here else "dataset"
+    """``trainer`` if the config's relative folders hold images only there, else ``dataset``."""
+    if config is None or trainer is None or _images_from(config, folder, folder, kind):
+        return "dataset"
+    return "trainer" if _images_from(config, folder, trainer, kind) else "dataset"
+
+
+def _images_from(config: Path, folder: Path, workdir: Path, kind: Trainer) -> int:
+    """Number of images that ``config`` names if its relative paths are relative to ``workdir``."""
+    none = Arguments({})
+    try:
+        plan = kind.plan(none, none, Defaults("", config, True, None, workdir), own_script=False)
+        return kind.dataset(plan, DatasetPlace(workdir, folder)).images
+    except LoragitError:
+        return 0

@@ -95,18 +95,29 @@ class DatasetCheck:
     def _new_files(
         self, dataset: Path, files: Iterable[DatasetFile], file_kinds: FileKinds
     ) -> list[str]:
-        """Return the files that are new in folders of which the run used files."""
+        """Return the images that are new in folders of which the run used files, and new captions
+        of its images."""
         known = {file.path for file in files}
         folders = {os.path.dirname(path) for path in known}  # noqa: PTH120 - a path in the record, not on the disk
-        there = (
+        there = [
             f"{folder}/{name}".lstrip("/")
             for folder in sorted(folders)
             for name in self._files_in(dataset / folder)
-        )
+        ]
+        images = {p for p in (*known, *there) if file_kinds.is_image(p.rpartition("/")[2])}
+        stems = {path.removesuffix(_suffix(path)) for path in images}
+        ends = {_suffix(path) for path in known - images} - {""}
+
+        def is_caption(path: str) -> bool:
+            end = _suffix(path)
+            return end in ends and path.removesuffix(end) in stems
+
         return [
             path
             for path in there
-            if path not in known and not file_kinds.is_cache(path.rpartition("/")[2])
+            if path not in known
+            and not file_kinds.is_cache(path.rpartition("/")[2])
+            and (path in images or is_caption(path))
         ]
 
     def _files_in(self, folder: Path) -> list[str]:
@@ -116,6 +127,10 @@ class DatasetCheck:
             except LoragitError:
                 self._listed[folder] = frozenset()
         return sorted(self._listed[folder])
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1]  # noqa: PTH122 - a path in the record
 
 
 def _sha256(path: Path) -> str:

@@ -86,7 +86,7 @@ def _start(startable: Startable, secrets: tuple[str, ...]) -> Start:
         workdir=launched.workdir,
         output=startable.output,
         steps=startable.plan.steps or launched.settings.steps or 0,
-        config=inputs.config.path,
+        config=inputs.config.path if inputs.config else None,
         prompts=inputs.prompts.path if inputs.prompts else None,
         inputs={path: entry.path for path, entry in inputs.further},
         home=request.home,
@@ -147,6 +147,7 @@ def _run(startable: Startable, start: Start, redact: Redactor) -> Run:
         reused_trees=(("captions", inputs.dataset.captions_tree),)
         if inputs.dataset.captions_tree
         else (),
+        arguments=start.arguments(),
     )
 
 
@@ -154,10 +155,10 @@ def _entries(startable: Startable, start: Start, script: Entry) -> tuple[Entry, 
     """The files of the record."""
     answers, inputs = startable.answers, startable.inputs
     assert answers.environment
-    config, *others = inputs.entries
+    config = inputs.config
     return (
-        config._replace(data=start.config_copy(config.data)),
-        *others,
+        *([config._replace(data=start.config_copy(config.data))] if config else []),
+        *(entry for entry in inputs.entries if entry is not config),
         script,
         Entry("environment.txt", packages.environment_text(answers.environment)),
         Entry("dataset.sha256", inputs.dataset.digest),

@@ -175,7 +175,15 @@ def _redacted_run(
         ),
         workdir=hide(run.workdir),
         argv=tuple(map(hide, run.argv)),
+        arguments=_redacted_arguments(run.arguments, hide),
+        defaults=_redacted_arguments(run.defaults, hide),
     )
+
+
+def _redacted_arguments(
+    arguments: Mapping[str, tuple[str, ...]], hide: Callable[[str], str]
+) -> Mapping[str, tuple[str, ...]]:
+    return {hide(name): tuple(map(hide, values)) for name, values in arguments.items()}
 
 
 def _redacted_state(state: RepoState, hide: Callable[[str], str]) -> RepoState:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,13 +12,14 @@ from loragit import parse
 from loragit.dataset import inputs, snapshot
 from loragit.dataset.hashes import HashCache
 from loragit.dataset.inputs import CannotReadInput
-from loragit.dataset.snapshot import Dataset, DatasetConfig, RecordedDataset, Subset
+from loragit.dataset.snapshot import Dataset, RecordedDataset
+from loragit.dataset.used_files import UsedFiles
 from loragit.errors import Area, Findings
 from loragit.record.values import Entry
 from loragit.run.preflight import trust
 from loragit.settings.values import Settings
 from loragit.trainers import kinds
-from loragit.trainers.trainer import Plan
+from loragit.trainers.trainer import DatasetPlace, Plan, Trainer
 
 _MAX_INPUTS = 1 << 29
 """Bytes of all further inputs together: they are held in memory, and a cloned dataset may name any
@@ -27,22 +29,21 @@ number."""
 class Inputs(NamedTuple):
     """What was read."""
 
-    config: Entry
+    config: Entry | None
     prompts: Entry | None
     further: tuple[tuple[Path, Entry], ...]
     """(file, its place in the record)."""
     dataset: Dataset
+    used: UsedFiles
     warnings: tuple[str, ...]
     sources: Mapping[str, Path]
     """The file that it was read from, by path in the record; for captions see ``dataset``."""
-    named: tuple[Path, ...] = ()
-    """Further files that the dataset config names."""
 
     @property
     def entries(self) -> tuple[Entry, ...]:
         """The files of the record that were read, but for the dataset's."""
         return (
-            self.config,
+            *([self.config] if self.config else []),
             *([self.prompts] if self.prompts else []),
             *(entry for _, entry in self.further),
         )
@@ -50,79 +51,65 @@ class Inputs(NamedTuple):
     def outside(self, plan: Plan, folder: Path) -> trust.Subject:
         """What lies outside of the dataset's repository and was read because its own files say so;
         often nothing."""
-        if trust.foreign_origin(folder) is None:
+        naming = plan.config or next(iter(self.used.files), None)
+        if naming is None or trust.foreign_origin(folder) is None:
             return trust.Subject(folder, ())
         folders = [real for _, real in self.dataset.folders]
         return trust.subject_of_inputs(
-            folder, plan.config, self.named, folders, self.sources.values()
+            folder, naming, self.used.files, folders, self.sources.values()
         )
 
 
 def read_inputs(
     plan: Plan,
     chosen: Settings,
-    workdir: Path,
+    place: DatasetPlace,
     recorded: RecordedDataset,
     cache: HashCache,
     findings: Findings,
 ) -> Inputs | None:
     """Everything, or ``None`` where ``findings`` tell what is missing, unreadable or does not
     parse."""
-    ask, root = findings.ask, chosen.dataset_dir
-    config = ask(lambda: _read_config(plan, chosen, workdir), Area.DATASET)
+    ask = findings.ask
+    trainer = kinds.trainer_of(chosen.trainer.kind)
+    used = ask(lambda: _used_files(plan, trainer, place), Area.DATASET)
     prompts = _read_prompts_if_any(plan.prompts, findings)
     further = _read_further(
-        (*(p for _, p in plan.inputs), *(config.files if config else ()), *chosen.record.inputs),
+        (*(p for _, p in plan.inputs), *(used.files if used else ()), *chosen.record.inputs),
+        used.files if used else {},
         findings,
     )
-    if config is None:
+    if used is None:
         return None
-    listed = _list_subsets(config.folders, root, findings)
-    dataset = ask(lambda: snapshot.read_dataset(listed, recorded, root, cache), Area.DATASET)
+    dataset = ask(
+        lambda: snapshot.read_dataset(used, trainer, recorded, place.root, cache), Area.DATASET
+    )
+    for finding in (*used.findings, *(dataset.findings if dataset else ())):
+        findings.add(*finding)
     if dataset is None:
         return None
-    warnings = tuple(
-        filter(None, (snapshot.caption_warning(folder, names) for folder, names in listed))
-    )
-    place = f"config{config.suffix}"
-    sources = {place: plan.config} | {entry.path: path for path, entry in further}
-    if prompts and plan.prompts:
-        sources[prompts.path] = plan.prompts
+    config = Entry(f"config{used.config.suffix}", used.config.data) if used.config else None
+    sources = [(entry, path) for path, entry in further]
+    sources += [(config, used.config.path)] if config and used.config else []
+    sources += [(prompts, plan.prompts)] if prompts and plan.prompts else []
     return Inputs(
-        Entry(place, config.data),
+        config,
         prompts,
         further,
         dataset,
-        warnings,
-        sources,
-        config.files,
+        used,
+        (*used.warnings, *dataset.warnings, *_prompts_warnings(plan.prompts, prompts)),
+        {entry.path: path for entry, path in sources},
     )
 
 
-def _list_subsets(
-    subsets: Iterable[Subset], root: Path, findings: Findings
-) -> list[tuple[Subset, tuple[str, ...]]]:
-    """Return each subset whose folder can be read, and the names of the files in it."""
-    listed: list[tuple[Subset, tuple[str, ...]]] = []
-    for subset in subsets:
-        names = findings.ask(
-            lambda subset=subset: snapshot.subset_files(subset, root),  # type: ignore[misc]
-            Area.DATASET,
-        )
-        if names is not None:
-            listed.append((subset, names))
-    return listed
-
-
-def _read_config(plan: Plan, chosen: Settings, workdir: Path) -> DatasetConfig:
-    path = plan.config
-    trainer = kinds.trainer_of(chosen.trainer.kind)
-    if not os.path.exists(path):
+def _used_files(plan: Plan, trainer: Trainer, place: DatasetPlace) -> UsedFiles:
+    if plan.config is not None and not os.path.exists(plan.config):
         raise CannotReadInput(
-            f"there is no dataset config {path}",
+            f"there is no dataset config {plan.config}",
             hint=f"write one there, or name another: -- {trainer.names_config}",
         )
-    return trainer.dataset(path, workdir, plan.effective)
+    return trainer.dataset(plan, place)
 
 
 def _read_prompts_if_any(path: Path | None, findings: Findings) -> Entry | None:
@@ -141,21 +128,35 @@ def _read_prompts(path: Path) -> Entry:
         inputs.parse_input(path, data, "sample prompts")
     elif suffix == ".json":
         try:
-            parse.read_json(data)
+            parse.read_json(inputs.read_text(path, data, "sample prompts"))
         except ValueError as error:
             raise CannotReadInput(f"the sample prompts {path} do not parse: {error}") from error
     else:
         suffix = ".txt"
+        if not data.startswith(codecs.BOM_UTF8):
+            inputs.read_text(path, data, "sample prompts")
     return Entry("sample-prompts" + suffix, data)
 
 
-def _read_further(paths: Iterable[Path], findings: Findings) -> tuple[tuple[Path, Entry], ...]:
-    """Each file once, at ``inputs/<file name>``."""
+def _prompts_warnings(path: Path | None, prompts: Entry | None) -> Iterator[str]:
+    if prompts is not None and prompts.data.startswith(codecs.BOM_UTF8):
+        yield (
+            f"the sample prompts {path} begin with a byte order mark (BOM), which becomes part of "
+            "the first prompt"
+        )
+
+
+def _read_further(
+    paths: Iterable[Path], known: Mapping[Path, bytes], findings: Findings
+) -> tuple[tuple[Path, Entry], ...]:
+    """Each file once, at ``inputs/<file name>``. The bytes of ``known`` are not read again."""
     files: dict[Path, Entry] = {}
     taken: set[str] = set()
     left = _MAX_INPUTS
     for path in dict.fromkeys(paths):
-        data = findings.ask(lambda path=path: inputs.read_input(path, "input"), Area.SETTINGS)  # type: ignore[misc]
+        data = known.get(path)
+        if data is None:
+            data = findings.ask(lambda path=path: inputs.read_input(path, "input"), Area.SETTINGS)  # type: ignore[misc]
         if data is None:
             continue
         left -= len(data)

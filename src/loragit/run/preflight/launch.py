@@ -204,20 +204,25 @@ def trainer_plan(
     home: str,
     *,
     own_script: bool,
+    preset: Path | None = None,
 ) -> Plan:
-    """Return the combined arguments of settings, ``--config_file`` and command line (``extra``).
+    """Return the combined arguments of settings and command line (``extra``), and of the files
+    that they name.
 
-    ``own_script``: the user named the trainer's script, which gets only ``extra``. Raises
-    :class:`~loragit.trainers.arguments.BadArgument`,
-    :class:`~loragit.dataset.snapshot.CannotReadInput`.
+    ``own_script``: the user named the trainer's script, which gets only ``extra``; ``preset``: a
+    file of arguments for this run. Raises :class:`~loragit.trainers.arguments.BadArgument`,
+    :class:`~loragit.dataset.inputs.CannotReadInput`.
     """
-    given = arguments.from_words(extra)
+    command = arguments.from_words(extra)
     trainer = kinds.trainer_of(chosen.trainer.kind)
+    settings = arguments.Arguments({})
     if not own_script:
-        given = _settings_arguments(chosen, trainer, home).updated(given)
+        settings = _settings_arguments(chosen, trainer, home)
     paths = chosen.paths
-    defaults = Defaults(name, paths.config, paths.prompts, workdir)
-    return trainer.plan(given, defaults, own_script=own_script)
+    defaults = Defaults(
+        name, paths.config, chosen.is_set("paths.config"), paths.prompts, workdir, preset
+    )
+    return trainer.plan(settings, command, defaults, own_script=own_script)
 
 
 def _settings_arguments(chosen: Settings, trainer: Trainer, home: str) -> arguments.Arguments:

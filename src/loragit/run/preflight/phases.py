@@ -64,6 +64,8 @@ class Request(NamedTuple):
     is nobody to ask."""
     confirm: Callable[[str], bool] | None = None
     """Asks the user a question; ``None`` where there is nobody to ask."""
+    config: str | None = None
+    """A file of the trainer's arguments; relative to ``cwd``."""
 
     @classmethod
     def parse(
@@ -77,6 +79,7 @@ class Request(NamedTuple):
         bump: bool = False,
         script: str | None = None,
         from_script: str | None = None,
+        config: str | None = None,
     ) -> Request:
         """Raises :class:`OptionsConflict`, :class:`InsideRun`,
         :class:`~loragit.record.name.InvalidName`."""
@@ -85,18 +88,30 @@ class Request(NamedTuple):
             raise OptionsConflict(
                 f"--script and {other} cannot both be given", hint="--script says all of what runs"
             )
+        if script is not None and config is not None:
+            raise OptionsConflict(
+                "--script and --config cannot both be given", hint="--script says all of what runs"
+            )
         if running := environ.get("LORAGIT_RUN"):
             raise InsideRun(
                 f"this is started by the run {text.shown(running)}, and would record it twice",
                 hint="let the script start the trainer itself, or start the script without loragit "
                 "train --script",
             )
-        return cls(RunName.parse(name), flags, environ, cwd, extra, bump, script, from_script)
+        run = RunName.parse(name)
+        return cls(run, flags, environ, cwd, extra, bump, script, from_script, config=config)
 
     @property
     def home(self) -> str:
         """The home folder, which a record shows as ``~``."""
         return self.environ.get("HOME", "")
+
+    @property
+    def preset(self) -> Path | None:
+        """The file of the trainer's arguments; ``None`` without one."""
+        if self.config is None:
+            return None
+        return launch.without_dots(paths.expand_path(self.config, self.cwd, self.environ))
 
     @property
     def own_script(self) -> Path | None:

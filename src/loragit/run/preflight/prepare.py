@@ -44,7 +44,7 @@ from loragit.store import enclosing, free_name
 from loragit.trainers import kinds
 from loragit.trainers.environment import pythons
 from loragit.trainers.environment.activation import activate
-from loragit.trainers.trainer import Plan
+from loragit.trainers.trainer import DatasetPlace, Plan
 
 MIN_FREE = 256 * 1024 * 1024
 """Bytes that must be free where the models will be written: one small adapter with its samples and
@@ -136,7 +136,7 @@ def read_files(launched: Launch, findings: Findings) -> Material:
     plan = findings.ask(lambda: _plan(launched), Area.SETTINGS)
     trainer = kinds.trainer_of(chosen.trainer.kind)
     named = trainer.modules(plan.effective) if plan and request.script is None else ()
-    questions.ask_modules(named)
+    questions.ask_modules((*named, *trainer.plugins))
     output = _output_folder(launched, plan, findings)
     program = None
     if launched.python:
@@ -148,7 +148,8 @@ def read_files(launched: Launch, findings: Findings) -> Material:
     found = identify.Identified((), ())
     if plan:
         recorded = questions.recorded(secrets)
-        read = inputs.read_inputs(plan, chosen, launched.workdir, recorded, hashes, findings)
+        place = DatasetPlace(launched.workdir, chosen.dataset_dir, questions.can_import)
+        read = inputs.read_inputs(plan, chosen, place, recorded, hashes, findings)
         found = identify.identify_weights(plan, launched.workdir, environ, hashes, findings)
     if plan and read:
         trust.require_consent(read.outside(plan, chosen.dataset_dir), request.agree, findings)
@@ -164,6 +165,7 @@ def _plan(launched: Launch) -> Plan:
         launched.workdir,
         request.home,
         own_script=request.flags.trainer_script is not None or request.script is not None,
+        preset=request.preset,
     )
 
 

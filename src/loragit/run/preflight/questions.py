@@ -100,6 +100,8 @@ class Questions:
         self._activation = activation
         self._trainer_kind = chosen.trainer.kind
         self._lycoris = chosen.trainer.lycoris_repo
+        self._environment_asked = False
+        self._found: tuple[Environment, LyCORIS] | None = None
         of_environment = partial(
             self._environment_question, python, workdir, script_folder=script.parent, cache=cache
         )
@@ -155,6 +157,19 @@ class Questions:
         if self._environment is not None:
             self._environment.ask_modules(names)
 
+    def can_import(self, module: str) -> bool:
+        """Whether the trainer's Python finds a module that :meth:`ask_modules` asked for. Waits for
+        the answer; without one, it is taken to."""
+        if self._environment is None or self._environment_answer() is None:
+            return True
+        return any(each.module == module for each in self._environment.imports.named)
+
+    def _environment_answer(self) -> tuple[Environment, LyCORIS] | None:
+        if self._environment is not None and not self._environment_asked:
+            self._environment_asked = True
+            self._found = self._ask(self._environment.answer, Area.ENVIRONMENT)
+        return self._found
+
     @property
     def environ(self) -> Mapping[str, str]:
         """The trainer's environment."""
@@ -205,7 +220,7 @@ class Questions:
             identities = ask(self._identities.answer, Area.REPOSITORY)
             further = [ask(question.answer, Area.CODE) for question in self._further]
             loading.join()
-        found = ask(self._environment.answer, Area.ENVIRONMENT) if self._environment else None
+        found = self._environment_answer()
         held = self._held_code(trainer, found[1] if found else None, further)
         trainer, lycoris = held.trainer, held.lycoris
         known = [trainer, lycoris.repo if lycoris else None]

@@ -78,7 +78,7 @@ def log_tail(entry: JournalEntry, redact: Callable[[str], str]) -> tuple[str, ..
 def work(run: RecordedRun, home: str) -> Work:
     """What the record itself tells of a run that has no journal entry here, or one of an older
     loragit. Raises :class:`~loragit.history.CannotReadRecord`."""
-    args = run.record.args
+    args = run.record.command_args
     name = args.get("output_name", ("",))
     prompts = args.get("sample_prompts", ("",))
     return Work(

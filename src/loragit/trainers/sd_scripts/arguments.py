@@ -5,11 +5,17 @@ Argument names are those of sd-scripts' ``library/train_util.py`` and ``train_ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from loragit.secrets.find import SecretArgument
 from loragit.trainers.arguments import Arguments, BadArgument, option, refuse_short_forms
+from loragit.trainers.sd_scripts.sources import (
+    Given,
+    config_file,
+    is_gui_preset,
+    name_dataset,
+)
 from loragit.trainers.sd_scripts.weights import WEIGHTS, named_weights
 from loragit.trainers.trainer import Defaults, Job, LogFolders, Plan
 
@@ -31,7 +37,7 @@ SCRIPTS = (
 )
 """Those that train adapters."""
 
-INPUTS = ("config_file", "log_tracker_config", "in_json", "metadata_file")
+INPUTS = ("config_file", "log_tracker_config", "in_json")
 """Options that name files whose bytes belong to the record."""
 
 PER_RUN = frozenset(
@@ -118,56 +124,31 @@ DEFAULTS = {
 ``library/train_util.py`` and ``train_network.py``."""
 
 
-def config_file(given: Arguments, workdir: Path) -> Path | None:
-    """The file that ``--config_file`` names; sd-scripts adds ``.toml`` where it is missing."""
-    written = given.one("config_file")
-    if written is None:
-        return None
-    path = workdir / written
-    return path if path.suffix == ".toml" else path.with_name(path.name + ".toml")
-
-
-def flatten(table: Mapping[str, object]) -> Arguments:
-    """A ``--config_file``'s values as arguments; its sections only group them."""
-    options: dict[str, tuple[str, ...]] = {}
-    for key, value in table.items():
-        if isinstance(value, dict):
-            options.update(flatten(value).options)
-        elif isinstance(value, bool):
-            if value:
-                options[key] = ()
-        elif isinstance(value, list):
-            options[key] = tuple(str(item) for item in value)
-        else:
-            options[key] = (str(value),)
-    return Arguments(options)
-
-
-def plan(given: Arguments, filed: Arguments, defaults: Defaults) -> Plan:
-    """Read the user's arguments; ``filed`` are those of a ``--config_file``, which ``given``
-    overrides.
-
-    Raises :class:`loragit.trainers.arguments.BadArgument`.
-    """
-    refuse_short_forms(given, (*MANAGED, *INPUTS, *WEIGHTS))
-    known = filed.updated(given)
+def plan(given: Given, defaults: Defaults) -> Plan:
+    """Read the user's arguments. Raises :class:`~loragit.trainers.arguments.BadArgument`."""
+    refuse_short_forms(given.passed, (*MANAGED, *INPUTS, *WEIGHTS))
+    if "output_config" in given.passed.options:
+        raise BadArgument(
+            "--output_config makes the trainer write its arguments to a file and end: no run",
+            hint="leave it out",
+        )
+    named = name_dataset(given, defaults)
+    known = given.effective.without(*named.ignored)
     workdir = defaults.workdir
-    prompts = known.one("sample_prompts")
-    output = given.one("output_dir")
     output_name = known.one("output_name") or defaults.name
     if "/" in output_name:
         raise BadArgument(
             f"--output_name {output_name!r} holds a '/'", hint="--output names the run's folder"
         )
-    logging_dir = known.one("logging_dir")
+    logging_dir, steps = known.one("logging_dir"), _steps(given.passed.one("max_train_steps"))
     return Plan(
-        arguments=given.without(*MANAGED),
+        arguments=given.passed.without(*MANAGED, *named.ignored),
         output_name=output_name,
-        config=_path(workdir, known.one("dataset_config")) or defaults.config,
+        config=named.config,
         effective=known,
-        prompts=_path(workdir, prompts) or defaults.prompts,
-        output=_path(workdir, output),
-        steps=_steps(given.one("max_train_steps")),
+        prompts=_path(workdir, known.one("sample_prompts")) or defaults.prompts,
+        output=_path(workdir, given.passed.one("output_dir")),
+        steps=steps,
         epochs=known.one("max_train_epochs"),
         network_module=known.one("network_module"),
         # Two runs that log to one folder at the same time are told apart by the prefix.
@@ -175,11 +156,24 @@ def plan(given: Arguments, filed: Arguments, defaults: Defaults) -> Plan:
         if logging_dir
         else None,
         weights=tuple(named_weights(known)),
-        inputs=tuple(_inputs(known, workdir)),
-        warnings=("--no_metadata: the models will not name their run",)
-        if "no_metadata" in given.options
-        else (),
+        inputs=tuple(_inputs(known, defaults)),
+        warnings=(*named.warnings, *_warnings(given)),
     )
+
+
+def _warnings(given: Given) -> Iterator[str]:
+    if "no_metadata" in given.effective.options:
+        yield "--no_metadata: the models will not name their run"
+    for name, instead in _NOT_FROM_FILE.items():
+        if name in given.filed.options and name not in given.passed.options:
+            yield f"{name} in the config file is not used: {instead}"
+
+
+_NOT_FROM_FILE = {
+    "output_dir": "the run's folder is loragit's",
+    "max_train_steps": "the run's name or --steps tells",
+}
+"""Arguments that loragit gives itself on the command line, which is stronger than any file."""
 
 
 def _path(workdir: Path, written: str | None) -> Path | None:
@@ -197,7 +191,10 @@ def _steps(text: str | None) -> int | None:
     return int(text)
 
 
-def _inputs(known: Arguments, workdir: Path) -> Iterable[tuple[str, Path]]:
+def _inputs(known: Arguments, defaults: Defaults) -> Iterable[tuple[str, Path]]:
+    workdir = defaults.workdir
+    if is_gui_preset(defaults.preset):
+        yield "config", defaults.preset
     for name in INPUTS:
         path = (
             config_file(known, workdir)
@@ -219,16 +216,17 @@ def words(plan: Plan, workdir: Path, job: Job) -> tuple[str, ...]:
     passed = dict(plan.arguments.options)
     for name, path in plan.inputs:
         copy = copies.inputs[path]
-        if name != "network_args" and name in passed:
-            passed[name] = (copy,)
-        elif name in passed:
+        if name == "network_args":
             passed[name] = tuple(
                 f"preset={copy}"
                 if word.startswith("preset=") and workdir / word[7:] == path
                 else word
-                for word in passed[name]
+                for word in passed.get(name, plan.effective.options[name])
             )
-    ours = [*option("dataset_config", copies.config), *option("output_dir", copies.output)]
+        elif name in INPUTS:  # also one that only a --config_file names
+            passed[name] = (copy,)
+    ours = option("dataset_config", copies.config) if copies.config is not None else ()
+    ours += option("output_dir", copies.output)
     ours += option("output_name", plan.output_name)
     if copies.prompts is not None:
         ours += option("sample_prompts", copies.prompts)
@@ -238,4 +236,4 @@ def words(plan: Plan, workdir: Path, job: Job) -> tuple[str, ...]:
         ours += option("max_train_steps", str(job.steps))
     comment = plan.effective.one("training_comment")
     ours += option("training_comment", job.stamp if comment is None else f"{comment} ({job.stamp})")
-    return Arguments(passed, plan.arguments.leading).words() + tuple(ours)
+    return Arguments(passed, plan.arguments.leading).words() + ours

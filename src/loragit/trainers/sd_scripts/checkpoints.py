@@ -6,9 +6,10 @@ Options and what they keep are those of sd-scripts (``library/train_util.py``, `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 
+from loragit.dataset.used_files import EpochShare
 from loragit.trainers.arguments import Arguments
 from loragit.trainers.disk_need import Need, PastRun, Saves
 
@@ -106,34 +107,7 @@ def steps_of(given: Arguments, steps: int, per_epoch: int | None) -> int:
     return epochs * per_epoch if epochs and per_epoch else steps
 
 
-def steps_per_epoch(
-    table: Mapping[str, object], images: Mapping[str, int], given: Arguments
-) -> int | None:
-    """Steps of an epoch by a dataset config; ``images`` are counted by ``image_dir`` as the config
-    writes it.
-
-    Buckets that no batch fills add some. ``None`` where the config does not tell.
-    """
-    batches = 0
-    general = table.get("general")
-    defaults: Mapping[str, object] = general if isinstance(general, dict) else {}
-    for dataset in _tables(table.get("datasets")):
-        of_dataset = {**defaults, **dataset}
-        shown = 0
-        for subset in _tables(dataset.get("subsets")):
-            each = {**of_dataset, **subset}
-            shown += images.get(str(each.get("image_dir")), 0) * _positive(
-                each.get("num_repeats"), 1
-            )
-        usual = _number(given, "train_batch_size") or 1
-        batches += -(-shown // _positive(of_dataset.get("batch_size"), usual))
+def steps_per_epoch(epoch: Iterable[EpochShare], given: Arguments) -> int | None:
+    """Steps of an epoch; buckets that no batch fills add some. ``None`` where it is not known."""
+    batches = sum(-(-share.images // share.batch_size) for share in epoch)
     return -(-batches // (_number(given, "gradient_accumulation_steps") or 1)) or None
-
-
-def _tables(value: object) -> Iterator[Mapping[str, object]]:
-    if isinstance(value, list):
-        yield from (item for item in value if isinstance(item, dict))
-
-
-def _positive(value: object, otherwise: int) -> int:
-    return value if isinstance(value, int) and value > 0 else otherwise

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-from loragit.trainers.trainer import Naming, Products
+from loragit.trainers.products import Naming, Products
 
 _WHEN = r"(?:-(?P<epoch>[0-9]{6,})|-step(?P<step>[0-9]{8,}))?"
 _SAMPLE = (

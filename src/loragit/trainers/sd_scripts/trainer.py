@@ -7,15 +7,16 @@ from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loragit.dataset import inputs
 from loragit.dataset.file_kinds import FileKinds
 from loragit.trainers.arguments import Arguments, Value, refuse_leading
 from loragit.trainers.disk_need import Need, PastRun
-from loragit.trainers.sd_scripts import arguments
+from loragit.trainers.sd_scripts import arguments, sources
+from loragit.trainers.sd_scripts.datasets import images
 from loragit.trainers.sd_scripts.naming import BAR, EVENTS, LOG_FOLDER, LOSSES, NAMING
 from loragit.trainers.sd_scripts.weights import WEIGHTS
 from loragit.trainers.trainer import (
     CheckoutSigns,
+    DatasetPlace,
     Defaults,
     Job,
     LossSource,
@@ -27,21 +28,14 @@ from loragit.trainers.trainer import (
 )
 
 if TYPE_CHECKING:
-    from loragit.dataset.snapshot import DatasetConfig
-
-_IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif", ".jxl")
+    from loragit.dataset.used_files import CaptionProblem, UsedFiles
 
 FILES = FileKinds(
-    # As IMAGE_EXTENSIONS of library/train_util.py: all lower or all upper case.
-    images=(*_IMAGES, *(suffix.upper() for suffix in _IMAGES)),
+    images=images.both_cases((*images.PLAIN, *images.PLUGINS)),
     caches=("*.npz",),
     # As library/strategy_*.py names them.
     of_image=re.compile(r"(?P<stem>.+)_[0-9]{4,}x[0-9]{4,}_\w+"),
     of_caption=re.compile(r"(?P<stem>.+)_(?:te_outputs|[A-Za-z0-9]+_te)"),
-    folder_key="image_dir",
-    caption_key="caption_extension",
-    words_key="class_tokens",
-    repeats_key="num_repeats",
 )
 
 
@@ -70,6 +64,7 @@ class SdScripts(Trainer):
     own_folder = False
     names_config = "--dataset_config PATH"
     weights = WEIGHTS
+    arguments_file = "config_file"
     per_run = arguments.PER_RUN
     secret_arguments = arguments.SECRET
     not_in_settings = arguments.NOT_IN_SETTINGS
@@ -103,23 +98,27 @@ class SdScripts(Trainer):
     )
     naming = NAMING
     files = FILES
+    plugins = tuple(module for modules in images.PLUGINS.values() for module in modules)
     losses = LossSource(EVENTS, LOG_FOLDER, LOSSES, _scalars, BAR)
 
-    def plan(self, given: Arguments, defaults: Defaults, *, own_script: bool) -> Plan:
+    def plan(
+        self, settings: Arguments, command: Arguments, defaults: Defaults, *, own_script: bool
+    ) -> Plan:
         if not own_script:
-            refuse_leading(given)
-        filed = Arguments({})
-        path = arguments.config_file(given, defaults.workdir)
-        if path is not None:
-            data = inputs.read_input(path, "config file")
-            filed = arguments.flatten(inputs.parse_input(path, data, "config file"))
-        return arguments.plan(given, filed, defaults)
+            refuse_leading(settings)
+            refuse_leading(command)
+        return arguments.plan(sources.all_given(settings, command, defaults), defaults)
 
-    def dataset(self, config: Path, workdir: Path, effective: Arguments) -> DatasetConfig:
-        from loragit.trainers.sd_scripts import dataset_config
+    def dataset(self, plan: Plan, place: DatasetPlace) -> UsedFiles:
+        from loragit.trainers.sd_scripts.datasets import reading
 
-        suffix = effective.one("caption_extension") or dataset_config.DEFAULT_CAPTION_SUFFIX
-        return dataset_config.read_config(config, workdir, suffix)
+        config = reading.read_config(plan.config) if plan.config else None
+        return reading.used_files(config, plan.effective, place)
+
+    def caption_problem(self, data: bytes) -> CaptionProblem | None:
+        from loragit.trainers.sd_scripts.datasets import captions
+
+        return captions.caption_problem(data)
 
     def modules(self, effective: Arguments) -> tuple[str, ...]:
         from loragit.trainers.sd_scripts import imports
@@ -148,13 +147,10 @@ class SdScripts(Trainer):
 
         return headers.saved_at(metadata, named)
 
-    def steps_per_epoch(
-        self, config: DatasetConfig, images: Mapping[str, int], given: Arguments
-    ) -> int | None:
+    def steps_per_epoch(self, dataset: UsedFiles, given: Arguments) -> int | None:
         from loragit.trainers.sd_scripts import checkpoints
 
-        table = inputs.parse_input(config.path, config.data, "dataset config")
-        return checkpoints.steps_per_epoch(table, images, given)
+        return checkpoints.steps_per_epoch(dataset.epoch, given)
 
     def steps(self, given: Arguments, steps: int, per_epoch: int | None) -> int:
         from loragit.trainers.sd_scripts import checkpoints

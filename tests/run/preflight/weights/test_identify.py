@@ -15,7 +15,7 @@ from loragit.errors import Findings
 from loragit.record.values import Weights
 from loragit.run.preflight.weights import hub_cache, identify
 from loragit.trainers.arguments import Arguments, from_words
-from loragit.trainers.sd_scripts import arguments
+from loragit.trainers.sd_scripts.trainer import SdScripts
 from loragit.trainers.trainer import Defaults, HubName
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 12345\n" % (b"a" * 64)
@@ -24,8 +24,8 @@ REVISION = "c0ffee" * 6 + "c0de"
 
 
 def identified(folder: Path, *words: str, **environ: str) -> tuple[identify.Identified, Findings]:
-    defaults = Defaults("noob-gren-v1s4", folder / "config.toml", None, folder)
-    plan = arguments.plan(from_words(words), Arguments({}), defaults)
+    defaults = Defaults("noob-gren-v1s4", folder / "config.toml", False, None, folder)
+    plan = SdScripts().plan(Arguments({}), from_words(words), defaults, own_script=False)
     findings, cache = Findings(), HashCache(folder.parent / "cache")
     environ = {"HOME": str(folder / "home"), **environ}
     return identify.identify_weights(plan, folder, environ, cache, findings), findings

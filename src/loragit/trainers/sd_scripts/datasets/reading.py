@@ -1,0 +1,89 @@
+"""What sd-scripts reads of a dataset, whichever way it is named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from loragit.dataset.inputs import read_input
+from loragit.dataset.used_files import ConfigFile, UsedFiles
+from loragit.text import count, listed
+from loragit.trainers.arguments import Arguments
+from loragit.trainers.sd_scripts.datasets import images, subsets
+from loragit.trainers.sd_scripts.datasets.collector import DatasetCollector
+from loragit.trainers.sd_scripts.datasets.subsets import Subset, absolute
+from loragit.trainers.trainer import DatasetPlace, with_every_plugin
+
+_NAMED = 5
+"""Folders that a message names; the rest are counted."""
+_FORM = "call it REPEATS_WORDS, as in 10_zqx: how often each image counts, and the words for it"
+
+
+def read_config(path: Path) -> ConfigFile:
+    """Read a dataset config. Raises :class:`~loragit.dataset.inputs.CannotReadInput`."""
+    suffix = ".json" if path.suffix.lower() == ".json" else ".toml"
+    return ConfigFile(path, suffix, read_input(path, "dataset config"))
+
+
+def used_files(config: ConfigFile | None, given: Arguments, place: DatasetPlace) -> UsedFiles:
+    """Return what the trainer reads of the dataset that ``config`` names, or without one, the
+    effective arguments ``given``. Raises :class:`~loragit.dataset.inputs.CannotReadInput`."""
+    collector = DatasetCollector(place)
+    if (own_class := given.one("dataset_class")) is not None:
+        collector.warn(f"dataset_class is {own_class}: what it reads is not on record")
+        return collector.used_by_own_class(config)
+    if config is not None:
+        training_sets = subsets.of_config(config, given)
+    else:
+        training_sets = subsets.of_arguments(given, tuple(_folders(collector, given, place)))
+    for each in training_sets:
+        collector.add(each)
+    return collector.used(config)
+
+
+def _folders(
+    collector: DatasetCollector, given: Arguments, place: DatasetPlace
+) -> Iterator[Subset]:
+    """Yield the subsets that ``train_data_dir`` and ``reg_data_dir`` hold."""
+    if "in_json" in given.options or "conditioning_data_dir" in given.options:
+        return
+    for name, is_reg in (("train_data_dir", False), ("reg_data_dir", True)):
+        written = given.one(name)
+        if not written:
+            continue
+        top = absolute(place.workdir, written)
+        if not top.is_dir():
+            hint = "mend its path: it is relative to " + str(place.workdir)
+            collector.refuse(f"there is no folder {top}, which {name} names", hint)
+            continue
+        below = sorted(entry.name for entry in os.scandir(top) if entry.is_dir())
+        found = [
+            (each, subsets.folder_subset(str(Path(written, each)), given, is_reg=is_reg))
+            for each in below
+        ]
+        yield from (subset for _, subset in found if subset is not None)
+        _warn_of_unread(collector, top, name, [each for each, s in found if s is None])
+        if all(subset is None for _, subset in found):
+            collector.refuse(
+                f"{name} {top} holds no folder to train on", f"make one in it, and {_FORM}"
+            )
+
+
+def _warn_of_unread(collector: DatasetCollector, top: Path, name: str, folders: list[str]) -> None:
+    """Warn of folders without a number of repeats, and of images beside them."""
+    shown = [each for each in folders if not each.startswith((".", "__MACOSX"))]
+    if shown:
+        are = "is" if len(shown) == 1 else "are"
+        collector.warn(
+            f"{count(len(shown), 'folder')} in {name} {top} {are} not read: "
+            f"{listed(shown, _NAMED)}; to read one, {_FORM}"
+        )
+    is_image = images.image_suffixes(with_every_plugin)
+    beside = [entry for entry in images.list_folder(top).names if is_image(entry)]
+    if beside:
+        are = "is" if len(beside) == 1 else "are"
+        collector.warn(
+            f"{count(len(beside), 'image')} directly in {name} {top} {are} not read: only those "
+            "in its folders are"
+        )

@@ -1,0 +1,157 @@
+"""Where sd-scripts' arguments come from, and which of them count.
+
+From the weakest to the strongest: a ``--config_file`` of the settings, the settings, a file that is
+named for this run alone, the command line. sd-scripts itself knows two only, its command line and
+one file (``read_config_from_file`` of ``library/train_util.py``): of the settings' arguments, those
+that a stronger file has are not passed on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple, TypeGuard
+
+from loragit.dataset import inputs
+from loragit.trainers.arguments import Arguments, BadArgument
+from loragit.trainers.sd_scripts import gui_preset
+from loragit.trainers.trainer import Defaults
+
+_FOLDERS = ("train_data_dir", "reg_data_dir", "in_json", "conditioning_data_dir")
+"""Arguments that name the dataset where there is no dataset config."""
+_BEATS = {
+    "caption_extention": ("caption_extension",),
+    "max_train_epochs": ("max_train_steps",),
+    "dataset_config": _FOLDERS,
+}
+"""Arguments that win over others, wherever each was given."""
+
+
+class Given(NamedTuple):
+    """All arguments of a run."""
+
+    passed: Arguments
+    """Those that stand on the trainer's command line."""
+    filed: Arguments
+    """Those of the file that it reads."""
+    effective: Arguments
+    """What it will go by."""
+    stronger: frozenset[str]
+    """Names of those that were given for this run alone."""
+
+
+class NamedDataset(NamedTuple):
+    """How the dataset is named."""
+
+    config: Path | None
+    ignored: tuple[str, ...]
+    """Arguments that also name one, and that the trainer would not read."""
+    warnings: tuple[str, ...]
+
+
+def all_given(settings: Arguments, command: Arguments, defaults: Defaults) -> Given:
+    """Merge all arguments by their strength.
+
+    Raises :class:`~loragit.trainers.arguments.BadArgument`,
+    :class:`~loragit.dataset.inputs.CannotReadInput`.
+    """
+    preset, workdir = defaults.preset, defaults.workdir
+    if preset is not None and "config_file" in command.options:
+        raise BadArgument("--config and --config_file name two files", hint="name one of them")
+    if is_gui_preset(preset):
+        # No file that the trainer could read: its arguments go on the command line.
+        table = inputs.parse_json(preset, inputs.read_input(preset, "preset"), "preset")
+        command = gui_preset.arguments(table).updated(command)
+    elif preset is not None:
+        command = Arguments({"config_file": (str(preset),), **command.options}, command.leading)
+    named_now = config_file(command, workdir)
+    filed = _filed(named_now)
+    strong = filed.updated(command)
+    # Those of the command itself are replaced where they stand.
+    weaker = settings.without(*(filed.options.keys() - command.options.keys()), *_beaten(strong))
+    if named_now is None:
+        filed = _filed(config_file(weaker, workdir))
+        effective = filed.updated(weaker).updated(command)
+    else:
+        weaker = weaker.without("config_file")
+        effective = weaker.updated(strong)
+    return Given(weaker.updated(command), filed, effective, frozenset(strong.options))
+
+
+def is_gui_preset(path: Path | None) -> TypeGuard[Path]:
+    """Whether a file of arguments is a preset of the kohya_ss GUI."""
+    return path is not None and path.suffix.lower() == ".json"
+
+
+def config_file(given: Arguments, workdir: Path) -> Path | None:
+    """The file that ``--config_file`` names; sd-scripts adds ``.toml`` where it is missing."""
+    written = given.one("config_file")
+    if written is None:
+        return None
+    path = workdir / written
+    return path if path.suffix == ".toml" else path.with_name(path.name + ".toml")
+
+
+def name_dataset(given: Given, defaults: Defaults) -> NamedDataset:
+    """Find what names the dataset: what was given for this run alone, else any argument, else the
+    settings' ``paths.config`` or the file that is usual."""
+    known = given.effective
+    folders = tuple(name for name in _FOLDERS if known.one(name))
+    written = known.one("dataset_config")
+    stronger = [name for name in folders if name in given.stronger]
+    if written and stronger and "dataset_config" not in given.stronger:
+        # all_given drops it from the settings; a file of theirs is read by the trainer itself.
+        raise BadArgument(
+            f"dataset_config of the settings' config_file wins over --{stronger[0]}",
+            hint="take it out there, or name another --config_file",
+        )
+    if written:
+        return _with_config(defaults.workdir / written, folders)
+    if not folders:
+        return NamedDataset(defaults.config, (), ())
+    if defaults.config_set and not stronger:
+        return _with_config(defaults.config, folders)
+    unused = (
+        (f"{defaults.config} is not used: {folders[0]} names the dataset",)
+        if os.path.exists(defaults.config)
+        else ()
+    )
+    return NamedDataset(None, ("dataset_config",), unused)
+
+
+def _with_config(config: Path, folders: Iterable[str]) -> NamedDataset:
+    warnings = (f"{name} is not used: {config} names the dataset" for name in folders)
+    return NamedDataset(config, tuple(folders), tuple(warnings))
+
+
+def _beaten(strong: Arguments) -> tuple[str, ...]:
+    """Return the arguments that would win over ``strong`` ones if the settings gave them."""
+    return tuple(
+        winner
+        for winner, losers in _BEATS.items()
+        if winner not in strong.options and any(name in strong.options for name in losers)
+    )
+
+
+def _filed(path: Path | None) -> Arguments:
+    if path is None:
+        return Arguments({})
+    data = inputs.read_input(path, "config file")
+    return flattened(inputs.parse_toml(path, data, "config file"))
+
+
+def flattened(table: Mapping[str, object]) -> Arguments:
+    """The file's values as arguments. Its sections only group them, and hold no sections."""
+    options: dict[str, tuple[str, ...]] = {}
+    for name, value in table.items():
+        inner = value.items() if isinstance(value, dict) else ((name, value),)
+        for key, each in inner:
+            options.pop(key, None)
+            if isinstance(each, list):
+                options[key] = tuple(str(item) for item in each)
+            elif each is True:
+                options[key] = ()
+            elif each is not False and not isinstance(each, dict):
+                options[key] = (str(each),)
+    return Arguments(options)
