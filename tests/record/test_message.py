@@ -377,6 +377,22 @@ def test_an_outcome_tells_times_signals_and_losses() -> None:
     assert "Final-Loss" not in outcome_message(NAME, an_outcome())
 
 
+@pytest.mark.parametrize(
+    ("outcome", "subject"),
+    [
+        ({"others": 2}, "2 other files, 2 samples"),
+        ({"others": 1, "samples": 0, "truncated": ("a",)}, "1 cut short, 1 other file, 0 samples"),
+        ({"others": 0, "samples": 0}, "0 models, 0 samples"),
+    ],
+)
+def test_files_that_are_no_products_are_counted_where_there_is_no_model(
+    outcome: dict[str, object], subject: str
+) -> None:
+    found = outcome_subject(an_outcome(models=(), states=(), **outcome))
+    assert found.startswith(f"{subject}, ")
+    assert "other" not in outcome_subject(an_outcome(others=2))
+
+
 def test_a_moment_is_told_in_utc() -> None:
     east = datetime(2026, 1, 1, 0, 30, tzinfo=timezone(timedelta(hours=13)))
     assert text.timestamp(east) == "2025-12-31T11:30:00Z"

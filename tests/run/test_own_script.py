@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from loragit.system import alive
+from tests.support import trainer_files as safetensors
 from tests.support.made_up_runs import NAME
 from tests.support.processes import LORAGIT, commit_all, git
 from tests.support.user_home import Scene, make_scene, refused, sha1, sound
@@ -169,6 +170,69 @@ def test_what_it_makes_counts_whatever_it_is_called(scene: Scene) -> None:
     )
     assert scene.train("noob-gren-v2s4", "--script", script_of(scene)).status == 0
     assert scene.outcome("noob-gren-v2s4")["State"] == "b-000002-state"
+
+
+def test_what_any_trainer_makes_is_found(scene: Scene) -> None:
+    model = "tests.safetensors"
+    safetensors.write_safetensors(scene.home / model, {"a": b"\1\2\3\4"}, {"format": "pt"})
+    write_script(
+        scene,
+        '#!/bin/sh\ncd "$OUTPUT_DIR" && mkdir -p checkpoint-2 checkpoint-4 validation_images\n'
+        "for each in checkpoint-2 checkpoint-4 .; do\n"
+        f'cp "$HOME/{model}" "$each/pytorch_lora_weights.safetensors"; done\n'
+        "touch checkpoint-2/optimizer.bin checkpoint-4/optimizer.bin optimizer.pt\n"
+        "touch validation_images/step_4_fox_0_8x8.webp validation_images/fox.mp4 readme.md\n",
+    )
+    done = scene.train(NAME, "--script", script_of(scene))
+    assert done.status == 0, done.err
+    assert f"sealed {NAME}: 3 models, 2 states, 2 samples, " in done.err
+    lines = scene.git("for-each-ref", "--format=%(contents)", f"refs/tags/{NAME}").splitlines()
+    models = [line.split()[1:2] + line.split()[6:] for line in lines if line.startswith("Model: ")]
+    assert models == [
+        ["checkpoint-2/pytorch_lora_weights.safetensors", "step:2"],
+        ["checkpoint-4/pytorch_lora_weights.safetensors", "step:4"],
+        ["pytorch_lora_weights.safetensors"],
+    ]
+    assert [line for line in lines if line.startswith("State: ")] == [
+        "State: checkpoint-2",
+        "State: checkpoint-4",
+    ]
+    assert "Other-Files: 4" in lines
+    copy = scene.home / "copy.safetensors"
+    copy.write_bytes((scene.home / model).read_bytes())
+    assert NAME in scene.loragit("whence", str(copy)).out
+    assert scene.loragit("verify").status == 0
+    sound(scene)
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_script_that_made_files_is_never_reverted(scene: Scene, status: int) -> None:
+    write_script(
+        scene,
+        '#!/bin/sh\nmkdir -p "$OUTPUT_DIR/a/b" && echo > "$OUTPUT_DIR/a/b/metrics.json"\n'
+        f'echo > "$OUTPUT_DIR/chart.png"\nexit {status}\n',
+    )
+    done = scene.train(NAME, "--script", script_of(scene))
+    assert done.status == status
+    assert f"sealed {NAME}: 2 other files, 0 samples, " in done.err
+    assert scene.outcome(NAME)["Other-Files"] == "2"
+    assert (scene.output / NAME / "a" / "b" / "metrics.json").is_file()
+    assert "2 other files" in scene.loragit("log").out
+    assert "2 other files" in scene.loragit("show", NAME).out
+
+
+def test_a_model_that_a_script_left_cut_short_is_not_nothing(scene: Scene) -> None:
+    write_script(scene, '#!/bin/sh\necho > "$OUTPUT_DIR/a.safetensors"\nexit 1\n')
+    done = scene.train(NAME, "--script", script_of(scene))
+    assert done.status == 1
+    assert f"sealed {NAME}: 1 cut short, 0 samples, " in done.err
+    assert scene.outcome(NAME)["Truncated"] == "a.safetensors"
+
+
+def test_events_in_the_output_folder_tell_the_final_loss(scene: Scene) -> None:
+    write_script(scene, TRAIN.replace('"$@"', '--logging_dir="$OUTPUT_DIR/logs" "$@" 2>/dev/null'))
+    assert scene.train(NAME, "--script", script_of(scene)).status == 0
+    assert scene.outcome(NAME)["Final-Loss"] == "0.125"
 
 
 def test_a_script_that_is_edited_while_it_runs_is_told(scene: Scene) -> None:

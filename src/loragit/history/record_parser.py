@@ -24,7 +24,7 @@ from loragit.history.plain_toml import (
     text_at,
     texts_at,
 )
-from loragit.record.message import parse_model_lines
+from loragit.record.message import parse_model_lines, without_signature
 from loragit.record.trailers import first
 from loragit.record.values import FORMAT, ModelFile, Weights
 from loragit.trainers import arguments
@@ -250,7 +250,9 @@ class RecordedOutcome(NamedTuple):
     state_weights: tuple[ModelFile, ...]
     """Whole files of weights in them."""
     samples: int
-    """Number of sample images."""
+    """Number of sample images and videos."""
+    other_files: int
+    """Further files that a script of the user's own left."""
     final_loss: float | None
     """Infinite or not a number if the training diverged."""
     output: str | None
@@ -281,6 +283,7 @@ def parse_outcome(message: str, run: str) -> RecordedOutcome:
         states=found.get("State", ()),
         state_weights=parse_model_lines(found.get("State-Weights", ())),
         samples=whole_number(_first_value(found, "Samples")) or 0,
+        other_files=whole_number(_first_value(found, "Other-Files")) or 0,
         final_loss=_any_number(_first_value(found, "Final-Loss")),
         output=_first_value(found, "Output"),
         interrupted_by=_first_value(found, "Interrupted-By"),
@@ -352,17 +355,6 @@ def parse_trailers(message: str) -> Values:
 
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
-
-
-def without_signature(message: str) -> str:
-    """Return a tag's message without the signature that ``git tag -s`` appends."""
-    for start in (
-        "-----BEGIN PGP SIGNATURE-----",
-        "-----BEGIN SSH SIGNATURE-----",
-        "-----BEGIN SIGNED MESSAGE-----",
-    ):
-        message = message.partition(start)[0]
-    return message.rstrip("\n")
 
 
 def _first_value(found: Values, key: str) -> str | None:

@@ -110,6 +110,8 @@ class Defaults(NamedTuple):
     """What relative paths in arguments are relative to."""
     preset: Path | None = None
     """A file of arguments that was named for this run alone."""
+    script: str = ""
+    """The trainer's script, as the settings have it; empty where it does not matter."""
 
 
 def with_every_plugin(module: str) -> bool:
@@ -159,6 +161,9 @@ class NamedWeights(NamedTuple):
     """What the value names where there is no such path."""
     shards: tuple[str, ...] = ()
     """The files that a file of that name stands for, where it is one of several."""
+    reads_link: bool = False
+    """Whether the trainer reads the target of a link, and takes it as relative to the folder that
+    it runs in, where the system takes it as relative to the link."""
 
 
 class Plan(NamedTuple):

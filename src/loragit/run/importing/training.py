@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 from loragit import text
 from loragit.errors import Area, Findings
-from loragit.record.values import DatasetFile
+from loragit.record.values import DatasetFile, ModelFile
 from loragit.run import results
 from loragit.run.importing import headers as metadata
 from loragit.run.importing import names, text_files
 from loragit.run.importing.models import Models
 from loragit.run.importing.search import Source
 from loragit.run.importing.text_files import TextFiles
-from loragit.run.results import CheckedModels, Logs, ModelReader, SavedStates
+from loragit.run.results import CheckedModels, Logs, ModelReader
 from loragit.trainers import kinds, losses, products
 from loragit.trainers.safetensors import NotSafetensors
 from loragit.trainers.trainer import LogFolders, Trainer, TrainingHeader
@@ -57,7 +57,8 @@ class PastTraining(NamedTuple):
     """Headers of the whole models that can be read, in order of saving."""
     header: Mapping[str, str]
     """Header of the last whole model; empty if there is none."""
-    states: SavedStates
+    states: tuple[str, ...]
+    state_weights: tuple[ModelFile, ...]
     samples: int
     sample_files: tuple[DatasetFile, ...]
     """The readable sample images."""
@@ -69,8 +70,7 @@ class PastTraining(NamedTuple):
 
     @property
     def made_something(self) -> bool:
-        judged = self.judged
-        return bool(judged.models or judged.unreadable or self.states.states or self.samples)
+        return bool(self.judged.models or self.judged.unreadable or self.states or self.samples)
 
     @property
     def sessions(self) -> tuple[str, ...]:
@@ -249,14 +249,16 @@ class _TrainingReader:
     ) -> PastTraining:
         folder = self._folder
         reading = ModelReader(self._models.header, self._models.hashes)
-        judged = results.checked_models(folder, files, self._trainer, reading)
+        naming = self._trainer.naming.model
+        named = {file: products.match_product(naming, file, name) for file, name in files.items()}
+        judged = results.checked_models(folder, named, self._trainer, reading)
         readable = [model.path for model in judged.models if model.path.endswith(".safetensors")]
         headers = [self._models.header(folder / path).metadata for path in readable]
         trainings = tuple(map(kinds.training_header, headers))
-        states = results.saved_states(folder, self._output_name, self._trainer, reading)
+        states = results.states(folder, self._output_name, self._trainer.naming)
         samples = results.sample_paths(folder, self._output_name, self._trainer.naming)
         span = self._span(
-            trainings, [*files, *states.states], recorded=recorded, told=any(map(_tells, headers))
+            trainings, [*files, *states], recorded=recorded, told=any(map(_tells, headers))
         )
         return PastTraining(
             folder=folder,
@@ -269,6 +271,7 @@ class _TrainingReader:
             trainings=trainings,
             header=headers[-1] if headers else {},
             states=states,
+            state_weights=results.state_weights(folder, states, self._trainer, reading),
             samples=len(samples),
             sample_files=results.hashed_files(folder, samples),
             final_loss=self._final_loss(span),

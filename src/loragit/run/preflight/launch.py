@@ -220,7 +220,13 @@ def trainer_plan(
         settings = _settings_arguments(chosen, trainer, home)
     paths = chosen.paths
     defaults = Defaults(
-        name, paths.config, chosen.is_set("paths.config"), paths.prompts, workdir, preset
+        name,
+        paths.config,
+        chosen.is_set("paths.config"),
+        paths.prompts,
+        workdir,
+        preset,
+        chosen.trainer.script,
     )
     return trainer.plan(settings, command, defaults, own_script=own_script)
 

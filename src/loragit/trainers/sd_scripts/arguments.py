@@ -155,7 +155,7 @@ def plan(given: Given, defaults: Defaults) -> Plan:
         logs=LogFolders(workdir / logging_dir, known.one("log_prefix") or f"{defaults.name}_")
         if logging_dir
         else None,
-        weights=tuple(named_weights(known)),
+        weights=tuple(named_weights(known, defaults.script)),
         inputs=tuple(_inputs(known, defaults)),
         warnings=(*named.warnings, *_warnings(given)),
     )

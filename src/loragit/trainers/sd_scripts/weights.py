@@ -64,6 +64,19 @@ _ARGUMENTS = {
     "resume": _Argument("Resume", folder=(".",), file=False),
 }
 
+_FILES_ALONE = {
+    "pretrained_model_name_or_path": _Argument("Base-Model"),
+    "vae": _Argument("VAE"),
+}
+_OF_FAMILY = {
+    "flux_": {"pretrained_model_name_or_path": _Argument("Base-Model", folder=_PIPELINE[1:])},
+    "sd3_": _FILES_ALONE,
+    "lumina_": _FILES_ALONE,
+    "hunyuan_image_": _FILES_ALONE,
+    "anima_": _FILES_ALONE,
+}
+"""What the scripts whose names begin so take otherwise: they open files, and ask no hub."""
+
 WEIGHTS = MappingProxyType({name: argument.role for name, argument in _ARGUMENTS.items()})
 """Arguments that name weights a run starts from, and the trailer of each."""
 
@@ -76,9 +89,12 @@ _SHARDED = ("pretrained_model_name_or_path",)
 _MAX_SHARDS = 1000
 
 
-def named_weights(known: Arguments) -> Iterator[NamedWeights]:
-    """Yield the weights that ``known`` names, in the order of :data:`WEIGHTS`."""
-    for name, argument in _ARGUMENTS.items():
+def named_weights(known: Arguments, script: str = "") -> Iterator[NamedWeights]:
+    """Yield the weights that ``known`` names, in the order of :data:`WEIGHTS`, and what each may be
+    for ``script``."""
+    script = script.rpartition("/")[2]
+    family = next((_OF_FAMILY[start] for start in _OF_FAMILY if script.startswith(start)), {})
+    for name, argument in (_ARGUMENTS | family).items():
         for value in known.options.get(name, ()):
             if not value:
                 continue
@@ -93,6 +109,8 @@ def named_weights(known: Arguments) -> Iterator[NamedWeights]:
                 argument.folder,
                 _hub_name(value, downloads=argument.downloads) if argument.hub else None,
                 _shards(value) if name in _SHARDED else (),
+                # sdxl_train_util.py: `os.readlink`, where train_util.py has `os.path.realpath`.
+                reads_link=name == "pretrained_model_name_or_path" and script.startswith("sdxl_"),
             )
 
 

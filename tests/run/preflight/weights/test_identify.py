@@ -23,24 +23,28 @@ FORMAT = Path(__file__).parents[4] / "docs" / "record-format.md"
 REVISION = "c0ffee" * 6 + "c0de"
 
 
-def identified(folder: Path, *words: str, **environ: str) -> tuple[identify.Identified, Findings]:
-    defaults = Defaults("noob-gren-v1s4", folder / "config.toml", False, None, folder)
+def identified(
+    folder: Path, *words: str, script: str = "train_network.py", **environ: str
+) -> tuple[identify.Identified, Findings]:
+    defaults = Defaults(
+        "noob-gren-v1s4", folder / "config.toml", False, None, folder, script=script
+    )
     plan = SdScripts().plan(Arguments({}), from_words(words), defaults, own_script=False)
     findings, cache = Findings(), HashCache(folder.parent / "cache")
     environ = {"HOME": str(folder / "home"), **environ}
     return identify.identify_weights(plan, folder, environ, cache, findings), findings
 
 
-def known(folder: Path, *words: str, **environ: str) -> tuple[Weights, ...]:
-    found, findings = identified(folder, *words, **environ)
+def known(folder: Path, *words: str, **others: str) -> tuple[Weights, ...]:
+    found, findings = identified(folder, *words, **others)
     assert findings.all() == ()
     assert found.warnings == ()
     return found.weights
 
 
-def refused(folder: Path, *words: str, **environ: str) -> tuple[str, str | None]:
+def refused(folder: Path, *words: str, **others: str) -> tuple[str, str | None]:
     """The one problem and its hint."""
-    (finding,) = identified(folder, *words, **environ)[1].all()
+    (finding,) = identified(folder, *words, **others)[1].all()
     return finding.problem, finding.hint
 
 
@@ -145,6 +149,57 @@ def test_a_file_that_is_not_really_there_names_the_command_that_fetches_it(tmp_p
     problem, hint = refused(tmp_path, "--clip_l", "c.safetensors")
     assert problem.endswith("c.safetensors is a link to /mnt/none, which is not there")
     assert hint == "mend the link, or copy the file there"
+
+
+BASE = "--pretrained_model_name_or_path"
+
+
+def test_sdxl_scripts_take_a_links_target_as_relative_to_their_own_folder(tmp_path: Path) -> None:
+    files(tmp_path, "models/sdxl/noob.safetensors")
+    link = tmp_path / "models" / "noob.safetensors"
+    link.symlink_to("sdxl/noob.safetensors")
+    assert known(tmp_path, BASE, str(link))
+    problem, hint = refused(tmp_path, BASE, str(link), script="sdxl_train_network.py")
+    assert (
+        f"is a link to sdxl/noob.safetensors, which the trainer takes as relative to {tmp_path}"
+        in (problem)
+    )
+    assert hint == f"name the file itself: {tmp_path}/models/sdxl/noob.safetensors"
+    # So it opens another file where there is one.
+    files(tmp_path, "sdxl/noob.safetensors")
+    (tmp_path / "sdxl" / "noob.safetensors").write_text("another")
+    (found,) = known(tmp_path, BASE, str(link), script="sdxl_train_network.py")
+    assert found.sha256 == hashlib.sha256(b"another").hexdigest()
+    link.unlink()
+    link.symlink_to("/mnt/none")
+    problem, _ = refused(tmp_path, BASE, str(link), script="sdxl_train_network.py")
+    assert problem.endswith("is a link to /mnt/none, which is not there")
+
+
+@pytest.mark.parametrize("script", ["sd3_train.py", "x/anima_train_network.py", "lumina_train.py"])
+def test_scripts_of_newer_models_open_files_and_nothing_else(tmp_path: Path, script: str) -> None:
+    diffusers(tmp_path / "xl")
+    cached(tmp_path / "home" / ".cache" / "huggingface" / "hub")
+    for words in ((BASE, "owner/vae"), ("--vae", "owner/vae"), (BASE, "xl")):
+        known(tmp_path, *words)
+        assert words[0] in refused(tmp_path, *words, script=script)[0]
+
+
+def test_flux_scripts_load_the_transformer_of_a_folder(tmp_path: Path) -> None:
+    script = "flux_train_network.py"
+    diffusers(tmp_path / "flux")
+    assert "is a folder without transformer/" in refused(tmp_path, BASE, "flux", script=script)[0]
+    parts = [
+        f"transformer/diffusion_pytorch_model-0000{number}-of-00003.safetensors"
+        for number in (1, 2, 3)
+    ]
+    index = {"transformer": ["diffusers", "T"], "unet": ["diffusers", "U"]}
+    (tmp_path / "flux" / "model_index.json").write_text(json.dumps(index))
+    files(tmp_path / "flux", *parts[:2])
+    problem, _ = refused(tmp_path, BASE, "flux", script=script)
+    assert f"there is no file {tmp_path}/flux/{parts[2]}, and 3 such files belong" in problem
+    files(tmp_path / "flux", parts[2])
+    known(tmp_path, BASE, "flux", script=script)
 
 
 # ---- a file in several parts ----
@@ -283,6 +338,15 @@ def test_offline_what_the_cache_lacks_is_refused(tmp_path: Path, variable: str) 
     assert "there is no file or folder" in problem
     assert hint == "mend the path, or fetch it: hf download owner/vae"
     identified(tmp_path, "--vae", "owner/vae", **{variable: "0"})
+
+
+def test_offline_the_cache_must_hold_the_files(tmp_path: Path) -> None:
+    snapshot = cached(tmp_path / "home" / ".cache" / "huggingface" / "hub")
+    (snapshot / "config.json").symlink_to("../../blobs/gone")
+    known(tmp_path, "--vae", "owner/vae")
+    problem, hint = refused(tmp_path, "--vae", "owner/vae", HF_HUB_OFFLINE="1")
+    assert problem.endswith("config.json is a link into a hub's cache, whose file is gone")
+    assert hint == f"fetch it: hf download owner/vae config.json --revision {REVISION}"
 
 
 def test_a_name_without_an_owner_is_believed_where_the_cache_has_it(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ paths, which are relative to the folder (docs/record-format.md shows the command
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,9 @@ INDEX = "model_index.json"
 
 _NO_WEIGHTS = (".md", ".png", ".jpg", ".jpeg", ".webp", ".gif")
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".msgpack", ".h5", ".onnx")
+_PART = re.compile(
+    r"(?P<before>.*-)[0-9]{5}(?P<after>-of-(?P<count>[0-9]{5})\.safetensors)", re.DOTALL
+)
 _MAX_FILES = 10_000
 _MAX_INDEX = 1 << 20
 
@@ -62,7 +66,21 @@ def model_files(folder: Path) -> list[str]:
     ]
     if needed:
         raise _not_fetched(folder, needed, missing)
+    _require_all_parts(folder, present)
     return present
+
+
+def _require_all_parts(folder: Path, names: Sequence[str]) -> None:
+    """Raise :class:`NoModelFolder` where one of several files of the same weights is missing."""
+    present, parts = set(names), map(_PART.fullmatch, names)
+    every = {(part["before"], part["after"]): int(part["count"]) for part in parts if part}
+    for (before, after), count in every.items():
+        others = (f"{before}{number:05d}{after}" for number in range(1, count + 1))
+        if lost := next((name for name in others if name not in present), None):
+            raise NoModelFolder(
+                f"there is no file {folder / lost}, and {count} such files belong together",
+                hint="put all of them into the folder",
+            )
 
 
 def _not_fetched(

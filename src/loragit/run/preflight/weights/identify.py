@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from loragit.dataset import not_there
 from loragit.dataset.hashes import HashCache, hash_file
-from loragit.errors import Area, Findings, LoragitError
+from loragit.errors import Area, Findings, LoragitError, shell_word
 from loragit.record.values import Weights
 from loragit.run.preflight.weights import folders, hub_cache
 from loragit.store.journal import HubRef
@@ -59,6 +59,8 @@ class _Identifier(NamedTuple):
     def identify(self, named: NamedWeights) -> Weights:
         """Raises :class:`UnusableWeights`, or :class:`~loragit.dataset.files.CannotRead`."""
         path = self.workdir / named.value
+        if named.reads_link and path.is_symlink():
+            path = self._target(named, path)
         if named.file and os.path.isfile(path):
             return self._file(named, path)
         if named.folder and os.path.isdir(path):
@@ -66,6 +68,18 @@ class _Identifier(NamedTuple):
         if named.hub and not ((named.file or named.folder) and os.path.lexists(path)):
             return self._on_hub(named, named.hub)
         raise _unusable(named, path)
+
+    def _target(self, named: NamedWeights, link: Path) -> Path:
+        """What the trainer will open for a link whose target it reads."""
+        target = link.readlink()
+        path = self.workdir / target
+        if os.path.exists(link) and not os.path.exists(path):
+            raise UnusableWeights(
+                f"--{named.argument}: {link} is a link to {target}, which the trainer takes as "
+                f"relative to {self.workdir} and will not find there",
+                hint=f"name the file itself: {shell_word(os.path.realpath(link))}",
+            )
+        return path if os.path.exists(path) else link
 
     def _file(self, named: NamedWeights, path: Path) -> Weights:
         if why := not_there.why_not_there(path):
@@ -92,21 +106,26 @@ class _Identifier(NamedTuple):
                 f"--{named.argument}: {path} is a folder without {' or '.join(named.folder)}",
                 hint="name the folder of the model itself" + (", or a file" if named.file else ""),
             )
+        digest = folders.files_hash(path, self._model_files(named, path), self.cache)
+        return Weights(named.role, path.name, None, files_sha256=digest)
+
+    def _model_files(self, named: NamedWeights, folder: Path) -> list[str]:
         try:
-            names = folders.model_files(path)
+            return folders.model_files(folder)
         except folders.NoModelFolder as error:
             raise UnusableWeights(f"--{named.argument}: {error.message}", hint=error.hint) from None
-        digest = folders.files_hash(path, names, self.cache)
-        return Weights(named.role, path.name, None, files_sha256=digest)
 
     def _on_hub(self, named: NamedWeights, name: HubName) -> Weights:
         cache = hub_cache.cache_folder(self.environ, self.workdir)
         snapshot = hub_cache.cached_snapshot(name, cache)
         if ref := hub_cache.ref_file(name, cache.absolute()):
             self.hub_refs.append(HubRef(named.role, named.value, str(ref)))
+        offline = not name.downloads or hub_cache.is_offline(self.environ)
         if snapshot is not None:
+            if offline:  # else what is missing is downloaded
+                self._model_files(named, snapshot)
             return Weights(named.role, named.value, None, revision=snapshot.name)
-        if not name.downloads or hub_cache.is_offline(self.environ):
+        if offline:
             raise UnusableWeights(
                 f"--{named.argument}: there is no file or folder {self.workdir / named.value}, and "
                 f"the hub's cache {cache} has no {name.id}",
