@@ -248,12 +248,14 @@ def test_git_reads_every_line_of_an_outcome(
         models=tuple(models),
         truncated=tuple(others),
         states=tuple(others),
+        state_weights=tuple(models),
         unreadable=tuple(others),
         output=output,
     )
     found = by_git(outcome_message(NAME, outcome))
-    read = [parse_model_line(value) for key, value in found if key == "Model"]
-    assert read == [model._replace(path=text.shown(model.path).lstrip()) for model in models]
+    for trailer in ("Model", "State-Weights"):
+        read = [parse_model_line(value) for key, value in found if key == trailer]
+        assert read == [model._replace(path=text.shown(model.path).lstrip()) for model in models]
     for key in ("Truncated", "State", "Unreadable"):
         assert [value for at, value in found if at == key] == [
             as_written(other) for other in others

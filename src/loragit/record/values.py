@@ -252,6 +252,8 @@ class Outcome(NamedTuple):
     """Models that could not be read, so that nobody knows whether they are whole."""
     states: tuple[str, ...] = ()
     """Folders of training state, relative to the output folder."""
+    state_weights: tuple[ModelFile, ...] = ()
+    """Whole files of weights in them."""
     samples: int = 0
     """Sample images and videos."""
     others: int | None = None

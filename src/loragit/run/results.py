@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from datetime import datetime
 from hashlib import file_digest
 from pathlib import Path
@@ -77,6 +77,7 @@ def collect(
         output=shown_output,
         **checked_models(output, left.models, trainer)._asdict(),
         states=left.states,
+        state_weights=state_weights(output, left.states, trainer),
         samples=len(left.samples),
         sample_files=hashed_files(output, left.samples),
         others=left.others,
@@ -171,7 +172,8 @@ def checked_models(
 ) -> CheckedModels:
     """Check and hash the files of ``folder`` listed in ``named``, each with the match of its name
     that tells when it was saved."""
-    found = _models(folder, named, trainer, reading or ModelReader(read_header, hash_file))
+    candidates = [_Candidate(name, _SavePoint.of_name(match)) for name, match in named.items()]
+    found = _checked_together(folder, candidates, trainer, reading)
     return CheckedModels(
         models=tuple(model.artifact for model in found if model.artifact is not None),
         truncated=tuple(
@@ -227,14 +229,12 @@ class _Candidate(NamedTuple):
         return (self.place.order, self.name)
 
 
-def _models(
-    folder: Path,
-    named: Mapping[str, re.Match[str] | None],
-    trainer: Trainer,
-    reading: ModelReader,
+def _checked_together(
+    folder: Path, candidates: Sequence[_Candidate], trainer: Trainer, reading: ModelReader | None
 ) -> list[_Candidate]:
-    """Return every file of ``named``, checked; several in parallel."""
-    candidates = [_Candidate(name, _SavePoint.of_name(match)) for name, match in named.items()]
+    """Return the candidates that are files, checked, in order of saving; several are read in
+    parallel."""
+    reading = reading or ModelReader(read_header, hash_file)
     if len(candidates) < 2:
         found = [_checked(folder, candidate, trainer, reading) for candidate in candidates]
     else:
@@ -320,6 +320,27 @@ def states(output: Path, output_name: str | None, naming: Naming) -> tuple[str, 
         if _holds_something(each.entry)
     ]
     return tuple(state.name for state in sorted(found, key=lambda state: state.order))
+
+
+def state_weights(
+    output: Path, folders: Sequence[str], trainer: Trainer, reading: ModelReader | None = None
+) -> tuple[ModelFile, ...]:
+    """Return the whole files of weights in the state folders ``folders``, hashed: they lead back to
+    the run wherever they are copied, and have no header that does."""
+    pattern = trainer.naming.state_weights
+    whens = {
+        folder: products.match_product(trainer.naming.state, folder, None)
+        or products.saved_when(folder)
+        for folder in folders
+    }
+    candidates = [
+        _Candidate(f"{folder}/{entry.name}", _SavePoint.of_name(when))
+        for folder, when in whens.items()
+        for entry in products.entries(output / folder)
+        if pattern is not None and pattern.fullmatch(entry.name)
+    ]
+    checked = _checked_together(output, candidates, trainer, reading)
+    return tuple(each.artifact for each in checked if each.artifact is not None)
 
 
 def sample_paths(output: Path, output_name: str | None, naming: Naming) -> tuple[str, ...]:

@@ -34,6 +34,9 @@ class Naming(NamedTuple):
     state: Products
     """Folders of training state."""
     sample: Products
+    state_weights: re.Pattern[str] | None = None
+    """All of the name of a file of weights in a state's folder; ``None`` where no name tells
+    them."""
     default_names: tuple[str, ...] = ()
     """What stands for the output name in the models of a training that was given none; all of them
     may be of one training."""
