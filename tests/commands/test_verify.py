@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -10,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from loragit.record.values import ModelFile
 from loragit.run.results import checked_models
 from loragit.trainers.sd_scripts.trainer import SdScripts
 from tests.support.made_up_runs import a_run, an_outcome, open_store, reverted, sealed, untagged
 from tests.support.paths import ROOT
 from tests.support.processes import git
 from tests.support.signing_keys import ssh_key
-from tests.support.trainer_files import edited
+from tests.support.trainer_files import edited, safetensors
 from tests.support.user_home import Scene, make_scene
 
 ONE, TWO, THREE = "noob-gren-v1s4", "noob-gren-v2s4", "noob-gren-v3s4"
@@ -247,6 +249,34 @@ def test_a_training_state_that_is_gone_is_noted(plain: Scene) -> None:
         models=(), samples=0, states=(f"{ONE}-state",), output=f"~/output_dir/{ONE}"
     )
     store.seal(opened, outcome)
+    assert one(plain, status=0) == ("note", "state", f"the training state {ONE}-state is gone")
+
+
+def test_the_weights_of_a_state_are_compared_as_long_as_it_is_there(plain: Scene) -> None:
+    store = open_store(plain.dataset)
+    opened = store.open(a_run())
+    state = plain.output / ONE / f"{ONE}-state"
+    state.mkdir(parents=True)
+    file = state / "model.safetensors"
+    file.write_bytes(safetensors({"w": b"1234"}))
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    weights = ModelFile(
+        f"{ONE}-state/model.safetensors", file.stat().st_size, digest, None, None, None
+    )
+    outcome = an_outcome(
+        models=(),
+        samples=0,
+        states=(state.name,),
+        state_weights=(weights,),
+        output=f"~/output_dir/{ONE}",
+    )
+    store.seal(opened, outcome)
+    assert plain.loragit("verify").status == 0
+    file.write_bytes(safetensors({"w": b"5678"}))
+    check, message = one(plain)[1:]
+    assert check == "state"
+    assert f"{ONE}-state/model.safetensors: it was changed: sha256" in message
+    shutil.rmtree(state)
     assert one(plain, status=0) == ("note", "state", f"the training state {ONE}-state is gone")
 
 

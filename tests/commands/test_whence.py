@@ -326,6 +326,31 @@ def test_titles_without_end_are_counted(scene: Scene, tmp_path: Path) -> None:
     assert "it was merged from 10 more models; --json lists them" in done.err
 
 
+def test_the_weights_of_a_state_are_known_wherever_they_are(scene: Scene, tmp_path: Path) -> None:
+    script = scene.trainer / "sdxl_train_network.py"
+    text = script.read_text()
+    saved = '(folder / "optimizer.bin").write_bytes(b"state")'
+    weights = (
+        '; (folder / "model.safetensors").write_bytes(trainer_files.safetensors({"w": b"float"}))'
+    )
+    assert saved in text
+    script.write_text(text.replace(saved, saved + weights))
+    commit_all(scene.trainer, "states hold weights")
+    assert scene.train(TWO, STUB="state").status == 0
+    state = f"{TWO}-step00000002-state"
+    assert scene.outcome(TWO)["State"] == state
+    shutil.copy(scene.output / TWO / state / "model.safetensors", tmp_path / "x.safetensors")
+    (row,) = told(scene, tmp_path / "x.safetensors")
+    assert row["matches"] == [(TWO, ["file", "weights"], f"{state}/model.safetensors")]
+    assert row["warnings"] == []
+    match = matched(scene, tmp_path / "x.safetensors")
+    assert (match["relation"], match["step"]) == ("product", 2)
+    shown = scene.loragit("show", TWO).out
+    assert f"  {state}/model.safetensors  " in shown
+    document = json.loads(scene.loragit("show", TWO, "--json").out)
+    assert [each["path"] for each in document["state_weights"]] == [f"{state}/model.safetensors"]
+
+
 def test_a_sample_image_is_known_whatever_it_is_called(scene: Scene, tmp_path: Path) -> None:
     samples = sorted((scene.output / ONE / "sample").iterdir())
     samples[1].write_bytes(png(2, 2, (9, 9, 9)))  # not what was sealed

@@ -73,7 +73,7 @@ def test_it_is_saved_if_anything_is_new(common: Path, home: Path, what: str) -> 
         lambda data: data[:-1],
         lambda data: data + b"x",
         lambda data: data.replace(b"tip", b"top"),
-        lambda data: data.replace(b"loragit-history 2", b"loragit-history 1"),
+        lambda data: data.replace(b"loragit-history 3", b"loragit-history 1"),
         lambda data: b"",
     ],
     ids=["cut", "longer", "edited", "version", "empty"],

@@ -14,8 +14,8 @@ from loragit.history.record_parser import (
     parse_trailers,
     script_arguments,
     whole_number,
-    without_signature,
 )
+from loragit.record.message import without_signature
 from loragit.record.values import Weights
 
 WHOLE = b"""

@@ -248,12 +248,14 @@ def test_git_reads_every_line_of_an_outcome(
         models=tuple(models),
         truncated=tuple(others),
         states=tuple(others),
+        state_weights=tuple(models),
         unreadable=tuple(others),
         output=output,
     )
     found = by_git(outcome_message(NAME, outcome))
-    read = [parse_model_line(value) for key, value in found if key == "Model"]
-    assert read == [model._replace(path=text.shown(model.path).lstrip()) for model in models]
+    for trailer in ("Model", "State-Weights"):
+        read = [parse_model_line(value) for key, value in found if key == trailer]
+        assert read == [model._replace(path=text.shown(model.path).lstrip()) for model in models]
     for key in ("Truncated", "State", "Unreadable"):
         assert [value for at, value in found if at == key] == [
             as_written(other) for other in others
@@ -373,6 +375,22 @@ def test_an_outcome_tells_times_signals_and_losses() -> None:
     assert found["Interrupted-By"] == "SIGINT"
     assert found["Final-Loss"] == "0.123457"
     assert "Final-Loss" not in outcome_message(NAME, an_outcome())
+
+
+@pytest.mark.parametrize(
+    ("outcome", "subject"),
+    [
+        ({"others": 2}, "2 other files, 2 samples"),
+        ({"others": 1, "samples": 0, "truncated": ("a",)}, "1 cut short, 1 other file, 0 samples"),
+        ({"others": 0, "samples": 0}, "0 models, 0 samples"),
+    ],
+)
+def test_files_that_are_no_products_are_counted_where_there_is_no_model(
+    outcome: dict[str, object], subject: str
+) -> None:
+    found = outcome_subject(an_outcome(models=(), states=(), **outcome))
+    assert found.startswith(f"{subject}, ")
+    assert "other" not in outcome_subject(an_outcome(others=2))
 
 
 def test_a_moment_is_told_in_utc() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from loragit.system import alive
+from tests.support import trainer_files as safetensors
 from tests.support.made_up_runs import NAME
 from tests.support.processes import LORAGIT, commit_all, git
 from tests.support.user_home import Scene, make_scene, refused, sha1, sound
@@ -171,6 +173,69 @@ def test_what_it_makes_counts_whatever_it_is_called(scene: Scene) -> None:
     assert scene.outcome("noob-gren-v2s4")["State"] == "b-000002-state"
 
 
+def test_what_any_trainer_makes_is_found(scene: Scene) -> None:
+    model = "tests.safetensors"
+    safetensors.write_safetensors(scene.home / model, {"a": b"\1\2\3\4"}, {"format": "pt"})
+    write_script(
+        scene,
+        '#!/bin/sh\ncd "$OUTPUT_DIR" && mkdir -p checkpoint-2 checkpoint-4 validation_images\n'
+        "for each in checkpoint-2 checkpoint-4 .; do\n"
+        f'cp "$HOME/{model}" "$each/pytorch_lora_weights.safetensors"; done\n'
+        "touch checkpoint-2/optimizer.bin checkpoint-4/optimizer.bin optimizer.pt\n"
+        "touch validation_images/step_4_fox_0_8x8.webp validation_images/fox.mp4 readme.md\n",
+    )
+    done = scene.train(NAME, "--script", script_of(scene))
+    assert done.status == 0, done.err
+    assert f"sealed {NAME}: 3 models, 2 states, 2 samples, " in done.err
+    lines = scene.git("for-each-ref", "--format=%(contents)", f"refs/tags/{NAME}").splitlines()
+    models = [line.split()[1:2] + line.split()[6:] for line in lines if line.startswith("Model: ")]
+    assert models == [
+        ["checkpoint-2/pytorch_lora_weights.safetensors", "step:2"],
+        ["checkpoint-4/pytorch_lora_weights.safetensors", "step:4"],
+        ["pytorch_lora_weights.safetensors"],
+    ]
+    assert [line for line in lines if line.startswith("State: ")] == [
+        "State: checkpoint-2",
+        "State: checkpoint-4",
+    ]
+    assert "Other-Files: 4" in lines
+    copy = scene.home / "copy.safetensors"
+    copy.write_bytes((scene.home / model).read_bytes())
+    assert NAME in scene.loragit("whence", str(copy)).out
+    assert scene.loragit("verify").status == 0
+    sound(scene)
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_script_that_made_files_is_never_reverted(scene: Scene, status: int) -> None:
+    write_script(
+        scene,
+        '#!/bin/sh\nmkdir -p "$OUTPUT_DIR/a/b" && echo > "$OUTPUT_DIR/a/b/metrics.json"\n'
+        f'echo > "$OUTPUT_DIR/chart.png"\nexit {status}\n',
+    )
+    done = scene.train(NAME, "--script", script_of(scene))
+    assert done.status == status
+    assert f"sealed {NAME}: 2 other files, 0 samples, " in done.err
+    assert scene.outcome(NAME)["Other-Files"] == "2"
+    assert (scene.output / NAME / "a" / "b" / "metrics.json").is_file()
+    assert "2 other files" in scene.loragit("log").out
+    assert "2 other files" in scene.loragit("show", NAME).out
+
+
+def test_a_model_that_a_script_left_cut_short_is_not_nothing(scene: Scene) -> None:
+    write_script(scene, '#!/bin/sh\necho > "$OUTPUT_DIR/a.safetensors"\nexit 1\n')
+    done = scene.train(NAME, "--script", script_of(scene))
+    assert done.status == 1
+    assert f"sealed {NAME}: 1 cut short, 0 samples, " in done.err
+    assert scene.outcome(NAME)["Truncated"] == "a.safetensors"
+
+
+def test_events_in_the_output_folder_tell_the_final_loss(scene: Scene) -> None:
+    write_script(scene, TRAIN.replace('"$@"', '--logging_dir="$OUTPUT_DIR/logs" "$@" 2>/dev/null'))
+    assert scene.train(NAME, "--script", script_of(scene)).status == 0
+    assert scene.outcome(NAME)["Final-Loss"] == "0.125"
+
+
 def test_a_script_that_is_edited_while_it_runs_is_told(scene: Scene) -> None:
     write_script(scene, TRAIN.replace("# rank 8", 'echo "# more" >> "$0"'))
     before = Path(script_of(scene)).read_text()
@@ -278,6 +343,54 @@ def test_a_trainer_repository_that_is_missing_is_told(scene: Scene) -> None:
         "set trainer.repo",
         args=("--script", script_of(scene)),
     )
+
+
+def test_a_repository_of_another_trainer_is_named_by_its_own_name(scene: Scene) -> None:
+    toolkit = scene.trainer.rename(scene.home / "ai-toolkit")
+    shutil.rmtree(toolkit / "library")
+    commit_all(toolkit, "no sd-scripts")
+    (toolkit / "notes.py").write_text("# not committed\n")
+    scene.settings(f'[trainer]\nrepo = "{toolkit}"\n[record]\nrepos = ["{toolkit}"]\n')
+    refused(scene, f"ai-toolkit at {toolkit} is dirty", args=("--script", script_of(scene)))
+    done = scene.train(NAME, "--script", script_of(scene), "--allow-dirty")
+    assert done.status == 0, done.err
+    head = git(toolkit, "rev-parse", "HEAD")
+    message = scene.git("log", "-1", "--format=%B", NAME)
+    assert f"\nai-toolkit {head[:8]} (sd3, 1 file changed)\n" in message
+    assert "sd-scripts" not in message
+    assert scene.trailers(NAME)["Trainer-Commit"] == head
+    assert "Repository" not in scene.trailers(NAME)
+    assert "patches/ai-toolkit.patch" in scene.git("ls-tree", "-r", "--name-only", NAME)
+    table = tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["trainer"]
+    assert (table["name"], table["kind"]) == ("ai-toolkit", "sd-scripts")
+    assert f"ai-toolkit {head}" in scene.loragit("show", NAME).out
+    assert "ai-toolkit" in scene.loragit("status").out
+    assert f"ai-toolkit at {toolkit} is dirty" in scene.loragit("doctor").out
+
+
+def test_a_trainer_inside_a_repository_of_ones_own_keeps_its_name(
+    scene: Scene,
+) -> None:
+    lab = scene.home / "lab"
+    lab.mkdir()
+    git(lab, "init", "-q", "-b", "main")
+    scene.trainer.rename(lab / "sd-scripts")
+    shutil.rmtree(lab / "sd-scripts" / ".git")
+    commit_all(lab, "with its trainer")
+    scene.settings(f'[trainer]\nrepo = "{lab}/sd-scripts"\n')
+    done = scene.train(NAME, "--script", script_of(scene))
+    assert done.status == 0, done.err
+    assert "\nsd-scripts " in scene.git("log", "-1", "--format=%B", NAME)
+    assert "name" not in tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["trainer"]
+
+
+def test_two_repositories_called_lycoris_have_a_patch_each(scene: Scene) -> None:
+    other = scene.trainer.rename(scene.home / "LyCORIS")
+    shutil.rmtree(other / "library")
+    commit_all(other, "no sd-scripts")
+    scene.settings(f'[trainer]\nrepo = "{other}"\n')
+    assert scene.train(NAME, "--script", script_of(scene)).status == 0
+    assert tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["trainer"]["name"] == "LyCORIS-2"
 
 
 def test_a_dirty_trainer_is_refused_here_too(scene: Scene) -> None:

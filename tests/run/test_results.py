@@ -212,6 +212,48 @@ def test_the_model_inside_a_state_folder_is_not_a_product_of_its_own(tmp_path: P
         "run-state",
     )
     assert result.made_something
+    assert [(each.path, each.step, each.epoch) for each in result.state_weights] == [
+        ("run-000001-state/model.safetensors", None, 1),
+        ("run-step00000004-state/model.safetensors", 4, None),
+        ("run-step00000012-state/model.safetensors", 12, None),
+        ("run-state/model.safetensors", None, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("model.safetensors", True),
+        ("model_1.safetensors", True),
+        ("model-00001-of-00002.safetensors", True),
+        ("pytorch_model.bin", True),
+        ("optimizer.bin", False),
+        ("model.safetensors.tmp", False),
+        ("adapter_model.safetensors", False),
+    ],
+)
+def test_the_weights_of_a_state_are_hashed(tmp_path: Path, name: str, counts: bool) -> None:
+    state = tmp_path / "run-state"
+    state.mkdir()
+    save(state / "x.safetensors")
+    data = (state / "x.safetensors").read_bytes()
+    (state / "x.safetensors").rename(state / name)
+    if name.endswith(".bin"):
+        data = b"\x80\x02 a pickle"
+        (state / name).write_bytes(data)
+    payload = payload_sha256(WEIGHTS) if name.endswith(".safetensors") else None
+    expected = (hashlib.sha256(data).hexdigest(), payload)
+    found_weights = [(each.sha256, each.payload_sha256) for each in found(tmp_path).state_weights]
+    assert found_weights == ([expected] if counts else [])
+
+
+def test_weights_of_a_state_that_were_cut_short_are_not_on_record(tmp_path: Path) -> None:
+    (tmp_path / "run-state").mkdir()
+    save(tmp_path / "run-state" / "model.safetensors")
+    data = (tmp_path / "run-state" / "model.safetensors").read_bytes()
+    (tmp_path / "run-state" / "model.safetensors").write_bytes(data[:-1])
+    result = found(tmp_path)
+    assert (result.states, result.state_weights, result.truncated) == (("run-state",), (), ())
 
 
 def test_a_state_folder_that_is_empty_or_none_of_ours_does_not_count(tmp_path: Path) -> None:

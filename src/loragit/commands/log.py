@@ -191,8 +191,10 @@ def _products(run: RecordedRun, counts: OutcomeCounts | None) -> str:
             if revert and revert.exit_status is not None
             else _NOTHING
         )
-    parts = [text.count(counts.models, "model")]
+    others = 0 if counts.models else counts.other_files
+    parts = [] if others else [text.count(counts.models, "model")]
     parts += [text.count(counts.states, "state")] if counts.states else []
+    parts += [text.count(others, "other file")] if others else []
     parts += [f"{counts.truncated} cut short"] if counts.truncated else []
     parts += [f"{counts.unreadable} unreadable"] if counts.unreadable else []
     parts += [f"exit status {counts.exit_status}"] if counts.exit_status else []

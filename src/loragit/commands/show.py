@@ -279,7 +279,11 @@ def _outcome_lines(outcome: RecordedOutcome) -> list[str]:
     lines += [f"{path}  cut short" for path in outcome.truncated]
     lines += [f"{path}  could not be read" for path in outcome.unreadable]
     lines += [f"{path}/  training state" for path in outcome.states]
+    for weights in outcome.state_weights:
+        lines.append(f"{weights.path}  {size(weights.size)}")
+        lines.append(f"  sha256   {weights.sha256}")
     lines.append(text.count(outcome.samples, "sample image"))
+    lines += [text.count(outcome.other_files, "other file")] if outcome.other_files else []
     lines += [f"in {outcome.output}"] if outcome.output else []
     status = "" if outcome.exit_status is None else f"exit status {outcome.exit_status}"
     signal = f"interrupted by {outcome.interrupted_by}" if outcome.interrupted_by else ""

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import parse
+from loragit.dataset import not_there
+from loragit.dataset.not_there import NotThere
 from loragit.errors import LoragitError, shell_word
 
 MAX_INPUT = 1 << 28
@@ -39,8 +41,12 @@ def read_input(path: Path, what: str) -> bytes:
         with os.fdopen(handle, "rb") as file:
             status = os.fstat(handle)
             if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_INPUT:
-                return file.read(MAX_INPUT)
+                data = file.read(MAX_INPUT)
+                if len(data) < not_there.MAX_POINTER:
+                    _require_content(path, not_there.pointer(path, data), what)
+                return data
     except OSError as error:
+        _require_content(path, not_there.why_not_there(path), what)
         hint = "check that it is there and that you may read it"
         raise CannotReadInput(
             f"the {what} {path} cannot be read: {error.strerror or error}", hint=hint
@@ -52,6 +58,11 @@ def read_input(path: Path, what: str) -> bytes:
         f"{MAX_INPUT >> 20} MiB",
         hint="name a file that can be on record",
     )
+
+
+def _require_content(path: Path, why: NotThere | None, what: str) -> None:
+    if why is not None:
+        raise CannotReadInput(f"the {what} {path} is {why.what}", hint=why.hint)
 
 
 def read_text(path: Path, data: bytes, what: str) -> str:

@@ -105,6 +105,7 @@ def whole_run(run: RecordedRun, listed: Document, others: Sequence[RecordedRun])
         "truncated": list(outcome.truncated) if outcome else [],
         "unreadable": list(outcome.unreadable) if outcome else [],
         "states": list(outcome.states) if outcome else [],
+        "state_weights": [each._asdict() for each in outcome.state_weights] if outcome else [],
         "output": outcome.output if outcome else None,
         "log_tail": list(run.revert.log_tail) if run.revert else [],
         "notes": list(run.notes),

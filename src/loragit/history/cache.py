@@ -11,7 +11,7 @@ date::
 The state of a run depends on refs and processes, which have no such id: it is never cached. The
 file holds the texts one after another, separated by NUL::
 
-    loragit-history 2 VERSION CHECKSUM \\n
+    loragit-history 3 VERSION CHECKSUM \\n
     common dir, tip, number of rows, number of outcomes, rows..., outcomes..., changes...
 """
 
@@ -25,7 +25,7 @@ from pathlib import Path
 from loragit.settings.paths import cache_folder
 from loragit.version import __version__
 
-_VERSIONS = f"loragit-history 2 {__version__} ".encode()
+_VERSIONS = f"loragit-history 3 {__version__} ".encode()
 """Of this format and of loragit: another version may compose a row, or the words of a change, in
 another way."""
 _SPARE_ENTRIES = 1000

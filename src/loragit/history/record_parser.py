@@ -9,7 +9,7 @@ classes here also hold what only a damaged or foreign record has.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from loragit.history.plain_toml import (
     text_at,
     texts_at,
 )
-from loragit.record.message import parse_model_line
+from loragit.record.message import parse_model_lines, without_signature
 from loragit.record.trailers import first
 from loragit.record.values import FORMAT, ModelFile, Weights
 from loragit.trainers import arguments
@@ -106,8 +106,7 @@ class Record(NamedTuple):
 
     @property
     def defaults(self) -> Values:
-        """The trainer's own values of arguments that were not given, as far as they are on
-        record."""
+        """The trainer's own values of arguments that were not given, as far as they are known."""
         return arguments_at(self.table, "defaults")
 
     @property
@@ -177,6 +176,7 @@ def script_arguments(argv: Sequence[str], script: str | None) -> Values:
 
 def _parse_repo(table: Mapping[str, object], label: str) -> RecordedRepo:
     commit, branch, url = (text_at(table, key) for key in ("commit", "branch", "url"))
+    label = text_at(table, "name") or label
     return RecordedRepo(
         label, commit, branch, url, texts_at(table, "dirty"), text_at(table, "version")
     )
@@ -190,17 +190,10 @@ def _listed_files(table: Mapping[str, object]) -> list[tuple[str, ListedFile]]:
     ]
 
 
-def _parse_weights(found: object) -> list[Weights]:
-    return [
-        Weights(
-            text_at(row, "role") or "",
-            text_at(row, "name") or "",
-            text_at(row, "sha256"),
-            text_at(row, "files_sha256"),
-            text_at(row, "revision"),
-        )
-        for row in tables_of_list(found)
-    ]
+def _parse_weights(found: object) -> Iterator[Weights]:
+    for row in tables_of_list(found):
+        role, name, *hashes = (text_at(row, key) for key in Weights._fields)
+        yield Weights(role or "", name or "", *hashes)
 
 
 class RecordedEnvironment(NamedTuple):
@@ -248,8 +241,12 @@ class RecordedOutcome(NamedTuple):
     unreadable: tuple[str, ...]
     states: tuple[str, ...]
     """Folders of training state."""
+    state_weights: tuple[ModelFile, ...]
+    """Whole files of weights in them."""
     samples: int
-    """Number of sample images."""
+    """Number of sample images and videos."""
+    other_files: int
+    """Further files that a script of the user's own left."""
     final_loss: float | None
     """Infinite or not a number if the training diverged."""
     output: str | None
@@ -269,17 +266,18 @@ def parse_outcome(message: str, run: str) -> RecordedOutcome:
     """Parse the message of a sealed tag. A value that cannot be parsed counts as missing."""
     plain = without_signature(message)
     found = parse_trailers(plain)
-    models = (parse_model_line(line) for line in found.get("Model", ()))
     return RecordedOutcome(
         exit_status=whole_number(_first_value(found, "Exit-Status")),
         started=_parse_time(_first_value(found, "Started")),
         finished=_parse_time(_first_value(found, "Finished")),
         seconds=whole_number(_first_value(found, "Duration")),
-        models=tuple(model for model in models if model is not None),
+        models=parse_model_lines(found.get("Model", ())),
         truncated=found.get("Truncated", ()),
         unreadable=found.get("Unreadable", ()),
         states=found.get("State", ()),
+        state_weights=parse_model_lines(found.get("State-Weights", ())),
         samples=whole_number(_first_value(found, "Samples")) or 0,
+        other_files=whole_number(_first_value(found, "Other-Files")) or 0,
         final_loss=_any_number(_first_value(found, "Final-Loss")),
         output=_first_value(found, "Output"),
         interrupted_by=_first_value(found, "Interrupted-By"),
@@ -351,17 +349,6 @@ def parse_trailers(message: str) -> Values:
 
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
-
-
-def without_signature(message: str) -> str:
-    """Return a tag's message without the signature that ``git tag -s`` appends."""
-    for start in (
-        "-----BEGIN PGP SIGNATURE-----",
-        "-----BEGIN SSH SIGNATURE-----",
-        "-----BEGIN SIGNED MESSAGE-----",
-    ):
-        message = message.partition(start)[0]
-    return message.rstrip("\n")
 
 
 def _first_value(found: Values, key: str) -> str | None:

@@ -6,6 +6,7 @@ All are pure functions of their values: no clock, no locale, no dict order.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from loragit.record import trailers
 from loragit.record.name import RunName
@@ -175,6 +176,8 @@ def outcome_subject(outcome: Outcome) -> str:
     parts += [count(len(outcome.states), "state")] if outcome.states else []
     parts += [f"{len(outcome.truncated)} cut short"] if outcome.truncated else []
     parts += [f"{len(outcome.unreadable)} unreadable"] if outcome.unreadable else []
+    if outcome.others and not outcome.models:
+        parts.append(count(outcome.others, "other file"))
     parts += [count(outcome.samples, "sample"), duration(outcome.seconds)]
     if outcome.exit_status is None:
         parts.append("interrupted" if outcome.recovered else "imported")
@@ -201,7 +204,10 @@ def outcome_message(name: str, outcome: Outcome) -> str:
     pairs += [("Truncated", path) for path in outcome.truncated]
     pairs += [("Unreadable", path) for path in outcome.unreadable]
     pairs += [("State", path) for path in outcome.states]
+    pairs += [("State-Weights", model_line(weights)) for weights in outcome.state_weights]
     pairs.append(("Samples", str(outcome.samples)))
+    if outcome.others:
+        pairs.append(("Other-Files", str(outcome.others)))
     if outcome.final_loss is not None:
         pairs.append(("Final-Loss", f"{outcome.final_loss:.6g}"))
     pairs += [(weights.role, weights_line(weights)) for weights in outcome.weights]
@@ -247,6 +253,11 @@ def parse_model_line(line: str) -> ModelFile | None:
     )
 
 
+def parse_model_lines(lines: Iterable[str]) -> tuple[ModelFile, ...]:
+    """Read back several, without those that cannot be read."""
+    return tuple(model for line in lines if (model := parse_model_line(line)) is not None)
+
+
 def revert_message(
     run: Opened, exit_status: int | None, reason: str, log_tail: tuple[str, ...]
 ) -> str:
@@ -266,3 +277,14 @@ def revert_message(
         pairs.append(("Exit-Status", str(exit_status)))
     pairs += [("Reverts", run.commit), ("Loragit-Format", str(FORMAT))]
     return trailers.append("\n\n".join(parts), [(key, shown(value)) for key, value in pairs])
+
+
+def without_signature(message: str) -> str:
+    """Return a tag's message without the signature that ``git tag -s`` appends."""
+    for start in (
+        "-----BEGIN PGP SIGNATURE-----",
+        "-----BEGIN SSH SIGNATURE-----",
+        "-----BEGIN SIGNED MESSAGE-----",
+    ):
+        message = message.partition(start)[0]
+    return message.rstrip("\n")

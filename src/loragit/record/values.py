@@ -252,8 +252,13 @@ class Outcome(NamedTuple):
     """Models that could not be read, so that nobody knows whether they are whole."""
     states: tuple[str, ...] = ()
     """Folders of training state, relative to the output folder."""
+    state_weights: tuple[ModelFile, ...] = ()
+    """Whole files of weights in them."""
     samples: int = 0
-    """Sample images."""
+    """Sample images and videos."""
+    others: int | None = None
+    """Files in the output folder that are none of these and that loragit did not put there: of a
+    run of the user's own script, any of them may be what it was for. ``None`` for other runs."""
     sample_files: tuple[DatasetFile, ...] = ()
     """The sample images that could be read, relative to the output folder."""
     prompts: Entry | None = None
@@ -275,8 +280,10 @@ class Outcome(NamedTuple):
 
     @property
     def made_something(self) -> bool:
-        """Whether there is, or may be, a product: a whole model, a state or a sample."""
-        return bool(self.models or self.states or self.samples or self.unreadable)
+        """Whether there is, or may be, a product: a whole model, a state or a sample; of the user's
+        own script, any file."""
+        products = self.models or self.states or self.samples or self.unreadable
+        return bool(products or self.others or (self.others is not None and self.truncated))
 
     @property
     def seconds(self) -> int:

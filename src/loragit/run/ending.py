@@ -138,6 +138,7 @@ def outcome_of(run: OpenRun) -> Outcome:
         shown_output=text.home_as_tilde(str(run.folder.path), work.home),
         logs=logs,
         log=run.folder.path / LOG,
+        ours={*run.folder.files, LOG} if run.folder.files else None,
     )
     return found._replace(
         prompts=_edited_prompts(run),

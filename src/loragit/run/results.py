@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from datetime import datetime
 from hashlib import file_digest
 from pathlib import Path
@@ -51,33 +51,73 @@ def collect(
     shown_output: str,
     logs: Logs | None,
     log: Path,
+    ours: Container[str] | None = None,
 ) -> Outcome:
-    """Find, check and hash what the training called ``output_name`` (any, if ``None``) left in
-    ``output``.
+    """Find, check and hash what the training called ``output_name`` left in ``output``; where that
+    is ``None``, what any trainer may have left there.
 
     ``shown_output`` is the output folder as the record writes it, ``log`` the trainer's output; its
-    progress bar tells the loss where no file does. Models are searched for only in
-    ``output`` itself, since state folders hold a ``model.safetensors`` of their own. A symbolic
-    link counts as its target. ``truncated`` lists every model that is cut short or damaged,
-    ``unreadable`` every model that could not be examined. If the output folder is missing or cannot
-    be listed, the outcome has no products.
+    progress bar tells the loss where no file does. ``ours``: what loragit put into the folder,
+    ``None`` if nobody knows.
+    Models of a known name are searched for only where the trainer writes them, since state folders
+    hold a ``model.safetensors`` of their own. A symbolic link counts as its target. ``truncated``
+    lists every model that is cut short or damaged, ``unreadable`` every model that could not be
+    examined. If the output folder is missing or cannot be listed, the outcome has no products.
     """
-    naming = trainer.naming
-    named = {
-        each.path: output_name for each in products.find_products(output, naming.model, output_name)
-    }
-    pictures = sample_paths(output, output_name, naming)
+    left = _named(output, output_name, trainer.naming) if output_name else None
+    if left is None:
+        left = _any(output, trainer.naming, ours)
     loss = logged_loss(output, logs, trainer.losses)
+    if loss is None and output_name is None:
+        loss = losses.final_loss(losses.loss_files(output, trainer.losses), trainer.losses)
     return Outcome(
         exit_status=exit_status,
         started=started,
         finished=finished,
         output=shown_output,
-        **checked_models(output, named, trainer)._asdict(),
-        states=states(output, output_name, naming),
-        samples=len(pictures),
-        sample_files=hashed_files(output, pictures),
+        **checked_models(output, left.models, trainer)._asdict(),
+        states=left.states,
+        state_weights=state_weights(output, left.states, trainer),
+        samples=len(left.samples),
+        sample_files=hashed_files(output, left.samples),
+        others=left.others,
         final_loss=losses.bar_loss(log, trainer.losses) if loss is None else loss,
+    )
+
+
+class _Left(NamedTuple):
+    """What a training left, by its names alone."""
+
+    models: Mapping[str, re.Match[str] | None]
+    """As :func:`checked_models` takes them."""
+    states: tuple[str, ...]
+    samples: tuple[str, ...]
+    others: int | None
+    """As in :class:`Outcome`."""
+
+
+def _named(output: Path, output_name: str, naming: Naming) -> _Left:
+    return _Left(
+        {
+            each.path: products.match_product(naming.model, each.path, output_name)
+            for each in products.find_products(output, naming.model, output_name)
+        },
+        states(output, output_name, naming),
+        sample_paths(output, output_name, naming),
+        None,
+    )
+
+
+def _any(output: Path, naming: Naming, ours: Container[str] | None) -> _Left:
+    found = products.find_any_products(output, naming, ours or ())
+    saved = sorted(
+        (_SavePoint.of_name(products.saved_when(path)).order, path) for path in found.states
+    )
+    return _Left(
+        {path: products.saved_when(path) for path in found.models},
+        tuple(path for _, path in saved),
+        found.samples,
+        None if ours is None else len(found.others),
     )
 
 
@@ -126,13 +166,14 @@ class CheckedModels(NamedTuple):
 
 def checked_models(
     folder: Path,
-    named: Mapping[str, str | None],
+    named: Mapping[str, re.Match[str] | None],
     trainer: Trainer,
     reading: ModelReader | None = None,
 ) -> CheckedModels:
-    """Check and hash the files of ``folder`` listed in ``named``, which gives the output name of
-    each."""
-    found = _models(folder, named, trainer, reading or ModelReader(read_header, hash_file))
+    """Check and hash the files of ``folder`` listed in ``named``, each with the match of its name
+    that tells when it was saved."""
+    candidates = [_Candidate(name, _SavePoint.of_name(match)) for name, match in named.items()]
+    found = _checked_together(folder, candidates, trainer, reading)
     return CheckedModels(
         models=tuple(model.artifact for model in found if model.artifact is not None),
         truncated=tuple(
@@ -188,17 +229,12 @@ class _Candidate(NamedTuple):
         return (self.place.order, self.name)
 
 
-def _models(
-    folder: Path, named: Mapping[str, str | None], trainer: Trainer, reading: ModelReader
+def _checked_together(
+    folder: Path, candidates: Sequence[_Candidate], trainer: Trainer, reading: ModelReader | None
 ) -> list[_Candidate]:
-    """Return every file of ``named``, checked; several in parallel."""
-    candidates = [
-        _Candidate(
-            name,
-            _SavePoint.of_name(products.match_product(trainer.naming.model, name, output_name)),
-        )
-        for name, output_name in named.items()
-    ]
+    """Return the candidates that are files, checked, in order of saving; several are read in
+    parallel."""
+    reading = reading or ModelReader(read_header, hash_file)
     if len(candidates) < 2:
         found = [_checked(folder, candidate, trainer, reading) for candidate in candidates]
     else:
@@ -286,6 +322,27 @@ def states(output: Path, output_name: str | None, naming: Naming) -> tuple[str, 
     return tuple(state.name for state in sorted(found, key=lambda state: state.order))
 
 
+def state_weights(
+    output: Path, folders: Sequence[str], trainer: Trainer, reading: ModelReader | None = None
+) -> tuple[ModelFile, ...]:
+    """Return the whole files of weights in the state folders ``folders``, hashed: they lead back to
+    the run wherever they are copied, and have no header that does."""
+    pattern = trainer.naming.state_weights
+    whens = {
+        folder: products.match_product(trainer.naming.state, folder, None)
+        or products.saved_when(folder)
+        for folder in folders
+    }
+    candidates = [
+        _Candidate(f"{folder}/{entry.name}", _SavePoint.of_name(when))
+        for folder, when in whens.items()
+        for entry in products.entries(output / folder)
+        if pattern is not None and pattern.fullmatch(entry.name)
+    ]
+    checked = _checked_together(output, candidates, trainer, reading)
+    return tuple(each.artifact for each in checked if each.artifact is not None)
+
+
 def sample_paths(output: Path, output_name: str | None, naming: Naming) -> tuple[str, ...]:
     """Return the paths of the sample images, sorted."""
     found = products.find_products(output, naming.sample, output_name)
@@ -329,14 +386,5 @@ def _mode(entry: os.DirEntry[str] | Path) -> int:
 
 
 def _holds_something(entry: os.DirEntry[str]) -> bool:
-    """Whether this is a folder that is not empty; a folder that may not be listed is assumed not to
-    be."""
-    if not stat.S_ISDIR(_mode(entry)):
-        return False
-    try:
-        with os.scandir(entry.path) as entries:
-            return next(entries, None) is not None
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
+    """Whether this is a folder that is not empty."""
+    return stat.S_ISDIR(_mode(entry)) and products.holds_something(Path(entry.path))

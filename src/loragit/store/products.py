@@ -17,7 +17,7 @@ from typing import NamedTuple
 from loragit.git import catfile
 from loragit.git.command import GitFailed
 from loragit.record import trailers
-from loragit.record.message import parse_model_line
+from loragit.record.message import parse_model_lines
 from loragit.record.values import ModelFile
 from loragit.system.child import Child
 
@@ -51,9 +51,12 @@ class Sealed(NamedTuple):
     @property
     def models(self) -> tuple[ModelFile, ...]:
         """The whole models that the run left."""
-        return tuple(
-            model for line in self.values("Model") if (model := parse_model_line(line)) is not None
-        )
+        return parse_model_lines(self.values("Model"))
+
+    @property
+    def state_weights(self) -> tuple[ModelFile, ...]:
+        """The weights of training states that the run left."""
+        return parse_model_lines(self.values("State-Weights"))
 
     @property
     def output(self) -> str:

@@ -193,6 +193,8 @@ class Plan(NamedTuple):
     inputs: tuple[tuple[str, Path], ...]
     """Further files whose bytes belong to the record, each with the argument that names it."""
     warnings: tuple[str, ...]
+    written: Mapping[Path, bytes] = MappingProxyType({})
+    """Those of ``inputs`` that are made for the trainer and that no disk holds yet."""
 
 
 class Copies(NamedTuple):

@@ -135,6 +135,29 @@ def test_prompts_that_do_not_parse_are_told(gren: Path, name: str, data: str) ->
     assert f"the sample prompts {gren / name} do" in refused(gren, prompts=name)[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "what", "words"),
+    [
+        ("config.toml", "dataset config", ()),
+        ("prompts.txt", "sample prompts", ()),
+        ("wandb.toml", "input", ("--log_tracker_config", "wandb.toml")),
+    ],
+)
+def test_a_file_that_was_never_fetched_is_told_with_what_fetches_it(
+    gren: Path, name: str, what: str, words: tuple[str, ...]
+) -> None:
+    (gren / name).unlink(missing_ok=True)
+    (gren / name).symlink_to(".git/annex/objects/x/y/KEY/KEY")
+    fetch = f"fetch it: git -C {gren} annex get {name}"
+    assert refused(gren, *words) == (
+        f"the {what} {gren}/{name} is a link of git-annex, whose content is not here",
+        fetch,
+    )
+    (gren / name).unlink()
+    (gren / name).write_text("/annex/objects/KEY\n")
+    assert refused(gren, *words) == (f"the {what} {gren}/{name} is a git-annex pointer", fetch)
+
+
 def test_everything_that_is_wrong_is_told_at_once(gren: Path) -> None:
     config = gren / "config.toml"
     config.write_text(config.read_text().replace("/img", "/none"))

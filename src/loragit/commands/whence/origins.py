@@ -105,7 +105,8 @@ class _OriginFinder:
         """Add the runs whose outcome lists the file or its weights."""
         for sealed, kind in _runs_listing(sha256, payload, self._records):
             product = _recorded_name(sealed, sha256, payload)
-            step = next((each.step for each in sealed.models if each.path == product), None)
+            files = (*sealed.models, *sealed.state_weights)
+            step = next((each.step for each in files if each.path == product), None)
             self._add(_match(sealed, kind, Relation(PRODUCT, step), product))
         self.certain = tuple(self.matches)
 
@@ -229,7 +230,8 @@ def _runs_listing(
 ) -> Iterator[tuple[Sealed, str]]:
     """Yield the runs whose outcome lists the file, each with the kind of evidence."""
     for sealed in records.holding(f"sha256:{sha256}"):
-        yield sealed, FILE if any(model.sha256 == sha256 for model in sealed.models) else SAMPLE
+        files = (*sealed.models, *sealed.state_weights)
+        yield sealed, FILE if any(file.sha256 == sha256 for file in files) else SAMPLE
     if payload is not None:
         yield from ((sealed, WEIGHTS) for sealed in records.holding(f"payload:{payload}"))
 
@@ -239,7 +241,8 @@ def _recorded_name(sealed: Sealed, sha256: str, payload: str | None) -> str | No
         return model.sha256 == sha256 or (payload is not None and model.payload_sha256 == payload)
 
     # The last step and the final model have the same weights: an equal file goes first.
-    models = sorted(sealed.models, key=lambda model: model.sha256 != sha256)
+    files = (*sealed.models, *sealed.state_weights)
+    models = sorted(files, key=lambda model: model.sha256 != sha256)
     samples = (
         value.removesuffix(f" sha256:{sha256}")
         for value in sealed.values("Sample")

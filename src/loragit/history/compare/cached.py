@@ -33,6 +33,7 @@ class OutcomeCounts(NamedTuple):
     unreadable: int
     states: int
     samples: int
+    other_files: int
     final_loss: float | None
 
 
@@ -62,21 +63,24 @@ def _pack_counts(run: RecordedRun) -> str:
         outcome.seconds,
         *map(len, counts),
         outcome.samples,
+        outcome.other_files,
         outcome.final_loss,
     )
     return " ".join("-" if value is None else repr(value) for value in values)
 
 
 def _unpack_counts(packed: str) -> OutcomeCounts:
-    exit_status, seconds, models, truncated, unreadable, states, samples, loss = packed.split(" ")
+    exit_status, seconds, *counts, loss = packed.split(" ")
+    models, truncated, unreadable, states, samples, other_files = map(int, counts)
     return OutcomeCounts(
         None if exit_status == "-" else int(exit_status),
         None if seconds == "-" else int(seconds),
-        int(models),
-        int(truncated),
-        int(unreadable),
-        int(states),
-        int(samples),
+        models,
+        truncated,
+        unreadable,
+        states,
+        samples,
+        other_files,
         None if loss == "-" else float(loss),
     )
 

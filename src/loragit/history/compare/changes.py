@@ -206,8 +206,9 @@ def _is_default(change: Change, before: Side, after: Side) -> bool:
         return False
     one, other = (before, after) if before.lacks.imported else (after, before)
     said, given = (change.before, change.after) if one is before else (change.after, change.before)
-    default = kinds.trainer_of(other.record.trainer_kind).defaults.get(change.key)
-    return given is None and None not in (said, default) and same_value(said or "", default or "")
+    known = kinds.trainer_of(other.record.trainer_kind).defaults
+    default = " ".join(other.record.defaults.get(change.key, (known.get(change.key, ""),)))
+    return given is None and said is not None and same_value(said, default)
 
 
 def same_value(one: str, other: str) -> bool:

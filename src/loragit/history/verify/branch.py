@@ -10,9 +10,10 @@ from loragit.errors import LoragitError, shell_word
 from loragit.git import catfile
 from loragit.history.branch import Tag
 from loragit.history.history import History, RecordedRun
-from loragit.history.record_parser import parse_trailers, without_signature
+from loragit.history.record_parser import parse_trailers
 from loragit.history.record_reader import tag_message
 from loragit.history.verify.verdict import BRANCH, TAG, Verdict, note, wrong
+from loragit.record.message import without_signature
 from loragit.record.name import RUNS
 from loragit.record.trailers import first
 from loragit.store.fetched import fetched as fetched_tags

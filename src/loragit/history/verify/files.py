@@ -36,7 +36,7 @@ class RecordedFile(NamedTuple):
 
     run: RecordedRun
     check: str
-    """:data:`~loragit.history.verify.verdict.MODEL` or ``SAMPLE``."""
+    """:data:`~loragit.history.verify.verdict.MODEL`, ``STATE`` or ``SAMPLE``."""
     name: str
     """As recorded, relative to the output folder."""
     path: Path
@@ -72,6 +72,8 @@ def products_to_check(
     found = []
     for check, name, size, sha256, payload in _listed_products(outcome):
         path = _path_inside(folder, name)
+        if check == STATE and path is not None and not path.parent.is_dir():
+            continue  # the state is gone as a whole
         if path is None:
             message = (
                 f"{name} is listed, and lies outside of the output folder: it was not looked at"
@@ -88,8 +90,9 @@ def products_to_check(
 def _listed_products(
     outcome: RecordedOutcome,
 ) -> Iterator[tuple[str, str, int | None, str, str | None]]:
-    for model in outcome.models:
-        yield MODEL, model.path, model.size, model.sha256, model.payload_sha256
+    for check, files in ((MODEL, outcome.models), (STATE, outcome.state_weights)):
+        for file in files:
+            yield check, file.path, file.size, file.sha256, file.payload_sha256
     for value in outcome.trailers.get("Sample", ()):
         name, _, sha256 = value.rpartition(" sha256:")
         if name:
@@ -98,7 +101,8 @@ def _listed_products(
 
 def _check_lines(outcome: RecordedOutcome) -> Iterator[Verdict]:
     """Yield the lines of the outcome that cannot be parsed."""
-    broken = [line for line in outcome.trailers.get("Model", ()) if parse_model_line(line) is None]
+    files = (line for key in ("Model", "State-Weights") for line in outcome.trailers.get(key, ()))
+    broken = [line for line in files if parse_model_line(line) is None]
     broken += [line for line in outcome.trailers.get("Sample", ()) if " sha256:" not in line]
     for line in broken:
         yield wrong(

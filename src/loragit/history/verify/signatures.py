@@ -11,8 +11,8 @@ from pathlib import Path
 from loragit import git
 from loragit.git.repository import Repository
 from loragit.history.history import RecordedRun
-from loragit.history.record_parser import without_signature
 from loragit.history.verify.verdict import SIGNATURE, Verdict, note, wrong
+from loragit.record.message import without_signature
 
 _PROGRAMS = {
     "gpg.program": "gpg",

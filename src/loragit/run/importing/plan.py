@@ -342,6 +342,7 @@ class _Planner:
             output=self._hide(text.home_as_tilde(str(left.folder), self._home)),
             **left.judged._asdict(),
             states=left.states,
+            state_weights=left.state_weights,
             samples=left.samples,
             sample_files=left.sample_files,
             final_loss=left.final_loss,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from loragit import text
 from loragit.errors import Area, Findings
-from loragit.record.values import DatasetFile
+from loragit.record.values import DatasetFile, ModelFile
 from loragit.run import results
 from loragit.run.importing import headers as metadata
 from loragit.run.importing import names, text_files
@@ -58,6 +58,7 @@ class PastTraining(NamedTuple):
     header: Mapping[str, str]
     """Header of the last whole model; empty if there is none."""
     states: tuple[str, ...]
+    state_weights: tuple[ModelFile, ...]
     samples: int
     sample_files: tuple[DatasetFile, ...]
     """The readable sample images."""
@@ -247,9 +248,10 @@ class _TrainingReader:
         self, files: Mapping[str, str], found: TextFiles, *, recorded: bool
     ) -> PastTraining:
         folder = self._folder
-        judged = results.checked_models(
-            folder, files, self._trainer, ModelReader(self._models.header, self._models.hashes)
-        )
+        reading = ModelReader(self._models.header, self._models.hashes)
+        naming = self._trainer.naming.model
+        named = {file: products.match_product(naming, file, name) for file, name in files.items()}
+        judged = results.checked_models(folder, named, self._trainer, reading)
         readable = [model.path for model in judged.models if model.path.endswith(".safetensors")]
         headers = [self._models.header(folder / path).metadata for path in readable]
         trainings = tuple(map(kinds.training_header, headers))
@@ -269,6 +271,7 @@ class _TrainingReader:
             trainings=trainings,
             header=headers[-1] if headers else {},
             states=states,
+            state_weights=results.state_weights(folder, states, self._trainer, reading),
             samples=len(samples),
             sample_files=results.hashed_files(folder, samples),
             final_loss=self._final_loss(span),

@@ -76,7 +76,7 @@ def read_inputs(
     prompts = _read_prompts_if_any(plan.prompts, findings)
     further = _read_further(
         (*(p for _, p in plan.inputs), *(used.files if used else ()), *chosen.record.inputs),
-        used.files if used else {},
+        {**plan.written, **(used.files if used else {})},
         findings,
     )
     if used is None:
@@ -89,7 +89,7 @@ def read_inputs(
     if dataset is None:
         return None
     config = Entry(f"config{used.config.suffix}", used.config.data) if used.config else None
-    sources = [(entry, path) for path, entry in further]
+    sources = [(entry, path) for path, entry in further if path not in plan.written]
     sources += [(config, used.config.path)] if config and used.config else []
     sources += [(prompts, plan.prompts)] if prompts and plan.prompts else []
     return Inputs(
@@ -104,7 +104,7 @@ def read_inputs(
 
 
 def _used_files(plan: Plan, trainer: Trainer, place: DatasetPlace) -> UsedFiles:
-    if plan.config is not None and not os.path.exists(plan.config):
+    if plan.config is not None and not os.path.lexists(plan.config):
         raise CannotReadInput(
             f"there is no dataset config {plan.config}",
             hint=f"write one there, or name another: -- {trainer.names_config}",
@@ -117,7 +117,7 @@ def _read_prompts_if_any(path: Path | None, findings: Findings) -> Entry | None:
 
 
 def _read_prompts(path: Path) -> Entry:
-    if not os.path.exists(path):
+    if not os.path.lexists(path):
         raise CannotReadInput(
             f"there are no sample prompts {path}",
             hint='write them there, or set paths.prompts = "" to train without samples',

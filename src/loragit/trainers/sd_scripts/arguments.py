@@ -158,6 +158,7 @@ def plan(given: Given, defaults: Defaults) -> Plan:
         weights=tuple(named_weights(known, defaults.script)),
         inputs=tuple(_inputs(known, defaults)),
         warnings=(*named.warnings, *_warnings(given)),
+        written=given.written,
     )
 
 

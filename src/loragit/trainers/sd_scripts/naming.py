@@ -33,6 +33,10 @@ NAMING = Naming(
     # NAME_e000002_00_20261123164834_42.png (epoch), NAME_000004_01_20261123164834.png (step, no
     # seed)
     sample=Products(("sample",), "sample/{name}_" + _SAMPLE, "sample/" + _SAMPLE),
+    # As accelerate's checkpointing.py and its constants.
+    state_weights=re.compile(
+        r"(?:pytorch_)?model(?:_[0-9]+)?(?:-[0-9]{5}-of-[0-9]{5})?\.(?:safetensors|bin)"
+    ),
     # As library/train_util.py: DEFAULT_LAST_OUTPUT_NAME, DEFAULT_EPOCH_NAME, DEFAULT_STEP_NAME.
     default_names=("last", "epoch", "at"),
 )

@@ -11,9 +11,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, TypeGuard
 
 from loragit.dataset import inputs
+from loragit.record.run_toml import to_toml
 from loragit.trainers.arguments import Arguments, BadArgument
 from loragit.trainers.sd_scripts import gui_preset
 from loragit.trainers.trainer import Defaults
@@ -39,6 +41,8 @@ class Given(NamedTuple):
     """What it will go by."""
     stronger: frozenset[str]
     """Names of those that were given for this run alone."""
+    written: Mapping[Path, bytes] = MappingProxyType({})
+    """Files that stand in for one that the trainer could not read, and that nobody has yet."""
 
 
 class NamedDataset(NamedTuple):
@@ -59,24 +63,26 @@ def all_given(settings: Arguments, command: Arguments, defaults: Defaults) -> Gi
     preset, workdir = defaults.preset, defaults.workdir
     if preset is not None and "config_file" in command.options:
         raise BadArgument("--config and --config_file name two files", hint="name one of them")
+    written: dict[Path, bytes] = {}
     if is_gui_preset(preset):
-        # No file that the trainer could read: its arguments go on the command line.
         table = inputs.parse_json(preset, inputs.read_input(preset, "preset"), "preset")
-        command = gui_preset.arguments(table).updated(command)
-    elif preset is not None:
+        command = gui_preset.further_arguments(table).updated(command)
+        preset = preset.with_suffix(".toml")
+        written[preset] = to_toml(gui_preset.config_file(table))
+    if preset is not None:
         command = Arguments({"config_file": (str(preset),), **command.options}, command.leading)
     named_now = config_file(command, workdir)
-    filed = _filed(named_now)
+    filed = _filed(named_now, written)
     strong = filed.updated(command)
     # Those of the command itself are replaced where they stand.
     weaker = settings.without(*(filed.options.keys() - command.options.keys()), *_beaten(strong))
     if named_now is None:
-        filed = _filed(config_file(weaker, workdir))
+        filed = _filed(config_file(weaker, workdir), {})
         effective = filed.updated(weaker).updated(command)
     else:
         weaker = weaker.without("config_file")
         effective = weaker.updated(strong)
-    return Given(weaker.updated(command), filed, effective, frozenset(strong.options))
+    return Given(weaker.updated(command), filed, effective, frozenset(strong.options), written)
 
 
 def is_gui_preset(path: Path | None) -> TypeGuard[Path]:
@@ -134,10 +140,10 @@ def _beaten(strong: Arguments) -> tuple[str, ...]:
     )
 
 
-def _filed(path: Path | None) -> Arguments:
+def _filed(path: Path | None, written: Mapping[Path, bytes]) -> Arguments:
     if path is None:
         return Arguments({})
-    data = inputs.read_input(path, "config file")
+    data = written.get(path) or inputs.read_input(path, "config file")
     return flattened(inputs.parse_toml(path, data, "config file"))
 
 

@@ -62,6 +62,23 @@ def test_a_run_that_starts_from_a_known_runs_model_names_it_whatever_the_file_is
     assert [line.split()[:2] for line in graph] == [[ONE, graph[0].split()[1]], ["└─", TWO]]
 
 
+def test_a_run_that_starts_from_the_weights_of_a_state_names_its_run(
+    scene: Scene, tmp_path: Path
+) -> None:
+    (scene.trainer / "sdxl_train_network.py").write_text(
+        (scene.trainer / "sdxl_train_network.py")
+        .read_text()
+        .replace("b'state')", "trainer_files.safetensors({'w': b'state'}))")
+    )
+    commit_all(scene.trainer, "states hold weights")
+    assert scene.train(TWO).status == 0
+    copy = tmp_path / "start.safetensors"
+    shutil.copy(scene.output / TWO / f"{TWO}-state" / "model.safetensors", copy)
+    assert scene.train("noob-gren-v3s4", "--", "--network_weights", str(copy)).status == 0
+    derived = scene.trailers("noob-gren-v3s4")["Derived-From"]
+    assert derived == f"{TWO} {commit(scene, TWO)} {TWO}-state/model.safetensors"
+
+
 def test_weights_whose_file_was_changed_are_known_by_the_run_that_their_header_names(
     scene: Scene, tmp_path: Path
 ) -> None:

@@ -305,7 +305,8 @@ def test_a_name_that_the_cache_lacks_will_be_downloaded(tmp_path: Path, value: s
     assert findings.all() == ()
     assert found.weights == (Weights("VAE", value, None),)
     (warning,) = found.warnings
-    assert f"{value} is not in the hub's cache {tmp_path}/home/.cache/huggingface/hub" in warning
+    assert f"there is no file or folder {tmp_path}/{value}, and the hub's cache" in warning
+    assert f"{tmp_path}/home/.cache/huggingface/hub has no {value}: it will be down" in warning
 
 
 def test_a_name_that_the_cache_holds_is_recorded_with_its_revision(tmp_path: Path) -> None:

@@ -80,7 +80,8 @@ def _ancestor_of(
 
 def _model_name(sealed: Sealed, sha256: str) -> str:
     """Return the model's path in the run's record."""
-    return next((model.path for model in sealed.models if model.sha256 == sha256), "")
+    files = (*sealed.models, *sealed.state_weights)
+    return next((file.path for file in files if file.sha256 == sha256), "")
 
 
 def _runs_in_header(path: Path, records: Records) -> Iterator[tuple[Sealed, str]]:

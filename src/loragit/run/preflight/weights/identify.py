@@ -116,6 +116,7 @@ class _Identifier(NamedTuple):
             raise UnusableWeights(f"--{named.argument}: {error.message}", hint=error.hint) from None
 
     def _on_hub(self, named: NamedWeights, name: HubName) -> Weights:
+        path = self.workdir / named.value
         cache = hub_cache.cache_folder(self.environ, self.workdir)
         snapshot = hub_cache.cached_snapshot(name, cache)
         if ref := hub_cache.ref_file(name, cache.absolute()):
@@ -127,13 +128,14 @@ class _Identifier(NamedTuple):
             return Weights(named.role, named.value, None, revision=snapshot.name)
         if offline:
             raise UnusableWeights(
-                f"--{named.argument}: there is no file or folder {self.workdir / named.value}, and "
+                f"--{named.argument}: there is no file or folder {path}, and "
                 f"the hub's cache {cache} has no {name.id}",
                 hint=f"mend the path, or fetch it: {_download(name)}",
             )
         self.warnings.append(
-            f"--{named.argument}: {name.id} is not in the hub's cache {cache}: it will be "
-            "downloaded, and only the end of the run can tell which revision it was"
+            f"--{named.argument}: there is no file or folder {path}, and the hub's cache {cache} "
+            f"has no {name.id}: it will be downloaded, and only the end of the run can tell which "
+            "revision it was"
         )
         return Weights(named.role, named.value, None)
 
