@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -342,6 +343,54 @@ def test_a_trainer_repository_that_is_missing_is_told(scene: Scene) -> None:
         "set trainer.repo",
         args=("--script", script_of(scene)),
     )
+
+
+def test_a_repository_of_another_trainer_is_named_by_its_own_name(scene: Scene) -> None:
+    toolkit = scene.trainer.rename(scene.home / "ai-toolkit")
+    shutil.rmtree(toolkit / "library")
+    commit_all(toolkit, "no sd-scripts")
+    (toolkit / "notes.py").write_text("# not committed\n")
+    scene.settings(f'[trainer]\nrepo = "{toolkit}"\n[record]\nrepos = ["{toolkit}"]\n')
+    refused(scene, f"ai-toolkit at {toolkit} is dirty", args=("--script", script_of(scene)))
+    done = scene.train(NAME, "--script", script_of(scene), "--allow-dirty")
+    assert done.status == 0, done.err
+    head = git(toolkit, "rev-parse", "HEAD")
+    message = scene.git("log", "-1", "--format=%B", NAME)
+    assert f"\nai-toolkit {head[:8]} (sd3, 1 file changed)\n" in message
+    assert "sd-scripts" not in message
+    assert scene.trailers(NAME)["Trainer-Commit"] == head
+    assert "Repository" not in scene.trailers(NAME)
+    assert "patches/ai-toolkit.patch" in scene.git("ls-tree", "-r", "--name-only", NAME)
+    table = tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["trainer"]
+    assert (table["name"], table["kind"]) == ("ai-toolkit", "sd-scripts")
+    assert f"ai-toolkit {head}" in scene.loragit("show", NAME).out
+    assert "ai-toolkit" in scene.loragit("status").out
+    assert f"ai-toolkit at {toolkit} is dirty" in scene.loragit("doctor").out
+
+
+def test_a_trainer_inside_a_repository_of_ones_own_keeps_its_name(
+    scene: Scene,
+) -> None:
+    lab = scene.home / "lab"
+    lab.mkdir()
+    git(lab, "init", "-q", "-b", "main")
+    scene.trainer.rename(lab / "sd-scripts")
+    shutil.rmtree(lab / "sd-scripts" / ".git")
+    commit_all(lab, "with its trainer")
+    scene.settings(f'[trainer]\nrepo = "{lab}/sd-scripts"\n')
+    done = scene.train(NAME, "--script", script_of(scene))
+    assert done.status == 0, done.err
+    assert "\nsd-scripts " in scene.git("log", "-1", "--format=%B", NAME)
+    assert "name" not in tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["trainer"]
+
+
+def test_two_repositories_called_lycoris_have_a_patch_each(scene: Scene) -> None:
+    other = scene.trainer.rename(scene.home / "LyCORIS")
+    shutil.rmtree(other / "library")
+    commit_all(other, "no sd-scripts")
+    scene.settings(f'[trainer]\nrepo = "{other}"\n')
+    assert scene.train(NAME, "--script", script_of(scene)).status == 0
+    assert tomllib.loads(scene.git("show", f"{NAME}:run.toml"))["trainer"]["name"] == "LyCORIS-2"
 
 
 def test_a_dirty_trainer_is_refused_here_too(scene: Scene) -> None:

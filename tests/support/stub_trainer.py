@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -33,6 +34,7 @@ def arguments() -> argparse.Namespace:
         "log_prefix config_file "
         "pretrained_model_name_or_path vae network_module network_dim learning_rate wandb_api_key "
         "network_weights resume seed "
+        "train_data_dir reg_data_dir in_json resolution unet_lr "
         "caption_extension network_alpha mixed_precision save_every_n_steps sample_every_n_steps"
     )
     for name in names.split():
@@ -40,7 +42,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--max_train_steps", type=int, default=1600)
     parser.add_argument("--network_args", nargs="*")
     parser.add_argument("--gradient_checkpointing", action="store_true")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not args.config_file:
+        return args
+    # As read_config_from_file of library/train_util.py: the command line is stronger.
+    filed: dict[str, object] = {}
+    for key, value in tomllib.loads(Path(args.config_file).read_text()).items():
+        filed |= value if isinstance(value, dict) else {key: value}
+    return parser.parse_args(namespace=argparse.Namespace(**filed))
 
 
 def save(args: argparse.Namespace, name: str, step: int, epoch: int, cut: int = 0) -> None:
@@ -120,7 +129,8 @@ def main() -> int:
             f"{step}/{args.max_train_steps} [00:00<00:00, 12.50it/s, avr_loss={loss}]"
         )
     sys.stderr.write("\n")
-    print(f"prepare images. {Path(args.dataset_config).name}", flush=True)
+    names = (args.dataset_config, args.in_json, args.train_data_dir)
+    print(f"prepare images. {Path(next(filter(None, names))).name}", flush=True)
     if args.wandb_api_key:
         print(f"wandb key {args.wandb_api_key}", flush=True)
     if "rich" in how:

@@ -179,6 +179,9 @@ def test_the_nearest_caption_extension_counts(tmp_path: Path) -> None:
         + '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "c"\n',
     )
     assert captions(used) == ["a/0.own", "b/0.set", "c/0.all"]
+    assert [each.partition(";")[0] for each in used.warnings] == [
+        'caption_extension has no dot: write ".own"'
+    ]
 
 
 @pytest.mark.parametrize(

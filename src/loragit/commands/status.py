@@ -14,6 +14,7 @@ from loragit.record import message
 from loragit.record.values import RepoState
 from loragit.settings.values import Settings
 from loragit.store import journal
+from loragit.trainers import kinds
 
 
 def status(chosen: Settings, *, as_json: bool = False) -> None:
@@ -21,7 +22,8 @@ def status(chosen: Settings, *, as_json: bool = False) -> None:
     repository."""
     repository = git.discover(chosen.dataset_dir)
     notes = [(note, history.may_be_alive(note)) for note in journal.read(repository.private)]
-    places = [(chosen.trainer.kind, chosen.trainer.repo)]
+    trainer = chosen.trainer.repo
+    places = [(kinds.repository_label(chosen.trainer.kind, trainer), trainer)]
     if chosen.trainer.lycoris_repo:
         places.append(("LyCORIS", chosen.trainer.lycoris_repo))
     places += [(folder.name, folder) for folder in chosen.record.repos]

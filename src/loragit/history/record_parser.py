@@ -9,7 +9,7 @@ classes here also hold what only a damaged or foreign record has.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import NamedTuple
@@ -176,6 +176,7 @@ def script_arguments(argv: Sequence[str], script: str | None) -> Values:
 
 def _parse_repo(table: Mapping[str, object], label: str) -> RecordedRepo:
     commit, branch, url = (text_at(table, key) for key in ("commit", "branch", "url"))
+    label = text_at(table, "name") or label
     return RecordedRepo(
         label, commit, branch, url, texts_at(table, "dirty"), text_at(table, "version")
     )
@@ -189,17 +190,10 @@ def _listed_files(table: Mapping[str, object]) -> list[tuple[str, ListedFile]]:
     ]
 
 
-def _parse_weights(found: object) -> list[Weights]:
-    return [
-        Weights(
-            text_at(row, "role") or "",
-            text_at(row, "name") or "",
-            text_at(row, "sha256"),
-            text_at(row, "files_sha256"),
-            text_at(row, "revision"),
-        )
-        for row in tables_of_list(found)
-    ]
+def _parse_weights(found: object) -> Iterator[Weights]:
+    for row in tables_of_list(found):
+        role, name, *hashes = (text_at(row, key) for key in Weights._fields)
+        yield Weights(role or "", name or "", *hashes)
 
 
 class RecordedEnvironment(NamedTuple):

@@ -45,6 +45,11 @@ def _run_table(run: Run) -> dict[str, object]:
         "dataset": _dataset_table(run),
         "trainer": {
             "kind": run.trainer_kind,
+            **(
+                {}
+                if run.trainer.label == run.trainer_kind
+                else {"name": encodable(run.trainer.label)}
+            ),
             "script": encodable(run.trainer_script),
             **_repository_table(run.trainer),
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 from loragit.secrets.find import SecretArgument
 from loragit.trainers.trainer import UNKNOWN, Trainer, TrainingHeader
@@ -25,6 +26,18 @@ def trainer_of(kind: str | None) -> Trainer:
     as is ``None``.
     """
     return KINDS.get(kind or "", _sd_scripts)()
+
+
+def repository_label(kind: str, top: Path, script_folder: Path | None = None) -> str:
+    """What people call the repository at ``top``, which the trainer of that kind is started from:
+    the kind itself, or the name of its folder where it is no checkout of that trainer.
+
+    ``script_folder`` holds the script that is started; a trainer may lie in somebody's own
+    repository.
+    """
+    signs = trainer_of(kind).checkout
+    theirs = signs.recognises(top) or (script_folder and signs.recognises(script_folder))
+    return kind if theirs or not top.is_dir() else top.resolve().name or kind
 
 
 def all_trainers() -> Iterator[Trainer]:

@@ -667,7 +667,7 @@ def test_every_dataset_of_a_repository_is_looked_at(
         (repo / "train.py").write_text("changed\n")
     facts = {refusal.message for refusal in looked_at(many).refusals}
     assert facts == {
-        f"sd-scripts has an uncommitted change in {repo}" for repo in (trainer, forked)
+        f"{repo.name} has an uncommitted change in {repo}" for repo in (trainer, forked)
     }
 
 

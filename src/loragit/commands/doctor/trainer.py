@@ -49,7 +49,7 @@ class TrainerQuestion:
                 self._environment = EnvironmentQuestion(
                     python, cwd=cwd, script_folder=folder, env=env, cache=cache
                 )
-            self._state = StateQuestion(folder, chosen.trainer.kind) if folder.is_dir() else None
+            self._state = StateQuestion(folder, "") if folder.is_dir() else None
         except LoragitError as error:
             self._found.fail("python", error.message, error.hint)
 
@@ -73,6 +73,8 @@ class TrainerQuestion:
             return
         try:
             state = self._state.answer()
+            kind, folder = self._chosen.trainer.kind, self._script.parent
+            state = state._replace(label=kinds.repository_label(kind, state.path, folder))
         except LoragitError as error:
             self._found.fail("repository", error.message, error.hint)
             return

@@ -118,7 +118,11 @@ def _add_repositories(settings: Settings, named: dict[Path, _CodeRepository]) ->
         origin.key == "trainer.repo" and origin.source == "default" for origin in settings.origins
     )
     # Nobody set the default folder, so it is no news at every commit that it is missing.
-    repos = [(trainer.repo, trainer.kind)] if trainer.repo.exists() or not default else []
+    repos = []
+    if trainer.repo.exists() or not default:
+        from loragit.trainers import kinds
+
+        repos.append((trainer.repo, kinds.repository_label(trainer.kind, trainer.repo)))
     if trainer.lycoris_repo is not None:
         repos.append((trainer.lycoris_repo, "LyCORIS"))
     repos += [(each, each.name) for each in settings.record.repos]

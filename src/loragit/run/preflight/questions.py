@@ -215,7 +215,7 @@ class Questions:
             loading = threading.Thread(target=objects.load)
             loading.start()
             report = ask(lambda: checkout.read_dirty(dirty), Area.REPOSITORY) if dirty else None
-            trainer = ask(self._trainer.answer, Area.CODE) if self._trainer else None
+            trainer = ask(self._trainer_state, Area.CODE)
             place = ask(self._place.answer, Area.REPOSITORY) if self._place else None
             identities = ask(self._identities.answer, Area.REPOSITORY)
             further = [ask(question.answer, Area.CODE) for question in self._further]
@@ -233,7 +233,7 @@ class Questions:
             trainer=trainer,
             lycoris=lycoris,
             environment=found[0] if found else None,
-            repositories=tuple(_distinct(held.further, recorded, self._trainer_kind)),
+            repositories=tuple(_distinct(held.further, recorded, trainer)),
             place=place,
             enclosing=self._not_meant(trainer),
             script_tracked=self._script_tracked(trainer),
@@ -243,6 +243,14 @@ class Questions:
             dataset_dirty=len(report.changed) + len(report.untracked) if report else 0,
             warnings=(*self._activation.warnings, *self._misnamed(lycoris)),
         )
+
+    def _trainer_state(self) -> RepoState | None:
+        if self._trainer is None:
+            return None
+        state = self._trainer.answer()
+        label = kinds.repository_label(self._trainer_kind, state.path, self._trainer.folder)
+        # The record has a patch for each label, and LyCORIS has its own.
+        return state._replace(label=f"{label}-2" if label.casefold() == "lycoris" else label)
 
     def _not_meant(self, trainer: RepoState | None) -> str | None:
         if self._enclosing is None or self._repository is None:
@@ -321,14 +329,14 @@ def _made_here(repository: Repository) -> bool:
 
 
 def _distinct(
-    states: Iterable[RepoState], recorded: Iterable[Path], kind: str
+    states: Iterable[RepoState], recorded: Iterable[Path], trainer: RepoState | None
 ) -> Iterator[RepoState]:
     """``states`` without those that are ``recorded``, each labelled by its folder's name, with a
     number if it must be.
 
     File names are made of labels, and not every file system tells capitals from small letters.
     """
-    seen, labels = set(recorded), {kind.casefold(), "lycoris"}
+    seen, labels = set(recorded), {"lycoris", *([trainer.label.casefold()] if trainer else [])}
     for state in states:
         if state.path in seen:
             continue

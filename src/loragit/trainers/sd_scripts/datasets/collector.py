@@ -218,6 +218,11 @@ class DatasetCollector:
                     "put images there, or take it out of the dataset config",
                 )
             return []
+        if subset.dot_added:
+            self.warn(
+                f'caption_extension has no dot: write "{subset.caption_suffix}"; sd-scripts adds '
+                "it, and tools that do not would train without captions"
+            )
         folder.images.update(names[:at_most])
         folder.caption_ends[subset.caption_suffix] = None
         finder = CaptionFinder(written, subset.caption_suffix, folder.listing, self._place.workdir)

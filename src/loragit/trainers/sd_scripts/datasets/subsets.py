@@ -43,6 +43,9 @@ class Subset(NamedTuple):
     """As it is written; relative to the trainer's working folder."""
     repeats: int
     caption_suffix: str
+    """With its dot."""
+    dot_added: bool
+    """Whether the dot was missing where it is written."""
     class_tokens: str | None
     is_reg: bool
     cache_info: bool
@@ -154,10 +157,12 @@ def _subset(table: _Table, weaker: Sequence[_Table]) -> Subset:
     suffix = _text(_value("caption_extension", tables))
     if suffix is None:
         suffix = DEFAULT_CAPTION_SUFFIX
+    dotted = suffix == "" or suffix.startswith(".")
     return Subset(
         image_dir=_text(_value("image_dir", tables)),
         repeats=_whole(_value("num_repeats", tables), 1),
-        caption_suffix=f".{suffix}" if suffix and not suffix.startswith(".") else suffix,
+        caption_suffix=suffix if dotted else f".{suffix}",
+        dot_added=not dotted,
         class_tokens=_text(_value("class_tokens", tables)),
         is_reg=bool(_value("is_reg", tables)),
         cache_info=bool(_value("cache_info", tables)),
