@@ -41,6 +41,7 @@ from tests.support.paths import ROOT, SD_SCRIPTS
 from tests.support.processes import LORAGIT, git, read_all
 from tests.support.user_home import Scene, make_scene
 
+SECRET = "0123456789abcdef" * 2 + "01234567"
 SCRIPT = ("python", "sdxl_train_network.py")
 
 
@@ -66,6 +67,49 @@ def three_runs(scene: Scene) -> None:
         run = a_run(name=name, steps=parts.steps, argv=argv)
         opened = store.open(run)
         store.seal(opened, an_outcome(final_loss=loss, samples=number))
+
+
+# ---- arguments, wherever they come from ----
+
+
+def test_what_a_file_of_the_gui_says_is_told_as_any_other_argument(scene: Scene) -> None:
+    gui = scene.home / "gui.toml"
+    for name, rate, more in ((NAME, "0.0001", ()), ("noob-gren-v2s4", "5e-5", ("--seed", "9"))):
+        gui.write_text(
+            f'network_dim = 4\nlearning_rate = {rate}\nseed = 7\nnetwork_args = ["algo=lokr"]\n'
+            f'lowram = true\nwandb_api_key = "{SECRET}"\noutput_name = "gui"\n'
+        )
+        done = scene.train(name, "--allow-secrets", "--", "--config_file", str(gui), *more)
+        assert done.status == 0, done.err
+    shown = [line.split() for line in scene.loragit("show", NAME).out.splitlines()]
+    for name, value in (("network_dim", "4"), ("learning_rate", "0.0001"), ("seed", "7")):
+        assert [name, value] in shown, name
+    assert SECRET not in scene.loragit("show", f"{NAME}:run.toml").out
+    changed = ["learning_rate 0.0001 → 5e-05", "seed 7 → 9"]
+    assert json.loads(scene.loragit("log", "--json", "-n", "1").out)[0]["changed"] == changed
+    different = json.loads(scene.loragit("diff", "noob-gren-v2s4", "--json").out)
+    assert [f"{c['key']} {c['before']} → {c['after']}" for c in different["changes"]] == changed
+    assert different["documents"] == []
+    assert listed(scene, "--where", "learning_rate=1e-4", "--where", "algo=lokr") == [NAME]
+    assert listed(scene, "--where", "args.seed>8", "--sort", "seed") == ["noob-gren-v2s4"]
+
+
+def test_a_default_of_the_trainer_is_shown_as_one_and_found(scene: Scene) -> None:
+    defaults = {"network_dim": ("4",), "lowram": ()}
+    arguments = {"network_alpha": ("2",), "network_module": ("networks.lora",)}
+    sealed(open_store(scene.dataset), NAME, arguments=arguments, defaults=defaults)
+    out = scene.loragit("show", NAME).out
+    assert (
+        "Network\n"
+        "  network_module  networks.lora\n"
+        "  network_dim     4 (default)\n"
+        "  network_alpha   2\n"
+    ) in out
+    assert "  lowram  yes (default)\n" in out
+    document = json.loads(scene.loragit("show", NAME, "--json").out)
+    assert document["args"] == {"network_alpha": ["2"], "network_module": ["networks.lora"]}
+    assert document["defaults"] == {"lowram": [], "network_dim": ["4"]}
+    assert listed(scene, "--where", "network_dim=4.0") == [NAME]
 
 
 # ---- which runs ----
@@ -128,9 +172,9 @@ def test_a_log_lists_what_is_asked_for(
             "did you mean args.network_dim?",
         ),
         (
-            ("--where", "network_dim=1"),
-            "no run has a value network_dim",
-            "did you mean args.network_dim? there",
+            ("--where", "final_loss=1"),
+            "no run has a value final_loss",
+            "did you mean outcome.final_loss? there",
         ),
         (("--sort", "loss"), "no run has a value loss", "there are: "),
         (

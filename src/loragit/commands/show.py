@@ -126,10 +126,8 @@ def _block(title: str, lines: Sequence[str]) -> Iterator[str]:
 
 def _record_blocks(run: RecordedRun, record: Record) -> Iterator[str]:
     groups: dict[str, list[tuple[str, str]]] = {}
-    for name, values in record.args.items():
-        groups.setdefault(_group_of(name), []).append(
-            (name, _quote_words(values) if values else "yes")
-        )
+    for name, value in _argument_values(record):
+        groups.setdefault(_group_of(name), []).append((name, value))
     for title in (*_GROUPS, _REST):
         yield from _block(title, _aligned(groups.get(title, ())))
     codes = [
@@ -142,6 +140,21 @@ def _record_blocks(run: RecordedRun, record: Record) -> Iterator[str]:
     yield from _block("Dataset", [_dataset_line(run, record)])
     yield from _block("Environment", _environment_lines(run))
     yield from _block("Command", _command_lines(record.argv, record.workdir))
+
+
+def _argument_values(record: Record) -> list[tuple[str, str]]:
+    """Return each argument with its value in words, those that people look for first at the top."""
+    telling = kinds.trainer_of(record.trainer_kind).telling
+    rank = {name: number for number, name in enumerate(telling)}
+    found = {
+        **{name: f"{_in_words(values)} (default)" for name, values in record.defaults.items()},
+        **{name: _in_words(values) for name, values in record.args.items()},
+    }
+    return sorted(found.items(), key=lambda pair: rank.get(pair[0], len(rank)))
+
+
+def _in_words(values: Sequence[str]) -> str:
+    return _quote_words(values) if values else "yes"
 
 
 def _group_of(name: str) -> str:

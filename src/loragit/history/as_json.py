@@ -131,6 +131,7 @@ def _record_as_json(record: Record) -> Document:
         "dataset_commit": record.dataset_commit,
         "dataset_dirty": record.dataset_dirty,
         "args": {name: list(values) for name, values in record.args.items()},
+        "defaults": {name: list(values) for name, values in record.defaults.items()},
         "argv": list(record.argv),
         "workdir": record.workdir,
         "script": record.trainer_script,

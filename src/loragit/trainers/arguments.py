@@ -121,3 +121,27 @@ def refuse_leading(arguments: Arguments) -> None:
             f"{arguments.leading[0]!r} is not an option of the trainer",
             hint="its options come after --, as in -- --seed 7",
         )
+
+
+_GROUPS = ("network_args", "optimizer_args")
+"""Arguments that take ``key=value`` pairs."""
+
+
+def is_group(name: str, values: tuple[str, ...]) -> bool:
+    """Whether all values of the argument are ``key=value`` pairs that count by their own names."""
+    return name in _GROUPS and bool(values) and all("=" in value for value in values)
+
+
+def key_value_pairs(args: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Return the ``key=value`` pairs in ``network_args`` and ``optimizer_args`` under their own
+    names.
+
+    One with the name of an argument gets the group in front, as in ``network_args.seed``.
+    """
+    found = {}
+    for group in _GROUPS:
+        if is_group(group, args.get(group, ())):
+            for pair in args[group]:
+                key, _, value = pair.partition("=")
+                found[f"{group}.{key}" if key in args else key] = value
+    return found

@@ -19,10 +19,10 @@ from loragit.history.compare.changes import (
     compare_sides,
     same_value,
 )
-from loragit.history.compare.gaps import lacks
+from loragit.history.compare.runs import lacks
 from loragit.history.record_parser import RecordedEnvironment, parse_record
 from loragit.record import run_toml
-from loragit.record.values import LyCORIS, RepoState, Run, Weights
+from loragit.record.values import Entry, LyCORIS, RepoState, Run, Weights
 from tests.support.made_up_runs import CODE, a_run
 
 NOWHERE = RecordedEnvironment({}, {})
@@ -390,3 +390,102 @@ def test_a_default_that_a_header_tells_is_the_same_as_none() -> None:
     assert compare_sides(side(*given), old).phrases()[:-1] == ("+lr_warmup_steps 100",)
     found = compare_sides(old, side(*given, "--lr_scheduler", "cosine"))
     assert found.phrases()[0] == "lr_scheduler constant → cosine"
+
+
+# ---- arguments, wherever they come from ----
+
+
+def listed(
+    arguments: dict[str, str],
+    *argv: str,
+    tree: Mapping[str, str] | None = None,
+    defaults: Mapping[str, tuple[str, ...]] | None = None,
+) -> Side:
+    """A run whose record lists its arguments; ``argv`` is what the command says besides."""
+    values = {key: tuple(value.split()) for key, value in arguments.items()}
+    found = side(*argv, tree=tree, arguments=values, defaults=defaults or {})
+    return found._replace(lacks=lacks(found.record, (), ()))
+
+
+def unlisted(
+    *argv: str, tree: Mapping[str, str] | None = None, entries: tuple[Entry, ...] = ()
+) -> Side:
+    """A run of an earlier loragit, which records the command alone."""
+    found = side(*argv, tree=tree, entries=entries)
+    return found._replace(lacks=lacks(found.record, (), ()))
+
+
+def test_a_value_is_the_same_wherever_it_was_given() -> None:
+    file = ("--config_file", "~/out/one/inputs/gui.toml")
+    before = listed({"unet_lr": "1e-4", "xformers": "", "seed": "7"}, *file)
+    after = listed({"unet_lr": "0.0001", "xformers": "", "seed": "8"}, "--unet_lr", "0.0001")
+    assert phrases(before, after) == ("seed 7 → 8",)
+
+
+def test_the_file_that_arguments_come_from_is_no_change_of_its_own() -> None:
+    def of(name: str, rate: str) -> Side:
+        found = listed(
+            {"unet_lr": rate},
+            *("--config_file", f"~/out/{name}/inputs/gui.toml"),
+            tree={"inputs/gui.toml": rate, "inputs/notes.md": rate},
+        )
+        return found._replace(arguments_file="inputs/gui.toml")
+
+    assert phrases(of("one", "1e-4"), of("two", "5e-5")) == ("unet_lr 1e-4 → 5e-5", "1 input")
+    without = listed({"unet_lr": "5e-5"}, tree={"inputs/notes.md": "5e-5"})
+    assert phrases(of("one", "5e-5"), without) == ()
+    assert phrases(without, of("one", "5e-5")) == ()
+
+
+def test_what_a_file_gave_an_earlier_run_is_not_on_record() -> None:
+    earlier = unlisted(
+        *("--config_file", "~/out/one/inputs/gui.toml", "--seed", "7", "--lowram"),
+        tree={"inputs/gui.toml": "1"},
+    )
+    later = listed({"unet_lr": "1e-4", "seed": "8"}, tree={"inputs/gui.toml": "2"})
+    told = ("1 input", "not on record: what --config_file gave")
+    assert phrases(earlier, later) == ("seed 7 → 8", "-lowram", *told)
+    assert phrases(later, earlier) == ("seed 8 → 7", "+lowram", *told)
+
+
+def test_an_earlier_run_without_a_file_has_all_its_arguments_in_the_command() -> None:
+    earlier = unlisted("--seed", "7")
+    later = listed({"unet_lr": "1e-4", "seed": "7"}, tree={"inputs/gui.toml": "2"})
+    later = later._replace(arguments_file="inputs/gui.toml")
+    assert phrases(earlier, later) == ("+unet_lr 1e-4",)
+
+
+def test_two_earlier_runs_with_a_file_are_compared_by_their_commands() -> None:
+    before, after = (
+        unlisted("--config_file", f"~/out/{name}/inputs/gui.toml", *given, tree={"inputs/a": name})
+        for name, given in (("one", ()), ("two", ("--seed", "7")))
+    )
+    assert phrases(before, after) == ("+seed 7", "1 input")
+
+
+def test_the_folder_of_a_run_is_no_difference_between_commands() -> None:
+    entries = (Entry("inputs/p.toml", b""), Entry("inputs/m.json", b""))
+
+    def command(name: str, *more: str) -> Side:
+        folder = f"~/out/{name}/inputs"
+        return unlisted(
+            *("--network_args", f"preset={folder}/p.toml", *more, "--in_json", f"{folder}/m.json"),
+            entries=entries,
+        )
+
+    assert phrases(command("one"), command("two")) == ()
+    assert phrases(command("one"), command("two", "other=/x/inputs/q.toml")) == (
+        "+other /x/inputs/q.toml",
+    )
+    values = {"in_json": "inputs/m.json", "network_args": "preset=inputs/p.toml"}
+    assert phrases(command("one"), listed(values)) == ()
+
+
+def test_a_default_on_record_counts_as_if_it_was_given() -> None:
+    by_default = listed({"seed": "1"}, defaults={"network_dim": ("4",), "xformers": ("4",)})
+    assert phrases(by_default, listed({"seed": "1", "network_dim": "4.0"})) == ()
+    assert phrases(listed({"seed": "1", "network_dim": "8"}), by_default) == ("network_dim 8 → 4",)
+    later = by_default._replace(
+        record=listed({"seed": "1"}, defaults={"network_dim": ("8",)}).record
+    )
+    assert phrases(by_default, later) == ("network_dim 4 → 8",)

@@ -240,3 +240,36 @@ def test_a_run_is_compared_with_itself(store: Store) -> None:
     found = compare_in_full(run, run)
     assert found.same
     assert found.not_compared[0] == "images: not on record of noob-gren-v1s4"
+
+
+def test_what_a_file_gave_one_of_the_runs_alone_is_not_compared(store: Store) -> None:
+    command = ("python", "sdxl_train_network.py", "--config_file", "/out/inputs/gui.toml")
+    entries = files(inputs__gui_toml=b"seed = 7\n"), files(inputs__gui_toml=b"seed = 8\n")
+    found = difference(
+        store,
+        first={"argv": command, "entries": entries[0]},
+        then={"argv": command, "entries": entries[1], "arguments": {"seed": ("8",)}},
+    )
+    assert found.changes == ()
+    assert found.not_compared[-1] == "what --config_file gave: not on record of noob-gren-v1s4"
+    (document,) = found.documents
+    assert document.values == (ValueChange("seed", "7", "8"),)
+
+
+def test_a_file_of_arguments_that_are_listed_is_no_document(store: Store) -> None:
+    command = ("python", "sdxl_train_network.py", "--config_file")
+    found = difference(
+        store,
+        first={
+            "argv": (*command, "/out/one/inputs/gui.toml"),
+            "entries": files(inputs__gui_toml=b"seed = 7\n"),
+            "arguments": {"seed": ("7",)},
+        },
+        then={
+            "argv": (*command, "/out/two/inputs/gui.toml"),
+            "entries": files(inputs__gui_toml=b"seed = 8\n"),
+            "arguments": {"seed": ("8",)},
+        },
+    )
+    assert found.documents == ()
+    assert [change[1:] for change in found.changes] == [("seed", "7", "8")]

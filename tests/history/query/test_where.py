@@ -14,6 +14,8 @@ VALUES: dict[str, tuple[str | int | float | bool, ...]] = {
     "betas": ("0.9", "0.99"),
     "kind": ("lokr",),
     "none": (),
+    "args.network_dim": ("4",),
+    "args.kind": ("no",),
 }
 
 
@@ -44,6 +46,9 @@ VALUES: dict[str, tuple[str | int | float | bool, ...]] = {
         "dim~6",
         "missing!=1",
         "none!=1",
+        "network_dim=4.0",
+        "args.network_dim=4",
+        "args.kind=no",
     ],
 )
 def test_a_condition_that_holds(condition: str) -> None:

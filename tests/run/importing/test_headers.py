@@ -250,7 +250,10 @@ def test_an_optimizer_is_called_as_the_argument_calls_it(written: str, kind: str
     assert told_arguments(optimizer=written)["optimizer_type"] == (kind,)
 
 
-def test_of_a_resized_model_the_rank_is_not_what_was_trained() -> None:
+def test_of_a_resized_or_merged_model_the_rank_is_not_what_was_trained() -> None:
+    merged = {"ss_network_dim": "2", "ss_network_args": '{"conv_dim": 2}', "ss_seed": "4"}
+    header = training_header({**merged, "modelspec.merged_from": "a, b"})
+    assert dict(header.arguments.options) == {"seed": ("4",)}
     told = told_arguments(
         network_dim="2",
         network_alpha="1",
@@ -270,6 +273,7 @@ def test_of_a_resized_model_the_rank_is_not_what_was_trained() -> None:
         {"optimizer": "None"},
         {"network_args": "[1]"},
         {"text_encoder_lr": "[]"},
+        {"network_dim": "Dynamic"},
         {"text_encoder_lr": "[ ]\n"},
     ],
 )

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+from loragit.history.compare.arguments import argument_texts
 from loragit.history.record_parser import (
     Record,
     RecordedEnvironment,
     RecordedRepo,
-    Values,
     finite_number,
 )
 from loragit.record import attributes
@@ -78,6 +78,8 @@ class Lacks(NamedTuple):
     """Kinds of which something is; what is not may have been there."""
     imported: bool = False
     """Whether it is the record of an imported run."""
+    unlisted: str | None = None
+    """The argument that names a file with further ones, in a record that does not list them."""
 
 
 class Side(NamedTuple):
@@ -90,6 +92,8 @@ class Side(NamedTuple):
     """sha256 of each file of the dataset, by path."""
     environment: RecordedEnvironment
     lacks: Lacks = Lacks()
+    arguments_file: str | None = None
+    """Path in the record of a file that holds nothing but arguments which the record lists."""
 
 
 class Change(NamedTuple):
@@ -164,6 +168,14 @@ def _gaps(before: Lacks, after: Lacks) -> Iterator[str]:
         names = [each.names[missing] for each in (before, after) if missing in each.names]
         if len(names) == 1 or (names and imported):
             yield names[0]
+    yield from unlisted_arguments(before, after)
+
+
+def unlisted_arguments(before: Lacks, after: Lacks) -> tuple[str, ...]:
+    """Return what to call the arguments that one side alone does not list, if it is so."""
+    if (before.unlisted is None) == (after.unlisted is None):
+        return ()
+    return (f"what --{before.unlisted or after.unlisted} gave",)
 
 
 def _is_gap(change: Change, before: Side, after: Side) -> bool:
@@ -176,6 +188,11 @@ def _is_gap(change: Change, before: Side, after: Side) -> bool:
     return (
         change.kind in before.lacks.kinds | after.lacks.kinds
         or any(change.kind in lacks.partly for lacks in missing)
+        or (
+            change.kind == ARGUMENT
+            and any(lacks.unlisted for lacks in missing)
+            and bool(unlisted_arguments(before.lacks, after.lacks))
+        )
         # Only imported runs have a record of what a model's header says.
         or (change.key == METADATA and bool(missing))
         or _is_default(change, before, after)
@@ -205,52 +222,10 @@ def same_value(one: str, other: str) -> bool:
 
 
 def _compare_arguments(old: Record, new: Record) -> list[Change]:
-    changes = _compare_mappings(ARGUMENT, _argument_texts(old), _argument_texts(new))
+    changes = _compare_mappings(ARGUMENT, *argument_texts(old, new))
     telling = kinds.trainer_of(new.trainer_kind).telling
     rank = {name: number for number, name in enumerate(telling)}
     return sorted(changes, key=lambda change: (rank.get(change.key, len(rank)), change.key))
-
-
-def _argument_texts(record: Record) -> dict[str, str]:
-    """Return each argument as one text, pairs under their own names. Weights are left out: they are
-    compared by content.
-
-    ``--seed 7 --network_args conv_dim=4 algo=lokr`` gives
-    ``{"seed": "7", "conv_dim": "4", "algo": "lokr"}``.
-    """
-    roles = {weights.role for weights in record.weights}
-    trainer = kinds.trainer_of(record.trainer_kind)
-    left_out = trainer.per_run | {name for name, role in trainer.weights.items() if role in roles}
-    args = {name: values for name, values in record.args.items() if name not in left_out}
-    found = {name: " ".join(values) if values else "true" for name, values in args.items()}
-    pairs = key_value_pairs(args)
-    return {
-        name: value
-        for name, value in found.items()
-        if name not in _GROUPS or not _are_pairs(args[name])
-    } | pairs
-
-
-_GROUPS = ("network_args", "optimizer_args")
-
-
-def key_value_pairs(args: Values) -> dict[str, str]:
-    """Return the ``key=value`` pairs in ``network_args`` and ``optimizer_args`` under their own
-    names.
-
-    One with the name of an argument gets the group in front, as in ``network_args.seed``.
-    """
-    found = {}
-    for group in _GROUPS:
-        if _are_pairs(args.get(group, ())):
-            for pair in args[group]:
-                key, _, value = pair.partition("=")
-                found[f"{group}.{key}" if key in args else key] = value
-    return found
-
-
-def _are_pairs(values: tuple[str, ...]) -> bool:
-    return bool(values) and all("=" in value for value in values)
 
 
 def _compare_mappings(kind: str, old: Mapping[str, str], new: Mapping[str, str]) -> list[Change]:
@@ -372,8 +347,10 @@ _NOT_COMPARED = ("run.toml", "train.sh", "environment.txt", "dataset.sha256", at
 
 def _compare_files(before: Side, after: Side) -> list[Change]:
     changes = []
+    listed = not (before.lacks.unlisted or after.lacks.unlisted)
+    left_out = {*_NOT_COMPARED, *((before.arguments_file, after.arguments_file) if listed else ())}
     for change in _compare_mappings(FILE, before.tree, after.tree):
-        if change.key in _NOT_COMPARED:
+        if change.key in left_out:
             continue
         kind = next((kind for start, kind in _KIND_OF if change.key.startswith(start)), None)
         kind = kind or (PATCH if change.key.startswith("patches/") else FILE)

@@ -24,6 +24,7 @@ from loragit.history.compare.changes import (
     Change,
     Side,
     compare_sides,
+    unlisted_arguments,
     unsure_weights,
 )
 from loragit.history.compare.lines import LineChange
@@ -133,6 +134,8 @@ def _gaps(before: str, after: str, both: tuple[Side, Side]) -> Iterator[str]:
         if lacking:
             what = next(iter(lacking.values()))
             yield f"{what}: not on record of {' and '.join(lacking)}"
+    for what in unlisted_arguments(*(side.lacks for side in both)):
+        yield f"{what}: not on record of {before if both[0].lacks.unlisted else after}"
 
 
 def _caption_changes(

@@ -1,15 +1,29 @@
-"""Compares runs on record. Objects that both records hold are the same, and are not read."""
+"""Compares runs on record. Objects that both records hold are the same, and are not read.
+
+What a record lacks is no difference from a record that has it: nobody knows how it was. An imported
+run has only what was left of its training; whatever its record does not hold may have been there or
+not.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, NamedTuple
 
 from loragit.errors import LoragitError
-from loragit.history.compare import gaps
-from loragit.history.compare.changes import Comparison, Side, compare_sides
+from loragit.history.compare.arguments import arguments_file
+from loragit.history.compare.changes import (
+    ARGUMENT,
+    GAPS,
+    KINDS,
+    Comparison,
+    Lacks,
+    Side,
+    compare_sides,
+)
 from loragit.history.record_parser import Record, RecordedEnvironment, parse_environment
+from loragit.trainers.kinds import trainer_of
 
 if TYPE_CHECKING:
     from loragit.git.repository import TreeItem
@@ -86,4 +100,38 @@ def _side(top: _TopOfRecord, same: AbstractSet[tuple[str, TreeItem]]) -> Side:
     )
     dataset = {file.path: file.sha256 for file in hashes}
     missing = run.trailers.get("Missing", ()) if "\nMissing: " in run.message else ()
-    return Side(top.record, files, dataset, environment, gaps.lacks(top.record, missing, top.tops))
+    missing_from = lacks(top.record, missing, top.tops)
+    return Side(top.record, files, dataset, environment, missing_from, arguments_file(top.record))
+
+
+def lacks(record: Record, missing: Container[str], files: Container[str]) -> Lacks:
+    """Return what ``record`` lacks.
+
+    ``missing`` are the values of its trailer ``Missing``, ``files`` those at the top of its tree.
+    """
+    found = list(_gaps(record, missing, files))
+    imported = "imported" in record.table
+    partly = frozenset(KINDS) if imported else frozenset[str]()
+    kinds = {kind for _, _, kinds in found for kind in kinds}
+    names = {missing: name for missing, name, _ in found}
+    if ARGUMENT in kinds and record.args and "arguments" in record.table:
+        kinds.remove(ARGUMENT)
+        partly |= {ARGUMENT}
+        names["command"] = "other arguments"
+    file = trainer_of(record.trainer_kind).arguments_file
+    listed = record.lists_arguments or file not in record.command_args
+    return Lacks(names, frozenset(kinds), partly, imported, None if listed else file)
+
+
+def _gaps(
+    record: Record, missing: Container[str], files: Container[str]
+) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    for gap in GAPS:
+        name = gap[0]
+        if (
+            name in missing
+            or (name == "command" and not record.argv)
+            or (name == "trainer commit" and not (record.trainer.commit or record.trainer.version))
+            or (name in ("dataset.sha256", "environment.txt") and name not in files)
+        ):
+            yield gap

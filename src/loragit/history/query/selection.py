@@ -12,7 +12,13 @@ from typing import NamedTuple
 
 from loragit import git
 from loragit.errors import UsageError
-from loragit.history.query.where import Condition, recorded_values, runs_meeting, unknown_key
+from loragit.history.query.where import (
+    Condition,
+    key_among,
+    recorded_values,
+    runs_meeting,
+    unknown_key,
+)
 from loragit.history.record_parser import finite_number
 from loragit.history.runs import REVERTED, STATES, UNTAGGED, RecordedRun
 from loragit.record.name import InvalidName, RunName
@@ -100,8 +106,10 @@ def sorted_by_value(runs: list[RecordedRun], key: str) -> list[RecordedRun]:
     """Return ``runs`` sorted by a recorded value: numbers ascending, then words, then runs without
     it."""
     values = [recorded_values(run) for run in runs]
-    if runs and not any(key in each for each in values):
-        raise unknown_key(key, {each for one in values for each in one})
+    keys = {each for one in values for each in one}
+    key = key_among(key, keys)
+    if runs and key not in keys:
+        raise unknown_key(key, keys)
     places = {
         run.commit: _sort_key(each.get(key, ())) for run, each in zip(runs, values, strict=True)
     }

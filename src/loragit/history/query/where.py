@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from loragit.errors import LoragitError, UsageError
-from loragit.history.compare.changes import key_value_pairs
 from loragit.history.record_parser import Record, finite_number
 from loragit.history.runs import RecordedRun
+from loragit.trainers.arguments import key_value_pairs
 
 Value = str | int | float | bool
 RecordedValues = Mapping[str, tuple[Value, ...]]
@@ -17,7 +17,7 @@ RecordedValues = Mapping[str, tuple[Value, ...]]
 
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "~")
 _FORM = re.compile(r"\s*([^\s=!<>~]+)\s*(!=|<=|>=|==|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
-_LEFT_OUT = ("command", "arguments", "files")
+_LEFT_OUT = ("command", "arguments", "defaults", "files")
 """Tables of ``run.toml`` without keys of their own here: the trainer's arguments are ``args``."""
 
 
@@ -29,6 +29,8 @@ class Condition(NamedTuple):
     """One condition. A run without the value meets only ``!=``."""
 
     key: str
+    """Of a recorded value; an argument goes by its mere name, too, where nothing else has it:
+    ``network_dim`` for ``args.network_dim``."""
     operator: str
     """One of :data:`OPERATORS`; ``~`` searches for a regular expression."""
     value: str
@@ -60,7 +62,7 @@ class Condition(NamedTuple):
         Two numbers are compared as numbers (``1e-4`` equals ``0.0001``), two words by letters; a
         number is neither less nor greater than a word.
         """
-        found = values.get(self.key, ())
+        found = values.get(key_among(self.key, values), ())
         if self.operator == "!=":
             return not any(_equal(as_written(value), self.value) for value in found)
         return any(self._holds(as_written(value)) for value in found)
@@ -76,6 +78,11 @@ class Condition(NamedTuple):
         if one is not None or other is not None:
             return False
         return _order_holds(self.operator, (value > self.value) - (value < self.value))
+
+
+def key_among(key: str, keys: Container[str]) -> str:
+    """Return the one of ``keys`` that ``key`` means: itself, else the argument of that name."""
+    return f"args.{key}" if key not in keys and f"args.{key}" in keys else key
 
 
 def _order_holds(operator: str, sign: int) -> bool:
@@ -117,7 +124,7 @@ def _values_of_record(record: Record) -> Iterator[tuple[str, tuple[Value, ...]]]
     yield from _flatten(
         {key: value for key, value in record.table.items() if key not in _LEFT_OUT}, ""
     )
-    for name, values in record.args.items():
+    for name, values in {**record.defaults, **record.args}.items():
         yield f"args.{name}", values or (True,)
     for name, value in key_value_pairs(record.args).items():
         yield f"args.{name}", (value,)
@@ -186,7 +193,7 @@ def runs_meeting(
         if all(condition.meets(values) for condition in conditions):
             found.append(run)
     for condition in conditions:
-        if looked and condition.key not in keys:
+        if looked and key_among(condition.key, keys) not in keys:
             raise unknown_key(condition.key, keys)
     return found
 

@@ -55,10 +55,11 @@ _OTHER_NAME = {
     "ss_batch_size_per_device": "train_batch_size",
     "ss_debiased_estimation": "debiased_estimation_loss",
 }
-_NO_VALUE = ("", "None", "False")
-"""What is written of an argument that was not given, and of a flag that was not."""
+_NO_VALUE = ("", "None", "False", "Dynamic")
+"""What is written of an argument that was not given, of a flag that was not, and of the rank of a
+model whose layers were resized each to its own."""
 _RESIZED = ("network_dim", "network_alpha")
-"""What tools that resize a model write anew: it is not what was trained."""
+"""What tools that resize or merge models write anew: it is not what was trained."""
 _MAX_ARGUMENT = 200
 _MAX_PAIRS = 64
 _OPTIMIZERS = ("torch", "bitsandbytes", "transformers", "dadaptation", "lion_pytorch", "prodigyopt")
@@ -97,11 +98,11 @@ def training_header(metadata: Mapping[str, str]) -> TrainingHeader | None:
         stamp=comment,
         changes=changes,
         merged_from=modelspec_parents(metadata),
-        arguments=_arguments(metadata, resized=bool(changes)),
+        arguments=_arguments(metadata, derived=bool(changes or modelspec_parents(metadata))),
     )
 
 
-def _arguments(metadata: Mapping[str, str], *, resized: bool) -> Arguments:
+def _arguments(metadata: Mapping[str, str], *, derived: bool) -> Arguments:
     """The arguments that the header tells of, with the values that counted: some of them are the
     trainer's defaults."""
     keys = {f"ss_{name}": name for name in _SAME_NAME} | _OTHER_NAME
@@ -110,9 +111,9 @@ def _arguments(metadata: Mapping[str, str], *, resized: bool) -> Arguments:
         value = metadata.get(key, "")
         if value == "True":
             options[name] = ()
-        elif value not in _NO_VALUE and not (resized and name in _RESIZED) and _items(value):
+        elif value not in _NO_VALUE and not (derived and name in _RESIZED) and _items(value):
             options[name] = _items(value)
-    options["network_args"] = _network_args(metadata)
+    options["network_args"] = () if derived else _network_args(metadata)
     kind, _, rest = metadata.get("ss_optimizer", "").partition("(")
     if kind and kind != "None":
         package, _, name = kind.partition(".")[0], "", kind.rpartition(".")[2]
