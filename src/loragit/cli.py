@@ -74,6 +74,8 @@ def train(
     output: Annotated[str | None, Option(help="The run's output folder itself.")] = None,
     trainer_script: cli_help.TrainerScript = None,
     script: cli_help.Script = None,
+    dataset_folder: cli_help.DatasetFolder = None,
+    no_dataset_config: cli_help.NoDatasetConfig = False,
     from_script: cli_help.FromScript = None,
     repo: cli_help.FurtherRepos = None,
     bump: Annotated[bool, Option("--bump", help="Take the name's next free version.")] = False,
@@ -96,7 +98,8 @@ def train(
     )
     request = Request.parse(
         name, flags, dict(os.environ), Path.cwd(), tuple(extra or ()), bump=bump, script=script,
-        from_script=from_script, config=config,
+        from_script=from_script, config=config, dataset_folders=tuple(dataset_folder or ()),
+        no_dataset_config=no_dataset_config,
     )
     # fmt: on
     if dry_run:
@@ -272,9 +275,7 @@ def verify(
 def import_(
     paths: Annotated[list[str], Argument(help="Output folders, folders of those, or models.")],
     dataset: cli_help.Dataset = None,
-    name: Annotated[
-        str | None, Option(help="The run's name, if the folder's name is not one.")
-    ] = None,
+    name: cli_help.ImportName = None,
     dry_run: cli_help.DryRun = False,
     as_json: cli_help.Json = False,
 ) -> None:

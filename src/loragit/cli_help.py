@@ -147,9 +147,17 @@ Script = Annotated[
     str | None,
     Option(help="Run your own script in place of the trainer's, with the arguments after --."),
 ]
+DatasetFolder = Annotated[
+    list[str] | None,
+    Option(help="With --script: a folder to record in place of a dataset config's. Repeatable."),
+]
+NoDatasetConfig = Annotated[
+    bool, Option("--no-dataset-config", help="With --script: there is no dataset config.")
+]
 FromScript = Annotated[
     str | None, Option(help="Record this script, which starts this run, in place of train.sh.")
 ]
+ImportName = Annotated[str | None, Option(help="The run's name, if the folder's name is not one.")]
 FurtherRepos = Annotated[
     list[str] | None,
     Option(help="A further repository to record; it must be committed. Repeatable."),

@@ -216,7 +216,7 @@ def test_log_show_and_status_take_it_for_a_sealed_run(scene: Scene) -> None:
     document = json.loads(scene.loragit("show", NAME, "--json").out)
     assert (document["images"], document["captions"], document["dataset_dirty"]) == (None,) * 3
     assert document["args"]["network_args"] == ["algo=lokr", "factor=4"]
-    found = scene.loragit("log", "--where", "args.factor=4", "--where", "args.learning_rate=1e-3")
+    found = scene.loragit("log", "--where", "factor=4", "--where", "args.learning_rate=1e-3")
     assert [line.split()[0] for line in found.out.splitlines()] == [NAME]
     gone = "not on record: other arguments, captions, images, environment and packages"
     assert gone in scene.loragit("show", "noob-gren-v2s4").out

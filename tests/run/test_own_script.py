@@ -455,6 +455,106 @@ def test_an_interrupted_script_leaves_nothing_running_and_is_sealed(
     assert scene.outcome(NAME)["Model"].startswith("lamp-step00000002.safetensors ")
 
 
+# ---- without a dataset config ----
+
+DIFFUSERS = """#!/bin/sh
+[ -z "$DATASET_CONFIG" ] && [ -z "$SAMPLE_PROMPTS" ] || exit 9
+echo > "$OUTPUT_DIR/pytorch_lora_weights.bin"
+"""
+
+
+def without_config(scene: Scene) -> None:
+    write_script(scene, DIFFUSERS)
+    (scene.dataset / "config.toml").unlink()
+    (scene.dataset / "sample-prompts.txt").unlink()
+    commit_all(scene.dataset, "for another trainer")
+
+
+def test_folders_can_be_named_in_place_of_a_dataset_config(scene: Scene) -> None:
+    without_config(scene)
+    other = scene.home / "more pictures"
+    other.mkdir()
+    (other / "fox.mp4").write_text("moves")
+    (other / "fox.txt").write_text("a fox")
+    folders = ("--dataset-folder", "img", "--dataset-folder", str(other))
+    done = scene.train(NAME, "--script", script_of(scene), *folders)
+    assert done.status == 0, done.err
+    tree = scene.git("ls-tree", "-r", "--name-only", NAME).splitlines()
+    assert "captions/img/00.txt" in tree
+    assert "captions/outside/more pictures/fox.txt" in tree
+    assert not any(path.startswith(("config", "sample-prompts")) for path in tree)
+    digest = scene.git("show", f"{NAME}:dataset.sha256")
+    assert digest.count("\n") + 1 == 4 + 4 + 2
+    assert "../../more pictures/fox.mp4" in digest
+    table = tomllib.loads(scene.git("show", f"{NAME}:run.toml"))
+    assert (table["dataset"]["images"], table["dataset"]["captions"]) == (5, 5)
+    assert "Config-SHA1" not in scene.trailers(NAME)
+    assert scene.loragit("show", NAME).status == scene.loragit("verify").status == 0
+    # The same folders again are stored once.
+    assert scene.train("noob-gren-v2s4", "--script", script_of(scene), *folders).status == 0
+    assert scene.git("rev-parse", f"{NAME}:captions") == scene.git(
+        "rev-parse", "noob-gren-v2s4:captions"
+    )
+    sound(scene)
+
+
+def test_a_caption_that_the_configured_trainer_cannot_read_stops_nobody_else(
+    scene: Scene,
+) -> None:
+    without_config(scene)
+    (scene.dataset / "img" / "00.txt").write_bytes("füchsin".encode("latin-1"))
+    done = scene.train(NAME, "--script", script_of(scene), "--dataset-folder", "img")
+    assert done.status == 0, done.err
+    assert "warning: 1 caption in " in done.err
+
+
+def test_without_any_dataset_what_is_not_on_record_is_told(scene: Scene) -> None:
+    without_config(scene)
+    (scene.dataset / "list.json").write_text("{}")
+    scene.settings('[record]\ninputs = ["list.json"]\n')
+    commit_all(scene.dataset, "a list")
+    done = scene.train(NAME, "--script", script_of(scene), "--no-dataset-config")
+    assert done.status == 0, done.err
+    assert "nothing of the dataset is on record but what record.inputs names" in done.err
+    tree = scene.git("ls-tree", "-r", "--name-only", NAME).splitlines()
+    assert "inputs/list.json" in tree
+    assert not any(path.startswith("captions/") for path in tree)
+    assert scene.git("show", f"{NAME}:dataset.sha256") == ""
+    assert scene.loragit("show", NAME).status == scene.loragit("verify").status == 0
+    sound(scene)
+
+
+def test_a_dataset_config_that_is_there_is_not_read(scene: Scene) -> None:
+    write_script(scene, DIFFUSERS.replace(' && [ -z "$SAMPLE_PROMPTS" ]', ""))
+    (scene.dataset / "config.toml").write_text("no TOML")
+    done = scene.train(NAME, "--script", script_of(scene), "--no-dataset-config")
+    assert done.status == 0, done.err
+    tree = scene.git("ls-tree", "-r", "--name-only", NAME).splitlines()
+    assert "config.toml" not in tree
+    assert "sample-prompts.txt" in tree
+
+
+def test_a_dataset_folder_that_is_missing_is_told(scene: Scene) -> None:
+    refused(
+        scene,
+        "cannot read /nowhere (No such file",
+        "mend --dataset-folder",
+        args=("--script", script_of(scene), "--dataset-folder", "/nowhere"),
+    )
+
+
+@pytest.mark.parametrize("option", [("--dataset-folder", "img"), ("--no-dataset-config",)])
+def test_the_dataset_of_the_trainers_own_script_is_its_arguments(
+    scene: Scene, option: tuple[str, ...]
+) -> None:
+    refused(
+        scene,
+        f"{option[0]} is only for --script",
+        "the trainer's own arguments say what it trains on",
+        args=option,
+    )
+
+
 # ---- --from-script ----
 
 

@@ -133,6 +133,9 @@ class DatasetPlace(NamedTuple):
     """The dataset's folder."""
     can_import: Callable[[str], bool] = with_every_plugin
     """Whether the trainer's Python finds a module, of those of :attr:`Trainer.plugins`."""
+    folders: tuple[Path, ...] | None = None
+    """What the user names in place of all that arguments and dataset config would, for a script of
+    their own; absolute."""
 
 
 class HubName(NamedTuple):

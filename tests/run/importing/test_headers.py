@@ -273,6 +273,7 @@ def test_of_a_resized_or_merged_model_the_rank_is_not_what_was_trained() -> None
         {"optimizer": "None"},
         {"network_args": "[1]"},
         {"text_encoder_lr": "[]"},
+        {"network_dim": "Dynamic"},
         {"text_encoder_lr": "[ ]\n"},
     ],
 )

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loragit import parse
-from loragit.dataset import inputs, snapshot
+from loragit.dataset import inputs, snapshot, whole_folders
+from loragit.dataset.file_kinds import FileKinds
 from loragit.dataset.hashes import HashCache
 from loragit.dataset.inputs import CannotReadInput
-from loragit.dataset.snapshot import Dataset, RecordedDataset
-from loragit.dataset.used_files import UsedFiles
+from loragit.dataset.snapshot import Dataset, DatasetReader, RecordedDataset
+from loragit.dataset.used_files import CaptionProblem, UsedFiles
 from loragit.errors import Area, Findings
 from loragit.record.values import Entry
 from loragit.run.preflight import trust
@@ -24,6 +25,10 @@ from loragit.trainers.trainer import DatasetPlace, Plan, Trainer
 _MAX_INPUTS = 1 << 29
 """Bytes of all further inputs together: they are held in memory, and a cloned dataset may name any
 number."""
+
+_NOTHING_RECORDED = (
+    "with --no-dataset-config, nothing of the dataset is on record but what record.inputs names"
+)
 
 
 class Inputs(NamedTuple):
@@ -81,8 +86,9 @@ def read_inputs(
     )
     if used is None:
         return None
+    reader = _reader(trainer, place)
     dataset = ask(
-        lambda: snapshot.read_dataset(used, trainer, recorded, place.root, cache), Area.DATASET
+        lambda: snapshot.read_dataset(used, reader, recorded, place.root, cache), Area.DATASET
     )
     for finding in (*used.findings, *(dataset.findings if dataset else ())):
         findings.add(*finding)
@@ -103,7 +109,29 @@ def read_inputs(
     )
 
 
+def _reader(trainer: Trainer, place: DatasetPlace) -> DatasetReader:
+    return trainer if place.folders is None else _UnknownTrainer(trainer)
+
+
+class _UnknownTrainer(NamedTuple):
+    """A trainer that a script of the user's own starts: what stops the configured one may be right
+    for that."""
+
+    configured: Trainer
+
+    @property
+    def files(self) -> FileKinds:
+        return self.configured.files
+
+    def caption_problem(self, data: bytes) -> CaptionProblem | None:
+        problem = self.configured.caption_problem(data)
+        return problem and problem._replace(stops=False)
+
+
 def _used_files(plan: Plan, trainer: Trainer, place: DatasetPlace) -> UsedFiles:
+    if place.folders is not None:
+        used = whole_folders.used_files(place.folders, trainer.files)
+        return used if place.folders else used._replace(warnings=(_NOTHING_RECORDED,))
     if plan.config is not None and not os.path.lexists(plan.config):
         raise CannotReadInput(
             f"there is no dataset config {plan.config}",

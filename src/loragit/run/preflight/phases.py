@@ -66,6 +66,9 @@ class Request(NamedTuple):
     """Asks the user a question; ``None`` where there is nobody to ask."""
     config: str | None = None
     """A file of the trainer's arguments; relative to ``cwd``."""
+    dataset_folders: tuple[str, ...] | None = None
+    """Folders that are the dataset of the user's own script, relative to ``cwd``; empty where
+    nothing of it is to be recorded, ``None`` where a dataset config names them."""
 
     @classmethod
     def parse(
@@ -80,18 +83,18 @@ class Request(NamedTuple):
         script: str | None = None,
         from_script: str | None = None,
         config: str | None = None,
+        dataset_folders: tuple[str, ...] = (),
+        no_dataset_config: bool = False,
     ) -> Request:
         """Raises :class:`OptionsConflict`, :class:`InsideRun`,
         :class:`~loragit.record.name.InvalidName`."""
-        other = "--trainer-script" if flags.trainer_script is not None else "--from-script"
-        if script is not None and (from_script is not None or other == "--trainer-script"):
-            raise OptionsConflict(
-                f"--script and {other} cannot both be given", hint="--script says all of what runs"
-            )
-        if script is not None and config is not None:
-            raise OptionsConflict(
-                "--script and --config cannot both be given", hint="--script says all of what runs"
-            )
+        folders = dataset_folders if dataset_folders or no_dataset_config else None
+        recorded = from_script if flags.trainer_script is None else flags.trainer_script
+        if script is None:
+            _refuse_dataset_folders(folders)
+        else:
+            other = "--from-script" if flags.trainer_script is None else "--trainer-script"
+            _refuse_beside_script((other, recorded), ("--config", config))
         if running := environ.get("LORAGIT_RUN"):
             raise InsideRun(
                 f"this is started by the run {text.shown(running)}, and would record it twice",
@@ -99,7 +102,12 @@ class Request(NamedTuple):
                 "train --script",
             )
         run = RunName.parse(name)
-        return cls(run, flags, environ, cwd, extra, bump, script, from_script, config=config)
+        # fmt: off
+        return cls(
+            run, flags, environ, cwd, extra, bump, script, from_script, config=config,
+            dataset_folders=folders,
+        )
+        # fmt: on
 
     @property
     def home(self) -> str:
@@ -114,12 +122,40 @@ class Request(NamedTuple):
         return launch.without_dots(paths.expand_path(self.config, self.cwd, self.environ))
 
     @property
+    def named_folders(self) -> tuple[Path, ...] | None:
+        """``dataset_folders``, absolute."""
+        if self.dataset_folders is None:
+            return None
+        return tuple(
+            launch.without_dots(paths.expand_path(each, self.cwd, self.environ))
+            for each in dict.fromkeys(self.dataset_folders)
+        )
+
+    @property
     def own_script(self) -> Path | None:
         """The user's own script, which runs or is only recorded; ``None`` without one."""
         written = self.script if self.script is not None else self.from_script
         if written is None:
             return None
         return launch.without_dots(paths.expand_path(written, self.cwd, self.environ))
+
+
+def _refuse_beside_script(*options: tuple[str, str | None]) -> None:
+    """Raise :class:`OptionsConflict` for options that say what runs, as ``--script`` does."""
+    for option, given in options:
+        if given is not None:
+            raise OptionsConflict(
+                f"--script and {option} cannot both be given", hint="--script says all of what runs"
+            )
+
+
+def _refuse_dataset_folders(folders: tuple[str, ...] | None) -> None:
+    """Raise :class:`OptionsConflict` for a dataset named beside the trainer's own arguments."""
+    if folders is not None:
+        raise OptionsConflict(
+            f"{'--dataset-folder' if folders else '--no-dataset-config'} is only for --script",
+            hint="the trainer's own arguments say what it trains on: -- --train_data_dir DIR",
+        )
 
 
 class Launch(NamedTuple):

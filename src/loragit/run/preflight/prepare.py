@@ -149,6 +149,7 @@ def read_files(launched: Launch, findings: Findings) -> Material:
     if plan:
         recorded = questions.recorded(secrets)
         place = DatasetPlace(launched.workdir, chosen.dataset_dir, questions.can_import)
+        place = place._replace(folders=request.named_folders)
         read = inputs.read_inputs(plan, chosen, place, recorded, hashes, findings)
         found = identify.identify_weights(plan, launched.workdir, environ, hashes, findings)
     if plan and read:
@@ -157,10 +158,10 @@ def read_files(launched: Launch, findings: Findings) -> Material:
 
 
 def _plan(launched: Launch) -> Plan:
-    request = launched.request
-    return launch.trainer_plan(
+    request, chosen = launched.request, launched.settings
+    plan = launch.trainer_plan(
         request.name.text,
-        launched.settings,
+        chosen,
         request.extra if request.script is None else (),
         launched.workdir,
         request.home,
@@ -168,6 +169,11 @@ def _plan(launched: Launch) -> Plan:
         whole_script=request.script is not None,
         preset=request.preset,
     )
+    if request.dataset_folders is None:
+        return plan
+    # Whoever has no dataset config may well have no prompts either.
+    wanted = plan.prompts and (chosen.is_set("paths.prompts") or os.path.lexists(plan.prompts))
+    return plan._replace(config=None, prompts=plan.prompts if wanted else None)
 
 
 def _output_folder(launched: Launch, plan: Plan | None, findings: Findings) -> Path:

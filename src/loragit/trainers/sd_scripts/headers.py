@@ -55,8 +55,9 @@ _OTHER_NAME = {
     "ss_batch_size_per_device": "train_batch_size",
     "ss_debiased_estimation": "debiased_estimation_loss",
 }
-_NO_VALUE = ("", "None", "False")
-"""What is written of an argument that was not given, and of a flag that was not."""
+_NO_VALUE = ("", "None", "False", "Dynamic")
+"""What is written of an argument that was not given, of a flag that was not, and of the rank of a
+model whose layers were resized each to its own."""
 _RESIZED = ("network_dim", "network_alpha")
 """What tools that resize or merge models write anew: it is not what was trained."""
 _MAX_ARGUMENT = 200

@@ -62,16 +62,35 @@ def test_a_run_that_starts_from_a_known_runs_model_names_it_whatever_the_file_is
     assert [line.split()[:2] for line in graph] == [[ONE, graph[0].split()[1]], ["└─", TWO]]
 
 
+def train_with_weights_in_its_state(scene: Scene) -> Path:
+    """A state of :data:`TWO` that holds whole weights."""
+    script = scene.trainer / "sdxl_train_network.py"
+    weights = "trainer_files.safetensors({'w': b'state'}))"
+    script.write_text(script.read_text().replace("b'state')", weights))
+    commit_all(scene.trainer, "states hold weights")
+    assert scene.train(TWO).status == 0
+    return scene.output / TWO / f"{TWO}-state"
+
+
+def test_a_run_that_resumes_a_state_that_was_moved_names_its_run(
+    scene: Scene, tmp_path: Path
+) -> None:
+    state = train_with_weights_in_its_state(scene)
+    shutil.move(state, tmp_path / "kept")
+    assert scene.train("noob-gren-v3s4", "--", "--resume", str(tmp_path / "kept")).status == 0
+    resumed = scene.trailers("noob-gren-v3s4")["Resumed-From"]
+    assert resumed == f"{TWO} {commit(scene, TWO)} {TWO}-state"
+    # Weights that were changed are nobody's.
+    (tmp_path / "kept" / "model.safetensors").write_bytes(safetensors({"w": b"other"}))
+    (tmp_path / "kept" / "model_1.safetensors").mkdir()
+    assert scene.train("noob-gren-v4s4", "--", "--resume", str(tmp_path / "kept")).status == 0
+    assert "Resumed-From" not in scene.trailers("noob-gren-v4s4")
+
+
 def test_a_run_that_starts_from_the_weights_of_a_state_names_its_run(
     scene: Scene, tmp_path: Path
 ) -> None:
-    (scene.trainer / "sdxl_train_network.py").write_text(
-        (scene.trainer / "sdxl_train_network.py")
-        .read_text()
-        .replace("b'state')", "trainer_files.safetensors({'w': b'state'}))")
-    )
-    commit_all(scene.trainer, "states hold weights")
-    assert scene.train(TWO).status == 0
+    train_with_weights_in_its_state(scene)
     copy = tmp_path / "start.safetensors"
     shutil.copy(scene.output / TWO / f"{TWO}-state" / "model.safetensors", copy)
     assert scene.train("noob-gren-v3s4", "--", "--network_weights", str(copy)).status == 0

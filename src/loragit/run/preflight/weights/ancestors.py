@@ -13,6 +13,7 @@ from loragit.settings import paths
 from loragit.store import products
 from loragit.store.products import Records, Sealed
 from loragit.trainers import kinds, safetensors
+from loragit.trainers.products import entries
 from loragit.trainers.trainer import NamedWeights
 
 RESUME = "Resume"
@@ -47,8 +48,9 @@ def ancestors(
     """Return the run behind each of ``found``, among the runs of the datasets under ``datasets``
     and of ``here``; each once.
 
-    Weights are identified by their hash, else by the run named in their header; a state, which has
-    neither, by its location. Anything that belongs to no known run is skipped.
+    Weights are identified by their hash, else by the run named in their header; a state by its
+    location, else by the hash of the weights in it. Anything that belongs to no known run is
+    skipped.
     """
     wanted = tuple(found)
     if not wanted:
@@ -62,10 +64,13 @@ def _ancestor_of(
     start: StartingWeights, records: Records, environ: Mapping[str, str]
 ) -> Iterator[Ancestor]:
     if start.role == RESUME:
-        for sealed in records.holding(f"{start.path.name}\n"):
-            state = _state_name(start.path, sealed, environ)
-            if state is not None:
-                yield Ancestor(sealed.run, sealed.commit, state, resumed=True)
+        located = [
+            (sealed, state)
+            for sealed in records.holding(f"{start.path.name}\n")
+            if (state := _state_name(start.path, sealed, environ)) is not None
+        ]
+        for sealed, state in located or _states_with_weights_of(start.path, records):
+            yield Ancestor(sealed.run, sealed.commit, state, resumed=True)
     elif start.sha256 is not None:
         known = [
             (sealed, _model_name(sealed, start.sha256))
@@ -76,6 +81,28 @@ def _ancestor_of(
         yield from (
             Ancestor(sealed.run, sealed.commit, name, resumed=False) for sealed, name in known[:1]
         )
+
+
+def _states_with_weights_of(folder: Path, records: Records) -> list[tuple[Sealed, str]]:
+    """Return the run, with its state on record, whose weights are those in ``folder``: a state that
+    was moved or copied. A state of the same name goes first."""
+    patterns = [each.naming.state_weights for each in kinds.all_trainers()]
+    for entry in sorted(entries(folder), key=lambda entry: entry.name):
+        if not any(each is not None and each.fullmatch(entry.name) for each in patterns):
+            continue
+        try:
+            sha256 = safetensors.hash_file(Path(entry.path)).sha256
+        except OSError:
+            continue
+        found = [
+            (sealed, weights.path.rpartition("/")[0])
+            for sealed in records.holding(f"sha256:{sha256}")
+            for weights in sealed.state_weights
+            if weights.sha256 == sha256
+        ]
+        if found:
+            return sorted(found, key=lambda each: each[1] != folder.name)[:1]
+    return []
 
 
 def _model_name(sealed: Sealed, sha256: str) -> str:
