@@ -13,7 +13,10 @@ import jsonschema
 import pytest
 
 from loragit.commands.whence import origins
+from loragit.commands.whence.relations import relation_of
 from loragit.store import products
+from loragit.store.products import Sealed
+from loragit.trainers.trainer import UNKNOWN, SavedAt
 from tests.support.paths import ROOT, SD_SCRIPTS
 from tests.support.processes import commit_all, git
 from tests.support.trainer_files import edited, png, safetensors
@@ -283,6 +286,29 @@ def test_a_resized_model_leads_to_the_run_that_it_was_made_from(
     ]
     match = matched(scene, file)
     assert (match["relation"], match["step"]) == ("resized", step)
+
+
+@pytest.mark.parametrize(
+    ("saved", "kind"),
+    [
+        (SavedAt(2, None), "unrecorded"),
+        (SavedAt(4, None), "changed"),
+        (SavedAt(None, 1), "changed"),
+        (SavedAt(None, 2), "unrecorded"),
+        (SavedAt(None, None), "unknown"),
+    ],
+)
+def test_what_a_model_is_to_its_run_depends_on_the_steps_on_record(
+    saved: SavedAt, kind: str
+) -> None:
+    message = (
+        f"{ONE}: 1 model\n\nRun: {ONE}\n"
+        f"Model: a.safetensors 5 bytes sha256:{'0' * 64} step:4 epoch:1\n"
+    )
+    sealed = Sealed(Path("/x"), ONE, "a" * 40, message)
+    relation = relation_of(ONE, sealed, UNKNOWN, saved)
+    assert relation.kind == kind
+    assert (relation.warning is None) == (kind == "unrecorded")
 
 
 def test_a_merged_model_leads_to_each_run_that_its_header_names(

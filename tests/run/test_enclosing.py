@@ -132,6 +132,15 @@ def test_whoever_can_be_asked_is_asked_once(home: Path, agreed: bool | None, ask
     assert questions == [f"{reason}. Record its runs there?"] * asked
 
 
+def test_a_trainer_in_no_repository_is_in_none_that_a_dataset_lies_in(home: Path) -> None:
+    scene = make_enclosed(home, home / "datasets", home / "datasets/gren")
+    shutil.rmtree(scene.trainer / ".git")
+    leave(scene.output, "noob-gren-v1s400", scene.dataset)
+    done = scene.loragit("import", str(scene.output))
+    assert done.status == 0, done.err
+    assert git(home / "datasets", "ls-tree", "--name-only", "runs") == "gren"
+
+
 def test_a_repository_of_datasets_is_meant(home: Path) -> None:
     scene = make_enclosed(home, home / "datasets", home / "datasets/gren")
     done = scene.train(NAME)

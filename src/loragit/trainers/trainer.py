@@ -19,6 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from loragit.errors import Finding
 from loragit.record.values import Weights
 from loragit.secrets.find import SecretArgument
 from loragit.trainers.arguments import Arguments, Value
@@ -112,6 +113,10 @@ class Defaults(NamedTuple):
     """A file of arguments that was named for this run alone."""
     script: str = ""
     """The trainer's script, as the settings have it; empty where it does not matter."""
+    repo: Path | None = None
+    """The trainer's repository; ``None`` where the script need not be looked into."""
+    cache: Path | None = None
+    """A folder for what need not be read twice."""
 
 
 def with_every_plugin(module: str) -> bool:
@@ -198,6 +203,12 @@ class Plan(NamedTuple):
     warnings: tuple[str, ...]
     written: Mapping[Path, bytes] = MappingProxyType({})
     """Those of ``inputs`` that are made for the trainer and that no disk holds yet."""
+    findings: tuple[Finding, ...] = ()
+    """What the trainer's script would refuse."""
+    takes: frozenset[str] | None = None
+    """Options that the script takes; ``None`` where that is not known."""
+    defaults: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    """The script's own values of telling arguments that nobody gave, where they are known."""
 
 
 class Copies(NamedTuple):

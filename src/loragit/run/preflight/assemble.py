@@ -148,6 +148,7 @@ def _run(startable: Startable, start: Start, redact: Redactor) -> Run:
         if inputs.dataset.captions_tree
         else (),
         arguments=start.arguments(),
+        defaults=start.plan.defaults if start.own is None else {},
     )
 
 

@@ -12,6 +12,7 @@ from loragit import text
 from loragit.errors import Area, Finding, Findings, LoragitError, shell_word
 from loragit.git import checkout
 from loragit.record.values import Entry, RepoState
+from loragit.settings.paths import cache_folder
 from loragit.settings.values import Settings
 from loragit.system import child, durable
 from loragit.trainers import arguments, kinds
@@ -204,13 +205,15 @@ def trainer_plan(
     home: str,
     *,
     own_script: bool,
+    whole_script: bool = False,
     preset: Path | None = None,
 ) -> Plan:
     """Return the combined arguments of settings and command line (``extra``), and of the files
     that they name.
 
-    ``own_script``: the user named the trainer's script, which gets only ``extra``; ``preset``: a
-    file of arguments for this run. Raises :class:`~loragit.trainers.arguments.BadArgument`,
+    ``own_script``: the user named the trainer's script, which gets only ``extra``;
+    ``whole_script``: a script of theirs runs in its place; ``preset``: a file of arguments for this
+    run. Raises :class:`~loragit.trainers.arguments.BadArgument`,
     :class:`~loragit.dataset.inputs.CannotReadInput`.
     """
     command = arguments.from_words(extra)
@@ -227,6 +230,8 @@ def trainer_plan(
         workdir,
         preset,
         chosen.trainer.script,
+        None if whole_script else without_dots(chosen.trainer.repo),
+        cache_folder() / "options",
     )
     return trainer.plan(settings, command, defaults, own_script=own_script)
 

@@ -166,6 +166,7 @@ def _plan(launched: Launch) -> Plan:
         launched.workdir,
         request.home,
         own_script=request.flags.trainer_script is not None or request.script is not None,
+        whole_script=request.script is not None,
         preset=request.preset,
     )
     if request.dataset_folders is None:
@@ -254,6 +255,8 @@ def _judge_arguments(plan: Plan | None, answers: Answers, findings: Findings) ->
             Area.SETTINGS,
         )
     if plan is not None:
+        for each in plan.findings:
+            findings.add(*each)
         yield from (Finding(problem, None, Area.SETTINGS) for problem in plan.warnings)
 
 

@@ -226,15 +226,24 @@ def words(plan: Plan, workdir: Path, job: Job) -> tuple[str, ...]:
             )
         elif name in INPUTS:  # also one that only a --config_file names
             passed[name] = (copy,)
-    ours = option("dataset_config", copies.config) if copies.config is not None else ()
-    ours += option("output_dir", copies.output)
-    ours += option("output_name", plan.output_name)
-    if copies.prompts is not None:
-        ours += option("sample_prompts", copies.prompts)
+    ours = (
+        word
+        for name, value in _ours(plan, job)
+        if value is not None and (plan.takes is None or name in plan.takes)
+        for word in option(name, value)
+    )
+    return (*Arguments(passed, plan.arguments.leading).words(), *ours)
+
+
+def _ours(plan: Plan, job: Job) -> Iterator[tuple[str, str | None]]:
+    """Yield the arguments that loragit adds; ``None`` for one that this run has not."""
+    copies = job.copies
+    yield "dataset_config", copies.config
+    yield "output_dir", copies.output
+    yield "output_name", plan.output_name
+    yield "sample_prompts", copies.prompts
     if plan.logs is not None and "log_prefix" not in plan.arguments.options:
-        ours += option("log_prefix", plan.logs.prefix)
-    if plan.epochs is None:
-        ours += option("max_train_steps", str(job.steps))
+        yield "log_prefix", plan.logs.prefix
+    yield "max_train_steps", str(job.steps) if plan.epochs is None else None
     comment = plan.effective.one("training_comment")
-    ours += option("training_comment", job.stamp if comment is None else f"{comment} ({job.stamp})")
-    return Arguments(passed, plan.arguments.leading).words() + ours
+    yield "training_comment", job.stamp if comment is None else f"{comment} ({job.stamp})"

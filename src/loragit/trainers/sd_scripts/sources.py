@@ -43,6 +43,8 @@ class Given(NamedTuple):
     """Names of those that were given for this run alone."""
     written: Mapping[Path, bytes] = MappingProxyType({})
     """Files that stand in for one that the trainer could not read, and that nobody has yet."""
+    for_script: str | None = None
+    """The script that a preset is for, where it says so."""
 
 
 class NamedDataset(NamedTuple):
@@ -64,9 +66,11 @@ def all_given(settings: Arguments, command: Arguments, defaults: Defaults) -> Gi
     if preset is not None and "config_file" in command.options:
         raise BadArgument("--config and --config_file name two files", hint="name one of them")
     written: dict[Path, bytes] = {}
+    for_script = None
     if is_gui_preset(preset):
         table = inputs.parse_json(preset, inputs.read_input(preset, "preset"), "preset")
         command = gui_preset.further_arguments(table).updated(command)
+        for_script = gui_preset.script(table)
         preset = preset.with_suffix(".toml")
         written[preset] = to_toml(gui_preset.config_file(table))
     if preset is not None:
@@ -82,7 +86,9 @@ def all_given(settings: Arguments, command: Arguments, defaults: Defaults) -> Gi
     else:
         weaker = weaker.without("config_file")
         effective = weaker.updated(strong)
-    return Given(weaker.updated(command), filed, effective, frozenset(strong.options), written)
+    return Given(
+        weaker.updated(command), filed, effective, frozenset(strong.options), written, for_script
+    )
 
 
 def is_gui_preset(path: Path | None) -> TypeGuard[Path]:

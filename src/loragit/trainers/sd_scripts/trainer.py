@@ -107,7 +107,11 @@ class SdScripts(Trainer):
         if not own_script:
             refuse_leading(settings)
             refuse_leading(command)
-        return arguments.plan(sources.all_given(settings, command, defaults), defaults)
+        from loragit.trainers.sd_scripts.scripts import fitting
+
+        given = sources.all_given(settings, command, defaults)
+        plan = arguments.plan(given, defaults)
+        return fitting.fit_plan(plan, given, defaults, arguments.TELLING)
 
     def dataset(self, plan: Plan, place: DatasetPlace) -> UsedFiles:
         from loragit.trainers.sd_scripts.datasets import reading

@@ -1,0 +1,1 @@
+"""The scripts of sd-scripts: which options each takes, and what it is for."""

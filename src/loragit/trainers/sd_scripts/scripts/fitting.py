@@ -1,0 +1,89 @@
+"""A plan, fitted to the script that it is for: what that would refuse, and what it is not given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from loragit.errors import Area, Finding
+from loragit.trainers.arguments import Arguments
+from loragit.trainers.sd_scripts.scripts import check
+from loragit.trainers.sd_scripts.scripts.cache import script_options
+from loragit.trainers.sd_scripts.scripts.parser import ScriptOptions
+from loragit.trainers.sd_scripts.sources import Given
+from loragit.trainers.trainer import Defaults, Plan
+
+_OF_CONFIG = ("train_batch_size",)
+"""Arguments whose default the dataset config may replace by a value of its own."""
+
+
+def fit_plan(plan: Plan, given: Given, defaults: Defaults, telling: tuple[str, ...]) -> Plan:
+    """Return ``plan`` with what the script's parser tells; ``telling`` are the arguments whose
+    defaults are worth a record. Where the parser is not understood, everything is passed on."""
+    repo = defaults.repo
+    path = repo / defaults.script if repo is not None and defaults.script else None
+    if repo is None or path is None or not path.is_file():
+        return plan
+    takes = script_options(path, repo, defaults.cache)
+    shown = _shown(path, repo)
+    refused = (check.trains_nothing(shown, takes), _other_script(given, path.name))
+    if any(refused):
+        return plan._replace(findings=tuple(filter(None, refused)))
+    if takes is None:
+        return plan
+
+    def others() -> Iterator[tuple[str, ScriptOptions]]:
+        for other in sorted(repo.glob("*train*.py")):
+            found = script_options(other, repo, defaults.cache)
+            if found is not None:
+                yield other.name, found
+
+    names = frozenset(takes.by_name())
+    unread = check.unread_warning(shown, given.filed, takes)
+    return plan._replace(
+        findings=tuple(check.findings(shown, given.passed, takes, others)),
+        warnings=(*plan.warnings, *([unread] if unread else []), *_not_given(shown, names, takes)),
+        takes=names if takes.complete else None,
+        prompts=plan.prompts if "sample_prompts" in names or not takes.complete else None,
+        defaults=_defaults(takes, plan.effective, telling, with_config=plan.config is not None),
+    )
+
+
+def _shown(path: Path, repo: Path) -> str:
+    resolved, top = path.resolve(), repo.resolve()
+    return str(resolved.relative_to(top) if resolved.is_relative_to(top) else path)
+
+
+def _other_script(given: Given, script: str) -> Finding | None:
+    """Return a finding where a preset is for another kind of model."""
+    if given.for_script is None or given.for_script == script or "train" not in script:
+        return None
+    return Finding(
+        f"the preset is for {given.for_script}, and trainer.script is {script}",
+        f"set trainer.script (or SD_SCRIPT) to {given.for_script}, or name another preset",
+        Area.SETTINGS,
+    )
+
+
+def _not_given(script: str, names: frozenset[str], takes: ScriptOptions) -> Iterator[str]:
+    if takes.complete and "training_comment" not in names:
+        yield (
+            f"{script} takes no --training_comment: its models will not name their run, and are "
+            "known by their hashes alone"
+        )
+
+
+def _defaults(
+    takes: ScriptOptions, effective: Arguments, telling: tuple[str, ...], *, with_config: bool
+) -> dict[str, tuple[str, ...]]:
+    left_out = (*effective.options, *(_OF_CONFIG if with_config else ()))
+    options = takes.by_name()
+    return {
+        name: (default,)
+        for name in telling
+        if name not in left_out
+        and name in options
+        and options[name].values != "0"
+        and (default := options[name].default)
+        and not name.startswith("max_train_")
+    }

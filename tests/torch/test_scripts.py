@@ -1,0 +1,38 @@
+"""What is read of a script's source is what its parser takes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from loragit.trainers.sd_scripts.scripts.parser import read_options
+
+HERE = Path(__file__).parent
+
+
+def test_the_options_of_every_script_are_those_of_its_parser(
+    sd_scripts: Path, torch_python: Path
+) -> None:
+    names = [*sorted(path.name for path in sd_scripts.glob("*train*.py")), "fine_tune.py"]
+    done = subprocess.run(
+        [torch_python, HERE / "trainer_parsers.py", sd_scripts, *names],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    parsers = json.loads(done.stdout.splitlines()[-1])
+    assert len(parsers) > 10
+    for name, actions in parsers.items():
+        found = read_options(sd_scripts / name, sd_scripts)
+        if found is None or not found.complete:
+            pytest.fail(f"{name} is not understood")
+        assert {
+            option.name: [
+                *(option.kind, option.values, list(option.choices), option.default),
+                option.required,
+            ]
+            for option in found.options
+        } == actions, name
