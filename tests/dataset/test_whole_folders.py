@@ -65,13 +65,14 @@ def test_links_are_followed_and_no_folder_counts_twice(tmp_path: Path) -> None:
     (tmp_path / "set" / "b").symlink_to("../real")
     (tmp_path / "set" / "round").symlink_to(".")
     (tmp_path / "set" / "02.png").symlink_to("nowhere")
+    (tmp_path / "set" / "itself").symlink_to("itself")
     os.mkfifo(tmp_path / "set" / "pipe.txt")
     used = used_files([tmp_path / "set", tmp_path / "set"], FILES)
     assert names_in(used, tmp_path) == {
-        "set": (("02.png",), (), ()),
+        "set": (("02.png",), (), ("itself",)),
         "set/a": (("01.png",), (), ()),
     }
-    assert used.folders[0].dangling == {"02.png"}
+    assert used.folders[0].dangling == {"02.png", "itself"}
 
 
 def test_a_folder_without_files_and_one_that_is_not_there_are_findings(tmp_path: Path) -> None:

@@ -219,6 +219,7 @@ def test_a_script_that_made_files_is_never_reverted(scene: Scene, status: int) -
     assert scene.outcome(NAME)["Other-Files"] == "2"
     assert (scene.output / NAME / "a" / "b" / "metrics.json").is_file()
     assert "2 other files" in scene.loragit("log").out
+    assert json.loads(scene.loragit("log", "--json").out)[0]["other_file_count"] == 2
     assert "2 other files" in scene.loragit("show", NAME).out
 
 

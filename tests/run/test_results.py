@@ -475,6 +475,7 @@ def test_where_no_events_are_the_last_bar_of_a_real_log_tells_the_final_loss(
         ([f"{BAR}avr_loss=0.0912, lr=0.0001]"], 0.0912),
         ([f"{BAR}Average key norm=0.3, Keys Scaled=2, avr_loss=1e-5]"], 1e-5),
         ([f"{BAR}loss=0.25]"], 0.25),
+        (["Steps: 100%|##| 500/500 [05:12<00:00, 1.64it/s, loss=0.0912, lr=0.0001]"], 0.0912),
         ([f"{BAR}avr_loss=inf]"], float("inf")),
         ([f"{BAR}avr_loss=-inf]"], float("-inf")),
         ([f"{BAR}avr_loss=0.5]2026-11-23 INFO it goes on"], 0.5),

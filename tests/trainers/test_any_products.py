@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from loragit.trainers.products import AnyProducts, find_any_products, saved_when
 from loragit.trainers.sd_scripts.trainer import SdScripts
@@ -188,3 +192,43 @@ def test_a_state_that_may_not_be_listed_is_one(tmp_path: Path) -> None:
         assert found(tmp_path).states == ("foo-state",)
     finally:
         folder.chmod(0o700)
+
+
+PART = st.sampled_from(
+    (
+        "a",
+        "sample",
+        "x-state",
+        "backup",
+        "cache",
+        "tmp",
+        "step2",
+        "checkpoint-2",
+        ".git",
+        "new\nline",
+    )
+)
+FILE = st.sampled_from(
+    (
+        "a.safetensors",
+        "optimizer.bin",
+        "optimizer.pt",
+        "a.png",
+        "b_te.safetensors",
+        "notes",
+        "\udcff",
+    )
+)
+
+
+@given(st.sets(st.tuples(st.lists(PART, max_size=3), FILE).map(lambda t: "/".join((*t[0], t[1])))))
+def test_every_file_is_counted_once_or_part_of_a_state(paths: set[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        lay(Path(folder), *paths)
+        left = found(Path(folder), "notes")
+    inside = tuple(
+        f"{state}/" for state in left.states if re.search(r"-state$|^backup/|/backup/", state)
+    )
+    counted = [*left.models, *left.samples, *left.others]
+    assert len(counted) == len(set(counted))
+    assert set(counted) == {p for p in paths if p != "notes" and not p.startswith(inside)}

@@ -55,20 +55,19 @@ def _folders_below(folder: Path, kinds: FileKinds, seen: set[str]) -> Iterator[U
     except OSError as error:
         raise CannotRead(str(folder), [("", failure_reason(error))]) from error
     shown = [entry for entry in listed if not entry.name.startswith(".")]
-    inner = [entry.name for entry in shown if entry.is_dir()]
-    names = [entry.name for entry in shown if entry.name not in inner and _counts(entry, kinds)]
+    dangling = frozenset(entry.name for entry in shown if _leads_nowhere(entry))
+    inner = [e.name for e in shown if e.name not in dangling and e.is_dir()]
+    names = [e.name for e in shown if e.name in dangling or e.is_file()]
+    names = [name for name in names if not name.endswith(_TENSORS) and not kinds.is_cache(name)]
     if names:
-        yield _used_folder(folder, names, kinds)
+        yield _used_folder(folder, names, kinds)._replace(dangling=dangling.intersection(names))
     for name in inner:
         if "cache" not in name.casefold() and not name.startswith("_"):
             yield from _folders_below(folder / name, kinds, seen)
 
 
-def _counts(entry: os.DirEntry[str], kinds: FileKinds) -> bool:
-    """Whether it is a file, or a link to nothing, and no cache."""
-    if entry.name.endswith(_TENSORS) or kinds.is_cache(entry.name):
-        return False
-    return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and not os.path.exists(entry.path)
 
 
 def _used_folder(folder: Path, names: list[str], kinds: FileKinds) -> UsedFolder:
@@ -80,6 +79,5 @@ def _used_folder(folder: Path, names: list[str], kinds: FileKinds) -> UsedFolder
         images=tuple(images),
         captions=tuple(captions),
         further=tuple(sorted({*names} - {*images, *captions}, key=os.fsencode)),
-        dangling=frozenset(name for name in names if not os.path.exists(folder / name)),
         caption_ends=CAPTION_ENDS,
     )

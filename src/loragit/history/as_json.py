@@ -59,6 +59,7 @@ def listed_run(
         "unreadable_count": counts.unreadable if counts else None,
         "state_count": counts.states if counts else None,
         "sample_count": counts.samples if counts else None,
+        "other_file_count": counts.other_files if counts else None,
         "final_loss": _finite(counts.final_loss) if counts else None,
         "trainer_commit": run.trainer_commit or None,
         "changed_since": base.name if base and changed is not None else None,

@@ -339,3 +339,26 @@ def test_a_run_without_a_tag_is_forgotten_where_the_folder_is_not_its_own_any_mo
     assert f"{NAME} has no tag any more" in said
     assert (done, left) == (1, 0)
     assert run.folder.exists() is (now != "none")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_script_of_ones_own_that_was_cut_off_keeps_what_files_it_left(
+    dataset: Path, known: bool
+) -> None:
+    run = Crashed(dataset)
+    assert run.note.work is not None
+    work = run.note.work._replace(output_name="")
+    # Without the files that loragit put there, nobody knows which are the script's.
+    run.noted(work=work if known else work._replace(files=()))
+    run.folder_made().opened()
+    (run.folder / "metrics").mkdir()
+    (run.folder / "metrics" / "loss.csv").write_text("1,2\n")
+    said, done, left = recovered(run)
+    assert (done, left) == (1, 0)
+    subject = git(dataset, "for-each-ref", "--format=%(contents:subject)", f"refs/tags/{NAME}")
+    if known:
+        assert subject.startswith(f"{NAME}: 1 other file, 0 samples, ")
+    else:
+        assert subject == ""
+        assert "stays: it holds " in said[1]
+    assert (run.folder / "metrics" / "loss.csv").is_file()

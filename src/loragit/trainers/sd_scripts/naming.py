@@ -19,11 +19,12 @@ EVENTS = re.compile(r"events\.out\.tfevents\..*", re.DOTALL)
 LOG_FOLDER = re.compile(r"[0-9]{14}")
 """``{log_prefix}{YYYYmmddHHMMSS}``, in local time."""
 BAR = re.compile(
-    r"steps: [^\n]*[ ,](?:avr_)?loss=(?P<loss>nan|-?(?:inf|[0-9.]+(?:e[+-]?[0-9]+)?))[],]"
+    r"[Ss]teps: [^\n]*[ ,](?:avr_)?loss=(?P<loss>nan|-?(?:inf|[0-9.]+(?:e[+-]?[0-9]+)?))[],]"
 )
 """``steps: 100%|████| 512/512 [05:12<00:00, 1.64it/s, avr_loss=0.0912]``: the moving average. tqdm
 cuts the line off at the terminal's width, so a number must be followed by something. Trainings of
-embeddings, and all of old versions, print ``loss``."""
+embeddings, and all of old versions, print ``loss``; so do diffusers' examples, after ``Steps``,
+which a script of the user's own may start."""
 
 NAMING = Naming(
     # NAME.safetensors, NAME-000002.safetensors (epoch), NAME-step00000002.safetensors. Not in
