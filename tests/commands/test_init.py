@@ -717,7 +717,7 @@ def test_whatever_folders_are_called_the_files_read_back_and_mean_them(
                 first_files.config_text(folders, base=None, side=1024)
             )
             config = reading.read_config(folder / "config.toml")
-            here = DatasetPlace(folder, folder, lambda module: False)
+            here = DatasetPlace(folder, folder, None, lambda module: False)
             used = reading.used_files(config, Arguments({}), here)
             assert [each.path for each in used.folders] == [place]
         else:

@@ -202,7 +202,7 @@ def documents(data: bytes) -> None:
         inputs.parse_input(Path("config.json"), data, "config")
     with refusals(), a_file(data, "config.toml") as file:
         config = reading.read_config(file)
-        place = DatasetPlace(file.parent, file.parent, lambda module: False)
+        place = DatasetPlace(file.parent, file.parent, None, lambda module: False)
         reading.used_files(config, Arguments({}), place)
     for name in ("m.json", "m.jsonl"):
         with refusals():

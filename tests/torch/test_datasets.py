@@ -18,7 +18,7 @@ from loragit.trainers.arguments import Arguments, from_words
 from loragit.trainers.sd_scripts.trainer import SdScripts
 from loragit.trainers.trainer import DatasetPlace, Defaults
 from tests.support.trainer_files import png
-from tests.torch.conftest import Asker
+from tests.torch.conftest import SD_SCRIPTS, Asker
 
 few = settings(
     max_examples=150,
@@ -71,6 +71,7 @@ SUBSET = st.builds(
         num_repeats=st.integers(0, 3),
         is_reg=st.booleans(),
         cache_info=st.booleans(),
+        metadata=st.none() | st.none() | st.just("misplaced"),
     ),
 )
 METADATA = st.builds(
@@ -85,7 +86,7 @@ DATASET = st.builds(
     st.lists(SUBSET, min_size=1, max_size=3),
 ) | st.builds(
     lambda more, subsets: {**more, "subsets": subsets},
-    table(num_repeats=WEAKER["num_repeats"], batch_size=WEAKER["batch_size"]),
+    table(**WEAKER),
     st.lists(METADATA, min_size=1, max_size=2),
 )
 CONFIG = st.fixed_dictionaries(
@@ -134,7 +135,9 @@ def by_loragit(folder: Path, words: list[str]) -> UsedFiles | str:
     defaults = Defaults("run", folder / "config.toml", False, None, folder)
     try:
         plan = trainer.plan(none, from_words(words), defaults, own_script=False)
-        used = trainer.dataset(plan, DatasetPlace(folder, folder, lambda module: False))
+        used = trainer.dataset(
+            plan, DatasetPlace(folder, folder, Path(SD_SCRIPTS), lambda module: False)
+        )
     except LoragitError as error:
         return error.message
     return "; ".join(finding.problem for finding in used.findings) or used

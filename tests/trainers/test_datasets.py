@@ -46,11 +46,11 @@ def of_config(
 ) -> UsedFiles:
     """What a training with this dataset config and these arguments reads, started in ``root``."""
     config = ConfigFile(root / name, Path(name).suffix.lower(), text.encode())
-    return reading.used_files(config, from_words(words), DatasetPlace(root, root, can_import))
+    return reading.used_files(config, from_words(words), DatasetPlace(root, root, None, can_import))
 
 
 def of_arguments(root: Path, *words: str) -> UsedFiles:
-    place = DatasetPlace(root, root, lambda module: False)
+    place = DatasetPlace(root, root, None, lambda module: False)
     return reading.used_files(None, from_words(words), place)
 
 
@@ -325,7 +325,7 @@ def test_a_dataset_without_any_image_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_is_missing_is_told_with_what_may_be_meant(tmp_path: Path) -> None:
     def hint(workdir: Path) -> str | None:
         file = ConfigFile(tmp_path / "c.toml", ".toml", config(IMG).encode())
-        place = DatasetPlace(workdir, tmp_path, lambda module: False)
+        place = DatasetPlace(workdir, tmp_path, None, lambda module: False)
         (finding,) = reading.used_files(file, Arguments({}), place).findings
         return finding.hint
 
@@ -674,3 +674,82 @@ def test_whatever_a_config_holds_is_read_or_refused(tmp_path: Path, table: objec
             inputs.read_input(path, "input")
     except LoragitError as error:
         assert error.message
+
+
+# ---- keys that the trainer refuses ----
+
+CONFIG_UTIL = """
+class ConfigSanitizer:
+    SUBSET_ASCENDABLE_SCHEMA = {"num_repeats": int, "flip_aug": bool, "caption_prefix": str}
+    DO_SUBSET_ASCENDABLE_SCHEMA = {"caption_dropout_rate": Any(float, int)}
+    DB_SUBSET_ASCENDABLE_SCHEMA = {"caption_extension": str, "class_tokens": str}
+    DB_SUBSET_DISTINCT_SCHEMA = {Required("image_dir"): str, "is_reg": bool}
+    FT_SUBSET_DISTINCT_SCHEMA = {Required("metadata_file"): str, "image_dir": str}
+    CN_SUBSET_ASCENDABLE_SCHEMA = {"caption_extension": str}
+    CN_SUBSET_DISTINCT_SCHEMA = {Required("image_dir"): str, Required("conditioning_data_dir"): str}
+    DATASET_ASCENDABLE_SCHEMA = {
+        "batch_size": int, "validation_split": float, "resolution": partial(twodim, int),
+    }
+"""
+
+
+def refused_keys(root: Path, text: str, source: str = CONFIG_UTIL) -> list[tuple[str, str | None]]:
+    files(root / "img", "0.png")
+    (root / "trainer" / "library").mkdir(parents=True)
+    (root / "trainer" / "library" / "config_util.py").write_text(source)
+    place = DatasetPlace(root, root, root / "trainer")
+    file = ConfigFile(root / "config.toml", ".toml", text.encode())
+    return [found[:2] for found in reading.used_files(file, Arguments({}), place).findings]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "hint"),
+    [
+        (
+            config(f"{IMG}\nnum_repeat = 2"),
+            "num_repeat is no key of [[datasets.subsets]]",
+            "is num_repeats meant?",
+        ),
+        (
+            config(IMG, dataset="metadata_file = 'x'"),
+            "metadata_file is no key of [[datasets]]",
+            "move it where it belongs",
+        ),
+        (config(IMG, general="image_dir = 'x'"), "image_dir is no key of [general]", "move it"),
+        (
+            config(IMG) + "[training]\nseed = 1\n",
+            "training is no key of the dataset config",
+            "take it out",
+        ),
+        (
+            config(f'{IMG}\nnum_repeats = "2"'),
+            "num_repeats in [[datasets.subsets]] must be a whole number, not '2'",
+            "correct it",
+        ),
+        (
+            config(IMG, dataset="validation_split = 0"),
+            "validation_split in [[datasets]] must be a number with a point, as 0.5, not 0",
+            "correct",
+        ),
+    ],
+)
+def test_keys_that_the_trainer_refuses_are_told(
+    tmp_path: Path, text: str, problem: str, hint: str
+) -> None:
+    ((found, step),) = refused_keys(tmp_path, text)
+    assert found == f"{problem}: the trainer refuses it"
+    assert hint in (step or "")
+
+
+def test_keys_belong_to_the_method_of_their_dataset(tmp_path: Path) -> None:
+    metadata(tmp_path / "m.json", {f"{tmp_path}/img/0.png": {"caption": "x"}})
+    text = config(
+        "metadata_file = 'm.json'\ncaption_dropout_rate = 1", dataset="class_tokens = 'x'"
+    )
+    ((problem, _),) = refused_keys(tmp_path, text)
+    assert problem.startswith("class_tokens is no key of [[datasets]]")
+
+
+@pytest.mark.parametrize("source", ["", "class X:\n    pass\n", "def (", "\0"])
+def test_without_the_trainers_list_of_keys_none_is_refused(tmp_path: Path, source: str) -> None:
+    assert refused_keys(tmp_path, config(f"{IMG}\nnum_repeat = 2"), source) == []

@@ -131,6 +131,8 @@ class DatasetPlace(NamedTuple):
     """What relative paths are relative to."""
     root: Path
     """The dataset's folder."""
+    repo: Path | None = None
+    """The trainer's repository; ``None`` where it need not be looked into."""
     can_import: Callable[[str], bool] = with_every_plugin
     """Whether the trainer's Python finds a module, of those of :attr:`Trainer.plugins`."""
     folders: tuple[Path, ...] | None = None

@@ -43,7 +43,7 @@ def used(*folders: Path, captioned: bool = True) -> tuple[UsedFolder, ...]:
         for each in folders
     )
     config = ConfigFile(Path("config.toml"), ".toml", text.encode())
-    place = DatasetPlace(folders[0], folders[0], lambda module: True)
+    place = DatasetPlace(folders[0], folders[0])
     return reading.used_files(config, Arguments({}), place).folders
 
 

@@ -55,7 +55,7 @@ def read(
     found = inputs.read_inputs(
         plan,
         chosen,
-        DatasetPlace(root, root, lambda module: True),
+        DatasetPlace(root, root),
         NOTHING,
         HashCache(root.parent / "cache"),
         findings,

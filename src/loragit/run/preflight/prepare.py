@@ -148,7 +148,8 @@ def read_files(launched: Launch, findings: Findings) -> Material:
     found = identify.Identified((), ())
     if plan:
         recorded = questions.recorded(secrets)
-        place = DatasetPlace(launched.workdir, chosen.dataset_dir, questions.can_import)
+        repo = launch.without_dots(chosen.trainer.repo)
+        place = DatasetPlace(launched.workdir, chosen.dataset_dir, repo, questions.can_import)
         place = place._replace(folders=request.named_folders)
         read = inputs.read_inputs(plan, chosen, place, recorded, hashes, findings)
         found = identify.identify_weights(plan, launched.workdir, environ, hashes, findings)

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from loragit.dataset.inputs import read_input
+from loragit.dataset.inputs import parse_input, read_input
 from loragit.dataset.used_files import ConfigFile, UsedFiles
 from loragit.text import count, listed
 from loragit.trainers.arguments import Arguments
-from loragit.trainers.sd_scripts.datasets import images, subsets
+from loragit.trainers.sd_scripts.datasets import images, schema, subsets
 from loragit.trainers.sd_scripts.datasets.collector import DatasetCollector
 from loragit.trainers.sd_scripts.datasets.subsets import Subset, absolute
 from loragit.trainers.trainer import DatasetPlace, with_every_plugin
@@ -34,12 +34,22 @@ def used_files(config: ConfigFile | None, given: Arguments, place: DatasetPlace)
         collector.warn(f"dataset_class is {own_class}: what it reads is not on record")
         return collector.used_by_own_class(config)
     if config is not None:
+        _check_keys(collector, config, place)
         training_sets = subsets.of_config(config, given)
     else:
         training_sets = subsets.of_arguments(given, tuple(_folders(collector, given, place)))
     for each in training_sets:
         collector.add(each)
     return collector.used(config)
+
+
+def _check_keys(collector: DatasetCollector, config: ConfigFile, place: DatasetPlace) -> None:
+    """Refuse keys that the trainer would refuse."""
+    known = schema.read_schema(place.repo) if place.repo is not None else None
+    if known is not None:
+        table = parse_input(config.path, config.data, "dataset config")
+        for finding in schema.findings(table, known):
+            collector.refuse(finding.problem, finding.hint or "")
 
 
 def _folders(

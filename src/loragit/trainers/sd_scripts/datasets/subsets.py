@@ -71,7 +71,7 @@ def of_config(config: ConfigFile, given: Arguments) -> tuple[TrainingSet, ...]:
     general = _table(table.get("general"))
     found = tuple(
         _training_set(dataset, general, given, config.path)
-        for dataset in _tables(table.get("datasets"))
+        for dataset in tables(table.get("datasets"))
     )
     every = [subset for each in found for subset in each.subsets]
     if not every or any(each.image_dir is None and each.metadata_file is None for each in every):
@@ -127,12 +127,12 @@ def absolute(workdir: Path, written: str) -> Path:
 def _training_set(
     dataset: _Table, general: _Table, given: Arguments, config: Path | None
 ) -> TrainingSet:
-    tables = tuple(_tables(dataset.get("subsets")))
+    subsets = tuple(tables(dataset.get("subsets")))
     weaker = (dataset, general, _given_table(given))
-    method = _method(tables, config)
+    method = _method(subsets, config)
     return TrainingSet(
         method,
-        tuple(_subset(table, weaker) for table in tables),
+        tuple(_subset(table, weaker) for table in subsets),
         max(1, _whole(_value("batch_size", weaker), 1)),
         _share(_value("validation_split", weaker)),
         _value("resolution", weaker) is not None,
@@ -140,15 +140,23 @@ def _training_set(
 
 
 def _method(subsets: Sequence[_Table], config: Path | None) -> Method:
-    if subsets and all("conditioning_data_dir" in each for each in subsets):
-        return Method.CONTROLNET
-    named = ["metadata_file" in each for each in subsets]
-    if any(named) and not all(named):
+    found = method_of(subsets)
+    if found is None:
         raise CannotReadInput(
             f"the dataset config {config} has subsets with and without metadata_file in one "
             "dataset, which the trainer refuses",
             hint="put them into two [[datasets]] tables",
         )
+    return found
+
+
+def method_of(subsets: Sequence[_Table]) -> Method | None:
+    """Return how a dataset of these subsets is read; ``None`` where they do not go together."""
+    if subsets and all("conditioning_data_dir" in each for each in subsets):
+        return Method.CONTROLNET
+    named = ["metadata_file" in each for each in subsets]
+    if any(named) and not all(named):
+        return None
     return Method.FINE_TUNING if named and all(named) else Method.DREAMBOOTH
 
 
@@ -196,7 +204,8 @@ def _table(value: object) -> _Table:
     return value if isinstance(value, dict) else {}
 
 
-def _tables(value: object) -> Iterator[_Table]:
+def tables(value: object) -> Iterator[_Table]:
+    """Yield the tables of a list; what else it holds is left out."""
     if isinstance(value, list):
         yield from (item for item in value if isinstance(item, dict))
 

@@ -33,7 +33,9 @@ def fit_plan(plan: Plan, given: Given, defaults: Defaults, telling: tuple[str, .
         return plan
 
     def others() -> Iterator[tuple[str, ScriptOptions]]:
-        for other in sorted(repo.glob("*train*.py")):
+        family = path.name.partition("train")[0]
+        names = sorted(repo.glob("*train*.py"), key=lambda each: not each.name.startswith(family))
+        for other in names:
             found = script_options(other, repo, defaults.cache)
             if found is not None:
                 yield other.name, found
