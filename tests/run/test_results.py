@@ -18,11 +18,10 @@ from loragit.record.values import ModelFile, Outcome
 from loragit.run import results
 from loragit.run.results import Logs, collect
 from loragit.system.logfold import Folder
-from loragit.trainers.losses import log_folders
+from loragit.trainers.losses import LogFolders, log_folders
 from loragit.trainers.products import match_product
 from loragit.trainers.safetensors import hash_file
 from loragit.trainers.sd_scripts.trainer import SdScripts
-from loragit.trainers.trainer import LogFolders
 from tests.support.paths import FIXTURES as TEST_FILES
 from tests.support.paths import SD_SCRIPTS
 from tests.support.trainer_files import (

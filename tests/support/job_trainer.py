@@ -25,17 +25,16 @@ from loragit.settings import schema
 from loragit.trainers import kinds
 from loragit.trainers.arguments import Arguments, BadArgument, Value
 from loragit.trainers.disk_need import Need, PastRun, Saves
+from loragit.trainers.losses import LossSource, Scalar
 from loragit.trainers.products import Naming, Products
 from loragit.trainers.trainer import (
     CheckoutSigns,
     DatasetPlace,
     Defaults,
     Job,
-    LossSource,
     NamedWeights,
     Plan,
     SavedAt,
-    Scalar,
     Trainer,
     TrainingHeader,
 )

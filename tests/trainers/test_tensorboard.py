@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loragit.trainers import losses
+from loragit.trainers.losses import Scalar
 from loragit.trainers.sd_scripts.trainer import SdScripts
 from loragit.trainers.tensorboard import scalars
-from loragit.trainers.trainer import Scalar
 from tests.support import trainer_files
 from tests.support.paths import SD_SCRIPTS
 from tests.support.trainer_files import event_record, first_record, record, varint

@@ -23,13 +23,14 @@ from loragit.trainers.arguments import (
     refuse_leading,
     refuse_short_forms,
 )
+from loragit.trainers.losses import LogFolders
 from loragit.trainers.sd_scripts import arguments
 from loragit.trainers.sd_scripts.arguments import plan, words
 from loragit.trainers.sd_scripts.sources import Given, config_file, flattened
 from loragit.trainers.sd_scripts.trainer import SdScripts
 from loragit.trainers.start import Start
 from loragit.trainers.train_sh import HERE, OUTPUT, train_script
-from loragit.trainers.trainer import Copies, Defaults, Job, LogFolders, Plan
+from loragit.trainers.trainer import Copies, Defaults, Job, Plan
 
 WORK = Path("/srv/sd-scripts")
 DEFAULTS = Defaults(

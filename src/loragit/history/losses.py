@@ -15,7 +15,7 @@ from loragit.errors import LoragitError
 from loragit.history.record_parser import Values
 from loragit.history.runs import RecordedRun
 from loragit.trainers import kinds
-from loragit.trainers.trainer import LossSource, Scalar
+from loragit.trainers.losses import LossSource, Scalar
 
 _MOST_BYTES = 1 << 26
 """Of all event files together: a training of 100,000 steps writes a tenth of that, and reading this

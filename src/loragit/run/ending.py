@@ -24,6 +24,7 @@ from loragit.store import journal
 from loragit.store.journal import End, Work
 from loragit.store.store import Store
 from loragit.system import durable
+from loragit.trainers.losses import LogFolders
 
 LOG = "sdscripts.log"
 """The trainer's output, in the output folder; the name that the zsh helpers gave it."""
@@ -121,7 +122,6 @@ def outcome_of(run: OpenRun) -> Outcome:
     from loragit.run import results
     from loragit.run.preflight.weights import hub_cache
     from loragit.trainers import kinds
-    from loragit.trainers.trainer import LogFolders
 
     work, end = run.work, run.end
     logs = None

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from loragit.record.values import DatasetFile, ModelFile, Outcome
 from loragit.system import durable
 from loragit.trainers import losses, products
+from loragit.trainers.losses import LogFolders, LossSource
 from loragit.trainers.products import Naming
 from loragit.trainers.safetensors import (
     Hashes,
@@ -29,7 +30,7 @@ from loragit.trainers.safetensors import (
     open_regular,
     read_header,
 )
-from loragit.trainers.trainer import LogFolders, LossSource, SavedAt, Trainer
+from loragit.trainers.trainer import SavedAt, Trainer
 
 
 class Logs(NamedTuple):

@@ -1,19 +1,59 @@
-"""The losses that a training logged, wherever its trainer puts them."""
+"""Where a trainer logs its losses, and the losses that a training logged."""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from loragit.trainers.products import entries
-from loragit.trainers.trainer import LogFolders, LossSource, Scalar
 
 _LOG_END = 1 << 20
 """Bytes at the end of a log in which the last progress bar is looked for: after it come the names
 of the last files, or the traceback of a failure."""
+
+
+class Scalar(NamedTuple):
+    """One logged value."""
+
+    wall_time: float
+    """Seconds since 1970, UTC."""
+    step: int
+    """What the trainer logged it against: the training step, or for ``loss/epoch_average`` the
+    epoch."""
+    tag: str
+    value: float
+    """As logged; may be infinite or not a number."""
+
+
+class LossSource(NamedTuple):
+    """Where a trainer's losses can be read."""
+
+    file: re.Pattern[str]
+    """All of the name of such a file."""
+    folder: re.Pattern[str] | None
+    """What follows the prefix in the name of a log folder, for a trainer that logs where its other
+    trainings log as well (:class:`LogFolders`); ``None`` where the files lie in the output
+    folder."""
+    tags: tuple[str, ...]
+    """Of a loss, the best one first."""
+    scalars: Callable[[Path, Container[str]], Iterator[Scalar]]
+    """The values of those tags in a file, in its order. Raises ``OSError``; stops where the file is
+    damaged."""
+    bar: re.Pattern[str] | None = None
+    """The beginning of a line of the trainer's output that is its progress bar and tells a loss, as
+    the group ``loss``; ``None`` for a trainer whose bar tells none."""
+
+
+class LogFolders(NamedTuple):
+    """Where the trainer makes a log folder for each training, and how those of a run begin."""
+
+    folder: Path
+    prefix: str
 
 
 def log_folders(logs: LogFolders, source: LossSource) -> frozenset[str]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from struct import unpack
 from typing import BinaryIO
 
-from loragit.trainers.trainer import Scalar
+from loragit.trainers.losses import Scalar
 
 # A record of scalars has about 40 bytes. Records longer than this contain images and are skipped.
 _LONGEST_RECORD = 1 << 20

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +24,7 @@ from loragit.record.values import Weights
 from loragit.secrets.find import SecretArgument
 from loragit.trainers.arguments import Arguments, Value
 from loragit.trainers.disk_need import Need, PastRun
+from loragit.trainers.losses import LogFolders, LossSource
 from loragit.trainers.products import Naming
 
 if TYPE_CHECKING:
@@ -34,19 +35,6 @@ if TYPE_CHECKING:
 _STAMP = re.compile(
     r"(?:.*\()?loragit: (?P<name>\S+) (?P<commit>[0-9a-f]{40}|[0-9a-f]{64})\)?", re.DOTALL
 )
-
-
-class Scalar(NamedTuple):
-    """One logged value."""
-
-    wall_time: float
-    """Seconds since 1970, UTC."""
-    step: int
-    """What the trainer logged it against: the training step, or for ``loss/epoch_average`` the
-    epoch."""
-    tag: str
-    value: float
-    """As logged; may be infinite or not a number."""
 
 
 class CheckoutSigns(NamedTuple):
@@ -69,32 +57,6 @@ class CheckoutSigns(NamedTuple):
     def recognises(self, folder: Path) -> bool:
         """Whether ``folder`` holds a checkout."""
         return all(os.path.isfile(folder / each) for each in self.landmarks)
-
-
-class LossSource(NamedTuple):
-    """Where a trainer's losses can be read."""
-
-    file: re.Pattern[str]
-    """All of the name of such a file."""
-    folder: re.Pattern[str] | None
-    """What follows the prefix in the name of a log folder, for a trainer that logs where its other
-    trainings log as well (:class:`LogFolders`); ``None`` where the files lie in the output
-    folder."""
-    tags: tuple[str, ...]
-    """Of a loss, the best one first."""
-    scalars: Callable[[Path, Container[str]], Iterator[Scalar]]
-    """The values of those tags in a file, in its order. Raises ``OSError``; stops where the file is
-    damaged."""
-    bar: re.Pattern[str] | None = None
-    """The beginning of a line of the trainer's output that is its progress bar and tells a loss, as
-    the group ``loss``; ``None`` for a trainer whose bar tells none."""
-
-
-class LogFolders(NamedTuple):
-    """Where the trainer makes a log folder for each training, and how those of a run begin."""
-
-    folder: Path
-    prefix: str
 
 
 class Defaults(NamedTuple):

@@ -19,8 +19,9 @@ from loragit.run.importing.search import Source
 from loragit.run.importing.text_files import TextFiles
 from loragit.run.results import CheckedModels, Logs, ModelReader
 from loragit.trainers import kinds, losses, products
+from loragit.trainers.losses import LogFolders
 from loragit.trainers.safetensors import NotSafetensors
-from loragit.trainers.trainer import LogFolders, Trainer, TrainingHeader
+from loragit.trainers.trainer import Trainer, TrainingHeader
 
 _STAMP = "%Y%m%d%H%M%S"
 _APART = timedelta(hours=36)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from loragit.secrets.find import SecretArgument
 from loragit.trainers.arguments import Arguments, BadArgument, option, refuse_short_forms
+from loragit.trainers.losses import LogFolders
 from loragit.trainers.sd_scripts.sources import (
     Given,
     config_file,
@@ -17,7 +18,7 @@ from loragit.trainers.sd_scripts.sources import (
     name_dataset,
 )
 from loragit.trainers.sd_scripts.weights import WEIGHTS, named_weights
-from loragit.trainers.trainer import Defaults, Job, LogFolders, Plan
+from loragit.trainers.trainer import Defaults, Job, Plan
 
 MANAGED = (
     "dataset_config",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from loragit.dataset.file_kinds import FileKinds
 from loragit.trainers.arguments import Arguments, Value, refuse_leading
 from loragit.trainers.disk_need import Need, PastRun
+from loragit.trainers.losses import LossSource, Scalar
 from loragit.trainers.sd_scripts import arguments, sources
 from loragit.trainers.sd_scripts.datasets import images
 from loragit.trainers.sd_scripts.naming import BAR, EVENTS, LOG_FOLDER, LOSSES, NAMING
@@ -19,10 +20,8 @@ from loragit.trainers.trainer import (
     DatasetPlace,
     Defaults,
     Job,
-    LossSource,
     Plan,
     SavedAt,
-    Scalar,
     Trainer,
     TrainingHeader,
 )
