@@ -264,6 +264,7 @@ def test_every_command_that_the_pages_show_does_what_they_show(reader: Reader) -
     follow(reader, todo)
     remote = git(reader.home / "gren.git", "tag", "--list").splitlines()
     assert remote == [
+        "noob-gren-preset-v1s512",
         "noob-gren-v1s512",
         "noob-gren-v2s512",
         "noob-gren-v3s512",
