@@ -10,7 +10,7 @@ import json
 import re
 import sqlite3
 import sys
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from loragit.dataset.file_kinds import FileKinds
 from loragit.dataset.inputs import CannotReadInput
 from loragit.dataset.snapshot import NothingToTrainOn
 from loragit.dataset.used_files import CaptionProblem, ConfigFile, UsedFiles, UsedFolder
+from loragit.errors import Finding
 from loragit.secrets.find import SecretArgument
 from loragit.settings import schema
 from loragit.trainers import kinds
@@ -168,6 +169,15 @@ class JobTrainer(Trainer):
         return None
 
     def modules(self, effective: Arguments) -> tuple[str, ...]:
+        return ()
+
+    def missing_modules(
+        self,
+        effective: Arguments,
+        missing: tuple[str, ...],
+        folder: Path,
+        packages: Iterable[str],
+    ) -> tuple[Finding, ...]:
         return ()
 
     def words(self, plan: Plan, workdir: Path, job: Job) -> tuple[str, ...]:

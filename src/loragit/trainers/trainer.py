@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -318,6 +318,17 @@ class Trainer(Protocol):
     def modules(self, effective: Arguments) -> tuple[str, ...]:
         """Python modules, dotted, that it imports because an argument names them, or what is in
         them: what they hold is code that no commit of the trainer's tells."""
+        ...
+
+    def missing_modules(
+        self,
+        effective: Arguments,
+        missing: tuple[str, ...],
+        folder: Path,
+        packages: Iterable[str],
+    ) -> tuple[Finding, ...]:
+        """What to say of those of :meth:`modules` that its Python does not find. ``folder`` is that
+        of its script; ``packages`` are lines of ``environment.txt``."""
         ...
 
     def words(self, plan: Plan, workdir: Path, job: Job) -> tuple[str, ...]:

@@ -68,8 +68,8 @@ RUNS = (
     ),
     DemoRun(
         "noob-gren-v3s60",
-        "A slip of the pen in the network's module. It fails, makes nothing, and is reverted.",
-        ("--network_module", "networks.lroa"),
+        "A slip of the pen: a rank of 0. It fails, makes nothing, and is reverted.",
+        ("--network_dim", "0"),
         fails=True,
     ),
 )

@@ -136,7 +136,7 @@ def read_files(launched: Launch, findings: Findings) -> Material:
     plan = findings.ask(lambda: _plan(launched), Area.SETTINGS)
     trainer = kinds.trainer_of(chosen.trainer.kind)
     named = trainer.modules(plan.effective) if plan and request.script is None else ()
-    questions.ask_modules((*named, *trainer.plugins))
+    questions.ask_modules(named, trainer.plugins)
     output = _output_folder(launched, plan, findings)
     program = None
     if launched.python:
@@ -210,7 +210,7 @@ def judge_material(launched: Launch, material: Material, findings: Findings) -> 
     plan, read, program = material.plan, material.inputs, material.program
     warnings = [
         *_judge_code(launched, material.answers, findings),
-        *_judge_arguments(plan, material.answers, findings),
+        *_judge_arguments(launched, plan, material.answers, findings),
     ]
     _judge_script(launched, material.answers, findings)
     _judge_repository(launched.request.name, material.answers, findings)
@@ -246,7 +246,9 @@ def _judge_code(launched: Launch, answers: Answers, findings: Findings) -> Itera
             findings.add(each.problem, each.hint, Area.CODE)
 
 
-def _judge_arguments(plan: Plan | None, answers: Answers, findings: Findings) -> Iterator[Finding]:
+def _judge_arguments(
+    launched: Launch, plan: Plan | None, answers: Answers, findings: Findings
+) -> Iterator[Finding]:
     module = plan.network_module if plan else None
     wants_lycoris = module is not None and module.split(".")[0] == "lycoris"
     if wants_lycoris and answers.lycoris is not None and not answers.lycoris.installed:
@@ -256,7 +258,12 @@ def _judge_arguments(plan: Plan | None, answers: Answers, findings: Findings) ->
             Area.SETTINGS,
         )
     if plan is not None:
-        for each in plan.findings:
+        trainer = kinds.trainer_of(launched.settings.trainer.kind)
+        packages = frozenset(answers.environment.packages) if answers.environment else frozenset()
+        missing = trainer.missing_modules(
+            plan.effective, answers.missing_modules, launched.script.parent, packages
+        )
+        for each in (*plan.findings, *missing):
             findings.add(*each)
         yield from (Finding(problem, None, Area.SETTINGS) for problem in plan.warnings)
 

@@ -54,6 +54,8 @@ class Answers(NamedTuple):
     """What the repository holds where the run would go."""
     unrecorded: tuple[code.UnrecordedCode, ...]
     """Code that will be imported and that no repository holds."""
+    missing_modules: tuple[str, ...]
+    """Modules that arguments name and that the trainer's Python does not find."""
     enclosing: str | None
     """Why the dataset's repository may not be meant to hold its record."""
     dataset_dirty: int
@@ -100,6 +102,7 @@ class Questions:
         self._activation = activation
         self._trainer_kind = chosen.trainer.kind
         self._lycoris = chosen.trainer.lycoris_repo
+        self._named: tuple[str, ...] = ()
         self._environment_asked = False
         self._found: tuple[Environment, LyCORIS] | None = None
         of_environment = partial(
@@ -152,10 +155,18 @@ class Questions:
             Area.ENVIRONMENT,
         )
 
-    def ask_modules(self, names: Iterable[str]) -> None:
-        """Ask where the trainer's Python would import the modules ``names`` from."""
+    def ask_modules(self, named: Iterable[str], plugins: Iterable[str]) -> None:
+        """Ask where the trainer's Python would import modules from: those that arguments name, and
+        those that it can do without."""
+        self._named = tuple(named)
         if self._environment is not None:
-            self._environment.ask_modules(names)
+            self._environment.ask_modules((*self._named, *plugins))
+
+    def _missing_modules(self) -> tuple[str, ...]:
+        if self._environment is None or self._found is None:
+            return ()
+        found = {each.module for each in self._environment.imports.named}
+        return tuple(name for name in self._named if name not in found)
 
     def can_import(self, module: str) -> bool:
         """Whether the trainer's Python finds a module that :meth:`ask_modules` asked for. Waits for
@@ -238,6 +249,7 @@ class Questions:
             enclosing=self._not_meant(trainer),
             script_tracked=self._script_tracked(trainer),
             unrecorded=held.unrecorded,
+            missing_modules=self._missing_modules(),
             dataset_branch=report.branch if report else None,
             dataset_commit=report.commit if report else None,
             dataset_dirty=len(report.changed) + len(report.untracked) if report else 0,

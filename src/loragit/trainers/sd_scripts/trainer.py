@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loragit.dataset.file_kinds import FileKinds
+from loragit.errors import Finding
 from loragit.trainers.arguments import Arguments, Value, refuse_leading
 from loragit.trainers.disk_need import Need, PastRun
 from loragit.trainers.losses import LossSource, Scalar
@@ -127,6 +128,17 @@ class SdScripts(Trainer):
         from loragit.trainers.sd_scripts import imports
 
         return tuple(imports.named_modules(effective))
+
+    def missing_modules(
+        self,
+        effective: Arguments,
+        missing: tuple[str, ...],
+        folder: Path,
+        packages: Iterable[str],
+    ) -> tuple[Finding, ...]:
+        from loragit.trainers.sd_scripts import imports
+
+        return tuple(imports.missing_findings(effective, missing, folder, packages))
 
     def words(self, plan: Plan, workdir: Path, job: Job) -> tuple[str, ...]:
         return arguments.words(plan, workdir, job)
