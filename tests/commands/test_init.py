@@ -3,6 +3,7 @@ works afterwards."""
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -601,6 +602,18 @@ def test_what_the_user_settings_say_is_not_repeated(scene: Scene) -> None:
     assert "network_dim" not in text
     assert "trainer.repo" not in values(scene)
     assert scene.loragit("train", "noobaiXL-gren-v1s4").status == 0
+
+
+def test_the_script_and_the_resolution_are_those_of_the_base_model(scene: Scene) -> None:
+    header = json.dumps(
+        {"cond_stage_model.transformer.x": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}
+    ).encode()
+    model = scene.home / "models" / "noobaiXL.safetensors"
+    model.write_bytes(len(header).to_bytes(8, "little") + header)
+    assert scene.loragit("init", "--yes").status == 0
+    assert values(scene)["trainer.script"] == "train_network.py"
+    assert "resolution = 512" in (scene.dataset / "config.toml").read_text()
+    assert "--w 512 --h 512" in (scene.dataset / "sample-prompts.txt").read_text()
 
 
 def test_configs_and_prompts_of_other_names_are_found(scene: Scene) -> None:

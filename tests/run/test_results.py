@@ -255,6 +255,23 @@ def test_weights_of_a_state_that_were_cut_short_are_not_on_record(tmp_path: Path
     assert (result.states, result.state_weights, result.truncated) == (("run-state",), (), ())
 
 
+def test_a_model_in_diffusers_form_is_the_weights_in_its_folders(tmp_path: Path) -> None:
+    names = (
+        "run/unet/diffusion_pytorch_model.safetensors",
+        "run/text_encoder/model.safetensors",
+        "run-000001/unet/diffusion_pytorch_model.safetensors",
+        "other/unet/diffusion_pytorch_model.safetensors",
+        "run/scheduler/model.safetensors",
+    )
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True)
+        save(tmp_path / name)
+    (tmp_path / "run" / "model_index.json").write_text("{}")
+    result = found(tmp_path)
+    assert sorted(model.path for model in result.models) == sorted(names[:3])
+    assert result.models[0].epoch == 1
+
+
 def test_a_state_folder_that_is_empty_or_none_of_ours_does_not_count(tmp_path: Path) -> None:
     (tmp_path / "run-state").mkdir()
     (tmp_path / "other-state").mkdir()

@@ -33,6 +33,7 @@ from loragit.trainers.trainer import (
     DatasetPlace,
     Defaults,
     Job,
+    ModelFamily,
     NamedWeights,
     Plan,
     SavedAt,
@@ -179,6 +180,9 @@ class JobTrainer(Trainer):
         packages: Iterable[str],
     ) -> tuple[Finding, ...]:
         return ()
+
+    def family(self, base_model: Path) -> ModelFamily | None:
+        return None
 
     def words(self, plan: Plan, workdir: Path, job: Job) -> tuple[str, ...]:
         assert job.copies.config is not None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -417,3 +418,56 @@ def test_a_preset_for_another_kind_of_model_is_told(repo: Path) -> None:
         "the preset is for sdxl_train_network.py, and trainer.script is train_network.py"
     )
     assert plan(repo, "sdxl_train_network.py", preset=preset).findings == ()
+
+
+# ---- what kind of model a script is for ----
+
+
+def weights(path: Path, *tensors: str) -> Path:
+    """A safetensors file with tensors of these names, which hold nothing."""
+    table = {name: {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for name in tensors}
+    header = json.dumps(table).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("tensor", "name", "script", "side"),
+    [
+        ("conditioner.embedders.1.model.ln_final.bias", "SDXL", "sdxl_train_network.py", 1024),
+        ("cond_stage_model.transformer.x", "SD 1", "train_network.py", 512),
+        ("cond_stage_model.model.ln_final.bias", "SD 2", "train_network.py", 512),
+        ("double_blocks.0.img_attn.qkv.weight", "FLUX", "flux_train_network.py", 1024),
+        ("model.diffusion_model.joint_blocks.0.x", "SD3", "sd3_train_network.py", 1024),
+        ("context_refiner.0.x", "Lumina", "lumina_train_network.py", 1024),
+    ],
+)
+def test_a_base_model_is_known_by_its_tensors(
+    tmp_path: Path, tensor: str, name: str, script: str, side: int
+) -> None:
+    file = weights(tmp_path / "m.safetensors", "first_stage_model.x", tensor)
+    assert SdScripts().family(file) == (name, script, side)
+
+
+def test_other_files_are_of_no_known_kind(tmp_path: Path) -> None:
+    hunyuan = weights(tmp_path / "h.safetensors", "double_blocks.0.x", "byt5_in.layernorm.bias")
+    family = SdScripts().family(hunyuan)
+    assert family is not None
+    assert family.name == "HunyuanImage"
+    assert SdScripts().family(weights(tmp_path / "l.safetensors", "lora_unet_x.alpha")) is None
+    (tmp_path / "broken.safetensors").write_bytes(b"x" * 99)
+    assert SdScripts().family(tmp_path / "broken.safetensors") is None
+    assert SdScripts().family(weights(tmp_path / "m.ckpt", "double_blocks.0")) is None
+    assert SdScripts().family(tmp_path / "none.safetensors") is None
+
+
+def test_a_base_model_of_another_kind_than_the_script_is_told(repo: Path) -> None:
+    weights(repo.parent / "sd15.safetensors", "cond_stage_model.transformer.x")
+    words = "--pretrained_model_name_or_path sd15.safetensors"
+    (finding,) = plan(repo, "sdxl_train_network.py", words).findings
+    assert finding.problem == (
+        "the base model sd15.safetensors is of the kind SD 1, and sdxl_train_network.py trains "
+        "another"
+    )
+    for script in ("train_network.py", "fine_tune.py"):
+        assert [f for f in plan(repo, script, words).findings if "kind" in f.problem] == []

@@ -63,6 +63,8 @@ class Header(NamedTuple):
     """Bytes of tensors that the header describes: the highest end in any ``data_offsets``."""
     whole: bool
     """Whether the file is exactly as long as its header says."""
+    tensors: tuple[str, ...] = ()
+    """Their names."""
 
 
 class Hashes(NamedTuple):
@@ -105,7 +107,8 @@ def read_header(path: Path) -> Header:
         raise NotSafetensors(path, "its header is nested too deep") from None
     except ValueError as error:
         raise NotSafetensors(path, f"its header does not parse ({error})") from error
-    return Header(metadata, length, data_length, _PREFIX + length + data_length == size)
+    whole = _PREFIX + length + data_length == size
+    return Header(metadata, length, data_length, whole, tuple(entries))
 
 
 def hash_file(path: Path) -> Hashes:

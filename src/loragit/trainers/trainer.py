@@ -236,6 +236,17 @@ UNKNOWN = TrainingHeader(None, None, None, None, None, None, None, None, (), "")
 """What a header tells that no trainer knows for its own."""
 
 
+class ModelFamily(NamedTuple):
+    """A kind of base model."""
+
+    name: str
+    """What people call it: ``SDXL``."""
+    script: str
+    """The script that trains adapters for it."""
+    side: int
+    """Pixels that it was made for."""
+
+
 class SavedAt(NamedTuple):
     """When in a training a model was saved, as far as is known."""
 
@@ -329,6 +340,10 @@ class Trainer(Protocol):
     ) -> tuple[Finding, ...]:
         """What to say of those of :meth:`modules` that its Python does not find. ``folder`` is that
         of its script; ``packages`` are lines of ``environment.txt``."""
+        ...
+
+    def family(self, base_model: Path) -> ModelFamily | None:
+        """What kind of base model a file is; ``None`` where nothing tells."""
         ...
 
     def words(self, plan: Plan, workdir: Path, job: Job) -> tuple[str, ...]:

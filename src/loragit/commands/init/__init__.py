@@ -17,7 +17,7 @@ from typing import NamedTuple
 from loragit import console, git, text
 from loragit.commands import hook
 from loragit.commands.hook import files
-from loragit.commands.init import discover, first_files, siblings
+from loragit.commands.init import base_models, discover, first_files, siblings
 from loragit.commands.init import plan as setup
 from loragit.commands.init.discover import Surroundings
 from loragit.commands.init.plan import Changes, Choices, RepositoryState
@@ -189,7 +189,7 @@ def _ask_user(
 ) -> tuple[Surroundings, Choices]:
     """The user's answers. Asks only what is still undecided."""
     if _lacks_model(seen) and not os.path.lexists(seen.settings_file):
-        seen = seen._replace(base_model=_ask_model(seen, request))
+        seen = discover.with_base_model(seen, _ask_model(seen, request))
     files = frozenset(
         name
         for name in sorted(setup.missing_files(seen))
@@ -252,7 +252,7 @@ def _ask_model(seen: Surroundings, request: InitOptions) -> str | None:
             continue
         if os.path.exists(path):
             return str(path.resolve() if ".." in path.parts else path)
-        if _HUB.fullmatch(answer) and not answer.endswith(discover.MODEL_SUFFIXES):
+        if _HUB.fullmatch(answer) and not answer.endswith(base_models.MODEL_SUFFIXES):
             return answer
         console.warn(f"there is no file {path}")
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from loragit import git
 from loragit.commands.init import image_folders
+from loragit.commands.init.base_models import find_models
 from loragit.commands.init.image_folders import ImageFolder, entries
 from loragit.commands.init.siblings import (
     BASE_MODEL,
@@ -37,20 +38,11 @@ from loragit.trainers import kinds
 from loragit.trainers.arguments import Arguments
 from loragit.trainers.environment import pythons
 from loragit.trainers.environment.conda import conda_environments
-from loragit.trainers.trainer import CheckoutSigns, DatasetPlace, Defaults, Trainer
+from loragit.trainers.trainer import CheckoutSigns, DatasetPlace, Defaults, ModelFamily, Trainer
 
 _CODE = ("src", "git", "projects", "repos", "ai")
-MODEL_SUFFIXES = (".safetensors", ".ckpt")
 
 _ENVIRONMENTS = ("venv", ".venv", "env")
-_MODELS = (
-    "models",
-    "models/checkpoints",
-    "ComfyUI/models/checkpoints",
-    "stable-diffusion-webui/models/Stable-diffusion",
-    "stable-diffusion-webui-forge/models/Stable-diffusion",
-)
-"""Where base models are, relative to the home folder."""
 _CONFIGS = (
     "config.toml",
     "config.json",
@@ -65,7 +57,7 @@ _PROMPTS = (
     "sample-prompts.toml",
     "sample-prompts.json",
 )
-_MOST_MODELS = 20
+_SCRIPT = "trainer.script"
 _MOST_HISTORIES = 5
 _IMPROBABLE = sys.maxsize
 
@@ -118,6 +110,8 @@ class Surroundings(NamedTuple):
     one."""
     runs: frozenset[str]
     """Names that are taken: by runs in this repository, and by output folders."""
+    family: ModelFamily | None = None
+    """What kind of base model ``base_model`` is, where its file tells."""
     not_meant: str | None = None
     """Why ``repository``, or the one around the dataset, may not be meant to hold the record."""
 
@@ -148,10 +142,10 @@ def surroundings(folder: Path, environ: Mapping[str, str]) -> Surroundings:
     script = _script(chosen, kind, trainer, siblings)
     alike = [each for each in siblings if script in (each.script, None)]
     env, other_envs = _environments(chosen, kind, trainer, siblings, environ, home)
-    models, sure = _models(alike, home)
+    models, sure = find_models(alike, home)
     model = models[0] if sure else None
     config = _first_existing(folder, _CONFIGS, chosen.paths.config)
-    return Surroundings(
+    seen = Surroundings(
         folder=folder,
         home=home,
         chosen=chosen,
@@ -175,6 +169,18 @@ def surroundings(folder: Path, environ: Mapping[str, str]) -> Surroundings:
         model=_model_in_names(folder, model, alike),
         runs=_names_taken(folder, chosen),
     )
+    return with_base_model(seen, model)
+
+
+def with_base_model(seen: Surroundings, model: str | None) -> Surroundings:
+    """Return ``seen`` with the base model ``model``, and with the script for its kind unless the
+    settings name one."""
+    path = Path(model) if model is not None and os.path.isfile(model) else None
+    family = seen.kind.family(path) if path is not None else None
+    script = seen.script
+    if family is not None and seen.trainer is not None and not _is_set(seen.chosen, _SCRIPT):
+        script = family.script if os.path.isfile(seen.trainer / family.script) else script
+    return seen._replace(base_model=model, family=family, script=script)
 
 
 def _network_module(siblings: Iterable[Sibling]) -> str | None:
@@ -283,7 +289,7 @@ def _script(
 ) -> str | None:
     """The script that the settings name, else that siblings used last, else the first of
     the trainer's own; in any case one that the trainer has."""
-    said = (chosen.trainer.script,) if _is_set(chosen, "trainer.script") else ()
+    said = (chosen.trainer.script,) if _is_set(chosen, _SCRIPT) else ()
     wanted = (*said, *(each.script for each in siblings), *kind.scripts)
     return next(
         (each for each in wanted if trainer is not None and os.path.isfile(trainer / each)), None
@@ -342,30 +348,6 @@ def _lycoris(trainer: Path | None) -> Iterator[Path]:
                 folder / entry.name / "lycoris/kohya.py"
             ):
                 yield folder / entry.name
-
-
-def _models(siblings: Iterable[Sibling], home: Path) -> tuple[tuple[str, ...], bool]:
-    """Base models, and whether the first is certain: siblings use it, or it is the only one."""
-    used = [text for each in siblings if (text := each.text(ARGS + BASE_MODEL)) and _exists(text)]
-    lying = [
-        str(home / folder / each.name)
-        for folder in _MODELS
-        for each in entries(home / folder)
-        if _is_model(each)
-    ]
-    every = tuple(dict.fromkeys((*used, *lying)))[:_MOST_MODELS]
-    return every, bool(used) or len(every) == 1
-
-
-def _exists(model: str) -> bool:
-    return not model.startswith("/") or os.path.exists(model)
-
-
-def _is_model(entry: os.DirEntry[str]) -> bool:
-    name = entry.name.lower()
-    return name.endswith(MODEL_SUFFIXES) and not any(
-        word in name for word in ("lora", "lycoris", "vae")
-    )
 
 
 def _first_existing(folder: Path, names: Iterable[str], said: Path | None) -> Path | None:

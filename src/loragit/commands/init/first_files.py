@@ -35,6 +35,9 @@ _CAPTIONS = 3
 _NETWORKS = {
     "flux_train_network.py": "networks.lora_flux",
     "sd3_train_network.py": "networks.lora_sd3",
+    "lumina_train_network.py": "networks.lora_lumina",
+    "hunyuan_image_train_network.py": "networks.lora_hunyuan_image",
+    "anima_train_network.py": "networks.lora_anima",
 }
 _ARGUMENTS: Mapping[str, Value] = {
     "network_dim": 16,
@@ -275,7 +278,9 @@ def config_text(folders: Iterable[ImageFolder], *, base: Path | None, side: int)
 
 
 def resolution(seen: Surroundings) -> int:
-    """Resolution of the base models that the script is for, in pixels."""
+    """Resolution of the base model, or of those that the script is for, in pixels."""
+    if seen.family is not None:
+        return seen.family.side
     return 512 if seen.script == "train_network.py" else 1024
 
 

@@ -26,10 +26,20 @@ cuts the line off at the terminal's width, so a number must be followed by somet
 embeddings, and all of old versions, print ``loss``; so do diffusers' examples, after ``Steps``,
 which a script of the user's own may start."""
 
+_PARTS = ("unet", "transformer", "text_encoder", "text_encoder_2", "vae")
+"""Folders of weights in a model in diffusers' form."""
+_IN_FOLDER = (
+    rf"(?:{'|'.join(_PARTS)})/(?:diffusion_pytorch_|pytorch_)?model[^/\n]*\.(?:safetensors|bin)"
+)
+
 NAMING = Naming(
-    # NAME.safetensors, NAME-000002.safetensors (epoch), NAME-step00000002.safetensors. Not in
-    # folders: those of training state hold a model.safetensors of their own.
-    model=Products((".",), "{name}" + _WHEN + r"\.(?P<ext>safetensors|ckpt|pt)"),
+    # NAME.safetensors, NAME-000002.safetensors (epoch), NAME-step00000002.safetensors; with
+    # save_model_as=diffusers, folders of weights of such names. Not in other folders: those of
+    # training state hold a model.safetensors of their own.
+    model=Products(
+        (".", *(f"*/{part}" for part in _PARTS)),
+        "{name}" + _WHEN + r"(?:\.(?:safetensors|ckpt|pt)|/" + _IN_FOLDER + ")",
+    ),
     state=Products((".",), "{name}" + _WHEN + "-state"),
     # NAME_e000002_00_20261123164834_42.png (epoch), NAME_000004_01_20261123164834.png (step, no
     # seed)

@@ -21,6 +21,7 @@ from loragit.trainers.trainer import (
     DatasetPlace,
     Defaults,
     Job,
+    ModelFamily,
     Plan,
     SavedAt,
     Trainer,
@@ -139,6 +140,11 @@ class SdScripts(Trainer):
         from loragit.trainers.sd_scripts import imports
 
         return tuple(imports.missing_findings(effective, missing, folder, packages))
+
+    def family(self, base_model: Path) -> ModelFamily | None:
+        from loragit.trainers.sd_scripts.scripts import families
+
+        return families.family_of(base_model)
 
     def words(self, plan: Plan, workdir: Path, job: Job) -> tuple[str, ...]:
         return arguments.words(plan, workdir, job)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from loragit.errors import Area, Finding
 from loragit.trainers.arguments import Arguments
-from loragit.trainers.sd_scripts.scripts import check
+from loragit.trainers.sd_scripts.scripts import check, families
 from loragit.trainers.sd_scripts.scripts.cache import script_options
 from loragit.trainers.sd_scripts.scripts.parser import ScriptOptions
 from loragit.trainers.sd_scripts.sources import Given
@@ -26,7 +26,11 @@ def fit_plan(plan: Plan, given: Given, defaults: Defaults, telling: tuple[str, .
         return plan
     takes = script_options(path, repo, defaults.cache)
     shown = _shown(path, repo)
-    refused = (check.trains_nothing(shown, takes), _other_script(given, path.name))
+    refused = (
+        check.trains_nothing(shown, takes),
+        _other_script(given, path.name),
+        _other_family(plan, path.name, defaults.workdir),
+    )
     if any(refused):
         return plan._replace(findings=tuple(filter(None, refused)))
     if takes is None:
@@ -63,6 +67,20 @@ def _other_script(given: Given, script: str) -> Finding | None:
     return Finding(
         f"the preset is for {given.for_script}, and trainer.script is {script}",
         f"set trainer.script (or SD_SCRIPT) to {given.for_script}, or name another preset",
+        Area.SETTINGS,
+    )
+
+
+def _other_family(plan: Plan, script: str, workdir: Path) -> Finding | None:
+    """Return a finding where the base model is of a kind that the script does not train."""
+    written = plan.effective.one("pretrained_model_name_or_path")
+    family = families.family_of(workdir / written) if written and "train" in script else None
+    if family is None or families.fits(script, family):
+        return None
+    return Finding(
+        f"the base model {written} is of the kind {family.name}, and {script} trains another",
+        f"set trainer.script to one for {family.name}, such as {family.script}, or name another "
+        "base model",
         Area.SETTINGS,
     )
 
