@@ -418,6 +418,8 @@ def test_a_preset_for_another_kind_of_model_is_told(repo: Path) -> None:
         "the preset is for sdxl_train_network.py, and trainer.script is train_network.py"
     )
     assert plan(repo, "sdxl_train_network.py", preset=preset).findings == ()
+    preset.write_text('{"network_dim": 4}')
+    assert plan(repo, "sdxl_train_network.py", preset=preset).findings == ()
 
 
 # ---- what kind of model a script is for ----

@@ -184,9 +184,10 @@ _LORAPLUS = ("loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encod
 _Preset = Mapping[str, object]
 
 
-def script(preset: _Preset) -> str:
-    """Return the trainer's script that the GUI starts for ``preset``."""
-    return _FAMILIES.get(_family(preset), "train_network.py")
+def script(preset: _Preset) -> str | None:
+    """Return the trainer's script that the GUI starts for ``preset``; ``None`` where no checkbox is
+    set: the GUI takes that for SD 1 or 2, but an older preset may have none for its kind."""
+    return _FAMILIES.get(_family(preset))
 
 
 def config_file(preset: _Preset) -> dict[str, object]:
