@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 MAX_TOML = 4 << 20
 """Most characters of a TOML document: a megabyte takes about a second."""
@@ -45,8 +45,9 @@ class BeyondBounds(ValueError):
     """The document exceeds one of the bounds of this module."""
 
 
-def read_toml(source: str) -> dict[str, object]:
-    """Read as :func:`tomllib.loads` does. Raises ``ValueError`` for what is not TOML, and
+def read_toml(source: str, floats: Callable[[str], object] = float) -> dict[str, object]:
+    """Read as :func:`tomllib.loads` does; ``floats`` makes values of numbers with a point or an
+    exponent, as they are written. Raises ``ValueError`` for what is not TOML, and
     :class:`BeyondBounds`, which is one."""
     import tomllib
 
@@ -55,7 +56,7 @@ def read_toml(source: str) -> dict[str, object]:
     if _has_long_key(source):
         raise BeyondBounds(f"a key has more than {MAX_PARTS} parts")
     try:
-        table = tomllib.loads(source)
+        table = tomllib.loads(source, parse_float=floats)
     except RecursionError:
         raise BeyondBounds("it is nested too deep") from None
     _check_bounds((table,))

@@ -74,7 +74,7 @@ def three_runs(scene: Scene) -> None:
 
 def test_what_a_file_of_the_gui_says_is_told_as_any_other_argument(scene: Scene) -> None:
     gui = scene.home / "gui.toml"
-    for name, rate, more in ((NAME, "0.0001", ()), ("noob-gren-v2s4", "5e-5", ("--seed", "9"))):
+    for name, rate, more in ((NAME, "1e-4", ()), ("noob-gren-v2s4", "5e-5", ("--seed", "9"))):
         gui.write_text(
             f'network_dim = 4\nlearning_rate = {rate}\nseed = 7\nnetwork_args = ["algo=lokr"]\n'
             f'lowram = true\nwandb_api_key = "{SECRET}"\noutput_name = "gui"\n'
@@ -82,15 +82,15 @@ def test_what_a_file_of_the_gui_says_is_told_as_any_other_argument(scene: Scene)
         done = scene.train(name, "--allow-secrets", "--", "--config_file", str(gui), *more)
         assert done.status == 0, done.err
     shown = [line.split() for line in scene.loragit("show", NAME).out.splitlines()]
-    for name, value in (("network_dim", "4"), ("learning_rate", "0.0001"), ("seed", "7")):
+    for name, value in (("network_dim", "4"), ("learning_rate", "1e-4"), ("seed", "7")):
         assert [name, value] in shown, name
     assert SECRET not in scene.loragit("show", f"{NAME}:run.toml").out
-    changed = ["learning_rate 0.0001 → 5e-05", "seed 7 → 9"]
+    changed = ["learning_rate 1e-4 → 5e-5", "seed 7 → 9"]
     assert json.loads(scene.loragit("log", "--json", "-n", "1").out)[0]["changed"] == changed
     different = json.loads(scene.loragit("diff", "noob-gren-v2s4", "--json").out)
     assert [f"{c['key']} {c['before']} → {c['after']}" for c in different["changes"]] == changed
     assert different["documents"] == []
-    assert listed(scene, "--where", "learning_rate=1e-4", "--where", "algo=lokr") == [NAME]
+    assert listed(scene, "--where", "learning_rate=0.0001", "--where", "algo=lokr") == [NAME]
     assert listed(scene, "--where", "args.seed>8", "--sort", "seed") == ["noob-gren-v2s4"]
 
 

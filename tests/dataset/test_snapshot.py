@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from loragit.dataset import inputs
 from loragit.dataset.hashes import HashCache
 from loragit.dataset.inputs import CannotReadInput, parse_input
-from loragit.dataset.snapshot import Dataset, NothingToTrainOn, RecordedDataset, read_dataset
+from loragit.dataset.snapshot import Dataset, RecordedDataset, read_dataset
 from loragit.dataset.used_files import UsedFiles, UsedFolder
 from loragit.trainers.sd_scripts.trainer import SdScripts
 
@@ -185,33 +185,46 @@ def test_captions_that_are_on_record_are_not_read_again(tmp_path: Path) -> None:
     assert [e.data for e in changed.entries] == [b"edited"]
 
 
-def test_images_that_git_lfs_has_not_fetched_are_refused(tmp_path: Path) -> None:
+def not_there(root: Path, folder: UsedFolder) -> tuple[str, str | None]:
+    """The one finding."""
+    (finding,) = dataset(root, folder).findings
+    return finding[:2]
+
+
+def test_images_that_git_lfs_has_not_fetched_are_told(tmp_path: Path) -> None:
     root = tmp_path / "gren"
-    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 12345\n"
+    text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 12345\n"
     img = image_folder(root / "img", "0.png", "1.png", "1.txt")
-    for name in ("0.png", "1.txt"):
-        (img / name).write_text(pointer)
-    with pytest.raises(
-        NothingToTrainOn, match=r"2 files of .*: 0\.png is a git-lfs pointer"
-    ) as refused:
-        dataset(root, used(img))
-    assert f"git -C {img} lfs pull" in str(refused.value.hint)
+    (img / "0.png").write_text(text)
+    problem, hint = not_there(root, used(img))
+    assert problem == f"{img}/0.png is not really there: it is a git-lfs pointer"
+    assert f"git -C {img} lfs pull" in str(hint)
+    (img / "1.txt").write_text(text)
+    problem, hint = not_there(root, used(img))
+    assert problem == f"2 files of {img} are not really there: 0.png is a git-lfs pointer"
     (img / "0.png").write_text("version https://git-lfs.github.com/spec/v1\nnothing more")
     (img / "1.txt").write_text("zqx")
-    assert dataset(root, used(img)).captions == 1
+    assert dataset(root, used(img)).findings == ()
 
 
-def test_links_that_lead_nowhere_are_refused(tmp_path: Path) -> None:
-    img = image_folder(tmp_path / "gren" / "img", "0.png")
+def test_links_that_lead_nowhere_are_told(tmp_path: Path) -> None:
+    img = image_folder(tmp_path / "gren" / "img", "0.png", "0.txt")
     for name in ("1.png", "2.txt"):
         (img / name).symlink_to(f"../.git/annex/objects/X/{name}")
     one = UsedFolder(img, ("0.png", "1.png"), dangling=frozenset({"1.png"}))
-    with pytest.raises(NothingToTrainOn, match=rf"{img}/1\.png is not really there") as refused:
-        dataset(tmp_path / "gren", one)
-    assert str(refused.value.hint).endswith("annex get 1.png")
-    both = one._replace(captions=("2.txt",), dangling=frozenset({"1.png", "2.txt"}))
-    with pytest.raises(NothingToTrainOn, match=r"2 files of .* 1\.png is a link of git-annex"):
-        dataset(tmp_path / "gren", both)
+    problem, hint = not_there(tmp_path / "gren", one)
+    assert problem.startswith(f"{img}/1.png is not really there: it is a link of git-annex")
+    assert str(hint).endswith("annex get 1.png")
+    both = one._replace(captions=("0.txt", "2.txt"), dangling=frozenset({"1.png", "2.txt"}))
+    problem, hint = not_there(tmp_path / "gren", both)
+    assert problem.startswith(
+        f"2 files of {img} are not really there: 1.png is a link of git-annex"
+    )
+    # What else is wrong is told with it.
+    (img / "0.txt").write_text("")
+    found = dataset(tmp_path / "gren", both)
+    assert len(found.findings) == 2
+    assert [entry.path for entry in found.entries] == ["captions/img/0.txt"]
 
 
 NAMES = st.binary(min_size=1, max_size=6).filter(

@@ -67,6 +67,15 @@ def test_without_an_average_the_current_loss_is_read(dataset: Path, tmp_path: Pa
     assert read_curve(run, str(tmp_path / "home")) == Curve((1,), (0.5,))
 
 
+def test_a_log_folder_that_a_file_of_arguments_names_is_searched(
+    dataset: Path, tmp_path: Path
+) -> None:
+    words = ("--config_file", "~/out/inputs/gui.toml", "--log_prefix", "mine")
+    run = on_record(dataset, *words, arguments={"logging_dir": ("~/logs",)})
+    logged(tmp_path / "logs" / "mine1", (1, AVERAGE, 0.5, 1))
+    assert read_curve(run, str(tmp_path)) == Curve((1,), (0.5,))
+
+
 @pytest.mark.parametrize("workdir", ["~", "~name", "{home}"])
 def test_a_log_folder_lies_in_the_folder_in_which_the_trainer_ran(
     dataset: Path, tmp_path: Path, workdir: str

@@ -18,7 +18,6 @@ from types import MappingProxyType
 from loragit.dataset import inputs
 from loragit.dataset.file_kinds import FileKinds
 from loragit.dataset.inputs import CannotReadInput
-from loragit.dataset.snapshot import NothingToTrainOn
 from loragit.dataset.used_files import CaptionProblem, ConfigFile, UsedFiles, UsedFolder
 from loragit.errors import Finding
 from loragit.secrets.find import SecretArgument
@@ -68,7 +67,7 @@ def _folder(path: Path, caption_end: str) -> UsedFolder:
     names = sorted(each.name for each in path.iterdir() if each.is_file())
     images = tuple(filter(FILES.is_image, names))
     if not images:
-        raise NothingToTrainOn(f"the image folder {path} holds no images")
+        raise CannotReadInput(f"the image folder {path} holds no images")
     stems = {name.rpartition(".")[0] for name in images}
     captions = [n for n in names if n.endswith(caption_end) and n.rpartition(".")[0] in stems]
     have = {name.rpartition(".")[0] for name in captions}

@@ -241,3 +241,24 @@ def test_a_metadata_file_of_arguments_names_what_the_trainer_loads(
     lay_out(folder, names, [rows])
     words = ["--train_data_dir", "a", "--in_json", "m0.json", "--resolution", "64"]
     compare(folder, [*words, "--dataset_repeats", str(repeats)], ask_trainer)
+
+
+@few
+@given(names=FOLDERS, masks=st.sets(st.sampled_from(IMAGES)), suffix=SUFFIXES)
+def test_conditioning_images_are_those_that_the_trainer_pairs(
+    tmp_path: Path,
+    ask_trainer: Asker,
+    names: list[set[str]],
+    masks: set[str],
+    suffix: str | None,
+) -> None:
+    folder = fresh(tmp_path)
+    lay_out(folder, names, [])
+    (folder / "masks").mkdir()
+    for name in masks:
+        (folder / "masks" / name).write_bytes(png(8, 8, (1, 2, 3)))
+    subset = {"image_dir": "a", "conditioning_data_dir": "masks", "caption_extension": suffix}
+    subset = {key: value for key, value in subset.items() if value is not None}
+    config = {"datasets": [{"resolution": 64, "subsets": [subset]}]}
+    (folder / "config.json").write_text(json.dumps(config))
+    compare(folder, ["--dataset_config", "config.json", "--masked_loss"], ask_trainer)

@@ -71,7 +71,7 @@ def test_a_config_file_of_the_settings_is_the_weakest_of_all(tmp_path: Path) -> 
     write(tmp_path, "base.toml", "network_dim = 4\nseed = 7\nunet_lr = 1e-4\n")
     made = plan(tmp_path, "--config_file base.toml --network_dim 16", "--seed 9")
     effective = {name: made.effective.one(name) for name in ("network_dim", "seed", "unet_lr")}
-    assert effective == {"network_dim": "16", "seed": "9", "unet_lr": "0.0001"}
+    assert effective == {"network_dim": "16", "seed": "9", "unet_lr": "1e-4"}
     assert words(made)["network_dim"] == ("16",)
     # Another file in its place is read alone.
     write(tmp_path, "other.toml", "seed = 3\n")
@@ -231,3 +231,13 @@ def test_no_word_is_lost_without_any_file(tmp_path: Path) -> None:
     assert SdScripts().plan(
         none, from_words(["x"]), defaults, own_script=True
     ).arguments.leading == ("x",)
+
+
+def test_numbers_of_a_file_stay_as_they_are_written(tmp_path: Path) -> None:
+    write(tmp_path, "a.toml", "unet_lr = 1e-4\nmax_grad_norm = 1.00\nbetas = [5e-5, 1]\n")
+    options = plan(tmp_path, command="--config_file a").effective.options
+    assert {name: options[name] for name in ("unet_lr", "max_grad_norm", "betas")} == {
+        "unet_lr": ("1e-4",),
+        "max_grad_norm": ("1.00",),
+        "betas": ("5e-5", "1"),
+    }

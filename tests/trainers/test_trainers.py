@@ -539,6 +539,11 @@ def test_the_arguments_for_the_record_are_those_that_count_wherever_they_come_fr
     assert not start._replace(own=("--seed", "1")).arguments()
 
 
+def test_steps_that_epochs_beat_are_no_arguments_of_the_record() -> None:
+    filed = Arguments({"max_train_epochs": ("3",), "max_train_steps": ("1600",)})
+    assert dict(a_start(filed=filed).arguments()) == {"max_train_epochs": ("3",)}
+
+
 def test_a_secret_is_in_the_real_command_alone() -> None:
     for secret in (
         ("--wandb_api_key", "0123456789"),

@@ -6,6 +6,7 @@ import codecs
 import os
 import stat
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,9 +107,12 @@ def parse_input(path: Path, data: bytes, what: str) -> Mapping[str, object]:
     return _parsed(read, path, data, what)
 
 
-def parse_toml(path: Path, data: bytes, what: str) -> Mapping[str, object]:
-    """Parse ``data`` as TOML, whatever the file is called. Raises :class:`CannotReadInput`."""
-    return _parsed(parse.read_toml, path, data, what)
+def parse_toml(
+    path: Path, data: bytes, what: str, floats: Callable[[str], object] = float
+) -> Mapping[str, object]:
+    """Parse ``data`` as TOML, whatever the file is called; ``floats`` as in
+    :func:`loragit.parse.read_toml`. Raises :class:`CannotReadInput`."""
+    return _parsed(partial(parse.read_toml, floats=floats), path, data, what)
 
 
 def parse_json(path: Path, data: bytes, what: str) -> Mapping[str, object]:

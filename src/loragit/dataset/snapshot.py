@@ -13,18 +13,14 @@ from loragit.dataset.file_kinds import FileKinds
 from loragit.dataset.files import read_files
 from loragit.dataset.hashes import HashCache, HashedFile
 from loragit.dataset.inputs import MAX_INPUT, CannotReadInput
-from loragit.dataset.not_there import MAX_POINTER, NotThere, missing_target, pointer
+from loragit.dataset.not_there import MAX_POINTER, missing_target, pointer
 from loragit.dataset.used_files import CaptionProblem, UsedFiles, UsedFolder
-from loragit.errors import Area, Finding, LoragitError
+from loragit.errors import Area, Finding
 from loragit.record.values import DatasetFile, Entry
 from loragit.text import count, listed
 
 _NAMED = 5
 """Files that a message names; the rest are counted."""
-
-
-class NothingToTrainOn(LoragitError):
-    """The dataset holds no image that can be read."""
 
 
 class DatasetReader(Protocol):
@@ -54,7 +50,7 @@ class Dataset(NamedTuple):
     """(a folder of captions in the record, the folder that they were read from)."""
     watched: tuple[WatchedFolder, ...] = ()
     findings: tuple[Finding, ...] = ()
-    """Captions that would stop the trainer."""
+    """Files that are not really there, and captions that would stop the trainer."""
     warnings: tuple[str, ...] = ()
 
 
@@ -104,11 +100,9 @@ def read_dataset(
     """Hash every file that ``trainer`` uses of the dataset in the folder ``root``, and read its
     captions unless ``recorded`` has the same ones.
 
-    Raises :class:`~loragit.dataset.files.CannotRead`, :class:`CannotReadInput` for captions of
-    absurd length, and :class:`NothingToTrainOn` for files that are not really there.
+    Raises :class:`~loragit.dataset.files.CannotRead`, and :class:`CannotReadInput` for captions of
+    absurd length.
     """
-    for folder in used.folders:
-        _refuse_not_there(folder)
     places = _CaptionFolders(root, [folder.path for folder in used.folders])
     folders = [
         _hash_folder(folder, trainer.files, root, cache, places.assign(folder.path))
@@ -123,6 +117,7 @@ def read_dataset(
         for folder, entries in zip(folders, captions, strict=True)
         for problem in _caption_problems(folder.watched.folder, entries, trainer)
     ]
+    missing = (_not_there(folder) for folder in folders)
     return Dataset(
         digest=digest,
         images=used.images,
@@ -131,7 +126,10 @@ def read_dataset(
         captions_tree=captions_tree,
         folders=tuple((folder.place, folder.watched.folder) for folder in folders),
         watched=tuple(folder.watched for folder in folders),
-        findings=tuple(finding for stops, finding in problems if stops),
+        findings=(
+            *filter(None, missing),
+            *(finding for stops, finding in problems if stops),
+        ),
         warnings=tuple(finding.problem for stops, finding in problems if not stops),
     )
 
@@ -144,6 +142,8 @@ class _HashedFolder(NamedTuple):
     """File names."""
     place: str
     """Its folder of captions in the record."""
+    dangling: tuple[str, ...]
+    """Names of links to nothing."""
 
     def digests(self) -> list[DatasetFile]:
         """Return its lines of ``dataset.sha256``."""
@@ -158,48 +158,44 @@ class _HashedFolder(NamedTuple):
 def _hash_folder(
     folder: UsedFolder, kinds: FileKinds, root: Path, cache: HashCache, place: str
 ) -> _HashedFolder:
-    """Hash the files of ``folder``. Raises as :func:`read_dataset`."""
-    names = sorted({*folder.images, *folder.captions, *folder.further}, key=os.fsencode)
+    """Hash the files of ``folder`` that are there. Raises as :func:`read_dataset`."""
+    every = {*folder.images, *folder.captions, *folder.further}
+    names = sorted(every - folder.dangling, key=os.fsencode)
     prefix = _relative_path(root, folder.path)
     changed_ns = _folder_changed_ns(folder.path)
     files, stamps = hashes.hash_and_stamp(folder.path, names, cache)
-    _refuse_pointers(folder.path, [file.name for file in files if file.size < MAX_POINTER])
-    if folder.captions:
+    captions = tuple(name for name in folder.captions if name not in folder.dangling)
+    if captions:
         sizes = {file.name: file.size for file in files}
-        _refuse_long_captions(folder.path, sum(map(sizes.__getitem__, folder.captions)))
+        _refuse_long_captions(folder.path, sum(map(sizes.__getitem__, captions)))
     prefix = "" if prefix == "." else f"{prefix}/"
     watching = kinds if folder.every_image else None
     watched = WatchedFolder(folder.path, watching, prefix, changed_ns, files, stamps)
-    return _HashedFolder(watched, folder.captions, place)
+    return _HashedFolder(watched, captions, place, tuple(sorted(folder.dangling)))
 
 
-def _refuse_not_there(folder: UsedFolder) -> None:
-    """Raise :class:`NothingToTrainOn` for links to nothing."""
-    dangling = ((name, missing_target(folder.path / name)) for name in sorted(folder.dangling))
-    _refuse(folder.path, [(name, why) for name, why in dangling if why is not None])
-
-
-def _refuse_pointers(folder: Path, small: list[str]) -> None:
-    """Raise :class:`NothingToTrainOn` for files that git-lfs or git-annex has not fetched.
-    ``small`` names those of fewer than :data:`MAX_POINTER` bytes."""
-    contents = zip(small, read_files(folder, small), strict=True)
-    pointers = ((name, pointer(folder / name, data)) for name, data in contents)
-    _refuse(folder, [(name, why) for name, why in pointers if why is not None])
-
-
-def _refuse(folder: Path, missing: list[tuple[str, NotThere]]) -> None:
+def _not_there(folder: _HashedFolder) -> Finding | None:
+    """Return a finding for links to nothing, and for files that git-lfs or git-annex has not
+    fetched."""
+    path = folder.watched.folder
+    small = [file.name for file in folder.watched.files if file.size < MAX_POINTER]
+    contents = zip(small, read_files(path, small), strict=True)
+    asked = [(name, missing_target(path / name)) for name in folder.dangling]
+    asked += [(name, pointer(path / name, data)) for name, data in contents]
+    missing = [(name, why) for name, why in asked if why is not None]
     if not missing:
-        return
+        return None
     name, why = missing[0]
     if len(missing) == 1:
-        raise NothingToTrainOn(
-            f"{folder / name} is not really there: it is {why.what}", hint=why.hint
-        )
-    raise NothingToTrainOn(
-        f"{len(missing)} files of {folder} are not really there: {name} is {why.what}",
-        hint=f"fetch them: {why.fetch_all}"
-        if why.fetch_all
-        else "mend the links, or copy the files there",
+        problem = f"{path / name} is not really there: it is {why.what}"
+        return Finding(problem, why.hint, Area.DATASET)
+    fetch = (
+        f"fetch them: {why.fetch_all}" if why.fetch_all else "mend them, or copy the files there"
+    )
+    return Finding(
+        f"{len(missing)} files of {path} are not really there: {name} is {why.what}",
+        fetch,
+        Area.DATASET,
     )
 
 

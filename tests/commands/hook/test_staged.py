@@ -384,7 +384,7 @@ def test_a_dirty_trainer_and_a_secret_are_told_together(folder: Path, tmp_path: 
     (trainer / "new.py").touch()
     stage(folder, "loragit.toml", f'[trainer]\nrepo = "{trainer}"\n')
     stage(folder, "a.env", LINE)
-    refused(folder, "sd-scripts has an uncommitted change", "a.env, line 1")
+    refused(folder, "sd has an uncommitted change", "a.env, line 1")
 
 
 # ---- alone ----

@@ -111,6 +111,8 @@ class _Examination:
         self._chosen = chosen
         self._caches = cache_folder()
         self._past: tuple[PastRun, ...] = ()
+        self._used: UsedFiles | None = None
+        """What a run would read of the dataset, where one could start."""
         self._repository: Repository | None = None
         try:
             self._repository = git.discover(chosen.dataset_dir)
@@ -201,6 +203,7 @@ class _Examination:
                 fix = each.hint or "mend it and look again"
                 found.append(Check(_shown_area(each), "run", FAILED, each.problem, fix))
         else:
+            self._used = ready.inputs.used
             found += [
                 Check(_shown_area(each), "run", WARNING, each.problem) for each in ready.warnings
             ]
@@ -278,7 +281,7 @@ class _Examination:
         trainer = kinds.trainer_of(chosen.trainer.kind)
         place = DatasetPlace(_workdir(chosen), chosen.dataset_dir)
         try:
-            used = trainer.dataset(plan, place)
+            used = self._used or trainer.dataset(plan, place)
         except LoragitError:  # reported by the preflight
             return ()
         apart = frozenset(each for each in (chosen.paths.prompts, plan.config) if each)

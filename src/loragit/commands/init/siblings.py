@@ -19,7 +19,10 @@ from loragit.settings.toml_text import Value
 from loragit.trainers import kinds
 
 BASE_MODEL = "pretrained_model_name_or_path"
-_WITH_MODEL = ("vae", "ae", "clip_l", "clip_g", "t5xxl")
+_WITH_MODEL = (
+    *("vae", "ae", "clip_l", "clip_g", "t5xxl", "gemma2", "text_encoder", "byt5", "qwen3"),
+    *("llm_adapter_path", "t5_tokenizer_path"),
+)
 """Arguments that go together with a base model."""
 MOST_ENTRIES = 500
 """Most siblings that are read in one folder."""

@@ -138,6 +138,8 @@ def plan(given: Given, defaults: Defaults) -> Plan:
         )
     named = name_dataset(given, defaults)
     known = given.effective.without(*named.ignored)
+    if known.one("max_train_epochs"):  # the trainer then reckons the steps itself
+        known = known.without("max_train_steps")
     workdir = defaults.workdir
     output_name = known.one("output_name") or defaults.name
     if "/" in output_name:

@@ -150,7 +150,8 @@ def _filed(path: Path | None, written: Mapping[Path, bytes]) -> Arguments:
     if path is None:
         return Arguments({})
     data = written.get(path) or inputs.read_input(path, "config file")
-    return flattened(inputs.parse_toml(path, data, "config file"))
+    # Numbers stay as they are written: people look for 1e-4 as 1e-4.
+    return flattened(inputs.parse_toml(path, data, "config file", floats=str))
 
 
 def flattened(table: Mapping[str, object]) -> Arguments:
