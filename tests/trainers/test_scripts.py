@@ -403,6 +403,22 @@ def test_a_tool_trains_nothing(repo: Path) -> None:
     assert finding.problem.startswith("gen_img.py trains nothing")
 
 
+def test_a_script_in_a_folder_of_tools_that_saves_models_trains(repo: Path) -> None:
+    (repo / "tools").mkdir()
+    script = repo / "tools" / "mine.py"
+    script.write_text(FILES["fine_tune.py"])
+    (finding,) = plan(repo, "tools/mine.py").findings  # as cache_latents.py
+    assert finding.problem.startswith("tools/mine.py trains nothing")
+    saving = '    parser.add_argument("--save_model_as")\n    return parser'
+    script.write_text(FILES["fine_tune.py"].replace("    return parser", saving))
+    assert plan(repo, "tools/mine.py").findings == ()
+
+
+def test_the_script_that_takes_an_option_is_found_in_the_repository(repo: Path) -> None:
+    (finding,) = plan(repo, "train_network.py", "--train_text_encoder").findings
+    assert (finding.hint or "").startswith("fine_tune.py takes it")
+
+
 @pytest.mark.parametrize("function", ["parse_args", "main"])
 def test_a_tool_that_parses_in_a_function_of_its_own_trains_nothing(
     repo: Path, function: str

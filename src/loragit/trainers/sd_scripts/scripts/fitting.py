@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def fit_plan(plan: Plan, given: Given, defaults: Defaults, telling: tuple[str, .
 
     def others() -> Iterator[tuple[str, ScriptOptions]]:
         family = path.name.partition("train")[0]
-        names = sorted(repo.glob("*train*.py"), key=lambda each: not each.name.startswith(family))
+        training = (each for each in repo.glob("*.py") if re.search("train|tune", each.name))
+        names = sorted(training, key=lambda each: (not each.name.startswith(family), each.name))
         for other in names:
             found = script_options(other, repo, defaults.cache)
             if found is not None:
