@@ -396,6 +396,8 @@ def test_a_script_that_is_not_understood_gets_everything(repo: Path) -> None:
 def test_a_tool_trains_nothing(repo: Path) -> None:
     (finding,) = plan(repo, "networks/resize_lora.py", "--save_to x").findings
     assert finding.problem.startswith("networks/resize_lora.py trains nothing")
+    (finding,) = plan(repo, "library/train_util.py").findings
+    assert finding.problem == "library/train_util.py trains nothing: it is a module of the trainer"
     (repo / "gen_img.py").write_text(
         FILES["fine_tune.py"].replace("train_util.add_training_arguments(parser, False)", "pass")
     )
@@ -417,6 +419,10 @@ def test_a_script_in_a_folder_of_tools_that_saves_models_trains(repo: Path) -> N
 def test_the_script_that_takes_an_option_is_found_in_the_repository(repo: Path) -> None:
     (finding,) = plan(repo, "train_network.py", "--train_text_encoder").findings
     assert (finding.hint or "").startswith("fine_tune.py takes it")
+    # The one for the same kind of base model first.
+    (repo / "anima_train_network.py").write_text(FILES["sdxl_train_network.py"])
+    (finding,) = plan(repo, "fine_tune.py", "--network_dim 4").findings
+    assert (finding.hint or "").startswith("train_network.py takes it")
 
 
 @pytest.mark.parametrize("function", ["parse_args", "main"])

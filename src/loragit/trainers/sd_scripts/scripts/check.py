@@ -14,7 +14,7 @@ from loragit.trainers.sd_scripts.scripts.parser import Option, ScriptOptions
 
 _NAMED = 5
 """Keys that a warning names; the rest are counted."""
-_TOOLS = ("networks", "tools", "finetune")
+_TOOLS = ("networks", "tools", "finetune", "library")
 """Folders of scripts that train nothing. ``tools/cache_latents.py`` takes the options of a training
 all the same, but for those of models."""
 _OF_DATASETS = frozenset(
@@ -34,8 +34,11 @@ def trains_nothing(script: str, takes: ScriptOptions | None) -> Finding | None:
     lacks = takes is not None and takes.complete and not _trains(takes)
     if not by_place and not lacks:
         return None
+    what = (
+        "a module of the trainer" if script.startswith("library/") else "one of the trainer's tools"
+    )
     return Finding(
-        f"{script} trains nothing: it is one of the trainer's tools",
+        f"{script} trains nothing: it is {what}",
         "name a script that trains as trainer.script; start a tool yourself, or with --script",
         Area.TRAINER,
     )

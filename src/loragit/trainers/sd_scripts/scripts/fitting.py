@@ -38,9 +38,12 @@ def fit_plan(plan: Plan, given: Given, defaults: Defaults, telling: tuple[str, .
         return plan
 
     def others() -> Iterator[tuple[str, ScriptOptions]]:
-        family = path.name.partition("train")[0]
+        family = families.family_prefix(path.name)
         training = (each for each in repo.glob("*.py") if re.search("train|tune", each.name))
-        names = sorted(training, key=lambda each: (not each.name.startswith(family), each.name))
+        names = sorted(
+            training,
+            key=lambda each: (families.family_prefix(each.name) != family, each.name),
+        )
         for other in names:
             found = script_options(other, repo, defaults.cache)
             if found is not None:
