@@ -490,6 +490,11 @@ def test_a_trainer_that_is_missing_is_told(scene: Scene) -> None:
     refused(scene, "there is no trainer script", "SD_REPO")
 
 
+def test_a_script_that_is_misnamed_is_told(scene: Scene) -> None:
+    told = ("there is no trainer script", "is sdxl_train_network.py meant?")
+    refused(scene, *told, SD_SCRIPT="sdxl_train_netwrok.py")
+
+
 def test_a_trainer_outside_any_repository_is_told(scene: Scene) -> None:
     shutil.rmtree(scene.trainer / ".git")
     refused(scene, "is in no git repository")

@@ -272,6 +272,20 @@ def test_a_model_in_diffusers_form_is_the_weights_in_its_folders(tmp_path: Path)
     assert result.models[0].epoch == 1
 
 
+def test_text_encoders_that_are_saved_beside_a_model_are_products_and_come_before_it(
+    tmp_path: Path,
+) -> None:
+    # As sd3_train.py names them.
+    whens = ("run-step00000002", "run")
+    for when in whens:
+        for part in ("", "_clip_l", "_t5xxl"):
+            save(tmp_path / f"{when}{part}.safetensors")
+    save(tmp_path / "run_other.safetensors")
+    assert [model.path for model in found(tmp_path).models] == [
+        f"{when}{part}.safetensors" for when in whens for part in ("_clip_l", "_t5xxl", "")
+    ]
+
+
 def test_a_state_folder_that_is_empty_or_none_of_ours_does_not_count(tmp_path: Path) -> None:
     (tmp_path / "run-state").mkdir()
     (tmp_path / "other-state").mkdir()

@@ -1,5 +1,6 @@
-"""``trainer_parsers.py SD_SCRIPTS SCRIPT…``: what the parsers of sd-scripts take, as JSON. Scripts
-whose modules are missing here are left out."""
+"""``trainer_parsers.py SD_SCRIPTS SCRIPT…``: what the parsers of sd-scripts take, as JSON;
+``trainer_parsers.py SD_SCRIPTS --parse COMMANDS`` fails where one does not take its command.
+Scripts whose modules are missing here are left out."""
 
 from __future__ import annotations
 
@@ -42,5 +43,19 @@ def main(trainer: str, scripts: list[str]) -> None:
     answers.write(json.dumps(found) + "\n")
 
 
+def parse(trainer: str, commands: dict[str, list[str]]) -> None:
+    """Have each script's parser read the words of its command."""
+    sys.path.insert(0, trainer)
+    for script, words in commands.items():
+        try:
+            parser = importlib.import_module(script.removesuffix(".py")).setup_parser()
+        except ImportError:
+            continue
+        parser.parse_args(words)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    if sys.argv[2] == "--parse":
+        parse(sys.argv[1], json.loads(sys.argv[3]))
+    else:
+        main(sys.argv[1], sys.argv[2:])

@@ -332,7 +332,12 @@ def test_an_argument_that_a_script_needs_is_told(repo: Path) -> None:
 # ---- plans ----
 
 
-def plan(repo: Path, script: str, command: str = "", preset: Path | None = None) -> Plan:
+def plan(
+    repo: Path, script: str, command: str = "", preset: Path | None = None, *, network: bool = True
+) -> Plan:
+    """``network``: whether a script for adapters is told which."""
+    if network and "train_network" in script:
+        command += " --network_module networks.lora"
     workdir = repo.parent
     defaults = Defaults(
         "noob-gren-v1s4",
@@ -356,7 +361,14 @@ def given_names(made: Plan) -> list[str]:
 
 def test_a_script_gets_what_it_takes(repo: Path) -> None:
     assert given_names(plan(repo, "train_network.py")) == [
-        *("dataset_config", "output_dir", "output_name", "sample_prompts", "max_train_steps"),
+        *(
+            "network_module",
+            "dataset_config",
+            "output_dir",
+            "output_name",
+            "sample_prompts",
+            "max_train_steps",
+        ),
         "training_comment",
     ]
     made = plan(repo, "fine_tune.py")
@@ -384,11 +396,56 @@ def test_a_script_that_is_not_understood_gets_everything(repo: Path) -> None:
 def test_a_tool_trains_nothing(repo: Path) -> None:
     (finding,) = plan(repo, "networks/resize_lora.py", "--save_to x").findings
     assert finding.problem.startswith("networks/resize_lora.py trains nothing")
+    (finding,) = plan(repo, "library/train_util.py").findings
+    assert finding.problem == "library/train_util.py trains nothing: it is a module of the trainer"
     (repo / "gen_img.py").write_text(
         FILES["fine_tune.py"].replace("train_util.add_training_arguments(parser, False)", "pass")
     )
     (finding,) = plan(repo, "gen_img.py").findings
     assert finding.problem.startswith("gen_img.py trains nothing")
+
+
+def test_a_script_in_a_folder_of_tools_that_saves_models_trains(repo: Path) -> None:
+    (repo / "tools").mkdir()
+    script = repo / "tools" / "mine.py"
+    script.write_text(FILES["fine_tune.py"])
+    (finding,) = plan(repo, "tools/mine.py").findings  # as cache_latents.py
+    assert finding.problem.startswith("tools/mine.py trains nothing")
+    saving = '    parser.add_argument("--save_model_as")\n    return parser'
+    script.write_text(FILES["fine_tune.py"].replace("    return parser", saving))
+    assert plan(repo, "tools/mine.py").findings == ()
+
+
+def test_the_script_that_takes_an_option_is_found_in_the_repository(repo: Path) -> None:
+    (finding,) = plan(repo, "train_network.py", "--train_text_encoder").findings
+    assert (finding.hint or "").startswith("fine_tune.py takes it")
+    # The one for the same kind of base model first.
+    (repo / "anima_train_network.py").write_text(FILES["sdxl_train_network.py"])
+    (finding,) = plan(repo, "fine_tune.py", "--network_dim 4").findings
+    assert (finding.hint or "").startswith("train_network.py takes it")
+
+
+@pytest.mark.parametrize("function", ["parse_args", "main"])
+def test_a_tool_that_parses_in_a_function_of_its_own_trains_nothing(
+    repo: Path, function: str
+) -> None:
+    (repo / "minimal_inference.py").write_text(
+        f"import argparse\ndef {function}():\n    parser = argparse.ArgumentParser()\n"
+        "    parser.add_argument('--prompt')\n    return parser.parse_args()\n"
+        f"if __name__ == '__main__':\n    args = {function}()\n"
+    )
+    (finding,) = plan(repo, "minimal_inference.py").findings
+    assert finding.problem.startswith("minimal_inference.py trains nothing")
+
+
+def test_a_script_for_adapters_that_is_not_told_which_is_warned_of(repo: Path) -> None:
+    (warning,) = plan(repo, "train_network.py", network=False).warnings
+    assert warning == (
+        "train_network.py is given no --network_module, which tells it what to train"
+    )
+    (repo.parent / "gui.toml").write_text('network_module = "networks.lora"\n')
+    filed = plan(repo, "train_network.py", "--config_file gui.toml", network=False)
+    assert filed.warnings == ()
 
 
 def test_keys_of_a_config_file_that_are_no_options_are_warned_of(repo: Path) -> None:

@@ -194,6 +194,8 @@ class _SavePoint(NamedTuple):
     """Counted from 1: the epoch that was running (for a step file) or was complete (for an epoch
     file or the final one)."""
     final: bool
+    part: bool = False
+    """Whether it is a part of a model, saved beside it; it sorts before that."""
 
     @classmethod
     def of_name(cls, match: re.Match[str] | None) -> _SavePoint:
@@ -202,16 +204,17 @@ class _SavePoint(NamedTuple):
         if match is None:
             return cls(None, None, final=True)
         step, epoch = products.number(match, "step"), products.number(match, "epoch")
-        return cls(step, epoch, final=step is None and epoch is None)
+        part = match.groupdict().get("part") is not None
+        return cls(step, epoch, final=step is None and epoch is None, part=part)
 
     def refined(self, header: Header, trainer: Trainer) -> _SavePoint:
         """Return the save point with the details that the header adds."""
         known = trainer.saved_at(header.metadata, SavedAt(self.step, self.epoch))
-        return _SavePoint(known.step, known.epoch, final=self.final)
+        return self._replace(step=known.step, epoch=known.epoch)
 
     @property
-    def order(self) -> tuple[bool, int, int]:
-        return (self.final, self.step or 0, self.epoch or 0)
+    def order(self) -> tuple[bool, int, int, bool]:
+        return (self.final, self.step or 0, self.epoch or 0, not self.part)
 
 
 class _Candidate(NamedTuple):
@@ -226,7 +229,7 @@ class _Candidate(NamedTuple):
     """As in :class:`Outcome`."""
 
     @property
-    def order(self) -> tuple[tuple[bool, int, int], str]:
+    def order(self) -> tuple[tuple[bool, int, int, bool], str]:
         return (self.place.order, self.name)
 
 

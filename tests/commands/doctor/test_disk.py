@@ -169,6 +169,21 @@ def test_without_such_a_run_the_size_is_an_estimate_and_says_so() -> None:
     )
 
 
+def test_whole_models_and_control_nets_are_not_of_an_adapters_size() -> None:
+    def line(script: str, past: tuple[PastRun, ...] = (), **values: str | bool) -> str:
+        return checkpoints.disk_need(options(**values), script, 4, None, past).line
+
+    whole = "about 6.9 GB for 1 model of 6.9 GB (an estimate for a whole model of sdxl)"
+    assert line("sdxl_train.py", save_precision="bf16") == whole
+    assert line("sdxl_train.py", full_bf16=True) == whole
+    assert line("fine_tune.py").endswith("(an estimate for a whole model of sd in float32)")
+    assert line("train_controlnet.py").endswith("(an estimate for a ControlNet of sd in float32)")
+    # An adapter's training tells nothing of a model's size.
+    past = PastRun("noob-gren-v1s4", options(), "sdxl_train_network.py", 218_000_000)
+    assert "an estimate" in line("sdxl_train.py", (past,))
+    assert "as in" in line("sdxl_train.py", (past._replace(script="sdxl_train.py"),))
+
+
 def test_earlier_runs_are_the_sealed_ones_of_this_dataset(home: Path) -> None:
     scene = make_scene(home)
     assert disk.past_runs(repository.discover(scene.dataset)) == ()

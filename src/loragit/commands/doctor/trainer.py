@@ -13,6 +13,7 @@ from loragit.git import checkout
 from loragit.git.checkout import StateQuestion
 from loragit.record.message import lycoris_line, repository_line
 from loragit.record.values import Environment, LyCORIS
+from loragit.run.preflight import launch
 from loragit.settings.values import Settings
 from loragit.trainers import kinds
 from loragit.trainers.environment import pythons
@@ -67,7 +68,7 @@ class TrainerQuestion:
             self._found.fail(
                 "script",
                 f"there is no trainer script {script}",
-                "set trainer.repo and trainer.script in loragit.toml (or SD_REPO and SD_SCRIPT)",
+                launch.missing_script_hint(self._chosen, script),
             )
         if self._state is None:
             return

@@ -130,12 +130,21 @@ def find_script(chosen: Settings, findings: Findings) -> Path:
     """Return the path of the trainer's script; a missing script is a finding."""
     script = without_dots(chosen.trainer.repo / chosen.trainer.script)
     if not os.path.isfile(script):
-        named = chosen.trainer.script.startswith("/")
-        hint = "set trainer.repo and trainer.script in loragit.toml (or SD_REPO and SD_SCRIPT)"
-        findings.add(
-            f"there is no trainer script {script}", "mend its path" if named else hint, Area.TRAINER
-        )
+        hint = missing_script_hint(chosen, script)
+        findings.add(f"there is no trainer script {script}", hint, Area.TRAINER)
     return script
+
+
+def missing_script_hint(chosen: Settings, missing: Path) -> str:
+    """What to do where the trainer's script ``missing`` is not there."""
+    from difflib import get_close_matches
+
+    if chosen.trainer.script.startswith("/"):
+        return "mend its path"
+    there = sorted(path.name for path in missing.parent.glob("*.py"))
+    near = next(iter(get_close_matches(missing.name, there, 1, 0.8)), None)
+    hint = "set trainer.repo and trainer.script in loragit.toml (or SD_REPO and SD_SCRIPT)"
+    return f"is {near} meant? {hint}" if near else hint
 
 
 def find_workdir(chosen: Settings, script: Path) -> Path:

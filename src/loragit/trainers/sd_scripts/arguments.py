@@ -35,6 +35,9 @@ SCRIPTS = (
     "train_network.py",
     "flux_train_network.py",
     "sd3_train_network.py",
+    "lumina_train_network.py",
+    "hunyuan_image_train_network.py",
+    "anima_train_network.py",
 )
 """Those that train adapters."""
 

@@ -6,6 +6,7 @@ Options and what they keep are those of sd-scripts (``library/train_util.py``, `
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 
@@ -17,6 +18,13 @@ _PER_RANK = {"sdxl": 7.1e6, "flux": 9.5e6, "sd3": 5e6, "sd": 1.2e6}
 """Bytes of an adapter of rank 1 with two bytes a value, on transformer or U-Net and text encoders,
 by the beginning of the script's name. Of the size that ``networks.lora`` and its kin write; LoKr
 and IA3 are mostly smaller."""
+
+_WHOLE = {"sdxl": 6.9e9, "flux": 23.8e9, "sd3": 5.1e9, "lumina": 5.2e9, "anima": 4e9, "sd": 2.1e9}
+"""Bytes of a whole model with two bytes a value, likewise."""
+_WHOLE_SCRIPT = re.compile(r"fine_tune\.py|train_db\.py|(?:sdxl|flux|sd3|lumina|anima)_train\.py")
+_CONTROL_NET = re.compile(r"(?:sdxl_|flux_)?train_control_?net\.py")
+"""Scripts whose models are no adapters. A ControlNet is a third of the base model, or a little
+more."""
 
 _DEFAULT_RANK = 4
 """Of ``networks.lora`` where no ``network_dim`` is given."""
@@ -34,15 +42,31 @@ def disk_need(
     """What a run of ``steps`` steps with the arguments ``given`` will write; ``past``: earlier
     runs, newest first."""
     like = next((run for run in past if run.largest and _is_same_size(run, given, script)), None)
-    short = given.one("save_precision") in _SHORT
+    whole = _WHOLE_SCRIPT.fullmatch(PurePath(script).name)
+    trained_short = whole and any(f"full_{each}" in given.options for each in _SHORT)
+    saved = given.one("save_precision")
+    short = saved in _SHORT or (saved is None and bool(trained_short))
     if like is not None:
         size, source = like.largest, f"as in {like.name}"
     else:
-        rank, kind = _number(given, "network_dim") or _DEFAULT_RANK, _base_model_kind(script)
-        size = round(_PER_RANK[kind] * rank * (1 if short else 2))
-        source = f"an estimate from network_dim {rank} on {kind}{'' if short else ' in float32'}"
+        size, source = _estimate(given, script)
+        size = size if short else 2 * size
+        source += "" if short else " in float32"
     state = _STATE * size * (2 if short else 1)
     return Need(saves_at_once(given, steps, per_epoch), size, state, source, estimated=like is None)
+
+
+def _estimate(given: Arguments, script: str) -> tuple[int, str]:
+    """Bytes of a model with two bytes a value, and what that is taken from."""
+    name = PurePath(script).name
+    if _WHOLE_SCRIPT.fullmatch(name):
+        kind = _base_model_kind(script, _WHOLE)
+        return round(_WHOLE[kind]), f"an estimate for a whole model of {kind}"
+    if _CONTROL_NET.fullmatch(name):
+        kind = _base_model_kind(script, _WHOLE)
+        return round(_WHOLE[kind] * 0.36), f"an estimate for a ControlNet of {kind}"
+    rank, kind = _number(given, "network_dim") or _DEFAULT_RANK, _base_model_kind(script)
+    return round(_PER_RANK[kind] * rank), f"an estimate from network_dim {rank} on {kind}"
 
 
 def saves_at_once(given: Arguments, steps: int, per_epoch: int | None) -> Saves:
@@ -91,13 +115,20 @@ def _is_same_size(run: PastRun, given: Arguments, script: str) -> bool:
     """Whether the network is of the same size, as far as the arguments tell."""
     names = ("network_module", "network_dim", "network_args", "save_precision")
     same = all(run.arguments.options.get(name) == given.options.get(name) for name in names)
-    return same and _base_model_kind(run.script) == _base_model_kind(script)
+    return same and _product_kind(run.script) == _product_kind(script)
 
 
-def _base_model_kind(script: str) -> str:
-    """What kind of base model a script of sd-scripts trains, as in :data:`_PER_RANK`."""
+def _product_kind(script: str) -> tuple[str, bool]:
     name = PurePath(script).name
-    return next((kind for kind in _PER_RANK if name.startswith(kind)), "sd")
+    if _WHOLE_SCRIPT.fullmatch(name) or _CONTROL_NET.fullmatch(name):
+        return name, True
+    return _base_model_kind(script), False
+
+
+def _base_model_kind(script: str, kinds: Iterable[str] = _PER_RANK) -> str:
+    """What kind of base model a script of sd-scripts trains, as in ``kinds``."""
+    name = PurePath(script).name
+    return next((kind for kind in kinds if name.startswith(kind)), "sd")
 
 
 def steps_of(given: Arguments, steps: int, per_epoch: int | None) -> int:

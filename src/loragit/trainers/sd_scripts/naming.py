@@ -26,6 +26,8 @@ cuts the line off at the terminal's width, so a number must be followed by somet
 embeddings, and all of old versions, print ``loss``; so do diffusers' examples, after ``Steps``,
 which a script of the user's own may start."""
 
+_ENCODER = r"(?:_(?P<part>clip_l|clip_g|t5xxl))?"
+"""Text encoders, which sd3_train.py saves beside a model (``library/sd3_train_utils.py``)."""
 _PARTS = ("unet", "transformer", "text_encoder", "text_encoder_2", "vae")
 """Folders of weights in a model in diffusers' form."""
 _IN_FOLDER = (
@@ -38,7 +40,7 @@ NAMING = Naming(
     # training state hold a model.safetensors of their own.
     model=Products(
         (".", *(f"*/{part}" for part in _PARTS)),
-        "{name}" + _WHEN + r"(?:\.(?:safetensors|ckpt|pt)|/" + _IN_FOLDER + ")",
+        "{name}" + _WHEN + rf"(?:{_ENCODER}\.safetensors|\.(?:ckpt|pt)|/{_IN_FOLDER})",
     ),
     state=Products((".",), "{name}" + _WHEN + "-state"),
     # NAME_e000002_00_20261123164834_42.png (epoch), NAME_000004_01_20261123164834.png (step, no

@@ -14,8 +14,9 @@ from loragit.trainers.sd_scripts.scripts.parser import Option, ScriptOptions
 
 _NAMED = 5
 """Keys that a warning names; the rest are counted."""
-_TOOLS = ("networks", "tools", "finetune")
-"""Folders whose scripts train nothing."""
+_TOOLS = ("networks", "tools", "finetune", "library")
+"""Folders of scripts that train nothing. ``tools/cache_latents.py`` takes the options of a training
+all the same, but for those of models."""
 _OF_DATASETS = frozenset(
     {"class_tokens", "is_reg", "num_repeats", "batch_size", "image_dir", "validation_split"}
 )
@@ -28,12 +29,16 @@ OptionsOf = Callable[[], Iterator[tuple[str, ScriptOptions]]]
 def trains_nothing(script: str, takes: ScriptOptions | None) -> Finding | None:
     """Return a finding where ``script`` (relative to the trainer's repository) is one of its
     tools."""
-    by_place = Path(script).parts[:1] in [(folder,) for folder in _TOOLS]
+    saves = takes is not None and "save_model_as" in takes.by_name()
+    by_place = Path(script).parts[0] in _TOOLS and not saves
     lacks = takes is not None and takes.complete and not _trains(takes)
     if not by_place and not lacks:
         return None
+    what = (
+        "a module of the trainer" if script.startswith("library/") else "one of the trainer's tools"
+    )
     return Finding(
-        f"{script} trains nothing: it is one of the trainer's tools",
+        f"{script} trains nothing: it is {what}",
         "name a script that trains as trainer.script; start a tool yourself, or with --script",
         Area.TRAINER,
     )

@@ -54,6 +54,10 @@ def family_of(file: Path) -> ModelFamily | None:
 
 def fits(script: str, family: ModelFamily) -> bool:
     """Whether a script of sd-scripts trains such a model."""
+    return family.script == f"{family_prefix(script)}train_network.py"
+
+
+def family_prefix(script: str) -> str:
+    """How the name of a script begins if it is for one family alone; empty for SD 1 and 2."""
     name = PurePath(script).name
-    prefix = next((each for each in _PREFIXES if name.startswith(each)), "")
-    return family.script == f"{prefix}train_network.py"
+    return next((each for each in _PREFIXES if name.startswith(each)), "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,18 +38,21 @@ def fit_plan(plan: Plan, given: Given, defaults: Defaults, telling: tuple[str, .
         return plan
 
     def others() -> Iterator[tuple[str, ScriptOptions]]:
-        family = path.name.partition("train")[0]
-        names = sorted(repo.glob("*train*.py"), key=lambda each: not each.name.startswith(family))
+        family = families.family_prefix(path.name)
+        training = (each for each in repo.glob("*.py") if re.search("train|tune", each.name))
+        names = sorted(
+            training,
+            key=lambda each: (families.family_prefix(each.name) != family, each.name),
+        )
         for other in names:
             found = script_options(other, repo, defaults.cache)
             if found is not None:
                 yield other.name, found
 
     names = frozenset(takes.by_name())
-    unread = check.unread_warning(shown, given.filed, takes)
     return plan._replace(
         findings=tuple(check.findings(shown, given.passed, takes, others)),
-        warnings=(*plan.warnings, *([unread] if unread else []), *_not_given(shown, names, takes)),
+        warnings=(*plan.warnings, *_warnings(shown, given, plan, takes)),
         takes=names if takes.complete else None,
         prompts=plan.prompts if "sample_prompts" in names or not takes.complete else None,
         defaults=_defaults(takes, plan.effective, telling, with_config=plan.config is not None),
@@ -85,7 +89,14 @@ def _other_family(plan: Plan, script: str, workdir: Path) -> Finding | None:
     )
 
 
-def _not_given(script: str, names: frozenset[str], takes: ScriptOptions) -> Iterator[str]:
+def _warnings(script: str, given: Given, plan: Plan, takes: ScriptOptions) -> Iterator[str]:
+    unread = check.unread_warning(script, given.filed, takes)
+    if unread:
+        yield unread
+    names = takes.by_name()
+    if takes.complete and "network_module" in names and plan.network_module is None:
+        # It imports the module after it has loaded the base model.
+        yield f"{script} is given no --network_module, which tells it what to train"
     if takes.complete and "training_comment" not in names:
         yield (
             f"{script} takes no --training_comment: its models will not name their run, and are "

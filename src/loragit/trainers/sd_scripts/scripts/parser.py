@@ -17,6 +17,8 @@ from typing import NamedTuple
 _MAX_BYTES = 4 << 20
 _MAX_CALLS = 500
 """Calls that are followed: a made-up trainer could go round in circles."""
+_ENTRIES = ("parse_args", "get_args", "main")
+"""Functions that build a parser and parse with it, as those of the trainer's tools."""
 _GROUPS = ("add_argument_group", "add_mutually_exclusive_group")
 
 
@@ -105,9 +107,15 @@ class _ParserReader:
         module = self._module(script)
         if "setup_parser" in module.functions:
             return self._call(module, module.functions["setup_parser"], {}) is _PARSER
-        scope: _Scope = {}
-        self._run(module, module.main, scope)
-        return _PARSER in scope.values()
+        named = (
+            tuple(module.functions[each].body) for each in _ENTRIES if each in module.functions
+        )
+        for body in (module.main, *named):
+            scope: _Scope = {}
+            self._run(module, body, scope)
+            if _PARSER in scope.values():
+                return True
+        return False
 
     def _module(self, path: Path) -> _Module:
         if path not in self.modules:
