@@ -227,6 +227,13 @@ def test_links_that_lead_nowhere_are_told(tmp_path: Path) -> None:
     assert [entry.path for entry in found.entries] == ["captions/img/0.txt"]
 
 
+def test_empty_images_are_told(tmp_path: Path) -> None:
+    img = image_folder(tmp_path / "gren" / "img", "0.png", "1.png", "1.txt")
+    (img / "1.png").write_bytes(b"")
+    (finding,) = dataset(tmp_path / "gren", used(img)).findings
+    assert finding.problem == f"1 image in {img} is empty: 1.png"
+
+
 NAMES = st.binary(min_size=1, max_size=6).filter(
     lambda n: b"/" not in n and b"\0" not in n and n.strip(b".")
 )

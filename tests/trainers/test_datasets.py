@@ -136,8 +136,7 @@ def test_links_to_nothing_count_as_what_they_are_called(tmp_path: Path) -> None:
     (img / "1.png").symlink_to("nowhere")
     (img / "0.txt").symlink_to("nowhere")
     (img / "2.png").symlink_to("0.png")
-    (img / "dir.png").symlink_to(tmp_path)
-    (img / "sub.png").mkdir()
+    (img / "dir").symlink_to(tmp_path)
     (folder,) = of_config(tmp_path, config(IMG)).folders
     assert folder.images == ("0.png", "1.png", "2.png")
     assert folder.captions == ("0.txt",)
@@ -346,8 +345,11 @@ def test_an_empty_folder_stops_a_training_that_keeps_images_for_validation(tmp_p
         "the image folder 'more' is empty, and with validation_split the trainer stops at it"
     ]
     # Images for validation are read too, those of a subset without repeats among them.
-    text = config(f"{IMG}\nnum_repeats = 0", dataset="validation_split = 0.5")
-    assert images(of_config(tmp_path, text)) == ["img/0.png"]
+    files(tmp_path / "more", "1.png", "2.png")
+    subsets = (f"{IMG}\nnum_repeats = 0", 'image_dir = "more"')
+    used = of_config(tmp_path, config(*subsets, dataset="validation_split = 0.5"))
+    assert images(used) == ["img/0.png", "more/1.png", "more/2.png"]
+    assert used.findings == ()
 
 
 def test_a_training_without_a_resolution_is_refused(tmp_path: Path) -> None:
@@ -379,11 +381,22 @@ def test_no_more_regularisation_images_are_read_than_images_to_train_on(tmp_path
     assert [share.images for share in fewer.epoch] == [36]
 
 
-def test_regularisation_images_alone_train_nothing(tmp_path: Path) -> None:
-    files(tmp_path / "reg", "r.png")
-    used = of_config(tmp_path, config('image_dir = "reg"\nis_reg = true'))
+def test_images_that_are_not_trained_on_train_nothing(tmp_path: Path) -> None:
+    files(tmp_path / "reg", "r.png", "r.txt")
+    used = of_config(tmp_path, config(f'image_dir = "reg"\nis_reg = true\n{TXT}'))
     assert images(used) == []
-    assert problems(used) != []
+    (problem,) = problems(used)
+    assert problem.startswith("no image is left to train on")
+    all_kept = config(f'image_dir = "reg"\n{TXT}', dataset="validation_split = 1.0")
+    assert problems(of_config(tmp_path, all_kept)) == [problem]
+
+
+def test_a_folder_that_is_called_like_an_image_is_told(tmp_path: Path) -> None:
+    files(tmp_path / "img", "0.png")
+    (tmp_path / "img" / "x.png").mkdir()
+    (tmp_path / "img" / "x.Png").mkdir()
+    (problem,) = problems(of_config(tmp_path, config(IMG)))
+    assert problem.startswith(f"{tmp_path}/img/x.png is a folder that is called like an image")
 
 
 # ---- steps of an epoch ----
@@ -443,12 +456,18 @@ def test_a_metadata_file_may_have_a_line_for_each_image(tmp_path: Path) -> None:
 
 
 def test_images_that_a_metadata_file_names_must_be_there(tmp_path: Path) -> None:
-    files(tmp_path / "img", "1.npz", "2.png")
-    metadata(tmp_path / "m.json", {f"{n}.png": {"caption": "x"} for n in range(3)})
+    img = files(tmp_path / "img", "1_0064x0064_sd.npz", "2.png", "3_te_outputs.npz")
+    rows = {f"{img}/{n}.png": {"caption": "x"} for n in range(4)}
+    metadata(tmp_path / "m.json", rows)
+    used = of_config(tmp_path, config('metadata_file = "m.json"'))
+    # Cached latents stand for an image that is not there, outputs of text encoders do not.
+    assert images(used) == ["img/1_0064x0064_sd.npz", "img/2.png"]
+    assert problems(used) == [
+        f"2 images that {tmp_path}/m.json names are not there: {img}/0.png, {img}/3.png"
+    ]
+    metadata(tmp_path / "m.json", {"1.png": {"caption": "x"}, "2.png": {"caption": "x"}})
     used = of_config(tmp_path, config('image_dir = "img"\nmetadata_file = "m.json"'))
-    # Cached latents stand for an image that is not there.
-    assert images(used) == ["img/1.npz", "img/2.png"]
-    assert problems(used) == [f"1 image that {tmp_path}/m.json names is not there: 0.png"]
+    assert problems(used) == [f"1 image that {tmp_path}/m.json names is not there: 1.png"]
 
 
 def test_relative_keys_need_a_folder(tmp_path: Path) -> None:
@@ -462,6 +481,8 @@ def test_relative_keys_need_a_folder(tmp_path: Path) -> None:
     [
         ("m.json", b"{", "does not parse"),
         ("m.json", b'{"a.png": 7}', "does not say what 'a.png' is"),
+        ("m.json", b'{"a.png": {"tags": ["a"]}}', "a caption of 'a.png' that is no text"),
+        ("m.json", b'{"a.png": {"image_size": 8}}', "a size of 'a.png' that is none"),
         ("m.json", "{}".encode("utf-16"), "is UTF-16"),
         ("m.json", b"\xef\xbb\xbf{}", "byte order mark"),
         ("m.jsonl", b"[]\n", "names no image in line 1"),
@@ -511,6 +532,9 @@ def test_a_frozen_list_of_images_is_read_where_cache_info_says_so(tmp_path: Path
     (img / "1.png").unlink()
     (problem,) = problems(of_config(tmp_path, cached))
     assert "img/1.png" in problem
+    metadata(img / "metadata_cache.json", {"img/0.png": {"caption": "c"}})
+    (problem,) = problems(of_config(tmp_path, cached))
+    assert "has no resolution of 'img/0.png'" in problem
 
 
 # ---- conditioning images ----
@@ -566,6 +590,19 @@ def test_folders_of_arguments_that_hold_nothing_are_refused(tmp_path: Path) -> N
     assert finding.problem == f"train_data_dir {tmp_path}/train holds no folder to train on"
     assert finding.hint is not None
     assert "10_zqx" in finding.hint
+
+
+def test_regularisation_images_may_be_missing(tmp_path: Path) -> None:
+    files(tmp_path / "train" / "1_a", "0.png")
+    files(tmp_path / "empty")
+    words = ("--train_data_dir", "train", "--resolution", "64")
+    used = of_arguments(tmp_path, *words, "--reg_data_dir", "none")
+    assert (images(used), used.findings) == (["1_a/0.png"], ())
+    assert used.warnings == (
+        f"there is no folder {tmp_path}/none (reg_data_dir): the trainer goes on without it",
+    )
+    used = of_arguments(tmp_path, *words, "--reg_data_dir", "empty")
+    assert (images(used), used.findings) == (["1_a/0.png"], ())
 
 
 def test_a_metadata_file_of_arguments_names_the_images(tmp_path: Path) -> None:
@@ -678,6 +715,7 @@ def test_whatever_a_config_holds_is_read_or_refused(tmp_path: Path, table: objec
 
 # ---- keys that the trainer refuses ----
 
+PAIRED = f"{IMG}\nconditioning_data_dir = 'img'"
 CONFIG_UTIL = """
 class ConfigSanitizer:
     SUBSET_ASCENDABLE_SCHEMA = {"num_repeats": int, "flip_aug": bool, "caption_prefix": str}
@@ -748,6 +786,46 @@ def test_keys_belong_to_the_method_of_their_dataset(tmp_path: Path) -> None:
     )
     ((problem, _),) = refused_keys(tmp_path, text)
     assert problem.startswith("class_tokens is no key of [[datasets]]")
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "subset", "told"),
+    [
+        ("fine_tune.py", (), IMG, "fine_tune.py takes no dataset in the form of DreamBooth"),
+        (
+            "train_db.py",
+            (),
+            "metadata_file = 'm.json'",
+            "train_db.py takes no dataset",
+        ),
+        (
+            "train_control_net.py",
+            (),
+            IMG,
+            "in the form of DreamBooth",
+        ),
+        (
+            "train_network.py",
+            (),
+            f"{IMG}\nconditioning_data_dir = 'img'",
+            "in the form of ControlNet",
+        ),
+        ("train_network.py", ("--masked_loss",), PAIRED, None),
+        ("train_network.py", (), IMG, None),
+    ],
+)
+def test_a_script_takes_datasets_of_its_own_forms(
+    tmp_path: Path, script: str, words: tuple[str, ...], subset: str, told: str | None
+) -> None:
+    files(tmp_path / "img", "0.png")
+    metadata(tmp_path / "m.json", {f"{tmp_path}/img/0.png": {"caption": "x"}})
+    (tmp_path / "trainer" / "library").mkdir(parents=True)
+    (tmp_path / "trainer" / "library" / "config_util.py").write_text(CONFIG_UTIL)
+    place = DatasetPlace(tmp_path, tmp_path, tmp_path / "trainer", script=script)
+    file = ConfigFile(tmp_path / "config.toml", ".toml", config(subset).encode())
+    found = problems(reading.used_files(file, from_words(words), place))
+    assert len(found) == (told is not None)
+    assert (told or "") in "".join(found)
 
 
 @pytest.mark.parametrize("source", ["", "class X:\n    pass\n", "def (", "\0"])

@@ -86,6 +86,22 @@ def test_sections_of_a_config_file_are_flattened_one_level_deep(tmp_path: Path) 
     assert dict(made.effective.options) == {"config_file": ("c.toml",), "seed": ("1",), "flag": ()}
 
 
+def test_a_flag_that_a_file_of_this_run_switches_off_is_off(tmp_path: Path) -> None:
+    write(tmp_path, "g.toml", "cache_latents = false\n[more]\nlowram = false\n")
+    made = plan(tmp_path, "--cache_latents --lowram --xformers", "--config_file g --lowram")
+    assert words(made).keys() & {"cache_latents", "lowram", "xformers"} == {"lowram", "xformers"}
+    assert "cache_latents" not in made.effective.options
+
+
+def test_a_blank_folder_is_none(tmp_path: Path) -> None:
+    none = Arguments({})
+    defaults = Defaults("n", tmp_path / "config.toml", False, None, tmp_path)
+    given = from_words(["--train_data_dir", "train", "--reg_data_dir", ""])
+    made = SdScripts().plan(none, given, defaults, own_script=False)
+    assert "reg_data_dir" not in words(made)
+    assert "reg_data_dir" not in made.effective.options
+
+
 def test_what_would_win_in_the_trainer_gives_way_to_what_is_stronger(tmp_path: Path) -> None:
     made = plan(tmp_path, "--caption_extention .txt", "--caption_extension .tags")
     assert "caption_extention" not in words(made)
@@ -216,6 +232,11 @@ def test_a_preset_of_the_gui_is_given_as_the_config_file_that_it_writes(tmp_path
         ("config", tmp_path / "gui.json"),
         ("config_file", tmp_path / "gui.toml"),
     )
+    write(
+        tmp_path, "more.json", '{"output_dir": "/x", "max_train_steps": 9, "sample_prompts": "a"}'
+    )
+    (warning,) = plan(tmp_path, preset="more.json").warnings
+    assert warning.startswith("max_train_steps, output_dir, sample_prompts of the preset: not used")
     (text,) = made.written.values()
     assert tomllib.loads(text.decode()).items() >= preset.items()
     write(tmp_path, "gui.json", "[]")

@@ -117,7 +117,8 @@ def read_dataset(
         for folder, entries in zip(folders, captions, strict=True)
         for problem in _caption_problems(folder.watched.folder, entries, trainer)
     ]
-    missing = (_not_there(folder) for folder in folders)
+    missing = [_not_there(folder) for folder in folders]
+    missing += [_empty_images(f, u) for f, u in zip(folders, used.folders, strict=True)]
     return Dataset(
         digest=digest,
         images=used.images,
@@ -197,6 +198,16 @@ def _not_there(folder: _HashedFolder) -> Finding | None:
         fetch,
         Area.DATASET,
     )
+
+
+def _empty_images(folder: _HashedFolder, used: UsedFolder) -> Finding | None:
+    images = frozenset(used.images)
+    names = [each.name for each in folder.watched.files if not each.size and each.name in images]
+    if not names:
+        return None
+    are = "is" if len(names) == 1 else "are"
+    problem = f"{count(len(names), 'image')} in {used.path} {are} empty: {listed(names, _NAMED)}"
+    return Finding(problem, "copy them again, or take them out", Area.DATASET)
 
 
 def _refuse_long_captions(folder: Path, size: int) -> None:

@@ -97,6 +97,8 @@ class DatasetPlace(NamedTuple):
     """The trainer's repository; ``None`` where it need not be looked into."""
     can_import: Callable[[str], bool] = with_every_plugin
     """Whether the trainer's Python finds a module, of those of :attr:`Trainer.plugins`."""
+    script: str = ""
+    """The trainer's script, as the settings have it."""
     folders: tuple[Path, ...] | None = None
     """What the user names in place of all that arguments and dataset config would, for a script of
     their own; absolute."""

@@ -149,7 +149,10 @@ def read_files(launched: Launch, findings: Findings) -> Material:
     if plan:
         recorded = questions.recorded(secrets)
         repo = launch.without_dots(chosen.trainer.repo)
-        place = DatasetPlace(launched.workdir, chosen.dataset_dir, repo, questions.can_import)
+        script = chosen.trainer.script
+        place = DatasetPlace(
+            launched.workdir, chosen.dataset_dir, repo, questions.can_import, script
+        )
         place = place._replace(folders=request.named_folders)
         read = inputs.read_inputs(plan, chosen, place, recorded, hashes, findings)
         found = identify.identify_weights(plan, launched.workdir, environ, hashes, findings)

@@ -171,6 +171,11 @@ def plan(given: Given, defaults: Defaults) -> Plan:
 def _warnings(given: Given) -> Iterator[str]:
     if "no_metadata" in given.effective.options:
         yield "--no_metadata: the models will not name their run"
+    if given.left_out:
+        yield (
+            f"{', '.join(given.left_out)} of the preset: not used; the run's name tells the steps, "
+            "and sample prompts are a file"
+        )
     for name, instead in _NOT_FROM_FILE.items():
         if name in given.filed.options and name not in given.passed.options:
             yield f"{name} in the config file is not used: {instead}"

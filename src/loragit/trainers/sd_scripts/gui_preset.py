@@ -206,6 +206,14 @@ def config_file(preset: _Preset) -> dict[str, object]:
     return dict(sorted(table.items()))
 
 
+def left_out(preset: _Preset) -> tuple[str, ...]:
+    """Return the keys that are set and that a run does not go by: its folder, its steps and its
+    prompts are loragit's own."""
+    numbers = [key for key in ("max_train_steps",) if _number(preset, key)]
+    texts = [key for key in ("output_dir", "sample_prompts") if str(preset.get(key) or "").strip()]
+    return (*numbers, *texts)
+
+
 def further_arguments(preset: _Preset) -> Arguments:
     """Return what the GUI adds to the command line."""
     further = preset.get("additional_parameters")

@@ -9,7 +9,7 @@ that a stronger file has are not passed on.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, TypeGuard
@@ -45,6 +45,8 @@ class Given(NamedTuple):
     """Files that stand in for one that the trainer could not read, and that nobody has yet."""
     for_script: str | None = None
     """The script that a preset is for, where it says so."""
+    left_out: tuple[str, ...] = ()
+    """Keys of a preset that the run does not go by."""
 
 
 class NamedDataset(NamedTuple):
@@ -66,29 +68,35 @@ def all_given(settings: Arguments, command: Arguments, defaults: Defaults) -> Gi
     if preset is not None and "config_file" in command.options:
         raise BadArgument("--config and --config_file name two files", hint="name one of them")
     written: dict[Path, bytes] = {}
-    for_script = None
+    for_script: str | None = None
+    left_out: tuple[str, ...] = ()
     if is_gui_preset(preset):
         table = inputs.parse_json(preset, inputs.read_input(preset, "preset"), "preset")
         command = gui_preset.further_arguments(table).updated(command)
-        for_script = gui_preset.script(table)
+        for_script, left_out = gui_preset.script(table), gui_preset.left_out(table)
         preset = preset.with_suffix(".toml")
         written[preset] = to_toml(gui_preset.config_file(table))
     if preset is not None:
         command = Arguments({"config_file": (str(preset),), **command.options}, command.leading)
     named_now = config_file(command, workdir)
-    filed = _filed(named_now, written)
+    filed, switched_off = _filed(named_now, written)
     strong = filed.updated(command)
     # Those of the command itself are replaced where they stand.
-    weaker = settings.without(*(filed.options.keys() - command.options.keys()), *_beaten(strong))
+    stronger = (filed.options.keys() | switched_off) - command.options.keys()
+    weaker = settings.without(*stronger, *_beaten(strong))
     if named_now is None:
-        filed = _filed(config_file(weaker, workdir), {})
+        filed, _ = _filed(config_file(weaker, workdir), {})
         effective = filed.updated(weaker).updated(command)
     else:
         weaker = weaker.without("config_file")
         effective = weaker.updated(strong)
-    return Given(
-        weaker.updated(command), filed, effective, frozenset(strong.options), written, for_script
-    )
+    # A blank folder would be the working folder to the trainer.
+    blank = [n for n in _FOLDERS if weaker.updated(command).options.get(n) == ("",)]
+    passed = weaker.updated(command).without(*blank)
+    from_file = Arguments({name: filed.options[name] for name in blank if name in filed.options})
+    effective = effective.without(*blank).updated(from_file)
+    strong_names = frozenset(strong.options)
+    return Given(passed, filed, effective, strong_names, written, for_script, left_out)
 
 
 def is_gui_preset(path: Path | None) -> TypeGuard[Path]:
@@ -125,11 +133,15 @@ def name_dataset(given: Given, defaults: Defaults) -> NamedDataset:
     if defaults.config_set and not stronger:
         return _with_config(defaults.config, folders)
     unused = (
-        (f"{defaults.config} is not used: {folders[0]} names the dataset",)
+        (f"{defaults.config} is not used: {_naming(folders)} names the dataset",)
         if os.path.exists(defaults.config)
         else ()
     )
     return NamedDataset(None, ("dataset_config",), unused)
+
+
+def _naming(folders: tuple[str, ...]) -> str:
+    return "in_json" if "in_json" in folders else folders[0]
 
 
 def _with_config(config: Path, folders: Iterable[str]) -> NamedDataset:
@@ -146,25 +158,31 @@ def _beaten(strong: Arguments) -> tuple[str, ...]:
     )
 
 
-def _filed(path: Path | None, written: Mapping[Path, bytes]) -> Arguments:
+def _filed(path: Path | None, written: Mapping[Path, bytes]) -> tuple[Arguments, frozenset[str]]:
+    """Return the arguments of a file, and the names of flags that it switches off."""
     if path is None:
-        return Arguments({})
+        return Arguments({}), frozenset()
     data = written.get(path) or inputs.read_input(path, "config file")
     # Numbers stay as they are written: people look for 1e-4 as 1e-4.
-    return flattened(inputs.parse_toml(path, data, "config file", floats=str))
+    table = inputs.parse_toml(path, data, "config file", floats=str)
+    return flattened(table), frozenset(key for key, value in _pairs(table) if value is False)
 
 
 def flattened(table: Mapping[str, object]) -> Arguments:
     """The file's values as arguments. Its sections only group them, and hold no sections."""
     options: dict[str, tuple[str, ...]] = {}
-    for name, value in table.items():
-        inner = value.items() if isinstance(value, dict) else ((name, value),)
-        for key, each in inner:
-            options.pop(key, None)
-            if isinstance(each, list):
-                options[key] = tuple(str(item) for item in each)
-            elif each is True:
-                options[key] = ()
-            elif each is not False and not isinstance(each, dict):
-                options[key] = (str(each),)
+    for key, each in _pairs(table):
+        options.pop(key, None)
+        if isinstance(each, list):
+            options[key] = tuple(str(item) for item in each)
+        elif each is True:
+            options[key] = ()
+        elif each is not False and not isinstance(each, dict):
+            options[key] = (str(each),)
     return Arguments(options)
+
+
+def _pairs(table: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Yield the keys of a file, those in its sections too."""
+    for name, value in table.items():
+        yield from value.items() if isinstance(value, dict) else ((name, value),)

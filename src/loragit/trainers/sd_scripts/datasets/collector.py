@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from loragit.dataset.inputs import CannotReadInput, read_input
-from loragit.dataset.used_files import ConfigFile, EpochShare, UsedFiles, UsedFolder
+from loragit.dataset.used_files import ConfigFile, EpochShare, UsedFiles
 from loragit.errors import Area, Finding
 from loragit.text import count, listed
 from loragit.trainers.sd_scripts.datasets import images, metadata
+from loragit.trainers.sd_scripts.datasets.folder_files import FilesOfFolder, stem_of
 from loragit.trainers.sd_scripts.datasets.images import CaptionFinder, FolderNames, list_folder
 from loragit.trainers.sd_scripts.datasets.metadata import NamedImage
 from loragit.trainers.sd_scripts.datasets.subsets import Method, Subset, TrainingSet, absolute
@@ -21,64 +23,7 @@ from loragit.trainers.trainer import DatasetPlace
 
 _NAMED = 5
 """Files that a message names; the rest are counted."""
-_WRITE_CAPTIONS = (
-    "write them, or say caption_extension or class_tokens in the dataset config: it trains on no "
-    "words else"
-)
-_WRITE_METADATA = "write captions into the metadata file: it trains on no words else"
 _NO_DATA = "the trainer would say 'No data found' and stop"
-
-
-class _FilesOfFolder:
-    """What has been found in one folder so far."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.listing = FolderNames(frozenset(), frozenset())
-        self.images: set[str] = set()
-        self.captions: set[str] = set()
-        self.further: set[str] = set()
-        self.uncaptioned: set[str] = set()
-        self.caption_ends: dict[str, None] = {}
-        self.every_image = False
-
-    def used(self) -> UsedFolder:
-        ends = tuple(end for end in self.caption_ends if end)
-        unused = (
-            name
-            for name in self.listing.names
-            if ends and name.endswith(ends) and not name.startswith(".")
-        )
-        files = self.images | self.captions | self.further
-        return UsedFolder(
-            path=self.path,
-            images=_sorted(self.images),
-            captions=_sorted(self.captions),
-            further=_sorted(self.further - self.images),
-            dangling=self.listing.dangling & files,
-            uncaptioned=_sorted(self.uncaptioned),
-            unused_captions=_sorted(set(unused) - files),
-            uncaptioned_hint=_WRITE_CAPTIONS if ends else _WRITE_METADATA,
-            caption_ends=ends,
-            every_image=self.every_image,
-        )
-
-    def no_captions_warning(self) -> str | None:
-        """Return a warning if no caption was found though there are text files of the images."""
-        ends = [end for end in self.caption_ends if end]
-        if self.captions or not ends or not self.images:
-            return None
-        stems = {_stem(name) for name in self.images}
-        texts = sum(
-            n.endswith(".txt") and n.removesuffix(".txt") in stems for n in self.listing.names
-        )
-        if not texts:
-            return None
-        return (
-            f"{self.path} has {texts} .txt files, but the trainer will look for "
-            f"{' and '.join(ends)} and train without captions: "
-            'set caption_extension = ".txt" in the dataset config'
-        )
 
 
 class DatasetCollector:
@@ -87,7 +32,7 @@ class DatasetCollector:
     def __init__(self, place: DatasetPlace) -> None:
         self._place = place
         self._is_image = images.image_suffixes(place.can_import)
-        self._folders: dict[Path, _FilesOfFolder] = {}
+        self._folders: dict[Path, FilesOfFolder] = {}
         self._files: dict[Path, bytes] = {}
         self._captions_inside = 0
         self._epoch: list[EpochShare] = []
@@ -98,11 +43,15 @@ class DatasetCollector:
     def used(self, config: ConfigFile | None) -> UsedFiles:
         folders = tuple(folder.used() for folder in self._folders.values())
         skipped = self._skipped
-        if not any(folder.images for folder in folders) and not self._findings:
-            switched_off = Finding(
-                "every subset is switched off (num_repeats = 0)", _NO_DATA, Area.DATASET
+        if not any(share.images for share in self._epoch) and not self._findings:
+            read = any(folder.images or folder.captions for folder in folders)
+            problem = (
+                "no image is left to train on: there are only regularisation images, or images for "
+                "validation"
+                if read
+                else "every subset is switched off (num_repeats = 0)"
             )
-            self._findings += skipped or [switched_off]
+            self._findings += skipped or [Finding(problem, _NO_DATA, Area.DATASET)]
             skipped = []
         warnings = (
             *(f"{each.problem}: the trainer passes over it" for each in skipped),
@@ -120,7 +69,7 @@ class DatasetCollector:
             warnings=tuple(dict.fromkeys(warnings)),
         )
 
-    def _unread_warning(self, folder: _FilesOfFolder) -> str | None:
+    def _unread_warning(self, folder: FilesOfFolder) -> str | None:
         unread = folder.listing.unread_images(self._is_image) if folder.every_image else ()
         if not unread:
             return None
@@ -208,6 +157,7 @@ class DatasetCollector:
         if subset.cache_info and frozen.is_file():
             return self._add_info_cache(subset, folder, frozen, at_most)
         folder.every_image = True
+        self._refuse_folders(folder)
         names = list(images.sorted_images(folder.listing, self._is_image))
         if not names:
             self._skip_empty(written, folder.path)
@@ -234,7 +184,16 @@ class DatasetCollector:
                 folder.uncaptioned.add(name)
         return names
 
-    def _listed(self, written: str) -> _FilesOfFolder | None:
+    def _refuse_folders(self, folder: FilesOfFolder) -> None:
+        called = sorted(filter(self._is_image, folder.listing.folders))
+        if called:
+            self.refuse(
+                f"{folder.path / called[0]} is a folder that is called like an image, and the "
+                "trainer stops at it",
+                "call it otherwise, or move it away",
+            )
+
+    def _listed(self, written: str) -> FilesOfFolder | None:
         """Return the folder ``written``, listed; ``None`` where the trainer would pass over it."""
         folder = self._folder(absolute(self._place.workdir, written))
         if not folder.listing.names:
@@ -245,8 +204,8 @@ class DatasetCollector:
                 return None
         return folder
 
-    def _folder(self, path: Path) -> _FilesOfFolder:
-        return self._folders.setdefault(path, _FilesOfFolder(path))
+    def _folder(self, path: Path) -> FilesOfFolder:
+        return self._folders.setdefault(path, FilesOfFolder(path))
 
     def _skip_missing(self, written: str, path: Path, reason: str) -> None:
         beside = self._place.root / written
@@ -263,7 +222,7 @@ class DatasetCollector:
         problem = f"the image folder {written!r} ({path}) holds no images"
         self._skipped.append(Finding(problem, _NO_DATA, Area.DATASET))
 
-    def _add_caption(self, folder: _FilesOfFolder, caption: str) -> None:
+    def _add_caption(self, folder: FilesOfFolder, caption: str) -> None:
         """``caption`` is a name in ``folder``, or a path."""
         if "/" in caption:
             path = absolute(self._place.workdir, caption)
@@ -281,10 +240,10 @@ class DatasetCollector:
             if folder is None or not of_images:
                 continue
             names = list(images.sorted_images(folder.listing, self._is_image))
-            stems = set(map(_stem, of_images))
-            folder.further.update(name for name in names if _stem(name) in stems)
-            missing = sorted(stems - set(map(_stem, names)))
-            extra = [name for name in names if _stem(name) not in stems]
+            stems = set(map(stem_of, of_images))
+            folder.further.update(name for name in names if stem_of(name) in stems)
+            missing = sorted(stems - set(map(stem_of, names)))
+            extra = [name for name in names if stem_of(name) not in stems]
             for some, what in (
                 (missing, "conditioning images missing"),
                 (extra, "without an image"),
@@ -326,7 +285,7 @@ class DatasetCollector:
         return len(named) * subset.repeats
 
     def _add_info_cache(
-        self, subset: Subset, folder: _FilesOfFolder, frozen: Path, at_most: int | None
+        self, subset: Subset, folder: FilesOfFolder, frozen: Path, at_most: int | None
     ) -> list[str]:
         """List the images of a subset that ``cache_info`` froze."""
         try:
@@ -344,7 +303,7 @@ class DatasetCollector:
     def _add_named(self, file: Path, subset: Subset, named: Iterable[NamedImage]) -> None:
         """List images by their paths; of two in one folder, that is listed once."""
         missing: list[str] = []
-        folders: dict[str, _FilesOfFolder] = {}
+        folders: dict[str, FilesOfFolder] = {}
         for each in named:
             written = metadata.image_path(subset.image_dir, each.key)
             assert written is not None
@@ -353,7 +312,7 @@ class DatasetCollector:
                 folders[above] = self._listed_quietly(above)
             folder = folders[above]
             if name not in folder.listing.names:
-                cached = _latents_of(name, folder.listing)
+                cached = _latents_of(each.key, name, folder.listing)
                 if cached is None:
                     missing.append(each.key)
                     continue
@@ -369,7 +328,7 @@ class DatasetCollector:
                 "put them there, or write the file again",
             )
 
-    def _listed_quietly(self, written: str) -> _FilesOfFolder:
+    def _listed_quietly(self, written: str) -> FilesOfFolder:
         """Return a folder, listed; an empty one where that is impossible."""
         folder = self._folder(absolute(self._place.workdir, written))
         if not folder.listing.names:
@@ -378,19 +337,13 @@ class DatasetCollector:
         return folder
 
 
-def _latents_of(image: str, listing: FolderNames) -> str | None:
-    """Return the file of cached latents that stands in for an image that is not there."""
-    stem = _stem(image)
-    found = (name for name in listing.names if name.startswith(stem) and name.endswith(".npz"))
-    return min(found, default=None)
-
-
-def _stem(name: str) -> str:
-    return os.path.splitext(name)[0]  # noqa: PTH122 - a name, not a file
-
-
-def _sorted(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted(names, key=os.fsencode))
+def _latents_of(key: str, image: str, listing: FolderNames) -> str | None:
+    """Return the file of cached latents that stands in for an image that is not there; the trainer
+    looks for one only where its path is named in full."""
+    if not os.path.isabs(key):  # noqa: PTH117 - as it is written
+        return None
+    latents = re.compile(re.escape(stem_of(image)) + r"_[0-9]{4,}x[0-9]{4,}_\w+\.npz")
+    return min(filter(latents.fullmatch, listing.names), default=None)
 
 
 def _are(names: Iterable[object]) -> str:

@@ -53,8 +53,9 @@ class FolderNames(NamedTuple):
     """The files directly in a folder."""
 
     names: frozenset[str]
-    """Links to nothing too, but no folders."""
+    """Links to nothing too."""
     dangling: frozenset[str]
+    folders: frozenset[str]
 
     def unread_images(self, is_image: Callable[[str], bool]) -> tuple[str, ...]:
         """Return the names of images that the trainer does not read, sorted."""
@@ -72,6 +73,7 @@ def list_folder(folder: Path) -> FolderNames:
     """Raises ``OSError``."""
     names: list[str] = []
     dangling: list[str] = []
+    folders: list[str] = []
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_file(follow_symlinks=False):
@@ -80,7 +82,10 @@ def list_folder(folder: Path) -> FolderNames:
                 kind = _link_kind(entry)
                 names += [] if kind is None else [entry.name]
                 dangling += [entry.name] if kind is False else []
-    return FolderNames(frozenset(names), frozenset(dangling))
+                folders += [entry.name] if kind is None else []
+            else:
+                folders.append(entry.name)
+    return FolderNames(frozenset(names), frozenset(dangling), frozenset(folders))
 
 
 def _link_kind(link: os.DirEntry[str]) -> bool | None:

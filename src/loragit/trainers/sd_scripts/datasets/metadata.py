@@ -36,7 +36,14 @@ def parse_metadata(path: Path, data: bytes) -> tuple[NamedImage, ...]:
 
 def parse_info_cache(path: Path, data: bytes) -> tuple[NamedImage, ...]:
     """Read the list that ``cache_info`` left. Raises :class:`CannotReadInput`."""
-    return tuple(_named_images(path, dict(parse_json(path, data, "cached list of images"))))
+    rows = dict(parse_json(path, data, "cached list of images"))
+    for key, row in rows.items():
+        if not isinstance(row, dict) or not _is_size(row.get("resolution")):
+            raise CannotReadInput(
+                f"the cached list of images {path} has no resolution of {key!r}",
+                hint="remove the file: the trainer makes it again",
+            )
+    return tuple(_named_images(path, rows))
 
 
 def _named_images(path: Path, rows: dict[str, object]) -> Iterator[NamedImage]:
@@ -46,7 +53,22 @@ def _named_images(path: Path, rows: dict[str, object]) -> Iterator[NamedImage]:
                 f"the metadata file {path} does not say what {key!r} is",
                 hint='it must read {"IMAGE": {"caption": "WORDS"}, …}',
             )
-        yield NamedImage(key, bool(row.get("caption") or row.get("tags")))
+        texts = (row.get("caption"), row.get("tags"))
+        if any(text is not None and not isinstance(text, str) for text in texts):
+            raise CannotReadInput(
+                f"the metadata file {path} has a caption of {key!r} that is no text",
+                hint='captions and tags are texts: {"caption": "WORDS", "tags": "a, b"}',
+            )
+        if row.get("image_size") is not None and not _is_size(row["image_size"]):
+            raise CannotReadInput(
+                f"the metadata file {path} has a size of {key!r} that is none",
+                hint='a size is a pair: {"image_size": [1024, 768]}',
+            )
+        yield NamedImage(key, any(texts))
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2
 
 
 def _lines(path: Path, data: bytes) -> Iterator[tuple[str, object]]:

@@ -38,8 +38,14 @@ def used_files(config: ConfigFile | None, given: Arguments, place: DatasetPlace)
         training_sets = subsets.of_config(config, given)
     else:
         training_sets = subsets.of_arguments(given, tuple(_folders(collector, given, place)))
+    takes = schema.of_script(place.script, masked_loss="masked_loss" in given.options)
+    known = place.repo is not None and schema.read_schema(place.repo) is not None
     for each in training_sets:
-        collector.add(each)
+        wrong = schema.wrong_method(place.script, each.method, takes) if known else None
+        if wrong is not None:
+            collector.refuse(wrong.problem, wrong.hint or "")
+        else:
+            collector.add(each)
     return collector.used(config)
 
 
@@ -60,9 +66,12 @@ def _folders(
         return
     for name, is_reg in (("train_data_dir", False), ("reg_data_dir", True)):
         written = given.one(name)
-        if not written:
+        if written is None:
             continue
         top = absolute(place.workdir, written)
+        if not top.is_dir() and is_reg:
+            collector.warn(f"there is no folder {top} ({name}): the trainer goes on without it")
+            continue
         if not top.is_dir():
             hint = "mend its path: it is relative to " + str(place.workdir)
             collector.refuse(f"there is no folder {top}, which {name} names", hint)
@@ -74,7 +83,7 @@ def _folders(
         ]
         yield from (subset for _, subset in found if subset is not None)
         _warn_of_unread(collector, top, name, [each for each, s in found if s is None])
-        if all(subset is None for _, subset in found):
+        if all(subset is None for _, subset in found) and not is_reg:
             collector.refuse(
                 f"{name} {top} holds no folder to train on", f"make one in it, and {_FORM}"
             )

@@ -7,7 +7,7 @@ import ast
 import warnings
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from loragit.errors import Area, Finding
@@ -87,6 +87,36 @@ def _keys(table: ast.Dict) -> _Keys:
         if isinstance(key, ast.Constant) and isinstance(key.value, str):
             found[key.value] = value.id if isinstance(value, ast.Name) else ""
     return found
+
+
+def of_script(script: str, *, masked_loss: bool) -> frozenset[Method]:
+    """Return the methods that a script takes (its ``ConfigSanitizer``)."""
+    name = PurePath(script).name
+    if "control_net" in name or "controlnet" in name:
+        return frozenset({Method.CONTROLNET})
+    found = {Method.DREAMBOOTH, Method.FINE_TUNING}
+    if name == "fine_tune.py":
+        found = {Method.FINE_TUNING}
+    elif name == "train_db.py":
+        found = {Method.DREAMBOOTH}
+    return frozenset(found | ({Method.CONTROLNET} if masked_loss else set()))
+
+
+def wrong_method(script: str, method: Method, takes: frozenset[Method]) -> Finding | None:
+    """Return a finding where a dataset is read in a way that the script does not take."""
+    if method in takes:
+        return None
+    name = PurePath(script).name
+    if takes == {Method.CONTROLNET}:
+        hint = "every subset needs image_dir and conditioning_data_dir"
+    elif method is Method.CONTROLNET:
+        hint = "take conditioning_data_dir out, or train with --masked_loss"
+    elif method is Method.FINE_TUNING:
+        hint = "name folders of images by image_dir alone, without metadata_file"
+    else:
+        hint = "every subset needs metadata_file (as an argument: --in_json)"
+    problem = f"{name} takes no dataset in the form of {method.value}"
+    return Finding(problem, hint, Area.DATASET)
 
 
 def findings(table: Mapping[str, object], schema: Schema) -> Iterator[Finding]:

@@ -195,6 +195,8 @@ def _given_table(given: Arguments) -> _Table:
     table: dict[str, object] = {}
     for name, values in given.options.items():
         table[name] = values[-1] if values else True
+    for to in _RENAMED.values():  # the default of the argument stands in its way
+        table.pop(to, None)
     for renamed in (_RENAMED, _ALIASES):
         table |= {to: table[name] for name, to in renamed.items() if name in table}
     return table
