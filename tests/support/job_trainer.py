@@ -168,6 +168,9 @@ class JobTrainer(Trainer):
     def caption_problem(self, data: bytes) -> CaptionProblem | None:
         return None
 
+    def prompts_problem(self, suffix: str, content: object) -> str | None:
+        return None
+
     def modules(self, effective: Arguments) -> tuple[str, ...]:
         return ()
 

@@ -530,3 +530,32 @@ def test_a_base_model_of_another_kind_than_the_script_is_told(repo: Path) -> Non
     )
     for script in ("train_network.py", "fine_tune.py"):
         assert [f for f in plan(repo, script, words).findings if "kind" in f.problem] == []
+
+
+def test_pairs_that_the_trainer_cannot_take_apart_are_told(repo: Path) -> None:
+    words = "--network_args conv_dim=4 preset=a=b conv_alpha --optimizer_args x=1 y=2=3"
+    found = plan(repo, "train_network.py", words).findings
+    assert [finding.problem for finding in found] == [
+        "--network_args 'conv_alpha' is not in the form KEY=VALUE",
+        "--optimizer_args 'y=2=3' is not in the form KEY=VALUE",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content", "told"),
+    [
+        (".json", ["a", {"prompt": "b"}], None),
+        (".json", {"prompt": 1}, "are no list of prompts"),
+        (".json", [1], "are no list of prompts"),
+        (".toml", {"prompt": {"width": 64, "subset": [{"prompt": "a"}]}}, None),
+        (".toml", {"promp": {}}, "have no prompt.subset"),
+        (".toml", {"prompt": {"subset": [1]}}, "have a prompt.subset that is no table"),
+        (".toml", {"prompt": {"seed": 1, "subset": [{"seed": 2}]}}, "say seed in [prompt] and in"),
+    ],
+)
+def test_sample_prompts_that_would_stop_the_trainer_are_told(
+    suffix: str, content: object, told: str | None
+) -> None:
+    problem = SdScripts().prompts_problem(suffix, content)
+    assert (problem is None) == (told is None)
+    assert (problem or "").startswith(told or "")

@@ -328,6 +328,11 @@ class Trainer(Protocol):
         """What is wrong with the caption file ``data``; ``None`` for nothing."""
         ...
 
+    def prompts_problem(self, suffix: str, content: object) -> str | None:
+        """Why it would stop at sample prompts in TOML or JSON (``suffix``), whose parsed content is
+        given; what they "are" or "have"."""
+        ...
+
     def modules(self, effective: Arguments) -> tuple[str, ...]:
         """Python modules, dotted, that it imports because an argument names them, or what is in
         them: what they hold is code that no commit of the trainer's tells."""

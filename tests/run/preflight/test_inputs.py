@@ -41,9 +41,9 @@ def gren(tmp_path: Path) -> Path:
 
 
 def read(
-    root: Path, *words: str, prompts: str | None = "prompts.txt"
+    root: Path, *words: str, prompts: str | None = "prompts.txt", known_script: bool = False
 ) -> tuple[Inputs | None, dict[str, str | None]]:
-    """What was read, and each problem with its hint."""
+    """What was read, and each problem with its hint. ``known_script``: its options are known."""
     chosen = load.load_settings(
         name=None, flags=Flags(dataset=str(root)), environ=os.environ, cwd=root
     )
@@ -51,6 +51,8 @@ def read(
         "noob-gren-v1s4", root / "config.toml", False, root / prompts if prompts else None, root
     )
     plan = SdScripts().plan(Arguments({}), from_words(words), defaults, own_script=False)
+    if known_script:
+        plan = plan._replace(takes=frozenset())
     findings = Findings()
     found = inputs.read_inputs(
         plan,
@@ -156,6 +158,18 @@ def test_a_file_that_was_never_fetched_is_told_with_what_fetches_it(
     (gren / name).unlink()
     (gren / name).write_text("/annex/objects/KEY\n")
     assert refused(gren, *words) == (f"the {what} {gren}/{name} is a git-annex pointer", fetch)
+
+
+def test_prompts_that_would_stop_the_trainer_at_its_first_sample_are_told(gren: Path) -> None:
+    (gren / "p.json").write_text('{"prompt": 1}')
+    ((problem, hint),) = read(gren, prompts="p.json", known_script=True)[1].items()
+    assert problem.startswith(f"the sample prompts {gren}/p.json are no list of prompts")
+    assert "first sample" in str(hint)
+    (gren / "p.json").write_text('["a thing"]')
+    assert read(gren, prompts="p.json", known_script=True)[1] == {}
+    # Another script may read them in its own way.
+    (gren / "p.toml").write_text("a = 1\n")
+    assert read(gren, prompts="p.toml")[1] == {}
 
 
 def test_everything_that_is_wrong_is_told_at_once(gren: Path) -> None:

@@ -78,7 +78,7 @@ def read_inputs(
     ask = findings.ask
     trainer = kinds.trainer_of(chosen.trainer.kind)
     used = ask(lambda: _used_files(plan, trainer, place), Area.DATASET)
-    prompts = _read_prompts_if_any(plan.prompts, findings)
+    prompts = _read_prompts_if_any(plan, trainer, findings)
     further = _read_further(
         (*(p for _, p in plan.inputs), *(used.files if used else ()), *chosen.record.inputs),
         {**plan.written, **(used.files if used else {})},
@@ -140,11 +140,14 @@ def _used_files(plan: Plan, trainer: Trainer, place: DatasetPlace) -> UsedFiles:
     return trainer.dataset(plan, place)
 
 
-def _read_prompts_if_any(path: Path | None, findings: Findings) -> Entry | None:
-    return None if path is None else findings.ask(lambda: _read_prompts(path), Area.DATASET)
+def _read_prompts_if_any(plan: Plan, trainer: Trainer, findings: Findings) -> Entry | None:
+    path = plan.prompts
+    # A script that nobody understands may read them in its own way.
+    known = trainer if plan.takes is not None else None
+    return None if path is None else findings.ask(lambda: _read_prompts(path, known), Area.DATASET)
 
 
-def _read_prompts(path: Path) -> Entry:
+def _read_prompts(path: Path, trainer: Trainer | None) -> Entry:
     if not os.path.lexists(path):
         raise CannotReadInput(
             f"there are no sample prompts {path}",
@@ -152,18 +155,28 @@ def _read_prompts(path: Path) -> Entry:
         )
     data = inputs.read_input(path, "sample prompts")
     suffix = path.suffix.lower()
-    if suffix == ".toml":
-        inputs.parse_input(path, data, "sample prompts")
-    elif suffix == ".json":
-        try:
-            parse.read_json(inputs.read_text(path, data, "sample prompts"))
-        except ValueError as error:
-            raise CannotReadInput(f"the sample prompts {path} do not parse: {error}") from error
+    if suffix in (".toml", ".json"):
+        content = _parsed_prompts(path, data, suffix)
+        problem = trainer.prompts_problem(suffix, content) if trainer else None
+        if problem is not None:
+            raise CannotReadInput(
+                f"the sample prompts {path} {problem}",
+                hint="the trainer would stop at its first sample; correct them",
+            )
     else:
         suffix = ".txt"
         if not data.startswith(codecs.BOM_UTF8):
             inputs.read_text(path, data, "sample prompts")
     return Entry("sample-prompts" + suffix, data)
+
+
+def _parsed_prompts(path: Path, data: bytes, suffix: str) -> object:
+    if suffix == ".toml":
+        return inputs.parse_input(path, data, "sample prompts")
+    try:
+        return parse.read_json(inputs.read_text(path, data, "sample prompts"))
+    except ValueError as error:
+        raise CannotReadInput(f"the sample prompts {path} do not parse: {error}") from error
 
 
 def _prompts_warnings(path: Path | None, prompts: Entry | None) -> Iterator[str]:

@@ -125,6 +125,11 @@ class SdScripts(Trainer):
 
         return captions.caption_problem(data)
 
+    def prompts_problem(self, suffix: str, content: object) -> str | None:
+        from loragit.trainers.sd_scripts.scripts import prompts
+
+        return prompts.prompts_problem(suffix, content)
+
     def modules(self, effective: Arguments) -> tuple[str, ...]:
         from loragit.trainers.sd_scripts import imports
 

@@ -66,6 +66,17 @@ def findings(
             yield Finding(problem, "set it in trainer.args, or after --", Area.SETTINGS)
 
 
+def pair_findings(effective: Arguments) -> Iterator[Finding]:
+    """Yield a finding for each word of ``KEY=VALUE`` lists that the trainer could not take apart:
+    for some, it does so only after the base model is loaded."""
+    for name in ("network_args", "optimizer_args", "lr_scheduler_args"):
+        for word in effective.options.get(name, ()):
+            signs = word.count("=")
+            if not signs or (signs > 1 and name != "network_args"):
+                problem = f"--{name} {word!r} is not in the form KEY=VALUE"
+                yield Finding(problem, "correct it in the arguments", Area.SETTINGS)
+
+
 def unread_warning(script: str, filed: Arguments, takes: ScriptOptions) -> str | None:
     """Return a warning of keys in a ``--config_file`` that are no options: the trainer keeps
     them, and looks at none."""

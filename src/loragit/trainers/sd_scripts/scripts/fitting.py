@@ -51,7 +51,10 @@ def fit_plan(plan: Plan, given: Given, defaults: Defaults, telling: tuple[str, .
 
     names = frozenset(takes.by_name())
     return plan._replace(
-        findings=tuple(check.findings(shown, given.passed, takes, others)),
+        findings=(
+            *check.findings(shown, given.passed, takes, others),
+            *check.pair_findings(plan.effective),
+        ),
         warnings=(*plan.warnings, *_warnings(shown, given, plan, takes)),
         takes=names if takes.complete else None,
         prompts=plan.prompts if "sample_prompts" in names or not takes.complete else None,
