@@ -592,6 +592,18 @@ def test_folders_of_arguments_that_hold_nothing_are_refused(tmp_path: Path) -> N
     assert "10_zqx" in finding.hint
 
 
+def test_a_folder_that_may_not_be_read_is_told(tmp_path: Path, modes_count: None) -> None:
+    files(tmp_path / "train" / "1_a", "0.png")
+    (tmp_path / "train").chmod(0o100)
+    try:
+        words = ("--train_data_dir", "train", "--resolution", "64")
+        assert problems(of_arguments(tmp_path, *words)) == [
+            f"the folder {tmp_path}/train of train_data_dir cannot be read: Permission denied"
+        ]
+    finally:
+        (tmp_path / "train").chmod(0o700)
+
+
 def test_regularisation_images_may_be_missing(tmp_path: Path) -> None:
     files(tmp_path / "train" / "1_a", "0.png")
     files(tmp_path / "empty")

@@ -12,6 +12,7 @@ from loragit.text import count, listed
 from loragit.trainers.arguments import Arguments
 from loragit.trainers.sd_scripts.datasets import images, schema, subsets
 from loragit.trainers.sd_scripts.datasets.collector import DatasetCollector
+from loragit.trainers.sd_scripts.datasets.schema import Schema
 from loragit.trainers.sd_scripts.datasets.subsets import Subset, absolute
 from loragit.trainers.trainer import DatasetPlace, with_every_plugin
 
@@ -33,15 +34,16 @@ def used_files(config: ConfigFile | None, given: Arguments, place: DatasetPlace)
     if (own_class := given.one("dataset_class")) is not None:
         collector.warn(f"dataset_class is {own_class}: what it reads is not on record")
         return collector.used_by_own_class(config)
+    known = schema.read_schema(place.repo) if place.repo is not None else None
     if config is not None:
-        _check_keys(collector, config, place)
+        if known is not None:
+            _check_keys(collector, config, known)
         training_sets = subsets.of_config(config, given)
     else:
         training_sets = subsets.of_arguments(given, tuple(_folders(collector, given, place)))
     takes = schema.of_script(place.script, masked_loss="masked_loss" in given.options)
-    known = place.repo is not None and schema.read_schema(place.repo) is not None
     for each in training_sets:
-        wrong = schema.wrong_method(place.script, each.method, takes) if known else None
+        wrong = schema.wrong_method(place.script, each.method, takes) if known is not None else None
         if wrong is not None:
             collector.refuse(wrong.problem, wrong.hint or "")
         else:
@@ -49,13 +51,11 @@ def used_files(config: ConfigFile | None, given: Arguments, place: DatasetPlace)
     return collector.used(config)
 
 
-def _check_keys(collector: DatasetCollector, config: ConfigFile, place: DatasetPlace) -> None:
+def _check_keys(collector: DatasetCollector, config: ConfigFile, known: Schema) -> None:
     """Refuse keys that the trainer would refuse."""
-    known = schema.read_schema(place.repo) if place.repo is not None else None
-    if known is not None:
-        table = parse_input(config.path, config.data, "dataset config")
-        for finding in schema.findings(table, known):
-            collector.refuse(finding.problem, finding.hint or "")
+    table = parse_input(config.path, config.data, "dataset config")
+    for finding in schema.findings(table, known):
+        collector.refuse(finding.problem, finding.hint or "")
 
 
 def _folders(
@@ -76,7 +76,12 @@ def _folders(
             hint = "mend its path: it is relative to " + str(place.workdir)
             collector.refuse(f"there is no folder {top}, which {name} names", hint)
             continue
-        below = sorted(entry.name for entry in os.scandir(top) if entry.is_dir())
+        try:
+            below = sorted(entry.name for entry in os.scandir(top) if entry.is_dir())
+        except OSError as error:
+            problem = f"the folder {top} of {name} cannot be read: {error.strerror}"
+            collector.refuse(problem, "see whose it is")
+            continue
         found = [
             (each, subsets.folder_subset(str(Path(written, each)), given, is_reg=is_reg))
             for each in below
