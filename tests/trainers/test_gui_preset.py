@@ -124,8 +124,25 @@ def test_the_type_of_lora_names_the_network(kind: str, module: str, words: tuple
 
 
 def test_sd3_has_a_network_of_its_own() -> None:
-    assert table({"sd3_checkbox": True})["network_module"] == "networks.lora_sd3"
-    assert table({})["network_module"] == "networks.lora"
+    preset = {"network_dim": 4}
+    assert table({**preset, "sd3_checkbox": True})["network_module"] == "networks.lora_sd3"
+    assert table(preset)["network_module"] == "networks.lora"
+
+
+def test_flux_has_arguments_of_its_own() -> None:
+    preset = {"LoRA_type": "Flux1", "flux1_checkbox": True, "train_blocks": "double"}
+    assert "network_args" not in table(preset)
+    more = {"split_mode": True, "train_lora_ggpo": True, "ggpo_beta": 0.01, "ggpo_sigma": 0.03}
+    assert table({**preset, **more})["network_args"] == [
+        *("ggpo_beta=0.01", "ggpo_sigma=0.03", "train_blocks=single"),
+    ]
+    assert "network_args" not in table({**preset, "ggpo_beta": 0.01})
+
+
+def test_a_preset_of_a_whole_model_has_no_network() -> None:
+    found = table({"sdxl_checkbox": True, "learning_rate_te1": 1e-5, "unet_lr": 1e-4})
+    assert found == {"learning_rate_te1": 1e-5, "unet_lr": 1e-4}
+    assert script({"sdxl": True}) is None
 
 
 @pytest.mark.parametrize(
@@ -140,7 +157,7 @@ def test_sd3_has_a_network_of_its_own() -> None:
 def test_a_rate_of_zero_leaves_a_part_untrained(
     encoder: float, unet: float, flag: str | None
 ) -> None:
-    found = table({"text_encoder_lr": encoder, "unet_lr": unet})
+    found = table({"network_dim": 4, "text_encoder_lr": encoder, "unet_lr": unet})
     assert {name for name in found if name.startswith("network_train")} == ({flag} - {None})
 
 
@@ -154,10 +171,14 @@ def test_keys_of_one_family_count_for_that_alone() -> None:
         "max_token_length": "150",
         "vae": "/plain.pt",
     }
-    anima = table({**preset, "anima_checkbox": True})
+    anima = table({**preset, "anima_checkbox": True, "blocks_to_swap": 8})
+    assert anima["blocks_to_swap"] == 8
     assert (anima["qwen3"], anima["vae"]) == ("/q.safetensors", "/v.safetensors")
     assert anima.keys().isdisjoint({"ae", "clip_skip", "max_token_length"})
-    flux = table({**preset, "flux1_checkbox": True, "model_type": "Chroma"})
+    chroma = {"flux1_checkbox": True, "model_type": "Chroma", "clip_l": "/c", "guidance_scale": 0.0}
+    flux = table({**preset, **chroma})
+    assert flux["guidance_scale"] == 0.0
+    assert "clip_l" not in flux
     assert (flux["ae"], flux["vae"]) == ("/ae.sft", "/plain.pt")
     assert flux["cache_text_encoder_outputs"] is True
     assert (flux["model_type"], flux["apply_t5_attn_mask"]) == ("chroma", True)

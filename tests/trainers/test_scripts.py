@@ -469,7 +469,7 @@ def test_telling_values_that_nobody_gave_are_the_scripts_own(repo: Path) -> None
 
 def test_a_preset_for_another_kind_of_model_is_told(repo: Path) -> None:
     preset = repo.parent / "p.json"
-    preset.write_text('{"sdxl": true}')
+    preset.write_text('{"sdxl": true, "network_dim": 4}')
     (finding,) = plan(repo, "train_network.py", preset=preset).findings
     assert finding.problem == (
         "the preset is for sdxl_train_network.py, and trainer.script is train_network.py"

@@ -122,8 +122,9 @@ _DROPOUTS = ("rank_dropout", "module_dropout")
 _FLUX = (
     *("img_attn_dim", "img_mlp_dim", "img_mod_dim", "single_dim", "txt_attn_dim", "txt_mlp_dim"),
     *("txt_mod_dim", "single_mod_dim", "in_dims", "train_double_block_indices"),
-    *("train_single_block_indices", "train_blocks", "split_qkv", "train_t5xxl"),
+    *("train_single_block_indices", "split_qkv", "train_t5xxl"),
 )
+_GGPO = ("ggpo_beta", "ggpo_sigma")
 _CONV = ("conv_dim", "conv_alpha")
 _NATIVE = MappingProxyType(
     {
@@ -179,6 +180,8 @@ _TEXTS = frozenset(
 """Arguments that are text, whatever it looks like."""
 _FRACTIONS = frozenset({"learning_rate", "unet_lr", "guidance_scale", "discrete_flow_shift"})
 _WORKERS = "max_data_loader_n_workers"
+_ENCODER_RATES = ("learning_rate_te", "learning_rate_te1", "learning_rate_te2")
+"""Of whole models."""
 _LORAPLUS = ("loraplus_lr_ratio", "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio")
 
 _Preset = Mapping[str, object]
@@ -186,8 +189,9 @@ _Preset = Mapping[str, object]
 
 def script(preset: _Preset) -> str | None:
     """Return the trainer's script that the GUI starts for ``preset``; ``None`` where no checkbox is
-    set: the GUI takes that for SD 1 or 2, but an older preset may have none for its kind."""
-    return _FAMILIES.get(_family(preset))
+    set: the GUI takes that for SD 1 or 2, but an older preset may have none for its kind. Nor is
+    one named for presets of whole models and embeddings."""
+    return _FAMILIES.get(_family(preset)) if _is_adapter(preset) else None
 
 
 def config_file(preset: _Preset) -> dict[str, object]:
@@ -200,7 +204,15 @@ def config_file(preset: _Preset) -> dict[str, object]:
             table |= {name: words} if words else {}
         elif (typed := _typed(name, value)) is not None:
             table[name] = typed
-    table |= _network(preset) | _learning_rates(preset) | _schedule(preset)
+    if _is_chroma(preset):
+        table.pop("clip_l", None)
+        # 0 is what Chroma needs, and not what no value stands for.
+        table["guidance_scale"] = _number(preset, "guidance_scale")
+    if _is_adapter(preset):
+        table |= _network(preset) | _learning_rates(preset)
+    else:
+        table |= {key: _number(preset, key) for key in _ENCODER_RATES if _number(preset, key)}
+    table |= _schedule(preset)
     if preset.get(_WORKERS) not in (None, ""):  # 0 is a value of its own here
         table[_WORKERS] = int(_number(preset, _WORKERS))
     return dict(sorted(table.items()))
@@ -220,7 +232,19 @@ def further_arguments(preset: _Preset) -> Arguments:
     return from_words(str(further).replace('"', "").split() if further else ())
 
 
+def _is_adapter(preset: _Preset) -> bool:
+    """Whether a preset is one of the GUI's tab for LoRA: those for whole models and embeddings have
+    no network."""
+    return any(key in preset for key in ("LoRA_type", "network_dim", "network_alpha"))
+
+
+def _is_chroma(preset: _Preset) -> bool:
+    return _family(preset) == "flux1_checkbox" and str(preset.get("model_type")).lower() == "chroma"
+
+
 def _family(preset: _Preset) -> str:
+    if preset.get("sdxl_checkbox") is True:  # as the tab for fine-tuning calls it
+        return "sdxl"
     return next((checkbox for checkbox in _FAMILIES if preset.get(checkbox) is True), "")
 
 
@@ -231,12 +255,13 @@ def _values(preset: _Preset) -> Iterator[tuple[str, object]]:
     yield from ((name, preset[key]) for key, name in _RENAMED.items() if preset.get(key))
     yield from ((name, preset.get(name)) for name in ("optimizer_args", "lr_scheduler_args"))
     for name in _OF_FAMILY.get(family, ()):
-        keys = (f"{prefix}{name}" for prefix in _PREFIX[family])
+        plain = ("",) if name == "blocks_to_swap" else ()
+        keys = (f"{prefix}{name}" for prefix in (*_PREFIX[family], *plain))
         yield name, next((preset[key] for key in keys if key in preset), None)
     attention = preset.get("xformers")
     if attention in (True, "xformers", "sdpa"):
         yield ("sdpa" if attention == "sdpa" else "xformers"), True
-    if family == "flux1_checkbox" and str(preset.get("model_type")).lower() == "chroma":
+    if _is_chroma(preset):
         yield from (("model_type", "chroma"), ("apply_t5_attn_mask", True))
 
 
@@ -265,7 +290,14 @@ def _network(preset: _Preset) -> dict[str, object]:
         module, keys = _NATIVE.get(kind, _NATIVE["Standard"])
         if module == "networks.lora" and preset.get("sd3_checkbox") is True:
             module = "networks.lora_sd3"
-        words = [f"{key}={preset[key]}" for key in keys if _typed(key, preset.get(key)) is not None]
+        flux = kind == "Flux1"
+        more = _GGPO if flux and preset.get("train_lora_ggpo") is True else ()
+        words = [
+            f"{key}={preset[key]}"
+            for key in (*keys, *more)
+            if _typed(key, preset.get(key)) is not None
+        ]
+        words += ["train_blocks=single"] if flux and preset.get("split_mode") is True else []
     words += [f"{key}={preset[key]}" for key in _LORAPLUS if _number(preset, key)]
     words = [word.replace('"', "") for word in words]
     return {"network_module": module, **({"network_args": words} if words else {})}

@@ -162,7 +162,7 @@ def _filed(path: Path | None, written: Mapping[Path, bytes]) -> tuple[Arguments,
     """Return the arguments of a file, and the names of flags that it switches off."""
     if path is None:
         return Arguments({}), frozenset()
-    data = written.get(path) or inputs.read_input(path, "config file")
+    data = written[path] if path in written else inputs.read_input(path, "config file")
     # Numbers stay as they are written: people look for 1e-4 as 1e-4.
     table = inputs.parse_toml(path, data, "config file", floats=str)
     return flattened(table), frozenset(key for key, value in _pairs(table) if value is False)
